@@ -1,0 +1,47 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/profilenode/profilenode/fsm/logpb"
+	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrPoison is an entry that this build cannot apply. A node that meets one stops: guessing would make its tables differ
+// from the others'.
+var ErrPoison = errors.New("an entry of the log cannot be applied by this build")
+
+// Encode makes the bytes of one entry. It refuses commands that do not fit together into one.
+func Encode(cluster []byte, stampMS int64, commands []*Command) ([]byte, error) {
+	if len(commands) > lock.MaxPlace {
+		return nil, fmt.Errorf("encode an entry: %d commands, at most %d fit", len(commands), lock.MaxPlace)
+	}
+	entry := &logpb.Entry{Level: Level, Cluster: cluster, StampMs: stampMS, Commands: commands}
+	data, err := proto.Marshal(entry)
+	if err != nil {
+		return nil, fmt.Errorf("encode an entry: %w", err)
+	}
+	return data, nil
+}
+
+// Size is what a command takes of an entry, in bytes.
+func Size(c *Command) int {
+	const frame = 8 // field tag and length
+	return proto.Size(c) + frame
+}
+
+func decode(data []byte) (*logpb.Entry, error) {
+	entry := new(logpb.Entry)
+	if err := proto.Unmarshal(data, entry); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrPoison, err)
+	}
+	if entry.Level > Level {
+		return nil, fmt.Errorf("%w: it is of level %d, this build knows %d: install a newer build", ErrPoison, entry.Level, Level)
+	}
+	if len(entry.Commands) > lock.MaxPlace {
+		return nil, fmt.Errorf("%w: it holds %d commands, at most %d", ErrPoison, len(entry.Commands), lock.MaxPlace)
+	}
+	return entry, nil
+}

@@ -1,0 +1,95 @@
+package fsm
+
+import "github.com/profilenode/profilenode/fsm/logpb"
+
+// A command is a request as the machine sees it, and lies in the log as such. The shapes are logpb's, which outlive
+// builds; whoever proposes uses these names.
+type (
+	Command = logpb.Command
+	Request = logpb.Request
+	Data    = logpb.Data
+	Tags    = logpb.Tags
+
+	Register      = logpb.Register
+	EndServer     = logpb.EndServer
+	Settle        = logpb.Settle
+	StartSession  = logpb.StartSession
+	Cancel        = logpb.Cancel
+	Save          = logpb.Save
+	Release       = logpb.Release
+	Send          = logpb.Send
+	ClearMessage  = logpb.ClearMessage
+	Set           = logpb.Set
+	Remove        = logpb.Remove
+	SetPolicy     = logpb.SetPolicy
+	PutPart       = logpb.PutPart
+	Found         = logpb.Found
+	PolicyValue   = logpb.PolicyValue
+	OpenTerm      = logpb.OpenTerm
+	ExpireServers = logpb.ExpireServers
+	Verdict       = logpb.Verdict
+	Walk          = logpb.Walk
+	Revoke        = logpb.Revoke
+	Lapse         = logpb.Lapse
+	Forget        = logpb.Forget
+	SetNode       = logpb.SetNode
+	RemoveNode    = logpb.RemoveNode
+)
+
+// Level is the highest format that this build can apply. An entry states its own; a machine stops at a higher one.
+const Level = 1
+
+// Do is a command that somebody asked for; request is nil for what the cluster itself does. It panics at an act that
+// is none of the above.
+func Do(request *Request, act any) *Command {
+	c := &Command{Request: request}
+	switch a := act.(type) {
+	case *Register:
+		c.Act = &logpb.Command_Register{Register: a}
+	case *EndServer:
+		c.Act = &logpb.Command_EndServer{EndServer: a}
+	case *Settle:
+		c.Act = &logpb.Command_Settle{Settle: a}
+	case *StartSession:
+		c.Act = &logpb.Command_StartSession{StartSession: a}
+	case *Cancel:
+		c.Act = &logpb.Command_Cancel{Cancel: a}
+	case *Save:
+		c.Act = &logpb.Command_Save{Save: a}
+	case *Release:
+		c.Act = &logpb.Command_Release{Release: a}
+	case *Send:
+		c.Act = &logpb.Command_Send{Send: a}
+	case *ClearMessage:
+		c.Act = &logpb.Command_ClearMessage{ClearMessage: a}
+	case *Set:
+		c.Act = &logpb.Command_Set{Set: a}
+	case *Remove:
+		c.Act = &logpb.Command_Remove{Remove: a}
+	case *SetPolicy:
+		c.Act = &logpb.Command_SetPolicy{SetPolicy: a}
+	case *PutPart:
+		c.Act = &logpb.Command_PutPart{PutPart: a}
+	case *Found:
+		c.Act = &logpb.Command_Found{Found: a}
+	case *OpenTerm:
+		c.Act = &logpb.Command_OpenTerm{OpenTerm: a}
+	case *ExpireServers:
+		c.Act = &logpb.Command_ExpireServers{ExpireServers: a}
+	case *Walk:
+		c.Act = &logpb.Command_Walk{Walk: a}
+	case *Revoke:
+		c.Act = &logpb.Command_Revoke{Revoke: a}
+	case *Lapse:
+		c.Act = &logpb.Command_Lapse{Lapse: a}
+	case *Forget:
+		c.Act = &logpb.Command_Forget{Forget: a}
+	case *SetNode:
+		c.Act = &logpb.Command_SetNode{SetNode: a}
+	case *RemoveNode:
+		c.Act = &logpb.Command_RemoveNode{RemoveNode: a}
+	default:
+		panic("fsm: not an act")
+	}
+	return c
+}

@@ -1,0 +1,279 @@
+// Package fsm is the memory: what the log has made true. Commands go in, results and events come out, tables lie on disk
+// in Pebble.
+//
+// It promises that the same log gives the same tables, digest and results on every node, however it is cut into batches
+// and whenever a node stopped in between; that a write lands only under the token in force and on the revision that it
+// names; and that a request is carried out once. It reads only the entry and the tables: no clock, no randomness, no
+// network, no goroutine, no order of a map. Read this file first, then answer.go for retries, session.go for ownership
+// (whose law is in package lock) and save.go for data.
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/profilenode/profilenode/fsm/logpb"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Options say where the tables lie.
+type Options struct {
+	FS         vfs.FS // nil: the disk
+	Dir        string
+	Logger     pebble.Logger // its Fatalf must stop the node, and not return
+	CacheBytes int64         // of blocks read; 0: 64 MiB
+}
+
+// Machine applies entries to the tables. One goroutine applies; any may View.
+type Machine struct {
+	db       *pebble.DB
+	standing Standing
+	policies policyCache
+}
+
+// Open opens the tables as the last flush left them: a prefix of the log, which is applied again from there.
+func Open(o Options) (*Machine, error) {
+	db, err := openTables(o, false)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{db: db, policies: policyCache{}}
+	r := reader{from: db}
+	if m.standing = r.standing(); r.err != nil {
+		return nil, fmt.Errorf("open the tables: %w", closing(db, r.err))
+	}
+	return m, nil
+}
+
+func openTables(o Options, readOnly bool) (*pebble.DB, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 64 << 20
+	}
+	cache := pebble.NewCache(o.CacheBytes)
+	defer cache.Unref()
+	options := &pebble.Options{
+		FS:                 o.FS,
+		Cache:              cache,
+		DisableWAL:         true, // the raft log is the log
+		ReadOnly:           readOnly,
+		Logger:             o.Logger,
+		FormatMajorVersion: pebble.FormatNewest,
+		MemTableSize:       16 << 20,
+	}
+	if options.FS == nil {
+		options.FS = vfs.Default
+	}
+	for i := range options.Levels {
+		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	db, err := pebble.Open(o.Dir, options)
+	if err != nil {
+		return nil, fmt.Errorf("open the tables in %s: %w", o.Dir, err)
+	}
+	return db, nil
+}
+
+func closing(db *pebble.DB, err error) error {
+	if e := db.Close(); e != nil && err == nil {
+		return e
+	}
+	return err
+}
+
+// ReadStanding reads where a checkpoint stands.
+func ReadStanding(fs vfs.FS, dir string) (Standing, error) {
+	db, err := openTables(Options{FS: fs, Dir: dir, CacheBytes: 1 << 20}, true)
+	if err != nil {
+		return Standing{}, err
+	}
+	r := reader{from: db}
+	s := r.standing()
+	return s, closing(db, r.err)
+}
+
+// Close flushes, so that the next start has nothing to apply again. Every View must be closed before.
+func (m *Machine) Close() error {
+	if err := m.db.Flush(); err != nil {
+		return fmt.Errorf("flush the tables: %w", closing(m.db, err))
+	}
+	return m.db.Close()
+}
+
+// Standing is where the tables stand after the last Apply. It is for the goroutine that applies.
+func (m *Machine) Standing() Standing { return m.standing }
+
+// Flush puts on disk what has been applied so far. It may run beside Apply.
+func (m *Machine) Flush() error { return m.db.Flush() }
+
+// Checkpoint makes dir, which must not exist, a copy of the tables by hard links. It must not run beside Apply; a Flush
+// shortly before keeps it short.
+func (m *Machine) Checkpoint(dir string) error {
+	if err := m.db.Flush(); err != nil {
+		return fmt.Errorf("flush the tables: %w", err)
+	}
+	if err := m.db.Checkpoint(dir); err != nil {
+		return fmt.Errorf("link the tables: %w", err)
+	}
+	return nil
+}
+
+// Log is one entry of the raft log.
+type Log struct {
+	Index, Term uint64
+	Data        []byte
+}
+
+// Applied is what became of an entry: one result for each command, and what there is to tell. An entry at or below the
+// applied row is skipped.
+type Applied struct {
+	Skipped bool
+	Results []Result
+	Events  []Event
+}
+
+// batchBytes is where one Apply cuts its work into several batches of Pebble. Each carries its own row, so a crash
+// between two leaves a prefix.
+const batchBytes = 4 << 20
+
+// Apply carries out entries in order. An error means that this node must stop: the disk failed, or an entry is one that
+// this build cannot apply. What was applied before it stays.
+func (m *Machine) Apply(logs []Log) ([]Applied, error) {
+	done := make([]Applied, 0, len(logs))
+	for len(logs) > 0 {
+		n, err := m.applyBatch(logs, &done)
+		if err != nil {
+			return done, err
+		}
+		logs = logs[n:]
+	}
+	return done, nil
+}
+
+// applyBatch applies as many entries as fit into one batch, at least one.
+func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
+	batch := m.db.NewIndexedBatch()
+	t := &tx{reader: reader{from: batch}, batch: batch, standing: m.standing, policies: &m.policies, writes: xxhash.New()}
+	n, applied := 0, len(*done)
+	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) {
+		out, err := t.apply(logs[n])
+		if err != nil {
+			*done = (*done)[:applied]
+			return 0, fmt.Errorf("apply entry %d: %w", logs[n].Index, err)
+		}
+		*done = append(*done, out)
+		n++
+	}
+	t.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))
+	if t.err == nil {
+		t.check(batch.Commit(pebble.NoSync))
+	}
+	if t.err != nil {
+		*done = (*done)[:applied]
+		return 0, fmt.Errorf("apply entry %d: %w", logs[0].Index, t.err)
+	}
+	m.standing = t.standing
+	return n, nil
+}
+
+func (t *tx) apply(log Log) (Applied, error) {
+	if log.Index <= t.standing.Index {
+		return Applied{Skipped: true}, nil
+	}
+	entry, err := decode(log.Data)
+	if err != nil {
+		return Applied{}, err
+	}
+	if len(t.standing.Cluster) > 0 && !bytes.Equal(entry.Cluster, t.standing.Cluster) {
+		return Applied{}, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, t.standing.Cluster)
+	}
+	t.index, t.term, t.events = log.Index, log.Term, nil
+	t.standing.Index, t.standing.Term = log.Index, log.Term
+	t.standing.StampMS = max(t.standing.StampMS, entry.StampMs)
+	results := make([]Result, len(entry.Commands))
+	for place, command := range entry.Commands {
+		t.at = lock.TokenAt(log.Index+t.standing.Offset, place)
+		t.writes.Reset()
+		results[place] = t.command(command)
+		if results[place].Index == 0 {
+			results[place].Index = log.Index
+		}
+		t.standing.fold(t.at, t.writes.Sum64())
+		if t.err != nil {
+			return Applied{}, t.err
+		}
+	}
+	return Applied{Results: results, Events: t.events}, nil
+}
+
+// command carries out one command. Those with a request go through the table of answers first.
+func (t *tx) command(c *Command) Result {
+	switch act := c.Act.(type) {
+	case *logpb.Command_Register:
+		return t.register(act.Register)
+	case *logpb.Command_PutPart:
+		return t.putPart(c.Request, act.PutPart)
+	case *logpb.Command_Found:
+		return t.found(act.Found)
+	case *logpb.Command_OpenTerm:
+		return Result{}
+	case *logpb.Command_ExpireServers:
+		return t.expireServers(act.ExpireServers)
+	case *logpb.Command_Walk:
+		return t.walk(act.Walk)
+	case *logpb.Command_Revoke:
+		return t.revoke(act.Revoke)
+	case *logpb.Command_Lapse:
+		return t.lapse(act.Lapse)
+	case *logpb.Command_Forget:
+		return t.forget(act.Forget)
+	case *logpb.Command_SetNode:
+		return t.setNode(act.SetNode)
+	case *logpb.Command_RemoveNode:
+		return t.removeNode(act.RemoveNode)
+	}
+	_, settling := c.Act.(*logpb.Command_Settle)
+	done, ok := t.admit(c.Request, settling)
+	if !ok {
+		return done
+	}
+	done = t.request(c)
+	done.Index = t.index
+	if done.Code != PartsMissing { // nothing was done: the same number may come again with its parts
+		t.finish(c.Request, done)
+	}
+	return done
+}
+
+func (t *tx) request(c *Command) Result {
+	server := lock.Incarnation(c.Request.Incarnation)
+	switch act := c.Act.(type) {
+	case *logpb.Command_EndServer:
+		t.end(server, lock.Goodbye)
+		return Result{}
+	case *logpb.Command_Settle:
+		return Result{Code: Burned}
+	case *logpb.Command_StartSession:
+		return t.startSession(server, act.StartSession)
+	case *logpb.Command_Cancel:
+		return t.cancel(server, act.Cancel)
+	case *logpb.Command_Save:
+		return t.save(c.Request, act.Save)
+	case *logpb.Command_Release:
+		return t.release(server, act.Release)
+	case *logpb.Command_Send:
+		return t.send(server, act.Send)
+	case *logpb.Command_ClearMessage:
+		return t.clearMessage(server, act.ClearMessage)
+	case *logpb.Command_Set:
+		return t.set(c.Request, act.Set)
+	case *logpb.Command_Remove:
+		return t.remove(act.Remove)
+	case *logpb.Command_SetPolicy:
+		return t.setPolicy(act.SetPolicy)
+	}
+	return Result{Code: Invalid}
+}

@@ -1,0 +1,100 @@
+package fsm
+
+import (
+	"encoding/binary"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// The tables. A key is its table's letter and then parts that sort as they should: numbers big-endian, store and key
+// each ended by a zero byte, which neither may hold.
+const (
+	tableStanding  = 'c' // one row: applied index, term, level, cluster id, epoch, stamp, offset, digest
+	tablePolicy    = 'P' // store, name -> value; the empty store holds the defaults
+	tableNode      = 'N' // node id -> addresses
+	tableRecord    = 'r' // store, key -> what is known of the profile
+	tableData      = 'd' // store, key, revision -> data; the current revision's too
+	tableGrant     = 'g' // store, key -> grant
+	tableOwned     = 'G' // incarnation, store, key: the grants of each
+	tableContested = 'w' // incarnation, store, key: its profiles that somebody waits for, or that were revoked
+	tableServer    = 's' // incarnation -> who it is
+	tableActivity  = 'S' // incarnation -> what moves with its commands
+	tableName      = 'n' // name -> living incarnation
+	tableNonce     = 'o' // nonce -> incarnation
+	tableGone      = 'e' // stamp of its end, incarnation: what Forget walks
+	tableAnswer    = 'a' // incarnation, number -> answer
+	tablePart      = 'p' // incarnation, number, part -> bytes
+	tableParts     = 'q' // incarnation -> bytes of its unreferenced parts
+	tableMailbox   = 'b' // store, key -> next message id, count
+	tableMessage   = 'm' // store, key, id -> message
+)
+
+func appendText(key []byte, parts ...string) []byte {
+	for _, p := range parts {
+		key = append(key, p...)
+		key = append(key, 0)
+	}
+	return key
+}
+
+func profileKey(table byte, store, key string) []byte {
+	return appendText(append(make([]byte, 0, len(store)+len(key)+3+8), table), store, key)
+}
+
+func numberedKey(table byte, store, key string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(profileKey(table, store, key), n)
+}
+
+func serverKey(table byte, server lock.Incarnation) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 9), table), uint64(server))
+}
+
+func ownedKey(table byte, server lock.Incarnation, store, key string) []byte {
+	return appendText(serverKey(table, server), store, key)
+}
+
+func answerKey(server lock.Incarnation, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(serverKey(tableAnswer, server), number)
+}
+
+func partKey(server lock.Incarnation, number uint64, part uint32) []byte {
+	k := binary.BigEndian.AppendUint64(serverKey(tablePart, server), number)
+	return binary.BigEndian.AppendUint32(k, part)
+}
+
+func goneKey(stampMS int64, server lock.Incarnation) []byte {
+	k := binary.BigEndian.AppendUint64([]byte{tableGone}, uint64(stampMS))
+	return binary.BigEndian.AppendUint64(k, uint64(server))
+}
+
+// after is the first key beyond everything that begins with prefix.
+func after(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i] < 0xff {
+			end[i]++
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// splitProfile takes store and key off the rest of a key.
+func splitProfile(rest []byte) (store, key string, tail []byte) {
+	store, rest = splitText(rest)
+	key, rest = splitText(rest)
+	return store, key, rest
+}
+
+func splitText(rest []byte) (string, []byte) {
+	for i, b := range rest {
+		if b == 0 {
+			return string(rest[:i]), rest[i+1:]
+		}
+	}
+	return string(rest), nil
+}
+
+func goneID(key []byte) lock.Incarnation {
+	return lock.Incarnation(binary.BigEndian.Uint64(key[len(key)-8:]))
+}

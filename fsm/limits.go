@@ -1,0 +1,64 @@
+package fsm
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Hard limits. What apply asks of them is part of the format: a build that changes one needs a new level.
+const (
+	MaxData       = 4 << 20   // bytes of a profile's data
+	MaxWhole      = 512 << 10 // bytes of data that travel inside their command; more goes up in parts
+	PartBytes     = 512 << 10 // bytes of a part, the last one may be shorter
+	MaxEntryBytes = 1 << 20   // bytes of an entry of the log
+	MaxStore      = 64        // bytes of a store's name
+	MaxKey        = 256       // bytes of a key
+	MaxName       = 128       // bytes of a game server's name
+	MaxWhere      = 256       // bytes of where it is, and of its addresses
+	MaxMessage    = 64 << 10  // bytes of a message
+	MaxTags       = 32        // tags of a profile
+	MaxTagBytes   = 4096      // bytes of all its tags
+	MaxMarks      = 1024      // messages that one save locks or clears
+	NonceBytes    = 16        // bytes of a registration's nonce
+	Window        = 1024      // unsettled numbers of an incarnation
+	maxParts      = 2 * MaxData
+)
+
+// CheckStore says in one sentence what is wrong with a store's name.
+func CheckStore(store string) error {
+	if store == "" || len(store) > MaxStore {
+		return fmt.Errorf("a store's name has 1 to %d characters, this one has %d", MaxStore, len(store))
+	}
+	for _, c := range []byte(store) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && c != '_' && c != '-' && c != '.' {
+			return fmt.Errorf("a store's name is made of letters, digits, '_', '-' and '.', not %q", c)
+		}
+	}
+	return nil
+}
+
+// CheckKey says in one sentence what is wrong with a key.
+func CheckKey(key string) error {
+	if key == "" || len(key) > MaxKey {
+		return fmt.Errorf("a key has 1 to %d bytes, this one has %d", MaxKey, len(key))
+	}
+	if !utf8.ValidString(key) {
+		return fmt.Errorf("a key is text in UTF-8, %q is not", key)
+	}
+	if i := strings.IndexFunc(key, func(r rune) bool { return r < 0x20 || r == 0x7f }); i >= 0 {
+		return fmt.Errorf("a key holds no control characters, %q does", key)
+	}
+	return nil
+}
+
+func wellFormed(store, key string) bool { return CheckStore(store) == nil && CheckKey(key) == nil }
+
+func tagBytes(tags map[string]string) int {
+	n := 0
+	for name, value := range tags {
+		n += len(name) + len(value)
+	}
+	return n
+}

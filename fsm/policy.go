@@ -1,0 +1,143 @@
+package fsm
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// The policies of a store. Which exist, and their defaults, are rows that Found wrote: a build that knows another one
+// must not decide by itself.
+const (
+	PolicyHistory     = "history"
+	PolicyMaxData     = "max_data_bytes"
+	PolicyMaxMessages = "max_messages"
+	PolicyMaxWaiters  = "max_waiters"
+)
+
+// Policy is a limit or habit of one store.
+type Policy struct {
+	Name      string
+	Value     int64
+	Unit      string
+	Help      string
+	Inherited bool // from the default of every store
+}
+
+// described is what people are told of a policy, and the range that is checked before one is proposed.
+type described struct {
+	name       string
+	normal     int64
+	least, top int64
+	unit, help string
+}
+
+var policies = []described{
+	{PolicyHistory, 16, 1, 1000, "revisions", "revisions of each profile that are kept, the current one included"},
+	{PolicyMaxData, MaxData, 1, MaxData, "bytes", "largest data of a profile"},
+	{PolicyMaxMessages, 1000, 0, 100_000, "messages", "messages that may wait in a profile"},
+	{PolicyMaxWaiters, 64, 0, 1000, "game servers", "game servers that may wait for a profile"},
+}
+
+// DefaultPolicies is what Found writes.
+func DefaultPolicies() []*PolicyValue {
+	values := make([]*PolicyValue, 0, len(policies))
+	for _, p := range policies {
+		values = append(values, &PolicyValue{Name: p.name, Value: p.normal})
+	}
+	return values
+}
+
+// CheckPolicy says in one sentence what is wrong with a policy, before it is proposed.
+func CheckPolicy(name string, value int64) error {
+	names := make([]string, 0, len(policies))
+	for _, p := range policies {
+		if p.name == name {
+			if value < p.least || value > p.top {
+				return fmt.Errorf("policy %s is between %d and %d %s, not %d", name, p.least, p.top, p.unit, value)
+			}
+			return nil
+		}
+		names = append(names, p.name)
+	}
+	return fmt.Errorf("there is no policy %q; there are %s", name, strings.Join(names, ", "))
+}
+
+func policyKey(store, name string) []byte { return appendText([]byte{tablePolicy}, store, name) }
+
+// policyCache spares two reads a save. It is only ever emptied, never corrected: a batch that fails stops the node.
+type policyCache map[string]int64
+
+const policyCacheRows = 4096
+
+func (t *tx) policy(store, name string) int64 {
+	cached := store + "\x00" + name
+	if value, ok := (*t.policies)[cached]; ok {
+		return value
+	}
+	row, ok := t.get(policyKey(store, name))
+	if !ok {
+		row, ok = t.get(policyKey("", name))
+	}
+	value := int64(0)
+	if ok {
+		value = t.policyValue(row)
+	}
+	if len(*t.policies) >= policyCacheRows {
+		clear(*t.policies)
+	}
+	(*t.policies)[cached] = value
+	return value
+}
+
+func (r *reader) policyValue(row []byte) int64 {
+	f := readRow(row)
+	value := f.int()
+	r.check(f.done(tablePolicy))
+	return value
+}
+
+func (t *tx) putPolicy(store, name string, value int64) {
+	w := newRow(10)
+	w.int(value)
+	t.put(policyKey(store, name), w)
+	clear(*t.policies)
+}
+
+func (t *tx) setPolicy(c *SetPolicy) Result {
+	if c.Store != "" && CheckStore(c.Store) != nil {
+		return Result{Code: Invalid}
+	}
+	if strings.ContainsRune(c.Name, 0) || !t.has(policyKey("", c.Name)) {
+		return Result{Code: UnknownPolicy}
+	}
+	if !c.Inherit {
+		t.putPolicy(c.Store, c.Name, c.Value)
+		return Result{}
+	}
+	if c.Store == "" {
+		return Result{Code: Invalid} // the default itself has no default to go back to
+	}
+	t.delete(policyKey(c.Store, c.Name))
+	clear(*t.policies)
+	return Result{}
+}
+
+// found writes the cluster's first rows.
+func (t *tx) found(c *Found) Result {
+	if len(t.standing.Cluster) > 0 {
+		return Result{Code: Superseded}
+	}
+	if len(c.Cluster) == 0 || c.Level == 0 || c.Level > Level {
+		return Result{Code: Invalid}
+	}
+	t.standing.Cluster, t.standing.Level, t.standing.Epoch = c.Cluster, c.Level, 1
+	for _, p := range c.Policies {
+		if p.Name == "" || strings.ContainsRune(p.Name, 0) {
+			continue
+		}
+		t.putPolicy("", p.Name, p.Value)
+	}
+	return Result{Token: lock.Token(t.at)}
+}

@@ -1,0 +1,72 @@
+package fsm
+
+import "github.com/profilenode/profilenode/lock"
+
+// Code is what became of a command. Numbers are never reused: they lie in the table of answers.
+type Code uint8
+
+const (
+	OK               Code = 0
+	Queued           Code = 1  // Token is a ticket
+	Fenced           Code = 2  // the token is not the one in force
+	RevisionDiffers  Code = 3  // Revision is the current one
+	Owned            Code = 4  // Owner owns it
+	ServerGone       Code = 5  // the incarnation has ended, or never was
+	Forgotten        Code = 6  // the number is settled, or its answer too old
+	AcknowledgeFirst Code = 7  // too many unsettled numbers
+	Cloned           Code = 8  // the number was used for something else; the incarnation was ended
+	NameHeld         Code = 9  // Owner has the name
+	OtherCluster     Code = 10 // cluster id or epoch is not this cluster's
+	Invalid          Code = 11 // malformed
+	TooLarge         Code = 12 // over Limit
+	QueueFull        Code = 13 // over Limit
+	MailboxFull      Code = 14 // over Limit
+	NoMessage        Code = 15 // not there, or not in the stage needed
+	PartsMissing     Code = 16 // the data's parts did not all arrive
+	DataDamaged      Code = 17 // the data is not what its hash says
+	UnknownPolicy    Code = 18 // no policy of that name
+	NoProfile        Code = 19 // nothing at this store and key
+	NotWaiting       Code = 20 // no such ticket
+	Burned           Code = 21 // the number was given up: it never happened and never will
+	Superseded       Code = 22 // what was judged has moved on
+	codes                 = 23
+)
+
+// Result is the answer to a command. What a request's answer keeps of it in the table of answers is Code, Token,
+// Revision, Index and Message; never data.
+type Result struct {
+	Code     Code
+	Repeated bool             // answered before; nothing was done now
+	Index    uint64           // of the entry that did it
+	Token    lock.Token       // of the grant that it stands on; a ticket when Queued; the incarnation for Register
+	Revision uint64           // the profile's, after it
+	Message  uint64           // the id of the message sent
+	Owner    lock.Incarnation // with Owned, NameHeld and Queued
+	Limit    uint64           // with TooLarge, QueueFull and MailboxFull
+	Place    uint64           // with Queued: place in the queue, from 1
+	Loads    uint64           // with a grant: sessions opened on the profile so far
+	More     bool             // with Walk and Forget: there is more to do
+}
+
+// Kind says what an Event tells.
+type Kind uint8
+
+const (
+	Granted     Kind = iota // the profile is Server's, under Token, for its Ticket
+	LetGo                   // somebody waits for Server's profile
+	Lost                    // Server's session under Token was revoked
+	MessageWait             // Server's profile has a new message, Message
+	ServerEnded             // Server has ended; its owned profiles may have waiters to walk
+)
+
+// Event is something that a game server wants to know. It is told once, to whoever listens on this node at that time;
+// it may be lost, since renewals compare held sets.
+type Event struct {
+	Kind    Kind
+	Server  lock.Incarnation
+	Store   string
+	Key     string
+	Token   lock.Token
+	Ticket  lock.Token
+	Message uint64
+}

@@ -1,0 +1,112 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// rowFormat is the first byte of every row. Rows are our own encoding and not protobuf, because the digest covers them:
+// every build must write the same bytes for the same fact.
+const rowFormat = 1
+
+// rowWriter appends fields; rowReader takes them off in the same order.
+type rowWriter []byte
+
+func newRow(size int) rowWriter { return append(make(rowWriter, 0, size+1), rowFormat) }
+
+func (w *rowWriter) uint(v uint64) { *w = binary.AppendUvarint(*w, v) }
+func (w *rowWriter) int(v int64)   { *w = binary.AppendVarint(*w, v) }
+func (w *rowWriter) fixed(v uint64) {
+	*w = binary.BigEndian.AppendUint64(*w, v)
+}
+
+func (w *rowWriter) bool(v bool) {
+	if v {
+		*w = append(*w, 1)
+		return
+	}
+	*w = append(*w, 0)
+}
+
+func (w *rowWriter) bytes(v []byte) {
+	w.uint(uint64(len(v)))
+	*w = append(*w, v...)
+}
+
+func (w *rowWriter) string(v string) {
+	w.uint(uint64(len(v)))
+	*w = append(*w, v...)
+}
+
+// rowReader remembers that a row was damaged, so that a reader of ten fields checks once.
+type rowReader struct {
+	rest []byte
+	bad  bool
+}
+
+func readRow(row []byte) rowReader {
+	if len(row) == 0 || row[0] != rowFormat {
+		return rowReader{bad: true}
+	}
+	return rowReader{rest: row[1:]}
+}
+
+func (r *rowReader) fail() {
+	r.rest, r.bad = nil, true
+}
+
+func (r *rowReader) uint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *rowReader) int() int64 {
+	v, n := binary.Varint(r.rest)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *rowReader) fixed() uint64 {
+	b := r.take(8)
+	if b == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+func (r *rowReader) bool() bool {
+	b := r.take(1)
+	return b != nil && b[0] == 1
+}
+
+// bytes is a view into the row.
+func (r *rowReader) bytes() []byte { return r.take(r.uint()) }
+
+func (r *rowReader) string() string { return string(r.bytes()) }
+
+func (r *rowReader) take(n uint64) []byte {
+	if r.bad || n > uint64(len(r.rest)) {
+		r.fail()
+		return nil
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+// done reports a damaged row: too short, too long, or of an unknown format.
+func (r *rowReader) done(table byte) error {
+	if r.bad || len(r.rest) != 0 {
+		return fmt.Errorf("a row of table %q is damaged or of an unknown format", table)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package fsm
+
+import (
+	"crypto/sha256"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// save stores an owner's next revision; with end, the session is released in the same command.
+func (t *tx) save(q *Request, c *Save) Result {
+	server := lock.Incarnation(q.Incarnation)
+	if !wellFormed(c.Store, c.Key) || c.Data == nil || len(c.LockMessages)+len(c.ClearMessages) > MaxMarks {
+		return Result{Code: Invalid}
+	}
+	grant := t.touch(c.Store, c.Key)
+	old := t.record(c.Store, c.Key)
+	if grant.MayWrite(server, lock.Token(c.Token)) != lock.None {
+		return Result{Code: Fenced, Token: grant.Token, Revision: old.Revision}
+	}
+	if c.Base != old.Revision {
+		return Result{Code: RevisionDiffers, Token: grant.Token, Revision: old.Revision}
+	}
+	next, data, refusal := t.next(q, old, c.Data, c.Tags)
+	if refusal.Code != OK {
+		return refusal
+	}
+	if !t.canMark(c.Store, c.Key, c.LockMessages, c.ClearMessages) {
+		return Result{Code: NoMessage, Token: grant.Token, Revision: old.Revision}
+	}
+	next.Token = grant.Token
+	t.write(next, WhySave, data)
+	t.mark(c.Store, c.Key, c.LockMessages, c.ClearMessages)
+	if c.End {
+		freed, out := grant.Release(server, grant.Token, t.at, t.alive)
+		t.decide(c.Store, c.Key, grant, freed, out)
+	}
+	return Result{Token: lock.Token(c.Token), Revision: next.Revision}
+}
+
+// set overwrites without a session.
+func (t *tx) set(q *Request, c *Set) Result {
+	if !wellFormed(c.Store, c.Key) || c.Data == nil {
+		return Result{Code: Invalid}
+	}
+	grant := t.touch(c.Store, c.Key)
+	old, refusal := t.unowned(c.Store, c.Key, grant, c.Expected, c.Force)
+	if refusal.Code != OK {
+		return refusal
+	}
+	next, data, refusal := t.next(q, old, c.Data, c.Tags)
+	if refusal.Code != OK {
+		return refusal
+	}
+	t.rob(c.Store, c.Key, grant)
+	t.write(next, WhySet, data)
+	return Result{Revision: next.Revision, Token: grant.Token}
+}
+
+// remove leaves a stone: the revision goes on from it, so that nothing old can land on a profile made anew.
+func (t *tx) remove(c *Remove) Result {
+	if !wellFormed(c.Store, c.Key) {
+		return Result{Code: Invalid}
+	}
+	grant := t.touch(c.Store, c.Key)
+	old, refusal := t.unowned(c.Store, c.Key, grant, c.Expected, c.Force)
+	if refusal.Code != OK {
+		return refusal
+	}
+	if !old.Exists {
+		return Result{Code: NoProfile, Revision: old.Revision}
+	}
+	t.rob(c.Store, c.Key, grant)
+	t.clearMailbox(c.Store, c.Key)
+	t.write(Profile{
+		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.standing.StampMS, Oldest: old.Oldest,
+	}, WhyRemove, nil)
+	return Result{Revision: old.Revision + 1, Token: grant.Token}
+}
+
+// unowned checks what a write without a session stands on.
+func (t *tx) unowned(store, key string, grant GrantRow, expected uint64, force bool) (Profile, Result) {
+	old := t.record(store, key)
+	if grant.Owner != 0 && !force {
+		return old, Result{Code: Owned, Owner: grant.Owner, Token: grant.Token, Revision: old.Revision}
+	}
+	if expected != old.Revision {
+		return old, Result{Code: RevisionDiffers, Revision: old.Revision, Token: grant.Token}
+	}
+	return old, Result{}
+}
+
+// rob revokes the session of whoever owns the profile.
+func (t *tx) rob(store, key string, grant GrantRow) {
+	if revoked, out := grant.Revoke(grant.Token, t.alive); out.Revoked {
+		t.decide(store, key, grant, revoked, out)
+	}
+}
+
+// next is the revision that data would make of a profile, if it is whole, small enough and what its hash says.
+func (t *tx) next(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte, Result) {
+	limit := uint64(t.policy(old.Store, PolicyMaxData))
+	if d.Size > limit {
+		return old, nil, Result{Code: TooLarge, Limit: limit, Revision: old.Revision}
+	}
+	if d.Codec > 255 || len(d.Hash) != sha256.Size {
+		return old, nil, Result{Code: Invalid}
+	}
+	if tags != nil && (len(tags.Tags) > MaxTags || tagBytes(tags.Tags) > MaxTagBytes) {
+		return old, nil, Result{Code: TooLarge, Limit: MaxTagBytes, Revision: old.Revision}
+	}
+	data, ok := t.assemble(q, d)
+	if !ok {
+		return old, nil, Result{Code: PartsMissing, Revision: old.Revision}
+	}
+	hash := sha256.Sum256(data)
+	if uint64(len(data)) != d.Size || hash != [32]byte(d.Hash) {
+		return old, nil, Result{Code: DataDamaged, Revision: old.Revision}
+	}
+	next := old
+	next.Exists, next.Revision, next.Codec, next.Size, next.Hash = true, old.Revision+1, d.Codec, d.Size, hash
+	next.SavedMS, next.Token = t.standing.StampMS, 0
+	if !old.Exists {
+		next.CreatedMS = t.standing.StampMS
+	}
+	if tags != nil {
+		next.Tags = tags.Tags
+	}
+	return next, data, Result{}
+}
+
+func (t *tx) assemble(q *Request, d *Data) ([]byte, bool) {
+	if d.Parts == 0 {
+		return d.Whole, true
+	}
+	data := make([]byte, 0, d.Size)
+	for part := range d.Parts {
+		bytes, ok := t.get(partKey(lock.Incarnation(q.Incarnation), q.Number, part))
+		if !ok || uint64(len(data)+len(bytes)) > d.Size {
+			return nil, false
+		}
+		data = append(data, bytes...)
+	}
+	return data, uint64(len(data)) == d.Size
+}

@@ -1,0 +1,119 @@
+package fsm
+
+import (
+	"github.com/profilenode/profilenode/lock"
+)
+
+// refused is a refusal of the law as a code.
+func refused(r lock.Refusal) Code {
+	switch r {
+	case lock.Fenced:
+		return Fenced
+	case lock.Owned:
+		return Owned
+	case lock.QueueFull:
+		return QueueFull
+	case lock.NotWaiting:
+		return NotWaiting
+	case lock.Superseded:
+		return Superseded
+	}
+	return OK
+}
+
+func (t *tx) startSession(server lock.Incarnation, c *StartSession) Result {
+	if !wellFormed(c.Store, c.Key) || c.WhenOwned > uint32(lock.Steal) {
+		return Result{Code: Invalid}
+	}
+	old := t.touch(c.Store, c.Key)
+	limit := t.policy(c.Store, PolicyMaxWaiters)
+	grant, out := old.Start(server, t.at, lock.WhenOwned(c.WhenOwned), int(limit), t.alive)
+	if out.Refusal != lock.None {
+		return Result{Code: refused(out.Refusal), Owner: old.Owner, Limit: uint64(limit)}
+	}
+	row := t.decide(c.Store, c.Key, old, grant, out)
+	if out.Queued {
+		place := uint64(1)
+		for i, w := range row.Waiters {
+			if w.Ticket == t.at {
+				place = uint64(i + 1)
+			}
+		}
+		return Result{Code: Queued, Token: t.at, Owner: row.Owner, Place: place}
+	}
+	return Result{Token: row.Token, Revision: t.record(c.Store, c.Key).Revision, Loads: row.Loads}
+}
+
+func (t *tx) cancel(server lock.Incarnation, c *Cancel) Result {
+	if !wellFormed(c.Store, c.Key) {
+		return Result{Code: Invalid}
+	}
+	old := t.touch(c.Store, c.Key)
+	grant, out := old.Cancel(server, lock.Token(c.Ticket), t.at, t.alive)
+	if out.Refusal != lock.None {
+		return Result{Code: refused(out.Refusal)}
+	}
+	t.decide(c.Store, c.Key, old, grant, out)
+	return Result{}
+}
+
+func (t *tx) release(server lock.Incarnation, c *Release) Result {
+	if !wellFormed(c.Store, c.Key) {
+		return Result{Code: Invalid}
+	}
+	old := t.touch(c.Store, c.Key)
+	grant, out := old.Release(server, lock.Token(c.Token), t.at, t.alive)
+	if out.Refusal != lock.None {
+		return Result{Code: refused(out.Refusal), Token: old.Token}
+	}
+	t.decide(c.Store, c.Key, old, grant, out)
+	return Result{Token: lock.Token(c.Token), Revision: t.record(c.Store, c.Key).Revision}
+}
+
+func (t *tx) revoke(c *Revoke) Result {
+	old := t.touch(c.Store, c.Key)
+	grant, out := old.Revoke(lock.Token(c.Token), t.alive)
+	if out.Refusal != lock.None {
+		return Result{Code: refused(out.Refusal), Token: old.Token}
+	}
+	t.decide(c.Store, c.Key, old, grant, out)
+	return Result{Token: old.Token, Owner: old.Owner}
+}
+
+func (t *tx) lapse(c *Lapse) Result {
+	if c.Term != t.term {
+		return Result{Code: Superseded}
+	}
+	old := t.touch(c.Store, c.Key)
+	grant, out := old.Lapse(lock.Token(c.Token), t.at, t.alive)
+	if out.Refusal != lock.None {
+		return Result{Code: refused(out.Refusal), Token: old.Token}
+	}
+	t.decide(c.Store, c.Key, old, grant, out)
+	return Result{Token: old.Token}
+}
+
+// walk grants a gone incarnation's contested profiles to their waiters, limit at a time.
+func (t *tx) walk(c *Walk) Result {
+	server := lock.Incarnation(c.Incarnation)
+	if t.alive(server) {
+		return Result{Code: Superseded}
+	}
+	type profile struct{ store, key string }
+	var next []profile
+	more := false
+	prefix := serverKey(tableContested, server)
+	t.scan(prefix, after(prefix), func(key, _ []byte) bool {
+		if len(next) == int(c.Limit) {
+			more = true
+			return false
+		}
+		store, name, _ := splitProfile(key[len(prefix):])
+		next = append(next, profile{store, name})
+		return true
+	})
+	for _, p := range next {
+		t.touch(p.store, p.key)
+	}
+	return Result{More: more}
+}

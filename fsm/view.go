@@ -1,0 +1,275 @@
+package fsm
+
+import (
+	"bytes"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// View is the tables as they stood at one index. Reads of absent rows say ok = false; an error is a failed disk.
+type View struct {
+	snapshot *pebble.Snapshot
+	standing Standing
+}
+
+// View takes a consistent view. It must be closed before the Machine is.
+func (m *Machine) View() (*View, error) {
+	v := &View{snapshot: m.db.NewSnapshot()}
+	r := v.reader()
+	if v.standing = r.standing(); r.err != nil {
+		_ = v.snapshot.Close()
+		return nil, r.err
+	}
+	return v, nil
+}
+
+// Close lets go of the view.
+func (v *View) Close() error { return v.snapshot.Close() }
+
+// Standing is where the view stands.
+func (v *View) Standing() Standing { return v.standing }
+
+func (v *View) reader() *reader { return &reader{from: v.snapshot} }
+
+// Profile is what is known of a profile, without its data; ok also for a removed one.
+func (v *View) Profile(store, key string) (Profile, bool, error) {
+	r := v.reader()
+	p := r.record(store, key)
+	return p, p.Revision > 0, r.err
+}
+
+// Data is the data of a revision that is still kept.
+func (v *View) Data(store, key string, revision uint64) ([]byte, bool, error) {
+	r := v.reader()
+	row, ok := r.get(profileKeyAt(store, key, revision))
+	if !ok {
+		return nil, false, r.err
+	}
+	_, data, err := decodeData(revision, row)
+	r.check(err)
+	return data, r.err == nil, r.err
+}
+
+// History lists the revisions that are kept, oldest first.
+func (v *View) History(store, key string) ([]Revision, error) {
+	r := v.reader()
+	var list []Revision
+	prefix := profileKey(tableData, store, key)
+	r.scan(prefix, after(prefix), func(key, row []byte) bool {
+		h, _, err := decodeData(messageID(key), row)
+		r.check(err)
+		list = append(list, h)
+		return true
+	})
+	return list, r.err
+}
+
+// List lists the existing profiles of a store whose keys begin with prefix and come after a key, without data.
+func (v *View) List(store, prefix, from string, limit int) ([]Profile, bool, error) {
+	r := v.reader()
+	var list []Profile
+	more := false
+	head := appendText([]byte{tableRecord}, store)
+	begin := append(bytes.Clone(head), prefix...)
+	end := after(begin)
+	if next := append(append(bytes.Clone(head), from...), 1); from != "" && bytes.Compare(next, begin) > 0 {
+		begin = next
+	}
+	r.scan(begin, end, func(key, row []byte) bool {
+		name, _ := splitText(key[len(head):])
+		p, err := decodeProfile(store, name, row)
+		r.check(err)
+		if !p.Exists {
+			return true
+		}
+		if more = len(list) == limit; more {
+			return false
+		}
+		list = append(list, p)
+		return true
+	})
+	return list, more, r.err
+}
+
+// Stores lists the stores that have profiles.
+func (v *View) Stores() ([]string, error) {
+	r := v.reader()
+	var list []string
+	from := []byte{tableRecord}
+	for r.err == nil {
+		found := false
+		r.scan(from, []byte{tableRecord + 1}, func(key, _ []byte) bool {
+			store, _ := splitText(key[1:])
+			list = append(list, store)
+			from = after(appendText([]byte{tableRecord}, store))
+			found = true
+			return false
+		})
+		if !found {
+			break
+		}
+	}
+	return list, r.err
+}
+
+// Grant is a profile's grant; zero when nobody ever owned it. Whether it is in force is up to its owner being alive.
+func (v *View) Grant(store, key string) (GrantRow, error) {
+	r := v.reader()
+	return r.grant(store, key), r.err
+}
+
+// Sessions lists grants in force or revoked, of one store or of all, after a profile.
+func (v *View) Sessions(store, afterStore, afterKey string, limit int) ([]OwnedGrant, bool, error) {
+	r := v.reader()
+	var list []OwnedGrant
+	more := false
+	prefix := []byte{tableGrant}
+	if store != "" {
+		prefix = appendText(prefix, store)
+	}
+	from := prefix
+	if afterStore != "" {
+		from = append(profileKey(tableGrant, afterStore, afterKey), 0)
+	}
+	r.scan(from, after(prefix), func(key, row []byte) bool {
+		g, err := decodeGrant(row)
+		r.check(err)
+		if g.Owner == 0 || !r.alive(g.Owner) {
+			return true
+		}
+		if more = len(list) == limit; more {
+			return false
+		}
+		s, k, _ := splitProfile(key[1:])
+		list = append(list, OwnedGrant{Store: s, Key: k, GrantRow: g})
+		return true
+	})
+	return list, more, r.err
+}
+
+// GrantsOf lists an incarnation's grants, revoked ones too.
+func (v *View) GrantsOf(id lock.Incarnation) ([]OwnedGrant, error) {
+	return v.indexed(serverKey(tableOwned, id), 1+8, 0)
+}
+
+// Contested lists an incarnation's grants, or for 0 everybody's, that somebody waits for or that were revoked; those of
+// ended incarnations too, until they have been walked.
+func (v *View) Contested(id lock.Incarnation, limit int) ([]OwnedGrant, error) {
+	if id == 0 {
+		return v.indexed([]byte{tableContested}, 1+8, limit)
+	}
+	return v.indexed(serverKey(tableContested, id), 1+8, limit)
+}
+
+func (v *View) indexed(prefix []byte, head, limit int) ([]OwnedGrant, error) {
+	r := v.reader()
+	var list []OwnedGrant
+	r.scan(prefix, after(prefix), func(key, _ []byte) bool {
+		store, name, _ := splitProfile(key[head:])
+		list = append(list, OwnedGrant{Store: store, Key: name})
+		return limit == 0 || len(list) < limit
+	})
+	for i := range list {
+		list[i].GrantRow = r.grant(list[i].Store, list[i].Key)
+	}
+	return list, r.err
+}
+
+// Server is one incarnation, alive or ended and not yet forgotten.
+func (v *View) Server(id lock.Incarnation) (Server, bool, error) {
+	r := v.reader()
+	s, ok := r.server(id)
+	s.Activity = r.activity(id)
+	return s, ok, r.err
+}
+
+// Servers lists every incarnation that is not forgotten.
+func (v *View) Servers() ([]Server, error) {
+	r := v.reader()
+	var list []Server
+	r.scan([]byte{tableServer}, []byte{tableServer + 1}, func(key, row []byte) bool {
+		s, err := decodeServer(goneID(key), row)
+		r.check(err)
+		s.Activity = r.activity(s.Incarnation)
+		list = append(list, s)
+		return true
+	})
+	return list, r.err
+}
+
+// Held is the count and the lock.HeldHash of what an incarnation holds.
+func (v *View) Held(id lock.Incarnation) (int, uint64, error) {
+	r := v.reader()
+	a := r.activity(id)
+	return a.Sessions, a.Held, r.err
+}
+
+// GoneBefore says whether Forget with that stamp would find anything.
+func (v *View) GoneBefore(stampMS int64) (bool, error) {
+	r := v.reader()
+	found := false
+	r.scan([]byte{tableGone}, goneKey(max(stampMS, 0), 0), func(_, _ []byte) bool {
+		found = true
+		return false
+	})
+	return found, r.err
+}
+
+// Messages lists a profile's messages with ids above one, in order.
+func (v *View) Messages(store, key string, from uint64, limit int) ([]Message, error) {
+	r := v.reader()
+	var list []Message
+	prefix := profileKey(tableMessage, store, key)
+	r.scan(numberedKey(tableMessage, store, key, from+1), after(prefix), func(key, row []byte) bool {
+		m, err := decodeMessage(messageID(key), row)
+		r.check(err)
+		list = append(list, m)
+		return limit == 0 || len(list) < limit
+	})
+	return list, r.err
+}
+
+// Mailbox counts a profile's messages.
+func (v *View) Mailbox(store, key string) (int, error) {
+	r := v.reader()
+	return int(r.mailbox(store, key).count), r.err
+}
+
+// Nodes lists where the nodes are reached.
+func (v *View) Nodes() ([]Node, error) {
+	r := v.reader()
+	var list []Node
+	r.scan([]byte{tableNode}, []byte{tableNode + 1}, func(key, row []byte) bool {
+		id, _ := splitText(key[1:])
+		n, err := decodeNode(id, row)
+		r.check(err)
+		list = append(list, n)
+		return true
+	})
+	return list, r.err
+}
+
+// Policies lists the policies of a store, or for "" the defaults of every store.
+func (v *View) Policies(store string) ([]Policy, error) {
+	r := v.reader()
+	var list []Policy
+	prefix := appendText([]byte{tablePolicy}, "")
+	r.scan(prefix, after(prefix), func(key, row []byte) bool {
+		name, _ := splitText(key[len(prefix):])
+		p := Policy{Name: name, Value: r.policyValue(row)}
+		if own, ok := r.get(policyKey(store, name)); store != "" && ok {
+			p.Value = r.policyValue(own)
+		} else {
+			p.Inherited = store != ""
+		}
+		for _, known := range policies {
+			if known.name == name {
+				p.Unit, p.Help = known.unit, known.help
+			}
+		}
+		list = append(list, p)
+		return true
+	})
+	return list, r.err
+}
