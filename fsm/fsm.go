@@ -84,15 +84,35 @@ func closing(db *pebble.DB, err error) error {
 	return err
 }
 
-// ReadStanding reads where a checkpoint stands.
-func ReadStanding(fs vfs.FS, dir string) (Standing, error) {
-	db, err := openTables(Options{FS: fs, Dir: dir, CacheBytes: 1 << 20}, true)
+// ReadStanding reads where a checkpoint stands. One that Pebble cannot read is an error, and harms nobody else.
+func ReadStanding(fs vfs.FS, dir string) (s Standing, err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case checkpointDamaged:
+			err = fmt.Errorf("read the checkpoint in %s: %s", dir, string(p))
+		default:
+			panic(p)
+		}
+	}()
+	db, err := openTables(Options{FS: fs, Dir: dir, CacheBytes: 1 << 20, Logger: checkpointLog{}}, true)
 	if err != nil {
 		return Standing{}, err
 	}
 	r := reader{from: db}
-	s := r.standing()
+	s = r.standing()
 	return s, closing(db, r.err)
+}
+
+// checkpointLog keeps Pebble quiet about a folder that is only looked at, and from ending the process over it.
+type checkpointLog struct{}
+
+type checkpointDamaged string
+
+func (checkpointLog) Infof(string, ...any)  {}
+func (checkpointLog) Errorf(string, ...any) {}
+func (checkpointLog) Fatalf(format string, args ...any) {
+	panic(checkpointDamaged(fmt.Sprintf(format, args...)))
 }
 
 // Close flushes, so that the next start has nothing to apply again. Every View must be closed before.

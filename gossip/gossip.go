@@ -1,0 +1,174 @@
+// Package gossip says who seems alive, and is never sure.
+//
+// Members of a pool probe each other and pass on what they find, by hashicorp/memberlist, which nothing else of ours
+// imports. A dead member is named within seconds; so may a living one be that was paused or cut off, and then it is named
+// alive again. Nothing here decides: a verdict on a game server wants silence towards the leader as well, and no node
+// loses its vote because of gossip. Read this file first, then table.go for what is remembered of whom.
+package gossip
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// politely bounds the leave-taking of Close. Telling a pool of 10,000 takes two rounds of 1.4 s, one of three 0.8 s in all.
+const politely = 3 * time.Second
+
+// Pool is one membership of one pool.
+type Pool struct {
+	config    Config
+	list      *memberlist.Memberlist
+	table     *table
+	transport *transport
+
+	stop   context.CancelFunc
+	rejoin sync.WaitGroup
+
+	once sync.Once
+	err  error
+}
+
+// Open takes part in a pool, and returns once it listens; the seeds are joined in the background, again and again. An
+// error is either a fault of the configuration, one sentence for each, or an address that cannot be had.
+func Open(c Config) (*Pool, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	transport, err := listen(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{
+		config:    c,
+		transport: transport,
+		table: &table{
+			now: c.Now, log: c.Log, self: c.Name, meta: c.Meta, remember: c.Remember,
+			changed: make(chan struct{}, 1), members: make(map[string]Member),
+		},
+	}
+	if p.list, err = memberlist.Create(p.settings()); err != nil {
+		_ = transport.Shutdown()
+		return nil, fmt.Errorf("start gossip: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.rejoin.Go(func() { p.keepJoining(ctx) })
+	return p, nil
+}
+
+func (p *Pool) settings() *memberlist.Config {
+	m := memberlist.DefaultLANConfig()
+	m.Name = p.config.Name
+	m.Label = p.config.Label
+	m.SecretKey = p.config.Key
+	m.Transport = p.transport
+	m.Delegate, m.Events, m.Conflict = p.table, p.table, p.table
+	m.Logger = bridge(p.config.Log)
+	m.ProbeInterval, m.ProbeTimeout = p.config.Probe, p.config.Probe/2
+	m.SuspicionMaxTimeoutMult = 4 // a lone suspect is dead after 8 s at the default Probe, not 12
+	return m
+}
+
+// Addr is the address that the others use, host:port.
+func (p *Pool) Addr() string { return p.transport.advertise.String() }
+
+// Members lists the others by name: the living, and for Config.Remember those who are gone, the latest thousand of them.
+func (p *Pool) Members() []Member { return p.table.list() }
+
+// Changed receives after Members has changed. Changes that nobody has waited for are one, so look at all members then. It
+// is for one reader, and stays silent after Close.
+func (p *Pool) Changed() <-chan struct{} { return p.table.changed }
+
+// Close tells the others that this member leaves, for at most three seconds and not beyond ctx, and ends. When ctx is over
+// already it only ends, and the others find it dead. An error says that leaving was not heard; the pool is closed all the
+// same. A probe that memberlist has under way outlives Close by a few times Probe, with nobody to tell of it.
+func (p *Pool) Close(ctx context.Context) error {
+	p.once.Do(func() {
+		p.stop()
+		p.err = p.leave(ctx)
+		p.table.close()
+		if err := p.list.Shutdown(); err != nil && p.err == nil {
+			p.err = fmt.Errorf("stop gossip: %w", err)
+		}
+		p.rejoin.Wait()
+	})
+	return p.err
+}
+
+// leave marks our meta first, since whoever hears that we are gone must know by then that we went.
+func (p *Pool) leave(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	until := time.Now().Add(politely)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	half := time.Until(until) / 2
+	if half <= 0 {
+		return nil
+	}
+	p.table.leaving.Store(true)
+	if err := p.list.UpdateNode(half); err != nil {
+		p.config.Log.Debug("say that this member leaves gossip", "error", err)
+	}
+	if err := p.list.Leave(max(time.Until(until), time.Millisecond)); err != nil {
+		return fmt.Errorf("leave gossip: %w", err)
+	}
+	return nil
+}
+
+func (p *Pool) keepJoining(ctx context.Context) {
+	every := time.NewTicker(p.config.Rejoin)
+	defer every.Stop()
+	for {
+		if p.config.Seeds != nil {
+			p.join(ctx)
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// join exchanges everything with each seed that does not seem alive. memberlist forgets the dead after half a minute, so
+// this is the only way back between two halves.
+func (p *Pool) join(ctx context.Context) {
+	known := map[string]bool{p.Addr(): true}
+	for _, m := range p.table.list() {
+		if m.State == Alive {
+			known[m.Addr] = true
+		}
+	}
+	for _, seed := range p.config.Seeds() {
+		for _, at := range p.lookUp(ctx, seed) {
+			if ctx.Err() != nil {
+				return
+			}
+			if address := at.String(); !known[address] {
+				known[address] = true
+				if _, err := p.list.Join([]string{address}); err != nil {
+					p.config.Log.Debug("join gossip seed", "seed", seed, "address", address, "error", err)
+				}
+			}
+		}
+	}
+}
+
+func (p *Pool) lookUp(ctx context.Context, seed string) []netip.AddrPort {
+	ctx, cancel := context.WithTimeout(ctx, lookUpLimit)
+	defer cancel()
+	found, err := resolve(ctx, seed)
+	if err != nil && ctx.Err() == nil {
+		p.config.Log.Warn("look up gossip seed", "seed", seed, "error", err)
+	}
+	return found
+}

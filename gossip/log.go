@@ -1,0 +1,32 @@
+package gossip
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"strings"
+)
+
+// bridge makes memberlist's logger out of ours. Its lines begin with their level, as "[WARN] memberlist: ...".
+func bridge(to *slog.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
+
+type lines struct{ to *slog.Logger }
+
+// Write takes one line: a log.Logger hands over each with one call.
+func (l lines) Write(line []byte) (int, error) {
+	level, text := slog.LevelWarn, strings.TrimSpace(string(line))
+	if name, rest, ok := strings.Cut(strings.TrimPrefix(text, "["), "] "); ok && strings.HasPrefix(text, "[") {
+		switch name {
+		case "DEBUG":
+			level, text = slog.LevelDebug, rest
+		case "INFO":
+			level, text = slog.LevelInfo, rest
+		case "WARN":
+			level, text = slog.LevelWarn, rest
+		case "ERR", "ERROR":
+			level, text = slog.LevelError, rest
+		}
+	}
+	l.to.Log(context.Background(), level, strings.TrimPrefix(text, "memberlist: "))
+	return len(line), nil
+}

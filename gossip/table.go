@@ -1,0 +1,174 @@
+package gossip
+
+import (
+	"bytes"
+	"cmp"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// State is how a member seems.
+type State uint8
+
+const (
+	Alive State = iota // answers, or is only suspected: memberlist does not tell which
+	Dead               // nobody got an answer from it
+	Left               // said that it leaves
+)
+
+func (s State) String() string {
+	switch s {
+	case Dead:
+		return "dead"
+	case Left:
+		return "left"
+	}
+	return "alive"
+}
+
+// Member is another member of the pool, as it seems from here.
+type Member struct {
+	Name  string
+	Addr  string // host:port that it advertises
+	Meta  []byte
+	State State
+	Since time.Time // when it came to seem so, here
+}
+
+// maxGone bounds the members that are remembered although they are gone. Older ones are forgotten first.
+const maxGone = 1024
+
+// table is what memberlist tells us. It calls back under its own lock, so nothing here waits for anything.
+type table struct {
+	now      func() time.Time
+	log      *slog.Logger
+	self     string
+	meta     []byte
+	remember time.Duration
+
+	leaving atomic.Bool   // our own meta says so
+	changed chan struct{} // of capacity 1
+
+	mu      sync.Mutex
+	members map[string]Member
+	closed  bool // after it nothing changes any more
+}
+
+var (
+	_ memberlist.Delegate         = (*table)(nil)
+	_ memberlist.EventDelegate    = (*table)(nil)
+	_ memberlist.ConflictDelegate = (*table)(nil)
+)
+
+// The first byte of the meta on the wire says whether the member is leaving. memberlist itself knows, but its callbacks do
+// not tell: the state in its Node is never set.
+const (
+	staying = 0
+	leaving = 1
+)
+
+// NodeMeta is memberlist asking what to tell about us.
+func (t *table) NodeMeta(int) []byte {
+	flag := byte(staying)
+	if t.leaving.Load() {
+		flag = leaving
+	}
+	return append([]byte{flag}, t.meta...)
+}
+
+func isLeaving(meta []byte) bool { return len(meta) > 0 && meta[0] == leaving }
+
+// NotifyJoin, NotifyUpdate and NotifyLeave are memberlist's news.
+func (t *table) NotifyJoin(n *memberlist.Node)   { t.note(n, Alive) }
+func (t *table) NotifyUpdate(n *memberlist.Node) { t.note(n, Alive) }
+
+func (t *table) NotifyLeave(n *memberlist.Node) {
+	if isLeaving(n.Meta) {
+		t.note(n, Left)
+		return
+	}
+	t.note(n, Dead)
+}
+
+func (t *table) note(n *memberlist.Node, state State) {
+	if n.Name == t.self {
+		return
+	}
+	now := t.now()
+	m := Member{Name: n.Name, Addr: n.Address(), State: state, Since: now}
+	if len(n.Meta) > 1 {
+		m.Meta = bytes.Clone(n.Meta[1:])
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	if old, ok := t.members[n.Name]; ok && old.State == state && old.Addr == m.Addr {
+		m.Since = old.Since
+	}
+	t.members[n.Name] = m
+	t.forget(now)
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// forget drops those who have been gone for too long, and the oldest of too many. t.mu is held.
+func (t *table) forget(now time.Time) {
+	var gone []Member
+	for name, m := range t.members {
+		switch {
+		case m.State == Alive:
+		case now.Sub(m.Since) >= t.remember:
+			delete(t.members, name)
+		default:
+			gone = append(gone, m)
+		}
+	}
+	if len(gone) <= maxGone {
+		return
+	}
+	slices.SortFunc(gone, func(a, b Member) int { return a.Since.Compare(b.Since) })
+	for _, m := range gone[:len(gone)-maxGone] {
+		delete(t.members, m.Name)
+	}
+}
+
+func (t *table) list() []Member {
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(now)
+	list := make([]Member, 0, len(t.members))
+	for _, m := range t.members {
+		m.Meta = bytes.Clone(m.Meta)
+		list = append(list, m)
+	}
+	slices.SortFunc(list, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+func (t *table) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+}
+
+// NotifyConflict comes when a name in use turns up at another address. The first one keeps it.
+func (t *table) NotifyConflict(existing, other *memberlist.Node) {
+	t.log.Warn("gossip refuses a name that is in use: every start needs a name of its own",
+		"name", other.Name, "in_use_at", existing.Address(), "refused_at", other.Address())
+}
+
+// Nothing of ours travels besides names and meta.
+func (t *table) NotifyMsg([]byte)                {}
+func (t *table) GetBroadcasts(int, int) [][]byte { return nil }
+func (t *table) LocalState(bool) []byte          { return nil }
+func (t *table) MergeRemoteState([]byte, bool)   {}

@@ -1,0 +1,301 @@
+package house_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// readModule reads every Go file below root, by its path from there. It reads in this process: go test then knows what was
+// read, and does not serve a pass of yesterday for a tree of today.
+func readModule(root string) (map[string]string, error) {
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		return nil, fmt.Errorf("find the module's root: %w", err)
+	}
+	sources := make(map[string]string)
+	err := filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() {
+			if at != root && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata") {
+				return fs.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(at, "go.mod")); at != root && err == nil {
+				return fs.SkipDir // another module
+			} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(at)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, at)
+		sources[filepath.ToSlash(rel)] = string(text)
+		return err
+	})
+	return sources, err
+}
+
+func dirOf(file string) string { return path.Dir(file) }
+
+// file is one source, parsed.
+type file struct {
+	path, dir string
+	test      bool
+	tree      *ast.File
+}
+
+// house gathers complaints.
+type house struct {
+	set        *token.FileSet
+	complaints []string
+}
+
+// check holds sources, by their path from the module's root, against the rules. It complains in the order of the files.
+func check(sources map[string]string) ([]string, error) {
+	h := house{set: token.NewFileSet()}
+	packages := make(map[string][]file)
+	for name, text := range sources {
+		tree, err := parser.ParseFile(h.set, name, text, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		f := file{path: name, dir: dirOf(name), test: strings.HasSuffix(name, "_test.go"), tree: tree}
+		packages[f.dir] = append(packages[f.dir], f)
+	}
+	for dir, files := range packages {
+		slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.path, b.path) })
+		allowed, known := lookUp(dir)
+		if !known {
+			h.complain(files[0].tree, "package %s is not in the table: say in the table what it may import", dir)
+		}
+		for _, f := range files {
+			if known {
+				h.checkOurs(f, allowed)
+			}
+			h.checkOwners(f)
+			if slices.Contains(pure, dir) && !f.test {
+				h.checkPure(f)
+			}
+		}
+		if slices.Contains(pure, dir) {
+			h.checkVariables(files)
+		}
+	}
+	slices.Sort(h.complaints)
+	return h.complaints, nil
+}
+
+func (h *house) complain(at ast.Node, format string, args ...any) {
+	h.complaints = append(h.complaints, fmt.Sprintf("%v: %s", h.set.Position(at.Pos()), fmt.Sprintf(format, args...)))
+}
+
+// lookUp finds a package's row, its own before one for everything below a folder.
+func lookUp(dir string) (allowed []string, known bool) {
+	if allowed, known = mayImport[dir]; known {
+		return allowed, true
+	}
+	for up := path.Dir(dir); up != "."; up = path.Dir(up) {
+		if allowed, known = mayImport[up+"/..."]; known {
+			return allowed, true
+		}
+	}
+	return nil, false
+}
+
+func imported(spec *ast.ImportSpec) string {
+	name, _ := strconv.Unquote(spec.Path.Value) // the parser has read it
+	return name
+}
+
+func (h *house) checkOurs(f file, allowed []string) {
+	for _, spec := range f.tree.Imports {
+		ours, ok := strings.CutPrefix(imported(spec), module+"/")
+		if !ok {
+			continue
+		}
+		support := slices.Contains(forTests, ours)
+		switch {
+		case slices.Contains(judges, f.dir) && slices.Contains(defendants, ours):
+			h.complain(spec, "%s imports %s: the judge does not borrow the defendant's code", f.dir, ours)
+		case support && (f.test || slices.Contains(forTests, f.dir)):
+		case support:
+			h.complain(spec, "%s imports %s, which is for tests: only _test files and its like import it", f.dir, ours)
+		case f.test && ours == f.dir: // an external test
+		case !slices.Contains(allowed, ours):
+			h.complain(spec, "%s may not import %s: by the table it imports %s of ours", f.dir, ours, orNothing(allowed))
+		}
+	}
+}
+
+func orNothing(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (h *house) checkOwners(f file) {
+	for _, spec := range f.tree.Imports {
+		for _, o := range owners {
+			name := imported(spec)
+			if name != o.library && !strings.HasPrefix(name, o.library+"/") || o.tests && f.test {
+				continue
+			}
+			mine := func(pattern string) bool {
+				up, below := strings.CutSuffix(pattern, "/...")
+				return f.dir == up || below && strings.HasPrefix(f.dir, up+"/")
+			}
+			if !slices.ContainsFunc(o.packages, mine) {
+				h.complain(spec, "%s imports %s, which belongs to %s: %s", f.dir, name, strings.Join(o.packages, ", "), o.why)
+			}
+		}
+	}
+}
+
+func (h *house) checkPure(f file) {
+	clock := ""
+	for _, spec := range f.tree.Imports {
+		name := imported(spec)
+		if why, ok := impure[name]; ok {
+			h.complain(spec, "%s is pure and may not import %s: %s", f.dir, name, why)
+		}
+		if spec.Name != nil && spec.Name.Name == "." {
+			h.complain(spec, "%s is pure and may not import %s with a dot: nobody would see what it uses", f.dir, name)
+		}
+		if name == "time" {
+			clock = "time"
+			if spec.Name != nil {
+				clock = spec.Name.Name
+			}
+		}
+	}
+	ast.Inspect(f.tree, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			h.complain(n, "%s is pure and starts no goroutine: its caller decides what runs beside what", f.dir)
+		case *ast.FuncDecl:
+			if n.Recv == nil && n.Name.Name == "init" {
+				h.complain(n, "%s is pure and has no init: what it knows comes in by its arguments", f.dir)
+			}
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && clock != "" && x.Name == clock && slices.Contains(clocks, n.Sel.Name) {
+				h.complain(n, "%s is pure and may not use time.%s: the stamp inside the entry is its only time", f.dir, n.Sel.Name)
+			}
+		}
+		return true
+	})
+}
+
+// checkVariables lets a pure package have tables at package level, but none that it makes to be written, or writes.
+func (h *house) checkVariables(files []file) {
+	const why = "what a package remembers besides its arguments differs from node to node"
+	tables := make(map[string]bool)
+	for _, f := range files {
+		for _, decl := range f.tree.Decls {
+			d, ok := decl.(*ast.GenDecl)
+			if !ok || d.Tok != token.VAR || f.test {
+				continue
+			}
+			for _, spec := range d.Specs {
+				v := spec.(*ast.ValueSpec)
+				for i, name := range v.Names {
+					switch {
+					case name.Name == "_":
+					case i >= len(v.Values) || isMade(v.Values[i]):
+						h.complain(name, "%s is pure and %s can only be there to be written: %s", f.dir, name.Name, why)
+					default:
+						tables[name.Name] = true
+					}
+				}
+			}
+		}
+	}
+	written := func(n ast.Node, x ast.Expr) {
+		if name := root(x); tables[name] {
+			h.complain(n, "%s at package level may not be written: %s", name, why)
+		}
+	}
+	for _, f := range files {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.tree, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.AssignStmt:
+				if n.Tok != token.DEFINE {
+					for _, x := range n.Lhs {
+						written(n, x)
+					}
+				}
+			case *ast.IncDecStmt:
+				written(n, n.X)
+			case *ast.RangeStmt:
+				if n.Tok == token.ASSIGN {
+					written(n, n.Key)
+					written(n, n.Value)
+				}
+			case *ast.UnaryExpr:
+				if n.Op == token.AND {
+					written(n, n.X)
+				}
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "clear" || f.Name == "delete") && len(n.Args) > 0 {
+					written(n, n.Args[0])
+				}
+			}
+			return true
+		})
+	}
+}
+
+// isMade says whether a value is empty room: make, new, or the address of a literal.
+func isMade(value ast.Expr) bool {
+	switch v := value.(type) {
+	case *ast.UnaryExpr:
+		return v.Op == token.AND
+	case *ast.CallExpr:
+		f, ok := v.Fun.(*ast.Ident)
+		return ok && (f.Name == "make" || f.Name == "new")
+	}
+	return false
+}
+
+// root is the name that an expression begins with: x of x.f[i], "" of f().
+func root(x ast.Expr) string {
+	for {
+		switch v := x.(type) {
+		case *ast.Ident:
+			return v.Name
+		case *ast.IndexExpr:
+			x = v.X
+		case *ast.ParenExpr:
+			x = v.X
+		case *ast.SelectorExpr:
+			x = v.X
+		case *ast.SliceExpr:
+			x = v.X
+		case *ast.StarExpr:
+			x = v.X
+		default:
+			return ""
+		}
+	}
+}

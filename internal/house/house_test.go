@@ -1,0 +1,119 @@
+package house_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+)
+
+// module is our own path.
+const module = "github.com/profilenode/profilenode"
+
+// mayImport is the import rule: a package, and what it may import of ours. "x/..." stands for every package below x, and
+// an entry for a package itself goes before it. A package that is not here may not exist.
+var mayImport = map[string][]string{
+	"lock":          {},
+	"api/profilev1": {},
+	"fsm/logpb":     {},
+	"gossip":        {},
+
+	"fsm":             {"lock", "fsm/logpb"},
+	"cluster":         {"fsm", "lock", "gossip"},
+	"internal/server": {"api/profilev1", "cluster", "fsm", "lock"},
+	"client":          {"api/profilev1", "lock"},
+	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
+	"cmd/profilenode": {"api/profilev1", "cluster", "internal/server", "gossip", "client"},
+
+	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "lock", "gossip"},
+	"client/clienttest": {
+		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "fsm/logpb", "gossip", "internal/server", "lock",
+	},
+
+	"bench":        {"client", "gossip"},
+	"examples/...": {"client", "gossip"},
+
+	"scripts/jepsen": {
+		"scripts/jepsen/nodes", "scripts/jepsen/nemesis", "scripts/jepsen/workload", "scripts/jepsen/history",
+		"scripts/jepsen/model", "scripts/jepsen/check", "scripts/jepsen/report",
+	},
+	"scripts/jepsen/history":  {},
+	"scripts/jepsen/nodes":    {"api/profilev1", "client"},
+	"scripts/jepsen/nemesis":  {"scripts/jepsen/nodes", "scripts/jepsen/history"},
+	"scripts/jepsen/workload": {"client", "gossip", "scripts/jepsen/history"},
+	"scripts/jepsen/model":    {"scripts/jepsen/history"},
+	"scripts/jepsen/check":    {"scripts/jepsen/history", "scripts/jepsen/model"},
+	"scripts/jepsen/report":   {"scripts/jepsen/check", "scripts/jepsen/history", "scripts/jepsen/model"},
+
+	"internal/house": {},
+}
+
+// judges do not borrow the defendant's code, whatever mayImport comes to say.
+var judges = []string{"scripts/jepsen/model", "scripts/jepsen/check"}
+
+// defendants are what the judges judge.
+var defendants = []string{"fsm", "lock"}
+
+// forTests are the packages that only tests import, and each other.
+var forTests = []string{"client/clienttest", "cluster/clustertest"}
+
+// pure are the packages that give the same verdict on every node at every replay. Their tests may do what they like.
+var pure = []string{"fsm", "lock"}
+
+// impure says why a pure package does not import a library.
+var impure = map[string]string{
+	"context":      "it starts nothing that could be cancelled",
+	"crypto/rand":  "every node must come to the same result",
+	"log":          "it says things by results; who calls it logs",
+	"log/slog":     "it says things by results; who calls it logs",
+	"math/rand":    "every node must come to the same result",
+	"math/rand/v2": "every node must come to the same result",
+	"net":          "it never leaves the process",
+	"os":           "files come in by the file system that it is given",
+	"sync":         "one goroutine calls it, so there is nothing to lock",
+	"sync/atomic":  "one goroutine calls it, so there is nothing to share",
+}
+
+// clocks are what a pure package does not use of package time: the stamp inside the entry is its only time.
+var clocks = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
+
+// owner says which packages may import a library, by "x/..." for x and all below it.
+type owner struct {
+	library  string // and everything below it
+	packages []string
+	tests    bool // other packages' tests may import it too
+	why      string
+}
+
+var owners = []owner{
+	{"github.com/hashicorp/raft", []string{"cluster/..."}, false, "cluster alone knows that there is raft"},
+	{"github.com/hashicorp/raft-boltdb", []string{"cluster/..."}, false, "cluster alone knows where the log lies"},
+	{"go.etcd.io/bbolt", []string{"cluster/..."}, false, "cluster alone knows where the log lies"},
+	{"github.com/hashicorp/memberlist", []string{"gossip"}, false, "gossip alone knows that there is memberlist"},
+	{
+		"github.com/cockroachdb/pebble", []string{"fsm/...", "cluster/...", "client/clienttest", "bench/..."}, true,
+		"the tables belong to fsm, and a game's binary holds no Pebble",
+	},
+	{
+		"google.golang.org/grpc", []string{"api/...", "internal/server", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
+		"the wire belongs to its two ends; below them nobody knows how a request came",
+	},
+}
+
+func TestHouse(t *testing.T) {
+	sources, err := readModule("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"lock", "fsm", "gossip", "internal/house"} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(sources)), func(path string) bool { return dirOf(path) == dir }) {
+			t.Fatalf("found no source in %s: the walk does not see the module", dir)
+		}
+	}
+	complaints, err := check(sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range complaints {
+		t.Error(c)
+	}
+}
