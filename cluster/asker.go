@@ -1,0 +1,97 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"time"
+)
+
+// asker keeps one connection to one node and asks one question at a time. A connection that failed is dialled anew by
+// the next question.
+type asker struct {
+	t       *transport
+	address string
+	target  string // "": whoever answers there
+
+	turn chan struct{} // holds one token while nobody asks
+	c    net.Conn      // nil: not connected; belongs to whoever has the turn
+}
+
+func (t *transport) asker(address, target string) *asker {
+	a := &asker{t: t, address: address, target: target, turn: make(chan struct{}, 1)}
+	a.turn <- struct{}{}
+	return a
+}
+
+// ask returns the payload of the answer. It gives up when ctx ends, which must have a deadline.
+func (a *asker) ask(ctx context.Context, about ask, question []byte) ([]byte, error) {
+	select {
+	case <-a.turn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { a.turn <- struct{}{} }()
+	if a.c == nil {
+		o := opening{kind: kindPeer, target: a.target}
+		if a.target != "" {
+			o.cluster = a.t.belongs()
+		}
+		c, err := a.t.dial(ctx, a.address, o)
+		if err != nil {
+			return nil, err
+		}
+		a.c = c
+	}
+	c := a.c
+	// A deadline in the past makes reads and writes return at once.
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	answer, err := exchange(c, about, question)
+	if !stop() || err != nil {
+		c.Close()
+		a.c = nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask node at %s: %w", a.address, err)
+	}
+	return answer, nil
+}
+
+func exchange(c net.Conn, about ask, question []byte) ([]byte, error) {
+	if err := writeMessage(c, about, question); err != nil {
+		return nil, err
+	}
+	got, answer, err := readMessage(c)
+	if err != nil {
+		return nil, err
+	}
+	if got == answerNo {
+		return nil, fmt.Errorf("it refused: %s", answer)
+	}
+	if got != about {
+		return nil, errWire
+	}
+	return answer, nil
+}
+
+func (a *asker) askJSON(ctx context.Context, about ask, question, answer any) error {
+	text, err := json.Marshal(question)
+	if err != nil {
+		return err
+	}
+	if text, err = a.ask(ctx, about, text); err != nil {
+		return err
+	}
+	return json.Unmarshal(text, answer)
+}
+
+// close waits for the question under way.
+func (a *asker) close() {
+	<-a.turn
+	if a.c != nil {
+		a.c.Close()
+		a.c = nil
+	}
+	a.turn <- struct{}{}
+}

@@ -1,0 +1,209 @@
+package cluster
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/fsm"
+)
+
+const (
+	seekEvery = 200 * time.Millisecond
+	sayEvery  = 5 * time.Second // a node that waits says for what
+	sureAfter = 2               // rounds in a row that all must agree before a cluster is founded
+)
+
+// seek makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only comes
+// to be when every listed node has said that it is empty and lists the same nodes. It returns with raft running.
+func (n *Node) seek(ctx context.Context) error {
+	if who := n.identity(); len(who.Found) > 0 {
+		return n.found(who.Cluster, who.Found) // a crash came between the two halves of it
+	}
+	if n.alone() {
+		return n.found(hex.EncodeToString(random16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
+	}
+	askers := map[string]*asker{}
+	for _, address := range n.config.Nodes {
+		askers[address] = n.transport.asker(address, "")
+	}
+	defer func() {
+		for _, a := range askers {
+			a.close()
+		}
+	}()
+	agreed, said := 0, time.Time{}
+	for {
+		answers, errs := askHellos(ctx, askers)
+		waits, done, err := n.consider(ctx, answers, errs, askers, &agreed)
+		if err != nil || done {
+			return err
+		}
+		if time.Since(said) >= sayEvery {
+			said = time.Now()
+			n.log.Info("waits to be in a cluster", "why", waits)
+		}
+		n.waits.Store(&waits)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(seekEvery):
+		}
+	}
+}
+
+// alone says that this node is a cluster by itself, as configured.
+func (n *Node) alone() bool {
+	nodes := n.config.Nodes
+	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.transport.address
+}
+
+func askHellos(ctx context.Context, askers map[string]*asker) (map[string]helloAnswer, map[string]error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	answers, errs := map[string]helloAnswer{}, map[string]error{}
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for address, a := range askers {
+		asking.Go(func() {
+			h, err := a.askHello(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs[address] = err
+				return
+			}
+			answers[address] = h
+		})
+	}
+	asking.Wait()
+	return answers, errs
+}
+
+// consider decides on one round of answers: done when raft runs, else what is waited for.
+func (n *Node) consider(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers map[string]*asker, agreed *int) (waits string, done bool, err error) {
+	clusters := map[string]bool{}
+	for _, h := range answers {
+		if h.Member {
+			clusters[h.Cluster] = true
+		}
+	}
+	if len(clusters) > 1 {
+		return "the listed nodes are in different clusters: list the nodes of one", false, nil
+	}
+	if len(clusters) == 1 {
+		*agreed = 0
+		return n.enter(ctx, answers, askers)
+	}
+	if waits := n.undecided(answers, errs); waits != "" {
+		*agreed = 0
+		return waits, false, nil
+	}
+	if *agreed++; *agreed < sureAfter {
+		return "all nodes are there", false, nil
+	}
+	var peers []Peer
+	for _, h := range answers {
+		peers = append(peers, Peer{ID: h.ID, Address: h.Address, Voter: true})
+	}
+	if peers = sortedPeers(peers); peers[0].ID != n.ID() {
+		return "node " + peers[0].ID + " is about to found the cluster", false, nil
+	}
+	return "", true, n.found(hex.EncodeToString(random16()), peers)
+}
+
+// undecided is why no cluster may be founded yet; "" when all listed nodes answered, are empty and list the same.
+func (n *Node) undecided(answers map[string]helloAnswer, errs map[string]error) string {
+	if len(errs) > 0 {
+		var missing []string
+		for address := range errs {
+			missing = append(missing, address)
+		}
+		slices.Sort(missing)
+		return "no answer yet from " + strings.Join(missing, ", ")
+	}
+	ours := slices.Sorted(slices.Values(n.config.Nodes))
+	ids := map[string]string{}
+	for address, h := range answers {
+		if !slices.Equal(slices.Sorted(slices.Values(h.Nodes)), ours) {
+			return fmt.Sprintf("the node at %s lists other nodes, %v: list the same on all", address, h.Nodes)
+		}
+		if other, twice := ids[h.ID]; twice {
+			return fmt.Sprintf("%s and %s are the same node: list each node once", other, address)
+		}
+		ids[h.ID] = address
+	}
+	if ids[n.ID()] == "" {
+		return "this node answers at none of the listed addresses: list its own too"
+	}
+	return ""
+}
+
+// enter takes up the membership that a cluster gives this node, or asks for one.
+func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers map[string]*asker) (waits string, done bool, err error) {
+	waits = "the cluster has no leader yet"
+	for _, h := range answers {
+		if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {
+			n.log.Info("is a member of a cluster", "cluster", h.Cluster)
+			return "", true, n.belong(h.Cluster)
+		}
+	}
+	asked := map[string]bool{}
+	for address, h := range answers {
+		// Members of its own: one that was only just told of the cluster may not know yet that this node is in it.
+		if !h.Member || len(h.Members) == 0 || h.Leader == "" || asked[h.Leader] {
+			continue
+		}
+		asked[h.Leader] = true
+		a := askers[h.Leader]
+		if a == nil {
+			a = n.transport.asker(h.Leader, "")
+			defer a.close()
+		}
+		limited, cancel := context.WithTimeout(ctx, joinTimeout)
+		j, err := a.askJoin(limited, joinQuestion{ID: n.ID(), Address: n.transport.address, Level: fsm.Level})
+		cancel()
+		switch {
+		case err != nil:
+			waits = fmt.Sprintf("the leader at %s, as %s says, does not answer: %v", h.Leader, address, err)
+		case j.Refused != "":
+			waits = "the leader refused: " + j.Refused
+		case j.Cluster == h.Cluster:
+			n.log.Info("joined a cluster as a learner", "cluster", j.Cluster)
+			return "", true, n.belong(j.Cluster)
+		}
+	}
+	return waits, false, nil
+}
+
+// found writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells nobody of the
+// cluster, so a crash in between leaves a founding that can be done again.
+func (n *Node) found(cluster string, voters []Peer) error {
+	who := n.identity()
+	who.Cluster, who.Found = cluster, voters
+	if err := n.become(who); err != nil {
+		return err
+	}
+	var servers []raft.Server
+	for _, p := range voters {
+		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: raftAddress(p.ID, p.Address)})
+	}
+	n.log.Info("founds a cluster", "cluster", cluster, "nodes", len(voters))
+	return n.startRaft(&raft.Configuration{Servers: servers})
+}
+
+// belong writes down that this node is the cluster's, and starts raft, which waits to be contacted.
+func (n *Node) belong(cluster string) error {
+	who := n.identity()
+	who.Cluster = cluster
+	if err := n.become(who); err != nil {
+		return err
+	}
+	return n.startRaft(nil)
+}

@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	clockFresh  = time.Minute     // a sample counts for so long
+	clockAstray = 2 * time.Second // a node's clock further than this from the median raises an alarm
+)
+
+// clock makes the stamps of one lead: the median of the voters' wall clocks, so that no single wrong one can spoil what
+// stamps decide. Until a majority's clocks are known it stands still at the last stamp of the log.
+type clock struct {
+	self string
+	now  func() time.Time
+
+	mu      sync.Mutex
+	origin  time.Time // samples are differences from the monotonic time since then
+	voters  []string
+	samples map[string]sample // of the others
+	last    int64             // the last stamp given, or applied before this lead
+}
+
+type sample struct {
+	ahead time.Duration // wall clock, as Unix time, less the time since origin
+	taken time.Time
+}
+
+func newClock(self string, now func() time.Time) *clock {
+	return &clock{self: self, now: now, origin: time.Now(), samples: map[string]sample{}}
+}
+
+// floor says what the log's stamps have reached.
+func (c *clock) floor(stampMS int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(c.last, stampMS)
+}
+
+// count sets whose clocks count.
+func (c *clock) count(voters []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.voters = voters
+	maps.DeleteFunc(c.samples, func(id string, _ sample) bool { return !slices.Contains(voters, id) })
+}
+
+// heard notes what a voter's clock said at some moment between asking and answer.
+func (c *clock) heard(voter string, wallMS int64, asked, answered time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	middle := asked.Add(answered.Sub(asked) / 2)
+	c.samples[voter] = sample{ahead: time.Duration(wallMS)*time.Millisecond - middle.Sub(c.origin), taken: answered}
+}
+
+// stamp is the time for the next entry, in Unix milliseconds. It never decreases.
+func (c *clock) stamp() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if median, ok := c.median(c.walls()); ok {
+		c.last = max(c.last, median.Milliseconds())
+	}
+	return c.last
+}
+
+// walls are the clocks that count, as Unix time, now. mu must be held.
+func (c *clock) walls() map[string]time.Duration {
+	now := time.Now()
+	walls := map[string]time.Duration{}
+	for _, id := range c.voters {
+		s, known := c.samples[id]
+		switch {
+		case id == c.self:
+			walls[id] = time.Duration(c.now().UnixNano())
+		case known && now.Sub(s.taken) < clockFresh:
+			walls[id] = s.ahead + now.Sub(c.origin)
+		}
+	}
+	return walls
+}
+
+// median is of two the lower; ok is false below a majority.
+func (c *clock) median(walls map[string]time.Duration) (time.Duration, bool) {
+	if len(walls) == 0 || len(walls) < len(c.voters)/2+1 {
+		return 0, false
+	}
+	sorted := slices.Sorted(maps.Values(walls))
+	return sorted[(len(sorted)-1)/2], true
+}
+
+// alarms names the voters whose clocks are astray.
+func (c *clock) alarms() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	walls := c.walls()
+	median, ok := c.median(walls)
+	if !ok {
+		return nil
+	}
+	var alarms []string
+	for _, id := range slices.Sorted(maps.Keys(walls)) {
+		if off := walls[id] - median; off.Abs() > clockAstray {
+			alarms = append(alarms, fmt.Sprintf("the clock of node %s is %v from the median of the cluster: correct it", id, off.Round(100*time.Millisecond)))
+		}
+	}
+	return alarms
+}

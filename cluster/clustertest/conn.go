@@ -1,0 +1,195 @@
+package clustertest
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const window = 1 << 20 // bytes under way in one direction
+
+// half is one direction of a connection.
+type half struct {
+	network *Network
+	at      link
+
+	mu     sync.Mutex
+	moved  *sync.Cond
+	chunks []chunk
+	size   int
+	ended  bool // by its writer, behind the chunks
+	gone   bool // its reader has closed
+
+	readLimit, writeLimit limit
+}
+
+type chunk struct {
+	bytes []byte
+	ready time.Time
+}
+
+// limit is a deadline that wakes whoever waits.
+type limit struct {
+	at    time.Time
+	timer *time.Timer
+}
+
+func (l limit) passed() bool { return !l.at.IsZero() && !time.Now().Before(l.at) }
+
+func (n *Network) half(from, to string) *half {
+	h := &half{network: n, at: link{from, to}}
+	h.moved = sync.NewCond(&h.mu)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.halves[h] = struct{}{}
+	return h
+}
+
+func (h *half) wake() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.moved.Broadcast()
+}
+
+func (h *half) link() state {
+	h.network.mu.Lock()
+	defer h.network.mu.Unlock()
+	return *h.network.link(h.at.from, h.at.to)
+}
+
+func (h *half) set(l *limit, t time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	l.at = t
+	if wait := time.Until(t); !t.IsZero() && wait > 0 {
+		l.timer = time.AfterFunc(wait, h.wake)
+	}
+	h.moved.Broadcast()
+}
+
+func (h *half) get(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		switch {
+		case h.gone:
+			return 0, net.ErrClosed
+		case h.readLimit.passed():
+			return 0, os.ErrDeadlineExceeded
+		case len(p) == 0:
+			return 0, nil
+		}
+		if !h.link().cut {
+			if len(h.chunks) == 0 && h.ended {
+				return 0, io.EOF
+			}
+			if len(h.chunks) > 0 {
+				if wait := time.Until(h.chunks[0].ready); wait <= 0 {
+					return h.pop(p), nil
+				} else {
+					time.AfterFunc(wait, h.wake)
+				}
+			}
+		}
+		h.moved.Wait()
+	}
+}
+
+func (h *half) pop(p []byte) int {
+	c := &h.chunks[0]
+	n := copy(p, c.bytes)
+	if c.bytes = c.bytes[n:]; len(c.bytes) == 0 {
+		h.chunks = h.chunks[1:]
+	}
+	h.size -= n
+	h.moved.Broadcast()
+	return n
+}
+
+func (h *half) put(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sent := 0
+	for {
+		switch {
+		case h.ended:
+			return sent, net.ErrClosed
+		case h.gone:
+			return sent, io.ErrClosedPipe
+		case h.writeLimit.passed():
+			return sent, os.ErrDeadlineExceeded
+		case sent == len(p):
+			return sent, nil
+		}
+		if room := min(window-h.size, len(p)-sent); room > 0 {
+			bytes := append([]byte(nil), p[sent:sent+room]...)
+			h.chunks = append(h.chunks, chunk{bytes, time.Now().Add(h.link().delay)})
+			h.size += room
+			sent += room
+			h.moved.Broadcast()
+			continue
+		}
+		h.moved.Wait()
+	}
+}
+
+// end is the writer's close, or the reader's.
+func (h *half) end(reader bool) {
+	h.mu.Lock()
+	if reader {
+		h.gone = true
+	} else {
+		h.ended = true
+	}
+	for _, l := range []*limit{&h.readLimit, &h.writeLimit} {
+		if l.timer != nil {
+			l.timer.Stop()
+		}
+	}
+	h.moved.Broadcast()
+	both := h.gone && h.ended
+	h.mu.Unlock()
+	if both {
+		h.network.mu.Lock()
+		delete(h.network.halves, h)
+		h.network.mu.Unlock()
+	}
+}
+
+type conn struct {
+	local, remote addr
+	read, write   *half
+}
+
+func (c *conn) Read(p []byte) (int, error)  { return c.read.get(p) }
+func (c *conn) Write(p []byte) (int, error) { return c.write.put(p) }
+func (c *conn) LocalAddr() net.Addr         { return c.local }
+func (c *conn) RemoteAddr() net.Addr        { return c.remote }
+
+func (c *conn) Close() error {
+	c.read.end(true)
+	c.write.end(false)
+	return nil
+}
+
+func (c *conn) SetDeadline(t time.Time) error {
+	c.SetReadDeadline(t)
+	c.SetWriteDeadline(t)
+	return nil
+}
+
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.read.set(&c.read.readLimit, t)
+	return nil
+}
+
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.write.set(&c.write.writeLimit, t)
+	return nil
+}

@@ -1,0 +1,205 @@
+// Package clustertest makes clusters of real nodes over a network in memory, whose links can be cut, healed and slowed,
+// for tests in real or virtual time.
+package clustertest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Network connects hosts by name. A link that is cut loses nothing and delivers nothing: what was written arrives once it
+// is healed, as with TCP.
+type Network struct {
+	mu        sync.Mutex
+	listeners map[string]*listener
+	links     map[link]*state
+	halves    map[*half]struct{}
+	changed   chan struct{}
+	port      int
+}
+
+type link struct{ from, to string }
+
+type state struct {
+	cut   bool
+	delay time.Duration
+}
+
+// NewNetwork is a network where everybody reaches everybody at once.
+func NewNetwork() *Network {
+	return &Network{
+		listeners: map[string]*listener{}, links: map[link]*state{}, halves: map[*half]struct{}{},
+		changed: make(chan struct{}), port: 40_000,
+	}
+}
+
+// Host is one machine on it.
+type Host struct {
+	network *Network
+	name    string
+}
+
+// Host has addresses name:port.
+func (n *Network) Host(name string) Host { return Host{n, name} }
+
+func (n *Network) link(from, to string) *state {
+	s := n.links[link{from, to}]
+	if s == nil {
+		s = &state{}
+		n.links[link{from, to}] = s
+	}
+	return s
+}
+
+// set changes links and wakes whoever waits for one.
+func (n *Network) set(change func()) {
+	n.mu.Lock()
+	change()
+	close(n.changed)
+	n.changed = make(chan struct{})
+	var halves []*half
+	for h := range n.halves {
+		halves = append(halves, h)
+	}
+	n.mu.Unlock()
+	for _, h := range halves {
+		h.wake()
+	}
+}
+
+// Cut stops everything between two hosts, both ways.
+func (n *Network) Cut(a, b string) {
+	n.set(func() { n.link(a, b).cut, n.link(b, a).cut = true, true })
+}
+
+// Heal undoes Cut.
+func (n *Network) Heal(a, b string) {
+	n.set(func() { n.link(a, b).cut, n.link(b, a).cut = false, false })
+}
+
+// Isolate cuts a host off from all others named.
+func (n *Network) Isolate(host string, others ...string) {
+	for _, other := range others {
+		if other != host {
+			n.Cut(host, other)
+		}
+	}
+}
+
+// HealAll undoes every Cut and Delay.
+func (n *Network) HealAll() {
+	n.set(func() { clear(n.links) })
+}
+
+// Delay makes what is sent from one host to another from now on arrive later.
+func (n *Network) Delay(from, to string, by time.Duration) {
+	n.set(func() { n.link(from, to).delay = by })
+}
+
+type addr string
+
+func (addr) Network() string  { return "tcp" }
+func (a addr) String() string { return string(a) }
+
+type listener struct {
+	host    Host
+	at      addr
+	backlog chan net.Conn
+	once    sync.Once
+	closed  chan struct{}
+}
+
+// Listen takes an address of this host; port 0 takes a free one.
+func (h Host) Listen(_, address string) (net.Listener, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	n := h.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if port == "0" {
+		n.port++
+		port = strconv.Itoa(n.port)
+	}
+	l := &listener{host: h, at: addr(net.JoinHostPort(h.name, port)), backlog: make(chan net.Conn, 128), closed: make(chan struct{})}
+	if n.listeners[string(l.at)] != nil {
+		return nil, fmt.Errorf("listen %s: address in use", l.at)
+	}
+	n.listeners[string(l.at)] = l
+	return l, nil
+}
+
+func (l *listener) Addr() net.Addr { return l.at }
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.backlog:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() {
+		n := l.host.network
+		n.mu.Lock()
+		delete(n.listeners, string(l.at))
+		n.mu.Unlock()
+		close(l.closed)
+		for {
+			select {
+			case c := <-l.backlog:
+				c.Close()
+			default:
+				return
+			}
+		}
+	})
+	return nil
+}
+
+// Dial reaches an address from this host. Nobody listening is refused at once; over a cut link it waits.
+func (h Host) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+	to, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	n := h.network
+	for {
+		n.mu.Lock()
+		cut, changed := n.link(h.name, to).cut || n.link(to, h.name).cut, n.changed
+		l := n.listeners[address]
+		n.port++
+		local := addr(net.JoinHostPort(h.name, strconv.Itoa(n.port)))
+		n.mu.Unlock()
+		if cut {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return nil, os.ErrDeadlineExceeded
+			}
+		}
+		if l == nil {
+			return nil, fmt.Errorf("dial %s: connection refused", address)
+		}
+		up, down := n.half(h.name, to), n.half(to, h.name)
+		ours := &conn{local: local, remote: l.at, read: down, write: up}
+		theirs := &conn{local: l.at, remote: local, read: up, write: down}
+		select {
+		case l.backlog <- theirs:
+			return ours, nil
+		case <-l.closed:
+			return nil, fmt.Errorf("dial %s: connection refused", address)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Config is what a Node is made of. Start from DefaultConfig: zero values are faults, not defaults, except where it is
+// said.
+type Config struct {
+	Dir    string // data folder; "" with Memory
+	Memory bool   // log and tables in memory: the node forgets everything, its id too, when it is closed
+	FS     vfs.FS // of the tables; nil: the disk, or memory with Memory
+
+	Bind      string   // host:port that nodes reach this one at; port 0 takes a free one
+	Advertise string   // what other nodes dial; "": the bound address
+	Client    string   // what clients dial; told to whoever asks a follower
+	Nodes     []string // advertised addresses of the nodes that form the cluster, own included; at most one: a cluster of one
+	Version   string   // of the build, for Status
+
+	GossipBind      string // "": no gossip
+	GossipAdvertise string // "": the bound address
+	GossipKey       []byte // 16, 24 or 32 bytes; nil: plain
+
+	TLS    *tls.Config // between nodes, for both directions; nil: plain
+	Listen func(network, addr string) (net.Listener, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now    func() time.Time // the wall clock that stamps are made of
+	Log    *slog.Logger     // nil: silent
+
+	Timing      lock.Timing
+	Heartbeat   time.Duration // a follower that hears nothing for so long asks for an election
+	Election    time.Duration // a candidate tries again after so long
+	LeaderLease time.Duration // a leader that reaches no majority for so long steps down
+
+	SnapshotBytes    uint64 // log written since the last snapshot that calls for the next
+	TrailingLogs     uint64 // entries that stay in the log behind a snapshot, for followers that lag
+	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it Propose answers ErrBusy
+
+	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
+}
+
+// DefaultConfig is a node that still needs a Dir (or Memory) and a Bind.
+func DefaultConfig() Config {
+	return Config{
+		Listen:           net.Listen,
+		Dial:             (&net.Dialer{}).DialContext,
+		Now:              time.Now,
+		Timing:           lock.DefaultTiming(),
+		Heartbeat:        300 * time.Millisecond,
+		Election:         300 * time.Millisecond,
+		LeaderLease:      200 * time.Millisecond,
+		SnapshotBytes:    64 << 20,
+		TrailingLogs:     10_240,
+		MaxInFlightBytes: 64 << 20,
+	}
+}
+
+// Validate reports every fault at once, or nil.
+func (c Config) Validate() error {
+	var faults []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Memory || c.Dir != "", "no data folder: set Dir, or Memory to keep nothing")
+	check(!c.Memory || c.Dir == "", "data folder %q and Memory exclude each other", c.Dir)
+	check(c.Listen != nil && c.Dial != nil && c.Now != nil, "Listen, Dial and Now must be set; start from DefaultConfig")
+	host, _, err := net.SplitHostPort(c.Bind)
+	check(err == nil, "bind address %q is not host:port", c.Bind)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		check(c.Advertise != "", "bind address %q names no host that others could dial: set an address to advertise", c.Bind)
+	}
+	for _, address := range append(slices.Clone(c.Nodes), c.Advertise, c.Client, c.GossipBind, c.GossipAdvertise) {
+		if address == "" {
+			continue
+		}
+		_, _, err := net.SplitHostPort(address)
+		check(err == nil, "address %q is not host:port", address)
+	}
+	sorted := slices.Sorted(slices.Values(c.Nodes))
+	check(len(slices.Compact(sorted)) == len(c.Nodes), "the list of nodes names an address twice: %v", c.Nodes)
+	check(!slices.Contains(c.Nodes, ""), "the list of nodes has an empty address")
+	switch len(c.GossipKey) {
+	case 0, 16, 24, 32:
+	default:
+		check(false, "the gossip key has %d bytes, must have 16, 24 or 32", len(c.GossipKey))
+	}
+	const least = 5 * time.Millisecond
+	check(c.LeaderLease >= least && c.Heartbeat >= least && c.Election >= least,
+		"leader lease %v, heartbeat %v and election %v must be at least %v", c.LeaderLease, c.Heartbeat, c.Election, least)
+	check(c.LeaderLease <= c.Heartbeat, "leader lease %v must not be above heartbeat %v, or two could lead", c.LeaderLease, c.Heartbeat)
+	check(c.Heartbeat <= c.Election, "heartbeat %v must not be above election %v", c.Heartbeat, c.Election)
+	check(c.SnapshotBytes > 0, "snapshot bytes must be above zero")
+	check(c.MaxInFlightBytes >= fsm.MaxEntryBytes, "bytes in flight %d must hold an entry of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
+	if err := c.Timing.Validate(); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,78 @@
+package cluster
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// progressLimit is how long a connection may stand still in the midst of a message. A follower reads a snapshot in its
+// main loop: a sender that vanished would keep it from voting until TCP gives up.
+const progressLimit = 10 * time.Second
+
+// conn is a connection of raft's, either way. Between messages it may stay idle for as long as it likes, since raft pools
+// connections and a pooled one that was closed costs an election; the keepalive finds a dead peer.
+type conn struct {
+	net.Conn
+	incoming bool
+	forget   func(*conn)
+
+	mu         sync.Mutex
+	within     bool      // the last act was a read that brought something: a message is half here
+	writeLimit time.Time // what raft itself asked for
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if !c.incoming {
+		return c.Conn.Read(p)
+	}
+	c.mu.Lock()
+	var limit time.Time
+	if c.within {
+		limit = time.Now().Add(progressLimit)
+	}
+	err := c.Conn.SetReadDeadline(limit)
+	c.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	c.within = c.within || n > 0
+	c.mu.Unlock()
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.within = false
+	limit := time.Now().Add(progressLimit)
+	if !c.writeLimit.IsZero() && c.writeLimit.Before(limit) {
+		limit = c.writeLimit
+	}
+	err := c.Conn.SetWriteDeadline(limit)
+	c.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeLimit = t
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *conn) Close() error {
+	c.forget(c)
+	return c.Conn.Close()
+}

@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A data folder holds one life of one node: node.json says whose, raft.db is its log and its votes. A folder that has
+// no node.json is empty and gets a new id: an id without its votes must never come back.
+const (
+	folderFormat = 1
+	fileNode     = "node.json"
+	fileLog      = "raft.db"
+	fileLock     = "LOCK"
+)
+
+// identity is what node.json says.
+type identity struct {
+	Format  int    `json:"format"`
+	ID      string `json:"id"`
+	Cluster string `json:"cluster,omitempty"` // hex; the cluster it belongs to
+	// Member is written once raft.db exists and before raft first runs on it: from then on this node may have voted, and
+	// a folder without raft.db has forgotten it.
+	Member bool `json:"member,omitempty"`
+	// Found is the first configuration, while this node is about to write it to its log.
+	Found []Peer `json:"found,omitempty"`
+}
+
+// Peer is a node of the cluster as the configuration names it.
+type Peer struct {
+	ID      string `json:"id"`
+	Address string `json:"address"` // host:port for nodes
+	Voter   bool   `json:"voter"`
+}
+
+type folder struct {
+	dir  string // "": in memory
+	lock io.Closer
+	who  identity
+}
+
+// openFolder takes the folder for this process alone and reads who it is.
+func openFolder(dir string) (*folder, error) {
+	f := &folder{dir: dir, who: identity{Format: folderFormat}}
+	if dir == "" {
+		f.who.ID = newID()
+		return f, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open data folder: %w", err)
+	}
+	var err error
+	if f.lock, err = vfs.Default.Lock(filepath.Join(dir, fileLock)); err != nil {
+		return nil, fmt.Errorf("data folder %s is in use by another process, or its lock file cannot be written: stop that process first: %w", dir, err)
+	}
+	if err := f.read(); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *folder) read() error {
+	logMissing := false
+	if _, err := os.Stat(f.path(fileLog)); errors.Is(err, os.ErrNotExist) {
+		logMissing = true
+	} else if err != nil {
+		return fmt.Errorf("open data folder: %w", err)
+	}
+	text, err := os.ReadFile(f.path(fileNode))
+	if errors.Is(err, os.ErrNotExist) {
+		if !logMissing {
+			return fmt.Errorf("data folder %s has a log but no %s, so nobody knows whose votes it holds: remove the folder, and the node joins anew under a new id", f.dir, fileNode)
+		}
+		who := f.who
+		who.ID = newID()
+		return f.write(who)
+	}
+	if err != nil {
+		return fmt.Errorf("open data folder: %w", err)
+	}
+	if err := json.Unmarshal(text, &f.who); err != nil {
+		return fmt.Errorf("read %s: %w", f.path(fileNode), err)
+	}
+	if f.who.Format != folderFormat || f.who.ID == "" {
+		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.path(fileNode), f.who.Format, folderFormat)
+	}
+	if f.who.Member && logMissing {
+		return errForgot(f.dir, "its log "+fileLog+" is missing")
+	}
+	return nil
+}
+
+// errForgot is the refusal of a folder that does not hold all that it acknowledged.
+func errForgot(dir, how string) error {
+	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, so it must not go on under its old id; remove the folder, and the node joins anew under a new one", dir, how)
+}
+
+// write replaces node.json so that after a crash either the old or the new one is there.
+func (f *folder) write(who identity) error {
+	if f.dir == "" {
+		f.who = who
+		return nil
+	}
+	text, err := json.MarshalIndent(who, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", fileNode, err)
+	}
+	next := f.path(fileNode + ".next")
+	if err := writeSynced(next, append(text, '\n')); err != nil {
+		return fmt.Errorf("write %s: %w", fileNode, err)
+	}
+	if err := os.Rename(next, f.path(fileNode)); err != nil {
+		return fmt.Errorf("write %s: %w", fileNode, err)
+	}
+	if err := syncDir(f.dir); err != nil {
+		return fmt.Errorf("write %s: %w", fileNode, err)
+	}
+	f.who = who
+	return nil
+}
+
+func writeSynced(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f *folder) close() error {
+	if f.lock == nil {
+		return nil
+	}
+	return f.lock.Close()
+}
+
+// newID is never used twice; 128 random bits, in hex.
+func newID() string { return hex.EncodeToString(random16()) }
+
+func random16() []byte {
+	var id [16]byte
+	rand.Read(id[:])
+	return id[:]
+}

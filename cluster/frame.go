@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// The first frame of every connection between nodes says whom it is meant for. What is meant for a lost node is so never
+// answered by its successor at the same address, which remembers none of its votes.
+const (
+	wireMagic   = "pfnd"
+	wireVersion = 1
+)
+
+// kind is what a connection is for.
+type kind byte
+
+const (
+	kindRaft kind = 1
+	kindPeer kind = 2
+)
+
+// opening is the first frame.
+type opening struct {
+	kind    kind
+	cluster string // hex; "": whatever it is
+	target  string // node id; "": whoever listens
+	sender  string // node id
+}
+
+var errWire = errors.New("not a connection between nodes of this version")
+
+func (o opening) write(to io.Writer) error {
+	frame := append([]byte(wireMagic), wireVersion, byte(o.kind))
+	for _, part := range []string{o.cluster, o.target, o.sender} {
+		if len(part) > 255 {
+			return fmt.Errorf("open connection: an id of %d bytes is too long", len(part))
+		}
+		frame = append(append(frame, byte(len(part))), part...)
+	}
+	_, err := to.Write(frame)
+	return err
+}
+
+// readOpening reads exactly the frame: what follows is another reader's.
+func readOpening(from io.Reader) (opening, error) {
+	var head [len(wireMagic) + 2]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return opening{}, err
+	}
+	o := opening{kind: kind(head[len(wireMagic)+1])}
+	if string(head[:len(wireMagic)]) != wireMagic || head[len(wireMagic)] != wireVersion {
+		return opening{}, errWire
+	}
+	for _, part := range []*string{&o.cluster, &o.target, &o.sender} {
+		var size [1]byte
+		if _, err := io.ReadFull(from, size[:]); err != nil {
+			return opening{}, err
+		}
+		text := make([]byte, size[0])
+		if _, err := io.ReadFull(from, text); err != nil {
+			return opening{}, err
+		}
+		*part = string(text)
+	}
+	return o, nil
+}
+
+// maxMessage bounds one message on a peer connection.
+const maxMessage = 1 << 20
+
+// writeMessage writes length, type and payload in one write.
+func writeMessage(to io.Writer, about ask, payload []byte) error {
+	if len(payload) > maxMessage {
+		return fmt.Errorf("send to node: a message of %d bytes is too long", len(payload))
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 5+len(payload)), uint32(len(payload)))
+	frame = append(append(frame, byte(about)), payload...)
+	_, err := to.Write(frame)
+	return err
+}
+
+func readMessage(from io.Reader) (ask, []byte, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return 0, nil, err
+	}
+	size := binary.BigEndian.Uint32(head[:4])
+	if size > maxMessage {
+		return 0, nil, errWire
+	}
+	payload := make([]byte, size)
+	if _, err := io.ReadFull(from, payload); err != nil {
+		return 0, nil, err
+	}
+	return ask(head[4]), payload, nil
+}

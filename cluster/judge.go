@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+const (
+	stuckLimit   = time.Second // an entry or an apply unfinished for longer: this leader renews nobody
+	maxVerdicts  = 1024        // in one command
+	maxContested = 10_000      // rows looked at in one tick
+)
+
+// Renew proves the lead and notes that inc was heard, as of when Renew was called: the one thing that renews. The caller
+// answers the incarnation after it, from tables read after it, and they may say that inc is gone. While a verdict on inc is
+// under way Renew waits for its outcome. ErrUnproven also says that this leader is too slow just now to be relied on.
+func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
+	arrived := time.Now()
+	l, err := n.lead(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.prompt(); err != nil {
+		return 0, err
+	}
+	if err := l.proof.prove(ctx); err != nil {
+		return 0, err
+	}
+	if err := l.judge.mark(ctx, inc, arrived); err != nil {
+		return 0, err
+	}
+	return l.term, nil
+}
+
+// prompt says whether what is proposed and applied here gets through.
+func (l *lead) prompt() error {
+	if passed := l.queue.oldest(); passed > stuckLimit {
+		return fmt.Errorf("%w: an entry has been on its way for %v", ErrUnproven, passed.Round(time.Millisecond))
+	}
+	if since, running := l.node.replica.applying(); running && time.Since(since) > stuckLimit {
+		return fmt.Errorf("%w: an apply has been running since %v", ErrUnproven, since)
+	}
+	return nil
+}
+
+// Silent is how long this leader has not heard inc; ok is false when this node does not lead or inc does not live.
+func (n *Node) Silent(inc lock.Incarnation) (silent time.Duration, ok bool) {
+	l := n.leads()
+	if l == nil {
+		return 0, false
+	}
+	return l.judge.silent(inc)
+}
+
+// judge finds, for one lead, who is gone. Nobody is judged by anything that this lead did not hear itself.
+type judge struct {
+	l      *lead
+	timing lock.Timing
+	wake   chan struct{} // there is something to act on
+
+	mu       sync.Mutex
+	heard    map[lock.Incarnation]time.Time     // of the living
+	trials   map[lock.Incarnation]chan struct{} // closed with the outcome of the verdict under way
+	verdicts []*fsm.Verdict                     // to propose
+	walks    map[lock.Incarnation]struct{}      // the gone, whose waiters are to be served
+	disputes map[dispute]time.Time              // when this lead first saw it
+	acts     []*fsm.Command                     // Revoke and Lapse, to propose
+
+	looked uint64 // index of the tables that the last look saw
+	due    time.Time
+}
+
+// dispute is a grant that somebody waits for, or that was revoked and not let go.
+type dispute struct {
+	store, key string
+	token      lock.Token
+	revoked    bool
+}
+
+func newJudge(l *lead) *judge {
+	return &judge{
+		l: l, timing: l.node.config.Timing, wake: make(chan struct{}, 1),
+		heard: map[lock.Incarnation]time.Time{}, trials: map[lock.Incarnation]chan struct{}{},
+		walks: map[lock.Incarnation]struct{}{}, disputes: map[dispute]time.Time{},
+	}
+}
+
+// mark notes a renewal that arrived then, unless a verdict is under way: what that answers, the outcome decides.
+func (j *judge) mark(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
+	for {
+		j.mu.Lock()
+		trial := j.trials[inc]
+		if trial == nil {
+			if j.heard[inc].Before(arrived) {
+				j.heard[inc] = arrived
+			}
+			j.mu.Unlock()
+			return nil
+		}
+		j.mu.Unlock()
+		select {
+		case <-trial:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: a verdict is under way: %w", ErrUnproven, ctx.Err())
+		case <-j.l.ctx.Done():
+			return j.l.node.notLeader()
+		}
+	}
+}
+
+func (j *judge) silent(inc lock.Incarnation) (time.Duration, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	heard, ok := j.heard[inc]
+	return max(0, time.Since(heard)), ok
+}
+
+// ended is told of game servers that have ended, from apply: it must not block.
+func (j *judge) ended(events []fsm.Event) {
+	j.mu.Lock()
+	for _, e := range events {
+		if e.Kind == fsm.ServerEnded {
+			j.walks[e.Server] = struct{}{}
+		}
+	}
+	j.mu.Unlock()
+	j.signal()
+}
+
+func (j *judge) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run looks at each tick.
+func (j *judge) run() {
+	tick := time.NewTicker(j.timing.Tick)
+	defer tick.Stop()
+	j.due = time.Now()
+	for {
+		if err := j.look(time.Now()); err != nil && j.l.ctx.Err() == nil {
+			j.l.node.log.Error("judge cannot read the tables", "error", err)
+		}
+		select {
+		case <-j.l.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look is one tick. Time by which it came late is given to everybody: a judge that was held up has renewals unread.
+func (j *judge) look(now time.Time) error {
+	view, err := j.l.node.tables.view()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	servers, err := view.Servers()
+	if err != nil {
+		return err
+	}
+	contested, err := view.Contested(0, maxContested)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	j.grace(now)
+	alive := j.weigh(now, servers)
+	j.arbitrate(now, contested, alive)
+	j.mu.Unlock()
+	j.signal()
+	return nil
+}
+
+// grace moves everything heard by what this tick is late. mu must be held.
+func (j *judge) grace(now time.Time) {
+	late := now.Sub(j.due)
+	j.due = now.Add(j.timing.Tick)
+	if late <= j.timing.Tick/10 {
+		return
+	}
+	later := func(t time.Time) time.Time {
+		if t = t.Add(late); t.After(now) {
+			return now
+		}
+		return t
+	}
+	for inc, t := range j.heard {
+		j.heard[inc] = later(t)
+	}
+	for d, t := range j.disputes {
+		j.disputes[d] = later(t)
+	}
+}
+
+// weigh finds the living who are gone. Who is new, to the cluster or to this lead, counts from now. mu must be held.
+func (j *judge) weigh(now time.Time, servers []fsm.Server) map[lock.Incarnation]bool {
+	alive := make(map[lock.Incarnation]bool, len(servers))
+	for _, s := range servers {
+		if !s.Alive {
+			continue
+		}
+		alive[s.Incarnation] = true
+		heard, known := j.heard[s.Incarnation]
+		if !known {
+			j.heard[s.Incarnation] = now
+			continue
+		}
+		if j.trials[s.Incarnation] != nil {
+			continue
+		}
+		ground := j.timing.Judge(lock.Signals{Silent: now.Sub(heard)})
+		if ground == lock.Living {
+			continue
+		}
+		j.trials[s.Incarnation] = make(chan struct{})
+		j.verdicts = append(j.verdicts, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
+	}
+	maps.DeleteFunc(j.heard, func(inc lock.Incarnation, heard time.Time) bool {
+		return !alive[inc] && now.Sub(heard) > j.timing.Lease
+	})
+	return alive
+}
+
+// arbitrate finds the owners who were asked to let go for too long, the revoked who have been mute for long enough, and
+// the gone whose profiles somebody waits for. mu must be held.
+func (j *judge) arbitrate(now time.Time, contested []fsm.OwnedGrant, alive map[lock.Incarnation]bool) {
+	current := make(map[dispute]bool, len(contested))
+	for _, g := range contested {
+		if !alive[g.Owner] {
+			if g.Owner != 0 {
+				j.walks[g.Owner] = struct{}{}
+			}
+			continue
+		}
+		d := dispute{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
+		current[d] = true
+		first, known := j.disputes[d]
+		if !known {
+			j.disputes[d] = now
+			continue
+		}
+		switch passed := now.Sub(first); {
+		case g.Revoked && j.timing.Lapsed(passed):
+			j.acts = append(j.acts, fsm.Do(nil, &fsm.Lapse{Term: j.l.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
+		case !g.Revoked && passed >= j.timing.HandOff:
+			j.acts = append(j.acts, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
+		default:
+			continue
+		}
+		j.disputes[d] = now // and again, should this one not get through
+	}
+	maps.DeleteFunc(j.disputes, func(d dispute, _ time.Time) bool { return !current[d] })
+}
+
+// due work of the judge, taken out of it.
+type sentence struct {
+	verdicts []*fsm.Verdict
+	acts     []*fsm.Command
+	walks    []lock.Incarnation
+}
+
+func (j *judge) take() sentence {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := sentence{verdicts: j.verdicts, acts: j.acts, walks: slices.Sorted(maps.Keys(j.walks))}
+	j.verdicts, j.acts = nil, nil
+	clear(j.walks)
+	return s
+}

@@ -1,0 +1,149 @@
+package cluster_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+func alive(t *testing.T, n *cluster.Node, inc lock.Incarnation) bool {
+	t.Helper()
+	view, err := n.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	s, ok, err := view.Server(inc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok && s.Alive
+}
+
+func owner(t *testing.T, n *cluster.Node, key string) lock.Incarnation {
+	t.Helper()
+	view, err := n.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	g, err := view.Grant("test", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.Owner
+}
+
+func renew(t *testing.T, n *cluster.Node, servers ...*server) {
+	t.Helper()
+	for _, s := range servers {
+		if _, err := n.Renew(t.Context(), s.inc); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheSilentAreExpiredAndTheirWaitersServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 3, nil)
+		c.Ready()
+		n := c.Nodes[c.Leader()]
+		mute, loud := register(t, n, "mute"), register(t, n, "loud")
+		propose(t, n, mute.do(&fsm.StartSession{Store: "test", Key: "p"}))
+		if r := propose(t, n, loud.do(&fsm.StartSession{Store: "test", Key: "p"})); r.Code != fsm.Queued {
+			t.Fatalf("a session on an owned profile: code %d, want Queued", r.Code)
+		}
+		begin := time.Now()
+		for time.Since(begin) < 9900*time.Millisecond {
+			if time.Since(begin) < 2*time.Second {
+				renew(t, n, mute)
+				begin = time.Now().Add(-time.Since(begin))
+			}
+			renew(t, n, loud)
+			if time.Since(begin) < 9*time.Second && owner(t, n, "p") != mute.inc {
+				t.Fatalf("robbed %v after the start", time.Since(begin))
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		c.Until("the waiter to own it", func() bool {
+			renew(t, n, loud)
+			return owner(t, n, "p") == loud.inc
+		})
+		if passed := time.Since(begin); passed > 12500*time.Millisecond {
+			t.Errorf("served after %v, want within a lease of the last renewal", passed)
+		}
+		if alive(t, n, mute.inc) || !alive(t, n, loud.inc) {
+			t.Errorf("mute lives: %v, loud lives: %v", alive(t, n, mute.inc), alive(t, n, loud.inc))
+		}
+	})
+}
+
+func TestANewLeaderJudgesNobodyByWhatItDidNotHear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 3, nil)
+		c.Ready()
+		first := c.Leader()
+		s := register(t, c.Nodes[first], "gs")
+		time.Sleep(9 * time.Second)
+		c.Kill(first)
+		second := c.Leader()
+		begin := time.Now()
+		for time.Since(begin) < 9*time.Second {
+			if !alive(t, c.Nodes[second], s.inc) {
+				t.Fatalf("expired %v after the new leader began", time.Since(begin))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		c.Until("the silent one to expire", func() bool { return !alive(t, c.Nodes[second], s.inc) })
+		if passed := time.Since(begin); passed > 12*time.Second {
+			t.Errorf("expired after %v, want a lease and a tick", passed)
+		}
+	})
+}
+
+func TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 1, nil)
+		c.Ready()
+		n := c.Nodes[0]
+		holder, waiter := register(t, n, "holder"), register(t, n, "waiter")
+		grant := propose(t, n, holder.do(&fsm.StartSession{Store: "test", Key: "p"}))
+		propose(t, n, waiter.do(&fsm.StartSession{Store: "test", Key: "p"}))
+		asked := time.Now()
+		var revoked, lapsed time.Duration
+		for time.Since(asked) < 30*time.Second && lapsed == 0 {
+			renew(t, n, holder, waiter)
+			view, err := n.View()
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := view.Grant("test", "p")
+			view.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g.Revoked && revoked == 0 {
+				revoked = time.Since(asked)
+			}
+			if g.Token != grant.Token {
+				lapsed = time.Since(asked)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		timing := lock.DefaultTiming()
+		if revoked < timing.HandOff || revoked > timing.HandOff+time.Second {
+			t.Errorf("revoked after %v, want after %v", revoked, timing.HandOff)
+		}
+		if mute := lapsed - revoked; mute < timing.Evidence-timing.Tick || mute > timing.Evidence+time.Second {
+			t.Errorf("lapsed %v after the revocation, want %v", mute, timing.Evidence)
+		}
+		if got := owner(t, n, "p"); got != waiter.inc {
+			t.Errorf("owner is %d, want the waiter %d", got, waiter.inc)
+		}
+	})
+}

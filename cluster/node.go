@@ -1,0 +1,290 @@
+// Package cluster is the log that every node agrees on, and what a leader does with it: it proposes commands, proves that
+// it leads, finds who is gone, and takes nodes in. It is the only part that knows raft.
+//
+// It promises that what Propose returned without an error is in the tables of a majority's logs for good, that Prove names
+// a moment after the call at which this node led, and that one lead acts only for its own term. Read this file first, then
+// lead.go.
+package cluster
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/gossip"
+)
+
+const keepSnapshots = 2
+
+// Node is one running profilenode's part in its cluster.
+type Node struct {
+	config    Config
+	log       *slog.Logger
+	started   time.Time
+	folder    *folder
+	storage   *storage
+	tables    *tables
+	snapshots *snapshots
+	replica   *replica
+	transport *transport
+	gossip    *gossip.Pool // nil: none
+
+	ctx     context.Context // of everything that runs here; ends when raft is about to go down
+	cancel  context.CancelFunc
+	opened  chan struct{}  // closed when Open has set everything up, or given up
+	acting  sync.WaitGroup // owned goroutines
+	seeking sync.WaitGroup
+	futures atomic.Int64 // goroutines that wait for an answer of raft's
+	waits   atomic.Pointer[string]
+
+	who        atomic.Pointer[identity]
+	raft       atomic.Pointer[raft.Raft]
+	leadership leadership
+	ready      chan struct{}
+
+	stopping sync.Once
+	closing  chan struct{} // closed at the beginning of the end
+	hurry    chan struct{} // closed when Close's context has ended, or this node failed: hand nothing over
+	hurrying sync.Once
+	raftDown chan struct{}
+	down     chan struct{} // closed when nothing runs any more
+	done     chan struct{} // closed with down, or when this node has failed
+	finished sync.Once
+	failure  atomic.Pointer[error]
+	closeErr error // written before down is closed
+}
+
+// Open starts a node. It returns once the node listens and its data folder was found whole; the cluster is joined or
+// founded in the background: see Ready. An error names what is wrong with the configuration, the folder or the port.
+func Open(ctx context.Context, c Config) (*Node, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.FS == nil && c.Memory {
+		c.FS = vfs.NewMem()
+	}
+	n := &Node{
+		config: c, log: c.Log, started: time.Now(),
+		ready: make(chan struct{}), closing: make(chan struct{}), hurry: make(chan struct{}),
+		raftDown: make(chan struct{}), down: make(chan struct{}), done: make(chan struct{}),
+	}
+	n.leadership.changed = make(chan struct{})
+	n.opened = make(chan struct{})
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	err := n.open(ctx)
+	close(n.opened)
+	if err != nil {
+		n.Close(context.Background())
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	return n, nil
+}
+
+// open takes, in this order: the folder, so that nobody else has it; the tables and the log, which must fit each other;
+// the port; raft, if this node was in a cluster before.
+func (n *Node) open(ctx context.Context) error {
+	var err error
+	if n.folder, err = openFolder(n.config.Dir); err != nil {
+		return err
+	}
+	who := n.folder.who
+	n.who.Store(&who)
+	if n.tables, err = openTables(n.config.FS, n.config.Dir, n.log, n.stop); err != nil {
+		return err
+	}
+	if n.snapshots, err = openSnapshots(n.config.FS, n.config.Dir, keepSnapshots, n.log); err != nil {
+		return err
+	}
+	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.stop)
+	if n.transport, err = listen(n.config, who.ID); err != nil {
+		return err
+	}
+	n.transport.serve = n.serve
+	if who.Member {
+		if err := n.openLog(); err != nil {
+			return err
+		}
+		if err := n.whole(); err != nil {
+			return err
+		}
+	}
+	if err := n.openGossip(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if who.Member {
+		if err := n.startRaft(nil); err != nil {
+			return err
+		}
+	} else {
+		n.seeking.Go(func() {
+			ctx, cancel := n.untilClosing()
+			defer cancel()
+			if err := n.seek(ctx); err != nil && ctx.Err() == nil {
+				n.stop(err)
+			}
+		})
+	}
+	n.acting.Go(n.transport.accept)
+	n.acting.Go(n.watchReady)
+	n.acting.Go(n.keepSnapshots)
+	n.acting.Go(n.followAddress)
+	return nil
+}
+
+func (n *Node) openLog() error {
+	s, err := openStorage(n.folder, n.stop)
+	if err != nil {
+		return err
+	}
+	n.storage = s
+	n.snapshots.admit = n.replica.admits(s.log.LastIndex)
+	return nil
+}
+
+// whole checks that the log has not forgotten what the tables hold, and that both are of one cluster.
+func (n *Node) whole() error {
+	last, err := n.storage.log.LastIndex()
+	if err != nil {
+		return err
+	}
+	newest, err := n.snapshots.List()
+	if err != nil {
+		return err
+	}
+	if len(newest) > 0 {
+		last = max(last, newest[0].Index)
+	}
+	standing := n.tables.standing()
+	if standing.Index > last {
+		return errForgot(n.folder.dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", standing.Index, last))
+	}
+	if id := hex.EncodeToString(standing.Cluster); id != "" && id != n.identity().Cluster {
+		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.dir, fileNode, n.identity().Cluster, id)
+	}
+	return nil
+}
+
+// startRaft runs raft, for the rest of this node's life. first is the configuration of a cluster that is being founded.
+// Only once the log's file exists this node is written down as a member.
+func (n *Node) startRaft(first *raft.Configuration) error {
+	if n.storage == nil {
+		if err := n.openLog(); err != nil {
+			return err
+		}
+	}
+	who := n.identity()
+	n.transport.belong(who.Cluster)
+	log := raftLog{to: n.log, name: "raft"}
+	told := make(chan bool)
+	settings := raft.DefaultConfig()
+	settings.LocalID = raft.ServerID(who.ID)
+	settings.HeartbeatTimeout, settings.ElectionTimeout, settings.LeaderLeaseTimeout = n.config.Heartbeat, n.config.Election, n.config.LeaderLease
+	settings.CommitTimeout = 20 * time.Millisecond
+	settings.MaxAppendEntries = 64
+	settings.BatchApplyCh = true
+	settings.ShutdownOnRemove = false
+	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // keepSnapshots does
+	settings.TrailingLogs = n.config.TrailingLogs
+	settings.NotifyCh = told
+	settings.NoLegacyTelemetry = true
+	settings.Logger = log
+	wire := raftTransport(n.transport, log)
+	if first != nil {
+		err := raft.BootstrapCluster(settings, n.storage.log, n.storage.stable, n.snapshots, wire, *first)
+		if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+			wire.Close()
+			return fmt.Errorf("found cluster: %w", err)
+		}
+	}
+	if !who.Member {
+		who.Member, who.Found = true, nil
+		if err := n.become(who); err != nil {
+			wire.Close()
+			return err
+		}
+	}
+	n.acting.Go(func() { n.watchLead(told) })
+	r, err := raft.NewRaft(settings, n.replica, n.storage.log, n.storage.stable, n.snapshots, wire)
+	if err != nil {
+		wire.Close()
+		return fmt.Errorf("start raft: %w", err)
+	}
+	n.raft.Store(r)
+	return nil
+}
+
+// become writes down who this node is from now on.
+func (n *Node) become(who identity) error {
+	if err := n.folder.write(who); err != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	n.who.Store(&who)
+	return nil
+}
+
+func (n *Node) onEvents(events []fsm.Event) {
+	if l := n.leads(); l != nil {
+		l.judge.ended(events)
+	}
+	if n.config.OnEvents != nil {
+		n.config.OnEvents(events)
+	}
+}
+
+func (n *Node) identity() identity { return *n.who.Load() }
+
+// running is raft, or nil before this node is in a cluster.
+func (n *Node) running() *raft.Raft { return n.raft.Load() }
+
+// clusterID is the cluster's id as the log holds it.
+func (n *Node) clusterID() []byte {
+	id, err := hex.DecodeString(n.identity().Cluster)
+	if err != nil {
+		return nil
+	}
+	return id
+}
+
+// ID is this node's, for as long as its data folder lives.
+func (n *Node) ID() string { return n.identity().ID }
+
+// Addr is where this node listens for other nodes.
+func (n *Node) Addr() net.Addr { return n.transport.listener.Addr() }
+
+// Ready is closed once this node is in a cluster, knows a leader, and its tables hold that leader's opening command.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// View is what the tables of this node hold now. It must be closed. To read what is latest, Prove first.
+func (n *Node) View() (*View, error) { return n.tables.view() }
+
+// WaitApplied returns once this node's tables hold the entry at index, which must hold commands.
+func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
+	return n.tables.waitApplied(ctx, index)
+}
+
+// Done is closed when this node has stopped, by Close or by itself.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err is why this node stopped itself; nil while it has not.
+func (n *Node) Err() error {
+	if err := n.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	roundLimit  = time.Second           // for a majority to answer
+	roundPeriod = time.Second           // a round runs at least this often, for the clocks
+	askPause    = 50 * time.Millisecond // before a voter that did not answer is asked again
+)
+
+// Prove returns once a majority of the voters have said, each after Prove was called, that no later term has begun for
+// them: at some moment in between this node led, and what its tables held then was the latest. term is the one of this
+// lead, as the log says it. ErrUnproven, NotLeaderError and ErrClosed refuse.
+func (n *Node) Prove(ctx context.Context) (term uint64, err error) {
+	l, err := n.lead(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.proof.prove(ctx); err != nil {
+		return 0, err
+	}
+	return l.term, nil
+}
+
+// proof runs the rounds of one lead. A round serves all who waited when it began; whoever comes later waits for the next.
+type proof struct {
+	l *lead
+
+	mu   sync.Mutex
+	next *round
+	wake chan struct{}
+
+	voters map[raft.ServerAddress]*voter // the round's own
+	asking sync.WaitGroup
+}
+
+type round struct {
+	done chan struct{}
+	err  error // written before done is closed
+}
+
+func newProof(l *lead) *proof {
+	return &proof{
+		l: l, next: &round{done: make(chan struct{})}, wake: make(chan struct{}, 1),
+		voters: map[raft.ServerAddress]*voter{},
+	}
+}
+
+func (p *proof) prove(ctx context.Context) error {
+	p.mu.Lock()
+	r := p.next
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnproven, ctx.Err())
+	case <-p.l.ctx.Done():
+		return p.l.node.notLeader()
+	}
+}
+
+// run holds rounds until the lead is over.
+func (p *proof) run() {
+	defer p.asking.Wait()
+	tick := time.NewTicker(roundPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.l.ctx.Done():
+			return
+		case <-p.wake:
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		r := p.next
+		p.next = &round{done: make(chan struct{})}
+		p.mu.Unlock()
+		r.err = p.hold()
+		close(r.done)
+	}
+}
+
+// hold is one round. It reads one configuration and counts by server id; learners and this node's own past answers count
+// nothing.
+func (p *proof) hold() error {
+	r := p.l.node.running()
+	servers := r.GetConfiguration().Configuration().Servers
+	self := raft.ServerID(p.l.node.ID())
+	var ids []string
+	votes := make(chan vote, len(servers))
+	missing, asked := 0, 0
+	alive := map[raft.ServerAddress]bool{}
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	p.l.clock.count(ids)
+	missing = len(ids)/2 + 1
+	nonce := rand.Uint64()
+	for _, s := range servers {
+		switch {
+		case s.Suffrage != raft.Voter:
+		case s.ID == self:
+			if r.CurrentTerm() == p.l.term {
+				missing--
+			}
+		default:
+			alive[s.Address] = true
+			p.voter(s).give(question{nonce: nonce, votes: votes})
+			asked++
+		}
+	}
+	for address, v := range p.voters {
+		if !alive[address] {
+			v.cancel()
+			delete(p.voters, address)
+		}
+	}
+	limit := time.NewTimer(roundLimit)
+	defer limit.Stop()
+	for missing > 0 {
+		if missing > asked {
+			return ErrUnproven
+		}
+		select {
+		case v := <-votes:
+			asked--
+			if v.err == nil && v.term == p.l.term {
+				missing--
+			}
+		case <-limit.C:
+			return ErrUnproven
+		case <-p.l.ctx.Done():
+			return p.l.node.notLeader()
+		}
+	}
+	return nil
+}
+
+type question struct {
+	nonce uint64
+	votes chan<- vote // has room for one from each
+}
+
+type vote struct {
+	term uint64
+	err  error
+}
+
+// voter asks one other voter, one question at a time, always the latest: who does not answer delays no round but those
+// that need it.
+type voter struct {
+	mail   chan question
+	cancel context.CancelFunc
+}
+
+func (p *proof) voter(s raft.Server) *voter {
+	if v := p.voters[s.Address]; v != nil {
+		return v
+	}
+	ctx, cancel := context.WithCancel(p.l.ctx)
+	v := &voter{mail: make(chan question, 1), cancel: cancel}
+	p.voters[s.Address] = v
+	a := p.l.node.transport.asker(hostPort(s.Address), string(s.ID))
+	p.asking.Go(func() {
+		defer a.close()
+		v.run(ctx, p.l.clock, string(s.ID), a)
+	})
+	return v
+}
+
+// give replaces a question that was not taken: its round is over.
+func (v *voter) give(q question) {
+	select {
+	case <-v.mail:
+	default:
+	}
+	v.mail <- q
+}
+
+func (v *voter) run(ctx context.Context, c *clock, id string, a *asker) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case q := <-v.mail:
+			limited, cancel := context.WithTimeout(ctx, roundLimit)
+			asked := time.Now()
+			answer, err := a.askVoice(limited, q.nonce)
+			cancel()
+			q.votes <- vote{term: answer.term, err: err}
+			if err == nil {
+				c.heard(id, answer.wallMS, asked, time.Now())
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(askPause):
+			}
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// replica is what raft sees of the tables. Its FSM methods are called by raft alone, one at a time; the others are for
+// anybody.
+type replica struct {
+	tables    *tables
+	snapshots *snapshots
+	onEvents  func([]fsm.Event)
+	stop      func(error)
+	now       func() time.Time
+
+	handed uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
+	failed error                     // an apply or a swap went wrong: nothing is applied any more
+	since  atomic.Pointer[time.Time] // when what raft waits for began; nil when it waits for nothing
+}
+
+var _ raft.BatchingFSM = (*replica)(nil)
+
+// applied is raft's response to an entry that holds commands. The other response is the error that stopped this node.
+type applied struct {
+	index   uint64
+	term    uint64
+	skipped bool // the tables had it already; there are no results
+	results []fsm.Result
+}
+
+// newReplica puts raft's face on tables. onEvents is told of each batch after it is committed to the tables, in log
+// order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
+func newReplica(t *tables, s *snapshots, onEvents func([]fsm.Event), stop func(error)) *replica {
+	return &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now}
+}
+
+// ApplyBatch applies the entries that hold commands, and answers each entry: with an applied, with nil where there was no
+// command, or with the error after which this node applies no more.
+func (r *replica) ApplyBatch(logs []*raft.Log) []any {
+	defer r.busy()()
+	responses := make([]any, len(logs))
+	commands := make([]fsm.Log, 0, len(logs))
+	for _, log := range logs {
+		if log.Type == raft.LogCommand {
+			commands = append(commands, fsm.Log{Index: log.Index, Term: log.Term, Data: log.Data})
+		}
+	}
+	outcomes, err := r.apply(commands)
+	if err != nil {
+		for i := range responses {
+			responses[i] = err
+		}
+		return responses
+	}
+	var events []fsm.Event
+	for i, log := range logs {
+		r.handed = log.Index
+		if log.Type != raft.LogCommand {
+			continue
+		}
+		outcome := outcomes[0]
+		outcomes = outcomes[1:]
+		responses[i] = applied{index: log.Index, term: log.Term, skipped: outcome.Skipped, results: outcome.Results}
+		events = append(events, outcome.Events...)
+	}
+	if len(events) > 0 && r.onEvents != nil {
+		r.onEvents(events)
+	}
+	return responses
+}
+
+// Apply is a batch of one.
+func (r *replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
+
+func (r *replica) apply(commands []fsm.Log) ([]fsm.Applied, error) {
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	if len(commands) == 0 {
+		return nil, nil
+	}
+	outcomes, err := r.tables.apply(commands)
+	if err == nil && len(outcomes) != len(commands) {
+		err = fmt.Errorf("%d outcomes of %d entries", len(outcomes), len(commands))
+	}
+	if err != nil {
+		r.fail(fmt.Errorf("apply entries %d to %d: %w", commands[0].Index, commands[len(commands)-1].Index, err))
+		return nil, r.failed
+	}
+	return outcomes, nil
+}
+
+func (r *replica) fail(err error) {
+	r.failed = err
+	r.stop(err)
+}
+
+// applying says since when raft has been waiting for an apply, a checkpoint or a restore.
+func (r *replica) applying() (since time.Time, running bool) {
+	if at := r.since.Load(); at != nil {
+		return *at, true
+	}
+	return time.Time{}, false
+}
+
+func (r *replica) busy() (done func()) {
+	at := r.now()
+	r.since.Store(&at)
+	return func() { r.since.Store(nil) }
+}
+
+// prepare makes the next Snapshot quick: it flushes beside the applies, so that little is left to flush while they wait.
+func (r *replica) prepare() error { return r.tables.flush() }
+
+// Snapshot takes a checkpoint of the tables. It refuses while the tables are ahead of what raft has handed over, as they
+// are after a start until the replay has caught up: raft would label the checkpoint with an index below what is in it.
+func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
+	defer r.busy()()
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	if row := r.tables.standing().Index; r.handed < row {
+		return nil, fmt.Errorf("take snapshot: the tables are at entry %d, and the replay of the log is only at %d; try again later", row, r.handed)
+	}
+	dir := r.snapshots.scratch()
+	standing, err := r.tables.checkpoint(dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("take snapshot: %w", err), r.snapshots.fs.RemoveAll(dir))
+	}
+	return &checkpoint{snapshots: r.snapshots, dir: dir, row: standing.Index}, nil
+}
+
+// Restore goes to a snapshot of our own store. Tables that are not behind it stay: at a start they mostly are ahead of it,
+// and what raft then hands over again is skipped. So the tables never go back.
+func (r *replica) Restore(source io.ReadCloser) error {
+	defer r.busy()()
+	if r.failed != nil {
+		return r.failed
+	}
+	from, ok := ownReader(source)
+	if !ok {
+		return errors.New("restore: the snapshot is not one of this node's store")
+	}
+	meta := from.snapshot.meta
+	if meta.Row > r.tables.standing().Index {
+		if err := r.install(from); err != nil {
+			err = fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
+			if errors.Is(err, errSwapUnclear) {
+				err = fmt.Errorf("%w: %w", ErrFailed, err)
+				r.fail(err)
+			}
+			return err
+		}
+	}
+	r.handed = max(r.handed, meta.Label.Index)
+	return nil
+}
+
+func (r *replica) install(from *snapshotReader) error {
+	ours := r.tables.standing()
+	return r.tables.install(from.copyTo, func(theirs fsm.Standing) error {
+		switch {
+		case theirs.Index != from.snapshot.meta.Row:
+			return fmt.Errorf("it holds entries up to %d, not up to %d", theirs.Index, from.snapshot.meta.Row)
+		case theirs.Level > fsm.Level:
+			return fmt.Errorf("its level is %d, and this build knows levels up to %d; run a newer build", theirs.Level, fsm.Level)
+		case len(ours.Cluster) > 0 && !bytes.Equal(ours.Cluster, theirs.Cluster):
+			return fmt.Errorf("it is of cluster %x, and this node is of %x", theirs.Cluster, ours.Cluster)
+		}
+		return nil
+	})
+}
+
+// admits is for snapshots.admit: it turns away a snapshot that brings nothing, where taking it could cost entries. A
+// follower whose log could not be read for a moment is offered an older snapshot, and raft would drop its log above it,
+// acknowledged entries too. lastLog is the last index of the log.
+func (r *replica) admits(lastLog func() (uint64, error)) func(index uint64) error {
+	return func(index uint64) error {
+		row := r.tables.standing().Index
+		if index > row {
+			return nil
+		}
+		last, err := lastLog()
+		if err != nil {
+			return fmt.Errorf("read last index of the log: %w", err)
+		}
+		if last > index {
+			return fmt.Errorf("snapshot of entry %d is not above the tables at %d, and the log reaches %d", index, row, last)
+		}
+		return nil
+	}
+}
+
+// ownReader finds our reader under what raft wraps around it.
+func ownReader(source io.ReadCloser) (*snapshotReader, bool) {
+	for {
+		if own, ok := source.(*snapshotReader); ok {
+			return own, true
+		}
+		wrapper, ok := source.(raft.ReadCloserWrapper)
+		if !ok {
+			return nil, false
+		}
+		source = wrapper.WrappedReadCloser()
+	}
+}
+
+// checkpoint is a snapshot that has no label yet.
+type checkpoint struct {
+	snapshots *snapshots
+	dir       string
+	row       uint64
+}
+
+var _ raft.FSMSnapshot = (*checkpoint)(nil)
+
+// Persist hands the checkpoint's folder over.
+func (c *checkpoint) Persist(sink raft.SnapshotSink) error {
+	own, ok := sink.(*snapshotSink)
+	if !ok {
+		return errors.Join(errors.New("keep snapshot: the sink is not one of this node's store"), sink.Cancel())
+	}
+	if err := own.adopt(c.dir, c.row); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	return sink.Close()
+}
+
+// Release deletes the checkpoint if nobody took it.
+func (c *checkpoint) Release() { _ = c.snapshots.fs.RemoveAll(c.dir) }

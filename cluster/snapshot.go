@@ -1,0 +1,267 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+const (
+	metaFile   = "meta.json"
+	dataFolder = "data"
+	maxMeta    = 64 << 20 // bytes of a meta file
+)
+
+// snapshots keeps raft's snapshots as folders that hold a machine's files:
+//
+//	<dir>/snapshots/<term>-<index>-<sequence>/meta.json, data/
+//
+// What is listed is complete and synced. Term and index are raft's label; the applied row of the machine inside is at
+// most that index.
+type snapshots struct {
+	fs     vfs.FS
+	root   string
+	retain int
+	log    *slog.Logger
+
+	// admit, when set before raft starts, is asked for the index of a snapshot that another node sends, before the first
+	// byte is kept. Its error turns the snapshot away.
+	admit func(index uint64) error
+
+	mu       sync.Mutex
+	complete []*snapshot // newest first
+	sequence uint64      // the highest in use
+}
+
+var _ raft.SnapshotStore = (*snapshots)(nil)
+
+// snapshot is one that is complete.
+type snapshot struct {
+	meta     snapshotMeta
+	sequence uint64
+	readers  int // guarded by snapshots.mu: open for reading, so it stays
+}
+
+// snapshotMeta is what meta.json holds, on its first line; the second is that line's XXH64.
+type snapshotMeta struct {
+	Format int               `json:"format"`
+	Label  raft.SnapshotMeta `json:"label"`
+	Row    uint64            `json:"row"` // applied row of the machine in it
+	Files  []snapshotFile    `json:"files"`
+}
+
+const metaFormat = 1
+
+// openSnapshots opens the snapshots under dir and deletes what was left unfinished. It keeps the newest retain of them. A
+// nil fs is the disk. A snapshot that says nothing readable about itself is an error: to overlook it would be to go back
+// to an older one, behind which the log may be cut already.
+func openSnapshots(fs vfs.FS, dir string, retain int, log *slog.Logger) (*snapshots, error) {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	s := &snapshots{fs: fs, root: fs.PathJoin(dir, "snapshots"), retain: max(retain, 1), log: log}
+	if err := makeFolder(fs, s.root); err != nil {
+		return nil, fmt.Errorf("make folder of snapshots: %w", err)
+	}
+	names, err := fs.List(s.root)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, unfinished) {
+			if err := fs.RemoveAll(fs.PathJoin(s.root, name)); err != nil {
+				return nil, fmt.Errorf("delete unfinished snapshot: %w", err)
+			}
+			continue
+		}
+		sequence, ok := snapshotSequence(name)
+		if !ok {
+			continue
+		}
+		meta, err := readMeta(fs, fs.PathJoin(s.root, name))
+		if err == nil && meta.Label.ID != name {
+			err = fmt.Errorf("it says that it is %s", meta.Label.ID)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read snapshot %s: %w", fs.PathJoin(s.root, name), err)
+		}
+		s.complete = append(s.complete, &snapshot{meta: meta, sequence: sequence})
+		s.sequence = max(s.sequence, sequence)
+	}
+	s.sortNewestFirst()
+	s.reap()
+	return s, nil
+}
+
+// Create begins a snapshot under raft's label.
+func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	if version != 1 {
+		return nil, fmt.Errorf("create snapshot: version %d is not supported", version)
+	}
+	sequence := s.nextSequence()
+	sink := &snapshotSink{store: s, sequence: sequence, meta: snapshotMeta{
+		Format: metaFormat,
+		Label: raft.SnapshotMeta{
+			Version:            version,
+			ID:                 fmt.Sprintf("%d-%d-%d", term, index, sequence),
+			Index:              index,
+			Term:               term,
+			Configuration:      configuration.Clone(),
+			ConfigurationIndex: configurationIndex,
+		},
+	}}
+	sink.dir = s.fs.PathJoin(s.root, sink.meta.Label.ID+unfinished)
+	if err := s.fs.MkdirAll(sink.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create snapshot: %w", err)
+	}
+	return sink, nil
+}
+
+// List returns the labels of the complete snapshots, newest first.
+func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	labels := make([]*raft.SnapshotMeta, 0, len(s.complete))
+	for _, c := range s.complete {
+		label := c.meta.Label
+		labels = append(labels, &label)
+	}
+	return labels, nil
+}
+
+// Open opens a snapshot as a stream of exactly the size that it says. It is not deleted before the reader is closed.
+func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.complete {
+		if c.meta.Label.ID != id {
+			continue
+		}
+		c.readers++
+		label := c.meta.Label
+		data := s.fs.PathJoin(s.root, id, dataFolder)
+		return &label, &snapshotReader{
+			packer:   newPacker(s.fs, data, c.meta.Row, c.meta.Files),
+			store:    s,
+			snapshot: c,
+			data:     data,
+		}, nil
+	}
+	return nil, nil, fmt.Errorf("open snapshot %s: there is none", id)
+}
+
+// scratch is a path for a checkpoint that may become a snapshot.
+func (s *snapshots) scratch() string {
+	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), unfinished))
+}
+
+func (s *snapshots) nextSequence() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sequence++
+	return s.sequence
+}
+
+func (s *snapshots) add(c *snapshot) {
+	s.mu.Lock()
+	s.complete = append(s.complete, c)
+	s.sortNewestFirst()
+	s.mu.Unlock()
+	s.reap()
+}
+
+func (s *snapshots) sortNewestFirst() {
+	slices.SortFunc(s.complete, func(a, b *snapshot) int {
+		switch x, y := a.meta.Label, b.meta.Label; {
+		case x.Index != y.Index:
+			return cmpDescending(x.Index, y.Index)
+		case x.Term != y.Term:
+			return cmpDescending(x.Term, y.Term)
+		}
+		return cmpDescending(a.sequence, b.sequence)
+	})
+}
+
+func cmpDescending(a, b uint64) int {
+	if a > b {
+		return -1
+	}
+	return 1
+}
+
+// reap deletes what is older than the newest retain and open to nobody. What is being read goes when its reader does.
+func (s *snapshots) reap() {
+	s.mu.Lock()
+	var gone []*snapshot
+	kept := s.complete[:0]
+	for i, c := range s.complete {
+		if i < s.retain || c.readers > 0 {
+			kept = append(kept, c)
+		} else {
+			gone = append(gone, c)
+		}
+	}
+	clear(s.complete[len(kept):])
+	s.complete = kept
+	s.mu.Unlock()
+
+	for _, c := range gone {
+		path := s.fs.PathJoin(s.root, c.meta.Label.ID)
+		// Under its name nothing may ever lie in part.
+		err := s.fs.Rename(path, path+unfinished)
+		if err == nil {
+			err = syncFolder(s.fs, s.root)
+		}
+		if err == nil {
+			err = s.fs.RemoveAll(path + unfinished)
+		}
+		if err != nil {
+			s.log.Warn("old snapshot was left on disk until the next start", "snapshot", path, "error", err)
+		}
+	}
+}
+
+// snapshotSequence reads the sequence out of a name that Create made.
+func snapshotSequence(name string) (uint64, bool) {
+	var term, index, sequence uint64
+	if _, err := fmt.Sscanf(name, "%d-%d-%d", &term, &index, &sequence); err != nil {
+		return 0, false
+	}
+	return sequence, fmt.Sprintf("%d-%d-%d", term, index, sequence) == name
+}
+
+func writeMeta(fs vfs.FS, dir string, meta snapshotMeta) error {
+	line, err := json.Marshal(meta)
+	if err != nil {
+		return err
+	}
+	return writeFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, sumText(xxhash.Sum64(line))))
+}
+
+func readMeta(fs vfs.FS, dir string) (snapshotMeta, error) {
+	var meta snapshotMeta
+	content, err := readFile(fs, fs.PathJoin(dir, metaFile), maxMeta)
+	if err != nil {
+		return meta, err
+	}
+	line, sum, _ := bytes.Cut(content, []byte("\n"))
+	if string(sum) != sumText(xxhash.Sum64(line))+"\n" {
+		return meta, fmt.Errorf("%s is damaged", metaFile)
+	}
+	if err := json.Unmarshal(line, &meta); err != nil {
+		return meta, fmt.Errorf("%s: %w", metaFile, err)
+	}
+	if meta.Format != metaFormat {
+		return meta, fmt.Errorf("its format is %d, and this build reads %d", meta.Format, metaFormat)
+	}
+	return meta, nil
+}

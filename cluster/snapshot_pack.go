@@ -1,0 +1,100 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// packer reads a snapshot's folder as a stream.
+type packer struct {
+	fs    vfs.FS
+	dir   string
+	files []snapshotFile
+	next  int    // the file to open when pending is used up
+	ahead []byte // head, or a checksum: what is read before the open file
+	file  vfs.File
+	left  int64 // of the open file
+	sum   *xxhash.Digest
+	err   error
+}
+
+func newPacker(fs vfs.FS, dir string, row uint64, files []snapshotFile) *packer {
+	return &packer{fs: fs, dir: dir, files: files, ahead: streamHead(row, files), sum: xxhash.New()}
+}
+
+// Read reads on. A file that is not as long as the list says, or not what came over the wire, is an error: what is
+// damaged here must not be passed on with a checksum that makes it whole.
+func (p *packer) Read(b []byte) (int, error) {
+	for p.err == nil {
+		switch {
+		case len(b) == 0:
+			return 0, nil
+		case len(p.ahead) > 0:
+			n := copy(b, p.ahead)
+			p.ahead = p.ahead[n:]
+			return n, nil
+		case p.file == nil && p.next == len(p.files):
+			p.err = io.EOF
+		case p.file == nil:
+			p.err = p.openNext()
+		case p.left == 0:
+			p.err = p.endFile()
+		default:
+			n, err := p.file.Read(b[:min(int64(len(b)), p.left)])
+			p.left -= int64(n)
+			_, _ = p.sum.Write(b[:n])
+			if err == io.EOF && p.left > 0 {
+				p.err = fmt.Errorf("file %s of the snapshot is too short", p.files[p.next].Name)
+			} else if err != nil && err != io.EOF {
+				p.err = fmt.Errorf("read snapshot: %w", err)
+			}
+			if n > 0 {
+				return n, nil
+			}
+		}
+	}
+	return 0, p.err
+}
+
+func (p *packer) openNext() error {
+	f := p.files[p.next]
+	file, err := p.fs.Open(p.fs.PathJoin(p.dir, f.Name), vfs.SequentialReadsOption)
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	p.file, p.left = file, f.Size
+	p.sum.Reset()
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	if info.Size() != f.Size {
+		return fmt.Errorf("file %s of the snapshot has %d bytes, not %d", f.Name, info.Size(), f.Size)
+	}
+	return nil
+}
+
+func (p *packer) endFile() error {
+	sum := p.sum.Sum64()
+	if want := p.files[p.next].Sum; want != "" && want != sumText(sum) {
+		return fmt.Errorf("file %s of the snapshot is damaged", p.files[p.next].Name)
+	}
+	err := p.file.Close()
+	p.file = nil
+	p.next++
+	p.ahead = binary.BigEndian.AppendUint64(p.ahead[:0:0], sum)
+	return err
+}
+
+func (p *packer) close() error {
+	if p.file == nil {
+		return nil
+	}
+	err := p.file.Close()
+	p.file = nil
+	return err
+}

@@ -1,0 +1,517 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+func sorted(names []string) []string { return slices.Sorted(slices.Values(names)) }
+
+func create(t testing.TB, s *snapshots, index uint64) raft.SnapshotSink {
+	t.Helper()
+	sink, err := s.Create(1, index, 1, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a@h:1"}}}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sink
+}
+
+// keep does what raft does for a snapshot of its own.
+func keep(t testing.TB, d *disk, index uint64) {
+	t.Helper()
+	snapshot, err := d.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Release()
+	sink := create(t, d.snapshots, index)
+	if err := snapshot.Persist(sink); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// takeSnapshot keeps one, and returns its label and its stream.
+func takeSnapshot(t testing.TB, d *disk, index uint64) (*raft.SnapshotMeta, []byte) {
+	t.Helper()
+	keep(t, d, index)
+	labels, err := d.snapshots.List()
+	if err != nil || len(labels) == 0 {
+		t.Fatal(labels, err)
+	}
+	label, reader, err := d.snapshots.Open(labels[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := io.ReadAll(reader)
+	if err := errors.Join(err, reader.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return label, stream
+}
+
+// tryReceive does what raft does with a snapshot that another node sends.
+func tryReceive(d *disk, label *raft.SnapshotMeta, stream []byte) error {
+	sink, err := d.snapshots.Create(label.Version, label.Index, label.Term, label.Configuration, label.ConfigurationIndex, nil)
+	if err != nil {
+		return err
+	}
+	for len(stream) > 0 {
+		piece := stream[:min(len(stream), 997)]
+		if _, err := sink.Write(piece); err != nil {
+			return errors.Join(err, sink.Cancel())
+		}
+		stream = stream[len(piece):]
+	}
+	return sink.Close()
+}
+
+func receive(t testing.TB, d *disk, label *raft.SnapshotMeta, stream []byte) {
+	t.Helper()
+	if err := tryReceive(d, label, stream); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wrapped stands for what raft wraps around a reader. To read through it is the copy that a restore must not make.
+type wrapped struct {
+	io.ReadCloser
+	read *int
+}
+
+func (w wrapped) WrappedReadCloser() io.ReadCloser { return w.ReadCloser }
+
+func (w wrapped) Read(b []byte) (int, error) {
+	*w.read++
+	return w.ReadCloser.Read(b)
+}
+
+func tryRestoreNewest(d *disk) error {
+	labels, err := d.snapshots.List()
+	if err != nil {
+		return err
+	}
+	_, reader, err := d.snapshots.Open(labels[0].ID)
+	if err != nil {
+		return err
+	}
+	reads := 0
+	err = d.Restore(wrapped{reader, &reads})
+	if reads > 0 {
+		err = errors.Join(err, fmt.Errorf("a local restore read %d times from the stream", reads))
+	}
+	return errors.Join(err, reader.Close())
+}
+
+func restoreNewest(t testing.TB, d *disk) {
+	t.Helper()
+	if err := tryRestoreNewest(d); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What one node keeps, another one has after the stream, to the digest; and both go on alike.
+func TestSnapshotTravels(t *testing.T) {
+	for name, place := range map[string]func() (vfs.FS, string){
+		"memory": func() (vfs.FS, string) { return vfs.NewMem(), "node" },
+		"disk":   func() (vfs.FS, string) { return nil, t.TempDir() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			logs := storyLog(t, 41)
+			fs, dir := place()
+			from := openDisk(t, fs, dir)
+			defer from.shut(t)
+			if name == "disk" {
+				for _, folder := range []string{"tables", "snapshots"} {
+					info, err := os.Stat(filepath.Join(dir, folder))
+					if err != nil || info.Mode().Perm() != 0o700 {
+						t.Errorf("folder %s: %v, %v; want it closed to others", folder, info.Mode(), err)
+					}
+				}
+			}
+			for first := uint64(1); first < 31; first += 10 {
+				from.play(t, logs, first, first+9)
+				if err := from.prepare(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			label, stream := takeSnapshot(t, from, 30)
+			if int64(len(stream)) != label.Size {
+				t.Fatalf("the stream has %d bytes, its label says %d", len(stream), label.Size)
+			}
+
+			fs, dir = place()
+			to := openDisk(t, fs, dir)
+			receive(t, to, label, stream)
+			restoreNewest(t, to)
+			if got, want := to.tables.standing(), from.tables.standing(); got.Index != 30 || got.Digest != want.Digest {
+				t.Errorf("after the restore the tables stand at %+v, want %+v", got, want)
+			}
+			labels, err := to.snapshots.List()
+			if err != nil || len(labels) != 1 {
+				t.Fatal(labels, err)
+			}
+			if got := labels[0]; got.Index != 30 || got.Term != 1 || got.Size != label.Size || got.ConfigurationIndex != 1 || len(got.Configuration.Servers) != 1 {
+				t.Errorf("the label arrived as %+v", got)
+			}
+			from.play(t, logs, 31, 41)
+			to.play(t, logs, 31, 41)
+			_, reader, err := to.snapshots.Open(labels[0].ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept, err := io.ReadAll(reader)
+			if err := errors.Join(err, reader.Close()); err != nil || !bytes.Equal(kept, stream) {
+				t.Errorf("once restored and gone on from, the snapshot is another: %v", err)
+			}
+			to.shut(t)
+
+			to = openDisk(t, fs, dir)
+			defer to.shut(t)
+			if got, want := to.tables.standing().Digest, from.tables.standing().Digest; got != want {
+				t.Errorf("after going on and a restart the digest is %x, want %x", got, want)
+			}
+			again, stream2 := takeSnapshotAfterReplay(t, to, logs, 41)
+			third := openDisk(t, vfs.NewMem(), "node")
+			defer third.shut(t)
+			receive(t, third, again, stream2)
+			restoreNewest(t, third)
+			if got, want := third.tables.standing().Digest, from.tables.standing().Digest; got != want {
+				t.Errorf("passed on once more the digest is %x, want %x", got, want)
+			}
+		})
+	}
+}
+
+func takeSnapshotAfterReplay(t testing.TB, d *disk, logs []*raft.Log, last uint64) (*raft.SnapshotMeta, []byte) {
+	t.Helper()
+	d.play(t, logs, 1, last)
+	return takeSnapshot(t, d, last)
+}
+
+// Not one bit of a stream may be wrong, missing or too much; and what is refused leaves nothing behind.
+func TestDamagedStreamIsRefused(t *testing.T) {
+	from := openDisk(t, vfs.NewMem(), "node")
+	defer from.shut(t)
+	from.play(t, storyLog(t, 9), 1, 9)
+	label, stream := takeSnapshot(t, from, 9)
+
+	fs := vfs.NewMem()
+	to := openDisk(t, fs, "node")
+	defer to.shut(t)
+	refused := func(what string, damaged []byte) {
+		t.Helper()
+		if err := tryReceive(to, label, damaged); err == nil {
+			t.Errorf("%s: taken", what)
+		}
+		if left := list(t, fs, "node/snapshots"); len(left) != 0 {
+			t.Fatalf("%s: left behind %v", what, left)
+		}
+	}
+	head := len(streamHead(9, from.snapshots.complete[0].meta.Files))
+	step := func(i int) int {
+		if i < head+64 || i > len(stream)-64 {
+			return 1
+		}
+		return 61
+	}
+	for i := 0; i < len(stream); i += step(i) {
+		damaged := bytes.Clone(stream)
+		damaged[i] ^= 1 << (i % 8)
+		refused(fmt.Sprintf("bit of byte %d of %d", i, len(stream)), damaged)
+		refused(fmt.Sprintf("cut at byte %d of %d", i, len(stream)), stream[:i])
+	}
+	refused("one byte more", append(bytes.Clone(stream), 0))
+	for what, files := range map[string][]snapshotFile{
+		"a path":       {{Name: "../x"}},
+		"parent":       {{Name: ".."}},
+		"no name":      {{Name: ""}},
+		"a long name":  {{Name: strings.Repeat("x", maxFileName+1)}},
+		"the same two": {{Name: "x"}, {Name: "x"}},
+		"too large":    {{Name: "x", Size: maxTotalBytes + 1}},
+		"negative":     {{Name: "x", Size: -1}},
+		"no tables":    {},
+	} {
+		refused(what, streamHead(9, files))
+	}
+	// A machine that holds other entries than the stream says.
+	other := append(streamHead(8, from.snapshots.complete[0].meta.Files), stream[head:]...)
+	refused("another row", other)
+
+	receive(t, to, label, stream)
+}
+
+// More than its label would be entries that whoever installs it skips, and acknowledges.
+func TestSnapshotBeyondItsLabelIsRefused(t *testing.T) {
+	d := openDisk(t, vfs.NewMem(), "node")
+	defer d.shut(t)
+	d.play(t, storyLog(t, 9), 1, 9)
+	snapshot, err := d.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Release()
+	if err := snapshot.Persist(create(t, d.snapshots, 8)); err == nil {
+		t.Error("entries up to 9 were kept under the label 8")
+	}
+	label, stream := takeSnapshot(t, d, 9)
+	label.Index = 8
+	if err := tryReceive(d, label, stream); err == nil {
+		t.Error("entries up to 9 were taken under the label 8")
+	}
+}
+
+func TestSinkEndsOnce(t *testing.T) {
+	logs := storyLog(t, 9)
+	fs := vfs.NewMem()
+	d := openDisk(t, fs, "node")
+	defer d.shut(t)
+	d.play(t, logs, 1, 9)
+
+	sink := create(t, d.snapshots, 9)
+	if err := errors.Join(sink.Cancel(), sink.Cancel()); err != nil {
+		t.Errorf("cancel twice: %v", err)
+	}
+	if sink.Close() == nil {
+		t.Error("a snapshot that was given up was closed as if it were there")
+	}
+	if _, err := sink.Write([]byte("x")); err == nil {
+		t.Error("a snapshot that was given up could be written")
+	}
+	sink = create(t, d.snapshots, 9)
+	if sink.Close() == nil || sink.Close() == nil {
+		t.Error("an empty snapshot was closed as if it were there")
+	}
+	if err := sink.Cancel(); err != nil {
+		t.Errorf("cancel after a close that failed: %v", err)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 0 {
+		t.Errorf("left behind %v", left)
+	}
+
+	snapshot, err := d.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink = create(t, d.snapshots, 9)
+	err = errors.Join(snapshot.Persist(sink), sink.Close(), sink.Cancel(), sink.Close())
+	snapshot.Release()
+	snapshot.Release()
+	if err != nil {
+		t.Errorf("close and cancel of a snapshot that is complete: %v", err)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 1 || left[0] != sink.ID() {
+		t.Errorf("on disk is %v, want %s", left, sink.ID())
+	}
+
+	snapshot, err = d.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot.Release()
+	if left := list(t, fs, "node/snapshots"); len(left) != 1 {
+		t.Errorf("a checkpoint that nobody took left %v", left)
+	}
+}
+
+func TestOldSnapshotsGoUnlessRead(t *testing.T) {
+	logs := storyLog(t, 13)
+	fs := vfs.NewMem()
+	d := openDisk(t, fs, "node")
+	defer d.shut(t)
+	d.play(t, logs, 1, 5)
+	label, stream := takeSnapshot(t, d, 5)
+	_, reader, err := d.snapshots.Open(label.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := make([]byte, 100)
+	if _, err := io.ReadFull(reader, start); err != nil {
+		t.Fatal(err)
+	}
+	for last := uint64(7); last <= 13; last += 2 {
+		d.play(t, logs, last-1, last)
+		keep(t, d, last)
+	}
+	indexes := func() string {
+		labels, err := d.snapshots.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []uint64
+		for _, label := range labels {
+			list = append(list, label.Index)
+		}
+		return fmt.Sprint(list)
+	}
+	if got, want := indexes(), "[13 11 5]"; got != want {
+		t.Errorf("listed while the oldest is read: %s, want %s", got, want)
+	}
+	rest, err := io.ReadAll(reader)
+	if err != nil || !bytes.Equal(append(start, rest...), stream) {
+		t.Errorf("a snapshot changed while it was read: %v", err)
+	}
+	if err := errors.Join(reader.Close(), reader.Close()); err != nil {
+		t.Error(err)
+	}
+	if got, want := indexes(), "[13 11]"; got != want {
+		t.Errorf("listed once it is closed: %s, want %s", got, want)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 2 {
+		t.Errorf("on disk is %v", left)
+	}
+	if _, _, err := d.snapshots.Open(label.ID); err == nil {
+		t.Error("a deleted snapshot could be opened")
+	}
+	if err := fs.MkdirAll("node/snapshots/1-20-99.tmp/data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openSnapshots(fs, "node", 2, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.snapshots = again
+	if got, want := indexes(), "[13 11]"; got != want {
+		t.Errorf("listed after a restart: %s, want %s", got, want)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 2 {
+		t.Errorf("after a restart there is %v", left)
+	}
+}
+
+// A crash in the making or the reaping of snapshots leaves only whole ones, and none is lost that was complete.
+func TestCrashWhileSnapshotsAreKept(t *testing.T) {
+	logs := storyLog(t, 15)
+	for _, unsynced := range []int{0, 50} {
+		fs := newCrashes(t, unsynced)
+		d := openDisk(t, fs, "node")
+		digests := map[uint64]uint64{}
+		complete := []uint64{0} // by crash: the newest snapshot that was complete before it
+		d.play(t, logs, 1, 5)
+		for last := uint64(7); last <= 15; last += 2 {
+			d.play(t, logs, last-1, last)
+			if err := d.prepare(); err != nil {
+				t.Fatal(err)
+			}
+			digests[last] = d.tables.standing().Digest
+			fs.watch(true)
+			keep(t, d, last)
+			fs.watch(false)
+			for len(complete) < len(fs.left) {
+				complete = append(complete, last-2)
+			}
+		}
+		d.shut(t)
+		for i, crashed := range fs.left {
+			d := openDisk(t, crashed, "node")
+			labels, err := d.snapshots.List()
+			if err != nil || len(labels) > 2 {
+				t.Fatal(labels, err)
+			}
+			if want := complete[i]; want > 5 && (len(labels) == 0 || labels[0].Index < want) {
+				t.Errorf("crash %d: the newest of %d snapshots is lost, %d was complete", i, len(labels), want)
+			}
+			for _, label := range labels {
+				_, reader, err := d.snapshots.Open(label.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stream, err := io.ReadAll(reader)
+				if err := errors.Join(err, reader.Close()); err != nil {
+					t.Fatalf("crash %d: read snapshot %s: %v", i, label.ID, err)
+				}
+				to := openDisk(t, vfs.NewMem(), "node")
+				receive(t, to, label, stream)
+				restoreNewest(t, to)
+				if got, want := to.tables.standing().Digest, digests[label.Index]; got != want {
+					t.Errorf("crash %d: snapshot %s has digest %x, want %x", i, label.ID, got, want)
+				}
+				to.shut(t)
+			}
+			d.shut(t)
+		}
+	}
+}
+
+// To overlook the newest snapshot would be to start from an older one, behind which the log is cut.
+func TestDamagedMetaStopsTheStart(t *testing.T) {
+	fs := vfs.NewMem()
+	d := openDisk(t, fs, "node")
+	d.play(t, storyLog(t, 9), 1, 9)
+	label, _ := takeSnapshot(t, d, 9)
+	d.shut(t)
+	path := "node/snapshots/" + label.ID + "/meta.json"
+	content, err := readFile(fs, path, maxMeta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := writeFile(fs, path, content); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openSnapshots(fs, "node", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
+		t.Errorf("start with a damaged %s: %v", path, err)
+	}
+}
+
+// What rots between taking and sending is not sent on with a checksum that makes it whole.
+func TestRottenSnapshotIsNotSent(t *testing.T) {
+	from := openDisk(t, vfs.NewMem(), "node")
+	defer from.shut(t)
+	from.play(t, storyLog(t, 9), 1, 9)
+	label, stream := takeSnapshot(t, from, 9)
+
+	fs := vfs.NewMem()
+	to := openDisk(t, fs, "node")
+	defer to.shut(t)
+	receive(t, to, label, stream)
+	id := to.snapshots.complete[0].meta.Label.ID
+	largest := slices.MaxFunc(to.snapshots.complete[0].meta.Files, func(a, b snapshotFile) int { return int(a.Size - b.Size) })
+	path := "node/snapshots/" + id + "/data/" + largest.Name
+	content, err := readFile(fs, path, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := writeFile(fs, path, content); err != nil {
+		t.Fatal(err)
+	}
+	_, reader, err := to.snapshots.Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, reader); err == nil {
+		t.Error("a file that rotted was sent")
+	}
+	if err := reader.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whoever hands over a piece keeps it: raft reads into the same buffer again, others stream from what they hold.
+func TestWriteLeavesTheCallersBytes(t *testing.T) {
+	from := openDisk(t, vfs.NewMem(), "node")
+	defer from.shut(t)
+	from.play(t, storyLog(t, 9), 1, 9)
+	label, stream := takeSnapshot(t, from, 9)
+	given := bytes.Clone(stream)
+	to := openDisk(t, vfs.NewMem(), "node")
+	defer to.shut(t)
+	receive(t, to, label, given)
+	if !bytes.Equal(given, stream) {
+		t.Error("the stream was changed in the caller's hands")
+	}
+}

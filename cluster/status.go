@@ -1,0 +1,189 @@
+package cluster
+
+import (
+	"encoding/hex"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/gossip"
+)
+
+// Status is how a node stands, as far as it knows by itself.
+type Status struct {
+	ID, Version  string
+	Cluster      []byte // empty while it is in none
+	Epoch        uint64
+	Level        uint32
+	State        string // leader, follower, candidate, learner, waiting
+	Term         uint64
+	Leader       string // id
+	LeaderClient string // address for clients
+	Applied      uint64 // index of the tables
+	Committed    uint64
+	Last         uint64 // index of the log
+	Snapshot     uint64 // index of the newest one
+	Digest       uint64
+	StampMS      int64
+	Members      []Member
+	Alarms       []string // one sentence each: what is wrong, what to do
+	Sessions     uint64
+	Servers      uint64 // living game servers
+	LogBytes     uint64
+	TableBytes   uint64
+	Uptime       time.Duration
+}
+
+// Member is a node of the cluster.
+type Member struct {
+	ID, Address, Client string
+	Voter, Leader       bool
+	Gossip              string // alive, dead, left or empty: advice only
+	Level               uint32 // known to the leader alone
+}
+
+// Status never fails: what cannot be read is an alarm.
+func (n *Node) Status() Status {
+	standing := n.tables.standing()
+	who := n.identity()
+	s := Status{
+		ID: who.ID, Version: n.config.Version, Epoch: standing.Epoch, Level: standing.Level,
+		State: "waiting", Applied: standing.Index, Digest: standing.Digest, StampMS: standing.StampMS,
+		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
+	}
+	if err := n.Err(); err != nil {
+		s.Alarms = append(s.Alarms, "this node has stopped: "+err.Error())
+	}
+	r := n.running()
+	if r == nil {
+		if waits := n.waits.Load(); waits != nil {
+			s.Alarms = append(s.Alarms, "waits to be in a cluster: "+*waits)
+		}
+		return s
+	}
+	s.Cluster, _ = hex.DecodeString(who.Cluster)
+	s.State = strings.ToLower(r.State().String())
+	s.Term, s.Committed, s.Last = r.CurrentTerm(), r.CommitIndex(), r.LastIndex()
+	_, leader := r.LeaderWithID()
+	s.Leader = string(leader)
+	if newest, err := n.snapshots.List(); err == nil && len(newest) > 0 {
+		s.Snapshot = newest[0].Index
+	}
+	if err := n.describe(&s, r); err != nil {
+		s.Alarms = append(s.Alarms, "the tables cannot be read: "+err.Error())
+	}
+	if l := n.leads(); l != nil {
+		s.Alarms = append(s.Alarms, l.clock.alarms()...)
+		for i := range s.Members {
+			if h, ok := l.seen.of(s.Members[i].ID); ok {
+				s.Members[i].Level = h.Level
+			}
+		}
+	}
+	return s
+}
+
+// describe adds what the tables and the configuration say.
+func (n *Node) describe(s *Status, r *raft.Raft) error {
+	view, err := n.tables.view()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	rows, err := view.Nodes()
+	if err != nil {
+		return err
+	}
+	servers, err := view.Servers()
+	if err != nil {
+		return err
+	}
+	for _, server := range servers {
+		if server.Alive {
+			s.Servers++
+			s.Sessions += uint64(server.Sessions)
+		}
+	}
+	clients := map[string]string{}
+	for _, row := range rows {
+		clients[row.ID] = row.Client
+	}
+	s.LeaderClient = clients[s.Leader]
+	seems := n.rumours()
+	for _, p := range members(r) {
+		s.Members = append(s.Members, Member{
+			ID: p.ID, Address: p.Address, Client: clients[p.ID], Voter: p.Voter, Leader: p.ID == s.Leader, Gossip: seems[p.ID],
+		})
+		if p.ID == s.ID && !p.Voter && r.State() == raft.Follower {
+			s.State = "learner"
+		}
+	}
+	return nil
+}
+
+// Leader is the client address of the leader, as far as this node knows, and whether that is this node.
+func (n *Node) Leader() (client string, self bool) {
+	if n.leads() != nil {
+		return n.config.Client, true
+	}
+	r := n.running()
+	if r == nil {
+		return "", false
+	}
+	_, leader := r.LeaderWithID()
+	if leader == "" {
+		return "", false
+	}
+	view, err := n.tables.view()
+	if err != nil {
+		return "", false
+	}
+	defer view.Close()
+	rows, err := view.Nodes()
+	if err != nil {
+		return "", false
+	}
+	for _, row := range rows {
+		if row.ID == string(leader) {
+			return row.Client, false
+		}
+	}
+	return "", false
+}
+
+func (n *Node) tableBytes() uint64 {
+	if n.config.Dir == "" || n.config.FS != nil {
+		return 0
+	}
+	var bytes uint64
+	_ = filepath.WalkDir(filepath.Join(n.config.Dir, "tables"), func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil // it went while we looked
+		}
+		if info, err := entry.Info(); err == nil {
+			bytes += uint64(info.Size())
+		}
+		return nil
+	})
+	return bytes
+}
+
+// rumours is how the members seem to gossip, by id.
+func (n *Node) rumours() map[string]string {
+	seems := map[string]string{}
+	if n.gossip == nil {
+		return seems
+	}
+	seems[n.ID()] = gossip.Alive.String()
+	newest := map[string]time.Time{}
+	for _, m := range n.gossip.Members() {
+		id, _, ok := strings.Cut(m.Name, gossipMark)
+		if ok && !m.Since.Before(newest[id]) {
+			seems[id], newest[id] = m.State.String(), m.Since
+		}
+	}
+	return seems
+}

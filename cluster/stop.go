@@ -1,0 +1,278 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	drainLimit = 2 * time.Second       // for entries in flight, at the end
+	drainLook  = 5 * time.Millisecond  // between two looks
+	readyLook  = 10 * time.Millisecond // between two looks
+	snapshotAt = time.Second           // between two looks
+)
+
+// Close ends this node: it takes no more commands, hands the lead over, and lets go of its folder. It returns an error
+// when ctx ends before that; the rest then goes on in the background, without handing anything over.
+func (n *Node) Close(ctx context.Context) error {
+	n.begin()
+	select {
+	case <-n.down:
+		return n.closeErr
+	case <-ctx.Done():
+	}
+	n.hurrying.Do(func() { close(n.hurry) })
+	select {
+	case <-n.down:
+		return n.closeErr
+	case <-time.After(drainLimit):
+		return fmt.Errorf("close node: it is not down yet: %w", ctx.Err())
+	}
+}
+
+// stop is how this node ends itself. From here nothing that it says is heard. It waits for nobody: raft or Pebble may call
+// it, with their locks held.
+func (n *Node) stop(err error) {
+	if !n.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	n.log.Error("this node stops", "error", err)
+	if n.transport != nil {
+		n.transport.silence()
+	}
+	n.hurrying.Do(func() { close(n.hurry) })
+	n.finished.Do(func() { close(n.done) })
+	n.begin()
+}
+
+func (n *Node) begin() {
+	n.stopping.Do(func() {
+		close(n.closing)
+		go n.end() // joined by Close, through down
+	})
+}
+
+// end goes the way of open backwards. Each step needs those after it.
+func (n *Node) end() {
+	<-n.opened
+	n.seeking.Wait() // it may be about to start raft
+	var errs []error
+	if n.running() != nil {
+		n.handOver()
+	}
+	if n.gossip != nil {
+		errs = append(errs, n.closeGossip())
+	}
+	if n.transport != nil {
+		n.transport.silence() // a leader steps down within its lease now, and answers what is in flight
+	}
+	n.cancel()
+	n.leadership.mu.Lock()
+	n.leadership.over = true
+	n.leadership.mu.Unlock()
+	n.leadership.acting.Wait()
+	n.wait() // raft forgets to answer what it holds when it goes down
+	if r := n.running(); r != nil {
+		if err := r.Shutdown().Error(); err != nil {
+			errs = append(errs, fmt.Errorf("stop raft: %w", err))
+		}
+	}
+	close(n.raftDown)
+	if n.transport != nil {
+		n.transport.close()
+	}
+	n.acting.Wait()
+	if n.tables != nil {
+		errs = append(errs, n.tables.close())
+	}
+	if n.storage != nil {
+		errs = append(errs, n.storage.close())
+	}
+	if n.folder != nil {
+		errs = append(errs, n.folder.close())
+	}
+	if n.Err() == nil {
+		n.closeErr = errors.Join(errs...)
+	}
+	close(n.down)
+	n.finished.Do(func() { close(n.done) })
+}
+
+// handOver lets what was proposed finish, then gives the lead to another voter. Both are a kindness, and bounded.
+func (n *Node) handOver() {
+	l := n.leads()
+	if l == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, drainLimit)
+	defer cancel()
+	for !l.queue.idle() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.hurry:
+			return
+		case <-time.After(drainLook):
+		}
+	}
+	if len(members(n.running())) > 1 {
+		hand, cancel := context.WithTimeout(n.ctx, drainLimit) // the lead's own ends on the way
+		defer cancel()
+		if err := n.transfer(hand); err != nil {
+			n.log.Debug("hand the lead over", "error", err)
+		}
+	}
+}
+
+// later runs what waits for an answer of raft's, and may do so for ever.
+func (n *Node) later(wait func()) {
+	n.futures.Add(1)
+	go func() {
+		defer n.futures.Add(-1)
+		wait()
+	}()
+}
+
+// wait gives raft time for its answers.
+func (n *Node) wait() {
+	for until := time.Now().Add(drainLimit); n.futures.Load() > 0 && time.Now().Before(until); {
+		time.Sleep(drainLook)
+	}
+}
+
+// untilClosing is a context that ends as soon as this node begins to.
+func (n *Node) untilClosing() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(n.ctx)
+	n.acting.Go(func() {
+		select {
+		case <-n.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
+// errStopping says nothing of what becomes of an entry: ErrClosed would be a refusal.
+var errStopping = errors.New("this node is stopping")
+
+// await waits for an answer of raft's, or for this node's own stop: raft answers not everything when it shuts down.
+func (n *Node) await(ctx context.Context, f raft.Future) error {
+	answer := make(chan error, 1)
+	n.later(func() { answer <- f.Error() })
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.ctx.Done():
+		return errStopping
+	}
+}
+
+// Transfer hands the lead to another voter and returns once this node does not lead any more.
+func (n *Node) Transfer(ctx context.Context) error {
+	if _, err := n.lead(ctx); err != nil {
+		return err
+	}
+	return n.transfer(ctx)
+}
+
+func (n *Node) transfer(ctx context.Context) error {
+	answer := make(chan error, 1)
+	n.later(func() { answer <- n.running().LeadershipTransfer().Error() })
+	select {
+	case err := <-answer:
+		if err != nil {
+			return fmt.Errorf("hand the lead over: %w", err)
+		}
+	case <-ctx.Done():
+		return fmt.Errorf("hand the lead over: %w", ctx.Err())
+	case <-n.hurry:
+		return ErrClosed
+	}
+	for {
+		n.leadership.mu.Lock()
+		over, changed := n.leadership.now == nil, n.leadership.changed
+		n.leadership.mu.Unlock()
+		if over {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("hand the lead over: %w", ctx.Err())
+		case <-n.hurry:
+			return ErrClosed
+		}
+	}
+}
+
+// Snapshot takes one now, so that the log before it can be cut. That there is nothing new is no error.
+func (n *Node) Snapshot() error {
+	r := n.running()
+	if r == nil {
+		return errors.New("take snapshot: this node is in no cluster yet")
+	}
+	if err := n.replica.prepare(); err != nil {
+		return fmt.Errorf("take snapshot: %w", err)
+	}
+	err := n.await(n.ctx, r.Snapshot())
+	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("take snapshot: %w", err)
+	}
+	return nil
+}
+
+// keepSnapshots takes one whenever so many bytes were written to the log: counts say nothing of their size.
+func (n *Node) keepSnapshots() {
+	var taken uint64
+	tick := time.NewTicker(snapshotAt)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n.running() == nil {
+			continue
+		}
+		written := n.storage.log.written.Load()
+		if written-taken < n.config.SnapshotBytes {
+			continue
+		}
+		if err := n.Snapshot(); err != nil {
+			if n.ctx.Err() == nil {
+				n.log.Warn("snapshot", "error", err)
+			}
+			continue
+		}
+		taken = written
+	}
+}
+
+// watchReady closes ready when it is time.
+func (n *Node) watchReady() {
+	tick := time.NewTicker(readyLook)
+	defer tick.Stop()
+	for {
+		if r := n.running(); r != nil {
+			leader, _ := r.LeaderWithID()
+			standing := n.tables.standing()
+			if leader != "" && standing.Term != 0 && standing.Term == r.CurrentTerm() {
+				close(n.ready)
+				return
+			}
+		}
+		select {
+		case <-n.closing:
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// raftAddress is how raft's configuration names a node: an address alone may be another node's tomorrow.
+func raftAddress(id, address string) raft.ServerAddress {
+	return raft.ServerAddress(id + "@" + address)
+}
+
+func splitRaftAddress(a raft.ServerAddress) (id, address string, err error) {
+	id, address, ok := strings.Cut(string(a), "@")
+	if !ok {
+		return "", "", fmt.Errorf("raft address %q is not id@host:port", a)
+	}
+	return id, address, nil
+}
+
+// hostPort is the second half of a raft address.
+func hostPort(a raft.ServerAddress) string {
+	_, address, _ := strings.Cut(string(a), "@")
+	return address
+}
+
+// stream is the transport as raft's own sees it. The port stays the transport's.
+type stream struct {
+	t      *transport
+	closed chan struct{} // closed by raft's transport, once
+}
+
+var _ raft.StreamLayer = stream{}
+
+type streamAddr string
+
+func (streamAddr) Network() string  { return "node" }
+func (a streamAddr) String() string { return string(a) }
+
+func (s stream) Addr() net.Addr { return streamAddr(raftAddress(s.t.id, s.t.address)) }
+
+func (s stream) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.t.streams:
+		return c, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (s stream) Close() error {
+	close(s.closed)
+	return nil
+}
+
+func (s stream) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	id, address, err := splitRaftAddress(to)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(s.t.ctx, timeout)
+	defer cancel()
+	return s.t.dial(ctx, address, opening{kind: kindRaft, cluster: s.t.belongs(), target: id})
+}
+
+// rpcTimeout bounds one of raft's calls. It holds 64 entries of 1 MiB on a modest network; liveness is the heartbeats'.
+const rpcTimeout = 5 * time.Second
+
+func raftTransport(t *transport, log raftLog) *raft.NetworkTransport {
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  stream{t: t, closed: make(chan struct{})},
+		MaxPool: 3,
+		Timeout: rpcTimeout,
+		Logger:  log,
+	})
+}

@@ -1,0 +1,224 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// tables is the machine that is live on this disk, and the swap to another one when a snapshot is installed.
+//
+// Readers hold a generation, not the machine: a swap leaves the old generation to them, and the last one that lets go
+// closes it and deletes its folder. So neither an apply nor an install ever waits for a reader.
+//
+// apply, checkpoint and install belong to the one goroutine that hands over the log. Everything else is for anybody.
+type tables struct {
+	fs    vfs.FS
+	root  string
+	log   *slog.Logger
+	fatal func(error) // called at most once, from any goroutine, also with Pebble's locks held: it must not wait
+
+	standingNow atomic.Pointer[fsm.Standing]
+
+	broken    chan struct{} // closed once a fault has left Pebble stuck: from then on nobody waits for it
+	brokenWhy error         // written before broken is closed
+	breaking  sync.Once
+
+	closing chan struct{} // closed by close
+	drained chan struct{} // closed once close was called and the last generation has ended
+
+	mu       sync.Mutex
+	live     *generation
+	open     int    // generations that have not ended
+	last     uint64 // the highest folder number in use
+	closed   bool
+	closeErr error
+	moved    chan struct{} // closed and replaced when the standing moves
+}
+
+// openTables opens what dir/tables/CURRENT names, or an empty machine where there never was one, and deletes what is
+// left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
+// node stops then. A nil fs is the disk.
+func openTables(fs vfs.FS, dir string, log *slog.Logger, fatal func(error)) (*tables, error) {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	t := &tables{
+		fs:      fs,
+		root:    fs.PathJoin(dir, "tables"),
+		log:     log,
+		fatal:   fatal,
+		broken:  make(chan struct{}),
+		closing: make(chan struct{}),
+		drained: make(chan struct{}),
+		moved:   make(chan struct{}),
+	}
+	if err := makeFolder(fs, t.root); err != nil {
+		return nil, fmt.Errorf("make folder of tables: %w", err)
+	}
+	name, founded, err := t.readCurrent()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.sweep(name); err != nil {
+		return nil, fmt.Errorf("delete left-over tables: %w", err)
+	}
+	if !founded {
+		name = folderName(t.last + 1)
+		t.last++
+		if err := makeFolder(fs, fs.PathJoin(t.root, name)); err != nil {
+			return nil, fmt.Errorf("make folder of tables: %w", err)
+		}
+	}
+	g, standing, err := t.openGeneration(name)
+	if err != nil {
+		return nil, err
+	}
+	if !founded {
+		if err := t.writeCurrent(name); err != nil {
+			return nil, errors.Join(err, g.machine.Close())
+		}
+	}
+	t.live, t.open = g, 1
+	t.standingNow.Store(&standing)
+	return t, nil
+}
+
+// apply applies entries in order. After an error nobody knows how many of them, and nothing may be applied any more.
+func (t *tables) apply(logs []fsm.Log) ([]fsm.Applied, error) {
+	g, err := t.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer t.release(g)
+	type outcome struct {
+		applied  []fsm.Applied
+		standing fsm.Standing
+	}
+	done, err := unlessBroken(t, func() (outcome, error) {
+		applied, err := g.machine.Apply(logs)
+		return outcome{applied, g.machine.Standing()}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.publish(done.standing)
+	return done.applied, nil
+}
+
+// standing is that of the last apply or install.
+func (t *tables) standing() fsm.Standing { return *t.standingNow.Load() }
+
+// waitApplied returns once the applied row has reached index. The row only knows entries that hold commands: at the index
+// of any other entry it waits for the next command.
+func (t *tables) waitApplied(ctx context.Context, index uint64) error {
+	for {
+		t.mu.Lock()
+		moved := t.moved
+		t.mu.Unlock()
+		if t.standing().Index >= index {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.closing:
+			return ErrClosed
+		case <-t.broken:
+			return t.brokenErr()
+		}
+	}
+}
+
+// flush brings what is applied to the disk. It may run beside applies.
+func (t *tables) flush() error {
+	g, err := t.acquire()
+	if err != nil {
+		return err
+	}
+	defer t.release(g)
+	_, err = unlessBroken(t, func() (struct{}, error) { return struct{}{}, g.machine.Flush() })
+	return err
+}
+
+// checkpoint makes dir, which must not exist, a copy of the tables by hard links, and returns what it holds.
+func (t *tables) checkpoint(dir string) (fsm.Standing, error) {
+	g, err := t.acquire()
+	if err != nil {
+		return fsm.Standing{}, err
+	}
+	defer t.release(g)
+	return unlessBroken(t, func() (fsm.Standing, error) {
+		return g.machine.Standing(), g.machine.Checkpoint(dir)
+	})
+}
+
+// close lets no one in any more, waits for the views that are open, then flushes and closes the machine. It is for when
+// nothing applies any more. Broken tables are left as they lie, for their machine would never answer.
+func (t *tables) close() error {
+	t.mu.Lock()
+	live, first := t.live, !t.closed
+	t.closed = true
+	t.mu.Unlock()
+	if first {
+		close(t.closing)
+		t.release(live)
+	}
+	select {
+	case <-t.drained:
+	case <-t.broken:
+		return t.brokenErr()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closeErr
+}
+
+func (t *tables) publish(s fsm.Standing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.standingNow.Store(&s)
+	close(t.moved)
+	t.moved = make(chan struct{})
+}
+
+// fail marks the tables broken, for good, and tells the node.
+func (t *tables) fail(err error) {
+	t.breaking.Do(func() {
+		t.brokenWhy = err
+		close(t.broken)
+		t.fatal(t.brokenErr())
+	})
+}
+
+func (t *tables) brokenErr() error { return fmt.Errorf("%w: %w", ErrFailed, t.brokenWhy) }
+
+// unlessBroken waits for act, but not for longer than the tables are whole. Pebble's own goroutines stand still after a
+// fatal fault, and whatever waits for them does so for ever; the node that stops because of it must not. That act's
+// goroutine is then lost until the process ends.
+func unlessBroken[T any](t *tables, act func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		value, err := act()
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-t.broken:
+		var none T
+		return none, t.brokenErr()
+	}
+}

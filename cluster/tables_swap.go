@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// generation is one folder of tables with its open machine.
+type generation struct {
+	machine    *fsm.Machine
+	name       string
+	users      int  // readers and running acts, and one for being live; guarded by tables.mu
+	superseded bool // CURRENT names another one: the folder goes when the last user does
+}
+
+// openGeneration opens the machine in a folder of tables, used once.
+func (t *tables) openGeneration(name string) (*generation, fsm.Standing, error) {
+	type opened struct {
+		machine  *fsm.Machine
+		standing fsm.Standing
+	}
+	o, err := unlessBroken(t, func() (opened, error) {
+		machine, err := fsm.Open(fsm.Options{FS: t.fs, Dir: t.fs.PathJoin(t.root, name), Logger: pebbleLog{t}})
+		if err != nil {
+			return opened{}, err
+		}
+		return opened{machine, machine.Standing()}, nil
+	})
+	if err != nil {
+		return nil, fsm.Standing{}, fmt.Errorf("open tables %s: %w", name, err)
+	}
+	return &generation{machine: o.machine, name: name, users: 1}, o.standing, nil
+}
+
+// errSwapUnclear: nobody knows whether a start would find the old tables or the installed ones. Both are whole, but this
+// process must apply no more.
+var errSwapUnclear = errors.New("swap to the installed tables is unclear")
+
+// install makes a new folder, lets fill put a machine's files there and sync it, lets check judge where that machine
+// stands, and swaps to it. An error leaves everything as it was, unless it is errSwapUnclear.
+func (t *tables) install(fill func(dir string) error, check func(fsm.Standing) error) error {
+	t.mu.Lock()
+	t.last++
+	name := folderName(t.last)
+	t.mu.Unlock()
+	dir := t.fs.PathJoin(t.root, name)
+	abandon := func(err error) error { return errors.Join(err, t.fs.RemoveAll(dir)) }
+
+	if err := makeFolder(t.fs, dir); err != nil {
+		return abandon(fmt.Errorf("make folder of tables: %w", err))
+	}
+	if err := fill(dir); err != nil {
+		return abandon(err)
+	}
+	g, standing, err := t.openGeneration(name)
+	if err != nil {
+		return abandon(err)
+	}
+	if err := check(standing); err != nil {
+		return abandon(errors.Join(err, t.closeMachine(g)))
+	}
+	if err := t.writeCurrent(name); err != nil {
+		return fmt.Errorf("%w: %w", errSwapUnclear, errors.Join(err, t.closeMachine(g)))
+	}
+
+	t.mu.Lock()
+	old := t.live
+	old.superseded = true
+	t.live = g
+	t.open++
+	t.mu.Unlock()
+	t.publish(standing)
+	t.release(old)
+	return nil
+}
+
+func (t *tables) acquire() (*generation, error) {
+	select {
+	case <-t.broken:
+		return nil, t.brokenErr()
+	default:
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	t.live.users++
+	return t.live, nil
+}
+
+func (t *tables) release(g *generation) {
+	t.mu.Lock()
+	g.users--
+	ends := g.users == 0
+	t.mu.Unlock()
+	if ends {
+		t.end(g)
+	}
+}
+
+// end closes a generation that nobody uses any more.
+func (t *tables) end(g *generation) {
+	err := t.closeMachine(g)
+	if g.superseded {
+		if err == nil {
+			err = t.fs.RemoveAll(t.fs.PathJoin(t.root, g.name))
+		}
+		if err != nil {
+			t.log.Warn("replaced tables were left on disk until the next start", "folder", g.name, "error", err)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !g.superseded {
+		t.closeErr = err
+	}
+	t.open--
+	if t.closed && t.open == 0 {
+		close(t.drained)
+	}
+}
+
+func (t *tables) closeMachine(g *generation) error {
+	_, err := unlessBroken(t, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
+	return err
+}

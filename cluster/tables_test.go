@@ -1,0 +1,539 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+var storyCluster = bytes.Repeat([]byte{9}, 16)
+
+// storyLog is a log of a configuration, an opening, a game server, and sessions that each save one profile and end: entry
+// 4, 6, 8, ... starts one, the next entry ends it.
+func storyLog(t testing.TB, last uint64) []*raft.Log {
+	t.Helper()
+	server := uint64(lock.TokenAt(3, 0))
+	logs := []*raft.Log{{Index: 1, Term: 1, Type: raft.LogConfiguration}}
+	for index := uint64(2); index <= last; index++ {
+		ask := &fsm.Request{Incarnation: server, Number: index, Settled: index - 1, Hash: index}
+		var command *fsm.Command
+		switch {
+		case index == 2:
+			command = fsm.Do(nil, &fsm.Found{Cluster: storyCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies()})
+		case index == 3:
+			command = fsm.Do(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})
+		case index%2 == 0:
+			command = fsm.Do(ask, &fsm.StartSession{Store: "players", Key: storyKey(index)})
+		default:
+			data := storyData(index - 1)
+			hash := sha256.Sum256(data)
+			command = fsm.Do(ask, &fsm.Save{
+				Store: "players", Key: storyKey(index - 1), Token: uint64(lock.TokenAt(index-1, 0)), End: true,
+				Data: &fsm.Data{Codec: 1, Hash: hash[:], Size: uint64(len(data)), Whole: data},
+			})
+		}
+		data, err := fsm.Encode(storyCluster, int64(index)*1000, []*fsm.Command{command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs = append(logs, &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: data})
+	}
+	return logs
+}
+
+func storyKey(index uint64) string { return fmt.Sprintf("p%d", index) }
+
+func storyData(index uint64) []byte {
+	data := make([]byte, 2000)
+	source := rand.NewChaCha8([32]byte{byte(index), byte(index >> 8)})
+	_, _ = source.Read(data)
+	return data
+}
+
+// stopped collects why a node would stop.
+type stopped struct {
+	mu  sync.Mutex
+	why []error
+}
+
+func (s *stopped) stop(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.why = append(s.why, err)
+}
+
+func (s *stopped) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.why)
+}
+
+// disk is what one node has on its disk, open.
+type disk struct {
+	*replica
+	stopped *stopped
+	events  int
+}
+
+func openDisk(t testing.TB, fs vfs.FS, dir string) *disk {
+	t.Helper()
+	d, err := tryOpenDisk(fs, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func tryOpenDisk(fs vfs.FS, dir string) (*disk, error) {
+	d := &disk{stopped: &stopped{}}
+	tables, err := openTables(fs, dir, slog.New(slog.DiscardHandler), d.stopped.stop)
+	if err != nil {
+		return nil, err
+	}
+	snapshots, err := openSnapshots(fs, dir, 2, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, errors.Join(err, tables.close())
+	}
+	d.replica = newReplica(tables, snapshots, func(events []fsm.Event) { d.events += len(events) }, d.stopped.stop)
+	return d, nil
+}
+
+// play applies entries first to last of the story.
+func (d *disk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
+	t.Helper()
+	for i, response := range d.ApplyBatch(logs[first-1 : last]) {
+		log := logs[first-1:][i]
+		switch got := response.(type) {
+		case nil:
+			if log.Type == raft.LogCommand {
+				t.Fatalf("entry %d got no answer", log.Index)
+			}
+		case applied:
+			if got.index != log.Index || got.term != log.Term {
+				t.Fatalf("entry %d was answered as entry %d of term %d", log.Index, got.index, got.term)
+			}
+			if !got.skipped && (len(got.results) != 1 || got.results[0].Code != fsm.OK) {
+				t.Fatalf("entry %d: results %+v", log.Index, got.results)
+			}
+		default:
+			t.Fatalf("entry %d: %v", log.Index, got)
+		}
+	}
+}
+
+func (d *disk) shut(t testing.TB) {
+	t.Helper()
+	if err := d.tables.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holds says whether a view holds the profile that the story saves at an index, with its data.
+func holds(t testing.TB, v *View, index uint64) bool {
+	t.Helper()
+	data, ok, err := v.Data("players", storyKey(index), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok && bytes.Equal(data, storyData(index))
+}
+
+func list(t testing.TB, fs vfs.FS, path string) []string {
+	t.Helper()
+	names, err := fs.List(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestTablesOutliveARestart(t *testing.T) {
+	fs, logs := vfs.NewMem(), storyLog(t, 9)
+	d := openDisk(t, fs, "node")
+	d.play(t, logs, 1, 9)
+	want := d.tables.standing()
+	d.shut(t)
+
+	if _, err := d.tables.view(); !errors.Is(err, ErrClosed) {
+		t.Errorf("view of closed tables: %v, want ErrClosed", err)
+	}
+	d = openDisk(t, fs, "node")
+	defer d.shut(t)
+	if got := d.tables.standing(); got.Index != 9 || got.Digest != want.Digest {
+		t.Errorf("after a restart the tables stand at %+v, want %+v", got, want)
+	}
+}
+
+func TestTablesRefuseACurrentThatNamesNothing(t *testing.T) {
+	for _, content := range []string{"", "../elsewhere\n", "000009\n"} {
+		fs := vfs.NewMem()
+		openDisk(t, fs, "node").shut(t)
+		if err := writeFile(fs, "node/tables/CURRENT", []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := tryOpenDisk(fs, "node"); err == nil {
+			t.Errorf("tables opened where CURRENT holds %q", content)
+			d.shut(t)
+		}
+	}
+}
+
+func TestTablesDeleteWhatCurrentDoesNotName(t *testing.T) {
+	fs := vfs.NewMem()
+	openDisk(t, fs, "node").shut(t)
+	for _, left := range []string{"000007", "CURRENT.tmp", "kept"} {
+		if err := fs.MkdirAll("node/tables/"+left, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	openDisk(t, fs, "node").shut(t)
+	got := strings.Join(sorted(list(t, fs, "node/tables")), " ")
+	if want := "000001 CURRENT kept"; got != want {
+		t.Errorf("left on disk: %s, want %s", got, want)
+	}
+}
+
+func TestWaitApplied(t *testing.T) {
+	logs := storyLog(t, 9)
+	d := openDisk(t, vfs.NewMem(), "node")
+	d.play(t, logs, 1, 5)
+	if err := d.tables.waitApplied(t.Context(), 5); err != nil {
+		t.Errorf("wait for what is applied: %v", err)
+	}
+	given, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.tables.waitApplied(given, 6); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait of a caller that is gone: %v", err)
+	}
+	done := make(chan error, 2)
+	for range 2 {
+		go func() { done <- d.tables.waitApplied(t.Context(), 9) }()
+	}
+	for last := uint64(6); last <= 9; last++ {
+		d.play(t, logs, last, last)
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Errorf("wait for entry 9: %v", err)
+		}
+	}
+	go func() { done <- d.tables.waitApplied(t.Context(), 10) }()
+	d.shut(t)
+	if err := <-done; !errors.Is(err, ErrClosed) {
+		t.Errorf("wait until the tables are closed: %v, want ErrClosed", err)
+	}
+}
+
+// A reader neither holds up an install, nor loses what it reads; what it read goes with the last view of it.
+func TestInstallUnderOpenViews(t *testing.T) {
+	logs := storyLog(t, 15)
+	ahead := openDisk(t, vfs.NewMem(), "node")
+	defer ahead.shut(t)
+	ahead.play(t, logs, 1, 15)
+	label, stream := takeSnapshot(t, ahead, 15)
+
+	fs := vfs.NewMem()
+	d := openDisk(t, fs, "node")
+	d.play(t, logs, 1, 7)
+	var before [2]*View
+	for i := range before {
+		view, err := d.tables.view()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[i] = view
+	}
+	receive(t, d, label, stream)
+	restoreNewest(t, d)
+
+	if got, want := d.tables.standing().Digest, ahead.tables.standing().Digest; got != want {
+		t.Errorf("digest after the install is %x, want %x", got, want)
+	}
+	after, err := d.tables.view()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, view := range before {
+		if got := len(list(t, fs, "node/tables")); got != 3 {
+			t.Errorf("%d entries in the folder of tables while an old view is open, want CURRENT and two folders", got)
+		}
+		if !holds(t, view, 6) || holds(t, view, 14) || view.Standing().Index != 7 {
+			t.Error("the old view moved")
+		}
+		if err := errors.Join(view.Close(), view.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := strings.Join(sorted(list(t, fs, "node/tables")), " "); got != "000002 CURRENT" {
+		t.Errorf("once the old views are closed there is %s", got)
+	}
+	if !holds(t, after, 14) {
+		t.Error("a new view does not see what was installed")
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- d.tables.close() }()
+	<-d.tables.closing
+	select {
+	case <-closed:
+		t.Error("the tables were closed under an open view")
+	default:
+	}
+	if err := after.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// crashes is a file system that, while it watches, remembers what a crash before each of its writes would leave.
+type crashes struct {
+	vfs.FS
+	mu       sync.Mutex
+	watching bool
+	left     []*vfs.MemFS
+}
+
+func newCrashes(t testing.TB, unsyncedPercent int) *crashes {
+	t.Helper()
+	mem := vfs.NewCrashableMem()
+	// The data folder itself is somebody else's, and was there before.
+	if err := errors.Join(mem.MkdirAll("node", 0o700), syncFolder(mem, "/")); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	c := &crashes{}
+	c.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.watching && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			c.left = append(c.left, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: random}))
+		}
+		return nil
+	}))
+	return c
+}
+
+func (c *crashes) watch(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watching = on
+}
+
+// Whatever moment a crash picks, the next start finds the tables from before or from after, and nothing else.
+func TestCrashDuringInstall(t *testing.T) {
+	logs := storyLog(t, 31)
+	ahead := openDisk(t, vfs.NewMem(), "node")
+	defer ahead.shut(t)
+	ahead.play(t, logs, 1, 21)
+	if err := ahead.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	ahead.play(t, logs, 22, 31)
+	label, stream := takeSnapshot(t, ahead, 31)
+	want := ahead.tables.standing()
+
+	for _, unsynced := range []int{0, 50} {
+		fs := newCrashes(t, unsynced)
+		d := openDisk(t, fs, "node")
+		d.play(t, logs, 1, 9)
+		if err := d.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		fs.watch(true)
+		receive(t, d, label, stream)
+		restoreNewest(t, d)
+		fs.watch(false)
+		d.shut(t)
+
+		seen := map[uint64]int{}
+		for i, crashed := range fs.left {
+			d, err := tryOpenDisk(crashed, "node")
+			if err != nil {
+				t.Fatalf("crash %d of %d: %v", i, len(fs.left), err)
+			}
+			at := d.tables.standing()
+			seen[at.Index]++
+			if at.Index != 9 && at.Index != 31 {
+				t.Errorf("crash %d: the tables stand at %d", i, at.Index)
+			}
+			if labels, _ := d.snapshots.List(); len(labels) > 0 {
+				restoreNewest(t, d)
+				at = d.tables.standing()
+				if at.Index != 31 {
+					t.Errorf("crash %d: the tables stand at %d after a restore from a listed snapshot", i, at.Index)
+				}
+			} else if at.Index == 31 {
+				t.Errorf("crash %d: the tables are ahead of a log at 9 and of every snapshot", i)
+			}
+			d.play(t, logs, at.Index+1, 31)
+			if got := d.tables.standing().Digest; got != want.Digest {
+				t.Errorf("crash %d: digest %x, want %x", i, got, want.Digest)
+			}
+			if got := len(list(t, crashed, "node/tables")); got != 2 {
+				t.Errorf("crash %d: %d entries in the folder of tables, want CURRENT and one folder", i, got)
+			}
+			d.shut(t)
+		}
+		if seen[9] == 0 || seen[31] == 0 {
+			t.Errorf("with %d%% of what was not synced, the crashes saw %v: want both sides", unsynced, seen)
+		}
+	}
+}
+
+// Without a folder, as in memory, the paths are relative.
+func TestTablesWithoutAFolder(t *testing.T) {
+	logs := storyLog(t, 9)
+	d := openDisk(t, vfs.NewMem(), "")
+	defer d.shut(t)
+	d.play(t, logs, 1, 9)
+	keep(t, d, 9)
+}
+
+// A fault at any one file operation leaves tables that go on from before or after, or a node that stops itself; and a
+// start after it finds one of the two.
+func TestFaultDuringInstall(t *testing.T) {
+	logs := storyLog(t, 15)
+	ahead := openDisk(t, vfs.NewMem(), "node")
+	defer ahead.shut(t)
+	ahead.play(t, logs, 1, 15)
+	label, stream := takeSnapshot(t, ahead, 15)
+	want := ahead.tables.standing()
+
+	failures, stops, at := 0, 0, int32(0)
+	for ; ; at++ {
+		mem := vfs.NewMem()
+		var mu sync.Mutex
+		left, hit, armed := at, false, false
+		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if !armed || hit || op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+				return nil
+			}
+			// Where a folder of its own cannot be synced, Pebble ends the process itself.
+			if op.Kind == errorfs.OpFileSync && strings.HasPrefix(op.Path, "node/tables/") {
+				return nil
+			}
+			if left--; left >= 0 {
+				return nil
+			}
+			hit = true
+			return errorfs.ErrInjected
+		}))
+		d := openDisk(t, fs, "node")
+		d.play(t, logs, 1, 9)
+		if err := d.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		armed = true
+		mu.Unlock()
+		err := tryReceive(d, label, stream)
+		if err == nil {
+			err = tryRestoreNewest(d)
+		}
+		mu.Lock()
+		armed = false
+		reached := hit
+		mu.Unlock()
+
+		row := d.tables.standing().Index
+		if err == nil && row != 15 || err != nil && row != 9 {
+			t.Errorf("fault %d: the install ended with %v, and the tables stand at %d", at, err, row)
+		}
+		if err != nil {
+			failures++
+		}
+		stops += d.stopped.count()
+		// It goes on, or it stopped itself; Pebble may find that out late.
+		switch got := d.ApplyBatch(logs[9:15])[5].(type) {
+		case error:
+			if d.stopped.count() == 0 {
+				t.Errorf("fault %d: an apply failed with %v, and nobody was told", at, got)
+			}
+		default:
+			if got := d.tables.standing().Digest; got != want.Digest {
+				t.Errorf("fault %d: digest %x, want %x", at, got, want.Digest)
+			}
+			if errors.Is(err, errSwapUnclear) {
+				t.Errorf("fault %d: a node whose swap is unclear goes on", at)
+			}
+			row = 15
+		}
+		if err := d.tables.close(); errors.Is(err, ErrFailed) && d.stopped.count() > 0 {
+			continue // Pebble stands still, and holds its lock until the process ends
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		again := openDisk(t, mem, "node")
+		if got := again.tables.standing().Index; got != row && got != 15 {
+			t.Errorf("fault %d: a start finds the tables at %d, and they were at %d", at, got, row)
+		}
+		again.play(t, logs, 10, 15)
+		if got := again.tables.standing().Digest; got != want.Digest {
+			t.Errorf("fault %d: after a start the digest is %x, want %x", at, got, want.Digest)
+		}
+		again.shut(t)
+		if !reached {
+			break
+		}
+	}
+	if stops == 0 {
+		t.Error("no fault made the node stop itself: the test does not reach the swap")
+	}
+	if failures < 10 {
+		t.Errorf("%d of %d faults made the install fail: the test reaches too little", failures, at)
+	}
+}
+
+// After Pebble's last words nothing waits for it, and the process goes on.
+func TestFatalFaultStopsTheNodeOnly(t *testing.T) {
+	logs := storyLog(t, 9)
+	d := openDisk(t, vfs.NewMem(), "node")
+	d.play(t, logs, 1, 7)
+	waiting := make(chan error, 1)
+	go func() { waiting <- d.tables.waitApplied(context.Background(), 100) }()
+	returned := make(chan struct{}, 2)
+	for range 2 {
+		go func() {
+			pebbleLog{d.tables}.Fatalf("disk is %s", "gone")
+			returned <- struct{}{}
+		}()
+	}
+	<-d.tables.broken
+	if err := <-waiting; !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "disk is gone") {
+		t.Errorf("a waiter got %v", err)
+	}
+	if err, ok := d.Apply(logs[7]).(error); !ok || !errors.Is(err, ErrFailed) {
+		t.Errorf("an apply got %v", err)
+	}
+	if _, err := d.tables.view(); !errors.Is(err, ErrFailed) {
+		t.Errorf("a view got %v", err)
+	}
+	if err := d.tables.close(); !errors.Is(err, ErrFailed) {
+		t.Errorf("close got %v", err)
+	}
+	select {
+	case <-returned:
+		t.Error("Pebble was let go on after its last words")
+	default:
+	}
+	if got := d.stopped.count(); got != 2 {
+		t.Errorf("the node was told to stop %d times, want once for the fault and once for the apply", got)
+	}
+}

@@ -1,0 +1,252 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	openTimeout  = 2 * time.Second // to dial, shake hands and send or read the first frame
+	maxOpening   = 128             // connections that have not said yet whom they are meant for
+	maxConns     = 4096
+	acceptPause  = 5 * time.Millisecond
+	acceptPauses = time.Second
+)
+
+// transport is the one port of a node that other nodes use: raft's connections, and questions of one node to another.
+type transport struct {
+	id      string
+	address string // advertised
+	tls     *tls.Config
+	dialer  func(ctx context.Context, network, addr string) (net.Conn, error)
+	log     *slog.Logger
+	serve   func(c net.Conn, strict bool) // answers a peer's questions until the connection ends
+
+	listener net.Listener
+	ctx      context.Context // ends with close
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+	streams  chan net.Conn // accepted, for raft
+
+	mu      sync.Mutex
+	cluster string // hex; "" before this node belongs to one
+	open    map[net.Conn]struct{}
+	shut    bool
+}
+
+// listen takes the port. Connections wait until accept runs.
+func listen(c Config, id string) (*transport, error) {
+	listener, err := c.Listen("tcp", c.Bind)
+	if err != nil {
+		return nil, fmt.Errorf("listen for nodes on %s: %w", c.Bind, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &transport{
+		id: id, address: c.Advertise, tls: c.TLS, dialer: c.Dial, log: c.Log, listener: listener,
+		ctx: ctx, cancel: cancel, streams: make(chan net.Conn), open: map[net.Conn]struct{}{},
+	}
+	if t.address == "" {
+		t.address = listener.Addr().String()
+	}
+	return t, nil
+}
+
+// belong makes the transport this cluster's: from here raft's connections that name it are let in.
+func (t *transport) belong(cluster string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cluster = cluster
+}
+
+func (t *transport) belongs() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cluster
+}
+
+// accept runs until the transport is closed. A connection that is slow to say what it is holds up nobody.
+func (t *transport) accept() {
+	opening := make(chan struct{}, maxOpening)
+	pause := acceptPause
+	for {
+		c, err := t.listener.Accept()
+		if err != nil {
+			if t.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			t.log.Warn("accept connection of a node", "error", err)
+			select {
+			case <-t.ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, acceptPauses)
+			continue
+		}
+		pause = acceptPause
+		select {
+		case opening <- struct{}{}:
+		default:
+			c.Close()
+			continue
+		}
+		if !t.keep(c) {
+			c.Close()
+			<-opening
+			continue
+		}
+		t.running.Go(func() {
+			defer t.drop(c)
+			if err := keepAlive(c); err != nil {
+				t.log.Warn("set keepalive", "error", err)
+			}
+			c.SetDeadline(time.Now().Add(openTimeout))
+			secured, o, strict, err := t.welcome(c)
+			<-opening
+			if err != nil {
+				t.log.Debug("refused connection of a node", "from", c.RemoteAddr(), "error", err)
+				return
+			}
+			secured.SetDeadline(time.Time{})
+			t.hand(secured, o.kind, strict)
+		})
+	}
+}
+
+// welcome finds out what a new connection is, and whether it may be.
+func (t *transport) welcome(c net.Conn) (net.Conn, opening, bool, error) {
+	if t.tls != nil {
+		secured := tls.Server(c, t.tls)
+		if err := secured.HandshakeContext(t.ctx); err != nil {
+			return nil, opening{}, false, err
+		}
+		c = secured
+	}
+	o, err := readOpening(c)
+	if err != nil {
+		return nil, o, false, err
+	}
+	cluster := t.belongs()
+	if o.cluster != "" && o.cluster != cluster {
+		return nil, o, false, fmt.Errorf("meant for cluster %s, this is %q", o.cluster, cluster)
+	}
+	if o.target != "" && o.target != t.id {
+		return nil, o, false, fmt.Errorf("meant for node %s, this is %s", o.target, t.id)
+	}
+	strict := o.cluster != "" && o.target != ""
+	if o.kind == kindPeer || o.kind == kindRaft && strict {
+		return c, o, strict, nil
+	}
+	return nil, o, false, errWire
+}
+
+// hand passes a connection to whom it is for, and returns when it is done with.
+func (t *transport) hand(c net.Conn, k kind, strict bool) {
+	if k == kindPeer {
+		t.serve(c, strict)
+		return
+	}
+	done := make(chan struct{})
+	var once sync.Once
+	stream := &conn{Conn: c, incoming: true, forget: func(*conn) { once.Do(func() { close(done) }) }}
+	select {
+	case t.streams <- stream:
+	case <-t.ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-t.ctx.Done():
+	}
+}
+
+// dial opens a connection to another node and says whom it is meant for.
+func (t *transport) dial(ctx context.Context, address string, o opening) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	stop := context.AfterFunc(t.ctx, cancel)
+	defer stop()
+	c, err := t.dialer(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("reach node at %s: %w", address, err)
+	}
+	if !t.keep(c) {
+		c.Close()
+		return nil, ErrClosed
+	}
+	secured, err := t.introduce(ctx, c, address, o)
+	if err != nil {
+		t.drop(c)
+		return nil, fmt.Errorf("reach node at %s: %w", address, err)
+	}
+	return &conn{Conn: secured, forget: func(*conn) { t.drop(c) }}, nil
+}
+
+func (t *transport) introduce(ctx context.Context, c net.Conn, address string, o opening) (net.Conn, error) {
+	if err := keepAlive(c); err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	c.SetDeadline(deadline)
+	if t.tls != nil {
+		settings := t.tls.Clone()
+		if settings.ServerName == "" {
+			settings.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		secured := tls.Client(c, settings)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		c = secured
+	}
+	o.sender = t.id
+	if err := o.write(c); err != nil {
+		return nil, err
+	}
+	return c, c.SetDeadline(time.Time{})
+}
+
+// keep notes a connection, so that shut can end it; false: too late, or too many.
+func (t *transport) keep(c net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shut || len(t.open) >= maxConns {
+		return false
+	}
+	t.open[c] = struct{}{}
+	return true
+}
+
+func (t *transport) drop(c net.Conn) {
+	t.mu.Lock()
+	delete(t.open, c)
+	t.mu.Unlock()
+	c.Close()
+}
+
+// silence ends every connection and lets none begin: when it returns nothing that this node says is heard any more. It
+// waits for nobody.
+func (t *transport) silence() {
+	t.mu.Lock()
+	open := t.open
+	t.open = map[net.Conn]struct{}{}
+	t.shut = true
+	t.mu.Unlock()
+	t.cancel()
+	t.listener.Close()
+	for c := range open {
+		c.Close()
+	}
+}
+
+// close silences the transport and waits for its connections' goroutines.
+func (t *transport) close() {
+	t.silence()
+	t.running.Wait()
+}

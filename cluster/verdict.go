@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+const (
+	walkStep     = 64                    // profiles in one step of a walk
+	walkers      = 8                     // walks at a time
+	forgetStep   = 256                   // incarnations in one step of forgetting
+	forgetSteps  = 4                     // steps each time
+	forgetEvery  = 10 * time.Second      // between two times
+	forgetBehind = time.Hour             // an incarnation's answers outlive it by so much
+	actPause     = 20 * time.Millisecond // after a refused proposal of the judge's
+)
+
+// act carries out what the judge finds, beside its ticks, until the lead is over.
+func (j *judge) act() {
+	forget := time.NewTicker(forgetEvery)
+	defer forget.Stop()
+	for {
+		select {
+		case <-j.l.ctx.Done():
+			return
+		case <-j.wake:
+		case <-forget.C:
+			j.forget()
+		}
+		s := j.take()
+		for batch := range slices.Chunk(s.verdicts, maxVerdicts) {
+			j.expire(batch)
+		}
+		j.walkAll(s.walks)
+		j.each(s.acts)
+	}
+}
+
+// expire proposes verdicts. Whatever the outcome, who was judged may renew again after it: the tables say whether it
+// still lives.
+func (j *judge) expire(verdicts []*fsm.Verdict) {
+	for _, v := range verdicts {
+		j.l.node.log.Info("game server is gone", "incarnation", v.Incarnation, "ground", lock.Ground(v.Ground).String())
+	}
+	_, err := j.propose(fsm.Do(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))
+	var gone []lock.Incarnation
+	j.mu.Lock()
+	for _, v := range verdicts {
+		inc := lock.Incarnation(v.Incarnation)
+		if trial := j.trials[inc]; trial != nil {
+			close(trial)
+			delete(j.trials, inc)
+		}
+		gone = append(gone, inc)
+	}
+	j.mu.Unlock()
+	if err == nil {
+		j.walkAll(gone)
+	}
+}
+
+// walkAll serves the waiters of gone owners.
+func (j *judge) walkAll(gone []lock.Incarnation) {
+	var walking sync.WaitGroup
+	slots := make(chan struct{}, walkers)
+	for _, inc := range gone {
+		slots <- struct{}{}
+		walking.Go(func() {
+			defer func() { <-slots }()
+			for {
+				result, err := j.propose(fsm.Do(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
+				if err != nil || !result.More {
+					return
+				}
+			}
+		})
+	}
+	walking.Wait()
+}
+
+func (j *judge) each(commands []*fsm.Command) {
+	var acting sync.WaitGroup
+	slots := make(chan struct{}, walkers)
+	for _, c := range commands {
+		slots <- struct{}{}
+		acting.Go(func() {
+			defer func() { <-slots }()
+			j.propose(c)
+		})
+	}
+	acting.Wait()
+}
+
+// forget drops what ended long ago, by the log's own time.
+func (j *judge) forget() {
+	before := j.l.node.tables.standing().StampMS - forgetBehind.Milliseconds()
+	if before <= 0 {
+		return
+	}
+	for range forgetSteps {
+		view, err := j.l.node.tables.view()
+		if err != nil {
+			return
+		}
+		due, err := view.GoneBefore(before)
+		view.Close()
+		if err != nil || !due {
+			return
+		}
+		result, err := j.propose(fsm.Do(nil, &fsm.Forget{BeforeMs: before, Limit: forgetStep}))
+		if err != nil || !result.More {
+			return
+		}
+	}
+}
+
+// propose waits for the outcome, until the lead is over. A full queue is waited out.
+func (j *judge) propose(c *fsm.Command) (fsm.Result, error) {
+	for {
+		result, err := j.l.queue.propose(j.l.ctx, c)
+		if !errors.Is(err, ErrBusy) || j.l.ctx.Err() != nil {
+			return result, err
+		}
+		select {
+		case <-j.l.ctx.Done():
+		case <-time.After(actPause):
+		}
+	}
+}
