@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// errFull refuses at once: too many bytes wait already.
+var errFull = errors.New("too many bytes are in flight")
+
+// budget bounds the bytes that are worked on at once. Whoever finds it used up waits in line; once as many bytes wait
+// as may be worked on, newcomers are refused, so that memory is bounded too.
+type budget struct {
+	mu      sync.Mutex
+	total   int64
+	free    int64
+	waiting int64
+	line    []*place
+}
+
+type place struct {
+	need  int64
+	ready chan struct{} // closed once the bytes are taken
+}
+
+func newBudget(total int64) *budget { return &budget{total: total, free: total} }
+
+// take takes n bytes, or all there are if that is less, and returns how to give them back.
+func (b *budget) take(ctx context.Context, n int) (giveBack func(), err error) {
+	need := min(int64(n), b.total)
+	p, err := b.enter(need)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.ready:
+	case <-ctx.Done():
+		if b.abandon(p) {
+			return nil, errFull
+		}
+	}
+	return func() { b.give(need) }, nil
+}
+
+func (b *budget) enter(need int64) (*place, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := &place{need: need, ready: make(chan struct{})}
+	if len(b.line) == 0 && need <= b.free {
+		b.free -= need
+		close(p.ready)
+		return p, nil
+	}
+	if b.waiting+need > b.total {
+		return nil, errFull
+	}
+	b.waiting += need
+	b.line = append(b.line, p)
+	return p, nil
+}
+
+// abandon leaves the line; false: the bytes were given in the meantime.
+func (b *budget) abandon(p *place) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, q := range b.line {
+		if q == p {
+			b.line = append(b.line[:i], b.line[i+1:]...)
+			b.waiting -= p.need
+			b.serve() // whoever was behind may fit
+			return true
+		}
+	}
+	return false
+}
+
+func (b *budget) give(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free += n
+	b.serve()
+}
+
+// serve gives to the line in order, as far as there is.
+func (b *budget) serve() {
+	for len(b.line) > 0 && b.line[0].need <= b.free {
+		p := b.line[0]
+		b.line = b.line[1:]
+		b.free -= p.need
+		b.waiting -= p.need
+		close(p.ready)
+	}
+}

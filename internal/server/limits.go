@@ -1,0 +1,178 @@
+package server
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"net"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// Shapes are checked here, before anything is proposed, so that a faulty caller costs no entry of the log and gets a
+// sentence. Only what is the same for ever is checked: a limit that an operator can move is left to the tables, which
+// ask first whether the request was answered before.
+
+// fault is what is wrong with the shape of a request.
+type fault struct {
+	reason profilev1.Reason
+	limit  uint64
+	says   string
+}
+
+func (f *fault) Error() string { return f.says }
+
+func invalid(format string, args ...any) error {
+	return &fault{reason: profilev1.Reason_REASON_INVALID, says: fmt.Sprintf(format, args...)}
+}
+
+func tooLarge(limit int, format string, args ...any) error {
+	return &fault{reason: profilev1.Reason_REASON_TOO_LARGE, limit: uint64(limit), says: fmt.Sprintf(format, args...)}
+}
+
+// shaped is the status of the first fault among the checks, nil when there is none.
+func shaped(number uint64, checks ...error) error {
+	for _, err := range checks {
+		switch f := err.(type) {
+		case nil:
+		case *fault:
+			return refuse(&profilev1.Refusal{Reason: f.reason, Number: number, Limit: f.limit}, f.says)
+		default:
+			return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_INVALID, Number: number}, err.Error())
+		}
+	}
+	return nil
+}
+
+func checkRequest(q *profilev1.Request) error {
+	switch {
+	case q.GetIncarnation() == 0:
+		return invalid("the request names no incarnation: register, and send the incarnation with every change")
+	case q.GetNumber() == 0:
+		return invalid("the request has no number: number the changes of an incarnation from 1")
+	case q.GetSettled() >= q.GetNumber():
+		return invalid("the request is number %d and calls %d settled: only numbers below its own can be", q.GetNumber(), q.GetSettled())
+	case q.GetHash() == 0:
+		return invalid("the request has no hash: send one of what is asked, so that a retry can be told from another request")
+	}
+	return nil
+}
+
+func checkProfile(store, key string) error {
+	if err := fsm.CheckStore(store); err != nil {
+		return invalid("%v", err)
+	}
+	if err := fsm.CheckKey(key); err != nil {
+		return invalid("%v", err)
+	}
+	return nil
+}
+
+func checkMode(mode profilev1.ReadMode) error {
+	if mode != profilev1.ReadMode_READ_MODE_LINEARIZABLE && mode != profilev1.ReadMode_READ_MODE_STALE {
+		return invalid("read mode %d is unknown: ask for linearizable or stale", mode)
+	}
+	return nil
+}
+
+func checkWhenOwned(when profilev1.WhenOwned) error {
+	if when < profilev1.WhenOwned_WHEN_OWNED_WAIT || when > profilev1.WhenOwned_WHEN_OWNED_STEAL {
+		return invalid("when_owned %d is unknown: ask to wait, to be refused or to steal", when)
+	}
+	return nil
+}
+
+func checkToken(token uint64) error {
+	if token == 0 {
+		return invalid("the request names no token: send that of the session")
+	}
+	return nil
+}
+
+// checkData also computes the hash that the tables would compute, so that damaged data costs no entry.
+func checkData(data, hash []byte, codec uint32) error {
+	if len(data) > fsm.MaxData {
+		return tooLarge(fsm.MaxData, "the data has %d bytes and a profile holds at most %d: keep less in one profile, or split it", len(data), fsm.MaxData)
+	}
+	if codec > 255 {
+		return invalid("codec %d is unknown: it is a number up to 255", codec)
+	}
+	if len(hash) != sha256.Size {
+		return invalid("the hash has %d bytes: send the %d bytes of the data's SHA-256", len(hash), sha256.Size)
+	}
+	if sum := sha256.Sum256(data); !bytes.Equal(sum[:], hash) {
+		return &fault{reason: profilev1.Reason_REASON_DATA_DAMAGED, says: rowOf(profilev1.Reason_REASON_DATA_DAMAGED).Says}
+	}
+	return nil
+}
+
+func checkTags(tags map[string]string, keep bool) error {
+	if keep && len(tags) > 0 {
+		return invalid("the request brings tags and says to keep the old ones: do one of the two")
+	}
+	if len(tags) > fsm.MaxTags {
+		return tooLarge(fsm.MaxTags, "the profile would have %d tags and may have %d: use fewer", len(tags), fsm.MaxTags)
+	}
+	size := 0
+	for name, value := range tags {
+		size += len(name) + len(value)
+	}
+	if size > fsm.MaxTagBytes {
+		return tooLarge(fsm.MaxTagBytes, "the profile's tags would take %d bytes and may take %d: shorten them", size, fsm.MaxTagBytes)
+	}
+	return nil
+}
+
+func checkMarks(locks, clears []uint64) error {
+	if n := len(locks) + len(clears); n > fsm.MaxMarks {
+		return tooLarge(fsm.MaxMarks, "the save marks %d messages and may mark %d: spread them over several saves", n, fsm.MaxMarks)
+	}
+	return nil
+}
+
+func checkBody(body []byte) error {
+	if len(body) > fsm.MaxMessage {
+		return tooLarge(fsm.MaxMessage, "the message has %d bytes and may have %d: send less, or several", len(body), fsm.MaxMessage)
+	}
+	return nil
+}
+
+func checkRegister(q *profilev1.RegisterRequest) error {
+	switch {
+	case q.GetName() == "":
+		return invalid("the game server has no name: give it one that no other living one has")
+	case len(q.GetName()) > fsm.MaxName:
+		return tooLarge(fsm.MaxName, "the name has %d bytes and may have %d: shorten it", len(q.GetName()), fsm.MaxName)
+	case len(q.GetNonce()) != fsm.NonceBytes:
+		return invalid("the nonce has %d bytes: draw %d random ones for each registration", len(q.GetNonce()), fsm.NonceBytes)
+	case q.GetKind() != profilev1.ServerKind_SERVER_KIND_GAME_SERVER && q.GetKind() != profilev1.ServerKind_SERVER_KIND_TOOL:
+		return invalid("kind %d is unknown: register a game server or a tool", q.GetKind())
+	case len(q.GetWhere()) > fsm.MaxWhere:
+		return tooLarge(fsm.MaxWhere, "the place has %d bytes and may have %d: shorten it", len(q.GetWhere()), fsm.MaxWhere)
+	case len(q.GetPing()) > fsm.MaxWhere:
+		return tooLarge(fsm.MaxWhere, "the ping address has %d bytes and may have %d: shorten it", len(q.GetPing()), fsm.MaxWhere)
+	}
+	if q.GetPing() != "" {
+		if _, _, err := net.SplitHostPort(q.GetPing()); err != nil {
+			return invalid("the ping address %q is not host:port: give one that this process holds open, or none", q.GetPing())
+		}
+	}
+	return nil
+}
+
+// checkPage is the number of rows of a page.
+func checkPage(limit uint32) int {
+	const most = 1000
+	if limit == 0 || limit > most {
+		return most
+	}
+	return int(limit)
+}
+
+func checkAfter(name, value string) error {
+	if len(value) > fsm.MaxKey {
+		return tooLarge(fsm.MaxKey, "%s has %d bytes and may have %d: no key is longer", name, len(value), fsm.MaxKey)
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// The stream of a game server. Three goroutines share the work so that nothing waits for anything slower: one receives
+// renewals and keeps only the newest, one proves and compares, and the handler alone sends.
+
+// errServerGone says, proved, that an incarnation has ended or never was.
+var errServerGone = errors.New("the incarnation has ended")
+
+// answered is what the handler sends for one renewal; after the last one the stream ends.
+type answered struct {
+	events []*profilev1.Event
+	last   bool
+	err    error
+}
+
+// Live serves one stream until either side ends it.
+func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
+	renewals := make(chan *profilev1.Renewal, 1)
+	if !s.enter(func() { receive(stream, renewals) }) {
+		return stream.Send(farewell(&profilev1.Goodbye{Leader: s.elsewhere()}))
+	}
+	first, err := s.first(stream, renewals)
+	if first == nil {
+		return err
+	}
+
+	box := s.hub.open(lock.Incarnation(first.GetIncarnation()))
+	defer s.hub.leave(box)
+	answers := make(chan answered)
+	ctx, cancel := context.WithCancel(stream.Context())
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	work.Go(func() { s.answer(ctx, box, first, renewals, answers) })
+
+	for {
+		select {
+		case event := <-box.events:
+			if err := stream.Send(event); err != nil {
+				return err
+			}
+		case a, ok := <-answers:
+			for _, event := range a.events {
+				if err := stream.Send(event); err != nil {
+					return err
+				}
+			}
+			if !ok || a.last {
+				return a.err
+			}
+		case <-box.ended:
+			return dismissed(stream, box)
+		}
+	}
+}
+
+// first waits for the renewal that names the incarnation. Without one there is nothing to do but to end.
+func (s *Server) first(stream profilev1.Profiles_LiveServer, renewals <-chan *profilev1.Renewal) (*profilev1.Renewal, error) {
+	patience := time.NewTimer(s.timing.Lease)
+	defer patience.Stop()
+	select {
+	case first, ok := <-renewals:
+		if !ok {
+			return nil, nil
+		}
+		if first.GetIncarnation() == 0 {
+			return nil, shaped(0, invalid("the first renewal names no incarnation: register, then open the stream"))
+		}
+		return first, nil
+	case <-patience.C:
+		return nil, shaped(0, invalid("the stream brought no renewal for %v: send the first one at once", s.timing.Lease))
+	case <-s.life.Done():
+		return nil, stream.Send(farewell(&profilev1.Goodbye{Leader: s.elsewhere()}))
+	}
+}
+
+// dismissed sends what still waits, and why the stream ends.
+func dismissed(stream profilev1.Profiles_LiveServer, box *mailbox) error {
+	for {
+		select {
+		case event := <-box.events:
+			if err := stream.Send(event); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		return stream.Send(farewell(box.goodbye))
+	}
+}
+
+// receive keeps the newest renewal: its answer is worth those of all before it. It ends with the stream.
+func receive(stream profilev1.Profiles_LiveServer, renewals chan *profilev1.Renewal) {
+	defer close(renewals)
+	for {
+		r, err := stream.Recv()
+		if err != nil {
+			return
+		}
+		select {
+		case <-renewals:
+		default:
+		}
+		renewals <- r // room for one, and nobody else sends
+	}
+}
+
+// answer answers renewals one after another until the stream ends.
+func (s *Server) answer(ctx context.Context, box *mailbox, r *profilev1.Renewal, renewals <-chan *profilev1.Renewal, answers chan<- answered) {
+	defer close(answers)
+	known := false
+	for {
+		var a answered
+		if lock.Incarnation(r.GetIncarnation()) != box.server {
+			a = answered{last: true, err: shaped(0, invalid("the stream is of incarnation %d and the renewal of %d: open one stream for each", box.server, r.GetIncarnation()))}
+		} else if err := s.safely("renew", func() error { a = s.renewal(ctx, box, r, known); return nil }); err != nil {
+			a = answered{last: true, err: s.unread(err)}
+		}
+		known = true
+		select {
+		case answers <- a:
+		case <-ctx.Done():
+			return
+		}
+		var ok bool
+		select {
+		case r, ok = <-renewals:
+		case <-ctx.Done():
+		}
+		if !ok {
+			return
+		}
+	}
+}
+
+// renewal answers one. The owner's news come before the answer, so that no answer is taken without them.
+func (s *Server) renewal(ctx context.Context, box *mailbox, r *profilev1.Renewal, known bool) answered {
+	ctx, cancel := context.WithTimeout(ctx, s.timing.Doubt) // a later answer renews nothing at the owner's
+	defer cancel()
+	nothing := answered{events: []*profilev1.Event{{What: &profilev1.Event_Renewed{Renewed: &profilev1.Renewed{Sequence: r.GetSequence()}}}}}
+
+	term, view, err := s.prove(ctx, box.server, !known)
+	var notLeader *cluster.NotLeaderError
+	switch {
+	case errors.Is(err, errServerGone):
+		return goodbye(&profilev1.Goodbye{ServerGone: true})
+	case errors.As(err, &notLeader):
+		return goodbye(&profilev1.Goodbye{Leader: notLeader.Leader})
+	case errors.Is(err, cluster.ErrClosed):
+		return goodbye(&profilev1.Goodbye{Leader: s.elsewhere()})
+	case err != nil:
+		s.log.Debug("a renewal is unproven", "incarnation", box.server, "error", err)
+		return nothing
+	}
+	defer func() { _ = view.Close() }()
+
+	missed := box.missed.Swap(false)
+	a, err := s.news(view, r, term, missed)
+	if err != nil {
+		s.log.Error("a renewal cannot be answered", "incarnation", box.server, "error", err)
+		if missed {
+			box.missed.Store(true)
+		}
+		return nothing
+	}
+	return a
+}
+
+func goodbye(g *profilev1.Goodbye) answered {
+	return answered{events: []*profilev1.Event{farewell(g)}, last: true}
+}
+
+// prove proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables say
+// that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
+// before the judge hears of it.
+func (s *Server) prove(ctx context.Context, server lock.Incarnation, lookUp bool) (uint64, *View, error) {
+	if lookUp {
+		if _, err := s.node.Prove(ctx); err != nil {
+			return 0, nil, err
+		}
+		view, err := s.living(server)
+		if err != nil {
+			return 0, nil, err
+		}
+		_ = view.Close()
+	}
+	term, err := s.node.Renew(ctx, server)
+	if err != nil {
+		return 0, nil, err
+	}
+	view, err := s.living(server)
+	return term, view, err
+}
+
+func (s *Server) living(server lock.Incarnation) (*View, error) {
+	view, err := s.node.View()
+	if err != nil {
+		return nil, err
+	}
+	who, ok, err := view.Server(server)
+	if err == nil && (!ok || !who.Alive) {
+		err = errServerGone
+	}
+	if err != nil {
+		_ = view.Close()
+		return nil, err
+	}
+	return view, nil
+}
+
+// unrenewed is the status of a renewal without a stream that renewed nothing.
+func (s *Server) unrenewed(err error) error {
+	if errors.Is(err, errServerGone) {
+		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, "")
+	}
+	return s.unread(err)
+}

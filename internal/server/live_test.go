@@ -1,0 +1,370 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/server"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// stream is one game server's, with the set that it believes to hold.
+type stream struct {
+	*game
+	live profilev1.Profiles_LiveClient
+	sent uint64
+	held []uint64
+}
+
+func (g *game) live() *stream {
+	g.t.Helper()
+	ctx, cancel := context.WithCancel(soon(g.t))
+	g.t.Cleanup(cancel)
+	live, err := g.profiles.Live(ctx)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return &stream{game: g, live: live}
+}
+
+func (s *stream) renewal() *profilev1.Renewal {
+	s.sent++
+	r := &profilev1.Renewal{Incarnation: s.id, Sequence: s.sent, HeldCount: uint64(len(s.held))}
+	for _, token := range s.held {
+		r.HeldHash = lock.HeldHash(r.HeldHash, lock.Token(token))
+	}
+	return r
+}
+
+// renew sends a renewal and returns its answer and what came before it.
+func (s *stream) renew() (*profilev1.Renewed, []*profilev1.Event) {
+	s.t.Helper()
+	if err := s.live.Send(s.renewal()); err != nil {
+		s.t.Fatal(err)
+	}
+	var before []*profilev1.Event
+	for {
+		event := s.next()
+		if r := event.GetRenewed(); r != nil && r.Sequence == s.sent {
+			return r, before
+		}
+		before = append(before, event)
+	}
+}
+
+func (s *stream) next() *profilev1.Event {
+	s.t.Helper()
+	event, err := s.live.Recv()
+	if err != nil {
+		s.t.Fatalf("the stream ended: %v", err)
+	}
+	return event
+}
+
+// until receives until an event is what is wanted.
+func (s *stream) until(want func(*profilev1.Event) bool) *profilev1.Event {
+	s.t.Helper()
+	for {
+		if event := s.next(); want(event) {
+			return event
+		}
+	}
+}
+
+// goodbye receives until the stream ends, which must be with a goodbye.
+func (s *stream) goodbye() *profilev1.Goodbye {
+	s.t.Helper()
+	var last *profilev1.Event
+	for {
+		event, err := s.live.Recv()
+		if errors.Is(err, io.EOF) {
+			if last.GetGoodbye() == nil {
+				s.t.Fatalf("the stream ended after %v, want a goodbye", last)
+			}
+			return last.GetGoodbye()
+		}
+		if err != nil {
+			s.t.Fatalf("the stream ended: %v", err)
+		}
+		last = event
+	}
+}
+
+// A live owner hands over: the ask comes down its stream, the grant down the other one's.
+func TestHandOff(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		a, b := w.register("a").live(), w.register("b").live()
+		held := a.start("p", wait).Stands.Token
+		a.held = []uint64{held}
+		for _, s := range []*stream{a, b} {
+			if r, _ := s.renew(); r.ProvedTerm == 0 || r.Differs || r.Index == 0 || len(r.Nodes) != 1 {
+				t.Fatalf("the renewal is answered %v", r)
+			}
+		}
+		ticket := b.start("p", wait).Stands.Token
+		asked := a.until(func(e *profilev1.Event) bool { return e.GetLetGo() != nil }).GetLetGo()
+		if asked.Store != "players" || asked.Key != "p" || asked.Token != held {
+			t.Errorf("asked for %v", asked)
+		}
+		last := a.saving("p", held, 0, []byte("mine"))
+		last.End = true
+		if _, err := a.profiles.Save(soon(t), last); err != nil {
+			t.Fatal(err)
+		}
+		granted := b.until(func(e *profilev1.Event) bool { return e.GetGranted() != nil }).GetGranted()
+		if granted.Ticket != ticket || granted.Key != "p" || granted.Token <= ticket {
+			t.Errorf("granted %v for ticket %d", granted, ticket)
+		}
+		b.save("p", granted.Token, 1, []byte("yours"))
+
+		if _, err := a.profiles.Send(soon(t), &profilev1.SendRequest{Request: a.game.next(), Store: "players", Key: "p", Body: []byte("hello")}); err != nil {
+			t.Fatal(err)
+		}
+		if m := b.until(func(e *profilev1.Event) bool { return e.GetMessage() != nil }).GetMessage(); m.Key != "p" || m.Id != 1 {
+			t.Errorf("told of message %v", m)
+		}
+	})
+}
+
+// Nothing depends on an event: what was lost shows at the next renewal.
+func TestLostEvents(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	a, b := w.register("a").live(), w.register("b").live()
+	held := a.start("p", wait).Stands.Token
+	a.held = []uint64{held}
+	a.renew()
+	b.renew()
+
+	node.deafen(true)
+	ticket := b.start("p", wait).Stands.Token
+	if r, before := a.renew(); r.Differs || len(before) != 1 || before[0].GetLetGo().GetToken() != held {
+		t.Errorf("the ask comes again as %v, before %v", before, r)
+	}
+	last := a.saving("p", held, 0, nil)
+	last.End = true
+	if _, err := a.profiles.Save(soon(t), last); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := b.renew()
+	if !r.Differs || len(r.Grants) != 1 || r.Grants[0].Ticket != ticket || r.Grants[0].Key != "p" || r.Grants[0].LetGo {
+		t.Fatalf("the grant shows as %v", r)
+	}
+	b.held = []uint64{r.Grants[0].Token}
+	if r, _ := b.renew(); r.Differs {
+		t.Errorf("the same set differs: %v", r)
+	}
+	b.held[0]++
+	if r, _ := b.renew(); !r.Differs {
+		t.Errorf("another token of as many does not differ: %v", r)
+	}
+	b.held[0]--
+	if r, _ := a.renew(); !r.Differs || len(r.Grants) != 0 {
+		t.Errorf("the old owner is answered %v", r)
+	}
+
+	// A revocation comes before the answer that would otherwise let the owner go on.
+	a.start("p", steal)
+	if r, before := b.renew(); !r.Differs || len(r.Grants) != 0 || len(before) != 1 || before[0].GetLost().GetToken() != b.held[0] {
+		t.Errorf("the loss comes as %v before %v", before, r)
+	}
+}
+
+// A stream that begins finds the messages that were told to none.
+func TestMailOfANewStream(t *testing.T) {
+	w, _ := fake(t, server.Limits{})
+	g := w.register("gs-1")
+	token := g.start("p", wait).Stands.Token
+	for range 40 {
+		if _, err := g.profiles.Send(soon(t), &profilev1.SendRequest{Request: g.next(), Store: "players", Key: "p"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := g.live()
+	s.held = []uint64{token}
+	s.renew()
+	if m := s.next().GetMessage(); m.GetKey() != "p" || m.GetId() != 40 {
+		t.Errorf("the first answer is followed by %v, want message 40", m)
+	}
+	if _, before := s.renew(); len(before) != 0 {
+		t.Errorf("told again of %v", before)
+	}
+}
+
+// More events than a mailbox holds are made up for, too.
+func TestFullMailbox(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	g := w.register("gs-1")
+	token := g.start("p", wait).Stands.Token
+	s := g.live()
+	s.held = []uint64{token}
+	s.renew()
+	flood := make([]fsm.Event, 100_000)
+	for i := range flood {
+		flood[i] = fsm.Event{Kind: fsm.LetGo, Server: lock.Incarnation(g.id), Store: "players", Key: fmt.Sprint(i)}
+	}
+	node.hub.Tell(flood) // must not wait, though nobody receives
+	node.deafen(true)
+	if _, err := g.profiles.Send(soon(t), &profilev1.SendRequest{Request: g.next(), Store: "players", Key: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.live.Send(s.renewal()); err != nil {
+		t.Fatal(err)
+	}
+	s.until(func(e *profilev1.Event) bool { return e.GetMessage().GetKey() == "p" })
+}
+
+// Only a proof renews.
+func TestUnproven(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	s := w.register("gs-1").live()
+	s.renew()
+	node.prove = func(context.Context) error { return cluster.ErrUnproven }
+	if r, _ := s.renew(); r.ProvedTerm != 0 {
+		t.Errorf("an unproven renewal is answered %v", r)
+	}
+	_, err := w.profiles.Renew(soon(t), s.renewal())
+	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
+	_, err = w.profiles.Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p"})
+	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
+	node.prove = nil
+	if r, _ := s.renew(); r.ProvedTerm == 0 {
+		t.Errorf("a proven one is answered %v", r)
+	}
+}
+
+// While a proof takes its time, events still come.
+func TestEventsPassASlowProof(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	a, b := w.register("a").live(), w.register("b")
+	held := a.start("p", wait).Stands.Token
+	a.held = []uint64{held}
+	a.renew()
+	slow := make(chan struct{})
+	began := make(chan struct{}, 8)
+	node.prove = func(context.Context) error {
+		began <- struct{}{}
+		<-slow
+		return nil
+	}
+	if err := a.live.Send(a.renewal()); err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	b.start("p", wait)
+	if e := a.next(); e.GetLetGo().GetToken() != held {
+		t.Errorf("while the proof runs comes %v, want the ask", e)
+	}
+	close(slow)
+	a.until(func(e *profilev1.Event) bool { return e.GetRenewed().GetProvedTerm() != 0 })
+}
+
+func TestRenewWithoutStream(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		g := w.register("tool")
+		token := g.start("p", wait).Stands.Token
+		r, err := w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: g.id, Sequence: 7})
+		if err != nil || r.Sequence != 7 || r.ProvedTerm == 0 || !r.Differs || len(r.Grants) != 1 || r.Grants[0].Token != token {
+			t.Errorf("answered %v, %v", r, err)
+		}
+		_, err = w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: 12345})
+		wantReason(t, err, profilev1.Reason_REASON_SERVER_GONE)
+	})
+}
+
+// One stream for an incarnation: the newer one has it.
+func TestNewerStream(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		g := w.register("gs-1")
+		older := g.live()
+		older.renew()
+		newer := g.live()
+		newer.renew()
+		if bye := older.goodbye(); bye.ServerGone || bye.Leader != "" {
+			t.Errorf("the older stream is told %v", bye)
+		}
+		g.start("p", wait)
+		other := w.register("other")
+		other.start("p", wait)
+		newer.until(func(e *profilev1.Event) bool { return e.GetLetGo() != nil })
+	})
+}
+
+func TestGoodbyeOfTheGone(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		g := w.register("gs-1")
+		s := g.live()
+		s.renew()
+		if _, err := g.profiles.EndServer(soon(t), &profilev1.EndServerRequest{Request: g.next()}); err != nil {
+			t.Fatal(err)
+		}
+		if bye := s.goodbye(); !bye.ServerGone {
+			t.Errorf("told %v", bye)
+		}
+		for _, id := range []uint64{g.id, 424242} {
+			again := (&game{world: w, id: id}).live()
+			if err := again.live.Send(again.renewal()); err != nil {
+				t.Fatal(err)
+			}
+			if bye := again.goodbye(); !bye.ServerGone {
+				t.Errorf("incarnation %d is told %v", id, bye)
+			}
+		}
+	})
+}
+
+// A follower sends streams to the leader, and does not say of what its tables lack that it is gone.
+func TestStreamAtAFollower(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	open := w.register("gs-1").live()
+	open.renew()
+	node.follow("10.0.0.2:7400")
+	if bye := open.goodbye(); bye.ServerGone || bye.Leader != "10.0.0.2:7400" {
+		t.Errorf("the open stream is told %v", bye)
+	}
+	late := (&game{world: w, id: 999 << 16}).live()
+	if err := late.live.Send(late.renewal()); err != nil {
+		t.Fatal(err)
+	}
+	if bye := late.goodbye(); bye.ServerGone || bye.Leader != "10.0.0.2:7400" {
+		t.Errorf("a new stream is told %v", bye)
+	}
+}
+
+func TestStreamOfTwo(t *testing.T) {
+	w, _ := fake(t, server.Limits{})
+	s := w.register("gs-1").live()
+	s.renew()
+	s.id++
+	if err := s.live.Send(s.renewal()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.live.Recv()
+	wantReason(t, err, profilev1.Reason_REASON_INVALID)
+
+	nobody := (&game{world: w}).live()
+	if err := nobody.live.Send(&profilev1.Renewal{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = nobody.live.Recv()
+	wantReason(t, err, profilev1.Reason_REASON_INVALID)
+}
+
+// A caller that sends no first renewal does not stay.
+func TestSilentStream(t *testing.T) {
+	timing := lock.Timing{
+		Renew: 10 * time.Millisecond, Doubt: 30 * time.Millisecond, Evidence: 50 * time.Millisecond, Lease: 60 * time.Millisecond,
+		HandOff: 50 * time.Millisecond, Tick: 5 * time.Millisecond,
+	}
+	hub := server.NewHub()
+	w := serve(t, server.NewOn(newFake(t, hub), server.Config{Hub: hub, Timing: timing}))
+	s := (&game{world: w}).live()
+	_, err := s.live.Recv()
+	wantReason(t, err, profilev1.Reason_REASON_INVALID)
+}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	messagePage  = 16      // messages read at a time
+	messageBytes = 4 << 20 // of one answer
+)
+
+// Send queues a message to a profile.
+func (s profiles) Send(ctx context.Context, q *profilev1.SendRequest) (*profilev1.SendResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkBody(q.GetBody())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Send{Store: q.GetStore(), Key: q.GetKey(), Body: q.GetBody()})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.SendResponse{Stands: stands(q.GetRequest(), result), Id: result.Message}, nil
+}
+
+// ClearMessage takes a message away without its effect.
+func (s profiles) ClearMessage(ctx context.Context, q *profilev1.ClearMessageRequest) (*profilev1.ClearMessageResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.ClearMessage{Store: q.GetStore(), Key: q.GetKey(), Id: q.GetId(), Token: q.GetToken()})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.ClearMessageResponse{Stands: stands(q.GetRequest(), result)}, nil
+}
+
+// Messages lists what waits in a profile, as much as one answer holds: ask again after the last id until none comes.
+func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*profilev1.MessagesResponse, error) {
+	if err := shaped(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	known, _, err := view.Profile(q.GetStore(), q.GetKey())
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	list, err := messages(view, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	return &profilev1.MessagesResponse{Stands: readAt(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
+}
+
+// messages reads messages in order up to a number of bytes, at least one if there is one.
+func messages(view *View, store, key string, after uint64, most int) ([]*profilev1.Message, error) {
+	var list []*profilev1.Message
+	size := 0
+	for {
+		page, err := view.Messages(store, key, after, messagePage)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range page {
+			message := &profilev1.Message{Id: m.ID, Body: m.Body, Locked: m.Locked, Sender: m.Sender, SentMs: m.SentMS}
+			if size += proto.Size(message) + 8; size > most && len(list) > 0 {
+				return list, nil
+			}
+			list = append(list, message)
+			after = m.ID
+		}
+		if len(page) < messagePage {
+			return list, nil
+		}
+	}
+}

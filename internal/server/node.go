@@ -1,0 +1,56 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Node is what the service needs of a node. That of package cluster is one; tests bring others.
+type Node interface {
+	// Propose puts a command through the log. Without an error it was applied, and Result.Code says what became of it.
+	Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error)
+	// Prove proves the lead after the call began.
+	Prove(ctx context.Context) (term uint64, err error)
+	// Renew proves the lead and notes that the incarnation was heard.
+	Renew(ctx context.Context, server lock.Incarnation) (term uint64, err error)
+	// View is the tables as they are now. It must be closed.
+	View() (*View, error)
+	// WaitApplied returns once the tables have reached the index.
+	WaitApplied(ctx context.Context, index uint64) error
+	// Leader is the leader's client address as far as known, and whether it is this node.
+	Leader() (client string, self bool)
+	// Silent is how long the judge has not heard an incarnation; false: this node does not know.
+	Silent(server lock.Incarnation) (silent time.Duration, ok bool)
+	Status() cluster.Status
+	ID() string
+	// Ready is closed once the node knows a leader and its tables are its.
+	Ready() <-chan struct{}
+	// Done is closed once the node has stopped.
+	Done() <-chan struct{}
+}
+
+// View is the tables at one index.
+type View struct {
+	*fsm.View
+	Release func() error // what Close does
+}
+
+// Close lets go of the view.
+func (v *View) Close() error { return v.Release() }
+
+// clusterNode is a node of package cluster as a Node.
+type clusterNode struct{ *cluster.Node }
+
+var _ Node = clusterNode{}
+
+func (n clusterNode) View() (*View, error) {
+	view, err := n.Node.View()
+	if err != nil {
+		return nil, err
+	}
+	return &View{View: view.View, Release: view.Close}, nil
+}

@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// Status is this node's own view; it needs no leader and no quorum.
+func (s operator) Status(context.Context, *profilev1.StatusRequest) (*profilev1.StatusResponse, error) {
+	st := s.node.Status()
+	reply := &profilev1.StatusResponse{
+		Id: st.ID, Version: st.Version, Cluster: st.Cluster, Epoch: st.Epoch, Level: st.Level, State: st.State, Term: st.Term,
+		Leader: st.Leader, LeaderClient: st.LeaderClient, Applied: st.Applied, Committed: st.Committed, Last: st.Last,
+		Snapshot: st.Snapshot, Digest: st.Digest, StampMs: st.StampMS, Alarms: st.Alarms, Sessions: st.Sessions,
+		Servers: st.Servers, LogBytes: st.LogBytes, TableBytes: st.TableBytes, UptimeMs: st.Uptime.Milliseconds(),
+	}
+	if s.version != "" {
+		reply.Version = s.version
+	}
+	for _, m := range st.Members {
+		reply.Members = append(reply.Members, &profilev1.Member{
+			Id: m.ID, Address: m.Address, Client: m.Client, Voter: m.Voter, Leader: m.Leader, Gossip: m.Gossip, Level: m.Level,
+		})
+	}
+	return reply, nil
+}
+
+// Digest waits until this node's tables reach an index, and needs no leader.
+func (s operator) Digest(ctx context.Context, q *profilev1.DigestRequest) (*profilev1.DigestResponse, error) {
+	if q.GetIndex() > 0 {
+		err := s.node.WaitApplied(ctx, q.GetIndex())
+		if errors.Is(err, cluster.ErrClosed) || errors.Is(err, cluster.ErrFailed) {
+			return nil, s.unread(err)
+		}
+		if err != nil {
+			return nil, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Index: q.GetIndex()},
+				fmt.Sprintf("this node's tables have not reached index %d yet: ask again", q.GetIndex()))
+		}
+	}
+	view, err := s.node.View()
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	defer func() { _ = view.Close() }()
+	standing := view.Standing()
+	return &profilev1.DigestResponse{Id: s.node.ID(), Index: standing.Index, Digest: standing.Digest}, nil
+}
+
+// Sessions lists sessions in force or revoked, a page at a time.
+func (s operator) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*profilev1.SessionsResponse, error) {
+	checks := []error{checkMode(q.GetMode()), checkAfter("after_key", q.GetAfterKey())}
+	for _, store := range []string{q.GetStore(), q.GetAfterStore()} {
+		if store != "" {
+			checks = append(checks, fsm.CheckStore(store))
+		}
+	}
+	if err := shaped(0, checks...); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	rows, more, err := view.Sessions(q.GetStore(), q.GetAfterStore(), q.GetAfterKey(), checkPage(q.GetLimit()))
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	reply := &profilev1.SessionsResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
+	for _, row := range rows {
+		session, err := session(view, row)
+		if err != nil {
+			return nil, s.broken(0, err)
+		}
+		reply.Sessions = append(reply.Sessions, session)
+	}
+	return reply, nil
+}
+
+func session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
+	p, _, err := view.Profile(row.Store, row.Key)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := ownerIn(view, row.Owner)
+	if err != nil {
+		return nil, err
+	}
+	out := &profilev1.Session{
+		Store: row.Store, Key: row.Key, Token: uint64(row.Token), Owner: owner, SinceMs: row.SinceMS,
+		LetGo: len(row.Waiters) > 0, Revoked: row.Revoked, Revision: p.Revision,
+	}
+	for _, waiter := range row.Waiters {
+		who, err := ownerIn(view, waiter.Server)
+		if err != nil {
+			return nil, err
+		}
+		out.Waiters = append(out.Waiters, who)
+	}
+	return out, nil
+}
+
+// Servers lists incarnations that are not forgotten, ended ones too. Only the leader knows how long one is silent.
+func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*profilev1.ServersResponse, error) {
+	if err := shaped(0, checkMode(q.GetMode())); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	rows, err := view.Servers()
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	reply := &profilev1.ServersResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
+	for _, row := range rows {
+		server := &profilev1.Server{
+			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
+			Sessions: uint64(row.Sessions), SilentMs: -1,
+		}
+		if row.Tool {
+			server.Kind = profilev1.ServerKind_SERVER_KIND_TOOL
+		}
+		if silent, ok := s.node.Silent(row.Incarnation); ok && row.Alive {
+			server.SilentMs = silent.Milliseconds()
+		}
+		reply.Servers = append(reply.Servers, server)
+	}
+	return reply, nil
+}
+
+// GetPolicy lists the policies of a store, or the defaults of every store.
+func (s operator) GetPolicy(ctx context.Context, q *profilev1.GetPolicyRequest) (*profilev1.GetPolicyResponse, error) {
+	checks := []error{checkMode(q.GetMode())}
+	if q.GetStore() != "" {
+		checks = append(checks, fsm.CheckStore(q.GetStore()))
+	}
+	if err := shaped(0, checks...); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	rows, err := view.Policies(q.GetStore())
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	reply := &profilev1.GetPolicyResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
+	for _, row := range rows {
+		reply.Policies = append(reply.Policies, &profilev1.Policy{
+			Name: row.Name, Value: row.Value, Unit: row.Unit, Inherited: row.Inherited, Help: row.Help,
+		})
+	}
+	return reply, nil
+}
+
+// SetPolicy changes a limit or habit of a store, or the default of every store.
+func (s operator) SetPolicy(ctx context.Context, q *profilev1.SetPolicyRequest) (*profilev1.SetPolicyResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkPolicy(q)); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.SetPolicy{
+		Store: q.GetStore(), Name: q.GetName(), Value: q.GetValue(), Inherit: q.GetInherit(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.SetPolicyResponse{Stands: stands(q.GetRequest(), result)}, nil
+}
+
+func checkPolicy(q *profilev1.SetPolicyRequest) error {
+	if q.GetStore() != "" {
+		if err := fsm.CheckStore(q.GetStore()); err != nil {
+			return err
+		}
+	}
+	known := slices.ContainsFunc(fsm.DefaultPolicies(), func(p *fsm.PolicyValue) bool { return p.GetName() == q.GetName() })
+	switch err := fsm.CheckPolicy(q.GetName(), q.GetValue()); {
+	case !known:
+		return &fault{reason: profilev1.Reason_REASON_UNKNOWN_POLICY, says: err.Error()}
+	case q.GetInherit() && q.GetStore() == "":
+		return invalid("a default has no default of its own to go back to: set it to a value")
+	case err != nil && !q.GetInherit():
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/protobuf/proto"
+)
+
+// pageBytes is where a page of a list ends, however few its rows.
+const pageBytes = 3 << 20
+
+// errDataMissing is a row of a profile whose data the tables do not have.
+var errDataMissing = errors.New("a profile's data is missing from the tables")
+
+// view is the tables for one read: as a proved leader has them, or stale, as this node does.
+func (s *Server) view(ctx context.Context, mode profilev1.ReadMode) (*View, error) {
+	if mode == profilev1.ReadMode_READ_MODE_LINEARIZABLE {
+		if _, err := s.node.Prove(ctx); err != nil {
+			return nil, s.unread(err)
+		}
+	}
+	view, err := s.node.View()
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	return view, nil
+}
+
+// readAt is what the answer to a read stands on.
+func readAt(view *View, mode profilev1.ReadMode, revision uint64, token lock.Token) *profilev1.Stands {
+	return &profilev1.Stands{Revision: revision, Token: uint64(token), Index: view.Standing().Index, Mode: mode}
+}
+
+// Get reads a profile, whoever owns it. One that was never saved is answered with revision 0.
+func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
+	if err := shaped(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	reply, err := get(view, q)
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	return reply, nil
+}
+
+func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
+	p, err := profile(view, q.GetStore(), q.GetKey(), !q.GetWithoutData())
+	if err != nil {
+		return nil, err
+	}
+	grant, err := view.Grant(q.GetStore(), q.GetKey())
+	if err != nil {
+		return nil, err
+	}
+	count, err := view.Mailbox(q.GetStore(), q.GetKey())
+	if err != nil {
+		return nil, err
+	}
+	owner, err := ownerIn(view, grant.Owner)
+	return &profilev1.GetResponse{
+		Stands: readAt(view, q.GetMode(), p.GetRevision(), grant.Token), Profile: p, Owner: owner,
+		Messages: uint64(count), Waiters: uint64(len(grant.Waiters)), LoadCount: grant.Loads,
+	}, err
+}
+
+// List lists stores, or the profiles of one.
+func (s profiles) List(ctx context.Context, q *profilev1.ListRequest) (*profilev1.ListResponse, error) {
+	checks := []error{checkMode(q.GetMode()), checkAfter("prefix", q.GetPrefix()), checkAfter("after", q.GetAfter())}
+	if q.GetStore() != "" {
+		checks = append(checks, fsm.CheckStore(q.GetStore()))
+	}
+	if err := shaped(0, checks...); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	reply := &profilev1.ListResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
+	limit := checkPage(q.GetLimit())
+	if q.GetStore() == "" {
+		stores, err := view.Stores()
+		if err != nil {
+			return nil, s.broken(0, err)
+		}
+		reply.Stores, reply.More = storePage(stores, q.GetPrefix(), q.GetAfter(), limit)
+		return reply, nil
+	}
+	rows, more, err := view.List(q.GetStore(), q.GetPrefix(), q.GetAfter(), limit)
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	reply.More = more
+	size := 0
+	for _, row := range rows {
+		p := known(row)
+		if size += proto.Size(p) + 8; size > pageBytes {
+			reply.More = true
+			break
+		}
+		reply.Profiles = append(reply.Profiles, p)
+	}
+	return reply, nil
+}
+
+func storePage(stores []string, prefix, after string, limit int) (page []string, more bool) {
+	for _, store := range stores {
+		if !strings.HasPrefix(store, prefix) || store <= after {
+			continue
+		}
+		if len(page) == limit {
+			return page, true
+		}
+		page = append(page, store)
+	}
+	return page, false
+}
+
+// profile is a profile as the view has it; one that was never saved has revision 0.
+func profile(view *View, store, key string, withData bool) (*profilev1.Profile, error) {
+	row, ok, err := view.Profile(store, key)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return &profilev1.Profile{Store: store, Key: key}, nil
+	}
+	p := known(row)
+	if !row.Exists || !withData {
+		return p, nil
+	}
+	data, ok, err := view.Data(store, key, row.Revision)
+	if err == nil && !ok {
+		err = errDataMissing
+	}
+	p.Data = data
+	return p, err
+}
+
+// known is what is known of a profile, without its data.
+func known(row fsm.Profile) *profilev1.Profile {
+	p := &profilev1.Profile{
+		Store: row.Store, Key: row.Key, Revision: row.Revision, Exists: row.Exists, CreatedMs: row.CreatedMS,
+		SavedMs: row.SavedMS, Token: uint64(row.Token), Tags: row.Tags,
+	}
+	if row.Exists {
+		p.Codec, p.Hash = row.Codec, row.Hash[:]
+	}
+	return p
+}
+
+// ownerIn says who an incarnation is; nil for nobody.
+func ownerIn(view *View, id lock.Incarnation) (*profilev1.Owner, error) {
+	if id == 0 {
+		return nil, nil
+	}
+	server, _, err := view.Server(id)
+	return &profilev1.Owner{Incarnation: uint64(id), Name: server.Name, Where: server.Where, InForce: server.Alive}, err
+}
+
+// owner is the same for an answer that already stands: what cannot be read is left out.
+func (s *Server) owner(id lock.Incarnation) *profilev1.Owner {
+	if id == 0 {
+		return nil
+	}
+	nameless := &profilev1.Owner{Incarnation: uint64(id)}
+	view, err := s.node.View()
+	if err != nil {
+		return nameless
+	}
+	defer func() { _ = view.Close() }()
+	owner, err := ownerIn(view, id)
+	if err != nil {
+		return nameless
+	}
+	return owner
+}

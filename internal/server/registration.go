@@ -1,0 +1,121 @@
+package server
+
+import (
+	"context"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/grpc/peer"
+)
+
+// Register makes an incarnation; the same nonce again gets the same one.
+func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*profilev1.RegisterResponse, error) {
+	if err := shaped(0, checkRegister(q)); err != nil {
+		return nil, err
+	}
+	from := ""
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		from = p.Addr.String()
+	}
+	result, err := s.node.Propose(ctx, fsm.Do(nil, &fsm.Register{
+		Name: q.GetName(), Kind: uint32(q.GetKind()), Nonce: q.GetNonce(), Replaces: q.GetReplaces(), Where: q.GetWhere(),
+		Ping: q.GetPing(), Peer: from[:min(len(from), fsm.MaxWhere)], Cluster: q.GetCluster(), Epoch: q.GetEpoch(),
+	}))
+	if err != nil {
+		return nil, s.unchanged(0, err)
+	}
+	if err := s.refused(0, result); err != nil {
+		return nil, err
+	}
+	view, err := s.node.View()
+	if err != nil {
+		return nil, s.untold(0, err)
+	}
+	defer func() { _ = view.Close() }()
+	nodes, err := clients(view)
+	if err != nil {
+		return nil, s.untold(0, err)
+	}
+	standing := view.Standing()
+	return &profilev1.RegisterResponse{
+		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
+		Stands: stands(nil, result), Timing: timing(s.timing), Nodes: nodes,
+	}, nil
+}
+
+func timing(t lock.Timing) *profilev1.Timing {
+	return &profilev1.Timing{
+		RenewMs: t.Renew.Milliseconds(), DoubtMs: t.Doubt.Milliseconds(),
+		LeaseMs: t.Lease.Milliseconds(), HandOffMs: t.HandOff.Milliseconds(),
+	}
+}
+
+// clients lists where clients reach the nodes.
+func clients(view *View) ([]string, error) {
+	nodes, err := view.Nodes()
+	if err != nil {
+		return nil, err
+	}
+	var addresses []string
+	for _, n := range nodes {
+		if n.Client != "" {
+			addresses = append(addresses, n.Client)
+		}
+	}
+	return addresses, nil
+}
+
+// EndServer is the goodbye.
+func (s profiles) EndServer(ctx context.Context, q *profilev1.EndServerRequest) (*profilev1.EndServerResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.EndServer{})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.EndServerResponse{Stands: stands(q.GetRequest(), result)}, nil
+}
+
+// Settle answers with the outcome of the number: an old refusal is an answer here, not a refusal of the settling.
+func (s profiles) Settle(ctx context.Context, q *profilev1.SettleRequest) (*profilev1.SettleResponse, error) {
+	number := q.GetRequest().GetNumber()
+	if err := shaped(number, checkRequest(q.GetRequest())); err != nil {
+		return nil, err
+	}
+	result, err := s.node.Propose(ctx, fsm.Do(request(q.GetRequest()), &fsm.Settle{}))
+	if err != nil {
+		return nil, s.unchanged(number, err)
+	}
+	if !result.Repeated && result.Code != fsm.Burned {
+		if err := s.refused(number, result); err != nil {
+			return nil, err
+		}
+	}
+	return &profilev1.SettleResponse{
+		Stands: stands(q.GetRequest(), result), Reason: ReasonOf(result.Code), Queued: result.Code == fsm.Queued,
+	}, nil
+}
+
+// Renew is one renewal without a stream. An absent session of the held set is over: the answer is newer than the
+// renewal.
+func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.Renewed, error) {
+	server := lock.Incarnation(q.GetIncarnation())
+	if server == 0 {
+		return nil, shaped(0, invalid("the renewal names no incarnation: register first"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timing.Doubt)
+	defer cancel()
+	term, view, err := s.prove(ctx, server, true)
+	if err != nil {
+		return nil, s.unrenewed(err)
+	}
+	defer func() { _ = view.Close() }()
+	renewed, err := compare(view, q)
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	renewed.ProvedTerm = term
+	return renewed, nil
+}

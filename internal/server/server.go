@@ -1,0 +1,263 @@
+// Package server is the gRPC service of a node: wire types come in, commands of package fsm go down, and every error
+// goes out through one table.
+//
+// It promises that a change is proposed once for each call and never decided on here; that a reply says what it stands
+// on; that a refusal says whether the thing happened, in one sentence and in a profilev1.Refusal; and that a renewal is
+// answered as proved only when the node proved its lead after the renewal came. It never retries, never forwards, and
+// keeps nothing that a client would miss after a restart. Read this file first, then status.go for what can go wrong,
+// and live.go for the stream.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+)
+
+// Config is what a Server is made of. New needs Node; the rest has defaults.
+type Config struct {
+	Node    *cluster.Node
+	Hub     *Hub // whose Tell the node was given as OnEvents; nil: events reach nobody
+	Log     *slog.Logger
+	Timing  lock.Timing // told to game servers; it must be the judge's. Zero: lock.DefaultTiming
+	Version string      // of this build
+	TLS     *tls.Config // nil: plain
+	Limits  Limits
+}
+
+// Limits bound what callers can make a node hold. A zero is its default.
+type Limits struct {
+	Streams    uint32        // calls at once on one connection; 1024
+	DataBytes  int64         // of profile data on their way into the log; 32 MiB, so that large saves wait in line here before cluster.Config.MaxInFlightBytes refuses them. As many may wait
+	Call       time.Duration // longest time for one call; 10 s
+	Connection time.Duration // longest time for a new connection to introduce itself; 5 s
+	Drain      time.Duration // longest time that Close waits for calls that are under way; 5 s
+}
+
+func (l Limits) orDefaults() Limits {
+	if l.Streams == 0 {
+		l.Streams = 1024
+	}
+	if l.DataBytes == 0 {
+		l.DataBytes = 32 << 20
+	}
+	if l.Call == 0 {
+		l.Call = 10 * time.Second
+	}
+	if l.Connection == 0 {
+		l.Connection = 5 * time.Second
+	}
+	if l.Drain == 0 {
+		l.Drain = 5 * time.Second
+	}
+	return l
+}
+
+const (
+	// maxRequestBytes leaves room around fsm.MaxData, so that data a little over it is refused in our words.
+	maxRequestBytes = fsm.MaxData + 1<<20 + 64<<10
+	maxReplyBytes   = 32 << 20
+)
+
+// Server serves the wire for one node.
+type Server struct {
+	node    Node
+	hub     *Hub
+	log     *slog.Logger
+	timing  lock.Timing
+	version string
+	limits  Limits
+	data    *budget
+
+	grpc   *grpc.Server
+	health *health.Server
+
+	life    context.Context // until Close
+	end     context.CancelFunc
+	mu      sync.Mutex
+	closed  bool
+	watched bool
+	work    sync.WaitGroup // goroutines; added to only while not closed
+}
+
+// profiles and operator are the two services. They are types of their own since a service has a call Register.
+type profiles struct {
+	profilev1.UnimplementedProfilesServer
+	*Server
+}
+
+type operator struct {
+	profilev1.UnimplementedClusterServer
+	*Server
+}
+
+// New makes a server for Config.Node that Serve starts.
+func New(c Config) *Server { return NewOn(clusterNode{c.Node}, c) }
+
+// NewOn makes a server for anything that behaves like a node. Config.Node is not looked at.
+func NewOn(node Node, c Config) *Server {
+	if c.Hub == nil {
+		c.Hub = NewHub()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Timing == (lock.Timing{}) {
+		c.Timing = lock.DefaultTiming()
+	}
+	limits := c.Limits.orDefaults()
+	s := &Server{
+		node: node, hub: c.Hub, log: c.Log, timing: c.Timing, version: c.Version, limits: limits,
+		data:   newBudget(limits.DataBytes),
+		health: health.NewServer(),
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.grpc = grpc.NewServer(s.options(c.TLS)...)
+	s.Register(s.grpc)
+	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.serving(false)
+	return s
+}
+
+func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxSendMsgSize(maxReplyBytes),
+		grpc.MaxConcurrentStreams(s.limits.Streams),
+		grpc.ConnectionTimeout(s.limits.Connection),
+		// Without this a client that pings more than once in five minutes is sent away, with all its streams.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Second, Timeout: 5 * time.Second}),
+		// A handler that outlived Stop could read tables that are being closed.
+		grpc.WaitForHandlers(true),
+		grpc.ChainUnaryInterceptor(s.recoverCall, s.boundCall),
+		grpc.ChainStreamInterceptor(s.recoverStream, s.boundStream),
+	}
+	if secure != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(secure)))
+	}
+	return options
+}
+
+// Register offers the services on a gRPC server of the caller's, which then has none of this one's limits.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	profilev1.RegisterProfilesServer(r, profiles{Server: s})
+	profilev1.RegisterClusterServer(r, operator{Server: s})
+}
+
+// Serve serves until Close, and then returns nil. It may be called for several listeners.
+func (s *Server) Serve(lis net.Listener) error {
+	s.mu.Lock()
+	watch := !s.watched
+	s.watched = true
+	s.mu.Unlock()
+	if watch {
+		s.enter(s.watch)
+	}
+	err := s.grpc.Serve(lis) // closes lis when it comes after Close
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Close tells every stream goodbye, lets calls that are under way end, for as long as ctx and the limit allow, and then
+// ends the rest. When it returns nobody reads the node's tables any more, so the node may be closed.
+func (s *Server) Close(ctx context.Context) {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
+		s.health.Shutdown()
+		s.hub.shut(&profilev1.Goodbye{Leader: s.elsewhere()})
+		s.end()
+	}
+
+	// GracefulStop alone would wait for a stream whose client does not take its goodbye.
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Drain)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-drained
+	}
+	s.work.Wait()
+}
+
+// enter runs work in a goroutine that Close joins; false: it is too late.
+func (s *Server) enter(work func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.work.Go(work)
+	return true
+}
+
+// watch keeps the health service true, and sends the streams elsewhere once this node does not lead any more. A stream
+// would find that out at its next renewal; a silent one would not.
+func (s *Server) watch() {
+	tick := time.NewTicker(s.timing.Tick)
+	defer tick.Stop()
+	led := false
+	for {
+		leader, leads := s.node.Leader()
+		if led && !leads {
+			s.hub.dismiss(&profilev1.Goodbye{Leader: leader})
+		}
+		led = leads
+		s.serving(s.ready() && (leads || leader != ""))
+		select {
+		case <-tick.C:
+		case <-s.node.Done():
+			s.serving(false)
+			s.hub.dismiss(&profilev1.Goodbye{Leader: s.elsewhere()})
+			return
+		case <-s.life.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) ready() bool {
+	select {
+	case <-s.node.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Server) serving(is bool) {
+	state := grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	if is {
+		state = grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	for _, service := range []string{"", profilev1.Profiles_ServiceDesc.ServiceName, profilev1.Cluster_ServiceDesc.ServiceName} {
+		s.health.SetServingStatus(service, state)
+	}
+}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// firstMessageBytes is what an opened session brings along of its messages; Messages has the rest.
+const firstMessageBytes = 512 << 10
+
+// StartSession grants a profile, or puts the caller into its queue. The same number again is answered as it was the
+// first time: a ticket stays a ticket, also when it has become a grant, which an event and the next renewal tell.
+func (s profiles) StartSession(ctx context.Context, q *profilev1.StartSessionRequest) (*profilev1.StartSessionResponse, error) {
+	number := q.GetRequest().GetNumber()
+	if err := shaped(number, checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkWhenOwned(q.GetWhenOwned())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.StartSession{Store: q.GetStore(), Key: q.GetKey(), WhenOwned: uint32(q.GetWhenOwned())})
+	if err != nil {
+		return nil, err
+	}
+	reply := &profilev1.StartSessionResponse{Stands: stands(q.GetRequest(), result)}
+	if result.Code == fsm.Queued {
+		reply.Queued, reply.Place, reply.Owner = true, result.Place, s.owner(result.Owner)
+		return reply, nil
+	}
+	return reply, s.opened(q, result, reply)
+}
+
+// opened fills in the profile as of its grant. While the grant is the caller's nobody else can have written it; once it
+// is not, there is no session to give.
+func (s *Server) opened(q *profilev1.StartSessionRequest, result fsm.Result, reply *profilev1.StartSessionResponse) error {
+	number := q.GetRequest().GetNumber()
+	view, err := s.node.View()
+	if err != nil {
+		return s.untold(number, err)
+	}
+	defer func() { _ = view.Close() }()
+	grant, err := view.Grant(q.GetStore(), q.GetKey())
+	if err != nil {
+		return s.untold(number, err)
+	}
+	if grant.MayWrite(lock.Incarnation(q.GetRequest().GetIncarnation()), result.Token) != lock.None {
+		result.Code = fsm.Fenced
+		return s.refused(number, result)
+	}
+	if reply.Profile, err = profile(view, q.GetStore(), q.GetKey(), true); err != nil {
+		return s.untold(number, err)
+	}
+	if reply.Messages, err = messages(view, q.GetStore(), q.GetKey(), 0, firstMessageBytes); err != nil {
+		return s.untold(number, err)
+	}
+	reply.LoadCount = result.Loads
+	return nil
+}
+
+// Cancel leaves the queue, or ends the session that the ticket has become.
+func (s profiles) Cancel(ctx context.Context, q *profilev1.CancelRequest) (*profilev1.CancelResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetTicket())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Cancel{Store: q.GetStore(), Key: q.GetKey(), Ticket: q.GetTicket()})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.CancelResponse{Stands: stands(q.GetRequest(), result)}, nil
+}
+
+// Release ends a session without a save.
+func (s profiles) Release(ctx context.Context, q *profilev1.ReleaseRequest) (*profilev1.ReleaseResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Release{Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken()})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.ReleaseResponse{Stands: stands(q.GetRequest(), result)}, nil
+}

@@ -1,0 +1,216 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Row is one line of the error table: a reason, the gRPC status that carries it, and one sentence that says what is
+// wrong and what to do.
+type Row struct {
+	Reason profilev1.Reason
+	Status codes.Code
+	Says   string
+}
+
+// table is the only place where a reason meets a status. Callers go by the reason; the status is for proxies,
+// dashboards and people, so it says as much as gRPC's words can: Aborted is for what the same caller may try anew after
+// a look, FailedPrecondition for what stays refused until something else changes, Unavailable for another try or node.
+var table = [...]Row{
+	{profilev1.Reason_REASON_FENCED, codes.FailedPrecondition, "the token is not the profile's current one: this session is over, start another"},
+	{profilev1.Reason_REASON_REVISION_DIFFERS, codes.Aborted, "the profile is at another revision than the request stands on: read it again and decide anew"},
+	{profilev1.Reason_REASON_OWNED, codes.FailedPrecondition, "another game server owns the profile: wait for it, go there, or take it by force"},
+	{profilev1.Reason_REASON_SERVER_GONE, codes.FailedPrecondition, "this incarnation has ended or never was: register again"},
+	{profilev1.Reason_REASON_FORGOTTEN, codes.OutOfRange, "the request's number is settled or its answer too old: whether it happened is no longer known, read the profile to see"},
+	{profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, codes.ResourceExhausted, "too many numbers are unsettled: settle some, then send this again under the same number"},
+	{profilev1.Reason_REASON_CLONED, codes.PermissionDenied, "the number was used for another request, so two processes share this incarnation: it was ended, let each register for itself"},
+	{profilev1.Reason_REASON_NAME_HELD, codes.AlreadyExists, "a living game server has this name: choose another, or wait until that one is gone"},
+	{profilev1.Reason_REASON_OTHER_CLUSTER, codes.FailedPrecondition, "this is another cluster, or another epoch of it, than the caller knows: check the address, and start anew without the old id"},
+	{profilev1.Reason_REASON_INVALID, codes.InvalidArgument, "the request is malformed: this is a fault of the program that sent it"},
+	{profilev1.Reason_REASON_TOO_LARGE, codes.InvalidArgument, "something in the request is over its limit: send less, or have an operator raise the store's policy"},
+	{profilev1.Reason_REASON_QUEUE_FULL, codes.ResourceExhausted, "too many wait for the profile already: try again later, or have an operator raise the store's policy"},
+	{profilev1.Reason_REASON_MAILBOX_FULL, codes.ResourceExhausted, "too many messages wait in the profile already: try again once its owner has worked some off"},
+	{profilev1.Reason_REASON_NO_MESSAGE, codes.NotFound, "a message that the request names is not there any more, or is named twice: read the messages again"},
+	{profilev1.Reason_REASON_PARTS_MISSING, codes.Aborted, "the data did not arrive whole: send it again under the same number"},
+	{profilev1.Reason_REASON_DATA_DAMAGED, codes.DataLoss, "the data is not what its SHA-256 says: it was damaged on the way, send it again under a new number"},
+	{profilev1.Reason_REASON_UNKNOWN_POLICY, codes.NotFound, "there is no policy of that name: list them first"},
+	{profilev1.Reason_REASON_NO_PROFILE, codes.NotFound, "there is no profile at this store and key: check both"},
+	{profilev1.Reason_REASON_NOT_WAITING, codes.NotFound, "no such ticket waits for the profile: it was cancelled, or its session is over"},
+	{profilev1.Reason_REASON_BURNED, codes.Aborted, "the number was given up, so this did not happen and never will: use a new number"},
+	{profilev1.Reason_REASON_SUPERSEDED, codes.Aborted, "what was judged has moved on: look again"},
+	{profilev1.Reason_REASON_UNSUPPORTED, codes.Unimplemented, "not every node can apply this yet: finish the upgrade first"},
+	{profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable, "this node does not lead: go to the leader with the same number"},
+	{profilev1.Reason_REASON_BUSY, codes.ResourceExhausted, "too much is in flight here: try again soon with the same number"},
+	{profilev1.Reason_REASON_UNPROVEN, codes.Unavailable, "this node could not prove that it leads: try again, here or elsewhere"},
+	{profilev1.Reason_REASON_UNAUTHORIZED, codes.PermissionDenied, "the caller may not do this: use credentials that may"},
+	{profilev1.Reason_REASON_UNKNOWN, codes.Unknown, "it is not known whether this happened: try again under the same number, at whichever node leads"},
+	{profilev1.Reason_REASON_FAILED, codes.Internal, "this node broke while it worked on the request and its log says how: treat the outcome as unknown and try another node under the same number"},
+}
+
+// Table is the error table, for whoever documents or checks it.
+func Table() []Row { return table[:] }
+
+// reasons says why a command was refused. A code that is missing here is FAILED, never a success.
+var reasons = [...]profilev1.Reason{
+	fsm.Fenced:           profilev1.Reason_REASON_FENCED,
+	fsm.RevisionDiffers:  profilev1.Reason_REASON_REVISION_DIFFERS,
+	fsm.Owned:            profilev1.Reason_REASON_OWNED,
+	fsm.ServerGone:       profilev1.Reason_REASON_SERVER_GONE,
+	fsm.Forgotten:        profilev1.Reason_REASON_FORGOTTEN,
+	fsm.AcknowledgeFirst: profilev1.Reason_REASON_ACKNOWLEDGE_FIRST,
+	fsm.Cloned:           profilev1.Reason_REASON_CLONED,
+	fsm.NameHeld:         profilev1.Reason_REASON_NAME_HELD,
+	fsm.OtherCluster:     profilev1.Reason_REASON_OTHER_CLUSTER,
+	fsm.Invalid:          profilev1.Reason_REASON_INVALID,
+	fsm.TooLarge:         profilev1.Reason_REASON_TOO_LARGE,
+	fsm.QueueFull:        profilev1.Reason_REASON_QUEUE_FULL,
+	fsm.MailboxFull:      profilev1.Reason_REASON_MAILBOX_FULL,
+	fsm.NoMessage:        profilev1.Reason_REASON_NO_MESSAGE,
+	fsm.PartsMissing:     profilev1.Reason_REASON_PARTS_MISSING,
+	fsm.DataDamaged:      profilev1.Reason_REASON_DATA_DAMAGED,
+	fsm.UnknownPolicy:    profilev1.Reason_REASON_UNKNOWN_POLICY,
+	fsm.NoProfile:        profilev1.Reason_REASON_NO_PROFILE,
+	fsm.NotWaiting:       profilev1.Reason_REASON_NOT_WAITING,
+	fsm.Burned:           profilev1.Reason_REASON_BURNED,
+	fsm.Superseded:       profilev1.Reason_REASON_SUPERSEDED,
+}
+
+// ReasonOf is why a command with this code was refused; REASON_UNSPECIFIED: it was not, it is done or queued.
+func ReasonOf(code fsm.Code) profilev1.Reason {
+	if code == fsm.OK || code == fsm.Queued {
+		return profilev1.Reason_REASON_UNSPECIFIED
+	}
+	if int(code) < len(reasons) && reasons[code] != profilev1.Reason_REASON_UNSPECIFIED {
+		return reasons[code]
+	}
+	return profilev1.Reason_REASON_FAILED
+}
+
+func rowOf(reason profilev1.Reason) Row {
+	for _, row := range table {
+		if row.Reason == reason {
+			return row
+		}
+	}
+	return Row{profilev1.Reason_REASON_FAILED, codes.Internal, "this node gave no reason: treat the outcome as unknown"}
+}
+
+// refuse makes the status of a refusal; an empty sentence stands for the table's.
+func refuse(r *profilev1.Refusal, says string) error {
+	row := rowOf(r.Reason)
+	if says == "" {
+		says = row.Says + facts(r)
+	}
+	st, err := status.New(row.Status, says).WithDetails(r)
+	if err != nil {
+		return status.Error(row.Status, says)
+	}
+	return st.Err()
+}
+
+// facts is what a person wants to know of a refusal besides its sentence.
+func facts(r *profilev1.Refusal) string {
+	var known []string
+	note := func(is bool, format string, args ...any) {
+		if is {
+			known = append(known, fmt.Sprintf(format, args...))
+		}
+	}
+	note(r.Owner.GetName() != "", "owner %q", r.Owner.GetName())
+	note(r.Owner.GetWhere() != "", "at %q", r.Owner.GetWhere())
+	note(r.Reason == profilev1.Reason_REASON_REVISION_DIFFERS, "it is at revision %d", r.Revision)
+	note(r.Limit != 0, "limit %d", r.Limit)
+	note(r.Leader != "", "leader %s", r.Leader)
+	if len(known) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(known, ", ") + ")"
+}
+
+// refused is the status of a command that the rules refused, nil when they did not.
+func (s *Server) refused(number uint64, result fsm.Result) error {
+	reason := ReasonOf(result.Code)
+	if reason == profilev1.Reason_REASON_UNSPECIFIED {
+		return nil
+	}
+	if reason == profilev1.Reason_REASON_FAILED {
+		s.log.Error("a code of the tables has no reason", "code", result.Code, "index", result.Index)
+	}
+	return refuse(&profilev1.Refusal{
+		Reason: reason, Number: number, Index: result.Index, Revision: result.Revision, Token: uint64(result.Token),
+		Limit: result.Limit, Owner: s.owner(result.Owner),
+	}, "")
+}
+
+// unchanged is the status of a change that got no answer from the log: refused where the cluster says so, else unknown.
+func (s *Server) unchanged(number uint64, err error) error {
+	r, says := s.sort(err)
+	r.Number = number
+	if r.Reason == profilev1.Reason_REASON_FAILED {
+		s.log.Error("a change failed", "number", number, "error", err)
+	}
+	return refuse(r, says)
+}
+
+// unread is the status of a read that got no answer. A read changes nothing, so what ran out of time is unproven.
+func (s *Server) unread(err error) error {
+	r, says := s.sort(err)
+	if r.Reason == profilev1.Reason_REASON_UNKNOWN {
+		r.Reason, says = profilev1.Reason_REASON_UNPROVEN, ""
+	}
+	if r.Reason == profilev1.Reason_REASON_FAILED {
+		s.log.Error("a read failed", "error", err)
+	}
+	return refuse(r, says)
+}
+
+// broken is the status of a read that this node's own tables could not serve.
+func (s *Server) broken(number uint64, err error) error {
+	if errors.Is(err, cluster.ErrClosed) {
+		return s.unread(err)
+	}
+	s.log.Error("the tables cannot be read", "error", err)
+	return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED, Number: number}, "")
+}
+
+// untold is the status of a change that was applied, but whose answer this node's tables could not give. No error of
+// the cluster's may stand for it: those say that nothing happened.
+func (s *Server) untold(number uint64, err error) error {
+	s.log.Error("an answer cannot be read", "number", number, "error", err)
+	return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
+}
+
+// sort puts an error of the cluster under its reason. What it does not know may have happened.
+func (s *Server) sort(err error) (r *profilev1.Refusal, says string) {
+	var notLeader *cluster.NotLeaderError
+	switch {
+	case errors.As(err, &notLeader):
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: notLeader.Leader}, ""
+	case errors.Is(err, cluster.ErrClosed):
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: s.elsewhere()},
+			"this node is shutting down: go to another node with the same number"
+	case errors.Is(err, cluster.ErrBusy):
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, ""
+	case errors.Is(err, cluster.ErrUnproven):
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNPROVEN}, ""
+	case errors.Is(err, cluster.ErrFailed):
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED}, ""
+	}
+	return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN}, ""
+}
+
+// elsewhere is the leader's client address, empty when it is this node or nobody known.
+func (s *Server) elsewhere() string {
+	leader, self := s.node.Leader()
+	if self {
+		return ""
+	}
+	return leader
+}
