@@ -13,11 +13,21 @@ var testCluster = bytes.Repeat([]byte{7}, 16)
 
 func open(t testing.TB, fs vfs.FS) *fsm.Machine {
 	t.Helper()
-	m, err := fsm.Open(fsm.Options{FS: fs, Dir: "tables"})
+	m, err := fsm.Open(fsm.Options{FS: fs, Dir: "tables", Logger: quiet{t}, CacheBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// quiet is a logger that only fails.
+type quiet struct{ t testing.TB }
+
+func (quiet) Infof(string, ...any)                {}
+func (q quiet) Errorf(format string, args ...any) { q.t.Logf(format, args...) }
+func (q quiet) Fatalf(format string, args ...any) {
+	q.t.Errorf(format, args...)
+	panic("the tables' disk failed")
 }
 
 func entry(t testing.TB, index uint64, commands ...*fsm.Command) fsm.Log {

@@ -69,7 +69,7 @@ func (t *tx) send(server lock.Incarnation, c *Send) Result {
 		return Result{Code: Invalid}
 	}
 	box := t.mailbox(c.Store, c.Key)
-	if limit := uint64(t.policy(c.Store, PolicyMaxMessages)); box.count >= limit {
+	if limit := uint64(max(t.policy(c.Store, PolicyMaxMessages), 0)); box.count >= limit {
 		return Result{Code: MailboxFull, Limit: limit}
 	}
 	sender, _ := t.server(server)

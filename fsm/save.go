@@ -98,7 +98,7 @@ func (t *tx) rob(store, key string, grant GrantRow) {
 
 // next is the revision that data would make of a profile, if it is whole, small enough and what its hash says.
 func (t *tx) next(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte, Result) {
-	limit := uint64(t.policy(old.Store, PolicyMaxData))
+	limit := uint64(min(max(t.policy(old.Store, PolicyMaxData), 0), MaxData)) // whatever was proposed: what follows allocates by it
 	if d.Size > limit {
 		return old, nil, Result{Code: TooLarge, Limit: limit, Revision: old.Revision}
 	}

@@ -48,9 +48,10 @@ func (t *tx) cancel(server lock.Incarnation, c *Cancel) Result {
 	if !wellFormed(c.Store, c.Key) {
 		return Result{Code: Invalid}
 	}
-	old := t.touch(c.Store, c.Key)
+	old := t.grant(c.Store, c.Key) // not touched: Cancel itself brings it up to date
 	grant, out := old.Cancel(server, lock.Token(c.Ticket), t.at, t.alive)
 	if out.Refusal != lock.None {
+		t.touch(c.Store, c.Key)
 		return Result{Code: refused(out.Refusal)}
 	}
 	t.decide(c.Store, c.Key, old, grant, out)

@@ -138,7 +138,9 @@ func (g Grant) Release(server Incarnation, token, at Token, alive Alive) (Grant,
 	return g.free(at, alive)
 }
 
-// Cancel takes a waiter out of the queue, or ends the session that its ticket has become.
+// Cancel takes a waiter out of the queue, or ends the session that its ticket has become, and brings the grant up to date.
+// It alone comes before Inherit: a waiter whose owner has died would otherwise be granted the profile on its way out, and
+// the next one in the same command, two grants under one token.
 func (g Grant) Cancel(server Incarnation, ticket, at Token, alive Alive) (Grant, Outcome) {
 	if g.Owner == server && g.Ticket == ticket {
 		return g.free(at, alive)
@@ -148,7 +150,7 @@ func (g Grant) Cancel(server Incarnation, ticket, at Token, alive Alive) (Grant,
 		return g, Outcome{Refusal: NotWaiting}
 	}
 	g.Waiters = slices.Delete(slices.Clone(g.Waiters), i, i+1)
-	return g, Outcome{}
+	return g.Inherit(at, alive)
 }
 
 // Revoke ends a session without its owner: the writes of the token are refused from here.

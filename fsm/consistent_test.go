@@ -1,0 +1,145 @@
+package fsm_test
+
+import (
+	"crypto/sha256"
+	"testing"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// look takes a view for the length of a test's step.
+func look(t testing.TB, m *fsm.Machine, f func(v *fsm.View)) {
+	t.Helper()
+	v, err := m.View()
+	must(t, err)
+	defer func() { must(t, v.Close()) }()
+	f(v)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get[T any](t testing.TB, value T, err error) T {
+	t.Helper()
+	must(t, err)
+	return value
+}
+
+// checkTables holds the tables that repeat a fact against those that it comes from.
+func checkTables(t testing.TB, m *fsm.Machine) {
+	t.Helper()
+	look(t, m, func(v *fsm.View) {
+		type book struct {
+			sessions         int
+			held             uint64
+			owned, contested map[fsm.ProfileName]bool
+		}
+		books := map[lock.Incarnation]*book{}
+		of := func(id lock.Incarnation) *book {
+			if books[id] == nil {
+				books[id] = &book{owned: map[fsm.ProfileName]bool{}, contested: map[fsm.ProfileName]bool{}}
+			}
+			return books[id]
+		}
+		alive := map[lock.Incarnation]bool{}
+		servers := read(v.Servers())(t)
+		for _, s := range servers {
+			alive[s.Incarnation] = s.Alive
+		}
+		contested := 0
+		for _, p := range read(v.Profiles())(t) {
+			g := read(v.Grant(p.Store, p.Key))(t)
+			if g.Owner != 0 {
+				b := of(g.Owner)
+				b.owned[p] = alive[g.Owner]
+				if !g.Revoked {
+					b.sessions++
+					b.held = lock.HeldHash(b.held, g.Token)
+				}
+				if b.contested[p] = g.Revoked || len(g.Waiters) > 0; b.contested[p] {
+					contested++
+				}
+			} else if len(g.Waiters) > 0 || g.Revoked {
+				t.Errorf("%v has no owner, yet its grant is %+v", p, g)
+			}
+			checkProfile(t, v, p)
+		}
+		for _, s := range servers {
+			b := of(s.Incarnation)
+			if s.Sessions != b.sessions || s.Held != b.held {
+				t.Errorf("%s holds %d %x, its grants say %d %x", s.Name, s.Sessions, s.Held, b.sessions, b.held)
+			}
+			for _, g := range read(v.GrantsOf(s.Incarnation))(t) {
+				if p := (fsm.ProfileName{Store: g.Store, Key: g.Key}); !b.owned[p] {
+					t.Errorf("%s is listed as owner of %v", s.Name, p)
+				} else {
+					delete(b.owned, p)
+				}
+			}
+			for p, living := range b.owned {
+				if living {
+					t.Errorf("%s is not listed as owner of %v", s.Name, p)
+				}
+			}
+			for _, g := range read(v.Contested(s.Incarnation, 0))(t) {
+				if p := (fsm.ProfileName{Store: g.Store, Key: g.Key}); !b.contested[p] {
+					t.Errorf("%v of %s is listed as contested", p, s.Name)
+				}
+			}
+			parts, kept, err := v.Parts(s.Incarnation)
+			must(t, err)
+			for _, p := range parts {
+				kept -= uint64(len(p.Bytes))
+			}
+			if kept != 0 {
+				t.Errorf("the count of %s's parts is off by %d bytes", s.Name, int64(kept))
+			}
+		}
+		if got := len(read(v.Contested(0, 0))(t)); got != contested {
+			t.Errorf("%d profiles are listed as contested, %d are", got, contested)
+		}
+	})
+}
+
+func checkProfile(t testing.TB, v *fsm.View, p fsm.ProfileName) {
+	t.Helper()
+	messages := read(v.Messages(p.Store, p.Key, 0, 0))(t)
+	if count := read(v.Mailbox(p.Store, p.Key))(t); count != len(messages) {
+		t.Errorf("the mailbox of %v counts %d messages, it has %d", p, count, len(messages))
+	}
+	record, ok, err := v.Profile(p.Store, p.Key)
+	must(t, err)
+	if !ok {
+		return
+	}
+	data, ok, err := v.Data(p.Store, p.Key, record.Revision)
+	must(t, err)
+	if !ok {
+		t.Errorf("the data of %v at its current revision %d is not kept", p, record.Revision)
+	}
+	if record.Exists && (sha256.Sum256(data) != record.Hash || uint64(len(data)) != record.Size) {
+		t.Errorf("the data of %v is not what its hash says", p)
+	}
+	history := read(v.History(p.Store, p.Key))(t)
+	for i, h := range history {
+		if h.Revision != record.Oldest+uint64(i) {
+			t.Errorf("the history of %v begins at %d, and its place %d holds %d", p, record.Oldest, i, h.Revision)
+		}
+	}
+	if n := len(history); n == 0 || history[n-1].Revision != record.Revision {
+		t.Errorf("the history of %v does not end at its revision %d", p, record.Revision)
+	}
+}
+
+// read takes a value and an error as a call returns them.
+func read[T any](value T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		return get(t, value, err)
+	}
+}

@@ -1,0 +1,114 @@
+package fsm
+
+import (
+	"encoding/binary"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// What tests see of the tables beyond what View tells.
+
+// Codes is how many codes there are.
+const Codes = codes
+
+// MaxParts is how many bytes of parts an incarnation may leave unreferenced.
+const MaxParts = maxParts
+
+// Row is one row of any table.
+type Row struct{ Key, Value string }
+
+// Rows lists every row, the standing too.
+func (v *View) Rows() ([]Row, error) {
+	r := v.reader()
+	var rows []Row
+	r.scan([]byte{0}, []byte{0xff}, func(key, row []byte) bool {
+		rows = append(rows, Row{string(key), string(row)})
+		return true
+	})
+	return rows, r.err
+}
+
+// Answered is one row of the table of answers.
+type Answered struct {
+	Number, Hash uint64
+	Result       Result
+}
+
+// Answers lists what is kept of an incarnation's requests.
+func (v *View) Answers(id lock.Incarnation) ([]Answered, error) {
+	r := v.reader()
+	var list []Answered
+	prefix := serverKey(tableAnswer, id)
+	r.scan(prefix, after(prefix), func(key, _ []byte) bool {
+		number := messageID(key)
+		a, _ := r.answer(id, number)
+		list = append(list, Answered{number, a.hash, a.Result})
+		return true
+	})
+	return list, r.err
+}
+
+// PartRow is one part of data that is still on its way.
+type PartRow struct {
+	Number uint64
+	Part   uint32
+	Bytes  []byte
+}
+
+// Parts lists an incarnation's parts, and what the tables believe they add up to.
+func (v *View) Parts(id lock.Incarnation) ([]PartRow, uint64, error) {
+	r := v.reader()
+	var list []PartRow
+	prefix := serverKey(tablePart, id)
+	r.scan(prefix, after(prefix), func(key, row []byte) bool {
+		tail := key[len(prefix):]
+		list = append(list, PartRow{binary.BigEndian.Uint64(tail), binary.BigEndian.Uint32(tail[8:]), append([]byte(nil), row...)})
+		return true
+	})
+	return list, r.keptParts(id), r.err
+}
+
+// ProfileName is a store and a key.
+type ProfileName struct{ Store, Key string }
+
+// Profiles lists whatever any table knows of.
+func (v *View) Profiles() ([]ProfileName, error) {
+	r := v.reader()
+	var list []ProfileName
+	seen := map[ProfileName]bool{}
+	for _, table := range []byte{tableRecord, tableGrant, tableMailbox} {
+		r.scan([]byte{table}, []byte{table + 1}, func(key, _ []byte) bool {
+			store, name, _ := splitProfile(key[1:])
+			if p := (ProfileName{store, name}); !seen[p] {
+				seen[p] = true
+				list = append(list, p)
+			}
+			return true
+		})
+	}
+	return list, r.err
+}
+
+// DecodeRow reads a row as every table would, one after the other.
+func DecodeRow(row []byte) []error {
+	var errs []error
+	_, err := decodeGrant(row)
+	errs = append(errs, err)
+	_, err = decodeProfile("s", "k", row)
+	errs = append(errs, err)
+	_, _, err = decodeData(1, row)
+	errs = append(errs, err)
+	_, err = decodeMessage(1, row)
+	errs = append(errs, err)
+	_, err = decodeServer(1, row)
+	errs = append(errs, err)
+	_, err = decodeNode("n", row)
+	return append(errs, err)
+}
+
+// Encoded is a row of each of those tables, for a test to read back.
+func Encoded(g GrantRow, p Profile, m Message, s Server, n Node) [][]byte {
+	return [][]byte{
+		g.encode(), p.encode(), encodeData(Revision{Codec: p.Codec, SavedMS: p.SavedMS, Token: p.Token}, m.Body), m.encode(), s.encode(), n.encode(),
+	}
+}

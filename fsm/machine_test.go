@@ -1,0 +1,209 @@
+package fsm_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// The machine against its twin, result by result, event by event and table by table.
+func TestMachineAgainstItsTwin(t *testing.T) {
+	roll, seed := seeded(t)
+	streams := 30
+	if testing.Short() {
+		streams = 5
+	}
+	for range streams {
+		stream := uint64(roll(1 << 30))
+		t.Run(fmt.Sprintf("seed %d of %d", stream, seed), func(t *testing.T) {
+			compareStream(t, newStream(diceOf(stream)), func(n int) bool { return n < 400 })
+		})
+	}
+}
+
+// FuzzMachine rolls its dice from the script.
+func FuzzMachine(f *testing.F) {
+	for seed := range uint64(8) {
+		roll := diceOf(seed)
+		script := make([]byte, 600)
+		for i := range script {
+			script[i] = byte(roll(256))
+		}
+		f.Add(script)
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
+		roll, left := scripted(script)
+		compareStream(t, newStream(roll), func(n int) bool { return n < 300 && left() })
+	})
+}
+
+func compareStream(t *testing.T, s *stream, more func(entries int) bool) {
+	t.Helper()
+	m, w := open(t, vfs.NewMem()), newTwin()
+	defer func() { must(t, m.Close()) }()
+	commands := []*fsm.Command{founding()}
+	for index := uint64(1); more(int(index)); index++ {
+		data, err := fsm.Encode(testCluster, s.stamp, commands)
+		must(t, err)
+		applied, err := m.Apply([]fsm.Log{{Index: index, Term: s.term, Data: data}})
+		must(t, err)
+		results, events := w.entry(index, s.term, s.stamp, commands)
+		for i, got := range applied[0].Results {
+			if got != results[i] {
+				t.Fatalf("entry %d, command %d of\n%v\nbecame\n%+v, the twin's\n%+v", index, i, commands, got, results[i])
+			}
+		}
+		if got := applied[0].Events; !slices.Equal(got, events) {
+			t.Fatalf("entry %d,\n%v\ntells\n%+v, the twin\n%+v", index, commands, got, events)
+		}
+		if index%40 == 0 {
+			compareTables(t, m, w)
+		}
+		s.learn(commands, applied[0], w.lastOf)
+		commands = s.entry()
+	}
+	compareTables(t, m, w)
+	checkTables(t, m)
+}
+
+func (w *twin) lastOf(id lock.Incarnation) lock.Token {
+	if s := w.server(uint64(id)); s != nil {
+		return s.about.Last
+	}
+	return 0
+}
+
+func equal(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%s is\n%+v, the twin's\n%+v", what, got, want)
+	}
+}
+
+func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
+	t.Helper()
+	look(t, m, func(v *fsm.View) {
+		standing := v.Standing()
+		equal(t, "standing", fsm.Standing{Index: standing.Index, Term: standing.Term, StampMS: standing.StampMS},
+			fsm.Standing{Index: w.index, Term: w.term, StampMS: w.stamp})
+		for name, p := range w.profiles {
+			compareProfile(t, v, name, p)
+		}
+		for _, p := range read(v.Profiles())(t) {
+			if w.profiles[p] == nil {
+				t.Fatalf("the tables know %v, the twin does not", p)
+			}
+		}
+		servers := read(v.Servers())(t)
+		if len(servers) != len(w.servers) {
+			t.Fatalf("the tables know %d incarnations, the twin %d", len(servers), len(w.servers))
+		}
+		for i, s := range w.servers {
+			compareServer(t, v, w, servers[i], s)
+		}
+		nodes := map[string]fsm.Node{}
+		for _, n := range read(v.Nodes())(t) {
+			nodes[n.ID] = n
+		}
+		equal(t, "the nodes", nodes, w.nodes)
+		for _, store := range []string{"", "players", "guilds"} {
+			for _, p := range read(v.Policies(store))(t) {
+				_, own := w.policies[[2]string{store, p.Name}]
+				equal(t, "policy "+p.Name+" of "+store, []any{p.Value, p.Inherited}, []any{w.policy(store, p.Name), !own})
+			}
+		}
+		gone := func(s *twinServer) bool { return !s.about.Alive && s.about.EndedMS < w.stamp-100 }
+		equal(t, "whether somebody is to be forgotten", read(v.GoneBefore(w.stamp-100))(t), slices.ContainsFunc(w.servers, gone))
+	})
+}
+
+func compareServer(t testing.TB, v *fsm.View, w *twin, got fsm.Server, s *twinServer) {
+	t.Helper()
+	want := s.about
+	var owned []fsm.ProfileName
+	for name, p := range w.profiles {
+		if p.owner != want.Incarnation {
+			continue
+		}
+		if want.Alive {
+			owned = append(owned, name)
+		}
+		if !p.revoked {
+			want.Sessions++
+			want.Held ^= splitmix(uint64(p.token))
+		}
+	}
+	equal(t, "a game server", got, want)
+	if got := read(v.GrantsOf(want.Incarnation))(t); len(got) != len(owned) {
+		t.Fatalf("%s owns %v, the twin's %v", want.Name, got, owned)
+	}
+	answers := map[uint64]twinAnswer{}
+	for _, a := range read(v.Answers(want.Incarnation))(t) {
+		a.Result.Repeated = false
+		answers[a.Number] = twinAnswer{a.Hash, a.Result}
+	}
+	equal(t, "the answers", answers, s.answers)
+	parts, kept, err := v.Parts(want.Incarnation)
+	must(t, err)
+	n := 0
+	for number, all := range s.parts {
+		for i, part := range all {
+			n++
+			kept -= uint64(len(part))
+			if !slices.ContainsFunc(parts, func(r fsm.PartRow) bool { return r.Number == number && r.Part == i && string(r.Bytes) == string(part) }) {
+				t.Fatalf("part %d of %d is missing", i, number)
+			}
+		}
+	}
+	equal(t, "how many parts and bytes are kept", []uint64{uint64(len(parts)), kept}, []uint64{uint64(n), 0})
+}
+
+func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *twinProfile) {
+	t.Helper()
+	g := read(v.Grant(name.Store, name.Key))(t)
+	equal(t, fmt.Sprint("the grant of ", name), []any{g.Token, g.Ticket, g.Owner, g.Revoked, g.SinceMS, g.Loads}, []any{p.token, p.ticket, p.owner, p.revoked, p.since, p.loads})
+	if !slices.Equal(g.Waiters, p.queue) {
+		t.Fatalf("for %v wait %v, the twin's %v", name, g.Waiters, p.queue)
+	}
+	record, _, err := v.Profile(name.Store, name.Key)
+	must(t, err)
+	equal(t, fmt.Sprint("the record of ", name), []any{record.Exists, record.Revision, record.CreatedMS, record.SavedMS}, []any{p.exists, p.revision, p.created, p.saved})
+	if len(record.Tags) != len(p.tags) || len(p.tags) > 0 && !reflect.DeepEqual(record.Tags, p.tags) {
+		t.Fatalf("the tags of %v are %v, the twin's %v", name, record.Tags, p.tags)
+	}
+	history := read(v.History(name.Store, name.Key))(t)
+	if len(history) != len(p.history) {
+		t.Fatalf("the history of %v has %d revisions, the twin's %d", name, len(history), len(p.history))
+	}
+	for i, want := range p.history {
+		equal(t, fmt.Sprint("a revision of ", name), history[i], want.Revision)
+		data, _, err := v.Data(name.Store, name.Key, want.Revision.Revision)
+		must(t, err)
+		equal(t, fmt.Sprint("the data of ", name), string(data), string(want.data))
+		if i == len(p.history)-1 {
+			equal(t, fmt.Sprint("the last writer of ", name), []any{record.Token, record.Codec, record.Size}, []any{want.Token, want.Codec, want.Size})
+		}
+	}
+	messages := read(v.Messages(name.Store, name.Key, 0, 0))(t)
+	if len(messages) != len(p.messages) {
+		t.Fatalf("%v has messages %v, the twin's %v", name, messages, p.messages)
+	}
+	for i, want := range p.messages {
+		got := messages[i]
+		equal(t, fmt.Sprint("a message of ", name), []any{got.ID, string(got.Body), got.Locked, got.Sender, got.SentMS},
+			[]any{want.ID, string(want.Body), want.Locked, want.Sender, want.SentMS})
+	}
+}
+
+// splitmix is the published generator's output function, seeded with a token.
+func splitmix(seed uint64) uint64 {
+	z := seed + 0x9e3779b97f4a7c15
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb
+	return z ^ (z >> 31)
+}

@@ -1,0 +1,267 @@
+package fsm_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/fsm/logpb"
+	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/protobuf/proto"
+)
+
+// prepared is a machine with a game server, a session, data, a message and a part; its next entry is 7.
+func prepared(t testing.TB) (m *fsm.Machine, server, token uint64) {
+	t.Helper()
+	m = open(t, vfs.NewMem())
+	server, token = uint64(lock.TokenAt(2, 0)), uint64(lock.TokenAt(3, 0))
+	ask := func(n uint64) *fsm.Request { return &fsm.Request{Incarnation: server, Number: n, Hash: n} }
+	read(m.Apply([]fsm.Log{
+		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies()})),
+		entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
+		entry(t, 3, fsm.Do(ask(1), &fsm.StartSession{Store: "players", Key: "p"})),
+		entry(t, 4, fsm.Do(ask(2), &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("one")})),
+		entry(t, 5, fsm.Do(ask(3), &fsm.Send{Store: "players", Key: "p", Body: []byte("hello")})),
+		entry(t, 6, fsm.Do(ask(4), &fsm.PutPart{Bytes: []byte("part")})),
+	}))(t)
+	return m, server, token
+}
+
+func marshal(t testing.TB, e *logpb.Entry) []byte {
+	t.Helper()
+	return read(proto.Marshal(e))(t)
+}
+
+// An entry that this build cannot apply stops the machine, says why, and changes nothing.
+func TestPoison(t *testing.T) {
+	m, _, _ := prepared(t)
+	defer func() { must(t, m.Close()) }()
+	good := fsm.Do(nil, &fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)})
+	tests := map[string][]byte{
+		"an unknown level":   marshal(t, &logpb.Entry{Level: fsm.Level + 1, Cluster: testCluster, Commands: []*fsm.Command{good}}),
+		"another cluster":    marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: bytes.Repeat([]byte{8}, 16), Commands: []*fsm.Command{good}}),
+		"no cluster":         marshal(t, &logpb.Entry{Level: fsm.Level, Commands: []*fsm.Command{good}}),
+		"nothing":            nil,
+		"no protobuf":        []byte("this is not an entry"),
+		"a cut entry":        marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: testCluster, Commands: []*fsm.Command{good}})[:30],
+		"too many commands":  marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: testCluster, Commands: make([]*fsm.Command, lock.MaxPlace+1)}),
+		"text that is not":   bytes.Replace(marshal(t, &logpb.Entry{Level: 1, Cluster: testCluster, Commands: []*fsm.Command{good}}), []byte("b"), []byte{0xff}, 1),
+		"a level of the far": marshal(t, &logpb.Entry{Level: math.MaxUint32, Cluster: testCluster}),
+	}
+	before, standing := rowsOf(t, m), m.Standing()
+	for name, poison := range tests {
+		fine := entry(t, 7, good)
+		out, err := m.Apply([]fsm.Log{fine, {Index: 8, Term: 1, Data: poison}})
+		if !errors.Is(err, fsm.ErrPoison) || len(out) != 0 {
+			t.Errorf("%s: became %+v, %v", name, out, err)
+		}
+		if !slices.Equal(rowsOf(t, m), before) || m.Standing().Digest != standing.Digest || m.Standing().Index != standing.Index {
+			t.Errorf("%s: changed the tables", name)
+		}
+	}
+	if out := read(m.Apply([]fsm.Log{entry(t, 7, good)}))(t); out[0].Results[0].Code != fsm.OK {
+		t.Errorf("afterwards a good entry became %+v", out)
+	}
+}
+
+// What is malformed is refused by a code, in every act, and writes no more than its answer.
+func TestMalformed(t *testing.T) {
+	m, server, token := prepared(t)
+	defer func() { must(t, m.Close()) }()
+	index, number := uint64(6), uint64(4)
+	try := func(want fsm.Code, q *fsm.Request, acts ...any) {
+		t.Helper()
+		for _, act := range acts {
+			index++
+			c := &fsm.Command{Request: q}
+			if act != nil {
+				c = fsm.Do(q, act)
+			}
+			if out := read(m.Apply([]fsm.Log{entry(t, index, c)}))(t); out[0].Results[0].Code != want {
+				t.Errorf("%v became %s, want %s", c, codeNames[out[0].Results[0].Code], codeNames[want])
+			}
+		}
+	}
+	asked := func(want fsm.Code, acts ...any) {
+		t.Helper()
+		for _, act := range acts {
+			number++
+			try(want, &fsm.Request{Incarnation: server, Number: number, Hash: number}, act)
+		}
+	}
+	numbered := []any{
+		nil, &fsm.StartSession{}, &fsm.Cancel{}, &fsm.Save{}, &fsm.Release{}, &fsm.Send{}, &fsm.ClearMessage{}, &fsm.Set{}, &fsm.Remove{},
+	}
+	try(fsm.Invalid, nil, append(numbered, &fsm.SetPolicy{}, &fsm.EndServer{}, &fsm.Settle{}, &fsm.PutPart{})...)
+	try(fsm.Invalid, &fsm.Request{}, numbered...)
+	try(fsm.Invalid, &fsm.Request{Incarnation: server}, numbered...)
+	try(fsm.Invalid, &fsm.Request{Incarnation: server, Number: 9, Settled: 9}, numbered...)
+	try(fsm.Invalid, &fsm.Request{Number: 9}, numbered...)
+	try(fsm.Forgotten, &fsm.Request{Incarnation: 5, Number: 9}, numbered...)
+	asked(fsm.Invalid, numbered...)
+	asked(fsm.UnknownPolicy, &fsm.SetPolicy{}, &fsm.SetPolicy{Store: "players", Name: "history\x00"})
+
+	save := func(d *fsm.Data) *fsm.Save {
+		return &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: d}
+	}
+	set := func(d *fsm.Data) *fsm.Set { return &fsm.Set{Store: "players", Key: "q", Data: d} }
+	hash := sha256.Sum256(nil)
+	for _, d := range []*fsm.Data{nil, {}, {Hash: []byte{1}}, {Hash: make([]byte, 33)}, {Codec: 256, Hash: hash[:]}} {
+		asked(fsm.Invalid, save(d), set(d))
+	}
+	for _, d := range []*fsm.Data{{Hash: make([]byte, 32)}, {Hash: hash[:], Whole: []byte("x")}, {Hash: hash[:], Size: 1}} {
+		asked(fsm.DataDamaged, save(d), set(d))
+	}
+	for _, size := range []uint64{fsm.MaxData + 1, math.MaxInt64, math.MaxUint64} {
+		asked(fsm.TooLarge, save(&fsm.Data{Size: size, Hash: hash[:], Parts: 1}), set(&fsm.Data{Size: size, Hash: hash[:], Parts: math.MaxUint32}))
+	}
+	asked(fsm.PartsMissing, save(&fsm.Data{Hash: hash[:], Parts: math.MaxUint32}), set(&fsm.Data{Size: fsm.MaxData, Hash: hash[:], Parts: 8}))
+	asked(fsm.TooLarge, &fsm.Set{Store: "players", Key: "q", Data: data("x"), Tags: &fsm.Tags{Tags: map[string]string{"x": string(make([]byte, fsm.MaxTagBytes))}}})
+	marks := make([]uint64, fsm.MaxMarks+1)
+	asked(fsm.Invalid, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("x"), LockMessages: marks})
+	asked(fsm.Invalid, &fsm.Send{Store: "players", Key: "p", Body: make([]byte, fsm.MaxMessage+1)})
+	for _, name := range [][2]string{{"", "p"}, {"players", ""}, {"a/b", "p"}, {"players", "a\x00b"}, {"players", "\x7f"}} {
+		store, key := name[0], name[1]
+		asked(fsm.Invalid, &fsm.StartSession{Store: store, Key: key}, &fsm.Set{Store: store, Key: key, Data: data("x")}, &fsm.Send{Store: store, Key: key})
+		try(fsm.Superseded, nil, &fsm.Revoke{Store: store, Key: key}, &fsm.Lapse{Term: 1, Store: store, Key: key})
+	}
+	try(fsm.Invalid, nil, &fsm.Register{}, &fsm.Register{Name: "x"}, &fsm.Register{Name: "x", Nonce: make([]byte, 17)},
+		&fsm.Register{Name: "x", Nonce: bytes.Repeat([]byte{2}, 16), Kind: 2}, &fsm.SetNode{}, &fsm.RemoveNode{}, nil)
+	try(fsm.Superseded, nil, &fsm.Found{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{}, nil}}, &fsm.Lapse{})
+	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.Walk{}, &fsm.Forget{}, &fsm.Forget{BeforeMs: -1, Limit: 9})
+
+	checkTables(t, m)
+	look(t, m, func(v *fsm.View) {
+		names := read(v.Profiles())(t)
+		if want := []fsm.ProfileName{{Store: "players", Key: "p"}}; !slices.Equal(names, want) {
+			t.Errorf("the tables know %v, want %v", names, want)
+		}
+		if p, _, err := v.Profile("players", "p"); p.Revision != 1 || err != nil {
+			t.Errorf("the profile is at revision %d, %v", p.Revision, err)
+		}
+	})
+}
+
+// A policy is checked before it is proposed; one that came into the log all the same stops nobody.
+func TestPolicyOutOfRange(t *testing.T) {
+	hash := sha256.Sum256(nil)
+	for _, value := range []int64{math.MinInt64, -1, 0, math.MaxInt64} {
+		m, server, token := prepared(t)
+		var commands []*fsm.Command
+		ask := func(act any) {
+			n := uint64(10 + len(commands))
+			commands = append(commands, fsm.Do(&fsm.Request{Incarnation: server, Number: n, Hash: n}, act))
+		}
+		for _, p := range fsm.DefaultPolicies() {
+			ask(&fsm.SetPolicy{Name: p.Name, Value: value})
+		}
+		huge := len(commands)
+		ask(&fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: &fsm.Data{Size: math.MaxInt64, Hash: hash[:], Parts: 1}})
+		ask(&fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("two")})
+		ask(&fsm.Send{Store: "players", Key: "p"})
+		ask(&fsm.StartSession{Store: "players", Key: "q"})
+		func() {
+			defer func() {
+				if r := recover(); r != nil {
+					t.Errorf("with policies at %d apply panics: %v", value, r)
+				}
+			}()
+			out := read(m.Apply([]fsm.Log{entry(t, 7, commands...)}))(t)
+			if code := out[0].Results[huge].Code; code != fsm.TooLarge {
+				t.Errorf("with policies at %d data of %d bytes is %s", value, int64(math.MaxInt64), codeNames[code])
+			}
+			checkTables(t, m)
+		}()
+		must(t, m.Close())
+	}
+}
+
+// FuzzEntry: whatever bytes come as an entry, either the machine refuses them and nothing has changed, or every command
+// has a result, and the tables still agree with each other.
+func FuzzEntry(f *testing.F) {
+	m, server, token := prepared(f)
+	must(f, m.Close())
+	ask := &fsm.Request{Incarnation: server, Number: 5, Settled: 1, Hash: 5}
+	for _, act := range []any{
+		&fsm.EndServer{}, &fsm.Settle{}, &fsm.StartSession{Store: "players", Key: "p", WhenOwned: 2},
+		&fsm.Cancel{Store: "players", Key: "p", Ticket: token}, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("two"), ClearMessages: []uint64{1}, End: true},
+		&fsm.Release{Store: "players", Key: "p", Token: token}, &fsm.Send{Store: "players", Key: "p"}, &fsm.ClearMessage{Store: "players", Key: "p", Id: 1},
+		&fsm.Set{Store: "players", Key: "p", Expected: 1, Data: data("two"), Force: true}, &fsm.Remove{Store: "players", Key: "p", Expected: 1, Force: true},
+		&fsm.SetPolicy{Name: "history", Value: 1}, &fsm.PutPart{Part: 1, Bytes: []byte("part")},
+	} {
+		f.Add(entry(f, 7, fsm.Do(ask, act)).Data)
+	}
+	for _, act := range []any{
+		&fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)}, &fsm.Found{}, &fsm.OpenTerm{}, &fsm.Walk{Incarnation: server, Limit: 1},
+		&fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{Incarnation: server, Last: uint64(lock.TokenAt(6, 0))}}},
+		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
+		&fsm.Forget{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"},
+	} {
+		f.Add(entry(f, 7, fsm.Do(nil, act)).Data)
+	}
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, _, _ := prepared(t)
+		defer func() { must(t, m.Close()) }()
+		before := rowsOf(t, m)
+		out, err := m.Apply([]fsm.Log{{Index: 7, Term: 1, Data: data}})
+		if err != nil {
+			if !errors.Is(err, fsm.ErrPoison) || len(out) != 0 {
+				t.Fatalf("became %+v, %v", out, err)
+			}
+			if !slices.Equal(rowsOf(t, m), before) {
+				t.Fatal("a refused entry changed the tables")
+			}
+			return
+		}
+		var e logpb.Entry
+		if err := proto.Unmarshal(data, &e); err != nil || len(e.Commands) != len(out[0].Results) {
+			t.Fatalf("%d commands have %d results, %v", len(e.Commands), len(out[0].Results), err)
+		}
+		checkTables(t, m)
+	})
+}
+
+func FuzzRow(f *testing.F) {
+	for _, row := range someRows() {
+		f.Add(row)
+	}
+	f.Fuzz(func(t *testing.T, row []byte) { fsm.DecodeRow(row) })
+}
+
+func someRows() [][]byte {
+	return fsm.Encoded(
+		fsm.GrantRow{Grant: lock.Grant{Token: 1 << 20, Ticket: 7, Owner: 8, Revoked: true, Waiters: []lock.Waiter{{Server: 1, Ticket: 2}}}, SinceMS: -5},
+		fsm.Profile{Exists: true, Revision: 300, Tags: map[string]string{"b": "2", "a": "1"}},
+		fsm.Message{Body: []byte("hello"), Locked: true, Sender: "a"},
+		fsm.Server{Name: "a", Alive: true, Nonce: make([]byte, 16), Ground: lock.Silence},
+		fsm.Node{Address: "10.0.0.1:7401"},
+	)
+}
+
+// A row reads back whole, and no row that was cut, lengthened, or is of another format reads at all.
+func TestRowsAreWhole(t *testing.T) {
+	for table, row := range someRows() {
+		if err := fsm.DecodeRow(row)[table]; err != nil {
+			t.Errorf("row %d does not read back: %v", table, err)
+		}
+		for n := range row {
+			if fsm.DecodeRow(row[:n])[table] == nil {
+				t.Errorf("row %d reads from %d of %d bytes", table, n, len(row))
+			}
+		}
+		if fsm.DecodeRow(append(bytes.Clone(row), 0))[table] == nil {
+			t.Errorf("row %d reads with a byte too many", table)
+		}
+		other := bytes.Clone(row)
+		other[0]++
+		if fsm.DecodeRow(other)[table] == nil {
+			t.Errorf("row %d of another format reads", table)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package fsm_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// command is one line of a story as a command.
+func (s *story) command(line string) *fsm.Command {
+	s.t.Helper()
+	act, list, err := datadriven.ParseLine(line)
+	must(s.t, err)
+	args := argsOf(list)
+	if c := s.ownCommand(act, args); c != nil {
+		return c
+	}
+	a := s.actor(args.who())
+	if act == "retry" || act == "clone" {
+		return a.again(args.number("number", a.last), act == "clone")
+	}
+	q := &fsm.Request{Incarnation: uint64(a.id), Number: args.number("number", a.last+1)}
+	a.settled = args.number("settled", a.settled)
+	q.Settled = a.settled
+	q.Hash = q.Number * 1000
+	if act == "part" {
+		return fsm.Do(q, &fsm.PutPart{Part: uint32(args.number("part", 0)), Bytes: []byte(args.text("bytes", ""))})
+	}
+	if act != "settle" {
+		a.last = max(a.last, q.Number)
+	}
+	c := fsm.Do(q, s.act(act, args))
+	if _, ok := a.sent[q.Number]; !ok && act != "settle" {
+		a.sent[q.Number] = c
+	}
+	return c
+}
+
+// again is the same request once more; as a clone it has the same number and says something else.
+func (a *actor) again(number uint64, clone bool) *fsm.Command {
+	c := a.sent[number]
+	if !clone {
+		return c
+	}
+	other := fsm.Do(&fsm.Request{Incarnation: c.Request.Incarnation, Number: number, Settled: c.Request.Settled, Hash: c.Request.Hash + 1}, &fsm.Settle{})
+	other.Act = c.Act
+	return other
+}
+
+// act is what a game server asks.
+func (s *story) act(act string, args storyArgs) any {
+	store, key := args.profile()
+	token := func(name string) uint64 {
+		if text := args.text(name, ""); text != "" {
+			return s.token(text)
+		}
+		return 0
+	}
+	switch act {
+	case "end":
+		return &fsm.EndServer{}
+	case "settle":
+		return &fsm.Settle{}
+	case "start":
+		when := map[string]lock.WhenOwned{"wait": lock.Wait, "refuse": lock.Refuse, "steal": lock.Steal}[args.text("when", "wait")]
+		return &fsm.StartSession{Store: store, Key: key, WhenOwned: uint32(when)}
+	case "cancel":
+		return &fsm.Cancel{Store: store, Key: key, Ticket: token("ticket")}
+	case "save":
+		return &fsm.Save{
+			Store: store, Key: key, Token: token("token"), Base: args.number("base", 0), Data: dataOf(args), Tags: tagsOf(args),
+			LockMessages: args.numbers("lock"), ClearMessages: args.numbers("clear"), End: args.has("end"),
+		}
+	case "release":
+		return &fsm.Release{Store: store, Key: key, Token: token("token")}
+	case "send":
+		return &fsm.Send{Store: store, Key: key, Body: []byte(args.text("body", ""))}
+	case "clear":
+		return &fsm.ClearMessage{Store: store, Key: key, Id: args.number("id", 0), Token: token("token")}
+	case "set":
+		return &fsm.Set{Store: store, Key: key, Expected: args.number("expected", 0), Data: dataOf(args), Tags: tagsOf(args), Force: args.has("force")}
+	case "remove":
+		return &fsm.Remove{Store: store, Key: key, Expected: args.number("expected", 0), Force: args.has("force")}
+	case "policy":
+		return &fsm.SetPolicy{
+			Store: args.text("store", ""), Name: args.text("name", ""), Value: int64(args.number("value", 0)), Inherit: args.has("inherit"),
+		}
+	}
+	s.t.Fatalf("no act is called %q", act)
+	return nil
+}
+
+// ownCommand is what registers, or what the cluster does by itself; nil if act is neither.
+func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
+	store, key := args.profile()
+	switch act {
+	case "register":
+		kind := uint32(0)
+		if args.has("tool") {
+			kind = 1
+		}
+		nonce := sha256.Sum256([]byte(args.text("nonce", fmt.Sprintf("%d", s.index))))
+		c := &fsm.Register{
+			Name: args.text("name", args.who()), Kind: kind, Nonce: nonce[:16], Where: args.text("where", ""), Ping: args.text("ping", ""),
+			Epoch: args.number("epoch", 0),
+		}
+		if args.has("other-cluster") {
+			c.Cluster = bytes.Repeat([]byte{8}, 16)
+		}
+		return fsm.Do(nil, c)
+	case "open":
+		return fsm.Do(nil, &fsm.OpenTerm{Node: args.who()})
+	case "expire":
+		c := &fsm.ExpireServers{Term: args.number("term", s.term)}
+		for _, who := range args.words {
+			if s.judged[who] == 0 {
+				s.judge(who)
+			}
+			c.Verdicts = append(c.Verdicts, &fsm.Verdict{
+				Incarnation: uint64(s.actor(who).id), Last: uint64(s.judged[who]), Ground: uint32(lock.Silence),
+			})
+			delete(s.judged, who)
+		}
+		return fsm.Do(nil, c)
+	case "walk":
+		return fsm.Do(nil, &fsm.Walk{Incarnation: uint64(s.actor(args.who()).id), Limit: uint32(args.number("limit", 100))})
+	case "revoke":
+		return fsm.Do(nil, &fsm.Revoke{Store: store, Key: key, Token: s.token(args.text("token", "0"))})
+	case "lapse":
+		return fsm.Do(nil, &fsm.Lapse{Term: args.number("term", s.term), Store: store, Key: key, Token: s.token(args.text("token", "0"))})
+	case "forget":
+		return fsm.Do(nil, &fsm.Forget{BeforeMs: int64(args.number("before", 0)), Limit: uint32(args.number("limit", 100))})
+	case "found":
+		return fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1})
+	case "node":
+		return fsm.Do(nil, &fsm.SetNode{Id: args.who(), Address: args.text("address", ""), Client: args.text("client", "")})
+	case "remove-node":
+		return fsm.Do(nil, &fsm.RemoveNode{Id: args.who()})
+	}
+	return nil
+}
+
+// dataOf is the data a line brings: data=x whole, or parts=n of size=n whose value is value=x.
+func dataOf(args storyArgs) *fsm.Data {
+	if parts := args.number("parts", 0); parts > 0 {
+		d := data(args.text("value", ""))
+		d.Whole, d.Parts = nil, uint32(parts)
+		d.Size = args.number("size", d.Size)
+		return d
+	}
+	value := args.text("data", "")
+	if n := args.number("bytes", 0); n > 0 {
+		value = strings.Repeat("x", int(n))
+	}
+	d := data(value)
+	if args.has("damaged") {
+		d.Whole = append(bytes.Clone(d.Whole[1:]), '!')
+	}
+	return d
+}
+
+// tagsOf reads tags=(name:value, ...); absent is nil, and tags=() none.
+func tagsOf(args storyArgs) *fsm.Tags {
+	list, ok := args.values["tags"]
+	if !ok {
+		return nil
+	}
+	tags := map[string]string{}
+	for _, text := range list {
+		if name, value, ok := strings.Cut(text, ":"); ok {
+			tags[name] = value
+		}
+	}
+	return &fsm.Tags{Tags: tags}
+}

@@ -1,0 +1,372 @@
+package fsm_test
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"slices"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+type twinProfile struct {
+	name fsm.ProfileName
+
+	// Whose it is.
+	token, ticket lock.Token
+	owner         lock.Incarnation
+	revoked       bool
+	queue         []lock.Waiter
+	since         int64
+	loads         uint64
+
+	// What it is.
+	exists         bool
+	revision       uint64
+	created, saved int64
+	tags           map[string]string
+	history        []twinRevision // the last one is the current one
+
+	sent     uint64 // messages ever
+	messages []fsm.Message
+}
+
+type twinRevision struct {
+	fsm.Revision
+	data []byte
+}
+
+func (w *twin) profile(store, key string) *twinProfile {
+	name := fsm.ProfileName{Store: store, Key: key}
+	if w.profiles[name] == nil {
+		w.profiles[name] = &twinProfile{name: name}
+	}
+	return w.profiles[name]
+}
+
+// malformed knows the names that the stream uses.
+func malformed(store, key string) bool { return store == "a/b" || key == "" || key == "\x01" }
+
+func (w *twin) tell(kind fsm.Kind, p *twinProfile, ticket lock.Token, message uint64) {
+	w.events = append(w.events, fsm.Event{
+		Kind: kind, Server: p.owner, Store: p.name.Store, Key: p.name.Key, Token: p.token, Ticket: ticket, Message: message,
+	})
+}
+
+// touch lets the dead leave. A profile that is nobody's then goes to the first who waits.
+func (w *twin) touch(store, key string) *twinProfile {
+	p := w.profile(store, key)
+	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
+	if p.owner != 0 && !w.alive(p.owner) {
+		p.owner, p.revoked = 0, false
+	}
+	w.next(p)
+	return p
+}
+
+// next serves the queue of a profile that nobody owns.
+func (w *twin) next(p *twinProfile) {
+	if p.owner != 0 || len(p.queue) == 0 {
+		return
+	}
+	first := p.queue[0]
+	p.queue = p.queue[1:]
+	w.give(p, first.Server, first.Ticket)
+}
+
+func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token) {
+	p.owner, p.token, p.ticket, p.revoked = to, w.at, ticket, false
+	p.since = w.stamp
+	p.loads++
+	w.tell(fsm.Granted, p, ticket, 0)
+	if len(p.queue) > 0 {
+		w.tell(fsm.LetGo, p, 0, 0)
+	}
+}
+
+// free ends a session, and grants to who waits and lives.
+func (w *twin) free(p *twinProfile) {
+	p.owner, p.revoked = 0, false
+	w.touch(p.name.Store, p.name.Key)
+}
+
+func (w *twin) rob(p *twinProfile) {
+	if p.owner != 0 && !p.revoked {
+		p.revoked = true
+		w.tell(fsm.Lost, p, 0, 0)
+	}
+}
+
+func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
+	if malformed(c.Store, c.Key) || c.WhenOwned > 2 {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.touch(c.Store, c.Key)
+	most := w.policy(c.Store, fsm.PolicyMaxWaiters)
+	switch {
+	case p.owner == 0:
+		w.give(p, me, w.at)
+		return fsm.Result{Token: w.at, Revision: p.revision, Loads: p.loads}
+	case p.owner == me, c.WhenOwned == 1:
+		return fsm.Result{Code: fsm.Owned, Owner: p.owner, Limit: uint64(most)}
+	case int64(len(p.queue)) >= most:
+		return fsm.Result{Code: fsm.QueueFull, Owner: p.owner, Limit: uint64(most)}
+	}
+	done := fsm.Result{Code: fsm.Queued, Token: w.at, Owner: p.owner, Place: uint64(len(p.queue) + 1)}
+	mine := lock.Waiter{Server: me, Ticket: w.at}
+	if c.WhenOwned == 2 {
+		p.queue = slices.Insert(p.queue, 0, mine)
+		done.Place = 1
+		w.rob(p)
+		return done
+	}
+	p.queue = append(p.queue, mine)
+	if !p.revoked {
+		w.tell(fsm.LetGo, p, 0, 0)
+	}
+	return done
+}
+
+func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
+	if malformed(c.Store, c.Key) {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.profile(c.Store, c.Key)
+	mine := lock.Waiter{Server: me, Ticket: lock.Token(c.Ticket)}
+	i := slices.Index(p.queue, mine)
+	switch {
+	case p.owner == me && p.ticket == mine.Ticket:
+		w.free(p)
+		return fsm.Result{}
+	case i >= 0:
+		p.queue = slices.Delete(slices.Clone(p.queue), i, i+1)
+		w.touch(c.Store, c.Key)
+		return fsm.Result{}
+	}
+	w.touch(c.Store, c.Key)
+	return fsm.Result{Code: fsm.NotWaiting}
+}
+
+func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
+	if malformed(c.Store, c.Key) {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.touch(c.Store, c.Key)
+	if p.owner != me || uint64(p.token) != c.Token {
+		return fsm.Result{Code: fsm.Fenced, Token: p.token}
+	}
+	w.free(p)
+	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}
+}
+
+func (w *twin) revoke(c *fsm.Revoke) fsm.Result {
+	p := w.touch(c.Store, c.Key)
+	if p.owner == 0 || p.revoked || uint64(p.token) != c.Token {
+		return fsm.Result{Code: fsm.Superseded, Token: p.token}
+	}
+	w.rob(p)
+	return fsm.Result{Token: p.token, Owner: p.owner}
+}
+
+func (w *twin) lapse(c *fsm.Lapse) fsm.Result {
+	if c.Term != w.term {
+		return fsm.Result{Code: fsm.Superseded}
+	}
+	p := w.touch(c.Store, c.Key)
+	if p.owner == 0 || !p.revoked || uint64(p.token) != c.Token {
+		return fsm.Result{Code: fsm.Superseded, Token: p.token}
+	}
+	w.free(p)
+	return fsm.Result{Token: lock.Token(c.Token)}
+}
+
+// walk serves a dead one's queues, by store and key.
+func (w *twin) walk(c *fsm.Walk) fsm.Result {
+	if w.alive(lock.Incarnation(c.Incarnation)) {
+		return fsm.Result{Code: fsm.Superseded}
+	}
+	var contested []*twinProfile
+	for _, p := range w.profiles {
+		if p.owner != 0 && uint64(p.owner) == c.Incarnation && (p.revoked || len(p.queue) > 0) {
+			contested = append(contested, p)
+		}
+	}
+	slices.SortFunc(contested, func(x, y *twinProfile) int {
+		return cmp.Or(cmp.Compare(x.name.Store, y.name.Store), cmp.Compare(x.name.Key, y.name.Key))
+	})
+	for i, p := range contested {
+		if i == int(c.Limit) {
+			return fsm.Result{More: true}
+		}
+		w.touch(p.name.Store, p.name.Key)
+	}
+	return fsm.Result{}
+}
+
+func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
+	if malformed(c.Store, c.Key) || c.Data == nil {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.touch(c.Store, c.Key)
+	if p.owner != s.about.Incarnation || p.revoked || uint64(p.token) != c.Token {
+		return fsm.Result{Code: fsm.Fenced, Token: p.token, Revision: p.revision}
+	}
+	if c.Base != p.revision {
+		return fsm.Result{Code: fsm.RevisionDiffers, Token: p.token, Revision: p.revision}
+	}
+	data, refusal := w.data(s, q, p, c.Data, c.Tags)
+	if refusal != nil {
+		return *refusal
+	}
+	marked := map[uint64]bool{}
+	for _, id := range slices.Concat(c.LockMessages, c.ClearMessages) {
+		there := slices.ContainsFunc(p.messages, func(m fsm.Message) bool { return m.ID == id })
+		if !there || marked[id] {
+			return fsm.Result{Code: fsm.NoMessage, Token: p.token, Revision: p.revision}
+		}
+		marked[id] = true
+	}
+	w.write(p, c.Data.Codec, data, c.Tags, p.token, fsm.WhySave)
+	for i := range p.messages {
+		p.messages[i].Locked = p.messages[i].Locked || slices.Contains(c.LockMessages, p.messages[i].ID)
+	}
+	p.messages = slices.DeleteFunc(p.messages, func(m fsm.Message) bool { return slices.Contains(c.ClearMessages, m.ID) })
+	if c.End {
+		w.free(p)
+	}
+	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}
+}
+
+func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
+	if malformed(c.Store, c.Key) || c.Data == nil {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.touch(c.Store, c.Key)
+	if refusal := p.unforced(c.Expected, c.Force); refusal != nil {
+		return *refusal
+	}
+	data, refusal := w.data(s, q, p, c.Data, c.Tags)
+	if refusal != nil {
+		return *refusal
+	}
+	w.rob(p)
+	w.write(p, c.Data.Codec, data, c.Tags, 0, fsm.WhySet)
+	return fsm.Result{Revision: p.revision, Token: p.token}
+}
+
+func (w *twin) remove(c *fsm.Remove) fsm.Result {
+	if malformed(c.Store, c.Key) {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.touch(c.Store, c.Key)
+	if refusal := p.unforced(c.Expected, c.Force); refusal != nil {
+		return *refusal
+	}
+	if !p.exists {
+		return fsm.Result{Code: fsm.NoProfile, Revision: p.revision}
+	}
+	w.rob(p)
+	p.messages = nil
+	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WhyRemove)
+	return fsm.Result{Revision: p.revision, Token: p.token}
+}
+
+func (p *twinProfile) unforced(expected uint64, force bool) *fsm.Result {
+	if p.owner != 0 && !force {
+		return &fsm.Result{Code: fsm.Owned, Owner: p.owner, Token: p.token, Revision: p.revision}
+	}
+	if expected != p.revision {
+		return &fsm.Result{Code: fsm.RevisionDiffers, Token: p.token, Revision: p.revision}
+	}
+	return nil
+}
+
+// data is what a write brings, or why not.
+func (w *twin) data(s *twinServer, q *fsm.Request, p *twinProfile, d *fsm.Data, tags *fsm.Tags) ([]byte, *fsm.Result) {
+	limit := w.policy(p.name.Store, fsm.PolicyMaxData)
+	if d.Size > uint64(limit) {
+		return nil, &fsm.Result{Code: fsm.TooLarge, Limit: uint64(limit), Revision: p.revision}
+	}
+	if d.Codec > 255 || len(d.Hash) != 32 {
+		return nil, &fsm.Result{Code: fsm.Invalid}
+	}
+	bytes := 0
+	for name, value := range tags.GetTags() {
+		bytes += len(name) + len(value)
+	}
+	if len(tags.GetTags()) > 32 || bytes > 4096 {
+		return nil, &fsm.Result{Code: fsm.TooLarge, Limit: 4096, Revision: p.revision}
+	}
+	data := d.Whole
+	if d.Parts > 0 {
+		data = nil
+		for i := range d.Parts {
+			part, ok := s.parts[q.Number][i]
+			if !ok {
+				return nil, &fsm.Result{Code: fsm.PartsMissing, Revision: p.revision}
+			}
+			data = append(data, part...)
+		}
+		if uint64(len(data)) != d.Size {
+			return nil, &fsm.Result{Code: fsm.PartsMissing, Revision: p.revision}
+		}
+	}
+	if uint64(len(data)) != d.Size || sha256.Sum256(data) != [32]byte(d.Hash) {
+		return nil, &fsm.Result{Code: fsm.DataDamaged, Revision: p.revision}
+	}
+	return data, nil
+}
+
+// write is the next revision; a remove leaves a stone. Of the oldest at most 32 go at once.
+func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, token lock.Token, why fsm.Why) {
+	if !p.exists && why != fsm.WhyRemove {
+		p.created = w.stamp
+	}
+	p.exists = why != fsm.WhyRemove
+	p.revision++
+	p.saved = w.stamp
+	if tags != nil {
+		p.tags = tags.Tags
+	}
+	p.history = append(p.history, twinRevision{
+		Revision: fsm.Revision{Revision: p.revision, Codec: codec, Size: uint64(len(data)), SavedMS: w.stamp, Token: token, Why: why}, data: data,
+	})
+	keep := max(1, int(w.policy(p.name.Store, fsm.PolicyHistory)))
+	for n := 0; n < 32 && len(p.history) > keep; n++ {
+		p.history = p.history[1:]
+	}
+}
+
+func (w *twin) send(s *twinServer, c *fsm.Send) fsm.Result {
+	if malformed(c.Store, c.Key) {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	limit := w.policy(c.Store, fsm.PolicyMaxMessages)
+	p := w.profile(c.Store, c.Key)
+	if int64(len(p.messages)) >= limit {
+		return fsm.Result{Code: fsm.MailboxFull, Limit: uint64(limit)}
+	}
+	w.touch(c.Store, c.Key)
+	p.sent++
+	p.messages = append(p.messages, fsm.Message{ID: p.sent, Body: c.Body, Sender: s.about.Name, SentMS: w.stamp})
+	if p.owner != 0 && !p.revoked {
+		w.tell(fsm.MessageWait, p, 0, p.sent)
+	}
+	return fsm.Result{Message: p.sent, Token: p.token}
+}
+
+func (w *twin) clear(me lock.Incarnation, c *fsm.ClearMessage) fsm.Result {
+	if malformed(c.Store, c.Key) {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.touch(c.Store, c.Key)
+	i := slices.IndexFunc(p.messages, func(m fsm.Message) bool { return m.ID == c.Id })
+	if i < 0 {
+		return fsm.Result{Code: fsm.NoMessage}
+	}
+	if p.messages[i].Locked && (p.owner != me || p.revoked || uint64(p.token) != c.Token) {
+		return fsm.Result{Code: fsm.Fenced, Token: p.token}
+	}
+	p.messages = slices.Delete(p.messages, i, i+1)
+	return fsm.Result{Message: c.Id, Token: p.token}
+}

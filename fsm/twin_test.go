@@ -1,0 +1,324 @@
+package fsm_test
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// twin is the machine told slowly: plain slices and maps, every rule written out where it is needed, and no line shared
+// with the machine or the law. It knows nothing of rows, batches or digests.
+type twin struct {
+	cluster     []byte
+	stamp       int64
+	index, term uint64
+	at          lock.Token
+	servers     []*twinServer // in order of registration
+	profiles    map[fsm.ProfileName]*twinProfile
+	policies    map[[2]string]int64 // store and name; the empty store has the defaults
+	nodes       map[string]fsm.Node
+	events      []fsm.Event
+}
+
+type twinServer struct {
+	about   fsm.Server // who it is; its activity too, but for sessions, which are counted when asked
+	answers map[uint64]twinAnswer
+	parts   map[uint64]map[uint32][]byte // by number
+}
+
+type twinAnswer struct {
+	hash   uint64
+	result fsm.Result
+}
+
+func newTwin() *twin {
+	return &twin{profiles: map[fsm.ProfileName]*twinProfile{}, policies: map[[2]string]int64{}, nodes: map[string]fsm.Node{}}
+}
+
+// entry applies one entry.
+func (w *twin) entry(index, term uint64, stampMS int64, commands []*fsm.Command) ([]fsm.Result, []fsm.Event) {
+	w.index, w.term, w.events = index, term, nil
+	if stampMS > w.stamp {
+		w.stamp = stampMS
+	}
+	var results []fsm.Result
+	for place, c := range commands {
+		w.at = lock.Token(index*65536 + uint64(place))
+		done := w.command(c)
+		if !done.Repeated || done.Index == 0 { // an answer says which entry did it
+			done.Index = index
+		}
+		results = append(results, done)
+	}
+	return results, w.events
+}
+
+func (w *twin) server(id uint64) *twinServer {
+	for _, s := range w.servers {
+		if uint64(s.about.Incarnation) == id {
+			return s
+		}
+	}
+	return nil
+}
+
+func (w *twin) alive(id lock.Incarnation) bool {
+	s := w.server(uint64(id))
+	return s != nil && s.about.Alive
+}
+
+func (w *twin) command(c *fsm.Command) fsm.Result {
+	switch {
+	case c.GetRegister() != nil:
+		return w.register(c.GetRegister())
+	case c.GetPutPart() != nil:
+		return w.putPart(c.GetRequest(), c.GetPutPart())
+	case c.GetFound() != nil:
+		return w.found(c.GetFound())
+	case c.GetOpenTerm() != nil:
+		return fsm.Result{}
+	case c.GetExpireServers() != nil:
+		return w.expire(c.GetExpireServers())
+	case c.GetWalk() != nil:
+		return w.walk(c.GetWalk())
+	case c.GetRevoke() != nil:
+		return w.revoke(c.GetRevoke())
+	case c.GetLapse() != nil:
+		return w.lapse(c.GetLapse())
+	case c.GetForget() != nil:
+		return w.forget(c.GetForget())
+	case c.GetSetNode() != nil:
+		n := c.GetSetNode()
+		w.nodes[n.Id] = fsm.Node{ID: n.Id, Address: n.Address, Client: n.Client, Gossip: n.Gossip}
+		return fsm.Result{}
+	case c.GetRemoveNode() != nil:
+		delete(w.nodes, c.GetRemoveNode().Id)
+		return fsm.Result{}
+	}
+	return w.numbered(c)
+}
+
+// numbered is every command that must happen once: the answer first, then the mark, then life, then the window.
+func (w *twin) numbered(c *fsm.Command) fsm.Result {
+	q := c.GetRequest()
+	if q == nil || q.Incarnation == 0 || q.Number == 0 || q.Settled >= q.Number {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	s := w.server(q.Incarnation)
+	if s == nil {
+		return fsm.Result{Code: fsm.Forgotten}
+	}
+	if a, ok := s.answers[q.Number]; ok {
+		if a.hash != q.Hash {
+			w.end(s, lock.Proof)
+			return fsm.Result{Code: fsm.Cloned}
+		}
+		a.result.Repeated = true
+		return a.result
+	}
+	if q.Number <= s.about.Settled {
+		return fsm.Result{Code: fsm.Forgotten}
+	}
+	if !s.about.Alive {
+		if c.GetSettle() != nil {
+			return fsm.Result{Code: fsm.Burned}
+		}
+		return fsm.Result{Code: fsm.ServerGone}
+	}
+	for n := range s.answers {
+		if n <= q.Settled {
+			delete(s.answers, n)
+		}
+	}
+	for n := range s.parts {
+		if n <= q.Settled {
+			delete(s.parts, n)
+		}
+	}
+	s.about.Settled = max(s.about.Settled, q.Settled)
+	if q.Number > s.about.Settled+1024 {
+		return fsm.Result{Code: fsm.AcknowledgeFirst, Limit: s.about.Settled + 1024}
+	}
+	done := w.request(s, q, c)
+	done.Index = w.index
+	if done.Code == fsm.PartsMissing {
+		return done
+	}
+	s.answers[q.Number] = twinAnswer{q.Hash, done}
+	s.about.Last = w.at
+	delete(s.parts, q.Number)
+	return done
+}
+
+func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result {
+	me := s.about.Incarnation
+	switch {
+	case c.GetEndServer() != nil:
+		w.end(s, lock.Goodbye)
+		return fsm.Result{}
+	case c.GetSettle() != nil:
+		return fsm.Result{Code: fsm.Burned}
+	case c.GetStartSession() != nil:
+		return w.start(me, c.GetStartSession())
+	case c.GetCancel() != nil:
+		return w.cancel(me, c.GetCancel())
+	case c.GetSave() != nil:
+		return w.save(s, q, c.GetSave())
+	case c.GetRelease() != nil:
+		return w.release(me, c.GetRelease())
+	case c.GetSend() != nil:
+		return w.send(s, c.GetSend())
+	case c.GetClearMessage() != nil:
+		return w.clear(me, c.GetClearMessage())
+	case c.GetSet() != nil:
+		return w.set(s, q, c.GetSet())
+	case c.GetRemove() != nil:
+		return w.remove(c.GetRemove())
+	case c.GetSetPolicy() != nil:
+		return w.setPolicy(c.GetSetPolicy())
+	}
+	return fsm.Result{Code: fsm.Invalid}
+}
+
+func (w *twin) register(c *fsm.Register) fsm.Result {
+	if c.Name == "" || len(c.Nonce) != 16 || c.Kind > 1 {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	if len(c.Cluster) > 0 && !bytes.Equal(c.Cluster, w.cluster) || c.Epoch > 1 {
+		return fsm.Result{Code: fsm.OtherCluster}
+	}
+	for _, s := range w.servers {
+		if bytes.Equal(s.about.Nonce, c.Nonce) {
+			done := fsm.Result{Repeated: true, Token: lock.Token(s.about.Incarnation)}
+			if !s.about.Alive {
+				done.Code = fsm.ServerGone
+			}
+			return done
+		}
+	}
+	for _, s := range w.servers {
+		if s.about.Alive && s.about.Name == c.Name {
+			return fsm.Result{Code: fsm.NameHeld, Owner: s.about.Incarnation}
+		}
+	}
+	w.servers = append(w.servers, &twinServer{
+		about: fsm.Server{
+			Incarnation: lock.Incarnation(w.at), Name: c.Name, Where: c.Where, Ping: c.Ping, Peer: c.Peer, Tool: c.Kind == 1, Alive: true,
+			SinceMS: w.stamp, Nonce: c.Nonce, Activity: fsm.Activity{Last: w.at},
+		},
+		answers: map[uint64]twinAnswer{}, parts: map[uint64]map[uint32][]byte{},
+	})
+	return fsm.Result{Token: w.at}
+}
+
+// end is the end of a life: nothing of it moves but what touches its profiles later.
+func (w *twin) end(s *twinServer, ground lock.Ground) {
+	if !s.about.Alive {
+		return
+	}
+	s.about.Alive, s.about.EndedMS, s.about.Ground = false, w.stamp, ground
+	s.parts = map[uint64]map[uint32][]byte{}
+	w.events = append(w.events, fsm.Event{Kind: fsm.ServerEnded, Server: s.about.Incarnation})
+}
+
+func (w *twin) expire(c *fsm.ExpireServers) fsm.Result {
+	ended := false
+	for _, v := range c.Verdicts {
+		s := w.server(v.Incarnation)
+		if c.Term == w.term && s != nil && s.about.Alive && uint64(s.about.Last) == v.Last {
+			w.end(s, lock.Ground(v.Ground))
+			ended = true
+		}
+	}
+	if !ended {
+		return fsm.Result{Code: fsm.Superseded}
+	}
+	return fsm.Result{}
+}
+
+// forget drops the longest gone first; of one stamp, who registered first.
+func (w *twin) forget(c *fsm.Forget) fsm.Result {
+	var gone []*twinServer
+	for _, s := range w.servers {
+		if !s.about.Alive && s.about.EndedMS < c.BeforeMs {
+			gone = append(gone, s)
+		}
+	}
+	slices.SortStableFunc(gone, func(x, y *twinServer) int { return int(x.about.EndedMS - y.about.EndedMS) })
+	more := len(gone) > int(c.Limit)
+	for _, s := range gone[:min(len(gone), int(c.Limit))] {
+		w.servers = slices.DeleteFunc(w.servers, func(x *twinServer) bool { return x == s })
+	}
+	return fsm.Result{More: more}
+}
+
+func (w *twin) putPart(q *fsm.Request, c *fsm.PutPart) fsm.Result {
+	if q == nil || q.Number == 0 || len(c.Bytes) == 0 || len(c.Bytes) > 512<<10 || c.Part >= 16 {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	s := w.server(q.Incarnation)
+	switch {
+	case s == nil || !s.about.Alive:
+		return fsm.Result{Code: fsm.ServerGone}
+	case q.Number <= s.about.Settled:
+		return fsm.Result{Code: fsm.Forgotten}
+	case q.Number > s.about.Settled+1024:
+		return fsm.Result{Code: fsm.AcknowledgeFirst, Limit: s.about.Settled + 1024}
+	}
+	if _, ok := s.answers[q.Number]; ok {
+		return fsm.Result{}
+	}
+	kept := len(c.Bytes)
+	for n, parts := range s.parts {
+		for i, part := range parts {
+			if n != q.Number || i != c.Part {
+				kept += len(part)
+			}
+		}
+	}
+	if kept > 8<<20 {
+		return fsm.Result{Code: fsm.TooLarge, Limit: 8 << 20}
+	}
+	if s.parts[q.Number] == nil {
+		s.parts[q.Number] = map[uint32][]byte{}
+	}
+	s.parts[q.Number][c.Part] = c.Bytes
+	s.about.Last = w.at
+	return fsm.Result{}
+}
+
+func (w *twin) found(c *fsm.Found) fsm.Result {
+	if w.cluster != nil {
+		return fsm.Result{Code: fsm.Superseded}
+	}
+	w.cluster = c.Cluster
+	for _, p := range c.Policies {
+		w.policies[[2]string{"", p.Name}] = p.Value
+	}
+	return fsm.Result{Token: w.at}
+}
+
+func (w *twin) policy(store, name string) int64 {
+	if value, ok := w.policies[[2]string{store, name}]; ok {
+		return value
+	}
+	return w.policies[[2]string{"", name}]
+}
+
+func (w *twin) setPolicy(c *fsm.SetPolicy) fsm.Result {
+	if _, ok := w.policies[[2]string{"", c.Name}]; c.Store == "a/b" {
+		return fsm.Result{Code: fsm.Invalid} // the stream's one malformed store
+	} else if !ok {
+		return fsm.Result{Code: fsm.UnknownPolicy}
+	}
+	if !c.Inherit {
+		w.policies[[2]string{c.Store, c.Name}] = c.Value
+	} else if c.Store == "" {
+		return fsm.Result{Code: fsm.Invalid}
+	} else {
+		delete(w.policies, [2]string{c.Store, c.Name})
+	}
+	return fsm.Result{}
+}

@@ -1,0 +1,211 @@
+package lock_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+const (
+	servers    = 6
+	mostWaiter = 3
+	longest    = 80 // operations of one script
+)
+
+// trial drives the law and its slow twin through the same operations, and keeps its own books of who waits for what.
+type trial struct {
+	t       *testing.T
+	grant   lock.Grant
+	twin    slowProfile
+	at      lock.Token
+	known   []lock.Token        // every token and ticket so far
+	waiting map[lock.Token]bool // tickets that must be in the queue; true: of a thief
+	story   []string
+}
+
+func (r *trial) alive(id lock.Incarnation) bool { return id != 0 && !r.twin.dead[id] }
+
+func (r *trial) fail(format string, args ...any) {
+	r.t.Helper()
+	for _, line := range r.story {
+		r.t.Log(line)
+	}
+	r.t.Fatalf(format, args...)
+}
+
+// FuzzLock: three bytes are one operation: what, by whom, on which token.
+func FuzzLock(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x03\x00\x00"))
+	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x07\x01\x00"))
+	f.Add([]byte("\x00\x00\x00\x02\x01\x00\x02\x02\x00\x05\x00\x00\x04\x02\x02\x00\x03\x00"))
+	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x00\x03\x00\x06\x01\x00\x00\x03\x00"))
+	f.Fuzz(play)
+}
+
+// The same with random scripts, so that every run of the tests tries some.
+func TestLockAgainstItsTwin(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 2000 {
+		script := make([]byte, 3*(1+random.IntN(longest)))
+		for i := range script {
+			script[i] = byte(random.Uint32())
+		}
+		play(t, script)
+	}
+}
+
+func play(t *testing.T, script []byte) {
+	r := &trial{t: t, waiting: map[lock.Token]bool{}, twin: slowProfile{dead: map[lock.Incarnation]bool{}}}
+	for step := 0; step < longest && len(script) >= 3; step++ {
+		r.step(script[0], script[1], script[2])
+		script = script[3:]
+	}
+}
+
+func (r *trial) step(what, who, which byte) {
+	r.at += 1 + lock.Token(which>>6)
+	server := lock.Incarnation(1 + int(who)%servers)
+	token := lock.Token(0)
+	if len(r.known) > 0 {
+		token = r.known[len(r.known)-1-int(which)%len(r.known)]
+	}
+	before := copied(r.grant)
+
+	brought := r.grant
+	if what%8 != 4 { // Cancel brings the grant up to date itself
+		var first lock.Outcome
+		brought, first = r.grant.Inherit(r.at, r.alive)
+		if got := r.twin.tidy(r.at); got != first.Granted {
+			r.fail("inherit granted %v, the twin %v", first.Granted, got)
+		}
+		r.follow(before, brought, first, true)
+	}
+	kept := copied(brought)
+	var next lock.Grant
+	var out, want lock.Outcome
+	switch what % 8 {
+	case 0, 1, 2:
+		when := lock.WhenOwned(what % 8)
+		r.say("start %d when %d", server, when)
+		next, out = brought.Start(server, r.at, when, mostWaiter, r.alive)
+		want = r.twin.start(server, r.at, when, mostWaiter)
+		r.known = append(r.known, r.at)
+		if out.Queued {
+			r.waiting[r.at] = when == lock.Steal
+		}
+	case 3:
+		r.say("release %d token %d", server, token)
+		next, out = brought.Release(server, token, r.at, r.alive)
+		want = r.twin.release(server, token, r.at)
+	case 4:
+		r.say("cancel %d ticket %d", server, token)
+		if slices.Contains(brought.Waiters, lock.Waiter{Server: server, Ticket: token}) {
+			delete(r.waiting, token) // follow says so if it stays
+		}
+		next, out = brought.Cancel(server, token, r.at, r.alive)
+		want = r.twin.cancel(server, token, r.at)
+		if out.Refusal == lock.NotWaiting && !same(next, brought) {
+			r.fail("a refused cancel changed the grant to %+v", next)
+		}
+	case 5:
+		r.say("revoke %d", token)
+		next, out = brought.Revoke(token, r.alive)
+		want = r.twin.revoke(token)
+	case 6:
+		next = brought
+		if which < 64 { // seldom, or nobody would be left for the rest of the script
+			r.say("kill %d", server)
+			r.twin.dead[server] = true
+		}
+	case 7:
+		r.say("lapse %d", token)
+		next, out = brought.Lapse(token, r.at, r.alive)
+		want = r.twin.lapse(token, r.at)
+	}
+	if out != want {
+		r.fail("outcome is %+v, the twin's %+v", out, want)
+	}
+	if !same(brought, kept) {
+		r.fail("the old grant was changed to %+v", brought)
+	}
+	ownCancel := what%8 == 4 && brought.Owner == server && brought.Ticket == token
+	letGo := what%8 == 3 || ownCancel || what%8 == 7 && brought.Revoked
+	r.follow(brought, next, out, letGo || brought.Owner == 0)
+	r.grant = next
+	if got, want := r.grant, r.twin.grant(); !same(got, want) {
+		r.fail("grant is\n%+v, the twin's\n%+v", got, want)
+	}
+	for id := lock.Incarnation(1); id <= servers; id++ {
+		for _, token := range r.known {
+			if got, want := r.grant.MayWrite(id, token) == lock.None, r.twin.mayWrite(id, token); got != want {
+				r.fail("%d may write under %d: %v, the twin says %v", id, token, got, want)
+			}
+		}
+	}
+}
+
+// follow holds one step against what is promised, without the twin: tokens rise, nobody is robbed who did not let go,
+// the queue is served in order, and no waiter is lost.
+func (r *trial) follow(old, next lock.Grant, out lock.Outcome, mayMove bool) {
+	if next.Token < old.Token || (next.Token != old.Token) != out.Granted {
+		r.fail("token went from %d to %d, granted %v", old.Token, next.Token, out.Granted)
+	}
+	if out.Granted {
+		if r.alive(old.Owner) && !mayMove {
+			r.fail("the grant of %d was given to %d though it lives and did not let go", old.Owner, next.Owner)
+		}
+		thief, waited := r.waiting[next.Ticket]
+		if waited {
+			delete(r.waiting, next.Ticket)
+			for _, w := range old.Waiters {
+				other, still := r.waiting[w.Ticket]
+				if !still || !r.alive(w.Server) {
+					continue
+				}
+				if other && (!thief || w.Ticket > next.Ticket) || !other && !thief && w.Ticket < next.Ticket {
+					r.fail("ticket %d was served before %d of %d", next.Ticket, w.Ticket, w.Server)
+				}
+			}
+		} else if len(old.Waiters) > 0 && r.anyAlive(old.Waiters) {
+			r.fail("token %d went to %d past the queue %v", next.Token, next.Owner, old.Waiters)
+		}
+	}
+	inQueue := map[lock.Token]bool{}
+	for _, w := range next.Waiters {
+		if inQueue[w.Ticket] {
+			r.fail("ticket %d waits twice", w.Ticket)
+		}
+		inQueue[w.Ticket] = true
+		if _, ok := r.waiting[w.Ticket]; !ok {
+			r.fail("ticket %d waits, though it was granted or cancelled", w.Ticket)
+		}
+	}
+	for _, w := range old.Waiters {
+		_, still := r.waiting[w.Ticket]
+		if still && !r.alive(w.Server) && !inQueue[w.Ticket] {
+			delete(r.waiting, w.Ticket)
+			still = false
+		}
+		if still && !inQueue[w.Ticket] {
+			r.fail("ticket %d of %d was lost", w.Ticket, w.Server)
+		}
+	}
+}
+
+func (r *trial) anyAlive(waiters []lock.Waiter) bool {
+	for _, w := range waiters {
+		if r.alive(w.Server) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *trial) say(format string, args ...any) {
+	r.story = append(r.story, fmt.Sprintf("%d: ", r.at)+fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,214 @@
+package lock_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Three game servers. Tokens of the tests are small numbers: 10, 20 and 30 were given out before, 99 is the command's.
+const (
+	a, b, c = lock.Incarnation(1), lock.Incarnation(2), lock.Incarnation(3)
+	at      = lock.Token(99)
+)
+
+// allBut is everybody alive but some.
+func allBut(dead ...lock.Incarnation) lock.Alive {
+	return func(id lock.Incarnation) bool {
+		for _, d := range dead {
+			if id == d {
+				return false
+			}
+		}
+		return id != 0
+	}
+}
+
+// owned is a grant of a's, that did not wait, with others behind it.
+func owned(waiters ...lock.Waiter) lock.Grant {
+	return lock.Grant{Token: 10, Ticket: 10, Owner: a, Waiters: waiters}
+}
+
+func revoked(waiters ...lock.Waiter) lock.Grant {
+	g := owned(waiters...)
+	g.Revoked = true
+	return g
+}
+
+func waits(server lock.Incarnation, ticket lock.Token) lock.Waiter {
+	return lock.Waiter{Server: server, Ticket: ticket}
+}
+
+// free is a profile that nobody owns any more.
+func free() lock.Grant { return lock.Grant{Token: 10, Ticket: 10} }
+
+func TestGrant(t *testing.T) {
+	everybody := allBut()
+	granted, queued := lock.Outcome{Granted: true}, lock.Outcome{Queued: true}
+	no := func(r lock.Refusal) lock.Outcome { return lock.Outcome{Refusal: r} }
+	start := func(who lock.Incarnation, when lock.WhenOwned, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Start(who, at, when, 2, alive) }
+	}
+	inherit := func(alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Inherit(at, alive) }
+	}
+	release := func(who lock.Incarnation, token lock.Token, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Release(who, token, at, alive) }
+	}
+	cancel := func(who lock.Incarnation, ticket lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Cancel(who, ticket, at, everybody) }
+	}
+	revoke := func(token lock.Token, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Revoke(token, alive) }
+	}
+	lapse := func(token lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Lapse(token, at, everybody) }
+	}
+	bs := lock.Grant{Token: at, Ticket: 20, Owner: b} // b's after it waited with ticket 20
+
+	tests := []struct {
+		name string
+		old  lock.Grant
+		do   func(lock.Grant) (lock.Grant, lock.Outcome)
+		want lock.Grant
+		out  lock.Outcome
+	}{
+		{"a profile that nobody ever owned is granted", lock.Grant{}, start(a, lock.Wait, everybody),
+			lock.Grant{Token: at, Ticket: at, Owner: a}, granted},
+		{"one that was released is granted under a greater token", free(), start(b, lock.Refuse, everybody),
+			lock.Grant{Token: at, Ticket: at, Owner: b}, granted},
+		{"an owned one refuses who wants to be refused", owned(), start(b, lock.Refuse, everybody), owned(), no(lock.Owned)},
+		{"its owner itself is told that it is owned", owned(), start(a, lock.Wait, everybody), owned(), no(lock.Owned)},
+		{"its owner cannot steal from itself", owned(), start(a, lock.Steal, everybody), owned(), no(lock.Owned)},
+		{"who waits joins the queue", owned(), start(b, lock.Wait, everybody), owned(waits(b, at)), queued},
+		{"behind those who came first", owned(waits(c, 30)), start(b, lock.Wait, everybody), owned(waits(c, 30), waits(b, at)), queued},
+		{"a full queue takes nobody", owned(waits(b, 20), waits(b, 21)), start(c, lock.Wait, everybody),
+			owned(waits(b, 20), waits(b, 21)), no(lock.QueueFull)},
+		{"nor a thief", owned(waits(b, 20), waits(b, 21)), start(c, lock.Steal, everybody),
+			owned(waits(b, 20), waits(b, 21)), no(lock.QueueFull)},
+		{"a thief revokes and is next, but is granted nothing yet", owned(waits(b, 20)), start(c, lock.Steal, everybody),
+			revoked(waits(c, at), waits(b, 20)), lock.Outcome{Queued: true, Revoked: true}},
+		{"a second thief revokes nobody, and goes before the first", revoked(waits(b, 20)), start(c, lock.Steal, everybody),
+			revoked(waits(c, at), waits(b, 20)), queued},
+		{"who waits for a revoked one waits as ever", revoked(), start(b, lock.Wait, everybody), revoked(waits(b, at)), queued},
+
+		{"a release frees the profile, and the token stays", owned(), release(a, 10, everybody), free(), lock.Outcome{}},
+		{"a release grants to the first who waits", owned(waits(b, 20), waits(c, 30)), release(a, 10, everybody),
+			lock.Grant{Token: at, Ticket: 20, Owner: b, Waiters: []lock.Waiter{waits(c, 30)}}, granted},
+		{"to the first who lives", owned(waits(b, 20), waits(c, 30)), release(a, 10, allBut(b)),
+			lock.Grant{Token: at, Ticket: 30, Owner: c}, granted},
+		{"a revoked owner may say that it is over", revoked(waits(b, 20)), release(a, 10, everybody), bs, granted},
+		{"a release under an old token is fenced", owned(waits(b, 20)), release(a, 9, everybody), owned(waits(b, 20)), no(lock.Fenced)},
+		{"a release by somebody else is fenced", owned(), release(b, 10, everybody), owned(), no(lock.Fenced)},
+		{"a second release is fenced", free(), release(a, 10, everybody), free(), no(lock.Fenced)},
+
+		{"a cancelled waiter leaves the queue", owned(waits(b, 20), waits(c, 30)), cancel(b, 20), owned(waits(c, 30)), lock.Outcome{}},
+		{"only its own ticket", owned(waits(b, 20), waits(b, 21)), cancel(b, 21), owned(waits(b, 20)), lock.Outcome{}},
+		{"nobody cancels for another", owned(waits(b, 20)), cancel(c, 20), owned(waits(b, 20)), no(lock.NotWaiting)},
+		{"a ticket that never was is not waiting", owned(), cancel(b, 20), owned(), no(lock.NotWaiting)},
+		{"a ticket that has become a grant ends it", lock.Grant{Token: 30, Ticket: 20, Owner: b, Waiters: []lock.Waiter{waits(c, 31)}},
+			cancel(b, 20), lock.Grant{Token: at, Ticket: 31, Owner: c}, granted},
+		{"the token of a grant is not its ticket", lock.Grant{Token: 30, Ticket: 20, Owner: b}, cancel(b, 30),
+			lock.Grant{Token: 30, Ticket: 20, Owner: b}, no(lock.NotWaiting)},
+		{"a waiter that leaves a dead owner's queue is not granted on its way out", owned(waits(b, 20), waits(c, 30)),
+			func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Cancel(b, 20, at, allBut(a)) },
+			lock.Grant{Token: at, Ticket: 30, Owner: c}, granted},
+		{"a grant that is over has no ticket any more", lock.Grant{Token: 30, Ticket: 20}, cancel(b, 20),
+			lock.Grant{Token: 30, Ticket: 20}, no(lock.NotWaiting)},
+
+		{"a revocation keeps the owner until it lets go", owned(waits(b, 20)), revoke(10, everybody), revoked(waits(b, 20)),
+			lock.Outcome{Revoked: true}},
+		{"it is superseded when done", revoked(), revoke(10, everybody), revoked(), no(lock.Superseded)},
+		{"and when the token has moved on", owned(), revoke(9, everybody), owned(), no(lock.Superseded)},
+		{"and when nobody owns it", free(), revoke(10, everybody), free(), no(lock.Superseded)},
+		{"and when the owner is dead", owned(), revoke(10, allBut(a)), owned(), no(lock.Superseded)},
+
+		{"a lapse grants to the first who waits", revoked(waits(b, 20)), lapse(10), bs, granted},
+		{"or frees the profile", revoked(), lapse(10), free(), lock.Outcome{}},
+		{"an owner that was not revoked does not lapse", owned(waits(b, 20)), lapse(10), owned(waits(b, 20)), no(lock.Superseded)},
+		{"nor another token", revoked(), lapse(9), revoked(), no(lock.Superseded)},
+		{"nor a profile without owner", free(), lapse(10), free(), no(lock.Superseded)},
+
+		{"a living owner keeps its profile", owned(waits(b, 20)), inherit(everybody), owned(waits(b, 20)), lock.Outcome{}},
+		{"a revoked one too", revoked(waits(b, 20)), inherit(everybody), revoked(waits(b, 20)), lock.Outcome{}},
+		{"a dead owner's profile goes to the first living waiter", owned(waits(b, 20), waits(c, 30)), inherit(allBut(a, b)),
+			lock.Grant{Token: at, Ticket: 30, Owner: c}, granted},
+		{"not revoked, though the dead one was", revoked(waits(b, 20)), inherit(allBut(a)), bs, granted},
+		{"a dead owner without waiters leaves it free", revoked(), inherit(allBut(a)), free(), lock.Outcome{}},
+		{"dead waiters leave", owned(waits(b, 20), waits(c, 30)), inherit(allBut(b)), owned(waits(c, 30)), lock.Outcome{}},
+		{"all dead: nobody owns it, nobody waits", owned(waits(b, 20)), inherit(allBut(a, b)), free(), lock.Outcome{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			before := copied(test.old)
+			got, out := test.do(test.old)
+			if out != test.out {
+				t.Errorf("outcome is %+v, want %+v", out, test.out)
+			}
+			if !same(got, test.want) {
+				t.Errorf("grant is\n%+v, want\n%+v", got, test.want)
+			}
+			if !same(test.old, before) {
+				t.Errorf("the old grant was changed to %+v", test.old)
+			}
+		})
+	}
+}
+
+func TestMayWrite(t *testing.T) {
+	tests := []struct {
+		name   string
+		grant  lock.Grant
+		server lock.Incarnation
+		token  lock.Token
+		want   lock.Refusal
+	}{
+		{"the owner under its token", owned(), a, 10, lock.None},
+		{"the owner under an older token", owned(), a, 9, lock.Fenced},
+		{"the owner under a token that is not given yet", owned(), a, 11, lock.Fenced},
+		{"somebody else who knows the token", owned(), b, 10, lock.Fenced},
+		{"a revoked owner", revoked(), a, 10, lock.Fenced},
+		{"who released it", free(), a, 10, lock.Fenced},
+		{"a waiter with its ticket", owned(waits(b, 20)), b, 20, lock.Fenced},
+	}
+	for _, test := range tests {
+		if got := test.grant.MayWrite(test.server, test.token); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestInForce(t *testing.T) {
+	if free().InForce(allBut()) {
+		t.Error("a profile without owner is in force")
+	}
+	if owned().InForce(allBut(a)) {
+		t.Error("a dead owner's grant is in force")
+	}
+	if !owned().InForce(allBut()) || !revoked().InForce(allBut()) {
+		t.Error("a living owner's grant is not in force")
+	}
+}
+
+// Two commands of one entry never share a token, and a later entry's are greater.
+func TestTokenAt(t *testing.T) {
+	order := []lock.Token{
+		lock.TokenAt(1, 0), lock.TokenAt(1, 1), lock.TokenAt(1, lock.MaxPlace), lock.TokenAt(2, 0), lock.TokenAt(1<<40, lock.MaxPlace),
+	}
+	for i := 1; i < len(order); i++ {
+		if order[i] <= order[i-1] {
+			t.Errorf("token %d is %d, not above %d", i, order[i], order[i-1])
+		}
+	}
+	if order[0] == 0 {
+		t.Error("the first token is no token")
+	}
+}
+
+func copied(g lock.Grant) lock.Grant {
+	g.Waiters = append([]lock.Waiter(nil), g.Waiters...)
+	return g
+}
+
+func same(x, y lock.Grant) bool { return reflect.DeepEqual(copied(x), copied(y)) }

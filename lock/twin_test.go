@@ -1,0 +1,142 @@
+package lock_test
+
+import (
+	"github.com/profilenode/profilenode/lock"
+)
+
+// slowProfile is the law told as a history: every grant ever made, and whoever waits. It shares no line with Grant.
+type slowProfile struct {
+	grants []slowGrant
+	queue  []lock.Waiter
+	dead   map[lock.Incarnation]bool
+}
+
+type slowGrant struct {
+	server        lock.Incarnation
+	token, ticket lock.Token
+	revoked, over bool
+}
+
+// current is the grant that is not over, if there is one.
+func (p *slowProfile) current() *slowGrant {
+	for i := range p.grants {
+		if !p.grants[i].over {
+			return &p.grants[i]
+		}
+	}
+	return nil
+}
+
+// tidy lets the dead leave, and grants a profile that is nobody's to the first who waits.
+func (p *slowProfile) tidy(at lock.Token) (granted bool) {
+	var living []lock.Waiter
+	for _, w := range p.queue {
+		if !p.dead[w.Server] {
+			living = append(living, w)
+		}
+	}
+	p.queue = living
+	if g := p.current(); g != nil {
+		if !p.dead[g.server] {
+			return false
+		}
+		g.over = true
+	}
+	if len(p.queue) == 0 {
+		return false
+	}
+	first := p.queue[0]
+	p.queue = p.queue[1:]
+	p.grants = append(p.grants, slowGrant{server: first.Server, token: at, ticket: first.Ticket})
+	return true
+}
+
+func (p *slowProfile) start(server lock.Incarnation, at lock.Token, when lock.WhenOwned, most int) lock.Outcome {
+	g := p.current()
+	switch {
+	case g == nil:
+		p.grants = append(p.grants, slowGrant{server: server, token: at, ticket: at})
+		return lock.Outcome{Granted: true}
+	case g.server == server, when == lock.Refuse:
+		return lock.Outcome{Refusal: lock.Owned}
+	case len(p.queue) >= most:
+		return lock.Outcome{Refusal: lock.QueueFull}
+	}
+	me := lock.Waiter{Server: server, Ticket: at}
+	if when == lock.Wait {
+		p.queue = append(p.queue, me)
+		return lock.Outcome{Queued: true}
+	}
+	queue := []lock.Waiter{me}
+	for _, w := range p.queue {
+		queue = append(queue, w)
+	}
+	p.queue = queue
+	first := !g.revoked
+	g.revoked = true
+	return lock.Outcome{Queued: true, Revoked: first}
+}
+
+func (p *slowProfile) release(server lock.Incarnation, token, at lock.Token) lock.Outcome {
+	g := p.current()
+	if g == nil || g.server != server || g.token != token {
+		return lock.Outcome{Refusal: lock.Fenced}
+	}
+	g.over = true
+	return lock.Outcome{Granted: p.tidy(at)}
+}
+
+func (p *slowProfile) cancel(server lock.Incarnation, ticket, at lock.Token) lock.Outcome {
+	if g := p.current(); g != nil && g.server == server && g.ticket == ticket {
+		g.over = true
+		return lock.Outcome{Granted: p.tidy(at)}
+	}
+	var rest []lock.Waiter
+	for _, w := range p.queue {
+		if w.Server != server || w.Ticket != ticket {
+			rest = append(rest, w)
+		}
+	}
+	if len(rest) == len(p.queue) {
+		return lock.Outcome{Refusal: lock.NotWaiting}
+	}
+	p.queue = rest
+	return lock.Outcome{Granted: p.tidy(at)}
+}
+
+func (p *slowProfile) revoke(token lock.Token) lock.Outcome {
+	g := p.current()
+	if g == nil || g.token != token || g.revoked {
+		return lock.Outcome{Refusal: lock.Superseded}
+	}
+	g.revoked = true
+	return lock.Outcome{Revoked: true}
+}
+
+func (p *slowProfile) lapse(token, at lock.Token) lock.Outcome {
+	g := p.current()
+	if g == nil || g.token != token || !g.revoked {
+		return lock.Outcome{Refusal: lock.Superseded}
+	}
+	g.over = true
+	return lock.Outcome{Granted: p.tidy(at)}
+}
+
+// mayWrite asks the history: the last grant, not over, not revoked, and this one.
+func (p *slowProfile) mayWrite(server lock.Incarnation, token lock.Token) bool {
+	g := p.current()
+	return g != nil && g.server == server && g.token == token && !g.revoked
+}
+
+// grant is the history as the law's row: the last grant's token and ticket stay after it is over.
+func (p *slowProfile) grant() lock.Grant {
+	row := lock.Grant{Waiters: p.queue}
+	if n := len(p.grants); n > 0 {
+		last := p.grants[n-1]
+		row.Token, row.Ticket = last.token, last.ticket
+		if !last.over {
+			row.Owner, row.Revoked = last.server, last.revoked
+		}
+	}
+	return row
+}
