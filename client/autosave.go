@@ -1,0 +1,172 @@
+package client
+
+import (
+	"container/heap"
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+// autosaver asks for the saves of all sessions, from one goroutine. Each session has its own phase of the period, so
+// that the saves of many are spread over it; it never waits for one of them.
+type autosaver struct {
+	period time.Duration // 0: never
+	began  time.Time
+	wake   chan struct{}
+
+	mu    sync.Mutex
+	added uint64
+	queue queue
+	of    map[*session]*turn
+}
+
+// turn is a session's next time.
+type turn struct {
+	s     *session
+	due   time.Time
+	phase time.Duration
+	place int // in the queue
+}
+
+func newAutosaver(period time.Duration) *autosaver {
+	return &autosaver{period: period, began: time.Now(), wake: make(chan struct{}, 1), of: make(map[*session]*turn)}
+}
+
+// add gives a session its phase. Steps of the golden ratio spread any number of sessions evenly, whenever they come.
+func (a *autosaver) add(s *session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.added++
+	_, phase := math.Modf(float64(a.added) / math.Phi)
+	t := &turn{s: s, phase: time.Duration(phase * float64(a.period))}
+	t.due = a.after(t, time.Now())
+	a.of[s] = t
+	heap.Push(&a.queue, t)
+	a.nudge()
+}
+
+// after is the next time of a turn's phase. Without a period it never comes.
+func (a *autosaver) after(t *turn, now time.Time) time.Time {
+	if a.period == 0 {
+		return now.Add(math.MaxInt64 / 4)
+	}
+	passed := now.Sub(a.began) - t.phase
+	next := (passed/a.period + 1) * a.period
+	if passed < 0 {
+		next = 0
+	}
+	return a.began.Add(t.phase + next)
+}
+
+func (a *autosaver) remove(s *session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.of[s]; t != nil {
+		heap.Remove(&a.queue, t.place)
+		delete(a.of, s)
+	}
+}
+
+// soon brings a session's turn forward.
+func (a *autosaver) soon(s *session, d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.of[s]
+	if due := time.Now().Add(d); t != nil && due.Before(t.due) {
+		t.due = due
+		heap.Fix(&a.queue, t.place)
+		a.nudge()
+	}
+}
+
+// saved is told how a save ended. One that was refused is tried again sooner than its turn, ever later.
+func (a *autosaver) saved(s *session, err error) {
+	s.mu.Lock()
+	if err == nil {
+		s.failures = 0
+	} else {
+		s.failures++
+	}
+	failures := s.failures
+	s.mu.Unlock()
+	if err != nil && a.period > 0 {
+		a.soon(s, min(a.period/16<<min(failures, 10), a.period))
+	}
+}
+
+func (a *autosaver) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *autosaver) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-a.wake:
+		case <-ctx.Done():
+			return
+		}
+		due, wait := a.due(time.Now())
+		for _, s := range due {
+			s.autosave()
+		}
+		timer.Reset(wait)
+	}
+}
+
+// due is whose turn it is, and when the next one comes.
+func (a *autosaver) due(now time.Time) ([]*session, time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var sessions []*session
+	for len(a.queue) > 0 {
+		t := a.queue[0]
+		if t.due.After(now) {
+			return sessions, t.due.Sub(now)
+		}
+		sessions = append(sessions, t.s)
+		t.due = a.after(t, now)
+		heap.Fix(&a.queue, 0)
+	}
+	return sessions, time.Hour
+}
+
+// autosave asks for a save if anything may have changed.
+func (s *session) autosave() {
+	s.mu.Lock()
+	idle := s.stored.known && s.stored.changes == s.changes.Load() && !s.hooked.Load()
+	s.mu.Unlock()
+	if !idle {
+		_, _ = s.request(false, Manual, true) // refused: the session is over, and so are its saves
+	}
+}
+
+// queue is a heap of turns, the next one first.
+type queue []*turn
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+func (q *queue) Push(x any) {
+	t := x.(*turn)
+	t.place = len(*q)
+	*q = append(*q, t)
+}
+
+func (q *queue) Pop() any {
+	old := *q
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return t
+}

@@ -1,0 +1,236 @@
+// Package client is what a game developer sees of a profilenode cluster.
+//
+// It promises that a profile with a session here is owned by this game server alone as long as IsActive says so; that
+// what Save acknowledged is what the next owner loads; that nothing which was refused has happened, and that what may
+// have happened is said to be unknown. It never blocks a game on the network except in calls that take a context, and it
+// never holds a profile's lock while it waits.
+//
+// Start at store.go and profile.go for what a game calls, errors.go for what can go wrong. Beneath the generic shell:
+// session.go is one session, write.go its saves, live.go and standing.go how a game server knows what it still owns,
+// retry.go what may be sent again.
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// Forever is a DoubtLimit that never runs out.
+const Forever time.Duration = math.MaxInt64
+
+// Config says where the cluster is and who this game server is. Only Seeds is needed.
+type Config struct {
+	// Seeds are client addresses, host:port, of some of the nodes; the others are learned.
+	Seeds []string
+	// Name is this game server's, unique among those that live. Empty: the host's name and a random suffix.
+	Name string
+	// Where is free text that others are told who want a profile of this game server, e.g. an address to send players to.
+	Where string
+
+	// TLS is needed for nodes on other machines, unless Insecure is set.
+	TLS      *tls.Config
+	Insecure bool
+
+	// Autosave is how often each changed profile is saved. 0: every 5 s. Negative: never.
+	Autosave time.Duration
+	// DoubtLimit is how long sessions may be in doubt before they are over; they never are sooner than in doubt.
+	// 0: 60 s. Negative: as soon as one more try fails. Forever: until the cluster says so.
+	DoubtLimit time.Duration
+
+	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
+	OnDoubt, OnResume func()
+
+	Dial func(ctx context.Context, addr string) (net.Conn, error) // default: TCP
+	Now  func() time.Time                                         // default: time.Now; it must carry a monotonic reading
+	Log  *slog.Logger                                             // default: silent
+
+	dialOptions []grpc.DialOption // tests lose and delay copies with them
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var faults []error
+	if len(c.Seeds) == 0 {
+		faults = append(faults, errors.New("no seeds: give the client address of at least one node"))
+	}
+	for _, addr := range c.Seeds {
+		faults = append(faults, c.permit(addr))
+	}
+	if len(c.Name) > 128 {
+		faults = append(faults, fmt.Errorf("the name has %d bytes, at most 128 are allowed", len(c.Name)))
+	}
+	if len(c.Where) > 256 {
+		faults = append(faults, fmt.Errorf("where has %d bytes, at most 256 are allowed", len(c.Where)))
+	}
+	if c.Autosave > 0 && c.Autosave < 10*time.Millisecond {
+		faults = append(faults, fmt.Errorf("autosave every %v is more than the log is for: at least 10ms", c.Autosave))
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) withDefaults() (Config, error) {
+	c.Seeds = slices.Clone(c.Seeds)
+	if c.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "game"
+		}
+		suffix := make([]byte, 4)
+		if _, err := rand.Read(suffix); err != nil {
+			return c, fmt.Errorf("make a name: %w", err)
+		}
+		c.Name = host[:min(len(host), 100)] + "-" + hex.EncodeToString(suffix)
+	}
+	switch {
+	case c.Autosave == 0:
+		c.Autosave = 5 * time.Second
+	case c.Autosave < 0:
+		c.Autosave = 0
+	}
+	switch {
+	case c.DoubtLimit == 0:
+		c.DoubtLimit = 60 * time.Second
+	case c.DoubtLimit < 0:
+		c.DoubtLimit = 0
+	}
+	if c.Dial == nil {
+		dialer := &net.Dialer{}
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Client is one game server's connection to a cluster. All its methods may be called from any goroutine.
+type Client struct {
+	config Config
+	nodes  *nodes
+	saver  *autosaver
+
+	ctx    context.Context // ends when Close is done or has run out of time
+	cancel context.CancelFunc
+
+	open     context.Context // ends when Close begins
+	shut     context.CancelFunc
+	closing  <-chan struct{} // of open
+	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
+	doubts   chan bool       // for the teller: true came into doubt, false resumed
+
+	mu       sync.Mutex
+	tasks    sync.WaitGroup // added to under mu while not ended
+	ended    bool
+	closed   bool
+	life     *life         // nil: between two
+	lived    chan struct{} // closed and made anew whenever life changes
+	cluster  []byte        // id, empty before the first registration
+	sessions map[Ref]*session
+	lines    map[Ref]*line
+}
+
+// Open registers this game server and returns once it may hold sessions. It waits for a cluster that cannot be reached,
+// and for a predecessor of the same name that just died, until ctx ends.
+//
+// ErrOwned: a game server that lives has this name. ErrInvalid: a fault in the configuration, or another cluster.
+// ErrUnavailable: no leader was found in time. ErrUnknown: it may be registered; that ends by itself after a lease.
+func Open(ctx context.Context, config Config) (*Client, error) {
+	config, err := config.withDefaults()
+	if err == nil {
+		err = config.Validate()
+	}
+	if err != nil {
+		return nil, &Error{Act: "open", Kind: ErrInvalid, Sentence: err.Error()}
+	}
+	c := &Client{
+		config:   config,
+		nodes:    newNodes(config),
+		fetching: make(chan struct{}, 16),
+		doubts:   make(chan bool, 64),
+		lived:    make(chan struct{}),
+		sessions: make(map[Ref]*session),
+		lines:    make(map[Ref]*line),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.open, c.shut = context.WithCancel(c.ctx)
+	c.closing = c.open.Done()
+	c.saver = newAutosaver(config.Autosave)
+	c.nodes.warm()
+
+	first, err := c.register(ctx, 0)
+	if err != nil {
+		c.abort()
+		return nil, err
+	}
+	c.begin(first)
+	c.spawn(func() { c.keep(first) })
+	select {
+	case <-first.proved:
+		c.spawn(c.watch)
+		c.spawn(c.tellDoubts)
+		c.spawn(func() { c.saver.run(c.ctx) })
+		return c, nil
+	case <-ctx.Done():
+		c.abort()
+		return nil, c.unsent(ctx, "open", Ref{})
+	}
+}
+
+// Name is the name that this game server registered under.
+func (c *Client) Name() string { return c.config.Name }
+
+// State is how this client's sessions stand: Held or InDoubt, and Over once it is closed.
+func (c *Client) State() State {
+	c.mu.Lock()
+	closed, l := c.closed, c.life
+	c.mu.Unlock()
+	switch {
+	case closed:
+		return Over
+	case l == nil || l.standing.inDoubt():
+		return InDoubt
+	}
+	return Held
+}
+
+// spawn runs a goroutine that Close joins. It returns false, and runs nothing, once Close has begun to.
+func (c *Client) spawn(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.tasks.Go(f)
+	return true
+}
+
+// abort ends a client that Open does not return.
+func (c *Client) abort() {
+	c.halt()
+	c.tasks.Wait()
+	c.nodes.close()
+}
+
+// halt ends every goroutine of this client but those in which the game's own handlers run.
+func (c *Client) halt() {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.cancel()
+}

@@ -1,0 +1,227 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// maxFrame is the largest message of the wire: the largest data and what goes around it. gRPC's own limit, 4 MiB, would
+// refuse the largest profile.
+const maxFrame = 5<<20 + 64<<10
+
+// connectTime is how long one try to reach a node may take.
+const connectTime = time.Second
+
+// nodes keeps a warm connection to every node that it has heard of, and knows which of them led last.
+type nodes struct {
+	config Config
+
+	mu     sync.Mutex
+	conns  map[string]*grpc.ClientConn
+	seeds  []string
+	order  []string // every known address, the seeds first
+	next   int      // in order, whom to ask while no leader is known
+	leader string   // empty: not known
+	closed bool
+}
+
+func newNodes(config Config) *nodes {
+	return &nodes{
+		config: config,
+		conns:  make(map[string]*grpc.ClientConn),
+		seeds:  slices.Clone(config.Seeds),
+		order:  slices.Clone(config.Seeds),
+	}
+}
+
+// target is the node to ask: the leader as far as known, else each in turn.
+func (n *nodes) target() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.leader != "" {
+		return n.leader
+	}
+	return n.order[n.next%len(n.order)]
+}
+
+// any is each node in turn, for reads that need no leader.
+func (n *nodes) any() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.next++
+	return n.order[n.next%len(n.order)]
+}
+
+// leads notes that a node leads, as it showed itself or as another one said.
+func (n *nodes) leads(addr string) {
+	if addr == "" {
+		return
+	}
+	if err := n.config.permit(addr); err != nil {
+		n.config.Log.Error("a node names a leader that this client may not speak to", "error", err)
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Contains(n.order, addr) {
+		n.order = append(n.order, addr)
+	}
+	n.leader = addr
+}
+
+// passes notes that a node does not lead, or does not answer: the next one is asked.
+func (n *nodes) passes(addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.leader == addr {
+		n.leader = ""
+	}
+	if n.order[n.next%len(n.order)] == addr {
+		n.next++
+	}
+}
+
+// learn takes the addresses that a node listed. Those that are listed no more are left, the seeds never.
+func (n *nodes) learn(addrs []string) {
+	if len(addrs) == 0 {
+		return
+	}
+	n.mu.Lock()
+	order := slices.Clone(n.seeds)
+	for _, addr := range addrs {
+		if !slices.Contains(order, addr) && n.config.permit(addr) == nil {
+			order = append(order, addr)
+		}
+	}
+	n.order = order
+	var left []*grpc.ClientConn
+	for addr, conn := range n.conns {
+		if addr != n.leader && !slices.Contains(order, addr) {
+			left = append(left, conn)
+			delete(n.conns, addr)
+		}
+	}
+	n.mu.Unlock()
+	for _, conn := range left {
+		conn.Close()
+	}
+	n.warm()
+}
+
+// warm begins to connect to every node that is not connected.
+func (n *nodes) warm() {
+	n.mu.Lock()
+	order := slices.Clone(n.order)
+	n.mu.Unlock()
+	for _, addr := range order {
+		if conn, err := n.conn(addr); err == nil {
+			conn.Connect()
+		}
+	}
+}
+
+func (n *nodes) conn(addr string) (*grpc.ClientConn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, ErrClosed
+	}
+	if conn := n.conns[addr]; conn != nil {
+		return conn, nil
+	}
+	conn, err := n.config.connect(addr)
+	if err == nil {
+		n.conns[addr] = conn
+	}
+	return conn, err
+}
+
+// ready is a connection over which a request can leave at once. An error means that nothing was sent.
+func (n *nodes) ready(ctx context.Context, addr string) (*grpc.ClientConn, error) {
+	conn, err := n.conn(addr)
+	if err != nil {
+		return nil, err
+	}
+	return conn, await(ctx, addr, conn)
+}
+
+func (n *nodes) close() {
+	n.mu.Lock()
+	n.closed = true
+	conns := n.conns
+	n.conns = nil
+	n.mu.Unlock()
+	for _, conn := range conns {
+		conn.Close()
+	}
+}
+
+// await waits until a connection stands, and no longer than one try takes.
+func await(ctx context.Context, addr string, conn *grpc.ClientConn) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	for {
+		state := conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.Idle:
+			conn.Connect()
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return fmt.Errorf("node %s cannot be reached", addr)
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return fmt.Errorf("node %s did not answer: %w", addr, ctx.Err())
+		}
+	}
+}
+
+// connect makes a connection that retries nothing by itself: what may be sent again is decided in retry.go.
+func (c Config) connect(addr string) (*grpc.ClientConn, error) {
+	if err := c.permit(addr); err != nil {
+		return nil, err
+	}
+	creds := insecure.NewCredentials()
+	if c.TLS != nil {
+		creds = credentials.NewTLS(c.TLS)
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithContextDialer(c.Dial),
+		grpc.WithIdleTimeout(0),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: connectTime,
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)),
+	}
+	return grpc.NewClient("passthrough:///"+addr, append(options, c.dialOptions...)...)
+}
+
+// permit refuses to speak in the clear to another machine unless that was written out.
+func (c Config) permit(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("address %q is not host:port", addr)
+	}
+	if c.TLS != nil || c.Insecure || host == "localhost" {
+		return nil
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return errors.New("node " + addr + " is on another machine: set TLS, or Insecure to speak in the clear")
+}

@@ -1,0 +1,193 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// Every error of this package is one of these seven, found with errors.Is. Details, where there are any, are in an
+// *Error, found with errors.As.
+var (
+	// ErrOwned: it did not happen, since another game server owns the profile, or since one that lives has this name.
+	// Error.Owner says who and where. Send the player there, or start the session with IfOwned(Wait).
+	ErrOwned = errors.New("owned by another game server")
+
+	// ErrSessionOver: the session has ended, and nothing was changed. Stop playing on this profile; a new StartSession
+	// loads what the store holds now. Profile.Err says why it ended.
+	ErrSessionOver = errors.New("the session is over")
+
+	// ErrConflict: it did not happen, since the profile is not what the request stands on: another revision, or no
+	// profile. Get it, decide again, and ask again.
+	ErrConflict = errors.New("the profile is not as expected")
+
+	// ErrInvalid: it did not happen and never will as it was asked: malformed, too large, or not allowed. It is a
+	// mistake in the program or its configuration; the sentence says which.
+	ErrInvalid = errors.New("not a valid request")
+
+	// ErrUnavailable: it did not happen, since no node could do it in time. Try again later; if it lasts, page somebody.
+	ErrUnavailable = errors.New("no node could do it in time")
+
+	// ErrUnknown: it may or may not have happened. Do not tell the player either; look with Get, or do it again if
+	// twice is as good as once.
+	ErrUnknown = errors.New("it may or may not have happened")
+
+	// ErrClosed: it did not happen, since this client is closed.
+	ErrClosed = errors.New("the client is closed")
+)
+
+// Ref names a profile.
+type Ref struct{ Store, Key string }
+
+func (r Ref) String() string {
+	if r.Key == "" {
+		return r.Store
+	}
+	return r.Store + "/" + r.Key
+}
+
+// Owner is a game server that owns a profile.
+type Owner struct {
+	Incarnation uint64
+	Name        string // as it registered
+	Where       string // free text of that game server, e.g. an address to send players to
+	InForce     bool   // false: it is gone, and the profile waits for the next who asks
+}
+
+func ownerOf(o *profilev1.Owner) *Owner {
+	if o == nil || o.Incarnation == 0 {
+		return nil
+	}
+	return &Owner{Incarnation: o.Incarnation, Name: o.Name, Where: o.Where, InForce: o.InForce}
+}
+
+// Error says what did not happen, or may not have, to which profile, and why.
+type Error struct {
+	Act      string // what was tried: "save", "start session", ...
+	Ref      Ref    // the profile; zero if it was not about one
+	Kind     error  // one of this package's seven errors
+	Code     string // the node's reason, e.g. "REVISION_DIFFERS"; empty if no node gave one
+	Sentence string // for people
+	Owner    *Owner // with ErrOwned, if known
+	Revision uint64 // with ErrConflict: the profile's current revision
+	Limit    uint64 // with Code "TOO_LARGE", "QUEUE_FULL" and "MAILBOX_FULL"
+	Cause    error  // e.g. the context's error; nil if there is none
+
+	reason profilev1.Reason
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Act)
+	if e.Ref != (Ref{}) {
+		b.WriteString(" " + e.Ref.String())
+	}
+	b.WriteString(": " + e.Kind.Error())
+	if e.Sentence != "" && e.Sentence != e.Kind.Error() {
+		b.WriteString(": " + e.Sentence)
+	}
+	if e.Cause != nil {
+		b.WriteString(": " + e.Cause.Error())
+	}
+	return b.String()
+}
+
+// Unwrap gives errors.Is the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Cause}
+}
+
+// fate is what a refusal says of a request.
+type fate uint8
+
+const (
+	refused  fate = iota // by the rules: it did not happen
+	passing              // this copy did not happen; another may
+	unclear              // it may have happened
+	happened             // what only a settled number is
+)
+
+// mirror is the server's table of errors, read backwards: for each reason, what it is to a game and what it says of
+// the request. It is total over the reasons of the wire, by a test.
+func mirror(reason profilev1.Reason) (kind error, f fate) {
+	switch reason {
+	case profilev1.Reason_REASON_OWNED, profilev1.Reason_REASON_NAME_HELD:
+		return ErrOwned, refused
+	case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED:
+		return ErrSessionOver, refused
+	case profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_NO_PROFILE,
+		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED:
+		return ErrConflict, refused
+	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
+		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNAUTHORIZED:
+		return ErrInvalid, refused
+	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_MAILBOX_FULL, profilev1.Reason_REASON_DATA_DAMAGED,
+		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED:
+		return ErrUnavailable, refused
+	case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN,
+		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING:
+		return ErrUnavailable, passing
+	case profilev1.Reason_REASON_FORGOTTEN:
+		return ErrUnknown, refused
+	case profilev1.Reason_REASON_UNKNOWN, profilev1.Reason_REASON_FAILED, profilev1.Reason_REASON_UNSPECIFIED:
+		return ErrUnknown, unclear
+	}
+	return ErrUnknown, unclear
+}
+
+// refusalIn is the refusal that a node gave, nil if the error is not one.
+func refusalIn(err error) *profilev1.Refusal {
+	for _, detail := range status.Convert(err).Details() {
+		if r, ok := detail.(*profilev1.Refusal); ok {
+			return r
+		}
+	}
+	return nil
+}
+
+// refusalError is a refusal as a game sees it.
+func refusalError(act string, ref Ref, r *profilev1.Refusal, sentence string) *Error {
+	kind, _ := mirror(r.Reason)
+	e := &Error{
+		Act: act, Ref: ref, Kind: kind, reason: r.Reason,
+		Code:     strings.TrimPrefix(r.Reason.String(), "REASON_"),
+		Sentence: sentence,
+		Owner:    ownerOf(r.Owner),
+		Revision: r.Revision,
+		Limit:    r.Limit,
+	}
+	if e.Owner != nil && kind == ErrOwned {
+		e.Sentence = "by " + e.Owner.Name
+		if e.Owner.Where != "" {
+			e.Sentence += " at " + e.Owner.Where
+		}
+		if r.Reason == profilev1.Reason_REASON_NAME_HELD {
+			e.Sentence = fmt.Sprintf("the name %q is held by a game server that lives; names must be unique", e.Owner.Name)
+		}
+	}
+	return e
+}
+
+// reasonOf is the reason of a refusal, or unspecified.
+func reasonOf(err error) profilev1.Reason {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.reason
+	}
+	return profilev1.Reason_REASON_UNSPECIFIED
+}
+
+func overError(act string, ref Ref, why error) error {
+	e := &Error{Act: act, Ref: ref, Kind: ErrSessionOver}
+	if why != nil && why != ErrSessionOver {
+		e.Cause = why
+	}
+	return e
+}

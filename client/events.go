@@ -1,0 +1,106 @@
+package client
+
+import (
+	"errors"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// hear takes an event. Events may repeat, may come late, and may come before the answer to the request that they are
+// about; none is needed, since what was missed shows at the next renewal.
+func (c *Client) hear(l *life, event *profilev1.Event) {
+	switch what := event.What.(type) {
+	case *profilev1.Event_Granted:
+		c.granted(l, what.Granted)
+	case *profilev1.Event_LetGo:
+		if s := c.sessionAt(what.LetGo.Store, what.LetGo.Key); s != nil {
+			s.askedToLetGo(what.LetGo.Token)
+		}
+	case *profilev1.Event_Lost:
+		if s := c.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
+			s.revoked(what.Lost.Token)
+		} else {
+			c.release(l, Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token, nil)
+		}
+	case *profilev1.Event_Message:
+		if s := c.sessionAt(what.Message.Store, what.Message.Key); s != nil {
+			s.fetch()
+		}
+	}
+}
+
+func (c *Client) sessionAt(store, key string) *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sessions[Ref{store, key}]
+}
+
+// granted takes a grant that waits for its session, and gives back one that nobody here wants: a living game server
+// renews it otherwise for ever.
+func (c *Client) granted(l *life, g *profilev1.Granted) {
+	ref := Ref{g.Store, g.Key}
+	s := c.sessionAt(g.Store, g.Key)
+	if s == nil {
+		c.release(l, ref, g.Token, nil)
+		return
+	}
+	if s.take(l, g) && g.LetGo {
+		s.askedToLetGo(g.Token)
+	}
+}
+
+// reconcile makes this client and the log agree on what is held. What the log lists and nobody here knows is released.
+// What is held here and not listed is looked up: being absent from a list ends nothing, since a grant and a list may
+// cross on their way.
+func (c *Client) reconcile(l *life, answer *profilev1.Renewed) {
+	listed := make(map[uint64]bool, len(answer.Grants))
+	for _, g := range answer.Grants {
+		listed[g.Token] = true
+		c.granted(l, g)
+	}
+	c.mu.Lock()
+	var missing []*session
+	for token, s := range l.held {
+		if !listed[token] && s.since < answer.Sequence {
+			missing = append(missing, s)
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range missing {
+		s.verify()
+	}
+}
+
+// release gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once nothing
+// more will come of it.
+func (c *Client) release(l *life, ref Ref, token uint64, then func()) {
+	c.mu.Lock()
+	known := l.releasing[token]
+	if !known {
+		l.releasing[token] = true
+	}
+	c.mu.Unlock()
+	if known && then == nil {
+		return
+	}
+	work := func() {
+		err := c.do(c.ctx, &change{
+			act: "release", ref: ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
+			request: &profilev1.ReleaseRequest{Store: ref.Store, Key: ref.Key, Token: token},
+			answer:  &profilev1.ReleaseResponse{},
+		})
+		// Fenced means that it is somebody else's already, gone that all of this incarnation's are.
+		if err != nil && !errors.Is(err, ErrSessionOver) {
+			c.config.Log.Warn("release a grant", "profile", ref.String(), "error", err)
+		}
+		c.mu.Lock()
+		delete(l.releasing, token)
+		c.mu.Unlock()
+		if then != nil {
+			then()
+		}
+	}
+	if !c.spawn(work) && then != nil {
+		then()
+	}
+}

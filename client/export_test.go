@@ -1,0 +1,19 @@
+package client
+
+import (
+	"google.golang.org/grpc"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// WithDialOptions lets a test stand between a client and its nodes.
+func (c Config) WithDialOptions(options ...grpc.DialOption) Config {
+	c.dialOptions = options
+	return c
+}
+
+// Mirror is the table of errors.
+func Mirror(reason profilev1.Reason) (kind error, final, onlyThisCopy bool) {
+	kind, f := mirror(reason)
+	return kind, f == refused, f == passing
+}

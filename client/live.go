@@ -1,0 +1,166 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// renew keeps an incarnation alive until it is over or the client ends. Renewals travel on a connection of their own,
+// so that none waits behind the frames of a save.
+func (c *Client) renew(l *life) {
+	var pace pace
+	for {
+		began := c.config.Now()
+		addr := c.nodes.target()
+		heard, refusal := c.stream(l, addr)
+		if closedNow(l.over) || c.ctx.Err() != nil {
+			return
+		}
+		l.standing.fail(began)
+		if refusal != nil && dead(refusal.Reason) {
+			c.endLife(l, refusalError("live", Ref{}, refusal, "the cluster has ended this incarnation"))
+			return
+		}
+		if heard {
+			pace.fails = 0
+		}
+		c.nodes.passes(addr)
+		c.nodes.leads(refusal.GetLeader())
+		if !pace.wait(c.ctx, refusal) {
+			return
+		}
+	}
+}
+
+// stream renews over one stream until that ends. heard says whether any renewal over it renewed; a goodbye is told as
+// the refusal that says the same.
+func (c *Client) stream(l *life, addr string) (heard bool, refusal *profilev1.Refusal) {
+	conn, err := c.config.connect(addr)
+	if err != nil {
+		return false, nil
+	}
+	defer conn.Close()
+	if err := await(c.ctx, addr, conn); err != nil {
+		return false, nil
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
+	if err != nil {
+		cancel()
+		return false, refusalIn(err)
+	}
+	events := make(chan *profilev1.Event)
+	var ended error // written before events closes
+	go func() {
+		defer close(events)
+		for {
+			event, err := live.Recv()
+			if err != nil {
+				ended = err
+				return
+			}
+			select {
+			case events <- event:
+			case <-ctx.Done():
+				ended = ctx.Err()
+				return
+			}
+		}
+	}()
+	defer func() {
+		cancel()
+		for range events {
+		}
+	}()
+
+	sent := make(map[uint64]time.Time) // of renewals without an answer
+	// One that is not answered within this time is taken for lost: then there is still time to find another leader
+	// before anybody is in doubt.
+	patience := l.timing.Renew + l.timing.Renew/4
+	lost := time.NewTimer(patience)
+	defer lost.Stop()
+	tick := time.NewTicker(l.timing.Renew)
+	defer tick.Stop()
+	for {
+		renewal := c.renewal(l)
+		sent[renewal.Sequence] = c.config.Now()
+		if live.Send(renewal) != nil {
+			for range events {
+			}
+			return heard, refusalIn(ended)
+		}
+		for waiting := true; waiting; {
+			select {
+			case event, ok := <-events:
+				if !ok {
+					return heard, refusalIn(ended)
+				}
+				switch what := event.What.(type) {
+				case *profilev1.Event_Renewed:
+					if c.renewed(l, what.Renewed, sent) {
+						if !heard {
+							heard = true
+							c.nodes.leads(addr)
+						}
+						lost.Reset(patience)
+					}
+				case *profilev1.Event_Goodbye:
+					if what.Goodbye.ServerGone {
+						return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}
+					}
+					return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.Goodbye.Leader}
+				default:
+					c.hear(l, event)
+				}
+			case <-lost.C:
+				for _, left := range sent {
+					l.standing.fail(left)
+				}
+				return heard, nil
+			case <-l.over:
+				return heard, nil
+			case <-tick.C:
+				c.nodes.warm()
+				waiting = false
+			}
+		}
+	}
+}
+
+// renewal says what this game server holds.
+func (c *Client) renewal(l *life) *profilev1.Renewal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.sequence++
+	return &profilev1.Renewal{
+		Incarnation: l.incarnation, Sequence: l.sequence, HeldCount: uint64(len(l.held)), HeldHash: l.heldHash,
+	}
+}
+
+// renewed takes an answer, and says whether it renewed: it does so only if the node proved its lead after a renewal of
+// this incarnation, over this stream, came.
+func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]time.Time) bool {
+	left, ours := sent[answer.Sequence]
+	if !ours {
+		return false
+	}
+	for sequence := range sent {
+		if sequence <= answer.Sequence {
+			delete(sent, sequence)
+		}
+	}
+	c.nodes.learn(answer.Nodes)
+	if answer.Differs {
+		c.reconcile(l, answer)
+	}
+	if answer.ProvedTerm == 0 {
+		return false
+	}
+	l.standing.prove(left)
+	if !closedNow(l.proved) {
+		close(l.proved)
+	}
+	return true
+}

@@ -1,0 +1,190 @@
+package client
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// maxMarks is how many messages one save may clear; the log refuses more than 1,024.
+const maxMarks = 1000
+
+// handledSoon is how soon after a handler took a message the save goes out that clears it. A few messages share it.
+const handledSoon = 30 * time.Millisecond
+
+// Message is a note that somebody sent to a profile. It waits there until a handler of the profile's owner takes it.
+type Message struct {
+	ID     uint64 // rises within the profile
+	Body   []byte // as sent; JSON unless the sender sent bytes
+	Sender string // name of the game server or tool that sent it
+	SentAt time.Time
+}
+
+// Decode fills value with the JSON of the body.
+func (m Message) Decode(value any) error { return JSON{}.Decode(m.Body, value) }
+
+// letter is a message that no handler took yet.
+type letter struct {
+	Message
+	refused int // so many handlers, from the first on, were offered it
+}
+
+// mailbox is what a session knows of its profile's messages. It belongs to this copy of the data, and is guarded by the
+// profile's lock: a handler's change and its mark are one step, and a save carries both or neither.
+type mailbox struct {
+	seen    uint64 // every message up to here was taken over once; none is ever again, so none is handled twice
+	waiting []letter
+	handled []uint64 // to be cleared with the next save
+	due     bool     // there may be messages that were not fetched, for want of a handler
+}
+
+// add takes over what it has not seen. Ids rise in the order of the log.
+func (b *mailbox) add(messages []*profilev1.Message) {
+	for _, m := range messages {
+		if m.Id > b.seen {
+			b.seen = m.Id
+			b.waiting = append(b.waiting, letter{Message: Message{
+				ID: m.Id, Body: m.Body, Sender: m.Sender, SentAt: time.UnixMilli(m.SentMs),
+			}})
+		}
+	}
+}
+
+// marks is a copy of what the next save clears.
+func (b *mailbox) marks() []uint64 { return slices.Clone(b.handled[:min(len(b.handled), maxMarks)]) }
+
+// cleared notes that a save has cleared these.
+func (b *mailbox) cleared(marks []uint64) {
+	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return slices.Contains(marks, id) })
+}
+
+// keep drops what is in the store no more.
+func (b *mailbox) keep(stored map[uint64]bool) {
+	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return !stored[id] })
+	b.waiting = slices.DeleteFunc(b.waiting, func(l letter) bool { return !stored[l.ID] })
+}
+
+// deliver offers what waits to the handlers that were not offered it yet. It is called under data.
+func (s *session) deliver() {
+	if s.writable("deliver") != nil {
+		return
+	}
+	before := len(s.mail.handled)
+	left := s.mail.waiting[:0]
+	for _, l := range s.mail.waiting {
+		taken, handlers := s.body.offer(l.Message, l.refused)
+		if taken {
+			s.mail.handled = append(s.mail.handled, l.ID)
+			s.changes.Add(1)
+			continue
+		}
+		l.refused = handlers
+		left = append(left, l)
+	}
+	s.mail.waiting = left
+	if len(s.mail.handled) > before {
+		s.client.saver.soon(s, handledSoon)
+	}
+}
+
+// listen is called after a handler was added.
+func (s *session) listen() {
+	s.data.Lock()
+	s.deliver()
+	due := s.mail.due
+	s.mail.due = false
+	s.data.Unlock()
+	if due {
+		s.fetch()
+	}
+}
+
+// fetch brings new messages in the background, and offers them.
+func (s *session) fetch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.begun || s.stage != held {
+		return // what waits is loaded with the session
+	}
+	if s.fetching {
+		s.refetch = true
+		return
+	}
+	s.fetching = s.client.spawn(s.fetchAll)
+}
+
+func (s *session) fetchAll() {
+	for more := true; more; {
+		if err := s.fetchOnce(); err != nil && s.ctx.Err() == nil {
+			s.client.config.Log.Warn("fetch messages", "profile", s.ref.String(), "error", err)
+		}
+		s.mu.Lock()
+		more = s.refetch && s.stage == held
+		s.refetch = false
+		s.fetching = more
+		s.mu.Unlock()
+	}
+}
+
+func (s *session) fetchOnce() error {
+	select {
+	case s.client.fetching <- struct{}{}:
+		defer func() { <-s.client.fetching }()
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+	for {
+		s.data.Lock()
+		after := s.mail.seen
+		listening := s.body.listening()
+		s.mail.due = !listening
+		s.data.Unlock()
+		if !listening {
+			return nil
+		}
+		page, err := s.page(after)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		s.data.Lock()
+		s.mail.add(page)
+		s.deliver()
+		s.data.Unlock()
+	}
+}
+
+// page is some of the messages above an id, none if there are none.
+func (s *session) page(after uint64) ([]*profilev1.Message, error) {
+	answer := &profilev1.MessagesResponse{}
+	err := s.client.ask(s.ctx, "fetch messages", s.ref, profilev1.Profiles_Messages_FullMethodName,
+		&profilev1.MessagesRequest{Store: s.ref.Store, Key: s.ref.Key, After: after}, answer, false)
+	return answer.Messages, err
+}
+
+// forgetCleared drops the marks of messages that are not in the store any more.
+func (s *session) forgetCleared() error {
+	stored := make(map[uint64]bool)
+	for after := uint64(0); ; {
+		page, err := s.page(after)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, m := range page {
+			stored[m.Id] = true
+			after = max(after, m.Id)
+		}
+	}
+	s.data.Lock()
+	defer s.data.Unlock()
+	before := len(s.mail.handled)
+	s.mail.keep(stored)
+	if len(s.mail.handled) == before {
+		return errors.New("every message is there")
+	}
+	return nil
+}

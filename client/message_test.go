@@ -1,0 +1,204 @@
+package client_test
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
+)
+
+type gift struct{ Coins int }
+
+func take(d *player, m client.Message) bool {
+	var g gift
+	if m.Decode(&g) != nil {
+		return false
+	}
+	d.Coins += g.Coins
+	return true
+}
+
+func coins(p *client.Profile[player]) (n int) {
+	p.Read(func(d *player) { n = d.Coins })
+	return n
+}
+
+func TestMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clienttest.Start(t)
+		ctx := t.Context()
+		a := client.NewStore(cluster.Client(t, "a"), "players", player{})
+		b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+		if _, err := b.Send(ctx, "ann", gift{1}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := a.StartSession(ctx, "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.OnMessage(take)
+		if got := coins(p); got != 1 {
+			t.Errorf("a message that waited: got %d coins, want 1", got)
+		}
+		if _, err := b.Send(ctx, "ann", gift{10}); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the message that came later", func() bool { return coins(p) == 11 })
+		until(t, "both to be cleared by a save", func() bool {
+			got, err := b.Get(ctx, "ann")
+			return err == nil && got.Messages == 0 && got.Data.Coins == 11
+		})
+	})
+}
+
+func TestMessageWaitsForItsHandler(t *testing.T) {
+	cluster := clienttest.Start(t)
+	ctx := t.Context()
+	store := client.NewStore(cluster.Client(t, "a"), "players", player{})
+	for _, m := range []any{gift{1}, []byte("not json"), gift{2}} {
+		if _, err := store.Send(ctx, "ann", m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := store.StartSession(ctx, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.OnMessage(take)
+	var left []string
+	p.OnMessage(func(_ *player, m client.Message) bool {
+		left = append(left, string(m.Body)+" from "+m.Sender)
+		return false
+	})
+	if want := []string{"not json from a"}; !slices.Equal(left, want) || coins(p) != 3 {
+		t.Errorf("a handler that was added later: got %v, want %v", left, want)
+	}
+	if err := p.EndSession(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := store.Get(ctx, "ann"); err != nil || got.Messages != 1 {
+		t.Errorf("waiting afterwards: got %+v, %v, want the one nobody took", got, err)
+	}
+}
+
+// A message is applied once, whatever becomes of the saves that were to carry it.
+func TestMessageIsAppliedOnceThroughFailingSaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400", "n2:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		handled := map[uint64]int{}
+		p.OnMessage(func(d *player, m client.Message) bool {
+			mu.Lock()
+			handled[m.ID]++
+			mu.Unlock()
+			return take(d, m)
+		})
+		saves := 0
+		town.set(func() {
+			town.after = func(_, method string, _ proto.Message) error {
+				if method != "Save" {
+					return nil
+				}
+				saves++
+				switch saves % 3 {
+				case 1:
+					return errLost // it was carried out
+				case 2:
+					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN})
+				}
+				return nil
+			}
+		})
+		for range 5 {
+			if _, err := store.Send(t.Context(), "ann", gift{1}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		until(t, "every message to be cleared", func() bool {
+			got, err := store.Get(t.Context(), "ann")
+			return err == nil && got.Messages == 0
+		})
+		if err := p.EndSession(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := store.Get(t.Context(), "ann")
+		if err != nil || got.Data.Coins != 5 {
+			t.Errorf("stored: got %+v, %v, want 5 coins", got, err)
+		}
+		for id, n := range handled {
+			if n != 1 {
+				t.Errorf("message %d was handled %d times", id, n)
+			}
+		}
+	})
+}
+
+// A handled message that somebody else cleared meanwhile must not keep the data from being saved.
+func TestClearedMessageDoesNotBlockSaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		if _, err := store.Send(t.Context(), "ann", gift{1}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		town.set(func() { town.profiles[p.Ref()].messages = nil })
+		p.OnMessage(take)
+		if err := p.Save(t.Context()); err != nil {
+			t.Errorf("save: %v", err)
+		}
+		if err := p.EndSession(t.Context()); err != nil {
+			t.Errorf("end: %v", err)
+		}
+	})
+}
+
+// A message whose effect was not stored is there for the next owner.
+func TestMessageOfALostSessionIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clienttest.Start(t)
+		ctx := t.Context()
+		a := client.NewStore(cluster.Client(t, "a"), "players", player{})
+		b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+		p, err := a.StartSession(ctx, "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster.Disconnect("a")
+		if _, err := b.Send(ctx, "ann", gift{7}); err != nil {
+			t.Fatal(err)
+		}
+		p.OnMessage(take)
+		q, err := b.StartSession(ctx, "ann") // once the silence of a is enough
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.IsActive() {
+			t.Error("the old owner is active beside the new one")
+		}
+		q.OnMessage(take)
+		until(t, "the message", func() bool { return coins(q) == 7 })
+		cluster.Reconnect("a")
+		<-p.Done()
+		if err := p.Err(); !errors.Is(err, client.ErrSessionOver) {
+			t.Errorf("the old session: got %v, want ErrSessionOver", err)
+		}
+	})
+}

@@ -1,0 +1,162 @@
+package client
+
+import (
+	"context"
+	"slices"
+)
+
+// Profile is a profile with a session: this game server's copy of its data, saved by itself.
+//
+// The functions that are given the data run under the profile's own lock: they must not keep the pointer, must not
+// block, and must not call a method of the same profile, which would wait for itself.
+type Profile[T any] struct {
+	s     *session
+	mold  mold[T]
+	value T // guarded by session.data, as is all below
+
+	onSave     []func(*T)
+	onLastSave []func(*T, Reason)
+	onSaved    []func(revision uint64)
+	handlers   []func(*T, Message) bool
+}
+
+// Key names the profile within its store.
+func (p *Profile[T]) Key() string { return p.s.ref.Key }
+
+// Ref names the profile.
+func (p *Profile[T]) Ref() Ref { return p.s.ref }
+
+// Update changes the data. What f does is saved together, with the next save.
+//
+// ErrSessionOver: f did not run. While the session is in doubt it does run; ask IsActive before what cannot be undone.
+func (p *Profile[T]) Update(f func(data *T)) error {
+	p.s.data.Lock()
+	defer p.s.data.Unlock()
+	if err := p.s.writable("update"); err != nil {
+		return err
+	}
+	p.s.changes.Add(1)
+	f(&p.value)
+	return nil
+}
+
+// Read looks at the data, also once the session is over. f must not change it.
+func (p *Profile[T]) Read(f func(data *T)) {
+	p.s.data.Lock()
+	defer p.s.data.Unlock()
+	f(&p.value)
+}
+
+// Save stores the data as it is now, and returns once it is stored. Data that has not changed since is not sent. The
+// autosave does this by itself; call it for what must not be lost, a purchase for example. A save that ctx leaves behind
+// goes on in the background.
+//
+// ErrSessionOver: this data is not stored and never will be. ErrInvalid: it cannot be encoded or is too large; the
+// session goes on. ErrUnknown: ctx ended first, or nobody could say.
+func (p *Profile[T]) Save(ctx context.Context) error { return p.s.save(ctx) }
+
+// EndSession makes a last save, gives the profile back in the same step, and returns once both are in the log: the next
+// owner loads this data. Data that has not changed is not sent. From the moment that the last save is on its way Update
+// refuses. Again it returns what the first one returned.
+//
+// Errors as Save; after ErrInvalid the session goes on. After ErrUnknown it is still being tried.
+func (p *Profile[T]) EndSession(ctx context.Context) error { return p.s.end(ctx, Manual) }
+
+// State is how the session stands, computed at every look.
+func (p *Profile[T]) State() State { return p.s.state() }
+
+// IsActive says that the session is held: while it does, no other game server owns the profile.
+func (p *Profile[T]) IsActive() bool { return p.s.state() == Held }
+
+// Done is closed when the session is over. A channel is no lease: ask IsActive before what cannot be undone.
+func (p *Profile[T]) Done() <-chan struct{} { return p.s.done }
+
+// Err is why the session is over: nil while it goes on, and after EndSession, a hand-off or Close ended it with all
+// data stored; else an *Error that is ErrSessionOver.
+func (p *Profile[T]) Err() error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.s.why
+}
+
+// Revision counts the profile's saves; it is that of the last one known here.
+func (p *Profile[T]) Revision() uint64 {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.s.revision
+}
+
+// Loads counts the sessions that were ever opened on the profile, this one included.
+func (p *Profile[T]) Loads() uint64 {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.s.loads
+}
+
+// OnMessage handles messages to the profile, those that wait already too. f may change the data; if it returns true the
+// message is handled: it is cleared with the next save, which goes out soon, so that its effect and its being gone are
+// stored together or not at all, and no copy of the data ever sees it twice. If it returns false the message is offered
+// to the handlers that were added later, and waits.
+func (p *Profile[T]) OnMessage(f func(data *T, m Message) (handled bool)) {
+	p.s.data.Lock()
+	p.handlers = append(p.handlers, f)
+	p.s.data.Unlock()
+	p.s.listen()
+}
+
+// OnSave runs before each save, and may change what is saved. With such a handler each autosave looks at the data.
+func (p *Profile[T]) OnSave(f func(data *T)) {
+	p.s.data.Lock()
+	defer p.s.data.Unlock()
+	p.onSave = append(p.onSave, f)
+	p.s.hooked.Store(true)
+}
+
+// OnLastSave runs before a save that ends the session, after the handlers of OnSave, and may change what is saved. It
+// does not run if the session is lost. It may run again if a last save was refused.
+func (p *Profile[T]) OnLastSave(f func(data *T, reason Reason)) {
+	p.s.data.Lock()
+	defer p.s.data.Unlock()
+	p.onLastSave = append(p.onLastSave, f)
+}
+
+// OnAfterSave runs after each save that stored something, with the new revision, in a goroutine of its own.
+func (p *Profile[T]) OnAfterSave(f func(revision uint64)) {
+	p.s.data.Lock()
+	defer p.s.data.Unlock()
+	p.onSaved = append(p.onSaved, f)
+}
+
+// OnSessionEnd runs once when the session is over, in a goroutine of its own, with what Err says; at once if it is over
+// already.
+func (p *Profile[T]) OnSessionEnd(f func(err error)) { p.s.whenOver(f) }
+
+var _ body = (*Profile[any])(nil)
+
+func (p *Profile[T]) beforeSave(last bool, reason Reason) {
+	for _, f := range p.onSave {
+		f(&p.value)
+	}
+	if last {
+		for _, f := range p.onLastSave {
+			f(&p.value, reason)
+		}
+	}
+}
+
+func (p *Profile[T]) encode() ([]byte, error) { return p.mold.codec.Encode(&p.value) }
+
+func (p *Profile[T]) codec() uint32 { return uint32(p.mold.codec.ID()) }
+
+func (p *Profile[T]) listening() bool { return len(p.handlers) > 0 }
+
+func (p *Profile[T]) offer(m Message, from int) (bool, int) {
+	for _, f := range p.handlers[min(from, len(p.handlers)):] {
+		if f(&p.value, m) {
+			return true, len(p.handlers)
+		}
+	}
+	return false, len(p.handlers)
+}
+
+func (p *Profile[T]) afterSave() []func(uint64) { return slices.Clone(p.onSaved) }

@@ -1,0 +1,253 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// life is one incarnation of this game server: from a registration until the cluster has ended it.
+type life struct {
+	incarnation uint64
+	timing      lock.Timing
+	numbers     *numbers
+	standing    *standing
+	proved      chan struct{} // closed with the first renewal that renews
+	over        chan struct{} // closed when the incarnation has ended; why is written before
+	why         error
+
+	// Guarded by Client.mu.
+	held      map[uint64]*session // by token: what the renewals say
+	heldHash  uint64
+	sequence  uint64          // of the last renewal
+	releasing map[uint64]bool // tokens that are being given back
+}
+
+// register makes an incarnation. It is one registration, with one nonce, until a node says that this nonce's
+// incarnation is over.
+func (c *Client) register(ctx context.Context, replaces uint64) (*life, error) {
+	nonce := make([]byte, 16)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, &Error{Act: "register", Kind: ErrUnavailable, Cause: err}
+	}
+	c.mu.Lock()
+	request := &profilev1.RegisterRequest{
+		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces,
+		// The epoch is not named: every session of an older one is over, and this is a new beginning.
+		Where: c.config.Where, Cluster: c.cluster,
+	}
+	c.mu.Unlock()
+	answer := &profilev1.RegisterResponse{}
+	// A predecessor that died may still count as living for a lease.
+	heldUntil := time.Now().Add(lock.DefaultTiming().Lease + 2*time.Second)
+	out := false
+	var pace pace
+	for {
+		sent, refusal, err := c.copy(ctx, c.nodes.target(), profilev1.Profiles_Register_FullMethodName, request, answer)
+		if err == nil {
+			break
+		}
+		if refusal == nil {
+			out = out || sent
+		} else if _, f := mirror(refusal.Reason); f == refused {
+			switch {
+			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
+				return c.register(ctx, replaces) // this took so long that what it made is over
+			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Now().Before(heldUntil):
+			default:
+				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
+			}
+		}
+		if !pace.wait(ctx, refusal) {
+			switch {
+			case out:
+				return nil, &Error{Act: "register", Kind: ErrUnknown, Cause: context.Cause(ctx)}
+			case refusal != nil && refusal.Reason == profilev1.Reason_REASON_NAME_HELD:
+				return nil, refusalError("register", Ref{}, refusal, "")
+			}
+			return nil, c.unsent(ctx, "register", Ref{})
+		}
+	}
+	c.mu.Lock()
+	c.cluster = answer.Cluster
+	c.mu.Unlock()
+	c.nodes.learn(answer.Nodes)
+	timing := timingOf(answer.Timing)
+	return &life{
+		incarnation: answer.Incarnation,
+		timing:      timing,
+		numbers:     newNumbers(),
+		standing:    &standing{now: c.config.Now, timing: timing},
+		proved:      make(chan struct{}),
+		over:        make(chan struct{}),
+		held:        make(map[uint64]*session),
+		releasing:   make(map[uint64]bool),
+	}, nil
+}
+
+func timingOf(t *profilev1.Timing) lock.Timing {
+	timing := lock.DefaultTiming()
+	set := func(to *time.Duration, ms int64) {
+		if ms > 0 {
+			*to = time.Duration(ms) * time.Millisecond
+		}
+	}
+	set(&timing.Renew, t.GetRenewMs())
+	set(&timing.Doubt, t.GetDoubtMs())
+	set(&timing.Lease, t.GetLeaseMs())
+	set(&timing.HandOff, t.GetHandOffMs())
+	return timing
+}
+
+// keep renews one incarnation after the other, until the client is closed.
+func (c *Client) keep(l *life) {
+	for {
+		c.renew(l)
+		if c.ctx.Err() != nil || closedNow(c.closing) { // closing: it was this client's goodbye that ended it
+			return
+		}
+		c.config.Log.Warn("the incarnation is over, registering anew", "incarnation", l.incarnation, "why", l.why)
+		next, err := c.reregister(l.incarnation)
+		if err != nil {
+			return
+		}
+		c.begin(next)
+		l = next
+	}
+}
+
+// reregister tries until it has an incarnation, or the client is closed.
+func (c *Client) reregister(replaces uint64) (*life, error) {
+	for {
+		next, err := c.register(c.ctx, replaces)
+		if err == nil || closedNow(c.closing) {
+			return next, err
+		}
+		c.config.Log.Error("register anew", "error", err)
+		if !pause(c.ctx, time.Second) {
+			return nil, err
+		}
+	}
+}
+
+// begin makes an incarnation the present one.
+func (c *Client) begin(l *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.life = l
+	close(c.lived)
+	c.lived = make(chan struct{})
+}
+
+// living is the present incarnation; it waits for one.
+func (c *Client) living(ctx context.Context, act string, ref Ref) (*life, error) {
+	for {
+		c.mu.Lock()
+		l, lived, closed := c.life, c.lived, c.closed
+		c.mu.Unlock()
+		if closed {
+			return nil, &Error{Act: act, Ref: ref, Kind: ErrClosed}
+		}
+		if l != nil {
+			return l, nil
+		}
+		select {
+		case <-lived:
+		case <-c.closing:
+		case <-ctx.Done():
+			return nil, c.unsent(ctx, act, ref)
+		}
+	}
+}
+
+// endLife is told that an incarnation has ended: so have all its sessions, and nothing of it needs releasing.
+func (c *Client) endLife(l *life, why error) {
+	c.mu.Lock()
+	if l.why != nil {
+		c.mu.Unlock()
+		return
+	}
+	l.why = why
+	close(l.over)
+	if c.life == l {
+		c.life = nil
+	}
+	lost := c.sessionsOf(l)
+	c.mu.Unlock()
+	for _, s := range lost {
+		s.finish(overError("keep", s.ref, why))
+		s.leave()
+	}
+}
+
+// sessionsOf is called under mu.
+func (c *Client) sessionsOf(l *life) []*session {
+	sessions := make([]*session, 0, len(l.held))
+	for _, s := range l.held {
+		sessions = append(sessions, s)
+	}
+	return sessions
+}
+
+// watch tells the game of doubt, and ends sessions when its limit for doubt has run out. What it tells is never what
+// counts: every look at a session computes anew.
+func (c *Client) watch() {
+	const look = 50 * time.Millisecond
+	doubting := false
+	for pause(c.ctx, look) {
+		c.mu.Lock()
+		l := c.life
+		doubt := l == nil || l.standing.inDoubt()
+		var lost []*session
+		if l != nil && l.standing.spent(c.config.DoubtLimit) {
+			lost = c.sessionsOf(l)
+		}
+		c.mu.Unlock()
+		if doubt != doubting {
+			select {
+			case c.doubts <- doubt:
+				doubting = doubt
+			default: // the game's handler is still busy with an earlier turn: told later
+			}
+		}
+		// They are not released here: nobody could be told. Once the cluster is back it lists them as held, and what
+		// nobody here holds is released then.
+		for _, s := range lost {
+			s.finish(overError("keep", s.ref, errors.New("the cluster was out of reach for longer than the limit for doubt")))
+			s.stop()
+			s.leave()
+		}
+	}
+}
+
+func (c *Client) tellDoubts() {
+	for {
+		select {
+		case doubt := <-c.doubts:
+			told := c.config.OnResume
+			if doubt {
+				told = c.config.OnDoubt
+			}
+			if told != nil {
+				told()
+			}
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func closedNow(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}

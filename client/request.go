@@ -1,0 +1,110 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// window is how many numbers may be ahead of the settled mark. The log keeps room for 1,024 and refuses beyond; the
+// rest of that room is for copies that are still on their way.
+const window = 768
+
+// numbers hands out the request numbers of one incarnation. Every number at or below the mark is settled: its answer
+// is known here, or it was never sent.
+type numbers struct {
+	mu   sync.Mutex
+	last uint64              // highest handed out
+	mark uint64              // settled up to here
+	done map[uint64]struct{} // settled above the mark
+	room chan struct{}       // closed when the mark rises
+}
+
+func newNumbers() *numbers {
+	return &numbers{done: make(map[uint64]struct{}), room: make(chan struct{})}
+}
+
+// take waits for room in the window.
+func (n *numbers) take(ctx context.Context) (uint64, error) {
+	for {
+		n.mu.Lock()
+		if n.last-n.mark < window {
+			n.last++
+			number := n.last
+			n.mu.Unlock()
+			return number, nil
+		}
+		room := n.room
+		n.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// settle says that the fate of a number is known. No copy of it may be sent from here on.
+func (n *numbers) settle(number uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if number <= n.mark {
+		return
+	}
+	n.done[number] = struct{}{}
+	risen := false
+	for {
+		if _, ok := n.done[n.mark+1]; !ok {
+			break
+		}
+		n.mark++
+		delete(n.done, n.mark)
+		risen = true
+	}
+	if risen {
+		close(n.room)
+		n.room = make(chan struct{})
+	}
+}
+
+func (n *numbers) settled() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mark
+}
+
+// fingerprint is the hash by which a node tells a retry from another request under the same number. It covers the kind
+// of the request and all of it but who asks; it is never 0.
+func fingerprint(request proto.Message) uint64 {
+	h := sha256.New()
+	h.Write([]byte(request.ProtoReflect().Descriptor().FullName()))
+	h.Write([]byte{0})
+	asks := request.ProtoReflect()
+	if field := requestField(asks); asks.Has(field) {
+		asks.Clear(field)
+	}
+	// Marshalling a message of the generated kinds fails only for strings that are not UTF-8; then no copy can be sent
+	// either, and the sender is told so.
+	data, _ := proto.MarshalOptions{Deterministic: true}.Marshal(request)
+	h.Write(data)
+	if sum := binary.BigEndian.Uint64(h.Sum(nil)); sum != 0 {
+		return sum
+	}
+	return 1
+}
+
+// stamp writes who asks, and under which number, into a request.
+func stamp(request proto.Message, asks *profilev1.Request) {
+	m := request.ProtoReflect()
+	m.Set(requestField(m), protoreflect.ValueOfMessage(asks.ProtoReflect()))
+}
+
+func requestField(m protoreflect.Message) protoreflect.FieldDescriptor {
+	return m.Descriptor().Fields().ByName("request")
+}

@@ -1,0 +1,66 @@
+package client
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+func TestMarkWaitsForTheLowest(t *testing.T) {
+	n := newNumbers()
+	for want := uint64(1); want <= 4; want++ {
+		if got, err := n.take(t.Context()); err != nil || got != want {
+			t.Fatalf("take: got %d, %v, want %d", got, err, want)
+		}
+	}
+	for _, step := range []struct{ settle, mark uint64 }{{2, 0}, {4, 0}, {1, 2}, {1, 2}, {3, 4}} {
+		n.settle(step.settle)
+		if got := n.settled(); got != step.mark {
+			t.Errorf("after settling %d: got mark %d, want %d", step.settle, got, step.mark)
+		}
+	}
+}
+
+func TestWindowIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNumbers()
+		for range window {
+			if _, err := n.take(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := n.take(ctx); err == nil {
+			t.Error("take beyond the window: got no error")
+		}
+		taken := make(chan uint64)
+		go func() {
+			number, _ := n.take(t.Context())
+			taken <- number
+		}()
+		synctest.Wait()
+		n.settle(1)
+		if got := <-taken; got != window+1 {
+			t.Errorf("take once there is room: got %d, want %d", got, window+1)
+		}
+	})
+}
+
+func TestFingerprint(t *testing.T) {
+	save := &profilev1.SaveRequest{Store: "s", Key: "k", Token: 7}
+	want := fingerprint(save)
+	stamp(save, &profilev1.Request{Incarnation: 1, Number: 2, Settled: 1, Hash: want})
+	if got := fingerprint(save); got != want || got == 0 {
+		t.Errorf("with a request in it: got %x, want %x", got, want)
+	}
+	save.Token = 8
+	if fingerprint(save) == want {
+		t.Error("another token has the same fingerprint")
+	}
+	if fingerprint(&profilev1.StartSessionRequest{Store: "s", Key: "k"}) == fingerprint(&profilev1.RemoveRequest{Store: "s", Key: "k"}) {
+		t.Error("a start and a removal of one profile have the same fingerprint")
+	}
+}

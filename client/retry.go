@@ -1,0 +1,250 @@
+package client
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// change is a numbered request, from its number to its answer.
+type change struct {
+	act     string // for errors
+	ref     Ref
+	life    *life
+	method  string
+	request proto.Message
+	answer  proto.Message
+	number  uint64 // 0: the next one
+	// abandoned is told what became of it after do has returned ErrUnknown: once, when it is known, or with fate unclear
+	// when nobody will ever know.
+	abandoned func(fate, *profilev1.SettleResponse)
+}
+
+// do sends a change until it is answered, always under the same number, and returns nil if it happened.
+//
+// A refusal by the rules is final only if no earlier copy went unanswered, or if it came out of the log: there the
+// table of answers is asked first, so it speaks for every copy. If ctx ends while a copy is unanswered, the error is
+// ErrUnknown and the number is settled in the background: it has happened, or it never will.
+func (c *Client) do(ctx context.Context, ch *change) error {
+	if ch.number == 0 {
+		number, err := ch.life.numbers.take(ctx)
+		if err != nil {
+			return c.unsent(ctx, ch.act, ch.ref)
+		}
+		ch.number = number
+	}
+	hash := fingerprint(ch.request)
+	out := false // a copy went unanswered
+	again := 0   // times that it was begun anew under another number
+	var pace pace
+	for {
+		stamp(ch.request, &profilev1.Request{
+			Incarnation: ch.life.incarnation, Number: ch.number, Settled: ch.life.numbers.settled(), Hash: hash,
+		})
+		sent, refusal, err := c.copy(ctx, c.nodes.target(), ch.method, ch.request, ch.answer)
+		if err == nil {
+			ch.life.numbers.settle(ch.number)
+			return nil
+		}
+		f := unclear
+		if refusal != nil {
+			_, f = mirror(refusal.Reason)
+		}
+		switch {
+		case refusal == nil:
+			out = out || sent
+		case f == unclear:
+			out = true
+		case f == refused:
+			if dead(refusal.Reason) {
+				c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
+			}
+			if out && refusal.Index == 0 && !dead(refusal.Reason) {
+				return c.unknown(ctx, ch, hash)
+			}
+			ch.life.numbers.settle(ch.number)
+			if refusal.Reason == profilev1.Reason_REASON_DATA_DAMAGED && again < 3 {
+				again++
+				out = false
+				number, err := ch.life.numbers.take(ctx)
+				if err != nil {
+					return c.unsent(ctx, ch.act, ch.ref)
+				}
+				ch.number = number
+				break
+			}
+			return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
+		}
+		if !pace.wait(ctx, refusal) {
+			if out {
+				return c.unknown(ctx, ch, hash)
+			}
+			ch.life.numbers.settle(ch.number)
+			return c.unsent(ctx, ch.act, ch.ref)
+		}
+	}
+}
+
+// ask sends a read until it is answered. stale reads go to any node.
+func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, request, answer proto.Message, stale bool) error {
+	var pace pace
+	for {
+		target := c.nodes.target()
+		if stale {
+			target = c.nodes.any()
+		}
+		_, refusal, err := c.copy(ctx, target, method, request, answer)
+		if err == nil {
+			return nil
+		}
+		if refusal != nil {
+			if _, f := mirror(refusal.Reason); f == refused {
+				return refusalError(act, ref, refusal, status.Convert(err).Message())
+			}
+		}
+		if !pace.wait(ctx, refusal) {
+			return c.unsent(ctx, act, ref)
+		}
+	}
+}
+
+// copy sends one copy of a request to one node. Unless sent, none has left this process.
+func (c *Client) copy(ctx context.Context, addr, method string, request, answer proto.Message) (sent bool, refusal *profilev1.Refusal, err error) {
+	conn, err := c.nodes.ready(ctx, addr)
+	if err != nil {
+		c.nodes.passes(addr)
+		return false, nil, err
+	}
+	// Long enough for a slow disk, short enough to look for another leader while this one is cut off.
+	patience := 2*time.Second + time.Duration(proto.Size(request))*time.Second>>20
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	proto.Reset(answer)
+	err = conn.Invoke(ctx, method, request, answer)
+	if err == nil {
+		return true, nil, nil
+	}
+	refusal = refusalIn(err)
+	switch {
+	case refusal == nil:
+		c.nodes.passes(addr)
+		if status.Code(err) == codes.Unimplemented {
+			refusal = &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNSUPPORTED}
+		}
+	case refusal.Reason == profilev1.Reason_REASON_NOT_LEADER:
+		c.nodes.passes(addr)
+		c.nodes.leads(refusal.Leader)
+	}
+	return true, refusal, err
+}
+
+// unsent is the error of a request of which no copy can have happened.
+func (c *Client) unsent(ctx context.Context, act string, ref Ref) error {
+	if c.ctx.Err() != nil || context.Cause(ctx) == ErrClosed {
+		return &Error{Act: act, Ref: ref, Kind: ErrClosed}
+	}
+	return &Error{Act: act, Ref: ref, Kind: ErrUnavailable, Cause: context.Cause(ctx)}
+}
+
+// unknown hands the number to the background, where it is settled.
+func (c *Client) unknown(ctx context.Context, ch *change, hash uint64) error {
+	unheard := func() {
+		if ch.abandoned != nil {
+			ch.abandoned(unclear, nil)
+		}
+	}
+	if !c.spawn(func() { c.settle(ch, hash) }) {
+		unheard()
+	}
+	return &Error{Act: ch.act, Ref: ch.ref, Kind: ErrUnknown, Cause: context.Cause(ctx)}
+}
+
+// settle asks until a node says what became of a number, or that it is burned: from there on it never happens.
+func (c *Client) settle(ch *change, hash uint64) {
+	asks := &profilev1.SettleRequest{}
+	answer := &profilev1.SettleResponse{}
+	f := unclear
+	var pace pace
+	for {
+		asks.Request = &profilev1.Request{
+			Incarnation: ch.life.incarnation, Number: ch.number, Settled: ch.life.numbers.settled(), Hash: hash,
+		}
+		_, refusal, err := c.copy(c.ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
+		if err == nil {
+			ch.life.numbers.settle(ch.number)
+			if answer.Reason != profilev1.Reason_REASON_UNSPECIFIED {
+				f = refused
+			} else {
+				f = happened
+			}
+			break
+		}
+		if refusal != nil {
+			if _, final := mirror(refusal.Reason); final == refused {
+				if dead(refusal.Reason) {
+					// No command of an incarnation that has ended applies: what the table does not have never happened.
+					f = refused
+					c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
+				}
+				ch.life.numbers.settle(ch.number)
+				break
+			}
+		}
+		if !pace.wait(c.ctx, refusal) {
+			break
+		}
+	}
+	if ch.abandoned != nil {
+		if f != happened {
+			answer = nil
+		}
+		ch.abandoned(f, answer)
+	}
+}
+
+// dead says whether a refusal means that the incarnation has ended.
+func dead(r profilev1.Reason) bool {
+	return r == profilev1.Reason_REASON_SERVER_GONE || r == profilev1.Reason_REASON_CLONED
+}
+
+const (
+	backoffBase = 20 * time.Millisecond
+	backoffMost = 500 * time.Millisecond
+	hopsFree    = 3 // redirections that are followed at once; two nodes may each name the other
+)
+
+// pace spaces the copies of one request.
+type pace struct{ hops, fails int }
+
+// wait returns when the next copy may go out, and false if ctx ends first.
+func (p *pace) wait(ctx context.Context, refusal *profilev1.Refusal) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if refusal.GetReason() == profilev1.Reason_REASON_NOT_LEADER && refusal.GetLeader() != "" && p.hops < hopsFree {
+		p.hops++
+		return true
+	}
+	p.hops = 0
+	most := min(backoffBase<<min(p.fails, 10), backoffMost)
+	p.fails++
+	return pause(ctx, most/2+rand.N(most/2+1))
+}
+
+// pause waits, and returns false if ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

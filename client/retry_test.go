@@ -1,0 +1,230 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
+)
+
+type player struct {
+	Coins int
+	Items []string
+}
+
+var errLost = status.Error(codes.Unavailable, "the answer was lost")
+
+// losing drops the answers of the first n copies of a method, after they were carried out.
+func losing(method string, n int) grpc.DialOption {
+	var mu sync.Mutex
+	return grpc.WithChainUnaryInterceptor(func(ctx context.Context, full string, q, a any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		err := invoke(ctx, full, q, a, cc, options...)
+		mu.Lock()
+		defer mu.Unlock()
+		if full == method && n > 0 {
+			n--
+			return errLost
+		}
+		return err
+	})
+}
+
+func TestLostAnswersAreAskedAgainUnderOneNumber(t *testing.T) {
+	for _, method := range []string{
+		profilev1.Profiles_StartSession_FullMethodName, profilev1.Profiles_Save_FullMethodName, profilev1.Profiles_Send_FullMethodName,
+		profilev1.Profiles_Set_FullMethodName, profilev1.Profiles_Release_FullMethodName, profilev1.Profiles_EndServer_FullMethodName,
+		profilev1.Profiles_Register_FullMethodName,
+	} {
+		t.Run(method[len("/profilenode.v1.Profiles/"):], func(t *testing.T) {
+			cluster := clienttest.Start(t)
+			ctx := t.Context()
+			c := cluster.Open(t, cluster.Config("a").WithDialOptions(losing(method, 2)))
+			store := client.NewStore(c, "players", player{})
+			p, err := store.StartSession(ctx, "ann")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Save(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Revision(); got != 1 {
+				t.Errorf("revision after one save: got %d, want 1", got)
+			}
+			if id, err := store.Send(ctx, "ann", "hello"); err != nil || id != 1 {
+				t.Errorf("send: got id %d, %v, want 1", id, err)
+			}
+			if revision, err := store.Set(ctx, "bob", player{}, 0); err != nil || revision != 1 {
+				t.Errorf("set: got revision %d, %v, want 1", revision, err)
+			}
+			if err := p.EndSession(ctx); err != nil {
+				t.Errorf("end: %v", err)
+			}
+			if got, err := store.Get(ctx, "ann"); err != nil || got.Revision != 1 || got.Messages != 1 || got.Owner != nil {
+				t.Errorf("get: got %+v, %v, want revision 1, one message, no owner", got, err)
+			}
+			if err := c.Close(ctx); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+}
+
+// A StartSession whose caller gave up while a copy was unanswered must not leave a grant behind: the client lives on
+// and would renew it for ever.
+func TestGivenUpStartIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clienttest.Start(t)
+		c := cluster.Open(t, cluster.Config("a").WithDialOptions(losing(profilev1.Profiles_StartSession_FullMethodName, 1000)))
+		store := client.NewStore(c, "players", player{})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if _, err := store.StartSession(ctx, "ann"); !errors.Is(err, client.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("start: got %v, want ErrUnknown and the context's error", err)
+		}
+		time.Sleep(time.Second)
+		got, err := store.Get(t.Context(), "ann")
+		if err != nil || got.Owner != nil {
+			t.Errorf("afterwards: got owner %v, %v, want nobody", got.Owner, err)
+		}
+	})
+}
+
+// A place in the queue that was given up is left.
+func TestGivenUpWaitIsCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clienttest.Start(t)
+		a := client.NewStore(cluster.Client(t, "a"), "players", player{})
+		b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+		if _, err := a.StartSession(t.Context(), "ann"); err != nil {
+			t.Fatal(err)
+		}
+		cluster.Disconnect("a") // so that it cannot let go
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := b.StartSession(ctx, "ann"); !errors.Is(err, client.ErrUnavailable) {
+			t.Errorf("start: got %v, want ErrUnavailable", err)
+		}
+		time.Sleep(time.Second)
+		got, err := b.Get(t.Context(), "ann")
+		if err != nil || got.Waiters != 0 {
+			t.Errorf("waiters afterwards: got %+v, %v, want none", got, err)
+		}
+	})
+}
+
+func TestLeaderChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400", "n2:7400", "n3:7400")
+		c := town.open(t, town.config("a"))
+		store := client.NewStore(c, "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		doubts := 0
+		go func() {
+			for range 100 {
+				if !p.IsActive() {
+					doubts++
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		}()
+		town.set(func() { town.leader = "n3:7400" })
+		began := time.Now()
+		if err := p.Update(func(d *player) { d.Coins = 1 }); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 200*time.Millisecond {
+			t.Errorf("save across a leader change: took %v", took)
+		}
+		// Nobody leads for a while: two nodes refuse without a name, and a save waits.
+		town.set(func() { town.leader = "" })
+		go func() {
+			time.Sleep(time.Second)
+			town.set(func() { town.leader = "n2:7400" })
+		}()
+		if err := p.Update(func(d *player) { d.Coins = 2 }); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if doubts > 0 {
+			t.Errorf("a second without a leader: in doubt at %d looks, want none", doubts)
+		}
+		if got := town.count("Save"); got != 2 {
+			t.Errorf("saves that reached the rules: got %d, want 2", got)
+		}
+	})
+}
+
+// A refusal of the second copy says nothing of the first.
+func TestRefusedCopyIsNotTheFateOfTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400", "n2:7400")
+		c := town.open(t, town.config("a"))
+		store := client.NewStore(c, "players", player{})
+		lost := false
+		town.set(func() {
+			town.after = func(_, method string, _ proto.Message) error {
+				if method == "Send" && !lost {
+					lost = true
+					town.set(func() { town.leader = "" }) // from here on every copy is refused
+					return errLost
+				}
+				return nil
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := store.Send(ctx, "ann", 1); !errors.Is(err, client.ErrUnknown) {
+			t.Errorf("send: got %v, want ErrUnknown: its first copy was carried out", err)
+		}
+		// The next one to the same key waits until the fate of the first is known.
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := store.Send(ctx, "ann", 2); !errors.Is(err, client.ErrUnavailable) {
+			t.Errorf("second send: got %v, want ErrUnavailable", err)
+		}
+		town.set(func() { town.leader = "n2:7400" })
+		if id, err := store.Send(t.Context(), "ann", 3); err != nil || id != 2 {
+			t.Errorf("third send: got id %d, %v, want 2", id, err)
+		}
+		if got := town.count("Settle"); got != 1 {
+			t.Errorf("settled: got %d times, want once", got)
+		}
+	})
+}
+
+func TestUnreachableClusterIsUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		town := newTown(t, "n1:7400")
+		config := town.config("a")
+		config.Seeds = []string{"n9:7400"}
+		_, err := client.Open(ctx, config)
+		if !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("open: got %v, want ErrUnavailable and the context's error", err)
+		}
+	})
+}

@@ -1,0 +1,366 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// stage is how far a session has come.
+type stage uint8
+
+const (
+	starting stage = iota
+	held
+	ending // its last save is encoded and on its way
+	over
+)
+
+// body is what the byte core needs of a profile. All of it is called under session.data.
+type body interface {
+	// beforeSave runs the game's handlers that may still change the data.
+	beforeSave(last bool, reason Reason)
+	listening() bool // is there a handler of messages
+	encode() ([]byte, error)
+	codec() uint32
+	// offer gives a message to the handlers from the given one on, and says whether one of them handled it, and how many
+	// handlers there are.
+	offer(m Message, from int) (handled bool, handlers int)
+	afterSave() []func(revision uint64)
+}
+
+// session is one session, from the StartSession on its way to the release that the log has heard. It speaks bytes.
+//
+// Locks: data before mu before Client.mu. Nothing waits while it holds one of them; data is also held while the game's
+// function for Update runs.
+type session struct {
+	client *Client
+	ref    Ref
+	ctx    context.Context // of its writes; ends when nobody could want their outcome any more
+	stop   context.CancelFunc
+	done   chan struct{} // closed when it is over
+	left   chan struct{} // closed when the key is free for another session of this client
+
+	data    sync.Mutex // the profile's lock
+	body    body
+	frozen  bool // the last save is encoded: a change would be lost; guarded by data
+	mail    mailbox
+	changes atomic.Uint64 // rises with each change, under data
+	hooked  atomic.Bool   // a handler wants to run before each save
+
+	mu         sync.Mutex
+	life       *life
+	stage      stage
+	given      bool   // up, by the StartSession that made it
+	token      uint64 // 0 while starting
+	ticket     uint64 // while it waits
+	granted    chan struct{}
+	early      []*profilev1.Granted // came before the ticket was known
+	asked      uint64               // token that somebody waits for
+	lost       uint64               // token that was heard to be revoked
+	begun      bool
+	handing    bool // a hand-off is under way
+	revision   uint64
+	loads      uint64
+	loadedLate bool  // without messages
+	stored     image // as last acknowledged; without data
+	next       *write
+	current    *write
+	running    bool   // a goroutine writes
+	flying     uint64 // changes that the write under way carries
+	failures   int    // of saves in a row
+	fetching   bool
+	refetch    bool // once more, when the fetch under way is done
+	why        error
+	onEnd      []func(error)
+
+	since uint64 // the last renewal that did not yet name the token; guarded by Client.mu
+}
+
+func newSession(c *Client, ref Ref) *session {
+	s := &session{
+		client: c, ref: ref,
+		done: make(chan struct{}), left: make(chan struct{}), granted: make(chan struct{}),
+	}
+	s.ctx, s.stop = context.WithCancel(c.ctx)
+	return s
+}
+
+// state is computed anew at every look.
+func (s *session) state() State {
+	s.mu.Lock()
+	l, at := s.life, s.stage
+	s.mu.Unlock()
+	switch {
+	case at != held || closedNow(l.over):
+		return Over
+	case l.standing.inDoubt():
+		return InDoubt
+	}
+	return Held
+}
+
+// writable is asked under data.
+func (s *session) writable(act string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stage == over || s.frozen {
+		return overError(act, s.ref, s.why)
+	}
+	return nil
+}
+
+// hold takes a grant. false: the incarnation has ended since.
+func (s *session) hold(l *life, token uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stage != starting || s.given {
+		return s.token == token && s.stage != over
+	}
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	if l.why != nil {
+		return false
+	}
+	s.stage, s.token = held, token
+	l.held[token] = s
+	l.heldHash = lock.HeldHash(l.heldHash, lock.Token(token))
+	s.since = l.sequence
+	close(s.granted)
+	return true
+}
+
+// take is told of a grant of this profile, and says whether it is this session's.
+func (s *session) take(l *life, g *profilev1.Granted) bool {
+	s.mu.Lock()
+	mine := s.life == l
+	switch {
+	case !mine || s.given || s.stage == over:
+		s.mu.Unlock()
+		return false // it is on its way out, and what it leaves behind will be listed again
+	case s.stage == starting && s.ticket == 0:
+		s.early = append(s.early, g)
+		s.mu.Unlock()
+		return false
+	case s.stage == starting:
+		wanted := s.ticket == g.Ticket
+		s.mu.Unlock()
+		if wanted {
+			return s.hold(l, g.Token)
+		}
+		s.client.release(l, s.ref, g.Token, nil)
+		return false
+	}
+	mine = s.token == g.Token
+	newer := g.Token > s.token
+	s.mu.Unlock()
+	if newer {
+		s.verify()
+	}
+	return mine
+}
+
+// begin lets a session live once its profile is made of what was loaded.
+func (s *session) begin(b body) error {
+	s.data.Lock()
+	s.body = b
+	s.data.Unlock()
+	s.mu.Lock()
+	if s.stage == over {
+		defer s.mu.Unlock()
+		return overError("start session", s.ref, s.why)
+	}
+	s.begun = true
+	asked, lost, token, waited := s.asked, s.lost, s.token, s.loadedLate
+	s.mu.Unlock()
+	s.client.saver.add(s)
+	if closedNow(s.done) { // it ended meanwhile, perhaps before it was added
+		s.client.saver.remove(s)
+	}
+	s.data.Lock()
+	// Loaded messages may be a page of many, and none were loaded after a wait.
+	s.mail.due = waited || len(s.mail.waiting) > 0
+	s.data.Unlock()
+	if lost == token {
+		s.revoked(token)
+	} else if asked == token {
+		s.askedToLetGo(token)
+	}
+	return nil
+}
+
+// askedToLetGo begins the hand-off: somebody waits for the profile.
+func (s *session) askedToLetGo(token uint64) {
+	s.mu.Lock()
+	s.asked = token
+	now := s.begun && s.stage == held && s.token == token && !s.handing
+	if now {
+		s.handing = true
+	}
+	s.mu.Unlock()
+	if now {
+		s.client.spawn(s.handOff)
+	}
+}
+
+// handOff ends the session with a last save. Somebody waits, so it never takes longer than 0.7 of the hand-off time,
+// after which the session is revoked: if by then no data could be encoded, what is stored already is the last.
+func (s *session) handOff() {
+	limit := s.life.timing.HandOff * 7 / 10
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
+	defer cancel()
+	for {
+		err := s.end(ctx, External)
+		if err == nil || closedNow(s.done) {
+			return
+		}
+		s.client.config.Log.Warn("hand-off", "profile", s.ref.String(), "error", err)
+		if !pause(ctx, limit/20) {
+			break
+		}
+	}
+	s.mu.Lock()
+	sent := s.stage == ending
+	s.mu.Unlock()
+	if !sent && s.ctx.Err() == nil {
+		s.lose(overError("hand off", s.ref, errors.New("another game server waits for it, and the data could not be saved in time")))
+	}
+}
+
+// revoked is told that the owner's writes are refused from here on. The next grant waits until this is answered.
+func (s *session) revoked(token uint64) {
+	s.mu.Lock()
+	s.lost = token
+	mine := s.begun && s.token == token && s.stage != over
+	s.mu.Unlock()
+	if mine {
+		s.lose(overError("keep", s.ref, errors.New("it was taken by force")))
+	}
+}
+
+// verify looks up whether the grant is still in force, and ends the session if it is not.
+func (s *session) verify() {
+	s.client.spawn(func() {
+		s.mu.Lock()
+		l, token, at := s.life, s.token, s.stage
+		s.mu.Unlock()
+		if at != held {
+			return
+		}
+		got := &profilev1.GetResponse{}
+		err := s.client.ask(s.ctx, "verify", s.ref, profilev1.Profiles_Get_FullMethodName,
+			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key, WithoutData: true}, got, false)
+		if err == nil && !owns(got, l, token) {
+			s.mu.Lock()
+			at = s.stage
+			s.mu.Unlock()
+			if at == held { // else its own end has come between
+				s.lose(overError("keep", s.ref, errors.New("another game server owns it now")))
+			}
+		}
+	})
+}
+
+// owns says whether a linearizable answer names this incarnation and token as the owner.
+func owns(got *profilev1.GetResponse, l *life, token uint64) bool {
+	return got.Owner.GetIncarnation() == l.incarnation && got.Stands.GetToken() == token
+}
+
+// lose ends a session that the log has ended, and says so there, since the next owner waits for that.
+func (s *session) lose(why error) {
+	s.finish(why)
+	s.mu.Lock()
+	l, token := s.life, s.token
+	s.mu.Unlock()
+	s.client.release(l, s.ref, token, s.leave)
+}
+
+// finish makes the session over, once. why is nil if the game ended it.
+func (s *session) finish(why error) {
+	s.mu.Lock()
+	if s.stage == over {
+		s.mu.Unlock()
+		return
+	}
+	s.stage, s.why = over, why
+	handlers, next := s.onEnd, s.next
+	s.onEnd, s.next = nil, nil
+	close(s.done)
+	l, token := s.life, s.token
+	s.mu.Unlock()
+
+	c := s.client
+	c.mu.Lock()
+	if l != nil && l.held[token] == s {
+		delete(l.held, token)
+		l.heldHash = lock.HeldHash(l.heldHash, lock.Token(token))
+	}
+	c.mu.Unlock()
+	c.saver.remove(s)
+	if next != nil {
+		next.finish(overError("save", s.ref, why))
+	}
+	for _, handler := range handlers {
+		c.spawn(func() { handler(why) })
+	}
+}
+
+// leave makes the key free for another session of this client.
+func (s *session) leave() {
+	c := s.client
+	c.mu.Lock()
+	if c.sessions[s.ref] == s {
+		delete(c.sessions, s.ref)
+		close(s.left)
+	}
+	c.mu.Unlock()
+	s.retire()
+}
+
+// retire ends what still runs for a session that has left, once the fate of its last write is known.
+func (s *session) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.running && closedNow(s.left) {
+		s.stop()
+	}
+}
+
+// leaving says whether the key will be free without anybody's doing.
+func (s *session) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ends := s.next != nil && s.next.last
+	return s.given || ends || s.stage == ending || s.stage == over
+}
+
+// whenOver runs f once when the session is over, at once if it is.
+func (s *session) whenOver(f func(error)) {
+	s.mu.Lock()
+	if s.stage != over {
+		s.onEnd = append(slices.Clip(s.onEnd), f)
+		s.mu.Unlock()
+		return
+	}
+	why := s.why
+	s.mu.Unlock()
+	s.client.spawn(func() { f(why) })
+}
+
+// waitLeft waits until the key is free, and looks again from time to time: an end that was refused leaves the session
+// as it was.
+func (s *session) waitLeft(ctx context.Context) {
+	timer := time.NewTimer(50 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-s.left:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

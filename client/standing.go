@@ -1,0 +1,82 @@
+package client
+
+import (
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// State is how a session stands.
+type State uint8
+
+const (
+	// Held: the profile is this game server's, and nobody else's.
+	Held State = iota
+	// InDoubt: the cluster has not been heard for a while, so another game server may own the profile soon. Play on if
+	// you like, but let nothing leave the profile: no trades, no payments. It goes back to Held by itself, or is Over.
+	InDoubt
+	// Over: the session has ended, or its last save is on its way.
+	Over
+)
+
+func (s State) String() string {
+	switch s {
+	case Held:
+		return "held"
+	case InDoubt:
+		return "in doubt"
+	}
+	return "over"
+}
+
+// standing is the owner's half of the lease argument. Nothing in it fires: it is computed at every look, since a
+// process that was stopped wakes up with timers that have not run and channels that are still open.
+type standing struct {
+	now    func() time.Time
+	timing lock.Timing
+
+	mu     sync.Mutex
+	proven time.Time // when the last renewal left whose answer renewed; zero: none yet
+	failed time.Time // when the newest renewal left that failed
+}
+
+// prove notes a renewal that left at a time, and whose answer renewed.
+func (s *standing) prove(sent time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proven.IsZero() || sent.Sub(s.proven) > 0 {
+		s.proven = sent
+	}
+}
+
+// fail notes that a renewal that left at a time, or was to leave, got no answer that renews.
+func (s *standing) fail(sent time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed.IsZero() || sent.Sub(s.failed) > 0 {
+		s.failed = sent
+	}
+}
+
+// inDoubt counts by whichever clock says more: the monotonic one stands still while a machine is suspended, the wall
+// clock may be set back.
+func (s *standing) inDoubt() bool {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proven.IsZero() {
+		return true
+	}
+	return s.timing.InDoubt(max(now.Sub(s.proven), now.Round(0).Sub(s.proven.Round(0))))
+}
+
+// spent says whether the game's limit for doubt ran out and one more try, begun after that, failed. It counts by the
+// monotonic clock alone: whoever was suspended gets that try first.
+func (s *standing) spent(limit time.Duration) bool {
+	limit = max(limit, s.timing.Doubt)
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.proven.IsZero() && !s.failed.IsZero() && now.Sub(s.proven) >= limit && s.failed.Sub(s.proven) >= limit
+}

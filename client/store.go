@@ -1,0 +1,283 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// Store is the profiles of one kind, with data of type T.
+type Store[T any] struct {
+	client *Client
+	name   string
+	mold   mold[T]
+	fault  error
+}
+
+// StoreOption changes how a store is made.
+type StoreOption func(*storeOptions)
+
+type storeOptions struct{ codec Codec }
+
+// WithCodec sets how data becomes bytes. The default is JSON, and for a T of []byte or json.RawMessage the bytes as they
+// are.
+func WithCodec(codec Codec) StoreOption { return func(o *storeOptions) { o.codec = codec } }
+
+// NewStore names a store and what its profiles hold. A profile that does not exist starts as a copy of the template; in
+// one that exists, what its data does not name is filled in from the template (ProfileStore calls this reconcile). The
+// fields of structs are filled in; a map or slice that the data has is taken as it is, or what a player lost would come
+// back. If T itself is a map, its keys are filled in, and those of the maps in it.
+//
+// A template that cannot be encoded is reported by the store's first use.
+func NewStore[T any](c *Client, name string, template T, options ...StoreOption) *Store[T] {
+	o := storeOptions{codec: codecFor[T]()}
+	for _, option := range options {
+		option(&o)
+	}
+	s := &Store[T]{client: c, name: name}
+	var err error
+	if s.mold, err = newMold(o.codec, &template); err != nil {
+		s.fault = &Error{Act: "open store", Ref: Ref{Store: name}, Kind: ErrInvalid, Sentence: err.Error()}
+	}
+	return s
+}
+
+// Name is the store's.
+func (s *Store[T]) Name() string { return s.name }
+
+// WhenOwned is what StartSession does about a profile that another game server owns.
+type WhenOwned uint8
+
+const (
+	Wait   WhenOwned = iota // ask the owner to let go, and wait in line; the owner saves first
+	Refuse                  // return ErrOwned, with who owns it
+	Steal                   // end the owner's session without its last save, and be next: for debugging and broken owners
+)
+
+// StartOption changes how a session is started.
+type StartOption func(*startOptions)
+
+type startOptions struct{ when WhenOwned }
+
+// IfOwned sets what to do about a profile that another game server owns. The default is Wait.
+func IfOwned(when WhenOwned) StartOption { return func(o *startOptions) { o.when = when } }
+
+// StartSession makes this game server the owner of a profile, and returns its data as of that moment. A profile that
+// does not exist yet is made of the template, and stored with its first save. If another game server owns it, that one
+// is asked to let go, and this waits until it has or ctx ends.
+//
+// ErrOwned: with IfOwned(Refuse), another owns it; or this client has a session of it. ErrInvalid: the key, or the
+// stored data cannot be decoded. ErrUnavailable, ErrUnknown: ctx ended; whatever may come of it is given back in the
+// background. ErrSessionOver: it was granted and lost again meanwhile; try again.
+func (s *Store[T]) StartSession(ctx context.Context, key string, options ...StartOption) (*Profile[T], error) {
+	if s.fault != nil {
+		return nil, s.fault
+	}
+	var o startOptions
+	for _, option := range options {
+		option(&o)
+	}
+	session, from, err := s.client.start(ctx, Ref{s.name, key}, profilev1.WhenOwned(o.when))
+	if err != nil {
+		return nil, err
+	}
+	p := &Profile[T]{s: session, mold: s.mold}
+	if p.value, err = s.decode("start session", key, from.profile); err == nil {
+		err = p.settle(from.profile)
+	}
+	if err == nil {
+		err = session.begin(p)
+	}
+	if err != nil {
+		session.lose(err)
+		return nil, err
+	}
+	return p, nil
+}
+
+// settle notes what the store has. Data that was only filled in from the template counts as unchanged; data that does
+// not exist yet as changed.
+func (p *Profile[T]) settle(stored *profilev1.Profile) error {
+	if !stored.GetExists() {
+		return nil
+	}
+	data, err := p.encode()
+	if err != nil {
+		return &Error{Act: "start session", Ref: p.s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+	}
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.s.stored = image{known: true, hash: sha256.Sum256(data)}
+	return nil
+}
+
+func (s *Store[T]) decode(act, key string, stored *profilev1.Profile) (T, error) {
+	var value T
+	var err error
+	if !stored.GetExists() {
+		value, err = s.mold.fresh()
+	} else if id := uint32(s.mold.codec.ID()); stored.Codec != id {
+		err = fmt.Errorf("it was stored by codec %d, this store has codec %d", stored.Codec, id)
+	} else {
+		value, err = s.mold.cast(stored.Data)
+	}
+	if err != nil {
+		return value, &Error{Act: act, Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: err.Error()}
+	}
+	return value, nil
+}
+
+// Info is what is known of a profile besides its data.
+type Info struct {
+	Key       string
+	Exists    bool   // false: never saved, or removed
+	Revision  uint64 // 0: never saved
+	CreatedAt time.Time
+	SavedAt   time.Time
+	Tags      map[string]string
+}
+
+func infoOf(p *profilev1.Profile) Info {
+	info := Info{Key: p.GetKey(), Exists: p.GetExists(), Revision: p.GetRevision(), Tags: p.GetTags()}
+	if p.GetCreatedMs() != 0 {
+		info.CreatedAt = time.UnixMilli(p.GetCreatedMs())
+	}
+	if p.GetSavedMs() != 0 {
+		info.SavedAt = time.UnixMilli(p.GetSavedMs())
+	}
+	return info
+}
+
+// Snapshot is a profile as it was stored at one moment.
+type Snapshot[T any] struct {
+	Info
+	Data     T      // the template's if it does not exist
+	Owner    *Owner // nil: nobody
+	Messages uint64 // that wait
+	Waiters  uint64 // game servers that wait for it
+	Loads    uint64 // sessions ever opened on it
+}
+
+// Get reads a profile without a session: what was last saved, as of now. An owner's unsaved changes are not in it.
+//
+// ErrInvalid: the key, or the stored data cannot be decoded. ErrUnavailable: no leader answered before ctx ended.
+func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
+	if s.fault != nil {
+		return nil, s.fault
+	}
+	ctx, cancel := s.client.whileOpen(ctx)
+	defer cancel()
+	answer := &profilev1.GetResponse{}
+	err := s.client.ask(ctx, "get", Ref{s.name, key}, profilev1.Profiles_Get_FullMethodName,
+		&profilev1.GetRequest{Store: s.name, Key: key}, answer, false)
+	if err != nil {
+		return nil, err
+	}
+	snapshot := &Snapshot[T]{
+		Info: infoOf(answer.Profile), Owner: ownerOf(answer.Owner),
+		Messages: answer.Messages, Waiters: answer.Waiters, Loads: answer.LoadCount,
+	}
+	snapshot.Key = key
+	if snapshot.Data, err = s.decode("get", key, answer.Profile); err != nil {
+		return nil, err
+	}
+	return snapshot, nil
+}
+
+// List walks the profiles whose keys begin with prefix, in order of their keys, removed ones left out. It reads page by page,
+// each as of its own moment. It ends at the first error: those of Get.
+func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		ctx, cancel := s.client.whileOpen(ctx)
+		defer cancel()
+		request := &profilev1.ListRequest{Store: s.name, Prefix: prefix}
+		for {
+			page := &profilev1.ListResponse{}
+			err := s.client.ask(ctx, "list", Ref{Store: s.name}, profilev1.Profiles_List_FullMethodName, request, page, false)
+			if err != nil {
+				yield(Info{}, err)
+				return
+			}
+			for _, p := range page.Profiles {
+				if request.After = p.Key; p.Exists && !yield(infoOf(p), nil) {
+					return
+				}
+			}
+			if !page.More || len(page.Profiles) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// Send queues a message to a profile, owned or not, existing or not, and returns its id once it is in the log. It is
+// there exactly once, and messages of this client to one profile keep their order. []byte and json.RawMessage travel as
+// they are, everything else as JSON.
+//
+// ErrUnavailable: it was not sent; its Code is MAILBOX_FULL if too many wait already. ErrInvalid: too large.
+// ErrUnknown: ctx ended first; it was sent once or never will be.
+func (s *Store[T]) Send(ctx context.Context, key string, message any) (id uint64, err error) {
+	return s.client.send(ctx, Ref{s.name, key}, message)
+}
+
+// WriteOption changes how Set and Remove treat an owner.
+type WriteOption func(*writeOptions)
+
+type writeOptions struct{ force bool }
+
+// Force makes whoever owns the profile lose it, with what it has not saved. Without it an owned profile is refused.
+func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
+
+// Set overwrites a profile without a session, and returns its new revision. expected is the revision that it replaces,
+// from Get; 0 for a profile that was never saved.
+//
+// ErrConflict: it is at Error.Revision. ErrOwned: by Error.Owner. ErrInvalid: too large, or cannot be encoded.
+// ErrUnavailable: it did not happen. ErrUnknown: it may have; Get says.
+func (s *Store[T]) Set(ctx context.Context, key string, data T, expected uint64, options ...WriteOption) (revision uint64, err error) {
+	if s.fault != nil {
+		return 0, s.fault
+	}
+	encoded, err := s.mold.codec.Encode(&data)
+	if err != nil {
+		return 0, &Error{Act: "set", Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+	}
+	hash := sha256.Sum256(encoded)
+	ctx, cancel := s.client.whileOpen(ctx)
+	defer cancel()
+	answer := &profilev1.SetResponse{}
+	err = s.client.anew(ctx, &change{
+		act: "set", ref: Ref{s.name, key}, method: profilev1.Profiles_Set_FullMethodName,
+		request: &profilev1.SetRequest{
+			Store: s.name, Key: key, Expected: expected, Codec: uint32(s.mold.codec.ID()), Data: encoded, Hash: hash[:],
+			KeepTags: true, Force: forced(options),
+		},
+		answer: answer,
+	})
+	return answer.Stands.GetRevision(), err
+}
+
+// Remove removes a profile without a session, its messages too. Its revisions go on from where they are if it is ever
+// made anew.
+//
+// Errors as Set; ErrConflict also if there is no such profile.
+func (s *Store[T]) Remove(ctx context.Context, key string, expected uint64, options ...WriteOption) error {
+	ctx, cancel := s.client.whileOpen(ctx)
+	defer cancel()
+	return s.client.anew(ctx, &change{
+		act: "remove", ref: Ref{s.name, key}, method: profilev1.Profiles_Remove_FullMethodName,
+		request: &profilev1.RemoveRequest{Store: s.name, Key: key, Expected: expected, Force: forced(options)},
+		answer:  &profilev1.RemoveResponse{},
+	})
+}
+
+func forced(options []WriteOption) bool {
+	var o writeOptions
+	for _, option := range options {
+		option(&o)
+	}
+	return o.force
+}

@@ -1,0 +1,306 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// Reason is why a last save is made.
+type Reason uint8
+
+const (
+	Manual   Reason = iota // the game called EndSession
+	External               // another game server waits for the profile
+	Shutdown               // the client is closing
+)
+
+func (r Reason) String() string {
+	switch r {
+	case Manual:
+		return "manual"
+	case External:
+		return "external"
+	}
+	return "shutdown"
+}
+
+// image is the data as encoded at one moment, and what was true of it under the profile's lock.
+type image struct {
+	data    []byte
+	hash    [sha256.Size]byte
+	known   bool // hash is that of what the store has
+	marks   []uint64
+	changes uint64
+	skip    bool // nothing can have changed
+}
+
+// write is one save that callers wait for. Whoever comes before it is encoded joins it; whoever comes later waits for
+// the next one.
+type write struct {
+	last   bool // the session ends with it
+	reason Reason
+	lazy   bool // nobody asked for it but the autosave: look only if something may have changed
+	done   chan struct{}
+	err    error // written before done closes
+}
+
+func (w *write) finish(err error) {
+	w.err = err
+	close(w.done)
+}
+
+func (w *write) wait(ctx context.Context, s *session) error {
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "it is still being tried", Cause: context.Cause(ctx)}
+	}
+}
+
+// save stores the data as it is now, or later.
+func (s *session) save(ctx context.Context) error {
+	w, err := s.request(false, Manual, false)
+	if err != nil {
+		return err
+	}
+	return w.wait(ctx, s)
+}
+
+// end makes the last save.
+func (s *session) end(ctx context.Context, reason Reason) error {
+	w, err := s.request(true, reason, false)
+	if err != nil {
+		if s.endedCleanly() {
+			return nil
+		}
+		return err
+	}
+	return w.wait(ctx, s)
+}
+
+func (s *session) endedCleanly() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage == over && s.why == nil
+}
+
+// request joins the write that is not yet encoded, or makes one.
+func (s *session) request(last bool, reason Reason, lazy bool) (*write, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stage == over || !s.begun:
+		return nil, overError("save", s.ref, s.why)
+	case s.stage == ending && last && s.current != nil:
+		return s.current, nil
+	case s.stage == ending:
+		return nil, overError("save", s.ref, errors.New("its last save is on its way"))
+	}
+	if s.next == nil {
+		s.next = &write{lazy: true, done: make(chan struct{})}
+	}
+	w := s.next
+	w.lazy = w.lazy && lazy
+	if last && !w.last {
+		w.last, w.reason = true, reason
+	}
+	if !s.running {
+		s.running = s.client.spawn(s.write)
+		if !s.running {
+			s.next = nil
+			return nil, &Error{Act: "save", Ref: s.ref, Kind: ErrClosed}
+		}
+	}
+	return w, nil
+}
+
+// write works off what was requested, one write at a time.
+func (s *session) write() {
+	for {
+		s.mu.Lock()
+		if s.next == nil {
+			s.running = false
+			s.mu.Unlock()
+			s.retire()
+			return
+		}
+		l := s.life
+		s.mu.Unlock()
+
+		// The number comes first, since waiting for one may take long and the data should be fresh.
+		number, err := l.numbers.take(s.ctx)
+		s.mu.Lock()
+		w := s.next
+		s.next, s.current = nil, w
+		s.mu.Unlock()
+		switch {
+		case err != nil:
+			err = s.client.unsent(s.ctx, "save", s.ref)
+		case w == nil: // the session ended meanwhile
+			l.numbers.settle(number)
+		default:
+			err = s.put(w, number)
+		}
+		s.mu.Lock()
+		s.current = nil
+		s.mu.Unlock()
+		if w == nil {
+			continue
+		}
+		s.client.saver.saved(s, err)
+		w.finish(err)
+	}
+}
+
+// put encodes the data and stores it.
+func (s *session) put(w *write, number uint64) error {
+	for try := 0; ; try++ {
+		im, err := s.encode(w)
+		if err != nil {
+			s.life.numbers.settle(number)
+			return err
+		}
+		s.mu.Lock()
+		stored := s.stored
+		s.mu.Unlock()
+		unchanged := stored.known && im.hash == stored.hash && len(im.marks) == 0
+		if !w.last && (im.skip || unchanged) {
+			s.life.numbers.settle(number)
+			s.mu.Lock()
+			s.stored.changes = im.changes
+			s.mu.Unlock()
+			return nil
+		}
+		var stands *profilev1.Stands
+		if w.last && unchanged {
+			stands, err = s.sendRelease(number)
+		} else {
+			stands, err = s.sendSave(w, im, number)
+		}
+		if err == nil {
+			s.acknowledged(w, im, stands, unchanged)
+			return nil
+		}
+		if w.last {
+			s.thaw(err)
+		}
+		switch reasonOf(err) {
+		case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_FORGOTTEN:
+			s.lose(err)
+		case profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED:
+			s.finish(err)
+			s.leave()
+		case profilev1.Reason_REASON_NO_MESSAGE:
+			// A message that a handler took has been cleared by somebody else since. Its effect stays in the data.
+			if try < 3 && s.forgetCleared() == nil {
+				if number, err = s.life.numbers.take(s.ctx); err == nil {
+					continue
+				}
+			}
+		}
+		return err
+	}
+}
+
+// encode takes the image to be written.
+func (s *session) encode(w *write) (image, error) {
+	s.data.Lock()
+	defer s.data.Unlock()
+	if err := s.writable("save"); err != nil {
+		return image{}, err
+	}
+	s.mu.Lock()
+	stored, last, lazy, reason := s.stored, w.last, w.lazy, w.reason
+	s.mu.Unlock()
+	changes := s.changes.Load()
+	if lazy && !last && stored.known && changes == stored.changes && len(s.mail.handled) == 0 && !s.hooked.Load() {
+		return image{changes: changes, skip: true}, nil
+	}
+	s.body.beforeSave(last, reason)
+	data, err := s.body.encode()
+	if err != nil {
+		return image{}, &Error{Act: "save", Ref: s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+	}
+	s.mu.Lock()
+	s.flying = changes
+	if last {
+		s.frozen = true
+		if s.stage == held {
+			s.stage = ending
+		}
+	}
+	s.mu.Unlock()
+	return image{data: data, hash: sha256.Sum256(data), marks: s.mail.marks(), changes: changes}, nil
+}
+
+func (s *session) sendSave(w *write, im image, number uint64) (*profilev1.Stands, error) {
+	s.mu.Lock()
+	token, base := s.token, s.revision
+	s.mu.Unlock()
+	answer := &profilev1.SaveResponse{}
+	err := s.client.do(s.ctx, &change{
+		act: "save", ref: s.ref, life: s.life, number: number, method: profilev1.Profiles_Save_FullMethodName,
+		request: &profilev1.SaveRequest{
+			Store: s.ref.Store, Key: s.ref.Key, Token: token, Base: base,
+			Codec: s.body.codec(), Data: im.data, Hash: im.hash[:], KeepTags: true, ClearMessages: im.marks, End: w.last,
+		},
+		answer: answer,
+	})
+	return answer.Stands, err
+}
+
+func (s *session) sendRelease(number uint64) (*profilev1.Stands, error) {
+	s.mu.Lock()
+	token := s.token
+	s.mu.Unlock()
+	answer := &profilev1.ReleaseResponse{}
+	err := s.client.do(s.ctx, &change{
+		act: "end session", ref: s.ref, life: s.life, number: number, method: profilev1.Profiles_Release_FullMethodName,
+		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token},
+		answer:  answer,
+	})
+	return answer.Stands, err
+}
+
+// acknowledged notes what the store has now.
+func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, released bool) {
+	s.data.Lock()
+	s.mail.cleared(im.marks)
+	after := s.body.afterSave()
+	s.data.Unlock()
+	s.mu.Lock()
+	if !released {
+		s.revision = stands.GetRevision()
+	}
+	s.stored = image{hash: im.hash, known: true, changes: im.changes}
+	revision := s.revision
+	s.mu.Unlock()
+	if !released {
+		for _, f := range after {
+			s.client.spawn(func() { f(revision) })
+		}
+	}
+	if w.last {
+		s.finish(nil)
+		s.leave()
+	}
+}
+
+// thaw lets the session go on after a last save that did not happen. One that may have happened leaves it frozen.
+func (s *session) thaw(err error) {
+	if errors.Is(err, ErrUnknown) {
+		return
+	}
+	s.data.Lock()
+	defer s.data.Unlock()
+	s.frozen = false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stage == ending {
+		s.stage = held
+	}
+}
