@@ -1,0 +1,195 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+)
+
+// Config is one node's configuration. Every field is a setting in settings.go, and stands in profilenode.yml.
+type Config struct {
+	Data string // folder, made if absent
+
+	Bind, Advertise             string // for clients
+	BindNodes, AdvertiseNodes   string // for the other nodes
+	BindGossip, AdvertiseGossip string // BindGossip empty: no gossip
+	BindHTTP                    string // empty: no health answers
+	Nodes                       []string
+
+	TLSCert, TLSKey, TLSCA string
+	Insecure               bool
+	GossipKey              string // base64 of 16, 24 or 32 bytes
+
+	LogLevel slog.Level
+	LogJSON  bool
+
+	Heartbeat, Election, LeaderLease              time.Duration
+	Renew, Doubt, Evidence, Lease, HandOff, Tick  time.Duration
+	SnapshotBytes, MaxInFlightBytes, TrailingLogs uint64
+}
+
+// DefaultConfig is a cluster of one on loopback.
+func DefaultConfig() Config {
+	c := cluster.DefaultConfig()
+	return Config{
+		Data:       "profilenode-data",
+		Bind:       "127.0.0.1:7400",
+		BindNodes:  "127.0.0.1:7401",
+		BindGossip: "127.0.0.1:7402",
+		BindHTTP:   "127.0.0.1:7403",
+		LogLevel:   slog.LevelInfo,
+
+		Heartbeat: c.Heartbeat, Election: c.Election, LeaderLease: c.LeaderLease,
+		Renew: c.Timing.Renew, Doubt: c.Timing.Doubt, Evidence: c.Timing.Evidence,
+		Lease: c.Timing.Lease, HandOff: c.Timing.HandOff, Tick: c.Timing.Tick,
+		SnapshotBytes: c.SnapshotBytes, MaxInFlightBytes: c.MaxInFlightBytes, TrailingLogs: c.TrailingLogs,
+	}
+}
+
+// check reports every fault in what this package knows of, each as one sentence that says what to do. How times and
+// sizes must relate is for cluster.Config to say.
+func (c Config) check() (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	if c.Data == "" {
+		fault("data is empty: name the folder that this node keeps everything in")
+	}
+	faults = append(faults, checkPlace("bind", c.Bind, "advertise", c.Advertise)...)
+	faults = append(faults, checkPlace("bind-nodes", c.BindNodes, "advertise-nodes", c.AdvertiseNodes)...)
+	if c.BindGossip != "" {
+		faults = append(faults, checkPlace("bind-gossip", c.BindGossip, "advertise-gossip", c.AdvertiseGossip)...)
+	}
+	if c.BindHTTP != "" {
+		if err := checkAddress("bind-http", c.BindHTTP); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	faults = append(faults, c.checkNodes()...)
+	faults = append(faults, c.checkSafety()...)
+	return faults
+}
+
+func (c Config) checkNodes() (faults []error) {
+	seen := make(map[string]bool)
+	for _, node := range c.Nodes {
+		if err := checkDialable("nodes", node); err != nil {
+			faults = append(faults, err)
+		}
+		if seen[node] {
+			faults = append(faults, fmt.Errorf("nodes names %s twice: name every node once", node))
+		}
+		seen[node] = true
+	}
+	own := c.AdvertiseNodes
+	if own == "" {
+		own = c.BindNodes
+	}
+	if len(c.Nodes) > 0 && !slices.Contains(c.Nodes, own) {
+		faults = append(faults, fmt.Errorf(
+			"nodes does not contain this node's own address %s: list the nodes addresses of all nodes, or correct advertise-nodes", own))
+	}
+	return faults
+}
+
+// checkSafety keeps a node from listening where strangers are without anything that keeps them out.
+func (c Config) checkSafety() (faults []error) {
+	given := 0
+	for _, file := range []string{c.TLSCert, c.TLSKey, c.TLSCA} {
+		if file != "" {
+			given++
+		}
+	}
+	if given != 0 && given != 3 {
+		faults = append(faults, errors.New("tls-cert, tls-key and tls-ca belong together: give all three, or none"))
+	}
+	for _, port := range []struct{ name, address string }{{"bind", c.Bind}, {"bind-nodes", c.BindNodes}} {
+		if given == 0 && !c.Insecure && beyondLoopback(port.address) {
+			faults = append(faults, fmt.Errorf(
+				"%s %s is open to other machines without TLS: give tls-cert, tls-key and tls-ca, or insecure if nobody else can reach it",
+				port.name, port.address))
+		}
+	}
+	if c.GossipKey == "" && !c.Insecure && c.BindGossip != "" && beyondLoopback(c.BindGossip) {
+		faults = append(faults, fmt.Errorf(
+			"bind-gossip %s is open to other machines without a key: give gossip-key (head -c 32 /dev/urandom | base64), the same on every node, or insecure if nobody else can reach it",
+			c.BindGossip))
+	}
+	if _, err := c.gossipKey(); err != nil {
+		faults = append(faults, err)
+	}
+	return faults
+}
+
+// gossipKey decodes the key. Its errors never show it.
+func (c Config) gossipKey() ([]byte, error) {
+	if c.GossipKey == "" {
+		return nil, nil
+	}
+	key, err := base64.StdEncoding.DecodeString(c.GossipKey)
+	if err != nil || (len(key) != 16 && len(key) != 24 && len(key) != 32) {
+		return nil, errors.New("gossip-key is not base64 of 16, 24 or 32 bytes: make one with head -c 32 /dev/urandom | base64")
+	}
+	return key, nil
+}
+
+// checkPlace looks at a bound address and at the one by which others reach it.
+func checkPlace(bindName, bind, advertiseName, advertise string) (faults []error) {
+	if err := checkAddress(bindName, bind); err != nil {
+		return []error{err}
+	}
+	if advertise != "" {
+		if err := checkDialable(advertiseName, advertise); err != nil {
+			return []error{err}
+		}
+		return nil
+	}
+	if host, _, _ := net.SplitHostPort(bind); unspecified(host) {
+		return []error{fmt.Errorf("%s is needed, since nobody can dial %s %s: give the address by which others reach this node",
+			advertiseName, bindName, bind)}
+	}
+	return nil
+}
+
+func checkAddress(name, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%s %q is not an address: write host:port, such as 10.0.0.1:7400", name, address)
+	}
+	if number, err := strconv.Atoi(port); err != nil || number < 0 || number > 65535 {
+		return fmt.Errorf("%s %q has no port between 0 and 65535", name, address)
+	}
+	return nil
+}
+
+func checkDialable(name, address string) error {
+	if err := checkAddress(name, address); err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(address)
+	if unspecified(host) || port == "0" {
+		return fmt.Errorf("%s %q is nothing that others can dial: give a host and a port above 0", name, address)
+	}
+	return nil
+}
+
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || (ip != nil && ip.IsUnspecified())
+}
+
+// beyondLoopback says whether somebody on another machine could connect. A name other than localhost might lead anywhere.
+func beyondLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false // a fault of its own
+	}
+	ip := net.ParseIP(host)
+	return host != "localhost" && (ip == nil || !ip.IsLoopback())
+}

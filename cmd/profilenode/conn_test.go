@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// scripted is a node that says what it is told to.
+type scripted struct {
+	pb.UnimplementedProfilesServer
+	address string
+
+	mu      sync.Mutex
+	leader  string      // refuse everything in favour of this one
+	refuse  []pb.Reason // to the next Sends; the last one again and again
+	goodbye int
+	sends   []*pb.SendRequest
+}
+
+func script(t *testing.T) *scripted {
+	t.Helper()
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scripted{address: port.Addr().String()}
+	g := grpc.NewServer()
+	pb.RegisterProfilesServer(g, s)
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(port) }()
+	t.Cleanup(func() {
+		g.Stop()
+		<-done
+	})
+	return s
+}
+
+func refusal(t pb.Reason, leader string) error {
+	s, err := status.New(codes.Unavailable, "refused: "+t.String()).WithDetails(&pb.Refusal{Reason: t, Leader: leader})
+	if err != nil {
+		return err
+	}
+	return s.Err()
+}
+
+func (s *scripted) elsewhere() error {
+	if s.leader == "" {
+		return nil
+	}
+	return refusal(pb.Reason_REASON_NOT_LEADER, s.leader)
+}
+
+func (s *scripted) Register(context.Context, *pb.RegisterRequest) (*pb.RegisterResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &pb.RegisterResponse{Incarnation: 77}, s.elsewhere()
+}
+
+func (s *scripted) EndServer(context.Context, *pb.EndServerRequest) (*pb.EndServerResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.goodbye++
+	return &pb.EndServerResponse{}, s.elsewhere()
+}
+
+func (s *scripted) Send(_ context.Context, request *pb.SendRequest) (*pb.SendResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sends = append(s.sends, request)
+	if err := s.elsewhere(); err != nil {
+		return nil, err
+	}
+	if len(s.refuse) > 0 {
+		reason := s.refuse[0]
+		if len(s.refuse) > 1 {
+			s.refuse = s.refuse[1:]
+		}
+		if reason != pb.Reason_REASON_UNSPECIFIED {
+			return nil, refusal(reason, "")
+		}
+	}
+	return &pb.SendResponse{Id: 5}, nil
+}
+
+// send sends a message through the command line.
+func send(t *testing.T, nodes ...*scripted) asked {
+	t.Helper()
+	var addresses []string
+	for _, node := range nodes {
+		addresses = append(addresses, node.address)
+	}
+	return (&served{clients: strings.Join(addresses, ",")}).ask(t, "", "send", "store", "key", "{}", "--timeout", "700ms")
+}
+
+func TestGoesToTheLeaderWithTheSameRequest(t *testing.T) {
+	follower, leader := script(t), script(t)
+	follower.leader = leader.address
+	leader.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN, pb.Reason_REASON_UNSPECIFIED}
+	send(t, follower).want(t, exitOK, "message 5")
+
+	sends := append(follower.sends, leader.sends...)
+	if len(leader.sends) != 4 {
+		t.Errorf("the leader was asked %d times, want 4", len(leader.sends))
+	}
+	for _, sent := range sends {
+		got, want := sent.GetRequest(), sends[0].GetRequest()
+		if got.String() != want.String() || got.GetIncarnation() != 77 || got.GetNumber() != 1 || got.GetHash() == 0 {
+			t.Errorf("got request %v, want %v every time", got, want)
+		}
+	}
+	if leader.goodbye != 1 {
+		t.Errorf("said goodbye %d times, want once", leader.goodbye)
+	}
+}
+
+// Two nodes that name each other are asked again and again, with pauses, and not without end.
+func TestNobodyLeads(t *testing.T) {
+	a, b := script(t), script(t)
+	a.leader, b.leader = b.address, a.address
+	began := time.Now()
+	got := send(t, a, b)
+	got.want(t, exitFailed, "profilenode: no leader could be reached through "+a.address, "more than half of its nodes")
+	if strings.Contains(got.errs, "may have happened") {
+		t.Errorf("every copy was refused, and yet: %s", got.errs)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("gave up after %v", took)
+	}
+}
+
+// When a copy went unanswered, refusals of later ones do not say that nothing happened.
+func TestUnsureIsSaid(t *testing.T) {
+	node := script(t)
+	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_BUSY}
+	send(t, node).want(t, exitFailed, "it may have happened: look before you try again")
+
+	node.refuse = []pb.Reason{pb.Reason_REASON_BUSY}
+	if got := send(t, node); strings.Contains(got.errs, "may have happened") {
+		t.Errorf("every copy was refused, and yet: %s", got.errs)
+	}
+	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_MAILBOX_FULL}
+	if got := send(t, node); strings.Contains(got.errs, "may have happened") {
+		t.Errorf("the table of answers said no, and yet: %s", got.errs)
+	}
+}

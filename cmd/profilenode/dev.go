@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// devOptions is a cluster on this machine.
+type devOptions struct {
+	data  string
+	nodes int
+	base  int // first port
+}
+
+func devCommand(p process) *cobra.Command {
+	o := devOptions{}
+	var fresh bool
+	var startNode, killNode int
+	command := &cobra.Command{
+		Use:   "dev",
+		Short: "run a whole cluster on this machine, to try things out",
+		Long: `dev runs a cluster on loopback, each node a process of its own, until Ctrl-C. It needs no configuration.
+
+Kill a node with kill -9, or type k and its number; Enter starts again what has died.
+From another terminal: profilenode dev --start 2, profilenode dev --kill 2.`,
+		Example: `  profilenode dev
+  profilenode dev --nodes 5 --base-port 8400 --data /tmp/five
+  profilenode dev --fresh`,
+		Args: cobra.NoArgs,
+	}
+	flags := command.Flags()
+	flags.SortFlags = false
+	flags.IntVar(&o.nodes, "nodes", 3, "how many nodes: 1, 3 or 5; a folder that holds a cluster keeps its number")
+	flags.StringVar(&o.data, "data", defaultDevData, "`folder` for everything; what is there goes on")
+	flags.IntVar(&o.base, "base-port", devBase, "first port; each node takes four, ten apart")
+	flags.BoolVar(&fresh, "fresh", false, "begin anew: empty the folder first, if dev made it")
+	flags.IntVar(&startNode, "start", 0, "tell the dev that runs on this folder to start node `N` again")
+	flags.IntVar(&killNode, "kill", 0, "tell the dev that runs on this folder to kill -9 node `N`")
+	command.RunE = act(func(ctx context.Context, _ []string) error {
+		switch {
+		case flags.Changed("start"):
+			return tellDev(p, o.data, fmt.Sprintf("start %d", startNode))
+		case flags.Changed("kill"):
+			return tellDev(p, o.data, fmt.Sprintf("kill %d", killNode))
+		}
+		return dev(ctx, o, fresh, flags.Changed("nodes"), flags.Changed("base-port"), p)
+	})
+	return command
+}
+
+// dev makes everything ready and hands over to the loop.
+func dev(ctx context.Context, o devOptions, fresh, nodesChosen, baseChosen bool, p process) error {
+	if err := o.check(); err != nil {
+		return &usageError{err}
+	}
+	if devRuns(o.data) {
+		return &hinted{fmt.Errorf("profilenode dev runs on %s already", o.data), "stop it with Ctrl-C, or name another folder with --data and other ports with --base-port"}
+	}
+	o, prepare, err := planDev(o, fresh, nodesChosen, baseChosen)
+	if err != nil {
+		return err
+	}
+	if err := o.checkPorts(); err != nil {
+		return err
+	}
+	if err := prepare(); err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	loop := newDevLoop(o, program, p)
+	control, err := listenControl(o.data, loop.ask)
+	if err != nil {
+		fmt.Fprintf(p.err, "dev --start and --kill are not available: %v\n", err)
+	} else {
+		defer control.close()
+	}
+	return loop.run(ctx)
+}
+
+func (o devOptions) check() error {
+	var faults []error
+	if o.nodes != 1 && o.nodes != 3 && o.nodes != 5 {
+		faults = append(faults, fmt.Errorf("nodes %d is none of 1, 3 and 5: an even number bears no more failures than one fewer", o.nodes))
+	}
+	if last := o.base + 10*(o.nodes-1) + 3; o.base < 1 || last > 65535 {
+		faults = append(faults, fmt.Errorf("base-port %d leaves no room: it and the %d ports above must lie between 1 and 65535", o.base, last-o.base))
+	}
+	if o.data == "" {
+		faults = append(faults, errors.New("data is empty: name a folder"))
+	}
+	return errors.Join(faults...)
+}
+
+// address is where one of a node's four ports is.
+func (o devOptions) address(node int, port devPort) string {
+	return fmt.Sprintf("127.0.0.1:%d", o.base+10*(node-1)+int(port))
+}
+
+// devPort is a port's place among a node's four.
+type devPort int
+
+const (
+	clientsPort devPort = iota
+	nodesPort
+	gossipPort
+	httpPort
+)
+
+func (port devPort) String() string {
+	return [...]string{"clients", "nodes", "gossip", "HTTP"}[port]
+}
+
+// addresses is that port of every node, separated by commas.
+func (o devOptions) addresses(port devPort) string {
+	var all []string
+	for node := 1; node <= o.nodes; node++ {
+		all = append(all, o.address(node, port))
+	}
+	return strings.Join(all, ",")
+}
+
+// arguments is the command line of a node.
+func (o devOptions) arguments(node int) []string {
+	return []string{
+		"serve", "--exit-with-stdin",
+		"--data", filepath.Join(o.data, fmt.Sprintf("node%d", node)),
+		"--bind", o.address(node, clientsPort),
+		"--bind-nodes", o.address(node, nodesPort),
+		"--bind-gossip", o.address(node, gossipPort),
+		"--bind-http", o.address(node, httpPort),
+		"--nodes", o.addresses(nodesPort),
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"google.golang.org/grpc/status"
+)
+
+// refusalOf finds a node's reason among the details of its error; nil: none, or no node's error.
+func refusalOf(err error) *pb.Refusal {
+	for _, detail := range status.Convert(err).Details() {
+		if refusal, ok := detail.(*pb.Refusal); ok {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// told turns a node's answer into its sentence, and says what to do where that is known. It keeps the answer within.
+func told(err error) error {
+	refusal := refusalOf(err)
+	sentence := &answered{status.Convert(err).Message(), err}
+	if refusal == nil {
+		return sentence
+	}
+	var hint string
+	switch refusal.GetReason() {
+	case pb.Reason_REASON_OWNED:
+		if owner := refusal.GetOwner(); owner != nil {
+			hint = fmt.Sprintf("it belongs to %s; --force takes it away, and that game server loses its session", named(owner))
+		}
+	case pb.Reason_REASON_REVISION_DIFFERS:
+		hint = fmt.Sprintf("somebody else saved it meanwhile; it is at revision %d now: look at it, then try again", refusal.GetRevision())
+	case pb.Reason_REASON_NO_PROFILE:
+		hint = "profilenode list STORE shows what there is"
+	case pb.Reason_REASON_UNKNOWN_POLICY:
+		hint = "profilenode policy shows every policy"
+	case pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN:
+		hint = "try again; profilenode status shows how the nodes are"
+	case pb.Reason_REASON_FAILED:
+		hint = "the log of that node says more"
+	}
+	if hint == "" {
+		return sentence
+	}
+	return &hinted{sentence, hint}
+}
+
+// answered is a node's error, shown as its sentence alone.
+type answered struct {
+	sentence string
+	err      error
+}
+
+func (a *answered) Error() string { return a.sentence }
+func (a *answered) Unwrap() error { return a.err }
+
+// reasonOf is why a node refused, wherever in err that is.
+func reasonOf(err error) pb.Reason {
+	var a *answered
+	if errors.As(err, &a) {
+		return refusalOf(a.err).GetReason()
+	}
+	return pb.Reason_REASON_UNSPECIFIED
+}
+
+// named is an owner as people tell them apart.
+func named(owner *pb.Owner) string {
+	switch {
+	case owner == nil:
+		return ""
+	case owner.GetName() == "":
+		return fmt.Sprintf("incarnation %d", owner.GetIncarnation())
+	case owner.GetWhere() == "":
+		return owner.GetName()
+	}
+	return owner.GetName() + " (" + owner.GetWhere() + ")"
+}

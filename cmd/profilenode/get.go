@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+)
+
+// How a game encoded its data; the store does not look inside.
+const (
+	codecRaw  = 0
+	codecJSON = 1
+)
+
+func getCommand(p process) *cobra.Command {
+	var meta, stale bool
+	command := &cobra.Command{
+		Use:   "get STORE KEY",
+		Short: "print a profile's data, byte for byte",
+		Long: `get prints a profile's data as it is stored, and nothing else: no line end is added.
+There is nothing to print, and the exit code is 1, when the profile was never saved or was removed.`,
+		Example: `  profilenode get players alice > alice.json
+  profilenode get players alice --meta`,
+		Args: exactly("STORE", "KEY"),
+	}
+	a := askFlags(p, command)
+	command.Flags().BoolVar(&meta, "meta", false, "print what is known about the profile instead of its data")
+	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
+	command.RunE = act(func(ctx context.Context, args []string) error {
+		return a.do(ctx, func(ctx context.Context, c *conn) error {
+			request := &pb.GetRequest{Store: args[0], Key: args[1], Mode: readMode(stale), WithoutData: meta && !a.json}
+			reply, err := c.get(ctx, request)
+			if err != nil {
+				return err
+			}
+			switch {
+			case a.json:
+				return printObject(p.out, wholeProfile(request, reply))
+			case meta:
+				return printMeta(p, request, reply)
+			case !reply.GetProfile().GetExists():
+				return noProfile(args[0], args[1])
+			}
+			_, err = p.out.Write(reply.GetProfile().GetData())
+			return err
+		})
+	})
+	return command
+}
+
+func (c *conn) get(ctx context.Context, request *pb.GetRequest) (reply *pb.GetResponse, err error) {
+	err = c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		reply, err = pb.NewProfilesClient(cc).Get(ctx, request)
+		return err
+	})
+	return reply, err
+}
+
+func noProfile(store, key string) error {
+	return &hinted{fmt.Errorf("there is nothing at %s/%s", store, key), "profilenode list " + store + " shows what there is"}
+}
+
+func readMode(stale bool) pb.ReadMode {
+	if stale {
+		return pb.ReadMode_READ_MODE_STALE
+	}
+	return pb.ReadMode_READ_MODE_LINEARIZABLE
+}
+
+func printMeta(p process, request *pb.GetRequest, reply *pb.GetResponse) error {
+	profile := reply.GetProfile()
+	t := newTable(p.out, "store", request.GetStore())
+	t.row("key", request.GetKey())
+	t.row("exists", yesOrNo(profile.GetExists()))
+	t.row("revision", strconv.FormatUint(profile.GetRevision(), 10))
+	t.row("owner", ownerCell(reply.GetOwner()))
+	t.row("codec", codecName(profile.GetCodec()))
+	t.row("hash", hex.EncodeToString(profile.GetHash()))
+	t.row("created", formatTime(profile.GetCreatedMs()))
+	t.row("saved", formatTime(profile.GetSavedMs()))
+	t.row("token", strconv.FormatUint(profile.GetToken(), 10))
+	t.row("sessions", strconv.FormatUint(reply.GetLoadCount(), 10))
+	t.row("waiting", strconv.FormatUint(reply.GetWaiters(), 10))
+	t.row("messages", strconv.FormatUint(reply.GetMessages(), 10))
+	t.row("tags", tagsCell(profile.GetTags()))
+	t.row("index", strconv.FormatUint(reply.GetStands().GetIndex(), 10))
+	return t.end()
+}
+
+func ownerCell(owner *pb.Owner) string {
+	cell := printable(named(owner))
+	if owner != nil && !owner.GetInForce() {
+		cell += ", gone"
+	}
+	return cell
+}
+
+func tagsCell(tags map[string]string) string {
+	var cells []string
+	for name, value := range tags {
+		cells = append(cells, printable(name+"="+value))
+	}
+	slices.Sort(cells)
+	return strings.Join(cells, " ")
+}
+
+func codecName(codec uint32) string {
+	switch codec {
+	case codecRaw:
+		return "raw"
+	case codecJSON:
+		return "json"
+	}
+	return strconv.FormatUint(uint64(codec), 10)
+}
+
+func parseCodec(text string) (uint32, error) {
+	switch text {
+	case "raw":
+		return codecRaw, nil
+	case "json":
+		return codecJSON, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("codec %q is none of raw, json and a number", text)
+	}
+	return uint32(n), nil
+}
+
+// Shapes of --json. 64-bit numbers that are names rather than amounts are text: JSON readers lose their last digits.
+type (
+	profileJSON struct {
+		Store      string            `json:"store"`
+		Key        string            `json:"key"`
+		Exists     bool              `json:"exists"`
+		Revision   uint64            `json:"revision"`
+		Codec      string            `json:"codec"`
+		Hash       string            `json:"sha256,omitempty"`
+		Created    string            `json:"created,omitempty"`
+		Saved      string            `json:"saved,omitempty"`
+		Token      string            `json:"token"`
+		Tags       map[string]string `json:"tags,omitempty"`
+		Owner      *ownerJSON        `json:"owner,omitempty"`
+		Messages   *uint64           `json:"messages,omitempty"`
+		Waiting    *uint64           `json:"waiting,omitempty"`
+		Sessions   *uint64           `json:"sessions,omitempty"`
+		Index      uint64            `json:"index,omitempty"`
+		Data       json.RawMessage   `json:"data,omitempty"`        // when it is JSON
+		DataBase64 []byte            `json:"data_base64,omitempty"` // when it is not
+	}
+	ownerJSON struct {
+		Incarnation string `json:"incarnation"`
+		Name        string `json:"name"`
+		Where       string `json:"where,omitempty"`
+		InForce     bool   `json:"in_force"`
+	}
+)
+
+func wholeProfile(request *pb.GetRequest, reply *pb.GetResponse) profileJSON {
+	shape := profileShape(reply.GetProfile())
+	shape.Store, shape.Key = request.GetStore(), request.GetKey()
+	shape.Owner = ownerShape(reply.GetOwner())
+	messages, waiting, sessions := reply.GetMessages(), reply.GetWaiters(), reply.GetLoadCount()
+	shape.Messages, shape.Waiting, shape.Sessions = &messages, &waiting, &sessions
+	shape.Index = reply.GetStands().GetIndex()
+	data := reply.GetProfile().GetData()
+	if reply.GetProfile().GetCodec() == codecJSON && json.Valid(data) {
+		shape.Data = data
+	} else {
+		shape.DataBase64 = data
+	}
+	return shape
+}
+
+func profileShape(profile *pb.Profile) profileJSON {
+	return profileJSON{
+		Store: profile.GetStore(), Key: profile.GetKey(),
+		Exists: profile.GetExists(), Revision: profile.GetRevision(),
+		Codec: codecName(profile.GetCodec()), Hash: hex.EncodeToString(profile.GetHash()),
+		Created: formatTime(profile.GetCreatedMs()), Saved: formatTime(profile.GetSavedMs()),
+		Token: strconv.FormatUint(profile.GetToken(), 10), Tags: profile.GetTags(),
+	}
+}
+
+func ownerShape(owner *pb.Owner) *ownerJSON {
+	if owner == nil {
+		return nil
+	}
+	return &ownerJSON{strconv.FormatUint(owner.GetIncarnation(), 10), owner.GetName(), owner.GetWhere(), owner.GetInForce()}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+)
+
+func listCommand(p process) *cobra.Command {
+	var limit uint64
+	var stale bool
+	command := &cobra.Command{
+		Use:   "list [STORE [PREFIX]]",
+		Short: "list stores, or the profiles of a store",
+		Args:  cobra.MaximumNArgs(2),
+	}
+	a := askFlags(p, command)
+	command.Flags().Uint64Var(&limit, "limit", 0, "stop after this many profiles (default: all)")
+	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
+	command.RunE = act(func(ctx context.Context, args []string) error {
+		request := &pb.ListRequest{Mode: readMode(stale)}
+		if len(args) == 0 {
+			return a.do(ctx, func(ctx context.Context, c *conn) error { return listStores(ctx, a, c, request) })
+		}
+		request.Store = args[0]
+		if len(args) == 2 {
+			request.Prefix = args[1]
+		}
+		return listProfiles(ctx, a, request, limit)
+	})
+	return command
+}
+
+func listStores(ctx context.Context, a *asking, c *conn, request *pb.ListRequest) error {
+	reply, err := c.list(ctx, request)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		for _, store := range reply.GetStores() {
+			if err := printJSON(a.p.out, struct {
+				Store string `json:"store"`
+			}{store}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := newTable(a.p.out, "STORE")
+	for _, store := range reply.GetStores() {
+		t.row(printable(store))
+	}
+	return t.end()
+}
+
+// listProfiles asks page by page; the time limit is for each, since a store may be long.
+func listProfiles(ctx context.Context, a *asking, request *pb.ListRequest, limit uint64) error {
+	t := newTable(discardIf(a.json, a.p.out), "KEY", "REVISION", "CODEC", "SAVED")
+	for left := limit; ; {
+		request.Limit = uint32(min(left, 1000)) // 0: the node's own page
+		var reply *pb.ListResponse
+		if err := a.do(ctx, func(ctx context.Context, c *conn) (err error) {
+			reply, err = c.list(ctx, request)
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, profile := range reply.GetProfiles() {
+			if a.json {
+				if err := printJSON(a.p.out, profileShape(profile)); err != nil {
+					return err
+				}
+				continue
+			}
+			t.row(printable(profile.GetKey()), strconv.FormatUint(profile.GetRevision(), 10),
+				codecName(profile.GetCodec()), formatTime(profile.GetSavedMs()))
+		}
+		got := len(reply.GetProfiles())
+		if limit > 0 {
+			left -= min(left, uint64(got))
+		}
+		if !reply.GetMore() || got == 0 || (limit > 0 && left == 0) {
+			return t.end()
+		}
+		request.After = reply.GetProfiles()[got-1].GetKey()
+	}
+}
+
+func (c *conn) list(ctx context.Context, request *pb.ListRequest) (reply *pb.ListResponse, err error) {
+	err = c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		reply, err = pb.NewProfilesClient(cc).List(ctx, request)
+		return err
+	})
+	return reply, err
+}

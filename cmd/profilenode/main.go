@@ -1,0 +1,166 @@
+// Command profilenode runs a node, runs a whole cluster on one machine for trying things out, and asks a running
+// cluster about itself.
+//
+// Nothing here decides anything about profiles: it reads flags and files, wires the parts together and prints answers.
+// What a command was asked for goes to stdout, everything else to stderr. Read serve.go first, it is the wiring diagram.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitFailed)
+	}()
+	os.Exit(run(ctx, os.Args[1:], process{os.Stdin, os.Stdout, os.Stderr, os.Environ()}))
+}
+
+// process is what a command has of the process that it runs in.
+type process struct {
+	in      io.Reader
+	out     io.Writer
+	err     io.Writer
+	environ []string
+}
+
+// lookup reads a variable of the environment.
+func (p process) lookup(name string) (string, bool) {
+	for _, line := range p.environ {
+		if value, ok := strings.CutPrefix(line, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// run carries out one command line and returns the exit code.
+func run(ctx context.Context, args []string, p process) int {
+	root := rootCommand(p)
+	root.SetArgs(args)
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var began *actError
+	usage := !errors.As(err, &began)
+	if began != nil {
+		err = began.error
+	}
+	var wrong *usageError
+	usage = usage || errors.As(err, &wrong)
+	printError(p.err, err)
+	if usage {
+		fmt.Fprintf(p.err, "see: %s --help\n", command.CommandPath())
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func rootCommand(p process) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "profilenode",
+		Short: "a cluster that keeps player profiles, each owned by one game server at a time",
+		Long: `profilenode keeps player profiles. Each belongs to one game server at a time.
+
+Try it:           profilenode dev
+Run a node:       profilenode serve --help
+Ask a cluster:    profilenode status`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "ask", Title: "Ask a running cluster:"},
+		&cobra.Group{ID: "change", Title: "Change a running cluster:"},
+	)
+	for group, commands := range map[string][]*cobra.Command{
+		"run": {serveCommand(p), devCommand(p)},
+		"ask": {
+			statusCommand(p), getCommand(p), listCommand(p), sessionsCommand(p), serversCommand(p), digestCommand(p),
+		},
+		"change": {setCommand(p), removeCommand(p), sendCommand(p), policyCommand(p)},
+	} {
+		for _, command := range commands {
+			command.GroupID = group
+			root.AddCommand(command)
+		}
+	}
+	root.AddCommand(versionCommand(p))
+	return root
+}
+
+// actError is what went wrong after a command line had been understood; everything before it is a usage error.
+type actError struct{ error }
+
+func (e *actError) Unwrap() error { return e.error }
+
+// usageError is what went wrong because of how the program was called, found while the command was running.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// act marks the errors of a command that has begun.
+func act(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, args []string) error {
+		if err := f(command.Context(), args); err != nil {
+			return &actError{err}
+		}
+		return nil
+	}
+}
+
+// hinted is an error with a word on what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Unwrap() error { return e.error }
+
+// printError writes one line for each fault, and one for what to do where we know it.
+func printError(w io.Writer, err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(w, "profilenode: %s\n", line)
+	}
+	var h *hinted
+	if errors.As(err, &h) && h.hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", h.hint)
+	}
+}
+
+// exactly is for commands that take these arguments and no others.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return fmt.Errorf("%s takes %s, not %d arguments", command.Name(), strings.Join(names, " "), len(args))
+		}
+		return nil
+	}
+}

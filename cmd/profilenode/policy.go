@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+)
+
+func policyCommand(p process) *cobra.Command {
+	var resets []string
+	command := &cobra.Command{
+		Use:   "policy [STORE] [NAME=VALUE...]",
+		Short: "show or change limits and defaults, of one store or of every store",
+		Long: `policy shows the policies of a store, or without STORE the defaults of every store. NAME=VALUE changes one first.
+Policies lie in the log: they hold on every node from the same moment on.`,
+		Example: `  profilenode policy
+  profilenode policy players max-waiters=4
+  profilenode policy players --reset max-waiters`,
+		Args: cobra.ArbitraryArgs,
+	}
+	a := askFlags(p, command)
+	command.Flags().StringSliceVar(&resets, "reset", nil, "`names` that go back to the default")
+	command.RunE = act(func(ctx context.Context, args []string) error {
+		store, changes, err := parsePolicies(args, resets)
+		if err != nil {
+			return &usageError{err}
+		}
+		return a.do(ctx, func(ctx context.Context, c *conn) error {
+			if err := setPolicies(ctx, c, changes); err != nil {
+				return err
+			}
+			return showPolicies(ctx, a, c, store)
+		})
+	})
+	return command
+}
+
+func parsePolicies(args, resets []string) (store string, changes []*pb.SetPolicyRequest, err error) {
+	if len(args) > 0 && !strings.Contains(args[0], "=") {
+		store, args = args[0], args[1:]
+	}
+	for _, arg := range args {
+		name, text, ok := strings.Cut(arg, "=")
+		if !ok {
+			return "", nil, fmt.Errorf("%q is not of the form name=value", arg)
+		}
+		value, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return "", nil, fmt.Errorf("%q has no whole number behind the =", arg)
+		}
+		changes = append(changes, &pb.SetPolicyRequest{Store: store, Name: name, Value: value})
+	}
+	for _, name := range resets {
+		changes = append(changes, &pb.SetPolicyRequest{Store: store, Name: name, Inherit: true})
+	}
+	return store, changes, nil
+}
+
+func setPolicies(ctx context.Context, c *conn, changes []*pb.SetPolicyRequest) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	return asTool(ctx, c, func(t *tool) error {
+		for _, change := range changes {
+			err := t.change(ctx, change, func(r *pb.Request) { change.Request = r },
+				func(ctx context.Context, cc *grpc.ClientConn) error {
+					_, err := pb.NewClusterClient(cc).SetPolicy(ctx, change)
+					return err
+				})
+			if err != nil {
+				return fmt.Errorf("%s: %w", change.GetName(), err)
+			}
+		}
+		return nil
+	})
+}
+
+func showPolicies(ctx context.Context, a *asking, c *conn, store string) error {
+	var reply *pb.GetPolicyResponse
+	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		reply, err = pb.NewClusterClient(cc).GetPolicy(ctx, &pb.GetPolicyRequest{Store: store})
+		return err
+	}); err != nil {
+		return err
+	}
+	t := newTable(discardIf(a.json, a.p.out), "NAME", "VALUE", "UNIT", "FROM", "MEANING")
+	for _, policy := range reply.GetPolicies() {
+		if a.json {
+			if err := printJSON(a.p.out, policyJSON{
+				policy.GetName(), policy.GetValue(), policy.GetUnit(), policy.GetInherited(), policy.GetHelp(),
+			}); err != nil {
+				return err
+			}
+			continue
+		}
+		from := "here"
+		if policy.GetInherited() {
+			from = "default"
+		}
+		t.row(policy.GetName(), strconv.FormatInt(policy.GetValue(), 10), policy.GetUnit(), from, policy.GetHelp())
+	}
+	return t.end()
+}
+
+type policyJSON struct {
+	Name      string `json:"name"`
+	Value     int64  `json:"value"`
+	Unit      string `json:"unit"`
+	Inherited bool   `json:"inherited"`
+	Help      string `json:"help"`
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+)
+
+func removeCommand(p process) *cobra.Command {
+	var revision uint64
+	var force bool
+	command := &cobra.Command{
+		Use:   "remove STORE KEY",
+		Short: "remove a profile",
+		Long: `remove removes a profile. Its revision goes on counting, so that nothing meant for the old one lands on a new one.
+It is refused when somebody saves in between, and when a game server owns the profile.`,
+		Args: exactly("STORE", "KEY"),
+	}
+	a := askFlags(p, command)
+	command.Flags().Uint64Var(&revision, "revision", 0, "the revision that is to be removed (default: the one that is there)")
+	command.Flags().BoolVar(&force, "force", false, "also when a game server owns it: it loses its session")
+	command.RunE = act(func(ctx context.Context, args []string) error {
+		return a.do(ctx, func(ctx context.Context, c *conn) error {
+			request := &pb.RemoveRequest{Store: args[0], Key: args[1], Expected: revision, Force: force}
+			if !command.Flags().Changed("revision") {
+				current, err := c.get(ctx, &pb.GetRequest{Store: args[0], Key: args[1], WithoutData: true})
+				if err != nil {
+					return err
+				}
+				if !current.GetProfile().GetExists() {
+					return noProfile(args[0], args[1])
+				}
+				request.Expected = current.GetProfile().GetRevision()
+			}
+			var reply *pb.RemoveResponse
+			err := asTool(ctx, c, func(t *tool) error {
+				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+						reply, err = pb.NewProfilesClient(cc).Remove(ctx, request)
+						return err
+					})
+			})
+			if err != nil {
+				return err
+			}
+			return printStands(a, args[0], args[1], "removed", reply.GetStands())
+		})
+	})
+	return command
+}

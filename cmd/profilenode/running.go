@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/internal/server"
+)
+
+// running is everything that one node consists of, in the order in which it starts.
+type running struct {
+	config  Config
+	clients net.Listener
+	web     net.Listener // nil: none
+	node    *cluster.Node
+	service *server.Server
+	health  *http.Server
+
+	failed  chan error     // a port that ended by itself
+	serving sync.WaitGroup // what sends on failed
+}
+
+// cluster is the part of the configuration that the node itself takes.
+func (c Config) cluster() cluster.Config {
+	n := cluster.DefaultConfig()
+	n.Dir, n.Nodes, n.Version = c.Data, c.Nodes, version()
+	n.Bind, n.Advertise, n.Client = c.BindNodes, c.AdvertiseNodes, c.Advertise
+	n.GossipBind, n.GossipAdvertise = c.BindGossip, c.AdvertiseGossip
+	n.GossipKey, _ = c.gossipKey() // check has looked at it
+	n.Heartbeat, n.Election, n.LeaderLease = c.Heartbeat, c.Election, c.LeaderLease
+	n.Timing.Renew, n.Timing.Doubt, n.Timing.Evidence = c.Renew, c.Doubt, c.Evidence
+	n.Timing.Lease, n.Timing.HandOff, n.Timing.Tick = c.Lease, c.HandOff, c.Tick
+	n.SnapshotBytes, n.TrailingLogs, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingLogs, c.MaxInFlightBytes
+	return n
+}
+
+// start starts everything. The ports for clients and HTTP are taken before the node touches its data folder, so that a
+// second process that was started by mistake fails on the port and not half way in.
+func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err error) {
+	r := &running{config: c, failed: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			r.abandon()
+		}
+	}()
+
+	certificates, err := readCertificates(c.TLSCert, c.TLSKey, c.TLSCA)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	if r.clients, err = listen("clients", "bind", c.Bind); err != nil {
+		return nil, err
+	}
+	if c.BindHTTP != "" {
+		if r.web, err = listen("HTTP", "bind-http", c.BindHTTP); err != nil {
+			return nil, err
+		}
+	}
+
+	hub := server.NewHub()
+	n := c.cluster()
+	n.Log, n.OnEvents = log, hub.Tell
+	if n.Client == "" {
+		n.Client = r.clients.Addr().String()
+	}
+	service := server.Config{Hub: hub, Log: log, Timing: n.Timing, Version: n.Version}
+	if certificates != nil {
+		if n.TLS, err = certificates.forNodes(); err != nil {
+			return nil, &usageError{err}
+		}
+		service.TLS = certificates.forClients()
+	}
+	if r.node, err = cluster.Open(ctx, n); err != nil {
+		return nil, inUse(err, "nodes and gossip", "bind-nodes and bind-gossip")
+	}
+	service.Node = r.node
+	r.service = server.New(service)
+	r.serve("clients", func() error { return r.service.Serve(r.clients) })
+	if r.web != nil {
+		r.health = newHealth(r.node)
+		r.serve("HTTP", func() error { return r.health.Serve(r.web) })
+	}
+	return r, nil
+}
+
+func (r *running) serve(port string, run func() error) {
+	r.serving.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			r.failed <- fmt.Errorf("serve %s: %w", port, err)
+		}
+	})
+}
+
+// stop ends everything in the reverse order. The service comes before the node, since its calls read the node's tables;
+// within the service streams are told where to go before they end. Health goes last: until then a probe is told how it is.
+func (r *running) stop(ctx context.Context) error {
+	r.service.Close(ctx)
+	err := r.node.Close(ctx)
+	if r.health != nil {
+		err = errors.Join(err, r.health.Close())
+	}
+	r.serving.Wait()
+	return err
+}
+
+// abandon lets go of what a failed start had taken.
+func (r *running) abandon() {
+	for _, port := range []net.Listener{r.clients, r.web} {
+		if port != nil {
+			_ = port.Close()
+		}
+	}
+}
+
+// addresses is the line that tells where this node is.
+func (r *running) addresses() string {
+	parts := []string{
+		"id=" + r.node.ID(),
+		"clients=" + r.clients.Addr().String(),
+		"nodes=" + r.node.Addr().String(),
+	}
+	if r.config.BindGossip != "" {
+		parts = append(parts, "gossip="+r.config.BindGossip)
+	}
+	if r.web != nil {
+		parts = append(parts, "http="+r.web.Addr().String())
+	}
+	return strings.Join(append(parts, "data="+r.config.Data), " ")
+}
+
+func listen(what, setting, address string) (net.Listener, error) {
+	port, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, inUse(fmt.Errorf("listen for %s: %w", what, err), what, setting)
+	}
+	return port, nil
+}
+
+// inUse adds what to do about a port that is taken.
+func inUse(err error, what, setting string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &hinted{err, fmt.Sprintf("another process has this port: stop it, or choose another for %s with %s", what, setting)}
+	}
+	return err
+}

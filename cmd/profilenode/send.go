@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+)
+
+func sendCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "send STORE KEY JSON",
+		Short: "send a message to a profile, whether or not it is owned",
+		Long: `send queues a message to a profile. The game server that owns it, or the next one that does, gets it once.
+The message is JSON; - reads it from stdin.`,
+		Example: `  profilenode send players alice '{"gift":"sword"}'`,
+		Args:    exactly("STORE", "KEY", "JSON"),
+	}
+	a := askFlags(p, command)
+	command.RunE = act(func(ctx context.Context, args []string) error {
+		body := []byte(args[2])
+		if args[2] == "-" {
+			var err error
+			if body, err = readData(p, "-"); err != nil {
+				return err
+			}
+		}
+		if !json.Valid(body) {
+			return &usageError{errors.New(`the message is not valid JSON: quote it for the shell, such as '{"gift":"sword"}'`)}
+		}
+		return a.do(ctx, func(ctx context.Context, c *conn) error {
+			request := &pb.SendRequest{Store: args[0], Key: args[1], Body: body}
+			var reply *pb.SendResponse
+			err := asTool(ctx, c, func(t *tool) error {
+				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+						reply, err = pb.NewProfilesClient(cc).Send(ctx, request)
+						return err
+					})
+			})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printObject(p.out, struct {
+					Store string `json:"store"`
+					Key   string `json:"key"`
+					ID    string `json:"id"`
+				}{args[0], args[1], strconv.FormatUint(reply.GetId(), 10)})
+			}
+			_, err = fmt.Fprintf(p.err, "sent to %s/%s, message %d\n", args[0], args[1], reply.GetId())
+			return err
+		})
+	})
+	return command
+}

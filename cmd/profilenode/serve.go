@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	configVariable = "PROFILENODE_CONFIG"
+
+	// stopLimit bounds a graceful stop. What is not done by then is done by the next start: the log has it.
+	stopLimit = 10 * time.Second
+)
+
+func serveCommand(p process) *cobra.Command {
+	var path string
+	var printSample, withStdin bool
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "run one node",
+		Long: `serve runs one node until SIGTERM or SIGINT; a second signal ends it at once.
+
+Every flag is also a variable (--bind-nodes: PROFILENODE_BIND_NODES) and a key of the file named by --config or
+PROFILENODE_CONFIG. A flag wins over a variable, a variable over the file, the file over the default.
+
+A line that begins with "ready" goes to stdout once the node is in a cluster that has a leader; logs go to stderr.
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
+		Example: `  profilenode serve --data /var/lib/profilenode
+  profilenode serve --print-config > profilenode.yml
+  profilenode serve --data n1 --bind 10.0.0.1:7400 --bind-nodes 10.0.0.1:7401 --bind-gossip "" \
+      --nodes 10.0.0.1:7401,10.0.0.2:7401,10.0.0.3:7401 --tls-cert n1.pem --tls-key n1.key --tls-ca ca.pem`,
+		Args: cobra.NoArgs,
+	}
+	command.RunE = act(func(ctx context.Context, _ []string) error {
+		if printSample {
+			_, err := io.WriteString(p.out, sample)
+			return err
+		}
+		if path == "" {
+			path, _ = p.lookup(configVariable)
+		}
+		c, warnings, err := loadConfig(path, command.Flags(), p)
+		if err != nil {
+			return &usageError{err}
+		}
+		log := newLogger(c, p.err)
+		for _, name := range warnings {
+			log.Warn("variable is no setting", "name", name)
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if withStdin {
+			// It stays in Read until the process ends, or until stdin does and it is what ends the process.
+			go func() {
+				_, _ = io.Copy(io.Discard, p.in)
+				cancel()
+			}()
+		}
+		return serve(ctx, c, p.out, log)
+	})
+	command.Flags().StringVar(&path, "config", "", "configuration `file`")
+	command.Flags().BoolVar(&printSample, "print-config", false, "print a configuration file with every setting and stop")
+	addFlags(command.Flags())
+	command.Flags().BoolVar(&withStdin, "exit-with-stdin", false, "stop when stdin ends")
+	if err := command.Flags().MarkHidden("exit-with-stdin"); err != nil {
+		panic(err)
+	}
+	return command
+}
+
+// serve runs a node until ctx ends, which is success, or until the node stops itself.
+func serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) error {
+	r, err := start(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	ready := r.node.Ready()
+	for {
+		select {
+		case <-ready:
+			ready = nil
+			fmt.Fprintf(out, "ready %s\n", r.addresses())
+			continue
+		case <-ctx.Done():
+			log.Info("stopping")
+		case <-r.node.Done():
+			err = fmt.Errorf("the node stopped itself: %w", r.node.Err())
+		case err = <-r.failed:
+		}
+		break
+	}
+	limit, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	if stopErr := r.stop(limit); stopErr != nil && err == nil {
+		err = fmt.Errorf("stop: %w", stopErr)
+		if errors.Is(stopErr, context.DeadlineExceeded) {
+			err = fmt.Errorf("not stopped in order within %v", stopLimit)
+		}
+	}
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+func newLogger(c Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"time"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/spf13/cobra"
+)
+
+func statusCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "status",
+		Short: "show every node of the cluster",
+		Long: `status asks every node for its own view; it works without a leader. The nodes are found from any one of them.
+Exit code 1 when no node answers.`,
+		Args: cobra.NoArgs,
+	}
+	a := askFlags(p, command)
+	command.RunE = act(func(ctx context.Context, _ []string) error {
+		return a.do(ctx, func(ctx context.Context, c *conn) error {
+			found, err := c.survey(ctx)
+			if err != nil {
+				return err
+			}
+			found = relevant(found, a.chosen())
+			if a.json {
+				return printObject(p.out, statusShape(found))
+			}
+			return printStatus(p, found)
+		})
+	})
+	return command
+}
+
+// relevant leaves out addresses where nobody is, unless somebody asked for them: the default names three, and a cluster
+// of one is there at one of them.
+func relevant(found []*surveyed, chosen bool) (kept []*surveyed) {
+	for _, s := range found {
+		if chosen || s.member != nil || s.status != nil {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+func printStatus(p process, found []*surveyed) error {
+	t := newTable(p.out, "NODE", "CLIENTS", "NODES", "STATE", "TERM", "APPLIED", "DIGEST", "VOTER", "GOSSIP")
+	for _, s := range found {
+		state, term, applied, digest, voter := unreachable(s.err), "", "", "", ""
+		if s.status != nil {
+			state = s.status.GetState()
+			term = strconv.FormatUint(s.status.GetTerm(), 10)
+			applied = strconv.FormatUint(s.status.GetApplied(), 10)
+			digest = formatDigest(s.status.GetDigest())
+		}
+		if s.member != nil {
+			voter = yesOrNo(s.member.GetVoter())
+		}
+		t.row(shortID(s.id()), s.address, s.member.GetAddress(), state, term, applied, digest, voter, s.member.GetGossip())
+	}
+	if err := t.end(); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.out)
+	if best := leading(found); best != nil {
+		fmt.Fprintf(p.out, "cluster %s, epoch %d, level %d; %d game servers, %d sessions; %s log, %s tables; up %s; version %s\n",
+			shortID(hex.EncodeToString(best.GetCluster())), best.GetEpoch(), best.GetLevel(), best.GetServers(), best.GetSessions(),
+			roughSize(best.GetLogBytes()), roughSize(best.GetTableBytes()),
+			(time.Duration(best.GetUptimeMs()) * time.Millisecond).Round(time.Second), best.GetVersion())
+	} else {
+		fmt.Fprintln(p.out, "no leader: writes wait until more than half of the nodes see each other")
+	}
+	for _, s := range found {
+		for _, alarm := range s.status.GetAlarms() {
+			fmt.Fprintf(p.out, "alarm at %s: %s\n", shortID(s.id()), printable(alarm))
+		}
+	}
+	return nil
+}
+
+func (s *surveyed) id() string {
+	if s.status != nil {
+		return s.status.GetId()
+	}
+	return s.member.GetId()
+}
+
+// leading is the view of the node that leads in the latest term; nil: none does.
+func leading(found []*surveyed) (best *pb.StatusResponse) {
+	for _, s := range found {
+		if s.status.GetState() == "leader" && (best == nil || s.status.GetTerm() > best.GetTerm()) {
+			best = s.status
+		}
+	}
+	return best
+}
+
+// shortID is enough of a random id to tell nodes apart.
+func shortID(id string) string { return id[:min(len(id), 8)] }
+
+func roughSize(n uint64) string {
+	for _, unit := range sizeUnits {
+		if n >= unit.bytes {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.bytes), unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+type statusJSON struct {
+	Cluster string     `json:"cluster,omitempty"`
+	Epoch   uint64     `json:"epoch"`
+	Leader  string     `json:"leader"` // id; empty: none
+	Nodes   []nodeJSON `json:"nodes"`
+}
+
+type nodeJSON struct {
+	ID         string   `json:"id"`
+	Clients    string   `json:"clients"`
+	Nodes      string   `json:"nodes"`
+	Reachable  bool     `json:"reachable"`
+	Error      string   `json:"error,omitempty"`
+	State      string   `json:"state,omitempty"`
+	Voter      bool     `json:"voter"`
+	Member     bool     `json:"member"`
+	Gossip     string   `json:"gossip,omitempty"`
+	Version    string   `json:"version,omitempty"`
+	Level      uint32   `json:"level,omitempty"`
+	Term       uint64   `json:"term"`
+	Applied    uint64   `json:"applied"`
+	Committed  uint64   `json:"committed"`
+	Last       uint64   `json:"last"`
+	Snapshot   uint64   `json:"snapshot"`
+	Digest     string   `json:"digest,omitempty"`
+	Stamp      string   `json:"stamp,omitempty"`
+	Alarms     []string `json:"alarms"`
+	Servers    uint64   `json:"servers"`
+	Sessions   uint64   `json:"sessions"`
+	LogBytes   uint64   `json:"log_bytes"`
+	TableBytes uint64   `json:"table_bytes"`
+	UptimeMS   int64    `json:"uptime_ms"`
+}
+
+func statusShape(found []*surveyed) statusJSON {
+	var shape statusJSON
+	if best := leading(found); best != nil {
+		shape.Cluster, shape.Epoch, shape.Leader = hex.EncodeToString(best.GetCluster()), best.GetEpoch(), best.GetId()
+	}
+	for _, s := range found {
+		node := nodeJSON{
+			ID: s.id(), Clients: s.address, Nodes: s.member.GetAddress(), Reachable: s.status != nil,
+			Voter: s.member.GetVoter(), Member: s.member != nil, Gossip: s.member.GetGossip(), Alarms: []string{},
+		}
+		if s.err != nil {
+			node.Error = told(s.err).Error()
+		}
+		if status := s.status; status != nil {
+			node.State, node.Version, node.Level = status.GetState(), status.GetVersion(), status.GetLevel()
+			node.Term, node.Applied, node.Committed = status.GetTerm(), status.GetApplied(), status.GetCommitted()
+			node.Last, node.Snapshot = status.GetLast(), status.GetSnapshot()
+			node.Digest, node.Stamp = formatDigest(status.GetDigest()), formatTime(status.GetStampMs())
+			node.Alarms = append(node.Alarms, status.GetAlarms()...)
+			node.Servers, node.Sessions = status.GetServers(), status.GetSessions()
+			node.LogBytes, node.TableBytes, node.UptimeMS = status.GetLogBytes(), status.GetTableBytes(), status.GetUptimeMs()
+		}
+		shape.Nodes = append(shape.Nodes, node)
+	}
+	return shape
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// authority signs certificates for these tests.
+type authority struct {
+	folder      string
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	file        string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authority{folder: t.TempDir(), key: key}
+	a.certificate = &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, a.certificate, a.certificate, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.file = a.write(t, "ca.pem", "CERTIFICATE", der)
+	return a
+}
+
+// issue makes a certificate for this machine, and returns the flags that name it.
+func (a *authority) issue(t *testing.T, name string, units ...string) []string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name, OrganizationalUnit: units},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		"--tls-cert", a.write(t, name+".pem", "CERTIFICATE", der), "--tls-key", a.write(t, name+".key", "EC PRIVATE KEY", secret), "--tls-ca", a.file,
+	}
+}
+
+func (a *authority) write(t *testing.T, name, kind string, der []byte) string {
+	t.Helper()
+	path := filepath.Join(a.folder, name)
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestTLS(t *testing.T) {
+	ca := newAuthority(t)
+	node, game := ca.issue(t, "node1", nodeUnit), ca.issue(t, "game")
+	s := serveOne(t, node...)
+
+	s.ask(t, "", append([]string{"status"}, game...)...).want(t, exitOK, "leader")
+	s.ask(t, "{}", append([]string{"set", "a", "b", "-"}, game...)...).want(t, exitOK)
+	s.ask(t, "", "status").want(t, exitFailed)
+	s.ask(t, "", "status", "--tls-ca", ca.file).want(t, exitFailed)
+	s.ask(t, "", append([]string{"status"}, newAuthority(t).issue(t, "stranger")...)...).want(t, exitFailed)
+}
+
+// Three nodes find each other over TLS; what a game server may show does not open the nodes port.
+func TestTLSBetweenNodes(t *testing.T) {
+	ca := newAuthority(t)
+	node, game := ca.issue(t, "node", nodeUnit), ca.issue(t, "game")
+	nodes := freeAddresses(t, 3)
+	var all []*served
+	for _, address := range nodes {
+		all = append(all, beginServe(t, append([]string{"--bind-nodes", address, "--nodes", strings.Join(nodes, ",")}, node...)...))
+	}
+	var clients []string
+	for _, s := range all {
+		s.awaitReady(t)
+		clients = append(clients, s.clients)
+	}
+	status := (&served{clients: strings.Join(clients, ",")}).ask(t, "", append([]string{"status", "--json"}, game...)...)
+	status.want(t, exitOK, `"state": "leader"`)
+	if got, want := strings.Count(status.out, `"reachable": true`), len(nodes); got != want {
+		t.Errorf("%d nodes answer, want %d:\n%s", got, want, status.out)
+	}
+
+	for name, flags := range map[string][]string{"node": node, "game": game} {
+		certificates, err := readCertificates(flags[1], flags[3], flags[5])
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := certificates.forAsking()
+		config.ServerName = "127.0.0.1"
+		err = greet(t, nodes[0], config)
+		if opened := err == nil; opened != (name == "node") {
+			t.Errorf("the nodes port answers a %s's certificate with %v", name, err)
+		}
+	}
+
+	var out, errs bytes.Buffer
+	args := append([]string{"serve", "--data", t.TempDir(), "--bind", "127.0.0.1:0", "--bind-nodes", "127.0.0.1:0", "--bind-gossip", "", "--bind-http", ""}, game...)
+	if got := run(t.Context(), args, process{nil, &out, &errs, nil}); got != exitUsage || !strings.Contains(errs.String(), "issue it with OU=node") {
+		t.Errorf("a node with a game server's certificate: got %d and %q", got, errs.String())
+	}
+}
+
+// greet connects and says whether the other end took our certificate, which TLS 1.3 tells only after the handshake: an
+// alert comes instead of silence.
+func greet(t *testing.T, address string, config *tls.Config) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	connection, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	_ = connection.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, err = connection.Read(make([]byte, 1))
+	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		return nil
+	}
+	return err
+}

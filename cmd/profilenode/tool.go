@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// goodbyeLimit bounds the goodbye of a tool. When it is lost the lease ends the tool's incarnation as well.
+const goodbyeLimit = time.Second
+
+// tool is a short life of a command line in the cluster: whoever changes anything registers first, so that a retry is
+// answered and not repeated.
+type tool struct {
+	conn        *conn
+	incarnation uint64
+	number      uint64 // of the latest request; requests come one after the other, so all before it are settled
+}
+
+// asTool registers, lets f make its changes and says goodbye.
+func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
+	random := make([]byte, 16+6)
+	_, _ = rand.Read(random) // never fails
+	where, err := os.Hostname()
+	if err != nil {
+		where = ""
+	}
+	request := &pb.RegisterRequest{
+		Name:  "tool-" + hex.EncodeToString(random[16:]),
+		Kind:  pb.ServerKind_SERVER_KIND_TOOL,
+		Nonce: random[:16],
+		Where: where,
+	}
+	var reply *pb.RegisterResponse
+	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		reply, err = pb.NewProfilesClient(cc).Register(ctx, request)
+		return err
+	}); err != nil {
+		return err
+	}
+	t := &tool{conn: c, incarnation: reply.GetIncarnation()}
+	err = f(t)
+	t.goodbye(ctx)
+	var unsure *unsureError
+	if errors.As(err, &unsure) {
+		return &hinted{unsure.error, "it may have happened: look before you try again"}
+	}
+	return err
+}
+
+// change sends one change until it is answered. message is what is asked, still without the request that fill puts in.
+func (t *tool) change(ctx context.Context, message proto.Message, fill func(*pb.Request), ask func(context.Context, *grpc.ClientConn) error) error {
+	hash, err := hashOf(message)
+	if err != nil {
+		return err
+	}
+	settled := t.number
+	t.number++
+	fill(&pb.Request{Incarnation: t.incarnation, Number: t.number, Settled: settled, Hash: hash})
+	return t.conn.try(ctx, ask)
+}
+
+// goodbye ends the incarnation, also after ctx has ended: what it asked and was not told is then final.
+func (t *tool) goodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeLimit)
+	defer cancel()
+	request := &pb.EndServerRequest{}
+	_ = t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+		func(ctx context.Context, cc *grpc.ClientConn) error {
+			_, err := pb.NewProfilesClient(cc).EndServer(ctx, request)
+			return err
+		})
+}
+
+// hashOf names what is asked, so that a number used for two things is noticed. Zero means absent on the wire.
+func hashOf(message proto.Message) (uint64, error) {
+	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	if err != nil {
+		return 0, err
+	}
+	sum := xxhash.New()
+	_, _ = sum.WriteString(string(message.ProtoReflect().Descriptor().FullName()))
+	_, _ = sum.Write(bytes) // never fails
+	return max(sum.Sum64(), 1), nil
+}
