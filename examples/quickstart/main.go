@@ -1,0 +1,65 @@
+// Quickstart is a game server in twenty lines. Start a cluster on this machine first: profilenode dev.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/profilenode/profilenode/client"
+)
+
+type player struct {
+	Coins  int
+	Visits int
+}
+
+func main() {
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+
+	game, err := client.Open(ctx, client.Config{Seeds: []string{"127.0.0.1:7400", "127.0.0.1:7410", "127.0.0.1:7420"}})
+	if err != nil {
+		return fmt.Errorf("is `profilenode dev` running? %w", err)
+	}
+	fmt.Println("registered as", game.Name())
+	players := client.NewStore(game, "players", player{Coins: 100})
+
+	// A message waits in the profile until its owner takes it. Any game server may send one.
+	if _, err := players.Send(ctx, "ann", player{Coins: 5}); err != nil {
+		return err
+	}
+
+	ann, err := players.StartSession(ctx, "ann")
+	if err != nil {
+		return err
+	}
+	ann.OnMessage(func(d *player, m client.Message) bool {
+		var gift player
+		if m.Decode(&gift) != nil {
+			return false
+		}
+		d.Coins += gift.Coins
+		fmt.Println("a gift of", gift.Coins, "coins from", m.Sender)
+		return true
+	})
+	if err := ann.Update(func(d *player) { d.Visits++; d.Coins += 10 }); err != nil {
+		return err
+	}
+	if err := ann.EndSession(ctx); err != nil {
+		return err
+	}
+	stored, err := players.Get(ctx, "ann")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("stored at revision %d: %+v; messages waiting: %d\n", stored.Revision, stored.Data, stored.Messages)
+	return game.Close(ctx)
+}
