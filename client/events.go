@@ -53,15 +53,15 @@ func (c *Client) granted(l *life, g *profilev1.Granted) {
 // What is held here and not listed is looked up: being absent from a list ends nothing, since a grant and a list may
 // cross on their way.
 func (c *Client) reconcile(l *life, answer *profilev1.Renewed) {
-	listed := make(map[uint64]bool, len(answer.Grants))
+	listed := make(map[holding]bool, len(answer.Grants))
 	for _, g := range answer.Grants {
-		listed[g.Token] = true
+		listed[holding{Ref{g.Store, g.Key}, g.Token}] = true
 		c.granted(l, g)
 	}
 	c.mu.Lock()
 	var missing []*session
-	for token, s := range l.held {
-		if !listed[token] && s.since < answer.Sequence {
+	for h, s := range l.held {
+		if !listed[h] && s.since < answer.Sequence {
 			missing = append(missing, s)
 		}
 	}
@@ -74,10 +74,11 @@ func (c *Client) reconcile(l *life, answer *profilev1.Renewed) {
 // release gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once nothing
 // more will come of it.
 func (c *Client) release(l *life, ref Ref, token uint64, then func()) {
+	h := holding{ref, token}
 	c.mu.Lock()
-	known := l.releasing[token]
+	known := l.releasing[h]
 	if !known {
-		l.releasing[token] = true
+		l.releasing[h] = true
 	}
 	c.mu.Unlock()
 	if known && then == nil {
@@ -94,7 +95,7 @@ func (c *Client) release(l *life, ref Ref, token uint64, then func()) {
 			c.config.Log.Warn("release a grant", "profile", ref.String(), "error", err)
 		}
 		c.mu.Lock()
-		delete(l.releasing, token)
+		delete(l.releasing, h)
 		c.mu.Unlock()
 		if then != nil {
 			then()

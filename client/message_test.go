@@ -147,6 +147,33 @@ func TestMessageIsAppliedOnceThroughFailingSaves(t *testing.T) {
 	})
 }
 
+// A save that cleared a message is the last that names it.
+func TestMarksGoWithOneSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		if _, err := store.Send(t.Context(), "ann", gift{1}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.OnMessage(take)
+		for range 2 {
+			if err := p.Update(func(d *player) { d.Coins++ }); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Save(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := town.count("Save"); got != 2 {
+			t.Errorf("saves: got %d, want 2, none of them refused", got)
+		}
+	})
+}
+
 // A handled message that somebody else cleared meanwhile must not keep the data from being saved.
 func TestClearedMessageDoesNotBlockSaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

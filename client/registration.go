@@ -23,10 +23,16 @@ type life struct {
 	why         error
 
 	// Guarded by Client.mu.
-	held      map[uint64]*session // by token: what the renewals say
+	held      map[holding]*session // what the renewals say
 	heldHash  uint64
-	sequence  uint64          // of the last renewal
-	releasing map[uint64]bool // tokens that are being given back
+	sequence  uint64           // of the last renewal
+	releasing map[holding]bool // grants that are being given back
+}
+
+// holding names a grant. Its token alone does not: two profiles of one owner may have been granted by one command.
+type holding struct {
+	Ref
+	token uint64
 }
 
 // register makes an incarnation. It is one registration, with one nonce, until a node says that this nonce's
@@ -86,8 +92,8 @@ func (c *Client) register(ctx context.Context, replaces uint64) (*life, error) {
 		standing:    &standing{now: c.config.Now, timing: timing},
 		proved:      make(chan struct{}),
 		over:        make(chan struct{}),
-		held:        make(map[uint64]*session),
-		releasing:   make(map[uint64]bool),
+		held:        make(map[holding]*session),
+		releasing:   make(map[holding]bool),
 	}, nil
 }
 

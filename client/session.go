@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -116,56 +115,6 @@ func (s *session) writable(act string) error {
 	return nil
 }
 
-// hold takes a grant. false: the incarnation has ended since.
-func (s *session) hold(l *life, token uint64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stage != starting || s.given {
-		return s.token == token && s.stage != over
-	}
-	s.client.mu.Lock()
-	defer s.client.mu.Unlock()
-	if l.why != nil {
-		return false
-	}
-	s.stage, s.token = held, token
-	l.held[token] = s
-	l.heldHash = lock.HeldHash(l.heldHash, lock.Token(token))
-	s.since = l.sequence
-	close(s.granted)
-	return true
-}
-
-// take is told of a grant of this profile, and says whether it is this session's.
-func (s *session) take(l *life, g *profilev1.Granted) bool {
-	s.mu.Lock()
-	mine := s.life == l
-	switch {
-	case !mine || s.given || s.stage == over:
-		s.mu.Unlock()
-		return false // it is on its way out, and what it leaves behind will be listed again
-	case s.stage == starting && s.ticket == 0:
-		s.early = append(s.early, g)
-		s.mu.Unlock()
-		return false
-	case s.stage == starting:
-		wanted := s.ticket == g.Ticket
-		s.mu.Unlock()
-		if wanted {
-			return s.hold(l, g.Token)
-		}
-		s.client.release(l, s.ref, g.Token, nil)
-		return false
-	}
-	mine = s.token == g.Token
-	newer := g.Token > s.token
-	s.mu.Unlock()
-	if newer {
-		s.verify()
-	}
-	return mine
-}
-
 // begin lets a session live once its profile is made of what was loaded.
 func (s *session) begin(b body) error {
 	s.data.Lock()
@@ -195,83 +144,6 @@ func (s *session) begin(b body) error {
 	return nil
 }
 
-// askedToLetGo begins the hand-off: somebody waits for the profile.
-func (s *session) askedToLetGo(token uint64) {
-	s.mu.Lock()
-	s.asked = token
-	now := s.begun && s.stage == held && s.token == token && !s.handing
-	if now {
-		s.handing = true
-	}
-	s.mu.Unlock()
-	if now {
-		s.client.spawn(s.handOff)
-	}
-}
-
-// handOff ends the session with a last save. Somebody waits, so it never takes longer than 0.7 of the hand-off time,
-// after which the session is revoked: if by then no data could be encoded, what is stored already is the last.
-func (s *session) handOff() {
-	limit := s.life.timing.HandOff * 7 / 10
-	ctx, cancel := context.WithTimeout(s.ctx, limit)
-	defer cancel()
-	for {
-		err := s.end(ctx, External)
-		if err == nil || closedNow(s.done) {
-			return
-		}
-		s.client.config.Log.Warn("hand-off", "profile", s.ref.String(), "error", err)
-		if !pause(ctx, limit/20) {
-			break
-		}
-	}
-	s.mu.Lock()
-	sent := s.stage == ending
-	s.mu.Unlock()
-	if !sent && s.ctx.Err() == nil {
-		s.lose(overError("hand off", s.ref, errors.New("another game server waits for it, and the data could not be saved in time")))
-	}
-}
-
-// revoked is told that the owner's writes are refused from here on. The next grant waits until this is answered.
-func (s *session) revoked(token uint64) {
-	s.mu.Lock()
-	s.lost = token
-	mine := s.begun && s.token == token && s.stage != over
-	s.mu.Unlock()
-	if mine {
-		s.lose(overError("keep", s.ref, errors.New("it was taken by force")))
-	}
-}
-
-// verify looks up whether the grant is still in force, and ends the session if it is not.
-func (s *session) verify() {
-	s.client.spawn(func() {
-		s.mu.Lock()
-		l, token, at := s.life, s.token, s.stage
-		s.mu.Unlock()
-		if at != held {
-			return
-		}
-		got := &profilev1.GetResponse{}
-		err := s.client.ask(s.ctx, "verify", s.ref, profilev1.Profiles_Get_FullMethodName,
-			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key, WithoutData: true}, got, false)
-		if err == nil && !owns(got, l, token) {
-			s.mu.Lock()
-			at = s.stage
-			s.mu.Unlock()
-			if at == held { // else its own end has come between
-				s.lose(overError("keep", s.ref, errors.New("another game server owns it now")))
-			}
-		}
-	})
-}
-
-// owns says whether a linearizable answer names this incarnation and token as the owner.
-func owns(got *profilev1.GetResponse, l *life, token uint64) bool {
-	return got.Owner.GetIncarnation() == l.incarnation && got.Stands.GetToken() == token
-}
-
 // lose ends a session that the log has ended, and says so there, since the next owner waits for that.
 func (s *session) lose(why error) {
 	s.finish(why)
@@ -297,9 +169,9 @@ func (s *session) finish(why error) {
 
 	c := s.client
 	c.mu.Lock()
-	if l != nil && l.held[token] == s {
-		delete(l.held, token)
-		l.heldHash = lock.HeldHash(l.heldHash, lock.Token(token))
+	if h := (holding{s.ref, token}); l != nil && l.held[h] == s {
+		delete(l.held, h)
+		l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
 	}
 	c.mu.Unlock()
 	c.saver.remove(s)

@@ -254,7 +254,7 @@ func (j *judge) arbitrate(now time.Time, contested []fsm.OwnedGrant, alive map[l
 		case g.Revoked && j.timing.Lapsed(passed):
 			j.acts = append(j.acts, fsm.Do(nil, &fsm.Lapse{Term: j.l.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
 		case !g.Revoked && passed >= j.timing.HandOff:
-			j.acts = append(j.acts, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
+			j.acts = append(j.acts, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
 		default:
 			continue
 		}

@@ -59,7 +59,7 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 				b.owned[p] = alive[g.Owner]
 				if !g.Revoked {
 					b.sessions++
-					b.held = lock.HeldHash(b.held, g.Token)
+					b.held = lock.HeldHash(b.held, p.Store, p.Key, g.Token)
 				}
 				if b.contested[p] = g.Revoked || len(g.Waiters) > 0; b.contested[p] {
 					contested++

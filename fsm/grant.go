@@ -97,10 +97,10 @@ func (t *tx) keepStep(store, key string, old, row GrantRow) {
 		t.put(ownedKey(tableOwned, row.Owner, store, key), newRow(0))
 	}
 	if old.holds() && (moved || !row.holds()) {
-		t.held(old.Owner, -1, old.Token)
+		t.held(old.Owner, -1, store, key, old.Token)
 	}
 	if row.holds() && (moved || !old.holds()) {
-		t.held(row.Owner, 1, row.Token)
+		t.held(row.Owner, 1, store, key, row.Token)
 	}
 	was, is := old.contested(), row.contested()
 	if was && (!is || old.Owner != row.Owner) {

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"fmt"
+	"hash/fnv"
 	"reflect"
 	"slices"
 	"testing"
@@ -135,7 +136,7 @@ func compareServer(t testing.TB, v *fsm.View, w *twin, got fsm.Server, s *twinSe
 		}
 		if !p.revoked {
 			want.Sessions++
-			want.Held ^= splitmix(uint64(p.token))
+			want.Held ^= splitmix(splitmix(uint64(p.token)) ^ nameHash(name.Store, name.Key))
 		}
 	}
 	equal(t, "a game server", got, want)
@@ -198,6 +199,12 @@ func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *twinProf
 		equal(t, fmt.Sprint("a message of ", name), []any{got.ID, string(got.Body), got.Locked, got.Sender, got.SentMS},
 			[]any{want.ID, string(want.Body), want.Locked, want.Sender, want.SentMS})
 	}
+}
+
+func nameHash(store, key string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(store + "\x00" + key + "\x00"))
+	return h.Sum64()
 }
 
 // splitmix is the published generator's output function, seeded with a token.

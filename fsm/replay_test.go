@@ -265,6 +265,25 @@ func TestDigestDiffers(t *testing.T) {
 	}
 }
 
+// The same command at another place of the log is another fact: it made another token.
+func TestDigestIsOfAPlace(t *testing.T) {
+	digest := func(index uint64, commands ...*fsm.Command) uint64 {
+		m := open(t, vfs.NewMem())
+		defer func() { must(t, m.Close()) }()
+		data, err := fsm.Encode(testCluster, 0, commands)
+		must(t, err)
+		read(m.Apply([]fsm.Log{{Index: index, Term: 1, Data: data}}))(t)
+		return m.Standing().Digest
+	}
+	open := fsm.Do(nil, &fsm.OpenTerm{})
+	if digest(1, open) == digest(2, open) {
+		t.Error("a command at 1 and at 2 has one digest")
+	}
+	if digest(1) == digest(1, open) {
+		t.Error("an entry without commands has the digest of one that writes nothing")
+	}
+}
+
 // sameWrites are logs that differ in nothing written: the digest is of tables, not of commands.
 func sameWrites(x, y string) bool {
 	pairs := [][2]string{{"that alone", "malformed"}, {"a retry", "and a command that writes nothing"}}

@@ -28,7 +28,7 @@ type Activity struct {
 	Last     lock.Token // of its last applied command: what a verdict names
 	Settled  uint64     // every number at or below is settled
 	Sessions int        // profiles that it holds
-	Held     uint64     // lock.HeldHash over their tokens
+	Held     uint64     // lock.HeldHash over them
 }
 
 const (
@@ -96,13 +96,13 @@ func (r *reader) alive(id lock.Incarnation) bool {
 	return ok && s.Alive
 }
 
-func (t *tx) held(id lock.Incarnation, change int, token lock.Token) {
+func (t *tx) held(id lock.Incarnation, change int, store, key string, token lock.Token) {
 	if !t.has(serverKey(tableActivity, id)) {
 		return // of an incarnation that is forgotten already
 	}
 	a := t.activity(id)
 	a.Sessions += change
-	a.Held = lock.HeldHash(a.Held, token)
+	a.Held = lock.HeldHash(a.Held, store, key, token)
 	t.put(serverKey(tableActivity, id), a.encode())
 }
 

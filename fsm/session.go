@@ -73,6 +73,9 @@ func (t *tx) release(server lock.Incarnation, c *Release) Result {
 
 func (t *tx) revoke(c *Revoke) Result {
 	old := t.touch(c.Store, c.Key)
+	if c.Waited && len(old.Waiters) == 0 {
+		return Result{Code: Superseded, Token: old.Token}
+	}
 	grant, out := old.Revoke(lock.Token(c.Token), t.alive)
 	if out.Refusal != lock.None {
 		return Result{Code: refused(out.Refusal), Token: old.Token}

@@ -130,7 +130,7 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 	case "walk":
 		return fsm.Do(nil, &fsm.Walk{Incarnation: uint64(s.actor(args.who()).id), Limit: uint32(args.number("limit", 100))})
 	case "revoke":
-		return fsm.Do(nil, &fsm.Revoke{Store: store, Key: key, Token: s.token(args.text("token", "0"))})
+		return fsm.Do(nil, &fsm.Revoke{Store: store, Key: key, Token: s.token(args.text("token", "0")), Waited: args.has("waited")})
 	case "lapse":
 		return fsm.Do(nil, &fsm.Lapse{Term: args.number("term", s.term), Store: store, Key: key, Token: s.token(args.text("token", "0"))})
 	case "forget":

@@ -310,7 +310,7 @@ func (s *stream) leaders() any {
 	case 5:
 		return &fsm.Forget{BeforeMs: s.stamp - int64(s.roll(4))*100, Limit: uint32(s.roll(3))}
 	case 6, 7:
-		return &fsm.Revoke{Store: p.Store, Key: p.Key, Token: s.token(p)}
+		return &fsm.Revoke{Store: p.Store, Key: p.Key, Token: s.token(p), Waited: s.roll(2) == 0}
 	case 8:
 		return &fsm.Lapse{Term: term, Store: p.Store, Key: p.Key, Token: s.token(p)}
 	}

@@ -161,7 +161,7 @@ func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
 
 func (w *twin) revoke(c *fsm.Revoke) fsm.Result {
 	p := w.touch(c.Store, c.Key)
-	if p.owner == 0 || p.revoked || uint64(p.token) != c.Token {
+	if p.owner == 0 || p.revoked || c.Waited && len(p.queue) == 0 || uint64(p.token) != c.Token {
 		return fsm.Result{Code: fsm.Superseded, Token: p.token}
 	}
 	w.rob(p)

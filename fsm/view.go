@@ -129,8 +129,8 @@ func (v *View) Sessions(store, afterStore, afterKey string, limit int) ([]OwnedG
 		prefix = appendText(prefix, store)
 	}
 	from := prefix
-	if afterStore != "" {
-		from = append(profileKey(tableGrant, afterStore, afterKey), 0)
+	if next := append(profileKey(tableGrant, afterStore, afterKey), 0); afterStore != "" && bytes.Compare(next, from) > 0 {
+		from = next
 	}
 	r.scan(from, after(prefix), func(key, row []byte) bool {
 		g, err := decodeGrant(row)

@@ -1,8 +1,24 @@
 package lock
 
-// HeldHash folds one held token into the hash of a held set, or out of it: the set's hash is the fold of its members in
-// any order. Both the log's tables and the owner keep one, so a renewal can compare sets by eight bytes.
-func HeldHash(set uint64, token Token) uint64 { return set ^ mix(uint64(token)) }
+// HeldHash folds one held profile, under its token, into the hash of a held set, or out of it: the set's hash is the fold
+// of its members in any order. Both the log's tables and the owner keep one, so a renewal can compare sets by eight bytes.
+// The profile goes in because two of one owner may have one token, granted by the same step of a walk.
+func HeldHash(set uint64, store, key string, token Token) uint64 {
+	return set ^ mix(mix(uint64(token))^nameHash(store, key))
+}
+
+// nameHash is FNV-1a of store and key, each ended by a zero byte, which neither may hold.
+func nameHash(store, key string) uint64 {
+	const offset, prime = 0xcbf29ce484222325, 0x100000001b3
+	h := uint64(offset)
+	for _, text := range [2]string{store, key} {
+		for i := range len(text) {
+			h = (h ^ uint64(text[i])) * prime
+		}
+		h *= prime
+	}
+	return h
+}
 
 // mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014): tokens differ in few bits, their hashes in about half.
 func mix(x uint64) uint64 {

@@ -6,45 +6,57 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// The first outputs of splitmix64 from seed 0, as published with it: a client of another build computes the same.
-func TestHeldHashIsSplitmix64(t *testing.T) {
-	const golden = 0x9e3779b97f4a7c15
-	outputs := []uint64{0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f}
-	for i, want := range outputs {
-		seed := uint64(i)
-		seed *= golden
-		if got := lock.HeldHash(0, lock.Token(seed)); got != want {
-			t.Errorf("output %d is %#x, want %#x", i, got, want)
-		}
+// What a client of one build computes, a node of another compares.
+func TestHeldHashIsFixed(t *testing.T) {
+	if got, want := lock.HeldHash(0, "players", "ada", lock.TokenAt(7, 1)), uint64(0x1f2fd2bf6663278e); got != want {
+		t.Errorf("the hash of one profile is %#x, want %#x", got, want)
 	}
 }
 
 func TestHeldHashIsOfASet(t *testing.T) {
-	fold := func(tokens ...lock.Token) uint64 {
+	type member struct {
+		key   string
+		token lock.Token
+	}
+	fold := func(members ...member) uint64 {
 		set := uint64(0)
-		for _, token := range tokens {
-			set = lock.HeldHash(set, token)
+		for _, m := range members {
+			set = lock.HeldHash(set, "players", m.key, m.token)
 		}
 		return set
 	}
-	x, y, z := lock.TokenAt(7, 0), lock.TokenAt(7, 1), lock.TokenAt(8, 0)
+	x, y, z := member{"x", lock.TokenAt(7, 0)}, member{"y", lock.TokenAt(7, 1)}, member{"z", lock.TokenAt(8, 0)}
 	if fold(x, y, z) != fold(z, x, y) {
-		t.Error("the order in which tokens were taken up shows")
+		t.Error("the order in which profiles were taken up shows")
 	}
 	if fold(x, y, z, y) != fold(x, z) {
-		t.Error("a token that was let go is still in the hash")
+		t.Error("a profile that was let go is still in the hash")
 	}
 	if fold(x, x) != 0 {
 		t.Error("the empty set is not 0")
 	}
-	seen := map[uint64]lock.Token{0: 0}
+	seen := map[uint64]member{0: {}}
 	for index := uint64(1); index < 2000; index++ {
-		for place := range 3 {
-			token := lock.TokenAt(index, place)
-			if other, ok := seen[fold(token)]; ok {
-				t.Fatalf("tokens %d and %d have one hash", token, other)
+		for _, key := range []string{"p1", "p2", "p3"} {
+			for place := range 2 {
+				m := member{key, lock.TokenAt(index, place)}
+				if other, ok := seen[fold(m)]; ok {
+					t.Fatalf("%v and %v have one hash", m, other)
+				}
+				seen[fold(m)] = m
 			}
-			seen[fold(token)] = token
 		}
+	}
+}
+
+// Two profiles granted by one step of a walk have one token: their hashes must not cancel each other.
+func TestHeldHashOfOneToken(t *testing.T) {
+	token := lock.TokenAt(14, 0)
+	set := lock.HeldHash(lock.HeldHash(0, "players", "p3", token), "players", "p4", token)
+	if set == 0 {
+		t.Error("two profiles under one token hash like none")
+	}
+	if lock.HeldHash(0, "ab", "c", token) == lock.HeldHash(0, "a", "bc", token) {
+		t.Error("store and key run into each other")
 	}
 }

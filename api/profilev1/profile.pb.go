@@ -881,7 +881,7 @@ type Renewal struct {
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	HeldCount     uint64                 `protobuf:"varint,3,opt,name=held_count,json=heldCount,proto3" json:"held_count,omitempty"`
-	HeldHash      uint64                 `protobuf:"fixed64,4,opt,name=held_hash,json=heldHash,proto3" json:"held_hash,omitempty"` // lock.HeldHash over the tokens that the caller holds
+	HeldHash      uint64                 `protobuf:"fixed64,4,opt,name=held_hash,json=heldHash,proto3" json:"held_hash,omitempty"` // lock.HeldHash over the profiles that the caller holds, each under its token
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -719,7 +719,8 @@ func (*EndServer) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{4}
 }
 
-// Settle returns the answer to Request.number or burns it.
+// Settle returns the answer to Request.number or burns it. Request.hash is that request's own: with another it would
+// look like a cloned process.
 type Settle struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1897,6 +1898,7 @@ type Revoke struct {
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	Waited        bool                   `protobuf:"varint,4,opt,name=waited,proto3" json:"waited,omitempty"` // only if somebody still waits: the owner was asked to let go and did not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1950,6 +1952,13 @@ func (x *Revoke) GetToken() uint64 {
 		return x.Token
 	}
 	return 0
+}
+
+func (x *Revoke) GetWaited() bool {
+	if x != nil {
+		return x.Waited
+	}
+	return false
 }
 
 // Lapse lets go of a revoked grant whose owner did not answer in time.
@@ -2323,11 +2332,12 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06ground\x18\x03 \x01(\rR\x06ground\">\n" +
 	"\x04Walk\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\"F\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"^\n" +
 	"\x06Revoke\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"Y\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x16\n" +
+	"\x06waited\x18\x04 \x01(\bR\x06waited\"Y\n" +
 	"\x05Lapse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +

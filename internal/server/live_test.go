@@ -38,7 +38,7 @@ func (s *stream) renewal() *profilev1.Renewal {
 	s.sent++
 	r := &profilev1.Renewal{Incarnation: s.id, Sequence: s.sent, HeldCount: uint64(len(s.held))}
 	for _, token := range s.held {
-		r.HeldHash = lock.HeldHash(r.HeldHash, lock.Token(token))
+		r.HeldHash = lock.HeldHash(r.HeldHash, "players", "p", lock.Token(token))
 	}
 	return r
 }
