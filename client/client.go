@@ -50,6 +50,14 @@ type Config struct {
 	// 0: 60 s. Negative: as soon as one more try fails. Forever: until the cluster says so.
 	DoubtLimit time.Duration
 
+	// NoPing is for machines on which no port may be opened. Otherwise this client holds one for its whole life, on the IP
+	// from which it reaches the cluster, and every node must be able to reach it there: when this process dies the host
+	// refuses the port, and others may load its profiles within half a second. Without it that takes five seconds.
+	NoPing bool
+	// ListenPing makes that port, beside the way to a node. Default: a free port of this machine; none with a Dial of
+	// one's own, since then nobody here knows the way back.
+	ListenPing func(ctx context.Context, node string) (net.Listener, error)
+
 	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
 	OnDoubt, OnResume func()
 
@@ -106,6 +114,12 @@ func (c Config) withDefaults() (Config, error) {
 	case c.DoubtLimit < 0:
 		c.DoubtLimit = 0
 	}
+	switch {
+	case c.NoPing:
+		c.ListenPing = nil
+	case c.ListenPing == nil && c.Dial == nil:
+		c.ListenPing = listenBeside
+	}
 	if c.Dial == nil {
 		dialer := &net.Dialer{}
 		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
@@ -124,6 +138,7 @@ type Client struct {
 	config Config
 	nodes  *nodes
 	saver  *autosaver
+	ping   *pingPort
 
 	ctx    context.Context // ends when Close is done or has run out of time
 	cancel context.CancelFunc
@@ -161,6 +176,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	c := &Client{
 		config:   config,
 		nodes:    newNodes(config),
+		ping:     &pingPort{listen: config.ListenPing},
 		fetching: make(chan struct{}, 16),
 		doubts:   make(chan bool, 64),
 		lived:    make(chan struct{}),
@@ -225,6 +241,7 @@ func (c *Client) abort() {
 	c.halt()
 	c.tasks.Wait()
 	c.nodes.close()
+	c.ping.close()
 }
 
 // halt ends every goroutine of this client but those in which the game's own handlers run.

@@ -91,6 +91,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.halt()
 	c.join(ctx)
 	c.nodes.close()
+	c.ping.close()
 	if len(left.Unsaved)+len(left.Unknown) > 0 {
 		return left
 	}

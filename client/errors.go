@@ -116,30 +116,30 @@ const (
 
 // mirror is the server's table of errors, read backwards: for each reason, what it is to a game and what it says of
 // the request. It is total over the reasons of the wire, by a test.
-func mirror(reason profilev1.Reason) (kind error, f fate) {
+func mirror(reason profilev1.Reason) (f fate, kind error) {
 	switch reason {
 	case profilev1.Reason_REASON_OWNED, profilev1.Reason_REASON_NAME_HELD:
-		return ErrOwned, refused
+		return refused, ErrOwned
 	case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED:
-		return ErrSessionOver, refused
+		return refused, ErrSessionOver
 	case profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_NO_PROFILE,
 		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED:
-		return ErrConflict, refused
+		return refused, ErrConflict
 	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNAUTHORIZED:
-		return ErrInvalid, refused
+		return refused, ErrInvalid
 	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_MAILBOX_FULL, profilev1.Reason_REASON_DATA_DAMAGED,
 		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED:
-		return ErrUnavailable, refused
+		return refused, ErrUnavailable
 	case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN,
 		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING:
-		return ErrUnavailable, passing
+		return passing, ErrUnavailable
 	case profilev1.Reason_REASON_FORGOTTEN:
-		return ErrUnknown, refused
+		return refused, ErrUnknown
 	case profilev1.Reason_REASON_UNKNOWN, profilev1.Reason_REASON_FAILED, profilev1.Reason_REASON_UNSPECIFIED:
-		return ErrUnknown, unclear
+		return unclear, ErrUnknown
 	}
-	return ErrUnknown, unclear
+	return unclear, ErrUnknown
 }
 
 // refusalIn is the refusal that a node gave, nil if the error is not one.
@@ -154,7 +154,7 @@ func refusalIn(err error) *profilev1.Refusal {
 
 // refusalError is a refusal as a game sees it.
 func refusalError(act string, ref Ref, r *profilev1.Refusal, sentence string) *Error {
-	kind, _ := mirror(r.Reason)
+	_, kind := mirror(r.Reason)
 	e := &Error{
 		Act: act, Ref: ref, Kind: kind, reason: r.Reason,
 		Code:     strings.TrimPrefix(r.Reason.String(), "REASON_"),

@@ -17,7 +17,7 @@ func TestEveryReasonHasItsError(t *testing.T) {
 	}
 	for number, name := range profilev1.Reason_name {
 		reason := profilev1.Reason(number)
-		kind, final, onlyThisCopy := client.Mirror(reason)
+		final, onlyThisCopy, kind := client.Mirror(reason)
 		known := false
 		for _, k := range kinds {
 			known = known || kind == k

@@ -13,7 +13,7 @@ func (c Config) WithDialOptions(options ...grpc.DialOption) Config {
 }
 
 // Mirror is the table of errors.
-func Mirror(reason profilev1.Reason) (kind error, final, onlyThisCopy bool) {
-	kind, f := mirror(reason)
-	return kind, f == refused, f == passing
+func Mirror(reason profilev1.Reason) (final, onlyThisCopy bool, kind error) {
+	f, kind := mirror(reason)
+	return f == refused, f == passing, kind
 }

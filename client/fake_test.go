@@ -29,6 +29,7 @@ type town struct {
 
 	mu       sync.Mutex
 	leader   string
+	unproven bool              // the leader cannot prove that it leads
 	timing   *profilev1.Timing // nil: the default
 	index    uint64
 	lives    map[uint64]*fakeLife
@@ -67,7 +68,6 @@ type fakeNode struct {
 	town *town
 	addr string
 	lis  *bufconn.Listener
-	cut  chan struct{} // closed: nothing arrives any more
 }
 
 func newTown(t testing.TB, addrs ...string) *town {
@@ -270,6 +270,9 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 		n.town.mu.Lock()
 		life.stream = stream
 		answer := &profilev1.Renewed{Sequence: renewal.Sequence, ProvedTerm: 1, Index: n.town.index}
+		if n.town.unproven {
+			answer.ProvedTerm = 0
+		}
 		count, hash := uint64(0), uint64(0)
 		for ref, p := range n.town.profiles {
 			if p.owner == renewal.Incarnation {

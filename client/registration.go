@@ -55,13 +55,15 @@ func (c *Client) register(ctx context.Context, replaces uint64) (*life, error) {
 	out := false
 	var pace pace
 	for {
-		sent, refusal, err := c.copy(ctx, c.nodes.target(), profilev1.Profiles_Register_FullMethodName, request, answer)
+		target := c.nodes.target()
+		request.Ping = c.ping.at(ctx, c, target)
+		sent, refusal, err := c.copy(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
 		if err == nil {
 			break
 		}
 		if refusal == nil {
 			out = out || sent
-		} else if _, f := mirror(refusal.Reason); f == refused {
+		} else if f, _ := mirror(refusal.Reason); f == refused {
 			switch {
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
 				return c.register(ctx, replaces) // this took so long that what it made is over
@@ -147,6 +149,7 @@ func (c *Client) begin(l *life) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.life = l
+	c.ping.present.Store(l.incarnation)
 	close(c.lived)
 	c.lived = make(chan struct{})
 }
@@ -183,6 +186,7 @@ func (c *Client) endLife(l *life, why error) {
 	close(l.over)
 	if c.life == l {
 		c.life = nil
+		c.ping.present.Store(0)
 	}
 	lost := c.sessionsOf(l)
 	c.mu.Unlock()

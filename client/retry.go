@@ -54,7 +54,7 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 		}
 		f := unclear
 		if refusal != nil {
-			_, f = mirror(refusal.Reason)
+			f, _ = mirror(refusal.Reason)
 		}
 		switch {
 		case refusal == nil:
@@ -104,7 +104,7 @@ func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, re
 			return nil
 		}
 		if refusal != nil {
-			if _, f := mirror(refusal.Reason); f == refused {
+			if f, _ := mirror(refusal.Reason); f == refused {
 				return refusalError(act, ref, refusal, status.Convert(err).Message())
 			}
 		}
@@ -186,7 +186,7 @@ func (c *Client) settle(ch *change, hash uint64) {
 			break
 		}
 		if refusal != nil {
-			if _, final := mirror(refusal.Reason); final == refused {
+			if final, _ := mirror(refusal.Reason); final == refused {
 				if dead(refusal.Reason) {
 					// No command of an incarnation that has ended applies: what the table does not have never happened.
 					f = refused

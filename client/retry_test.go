@@ -215,6 +215,37 @@ func TestRefusedCopyIsNotTheFateOfTheRequest(t *testing.T) {
 	})
 }
 
+// Nor does a node's own refusal, made without asking the log.
+func TestRefusalBesideTheLogIsNotTheFateOfTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		copies := 0
+		town.set(func() {
+			town.before = func(_, method string, _ proto.Message) error {
+				if method == "Send" {
+					if copies++; copies > 1 {
+						return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_TOO_LARGE})
+					}
+				}
+				return nil
+			}
+			town.after = func(_, method string, _ proto.Message) error {
+				if method == "Send" && copies == 1 {
+					return errLost
+				}
+				return nil
+			}
+		})
+		if _, err := store.Send(t.Context(), "ann", 1); !errors.Is(err, client.ErrUnknown) {
+			t.Errorf("send whose first copy was carried out: got %v, want ErrUnknown", err)
+		}
+		if _, err := store.Send(t.Context(), "ann", 2); !errors.Is(err, client.ErrInvalid) {
+			t.Errorf("send of which every copy was refused: got %v, want ErrInvalid", err)
+		}
+	})
+}
+
 func TestUnreachableClusterIsUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)

@@ -157,7 +157,11 @@ func TestFencedSaveEndsTheSession(t *testing.T) {
 		if err := p.Save(t.Context()); !errors.Is(err, client.ErrSessionOver) {
 			t.Errorf("save: got %v, want ErrSessionOver", err)
 		}
-		<-p.Done()
+		select {
+		case <-p.Done():
+		default:
+			t.Error("the refused save left the session going on")
+		}
 		until(t, "the old grant to be said over", func() bool { return town.count("Release") == 1 })
 	})
 }

@@ -46,6 +46,24 @@ func TestDoubtAndResume(t *testing.T) {
 	})
 }
 
+// An answer that is not proved renews nothing, however quickly it comes.
+func TestUnprovenAnswersDoNotRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		town.set(func() { town.unproven = true })
+		time.Sleep(3100 * time.Millisecond)
+		if got := p.State(); got != client.InDoubt {
+			t.Errorf("after 3.1 s of unproven answers: got %v, want in doubt", got)
+		}
+		town.set(func() { town.unproven = false })
+		until(t, "the session to be held again", p.IsActive)
+	})
+}
+
 func TestDoubtLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")

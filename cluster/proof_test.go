@@ -238,7 +238,7 @@ func TestAWrongClockIsOutvoted(t *testing.T) {
 		leader := c.Leader()
 		offs[leader].Store(int64(ahead))
 		register(t, c.Nodes[leader], "gs")
-		off := time.UnixMilli(c.Nodes[leader].Status().StampMS).Sub(time.Now())
+		off := time.Until(time.UnixMilli(c.Nodes[leader].Status().StampMS))
 		if off.Abs() > time.Second {
 			t.Errorf("the stamp of a leader whose clock is a year ahead is %v off, want the median of the voters", off)
 		}

@@ -75,7 +75,7 @@ func (k *snapshotSink) Close() error {
 	k.done = true
 	if err := k.complete(); err != nil {
 		k.err = fmt.Errorf("complete snapshot %s: %w", k.ID(), err)
-		k.abandon()
+		k.err = errors.Join(k.err, k.abandon())
 	}
 	return k.err
 }

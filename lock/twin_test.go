@@ -67,11 +67,7 @@ func (p *slowProfile) start(server lock.Incarnation, at lock.Token, when lock.Wh
 		p.queue = append(p.queue, me)
 		return lock.Outcome{Queued: true}
 	}
-	queue := []lock.Waiter{me}
-	for _, w := range p.queue {
-		queue = append(queue, w)
-	}
-	p.queue = queue
+	p.queue = append([]lock.Waiter{me}, p.queue...)
 	first := !g.revoked
 	g.revoked = true
 	return lock.Outcome{Queued: true, Revoked: first}

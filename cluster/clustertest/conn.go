@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -179,9 +180,7 @@ func (c *conn) Close() error {
 }
 
 func (c *conn) SetDeadline(t time.Time) error {
-	c.SetReadDeadline(t)
-	c.SetWriteDeadline(t)
-	return nil
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {

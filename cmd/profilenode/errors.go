@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
@@ -56,15 +55,6 @@ type answered struct {
 
 func (a *answered) Error() string { return a.sentence }
 func (a *answered) Unwrap() error { return a.err }
-
-// reasonOf is why a node refused, wherever in err that is.
-func reasonOf(err error) pb.Reason {
-	var a *answered
-	if errors.As(err, &a) {
-		return refusalOf(a.err).GetReason()
-	}
-	return pb.Reason_REASON_UNSPECIFIED
-}
 
 // named is an owner as people tell them apart.
 func named(owner *pb.Owner) string {

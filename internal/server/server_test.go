@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"net"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +29,6 @@ type world struct {
 	profiles profilev1.ProfilesClient
 	cluster  profilev1.ClusterClient
 	lis      *bufconn.Listener
-	names    atomic.Int64
 }
 
 // serve starts a server and connects to it.

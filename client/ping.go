@@ -1,0 +1,128 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// pingPort is a port that this process holds until its end, and says on it which incarnation it is. Once the process is
+// gone its host refuses the port, and that is what proves to the cluster that nobody plays on here. So it is made once,
+// shared with nobody, given up last, and never taken up again after a failure to listen on it.
+type pingPort struct {
+	listen  func(ctx context.Context, node string) (net.Listener, error) // nil: there is none
+	present atomic.Uint64                                                // the incarnation, 0: none just now
+
+	mu       sync.Mutex
+	listener net.Listener
+	closed   bool
+	serving  sync.WaitGroup
+}
+
+// pingLimit is how long one who asks may take to take the answer. One is served after the other.
+const pingLimit = 250 * time.Millisecond
+
+// at is the port's address, or empty. It is made on the way to a node: where that one is reached from, this process is
+// reached too.
+func (p *pingPort) at(ctx context.Context, c *Client, node string) string {
+	if p.listen == nil {
+		return ""
+	}
+	p.mu.Lock()
+	l, closed := p.listener, p.closed
+	p.mu.Unlock()
+	if l == nil && !closed {
+		if _, err := c.nodes.ready(ctx, node); err != nil {
+			return "" // another node will be asked
+		}
+		l = p.open(ctx, c.config.Log, node)
+	}
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}
+
+// open is called by one registration at a time.
+func (p *pingPort) open(ctx context.Context, log *slog.Logger, node string) net.Listener {
+	l, err := p.listen(ctx, node)
+	if err != nil {
+		log.Warn("no ping port: a death of this process will be noticed later", "error", err)
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		_ = l.Close()
+		return nil
+	}
+	p.listener = l
+	p.serving.Go(func() { p.serve(l) })
+	return l
+}
+
+func (p *pingPort) serve(l net.Listener) {
+	const most = time.Second
+	wait := 10 * time.Millisecond
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			wait = 10 * time.Millisecond
+			p.answer(conn)
+		case errors.Is(err, net.ErrClosed) || p.over():
+			return
+		default: // out of files, most likely: until that is over the kernel takes the calls, so nothing is refused
+			time.Sleep(wait)
+			wait = min(2*wait, most)
+		}
+	}
+}
+
+func (p *pingPort) answer(conn net.Conn) {
+	frame := lock.PingFrame(lock.Incarnation(p.present.Load()))
+	_ = conn.SetDeadline(time.Now().Add(pingLimit))
+	_, _ = conn.Write(frame[:]) // who asked asks again
+	_ = conn.Close()
+}
+
+func (p *pingPort) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
+func (p *pingPort) close() {
+	p.mu.Lock()
+	l := p.listener
+	p.closed = true
+	p.mu.Unlock()
+	if l != nil {
+		_ = l.Close()
+	}
+	p.serving.Wait()
+}
+
+// listenBeside listens, on a free port, on the IP from which this machine reaches a node. Only a connection tells which:
+// a name may have several addresses, of which not every one is served.
+func listenBeside(ctx context.Context, node string) (net.Listener, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	way, err := (&net.Dialer{}).DialContext(ctx, "tcp", node)
+	if err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(way.LocalAddr().String())
+	if err := errors.Join(err, way.Close()); err != nil {
+		return nil, err
+	}
+	// Two processes that both allow the reuse of an address can follow each other on a port at once. Without it a port
+	// that was asked lately stays nobody's for a minute, and refuses.
+	return (&net.ListenConfig{Control: noReuse}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+}
