@@ -79,18 +79,35 @@ func (t *tx) admit(q *Request, settling bool) (Result, bool) {
 
 // settled drops the answers that the caller has settled.
 func (t *tx) settled(id lock.Incarnation, a Activity, mark uint64) {
-	var keys [][]byte
-	from := answerKey(id, a.Settled+1)
-	t.scan(from, answerKey(id, mark+1), func(key, _ []byte) bool {
-		keys = append(keys, append([]byte(nil), key...))
-		return len(keys) < Window
-	})
-	for _, key := range keys {
+	for _, key := range t.answersBelow(id, a.Settled, mark) {
 		t.delete(key)
 	}
 	t.dropParts(id, partKey(id, 0, 0), partKey(id, mark+1, 0))
 	a.Settled = mark
 	t.put(serverKey(tableActivity, id), a.encode())
+}
+
+// fewNumbers is up to how many numbers it costs less to ask for each than to begin a walk over all.
+const fewNumbers = 16
+
+// answersBelow are the keys of the answers to numbers above settled, up to mark. There are none beyond the window.
+func (t *tx) answersBelow(id lock.Incarnation, settled, mark uint64) (keys [][]byte) {
+	if mark-settled > Window {
+		mark = settled + Window
+	}
+	if mark-settled <= fewNumbers {
+		for number := settled + 1; number <= mark; number++ {
+			if key := answerKey(id, number); t.has(key) {
+				keys = append(keys, key)
+			}
+		}
+		return keys
+	}
+	t.scan(answerKey(id, settled+1), answerKey(id, mark+1), func(key, _ []byte) bool {
+		keys = append(keys, append([]byte(nil), key...))
+		return true
+	})
+	return keys
 }
 
 // finish keeps a request's answer, and drops what it left unreferenced.

@@ -33,6 +33,7 @@ func get[T any](t testing.TB, value T, err error) T {
 // checkTables holds the tables that repeat a fact against those that it comes from.
 func checkTables(t testing.TB, m *fsm.Machine) {
 	t.Helper()
+	read(m.CheckRemembered())(t)
 	look(t, m, func(v *fsm.View) {
 		type book struct {
 			sessions         int

@@ -1,7 +1,9 @@
 package fsm
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/profilenode/profilenode/lock"
 )
@@ -112,3 +114,21 @@ func Encoded(g GrantRow, p Profile, m Message, s Server, n Node) [][]byte {
 		g.encode(), p.encode(), encodeData(Revision{Codec: p.Codec, SavedMS: p.SavedMS, Token: p.Token}, m.Body), m.encode(), s.encode(), n.encode(),
 	}
 }
+
+// CheckRemembered holds the rows that the machine remembers against the tables, and says how many it remembers.
+func (m *Machine) CheckRemembered() (int, error) {
+	for key, want := range m.rows.rows {
+		r := reader{from: m.db}
+		got, ok := r.get([]byte(key))
+		if r.err != nil {
+			return 0, r.err
+		}
+		if ok != (want != nil) || !bytes.Equal(got, want) {
+			return 0, fmt.Errorf("row %q: the tables hold %x (%t), the machine remembers %x", key, got, ok, want)
+		}
+	}
+	return len(m.rows.rows), nil
+}
+
+// RowCacheRows is how many rows the machine remembers at most.
+const RowCacheRows = rowCacheRows

@@ -10,6 +10,7 @@ package fsm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
@@ -26,6 +27,12 @@ type Options struct {
 	Dir        string
 	Logger     pebble.Logger // its Fatalf must stop the node, and not return
 	CacheBytes int64         // of blocks read; 0: 64 MiB
+
+	// OnFault is told when the disk fails beside the applies: rows may never reach it, however often Pebble tries again.
+	// It may be told often, with Pebble's locks held. Whoever listens closes Broken: from then on a flush, which may never
+	// end, is waited for by nobody. nil: nobody is told, and every flush is waited for.
+	OnFault func(error)
+	Broken  <-chan struct{}
 }
 
 // Machine applies entries to the tables. One goroutine applies; any may View.
@@ -33,7 +40,12 @@ type Machine struct {
 	db       *pebble.DB
 	standing Standing
 	policies policyCache
+	rows     *rowCache
+	broken   <-chan struct{}
 }
+
+// errBroken: the disk failed, and nobody knows what has reached it.
+var errBroken = errors.New("the disk has failed")
 
 // Open opens the tables as the last flush left them: a prefix of the log, which is applied again from there.
 func Open(o Options) (*Machine, error) {
@@ -41,13 +53,16 @@ func Open(o Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{db: db, policies: policyCache{}}
+	m := &Machine{db: db, policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
 	r := reader{from: db}
 	if m.standing = r.standing(); r.err != nil {
 		return nil, fmt.Errorf("open the tables: %w", closing(db, r.err))
 	}
 	return m, nil
 }
+
+// memTable is how many bytes of rows lie in memory before they go to disk; up to four of them wait for it.
+const memTable = 16 << 20
 
 func openTables(o Options, readOnly bool) (*pebble.DB, error) {
 	if o.CacheBytes == 0 {
@@ -62,10 +77,22 @@ func openTables(o Options, readOnly bool) (*pebble.DB, error) {
 		ReadOnly:           readOnly,
 		Logger:             o.Logger,
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       16 << 20,
+		MemTableSize:       memTable,
+
+		// Saves go on while memtables are being flushed: with Pebble's two they stand still whenever the disk is slower
+		// than they come. And while compactions lag, which costs reads, not saves, until they lag by very much.
+		MemTableStopWritesThreshold: 4,
+		L0StopWritesThreshold:       64,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+
+		// A checkpoint copies it, and applies wait for that.
+		MaxManifestFileSize: 4 << 20,
 	}
 	if options.FS == nil {
 		options.FS = vfs.Default
+	}
+	if o.OnFault != nil {
+		options.EventListener = &pebble.EventListener{BackgroundError: o.OnFault}
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -115,10 +142,16 @@ func (checkpointLog) Fatalf(format string, args ...any) {
 	panic(checkpointDamaged(fmt.Sprintf(format, args...)))
 }
 
-// Close flushes, so that the next start has nothing to apply again. Every View must be closed before.
+// Close flushes, so that the next start has nothing to apply again. On a disk that failed it does not: the next start
+// applies again what never reached it. Every View must be closed before.
 func (m *Machine) Close() error {
-	if err := m.db.Flush(); err != nil {
-		return fmt.Errorf("flush the tables: %w", closing(m.db, err))
+	select {
+	case <-m.broken:
+		return m.db.Close()
+	default:
+	}
+	if err := m.Flush(); err != nil {
+		return closing(m.db, err)
 	}
 	return m.db.Close()
 }
@@ -127,13 +160,24 @@ func (m *Machine) Close() error {
 func (m *Machine) Standing() Standing { return m.standing }
 
 // Flush puts on disk what has been applied so far. It may run beside Apply.
-func (m *Machine) Flush() error { return m.db.Flush() }
+func (m *Machine) Flush() error {
+	flushed, err := m.db.AsyncFlush()
+	if err != nil {
+		return fmt.Errorf("flush the tables: %w", err)
+	}
+	select {
+	case <-flushed:
+		return nil
+	case <-m.broken:
+		return fmt.Errorf("flush the tables: %w", errBroken)
+	}
+}
 
 // Checkpoint makes dir, which must not exist, a copy of the tables by hard links. It must not run beside Apply; a Flush
 // shortly before keeps it short.
 func (m *Machine) Checkpoint(dir string) error {
-	if err := m.db.Flush(); err != nil {
-		return fmt.Errorf("flush the tables: %w", err)
+	if err := m.Flush(); err != nil {
+		return err
 	}
 	if err := m.db.Checkpoint(dir); err != nil {
 		return fmt.Errorf("link the tables: %w", err)
@@ -151,6 +195,7 @@ type Log struct {
 // applied row is skipped.
 type Applied struct {
 	Skipped bool
+	Digest  uint64 // of the tables after it; 0 with Skipped
 	Results []Result
 	Events  []Event
 }
@@ -176,12 +221,13 @@ func (m *Machine) Apply(logs []Log) ([]Applied, error) {
 // applyBatch applies as many entries as fit into one batch, at least one.
 func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	batch := m.db.NewIndexedBatch()
-	t := &tx{reader: reader{from: batch}, batch: batch, standing: m.standing, policies: &m.policies, writes: xxhash.New()}
+	t := &tx{reader: reader{from: batch, rows: m.rows}, batch: batch, standing: m.standing, policies: &m.policies, writes: xxhash.New()}
 	n, applied := 0, len(*done)
 	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) {
 		out, err := t.apply(logs[n])
 		if err != nil {
 			*done = (*done)[:applied]
+			m.rows.empty()
 			return 0, fmt.Errorf("apply entry %d: %w", logs[n].Index, err)
 		}
 		*done = append(*done, out)
@@ -193,6 +239,7 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	}
 	if t.err != nil {
 		*done = (*done)[:applied]
+		m.rows.empty()
 		return 0, fmt.Errorf("apply entry %d: %w", logs[0].Index, t.err)
 	}
 	m.standing = t.standing
@@ -226,7 +273,7 @@ func (t *tx) apply(log Log) (Applied, error) {
 			return Applied{}, t.err
 		}
 	}
-	return Applied{Results: results, Events: t.events}, nil
+	return Applied{Digest: t.standing.Digest, Results: results, Events: t.events}, nil
 }
 
 // command carries out one command. Those with a request go through the table of answers first.

@@ -13,6 +13,7 @@ import (
 // like rules; whoever began the work checks err once.
 type reader struct {
 	from pebble.Reader
+	rows *rowCache // nil: none
 	err  error
 }
 
@@ -22,20 +23,25 @@ func (r *reader) check(err error) {
 	}
 }
 
-// get returns a copy of a row.
+// get returns a row, which must not be changed.
 func (r *reader) get(key []byte) ([]byte, bool) {
 	if r.err != nil {
 		return nil, false
 	}
+	if row, known := r.rows.get(key); known {
+		return row, row != nil
+	}
 	value, closer, err := r.from.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
+		r.rows.set(key, nil)
 		return nil, false
 	}
 	if err != nil {
 		r.check(fmt.Errorf("read table %q: %w", key[0], err))
 		return nil, false
 	}
-	row := append([]byte(nil), value...)
+	row := append([]byte{}, value...)
+	r.rows.set(key, row)
 	r.check(closer.Close())
 	return row, true
 }
@@ -90,11 +96,13 @@ const (
 
 func (t *tx) put(key, row []byte) {
 	t.note(opPut, key, row)
+	t.rows.set(key, row)
 	t.check(t.batch.Set(key, row, nil))
 }
 
 func (t *tx) delete(key []byte) {
 	t.note(opDelete, key, nil)
+	t.rows.set(key, nil)
 	t.check(t.batch.Delete(key, nil))
 }
 
@@ -104,6 +112,7 @@ func (t *tx) deleteAll(prefix []byte) { t.deleteRange(prefix, after(prefix)) }
 // deleteRange deletes every row in [from, to).
 func (t *tx) deleteRange(from, to []byte) {
 	t.note(opRange, from, to)
+	t.rows.forgetRange(from, to)
 	t.check(t.batch.DeleteRange(from, to, nil))
 }
 

@@ -1,0 +1,52 @@
+package fsm
+
+// rowCache remembers the rows that every command of an incarnation asks for again: who it is, and what moves with its
+// commands. Whoever writes one writes it here too, so it never differs from the tables; a batch that fails empties it.
+type rowCache struct {
+	rows map[string][]byte // by key; nil: there is no such row
+}
+
+// rowCacheRows bounds it: three rows for each of about a thousand game servers.
+const rowCacheRows = 4096
+
+func newRowCache() *rowCache { return &rowCache{rows: make(map[string][]byte)} }
+
+// remembered says of which tables it holds rows.
+func remembered(table byte) bool {
+	return table == tableServer || table == tableActivity || table == tableParts
+}
+
+// get returns a row, or nil where it is known that there is none.
+func (c *rowCache) get(key []byte) (row []byte, known bool) {
+	if c == nil || !remembered(key[0]) {
+		return nil, false
+	}
+	row, known = c.rows[string(key)]
+	return row, known
+}
+
+// set is told of every row that is read or written; nil: there is none any more. It keeps row.
+func (c *rowCache) set(key, row []byte) {
+	if c == nil || !remembered(key[0]) {
+		return
+	}
+	if len(c.rows) >= rowCacheRows {
+		clear(c.rows)
+	}
+	c.rows[string(key)] = row
+}
+
+// forgetRange is told of every range that is deleted. Those of its own tables are rare.
+func (c *rowCache) forgetRange(from, to []byte) {
+	if c == nil {
+		return
+	}
+	for table := int(from[0]); table <= 255 && (len(to) == 0 || table <= int(to[0])); table++ {
+		if remembered(byte(table)) {
+			clear(c.rows)
+			return
+		}
+	}
+}
+
+func (c *rowCache) empty() { clear(c.rows) }
