@@ -18,6 +18,9 @@ type Timing struct {
 	Lease    time.Duration // silence that is enough by itself
 	HandOff  time.Duration // how long an owner may take to let go
 	Tick     time.Duration // how often the judge looks
+	Ping     time.Duration // a leader tries the ping port of a game server this often
+	Reach    time.Duration // an answer shows for this long that this leader reaches that port, so that a refusal means something
+	Again    time.Duration // between two refusals that prove
 }
 
 // DefaultTiming survives a lost renewal and two slow ones before anybody is in doubt.
@@ -29,6 +32,9 @@ func DefaultTiming() Timing {
 		Lease:    10 * time.Second,
 		HandOff:  10 * time.Second,
 		Tick:     250 * time.Millisecond,
+		Ping:     20 * time.Second,
+		Reach:    time.Minute,
+		Again:    250 * time.Millisecond,
 	}
 }
 
@@ -45,6 +51,9 @@ func (t Timing) Validate() error {
 	least := time.Duration(float64(t.Doubt)*ClockRatio) + t.Tick
 	check(t.Evidence > least, "evidence %v must be above %v, or an owner could be robbed before it is in doubt", t.Evidence, least)
 	check(t.Lease > t.Evidence, "lease %v must be above evidence %v", t.Lease, t.Evidence)
+	check(t.Ping > 0 && t.Again > 0, "ping %v and again %v must be above zero", t.Ping, t.Again)
+	check(t.Reach >= 2*t.Ping, "reach %v must leave room for two pings every %v", t.Reach, t.Ping)
+	check(t.Again < t.Evidence, "again %v must be below evidence %v, or proof would come no sooner than evidence", t.Again, t.Evidence)
 	check(t.HandOff > t.Doubt, "hand-off %v must be above doubt %v", t.HandOff, t.Doubt)
 	return errors.Join(faults...)
 }
@@ -52,44 +61,6 @@ func (t Timing) Validate() error {
 // InDoubt is the owner's half: passed is the time since it sent the last request that renewed it, by whichever of its
 // clocks says more.
 func (t Timing) InDoubt(passed time.Duration) bool { return passed >= t.Doubt }
-
-// Ground is why an incarnation counts as gone.
-type Ground uint8
-
-const (
-	Living   Ground = iota
-	Goodbye         // it said so
-	Proof           // its own host proves it
-	Evidence        // its stream or gossip says so, and it has been silent
-	Silence         // it has been silent for a lease
-)
-
-func (g Ground) String() string {
-	switch g {
-	case Goodbye:
-		return "goodbye"
-	case Proof:
-		return "proof"
-	case Evidence:
-		return "evidence"
-	case Silence:
-		return "silence"
-	}
-	return "living"
-}
-
-// Signals is what a leader knows of an incarnation.
-type Signals struct {
-	Silent time.Duration // since it was heard, or since this leader's opening command was applied, whichever is less, less the time by which the judge's own ticks came late
-}
-
-// Judge is the judge's half.
-func (t Timing) Judge(s Signals) Ground {
-	if s.Silent >= t.Lease {
-		return Silence
-	}
-	return Living
-}
 
 // Lapsed says whether a revoked owner that has been mute for this long must be in doubt.
 func (t Timing) Lapsed(mute time.Duration) bool { return mute >= t.Evidence }

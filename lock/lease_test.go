@@ -23,10 +23,14 @@ func TestTimingValidate(t *testing.T) {
 		{"doubt", func(x *lock.Timing) { x.Renew = x.Doubt/2 + 1 }, []string{"doubt"}},
 		{"evidence", func(x *lock.Timing) { x.Evidence = 3850 * time.Millisecond }, []string{"evidence"}},
 		{"lease", func(x *lock.Timing) { x.Lease = x.Evidence }, []string{"lease"}},
+		{"ping", func(x *lock.Timing) { x.Ping = 0 }, []string{"ping"}},
+		{"again", func(x *lock.Timing) { x.Again = 0 }, []string{"ping"}},
+		{"reach", func(x *lock.Timing) { x.Reach = 2*x.Ping - 1 }, []string{"reach"}},
+		{"refusals as far apart as evidence", func(x *lock.Timing) { x.Again = x.Evidence }, []string{"again"}},
 		{"hand-off", func(x *lock.Timing) { x.HandOff = x.Doubt }, []string{"hand-off"}},
 		{"everything", func(x *lock.Timing) {
-			*x = lock.Timing{Renew: 2 * time.Second, Doubt: 3 * time.Second, Evidence: time.Second, Lease: time.Second}
-		}, []string{"tick", "doubt", "evidence", "lease", "hand-off"}},
+			*x = lock.Timing{Renew: 2 * time.Second, Doubt: 3 * time.Second, Evidence: time.Second, Lease: time.Second, Again: time.Second}
+		}, []string{"tick", "doubt", "evidence", "lease", "ping", "again", "hand-off"}},
 	}
 	for _, test := range tests {
 		timing := lock.DefaultTiming()
@@ -49,13 +53,13 @@ func TestTimingValidate(t *testing.T) {
 	}
 }
 
-// robbedWhileHeld looks for a moment at which a judge whose clock runs at ratio times the owner's acts on silence while
-// the owner still believes that it holds. Both count from the same moment: the worst case, an arrival without delay.
+// robbedWhileHeld looks for a moment at which a judge whose clock runs at ratio times the owner's acts on silence or
+// on evidence while the owner still believes that it holds. Both count from the same moment: the worst case, an arrival without delay.
 func robbedWhileHeld(timing lock.Timing, ratio float64) (time.Duration, bool) {
 	const step = 5 * time.Millisecond
 	for passed := time.Duration(0); passed <= 2*timing.Lease; passed += step {
 		silent := time.Duration(float64(passed) * ratio)
-		acts := timing.Lapsed(silent) || timing.Judge(lock.Signals{Silent: silent}) != lock.Living
+		acts := timing.Lapsed(silent) || timing.Judge(lock.Signals{Silent: silent, Gossip: true, Stream: lock.EndedByPeer, Ended: silent}) != lock.Living
 		if acts && !timing.InDoubt(passed) {
 			return passed, true
 		}
@@ -74,6 +78,7 @@ func TestDoubtComesBeforeTheJudge(t *testing.T) {
 		x := lock.Timing{
 			Renew: span(2 * time.Second), Doubt: span(6 * time.Second), Evidence: span(10 * time.Second),
 			Lease: span(20 * time.Second), HandOff: span(20 * time.Second), Tick: span(time.Second),
+			Ping: 20 * time.Second, Reach: time.Minute, Again: time.Millisecond,
 		}
 		if x.Validate() == nil {
 			timings = append(timings, x)
@@ -98,27 +103,6 @@ func TestDoubtComesBeforeTheJudge(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
-	timing := lock.DefaultTiming()
-	tests := []struct {
-		silent time.Duration
-		want   lock.Ground
-	}{
-		{0, lock.Living},
-		{-time.Second, lock.Living}, // ticks that came late were taken off
-		{timing.Doubt, lock.Living},
-		{timing.Evidence, lock.Living},
-		{timing.Lease - 1, lock.Living},
-		{timing.Lease, lock.Silence},
-		{time.Hour, lock.Silence},
-	}
-	for _, test := range tests {
-		if got := timing.Judge(lock.Signals{Silent: test.silent}); got != test.want {
-			t.Errorf("after %v of silence the verdict is %v, want %v", test.silent, got, test.want)
-		}
-	}
-}
-
 func TestLapsed(t *testing.T) {
 	timing := lock.DefaultTiming()
 	if timing.Lapsed(timing.Evidence - 1) {
@@ -136,16 +120,5 @@ func TestInDoubt(t *testing.T) {
 	}
 	if !timing.InDoubt(timing.Doubt) {
 		t.Error("not in doubt when it must be")
-	}
-}
-
-func TestGroundString(t *testing.T) {
-	want := map[lock.Ground]string{
-		lock.Living: "living", lock.Goodbye: "goodbye", lock.Proof: "proof", lock.Evidence: "evidence", lock.Silence: "silence",
-	}
-	for ground, name := range want {
-		if got := ground.String(); got != name {
-			t.Errorf("ground %d is called %q, want %q", ground, got, name)
-		}
 	}
 }

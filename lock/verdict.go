@@ -1,0 +1,84 @@
+package lock
+
+import "time"
+
+// Ground is why an incarnation counts as gone.
+type Ground uint8
+
+const (
+	Living   Ground = iota
+	Goodbye         // it said so
+	Proof           // its own host proves it
+	Evidence        // its stream or gossip says so, and it has been silent
+	Silence         // it has been silent for a lease
+)
+
+func (g Ground) String() string {
+	switch g {
+	case Goodbye:
+		return "goodbye"
+	case Proof:
+		return "proof"
+	case Evidence:
+		return "evidence"
+	case Silence:
+		return "silence"
+	}
+	return "living"
+}
+
+// Stream is what became of the stream that an incarnation held to a leader.
+type Stream uint8
+
+const (
+	NoStream    Stream = iota // this leader held none
+	OpenStream                // it is open, or was opened anew
+	EndedByPeer               // FIN or RST came from the peer, and none was opened since
+	EndedHere                 // it ended otherwise: by a goodbye, a time-out, or a call that was cancelled
+)
+
+// Signals is what one leader knows of an incarnation, all of it seen by itself and in its own lead. A field that it knows
+// nothing of stays zero, which speaks for the living.
+type Signals struct {
+	Silent time.Duration // since it was heard, or since this leader's opening command was applied, whichever is less, less the time by which the judge's own ticks came late
+	Stream Stream
+	Ended  time.Duration // since the stream ended
+	Gossip bool          // gossip says dead
+
+	// Of its ping port.
+	SameHost bool          // the port's IP is the one that the stream came from
+	Reached  bool          // this incarnation answered there once
+	Since    time.Duration // since it last did
+	Refused  int           // times running that the port refused, up to now
+	Spread   time.Duration // between the first and the last of them
+	Between  bool          // a request of this incarnation came since the first of them
+	Another  bool          // at last another incarnation answered there
+}
+
+// Judge is the judge's half: the ground on which an incarnation counts as gone, or Living. Goodbye is not found, it is
+// said.
+func (t Timing) Judge(s Signals) Ground {
+	switch {
+	case t.proves(s):
+		return Proof
+	case s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):
+		return Evidence
+	case s.Silent >= t.Lease:
+		return Silence
+	}
+	return Living
+}
+
+// abandoned says that its peer ended the stream and opened no other, though there was time to. After a cut has healed
+// the end of the old stream comes before the new one, and by then the silence is long.
+func (t Timing) abandoned(s Signals) bool { return s.Stream == EndedByPeer && s.Ended >= 2*t.Renew }
+
+// proves says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
+// of a port that this leader is known to reach: a firewall refuses too.
+func (t Timing) proves(s Signals) bool {
+	reached := s.Reached && s.Since <= t.Reach
+	if s.Stream != EndedByPeer || !s.SameHost || !reached {
+		return false
+	}
+	return s.Another || s.Refused >= 2 && s.Spread >= t.Again && !s.Between
+}
