@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // asker keeps one connection to one node and asks one question at a time. A connection that failed is dialled anew by
@@ -94,4 +98,38 @@ func (a *asker) close() {
 		a.c = nil
 	}
 	a.turn <- struct{}{}
+}
+
+// askers are those of the other members, by address.
+type askers map[raft.ServerAddress]*asker
+
+// each asks the members but n itself, all at a time, and lets go of who is no member any more.
+func (as askers) each(n *Node, members []raft.Server, ask func(raft.Server, *asker)) {
+	var asking sync.WaitGroup
+	current := map[raft.ServerAddress]bool{}
+	for _, s := range members {
+		if string(s.ID) == n.ID() {
+			continue
+		}
+		current[s.Address] = true
+		a := as[s.Address]
+		if a == nil {
+			a = n.transport.asker(hostPort(s.Address), string(s.ID))
+			as[s.Address] = a
+		}
+		asking.Go(func() { ask(s, a) })
+	}
+	asking.Wait()
+	maps.DeleteFunc(as, func(address raft.ServerAddress, a *asker) bool {
+		if !current[address] {
+			a.close()
+		}
+		return !current[address]
+	})
+}
+
+func (as askers) close() {
+	for _, a := range as {
+		a.close()
+	}
 }

@@ -20,8 +20,8 @@ import (
 // said.
 type Config struct {
 	Dir    string // data folder; "" with Memory
-	Memory bool   // log and tables in memory: the node forgets everything, its id too, when it is closed
-	FS     vfs.FS // of the tables; nil: the disk, or memory with Memory
+	Memory bool   // in memory: unless FS outlives it, the node forgets everything, its id too, when it is closed
+	FS     vfs.FS // of the tables, and with Memory of all that a node keeps; nil: the disk, or memory with Memory
 
 	Bind      string   // host:port that nodes reach this one at; port 0 takes a free one
 	Advertise string   // what other nodes dial; "": the bound address
@@ -48,6 +48,15 @@ type Config struct {
 	TrailingLogs     uint64 // entries that stay in the log behind a snapshot, for followers that lag
 	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it Propose answers ErrBusy
 
+	Reserve     uint64 // free bytes of the data folder's disk below which this node gives up leading and raises an alarm
+	HardReserve uint64 // and below which it stops, while its disk can still be written
+	// FreeBytes is how many bytes are free where the data folder is; nil: its disk is asked, and in memory nobody is.
+	FreeBytes func() (uint64, error)
+
+	// GameServers says whether gossip holds a game server for dead; nil: there is no such gossip. It only advises, as
+	// evidence that wants silence too. It must not block.
+	GameServers func(inc lock.Incarnation) (dead bool)
+
 	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
 }
 
@@ -64,6 +73,8 @@ func DefaultConfig() Config {
 		SnapshotBytes:    64 << 20,
 		TrailingLogs:     10_240,
 		MaxInFlightBytes: 64 << 20,
+		Reserve:          1 << 30,
+		HardReserve:      128 << 20,
 	}
 }
 
@@ -105,6 +116,7 @@ func (c Config) Validate() error {
 	check(c.Heartbeat <= c.Election, "heartbeat %v must not be above election %v", c.Heartbeat, c.Election)
 	check(c.SnapshotBytes > 0, "snapshot bytes must be above zero")
 	check(c.MaxInFlightBytes >= fsm.MaxEntryBytes, "bytes in flight %d must hold an entry of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
+	check(c.HardReserve <= c.Reserve, "hard reserve %d must not be above the reserve %d", c.HardReserve, c.Reserve)
 	if err := c.Timing.Validate(); err != nil {
 		faults = append(faults, err)
 	}

@@ -13,12 +13,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A data folder holds one life of one node: node.json says whose, raft.db is its log and its votes. A folder that has
-// no node.json is empty and gets a new id: an id without its votes must never come back.
+// A data folder holds one life of one node: node.json says whose, raft.db holds its votes, log its entries. A
+// folder that has no node.json is empty and gets a new id: an id without its votes must never come back.
 const (
 	folderFormat = 1
 	fileNode     = "node.json"
-	fileLog      = "raft.db"
+	fileVotes    = "raft.db"
+	folderLog    = "log"
 	fileLock     = "LOCK"
 )
 
@@ -30,6 +31,8 @@ type identity struct {
 	// Member is written once raft.db exists and before raft first runs on it: from then on this node may have voted, and
 	// a folder without raft.db has forgotten it.
 	Member bool `json:"member,omitempty"`
+	// Condemned is why this folder must never speak again: its tables are not what the log says.
+	Condemned string `json:"condemned,omitempty"`
 	// Found is the first configuration, while this node is about to write it to its log.
 	Found []Peer `json:"found,omitempty"`
 }
@@ -43,12 +46,17 @@ type Peer struct {
 
 type folder struct {
 	dir  string // "": in memory
+	fs   vfs.FS // in memory: a file system that outlives the node; nil: none
 	lock io.Closer
 	who  identity
 }
 
 // openFolder takes the folder for this process alone and reads who it is.
-func openFolder(dir string) (*folder, error) {
+func openFolder(c Config) (*folder, error) {
+	if c.Memory && c.FS != nil {
+		return openKept(c.FS)
+	}
+	dir := c.Dir
 	f := &folder{dir: dir, who: identity{Format: folderFormat}}
 	if dir == "" {
 		f.who.ID = newID()
@@ -62,23 +70,23 @@ func openFolder(dir string) (*folder, error) {
 		return nil, fmt.Errorf("data folder %s is in use by another process, or its lock file cannot be written: stop that process first: %w", dir, err)
 	}
 	if err := f.read(); err != nil {
-		f.close()
+		_ = f.close()
 		return nil, err
 	}
 	return f, nil
 }
 
 func (f *folder) read() error {
-	logMissing := false
-	if _, err := os.Stat(f.path(fileLog)); errors.Is(err, os.ErrNotExist) {
-		logMissing = true
+	votesMissing := false
+	if _, err := os.Stat(f.path(fileVotes)); errors.Is(err, os.ErrNotExist) {
+		votesMissing = true
 	} else if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
 	}
 	text, err := os.ReadFile(f.path(fileNode))
 	if errors.Is(err, os.ErrNotExist) {
-		if !logMissing {
-			return fmt.Errorf("data folder %s has a log but no %s, so nobody knows whose votes it holds: remove the folder, and the node joins anew under a new id", f.dir, fileNode)
+		if !votesMissing {
+			return fmt.Errorf("data folder %s has votes but no %s, so nobody knows whose they are: remove the folder, and the node joins anew under a new id", f.dir, fileNode)
 		}
 		who := f.who
 		who.ID = newID()
@@ -93,8 +101,11 @@ func (f *folder) read() error {
 	if f.who.Format != folderFormat || f.who.ID == "" {
 		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.path(fileNode), f.who.Format, folderFormat)
 	}
-	if f.who.Member && logMissing {
-		return errForgot(f.dir, "its log "+fileLog+" is missing")
+	if f.who.Condemned != "" {
+		return errCondemned(f.dir, f.who.Condemned)
+	}
+	if f.who.Member && votesMissing {
+		return errForgot(f.dir, "its file "+fileVotes+" is missing")
 	}
 	return nil
 }
@@ -106,13 +117,20 @@ func errForgot(dir, how string) error {
 
 // write replaces node.json so that after a crash either the old or the new one is there.
 func (f *folder) write(who identity) error {
-	if f.dir == "" {
+	if f.dir == "" && f.fs == nil {
 		f.who = who
 		return nil
 	}
 	text, err := json.MarshalIndent(who, "", "  ")
+	if err == nil && f.fs != nil {
+		err = writeFile(f.fs, fileNode, text)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", fileNode, err)
+	}
+	if f.fs != nil {
+		f.who = who
+		return nil
 	}
 	next := f.path(fileNode + ".next")
 	if err := writeSynced(next, append(text, '\n')); err != nil {

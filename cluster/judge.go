@@ -27,6 +27,7 @@ func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, er
 	if err != nil {
 		return 0, err
 	}
+	l.witnesses.noticed(inc)
 	if err := l.prompt(); err != nil {
 		return 0, err
 	}
@@ -69,12 +70,12 @@ type judge struct {
 	heard    map[lock.Incarnation]time.Time     // of the living
 	trials   map[lock.Incarnation]chan struct{} // closed with the outcome of the verdict under way
 	verdicts []*fsm.Verdict                     // to propose
+	stories  map[lock.Incarnation]story         // of those under trial
 	walks    map[lock.Incarnation]struct{}      // the gone, whose waiters are to be served
 	disputes map[dispute]time.Time              // when this lead first saw it
 	acts     []*fsm.Command                     // Revoke and Lapse, to propose
 
-	looked uint64 // index of the tables that the last look saw
-	due    time.Time
+	due time.Time
 }
 
 // dispute is a grant that somebody waits for, or that was revoked and not let go.
@@ -87,7 +88,7 @@ type dispute struct {
 func newJudge(l *lead) *judge {
 	return &judge{
 		l: l, timing: l.node.config.Timing, wake: make(chan struct{}, 1),
-		heard: map[lock.Incarnation]time.Time{}, trials: map[lock.Incarnation]chan struct{}{},
+		heard: map[lock.Incarnation]time.Time{}, trials: map[lock.Incarnation]chan struct{}{}, stories: map[lock.Incarnation]story{},
 		walks: map[lock.Incarnation]struct{}{}, disputes: map[dispute]time.Time{},
 	}
 }
@@ -176,6 +177,7 @@ func (j *judge) look(now time.Time) error {
 	j.mu.Lock()
 	j.grace(now)
 	alive := j.weigh(now, servers)
+	j.l.witnesses.look(now, alive)
 	j.arbitrate(now, contested, alive)
 	j.mu.Unlock()
 	j.signal()
@@ -216,20 +218,61 @@ func (j *judge) weigh(now time.Time, servers []fsm.Server) map[lock.Incarnation]
 			j.heard[s.Incarnation] = now
 			continue
 		}
-		if j.trials[s.Incarnation] != nil {
-			continue
+		if heard.Before(j.l.opened) {
+			heard = j.l.opened
 		}
-		ground := j.timing.Judge(lock.Signals{Silent: now.Sub(heard)})
-		if ground == lock.Living {
-			continue
-		}
-		j.trials[s.Incarnation] = make(chan struct{})
-		j.verdicts = append(j.verdicts, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
+		j.try(now, s, now.Sub(heard))
 	}
 	maps.DeleteFunc(j.heard, func(inc lock.Incarnation, heard time.Time) bool {
 		return !alive[inc] && now.Sub(heard) > j.timing.Lease
 	})
 	return alive
+}
+
+// try finds whether a living incarnation is gone, unless that is being found out already. mu must be held.
+func (j *judge) try(now time.Time, s fsm.Server, silent time.Duration) {
+	if j.trials[s.Incarnation] != nil {
+		return
+	}
+	signals := j.l.witnesses.signals(s.Incarnation, now)
+	signals.Silent = silent
+	if dead := j.l.node.config.GameServers; dead != nil {
+		signals.Gossip = dead(s.Incarnation)
+	}
+	ground := j.timing.Judge(signals)
+	if ground == lock.Living {
+		return
+	}
+	j.trials[s.Incarnation] = make(chan struct{})
+	j.stories[s.Incarnation] = story{
+		name: s.Name, where: s.Where, sessions: s.Sessions, ground: ground, signals: signals, silent: now.Sub(j.heard[s.Incarnation]),
+	}
+	j.verdicts = append(j.verdicts, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
+}
+
+// prove judges one incarnation at once, between two ticks, on proof alone: of silence only ticks may speak, since they
+// know by how much they are late.
+func (j *judge) prove(inc lock.Incarnation) {
+	now := time.Now()
+	if j.timing.Judge(j.l.witnesses.signals(inc, now)) != lock.Proof {
+		return
+	}
+	view, err := j.l.node.tables.view()
+	if err != nil {
+		return // this node ends, or the next look says why
+	}
+	s, ok, err := view.Server(inc)
+	view.Close()
+	if err != nil || !ok || !s.Alive {
+		return
+	}
+	j.mu.Lock()
+	if _, known := j.heard[inc]; !known {
+		j.heard[inc] = now
+	}
+	j.try(now, s, 0)
+	j.mu.Unlock()
+	j.signal()
 }
 
 // arbitrate finds the owners who were asked to let go for too long, the revoked who have been mute for long enough, and

@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,6 +29,10 @@ type lead struct {
 	clock *clock
 	judge *judge
 	seen  *roll
+	dates calendar
+	tight atomic.Bool // the voters above their reserve of free space are no majority
+
+	witnesses *witnesses
 }
 
 // leadership is whether this node leads. Raft's own State and CurrentTerm, read one after the other, may belong to
@@ -88,23 +94,35 @@ func (n *Node) runLead(ctx context.Context) {
 	}
 	l := &lead{node: n, term: term, opened: time.Now(), ctx: ctx, seen: &roll{}}
 	l.clock = newClock(n.ID(), n.config.Now)
-	l.clock.floor(n.tables.standing().StampMS)
+	logMS := n.tables.standing().StampMS
+	l.clock.floor(logMS)
 	l.queue, l.proof, l.judge = newQueue(l), newProof(l), newJudge(l)
+	l.witnesses = newWitnesses(l)
 	var acting sync.WaitGroup
 	defer acting.Wait()
 	acting.Go(l.proof.run)
 	// The first stamp that anybody's command gets shall be a majority's time.
 	first, cancel := context.WithTimeout(ctx, openWait)
-	l.proof.prove(first)
+	_ = l.proof.prove(first) // without one the clock stands still for a round longer
 	cancel()
+	l.dates.begin(logMS, l.clock.stamp(), n.leaderless())
 	acting.Go(l.queue.run)
 	if !n.publish(l) {
 		return
 	}
 	n.log.Info("leads", "term", term)
+	acting.Go(l.witnesses.run)
 	acting.Go(l.judge.run)
 	acting.Go(l.judge.act)
 	acting.Go(l.tend)
+}
+
+// leaderless is how long this node heard of no leader before it became one itself.
+func (n *Node) leaderless() time.Duration {
+	if heard := n.running().LastContact(); !heard.IsZero() {
+		return time.Since(heard)
+	}
+	return time.Duration(math.MaxInt64) // never, since it started
 }
 
 // publish makes a lead known, unless it is over.

@@ -343,20 +343,57 @@ func TestAMemberComesBackOnItsFolderAtAnotherAddress(t *testing.T) {
 
 func TestANodeRefusesALogThatForgot(t *testing.T) {
 	dir := t.TempDir()
+	log, votes := filepath.Join(dir, "log"), filepath.Join(dir, "raft.db")
 	n := open(t, onDisk(dir))
-	early, err := os.ReadFile(filepath.Join(dir, "raft.db"))
-	if err != nil {
+	closeNode(t, n)
+	early := t.TempDir()
+	if err := os.CopyFS(early, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
+	n = open(t, onDisk(dir))
 	s := register(t, n, "gs")
 	for i := range 100 {
 		mustSet(t, n, s, "k", fmt.Sprint(i))
 	}
 	closeNode(t, n)
-	if err := os.WriteFile(filepath.Join(dir, "raft.db"), early, 0o600); err != nil {
+	refused := func(what, why string) {
+		t.Helper()
+		if _, err := cluster.Open(t.Context(), onDisk(dir)); err == nil || !strings.Contains(err.Error(), "may have forgotten") || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want a refusal that says %q", what, err, why)
+		}
+	}
+
+	late, err := os.ReadFile(votes)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cluster.Open(t.Context(), onDisk(dir)); err == nil || !strings.Contains(err.Error(), "may have forgotten") {
-		t.Errorf("tables ahead of the log: %v, want a refusal", err)
+	restore(t, filepath.Join(early, "raft.db"), votes)
+	refused("votes older than the log", "its votes in raft.db are of term 2")
+	if err := os.WriteFile(votes, late, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := os.RemoveAll(log); err != nil {
+		t.Fatal(err)
+	}
+	refused("no log", "its log in log is missing")
+	refused("still no log", "its log in log is missing")
+	if err := os.RemoveAll(log); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(log, os.DirFS(filepath.Join(early, "log"))); err != nil {
+		t.Fatal(err)
+	}
+	refused("tables ahead of the log", "its log ends at")
+}
+
+func restore(t *testing.T, from, to string) {
+	t.Helper()
+	content, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, content, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -42,6 +42,13 @@ func (r *roll) of(id string) (helloAnswer, bool) {
 	return h, ok
 }
 
+// all are in the order of ids.
+func (r *roll) all() []helloAnswer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Values(r.said), func(a, b helloAnswer) int { return cmp.Compare(a.ID, b.ID) })
+}
+
 // admit takes a node in as a learner: it gets the log, and votes once it has caught up. Who is in already keeps its vote
 // and moves to the address that it says.
 func (n *Node) admit(ctx context.Context, q joinQuestion) error {
@@ -95,20 +102,17 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 
 // tend keeps the cluster's members as they should be, for one lead.
 func (l *lead) tend() {
-	askers := map[raft.ServerAddress]*asker{}
-	defer func() {
-		for _, a := range askers {
-			a.close()
-		}
-	}()
+	asking := askers{}
+	defer asking.close()
 	steady := map[string]int{} // rounds in a row that a learner was caught up
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	for {
 		last, row := l.node.running().LastIndex(), l.node.tables.standing().Index
 		servers := l.node.running().GetConfiguration().Configuration().Servers
-		said := l.askAll(servers, askers)
+		said := l.askAll(servers, asking)
 		l.seen.keep(said)
+		l.weighSpace(servers, said)
 		if err := l.keepRows(servers, said); err != nil && l.ctx.Err() == nil {
 			l.node.log.Warn("keep the nodes' addresses", "error", err)
 		}
@@ -134,39 +138,19 @@ func (l *lead) tend() {
 }
 
 // askAll asks every member who it is, all at a time.
-func (l *lead) askAll(servers []raft.Server, askers map[raft.ServerAddress]*asker) map[string]helloAnswer {
+func (l *lead) askAll(servers []raft.Server, asking askers) map[string]helloAnswer {
 	ctx, cancel := context.WithTimeout(l.ctx, helloTimeout)
 	defer cancel()
 	said := map[string]helloAnswer{l.node.ID(): l.node.hello()}
 	var mu sync.Mutex
-	var asking sync.WaitGroup
-	current := map[raft.ServerAddress]bool{}
-	for _, s := range servers {
-		if string(s.ID) == l.node.ID() {
-			continue
+	asking.each(l.node, servers, func(s raft.Server, a *asker) {
+		h, err := a.askHello(ctx)
+		if err != nil || h.ID != string(s.ID) || !h.Member {
+			return
 		}
-		current[s.Address] = true
-		a := askers[s.Address]
-		if a == nil {
-			a = l.node.transport.asker(hostPort(s.Address), string(s.ID))
-			askers[s.Address] = a
-		}
-		asking.Go(func() {
-			h, err := a.askHello(ctx)
-			if err != nil || h.ID != string(s.ID) || !h.Member {
-				return
-			}
-			mu.Lock()
-			said[h.ID] = h
-			mu.Unlock()
-		})
-	}
-	asking.Wait()
-	maps.DeleteFunc(askers, func(address raft.ServerAddress, a *asker) bool {
-		if !current[address] {
-			a.close()
-		}
-		return !current[address]
+		mu.Lock()
+		defer mu.Unlock()
+		said[h.ID] = h
 	})
 	return said
 }

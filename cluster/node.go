@@ -49,6 +49,8 @@ type Node struct {
 
 	who        atomic.Pointer[identity]
 	raft       atomic.Pointer[raft.Raft]
+	space      space
+	differ     atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
 	leadership leadership
 	ready      chan struct{}
 
@@ -73,9 +75,6 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.FS == nil && c.Memory {
-		c.FS = vfs.NewMem()
-	}
 	n := &Node{
 		config: c, log: c.Log, started: time.Now(),
 		ready: make(chan struct{}), closing: make(chan struct{}), hurry: make(chan struct{}),
@@ -87,7 +86,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	err := n.open(ctx)
 	close(n.opened)
 	if err != nil {
-		n.Close(context.Background())
+		_ = n.Close(context.Background())
 		return nil, fmt.Errorf("open node: %w", err)
 	}
 	return n, nil
@@ -97,8 +96,11 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 // the port; raft, if this node was in a cluster before.
 func (n *Node) open(ctx context.Context) error {
 	var err error
-	if n.folder, err = openFolder(n.config.Dir); err != nil {
+	if n.folder, err = openFolder(n.config); err != nil {
 		return err
+	}
+	if n.config.FS == nil && n.config.Memory {
+		n.config.FS = vfs.NewMem()
 	}
 	who := n.folder.who
 	n.who.Store(&who)
@@ -109,6 +111,9 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.stop)
+	if err := n.measureSpace(); err != nil {
+		return err
+	}
 	if n.transport, err = listen(n.config, who.ID); err != nil {
 		return err
 	}
@@ -144,17 +149,25 @@ func (n *Node) open(ctx context.Context) error {
 	n.acting.Go(n.watchReady)
 	n.acting.Go(n.keepSnapshots)
 	n.acting.Go(n.followAddress)
+	n.acting.Go(n.compareDigests)
+	n.acting.Go(n.watchSpace)
 	return nil
 }
 
 func (n *Node) openLog() error {
-	s, err := openStorage(n.folder, n.stop)
+	s, err := openStorage(n.folder, n.log, n.stop)
 	if err != nil {
 		return err
 	}
 	n.storage = s
 	n.snapshots.admit = n.replica.admits(s.log.LastIndex)
-	return nil
+	n.replica.standOn = s.log.standOn
+	// A crash may have come between an installed snapshot and the log's fitting it.
+	newest, err := n.snapshots.List()
+	if err != nil || len(newest) == 0 {
+		return err
+	}
+	return s.log.standOn(newest[0].Index, newest[0].Term, false)
 }
 
 // whole checks that the log has not forgotten what the tables hold, and that both are of one cluster.
@@ -220,7 +233,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 		}
 	}
 	n.acting.Go(func() { n.watchLead(told) })
-	r, err := raft.NewRaft(settings, n.replica, n.storage.log, n.storage.stable, n.snapshots, wire)
+	r, err := newRaft(settings, n.replica, n.storage, n.snapshots, wire)
 	if err != nil {
 		wire.Close()
 		return fmt.Errorf("start raft: %w", err)
@@ -241,6 +254,7 @@ func (n *Node) become(who identity) error {
 func (n *Node) onEvents(events []fsm.Event) {
 	if l := n.leads(); l != nil {
 		l.judge.ended(events)
+		l.witnesses.gone(events)
 	}
 	if n.config.OnEvents != nil {
 		n.config.OnEvents(events)

@@ -18,10 +18,12 @@ import (
 type ask byte
 
 const (
-	askNonce ask = 1   // what is your term, now
-	askHello ask = 2   // who are you
-	askJoin  ask = 3   // let me in
-	answerNo ask = 255 // an error, as text
+	askNonce ask = 1 // what is your term, now
+	askHello ask = 2 // who are you
+	askJoin  ask = 3 // let me in
+	// what were your tables after this entry
+	askDigest ask = 4
+	answerNo  ask = 255 // an error, as text
 )
 
 // voice is the answer to a nonce: made after the question arrived.
@@ -46,6 +48,8 @@ type helloAnswer struct {
 	Term    uint64   `json:"term,omitempty"`
 	Last    uint64   `json:"last,omitempty"`    // of its log
 	Applied uint64   `json:"applied,omitempty"` // of its tables
+	Free    uint64   `json:"free,omitempty"`    // bytes on its disk, if it knows
+	Short   bool     `json:"short,omitempty"`   // of space: below its reserve
 }
 
 type joinQuestion struct {
@@ -85,6 +89,8 @@ func (n *Node) answer(about ask, question []byte, strict bool) ([]byte, error) {
 	switch {
 	case about == askNonce && strict:
 		return n.answerNonce(question)
+	case about == askDigest && strict:
+		return n.answerDigest(question)
 	case about == askHello:
 		return json.Marshal(n.hello())
 	case about == askJoin:
@@ -113,6 +119,7 @@ func (n *Node) hello() helloAnswer {
 	h := helloAnswer{
 		ID: who.ID, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(),
 		Level: fsm.Level, Version: n.config.Version, Nodes: n.config.Nodes,
+		Free: n.space.free.Load(), Short: n.space.short.Load(),
 	}
 	r := n.running()
 	if r == nil {

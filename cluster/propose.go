@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 )
 
 const (
@@ -21,11 +22,15 @@ const (
 // Propose writes a command to the log and returns its result once it is applied here. Only the leader proposes; it never
 // passes a command on. A nil error says that it was applied: what became of it is Result.Code.
 //
-// NotLeaderError, ErrBusy and ErrClosed refuse: it did not happen and will not by this call. ErrUnknown: it may have
+// NotLeaderError, ErrBusy, ErrNoSpace and ErrClosed refuse: it did not happen and will not by this call. ErrUnknown: it may have
 // happened, or may yet; ask again under the same request number.
 func (n *Node) Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
 	l, err := n.lead(ctx)
 	if err != nil {
+		return fsm.Result{}, err
+	}
+	l.witnesses.noticed(lock.Incarnation(command.GetRequest().GetIncarnation()))
+	if err := l.admits(command); err != nil {
 		return fsm.Result{}, err
 	}
 	return l.queue.propose(ctx, command)

@@ -22,9 +22,13 @@ type replica struct {
 	stop      func(error)
 	now       func() time.Time
 
-	handed uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
-	failed error                     // an apply or a swap went wrong: nothing is applied any more
-	since  atomic.Pointer[time.Time] // when what raft waits for began; nil when it waits for nothing
+	// standOn, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
+	standOn func(index, term uint64, running bool) error
+
+	digests digests
+	handed  uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
+	failed  error                     // an apply or a swap went wrong: nothing is applied any more
+	since   atomic.Pointer[time.Time] // when what raft waits for began; nil when it waits for nothing
 }
 
 var _ raft.BatchingFSM = (*replica)(nil)
@@ -40,7 +44,10 @@ type applied struct {
 // newReplica puts raft's face on tables. onEvents is told of each batch after it is committed to the tables, in log
 // order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
 func newReplica(t *tables, s *snapshots, onEvents func([]fsm.Event), stop func(error)) *replica {
-	return &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now}
+	r := &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now}
+	standing := t.standing()
+	r.digests.begin(standing.Index, standing.Digest)
+	return r
 }
 
 // ApplyBatch applies the entries that hold commands, and answers each entry: with an applied, with nil where there was no
@@ -70,6 +77,9 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 		outcome := outcomes[0]
 		outcomes = outcomes[1:]
 		responses[i] = applied{index: log.Index, term: log.Term, skipped: outcome.Skipped, results: outcome.Results}
+		if !outcome.Skipped {
+			r.digests.note(log.Index, outcome.Digest)
+		}
 		events = append(events, outcome.Events...)
 	}
 	if len(events) > 0 && r.onEvents != nil {
@@ -159,6 +169,13 @@ func (r *replica) Restore(source io.ReadCloser) error {
 				r.fail(err)
 			}
 			return err
+		}
+		standing := r.tables.standing()
+		r.digests.begin(standing.Index, standing.Digest)
+	}
+	if r.standOn != nil {
+		if err := r.standOn(meta.Label.Index, meta.Label.Term, true); err != nil {
+			return fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
 		}
 	}
 	r.handed = max(r.handed, meta.Label.Index)

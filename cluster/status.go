@@ -75,8 +75,13 @@ func (n *Node) Status() Status {
 	if err := n.describe(&s, r); err != nil {
 		s.Alarms = append(s.Alarms, "the tables cannot be read: "+err.Error())
 	}
+	s.Alarms = append(s.Alarms, n.spaceAlarms()...)
+	if differ := n.differ.Load(); differ != nil {
+		s.Alarms = append(s.Alarms, *differ)
+	}
 	if l := n.leads(); l != nil {
 		s.Alarms = append(s.Alarms, l.clock.alarms()...)
+		s.Alarms = append(s.Alarms, l.dates.alarms()...)
 		for i := range s.Members {
 			if h, ok := l.seen.of(s.Members[i].ID); ok {
 				s.Members[i].Level = h.Level

@@ -3,52 +3,106 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync/atomic"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 )
 
-// storage is raft's log, term and vote.
+// storage is raft's log, in a logStore, and its term and vote, in raft-boltdb.
 type storage struct {
 	log    *guardedLog
 	stable raft.StableStore
+	quit   *quit
 	close  func() error
 }
 
-// openStorage opens raft.db in the folder, or keeps all in memory. stop is called before raft learns of an error.
-func openStorage(f *folder, stop func(error)) (*storage, error) {
+// openStorage opens both in the folder, or keeps all in memory. stop is called before raft learns of an error.
+func openStorage(f *folder, log *slog.Logger, stop func(error)) (*storage, error) {
+	if f.fs != nil {
+		return openKeptStorage(f, log, stop)
+	}
 	if f.dir == "" {
 		memory := raft.NewInmemStore()
-		return &storage{log: &guardedLog{LogStore: memory, stop: stop}, stable: memory, close: func() error { return nil }}, nil
+		return &storage{log: &guardedLog{LogStore: memory, stop: stop}, stable: memory, quit: &quit{}, close: func() error { return nil }}, nil
 	}
 	bolt, err := boltdb.New(boltdb.Options{
-		Path:                    f.path(fileLog),
+		Path:                    f.path(fileVotes),
 		BoltOptions:             &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType},
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.path(fileLog), err)
+		return nil, fmt.Errorf("open %s: %w", f.path(fileVotes), err)
 	}
-	if err := syncDir(f.dir); err != nil {
-		bolt.Close()
-		return nil, fmt.Errorf("open %s: %w", f.path(fileLog), err)
+	s, err := openEntries(f, bolt, log, stop)
+	if err != nil {
+		return nil, errors.Join(err, bolt.Close())
 	}
-	return &storage{log: &guardedLog{LogStore: bolt, stop: stop}, stable: guardedStable{bolt, stop}, close: bolt.Close}, nil
+	return s, nil
 }
 
-// bytes is the size of the log on disk.
+// openEntries opens the log beside the votes, which must fit it.
+func openEntries(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop func(error)) (*storage, error) {
+	if err := syncDir(f.dir); err != nil {
+		return nil, fmt.Errorf("open %s: %w", f.path(fileVotes), err)
+	}
+	entries, err := openLogStore(vfs.Default, f.path(folderLog), f.who.Member, log, stop)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return nil, errForgot(f.dir, "its log in "+folderLog+" is missing")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open log in %s: %w", f.path(folderLog), err)
+	}
+	q := &quit{}
+	s := &storage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q}
+	s.close = func() error { return errors.Join(entries.Close(), votes.Close()) }
+	if err := s.votesFit(f); err != nil {
+		return nil, errors.Join(err, entries.Close())
+	}
+	return s, nil
+}
+
+// votesFit refuses votes that are older than the log: raft writes a term down before it takes an entry of it.
+func (s *storage) votesFit(f *folder) error {
+	last, err := s.log.LastIndex()
+	if err != nil || last == 0 {
+		return err
+	}
+	var l raft.Log
+	if err := s.log.GetLog(last, &l); err != nil {
+		return err
+	}
+	term, err := s.stable.GetUint64([]byte("CurrentTerm"))
+	if err != nil && !errors.Is(err, boltdb.ErrKeyNotFound) {
+		return fmt.Errorf("read term: %w", err)
+	}
+	if term < l.Term {
+		return errForgot(f.dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", fileVotes, term, l.Term))
+	}
+	return nil
+}
+
+// logBytes is the size of the log on disk.
 func (f *folder) logBytes() uint64 {
 	if f.dir == "" {
 		return 0
 	}
-	info, err := os.Stat(f.path(fileLog))
+	files, err := os.ReadDir(f.path(folderLog))
 	if err != nil {
 		return 0
 	}
-	return uint64(info.Size())
+	var sum uint64
+	for _, file := range files {
+		if info, err := file.Info(); err == nil { // else it was deleted meanwhile
+			sum += uint64(info.Size())
+		}
+	}
+	return sum
 }
 
 // guardedLog lets raft see no error but "not found": a follower that cannot read its own log makes the leader walk back
@@ -57,8 +111,13 @@ func (f *folder) logBytes() uint64 {
 type guardedLog struct {
 	raft.LogStore
 	stop    func(error)
+	quit    *quit         // nil: errors go on to whoever asked
 	written atomic.Uint64 // bytes of data stored since the start
+	base    atomic.Pointer[label]
 }
+
+// label is what a snapshot is of: the last entry in it, and that entry's term.
+type label struct{ index, term uint64 }
 
 func (g *guardedLog) guard(act string, err error) error {
 	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
@@ -77,8 +136,17 @@ func (g *guardedLog) LastIndex() (uint64, error) {
 	return i, g.guard("read last index of log", err)
 }
 
+// GetLog knows the term of the entry that standOn was told of, also where the log does not hold that entry.
 func (g *guardedLog) GetLog(index uint64, log *raft.Log) error {
-	return g.guard(fmt.Sprintf("read entry %d", index), g.LogStore.GetLog(index, log))
+	err := g.LogStore.GetLog(index, log)
+	if base := g.base.Load(); errors.Is(err, raft.ErrLogNotFound) && base != nil && base.index == index {
+		*log = raft.Log{Index: base.index, Term: base.term, Type: raft.LogNoop}
+		return nil
+	}
+	if err = g.guard(fmt.Sprintf("read entry %d", index), err); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+		g.quit.leave()
+	}
+	return err
 }
 
 func (g *guardedLog) StoreLog(log *raft.Log) error { return g.StoreLogs([]*raft.Log{log}) }
@@ -95,26 +163,51 @@ func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// cutPiece is how many entries one write transaction drops: a longer one would hold up every append behind it.
-const cutPiece = 256
-
-// DeleteRange drops a prefix in pieces, since what a crash leaves of it is still a prefix dropped. What reaches the last
-// entry goes in one synced act: half of a cut tail would be a log with a hole.
 func (g *guardedLog) DeleteRange(first, last uint64) error {
-	end, err := g.LastIndex()
+	return g.guard("cut log", g.LogStore.DeleteRange(first, last))
+}
+
+// standOn makes the log fit the snapshot that this node has just restored: nothing of it may contradict the snapshot, and
+// what comes next must be able to follow. It is called where raft waits, before raft runs (running false) or in Restore.
+//
+//   - A log that ends before the snapshot is dropped whole: the next append comes behind the snapshot.
+//   - A log that holds another entry where the snapshot ends comes from a leader that was deposed. Everything up to there
+//     goes, or this node would hand those entries on as committed once it leads. What is behind stays, since raft
+//     remembers that it is there: its next append replaces it. For that, GetLog knows the snapshot's last term.
+//   - Raft remembers the last entry's term too. If the snapshot ends just there and the terms differ, nothing that a log
+//     answers changes raft's mind, only a new start does.
+func (g *guardedLog) standOn(index, term uint64, running bool) error {
+	if base := g.base.Load(); base != nil && base.index > index {
+		return fmt.Errorf("snapshot of entry %d: this log stands on one of entry %d", index, base.index)
+	}
+	first, err := g.FirstIndex()
 	if err != nil {
 		return err
 	}
-	if last >= end {
-		return g.guard("cut log", g.LogStore.DeleteRange(first, last))
+	last, err := g.LastIndex()
+	if err != nil {
+		return err
 	}
-	for first <= last {
-		piece := min(last, first+cutPiece-1)
-		if err := g.guard("cut log", g.LogStore.DeleteRange(first, piece)); err != nil {
-			return err
+	switch {
+	case last == 0:
+	case last < index:
+		err = g.DeleteRange(first, last)
+	case first > index+1:
+		err = g.guard("put log on snapshot", fmt.Errorf("entries %d to %d are in neither: the snapshot ends there, the log begins behind", index+1, first-1))
+	case first == index+1:
+	default:
+		var l raft.Log
+		if err = g.GetLog(index, &l); err != nil || l.Term == term {
+			break
 		}
-		first = piece + 1
+		if err = g.DeleteRange(first, index); err == nil && last == index && running {
+			err = g.guard("put log on snapshot", fmt.Errorf("the log ended where the snapshot does, in term %d and not %d: start this node again", l.Term, term))
+		}
 	}
+	if err != nil {
+		return err
+	}
+	g.base.Store(&label{index, term})
 	return nil
 }
 
@@ -122,6 +215,7 @@ func (g *guardedLog) DeleteRange(first, last uint64) error {
 type guardedStable struct {
 	raft.StableStore
 	stop func(error)
+	quit *quit
 }
 
 func (g guardedStable) Set(key, value []byte) error {
@@ -136,6 +230,7 @@ func (g guardedStable) SetUint64(key []byte, value uint64) error {
 	err := g.StableStore.SetUint64(key, value)
 	if err != nil {
 		g.stop(fmt.Errorf("%w: write term: %w", ErrFailed, err))
+		g.quit.leave()
 	}
 	return err
 }

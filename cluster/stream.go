@@ -71,11 +71,15 @@ func (s stream) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, er
 // rpcTimeout bounds one of raft's calls. It holds 64 entries of 1 MiB on a modest network; liveness is the heartbeats'.
 const rpcTimeout = 5 * time.Second
 
+// raftTransport has no pipeline. Raft stops reading a pipeline's answers at the first that is no success, and may send once
+// more before it notices: that send then waits for ever. The follower goes on getting heartbeats and never another entry,
+// and the leader's raft never shuts down.
 func raftTransport(t *transport, log raftLog) *raft.NetworkTransport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  stream{t: t, closed: make(chan struct{})},
-		MaxPool: 3,
-		Timeout: rpcTimeout,
-		Logger:  log,
+		Stream:          stream{t: t, closed: make(chan struct{})},
+		MaxPool:         3,
+		MaxRPCsInFlight: 1,
+		Timeout:         rpcTimeout,
+		Logger:          log,
 	})
 }

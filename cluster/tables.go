@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -27,9 +28,12 @@ type tables struct {
 
 	standingNow atomic.Pointer[fsm.Standing]
 
-	broken    chan struct{} // closed once a fault has left Pebble stuck: from then on nobody waits for it
+	broken    chan struct{} // closed once the disk has failed Pebble: from then on nobody waits for it
 	brokenWhy error         // written before broken is closed
 	breaking  sync.Once
+	stuck     chan struct{} // closed once Pebble stands still for good: it cannot even be closed
+	sticking  sync.Once
+	shutting  sync.Once
 
 	closing chan struct{} // closed by close
 	drained chan struct{} // closed once close was called and the last generation has ended
@@ -42,6 +46,9 @@ type tables struct {
 	closeErr error
 	moved    chan struct{} // closed and replaced when the standing moves
 }
+
+// brokenLimit is how long broken tables are given to close their files.
+const brokenLimit = time.Second
 
 // openTables opens what dir/tables/CURRENT names, or an empty machine where there never was one, and deletes what is
 // left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
@@ -56,6 +63,7 @@ func openTables(fs vfs.FS, dir string, log *slog.Logger, fatal func(error)) (*ta
 		log:     log,
 		fatal:   fatal,
 		broken:  make(chan struct{}),
+		stuck:   make(chan struct{}),
 		closing: make(chan struct{}),
 		drained: make(chan struct{}),
 		moved:   make(chan struct{}),
@@ -97,12 +105,12 @@ func (t *tables) apply(logs []fsm.Log) ([]fsm.Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer t.release(g)
 	type outcome struct {
 		applied  []fsm.Applied
 		standing fsm.Standing
 	}
 	done, err := unlessBroken(t, func() (outcome, error) {
+		defer t.release(g)
 		applied, err := g.machine.Apply(logs)
 		return outcome{applied, g.machine.Standing()}, err
 	})
@@ -144,8 +152,10 @@ func (t *tables) flush() error {
 	if err != nil {
 		return err
 	}
-	defer t.release(g)
-	_, err = unlessBroken(t, func() (struct{}, error) { return struct{}{}, g.machine.Flush() })
+	_, err = unlessBroken(t, func() (struct{}, error) {
+		defer t.release(g)
+		return struct{}{}, g.machine.Flush()
+	})
 	return err
 }
 
@@ -155,31 +165,42 @@ func (t *tables) checkpoint(dir string) (fsm.Standing, error) {
 	if err != nil {
 		return fsm.Standing{}, err
 	}
-	defer t.release(g)
 	return unlessBroken(t, func() (fsm.Standing, error) {
+		defer t.release(g)
 		return g.machine.Standing(), g.machine.Checkpoint(dir)
 	})
 }
 
 // close lets no one in any more, waits for the views that are open, then flushes and closes the machine. It is for when
-// nothing applies any more. Broken tables are left as they lie, for their machine would never answer.
+// nothing applies any more. Broken tables are not waited for: their machine may never answer.
 func (t *tables) close() error {
+	t.shut()
+	select {
+	case <-t.drained:
+	case <-t.broken:
+		select {
+		case <-t.drained: // it lets go of its files, where it can
+		case <-time.After(brokenLimit):
+		}
+		return t.brokenErr()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closeErr
+}
+
+// shut lets no one in any more, and the machine go with the last who is in.
+func (t *tables) shut() {
 	t.mu.Lock()
 	live, first := t.live, !t.closed
 	t.closed = true
 	t.mu.Unlock()
 	if first {
 		close(t.closing)
+	}
+	if first && live != nil { // else it is being opened, which ends with the same fault
 		t.release(live)
 	}
-	select {
-	case <-t.drained:
-	case <-t.broken:
-		return t.brokenErr()
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.closeErr
 }
 
 func (t *tables) publish(s fsm.Standing) {
@@ -188,6 +209,19 @@ func (t *tables) publish(s fsm.Standing) {
 	t.standingNow.Store(&s)
 	close(t.moved)
 	t.moved = make(chan struct{})
+}
+
+// fault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nobody would
+// know that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
+func (t *tables) fault(err error) {
+	t.fail(fmt.Errorf("tables: %w", err))
+	t.shutting.Do(func() { go t.shut() }) // joined by close, through drained
+}
+
+// standStill is Pebble's end: its goroutines never go on.
+func (t *tables) standStill(err error) {
+	t.fail(err)
+	t.sticking.Do(func() { close(t.stuck) })
 }
 
 // fail marks the tables broken, for good, and tells the node.
@@ -205,6 +239,10 @@ func (t *tables) brokenErr() error { return fmt.Errorf("%w: %w", ErrFailed, t.br
 // fatal fault, and whatever waits for them does so for ever; the node that stops because of it must not. That act's
 // goroutine is then lost until the process ends.
 func unlessBroken[T any](t *tables, act func() (T, error)) (T, error) {
+	return unless(t, t.broken, act)
+}
+
+func unless[T any](t *tables, given <-chan struct{}, act func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
@@ -217,7 +255,7 @@ func unlessBroken[T any](t *tables, act func() (T, error)) (T, error) {
 	select {
 	case o := <-done:
 		return o.value, o.err
-	case <-t.broken:
+	case <-given:
 		var none T
 		return none, t.brokenErr()
 	}

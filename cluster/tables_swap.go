@@ -22,7 +22,7 @@ func (t *tables) openGeneration(name string) (*generation, fsm.Standing, error) 
 		standing fsm.Standing
 	}
 	o, err := unlessBroken(t, func() (opened, error) {
-		machine, err := fsm.Open(fsm.Options{FS: t.fs, Dir: t.fs.PathJoin(t.root, name), Logger: pebbleLog{t}})
+		machine, err := fsm.Open(fsm.Options{FS: t.fs, Dir: t.fs.PathJoin(t.root, name), Logger: pebbleLog{t}, OnFault: t.fault, Broken: t.broken})
 		if err != nil {
 			return opened{}, err
 		}
@@ -123,7 +123,8 @@ func (t *tables) end(g *generation) {
 	}
 }
 
+// closeMachine also closes a machine whose disk failed, unless Pebble stands still.
 func (t *tables) closeMachine(g *generation) error {
-	_, err := unlessBroken(t, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
+	_, err := unless(t, t.stuck, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
 	return err
 }

@@ -11,24 +11,27 @@ import (
 )
 
 const (
-	walkStep     = 64                    // profiles in one step of a walk
-	walkers      = 8                     // walks at a time
-	forgetStep   = 256                   // incarnations in one step of forgetting
-	forgetSteps  = 4                     // steps each time
-	forgetEvery  = 10 * time.Second      // between two times
-	forgetBehind = time.Hour             // an incarnation's answers outlive it by so much
-	actPause     = 20 * time.Millisecond // after a refused proposal of the judge's
+	walkStep    = 64                    // profiles in one step of a walk
+	walkers     = 8                     // walks at a time
+	forgetStep  = 256                   // incarnations in one step of forgetting
+	forgetSteps = 4                     // steps each time
+	forgetEvery = 10 * time.Second      // between two times
+	actPause    = 20 * time.Millisecond // after a refused proposal of the judge's
 )
 
 // act carries out what the judge finds, beside its ticks, until the lead is over.
 func (j *judge) act() {
 	forget := time.NewTicker(forgetEvery)
 	defer forget.Stop()
+	minute := time.NewTicker(calendarTick)
+	defer minute.Stop()
 	for {
 		select {
 		case <-j.l.ctx.Done():
 			return
 		case <-j.wake:
+		case <-minute.C:
+			j.l.dates.tick(j.l.clock.stamp())
 		case <-forget.C:
 			j.forget()
 		}
@@ -41,13 +44,17 @@ func (j *judge) act() {
 	}
 }
 
-// expire proposes verdicts. Whatever the outcome, who was judged may renew again after it: the tables say whether it
-// still lives.
+// expire proposes verdicts. After an outcome who was judged may renew again: the tables say whether it still lives. When
+// the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no renewal of those
+// judged is answered: their trials stay, and who waits for one leaves with the lead or by itself.
 func (j *judge) expire(verdicts []*fsm.Verdict) {
 	for _, v := range verdicts {
-		j.l.node.log.Info("game server is gone", "incarnation", v.Incarnation, "ground", lock.Ground(v.Ground).String())
+		j.tell(lock.Incarnation(v.Incarnation))
 	}
 	_, err := j.propose(fsm.Do(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))
+	if err != nil && !refused(err) {
+		return
+	}
 	var gone []lock.Incarnation
 	j.mu.Lock()
 	for _, v := range verdicts {
@@ -90,16 +97,16 @@ func (j *judge) each(commands []*fsm.Command) {
 		slots <- struct{}{}
 		acting.Go(func() {
 			defer func() { <-slots }()
-			j.propose(c)
+			_, _ = j.propose(c) // the next look finds what is still due
 		})
 	}
 	acting.Wait()
 }
 
-// forget drops what ended long ago, by the log's own time.
+// forget drops what ended more than an hour of running ago.
 func (j *judge) forget() {
-	before := j.l.node.tables.standing().StampMS - forgetBehind.Milliseconds()
-	if before <= 0 {
+	before, ok := j.l.dates.hourAgo()
+	if !ok {
 		return
 	}
 	for range forgetSteps {

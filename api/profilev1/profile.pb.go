@@ -106,6 +106,7 @@ const (
 	Reason_REASON_BUSY         Reason = 41 // too much in flight: try again, with the same number
 	Reason_REASON_UNPROVEN     Reason = 42 // this node could not prove that it leads: try again
 	Reason_REASON_UNAUTHORIZED Reason = 43
+	Reason_REASON_NO_SPACE     Reason = 44 // the nodes' disks are nearly full, only what ends a session is saved: try again, with the same number
 	// The outcome is not known: try again under the same number.
 	Reason_REASON_UNKNOWN Reason = 60
 	// Broken on our side.
@@ -142,6 +143,7 @@ var (
 		41: "REASON_BUSY",
 		42: "REASON_UNPROVEN",
 		43: "REASON_UNAUTHORIZED",
+		44: "REASON_NO_SPACE",
 		60: "REASON_UNKNOWN",
 		70: "REASON_FAILED",
 	}
@@ -173,6 +175,7 @@ var (
 		"REASON_BUSY":              41,
 		"REASON_UNPROVEN":          42,
 		"REASON_UNAUTHORIZED":      43,
+		"REASON_NO_SPACE":          44,
 		"REASON_UNKNOWN":           60,
 		"REASON_FAILED":            70,
 	}
@@ -4920,7 +4923,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
-	"\x0fREAD_MODE_STALE\x10\x01*\x9e\x05\n" +
+	"\x0fREAD_MODE_STALE\x10\x01*\xb3\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREASON_FENCED\x10\x01\x12\x1b\n" +
@@ -4949,7 +4952,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x11REASON_NOT_LEADER\x10(\x12\x0f\n" +
 	"\vREASON_BUSY\x10)\x12\x13\n" +
 	"\x0fREASON_UNPROVEN\x10*\x12\x17\n" +
-	"\x13REASON_UNAUTHORIZED\x10+\x12\x12\n" +
+	"\x13REASON_UNAUTHORIZED\x10+\x12\x13\n" +
+	"\x0fREASON_NO_SPACE\x10,\x12\x12\n" +
 	"\x0eREASON_UNKNOWN\x10<\x12\x11\n" +
 	"\rREASON_FAILED\x10F*?\n" +
 	"\n" +

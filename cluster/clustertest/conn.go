@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,8 @@ const window = 1 << 20 // bytes under way in one direction
 type half struct {
 	network *Network
 	at      link
+	back    *half       // the other direction
+	mute    atomic.Bool // its writer's machine has vanished: nothing arrives, and no end either
 
 	mu     sync.Mutex
 	moved  *sync.Cond
@@ -86,7 +89,7 @@ func (h *half) get(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		}
-		if !h.link().cut {
+		if !h.link().cut && !h.mute.Load() {
 			if len(h.chunks) == 0 && h.ended {
 				return 0, io.EOF
 			}
@@ -113,6 +116,14 @@ func (h *half) pop(p []byte) int {
 	return n
 }
 
+// heard says whether the reader's machine could tell that it has closed. As long as it cannot, reading the other direction
+// does not end either.
+func (h *half) heard() bool {
+	h.network.mu.Lock()
+	defer h.network.mu.Unlock()
+	return !h.network.link(h.at.to, h.at.from).cut && !h.back.mute.Load()
+}
+
 func (h *half) put(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -121,7 +132,7 @@ func (h *half) put(p []byte) (int, error) {
 		switch {
 		case h.ended:
 			return sent, net.ErrClosed
-		case h.gone:
+		case h.gone && h.heard():
 			return sent, io.ErrClosedPipe
 		case h.writeLimit.passed():
 			return sent, os.ErrDeadlineExceeded
@@ -166,6 +177,7 @@ func (h *half) end(reader bool) {
 type conn struct {
 	local, remote addr
 	read, write   *half
+	life          *life
 }
 
 func (c *conn) Read(p []byte) (int, error)  { return c.read.get(p) }
@@ -174,6 +186,7 @@ func (c *conn) LocalAddr() net.Addr         { return c.local }
 func (c *conn) RemoteAddr() net.Addr        { return c.remote }
 
 func (c *conn) Close() error {
+	c.read.network.leave(c)
 	c.read.end(true)
 	c.write.end(false)
 	return nil

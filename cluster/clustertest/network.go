@@ -4,11 +4,13 @@ package clustertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -18,6 +20,8 @@ type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
 	links     map[link]*state
+	lives     map[string]*life // of the hosts that run
+	lost      map[string]*life // of those that vanished and have not come back
 	halves    map[*half]struct{}
 	changed   chan struct{}
 	port      int
@@ -34,18 +38,29 @@ type state struct {
 func NewNetwork() *Network {
 	return &Network{
 		listeners: map[string]*listener{}, links: map[link]*state{}, halves: map[*half]struct{}{},
+		lives: map[string]*life{}, lost: map[string]*life{},
 		changed: make(chan struct{}), port: 40_000,
 	}
 }
 
-// Host is one machine on it.
+// Host is one machine on it, until it crashes.
 type Host struct {
 	network *Network
 	name    string
+	life    *life
 }
 
-// Host has addresses name:port.
-func (n *Network) Host(name string) Host { return Host{n, name} }
+// Host has addresses name:port. After a crash of that name it is the machine that was started again.
+func (n *Network) Host(name string) Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.lives[name]
+	if l == nil {
+		l = &life{conns: map[*conn]struct{}{}}
+		n.lives[name] = l
+	}
+	return Host{n, name, l}
+}
 
 func (n *Network) link(from, to string) *state {
 	s := n.links[link{from, to}]
@@ -75,6 +90,11 @@ func (n *Network) set(change func()) {
 // Cut stops everything between two hosts, both ways.
 func (n *Network) Cut(a, b string) {
 	n.set(func() { n.link(a, b).cut, n.link(b, a).cut = true, true })
+}
+
+// CutOneWay stops what one host sends to another.
+func (n *Network) CutOneWay(from, to string) {
+	n.set(func() { n.link(from, to).cut = true })
 }
 
 // Heal undoes Cut.
@@ -128,6 +148,9 @@ func (h Host) Listen(_, address string) (net.Listener, error) {
 		port = strconv.Itoa(n.port)
 	}
 	l := &listener{host: h, at: addr(net.JoinHostPort(h.name, port)), backlog: make(chan net.Conn, 128), closed: make(chan struct{})}
+	if h.life.over {
+		return nil, net.ErrClosed
+	}
 	if n.listeners[string(l.at)] != nil {
 		return nil, fmt.Errorf("listen %s: address in use", l.at)
 	}
@@ -150,7 +173,9 @@ func (l *listener) Close() error {
 	l.once.Do(func() {
 		n := l.host.network
 		n.mu.Lock()
-		delete(n.listeners, string(l.at))
+		if n.listeners[string(l.at)] == l {
+			delete(n.listeners, string(l.at))
+		}
 		n.mu.Unlock()
 		close(l.closed)
 		for {
@@ -174,11 +199,15 @@ func (h Host) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	n := h.network
 	for {
 		n.mu.Lock()
-		cut, changed := n.link(h.name, to).cut || n.link(to, h.name).cut, n.changed
+		cut, changed := n.link(h.name, to).cut || n.link(to, h.name).cut || n.lost[to] != nil, n.changed
+		dead := h.life.over
 		l := n.listeners[address]
 		n.port++
 		local := addr(net.JoinHostPort(h.name, strconv.Itoa(n.port)))
 		n.mu.Unlock()
+		if dead {
+			return nil, net.ErrClosed
+		}
 		if cut {
 			select {
 			case <-changed:
@@ -188,18 +217,25 @@ func (h Host) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 			}
 		}
 		if l == nil {
-			return nil, fmt.Errorf("dial %s: connection refused", address)
+			return nil, fmt.Errorf("dial %s: %w", address, syscall.ECONNREFUSED)
 		}
 		up, down := n.half(h.name, to), n.half(to, h.name)
-		ours := &conn{local: local, remote: l.at, read: down, write: up}
-		theirs := &conn{local: l.at, remote: local, read: up, write: down}
+		up.back, down.back = down, up
+		ours := &conn{local: local, remote: l.at, read: down, write: up, life: h.life}
+		theirs := &conn{local: l.at, remote: local, read: up, write: down, life: l.host.life}
+		if !n.enter(ours, theirs) {
+			ours.closeEnds()
+			theirs.closeEnds()
+			return nil, fmt.Errorf("dial %s: %w", address, syscall.ECONNREFUSED)
+		}
 		select {
 		case l.backlog <- theirs:
 			return ours, nil
 		case <-l.closed:
-			return nil, fmt.Errorf("dial %s: connection refused", address)
+			err = fmt.Errorf("dial %s: %w", address, syscall.ECONNREFUSED)
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			err = ctx.Err()
 		}
+		return nil, errors.Join(err, ours.Close(), theirs.Close())
 	}
 }

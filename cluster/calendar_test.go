@@ -1,0 +1,182 @@
+package cluster_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// past is a game server that saved once and said goodbye: a late copy of its save must still be answered.
+type past struct{ save *fsm.Command }
+
+func passed(t *testing.T, n *cluster.Node, name, key string) past {
+	t.Helper()
+	s := register(t, n, name)
+	save := s.set(key, "v")
+	if r := propose(t, n, save); r.Code != fsm.OK {
+		t.Fatalf("save: code %d", r.Code)
+	}
+	if r := propose(t, n, &fsm.Command{Request: &fsm.Request{Incarnation: uint64(s.inc), Number: 2, Hash: 2}, Act: fsm.Do(nil, &fsm.EndServer{}).Act}); r.Code != fsm.OK {
+		t.Fatalf("goodbye: code %d", r.Code)
+	}
+	return past{save}
+}
+
+func (p past) answered(t *testing.T, n *cluster.Node) bool {
+	t.Helper()
+	r := propose(t, n, p.save)
+	if r.Code == fsm.OK && !r.Repeated {
+		t.Fatal("a save was carried out twice")
+	}
+	return r.Code == fsm.OK
+}
+
+// A week down is no hour of running: what was asked before it is answered after it, for an hour.
+func TestAWeekDownForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 1, func(_ int, config *cluster.Config) { config.FS = vfs.NewMem() })
+		c.Ready()
+		before := passed(t, c.Nodes[0], "gs", "k")
+		time.Sleep(2 * time.Minute)
+		if a := alarms(c.Nodes[0]); strings.Contains(a, "moved by") {
+			t.Errorf("an alarm while nothing was wrong: %q", a)
+		}
+		c.Stop()
+		time.Sleep(7 * 24 * time.Hour)
+
+		c.Open(0)
+		c.Ready()
+		n := c.Nodes[0]
+		if off := time.Until(time.UnixMilli(n.Status().StampMS)); off.Abs() > time.Minute {
+			propose(t, n, fsm.Do(nil, &fsm.OpenTerm{}))
+			if off = time.Until(time.UnixMilli(n.Status().StampMS)); off.Abs() > time.Minute {
+				t.Fatalf("after the week stamps are %v off", off)
+			}
+		}
+		opened := time.Now()
+		for time.Since(opened) < 58*time.Minute {
+			if !before.answered(t, n) {
+				t.Fatalf("forgotten %v after a week down", time.Since(opened))
+			}
+			if a := alarms(n); !strings.Contains(a, "moved by 168h") {
+				t.Fatalf("no alarm %v after a week down: %q", time.Since(opened), a)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		for before.answered(t, n) {
+			if time.Since(opened) > 75*time.Minute {
+				t.Fatal("answers are kept for ever")
+			}
+			time.Sleep(time.Minute)
+		}
+		if a := alarms(n); strings.Contains(a, "moved by") {
+			t.Errorf("the alarm outlives its hour: %q", a)
+		}
+	})
+}
+
+// A machine that sleeps, lid closed, in the midst of its lead: its timers stand still and its clock goes on.
+func TestASleepingLeaderForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slept atomic.Int64
+		c := clustertest.Start(t, 1, func(_ int, config *cluster.Config) {
+			config.Now = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
+		})
+		c.Ready()
+		n := c.Nodes[0]
+		time.Sleep(90 * time.Minute)
+		before := passed(t, n, "gs", "k")
+		time.Sleep(time.Minute)
+		slept.Store(int64(10 * time.Hour))
+		time.Sleep(30 * time.Minute)
+		if !before.answered(t, n) {
+			t.Error("forgotten half an hour after the machine woke")
+		}
+		if a := alarms(n); !strings.Contains(a, "moved by 10h") {
+			t.Errorf("no alarm: %q", a)
+		}
+	})
+}
+
+// A cluster that nobody used for a while has old stamps too, and that is no downtime.
+func TestAnIdleClusterWasNotDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 3, nil)
+		c.Ready()
+		leader := c.Leader()
+		time.Sleep(10 * time.Minute)
+		next := c.Nodes[(leader+1)%3]
+		if err := c.Nodes[leader].TransferTo(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		c.Leader()
+		time.Sleep(2 * time.Minute)
+		if a := alarms(next); strings.Contains(a, "moved by") {
+			t.Errorf("an alarm after an idle time: %q", a)
+		}
+	})
+}
+
+// A year ahead, a new leader thins no history and forgets no answer: the stamp is the voters' median.
+func TestANewLeaderWithAWrongClockLosesNothing(t *testing.T) {
+	for _, off := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var wrong atomic.Int64
+			wrong.Store(-1)
+			c := clustertest.Start(t, 3, func(i int, config *cluster.Config) {
+				config.Now = func() time.Time {
+					if int64(i) == wrong.Load() {
+						return time.Now().Add(off)
+					}
+					return time.Now()
+				}
+			})
+			c.Ready()
+			leader := c.Leader()
+			before := passed(t, c.Nodes[leader], "gs", "k")
+			s := register(t, c.Nodes[leader], "writer")
+			for _, v := range []string{"a", "b", "c"} {
+				mustSet(t, c.Nodes[leader], s, "h", v)
+			}
+			next := (leader + 1) % 3
+			wrong.Store(int64(next))
+			n := c.Nodes[next]
+			if err := c.Nodes[leader].TransferTo(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Leader(); got != next {
+				t.Fatalf("node %d leads, want %d", got, next)
+			}
+			for range 10 {
+				renew(t, n, s)
+				time.Sleep(5 * time.Second)
+				if away := time.Until(time.UnixMilli(n.Status().StampMS)); away > time.Second {
+					t.Fatalf("stamps are %v ahead", away)
+				}
+				if !before.answered(t, n) {
+					t.Fatal("a wrong clock made an answer forgotten")
+				}
+			}
+			mustSet(t, n, s, "h", "d")
+			view, err := n.View()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer view.Close()
+			if h, err := view.History("test", "h"); err != nil || len(h) != 4 {
+				t.Errorf("%d revisions are left, %v, want 4", len(h), err)
+			}
+			if a := alarms(n); !strings.Contains(a, "clock of node "+n.ID()) {
+				t.Errorf("no alarm for the clock: %q", a)
+			}
+		})
+	}
+}

@@ -1,0 +1,237 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	digestsKept   = 1 << 14     // entries whose digest is remembered: some seconds of the fastest log
+	compareEvery  = time.Second // between two looks; the index looked at is one look old, so that the others have it too
+	condemnedHand = 2 * time.Second
+)
+
+// digests is what this node's tables were after each of the entries that it applied last. Nodes cut the log into batches
+// differently, so every entry counts.
+type digests struct {
+	mu     sync.Mutex
+	kept   [digestsKept]struct{ index, digest uint64 } // an entry lies at its index, modulo
+	newest uint64
+}
+
+func (d *digests) note(index, digest uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := &d.kept[index%digestsKept]
+	k.index, k.digest = index, digest
+	d.newest = max(d.newest, index)
+}
+
+// begin forgets what was before: the tables are others now.
+func (d *digests) begin(index, digest uint64) {
+	d.mu.Lock()
+	clear(d.kept[:])
+	d.newest = 0
+	d.mu.Unlock()
+	if index > 0 {
+		d.note(index, digest)
+	}
+}
+
+// at is the digest after an entry; ok is false for one that is not applied here, holds no commands, or is long past.
+func (d *digests) at(index uint64) (digest uint64, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.kept[index%digestsKept]
+	if k.index != index || index == 0 {
+		return 0, false
+	}
+	return k.digest, true
+}
+
+func (d *digests) last() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.newest
+}
+
+// finding is what a node makes of everybody's digest at one index.
+type finding uint8
+
+const (
+	findNothing finding = iota // nobody to compare with
+	findAlike
+	findOther // another node is odd: it finds that out itself
+	findOdd   // this node is: a majority of the voters has one digest, and it is not this one's
+	findTorn  // they differ, and no majority has one digest: nobody knows who is right
+)
+
+// judgeDigests compares. said holds what each voter that answered has, self's own included, also when it is no voter.
+func judgeDigests(self string, voters []string, said map[string]uint64) finding {
+	if len(said) < 2 {
+		return findNothing
+	}
+	counts, distinct := map[uint64]int{}, map[uint64]bool{}
+	for id, digest := range said {
+		distinct[digest] = true
+		if slices.Contains(voters, id) {
+			counts[digest]++
+		}
+	}
+	if len(distinct) == 1 {
+		return findAlike
+	}
+	for digest, count := range counts {
+		if count < len(voters)/2+1 {
+			continue
+		}
+		if said[self] == digest {
+			return findOther
+		}
+		return findOdd
+	}
+	return findTorn
+}
+
+// compareDigests looks whether this node's tables are what the others' are, from the same log. Each node judges only
+// itself, by what the voters told it: nobody stops on another's word.
+func (n *Node) compareDigests() {
+	asking := askers{}
+	defer asking.close()
+	tick := time.NewTicker(compareEvery)
+	defer tick.Stop()
+	var chosen, settled uint64
+	for {
+		select {
+		case <-n.closing:
+			return
+		case <-tick.C:
+		}
+		r := n.running()
+		if r == nil {
+			continue
+		}
+		index := chosen
+		chosen = n.replica.digests.last()
+		ours, ok := n.replica.digests.at(index)
+		if !ok || index == settled {
+			continue
+		}
+		voters, said := n.askDigests(r, asking, index)
+		said[n.ID()] = ours
+		found := judgeDigests(n.ID(), voters, said)
+		if found == findOdd {
+			n.condemn(index)
+			return
+		}
+		n.noteDigests(found, index, said)
+		if found == findAlike && len(said) >= len(voters) {
+			settled = index
+		}
+	}
+}
+
+// askDigests asks the other voters what their tables were after one entry.
+func (n *Node) askDigests(r *raft.Raft, asking askers, index uint64) (voters []string, said map[string]uint64) {
+	ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
+	defer cancel()
+	servers := r.GetConfiguration().Configuration().Servers
+	servers = slices.DeleteFunc(slices.Clone(servers), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
+	for _, s := range servers {
+		voters = append(voters, string(s.ID))
+	}
+	said = map[string]uint64{}
+	var mu sync.Mutex
+	asking.each(n, servers, func(s raft.Server, a *asker) {
+		digest, err := a.askDigest(ctx, index)
+		if err != nil {
+			return // it is down, not there yet, or far beyond: it looks itself
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		said[string(s.ID)] = digest
+	})
+	return voters, said
+}
+
+// noteDigests raises or takes back the alarm. What was compared with nobody changes nothing.
+func (n *Node) noteDigests(found finding, index uint64, said map[string]uint64) {
+	if found == findNothing {
+		return
+	}
+	if found == findAlike {
+		n.differ.Store(nil)
+		return
+	}
+	var each []string
+	for id, digest := range said {
+		each = append(each, fmt.Sprintf("%s has %016x", id, digest))
+	}
+	slices.Sort(each)
+	alarm := fmt.Sprintf("the tables of the nodes differ after entry %d (%s): ", index, strings.Join(each, ", "))
+	if found == findTorn {
+		alarm += "no majority agrees, so nobody knows who is right; stop the game servers, keep every data folder, and compare them"
+	} else {
+		alarm += "the odd one stops by itself; if it does not, stop it, empty its data folder and start it again"
+	}
+	if old := n.differ.Swap(&alarm); old == nil {
+		n.log.Error(alarm)
+	}
+}
+
+// condemn ends this node for good: what its tables say is not what the log says. That is written down before anything
+// else, so that no crash on the way lets them speak again.
+func (n *Node) condemn(index uint64) {
+	who := n.identity()
+	who.Condemned = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
+	if err := n.become(who); err != nil {
+		n.log.Error("write down that this node is condemned", "error", err)
+	}
+	if n.leads() != nil {
+		hand, cancel := context.WithTimeout(n.ctx, condemnedHand)
+		defer cancel()
+		if err := n.transfer(hand); err != nil {
+			n.log.Warn("hand the lead over", "error", err)
+		}
+	}
+	n.stop(errCondemned(n.folder.dir, who.Condemned))
+}
+
+// errCondemned is how a node ends whose tables are wrong, and how its folder is refused from then on. The tables come
+// back only from another node, to a node that never said anything by the old ones.
+func errCondemned(dir, why string) error {
+	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
+}
+
+var errNoDigest = errors.New("no digest of that entry")
+
+func (n *Node) answerDigest(question []byte) ([]byte, error) {
+	if len(question) != 8 || n.running() == nil {
+		return nil, errWire
+	}
+	digest, ok := n.replica.digests.at(binary.BigEndian.Uint64(question))
+	if !ok {
+		return nil, errNoDigest
+	}
+	return binary.BigEndian.AppendUint64(nil, digest), nil
+}
+
+// askDigest asks for the digest after an entry.
+func (a *asker) askDigest(ctx context.Context, index uint64) (uint64, error) {
+	answer, err := a.ask(ctx, askDigest, binary.BigEndian.AppendUint64(nil, index))
+	if err != nil {
+		return 0, err
+	}
+	if len(answer) != 8 {
+		return 0, fmt.Errorf("ask node at %s: %w", a.address, errWire)
+	}
+	return binary.BigEndian.Uint64(answer), nil
+}

@@ -1,0 +1,27 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// ApplyBehind applies a command to this node's tables alone, as if its next entry were another one than the others'. It
+// is for when nothing else is applied.
+func (n *Node) ApplyBehind(c *fsm.Command) error {
+	standing := n.tables.standing()
+	entry, err := fsm.Encode(standing.Cluster, standing.StampMS, []*fsm.Command{c})
+	if err != nil {
+		return err
+	}
+	_, err = n.tables.apply([]fsm.Log{{Index: standing.Index + 1, Term: standing.Term, Data: entry}})
+	return err
+}
+
+// TransferTo hands the lead to one node.
+func (n *Node) TransferTo(ctx context.Context, to *Node) error {
+	f := n.running().LeadershipTransferToServer(raft.ServerID(to.ID()), raftAddress(to.ID(), to.transport.address))
+	return n.await(ctx, f)
+}

@@ -1,0 +1,229 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+// logStore is raft's log on Pebble. What StoreLogs has returned nil for outlives a crash; the log never has a hole.
+//
+// It tells raft nothing of IsMonotonic, although it takes no gaps: to a store that says so raft answers an installed
+// snapshot by dropping the log, keeps the old last index in its own memory, and then refuses every append until a
+// snapshot passes it. guardedLog.standOn makes the log fit a snapshot instead.
+//
+// Appends, cuts of the tail and standOn come one at a time, as raft makes them; a cut of the head may come beside them.
+type logStore struct {
+	db *pebble.DB
+
+	broken    chan struct{} // closed once a fault has left Pebble stuck: from then on nobody waits for it
+	brokenWhy error         // written before broken is closed
+	breaking  sync.Once
+	fatal     func(error)
+
+	mu          sync.Mutex
+	first, last uint64 // both 0: empty
+}
+
+var _ raft.LogStore = (*logStore)(nil)
+
+const (
+	logTable = 16 << 20 // bytes of entries in memory before they go to a table
+	logCache = 4 << 20  // bytes; entries are mostly read while they are in memory anyway
+)
+
+// openLogStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
+// way that leaves Pebble stuck; it must not wait.
+func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*logStore, error) {
+	s := &logStore{broken: make(chan struct{}), fatal: fatal}
+	cache := pebble.NewCache(logCache)
+	defer cache.Unref()
+	options := &pebble.Options{
+		FS:                          fs,
+		Cache:                       cache,
+		Logger:                      logStoreLog{s, log},
+		FormatMajorVersion:          pebble.FormatNewest,
+		ErrorIfNotExists:            mustExist,
+		MemTableSize:                logTable,
+		MemTableStopWritesThreshold: 4,
+		// Entries come in order, so tables of level 0 never overlap, and no read is slower for having many.
+		L0StopWritesThreshold: 1000,
+	}
+	for i := range options.Levels {
+		// What is written is soon deleted, and mostly compressed by the game already.
+		options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	if !mustExist {
+		if err := makeFolder(fs, dir); err != nil {
+			return nil, err
+		}
+	}
+	db, err := unlessStuck(s, func() (*pebble.DB, error) { return pebble.Open(dir, options) })
+	if err != nil {
+		return nil, err
+	}
+	s.db = db
+	if err := s.measure(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// measure finds where the log begins and ends, and that both ends can be read.
+func (s *logStore) measure() error {
+	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{entryPrefix}, UpperBound: entryEnd()})
+	if err != nil {
+		return err
+	}
+	if entries.First() {
+		s.first, err = entryIndex(entries.Key())
+	}
+	if err == nil && entries.Last() {
+		s.last, err = entryIndex(entries.Key())
+	}
+	if err := errors.Join(err, entries.Error(), entries.Close()); err != nil || s.last == 0 {
+		return err
+	}
+	var l raft.Log
+	return errors.Join(s.GetLog(s.first, &l), s.GetLog(s.last, &l))
+}
+
+func (s *logStore) bounds() (first, last uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first, s.last
+}
+
+// FirstIndex is 0 for an empty log.
+func (s *logStore) FirstIndex() (uint64, error) {
+	first, _ := s.bounds()
+	return first, nil
+}
+
+// LastIndex is 0 for an empty log.
+func (s *logStore) LastIndex() (uint64, error) {
+	_, last := s.bounds()
+	return last, nil
+}
+
+// GetLog returns raft.ErrLogNotFound outside the log. An entry that is inside and cannot be read is another error.
+func (s *logStore) GetLog(index uint64, l *raft.Log) error {
+	if first, last := s.bounds(); index < first || index > last || last == 0 {
+		return raft.ErrLogNotFound
+	}
+	value, closer, err := s.db.Get(entryKey(index))
+	if errors.Is(err, pebble.ErrNotFound) {
+		if first, last := s.bounds(); index < first || index > last {
+			return raft.ErrLogNotFound // it was cut meanwhile
+		}
+		return fmt.Errorf("entry %d is missing in the middle of the log", index)
+	}
+	if err != nil {
+		return err
+	}
+	err = decodeEntry(value, index, l)
+	if err := errors.Join(err, closer.Close()); err != nil {
+		return fmt.Errorf("entry %d: %w", index, err)
+	}
+	return nil
+}
+
+// StoreLog is StoreLogs of one.
+func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs appends entries, all or none, and returns once they are on disk. The first must follow the last of the log;
+// an empty log begins anywhere.
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	_, last := s.bounds()
+	size := 0
+	for i, l := range logs {
+		if want := logs[0].Index + uint64(i); l.Index != want || l.Index == 0 {
+			return fmt.Errorf("append entries: number %d of them is entry %d, want %d", i, l.Index, want)
+		}
+		size += entrySize(l) + 32
+	}
+	if last != 0 && logs[0].Index != last+1 {
+		return fmt.Errorf("append entry %d: the log ends at %d, and would have a hole", logs[0].Index, last)
+	}
+	batch := s.db.NewBatchWithSize(size)
+	for _, l := range logs {
+		entry := batch.SetDeferred(9, entrySize(l))
+		copy(entry.Key, entryKey(l.Index))
+		encodeEntry(entry.Value, l)
+		if err := entry.Finish(); err != nil {
+			return errors.Join(err, batch.Close())
+		}
+	}
+	if err := s.commit(batch, pebble.Sync); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == 0 {
+		s.first = logs[0].Index
+	}
+	s.last = logs[len(logs)-1].Index
+	return nil
+}
+
+// DeleteRange cuts the head or the tail of the log, or all of it; anything else would leave a hole, and is an error.
+// Whatever its length it is one small record. A cut of the head that a crash undoes harms nobody, so only what reaches
+// the last entry waits for the disk.
+func (s *logStore) DeleteRange(from, to uint64) error {
+	first, last := s.bounds()
+	from, to = max(from, first), min(to, last)
+	if last == 0 || from > to {
+		return nil
+	}
+	if from > first && to < last {
+		return fmt.Errorf("cut entries %d to %d: the log holds %d to %d, and would have a hole", from, to, first, last)
+	}
+	durable := pebble.NoSync
+	if to == last {
+		durable = pebble.Sync
+	}
+	batch := s.db.NewBatch()
+	if err := batch.DeleteRange(entryKey(from), entryKey(to+1), nil); err != nil {
+		return errors.Join(err, batch.Close())
+	}
+	if to < last {
+		// Said before it is done: nobody finds an entry gone between the two.
+		s.mu.Lock()
+		if s.last != 0 {
+			s.first = max(s.first, to+1)
+		}
+		s.mu.Unlock()
+		return s.commit(batch, durable)
+	}
+	if err := s.commit(batch, durable); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last = from - 1; from == first {
+		s.first, s.last = 0, 0
+	}
+	return nil
+}
+
+// Close lets go of the log. A broken one is left as it lies: Pebble would never answer.
+func (s *logStore) Close() error {
+	_, err := unlessStuck(s, func() (struct{}, error) { return struct{}{}, s.db.Close() })
+	return err
+}
+
+func (s *logStore) commit(batch *pebble.Batch, durable *pebble.WriteOptions) error {
+	_, err := unlessStuck(s, func() (struct{}, error) {
+		return struct{}{}, errors.Join(batch.Commit(durable), batch.Close())
+	})
+	return err
+}

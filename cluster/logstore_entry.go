@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/hashicorp/raft"
+)
+
+// An entry lies under its index, big-endian behind a byte of its own, so that keys are in the order of indexes. Its value:
+//
+//	format 1 byte | type 1 | index 8 | term 8 | appended 8 | bytes of extensions 4 | extensions | data | XXH64 of all before 8
+//
+// Numbers are big-endian, appended is Unix nanoseconds, 0 for none. The index is in it so that a value under a wrong key
+// is found out.
+const (
+	entryFormat = 1
+	entryHead   = 1 + 1 + 8 + 8 + 8 + 4
+	entrySum    = 8
+	entryPrefix = 'e'
+)
+
+func entryKey(index uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{entryPrefix}, index)
+}
+
+// entryEnd is behind every entry.
+func entryEnd() []byte { return []byte{entryPrefix + 1} }
+
+func entryIndex(key []byte) (uint64, error) {
+	if len(key) != 9 || key[0] != entryPrefix {
+		return 0, fmt.Errorf("key %x is none of an entry", key)
+	}
+	return binary.BigEndian.Uint64(key[1:]), nil
+}
+
+func entrySize(l *raft.Log) int { return entryHead + len(l.Extensions) + len(l.Data) + entrySum }
+
+// encodeEntry fills value, which has entrySize.
+func encodeEntry(value []byte, l *raft.Log) {
+	var appended int64
+	if !l.AppendedAt.IsZero() {
+		appended = l.AppendedAt.UnixNano()
+	}
+	b := append(value[:0], entryFormat, byte(l.Type))
+	b = binary.BigEndian.AppendUint64(b, l.Index)
+	b = binary.BigEndian.AppendUint64(b, l.Term)
+	b = binary.BigEndian.AppendUint64(b, uint64(appended))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(l.Extensions)))
+	b = append(b, l.Extensions...)
+	b = append(b, l.Data...)
+	binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
+}
+
+// decodeEntry copies what it keeps of value.
+func decodeEntry(value []byte, index uint64, l *raft.Log) error {
+	if len(value) < entryHead+entrySum {
+		return fmt.Errorf("%d bytes are no entry", len(value))
+	}
+	body, sum := value[:len(value)-entrySum], binary.BigEndian.Uint64(value[len(value)-entrySum:])
+	if xxhash.Sum64(body) != sum {
+		return errors.New("its checksum is wrong")
+	}
+	if body[0] != entryFormat {
+		return fmt.Errorf("its format is %d, and this build reads %d", body[0], entryFormat)
+	}
+	got := raft.Log{
+		Type:  raft.LogType(body[1]),
+		Index: binary.BigEndian.Uint64(body[2:]),
+		Term:  binary.BigEndian.Uint64(body[10:]),
+	}
+	if got.Index != index {
+		return fmt.Errorf("it holds entry %d", got.Index)
+	}
+	if appended := int64(binary.BigEndian.Uint64(body[18:])); appended != 0 {
+		got.AppendedAt = time.Unix(0, appended)
+	}
+	extensions, rest := uint64(binary.BigEndian.Uint32(body[26:])), body[entryHead:]
+	if extensions > uint64(len(rest)) {
+		return fmt.Errorf("%d bytes of extensions do not fit into %d", extensions, len(rest))
+	}
+	kept := append([]byte(nil), rest...)
+	if extensions > 0 {
+		got.Extensions = kept[:extensions:extensions]
+	}
+	if uint64(len(kept)) > extensions {
+		got.Data = kept[extensions:]
+	}
+	*l = got
+	return nil
+}

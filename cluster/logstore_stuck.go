@@ -1,0 +1,56 @@
+package cluster
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// logStoreLog carries what Pebble says of the log into the node's own, and its last words to the node.
+type logStoreLog struct {
+	s   *logStore
+	log *slog.Logger
+}
+
+var _ pebble.Logger = logStoreLog{}
+
+func (l logStoreLog) Infof(format string, args ...any) {
+	l.log.Debug(fmt.Sprintf(format, args...), "from", "pebble, log")
+}
+
+func (l logStoreLog) Errorf(format string, args ...any) {
+	l.log.Error(fmt.Sprintf(format, args...), "from", "pebble, log")
+}
+
+// Fatalf never returns, since Pebble goes on as if all were well when it does: an append whose sync failed would be
+// acknowledged. What waits for the log is told by broken.
+func (l logStoreLog) Fatalf(format string, args ...any) {
+	l.s.breaking.Do(func() {
+		l.s.brokenWhy = fmt.Errorf("%w: log: "+format, append([]any{ErrFailed}, args...)...)
+		close(l.s.broken)
+		l.s.fatal(l.s.brokenWhy)
+	})
+	select {}
+}
+
+// unlessStuck waits for act, but not for longer than the store is whole. act's goroutine is then lost until the process
+// ends.
+func unlessStuck[T any](s *logStore, act func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		value, err := act()
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-s.broken:
+		var none T
+		return none, s.brokenWhy
+	}
+}

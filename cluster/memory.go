@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"maps"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+// A node in memory that was given a file system keeps on it what another keeps in its data folder, so that it can come
+// back: node.json, the log, the tables, and the votes in a file of their own.
+
+const maxSmallFile = 1 << 20 // bytes of node.json, and of the votes
+
+// openKept is openFolder for a file system that outlives the node.
+func openKept(fs vfs.FS) (*folder, error) {
+	f := &folder{fs: fs, who: identity{Format: folderFormat}}
+	text, err := readFile(fs, fileNode, maxSmallFile)
+	if errors.Is(err, iofs.ErrNotExist) {
+		who := f.who
+		who.ID = newID()
+		return f, f.write(who)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &f.who)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", fileNode, err)
+	}
+	if f.who.Condemned != "" {
+		return nil, errCondemned(f.dir, f.who.Condemned)
+	}
+	return f, nil
+}
+
+// openKeptStorage is openStorage for a file system that outlives the node.
+func openKeptStorage(f *folder, log *slog.Logger, stop func(error)) (*storage, error) {
+	votes, err := openVotes(f.fs)
+	if err != nil {
+		return nil, fmt.Errorf("open votes: %w", err)
+	}
+	entries, err := openLogStore(f.fs, folderLog, f.who.Member, log, stop)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	q := &quit{}
+	return &storage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q, close: entries.Close}, nil
+}
+
+// votes keep raft's term and vote in one small file, which each change replaces whole.
+type votes struct {
+	fs vfs.FS
+
+	mu   sync.Mutex
+	kept map[string][]byte
+}
+
+var _ raft.StableStore = (*votes)(nil)
+
+func openVotes(fs vfs.FS) (*votes, error) {
+	v := &votes{fs: fs, kept: map[string][]byte{}}
+	text, err := readFile(fs, fileVotes, maxSmallFile)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return v, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &v.kept)
+	}
+	return v, err
+}
+
+// Set returns once the disk has it. Raft sets one key after the other.
+func (v *votes) Set(key, value []byte) error {
+	v.mu.Lock()
+	next := maps.Clone(v.kept)
+	v.mu.Unlock()
+	next[string(key)] = append([]byte(nil), value...)
+	text, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(v.fs, fileVotes, text); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.kept = next
+	return nil
+}
+
+// errNotFound has the text by which raft knows it.
+var errNotFound = errors.New("not found")
+
+// Get knows a missing key by its error alone.
+func (v *votes) Get(key []byte) ([]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	value, ok := v.kept[string(key)]
+	if !ok {
+		return nil, errNotFound
+	}
+	return value, nil
+}
+
+func (v *votes) SetUint64(key []byte, value uint64) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return v.Set(key, text)
+}
+
+func (v *votes) GetUint64(key []byte) (value uint64, err error) {
+	text, err := v.Get(key)
+	if err == nil {
+		err = json.Unmarshal(text, &value)
+	}
+	return value, err
+}

@@ -1,0 +1,196 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+const (
+	pingLimit    = time.Second // for one ping: one that takes longer says nothing
+	routinePings = 64          // at a time
+	chasePings   = 256         // at a time
+)
+
+// pinged is what came of one ping.
+type pinged uint8
+
+const (
+	pingMute    pinged = iota // nothing, or nothing that can be made sense of
+	pingRefused               // the host answered that nobody holds the port
+	pingAnswered
+)
+
+// visit finds the ping port of a game server whose stream was just opened, and tries it at once: what is killed a moment
+// later can be proven dead only if it was seen alive.
+func (w *witnesses) visit(s *Stream) {
+	if !w.find(s) {
+		return
+	}
+	select {
+	case w.tries <- struct{}{}:
+		defer func() { <-w.tries }()
+		w.ping(s)
+	case <-w.l.ctx.Done():
+	}
+}
+
+// find looks up the ping port. One on another host than the stream came from is never tried: its silence and its
+// refusals say nothing about this process, and nobody may have a leader dial where he likes.
+func (w *witnesses) find(s *Stream) bool {
+	view, err := w.l.node.tables.view()
+	if err != nil {
+		return false
+	}
+	defer view.Close()
+	row, ok, err := view.Server(s.Server)
+	if err != nil || !ok || !sameHost(row.Ping, s.Peer) {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.of[s.Server]
+	if x == nil || x.stream != s {
+		return false
+	}
+	x.port = row.Ping
+	return true
+}
+
+// ping tries the port once, and notes an answer.
+func (w *witnesses) ping(s *Stream) {
+	port, ok := w.portOf(s)
+	if !ok {
+		return
+	}
+	began := time.Now()
+	inc, came := w.call(port)
+	w.note(s, inc, came, began)
+}
+
+func (w *witnesses) portOf(s *Stream) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.of[s.Server]
+	if x == nil || x.stream != s || x.port == "" {
+		return "", false
+	}
+	return x.port, true
+}
+
+// chase asks again and again, once the peer has ended a stream, until the process is proven gone, has opened another, or
+// counts as gone on another ground.
+func (w *witnesses) chase(s *Stream) {
+	if _, ok := w.portOf(s); !ok && !w.find(s) {
+		return
+	}
+	// A process that dies closes its files one after the other: at first the port may still seem to be there.
+	again := w.timing.Again / 4
+	for {
+		port, ok := w.chasing(s)
+		if !ok {
+			return
+		}
+		select {
+		case w.chases <- struct{}{}:
+		case <-w.l.ctx.Done():
+			return
+		}
+		began := time.Now()
+		inc, came := w.call(port)
+		<-w.chases
+		w.note(s, inc, came, began)
+		w.l.judge.prove(s.Server)
+		pause := w.timing.Again
+		if came != pingRefused {
+			pause = again
+			again = min(2*again, w.timing.Renew)
+		}
+		select {
+		case <-time.After(pause):
+		case <-w.l.ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *witnesses) chasing(s *Stream) (port string, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.of[s.Server]
+	if x == nil || x.stream != s || x.state != lock.EndedByPeer {
+		return "", false
+	}
+	return x.port, true
+}
+
+// note takes what came of a ping that began then.
+func (w *witnesses) note(s *Stream, inc lock.Incarnation, came pinged, began time.Time) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.of[s.Server]
+	if x == nil || x.stream != s {
+		return
+	}
+	if came == pingRefused && x.state == lock.EndedByPeer {
+		x.refuse(began, now, w.timing)
+		return
+	}
+	x.clear()
+	switch {
+	case came == pingAnswered && inc == s.Server:
+		x.reached, x.answered = true, began
+	case came == pingAnswered:
+		x.another = inc // 0: a process that is between two of its lives
+	}
+}
+
+// refuse counts a refusal. After a request, and when this one comes later than it was meant to, the count begins anew:
+// this leader may have been held up, with requests unread.
+func (x *witness) refuse(began, now time.Time, timing lock.Timing) {
+	if x.between() || x.refused > 0 && now.Sub(x.last) > timing.Again+timing.Tick {
+		x.clear()
+	}
+	if x.refused == 0 {
+		x.first, x.told = began, now
+	}
+	x.spread = max(0, began.Sub(x.told))
+	x.refused++
+	x.last = now
+	x.another = 0
+}
+
+// call reaches a ping port and reads who answers.
+func (w *witnesses) call(port string) (lock.Incarnation, pinged) {
+	ctx, cancel := context.WithTimeout(w.l.ctx, pingLimit)
+	defer cancel()
+	c, err := w.l.node.config.Dial(ctx, "tcp", port)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return 0, pingRefused
+	}
+	if err != nil {
+		return 0, pingMute
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	var frame [lock.PingBytes]byte
+	if _, err := io.ReadFull(c, frame[:]); err != nil {
+		return 0, pingMute
+	}
+	inc, ok := lock.ReadPing(frame[:])
+	if !ok {
+		return 0, pingMute
+	}
+	return inc, pingAnswered
+}
+
+func hostOf(address string) (string, bool) {
+	host, _, err := net.SplitHostPort(address)
+	return host, err == nil
+}

@@ -1,0 +1,167 @@
+package cluster_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+const gibibyte = 1 << 30
+
+// disks says how much is free on each node's.
+type diskSpace [3]atomic.Uint64
+
+func (d *diskSpace) start(t *testing.T) *clustertest.Cluster {
+	c := clustertest.Start(t, 3, func(i int, config *cluster.Config) {
+		d[i].Store(10 * gibibyte)
+		config.FreeBytes = func() (uint64, error) { return d[i].Load(), nil }
+	})
+	c.Ready()
+	return c
+}
+
+func alarms(n *cluster.Node) string { return strings.Join(n.Status().Alarms, "\n") }
+
+// session opens one on a profile.
+func session(t *testing.T, n *cluster.Node, s *server, key string) lock.Token {
+	t.Helper()
+	r := propose(t, n, s.do(&fsm.StartSession{Store: "test", Key: key}))
+	if r.Code != fsm.OK {
+		t.Fatalf("start session on %s: code %d", key, r.Code)
+	}
+	return r.Token
+}
+
+func (s *server) save(key, value string, token lock.Token, end bool) *fsm.Command {
+	set := s.set(key, value).GetSet()
+	s.number--
+	return s.do(&fsm.Save{Store: "test", Key: key, Token: uint64(token), Base: s.revisions[key], End: end, Data: set.Data})
+}
+
+func TestALeaderShortOfSpaceStepsAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var space diskSpace
+		c := space.start(t)
+		short := c.Leader()
+		second := (short + 1) % 3
+		space[second].Store(gibibyte / 2)
+		time.Sleep(3 * time.Second)
+		if !strings.Contains(alarms(c.Nodes[second]), "less than its reserve") || !strings.Contains(alarms(c.Nodes[short]), c.Nodes[second].ID()) {
+			t.Errorf("a follower short of space is not told of: %q, and the leader says %q", alarms(c.Nodes[second]), alarms(c.Nodes[short]))
+		}
+		space[short].Store(gibibyte / 2)
+		c.Until("the one that has space to lead", func() bool { return c.Nodes[(short+2)%3].Status().State == "leader" })
+		time.Sleep(10 * time.Second)
+		if got := c.Leader(); got != (short+2)%3 {
+			t.Errorf("node %d leads, want the one that has space", got)
+		}
+		for i, n := range c.Nodes {
+			if err := n.Err(); err != nil {
+				t.Errorf("node %d stopped above its hard reserve: %v", i, err)
+			}
+		}
+	})
+}
+
+func TestANodeAtTheHardReserveStopsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var space diskSpace
+		c := space.start(t)
+		full := c.Leader()
+		node := c.Nodes[full]
+		space[full].Store(100 << 20)
+		select {
+		case <-node.Done():
+		case <-time.After(5 * time.Second):
+			t.Fatal("a node goes on below its hard reserve")
+		}
+		if err := node.Err(); !errors.Is(err, cluster.ErrFailed) || !strings.Contains(err.Error(), "free some space") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("it stopped with %v, want one line that says what to do", err)
+		}
+		c.Kill(full)
+		n := c.Nodes[c.Leader()]
+		mustSet(t, n, register(t, n, "gs"), "k", "v")
+		if err := c.TryOpen(full); err == nil || !strings.Contains(err.Error(), "hard reserve") {
+			t.Errorf("it was started again on the full disk: %v", err)
+		}
+		space[full].Store(gibibyte * 2)
+		c.Open(full)
+		c.Until("it to vote again", func() bool { return c.Nodes[full].Status().State == "follower" })
+	})
+}
+
+// With two of three short, saves are refused and last saves are not; with one short everything is taken.
+func TestSavesWaitWhileNoMajorityHasSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var space diskSpace
+		c := space.start(t)
+		leader := c.Leader()
+		n := c.Nodes[leader]
+		s := register(t, n, "gs")
+		token := session(t, n, s, "p")
+		save := func(value string, end bool) error {
+			t.Helper()
+			r, err := n.Propose(t.Context(), s.save("p", value, token, end))
+			if err == nil && r.Code != fsm.OK {
+				t.Fatalf("save %s: code %d", value, r.Code)
+			}
+			if err == nil {
+				s.revisions["p"] = r.Revision
+			}
+			renew(t, n, s)
+			return err
+		}
+		if err := save("one", false); err != nil {
+			t.Fatal(err)
+		}
+		space[(leader+1)%3].Store(gibibyte / 2)
+		time.Sleep(3 * time.Second)
+		if err := save("two", false); err != nil {
+			t.Errorf("with one node short of space: %v", err)
+		}
+		space[(leader+2)%3].Store(gibibyte / 2)
+		time.Sleep(3 * time.Second)
+		if err := save("three", false); !errors.Is(err, cluster.ErrNoSpace) {
+			t.Errorf("with two nodes short of space: %v, want ErrNoSpace", err)
+		}
+		if _, err := n.Propose(t.Context(), s.set("q", "v")); !errors.Is(err, cluster.ErrNoSpace) {
+			t.Errorf("a Set with two nodes short of space: %v, want ErrNoSpace", err)
+		}
+		if !strings.Contains(alarms(n), "saves are refused") {
+			t.Errorf("no alarm while saves are refused: %q", alarms(n))
+		}
+		session(t, n, s, "other")
+		if err := save("last", true); err != nil {
+			t.Errorf("a last save: %v", err)
+		}
+		if got := value(t, n, "p"); got != "last" {
+			t.Errorf("the profile is %q, want last", got)
+		}
+		space[(leader+2)%3].Store(2 * gibibyte)
+		time.Sleep(3 * time.Second)
+		mustSet(t, n, s, "r", "v")
+		if got := c.Leader(); got != leader {
+			t.Errorf("node %d leads, want %d, which has space", got, leader)
+		}
+
+		// All short: there is nobody to give the lead to, and it stays where it is once all have said so.
+		for i := range space {
+			space[i].Store(gibibyte / 2)
+		}
+		time.Sleep(5 * time.Second)
+		n = c.Nodes[c.Leader()]
+		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(500 * time.Millisecond) {
+			if n.Status().State != "leader" {
+				t.Fatal("the lead is handed round among nodes that are all short")
+			}
+		}
+	})
+}

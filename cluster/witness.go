@@ -1,0 +1,248 @@
+package cluster
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Stream is a game server's stream, as the service sees it that the stream came to. One value is one stream.
+type Stream struct {
+	Server lock.Incarnation
+	Peer   string // the host that it came from
+}
+
+// Attend notes that a stream is open, of a game server that proved tables say is alive. It may be told again at each
+// renewal, so that a lead which began meanwhile holds the stream from then on.
+func (n *Node) Attend(s *Stream) {
+	if l := n.leads(); l != nil {
+		l.witnesses.attend(s)
+	}
+}
+
+// Ended notes that a stream is over. byPeer says that FIN or RST came from the peer on its connection; whatever else
+// ends a stream proves nothing.
+func (n *Node) Ended(s *Stream, byPeer bool) {
+	if l := n.leads(); l != nil {
+		l.witnesses.ended(s, byPeer)
+	}
+}
+
+// Noticed notes that a request of an incarnation came: it may be on its way still, but it speaks for a living process.
+func (n *Node) Noticed(inc lock.Incarnation) {
+	if l := n.leads(); l != nil {
+		l.witnesses.noticed(inc)
+	}
+}
+
+// witnesses is what one lead knows of game servers besides their renewals: how their streams stand, and what their ping
+// ports answer. It is the lead's own; the next one begins without.
+type witnesses struct {
+	l      *lead
+	timing lock.Timing
+	tries  chan struct{} // a place for each ping of the routine
+	chases chan struct{} // and for each of a chase, which must not wait behind those
+
+	chased atomic.Int64 // streams that their peer ended and that were not reopened
+
+	mu      sync.Mutex
+	of      map[lock.Incarnation]*witness
+	over    bool
+	working sync.WaitGroup // added to under mu while not over
+}
+
+// witness is what is known of one incarnation.
+type witness struct {
+	since  time.Time
+	stream *Stream
+	state  lock.Stream
+	over   time.Time // when the stream ended
+
+	port     string // of its ping port; empty: none, or not looked up yet
+	asked    time.Time
+	reached  bool
+	answered time.Time // when the ping began that it answered last
+
+	// Since its peer ended the stream.
+	refused int           // pings, running
+	first   time.Time     // when the first of them began
+	told    time.Time     // when it was refused
+	last    time.Time     // when the last was
+	spread  time.Duration // from told to when the last began
+	request time.Time     // when a request came last
+	another lock.Incarnation
+}
+
+func newWitnesses(l *lead) *witnesses {
+	return &witnesses{
+		l: l, timing: l.node.config.Timing, of: map[lock.Incarnation]*witness{},
+		tries: make(chan struct{}, routinePings), chases: make(chan struct{}, chasePings),
+	}
+}
+
+// run ends with the lead, and with every ping.
+func (w *witnesses) run() {
+	<-w.l.ctx.Done()
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
+	w.working.Wait()
+}
+
+// spawn needs mu.
+func (w *witnesses) spawn(f func()) {
+	if !w.over {
+		w.working.Go(f)
+	}
+}
+
+func (w *witnesses) attend(s *Stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.of[s.Server]
+	if x == nil {
+		x = &witness{since: time.Now()}
+		w.of[s.Server] = x
+	}
+	if x.stream == s {
+		return
+	}
+	if x.state == lock.EndedByPeer {
+		w.chased.Add(-1)
+	}
+	x.stream, x.state, x.port = s, lock.OpenStream, ""
+	x.clear()
+	x.asked = time.Now()
+	w.spawn(func() { w.visit(s) })
+}
+
+func (w *witnesses) ended(s *Stream, byPeer bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.of[s.Server]
+	if x == nil || x.stream != s || x.state != lock.OpenStream {
+		return // another one was opened before this one ended
+	}
+	x.clear()
+	x.over = time.Now()
+	if !byPeer {
+		x.state = lock.EndedHere
+		return
+	}
+	x.state = lock.EndedByPeer
+	w.chased.Add(1)
+	w.spawn(func() { w.chase(s) })
+}
+
+// noticed is asked for every command, so it is quick while nobody is chased.
+func (w *witnesses) noticed(inc lock.Incarnation) {
+	if inc == 0 || w.chased.Load() == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x := w.of[inc]; x != nil {
+		x.request = time.Now()
+	}
+}
+
+// clear forgets what was seen since the stream's end.
+func (x *witness) clear() {
+	x.refused, x.spread, x.another = 0, 0, 0
+}
+
+// signals is what is known of an incarnation but its silence.
+func (w *witnesses) signals(inc lock.Incarnation, now time.Time) lock.Signals {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.of[inc]
+	if x == nil {
+		return lock.Signals{}
+	}
+	return lock.Signals{
+		Stream: x.state, Ended: now.Sub(x.over),
+		SameHost: sameHost(x.port, x.stream.Peer),
+		Reached:  x.reached, Since: now.Sub(x.answered),
+		Refused: x.refused, Spread: x.spread, Between: x.between(),
+		Another: x.another != 0,
+	}
+}
+
+// between says that a request came since the first refused ping began.
+func (x *witness) between() bool { return x.refused > 0 && !x.request.Before(x.first) }
+
+// answerer is the other incarnation that answered on a ping port, 0 for none.
+func (w *witnesses) answerer(inc lock.Incarnation) lock.Incarnation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x := w.of[inc]; x != nil {
+		return x.another
+	}
+	return 0
+}
+
+// look forgets who is gone, and sends out the pings that are due. alive is by tables that were read at now or later.
+func (w *witnesses) look(now time.Time, alive map[lock.Incarnation]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for inc, x := range w.of {
+		switch {
+		case !alive[inc]:
+			if x.since.Before(now) {
+				w.forget(inc)
+			}
+		case x.state == lock.OpenStream && x.port != "" && now.Sub(x.asked) >= w.timing.Ping:
+			select {
+			case w.tries <- struct{}{}:
+				x.asked = now
+				s := x.stream
+				w.spawn(func() {
+					defer func() { <-w.tries }()
+					w.ping(s)
+				})
+			default: // at the next look
+			}
+		}
+	}
+}
+
+// forget needs mu.
+func (w *witnesses) forget(inc lock.Incarnation) {
+	x := w.of[inc]
+	if x == nil {
+		return
+	}
+	if x.state == lock.EndedByPeer {
+		w.chased.Add(-1)
+	}
+	delete(w.of, inc)
+}
+
+// gone forgets whom the log has ended.
+func (w *witnesses) gone(events []fsm.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range events {
+		if e.Kind == fsm.ServerEnded {
+			w.forget(e.Server)
+		}
+	}
+}
+
+// sameHost says whether a port, host:port, is on a host. Two spellings of one IP are one.
+func sameHost(port, host string) bool {
+	at, ok := hostOf(port)
+	if !ok || host == "" {
+		return false
+	}
+	a, errA := netip.ParseAddr(at)
+	b, errB := netip.ParseAddr(host)
+	if errA == nil && errB == nil {
+		return a.Unmap() == b.Unmap()
+	}
+	return errA != nil && errB != nil && at == host
+}
