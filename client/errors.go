@@ -132,7 +132,7 @@ func mirror(reason profilev1.Reason) (f fate, kind error) {
 		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED:
 		return refused, ErrUnavailable
 	case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN,
-		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING:
+		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE:
 		return passing, ErrUnavailable
 	case profilev1.Reason_REASON_FORGOTTEN:
 		return refused, ErrUnknown

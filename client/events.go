@@ -51,7 +51,7 @@ func (c *Client) granted(l *life, g *profilev1.Granted) {
 
 // reconcile makes this client and the log agree on what is held. What the log lists and nobody here knows is released.
 // What is held here and not listed is looked up: being absent from a list ends nothing, since a grant and a list may
-// cross on their way.
+// cross on their way. Until then it is in doubt, for the answer that did not list it renews all the same.
 func (c *Client) reconcile(l *life, answer *profilev1.Renewed) {
 	listed := make(map[holding]bool, len(answer.Grants))
 	for _, g := range answer.Grants {
@@ -61,7 +61,11 @@ func (c *Client) reconcile(l *life, answer *profilev1.Renewed) {
 	c.mu.Lock()
 	var missing []*session
 	for h, s := range l.held {
-		if !listed[h] && s.since < answer.Sequence {
+		switch {
+		case listed[h]:
+			s.missed.Store(0)
+		case s.since < answer.Sequence:
+			s.missed.Store(answer.Sequence)
 			missing = append(missing, s)
 		}
 	}

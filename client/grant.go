@@ -116,10 +116,13 @@ func (s *session) verify() {
 		if at != held {
 			return
 		}
+		missed := s.missed.Load()
 		got := &profilev1.GetResponse{}
 		err := s.client.ask(s.ctx, "verify", s.ref, profilev1.Profiles_Get_FullMethodName,
 			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key, WithoutData: true}, got, false)
-		if err == nil && !owns(got, l, token) {
+		if err == nil && owns(got, l, token) {
+			s.missed.CompareAndSwap(missed, 0)
+		} else if err == nil {
 			s.mu.Lock()
 			at = s.stage
 			s.mu.Unlock()

@@ -154,6 +154,8 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 	c.nodes.learn(answer.Nodes)
 	if answer.Differs {
 		c.reconcile(l, answer)
+	} else {
+		l.agreed.Store(answer.Sequence)
 	}
 	if answer.ProvedTerm == 0 {
 		return false

@@ -14,7 +14,7 @@ import (
 
 // pingPort is a port that this process holds until its end, and says on it which incarnation it is. Once the process is
 // gone its host refuses the port, and that is what proves to the cluster that nobody plays on here. So it is made once,
-// shared with nobody, given up last, and never taken up again after a failure to listen on it.
+// shared with nobody, passed on to no child, and given up last.
 type pingPort struct {
 	listen  func(ctx context.Context, node string) (net.Listener, error) // nil: there is none
 	present atomic.Uint64                                                // the incarnation, 0: none just now
@@ -22,6 +22,7 @@ type pingPort struct {
 	mu       sync.Mutex
 	listener net.Listener
 	closed   bool
+	warned   bool
 	serving  sync.WaitGroup
 }
 
@@ -52,12 +53,15 @@ func (p *pingPort) at(ctx context.Context, c *Client, node string) string {
 // open is called by one registration at a time.
 func (p *pingPort) open(ctx context.Context, log *slog.Logger, node string) net.Listener {
 	l, err := p.listen(ctx, node)
-	if err != nil {
-		log.Warn("no ping port: a death of this process will be noticed later", "error", err)
-		return nil
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err != nil {
+		if !p.warned {
+			log.Warn("no ping port: the death of this process would be noticed later", "error", err)
+		}
+		p.warned = true
+		return nil
+	}
 	if p.closed {
 		_ = l.Close()
 		return nil

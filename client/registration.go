@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/status"
@@ -20,6 +21,7 @@ type life struct {
 	standing    *standing
 	proved      chan struct{} // closed with the first renewal that renews
 	over        chan struct{} // closed when the incarnation has ended; why is written before
+	agreed      atomic.Uint64 // the last renewal whose answer lists what is held here
 	why         error
 
 	// Guarded by Client.mu.

@@ -79,7 +79,8 @@ type session struct {
 	why        error
 	onEnd      []func(error)
 
-	since uint64 // the last renewal that did not yet name the token; guarded by Client.mu
+	since  uint64        // the last renewal that did not yet name the token; guarded by Client.mu
+	missed atomic.Uint64 // the renewal whose answer did not list it; 0: none, or it was looked up since
 }
 
 func newSession(c *Client, ref Ref) *session {
@@ -99,7 +100,7 @@ func (s *session) state() State {
 	switch {
 	case at != held || closedNow(l.over):
 		return Over
-	case l.standing.inDoubt():
+	case l.standing.inDoubt() || s.missed.Load() > l.agreed.Load():
 		return InDoubt
 	}
 	return Held

@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,8 +22,8 @@ import (
 	"github.com/profilenode/profilenode/internal/server"
 )
 
-// address is where clients find the node. Nothing listens there but this package.
-const address = "node:7400"
+// nodeAddress is where clients find the node. Nothing listens there but this package.
+const nodeAddress = "node:7400"
 
 // Cluster is a running one-node cluster.
 type Cluster struct {
@@ -30,8 +32,10 @@ type Cluster struct {
 	clients *bufconn.Listener
 	served  chan error
 
-	mu    sync.Mutex
-	links map[string]*link // by client's name
+	mu       sync.Mutex
+	links    map[string]*link // by client's name
+	ports    map[string]*port // by address
+	numbered int
 }
 
 // Start starts a cluster, and stops it with the test.
@@ -56,23 +60,22 @@ func New(ctx context.Context) (*Cluster, error) {
 	hub := server.NewHub()
 	config := cluster.DefaultConfig()
 	config.Memory = true
-	config.Bind, config.Advertise, config.Client = "node:7401", "node:7401", address
+	config.Bind, config.Advertise, config.Client = "node:7401", "node:7401", nodeAddress
 	config.Listen = func(string, string) (net.Listener, error) { return bufconn.Listen(1 << 20), nil }
-	config.Dial = func(context.Context, string, string) (net.Conn, error) {
-		return nil, errors.New("there is no other node")
+	c := &Cluster{
+		clients: bufconn.Listen(1 << 20),
+		served:  make(chan error, 1),
+		links:   make(map[string]*link),
+		ports:   make(map[string]*port),
 	}
+	config.Dial = c.ping // there is no other node
 	config.OnEvents = hub.Tell
 	node, err := cluster.Open(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("start a node in memory: %w", err)
 	}
-	c := &Cluster{
-		node:    node,
-		server:  server.New(server.Config{Node: node, Hub: hub, Timing: config.Timing, Version: "clienttest"}),
-		clients: bufconn.Listen(1 << 20),
-		served:  make(chan error, 1),
-		links:   make(map[string]*link),
-	}
+	c.node = node
+	c.server = server.New(server.Config{Node: node, Hub: hub, Timing: config.Timing, Version: "clienttest"})
 	go func() { c.served <- c.server.Serve(c.clients) }()
 	select {
 	case <-node.Ready():
@@ -89,6 +92,12 @@ func New(ctx context.Context) (*Cluster, error) {
 func (c *Cluster) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	c.mu.Lock()
+	links := slices.Collect(maps.Values(c.links))
+	c.mu.Unlock()
+	for _, l := range links {
+		l.bury(false)
+	}
 	c.server.Close(ctx)
 	err := <-c.served
 	return errors.Join(err, c.node.Close(ctx))
@@ -96,7 +105,8 @@ func (c *Cluster) Close() error {
 
 // Config is that of a client with this name, to be changed and given to client.Open.
 func (c *Cluster) Config(name string) client.Config {
-	return client.Config{Seeds: []string{address}, Name: name, Insecure: true, Dial: c.link(name).dial}
+	l := c.link(name)
+	return client.Config{Seeds: []string{nodeAddress}, Name: name, Insecure: true, Dial: l.dial, ListenPing: l.listen}
 }
 
 // Client opens a client, and closes it with the test.

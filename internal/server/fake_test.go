@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,8 +31,11 @@ type fakeNode struct {
 	index    uint64
 	acts     []string // kinds of what was applied
 	deaf     bool     // events are lost
+	full     bool     // no space but for what ends a session
 	follower bool
 	leader   string // another node's client address
+	attended []*cluster.Stream
+	ends     map[*cluster.Stream]bool // by the peer
 
 	// Hooks, called without the lock; nil: nothing.
 	before func(*fsm.Command) error // instead of applying
@@ -60,6 +64,15 @@ func newFake(t testing.TB, hub *server.Hub) *fakeNode {
 		}
 	}
 	return n
+}
+
+func (n *fakeNode) Admit(c *fsm.Command) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.full && !c.GetSave().GetEnd() {
+		return cluster.ErrNoSpace
+	}
+	return nil
 }
 
 func (n *fakeNode) apply(c *fsm.Command) (fsm.Result, error) {
@@ -125,6 +138,25 @@ func (n *fakeNode) Prove(ctx context.Context) (uint64, error) {
 func (n *fakeNode) Renew(ctx context.Context, _ lock.Incarnation) (uint64, error) {
 	return n.Prove(ctx)
 }
+
+func (n *fakeNode) Attend(s *cluster.Stream) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Contains(n.attended, s) {
+		n.attended = append(n.attended, s)
+	}
+}
+
+func (n *fakeNode) Ended(s *cluster.Stream, byPeer bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ends == nil {
+		n.ends = map[*cluster.Stream]bool{}
+	}
+	n.ends[s] = byPeer
+}
+
+func (n *fakeNode) Noticed(lock.Incarnation) {}
 
 func (n *fakeNode) View() (*server.View, error) {
 	view, err := n.machine.View()

@@ -37,12 +37,16 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 
 	box := s.hub.open(lock.Incarnation(first.GetIncarnation()))
 	defer s.hub.leave(box)
+	host, conn := cameFrom(stream.Context())
+	seen := &cluster.Stream{Server: box.server, Peer: host}
+	dismisses := false // this side ends the stream: what the peer does then proves nothing
+	defer func() { s.node.Ended(seen, !dismisses && conn.endedByPeer()) }()
 	answers := make(chan answered)
 	ctx, cancel := context.WithCancel(stream.Context())
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel()
-	work.Go(func() { s.answer(ctx, box, first, renewals, answers) })
+	work.Go(func() { s.answer(ctx, box, seen, first, renewals, answers) })
 
 	for {
 		select {
@@ -51,6 +55,7 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 				return err
 			}
 		case a, ok := <-answers:
+			dismisses = a.last
 			for _, event := range a.events {
 				if err := stream.Send(event); err != nil {
 					return err
@@ -60,6 +65,7 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 				return a.err
 			}
 		case <-box.ended:
+			dismisses = true
 			return dismissed(stream, box)
 		}
 	}
@@ -117,14 +123,14 @@ func receive(stream profilev1.Profiles_LiveServer, renewals chan *profilev1.Rene
 }
 
 // answer answers renewals one after another until the stream ends.
-func (s *Server) answer(ctx context.Context, box *mailbox, r *profilev1.Renewal, renewals <-chan *profilev1.Renewal, answers chan<- answered) {
+func (s *Server) answer(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, renewals <-chan *profilev1.Renewal, answers chan<- answered) {
 	defer close(answers)
 	known := false
 	for {
 		var a answered
 		if lock.Incarnation(r.GetIncarnation()) != box.server {
 			a = answered{last: true, err: shaped(0, invalid("the stream is of incarnation %d and the renewal of %d: open one stream for each", box.server, r.GetIncarnation()))}
-		} else if err := s.safely("renew", func() error { a = s.renewal(ctx, box, r, known); return nil }); err != nil {
+		} else if err := s.safely("renew", func() error { a = s.renewal(ctx, box, seen, r, known); return nil }); err != nil {
 			a = answered{last: true, err: s.unread(err)}
 		}
 		known = true
@@ -145,7 +151,7 @@ func (s *Server) answer(ctx context.Context, box *mailbox, r *profilev1.Renewal,
 }
 
 // renewal answers one. The owner's news come before the answer, so that no answer is taken without them.
-func (s *Server) renewal(ctx context.Context, box *mailbox, r *profilev1.Renewal, known bool) answered {
+func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, known bool) answered {
 	ctx, cancel := context.WithTimeout(ctx, s.timing.Doubt) // a later answer renews nothing at the owner's
 	defer cancel()
 	nothing := answered{events: []*profilev1.Event{{What: &profilev1.Event_Renewed{Renewed: &profilev1.Renewed{Sequence: r.GetSequence()}}}}}
@@ -164,6 +170,7 @@ func (s *Server) renewal(ctx context.Context, box *mailbox, r *profilev1.Renewal
 		return nothing
 	}
 	defer func() { _ = view.Close() }()
+	s.node.Attend(seen)
 
 	missed := box.missed.Swap(false)
 	a, err := s.news(view, r, term, missed)
@@ -185,6 +192,7 @@ func goodbye(g *profilev1.Goodbye) answered {
 // that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
 // before the judge hears of it.
 func (s *Server) prove(ctx context.Context, server lock.Incarnation, lookUp bool) (uint64, *View, error) {
+	s.node.Noticed(server)
 	if lookUp {
 		if _, err := s.node.Prove(ctx); err != nil {
 			return 0, nil, err

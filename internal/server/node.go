@@ -13,10 +13,17 @@ import (
 type Node interface {
 	// Propose puts a command through the log. Without an error it was applied, and Result.Code says what became of it.
 	Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error)
+	// Admit refuses a command, for its kind alone, that Propose would refuse just now.
+	Admit(command *fsm.Command) error
 	// Prove proves the lead after the call began.
 	Prove(ctx context.Context) (term uint64, err error)
 	// Renew proves the lead and notes that the incarnation was heard.
 	Renew(ctx context.Context, server lock.Incarnation) (term uint64, err error)
+	// Attend notes that a stream of a living incarnation is open; Ended that it is over, byPeer only by FIN or RST from the
+	// peer; Noticed that a request of an incarnation came. The judge counts with them.
+	Attend(stream *cluster.Stream)
+	Ended(stream *cluster.Stream, byPeer bool)
+	Noticed(server lock.Incarnation)
 	// View is the tables as they are now. It must be closed.
 	View() (*View, error)
 	// WaitApplied returns once the tables have reached the index.

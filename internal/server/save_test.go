@@ -64,6 +64,26 @@ func TestLargeSaveAnsweredAfterTheEnd(t *testing.T) {
 	}
 }
 
+// While space is scarce a large save that goes on is refused before its parts fill the log, and a last one is not.
+func TestNoSpaceSparesParts(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	g := w.register("gs-1")
+	token := g.start("p", wait).Stands.Token
+	node.mu.Lock()
+	node.full = true
+	node.mu.Unlock()
+	_, err := g.profiles.Save(soon(t), g.saving("p", token, 0, noise(fsm.MaxData)))
+	wantReason(t, err, profilev1.Reason_REASON_NO_SPACE)
+	if node.parts() != 0 {
+		t.Errorf("%d parts went up of a save that is refused", node.parts())
+	}
+	last := g.saving("p", token, 0, noise(fsm.MaxData))
+	last.End = true
+	if _, err := g.profiles.Save(soon(t), last); err != nil {
+		t.Errorf("a last save was refused: %v", err)
+	}
+}
+
 // A part that was lost on its way loses the copy and not the request.
 func TestLostPart(t *testing.T) {
 	w, node := fake(t, server.Limits{})

@@ -72,6 +72,8 @@ const (
 	// maxRequestBytes leaves room around fsm.MaxData, so that data a little over it is refused in our words.
 	maxRequestBytes = fsm.MaxData + 1<<20 + 64<<10
 	maxReplyBytes   = 32 << 20
+
+	pingTimeout = 5 * time.Second // for an answer to gRPC's own pings
 )
 
 // Server serves the wire for one node.
@@ -143,7 +145,7 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.ConnectionTimeout(s.limits.Connection),
 		// Without this a client that pings more than once in five minutes is sent away, with all its streams.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Second, Timeout: pingTimeout}),
 		// A handler that outlived Stop could read tables that are being closed.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(s.recoverCall, s.boundCall),
@@ -170,7 +172,7 @@ func (s *Server) Serve(lis net.Listener) error {
 	if watch {
 		s.enter(s.watch)
 	}
-	err := s.grpc.Serve(lis) // closes lis when it comes after Close
+	err := s.grpc.Serve(witnessing{lis}) // closes lis when it comes after Close
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}

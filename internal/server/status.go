@@ -48,6 +48,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_UNSUPPORTED, codes.Unimplemented, "not every node can apply this yet: finish the upgrade first"},
 	{profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable, "this node does not lead: go to the leader with the same number"},
 	{profilev1.Reason_REASON_BUSY, codes.ResourceExhausted, "too much is in flight here: try again soon with the same number"},
+	{profilev1.Reason_REASON_NO_SPACE, codes.ResourceExhausted, "the disks of too many nodes are nearly full, so only saves that end a session are taken: free space there, and try again with the same number"},
 	{profilev1.Reason_REASON_UNPROVEN, codes.Unavailable, "this node could not prove that it leads: try again, here or elsewhere"},
 	{profilev1.Reason_REASON_UNAUTHORIZED, codes.PermissionDenied, "the caller may not do this: use credentials that may"},
 	{profilev1.Reason_REASON_UNKNOWN, codes.Unknown, "it is not known whether this happened: try again under the same number, at whichever node leads"},
@@ -198,6 +199,8 @@ func (s *Server) sort(err error) (r *profilev1.Refusal, says string) {
 			"this node is shutting down: go to another node with the same number"
 	case errors.Is(err, cluster.ErrBusy):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, ""
+	case errors.Is(err, cluster.ErrNoSpace):
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NO_SPACE}, ""
 	case errors.Is(err, cluster.ErrUnproven):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNPROVEN}, ""
 	case errors.Is(err, cluster.ErrFailed):

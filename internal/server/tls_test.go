@@ -19,8 +19,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// With TLS only those get in who speak it.
-func TestTLS(t *testing.T) {
+// certify makes what a server and its callers need to speak TLS.
+func certify(t *testing.T) (*tls.Config, credentials.TransportCredentials) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -39,11 +40,15 @@ func TestTLS(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(certificate)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}}},
+		credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "node"})
+}
 
+// With TLS only those get in who speak it.
+func TestTLS(t *testing.T) {
+	secure, trusting := certify(t)
 	hub := server.NewHub()
-	s := server.NewOn(newFake(t, hub), server.Config{
-		Hub: hub, TLS: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}}},
-	})
+	s := server.NewOn(newFake(t, hub), server.Config{Hub: hub, TLS: secure})
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +70,7 @@ func TestTLS(t *testing.T) {
 		_, err = profilev1.NewProfilesClient(conn).Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p"})
 		return err
 	}
-	if err := get(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "node"})); err != nil {
+	if err := get(trusting); err != nil {
 		t.Errorf("with TLS: %v", err)
 	}
 	if err := get(insecure.NewCredentials()); err == nil {

@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+
+	"google.golang.org/grpc/peer"
+)
+
+// gRPC does not say how a connection ended, and that is what proves a game server's death: FIN or RST are sent by the
+// peer's kernel when its process dies, a time-out here proves nothing. So the connections themselves look.
+
+// witnessing is a listener whose connections notice how they end.
+type witnessing struct {
+	net.Listener
+}
+
+func (l witnessing) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if err := giveUp(c, pingTimeout); err != nil { // gRPC sets it on a connection of net's own only
+		_ = c.Close()
+		return nil, &acceptError{err}
+	}
+	return &witnessed{Conn: c}, nil
+}
+
+// acceptError is about one connection, which ended just now: the next one is accepted.
+type acceptError struct{ error }
+
+func (*acceptError) Temporary() bool { return true }
+func (*acceptError) Timeout() bool   { return false }
+func (e *acceptError) Unwrap() error { return e.error }
+
+// witnessed is one connection.
+type witnessed struct {
+	net.Conn
+	closed atomic.Bool // on this side
+	ended  atomic.Bool // FIN or RST came from the peer before
+}
+
+func (c *witnessed) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) || isReset(err) {
+		c.end()
+	}
+	return n, err
+}
+
+// Write may be the first to meet a reset.
+func (c *witnessed) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if isReset(err) {
+		c.end()
+	}
+	return n, err
+}
+
+func (c *witnessed) end() {
+	if !c.closed.Load() {
+		c.ended.Store(true)
+	}
+}
+
+func (c *witnessed) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
+}
+
+// RemoteAddr carries the connection along: all that gRPC hands to a call is the address.
+func (c *witnessed) RemoteAddr() net.Addr { return from{c.Conn.RemoteAddr(), c} }
+
+type from struct {
+	net.Addr
+	conn *witnessed
+}
+
+// isReset: a connection of which this side has shut nothing down says EPIPE only after a reset.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// cameFrom is the host that a call came from, and the connection if it is known; nil: nothing will be known of its end.
+func cameFrom(ctx context.Context) (host string, conn *witnessed) {
+	p, ok := peer.FromContext(ctx)
+	if !ok || p.Addr == nil {
+		return "", nil
+	}
+	host, _, err := net.SplitHostPort(p.Addr.String())
+	if err != nil {
+		host = p.Addr.String()
+	}
+	if f, ok := p.Addr.(from); ok {
+		conn = f.conn
+	}
+	return host, conn
+}
+
+// endedByPeer says that FIN or RST came from the peer.
+func (c *witnessed) endedByPeer() bool { return c != nil && c.ended.Load() }
