@@ -29,9 +29,17 @@ var mayImport = map[string][]string{
 		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "fsm/logpb", "gossip", "internal/server", "lock",
 	},
 
-	"bench":        {"client", "gossip"},
+	// A whole cluster and its game servers in virtual time. What judges a run is apart, and knows nothing of ours.
+	"internal/sim": {
+		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "gossip", "internal/server", "internal/sim/check", "lock",
+	},
+	"internal/sim/check": {},
+
+	// It asks a node for its status, which is an operator's call, and package client has none of those.
+	"bench":        {"api/profilev1", "client", "gossip"},
 	"examples/...": {"client", "gossip"},
 
+	"scripts/crash": {"api/profilev1"},
 	"scripts/jepsen": {
 		"scripts/jepsen/nodes", "scripts/jepsen/nemesis", "scripts/jepsen/workload", "scripts/jepsen/history",
 		"scripts/jepsen/model", "scripts/jepsen/check", "scripts/jepsen/report",
@@ -54,7 +62,7 @@ var judges = []string{"scripts/jepsen/model", "scripts/jepsen/check"}
 var defendants = []string{"fsm", "lock"}
 
 // forTests are the packages that only tests import, and each other.
-var forTests = []string{"client/clienttest", "cluster/clustertest"}
+var forTests = []string{"client/clienttest", "cluster/clustertest", "internal/sim"}
 
 // pure are the packages that give the same verdict on every node at every replay. Their tests may do what they like.
 var pure = []string{"fsm", "lock"}
@@ -90,7 +98,7 @@ var owners = []owner{
 	{"go.etcd.io/bbolt", []string{"cluster/..."}, false, "cluster alone knows where the log lies"},
 	{"github.com/hashicorp/memberlist", []string{"gossip"}, false, "gossip alone knows that there is memberlist"},
 	{
-		"github.com/cockroachdb/pebble", []string{"fsm/...", "cluster/...", "client/clienttest", "bench/..."}, true,
+		"github.com/cockroachdb/pebble", []string{"fsm/...", "cluster/...", "client/clienttest", "internal/sim", "bench/..."}, true,
 		"the tables belong to fsm, and a game's binary holds no Pebble",
 	},
 	{

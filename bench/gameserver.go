@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/client"
+)
+
+const (
+	playStore  = "takeover"
+	playTick   = time.Second      // how often each player does something
+	playPad    = 1024             // bytes
+	orderLimit = 45 * time.Second // for what an order asks of the cluster
+)
+
+// play is what a profile of the takeover benchmark holds.
+type play struct {
+	Writer string `json:"writer"`
+	Turns  int    `json:"turns"`
+	Pad    string `json:"pad"`
+}
+
+// note is a message: when it was sent.
+type note struct {
+	Sent moment `json:"sent"`
+}
+
+// gameServerCommand is a process that the takeover benchmark starts, and kills. It ends with its stdin.
+func gameServerCommand() *cobra.Command {
+	var config client.Config
+	command := &cobra.Command{
+		Use:    "game-server",
+		Short:  "be one game server of takeover, which starts it",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(command *cobra.Command, _ []string) error {
+			config.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+			c, err := client.Open(command.Context(), config)
+			if err != nil {
+				return err
+			}
+			// The end is one without a goodbye, so that nobody takes a run that was broken off for one that went well.
+			return serveGame(command.Context(), c, os.Stdin, os.Stdout)
+		},
+	}
+	flags := command.Flags()
+	flags.StringSliceVar(&config.Seeds, "addr", nil, "client `addresses` of the nodes")
+	flags.StringVar(&config.Name, "name", "", "name of this game server")
+	flags.BoolVar(&config.Insecure, "insecure", false, "speak in the clear")
+	return command
+}
+
+// game is one game server, and does as it is told.
+type game struct {
+	name  string
+	life  context.Context // ends with the process
+	store *client.Store[play]
+	doing sync.WaitGroup
+
+	out  sync.Mutex // one line at a time
+	line *json.Encoder
+
+	mu        sync.Mutex
+	sessions  map[string]*client.Profile[play]
+	heard     []time.Duration
+	scribbles map[string]*scribble
+}
+
+// serveGame does what in says until that ends.
+func serveGame(ctx context.Context, c *client.Client, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g := &game{
+		name: c.Name(), life: ctx, store: client.NewStore(c, playStore, play{}), line: json.NewEncoder(out),
+		sessions: make(map[string]*client.Profile[play]), scribbles: make(map[string]*scribble),
+	}
+	g.tell(told{}) // ready
+	g.doing.Go(func() { g.play(ctx) })
+	orders := json.NewDecoder(in)
+	for {
+		var o order
+		if err := orders.Decode(&o); err != nil {
+			cancel()
+			g.doing.Wait()
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return err
+		}
+		g.doing.Go(func() { g.obey(ctx, o) })
+	}
+}
+
+func (g *game) tell(t told) {
+	g.out.Lock()
+	defer g.out.Unlock()
+	_ = g.line.Encode(t) // nobody listens any more: stdin ends as well
+}
+
+// play lets every player do something now and then, so that there is always something unsaved.
+func (g *game) play(ctx context.Context) {
+	for pause(ctx, playTick); ctx.Err() == nil; pause(ctx, playTick) {
+		g.mu.Lock()
+		sessions := make([]*client.Profile[play], 0, len(g.sessions))
+		for _, p := range g.sessions {
+			sessions = append(sessions, p)
+		}
+		g.mu.Unlock()
+		for _, p := range sessions {
+			_ = g.turn(p) // one that is over does nothing
+		}
+	}
+}
+
+func (g *game) turn(p *client.Profile[play]) error {
+	return p.Update(func(data *play) {
+		data.Writer = g.name
+		data.Turns++
+	})
+}
+
+func (g *game) obey(ctx context.Context, o order) {
+	ctx, cancel := context.WithTimeout(ctx, orderLimit)
+	defer cancel()
+	if len(o.Keys) == 0 {
+		t := told{ID: o.ID}
+		switch o.Do {
+		case doHeard:
+			g.mu.Lock()
+			t.Heard, g.heard = g.heard, nil
+			g.mu.Unlock()
+		default:
+			t.Fault = fmt.Sprintf("%q needs keys", o.Do)
+		}
+		g.tell(t)
+		return
+	}
+	var keys sync.WaitGroup
+	for i, key := range o.Keys {
+		if i > 0 && o.Do == doSend {
+			pause(ctx, o.Every/2+rand.N(o.Every+1)) // in step with nobody
+		}
+		keys.Go(func() {
+			t := told{ID: o.ID, Key: key, Began: thisMoment()}
+			if err := g.do(ctx, o, &t); err != nil {
+				t.Fault = err.Error()
+			}
+			g.tell(t)
+		})
+	}
+	keys.Wait()
+}
+
+// do does what an order says with one of its keys.
+func (g *game) do(ctx context.Context, o order, t *told) error {
+	if o.Do == doStart {
+		return g.start(ctx, t, o.Steal)
+	}
+	if o.Do == doSend {
+		_, err := g.store.Send(ctx, t.Key, note{Sent: t.Began})
+		t.Ended = thisMoment()
+		return err
+	}
+	if o.Do == doRead {
+		stored, err := g.store.Get(ctx, t.Key)
+		if err == nil {
+			t.Who = stored.Data.Writer
+		}
+		return err
+	}
+	g.mu.Lock()
+	p, s := g.sessions[t.Key], g.scribbles[t.Key]
+	g.mu.Unlock()
+	switch o.Do {
+	case doTouch, doSave, doScribble:
+		if p == nil {
+			return errors.New("there is no session of it")
+		}
+	case doSaved, doTries, doDrop:
+		if s == nil {
+			return errors.New("nothing scribbles on it")
+		}
+	}
+	switch o.Do {
+	case doTouch:
+		return g.turn(p)
+	case doSave:
+		return g.save(ctx, p)
+	case doScribble:
+		s := &scribble{drop: make(chan struct{}), ended: make(chan struct{}), new: make(chan struct{})}
+		g.mu.Lock()
+		g.scribbles[t.Key] = s
+		g.mu.Unlock()
+		g.doing.Go(func() { g.scribble(p, s, o.Every) })
+		return nil
+	case doSaved:
+		var err error
+		t.Ended, err = s.saved(ctx, o.After[t.Key])
+		return err
+	case doTries:
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+			return fmt.Errorf("it still believes to own it: %w", ctx.Err())
+		}
+		t.Tries = since(o.After[t.Key], s.all)
+		return nil
+	case doDrop:
+		close(s.drop)
+		<-s.ended
+		return nil
+	}
+	return fmt.Errorf("nobody knows how to %q", o.Do)
+}
+
+// start opens a session, which is what is measured, and then puts its name on the profile.
+func (g *game) start(ctx context.Context, t *told, steal bool) error {
+	when := client.Wait
+	if steal {
+		when = client.Steal
+	}
+	t.Began = thisMoment()
+	p, err := g.store.StartSession(ctx, t.Key, client.IfOwned(when))
+	t.Ended = thisMoment()
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.sessions[t.Key] = p
+	g.mu.Unlock()
+	p.OnSessionEnd(func(error) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.sessions[t.Key] == p {
+			delete(g.sessions, t.Key)
+		}
+	})
+	p.OnMessage(func(_ *play, m client.Message) bool {
+		at := thisMoment()
+		var n note
+		if m.Decode(&n) == nil {
+			g.mu.Lock()
+			g.heard = append(g.heard, at.since(n.Sent))
+			g.mu.Unlock()
+		}
+		return true
+	})
+	return g.save(ctx, p)
+}
+
+func (g *game) save(ctx context.Context, p *client.Profile[play]) error {
+	if err := g.turn(p); err != nil {
+		return err
+	}
+	return p.Save(ctx)
+}

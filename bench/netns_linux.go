@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// link is a network namespace with one way out: a pair of TUN devices, one inside and one here, whose packets this
+// program carries across. Cut, it carries none, in either direction, and nobody is told: no reset, no unreachable.
+//
+// The namespace and both devices have no names on disk. They are held by file descriptors and threads of this program and
+// by what runs inside, so that nothing is left of them however this program ends.
+type link struct {
+	outside, inside netip.Addr // of this side and of the namespace's
+
+	here, there *os.File
+	enter       chan func() // runs on the thread that is inside
+	severed     atomic.Bool
+	dropped     atomic.Uint64
+	carriers    sync.WaitGroup
+}
+
+// openLink makes a namespace; it takes root and /dev/net/tun.
+func openLink() (_ *link, err error) {
+	l := &link{enter: make(chan func())}
+	if l.outside, l.inside, err = freePair(); err != nil {
+		return nil, err
+	}
+	if l.here, err = openTUN(l.outside); err != nil {
+		return nil, err
+	}
+	entered := make(chan error)
+	go l.dwell(entered)
+	if err := <-entered; err != nil {
+		_ = l.here.Close()
+		return nil, err
+	}
+	l.carriers.Go(func() { l.carry(l.here, l.there) })
+	l.carriers.Go(func() { l.carry(l.there, l.here) })
+	return l, nil
+}
+
+// dwell is the thread inside. It is never unlocked, so it ends with its goroutine and no other ever runs on it.
+func (l *link) dwell(entered chan<- error) {
+	runtime.LockOSThread()
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err != nil {
+		err = fmt.Errorf("make a network namespace: %w", err)
+	}
+	if err == nil {
+		err = withSocket(func(socket int) error { return raise(socket, "lo") })
+	}
+	if err == nil {
+		l.there, err = openTUN(l.inside)
+	}
+	entered <- err
+	if err != nil {
+		return
+	}
+	for f := range l.enter {
+		f()
+	}
+}
+
+// start starts a process inside. It inherits the namespace of the thread that forks it.
+func (l *link) start(process *exec.Cmd) error {
+	done := make(chan error)
+	l.enter <- func() { done <- process.Start() }
+	return <-done
+}
+
+func (l *link) cut() { l.dropped.Store(0); l.severed.Store(true) }
+
+// heal lets packets through again, and says how many were dropped since cut.
+func (l *link) heal() (dropped uint64) {
+	l.severed.Store(false)
+	return l.dropped.Load()
+}
+
+func (l *link) close() {
+	close(l.enter)
+	_ = l.here.Close()
+	_ = l.there.Close()
+	l.carriers.Wait()
+}
+
+func (l *link) carry(from, to *os.File) {
+	packet := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(packet)
+		if err != nil {
+			return // closed
+		}
+		if l.severed.Load() {
+			l.dropped.Add(1)
+			continue
+		}
+		_, _ = to.Write(packet[:n]) // a packet that is not taken is a packet lost
+	}
+}
+
+// freePair is two addresses of 10.231.x.0/30 that no interface here has.
+func freePair() (outside, inside netip.Addr, err error) {
+	taken := make(map[byte]bool)
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return outside, inside, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addresses {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() {
+			if four := prefix.Addr().As4(); four[0] == 10 && four[1] == 231 {
+				taken[four[2]] = true
+			}
+		}
+	}
+	for i := range 256 {
+		x := byte(os.Getpid() + i)
+		if !taken[x] {
+			return netip.AddrFrom4([4]byte{10, 231, x, 1}), netip.AddrFrom4([4]byte{10, 231, x, 2}), nil
+		}
+	}
+	return outside, inside, errors.New("every 10.231.x.0/30 is in use")
+}
+
+// openTUN makes a TUN device in the namespace of this thread. It lasts as long as the file.
+func openTUN(address netip.Addr) (_ *os.File, err error) {
+	tun, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(tun)
+		}
+	}()
+	device, err := unix.NewIfreq("pnbench%d") // the kernel puts a number there
+	if err != nil {
+		return nil, err
+	}
+	device.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(tun, unix.TUNSETIFF, device); err != nil {
+		return nil, fmt.Errorf("make a TUN device: %w", err)
+	}
+	name := device.Name()
+	if err := withSocket(func(socket int) error { return give(socket, name, address) }); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(tun), name), nil
+}
+
+// withSocket lends the socket that settings of interfaces go through, in the namespace of this thread.
+func withSocket(f func(socket int) error) error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a socket: %w", err)
+	}
+	defer func() { _ = unix.Close(socket) }()
+	return f(socket)
+}
+
+func give(socket int, name string, address netip.Addr) error {
+	for _, set := range []struct {
+		what uint
+		to   [4]byte
+	}{{unix.SIOCSIFADDR, address.As4()}, {unix.SIOCSIFNETMASK, [4]byte{255, 255, 255, 252}}} {
+		request, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		if err := request.SetInet4Addr(set.to[:]); err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(socket, set.what, request); err != nil {
+			return fmt.Errorf("give %s the address %s: %w", name, address, err)
+		}
+	}
+	return raise(socket, name)
+}
+
+func raise(socket int, name string) error {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request); err != nil {
+		return fmt.Errorf("set %s up: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// gameServer is a game server's process, as this program sees it.
+type gameServer struct {
+	name    string
+	process *exec.Cmd
+	stdin   io.WriteCloser
+	log     string // file
+	ended   chan struct{}
+
+	mu      sync.Mutex
+	last    uint64
+	orders  *json.Encoder
+	waiting map[uint64]*awaited
+	ready   chan struct{}
+}
+
+// awaited is an order that is not answered in full.
+type awaited struct {
+	answers chan told // with room for all
+	left    int
+}
+
+// startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in.
+func startGameServer(dir, name string, seeds []string, within *link) (*gameServer, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	s := &gameServer{
+		name: name, log: filepath.Join(dir, name+".log"), ended: make(chan struct{}),
+		waiting: make(map[uint64]*awaited), ready: make(chan struct{}),
+	}
+	s.process = exec.Command(program, "game-server", "--name", name, "--addr", strings.Join(seeds, ","), "--insecure")
+	// A group of its own: an interrupt at the terminal reaches this program alone, which then ends it. And when this
+	// program dies while one is stopped, which cannot see its stdin end, the kernel hangs up on its orphaned group.
+	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if s.stdin, err = s.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.Create(s.log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close() }() // the process has its own
+	s.process.Stderr = log
+	s.orders = json.NewEncoder(s.stdin)
+	start := s.process.Start
+	if within != nil {
+		start = func() error { return within.start(s.process) }
+	}
+	if err := start(); err != nil {
+		return nil, fmt.Errorf("start a game server: %w", err)
+	}
+	go func() {
+		s.read(out)
+		_ = s.process.Wait() // killed, most of the time
+		close(s.ended)
+	}()
+	return s, nil
+}
+
+// read passes on what it tells. The first line says that it is ready.
+func (s *gameServer) read(out io.Reader) {
+	lines := json.NewDecoder(out)
+	for first := true; ; first = false {
+		var t told
+		if lines.Decode(&t) != nil {
+			return
+		}
+		if first {
+			close(s.ready)
+			continue
+		}
+		s.mu.Lock()
+		if to := s.waiting[t.ID]; to != nil {
+			to.answers <- t
+			if to.left--; to.left == 0 {
+				delete(s.waiting, t.ID)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *gameServer) awaitReady(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.ended:
+		return s.endedError()
+	case <-ctx.Done():
+		return fmt.Errorf("game server %s is not ready: %w", s.name, ctx.Err())
+	}
+}
+
+func (s *gameServer) endedError() error {
+	text, _ := os.ReadFile(s.log)
+	return fmt.Errorf("game server %s ended:\n%s", s.name, text[max(0, len(text)-2000):])
+}
+
+// order gives an order. The channel holds an answer for each key, or one.
+func (s *gameServer) order(o order) (<-chan told, error) {
+	answers := make(chan told, max(1, len(o.Keys)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	o.ID = s.last
+	s.waiting[o.ID] = &awaited{answers, cap(answers)}
+	if err := s.orders.Encode(o); err != nil {
+		return nil, fmt.Errorf("tell game server %s to %s: %w", s.name, o.Do, err)
+	}
+	return answers, nil
+}
+
+// tell gives an order and returns its answers; the error is the first fault among them.
+func (s *gameServer) tell(ctx context.Context, o order) ([]told, error) {
+	answers, err := s.order(o)
+	if err != nil {
+		return nil, err
+	}
+	return s.collect(ctx, answers)
+}
+
+func (s *gameServer) collect(ctx context.Context, answers <-chan told) (all []told, err error) {
+	for len(all) < cap(answers) {
+		select {
+		case t := <-answers:
+			all = append(all, t)
+			if t.Fault != "" && err == nil {
+				err = fmt.Errorf("game server %s: %s", s.name, t.Fault)
+			}
+		case <-s.ended:
+			return all, s.endedError()
+		case <-ctx.Done():
+			return all, fmt.Errorf("wait for game server %s: %w", s.name, ctx.Err())
+		}
+	}
+	return all, err
+}
+
+// kill ends it at once, and returns when the kernel has taken it down.
+func (s *gameServer) kill() {
+	_ = s.process.Process.Kill() // it may have ended
+	<-s.ended
+	_ = s.stdin.Close()
+}
+
+// stop freezes it, and returns when it stands still.
+func (s *gameServer) stop() error {
+	if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stop a game server: %w", err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.Process.Pid))
+		if err != nil {
+			return fmt.Errorf("look at a stopped game server: %w", err)
+		}
+		if _, after, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(after, []byte("T")) {
+			return nil
+		}
+	}
+	return errors.New("a game server goes on after SIGSTOP")
+}
+
+func (s *gameServer) resume() error {
+	if err := s.process.Process.Signal(syscall.SIGCONT); err != nil {
+		return fmt.Errorf("resume a game server: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// takeover is what to measure, and how to tell.
+type takeover struct {
+	rounds  int // 0: each phase's own
+	phases  []string
+	program string // profilenode; empty: built from source
+	out     string
+	asJSON  bool
+	strict  bool
+	keep    bool
+}
+
+func takeoverCommand() *cobra.Command {
+	var c takeover
+	command := &cobra.Command{
+		Use:   "takeover",
+		Short: "measure how soon a profile goes on elsewhere",
+		Long: fmt.Sprintf(`takeover runs %d nodes and %d game servers of %d sessions each, every one a process of its own, and measures:
+
+%s
+Each phase begins with a new cluster. Everybody's clock is this machine's monotonic one. After stopped and lost the old
+owner goes on saving: each such try is counted, and none may land, or the exit code is 1.
+
+lost wants root: it makes a network namespace and carries its packets through TUN devices of 10.231.x.0/30. Nothing of it
+has a name on disk, so nothing is left, however this ends.`, bedNodes, bedServers, bedSessions, describePhases()),
+		Example: `  go run ./bench takeover --out takeover.html
+  go run ./bench takeover --phases crash,lost --rounds 10 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return c.run(command.Context(), os.Stdout, os.Stderr)
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&c.rounds, "rounds", 0, "trials of each phase (default: so many that all takes less than 5 minutes)")
+	flags.StringSliceVar(&c.phases, "phases", nil, "`names` of the phases to run (default: all)")
+	flags.StringVar(&c.program, "program", "", "profilenode `file` to run (default: built from source)")
+	flags.StringVar(&c.out, "out", "", "write the plot to this `file`, .svg or .html")
+	flags.BoolVar(&c.asJSON, "json", false, "print one JSON object and nothing else")
+	flags.BoolVar(&c.strict, "strict", false, "exit with 1 also when a goal is missed")
+	flags.BoolVar(&c.keep, "keep", false, "leave data and logs, and say where")
+	return command
+}
+
+// chosen are the phases to run.
+func (c takeover) chosen() (chosen []phase, err error) {
+	if c.rounds < 0 {
+		return nil, fmt.Errorf("%d rounds: it takes at least one", c.rounds)
+	}
+	if ext := filepath.Ext(c.out); c.out != "" && ext != ".svg" && ext != ".html" {
+		return nil, fmt.Errorf("plot to %s: its name must end in .svg or .html", c.out)
+	}
+	left := slices.Clone(c.phases)
+	for _, p := range takeoverPhases() {
+		if len(c.phases) > 0 && !slices.Contains(c.phases, p.name) {
+			continue
+		}
+		left = slices.DeleteFunc(left, func(name string) bool { return name == p.name })
+		if c.rounds > 0 {
+			p.rounds = c.rounds
+		}
+		chosen = append(chosen, p)
+	}
+	if len(left) > 0 {
+		return nil, fmt.Errorf("there is no phase %q", left[0])
+	}
+	return chosen, nil
+}
+
+func (c takeover) run(ctx context.Context, out, notes io.Writer) (err error) {
+	chosen, err := c.chosen()
+	if err != nil {
+		return err
+	}
+	sweep()
+	dir, err := os.MkdirTemp("", folderMark+strconv.Itoa(os.Getpid())+"-")
+	if err != nil {
+		return err
+	}
+	if c.keep {
+		fmt.Fprintf(notes, "data and logs stay in %s\n", dir)
+	} else {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if c.program == "" {
+		fmt.Fprintln(notes, "build profilenode")
+		if c.program, err = build(ctx, dir); err != nil {
+			return err
+		}
+	}
+
+	here, err := gauge(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(notes, here)
+
+	began := time.Now()
+	var outcomes []outcome
+	for _, p := range chosen {
+		o := p.try(ctx, c.program, filepath.Join(dir, p.name), notes)
+		outcomes = append(outcomes, o)
+		switch {
+		case o.skipped != "":
+			fmt.Fprintf(notes, "%s: skipped: %s\n", p.name, o.skipped)
+		case o.fault != nil:
+			fmt.Fprintf(notes, "%s: %v\n", p.name, o.fault)
+		}
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+	}
+	fmt.Fprintf(notes, "took %s\n", brief(time.Since(began)))
+
+	if c.asJSON {
+		err = printTakeoverJSON(out, outcomes)
+	} else {
+		printTakeover(out, outcomes)
+	}
+	if c.out != "" {
+		err = errors.Join(err, plotTo(c.out, outcomes))
+	}
+	return errors.Join(err, c.verdict(outcomes))
+}
+
+// verdict is an error when something is wrong, and not merely slow.
+func (c takeover) verdict(outcomes []outcome) error {
+	var faults []error
+	for _, o := range outcomes {
+		if o.landed() > 0 {
+			faults = append(faults, fmt.Errorf("%s: %d writes of an owner whose profile was somebody else's landed", o.phase.name, o.landed()))
+		}
+		if o.fault != nil {
+			faults = append(faults, fmt.Errorf("%s did not come to its end", o.phase.name))
+		}
+		if _, met := o.phase.goal.against(o.got); c.strict && !met {
+			faults = append(faults, fmt.Errorf("%s missed its goal", o.phase.name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+const folderMark = "profilenode-takeover-"
+
+// sweep removes what runs left behind that were killed.
+func sweep() {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), folderMark+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range left {
+		number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), folderMark), "-")
+		pid, err := strconv.Atoi(number)
+		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir) // the next run tries again
+		}
+	}
+}

@@ -1,0 +1,224 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/sim/check"
+)
+
+// Server is one process of a game server. What it is told goes into the history.
+type Server struct {
+	Name string
+
+	world   *World
+	process string // its name, and how often that was started; its host on the network too
+	clock   *clock
+	client  *client.Client
+	store   *client.Store[check.Doc]
+
+	stopped bool // guarded by World.mu
+
+	life    context.Context // of all that it does
+	die     context.CancelFunc
+	working sync.WaitGroup
+
+	mu       sync.Mutex
+	sessions map[string]*Session // by profile
+	made     int                 // sessions, sets and messages
+	dead     bool
+	killing  sync.Once
+}
+
+// Server starts a game server, in the place of the one of that name if there was one. It returns nil if the cluster did not
+// let it in within the limit.
+func (w *World) Server(name string, limit time.Duration) *Server {
+	w.mu.Lock()
+	runs := 1
+	for _, s := range w.processes {
+		if s.Name == name {
+			runs++
+		}
+	}
+	s := &Server{
+		Name: name, world: w, process: fmt.Sprintf("%s.%d", name, runs), clock: newClock(), sessions: map[string]*Session{},
+	}
+	s.life, s.die = context.WithCancel(context.Background())
+	w.servers[name] = s
+	w.skews[name] = s.clock
+	w.processes = append(w.processes, s)
+	w.mu.Unlock()
+	w.calm()
+
+	host := w.network.Host(s.process)
+	config := client.Config{
+		Name: name, Where: s.process, Insecure: true, Autosave: w.scenario.Autosave, DoubtLimit: w.scenario.DoubtLimit,
+		Now:  s.clock.now,
+		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, "tcp", addr) },
+	}
+	for _, n := range w.nodes {
+		config.Seeds = append(config.Seeds, n.clientsAddress())
+	}
+	if w.post != nil {
+		config.Dial = w.post.dial(host)
+	}
+	if w.scenario.Ping {
+		config.ListenPing = func(context.Context, string) (net.Listener, error) { return host.Listen("tcp", s.process+":0") }
+	}
+	ctx, cancel := context.WithTimeout(s.life, limit)
+	defer cancel()
+	opened, err := client.Open(ctx, config)
+	if err != nil {
+		w.fault("%s is not let in: %v", s.process, err)
+		s.Kill()
+		return nil
+	}
+	w.fault("%s is in", s.process)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client, s.store = opened, client.NewStore(opened, store, check.Doc{})
+	if s.dead {
+		s.working.Go(func() { s.abandon(opened) })
+		return nil
+	}
+	return s
+}
+
+// Kill ends the process: its host says so to whoever is connected to it or tries.
+func (s *Server) Kill() { s.end(s.world.network.Crash) }
+
+// Lose ends its machine: nobody hears anything of it any more.
+func (s *Server) Lose() { s.end(s.world.network.Vanish) }
+
+func (s *Server) end(how func(host string)) {
+	s.killing.Do(func() {
+		s.mu.Lock()
+		s.dead = true
+		opened := s.client
+		s.mu.Unlock()
+		how(s.process)
+		s.die()
+		if opened != nil {
+			s.working.Go(func() { s.abandon(opened) })
+		}
+	})
+	s.working.Wait()
+}
+
+// abandon ends a client that nobody hears any more.
+func (s *Server) abandon(opened *client.Client) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = opened.Close(now)
+}
+
+// Close ends the process with good grace.
+func (s *Server) Close(limit time.Duration) {
+	s.killing.Do(func() {
+		s.mu.Lock()
+		s.dead = true
+		s.mu.Unlock()
+		s.die()
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		err := s.client.Close(ctx)
+		s.world.fault("%s is closed: %v", s.process, err)
+		s.world.network.Crash(s.process)
+	})
+	s.working.Wait()
+}
+
+// alive says that the process runs, and is not stopped.
+func (s *Server) alive() bool {
+	s.mu.Lock()
+	dead := s.dead
+	s.mu.Unlock()
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	return !dead && !s.stopped
+}
+
+func (s *Server) next(what string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made++
+	return fmt.Sprintf("%s/%s%d", s.process, what, s.made)
+}
+
+// outcome sorts what a caller was told. never are the errors by which it promises that it did not and will not happen.
+func outcome(err error, never ...error) check.Outcome {
+	switch {
+	case err == nil:
+		return check.Done
+	case errors.Is(err, client.ErrUnknown):
+		return check.Unknown
+	}
+	for _, kind := range never {
+		if errors.Is(err, kind) {
+			return check.Refused
+		}
+	}
+	return check.Unknown
+}
+
+// Send sends a message whose effect shows in the profile's data.
+func (s *Server) Send(key string, limit time.Duration) error {
+	record := &check.Send{Sender: s.process, Body: s.next("m"), Profile: key}
+	s.world.record(func(h *check.History) { h.Sends = append(h.Sends, record) })
+	ctx, cancel := context.WithTimeout(s.life, limit)
+	defer cancel()
+	record.Call = s.world.Now()
+	_, err := s.store.Send(ctx, key, record.Body)
+	s.world.done(&record.Span, func() {
+		record.Outcome = outcome(err, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
+	})
+	s.world.tell(key, "%s sends: %v", record.Body, err)
+	return err
+}
+
+// Get reads a profile, and remembers what it read.
+func (s *Server) Get(key string, limit time.Duration) (*client.Snapshot[check.Doc], error) {
+	record := &check.Read{Profile: key}
+	s.world.record(func(h *check.History) { h.Reads = append(h.Reads, record) })
+	ctx, cancel := context.WithTimeout(s.life, limit)
+	defer cancel()
+	record.Call = s.world.Now()
+	got, err := s.store.Get(ctx, key)
+	if err == nil {
+		s.world.done(&record.Span, func() { record.Revision, record.Exists, record.Doc = got.Revision, got.Exists, got.Data })
+		s.world.tell(key, "%s reads revision %d", s.process, got.Revision)
+	}
+	return got, err
+}
+
+// Set overwrites a profile as it was read.
+func (s *Server) Set(key string, limit time.Duration, options ...client.WriteOption) error {
+	got, err := s.Get(key, limit)
+	if err != nil {
+		return err
+	}
+	record := &check.Set{Writer: s.next("set"), Profile: key}
+	s.world.record(func(h *check.History) { h.Sets = append(h.Sets, record) })
+	ctx, cancel := context.WithTimeout(s.life, limit)
+	defer cancel()
+	doc := check.Doc{Writer: record.Writer, Seq: 1, Applied: got.Data.Applied}
+	record.Call = s.world.Now()
+	revision, err := s.store.Set(ctx, key, doc, got.Revision, options...)
+	s.world.done(&record.Span, func() {
+		record.Revision = revision
+		record.Outcome = outcome(err, client.ErrConflict, client.ErrOwned, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
+	})
+	s.world.tell(key, "%s on revision %d: %v", record.Writer, got.Revision, err)
+	return err
+}
+
+// draw is the randomness of one of a process' tasks.
+func (s *Server) draw(task uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(s.world.Seed, hash(s.process)+task))
+}

@@ -1,0 +1,158 @@
+package sim
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/internal/server"
+)
+
+// node is a node's machine: its disk outlives its processes.
+type node struct {
+	world  *World
+	number int
+	name   string
+	clock  *clock
+	draw   *rand.Rand // of what a crash leaves of the disk, and of the sizes
+
+	snapshotBytes, trailing uint64
+
+	mu      sync.Mutex
+	disk    *vfs.MemFS
+	process *process // nil: stopped
+}
+
+// process is one run of a node.
+type process struct {
+	node   *cluster.Node
+	server *server.Server
+	served chan error
+}
+
+func newNode(w *World, i int, draw *rand.Rand) *node {
+	n := &node{
+		world: w, number: i, name: clustertest.Name(i), clock: newClock(), draw: draw, disk: vfs.NewCrashableMem(),
+		snapshotBytes: 16<<10 + draw.Uint64N(64<<10), trailing: 20 + draw.Uint64N(200),
+	}
+	w.skews[n.name] = n.clock
+	return n
+}
+
+func (n *node) nodesAddress() string   { return n.name + ":7401" }
+func (n *node) clientsAddress() string { return n.name + ":7400" }
+
+// start runs the node on what its disk holds.
+func (n *node) start() {
+	n.mu.Lock()
+	running, disk := n.process != nil, n.disk
+	n.mu.Unlock()
+	if running {
+		return
+	}
+	host := n.world.network.Host(n.name)
+	n.world.network.Return(n.name)
+	hub := server.NewHub()
+	c := cluster.DefaultConfig()
+	c.Memory, c.FS = true, disk
+	c.Bind, c.Client = n.nodesAddress(), n.clientsAddress()
+	for _, other := range n.world.nodes {
+		c.Nodes = append(c.Nodes, other.nodesAddress())
+	}
+	c.Listen, c.Dial = host.Listen, host.Dial
+	c.Now, c.OnEvents = n.clock.now, hub.Tell
+	c.SnapshotBytes, c.TrailingLogs = n.snapshotBytes, n.trailing
+	if d := n.world.scenario.Heartbeat; d > 0 {
+		c.Heartbeat, c.Election, c.LeaderLease = d, d, d
+	}
+	opened, err := cluster.Open(context.Background(), c)
+	if err != nil {
+		n.world.Complain("", "%s does not start: %v", n.name, err)
+		return
+	}
+	p := &process{node: opened, served: make(chan error, 1)}
+	p.server = server.New(server.Config{Node: opened, Hub: hub, Timing: c.Timing, Version: "sim"})
+	clients, err := host.Listen("tcp", n.clientsAddress())
+	if err != nil {
+		n.world.Complain("", "%s does not listen: %v", n.name, err)
+		p.served <- nil
+		n.end(p)
+		return
+	}
+	go func() { p.served <- p.server.Serve(clients) }()
+	n.mu.Lock()
+	n.process = p
+	n.mu.Unlock()
+}
+
+// running is nil while the node is stopped, or has stopped itself.
+func (n *node) running() *cluster.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return nil
+	}
+	select {
+	case <-n.process.node.Done():
+		return nil
+	default:
+		return n.process.node
+	}
+}
+
+// failed is why a node has stopped itself.
+func (n *node) failed() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return nil
+	}
+	return n.process.node.Err()
+}
+
+// stop crashes the node: its machine vanishes from the network, or its process ends on it, and the disk keeps what was
+// synced, and by chance some of what was not.
+func (n *node) stop(vanish bool) {
+	n.mu.Lock()
+	p := n.process
+	n.process = nil
+	n.mu.Unlock()
+	if p == nil {
+		return
+	}
+	if vanish {
+		n.world.network.Vanish(n.name)
+	} else {
+		n.world.network.Crash(n.name)
+	}
+	left := n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.draw.IntN(3) * 50, RNG: n.draw})
+	n.mu.Lock()
+	n.disk = left
+	n.mu.Unlock()
+	n.end(p)
+}
+
+// wipe gives a stopped node an empty disk.
+func (n *node) wipe() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.disk = vfs.NewCrashableMem()
+}
+
+// end lets what is left of a process go down in the background. Nobody hears it any more.
+func (n *node) end(p *process) {
+	n.world.ending.Go(func() {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		if p.server != nil {
+			p.server.Close(now)
+		}
+		_ = p.node.Close(now)
+		<-p.served
+		<-p.node.Done()
+	})
+}

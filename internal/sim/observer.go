@@ -1,0 +1,159 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+)
+
+// sampled is how often the observer looks.
+const sampled = 10 * time.Millisecond
+
+// observer holds, at every look, what sessions believe against what any node's tables have, and the nodes' tables against
+// each other. What is in one node's tables is in the log, so the furthest of them is the truth that is known.
+type observer struct {
+	world *World
+	quit  chan struct{}
+	over  chan struct{}
+
+	seen    map[*cluster.Node]uint64 // index of the tables at the last look
+	digests map[uint64]uint64        // by index
+	truth   map[string]truth         // by profile
+	crashed time.Duration            // when a node was last seen to be gone
+	nodes   int                      // that ran at the last look
+}
+
+// truth is a profile's grant.
+type truth struct {
+	index   uint64 // of the tables that say so
+	loads   uint64
+	owner   uint64
+	inForce bool // its owner lives
+	revoked bool
+	waited  bool // somebody waits for it
+}
+
+func observe(w *World) *observer {
+	o := &observer{
+		world: w, quit: make(chan struct{}), over: make(chan struct{}),
+		seen: map[*cluster.Node]uint64{}, digests: map[uint64]uint64{}, truth: map[string]truth{},
+	}
+	go func() {
+		defer close(o.over)
+		tick := time.NewTicker(sampled)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				o.look()
+			case <-o.quit:
+				return
+			}
+		}
+	}()
+	return o
+}
+
+func (o *observer) stop() {
+	close(o.quit)
+	<-o.over
+}
+
+func (o *observer) look() {
+	running := 0
+	for _, n := range o.world.nodes {
+		if r := n.running(); r != nil {
+			running++
+			if err := o.read(n.name, r); err != nil {
+				running-- // it closes just now
+			}
+		}
+	}
+	if running < o.nodes {
+		o.crashed = o.world.Now()
+	}
+	o.nodes = running
+	o.world.mu.Lock()
+	processes := o.world.processes
+	o.world.mu.Unlock()
+	for _, s := range processes {
+		if !s.alive() {
+			continue
+		}
+		s.mu.Lock()
+		sessions := make([]*Session, 0, len(s.sessions))
+		for _, session := range s.sessions {
+			sessions = append(sessions, session)
+		}
+		s.mu.Unlock()
+		for _, session := range sessions {
+			o.judge(s, session)
+		}
+	}
+}
+
+// read takes what a node's tables have that is new.
+func (o *observer) read(name string, n *cluster.Node) error {
+	view, err := n.View()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	standing := view.Standing()
+	if standing.Index == o.seen[n] {
+		return nil
+	}
+	o.seen[n] = standing.Index
+	if other, known := o.digests[standing.Index]; known && other != standing.Digest {
+		o.world.Complain("", "%s has digest %x at entry %d, another node had %x", name, standing.Digest, standing.Index, other)
+	}
+	o.digests[standing.Index] = standing.Digest
+	for _, key := range o.world.profiles {
+		if o.truth[key].index >= standing.Index {
+			continue
+		}
+		row, err := view.Grant(store, key)
+		if err != nil {
+			return err
+		}
+		now := truth{index: standing.Index, loads: row.Loads, owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
+		if row.Owner != 0 {
+			owner, ok, err := view.Server(row.Owner)
+			if err != nil {
+				return err
+			}
+			now.inForce = ok && owner.Alive
+		}
+		o.truth[key] = now
+	}
+	return nil
+}
+
+// judge looks at a session after the tables, so that what it finds active was in force by then or should not be active.
+func (o *observer) judge(s *Server, session *Session) {
+	w, record := o.world, session.record
+	is := o.truth[record.Profile]
+	if session.IsActive() {
+		session.active = w.Now()
+		switch {
+		case !s.alive(): // it was stopped meanwhile
+		case is.loads > record.Loads:
+			w.Complain(record.Profile, "%s is active under grant %d, and grant %d was made", record.Writer, record.Loads, is.loads)
+		case is.loads == record.Loads && is.owner != 0 && !is.inForce:
+			w.Complain(record.Profile, "%s is active, and its incarnation has ended", record.Writer)
+		}
+		return
+	}
+	if session.ended || !session.thrownOut() {
+		return
+	}
+	session.ended = true
+	// Over, and the log knows no reason: then it was in doubt for as long as the game allows. Its limit counts from the last
+	// proof, at which it was active for another while; its clock may run fast.
+	held := is.loads == record.Loads && is.owner != 0 && is.inForce && !is.revoked && !is.waited
+	limit := (max(w.scenario.DoubtLimit, w.Timing.Doubt) - w.Timing.Doubt) * 10 / 11
+	if doubt := w.Now() - session.active; held && doubt < limit-2*sampled && w.Now()-o.crashed > 5*time.Second {
+		w.Complain(record.Profile, "%s was thrown out after %v without being active, the limit for doubt is %v, and it owns the profile: %v",
+			record.Writer, doubt, limit, session.Err())
+	}
+}

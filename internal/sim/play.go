@@ -1,0 +1,78 @@
+package sim
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/profilenode/profilenode/client"
+)
+
+func (w *World) within(limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), limit)
+}
+
+// Play lets a game server do what game servers do, until the simulation's repair or its own end.
+func (s *Server) Play(until <-chan struct{}) {
+	for i, key := range s.world.profiles {
+		draw := s.draw(uint64(i))
+		s.working.Go(func() { s.keeper(key, draw, until) })
+	}
+	draw := s.draw(1000)
+	s.working.Go(func() { s.visitor(draw, until) })
+}
+
+func (s *Server) pause(d time.Duration, until <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-until:
+	case <-s.life.Done():
+	}
+	return false
+}
+
+func upTo(draw *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(draw.Int64N(int64(d)))
+}
+
+// keeper opens sessions on one profile, one after the other.
+func (s *Server) keeper(key string, draw *rand.Rand, until <-chan struct{}) {
+	for s.pause(upTo(draw, 8*time.Second), until) {
+		when := []client.WhenOwned{client.Wait, client.Wait, client.Wait, client.Wait, client.Refuse, client.Steal}[draw.IntN(6)]
+		session, err := s.Start(key, time.Second+upTo(draw, 20*time.Second), client.IfOwned(when))
+		if err != nil {
+			continue
+		}
+		for turns := draw.IntN(12); turns > 0 && s.pause(upTo(draw, 1500*time.Millisecond), until); turns-- {
+			if draw.IntN(3) > 0 {
+				session.Touch()
+			} else if session.Save(50*time.Millisecond+upTo(draw, 5*time.Second)) != nil && session.State() == client.Over {
+				break
+			}
+		}
+		if draw.IntN(4) > 0 && session.State() != client.Over {
+			_ = session.End(100*time.Millisecond + upTo(draw, 6*time.Second))
+		}
+	}
+}
+
+// visitor does what needs no session.
+func (s *Server) visitor(draw *rand.Rand, until <-chan struct{}) {
+	for s.pause(upTo(draw, 700*time.Millisecond), until) {
+		key := s.world.profiles[draw.IntN(len(s.world.profiles))]
+		limit := 50*time.Millisecond + upTo(draw, 4*time.Second)
+		switch n := draw.IntN(20); {
+		case n < 9:
+			_, _ = s.Get(key, limit)
+		case n < 18:
+			_ = s.Send(key, limit)
+		case n < 19:
+			_ = s.Set(key, limit)
+		default:
+			_ = s.Set(key, limit, client.Force())
+		}
+	}
+}

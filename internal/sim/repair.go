@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/sim/check"
+)
+
+// Bounds within which a cluster is well again once every fault is undone.
+const (
+	leaderBound = 10 * time.Second // until somebody leads; a node that was wiped or fell far behind has to catch up too
+	writeBound  = 5 * time.Second  // after that, until a write goes through
+	detectBound = 3 * time.Second  // beyond a lease, until a profile of a game server that is gone can be loaded
+)
+
+// repair undoes every fault, holds the world to its bounds, and compares what was told with the log.
+func (w *World) repair() {
+	w.fault("all is repaired")
+	w.mu.Lock()
+	processes := w.processes
+	var stopped []string
+	for name, s := range w.servers {
+		if s.stopped {
+			stopped = append(stopped, name)
+		}
+	}
+	w.mu.Unlock()
+	for _, name := range stopped {
+		w.Wake(name)
+	}
+	w.Heal()
+	for _, n := range w.nodes {
+		if err := n.failed(); err != nil {
+			w.Complain("", "%s stopped itself: %v", n.name, err)
+		}
+		n.start()
+	}
+	if !w.Until(leaderBound, "a leader, all nodes up", func() bool { return w.Leader() >= 0 }) {
+		return
+	}
+	w.loadable()
+	for _, s := range processes {
+		if s.alive() {
+			s.Close(10 * time.Second)
+		}
+	}
+	if w.post != nil {
+		w.post.deliverAll()
+	}
+	w.Until(20*time.Second, "equal tables on all nodes", w.agree)
+	if err := w.readLog(); err != nil {
+		w.Complain("", "read the log's outcome: %v", err)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.found = append(w.found, check.Check(&w.history)...)
+}
+
+// loadable has a game server that was never there before write, and load every profile.
+func (w *World) loadable() {
+	since := w.Now()
+	s := w.Server("probe", writeBound)
+	if s == nil {
+		w.Complain("", "no game server is let in %v after the repair", writeBound)
+		return
+	}
+	if err := s.Send(w.profiles[0], writeBound-(w.Now()-since)); err != nil {
+		w.Complain("", "no write goes through %v after the repair: %v", writeBound, err)
+	}
+	left := func() time.Duration { return max(time.Second, w.Timing.Lease+detectBound-(w.Now()-since)) }
+	done := make(chan struct{})
+	for _, key := range w.profiles {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			session, err := s.Start(key, left())
+			if err != nil {
+				w.Complain(key, "it cannot be loaded %v after the repair: %v", w.Now()-since, err)
+				return
+			}
+			if err := session.End(writeBound); err != nil {
+				w.Complain(key, "its session cannot be ended: %v", err)
+			}
+		}()
+	}
+	for range w.profiles {
+		<-done
+	}
+}
+
+// agree says that all nodes have the same tables. That equal indexes have equal digests the observer sees to.
+func (w *World) agree() bool {
+	var index uint64
+	for _, n := range w.nodes {
+		running := n.running()
+		if running == nil {
+			return false
+		}
+		s := running.Status()
+		if index == 0 {
+			index = s.Applied
+		}
+		if s.Applied != index {
+			return false
+		}
+	}
+	return true
+}
+
+// keepHistory has the log keep every revision, so that they can be looked at in the end.
+func (w *World) keepHistory() bool {
+	leader := w.Node(w.Leader())
+	if leader == nil {
+		w.Complain("", "the first leader is gone")
+		return false
+	}
+	ctx, cancel := w.within(5 * time.Second)
+	defer cancel()
+	tool, err := leader.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: []byte("0123456789abcdef")}))
+	if err == nil {
+		asks := &fsm.Request{Incarnation: uint64(tool.Token), Number: 1, Hash: 1}
+		_, err = leader.Propose(ctx, fsm.Do(asks, &fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000}))
+	}
+	if err != nil {
+		w.Complain("", "set the policy of history: %v", err)
+	}
+	return err == nil
+}
+
+func (w *World) readLog() error {
+	var view *cluster.View
+	for _, n := range w.nodes {
+		if running := n.running(); running != nil {
+			v, err := running.View()
+			if err != nil {
+				return err
+			}
+			view = v
+			break
+		}
+	}
+	if view == nil {
+		return fmt.Errorf("no node runs")
+	}
+	defer view.Close()
+	profiles := map[string]*check.Profile{}
+	for _, key := range w.profiles {
+		p := &check.Profile{Key: key}
+		profiles[key] = p
+		grant, err := view.Grant(store, key)
+		if err != nil {
+			return err
+		}
+		p.Loads = grant.Loads
+		revisions, err := view.History(store, key)
+		if err != nil {
+			return err
+		}
+		for _, r := range revisions {
+			data, _, err := view.Data(store, key, r.Revision)
+			if err != nil {
+				return err
+			}
+			kept := check.Revision{Number: r.Revision, Token: uint64(r.Token)}
+			if err := json.Unmarshal(data, &kept.Doc); err != nil {
+				return fmt.Errorf("%s at revision %d: %w", key, r.Revision, err)
+			}
+			p.Revisions = append(p.Revisions, kept)
+		}
+		messages, err := view.Messages(store, key, 0, 0)
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			var body string
+			if err := json.Unmarshal(m.Body, &body); err != nil {
+				return err
+			}
+			p.Waiting = append(p.Waiting, body)
+		}
+	}
+	w.record(func(h *check.History) { h.Profiles = profiles })
+	return nil
+}

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/sim/check"
+)
+
+// Session is a session of a game server, with what it was told.
+type Session struct {
+	*client.Profile[check.Doc]
+	server *Server
+	record *check.Session
+
+	// For the observer alone.
+	active time.Duration // when it was last seen active
+	ended  bool          // that its end was looked into
+}
+
+// Start opens a session on a profile; messages to it are applied as they come.
+func (s *Server) Start(key string, limit time.Duration, options ...client.StartOption) (*Session, error) {
+	record := &check.Session{Writer: s.next("s"), Profile: key}
+	ctx, cancel := context.WithTimeout(s.life, limit)
+	defer cancel()
+	call := s.world.Now()
+	p, err := s.store.StartSession(ctx, key, options...)
+	if err != nil {
+		s.world.tell(key, "%s is given no session: %v", record.Writer, err)
+		return nil, err
+	}
+	session := &Session{Profile: p, server: s, record: record, active: -time.Hour}
+	record.Revision, record.Loads = p.Revision(), p.Loads()
+	p.Read(func(d *check.Doc) { record.Loaded = *d; record.Loaded.Applied = slices.Clone(d.Applied) })
+	s.world.record(func(h *check.History) {
+		h.Sessions = append(h.Sessions, record)
+		record.Span = check.Span{Call: call, Return: s.world.Now(), Answered: true}
+	})
+	s.world.tell(key, "%s is given grant %d at revision %d", record.Writer, record.Loads, record.Revision)
+	s.mu.Lock()
+	s.sessions[key] = session
+	s.mu.Unlock()
+	if record.Loaded.Writer == "" {
+		session.Touch() // nothing is ever stored that does not say whose it is
+	}
+	p.OnMessage(func(d *check.Doc, m client.Message) bool {
+		var body string
+		if m.Decode(&body) != nil {
+			return false
+		}
+		session.change(d)
+		d.Applied = append(d.Applied, body)
+		return true
+	})
+	p.OnSessionEnd(func(err error) { s.world.tell(key, "%s is over: %v", record.Writer, err) })
+	return session, nil
+}
+
+func (s *Session) change(d *check.Doc) {
+	if d.Writer != s.record.Writer {
+		d.Writer, d.Seq = s.record.Writer, 0
+	}
+	d.Seq++
+}
+
+// Touch changes the data, and returns the number of that change; 0: the session is over.
+func (s *Session) Touch() (seq int) {
+	_ = s.Update(func(d *check.Doc) {
+		s.change(d)
+		seq = d.Seq
+	})
+	return seq
+}
+
+// Save changes the data and stores it.
+func (s *Session) Save(limit time.Duration) error { return s.write(limit, "saves", s.Profile.Save) }
+
+// End changes the data and ends the session with a last save.
+func (s *Session) End(limit time.Duration) error { return s.write(limit, "ends", s.EndSession) }
+
+func (s *Session) write(limit time.Duration, act string, write func(context.Context) error) error {
+	w := s.server.world
+	seq := s.Touch()
+	if seq == 0 {
+		return s.Err()
+	}
+	record := &check.Save{Session: s.record, Seq: seq}
+	w.record(func(h *check.History) { h.Saves = append(h.Saves, record) })
+	ctx, cancel := context.WithTimeout(s.server.life, limit)
+	defer cancel()
+	record.Call = w.Now()
+	err := write(ctx)
+	revision := s.Revision()
+	w.done(&record.Span, func() {
+		record.Outcome, record.Revision = outcome(err, client.ErrSessionOver), revision
+	})
+	w.tell(s.record.Profile, "%s#%d %s, at revision %d: %v", s.record.Writer, seq, act, revision, err)
+	return err
+}
+
+// thrownOut says that the session is over without the game's doing, and not with all data stored.
+func (s *Session) thrownOut() bool {
+	select {
+	case <-s.Done():
+		return s.Err() != nil && !errors.Is(s.Err(), client.ErrClosed)
+	default:
+		return false
+	}
+}

@@ -1,0 +1,212 @@
+// Package sim runs real nodes and real game servers in one process and in virtual time, over a network in memory, on disks
+// that forget what was not synced, and holds what they were told against what the log came to.
+//
+// Run makes a World for a seed; a test's function does to it what it likes, or lets Havoc do it; when it returns, all that
+// is broken is repaired, and package check and the observer say which promise was not kept. The same seed has the same
+// schedule of faults and operations; what runs at the same virtual instant may still take turns differently, so a seed that
+// failed may have to be run a few times.
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/internal/sim/check"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Scenario is what a World begins with. A zero is drawn from the seed.
+type Scenario struct {
+	Nodes      int           // 3 to 5
+	Profiles   int           // 2 to 4
+	DoubtLimit time.Duration // of the game servers
+	Autosave   time.Duration
+	Heartbeat  time.Duration // of raft, and its election time-out and leader lease; 0: the default
+	Postman    bool          // every call goes through a postman who keeps copies
+	Ping       bool          // game servers hold a ping port
+}
+
+// World is a cluster, game servers, and a network between them.
+type World struct {
+	Seed   uint64
+	Timing lock.Timing
+	Rand   *rand.Rand // for the function that Run was given; nobody else draws from it
+
+	scenario Scenario
+	network  *clustertest.Network
+	began    time.Time
+	nodes    []*node
+	profiles []string
+	latency  map[[2]string]time.Duration // of each link, one way, when all is well
+	ending   sync.WaitGroup              // of what crashed, and goes down in the background
+	observer *observer
+
+	mu        sync.Mutex
+	servers   map[string]*Server // by name; the present process
+	processes []*Server          // all that ever were
+	skews     map[string]*clock  // by host
+	history   check.History
+	story     []line
+	found     []check.Violation
+	post      *postman
+}
+
+const store = "sim"
+
+// Report is what came of a run.
+type Report struct {
+	Seed       uint64
+	Violations []check.Violation
+	Story      []string // what concerns them
+	Sessions   int
+	Saves      int // acknowledged
+	Unknown    int // operations without an outcome
+	Faults     int
+	Virtual    time.Duration
+}
+
+// Run makes a world, lets f at it, repairs it, and fails t if a promise was not kept.
+func Run(t *testing.T, seed uint64, scenario Scenario, f func(w *World)) {
+	t.Helper()
+	if r := run(t, seed, scenario, f); len(r.Violations) > 0 {
+		t.Error(r.String("go test ./internal/sim -run '^" + t.Name() + "$'"))
+	}
+}
+
+func run(t *testing.T, seed uint64, scenario Scenario, f func(w *World)) (r Report) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(seed, scenario)
+		defer func() { r = w.report() }()
+		defer w.close()
+		if !w.open() {
+			return
+		}
+		f(w)
+		w.repair()
+	})
+	return r
+}
+
+func newWorld(seed uint64, s Scenario) *World {
+	draw := rand.New(rand.NewPCG(seed, 1))
+	nodes, profiles, doubt := 3+draw.IntN(5)/3*2, 2+draw.IntN(3), []time.Duration{-1, 5 * time.Second, 60 * time.Second}[draw.IntN(3)]
+	autosave := []time.Duration{-1, 500 * time.Millisecond, 3 * time.Second}[draw.IntN(3)]
+	set := func(to *int, drawn int) {
+		if *to == 0 {
+			*to = drawn
+		}
+	}
+	set(&s.Nodes, nodes)
+	set(&s.Profiles, profiles)
+	if s.DoubtLimit == 0 {
+		s.DoubtLimit = doubt
+	}
+	if s.Autosave == 0 {
+		s.Autosave = autosave
+	}
+	w := &World{
+		Seed: seed, Timing: lock.DefaultTiming(), Rand: rand.New(rand.NewPCG(seed, 2)),
+		scenario: s, network: clustertest.NewNetwork(), began: time.Now(),
+		latency: map[[2]string]time.Duration{}, servers: map[string]*Server{}, skews: map[string]*clock{},
+	}
+	for i := range s.Profiles {
+		w.profiles = append(w.profiles, fmt.Sprint("p", i))
+	}
+	for i := range s.Nodes {
+		w.nodes = append(w.nodes, newNode(w, i, rand.New(rand.NewPCG(seed, 100+uint64(i)))))
+	}
+	if s.Postman {
+		w.post = newPostman(w, rand.New(rand.NewPCG(seed, 3)))
+	}
+	return w
+}
+
+// open starts every node and waits until there is a leader.
+func (w *World) open() bool {
+	w.calm()
+	for _, n := range w.nodes {
+		n.start()
+	}
+	w.observer = observe(w)
+	if !w.Until(30*time.Second, "the cluster to begin", func() bool { return w.Leader() >= 0 }) {
+		return false
+	}
+	return w.keepHistory()
+}
+
+// Now is the time since the world began.
+func (w *World) Now() time.Duration { return time.Since(w.began) }
+
+// Sleep lets time pass.
+func (w *World) Sleep(d time.Duration) { time.Sleep(d) }
+
+// Until waits for a condition, and complains when it does not come.
+func (w *World) Until(limit time.Duration, what string, holds func() bool) bool {
+	for until := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			w.Complain("", "waited %v in vain for %s", limit, what)
+			return false
+		}
+	}
+	return true
+}
+
+// Complain notes a promise that was not kept; at most one of a kind at a time.
+func (w *World) Complain(profile, format string, args ...any) {
+	v := check.Violation{Profile: profile, What: fmt.Sprintf("at %v: ", w.Now().Round(time.Millisecond)) + fmt.Sprintf(format, args...)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.found) < 20 {
+		w.found = append(w.found, v)
+	}
+}
+
+// Leader is the number of the node that can prove its lead now; -1: none.
+func (w *World) Leader() int {
+	for _, n := range w.nodes {
+		running := n.running()
+		if running == nil {
+			continue
+		}
+		if _, self := running.Leader(); !self {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		_, err := running.Prove(ctx)
+		cancel()
+		if err == nil {
+			return n.number
+		}
+	}
+	return -1
+}
+
+// Node is a node that runs; nil: it does not.
+func (w *World) Node(i int) *cluster.Node { return w.nodes[i].running() }
+
+// close ends all that runs. A bubble that is left with a goroutine in it ends the test process.
+func (w *World) close() {
+	w.mu.Lock()
+	processes := w.processes
+	w.mu.Unlock()
+	for _, s := range processes {
+		s.Kill()
+	}
+	if w.observer != nil {
+		w.observer.stop()
+	}
+	for _, n := range w.nodes {
+		n.stop(false)
+	}
+	w.ending.Wait()
+	if w.post != nil {
+		w.post.close()
+	}
+}
