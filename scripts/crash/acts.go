@@ -1,0 +1,153 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// restart kills nodes, one right after the other, waits a little, and starts them in any order.
+func (t *trial) restart(victims []*node, down time.Duration) error {
+	for _, n := range victims {
+		if err := n.kill(); err != nil {
+			return err
+		}
+	}
+	t.sleep(down)
+	for _, i := range t.random.Perm(len(victims)) {
+		if err := t.cluster.start(victims[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trial) killOne(context.Context) error { return t.restart(t.some(1), time.Second) }
+func (t *trial) killTwo(context.Context) error { return t.restart(t.some(2), time.Second) }
+func (t *trial) killAll(context.Context) error { return t.restart(t.some(nodes), time.Second) }
+
+func (t *trial) killLeader(ctx context.Context) error {
+	n, _ := t.cluster.leader(ctx)
+	if n == nil {
+		n = t.some(1)[0]
+	}
+	return t.restart([]*node{n}, time.Second)
+}
+
+// killStopped lets the others go on without a node that is as if asleep.
+func (t *trial) killStopped(context.Context) error {
+	victims := t.some(1)
+	if err := victims[0].stop(); err != nil {
+		return err
+	}
+	t.sleep(3 * time.Second)
+	if t.random.IntN(3) == 0 { // it wakes to a world that has gone on, and dies on the way
+		if err := resume(victims[0]); err != nil {
+			return err
+		}
+		t.sleep(100 * time.Millisecond)
+	}
+	return t.restart(victims, time.Second)
+}
+
+// killStarting kills within 50 ms of a start, a few times over.
+func (t *trial) killStarting(context.Context) error {
+	victims := t.some(1 + t.random.IntN(nodes))
+	for range 1 + t.random.IntN(4) {
+		if err := t.restart(victims, 100*time.Millisecond); err != nil {
+			return err
+		}
+		t.sleep(50 * time.Millisecond)
+	}
+	return t.restart(victims, 100*time.Millisecond)
+}
+
+// killInstalling keeps a node down until the others have cut what it lacks, then kills it while it takes a snapshot in.
+func (t *trial) killInstalling(ctx context.Context) error {
+	victim := t.some(1)[0]
+	if err := victim.kill(); err != nil {
+		return err
+	}
+	_, behind := t.cluster.leader(ctx)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
+		if _, now := t.cluster.leader(ctx); now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+100 {
+			break
+		}
+	}
+	if err := t.cluster.start(victim); err != nil {
+		return err
+	}
+	for range 2 {
+		t.sleep(600 * time.Millisecond)
+		if err := t.restart([]*node{victim}, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wipe takes a follower's folder away, only while all are level: an acknowledged save needs two. It comes back as another
+// node.
+func (t *trial) wipe(ctx context.Context) error {
+	t.writers.gate.Lock()
+	defer t.writers.gate.Unlock()
+	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
+		return err
+	}
+	leader, _ := t.cluster.leader(ctx)
+	victim := t.some(1)[0]
+	for victim == leader {
+		victim = t.some(1)[0]
+	}
+	old, err := victim.status(ctx)
+	if err != nil {
+		return err
+	}
+	if err := victim.kill(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(victim.data); err != nil {
+		return err
+	}
+	t.wiped = true
+	if err := t.cluster.start(victim); err != nil {
+		return err
+	}
+	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
+		return err
+	}
+	s, err := victim.status(ctx)
+	if err == nil && s.GetId() == old.GetId() {
+		err = fmt.Errorf("%s came back without its folder under its old id", victim.name)
+	}
+	return err
+}
+
+func (t *trial) cutOne(context.Context) error { return t.cut(t.some(1)) }
+func (t *trial) cutTwo(context.Context) error { return t.cut(t.some(2)) }
+func (t *trial) cutAll(context.Context) error { return t.cut(t.some(nodes)) }
+
+// cut ends nodes together with everything on their disks that was not synced.
+func (t *trial) cut(victims []*node) error {
+	for _, n := range victims {
+		if err := n.stop(); err != nil {
+			return err
+		}
+	}
+	for _, n := range victims {
+		if err := errors.Join(n.disk.cut(), n.kill(), n.disk.remount()); err != nil {
+			return err
+		}
+	}
+	t.sleep(500 * time.Millisecond)
+	for _, n := range victims {
+		if err := t.cluster.start(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+const (
+	nodes    = 3
+	maxReply = 8 << 20
+	pause    = 20 * time.Millisecond // between two looks
+)
+
+// cluster is three nodes, each a process with a folder of its own, on a disk of its own where power is cut.
+type cluster struct {
+	program string
+	home    string
+	nodes   [nodes]*node
+}
+
+type node struct {
+	name                         string
+	clients, nodes, gossip, http string
+	data                         string
+	disk                         *disk // nil: no power is cut
+	log, pid                     string
+	conn                         *grpc.ClientConn
+
+	process *exec.Cmd
+	ended   chan struct{}
+}
+
+func newCluster(s settings, home string) (*cluster, error) {
+	c := &cluster{program: s.program, home: home}
+	const ports = 4
+	free, err := freeAddresses(nodes * ports)
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.nodes {
+		n := &node{name: fmt.Sprintf("node%d", i+1)}
+		n.clients, n.nodes, n.gossip, n.http = free[i*ports], free[i*ports+1], free[i*ports+2], free[i*ports+3]
+		n.log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
+		n.data = filepath.Join(home, n.name)
+		c.nodes[i] = n
+		if s.power > 0 {
+			if n.disk, err = newDisk(filepath.Join(home, n.name+".ext4"), filepath.Join(home, n.name)); err != nil {
+				return nil, errors.Join(err, c.close())
+			}
+			n.data = filepath.Join(n.data, "data")
+		}
+		n.conn, err = grpc.NewClient("passthrough:///"+n.clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: pause, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second}))
+		if err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+	}
+	return c, nil
+}
+
+func freeAddresses(count int) (addresses []string, err error) {
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // after the last, so that all differ
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses, nil
+}
+
+// start runs a node on its folder. Snapshots are due after little, and leave little of the log behind.
+func (c *cluster) start(n *node) error {
+	var peers []string
+	for _, n := range c.nodes {
+		peers = append(peers, n.nodes)
+	}
+	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	p := exec.Command(c.program, "serve", "--data", n.data, "--bind", n.clients, "--bind-nodes", n.nodes, "--bind-gossip", n.gossip,
+		"--bind-http", n.http, "--nodes", strings.Join(peers, ","), "--snapshot-bytes", "1MiB", "--trailing-logs", "100", "--exit-with-stdin")
+	if _, err := p.StdinPipe(); err != nil { // its end ends the node, should this process die first
+		return err
+	}
+	p.Stdout, p.Stderr = log, log
+	if err := p.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	n.process, n.ended = p, ended
+	go func() {
+		_ = p.Wait() // killed, mostly
+		close(ended)
+	}()
+	return os.WriteFile(n.pid, fmt.Appendf(nil, "%d\n", p.Process.Pid), 0o600)
+}
+
+// kill returns once the process is gone.
+func (n *node) kill() error {
+	if n.process == nil {
+		return nil
+	}
+	if err := n.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-n.ended
+	n.process = nil
+	return os.Remove(n.pid)
+}
+
+func (n *node) stop() error { return stopped(n.process.Process.Pid) }
+
+// hasEnded says that the process ended by itself, which is never right.
+func (n *node) hasEnded() bool {
+	if n.process == nil {
+		return false
+	}
+	select {
+	case <-n.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *node) status(ctx context.Context) (*pb.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return pb.NewClusterClient(n.conn).Status(ctx, &pb.StatusRequest{})
+}
+
+// leader is nil when nobody who can be reached leads.
+func (c *cluster) leader(ctx context.Context) (*node, *pb.StatusResponse) {
+	var newest *pb.StatusResponse
+	var at *node
+	for _, n := range c.nodes {
+		if n.process == nil {
+			continue
+		}
+		s, err := n.status(ctx)
+		if err == nil && s.GetState() == "leader" && s.GetTerm() > newest.GetTerm() {
+			newest, at = s, n
+		}
+	}
+	return at, newest
+}
+
+// waitCaughtUp returns once all vote, and have what the leader had applied at the time of asking.
+func (c *cluster) waitCaughtUp(ctx context.Context, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	why := "nobody leads"
+	var target uint64
+	for ; time.Now().Before(deadline); time.Sleep(pause) {
+		if err := c.ended(); err != nil {
+			return err
+		}
+		if target == 0 {
+			if _, s := c.leader(ctx); s != nil {
+				target = s.GetApplied()
+			}
+			continue
+		}
+		if why = c.behind(ctx, target); why == "" {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("not caught up within %v: %s", limit, why)
+}
+
+func (c *cluster) ended() error {
+	for _, n := range c.nodes {
+		if n.hasEnded() {
+			return fmt.Errorf("%s ended by itself: %s", n.name, lastLines(n.log))
+		}
+	}
+	return nil
+}
+
+// behind says who has not applied the entry at target, or does not vote; "": nobody.
+func (c *cluster) behind(ctx context.Context, target uint64) string {
+	for _, n := range c.nodes {
+		s, err := n.status(ctx)
+		if err != nil {
+			return fmt.Sprintf("%s: %v", n.name, err)
+		}
+		voters, self := 0, false
+		for _, m := range s.GetMembers() {
+			if m.GetVoter() {
+				voters++
+				self = self || m.GetId() == s.GetId()
+			}
+		}
+		if s.GetApplied() < target || voters != nodes || !self {
+			return fmt.Sprintf("%s is a %s at entry %d of %d, and knows %d voters", n.name, s.GetState(), s.GetApplied(), target, voters)
+		}
+	}
+	return ""
+}
+
+// sameDigests asks until all answer at one index.
+func (c *cluster) sameDigests(ctx context.Context) error {
+	var index uint64
+	for range 100 {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		var answers [nodes]*pb.DigestResponse
+		for i, n := range c.nodes {
+			d, err := pb.NewClusterClient(n.conn).Digest(ctx, &pb.DigestRequest{Index: index})
+			if err != nil {
+				cancel()
+				return fmt.Errorf("digest of %s: %w", n.name, err)
+			}
+			answers[i] = d
+		}
+		cancel()
+		apart := false
+		for _, d := range answers {
+			apart = apart || d.GetIndex() != answers[0].GetIndex()
+			index = max(index, d.GetIndex())
+		}
+		if apart {
+			continue
+		}
+		for i, d := range answers {
+			if d.GetDigest() != answers[0].GetDigest() {
+				return fmt.Errorf("digests differ at entry %d: %s has %016x, node1 %016x", index, c.nodes[i].name, d.GetDigest(), answers[0].GetDigest())
+			}
+		}
+		return nil
+	}
+	return errors.New("digests could not be compared: the nodes are never at one index")
+}
+
+// close ends everything that was started here.
+func (c *cluster) close() error {
+	var errs []error
+	for _, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		if n.process != nil {
+			_ = n.process.Process.Signal(syscall.SIGCONT) // it may have ended
+		}
+		errs = append(errs, n.kill())
+		if n.conn != nil {
+			errs = append(errs, n.conn.Close())
+		}
+		if n.disk != nil {
+			errs = append(errs, unmount(n.disk.at))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,16 @@
+//go:build unix && !linux
+
+package main
+
+import "errors"
+
+var errNoLinux = errors.New("it needs Linux")
+
+type disk struct{ image, at string }
+
+func canCutPower() error                 { return errNoLinux }
+func newDisk(_, _ string) (*disk, error) { return nil, errNoLinux }
+func (d *disk) cut() error               { return errNoLinux }
+func (d *disk) remount() error           { return errNoLinux }
+func unmount(string) error               { return errNoLinux }
+func stopped(int) error                  { return errNoLinux }

@@ -1,0 +1,39 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+)
+
+// installs counts, in the nodes' logs, the snapshots that a node got from another, and those that it took itself.
+func (c *cluster) installs() (installed, taken int) {
+	for _, n := range c.nodes {
+		file, err := os.Open(n.log)
+		if err != nil {
+			continue
+		}
+		lines := bufio.NewScanner(file)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			if bytes.Contains(lines.Bytes(), []byte("Installed remote snapshot")) {
+				installed++
+			}
+			if bytes.Contains(lines.Bytes(), []byte("snapshot complete up to")) {
+				taken++
+			}
+		}
+		file.Close()
+	}
+	return installed, taken
+}
+
+func lastLines(path string) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(content[max(0, len(content)-1500):])
+}

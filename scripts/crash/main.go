@@ -1,0 +1,176 @@
+//go:build unix
+
+// Command crash kills profilenode, and cuts its power, until something that was acknowledged is gone, or long enough.
+//
+//	go run ./scripts/crash --kills 300 --power 60
+//
+// It runs three nodes as processes of their own under writers that never stop, with snapshots and cuts of the log all the
+// time. A round takes something down, brings it back, waits until every node has caught up, and reads back every save
+// that was acknowledged. It ends with exit code 1 at the first loss, and keeps the data folders then.
+//
+// Power is lost by shutting an ext4 file system down under stopped processes, so that what was not synced is gone. That
+// needs root and loop devices. Processes are stopped first, since a sync in flight may be told that it succeeded.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type settings struct {
+	kills, power, writers int
+	seed                  uint64
+	quick, alone, json    bool
+	program, folder       string
+	caughtUp              time.Duration
+}
+
+// verdict is the last thing that is said.
+type verdict struct {
+	Seed         uint64         `json:"seed"`
+	Kills        int            `json:"kills"`
+	Power        int            `json:"power"`
+	Acts         map[string]int `json:"acts"`
+	Acknowledged int            `json:"acknowledged"`
+	Installs     int            `json:"installs"`
+	Snapshots    int            `json:"snapshots"`
+	Digests      int            `json:"digests"`
+	SlowestMS    int64          `json:"slowest_ms"` // from all nodes being started to all having caught up
+	Slowest      string         `json:"slowest"`    // after which act
+	Seconds      int            `json:"seconds"`
+	Lost         string         `json:"lost"` // empty: nothing
+}
+
+func main() {
+	s := settings{}
+	flag.IntVar(&s.kills, "kills", 300, "rounds that kill processes")
+	flag.IntVar(&s.power, "power", 60, "rounds that cut the power; needs root and loop devices")
+	flag.IntVar(&s.writers, "writers", 6, "writers, each with profiles of its own")
+	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of all that is chosen")
+	flag.BoolVar(&s.quick, "quick", false, "10 kills and 3 power losses, where --kills and --power do not say otherwise")
+	flag.BoolVar(&s.alone, "alone", false, "kill a process that writes to a bare log, --kills times, and nothing else")
+	flag.BoolVar(&s.json, "json", false, "the verdict as JSON")
+	flag.StringVar(&s.program, "program", "", "a profilenode that is built already")
+	flag.StringVar(&s.folder, "folder", filepath.Join(os.TempDir(), "profilenode-crash"), "data and logs; what a run before left there is cleared away")
+	flag.DurationVar(&s.caughtUp, "caught-up", 60*time.Second, "how long nodes may take to catch up")
+	flag.Parse()
+	if s.quick {
+		given := map[string]bool{}
+		flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		if !given["kills"] {
+			s.kills = 10
+		}
+		if !given["power"] {
+			s.power = 3
+		}
+	}
+	if err := run(s); err != nil {
+		fmt.Fprintf(os.Stderr, "crash: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(s settings) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	fmt.Fprintf(os.Stderr, "seed %d\n", s.seed)
+	if s.alone {
+		return alone(ctx, s.kills)
+	}
+	if s.power > 0 {
+		if err := canCutPower(); err != nil {
+			return fmt.Errorf("power cannot be cut here: %w; --power 0 goes without", err)
+		}
+	}
+	home, err := filepath.Abs(s.folder)
+	if err != nil {
+		return err
+	}
+	unlock, err := takeFolder(home)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if s.program == "" {
+		s.program = filepath.Join(home, "profilenode")
+		if err := build(ctx, s.program); err != nil {
+			return err
+		}
+	}
+	c, err := newCluster(s, home)
+	if err != nil {
+		return err
+	}
+	t := &trial{settings: s, cluster: c, random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now()}
+	t.verdict = verdict{Seed: s.seed, Acts: map[string]int{}}
+	err = t.run(ctx)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	err = errors.Join(err, c.close())
+	t.tell(err)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "data and logs stay in %s until the next run\n", home)
+		return err
+	}
+	return clearAway(home)
+}
+
+func (t *trial) tell(err error) {
+	v := &t.verdict
+	v.Seconds = int(time.Since(t.began).Seconds())
+	if t.writers != nil {
+		v.Acknowledged = t.writers.acknowledged()
+	}
+	v.Installs, v.Snapshots = t.cluster.installs()
+	if err != nil {
+		v.Lost = err.Error()
+	}
+	if t.settings.json {
+		_ = json.NewEncoder(os.Stdout).Encode(v) // nobody is left to be told
+		return
+	}
+	word := "nothing lost"
+	if err != nil {
+		word = "FAILED"
+	}
+	fmt.Printf("%s: %d kills, %d power losses, %d saves acknowledged and read back, %d installs, %d snapshots, digests equal %d times, caught up within %.1f s (after %s), %d s, seed %d\n",
+		word, v.Kills, v.Power, v.Acknowledged, v.Installs, v.Snapshots, v.Digests, float64(v.SlowestMS)/1000, v.Slowest, v.Seconds, v.Seed)
+	fmt.Printf("acts: %v\n", v.Acts)
+}
+
+func build(ctx context.Context, to string) error {
+	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", to, "github.com/profilenode/profilenode/cmd/profilenode").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build profilenode: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// alone runs the test that kills writers of a bare log: the store is no package of its own.
+func alone(ctx context.Context, kills int) error {
+	test := exec.CommandContext(ctx, "go", "test", "github.com/profilenode/profilenode/cluster", "-run", "^TestLogOutlivesKills$", "-count=1", "-v", "-timeout", "2h")
+	test.Env = append(os.Environ(), "LOG_KILLS="+strconv.Itoa(kills))
+	var out strings.Builder
+	test.Stdout, test.Stderr = io.MultiWriter(os.Stdout, &out), os.Stderr
+	if err := test.Run(); err != nil {
+		return fmt.Errorf("log alone: %w", err)
+	}
+	if !strings.Contains(out.String(), fmt.Sprintf("%d kills", kills)) {
+		return errors.New("log alone: the test did not say how many kills it made")
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	crand "crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	store   = "crash"
+	perHand = 24 // profiles of one writer
+	tryTime = 2 * time.Second
+)
+
+// writers save numbered data without an end, each to profiles that nobody else touches, and keep count.
+type writers struct {
+	cluster *cluster
+	all     []*writer
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	gate    sync.RWMutex // held for writing while nobody may write
+	failing chan error   // the first thing that must never be
+}
+
+// writer is one tool: a request of it is sent, the same each time, until it is answered.
+type writer struct {
+	w      *writers
+	random *rand.Rand
+	id     int
+
+	incarnation, number uint64
+	leader              int // index of the node that answered last
+
+	mu       sync.Mutex
+	profiles [perHand]kept
+	acked    int
+}
+
+// kept is what must be there of a profile: the acknowledged revision, or the one that is being saved.
+type kept struct {
+	revision uint64
+	hash     [32]byte
+	next     [32]byte // of the save under way
+	under    bool
+}
+
+func startWriters(ctx context.Context, c *cluster, count int, seed uint64) *writers {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &writers{cluster: c, cancel: cancel, failing: make(chan error, count)}
+	for i := range count {
+		h := &writer{w: w, id: i, random: rand.New(rand.NewPCG(seed, uint64(i+1)))}
+		w.all = append(w.all, h)
+		w.running.Go(func() {
+			if err := h.write(ctx); err != nil && ctx.Err() == nil {
+				w.failing <- fmt.Errorf("writer %d: %w", h.id, err)
+			}
+		})
+	}
+	return w
+}
+
+func (w *writers) stop() {
+	w.cancel()
+	w.running.Wait()
+}
+
+func (w *writers) acknowledged() (sum int) {
+	for _, h := range w.all {
+		h.mu.Lock()
+		sum += h.acked
+		h.mu.Unlock()
+	}
+	return sum
+}
+
+func (h *writer) key(i int) string { return fmt.Sprintf("w%d-%d", h.id, i) }
+
+func (h *writer) write(ctx context.Context) error {
+	for n := 0; ctx.Err() == nil; n++ {
+		if h.incarnation == 0 {
+			if err := h.register(ctx); err != nil {
+				return err
+			}
+		}
+		if err := h.save(ctx, h.random.IntN(perHand)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *writer) save(ctx context.Context, i int) error {
+	h.w.gate.RLock()
+	defer h.w.gate.RUnlock()
+	h.mu.Lock()
+	p := h.profiles[i]
+	h.mu.Unlock()
+	data := h.data(i, p.revision+1)
+	hash := sha256.Sum256(data)
+	h.number++
+	request := &pb.SetRequest{
+		Request: &pb.Request{Incarnation: h.incarnation, Number: h.number, Settled: h.number - 1, Hash: max(binary.BigEndian.Uint64(hash[:]), 1)},
+		Store:   store, Key: h.key(i), Expected: p.revision, Data: data, Hash: hash[:],
+	}
+	h.mark(i, func(p *kept) { p.next, p.under = hash, true })
+	var reply *pb.SetResponse
+	err := h.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		reply, err = pb.NewProfilesClient(conn).Set(ctx, request)
+		return err
+	})
+	switch reason := reasonOf(err); {
+	case err == nil:
+		if got := reply.GetStands().GetRevision(); got != p.revision+1 {
+			return fmt.Errorf("%s: the save of revision %d was answered with %d", h.key(i), p.revision+1, got)
+		}
+		h.mark(i, func(p *kept) { p.revision, p.hash, p.under = p.revision+1, hash, false; h.acked++ })
+	case reason == pb.Reason_REASON_SERVER_GONE:
+		// The lease ran out while nobody led. Now it never happens any more, but it may have happened.
+		h.incarnation = 0
+		return h.find(ctx, i)
+	default:
+		return fmt.Errorf("save %s at revision %d: %w", h.key(i), p.revision, err)
+	}
+	return nil
+}
+
+// find settles a save whose writer is gone.
+func (h *writer) find(ctx context.Context, i int) error {
+	got, err := h.get(ctx, h.key(i))
+	if err != nil {
+		return err
+	}
+	if err := h.check(i, got); err != nil {
+		return err
+	}
+	h.mark(i, func(p *kept) {
+		if got.GetRevision() == p.revision+1 {
+			p.revision, p.hash = p.revision+1, p.next
+		}
+		p.under = false
+	})
+	return nil
+}
+
+func (h *writer) mark(i int, change func(p *kept)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(&h.profiles[i])
+}
+
+// check compares a profile with what must be there.
+func (h *writer) check(i int, got *pb.Profile) error {
+	h.mu.Lock()
+	p := h.profiles[i]
+	h.mu.Unlock()
+	hash := sha256.Sum256(got.GetData())
+	switch {
+	case got.GetRevision() == p.revision && p.revision == 0:
+		return nil
+	case got.GetRevision() == p.revision && hash == p.hash:
+		return nil
+	case got.GetRevision() == p.revision+1 && p.under && hash == p.next:
+		return nil
+	}
+	return fmt.Errorf("LOST: %s is at revision %d with %d bytes, hash %x; acknowledged was revision %d, hash %x (another under way: %v)",
+		h.key(i), got.GetRevision(), len(got.GetData()), hash[:4], p.revision, p.hash[:4], p.under)
+}
+
+// verify reads everything back. Nobody may be writing.
+func (w *writers) verify(ctx context.Context) error {
+	for _, h := range w.all {
+		for i := range perHand {
+			got, err := h.get(ctx, h.key(i))
+			if err == nil {
+				err = h.check(i, got)
+			}
+			if err != nil {
+				return fmt.Errorf("read back: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// data is 100 bytes to 4 KB, now and then more than 1 MiB, which goes into the log in parts.
+func (h *writer) data(i int, revision uint64) []byte {
+	size := 100 + h.random.IntN(4<<10)
+	if h.random.IntN(60) == 0 {
+		size = 1<<20 + h.random.IntN(1<<19)
+	}
+	head := fmt.Appendf(nil, "%s revision %d ", h.key(i), revision)
+	data := append(head, bytes.Repeat([]byte{byte(revision)}, size)...)
+	var noise [32]byte
+	_, _ = crand.Read(noise[:]) // never fails
+	_, _ = rand.NewChaCha8(noise).Read(data[len(head):])
+	return data
+}
+
+func (h *writer) register(ctx context.Context) error {
+	var nonce [16]byte
+	_, _ = crand.Read(nonce[:]) // never fails
+	request := &pb.RegisterRequest{Name: fmt.Sprintf("writer-%x", nonce[:6]), Kind: pb.ServerKind_SERVER_KIND_TOOL, Nonce: nonce[:]}
+	var reply *pb.RegisterResponse
+	if err := h.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		reply, err = pb.NewProfilesClient(conn).Register(ctx, request)
+		return err
+	}); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	h.incarnation, h.number = reply.GetIncarnation(), 0
+	return nil
+}
+
+func (h *writer) get(ctx context.Context, key string) (*pb.Profile, error) {
+	var reply *pb.GetResponse
+	err := h.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		reply, err = pb.NewProfilesClient(conn).Get(ctx, &pb.GetRequest{Store: store, Key: key})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", key, err)
+	}
+	return reply.GetProfile(), nil
+}
+
+// ask goes from node to node until it is answered: with nil, or with a refusal that stands.
+func (h *writer) ask(ctx context.Context, try func(context.Context, *grpc.ClientConn) error) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, tryTime)
+		err := try(limited, h.w.cluster.nodes[h.leader].conn)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		switch reasonOf(err) {
+		case pb.Reason_REASON_UNSPECIFIED, pb.Reason_REASON_NOT_LEADER, pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN,
+			pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_PARTS_MISSING:
+			// Nobody there, or not now.
+		default:
+			return err
+		}
+		h.leader = (h.leader + 1) % nodes
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+func reasonOf(err error) pb.Reason {
+	for _, detail := range status.Convert(err).Details() {
+		if refusal, ok := detail.(*pb.Refusal); ok {
+			return refusal.GetReason()
+		}
+	}
+	return pb.Reason_REASON_UNSPECIFIED
+}
