@@ -267,11 +267,6 @@ func number(text string) uint64 {
 	return n
 }
 
-// resetPeak lets the peak begin anew; a kernel that does not let us keeps the old one, which is only higher.
-func (n *node) resetPeak() {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", n.pid()), []byte("5"), 0)
-}
-
 // disk is what the node's folder takes, each file once however many links it has.
 type disk struct {
 	Tables    uint64 `json:"tables"`

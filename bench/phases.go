@@ -102,7 +102,9 @@ func (m *measuring) again(ctx context.Context, how string, stopping time.Duratio
 	took := time.Since(began)
 	done()
 	for range len(m.large) - 1 {
-		<-answers
+		if err := <-answers; err != nil {
+			return err
+		}
 	}
 	u, err := usages(m.large)
 	if err != nil {

@@ -4,6 +4,7 @@ package clustertest
 type life struct {
 	over  bool
 	conns map[*conn]struct{}
+	left  []*conn // when it vanished: its peers do not know
 }
 
 // enter notes a connection at both its ends; false: one of them has crashed meanwhile.
@@ -51,6 +52,12 @@ func (n *Network) end(host string, mute bool) {
 	for c := range l.conns {
 		conns = append(conns, c)
 	}
+	if mute {
+		l.left = conns
+		for _, c := range conns {
+			c.write.mute.Store(true)
+		}
+	}
 	var listeners []*listener
 	for _, at := range n.listeners {
 		if at.host.life == l {
@@ -58,23 +65,11 @@ func (n *Network) end(host string, mute bool) {
 		}
 	}
 	n.mu.Unlock()
-	for _, c := range conns {
-		if mute {
-			c.write.setMute(true)
-		}
-	}
 	for _, at := range listeners {
-		at.Close()
+		_ = at.Close()
 	}
 	for _, c := range conns {
 		c.closeEnds()
-	}
-	if mute {
-		n.mu.Lock()
-		for _, c := range conns {
-			l.conns[c] = struct{}{}
-		}
-		n.mu.Unlock()
 	}
 }
 
@@ -83,16 +78,12 @@ func (n *Network) Return(host string) {
 	var left []*conn
 	n.set(func() {
 		if l := n.lost[host]; l != nil {
-			for c := range l.conns {
-				left = append(left, c)
-			}
-			clear(l.conns)
+			left = l.left
 		}
 		delete(n.lost, host)
 	})
 	for _, c := range left {
-		c.write.drop()
-		c.write.setMute(false)
+		c.write.resume()
 	}
 }
 
@@ -101,16 +92,11 @@ func (c *conn) closeEnds() {
 	c.write.end(false)
 }
 
-func (h *half) setMute(mute bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.mute.Store(mute)
-	h.moved.Broadcast()
-}
-
-// drop loses what is on its way.
-func (h *half) drop() {
+// resume tells a peer of a machine that has come back that the connection is over; what was on its way is lost.
+func (h *half) resume() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.chunks, h.size = nil, 0
+	h.mute.Store(false)
+	h.moved.Broadcast()
 }

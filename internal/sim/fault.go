@@ -28,12 +28,8 @@ func (w *World) calm() {
 				continue
 			}
 			for _, way := range [][2]string{{a, n.name}, {n.name, a}} {
-				d, known := w.latency[way]
-				if !known {
-					draw := rand.New(rand.NewPCG(w.Seed, hash(way[0]+way[1])))
-					d = 200*time.Microsecond + time.Duration(draw.IntN(2000))*time.Microsecond
-					w.latency[way] = d
-				}
+				draw := rand.New(rand.NewPCG(w.Seed, hash(way[0]+way[1])))
+				d := 200*time.Microsecond + time.Duration(draw.IntN(2000))*time.Microsecond
 				w.network.Delay(way[0], way[1], d)
 			}
 		}

@@ -83,7 +83,7 @@ func (h *havoc) strike() {
 	a, b := h.nodes[node].name, h.nodes[other].name
 	name := h.names[draw.IntN(len(h.names))]
 	down := h.down()
-	switch draw.IntN(20) {
+	switch draw.IntN(24) {
 	case 0:
 		h.Cut(a, b)
 	case 1:

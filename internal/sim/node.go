@@ -152,7 +152,7 @@ func (n *node) end(p *process) {
 			p.server.Close(now)
 		}
 		_ = p.node.Close(now)
-		<-p.served
+		_ = <-p.served
 		<-p.node.Done()
 	})
 }

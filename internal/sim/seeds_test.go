@@ -4,37 +4,95 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime/pprof"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 var (
-	seeds    = flag.Int("seeds", 0, "how many seeds TestSeeds runs; 0: as many as fit into a minute")
-	havocFor = flag.Duration("havoc", 60*time.Second, "how long each goes on, in virtual time")
+	seeds    = flag.Int("seeds", 0, "how many seeds TestSeeds runs; 0: 40, or 8 with -short")
 	from     = flag.Uint64("from", 1, "the first seed of TestSeeds")
+	havocFor = flag.Duration("havoc", 45*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
+	workers  = flag.Int("workers", min(2, runtime.GOMAXPROCS(0)), "how many seeds TestSeeds runs at a time")
 )
 
+// stuck is how long one seed may take by the wall. Time stands still in a bubble where somebody waits for a mutex whose
+// holder waits.
+const stuck = 3 * time.Minute
+
+// TestSeeds runs random faults. To run many:
+//
+//	go test ./internal/sim -run TestSeeds -seeds 10000 -from 1 -timeout 0
 func TestSeeds(t *testing.T) {
-	n := *seeds
-	if n == 0 {
-		n = 4
-	}
-	for s := *from; s < *from+uint64(n); s++ {
-		began := time.Now()
-		r := run(t, s, Scenario{}, func(w *World) { w.Havoc(3, *havocFor) })
-		fmt.Printf("seed %d: %v wall, %v virtual, %d sessions %d saves %d unknown %d faults, %d bad\n", s, time.Since(began).Round(time.Millisecond), r.Virtual.Round(time.Second), r.Sessions, r.Saves, r.Unknown, r.Faults, len(r.Violations))
-		if len(r.Violations) > 0 {
-			t.Error(r.String(fmt.Sprintf("go test ./internal/sim -run TestSeeds -seeds 1 -from %d", s)))
+	count := uint64(*seeds)
+	if count == 0 {
+		count = 40
+		if testing.Short() {
+			count = 8
 		}
+	}
+	var total tally
+	var next atomic.Uint64
+	began := time.Now()
+	t.Run("all", func(t *testing.T) {
+		for i := range *workers {
+			t.Run(fmt.Sprint("worker ", i), func(t *testing.T) {
+				t.Parallel()
+				for at := next.Add(1) - 1; at < count; at = next.Add(1) - 1 {
+					seed := *from + at
+					watch := time.AfterFunc(stuck, func() { panic(fmt.Sprintf("seed %d: stands still for %v", seed, stuck)) })
+					r := run(t, seed, havocOf(seed), func(w *World) { w.Havoc(3, *havocFor) })
+					watch.Stop()
+					if len(r.Violations) > 0 {
+						again := fmt.Sprintf("go test ./internal/sim -run 'TestSeeds$' -seeds 1 -from %d -havoc %v", seed, *havocFor)
+						t.Error(r.String(again))
+						if count > 100 {
+							fmt.Fprintln(os.Stderr, r.String(again))
+						}
+					}
+					if done := total.add(r); done%100 == 0 {
+						fmt.Fprintf(os.Stderr, "%d of %d seeds in %v: %v\n", done, count, time.Since(began).Round(time.Second), &total)
+					}
+				}
+			})
+		}
+	})
+	t.Logf("%d seeds in %v: %v", count, time.Since(began).Round(time.Second), &total)
+	if total.sessions < count || total.saves < count || total.faults < count || count > 10 && total.unknown == 0 {
+		t.Errorf("%v is hardly anything for %d seeds: they show nothing", &total, count)
 	}
 }
 
-func TestMain(m *testing.M) {
-	if p := os.Getenv("SIMPROF"); p != "" {
-		f, _ := os.Create(p)
-		pprof.StartCPUProfile(f)
-		time.AfterFunc(8*time.Second, func() { pprof.StopCPUProfile(); f.Close() })
+// havocOf is what a seed begins with: a hostile postman for some, ping ports for most.
+func havocOf(seed uint64) Scenario { return Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0} }
+
+// tally is what all seeds did together.
+type tally struct {
+	mu                                             sync.Mutex
+	done, sessions, saves, unknown, faults, failed uint64
+	virtual                                        time.Duration
+}
+
+func (y *tally) add(r Report) uint64 {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.done++
+	y.sessions += uint64(r.Sessions)
+	y.saves += uint64(r.Saves)
+	y.unknown += uint64(r.Unknown)
+	y.faults += uint64(r.Faults)
+	y.virtual += r.Virtual
+	if len(r.Violations) > 0 {
+		y.failed++
 	}
-	os.Exit(m.Run())
+	return y.done
+}
+
+func (y *tally) String() string {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return fmt.Sprintf("%d failed; %d sessions, %d saves acknowledged and %d unknown, %d faults, in %v of virtual time",
+		y.failed, y.sessions, y.saves, y.unknown, y.faults, y.virtual.Round(time.Second))
 }

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -26,14 +25,7 @@ func (w *World) tell(profile, format string, args ...any) {
 }
 
 // fault notes what was done to the world.
-func (w *World) fault(format string, args ...any) {
-	w.tell("", format, args...)
-	if dbg {
-		fmt.Println(w.Now(), fmt.Sprintf(format, args...))
-	}
-}
-
-var dbg = os.Getenv("SIMDBG") != ""
+func (w *World) fault(format string, args ...any) { w.tell("", format, args...) }
 
 // record changes the history.
 func (w *World) record(f func(h *check.History)) {

@@ -44,8 +44,7 @@ type World struct {
 	began    time.Time
 	nodes    []*node
 	profiles []string
-	latency  map[[2]string]time.Duration // of each link, one way, when all is well
-	ending   sync.WaitGroup              // of what crashed, and goes down in the background
+	ending   sync.WaitGroup // of what crashed, and goes down in the background
 	observer *observer
 
 	mu        sync.Mutex
@@ -114,7 +113,7 @@ func newWorld(seed uint64, s Scenario) *World {
 	w := &World{
 		Seed: seed, Timing: lock.DefaultTiming(), Rand: rand.New(rand.NewPCG(seed, 2)),
 		scenario: s, network: clustertest.NewNetwork(), began: time.Now(),
-		latency: map[[2]string]time.Duration{}, servers: map[string]*Server{}, skews: map[string]*clock{},
+		servers: map[string]*Server{}, skews: map[string]*clock{},
 	}
 	for i := range s.Profiles {
 		w.profiles = append(w.profiles, fmt.Sprint("p", i))
