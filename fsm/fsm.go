@@ -61,9 +61,6 @@ func Open(o Options) (*Machine, error) {
 	return m, nil
 }
 
-// memTable is how many bytes of rows lie in memory before they go to disk; up to four of them wait for it.
-const memTable = 16 << 20
-
 func openTables(o Options, readOnly bool) (*pebble.DB, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 64 << 20
@@ -77,16 +74,7 @@ func openTables(o Options, readOnly bool) (*pebble.DB, error) {
 		ReadOnly:           readOnly,
 		Logger:             o.Logger,
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       memTable,
-
-		// Saves go on while memtables are being flushed: with Pebble's two they stand still whenever the disk is slower
-		// than they come. And while compactions lag, which costs reads, not saves, until they lag by very much.
-		MemTableStopWritesThreshold: 4,
-		L0StopWritesThreshold:       64,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-
-		// A checkpoint copies it, and applies wait for that.
-		MaxManifestFileSize: 4 << 20,
+		MemTableSize:       16 << 20,
 	}
 	if options.FS == nil {
 		options.FS = vfs.Default
