@@ -66,7 +66,7 @@ func (w *World) Server(name string, limit time.Duration) *Server {
 		config.Seeds = append(config.Seeds, n.clientsAddress())
 	}
 	if w.post != nil {
-		config.Dial = w.post.dial(host)
+		config.Dial = w.post.dial(s.process, host)
 	}
 	if w.scenario.Ping {
 		config.ListenPing = func(context.Context, string) (net.Listener, error) { return host.Listen("tcp", s.process+":0") }

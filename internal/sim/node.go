@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 
@@ -151,8 +152,7 @@ func (n *node) end(p *process) {
 		if p.server != nil {
 			p.server.Close(now)
 		}
-		_ = p.node.Close(now)
-		_ = <-p.served
+		_ = errors.Join(p.node.Close(now), <-p.served) // it was to go without a word
 		<-p.node.Done()
 	})
 }
