@@ -59,9 +59,7 @@ func TestAFailedDiskStopsItsNodeAlone(t *testing.T) {
 		{"a flush of a follower", "tables/", syscall.ENOSPC, false, flush},
 		{"a flush of the leader", "tables/", syscall.EIO, true, flush},
 		{"a vote", "raft.db", syscall.ENOSPC, false, func(t *testing.T, victim, leader *cluster.Node) {
-			if err := leader.Transfer(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			_ = leader.Transfer(t.Context()) // which fails if the victim is whom it chose
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
