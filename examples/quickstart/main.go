@@ -2,9 +2,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/profilenode/profilenode/client"
@@ -25,7 +28,8 @@ func run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 
-	game, err := client.Open(ctx, client.Config{Seeds: []string{"127.0.0.1:7400", "127.0.0.1:7410", "127.0.0.1:7420"}})
+	seeds := cmp.Or(os.Getenv("PROFILENODE_ADDR"), "127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420")
+	game, err := client.Open(ctx, client.Config{Seeds: strings.Split(seeds, ",")})
 	if err != nil {
 		return fmt.Errorf("is `profilenode dev` running? %w", err)
 	}
