@@ -222,13 +222,6 @@ func (p *postman) deliverAll() {
 	out.Wait()
 }
 
-// delivered is how many copies he has sent out.
-func (p *postman) delivered() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.again
-}
-
 func (p *postman) close() {
 	p.mu.Lock()
 	p.closed = true
