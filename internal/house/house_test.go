@@ -56,13 +56,13 @@ var mayImport = map[string][]string{
 }
 
 // judges do not borrow the defendant's code, whatever mayImport comes to say.
-var judges = []string{"scripts/jepsen/model", "scripts/jepsen/check"}
+var judges = []string{"internal/sim/check", "scripts/jepsen/model", "scripts/jepsen/check"}
 
 // defendants are what the judges judge.
 var defendants = []string{"fsm", "lock"}
 
 // forTests are the packages that only tests import, and each other.
-var forTests = []string{"client/clienttest", "cluster/clustertest", "internal/sim"}
+var forTests = []string{"client/clienttest", "cluster/clustertest", "internal/sim", "internal/sim/check"}
 
 // pure are the packages that give the same verdict on every node at every replay. Their tests may do what they like.
 var pure = []string{"fsm", "lock"}
@@ -102,7 +102,7 @@ var owners = []owner{
 		"the tables belong to fsm, and a game's binary holds no Pebble",
 	},
 	{
-		"google.golang.org/grpc", []string{"api/...", "internal/server", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
+		"google.golang.org/grpc", []string{"api/...", "internal/server", "internal/sim", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
 		"the wire belongs to its two ends; below them nobody knows how a request came",
 	},
 }
