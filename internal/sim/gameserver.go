@@ -152,7 +152,9 @@ func (s *Server) next(what string) string {
 }
 
 // outcome sorts what a caller was told. never are the errors by which it promises that it did not and will not happen.
-func outcome(err error, never ...error) check.Outcome {
+// ErrUnavailable and ErrClosed say that each node that was asked refused its copy; where a postman hands such a copy to
+// another node, they say nothing.
+func (w *World) outcome(err error, never ...error) check.Outcome {
 	switch {
 	case err == nil:
 		return check.Done
@@ -160,7 +162,8 @@ func outcome(err error, never ...error) check.Outcome {
 		return check.Unknown
 	}
 	for _, kind := range never {
-		if errors.Is(err, kind) {
+		passing := kind == client.ErrUnavailable || kind == client.ErrClosed
+		if errors.Is(err, kind) && (w.post == nil || !passing) {
 			return check.Refused
 		}
 	}
@@ -176,7 +179,7 @@ func (s *Server) Send(key string, limit time.Duration) error {
 	record.Call = s.world.Now()
 	_, err := s.store.Send(ctx, key, record.Body)
 	s.world.done(&record.Span, func() {
-		record.Outcome = outcome(err, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
+		record.Outcome = s.world.outcome(err, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
 	})
 	s.world.tell(key, "%s sends: %v", record.Body, err)
 	return err
@@ -212,7 +215,7 @@ func (s *Server) Set(key string, limit time.Duration, options ...client.WriteOpt
 	revision, err := s.store.Set(ctx, key, doc, got.Revision, options...)
 	s.world.done(&record.Span, func() {
 		record.Revision = revision
-		record.Outcome = outcome(err, client.ErrConflict, client.ErrOwned, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
+		record.Outcome = s.world.outcome(err, client.ErrConflict, client.ErrOwned, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
 	})
 	s.world.tell(key, "%s on revision %d: %v", record.Writer, got.Revision, err)
 	return err
