@@ -52,7 +52,8 @@ var mayImport = map[string][]string{
 	"scripts/jepsen/check":    {"scripts/jepsen/history", "scripts/jepsen/model"},
 	"scripts/jepsen/report":   {"scripts/jepsen/check", "scripts/jepsen/history", "scripts/jepsen/model"},
 
-	"internal/house": {},
+	"internal/house":   {},
+	"internal/planted": {},
 }
 
 // judges do not borrow the defendant's code, whatever mayImport comes to say.
