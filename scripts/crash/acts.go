@@ -12,16 +12,26 @@ import (
 
 // restart kills nodes, one right after the other, waits a little, and starts them in any order.
 func (t *trial) restart(victims []*node, down time.Duration) error {
-	for _, n := range victims {
-		if err := n.kill(); err != nil {
-			return err
-		}
+	if err := t.end(victims); err != nil {
+		return err
 	}
 	t.sleep(down)
 	for _, i := range t.random.Perm(len(victims)) {
 		if err := t.cluster.start(victims[i]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// end kills nodes and notes what each was in.
+func (t *trial) end(victims []*node) error {
+	for _, n := range victims {
+		at, saving := time.Now(), t.writers.saving()
+		if err := n.kill(); err != nil {
+			return err
+		}
+		t.note(n, at, saving)
 	}
 	return nil
 }
@@ -66,14 +76,30 @@ func (t *trial) killStarting(context.Context) error {
 	return t.restart(victims, 100*time.Millisecond)
 }
 
+// killMaking kills while a snapshot is made: flushed and linked, written down, listed.
+func (t *trial) killMaking(ctx context.Context) error {
+	victim := t.some(1)[0]
+	victim.waitFor(ctx, "starting snapshot up to")
+	t.sleep(20 * time.Millisecond)
+	return t.restart([]*node{victim}, time.Second)
+}
+
+// killCutting kills while the log is cut behind a snapshot, or just after: the cut is not synced.
+func (t *trial) killCutting(ctx context.Context) error {
+	victim := t.some(1)[0]
+	victim.waitFor(ctx, "compacting logs")
+	t.sleep(5 * time.Millisecond)
+	return t.restart([]*node{victim}, time.Second)
+}
+
 // killInstalling keeps a node down until the others have cut what it lacks, then kills it while it takes a snapshot in.
 func (t *trial) killInstalling(ctx context.Context) error {
 	victim := t.some(1)[0]
-	if err := victim.kill(); err != nil {
+	if err := t.end([]*node{victim}); err != nil {
 		return err
 	}
 	_, behind := t.cluster.leader(ctx)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
+	for deadline := time.Now().Add(momentWait); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
 		if _, now := t.cluster.leader(ctx); now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+100 {
 			break
 		}
@@ -82,7 +108,8 @@ func (t *trial) killInstalling(ctx context.Context) error {
 		return err
 	}
 	for range 2 {
-		t.sleep(600 * time.Millisecond)
+		victim.waitForInstall(ctx)
+		t.sleep(50 * time.Millisecond)
 		if err := t.restart([]*node{victim}, 50*time.Millisecond); err != nil {
 			return err
 		}
@@ -127,18 +154,28 @@ func (t *trial) wipe(ctx context.Context) error {
 	return err
 }
 
-func (t *trial) cutOne(context.Context) error { return t.cut(t.some(1)) }
-func (t *trial) cutTwo(context.Context) error { return t.cut(t.some(2)) }
-func (t *trial) cutAll(context.Context) error { return t.cut(t.some(nodes)) }
+func (t *trial) cutOne(ctx context.Context) error { return t.cut(ctx, t.some(1)) }
+func (t *trial) cutTwo(ctx context.Context) error { return t.cut(ctx, t.some(2)) }
+func (t *trial) cutAll(ctx context.Context) error { return t.cut(ctx, t.some(nodes)) }
 
-// cut ends nodes together with everything on their disks that was not synced.
-func (t *trial) cut(victims []*node) error {
+// cut ends nodes together with everything on their disks that was not synced: at any moment, or while one of them makes a
+// snapshot, or cuts its log.
+func (t *trial) cut(ctx context.Context, victims []*node) error {
+	switch t.random.IntN(3) {
+	case 0:
+		victims[0].waitFor(ctx, "starting snapshot up to")
+	case 1:
+		victims[0].waitFor(ctx, "compacting logs")
+	}
+	t.sleep(20 * time.Millisecond)
+	at, saving := time.Now(), t.writers.saving()
 	for _, n := range victims {
 		if err := n.stop(); err != nil {
 			return err
 		}
 	}
 	for _, n := range victims {
+		t.note(n, at, saving)
 		if err := errors.Join(n.disk.cut(), n.kill(), n.disk.remount()); err != nil {
 			return err
 		}

@@ -39,6 +39,7 @@ type node struct {
 	data                         string
 	disk                         *disk // nil: no power is cut
 	log, pid                     string
+	began                        int64 // bytes of log before this life
 	conn                         *grpc.ClientConn
 
 	process *exec.Cmd
@@ -97,6 +98,7 @@ func (c *cluster) start(n *node) error {
 		return err
 	}
 	defer log.Close()
+	n.began = n.logBytes()
 	p := exec.Command(c.program, "serve", "--data", n.data, "--bind", n.clients, "--bind-nodes", n.nodes, "--bind-gossip", n.gossip,
 		"--bind-http", n.http, "--nodes", strings.Join(peers, ","), "--snapshot-bytes", "1MiB", "--trailing-logs", "100", "--exit-with-stdin")
 	if _, err := p.StdinPipe(); err != nil { // its end ends the node, should this process die first

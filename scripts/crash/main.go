@@ -44,6 +44,7 @@ type verdict struct {
 	Kills        int            `json:"kills"`
 	Power        int            `json:"power"`
 	Acts         map[string]int `json:"acts"`
+	Hits         map[moment]int `json:"hits"` // what nodes were in when they ended
 	Acknowledged int            `json:"acknowledged"`
 	Installs     int            `json:"installs"`
 	Snapshots    int            `json:"snapshots"`
@@ -115,7 +116,7 @@ func run(s settings) (err error) {
 		return err
 	}
 	t := &trial{settings: s, cluster: c, random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now()}
-	t.verdict = verdict{Seed: s.seed, Acts: map[string]int{}}
+	t.verdict = verdict{Seed: s.seed, Acts: map[string]int{}, Hits: map[moment]int{}}
 	err = t.run(ctx)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
@@ -150,6 +151,11 @@ func (t *trial) tell(err error) {
 	fmt.Printf("%s: %d kills, %d power losses, %d saves acknowledged and read back, %d installs, %d snapshots, digests equal %d times, caught up within %.1f s (after %s), %d s, seed %d\n",
 		word, v.Kills, v.Power, v.Acknowledged, v.Installs, v.Snapshots, v.Digests, float64(v.SlowestMS)/1000, v.Slowest, v.Seconds, v.Seed)
 	fmt.Printf("acts: %v\n", v.Acts)
+	fmt.Printf("nodes ended in:")
+	for _, m := range moments() {
+		fmt.Printf(" %s %d,", m, v.Hits[m])
+	}
+	fmt.Println(" all else in none of these")
 }
 
 func build(ctx context.Context, to string) error {

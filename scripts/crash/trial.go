@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -44,6 +45,8 @@ func kills() []act {
 		{"all", 4, (*trial).killAll},
 		{"stopped", 2, (*trial).killStopped},
 		{"starting", 4, (*trial).killStarting},
+		{"making", 4, (*trial).killMaking},
+		{"cutting", 4, (*trial).killCutting},
 		{"installing", 4, (*trial).killInstalling},
 		{"wiped", 1, (*trial).wipe},
 	}
@@ -96,7 +99,12 @@ func (t *trial) run(ctx context.Context) error {
 	return t.finish(ctx)
 }
 
+// pick takes an act by chance, and while there are some that this run has not seen, one of those.
 func (t *trial) pick(acts []act) act {
+	fresh := slices.DeleteFunc(slices.Clone(acts), func(a act) bool { return t.verdict.Acts[a.name] > 0 })
+	if len(fresh) > 0 {
+		acts = fresh
+	}
 	sum := 0
 	for _, a := range acts {
 		sum += a.weight
@@ -158,7 +166,7 @@ func (t *trial) finish(ctx context.Context) error {
 	if got, want := t.writers.acknowledged(), 5*(t.settings.kills+t.settings.power); got < want {
 		return fmt.Errorf("only %d saves were acknowledged, want %d: the run proves nothing", got, want)
 	}
-	return nil
+	return t.missed()
 }
 
 // saved waits until so many saves were acknowledged.

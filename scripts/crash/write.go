@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,6 +86,19 @@ func (w *writers) acknowledged() (sum int) {
 		h.mu.Unlock()
 	}
 	return sum
+}
+
+// saving says that a save is under way.
+func (w *writers) saving() bool {
+	for _, h := range w.all {
+		h.mu.Lock()
+		under := slices.ContainsFunc(h.profiles[:], func(p kept) bool { return p.under })
+		h.mu.Unlock()
+		if under {
+			return true
+		}
+	}
+	return false
 }
 
 func (h *writer) key(i int) string { return fmt.Sprintf("w%d-%d", h.id, i) }

@@ -1,0 +1,130 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// moment is what a node was doing when it ended.
+type moment string
+
+const (
+	inAppend   moment = "append"   // it ran, and saves were under way
+	inCut      moment = "log cut"  // it had said less than cutWindow ago that it cuts its log
+	inMaking   moment = "snapshot" // one of its own was begun and not complete
+	inInstall  moment = "install"  // one of another node's was coming in, or being put in place
+	inStart    moment = "start"    // it was not yet a follower
+	cutWindow         = 50 * time.Millisecond
+	momentWait        = 10 * time.Second // for one of these to come
+)
+
+// moments are what each run must have hit.
+func moments() []moment { return []moment{inAppend, inCut, inMaking, inInstall, inStart} }
+
+// said is what a node's log holds of the life that began at from.
+func (n *node) said(from int64) []byte {
+	file, err := os.Open(n.log)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	if _, err := file.Seek(from, io.SeekStart); err != nil {
+		return nil
+	}
+	text, _ := io.ReadAll(file) // what can be read will do
+	return text
+}
+
+func (n *node) logBytes() int64 {
+	info, err := os.Stat(n.log)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// hits says what a node was in when it ended at the time at, by its log and its folder. It may be in several things at a
+// time.
+func (n *node) hits(at time.Time, saving bool) (in []moment) {
+	text := n.said(n.began)
+	after := func(line string) int { return bytes.LastIndex(text, []byte(line)) }
+	if after("entering follower state") < 0 {
+		return []moment{inStart}
+	}
+	if saving {
+		in = append(in, inAppend)
+	}
+	if cut := after("compacting logs"); cut >= 0 && at.Sub(lineTime(text, cut)) < cutWindow {
+		in = append(in, inCut)
+	}
+	making := after("starting snapshot up to") > max(after("snapshot complete up to"), after("failed to take snapshot"))
+	if making {
+		in = append(in, inMaking)
+	}
+	if n.takesIn(making) || after("copied to local snapshot") > after("Installed remote snapshot") {
+		in = append(in, inInstall)
+	}
+	return in
+}
+
+// takesIn says that a snapshot of another node's is half there.
+func (n *node) takesIn(making bool) bool {
+	half, _ := filepath.Glob(filepath.Join(n.data, "snapshots", "[0-9]*.tmp", "data", "*"))
+	live, _ := filepath.Glob(filepath.Join(n.data, "tables", "[0-9]*"))
+	return !making && len(half) > 0 || len(live) > 1
+}
+
+// lineTime is when the line around a place in a log was written.
+func lineTime(text []byte, place int) time.Time {
+	line := text[bytes.LastIndexByte(text[:place], '\n')+1:]
+	stamp, _, _ := strings.Cut(strings.TrimPrefix(string(line[:min(len(line), 64)]), "time="), " ")
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// waitFor returns once a node says a line, or after momentWait.
+func (n *node) waitFor(ctx context.Context, line string) {
+	from := n.logBytes()
+	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if n.logBytes() > from && bytes.Contains(n.said(from), []byte(line)) {
+			return
+		}
+	}
+}
+
+// waitForInstall returns once a snapshot is coming in, or after momentWait.
+func (n *node) waitForInstall(ctx context.Context) {
+	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if n.takesIn(bytes.LastIndex(n.said(n.began), []byte("starting snapshot up to")) >= 0) {
+			return
+		}
+	}
+}
+
+// note counts what a fault has hit.
+func (t *trial) note(n *node, at time.Time, saving bool) {
+	for _, in := range n.hits(at, saving) {
+		t.verdict.Hits[in]++
+	}
+}
+
+// missed is an error where a run that must hit everything did not.
+func (t *trial) missed() error {
+	for _, m := range moments() {
+		if t.verdict.Hits[m] == 0 {
+			return fmt.Errorf("no node ended in the %s: the run proves nothing of it", m)
+		}
+	}
+	return nil
+}
