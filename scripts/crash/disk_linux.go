@@ -33,7 +33,17 @@ func canCutPower() error {
 	if _, err := os.Stat("/dev/loop-control"); err != nil {
 		return fmt.Errorf("no loop devices: %w", err)
 	}
-	return nil
+	// That they are there does not say that they may be used.
+	home, err := os.MkdirTemp("", "profilenode-crash-disk")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(home)
+	d, err := newDisk(filepath.Join(home, "image"), filepath.Join(home, "disk"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.cut(), unmount(d.at))
 }
 
 func newDisk(image, at string) (*disk, error) {
