@@ -220,7 +220,10 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	wire := raftTransport(n.transport, log)
 	if first != nil {
 		err := raft.BootstrapCluster(settings, n.storage.log, n.storage.stable, n.snapshots, wire, *first)
-		if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+		if errors.Is(err, raft.ErrCantBootstrap) {
+			err = n.storage.finishFounding(*first)
+		}
+		if err != nil {
 			wire.Close()
 			return fmt.Errorf("found cluster: %w", err)
 		}

@@ -87,6 +87,20 @@ func (s *storage) votesFit(f *folder) error {
 	return nil
 }
 
+// finishFounding is for a founding that a crash has cut in two: raft writes its first term down, then the configuration,
+// and with the term alone it refuses to do so again. Whoever founds has not run raft before.
+func (s *storage) finishFounding(first raft.Configuration) error {
+	last, err := s.log.LastIndex()
+	if err != nil || last > 0 {
+		return err
+	}
+	term, err := s.stable.GetUint64([]byte("CurrentTerm"))
+	if err != nil {
+		return fmt.Errorf("read term: %w", err)
+	}
+	return s.log.StoreLog(&raft.Log{Index: 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(first)})
+}
+
 // logBytes is the size of the log on disk.
 func (f *folder) logBytes() uint64 {
 	if f.dir == "" {
