@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +27,7 @@ type half struct {
 	size   int
 	ended  bool // by its writer, behind the chunks
 	gone   bool // its reader has closed
+	reset  bool // its reader was told by the other direction that the writer's end is closed: nothing more arrives
 
 	readLimit, writeLimit limit
 }
@@ -90,6 +93,9 @@ func (h *half) get(p []byte) (int, error) {
 			return 0, nil
 		}
 		if !h.link().cut && !h.mute.Load() {
+			if len(h.chunks) == 0 && h.reset {
+				return 0, syscall.ECONNRESET
+			}
 			if len(h.chunks) == 0 && h.ended {
 				return 0, io.EOF
 			}
@@ -124,7 +130,31 @@ func (h *half) heard() bool {
 	return !h.network.link(h.at.to, h.at.from).cut && !h.back.mute.Load()
 }
 
+// refuse is what a reset does to the direction that its receiver reads: what has not arrived is lost. A write that fails
+// on a connection whose reads go on waiting is something that no kernel shows, and gRPC spins on it: it retries the call on
+// a transport that only its reader can end.
+func (h *half) refuse() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reset = true
+	now := time.Now()
+	h.chunks = slices.DeleteFunc(h.chunks, func(c chunk) bool { return c.ready.After(now) })
+	h.size = 0
+	for _, c := range h.chunks {
+		h.size += len(c.bytes)
+	}
+	h.moved.Broadcast()
+}
+
 func (h *half) put(p []byte) (int, error) {
+	sent, err := h.fill(p)
+	if err == syscall.EPIPE {
+		h.back.refuse()
+	}
+	return sent, err
+}
+
+func (h *half) fill(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	sent := 0
@@ -133,7 +163,7 @@ func (h *half) put(p []byte) (int, error) {
 		case h.ended:
 			return sent, net.ErrClosed
 		case h.gone && h.heard():
-			return sent, io.ErrClosedPipe
+			return sent, syscall.EPIPE
 		case h.writeLimit.passed():
 			return sent, os.ErrDeadlineExceeded
 		case sent == len(p):
