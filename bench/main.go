@@ -23,7 +23,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), gameServerCommand())
+	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), gameServerCommand(), renewalsCommand(), fleetCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)

@@ -21,6 +21,7 @@ type Config struct {
 	BindNodes, AdvertiseNodes   string // for the other nodes
 	BindGossip, AdvertiseGossip string // BindGossip empty: no gossip
 	BindHTTP                    string // empty: no health answers
+	Pprof                       bool   // on the HTTP port
 	Nodes                       []string
 
 	TLSCert, TLSKey, TLSCA string
@@ -70,6 +71,9 @@ func (c Config) check() (faults []error) {
 		if err := checkAddress("bind-http", c.BindHTTP); err != nil {
 			faults = append(faults, err)
 		}
+	}
+	if c.Pprof && (c.BindHTTP == "" || beyondLoopback(c.BindHTTP)) {
+		fault("pprof needs bind-http on loopback: whoever reaches it can read what this process holds in memory")
 	}
 	faults = append(faults, c.checkNodes()...)
 	faults = append(faults, c.checkSafety()...)

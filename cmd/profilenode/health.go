@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"time"
 )
 
@@ -16,15 +17,23 @@ type standing interface {
 
 // newHealth answers /livez: this process is of use, restart it if not; and /readyz: send it requests. A node that knows
 // no leader is alive, since restarting it would not help, but not ready.
-func newHealth(node standing) *http.Server {
+// With profiles it also serves Go's, which only this machine may see.
+func newHealth(node standing, profiles bool) *http.Server {
 	mux := http.NewServeMux()
+	writing := 5 * time.Second
+	if profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		writing = 0 // a profile takes as long as was asked for
+	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, alive(node)) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready(node)) })
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       5 * time.Second,
-		WriteTimeout:      5 * time.Second,
+		WriteTimeout:      writing,
 		MaxHeaderBytes:    16 << 10,
 	}
 }

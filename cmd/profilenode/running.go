@@ -85,7 +85,7 @@ func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err err
 	r.service = server.New(service)
 	r.serve("clients", func() error { return r.service.Serve(r.clients) })
 	if r.web != nil {
-		r.health = newHealth(r.node)
+		r.health = newHealth(r.node, c.Pprof)
 		r.serve("HTTP", func() error { return r.health.Serve(r.web) })
 	}
 	return r, nil

@@ -39,6 +39,7 @@ func settings() []setting {
 		word("bind-gossip", "address", "gossip here, TCP and UDP; empty: no gossip", func(c *Config) *string { return &c.BindGossip }),
 		word("advertise-gossip", "address", "how gossip reaches this node (default: bind-gossip)", func(c *Config) *string { return &c.AdvertiseGossip }),
 		word("bind-http", "address", "answer /livez and /readyz here; empty: do not", func(c *Config) *string { return &c.BindHTTP }),
+		yesno("pprof", "serve Go's profiles of this process at /debug/pprof/ of bind-http, which must be on loopback", func(c *Config) *bool { return &c.Pprof }),
 
 		word("tls-cert", "file", "this node's certificate, PEM", func(c *Config) *string { return &c.TLSCert }),
 		word("tls-key", "file", "its key, PEM", func(c *Config) *string { return &c.TLSKey }),

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// member is one game server of a fleet: an incarnation with a ping port, a warm connection to every node, and a stream
+// on a connection of its own. It speaks the wire by itself, as package client does and as sparingly as it can: thousands
+// share a process. Its times are those of package client.
+type member struct {
+	fleet *fleet
+	name  string
+	ping  net.Listener
+	warm  map[string]*grpc.ClientConn
+
+	incarnation uint64
+	number      uint64 // of its last request
+	sessions    uint64
+	heldHash    uint64
+	sequence    uint64
+	leader      string // empty: not known
+	next        int
+
+	proved atomic.Int64 // when the last renewal left that was answered as proved
+	doubts atomic.Bool  // it is in doubt, and was counted
+	over   atomic.Bool
+}
+
+const (
+	memberRenew    = time.Second
+	memberPatience = memberRenew + memberRenew/4
+	memberDoubt    = 3 * time.Second
+	memberConnect  = time.Second
+)
+
+func newMember(f *fleet, name string) (*member, error) {
+	m := &member{fleet: f, name: name, warm: make(map[string]*grpc.ClientConn), next: mathrand.IntN(len(f.nodes))}
+	var err error
+	if m.ping, err = net.Listen("tcp", loopback+":0"); err != nil {
+		return nil, err
+	}
+	for _, addr := range f.nodes {
+		if m.warm[addr], err = dialNode(addr); err != nil {
+			return nil, err
+		}
+		m.warm[addr].Connect()
+	}
+	return m, nil
+}
+
+// dialNode connects as package client does, with smaller buffers.
+func dialNode(addr string) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(0), grpc.WithDisableRetry(),
+		grpc.WithReadBufferSize(2<<10), grpc.WithWriteBufferSize(2<<10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: memberConnect,
+		}))
+}
+
+// answerPings says who this is to whoever asks, until the port closes.
+func (m *member) answerPings() {
+	for {
+		c, err := m.ping.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(10 * time.Millisecond) // out of files
+			continue
+		}
+		frame := lock.PingFrame(lock.Incarnation(m.incarnation))
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_, _ = c.Write(frame[:]) // who asked will ask again
+		_ = c.Close()
+	}
+}
+
+// enter registers, and opens its sessions.
+func (m *member) enter(ctx context.Context, sessions int) error {
+	nonce := make([]byte, 16)
+	_, _ = rand.Read(nonce) // it never fails
+	var is profilev1.RegisterResponse
+	if err := m.ask(ctx, profilev1.Profiles_Register_FullMethodName, &profilev1.RegisterRequest{
+		Name: m.name, Nonce: nonce, Where: "bench renewals", Ping: m.ping.Addr().String(),
+	}, &is); err != nil {
+		return fmt.Errorf("register %s: %w", m.name, err)
+	}
+	m.incarnation = is.GetIncarnation()
+	m.proved.Store(int64(thisMoment())) // it lives since just now
+	for i := range sessions {
+		m.number++
+		q := &profilev1.StartSessionRequest{Store: renewalStore, Key: fmt.Sprintf("%s-%d", m.name, i), Request: &profilev1.Request{
+			Incarnation: m.incarnation, Number: m.number, Settled: m.number - 1, Hash: m.number,
+		}}
+		var got profilev1.StartSessionResponse
+		if err := m.ask(ctx, profilev1.Profiles_StartSession_FullMethodName, q, &got); err != nil {
+			return fmt.Errorf("start session of %s: %w", q.Key, err)
+		}
+		if got.GetQueued() {
+			return fmt.Errorf("session of %s: somebody else has it", q.Key)
+		}
+		m.sessions++
+		m.heldHash = lock.HeldHash(m.heldHash, q.Store, q.Key, lock.Token(got.GetStands().GetToken()))
+	}
+	return nil
+}
+
+// ask sends a request to whoever leads, again and again until it is answered.
+func (m *member) ask(ctx context.Context, method string, request, answer proto.Message) error {
+	for {
+		addr := m.target()
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := m.warm[addr].Invoke(try, method, request, answer, grpc.WaitForReady(true))
+		cancel()
+		if err == nil {
+			m.leader = addr
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if !m.turn(refusalOf(err)) {
+			pause(ctx, 20*time.Millisecond)
+		}
+	}
+}
+
+func (m *member) target() string {
+	if m.leader != "" {
+		return m.leader
+	}
+	return m.fleet.nodes[m.next%len(m.fleet.nodes)]
+}
+
+// turn goes to the leader that a refusal names, or else to the next node; it says whether one was named.
+func (m *member) turn(refusal *profilev1.Refusal) bool {
+	m.next++
+	m.leader = ""
+	if to := refusal.GetLeader(); m.warm[to] != nil {
+		m.leader = to
+	}
+	return m.leader != ""
+}
+
+// renew keeps it alive until ctx ends or the cluster has ended it.
+func (m *member) renew(ctx context.Context) {
+	pause(ctx, mathrand.N(memberRenew)) // in step with nobody
+	fails, hops := 0, 0
+	for ctx.Err() == nil && !m.over.Load() {
+		heard, to := m.stream(ctx)
+		if heard {
+			fails = 0
+		}
+		named := m.turn(&profilev1.Refusal{Leader: to})
+		if named && hops < 3 {
+			hops++
+			continue
+		}
+		hops = 0
+		most := min(20*time.Millisecond<<min(fails, 10), 500*time.Millisecond)
+		fails++
+		pause(ctx, most/2+mathrand.N(most/2+1))
+	}
+}
+
+// stream renews over one stream until that ends; it says whether any renewal renewed, and to whom it was sent on.
+func (m *member) stream(ctx context.Context) (heard bool, leader string) {
+	conn, err := dialNode(m.target())
+	if err != nil {
+		return false, ""
+	}
+	defer conn.Close()
+	if !connected(ctx, conn) {
+		return false, ""
+	}
+	m.fleet.opened.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
+	if err != nil {
+		return false, refusalOf(err).GetLeader()
+	}
+	var mu sync.Mutex
+	sent := make(map[uint64]moment)
+	lost := time.AfterFunc(memberPatience, cancel)
+	defer lost.Stop()
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	defer cancel()
+	sending.Go(func() {
+		tick := time.NewTicker(memberRenew)
+		defer tick.Stop()
+		for {
+			mu.Lock()
+			m.sequence++
+			r := &profilev1.Renewal{Incarnation: m.incarnation, Sequence: m.sequence, HeldCount: m.sessions, HeldHash: m.heldHash}
+			sent[r.Sequence] = thisMoment()
+			mu.Unlock()
+			if live.Send(r) != nil {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for {
+		event, err := live.Recv()
+		if err != nil {
+			return heard, refusalOf(err).GetLeader()
+		}
+		switch what := event.What.(type) {
+		case *profilev1.Event_Goodbye:
+			if what.Goodbye.GetServerGone() {
+				m.over.Store(true)
+			}
+			return heard, what.Goodbye.GetLeader()
+		case *profilev1.Event_Renewed:
+			mu.Lock()
+			left, ours := sent[what.Renewed.GetSequence()]
+			delete(sent, what.Renewed.GetSequence())
+			mu.Unlock()
+			if ours && m.fleet.renewed(m, left, what.Renewed) {
+				heard = true
+				lost.Reset(memberPatience)
+			}
+		}
+	}
+}
+
+// connected waits until a connection stands, as long as package client does.
+func connected(ctx context.Context, conn *grpc.ClientConn) bool {
+	ctx, cancel := context.WithTimeout(ctx, memberConnect)
+	defer cancel()
+	for {
+		state := conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return true
+		case connectivity.Idle:
+			conn.Connect()
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return false
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
+}
+
+// refusalOf is the refusal among an error's details, or nil.
+func refusalOf(err error) *profilev1.Refusal {
+	for _, detail := range status.Convert(err).Details() {
+		if refusal, ok := detail.(*profilev1.Refusal); ok {
+			return refusal
+		}
+	}
+	return nil
+}
