@@ -25,6 +25,7 @@ const (
 // fleet is a process with many game servers.
 type fleet struct {
 	nodes   []string
+	host    string // of its own: one address of 127/8 has too few ports for all fleets
 	members []*member
 
 	answered, proven, differed, opened atomic.Uint64
@@ -48,7 +49,7 @@ type fleetLine struct {
 // fleetCommand is a process that renewals starts. It ends with its stdin.
 func fleetCommand() *cobra.Command {
 	var nodes []string
-	var name string
+	var name, host string
 	var servers, sessions int
 	command := &cobra.Command{
 		Use:    "fleet",
@@ -62,7 +63,7 @@ func fleetCommand() *cobra.Command {
 				_, _ = io.Copy(io.Discard, os.Stdin)
 				cancel()
 			}()
-			err := runFleet(ctx, nodes, name, servers, sessions, os.Stdout)
+			err := runFleet(ctx, nodes, name, host, servers, sessions, os.Stdout)
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
@@ -72,14 +73,15 @@ func fleetCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.StringSliceVar(&nodes, "addr", nil, "client `addresses` of the nodes")
 	flags.StringVar(&name, "name", "", "what the names of its game servers begin with")
+	flags.StringVar(&host, "host", loopback, "loopback `address` of its game servers")
 	flags.IntVar(&servers, "servers", 0, "game servers")
 	flags.IntVar(&sessions, "sessions", 0, "sessions of each")
 	return command
 }
 
 // runFleet registers everybody, and then says how they are until ctx ends. A game server renews from its registration on.
-func runFleet(ctx context.Context, nodes []string, name string, servers, sessions int, out io.Writer) error {
-	f := &fleet{nodes: nodes}
+func runFleet(ctx context.Context, nodes []string, name, host string, servers, sessions int, out io.Writer) error {
+	f := &fleet{nodes: nodes, host: host}
 	for i := range servers {
 		m, err := newMember(f, fmt.Sprintf("%s-%d", name, i))
 		if err != nil {

@@ -70,7 +70,7 @@ func (s *fleets) start(dir string, servers int) (*fleetProcess, error) {
 	}
 	name := fmt.Sprintf("fleet-%d", len(s.of)+1)
 	f := &fleetProcess{log: filepath.Join(dir, name+".log"), ended: make(chan struct{}), first: make(chan struct{})}
-	f.process = exec.Command(program, "fleet", "--name", name, "--addr", strings.Join(clientsOf(s.nodes), ","),
+	f.process = exec.Command(program, "fleet", "--name", name, "--host", fmt.Sprintf("127.0.0.%d", len(s.of)+2), "--addr", strings.Join(clientsOf(s.nodes), ","),
 		"--servers", fmt.Sprint(servers), "--sessions", fmt.Sprint(s.sessions))
 	f.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt reaches this program alone
 	if f.stdin, err = f.process.StdinPipe(); err != nil {
@@ -150,7 +150,7 @@ func (s *fleets) seen() (sum fleetLine, err error) {
 
 // await waits until what is seen is as it is to be.
 func (s *fleets) await(ctx context.Context, is func(fleetLine) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		l, err := s.seen()
@@ -161,9 +161,18 @@ func (s *fleets) await(ctx context.Context, is func(fleetLine) bool) error {
 			return nil
 		}
 		if pause(ctx, fleetTells/4); ctx.Err() != nil {
-			return fmt.Errorf("somebody does not renew: the fleets last said %+v", l)
+			return fmt.Errorf("somebody does not renew: the fleets last said %+v\n%s", l, s.sayings())
 		}
 	}
+}
+
+// sayings are the last lines of the nodes' logs.
+func (s *fleets) sayings() string {
+	var all strings.Builder
+	for i, n := range s.nodes {
+		fmt.Fprintf(&all, "node %d:\n%s\n", i+1, n.saying())
+	}
+	return all.String()
 }
 
 func (s *fleets) end() {

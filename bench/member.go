@@ -54,23 +54,25 @@ const (
 func newMember(f *fleet, name string) (*member, error) {
 	m := &member{fleet: f, name: name, warm: make(map[string]*grpc.ClientConn), next: mathrand.IntN(len(f.nodes))}
 	var err error
-	if m.ping, err = net.Listen("tcp", loopback+":0"); err != nil {
+	if m.ping, err = net.Listen("tcp", f.host+":0"); err != nil {
 		return nil, err
 	}
 	for _, addr := range f.nodes {
-		if m.warm[addr], err = dialNode(addr); err != nil {
+		if m.warm[addr], err = f.dial(addr); err != nil {
 			return nil, err
 		}
-		m.warm[addr].Connect()
 	}
 	return m, nil
 }
 
-// dialNode connects as package client does, with smaller buffers.
-func dialNode(addr string) (*grpc.ClientConn, error) {
+// dial connects as package client does, with smaller buffers.
+func (f *fleet) dial(addr string) (*grpc.ClientConn, error) {
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(f.host)}}
 	return grpc.NewClient("passthrough:///"+addr,
+		grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) { return from.DialContext(ctx, "tcp", to) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(0), grpc.WithDisableRetry(),
 		grpc.WithReadBufferSize(2<<10), grpc.WithWriteBufferSize(2<<10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: memberConnect,
@@ -97,6 +99,11 @@ func (m *member) answerPings() {
 
 // enter registers, and opens its sessions.
 func (m *member) enter(ctx context.Context, sessions int) error {
+	for _, conn := range m.warm {
+		if !connected(ctx, conn) && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // it never fails
 	var is profilev1.RegisterResponse
@@ -165,13 +172,20 @@ func (m *member) turn(refusal *profilev1.Refusal) bool {
 // renew keeps it alive until ctx ends or the cluster has ended it.
 func (m *member) renew(ctx context.Context) {
 	pause(ctx, mathrand.N(memberRenew)) // in step with nobody
-	fails, hops := 0, 0
+	fails, hops, mute, led := 0, 0, 0, m.leader
 	for ctx.Err() == nil && !m.over.Load() {
-		heard, to := m.stream(ctx)
-		if heard {
-			fails = 0
+		addr := m.target()
+		heard, to, told := m.stream(ctx, mute)
+		switch {
+		case heard:
+			fails, mute, led = 0, 0, addr
+		case !told:
+			mute++
 		}
 		named := m.turn(&profilev1.Refusal{Leader: to})
+		if named && m.leader != led {
+			pause(ctx, mathrand.N(memberRenew/2))
+		}
 		if named && hops < 3 {
 			hops++
 			continue
@@ -183,26 +197,28 @@ func (m *member) renew(ctx context.Context) {
 	}
 }
 
-// stream renews over one stream until that ends; it says whether any renewal renewed, and to whom it was sent on.
-func (m *member) stream(ctx context.Context) (heard bool, leader string) {
-	conn, err := dialNode(m.target())
+// stream renews over one stream until that ends; it says whether any renewal renewed, to whom it was sent on, and whether
+// it was told anything of the kind. mute streams before it brought nothing.
+func (m *member) stream(ctx context.Context, mute int) (heard bool, leader string, told bool) {
+	conn, err := m.fleet.dial(m.target())
 	if err != nil {
-		return false, ""
+		return false, "", false
 	}
 	defer conn.Close()
 	if !connected(ctx, conn) {
-		return false, ""
+		return false, "", false
 	}
 	m.fleet.opened.Add(1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
 	if err != nil {
-		return false, refusalOf(err).GetLeader()
+		return false, refusalOf(err).GetLeader(), refusalOf(err) != nil
 	}
 	var mu sync.Mutex
 	sent := make(map[uint64]moment)
-	lost := time.AfterFunc(memberPatience, cancel)
+	patience := memberPatience << min(mute, 2)
+	lost := time.AfterFunc(patience, cancel)
 	defer lost.Stop()
 	var sending sync.WaitGroup
 	defer sending.Wait()
@@ -229,14 +245,14 @@ func (m *member) stream(ctx context.Context) (heard bool, leader string) {
 	for {
 		event, err := live.Recv()
 		if err != nil {
-			return heard, refusalOf(err).GetLeader()
+			return heard, refusalOf(err).GetLeader(), refusalOf(err) != nil
 		}
 		switch what := event.What.(type) {
 		case *profilev1.Event_Goodbye:
 			if what.Goodbye.GetServerGone() {
 				m.over.Store(true)
 			}
-			return heard, what.Goodbye.GetLeader()
+			return heard, what.Goodbye.GetLeader(), true
 		case *profilev1.Event_Renewed:
 			mu.Lock()
 			left, ours := sent[what.Renewed.GetSequence()]
@@ -244,7 +260,7 @@ func (m *member) stream(ctx context.Context) (heard bool, leader string) {
 			mu.Unlock()
 			if ours && m.fleet.renewed(m, left, what.Renewed) {
 				heard = true
-				lost.Reset(memberPatience)
+				lost.Reset(patience)
 			}
 		}
 	}

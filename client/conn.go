@@ -20,6 +20,12 @@ import (
 // refuse the largest profile.
 const maxFrame = 5<<20 + 64<<10
 
+// Windows that gRPC does not measure: it would send a ping for each message that comes.
+const (
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
+
 // connectTime is how long one try to reach a node may take.
 const connectTime = time.Second
 
@@ -202,6 +208,8 @@ func (c Config) connect(addr string) (*grpc.ClientConn, error) {
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: connectTime,

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
@@ -11,10 +12,12 @@ import (
 // so that none waits behind the frames of a save.
 func (c *Client) renew(l *life) {
 	var pace pace
+	mute := 0 // streams in a row that brought no answer
+	led := "" // the node that renewed last
 	for {
 		began := c.config.Now()
 		addr := c.nodes.target()
-		heard, refusal := c.stream(l, addr)
+		heard, refusal := c.stream(l, addr, mute)
 		if closedNow(l.over) || c.ctx.Err() != nil {
 			return
 		}
@@ -23,20 +26,32 @@ func (c *Client) renew(l *life) {
 			c.endLife(l, refusalError("live", Ref{}, refusal, "the cluster has ended this incarnation"))
 			return
 		}
-		if heard {
-			pace.fails = 0
+		switch {
+		case heard:
+			pace.fails, mute, led = 0, 0, addr
+		case refusal == nil:
+			mute++
 		}
 		c.nodes.passes(addr)
 		c.nodes.leads(refusal.GetLeader())
+		// All game servers learn of a new leader at the same moment, and each has still some time before it is in doubt. One
+		// that lost its stream only has none to lose: its silence may be taken for its death.
+		if leader := refusal.GetLeader(); leader != "" && led != "" && leader != led && !pause(c.ctx, rand.N(l.timing.Renew/2)) {
+			return
+		}
 		if !pace.wait(c.ctx, refusal) {
 			return
 		}
 	}
 }
 
-// stream renews over one stream until that ends. heard says whether any renewal over it renewed; a goodbye is told as
+// maxPatience doubles the time for an answer so often: nodes that are slow since thousands come at once would be slower
+// still if everybody gave up and came again.
+const maxPatience = 2
+
+// stream renews over one stream until that ends. mute streams before it brought no answer. heard says whether any renewal over it renewed; a goodbye is told as
 // the refusal that says the same.
-func (c *Client) stream(l *life, addr string) (heard bool, refusal *profilev1.Refusal) {
+func (c *Client) stream(l *life, addr string, mute int) (heard bool, refusal *profilev1.Refusal) {
 	conn, err := c.config.connect(addr)
 	if err != nil {
 		return false, nil
@@ -78,7 +93,7 @@ func (c *Client) stream(l *life, addr string) (heard bool, refusal *profilev1.Re
 	sent := make(map[uint64]time.Time) // of renewals without an answer
 	// One that is not answered within this time is taken for lost: then there is still time to find another leader
 	// before anybody is in doubt.
-	patience := l.timing.Renew + l.timing.Renew/4
+	patience := (l.timing.Renew + l.timing.Renew/4) << min(mute, maxPatience)
 	lost := time.NewTimer(patience)
 	defer lost.Stop()
 	tick := time.NewTicker(l.timing.Renew)

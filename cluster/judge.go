@@ -31,7 +31,7 @@ func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, er
 	if err := l.prompt(); err != nil {
 		return 0, err
 	}
-	if err := l.proof.prove(ctx); err != nil {
+	if err := l.proof.gathered(ctx); err != nil {
 		return 0, err
 	}
 	if err := l.judge.mark(ctx, inc, arrived); err != nil {

@@ -193,7 +193,8 @@ func (n *Node) leads() *lead {
 	return n.leadership.now
 }
 
-// lead is the lead that is on now; one that is about to open is waited for a little.
+// lead is the lead that is on now; one that is about to open is waited for a little, and so is any leader while none is
+// known.
 func (n *Node) lead(ctx context.Context) (*lead, error) {
 	limit := time.NewTimer(openWait)
 	defer limit.Stop()
@@ -211,6 +212,9 @@ func (n *Node) lead(ctx context.Context) (*lead, error) {
 			return now, nil
 		}
 		if !gaining {
+			if !n.oriented() && n.orient(ctx, limit.C) {
+				continue
+			}
 			return nil, n.notLeader()
 		}
 		select {

@@ -52,6 +52,7 @@ type Node struct {
 	space      space
 	differ     atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
 	leadership leadership
+	lookout    lookout
 	ready      chan struct{}
 
 	stopping sync.Once

@@ -14,6 +14,7 @@ const (
 	roundLimit  = time.Second           // for a majority to answer
 	roundPeriod = time.Second           // a round runs at least this often, for the clocks
 	askPause    = 50 * time.Millisecond // before a voter that did not answer is asked again
+	gatherPause = 10 * time.Millisecond // for which a renewal waits for others, when no round is called for otherwise
 )
 
 // Prove returns once a majority of the voters have said, each after Prove was called, that no later term has begun for
@@ -36,7 +37,8 @@ type proof struct {
 
 	mu   sync.Mutex
 	next *round
-	wake chan struct{}
+	wake chan struct{} // somebody waits for a round
+	soon chan struct{} // somebody waits who can wait for a gatherPause
 
 	voters map[raft.ServerAddress]*voter // the round's own
 	asking sync.WaitGroup
@@ -49,17 +51,22 @@ type round struct {
 
 func newProof(l *lead) *proof {
 	return &proof{
-		l: l, next: &round{done: make(chan struct{})}, wake: make(chan struct{}, 1),
+		l: l, next: &round{done: make(chan struct{})}, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1),
 		voters: map[raft.ServerAddress]*voter{},
 	}
 }
 
-func (p *proof) prove(ctx context.Context) error {
+func (p *proof) prove(ctx context.Context) error { return p.join(ctx, p.wake) }
+
+// gathered is prove for those who need not hurry. Thousands of renewals a second would otherwise call for a round each.
+func (p *proof) gathered(ctx context.Context) error { return p.join(ctx, p.soon) }
+
+func (p *proof) join(ctx context.Context, call chan<- struct{}) error {
 	p.mu.Lock()
 	r := p.next
 	p.mu.Unlock()
 	select {
-	case p.wake <- struct{}{}:
+	case call <- struct{}{}:
 	default:
 	}
 	select {
@@ -81,6 +88,8 @@ func (p *proof) run() {
 		select {
 		case <-p.l.ctx.Done():
 			return
+		case <-p.soon:
+			p.gather()
 		case <-p.wake:
 		case <-tick.C:
 		}
@@ -90,6 +99,17 @@ func (p *proof) run() {
 		p.mu.Unlock()
 		r.err = p.hold()
 		close(r.done)
+	}
+}
+
+// gather lets a gatherPause pass, unless somebody cannot wait.
+func (p *proof) gather() {
+	pause := time.NewTimer(gatherPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-p.wake:
+	case <-p.l.ctx.Done():
 	}
 }
 

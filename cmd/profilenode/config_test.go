@@ -157,7 +157,7 @@ func TestFaults(t *testing.T) {
 		{name: "Bool", args: []string{"--insecure=yes"}, want: []string{`--insecure "yes" is neither true nor false`}},
 		{name: "Address", args: []string{"--bind=7400"}, want: []string{`bind "7400" is not an address`}},
 		{name: "Port", args: []string{"--bind-http=127.0.0.1:http"}, want: []string{"bind-http"}},
-		{name: "ProfilesForStrangers", args: []string{"--pprof", "--bind-http=0.0.0.0:7403"}, want: []string{"pprof", "loopback"}},
+		{name: "ProfilesForStrangers", args: []string{"--pprof", "--bind-http=0.0.0.0:7403"}, want: []string{"pprof needs bind-http on loopback"}},
 		{name: "NoData", args: []string{"--data="}, want: []string{"data is empty"}},
 		{name: "Wildcard", args: []string{"--bind=0.0.0.0:7400", "--insecure"}, want: []string{"advertise is needed"}},
 		{name: "AdvertiseWildcard", args: []string{"--advertise=0.0.0.0:7400"}, want: []string{"nothing that others can dial"}},

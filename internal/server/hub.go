@@ -21,7 +21,7 @@ type Hub struct {
 }
 
 // mailboxEvents is how many events wait for a stream that is slow to take them.
-const mailboxEvents = 1024
+const mailboxEvents = 128
 
 // mailbox is where the events for one stream wait.
 type mailbox struct {

@@ -191,7 +191,7 @@ func goodbye(g *profilev1.Goodbye) answered {
 // prove proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables say
 // that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
 // before the judge hears of it.
-func (s *Server) prove(ctx context.Context, server lock.Incarnation, lookUp bool) (uint64, *View, error) {
+func (s *Server) prove(ctx context.Context, server lock.Incarnation, lookUp bool) (uint64, *glance, error) {
 	s.node.Noticed(server)
 	if lookUp {
 		if _, err := s.node.Prove(ctx); err != nil {
@@ -211,8 +211,8 @@ func (s *Server) prove(ctx context.Context, server lock.Incarnation, lookUp bool
 	return term, view, err
 }
 
-func (s *Server) living(server lock.Incarnation) (*View, error) {
-	view, err := s.node.View()
+func (s *Server) living(server lock.Incarnation) (*glance, error) {
+	view, err := s.glance()
 	if err != nil {
 		return nil, err
 	}

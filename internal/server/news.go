@@ -8,10 +8,10 @@ import (
 // news is what the tables have to say to a game server that renewed: first what it lost and what it is asked for, then
 // the answer itself. Events push the same things sooner; this is what makes it safe to lose them. All that was revoked
 // has to come along: the next owner's grant counts on it that no answer to this one was without.
-func (s *Server) news(view *View, r *profilev1.Renewal, term uint64, missed bool) (answered, error) {
+func (s *Server) news(view *glance, r *profilev1.Renewal, term uint64, missed bool) (answered, error) {
 	server := lock.Incarnation(r.GetIncarnation())
 	var a answered
-	contested, err := view.Contested(server, 0)
+	contested, err := view.contestedOf(server)
 	if err != nil {
 		return a, err
 	}
@@ -33,24 +33,20 @@ func (s *Server) news(view *View, r *profilev1.Renewal, term uint64, missed bool
 	if !missed {
 		return a, nil
 	}
-	waiting, err := mail(view, server)
+	waiting, err := mail(view.View, server)
 	a.events = append(a.events, waiting...)
 	return a, err
 }
 
 // compare holds the caller's held set against the log's. They differ for a moment whenever a grant or a release is on
 // its way: that is only information.
-func compare(view *View, r *profilev1.Renewal) (*profilev1.Renewed, error) {
+func compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(r.GetIncarnation())
 	count, hash, err := view.Held(server)
 	if err != nil {
 		return nil, err
 	}
-	nodes, err := clients(view)
-	if err != nil {
-		return nil, err
-	}
-	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Standing().Index, Nodes: nodes}
+	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Standing().Index, Nodes: view.nodes}
 	if uint64(count) == r.GetHeldCount() && hash == r.GetHeldHash() {
 		return renewed, nil
 	}

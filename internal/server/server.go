@@ -73,7 +73,14 @@ const (
 	maxRequestBytes = fsm.MaxData + 1<<20 + 64<<10
 	maxReplyBytes   = 32 << 20
 
-	pingTimeout = 5 * time.Second // for an answer to gRPC's own pings
+	pingAfter   = 20 * time.Second // of silence on a connection gRPC pings it: every game server has idle ones
+	pingTimeout = 5 * time.Second  // for an answer to gRPC's own pings
+
+	// A window of gRPC's own choosing is measured by a ping for each message, which more than doubles what a renewal costs.
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+
+	readBuffer = 8 << 10 // bytes, of each connection; larger frames are read past it
 )
 
 // Server serves the wire for one node.
@@ -85,6 +92,7 @@ type Server struct {
 	version string
 	limits  Limits
 	data    *budget
+	glances *glances
 
 	grpc   *grpc.Server
 	health *health.Server
@@ -125,8 +133,9 @@ func NewOn(node Node, c Config) *Server {
 	limits := c.Limits.orDefaults()
 	s := &Server{
 		node: node, hub: c.Hub, log: c.Log, timing: c.Timing, version: c.Version, limits: limits,
-		data:   newBudget(limits.DataBytes),
-		health: health.NewServer(),
+		data:    newBudget(limits.DataBytes),
+		glances: newGlances(),
+		health:  health.NewServer(),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options(c.TLS)...)
@@ -145,7 +154,10 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.ConnectionTimeout(s.limits.Connection),
 		// Without this a client that pings more than once in five minutes is sent away, with all its streams.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Second, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.ReadBufferSize(readBuffer),
 		// A handler that outlived Stop could read tables that are being closed.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(s.recoverCall, s.boundCall),

@@ -1,0 +1,87 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// lookEvery is how often a node that knows no leader looks for one while somebody waits.
+const lookEvery = 10 * time.Millisecond
+
+// lookout is shared by those who came to this node while it knew of no leader. Told so at once, thousands of game servers
+// that lost theirs would go round in circles, each dialling again and again, just while a new one is elected. One of those
+// who wait looks for all of them.
+type lookout struct {
+	mu   sync.Mutex
+	seen chan struct{} // closed when whoever looks has seen a leader, or leaves; nil: nobody looks
+}
+
+// oriented says that this node leads, is about to, is in no cluster, or has heard of its leader so recently that it may
+// send others there.
+func (n *Node) oriented() bool {
+	r := n.running()
+	if r == nil {
+		return true
+	}
+	s := &n.leadership
+	s.mu.Lock()
+	leads := s.now != nil || s.gaining
+	s.mu.Unlock()
+	if leads {
+		return true
+	}
+	_, leader := r.LeaderWithID()
+	return leader != "" && r.State() != raft.Leader && time.Since(r.LastContact()) < n.config.Heartbeat/2
+}
+
+// orient waits until this node is oriented; false: limit passed, ctx ended, or this node ends.
+func (n *Node) orient(ctx context.Context, limit <-chan time.Time) bool {
+	for !n.oriented() {
+		look := &n.lookout
+		look.mu.Lock()
+		seen, mine := look.seen, look.seen == nil
+		if mine {
+			seen = make(chan struct{})
+			look.seen = seen
+		}
+		look.mu.Unlock()
+		if mine {
+			found := n.lookFor(ctx, limit)
+			look.mu.Lock()
+			look.seen = nil
+			close(seen) // if it was not found, the next one looks on
+			look.mu.Unlock()
+			return found
+		}
+		select {
+		case <-seen:
+		case <-limit:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-n.closing:
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Node) lookFor(ctx context.Context, limit <-chan time.Time) bool {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for !n.oriented() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-n.closing:
+			return false
+		}
+	}
+	return true
+}
