@@ -246,7 +246,10 @@ func (c *checkpoint) Persist(sink raft.SnapshotSink) error {
 	if !ok {
 		return errors.Join(errors.New("keep snapshot: the sink is not one of this node's store"), sink.Cancel())
 	}
-	if err := own.adopt(c.dir, c.row); err != nil {
+	adopted := step(c.snapshots.log, "list and sync the tables' links", false)
+	err := own.adopt(c.dir, c.row)
+	adopted()
+	if err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()

@@ -214,6 +214,9 @@ func (s *snapshots) reap() {
 	s.complete = kept
 	s.mu.Unlock()
 
+	if len(gone) > 0 {
+		defer step(s.log, "delete old snapshots", false)()
+	}
 	for _, c := range gone {
 		path := s.fs.PathJoin(s.root, c.meta.Label.ID)
 		// Under its name nothing may ever lie in part.

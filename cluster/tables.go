@@ -154,6 +154,7 @@ func (t *tables) flush() error {
 	}
 	_, err = unlessBroken(t, func() (struct{}, error) {
 		defer t.release(g)
+		defer step(t.log, "flush the tables", false)()
 		return struct{}{}, g.machine.Flush()
 	})
 	return err
@@ -167,6 +168,12 @@ func (t *tables) checkpoint(dir string) (fsm.Standing, error) {
 	}
 	return unlessBroken(t, func() (fsm.Standing, error) {
 		defer t.release(g)
+		flushed := step(t.log, "flush what came since the flush before", true)
+		if err := g.machine.Flush(); err != nil {
+			return fsm.Standing{}, err
+		}
+		flushed()
+		defer step(t.log, "link the tables", true)()
 		return g.machine.Standing(), g.machine.Checkpoint(dir)
 	})
 }
