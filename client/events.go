@@ -24,7 +24,7 @@ func (c *Client) hear(l *life, event *profilev1.Event) {
 		}
 	case *profilev1.Event_Message:
 		if s := c.sessionAt(what.Message.Store, what.Message.Key); s != nil {
-			s.fetch()
+			s.push(what.Message)
 		}
 	}
 }

@@ -101,12 +101,25 @@ func (s *session) listen() {
 	}
 }
 
+// maxPushed is how many pushed messages are kept until they are taken over; then all are fetched.
+const maxPushed = 128
+
 // fetch brings new messages in the background, and offers them.
-func (s *session) fetch() {
+func (s *session) fetch() { s.push(nil) }
+
+// push is fetch for a message that may have come along. nil, or without one: what there is must be asked for.
+func (s *session) push(m *profilev1.MessageWaits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.begun || s.stage != held {
 		return // what waits is loaded with the session
+	}
+	fetches := m.GetMessage() == nil || m.GetToken() != s.token || len(s.pushed) == maxPushed
+	switch {
+	case fetches:
+		s.pushed = []*profilev1.MessageWaits{nil}
+	case len(s.pushed) == 0 || s.pushed[0] != nil:
+		s.pushed = append(s.pushed, m)
 	}
 	if s.fetching {
 		s.refetch = true
@@ -117,8 +130,10 @@ func (s *session) fetch() {
 
 func (s *session) fetchAll() {
 	for more := true; more; {
-		if err := s.fetchOnce(); err != nil && s.ctx.Err() == nil {
-			s.client.config.Log.Warn("fetch messages", "profile", s.ref.String(), "error", err)
+		if !s.takePushed() {
+			if err := s.fetchOnce(); err != nil && s.ctx.Err() == nil {
+				s.client.config.Log.Warn("fetch messages", "profile", s.ref.String(), "error", err)
+			}
 		}
 		s.mu.Lock()
 		more = s.refetch && s.stage == held
@@ -126,6 +141,29 @@ func (s *session) fetchAll() {
 		s.fetching = more
 		s.mu.Unlock()
 	}
+}
+
+// takePushed takes over the messages that were pushed; false: there are others, which must be fetched. A message is of
+// this session's own time, so none that an earlier one of this profile handled is handled twice.
+func (s *session) takePushed() bool {
+	s.mu.Lock()
+	pushed := s.pushed
+	s.pushed = nil
+	s.mu.Unlock()
+	s.data.Lock()
+	defer s.data.Unlock()
+	if !s.body.listening() {
+		s.mail.due = true
+		return true
+	}
+	defer s.deliver()
+	for _, m := range pushed {
+		if m == nil || m.After > s.mail.seen {
+			return false
+		}
+		s.mail.add([]*profilev1.Message{m.Message})
+	}
+	return true
 }
 
 func (s *session) fetchOnce() error {

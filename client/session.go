@@ -75,7 +75,8 @@ type session struct {
 	flying     uint64 // changes that the write under way carries
 	failures   int    // of saves in a row
 	fetching   bool
-	refetch    bool // once more, when the fetch under way is done
+	refetch    bool                      // once more, when the fetch under way is done
+	pushed     []*profilev1.MessageWaits // to be taken over; nil alone: all are to be fetched
 	why        error
 	onEnd      []func(error)
 

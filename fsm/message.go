@@ -73,6 +73,10 @@ func (t *tx) send(server lock.Incarnation, c *Send) Result {
 		return Result{Code: MailboxFull, Limit: limit}
 	}
 	sender, _ := t.server(server)
+	before := box.last
+	if box.count == 0 {
+		before = 0
+	}
 	box.last++
 	box.count++
 	t.putMailbox(c.Store, c.Key, box)
@@ -81,7 +85,10 @@ func (t *tx) send(server lock.Incarnation, c *Send) Result {
 	}.encode())
 	grant := t.touch(c.Store, c.Key)
 	if grant.holds() {
-		t.tell(Event{Kind: MessageWait, Server: grant.Owner, Store: c.Store, Key: c.Key, Token: grant.Token, Message: box.last})
+		t.tell(Event{
+			Kind: MessageWait, Server: grant.Owner, Store: c.Store, Key: c.Key, Token: grant.Token, Message: box.last,
+			After: before, Body: string(c.Body), Sender: sender.Name, SentMS: t.standing.StampMS,
+		})
 	}
 	return Result{Message: box.last, Token: grant.Token}
 }

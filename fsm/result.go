@@ -69,4 +69,10 @@ type Event struct {
 	Token   lock.Token
 	Ticket  lock.Token
 	Message uint64
+
+	// Of the message.
+	After  uint64 // the newest one before it, 0 if none waited: who has seen that has missed none
+	Body   string
+	Sender string
+	SentMS int64
 }

@@ -347,10 +347,16 @@ func (w *twin) send(s *twinServer, c *fsm.Send) fsm.Result {
 		return fsm.Result{Code: fsm.MailboxFull, Limit: uint64(limit)}
 	}
 	w.touch(c.Store, c.Key)
+	before := uint64(0)
+	if len(p.messages) > 0 {
+		before = p.sent
+	}
 	p.sent++
 	p.messages = append(p.messages, fsm.Message{ID: p.sent, Body: c.Body, Sender: s.about.Name, SentMS: w.stamp})
 	if p.owner != 0 && !p.revoked {
 		w.tell(fsm.MessageWait, p, 0, p.sent)
+		e := &w.events[len(w.events)-1]
+		e.After, e.Body, e.Sender, e.SentMS = before, string(c.Body), s.about.Name, w.stamp
 	}
 	return fsm.Result{Message: p.sent, Token: p.token}
 }

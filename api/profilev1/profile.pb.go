@@ -1380,10 +1380,14 @@ func (x *Lost) GetToken() uint64 {
 
 // MessageWaits: the profile that the receiver owns has a new message.
 type MessageWaits struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Store string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key   string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Id    uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
+	// A small message comes along. It is for the session of that token alone: what another one has cleared may come late.
+	Message       *Message `protobuf:"bytes,50,opt,name=message,proto3" json:"message,omitempty"` // absent: ask for it with Messages
+	After         uint64   `protobuf:"varint,51,opt,name=after,proto3" json:"after,omitempty"`    // the newest message before it, 0 if none waited: who has seen that one has missed none
+	Token         uint64   `protobuf:"varint,52,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1435,6 +1439,27 @@ func (x *MessageWaits) GetKey() string {
 func (x *MessageWaits) GetId() uint64 {
 	if x != nil {
 		return x.Id
+	}
+	return 0
+}
+
+func (x *MessageWaits) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *MessageWaits) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *MessageWaits) GetToken() uint64 {
+	if x != nil {
+		return x.Token
 	}
 	return 0
 }
@@ -4660,11 +4685,14 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04Lost\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"F\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\"\xa5\x01\n" +
 	"\fMessageWaits\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x0e\n" +
-	"\x02id\x18\x03 \x01(\x04R\x02id\"B\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\x121\n" +
+	"\amessage\x182 \x01(\v2\x17.profilenode.v1.MessageR\amessage\x12\x14\n" +
+	"\x05after\x183 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05token\x184 \x01(\x04R\x05token\"B\n" +
 	"\aGoodbye\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x1f\n" +
 	"\vserver_gone\x18\x02 \x01(\bR\n" +
@@ -5085,108 +5113,109 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	16, // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
 	17, // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
 	18, // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
-	4,  // 13: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	5,  // 14: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 15: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	5,  // 16: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
-	1,  // 17: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	4,  // 18: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	3,  // 19: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	5,  // 20: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 21: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	32, // 22: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	7,  // 23: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	4,  // 24: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	5,  // 25: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	63, // 26: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	4,  // 27: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	64, // 28: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	5,  // 29: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 30: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	5,  // 31: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 32: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	5,  // 33: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 34: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	5,  // 35: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,  // 36: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 37: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	32, // 38: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,  // 39: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 40: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 41: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	7,  // 42: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,  // 43: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 44: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 45: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	4,  // 46: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	65, // 47: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	5,  // 48: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 49: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	5,  // 50: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	49, // 51: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,  // 52: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 53: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	54, // 54: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	7,  // 55: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	7,  // 56: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	0,  // 57: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 58: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	57, // 59: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,  // 60: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	0,  // 61: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 62: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	60, // 63: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	4,  // 64: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	5,  // 65: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	8,  // 66: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	11, // 67: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	11, // 68: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	19, // 69: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	21, // 70: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	23, // 71: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	25, // 72: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	28, // 73: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	30, // 74: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	33, // 75: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	35, // 76: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	37, // 77: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	39, // 78: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	41, // 79: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	43, // 80: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	45, // 81: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	47, // 82: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	50, // 83: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	52, // 84: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	55, // 85: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	58, // 86: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	61, // 87: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	9,  // 88: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	13, // 89: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	12, // 90: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	20, // 91: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	22, // 92: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	24, // 93: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	26, // 94: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	29, // 95: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	31, // 96: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	34, // 97: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	36, // 98: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	38, // 99: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	40, // 100: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	42, // 101: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	44, // 102: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	46, // 103: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	48, // 104: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	51, // 105: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	53, // 106: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	56, // 107: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	59, // 108: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	62, // 109: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	88, // [88:110] is the sub-list for method output_type
-	66, // [66:88] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	32, // 13: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	4,  // 14: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	5,  // 15: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 16: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	5,  // 17: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
+	1,  // 18: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	4,  // 19: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	3,  // 20: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	5,  // 21: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
+	27, // 22: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	32, // 23: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	7,  // 24: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	4,  // 25: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	5,  // 26: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	63, // 27: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	4,  // 28: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	64, // 29: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	5,  // 30: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 31: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	5,  // 32: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 33: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	5,  // 34: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 35: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	5,  // 36: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,  // 37: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 38: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	32, // 39: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,  // 40: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 41: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	27, // 42: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	7,  // 43: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,  // 44: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 45: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	27, // 46: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	4,  // 47: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	65, // 48: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	5,  // 49: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 50: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	5,  // 51: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	49, // 52: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	0,  // 53: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 54: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	54, // 55: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	7,  // 56: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	7,  // 57: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	0,  // 58: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 59: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	57, // 60: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,  // 61: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	0,  // 62: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 63: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	60, // 64: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	4,  // 65: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	5,  // 66: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	8,  // 67: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	11, // 68: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	11, // 69: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	19, // 70: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	21, // 71: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	23, // 72: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	25, // 73: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	28, // 74: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	30, // 75: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	33, // 76: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	35, // 77: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	37, // 78: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	39, // 79: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	41, // 80: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	43, // 81: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	45, // 82: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	47, // 83: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	50, // 84: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	52, // 85: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	55, // 86: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	58, // 87: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	61, // 88: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	9,  // 89: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	13, // 90: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	12, // 91: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	20, // 92: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	22, // 93: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	24, // 94: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	26, // 95: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	29, // 96: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	31, // 97: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	34, // 98: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	36, // 99: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	38, // 100: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	40, // 101: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	42, // 102: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	44, // 103: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	46, // 104: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	48, // 105: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	51, // 106: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	53, // 107: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	56, // 108: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	59, // 109: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	62, // 110: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	89, // [89:111] is the sub-list for method output_type
+	67, // [67:89] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

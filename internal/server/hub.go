@@ -23,6 +23,9 @@ type Hub struct {
 // mailboxEvents is how many events wait for a stream that is slow to take them.
 const mailboxEvents = 128
 
+// pushedBody is the largest body of a message, in bytes, that goes along with the event: so much may wait in each mailbox.
+const pushedBody = 4 << 10
+
 // mailbox is where the events for one stream wait.
 type mailbox struct {
 	server  lock.Incarnation
@@ -119,7 +122,13 @@ func wire(e fsm.Event) *profilev1.Event {
 	case fsm.Lost:
 		return lost(e.Store, e.Key, e.Token)
 	case fsm.MessageWait:
-		return messageWaits(e.Store, e.Key, e.Message)
+		event := messageWaits(e.Store, e.Key, e.Message)
+		if len(e.Body) <= pushedBody {
+			w := event.GetMessage()
+			w.Message = &profilev1.Message{Id: e.Message, Body: []byte(e.Body), Sender: e.Sender, SentMs: e.SentMS}
+			w.After, w.Token = e.After, uint64(e.Token)
+		}
+		return event
 	}
 	return &profilev1.Event{}
 }
