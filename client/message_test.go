@@ -229,3 +229,46 @@ func TestMessageOfALostSessionIsNotLost(t *testing.T) {
 		}
 	})
 }
+
+// A message that comes along with its event is taken over at once, and only if none was missed before it. One that was
+// pushed to an earlier session of the profile may have been handled there and cleared: it is for nobody any more.
+func TestPushedMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400", "n2:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.OnMessage(take)
+		push := func(id, after uint64, older bool) {
+			town.set(func() {
+				row := town.profile("players", "ann")
+				token := row.token
+				if older {
+					token--
+				}
+				town.tell(row.owner, &profilev1.Event{What: &profilev1.Event_Message{Message: &profilev1.MessageWaits{
+					Store: "players", Key: "ann", Id: id, After: after, Token: token,
+					Message: &profilev1.Message{Id: id, Body: []byte(`{"Coins":10}`)},
+				}}})
+			})
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		push(5, 0, true)
+		if got := coins(p); got != 0 {
+			t.Errorf("pushed to an earlier session: got %d coins, want 0", got)
+		}
+		push(5, 4, false)
+		if got := coins(p); got != 0 {
+			t.Errorf("pushed behind one that was never seen: got %d coins, want 0", got)
+		}
+		push(5, 0, false)
+		push(5, 0, false)
+		push(6, 5, false)
+		if got := coins(p); got != 20 {
+			t.Errorf("two pushed, one of them twice: got %d coins, want 20", got)
+		}
+	})
+}
