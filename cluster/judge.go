@@ -16,6 +16,7 @@ const (
 	stuckLimit   = time.Second // an entry or an apply unfinished for longer: this leader renews nobody
 	maxVerdicts  = 1024        // in one command
 	maxContested = 10_000      // rows looked at in one tick
+	readEvery    = time.Second // the rows of all game servers: with thousands they are what a tick costs
 )
 
 // Renew proves the lead and notes that inc was heard, as of when Renew was called: the one thing that renews. The caller
@@ -76,6 +77,12 @@ type judge struct {
 	acts     []*fsm.Command                     // Revoke and Lapse, to propose
 
 	due time.Time
+
+	// As they were read last: who lives, not what they did since. Whoever is missing registered a moment ago, and counts
+	// from the next reading or from its first renewal.
+	servers []fsm.Server
+	read    time.Time
+	stale   bool // somebody has come or ended since; guarded by mu
 }
 
 // dispute is a grant that somebody waits for, or that was revoked and not let go.
@@ -99,6 +106,9 @@ func (j *judge) mark(ctx context.Context, inc lock.Incarnation, arrived time.Tim
 		j.mu.Lock()
 		trial := j.trials[inc]
 		if trial == nil {
+			if _, known := j.heard[inc]; !known {
+				j.stale = true // it is new
+			}
 			if j.heard[inc].Before(arrived) {
 				j.heard[inc] = arrived
 			}
@@ -129,6 +139,7 @@ func (j *judge) ended(events []fsm.Event) {
 	for _, e := range events {
 		if e.Kind == fsm.ServerEnded {
 			j.walks[e.Server] = struct{}{}
+			j.stale = true
 		}
 	}
 	j.mu.Unlock()
@@ -161,14 +172,20 @@ func (j *judge) run() {
 
 // look is one tick. Time by which it came late is given to everybody: a judge that was held up has renewals unread.
 func (j *judge) look(now time.Time) error {
+	j.mu.Lock()
+	stale := j.stale || now.Sub(j.read) >= readEvery
+	j.stale = false // before the view is opened: who comes or ends after that makes it stale again
+	j.mu.Unlock()
 	view, err := j.l.node.tables.view()
 	if err != nil {
 		return err
 	}
 	defer view.Close()
-	servers, err := view.Servers()
-	if err != nil {
-		return err
+	if stale {
+		if j.servers, err = view.Servers(); err != nil {
+			return err
+		}
+		j.read = now
 	}
 	contested, err := view.Contested(0, maxContested)
 	if err != nil {
@@ -176,7 +193,7 @@ func (j *judge) look(now time.Time) error {
 	}
 	j.mu.Lock()
 	j.grace(now)
-	alive := j.weigh(now, servers)
+	alive := j.weigh(now, view)
 	j.l.witnesses.look(now, alive)
 	j.arbitrate(now, contested, alive)
 	j.mu.Unlock()
@@ -206,9 +223,9 @@ func (j *judge) grace(now time.Time) {
 }
 
 // weigh finds the living who are gone. Who is new, to the cluster or to this lead, counts from now. mu must be held.
-func (j *judge) weigh(now time.Time, servers []fsm.Server) map[lock.Incarnation]bool {
-	alive := make(map[lock.Incarnation]bool, len(servers))
-	for _, s := range servers {
+func (j *judge) weigh(now time.Time, view *View) map[lock.Incarnation]bool {
+	alive := make(map[lock.Incarnation]bool, len(j.servers))
+	for _, s := range j.servers {
 		if !s.Alive {
 			continue
 		}
@@ -221,7 +238,7 @@ func (j *judge) weigh(now time.Time, servers []fsm.Server) map[lock.Incarnation]
 		if heard.Before(j.l.opened) {
 			heard = j.l.opened
 		}
-		j.try(now, s, now.Sub(heard))
+		j.try(now, view, s.Incarnation, now.Sub(heard))
 	}
 	maps.DeleteFunc(j.heard, func(inc lock.Incarnation, heard time.Time) bool {
 		return !alive[inc] && now.Sub(heard) > j.timing.Lease
@@ -230,18 +247,23 @@ func (j *judge) weigh(now time.Time, servers []fsm.Server) map[lock.Incarnation]
 }
 
 // try finds whether a living incarnation is gone, unless that is being found out already. mu must be held.
-func (j *judge) try(now time.Time, s fsm.Server, silent time.Duration) {
-	if j.trials[s.Incarnation] != nil {
+func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, silent time.Duration) {
+	if j.trials[inc] != nil {
 		return
 	}
-	signals := j.l.witnesses.signals(s.Incarnation, now)
+	signals := j.l.witnesses.signals(inc, now)
 	signals.Silent = silent
 	if dead := j.l.node.config.GameServers; dead != nil {
-		signals.Gossip = dead(s.Incarnation)
+		signals.Gossip = dead(inc)
 	}
 	ground := j.timing.Judge(signals)
 	if ground == lock.Living {
 		return
+	}
+	// What the verdict names must be its last command by now.
+	s, ok, err := view.Server(inc)
+	if err != nil || !ok || !s.Alive {
+		return // the next look says why, or knows
 	}
 	j.trials[s.Incarnation] = make(chan struct{})
 	j.stories[s.Incarnation] = story{
@@ -261,16 +283,13 @@ func (j *judge) prove(inc lock.Incarnation) {
 	if err != nil {
 		return // this node ends, or the next look says why
 	}
-	s, ok, err := view.Server(inc)
-	view.Close()
-	if err != nil || !ok || !s.Alive {
-		return
-	}
+	defer view.Close()
 	j.mu.Lock()
 	if _, known := j.heard[inc]; !known {
 		j.heard[inc] = now
+		j.stale = true
 	}
-	j.try(now, s, 0)
+	j.try(now, view, inc, 0)
 	j.mu.Unlock()
 	j.signal()
 }
