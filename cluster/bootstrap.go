@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -29,18 +29,11 @@ func (n *Node) seek(ctx context.Context) error {
 	if n.alone() {
 		return n.found(hex.EncodeToString(random16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
 	}
-	askers := map[string]*asker{}
-	for _, address := range n.config.Nodes {
-		askers[address] = n.transport.asker(address, "")
-	}
-	defer func() {
-		for _, a := range askers {
-			a.close()
-		}
-	}()
+	askers := n.listed()
+	defer askers.close()
 	agreed, said := 0, time.Time{}
 	for {
-		answers, errs := askHellos(ctx, askers)
+		answers, errs := askers.hellos(ctx)
 		waits, done, err := n.consider(ctx, answers, errs, askers, &agreed)
 		if err != nil || done {
 			return err
@@ -64,38 +57,17 @@ func (n *Node) alone() bool {
 	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.transport.address
 }
 
-func askHellos(ctx context.Context, askers map[string]*asker) (map[string]helloAnswer, map[string]error) {
-	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
-	defer cancel()
-	answers, errs := map[string]helloAnswer{}, map[string]error{}
-	var mu sync.Mutex
-	var asking sync.WaitGroup
-	for address, a := range askers {
-		asking.Go(func() {
-			h, err := a.askHello(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs[address] = err
-				return
-			}
-			answers[address] = h
-		})
-	}
-	asking.Wait()
-	return answers, errs
-}
-
 // consider decides on one round of answers: done when raft runs, else what is waited for.
-func (n *Node) consider(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers map[string]*asker, agreed *int) (waits string, done bool, err error) {
-	clusters := map[string]bool{}
-	for _, h := range answers {
-		if h.Member {
-			clusters[h.Cluster] = true
+func (n *Node) consider(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers listed, agreed *int) (waits string, done bool, err error) {
+	clusters := map[string]string{} // where one of its nodes answered
+	for _, address := range slices.Sorted(maps.Keys(answers)) {
+		if h := answers[address]; h.Member {
+			clusters[h.Cluster] = address
 		}
 	}
 	if len(clusters) > 1 {
-		return "the listed nodes are in different clusters: list the nodes of one", false, nil
+		at := slices.Sorted(maps.Values(clusters))
+		return fmt.Sprintf("the nodes at %s are in different clusters: list the nodes of one", strings.Join(at, " and ")), false, nil
 	}
 	if len(clusters) == 1 {
 		*agreed = 0
@@ -146,7 +118,7 @@ func (n *Node) undecided(answers map[string]helloAnswer, errs map[string]error) 
 }
 
 // enter takes up the membership that a cluster gives this node, or asks for one.
-func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers map[string]*asker) (waits string, done bool, err error) {
+func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers listed) (waits string, done bool, err error) {
 	waits = "the cluster has no leader yet"
 	for _, h := range answers {
 		if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {
@@ -167,7 +139,7 @@ func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers
 			defer a.close()
 		}
 		limited, cancel := context.WithTimeout(ctx, joinTimeout)
-		j, err := a.askJoin(limited, joinQuestion{ID: n.ID(), Address: n.transport.address, Level: fsm.Level})
+		j, err := a.askJoin(limited, joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: fsm.Level})
 		cancel()
 		switch {
 		case err != nil:

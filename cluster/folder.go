@@ -14,13 +14,16 @@ import (
 )
 
 // A data folder holds one life of one node: node.json says whose, raft.db holds its votes, log its entries. A
-// folder that has no node.json is empty and gets a new id: an id without its votes must never come back.
+// folder that holds nothing gets a new id: an id without its votes must never come back.
 const (
 	folderFormat = 1
 	fileNode     = "node.json"
 	fileVotes    = "raft.db"
 	folderLog    = "log"
 	fileLock     = "LOCK"
+
+	folderTables    = "tables"
+	folderSnapshots = "snapshots"
 )
 
 // identity is what node.json says.
@@ -85,8 +88,8 @@ func (f *folder) read() error {
 	}
 	text, err := os.ReadFile(f.path(fileNode))
 	if errors.Is(err, os.ErrNotExist) {
-		if !votesMissing {
-			return fmt.Errorf("data folder %s has votes but no %s, so nobody knows whose they are: remove the folder, and the node joins anew under a new id", f.dir, fileNode)
+		if left := f.left(); left != "" {
+			return fmt.Errorf("data folder %s has %s but no %s, so nobody knows whose it is: remove the folder, and a new node joins", f.dir, left, fileNode)
 		}
 		who := f.who
 		who.ID = newID()
@@ -108,6 +111,16 @@ func (f *folder) read() error {
 		return errForgot(f.dir, "its file "+fileVotes+" is missing")
 	}
 	return nil
+}
+
+// left is what lies in a folder that does not say whose it is; "" if it is empty.
+func (f *folder) left() string {
+	for _, name := range []string{fileVotes, folderLog, folderTables, folderSnapshots} {
+		if _, err := os.Stat(f.path(name)); !errors.Is(err, os.ErrNotExist) {
+			return name
+		}
+	}
+	return ""
 }
 
 // errForgot is the refusal of a folder that does not hold all that it acknowledged.

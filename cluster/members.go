@@ -55,6 +55,9 @@ func (n *Node) admit(ctx context.Context, q joinQuestion) error {
 	if q.ID == "" || q.Address == "" {
 		return errors.New("join: an id and an address are needed")
 	}
+	if ours := n.identity().Cluster; q.Cluster != "" && q.Cluster != ours {
+		return fmt.Errorf("join: that node is of cluster %s, this is cluster %s: start it with the nodes of its own, or on an empty data folder", q.Cluster, ours)
+	}
 	if standing := n.tables.standing(); q.Level < standing.Level {
 		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", standing.Level, q.Level)
 	}
@@ -67,6 +70,9 @@ func (n *Node) admit(ctx context.Context, q joinQuestion) error {
 		}
 		if s.Address == address {
 			return nil
+		}
+		if err := n.elsewhere(ctx, hostPort(s.Address), q.ID, q.Life); err != nil {
+			return fmt.Errorf("join: %w", err)
 		}
 		if s.Suffrage == raft.Voter {
 			f = r.AddVoter(s.ID, address, 0, joinTimeout)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 )
@@ -36,6 +37,9 @@ func openKept(fs vfs.FS) (*folder, error) {
 	if f.who.Condemned != "" {
 		return nil, errCondemned(f.dir, f.who.Condemned)
 	}
+	if _, err := fs.Stat(fileVotes); f.who.Member && errors.Is(err, iofs.ErrNotExist) {
+		return nil, errForgot(f.dir, "its file "+fileVotes+" is missing")
+	}
 	return f, nil
 }
 
@@ -46,11 +50,18 @@ func openKeptStorage(f *folder, log *slog.Logger, stop func(error)) (*storage, e
 		return nil, fmt.Errorf("open votes: %w", err)
 	}
 	entries, err := openLogStore(f.fs, folderLog, f.who.Member, log, stop)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return nil, errForgot(f.dir, "its log in "+folderLog+" is missing")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	q := &quit{}
-	return &storage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q, close: entries.Close}, nil
+	s := &storage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q, close: entries.Close}
+	if err := s.votesFit(f); err != nil {
+		return nil, errors.Join(err, entries.Close())
+	}
+	return s, nil
 }
 
 // votes keep raft's term and vote in one small file, which each change replaces whole.

@@ -31,6 +31,7 @@ type Node struct {
 	config    Config
 	log       *slog.Logger
 	started   time.Time
+	life      string // random, of this process: two that have one id are told apart by it
 	folder    *folder
 	storage   *storage
 	tables    *tables
@@ -51,6 +52,7 @@ type Node struct {
 	raft       atomic.Pointer[raft.Raft]
 	space      space
 	differ     atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
+	strange    atomic.Pointer[string] // which listed node is of another cluster; nil: none, as far as known
 	leadership leadership
 	lookout    lookout
 	ready      chan struct{}
@@ -77,7 +79,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{
-		config: c, log: c.Log, started: time.Now(),
+		config: c, log: c.Log, started: time.Now(), life: newID(),
 		ready: make(chan struct{}), closing: make(chan struct{}), hurry: make(chan struct{}),
 		raftDown: make(chan struct{}), down: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -126,6 +128,9 @@ func (n *Node) open(ctx context.Context) error {
 		if err := n.whole(); err != nil {
 			return err
 		}
+		if err := n.unmoved(ctx); err != nil {
+			return err
+		}
 	}
 	if err := n.openGossip(); err != nil {
 		return err
@@ -150,6 +155,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.acting.Go(n.watchReady)
 	n.acting.Go(n.keepSnapshots)
 	n.acting.Go(n.followAddress)
+	n.acting.Go(n.watchListed)
 	n.acting.Go(n.compareDigests)
 	n.acting.Go(n.watchSpace)
 	return nil
@@ -177,12 +183,18 @@ func (n *Node) whole() error {
 	if err != nil {
 		return err
 	}
+	first, err := n.storage.log.FirstIndex()
+	if err != nil {
+		return err
+	}
 	newest, err := n.snapshots.List()
 	if err != nil {
 		return err
 	}
 	if len(newest) > 0 {
 		last = max(last, newest[0].Index)
+	} else if first > 1 {
+		return errForgot(n.folder.dir, fmt.Sprintf("its log begins at entry %d, and no snapshot holds what was before", first))
 	}
 	standing := n.tables.standing()
 	if standing.Index > last {

@@ -35,6 +35,7 @@ type voice struct {
 // helloAnswer is who a node is.
 type helloAnswer struct {
 	ID      string   `json:"id"`
+	Life    string   `json:"life,omitempty"`    // random, of this process
 	Cluster string   `json:"cluster,omitempty"` // hex
 	Member  bool     `json:"member,omitempty"`  // its raft runs: it belongs to Cluster
 	Address string   `json:"address"`           // advertised, for nodes
@@ -56,6 +57,8 @@ type joinQuestion struct {
 	ID      string `json:"id"`
 	Address string `json:"address"`
 	Level   uint32 `json:"level"`
+	Life    string `json:"life,omitempty"`    // as in its helloAnswer
+	Cluster string `json:"cluster,omitempty"` // hex; of a member that has moved; "": in none yet
 }
 
 type joinAnswer struct {
@@ -117,7 +120,7 @@ func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
 func (n *Node) hello() helloAnswer {
 	who := n.identity()
 	h := helloAnswer{
-		ID: who.ID, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(),
+		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(),
 		Level: fsm.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		Free: n.space.free.Load(), Short: n.space.short.Load(),
 	}

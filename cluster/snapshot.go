@@ -68,7 +68,7 @@ func openSnapshots(fs vfs.FS, dir string, retain int, log *slog.Logger) (*snapsh
 	if fs == nil {
 		fs = vfs.Default
 	}
-	s := &snapshots{fs: fs, root: fs.PathJoin(dir, "snapshots"), retain: max(retain, 1), log: log}
+	s := &snapshots{fs: fs, root: fs.PathJoin(dir, folderSnapshots), retain: max(retain, 1), log: log}
 	if err := makeFolder(fs, s.root); err != nil {
 		return nil, fmt.Errorf("make folder of snapshots: %w", err)
 	}

@@ -79,6 +79,9 @@ func (n *Node) Status() Status {
 	if differ := n.differ.Load(); differ != nil {
 		s.Alarms = append(s.Alarms, *differ)
 	}
+	if strange := n.strange.Load(); strange != nil {
+		s.Alarms = append(s.Alarms, *strange)
+	}
 	if l := n.leads(); l != nil {
 		s.Alarms = append(s.Alarms, l.clock.alarms()...)
 		s.Alarms = append(s.Alarms, l.dates.alarms()...)

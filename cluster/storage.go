@@ -78,7 +78,7 @@ func (s *storage) votesFit(f *folder) error {
 		return err
 	}
 	term, err := s.stable.GetUint64([]byte("CurrentTerm"))
-	if err != nil && !errors.Is(err, boltdb.ErrKeyNotFound) {
+	if err != nil && !errors.Is(err, boltdb.ErrKeyNotFound) && !errors.Is(err, errNotFound) {
 		return fmt.Errorf("read term: %w", err)
 	}
 	if term < l.Term {

@@ -59,7 +59,7 @@ func openTables(fs vfs.FS, dir string, log *slog.Logger, fatal func(error)) (*ta
 	}
 	t := &tables{
 		fs:      fs,
-		root:    fs.PathJoin(dir, "tables"),
+		root:    fs.PathJoin(dir, folderTables),
 		log:     log,
 		fatal:   fatal,
 		broken:  make(chan struct{}),

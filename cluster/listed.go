@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+const lookAtListed = 5 * time.Second // between two looks at the nodes that this one lists
+
+// listed are the nodes of the configuration, by the addresses that stand there; whoever answers is asked.
+type listed map[string]*asker
+
+func (n *Node) listed() listed {
+	l := listed{}
+	for _, address := range n.config.Nodes {
+		l[address] = n.transport.asker(address, "")
+	}
+	return l
+}
+
+func (l listed) close() {
+	for _, a := range l {
+		a.close()
+	}
+}
+
+// hellos asks all at a time who they are.
+func (l listed) hellos(ctx context.Context) (map[string]helloAnswer, map[string]error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	answers, errs := map[string]helloAnswer{}, map[string]error{}
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for address, a := range l {
+		asking.Go(func() {
+			h, err := a.askHello(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs[address] = err
+				return
+			}
+			answers[address] = h
+		})
+	}
+	asking.Wait()
+	return answers, errs
+}
+
+// watchListed says when a node that this member lists is another cluster's: the list is wrong, the data folder is, or
+// somebody has taken over an address. The two refuse each other's connections, so nothing else would say why. It also
+// stops this node when the others say that it is elsewhere.
+func (n *Node) watchListed() {
+	l := n.listed()
+	defer l.close()
+	tick := time.NewTicker(lookAtListed)
+	defer tick.Stop()
+	for {
+		if n.running() != nil {
+			answers, _ := l.hellos(n.ctx)
+			if err := n.doubled(answers); err != nil {
+				n.stop(err)
+				return
+			}
+			n.meet(answers)
+		}
+		select {
+		case <-n.closing:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// doubled is an error if the others have this node at another address and it runs there too: it was moved by a copy of
+// its data folder, and then started here again.
+func (n *Node) doubled(answers map[string]helloAnswer) error {
+	for _, h := range answers {
+		for _, p := range h.Members {
+			if p.ID != n.ID() || p.Address == n.transport.address {
+				continue
+			}
+			if err := n.elsewhere(n.ctx, p.Address, p.ID, n.life); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Node) meet(answers map[string]helloAnswer) {
+	strange := stranger(n.identity().Cluster, answers)
+	if strange != nil && n.strange.Load() == nil {
+		n.log.Warn("a stranger among the listed nodes", "why", *strange)
+	}
+	n.strange.Store(strange)
+}
+
+// stranger names the first that is a member of another cluster; nil: nobody is.
+func stranger(ours string, answers map[string]helloAnswer) *string {
+	for _, address := range slices.Sorted(maps.Keys(answers)) {
+		if h := answers[address]; h.Member && h.Cluster != ours {
+			text := fmt.Sprintf("at the listed address %s runs node %s of cluster %s, and this node is of cluster %s: list the nodes of one cluster, and start each on its own data folder", address, h.ID, h.Cluster, ours)
+			return &text
+		}
+	}
+	return nil
+}
