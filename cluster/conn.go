@@ -19,6 +19,7 @@ type conn struct {
 
 	mu         sync.Mutex
 	within     bool      // the last act was a read that brought something: a message is half here
+	over       error     // of the read that failed: raft reads the rest of a failed snapshot too, and would wait once more
 	writeLimit time.Time // what raft itself asked for
 }
 
@@ -26,21 +27,29 @@ func (c *conn) Read(p []byte) (int, error) {
 	if !c.incoming {
 		return c.Conn.Read(p)
 	}
-	c.mu.Lock()
-	var limit time.Time
-	if c.within {
-		limit = time.Now().Add(progressLimit)
-	}
-	err := c.Conn.SetReadDeadline(limit)
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.await(); err != nil {
 		return 0, err
 	}
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.within = c.within || n > 0
-	c.mu.Unlock()
+	c.over = err
 	return n, err
+}
+
+// await sets the deadline of a read.
+func (c *conn) await() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil {
+		return c.over
+	}
+	var limit time.Time
+	if c.within {
+		limit = time.Now().Add(progressLimit)
+	}
+	return c.Conn.SetReadDeadline(limit)
 }
 
 func (c *conn) Write(p []byte) (int, error) {

@@ -184,15 +184,14 @@ func (h *half) fill(p []byte) (int, error) {
 // end is the writer's close, or the reader's.
 func (h *half) end(reader bool) {
 	h.mu.Lock()
+	own := &h.writeLimit // the other end still waits for its own
 	if reader {
-		h.gone = true
+		h.gone, own = true, &h.readLimit
 	} else {
 		h.ended = true
 	}
-	for _, l := range []*limit{&h.readLimit, &h.writeLimit} {
-		if l.timer != nil {
-			l.timer.Stop()
-		}
+	if own.timer != nil {
+		own.timer.Stop()
 	}
 	h.moved.Broadcast()
 	both := h.gone && h.ended
