@@ -84,21 +84,7 @@ func TestAnswersOnTheirWayProveNothing(t *testing.T) {
 func TestALaterTermProvesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deaf [3]atomic.Bool
-		c := clustertest.Start(t, 3, func(i int, config *cluster.Config) {
-			config.Heartbeat, config.Election, config.LeaderLease = 2*time.Second, 2*time.Second, 2*time.Second
-			listen, dial := config.Listen, config.Dial
-			config.Listen = func(network, address string) (net.Listener, error) {
-				l, err := listen(network, address)
-				return deafListener{l, &deaf[i]}, err
-			}
-			config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := dial(ctx, network, address)
-				if err != nil {
-					return nil, err
-				}
-				return &deafConn{Conn: conn, deaf: &deaf[i]}, nil
-			}
-		})
+		c := clustertest.Start(t, 3, func(i int, config *cluster.Config) { hardOfHearing(config, &deaf[i]) })
 		c.Ready()
 		old := c.Leader()
 		s := register(t, c.Nodes[old], "gs")
@@ -118,6 +104,108 @@ func TestALaterTermProvesNothing(t *testing.T) {
 		cancel()
 		deaf[old].Store(false)
 		<-handing
+	})
+}
+
+// The lead ends in the midst of a proof: another node leads already when it begins, and this one learns so between any two
+// of its steps, here while the nonces' answers are on the way.
+func TestALeadThatEndsInMidProofProvesNothing(t *testing.T) {
+	for pause := time.Duration(0); pause <= 500*time.Millisecond; pause += 50 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			var deaf [3]atomic.Bool
+			c := clustertest.Start(t, 3, func(i int, config *cluster.Config) { hardOfHearing(config, &deaf[i]) })
+			c.Ready()
+			old := c.Leader()
+			s := register(t, c.Nodes[old], "gs")
+			time.Sleep(time.Second)
+			deaf[old].Store(true)
+			defer deaf[old].Store(false)
+			handing := make(chan error, 1)
+			go func() { handing <- c.Nodes[old].Transfer(t.Context()) }()
+			next := c.Leader((old+1)%3, (old+2)%3)
+			mustSet(t, c.Nodes[next], s, "k", "v")
+			for i := range 3 {
+				if i != old {
+					c.Network.Delay(clustertest.Name(i), clustertest.Name(old), 200*time.Millisecond)
+				}
+			}
+			if _, self := c.Nodes[old].Leader(); !self {
+				t.Fatal("the old leader knows already: the test shows nothing")
+			}
+			proving := make(chan error, 1)
+			go func() {
+				_, err := c.Nodes[old].Prove(t.Context())
+				proving <- err
+			}()
+			time.Sleep(pause)
+			deaf[old].Store(false)
+			if err := <-proving; err == nil {
+				t.Errorf("a node that learned of the new leader %v after the proof began proved that it leads", pause)
+			}
+			<-handing
+		})
+	}
+}
+
+// hardOfHearing lets raft's connections to a node stand still while it is deaf; nonces go through.
+func hardOfHearing(config *cluster.Config, deaf *atomic.Bool) {
+	config.Heartbeat, config.Election, config.LeaderLease = 2*time.Second, 2*time.Second, 2*time.Second
+	listen, dial := config.Listen, config.Dial
+	config.Listen = func(network, address string) (net.Listener, error) {
+		l, err := listen(network, address)
+		return deafListener{l, deaf}, err
+	}
+	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &deafConn{Conn: conn, deaf: deaf}, nil
+	}
+}
+
+// A proof that begins while a round is under way must not end with it: the round's answers may be older than the proof.
+func TestARoundUnderWayProvesNothingToWhoComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) {
+			config.Heartbeat, config.Election, config.LeaderLease = 2*time.Second, 2*time.Second, 2*time.Second
+		})
+		c.Ready()
+		old := c.Leader()
+		s := register(t, c.Nodes[old], "gs")
+		time.Sleep(time.Second)
+		for i := range 3 {
+			if i != old {
+				c.Network.Delay(clustertest.Name(i), clustertest.Name(old), 400*time.Millisecond)
+			}
+		}
+		// A round whose answers of the old term are on their way, for the whole of what follows.
+		early := make(chan error, 1)
+		go func() {
+			time.Sleep(450 * time.Millisecond) // the round under way, if there is one, is over
+			_, err := c.Nodes[old].Prove(t.Context())
+			early <- err
+		}()
+		time.Sleep(500 * time.Millisecond)
+		go c.Nodes[old].Transfer(t.Context())
+		next := -1
+		c.Until("another leader", func() bool {
+			for i, n := range c.Nodes {
+				if _, self := n.Leader(); i != old && self {
+					next = i
+				}
+			}
+			return next >= 0
+		})
+		mustSet(t, c.Nodes[next], s, "k", "written under the new leader")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Nodes[old].Prove(ctx); err == nil && value(t, c.Nodes[old], "k") == "" {
+			t.Error("a proof ended with a round that began before it, and before another node led")
+		}
+		if err := <-early; err != nil {
+			t.Logf("the earlier proof, which may go either way: %v", err)
+		}
 	})
 }
 
