@@ -119,6 +119,11 @@ func (p *peer) keep(index, term uint64, c raft.Configuration) {
 
 func (p *peer) start(others ...*peer) {
 	p.t.Helper()
+	p.startWith(p, others...)
+}
+
+func (p *peer) startWith(machine raft.FSM, others ...*peer) {
+	p.t.Helper()
 	_, p.transport = raft.NewInmemTransport(raft.ServerAddress(p.name))
 	for _, o := range others {
 		p.transport.Connect(o.transport.LocalAddr(), o.transport)
@@ -127,7 +132,7 @@ func (p *peer) start(others ...*peer) {
 	c := raft.DefaultConfig()
 	c.LocalID, c.Logger = p.name, hclog.NewNullLogger()
 	c.SnapshotInterval, c.SnapshotThreshold = time.Hour, 1<<62
-	r, err := raft.NewRaft(c, p, p.log, p.stable, p.snapshots, p.transport)
+	r, err := raft.NewRaft(c, machine, p.log, p.stable, p.snapshots, p.transport)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -152,8 +152,8 @@ func (s *slowLinks) Link(from, to string) error {
 	return s.FS.Link(from, to)
 }
 
-// Raft answers not everything that it holds when it goes down: whoever waits for it is told by the node.
-func TestWhatRaftNeverAnswersEndsWithTheNode(t *testing.T) {
+// A leader that is cut off holds entries and a change of members that will never commit.
+func TestCloseWhileNothingCommitsReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) {
 			// Cut off, it goes on leading for longer than Close may take.
