@@ -58,6 +58,11 @@ type Config struct {
 	// one's own, since then nobody here knows the way back.
 	ListenPing func(ctx context.Context, node string) (net.Listener, error)
 
+	// Gossip lets this game server be heard where game servers and nodes ask each other who is alive, so that the loss of
+	// its host is noticed after about five seconds instead of ten; package gossip has it: gossip.GameServer(...). Where the
+	// nodes are, it learns from them. That it cannot take part is logged, tried again, and harms nothing. nil: it is not.
+	Gossip Gossip
+
 	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
 	OnDoubt, OnResume func()
 
@@ -138,6 +143,7 @@ type Client struct {
 	config Config
 	nodes  *nodes
 	saver  *autosaver
+	rumour *rumour
 	ping   *pingPort
 
 	ctx    context.Context // ends when Close is done or has run out of time
@@ -177,6 +183,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		config:   config,
 		nodes:    newNodes(config),
 		ping:     &pingPort{listen: config.ListenPing},
+		rumour:   &rumour{known: make(chan struct{})},
 		fetching: make(chan struct{}, 16),
 		doubts:   make(chan bool, 64),
 		lived:    make(chan struct{}),
@@ -199,6 +206,9 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	select {
 	case <-first.proved:
 		c.spawn(c.watch)
+		if config.Gossip != nil {
+			c.spawn(c.gossip)
+		}
 		c.spawn(c.tellDoubts)
 		c.spawn(func() { c.saver.run(c.ctx) })
 		return c, nil

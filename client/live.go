@@ -167,6 +167,7 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 		}
 	}
 	c.nodes.learn(answer.Nodes)
+	c.rumour.learn(answer.Gossip)
 	if answer.Differs {
 		c.reconcile(l, answer)
 	} else {

@@ -88,6 +88,7 @@ func (c *Client) register(ctx context.Context, replaces uint64) (*life, error) {
 	c.cluster = answer.Cluster
 	c.mu.Unlock()
 	c.nodes.learn(answer.Nodes)
+	c.rumour.learn(answer.Gossip)
 	timing := timingOf(answer.Timing)
 	return &life{
 		incarnation: answer.Incarnation,

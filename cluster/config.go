@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/gossip"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -32,6 +33,9 @@ type Config struct {
 	GossipBind      string // "": no gossip
 	GossipAdvertise string // "": the bound address
 	GossipKey       []byte // 16, 24 or 32 bytes; nil: plain
+	GossipInsecure  bool   // beyond loopback without a key
+
+	ServerGossip gossip.ServerConfig // how this node takes part in the game servers' pool; without a Bind it does not
 
 	TLS    *tls.Config // between nodes, for both directions; nil: plain
 	Listen func(network, addr string) (net.Listener, error)
@@ -53,8 +57,8 @@ type Config struct {
 	// FreeBytes is how many bytes are free where the data folder is; nil: its disk is asked, and in memory nobody is.
 	FreeBytes func() (uint64, error)
 
-	// GameServers says whether gossip holds a game server for dead; nil: there is no such gossip. It only advises, as
-	// evidence that wants silence too. It must not block.
+	// GameServers says whether gossip holds a game server for dead, as evidence that wants silence too; nil: what this node
+	// hears in the game servers' pool, if it takes part. It must not block.
 	GameServers func(inc lock.Incarnation) (dead bool)
 
 	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
@@ -108,6 +112,11 @@ func (c Config) Validate() error {
 	case 0, 16, 24, 32:
 	default:
 		check(false, "the gossip key has %d bytes, must have 16, 24 or 32", len(c.GossipKey))
+	}
+	if c.ServerGossip.Bind != "" {
+		if err := c.ServerGossip.Validate(); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	const least = 5 * time.Millisecond
 	check(c.LeaderLease >= least && c.Heartbeat >= least && c.Election >= least,

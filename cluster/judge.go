@@ -253,9 +253,7 @@ func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, silent time
 	}
 	signals := j.l.witnesses.signals(inc, now)
 	signals.Silent = silent
-	if dead := j.l.node.config.GameServers; dead != nil {
-		signals.Gossip = dead(inc)
-	}
+	signals.Gossip = j.l.node.seemsDead(inc)
 	ground := j.timing.Judge(signals)
 	if ground == lock.Living {
 		return

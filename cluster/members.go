@@ -180,14 +180,15 @@ func (l *lead) keepRows(servers []raft.Server, said map[string]helloAnswer) erro
 		id := string(s.ID)
 		row, known := written[id]
 		delete(written, id)
-		want := fsm.Node{ID: id, Address: hostPort(s.Address), Client: row.Client, Gossip: row.Gossip}
+		want := fsm.Node{ID: id, Address: hostPort(s.Address), Client: row.Client, Gossip: row.Gossip, ServerGossip: row.ServerGossip}
 		if h, ok := said[id]; ok {
-			want.Client, want.Gossip = h.Client, h.Gossip
+			want.Client, want.Gossip, want.ServerGossip = h.Client, h.Gossip, h.Servers
 		}
 		if known && row == want {
 			continue
 		}
-		if _, err := l.queue.propose(l.ctx, fsm.Do(nil, &fsm.SetNode{Id: id, Address: want.Address, Client: want.Client, Gossip: want.Gossip})); err != nil {
+		set := &fsm.SetNode{Id: id, Address: want.Address, Client: want.Client, Gossip: want.Gossip, ServerGossip: want.ServerGossip}
+		if _, err := l.queue.propose(l.ctx, fsm.Do(nil, set)); err != nil {
 			return err
 		}
 	}

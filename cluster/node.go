@@ -38,7 +38,8 @@ type Node struct {
 	snapshots *snapshots
 	replica   *replica
 	transport *transport
-	gossip    *gossip.Pool // nil: none
+	gossip    *gossip.Pool // of nodes; nil: none
+	servers   *gossip.Pool // of game servers; nil: none
 
 	ctx     context.Context // of everything that runs here; ends when raft is about to go down
 	cancel  context.CancelFunc
@@ -133,6 +134,9 @@ func (n *Node) open(ctx context.Context) error {
 		}
 	}
 	if err := n.openGossip(); err != nil {
+		return err
+	}
+	if err := n.openServerGossip(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

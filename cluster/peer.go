@@ -41,7 +41,8 @@ type helloAnswer struct {
 	Address string   `json:"address"`           // advertised, for nodes
 	Client  string   `json:"client,omitempty"`
 	Gossip  string   `json:"gossip,omitempty"`
-	Level   uint32   `json:"level"` // what it can apply
+	Servers string   `json:"servers,omitempty"` // where it gossips with game servers
+	Level   uint32   `json:"level"`             // what it can apply
 	Version string   `json:"version,omitempty"`
 	Nodes   []string `json:"nodes,omitempty"`   // as configured
 	Members []Peer   `json:"members,omitempty"` // the configuration as it knows it
@@ -120,7 +121,7 @@ func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
 func (n *Node) hello() helloAnswer {
 	who := n.identity()
 	h := helloAnswer{
-		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(),
+		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), Servers: n.serverGossipAddress(),
 		Level: fsm.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		Free: n.space.free.Load(), Short: n.space.short.Load(),
 	}

@@ -6,7 +6,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/gossip"
+	"github.com/profilenode/profilenode/lock"
 )
 
 const (
@@ -21,10 +23,10 @@ func (n *Node) openGossip() error {
 		return nil
 	}
 	c := gossip.DefaultConfig()
-	c.Name = n.ID() + gossipMark + strconv.FormatInt(n.started.UnixNano(), 36)
+	c.Name = n.gossipName()
 	c.Bind, c.Advertise = n.config.GossipBind, n.config.GossipAdvertise
-	c.Key, c.Label, c.Log = n.config.GossipKey, gossipLabel, n.log
-	c.Seeds = n.gossipSeeds
+	c.Key, c.Insecure, c.Label, c.Log = n.config.GossipKey, n.config.GossipInsecure, gossipLabel, n.log
+	c.Seeds = func() []string { return n.gossipSeeds(func(row fsm.Node) string { return row.Gossip }) }
 	pool, err := gossip.Open(c)
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
@@ -33,8 +35,48 @@ func (n *Node) openGossip() error {
 	return nil
 }
 
-// gossipSeeds are the other nodes as the log knows them.
-func (n *Node) gossipSeeds() []string {
+// openServerGossip takes part in the game servers' pool, which is another one: a key and a label of their own, so that
+// nothing a game server says there touches how nodes seem.
+func (n *Node) openServerGossip() error {
+	if n.config.ServerGossip.Bind == "" {
+		return nil
+	}
+	seeds := func() []string { return n.gossipSeeds(func(row fsm.Node) string { return row.ServerGossip }) }
+	pool, err := n.config.ServerGossip.OpenNode(n.gossipName(), seeds, n.log)
+	if err != nil {
+		return fmt.Errorf("game servers' gossip: %w", err)
+	}
+	n.servers = pool
+	return nil
+}
+
+// gossipName is this life's: a name that comes back at another address is refused.
+func (n *Node) gossipName() string {
+	return n.ID() + gossipMark + strconv.FormatInt(n.started.UnixNano(), 36)
+}
+
+// seemsDead says whether gossip holds a game server for dead. It does not block.
+func (n *Node) seemsDead(inc lock.Incarnation) bool {
+	if n.config.GameServers != nil {
+		return n.config.GameServers(inc)
+	}
+	return n.servers != nil && n.servers.Dead(gossip.ServerName(n.clusterID(), uint64(inc)))
+}
+
+// Seems is how a game server seems to gossip from here: alive, dead, left, or empty when it is not known. Advice only.
+func (n *Node) Seems(inc lock.Incarnation) string {
+	if n.servers == nil {
+		return ""
+	}
+	state, ok := n.servers.Seems(gossip.ServerName(n.clusterID(), uint64(inc)))
+	if !ok {
+		return ""
+	}
+	return state.String()
+}
+
+// gossipSeeds are the other nodes as the log knows them, by one of their addresses.
+func (n *Node) gossipSeeds(address func(fsm.Node) string) []string {
 	view, err := n.tables.view()
 	if err != nil {
 		return nil
@@ -46,8 +88,8 @@ func (n *Node) gossipSeeds() []string {
 	}
 	var seeds []string
 	for _, row := range rows {
-		if row.ID != n.ID() && row.Gossip != "" {
-			seeds = append(seeds, row.Gossip)
+		if at := address(row); row.ID != n.ID() && at != "" {
+			seeds = append(seeds, at)
 		}
 	}
 	return seeds
@@ -60,7 +102,14 @@ func (n *Node) gossipAddress() string {
 	return n.gossip.Addr()
 }
 
-func (n *Node) closeGossip() error {
+func (n *Node) serverGossipAddress() string {
+	if n.servers == nil {
+		return ""
+	}
+	return n.servers.Addr()
+}
+
+func (n *Node) closeGossip(pool *gossip.Pool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), gossipLeave)
 	defer cancel()
 	select {
@@ -68,7 +117,7 @@ func (n *Node) closeGossip() error {
 		cancel()
 	default:
 	}
-	if err := n.gossip.Close(ctx); err != nil {
+	if err := pool.Close(ctx); err != nil {
 		n.log.Debug("leave gossip", "error", err)
 	}
 	return nil

@@ -65,7 +65,10 @@ func (n *Node) end() {
 		n.handOver()
 	}
 	if n.gossip != nil {
-		errs = append(errs, n.closeGossip())
+		errs = append(errs, n.closeGossip(n.gossip))
+	}
+	if n.servers != nil {
+		errs = append(errs, n.closeGossip(n.servers))
 	}
 	if n.transport != nil {
 		n.transport.silence() // a leader steps down within its lease now, and answers what is in flight

@@ -241,6 +241,7 @@ func someRows() [][]byte {
 		fsm.Message{Body: []byte("hello"), Locked: true, Sender: "a"},
 		fsm.Server{Name: "a", Alive: true, Nonce: make([]byte, 16), Ground: lock.Silence},
 		fsm.Node{Address: "10.0.0.1:7401"},
+		fsm.Node{Address: "10.0.0.1:7401", ServerGossip: "10.0.0.1:7404"},
 	)
 }
 

@@ -316,7 +316,7 @@ func (s *stream) leaders() any {
 	}
 	switch s.roll(4) {
 	case 0:
-		return &fsm.SetNode{Id: string(value(s.roll(2))), Address: "10.0.0.1:7401", Client: string(value(s.roll(2)))}
+		return &fsm.SetNode{Id: string(value(s.roll(2))), Address: "10.0.0.1:7401", Client: string(value(s.roll(2))), ServerGossip: string(value(s.roll(2)))}
 	case 1:
 		return &fsm.RemoveNode{Id: string(value(s.roll(2)))}
 	case 2:

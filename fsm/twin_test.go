@@ -91,7 +91,7 @@ func (w *twin) command(c *fsm.Command) fsm.Result {
 		return w.forget(c.GetForget())
 	case c.GetSetNode() != nil:
 		n := c.GetSetNode()
-		w.nodes[n.Id] = fsm.Node{ID: n.Id, Address: n.Address, Client: n.Client, Gossip: n.Gossip}
+		w.nodes[n.Id] = fsm.Node{ID: n.Id, Address: n.Address, Client: n.Client, Gossip: n.Gossip, ServerGossip: n.ServerGossip}
 		return fsm.Result{}
 	case c.GetRemoveNode() != nil:
 		delete(w.nodes, c.GetRemoveNode().Id)

@@ -27,17 +27,21 @@ type Config struct {
 	Bind      string // host:port for packets and streams, the host an IP or localhost; port 0 takes a free one
 	Advertise string // host:port that the others use; default: the bound address. A host name is looked up once
 
-	Key   []byte // 16, 24 or 32 bytes; whoever has it is trusted wholly. nil is for loopback only
-	Label string // of the pool. Nodes and game servers gossip apart, with two labels and two keys
+	Key      []byte // 16, 24 or 32 bytes; whoever has it is trusted wholly. nil is for loopback only, unless Insecure
+	Insecure bool   // beyond loopback without a key
+	Label    string // of the pool; takes part in the encryption. Nodes and game servers gossip apart, with two labels and two keys
 
 	// Seeds is asked at start and every Rejoin for addresses host:port to join. Seeds that seem alive already are left in
 	// peace. Without it two halves of a pool that lost each other for longer than half a minute never merge again.
 	Seeds  func() []string
 	Rejoin time.Duration
 
-	// Probe is how often this member looks at another one. The dead are known after about six probes; a pause of four is
-	// forgiven. Quick is harmless here, since a verdict wants silence too.
+	// Probe is how often this member looks at another one. With the default Suspicion the dead are known after about six
+	// probes, and a pause of four is forgiven. Quick is harmless here, since a verdict wants silence too.
 	Probe time.Duration
+	// Suspicion is how long a suspect may take to answer for itself: this many probes, times log10 of the members where
+	// they are more than ten. Above 2 it is up to four times as long while fewer others than Suspicion-2 suspect it too.
+	Suspicion int
 
 	Meta     []byte        // told to the others, at most MaxMeta bytes
 	Remember time.Duration // how long a member that is gone stays in Members
@@ -47,16 +51,18 @@ type Config struct {
 	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
 	Now          func() time.Time                                                     // nil: time.Now
 	Log          *slog.Logger                                                         // nil: silent
+	Quiet        bool                                                                 // log nothing above info: in this pool members vanish all day
 }
 
 // DefaultConfig finds the dead in 2.6 to 3.1 s with 3 to 16 members, which is before silence counts as evidence.
 func DefaultConfig() Config {
 	return Config{
-		Bind:     "127.0.0.1:7402",
-		Label:    "profilenode",
-		Rejoin:   10 * time.Second,
-		Probe:    500 * time.Millisecond,
-		Remember: 10 * time.Minute,
+		Bind:      "127.0.0.1:7402",
+		Label:     "profilenode",
+		Rejoin:    10 * time.Second,
+		Probe:     500 * time.Millisecond,
+		Suspicion: 4,
+		Remember:  10 * time.Minute,
 	}
 }
 
@@ -73,6 +79,7 @@ func (c Config) Validate() error {
 	check(len(c.Meta) <= MaxMeta, "gossip meta has %d bytes: at most %d travel", len(c.Meta), MaxMeta)
 	check(c.Rejoin > 0, "gossip rejoin is %v: it must be above zero, or halves of the pool never merge again", c.Rejoin)
 	check(c.Probe > 0, "gossip probe is %v: it must be above zero", c.Probe)
+	check(c.Suspicion >= 2, "gossip suspicion is %d: a suspect needs at least 2 probes to answer for itself", c.Suspicion)
 	check(c.Remember > 0, "gossip remember is %v: it must be above zero", c.Remember)
 
 	host, _, err := net.SplitHostPort(c.Bind)
@@ -91,7 +98,7 @@ func (c Config) Validate() error {
 	switch len(c.Key) {
 	case 16, 24, 32:
 	case 0:
-		check(local, "gossip beyond loopback needs a key, since anybody who can reach it could declare members dead: give one of 16, 24 or 32 bytes, or bind and advertise a loopback address")
+		check(local || c.Insecure, "gossip beyond loopback needs a key, since anybody who can reach it could declare members dead: give one of 16, 24 or 32 bytes, or bind and advertise a loopback address, or say insecure if nobody else can reach it")
 	default:
 		check(false, "gossip key has %d bytes: it must have 16, 24 or 32", len(c.Key))
 	}

@@ -20,7 +20,9 @@ func TestValidate(t *testing.T) {
 		{"IPv6 loopback without a key", func(c *gossip.Config) { c.Bind = "[::1]:0" }, nil},
 		{"beyond loopback with a key", func(c *gossip.Config) { c.Bind, c.Key = "10.1.2.3:7402", key }, nil},
 		{"everywhere, a name advertised", func(c *gossip.Config) { c.Bind, c.Advertise, c.Key = ":7402", "n1.example:7402", key }, nil},
+		{"beyond loopback without a key, written out", func(c *gossip.Config) { c.Bind, c.Insecure = "10.1.2.3:7402", true }, nil},
 
+		{"no time for a suspect", func(c *gossip.Config) { c.Suspicion = 1 }, []string{"suspicion is 1"}},
 		{"beyond loopback without a key", func(c *gossip.Config) { c.Bind = "10.1.2.3:7402" }, []string{"needs a key"}},
 		{"advertised beyond loopback", func(c *gossip.Config) { c.Advertise = "10.1.2.3:7402" }, []string{"needs a key"}},
 		{"everywhere without a key", func(c *gossip.Config) { c.Bind, c.Advertise = "0.0.0.0:7402", "127.0.0.1:7402" }, []string{"needs a key"}},
@@ -31,7 +33,7 @@ func TestValidate(t *testing.T) {
 		{"no port", func(c *gossip.Config) { c.Bind, c.Key = "127.0.0.1", key }, []string{"host:port"}},
 		{"long meta", func(c *gossip.Config) { c.Meta = make([]byte, gossip.MaxMeta+1) }, []string{"meta has 512 bytes"}},
 		{"nothing at all", func(c *gossip.Config) { *c = gossip.Config{} }, []string{
-			"name has 0", "label has 0", "rejoin", "probe", "remember", "host:port", "needs a key",
+			"name has 0", "label has 0", "rejoin", "probe", "suspicion", "remember", "host:port", "needs a key",
 		}},
 	} {
 		t.Run(c.what, func(t *testing.T) {

@@ -69,9 +69,10 @@ func (p *Pool) settings() *memberlist.Config {
 	m.SecretKey = p.config.Key
 	m.Transport = p.transport
 	m.Delegate, m.Events, m.Conflict = p.table, p.table, p.table
-	m.Logger = bridge(p.config.Log)
+	m.Logger = bridge(p.config.Log, p.config.Quiet)
 	m.ProbeInterval, m.ProbeTimeout = p.config.Probe, p.config.Probe/2
-	m.SuspicionMaxTimeoutMult = 4 // a lone suspect is dead after 8 s at the default Probe, not 12
+	m.SuspicionMult = p.config.Suspicion
+	m.SuspicionMaxTimeoutMult = 4 // a lone suspect is dead after 8 s at the defaults, not 12
 	return m
 }
 
@@ -80,6 +81,13 @@ func (p *Pool) Addr() string { return p.transport.advertise.String() }
 
 // Members lists the others by name: the living, and for Config.Remember those who are gone, the latest thousand of them.
 func (p *Pool) Members() []Member { return p.table.list() }
+
+// Dead says whether a member is known and seems dead from here. Whoever reaches nobody at all says it of nobody: more
+// likely it is itself cut off. It does not block.
+func (p *Pool) Dead(name string) bool { return p.table.dead(name) }
+
+// Seems is how one member seems; ok is false for one that is not known, or not any more. It does not block.
+func (p *Pool) Seems(name string) (state State, ok bool) { return p.table.seems(name) }
 
 // Changed receives after Members has changed. Changes that nobody has waited for are one, so look at all members then. It
 // is for one reader, and stays silent after Close.

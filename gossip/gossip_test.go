@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/gossip"
+	"github.com/profilenode/profilenode/gossip/gossiptest"
 )
 
 func TestThreeOnLoopback(t *testing.T) {
@@ -48,7 +49,7 @@ func TestThreeOnLoopback(t *testing.T) {
 
 func TestLeftAndDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
+		n := network{gossiptest.New(t)}
 		pools := n.pools(t, 4)
 		time.Sleep(5 * time.Second)
 		wantMembers(t, pools[0], states(gossip.Alive, 1, 2, 3))
@@ -75,17 +76,17 @@ func TestLeftAndDead(t *testing.T) {
 
 func TestOverCutIsNotLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
+		n := network{gossiptest.New(t)}
 		pools := n.pools(t, 3)
 		time.Sleep(5 * time.Second)
-		n.move(1, address(2))
+		n.Move(1, address(2))
 		time.Sleep(10 * time.Second)
 		want := states(gossip.Alive, 1)
 		want[name(2)] = gossip.Dead
 		wantMembers(t, pools[0], want)
 		wantMembers(t, pools[2], states(gossip.Dead, 0, 1))
 
-		n.move(0, address(2))
+		n.Move(0, address(2))
 		time.Sleep(20 * time.Second)
 		wantMembers(t, pools[0], states(gossip.Alive, 1, 2))
 		wantMembers(t, pools[2], states(gossip.Alive, 0, 1))
@@ -95,14 +96,14 @@ func TestOverCutIsNotLeaving(t *testing.T) {
 // After half a minute memberlist has forgotten the dead and no longer tells them anything: only the seeds lead back.
 func TestHalvesMergeByRejoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
+		n := network{gossiptest.New(t)}
 		pools := n.pools(t, 4, func(c *gossip.Config) { c.Rejoin = 10 * time.Minute })
 		time.Sleep(time.Minute)
 		wantMembers(t, pools[0], states(gossip.Alive, 1, 2, 3))
 
-		n.move(1, address(2), address(3))
+		n.Move(1, address(2), address(3))
 		time.Sleep(4 * time.Minute)
-		n.move(0, address(2), address(3))
+		n.Move(0, address(2), address(3))
 		time.Sleep(4 * time.Minute)
 		want := states(gossip.Dead, 2, 3)
 		want[name(1)] = gossip.Alive
@@ -127,7 +128,7 @@ func TestStrangersNeverJoin(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newNetwork(t)
+				n := network{gossiptest.New(t)}
 				pools := n.pools(t, 3, func(c *gossip.Config) {
 					c.Key = key
 					if c.Name == name(2) {
@@ -145,7 +146,7 @@ func TestStrangersNeverJoin(t *testing.T) {
 
 func TestNameInUseIsRefusedElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
+		n := network{gossiptest.New(t)}
 		pools := n.pools(t, 2)
 		time.Sleep(5 * time.Second)
 		c := n.config(2)
@@ -166,7 +167,7 @@ func TestGoneAreBounded(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1024
-		n := newNetwork(t)
+		n := network{gossiptest.New(t)}
 		one := n.pools(t, 1, func(c *gossip.Config) { c.Remember = 24 * time.Hour })[0]
 		for i := range most + 10 {
 			c := n.config(i + 1)
@@ -189,13 +190,13 @@ func TestGoneAreBounded(t *testing.T) {
 
 func TestLivingSeedsAreLeftInPeace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
+		n := network{gossiptest.New(t)}
 		n.pools(t, 3, func(c *gossip.Config) { c.Rejoin = time.Second })
 		time.Sleep(10 * time.Second)
-		before := n.opened.Load()
+		before := n.Opened()
 		time.Sleep(5 * time.Minute)
 		// Each exchanges everything with somebody every 30 s by itself.
-		if got, want := n.opened.Load()-before, int64(3*11); got > want {
+		if got, want := n.Opened()-before, int64(3*11); got > want {
 			t.Errorf("%d streams in five minutes, want at most %d", got, want)
 		}
 	})
@@ -203,10 +204,10 @@ func TestLivingSeedsAreLeftInPeace(t *testing.T) {
 
 func TestCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
+		n := network{gossiptest.New(t)}
 		pools := n.pools(t, 3)
 		time.Sleep(5 * time.Second)
-		n.move(1, address(0))
+		n.Move(1, address(0))
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
@@ -221,8 +222,10 @@ func TestCloseIsBounded(t *testing.T) {
 	})
 }
 
+type network struct{ *gossiptest.Network }
+
 // pools opens n pools that have each other for seeds.
-func (n *network) pools(t *testing.T, count int, changes ...func(*gossip.Config)) []*gossip.Pool {
+func (n network) pools(t *testing.T, count int, changes ...func(*gossip.Config)) []*gossip.Pool {
 	t.Helper()
 	var seeds []string
 	for i := range count {
@@ -240,10 +243,10 @@ func (n *network) pools(t *testing.T, count int, changes ...func(*gossip.Config)
 	return pools
 }
 
-func (n *network) config(i int) gossip.Config {
+func (n network) config(i int) gossip.Config {
 	c := gossip.DefaultConfig()
 	c.Name, c.Bind = name(i), address(i)
-	c.Listen, c.ListenPacket, c.Dial = n.listen, n.listenPacket, n.dialFrom(c.Bind)
+	c.Listen, c.ListenPacket, c.Dial = n.Listen, n.ListenPacket, n.DialFrom(c.Bind)
 	return c
 }
 

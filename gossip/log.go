@@ -8,9 +8,13 @@ import (
 )
 
 // bridge makes memberlist's logger out of ours. Its lines begin with their level, as "[WARN] memberlist: ...".
-func bridge(to *slog.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
+// Quiet ones are never above info.
+func bridge(to *slog.Logger, quiet bool) *log.Logger { return log.New(lines{to, quiet}, "", 0) }
 
-type lines struct{ to *slog.Logger }
+type lines struct {
+	to    *slog.Logger
+	quiet bool
+}
 
 // Write takes one line: a log.Logger hands over each with one call.
 func (l lines) Write(line []byte) (int, error) {
@@ -26,6 +30,9 @@ func (l lines) Write(line []byte) (int, error) {
 		case "ERR", "ERROR":
 			level, text = slog.LevelError, rest
 		}
+	}
+	if l.quiet {
+		level = min(level, slog.LevelInfo)
 	}
 	l.to.Log(context.Background(), level, strings.TrimPrefix(text, "memberlist: "))
 	return len(line), nil

@@ -56,6 +56,7 @@ type table struct {
 
 	mu      sync.Mutex
 	members map[string]Member
+	living  int  // of members
 	closed  bool // after it nothing changes any more
 }
 
@@ -112,6 +113,12 @@ func (t *table) note(n *memberlist.Node, state State) {
 	if old, ok := t.members[n.Name]; ok && old.State == state && old.Addr == m.Addr {
 		m.Since = old.Since
 	}
+	if old, ok := t.members[n.Name]; ok && old.State == Alive {
+		t.living--
+	}
+	if state == Alive {
+		t.living++
+	}
 	t.members[n.Name] = m
 	t.forget(now)
 	select {
@@ -153,6 +160,26 @@ func (t *table) list() []Member {
 	}
 	slices.SortFunc(list, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	return list
+}
+
+func (t *table) seems(name string) (State, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, ok := t.lookUp(name)
+	return m.State, ok
+}
+
+func (t *table) dead(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, ok := t.lookUp(name)
+	return ok && m.State == Dead && t.living > 0
+}
+
+// lookUp needs t.mu.
+func (t *table) lookUp(name string) (Member, bool) {
+	m, ok := t.members[name]
+	return m, ok && (m.State == Alive || t.now().Sub(m.Since) < t.remember)
 }
 
 func (t *table) close() {

@@ -733,7 +733,8 @@ type RegisterResponse struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Stands        *Stands                `protobuf:"bytes,4,opt,name=stands,proto3" json:"stands,omitempty"`
 	Timing        *Timing                `protobuf:"bytes,5,opt,name=timing,proto3" json:"timing,omitempty"`
-	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"` // client addresses of every node
+	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`    // client addresses of every node
+	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"` // of every node that takes part in the game servers' gossip, host:port
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,6 +807,13 @@ func (x *RegisterResponse) GetTiming() *Timing {
 func (x *RegisterResponse) GetNodes() []string {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *RegisterResponse) GetGossip() []string {
+	if x != nil {
+		return x.Gossip
 	}
 	return nil
 }
@@ -957,6 +965,7 @@ type Renewed struct {
 	Differs       bool                   `protobuf:"varint,4,opt,name=differs,proto3" json:"differs,omitempty"` // the held set is not the log's; all the incarnation's grants follow
 	Grants        []*Granted             `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`    // when differs
 	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`      // client addresses of every node
+	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`   // of every node that takes part in the game servers' gossip, host:port
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1029,6 +1038,13 @@ func (x *Renewed) GetGrants() []*Granted {
 func (x *Renewed) GetNodes() []string {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Renewed) GetGossip() []string {
+	if x != nil {
+		return x.Gossip
 	}
 	return nil
 }
@@ -4208,6 +4224,7 @@ type Server struct {
 	SinceMs       int64                  `protobuf:"varint,6,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	Sessions      uint64                 `protobuf:"varint,7,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	SilentMs      int64                  `protobuf:"varint,8,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"` // since the leader last heard it; negative: this node does not know
+	Gossip        string                 `protobuf:"bytes,40,opt,name=gossip,proto3" json:"gossip,omitempty"`                     // alive, dead, left, or empty: unknown. Advice only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4296,6 +4313,13 @@ func (x *Server) GetSilentMs() int64 {
 		return x.SilentMs
 	}
 	return 0
+}
+
+func (x *Server) GetGossip() string {
+	if x != nil {
+		return x.Gossip
+	}
+	return ""
 }
 
 type GetPolicyRequest struct {
@@ -4637,14 +4661,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05where\x18\x05 \x01(\tR\x05where\x12\x12\n" +
 	"\x04ping\x18\x06 \x01(\tR\x04ping\x12\x18\n" +
 	"\acluster\x18\a \x01(\fR\acluster\x12\x14\n" +
-	"\x05epoch\x18\b \x01(\x04R\x05epoch\"\xda\x01\n" +
+	"\x05epoch\x18\b \x01(\x04R\x05epoch\"\xf2\x01\n" +
 	"\x10RegisterResponse\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12.\n" +
 	"\x06stands\x18\x04 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12.\n" +
 	"\x06timing\x18\x05 \x01(\v2\x16.profilenode.v1.TimingR\x06timing\x12\x14\n" +
-	"\x05nodes\x18\x06 \x03(\tR\x05nodes\"y\n" +
+	"\x05nodes\x18\x06 \x03(\tR\x05nodes\x12\x16\n" +
+	"\x06gossip\x18( \x03(\tR\x06gossip\"y\n" +
 	"\x06Timing\x12\x19\n" +
 	"\brenew_ms\x18\x01 \x01(\x03R\arenewMs\x12\x19\n" +
 	"\bdoubt_ms\x18\x02 \x01(\x03R\adoubtMs\x12\x19\n" +
@@ -4655,7 +4680,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1d\n" +
 	"\n" +
 	"held_count\x18\x03 \x01(\x04R\theldCount\x12\x1b\n" +
-	"\theld_hash\x18\x04 \x01(\x06R\bheldHash\"\xbd\x01\n" +
+	"\theld_hash\x18\x04 \x01(\x06R\bheldHash\"\xd5\x01\n" +
 	"\aRenewed\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
 	"\vproved_term\x18\x02 \x01(\x04R\n" +
@@ -4663,7 +4688,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x18\n" +
 	"\adiffers\x18\x04 \x01(\bR\adiffers\x12/\n" +
 	"\x06grants\x18\x05 \x03(\v2\x17.profilenode.v1.GrantedR\x06grants\x12\x14\n" +
-	"\x05nodes\x18\x06 \x03(\tR\x05nodes\"\xc4\x02\n" +
+	"\x05nodes\x18\x06 \x03(\tR\x05nodes\x12\x16\n" +
+	"\x06gossip\x18( \x03(\tR\x06gossip\"\xc4\x02\n" +
 	"\x05Event\x123\n" +
 	"\arenewed\x18\x01 \x01(\v2\x17.profilenode.v1.RenewedH\x00R\arenewed\x123\n" +
 	"\agranted\x18\x02 \x01(\v2\x17.profilenode.v1.GrantedH\x00R\agranted\x12.\n" +
@@ -4919,7 +4945,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"s\n" +
 	"\x0fServersResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
-	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\xee\x01\n" +
+	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\x86\x02\n" +
 	"\x06Server\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -4928,7 +4954,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05alive\x18\x05 \x01(\bR\x05alive\x12\x19\n" +
 	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12\x1a\n" +
 	"\bsessions\x18\a \x01(\x04R\bsessions\x12\x1b\n" +
-	"\tsilent_ms\x18\b \x01(\x03R\bsilentMs\"V\n" +
+	"\tsilent_ms\x18\b \x01(\x03R\bsilentMs\x12\x16\n" +
+	"\x06gossip\x18( \x01(\tR\x06gossip\"V\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"w\n" +

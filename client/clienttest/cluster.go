@@ -19,6 +19,7 @@ import (
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/gossip/gossiptest"
 	"github.com/profilenode/profilenode/internal/server"
 )
 
@@ -31,11 +32,13 @@ type Cluster struct {
 	server  *server.Server
 	clients *bufconn.Listener
 	served  chan error
+	network *gossiptest.Network // nil: nobody gossips
 
 	mu       sync.Mutex
 	links    map[string]*link // by client's name
 	ports    map[string]*port // by address
 	numbered int
+	rumours  map[string]int // a number for each client that gossips
 }
 
 // Start starts a cluster, and stops it with the test.
@@ -57,6 +60,10 @@ func Start(t testing.TB) *Cluster {
 
 // New starts a cluster outside of a test, for an Example. It returns once the node leads.
 func New(ctx context.Context) (*Cluster, error) {
+	return start(ctx, nil, func(*cluster.Config) {})
+}
+
+func start(ctx context.Context, network *gossiptest.Network, change func(*cluster.Config)) (*Cluster, error) {
 	hub := server.NewHub()
 	config := cluster.DefaultConfig()
 	config.Memory = true
@@ -67,9 +74,12 @@ func New(ctx context.Context) (*Cluster, error) {
 		served:  make(chan error, 1),
 		links:   make(map[string]*link),
 		ports:   make(map[string]*port),
+		network: network,
+		rumours: make(map[string]int),
 	}
 	config.Dial = c.ping // there is no other node
 	config.OnEvents = hub.Tell
+	change(&config)
 	node, err := cluster.Open(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("start a node in memory: %w", err)

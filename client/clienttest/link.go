@@ -34,7 +34,11 @@ func (c *Cluster) link(name string) *link {
 
 // Disconnect cuts the client with this name off: nothing arrives any more, on either side, and the node is not told.
 func (c *Cluster) Disconnect(name string) {
-	l := c.link(name)
+	c.CutGossip(name)
+	c.link(name).disconnect()
+}
+
+func (l *link) disconnect() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = true
@@ -45,6 +49,7 @@ func (c *Cluster) Disconnect(name string) {
 
 // Reconnect lets the client with this name in again. The node learns now that the old connections are over.
 func (c *Cluster) Reconnect(name string) {
+	c.HealGossip(name)
 	l := c.link(name)
 	l.mu.Lock()
 	l.cut = false
@@ -55,6 +60,7 @@ func (c *Cluster) Reconnect(name string) {
 // Kill does to the client with this name what kill -9 does: its connections end and its port refuses, without a word of
 // its own. The client itself lives on in the test and does not know; it reaches nothing any more.
 func (c *Cluster) Kill(name string) {
+	c.CutGossip(name)
 	l := c.link(name)
 	l.mu.Lock()
 	l.cut, l.dead = true, true

@@ -29,7 +29,7 @@ func serversCommand(p process) *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			t := newTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "LAST HEARD", "INCARNATION")
+			t := newTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "LAST HEARD", "GOSSIP", "INCARNATION")
 			for _, s := range reply.GetServers() {
 				if !all && (!s.GetAlive() || s.GetKind() == pb.ServerKind_SERVER_KIND_TOOL) {
 					continue
@@ -41,7 +41,7 @@ func serversCommand(p process) *cobra.Command {
 					continue
 				}
 				t.row(printable(s.GetName()), printable(s.GetWhere()), kindName(s.GetKind()), aliveName(s.GetAlive()), formatTime(s.GetSinceMs()),
-					strconv.FormatUint(s.GetSessions(), 10), silence(s), strconv.FormatUint(s.GetIncarnation(), 10))
+					strconv.FormatUint(s.GetSessions(), 10), silence(s), printable(s.GetGossip()), strconv.FormatUint(s.GetIncarnation(), 10))
 			}
 			return t.end()
 		})
@@ -80,12 +80,13 @@ type serverJSON struct {
 	Since       string `json:"since"`
 	Sessions    uint64 `json:"sessions"`
 	SilentMS    *int64 `json:"silent_ms"` // null: not known
+	Gossip      string `json:"gossip,omitempty"`
 }
 
 func serverShape(s *pb.Server) serverJSON {
 	shape := serverJSON{
 		Incarnation: strconv.FormatUint(s.GetIncarnation(), 10), Name: s.GetName(), Where: s.GetWhere(), Kind: kindName(s.GetKind()),
-		Alive: s.GetAlive(), Since: formatTime(s.GetSinceMs()), Sessions: s.GetSessions(),
+		Alive: s.GetAlive(), Since: formatTime(s.GetSinceMs()), Sessions: s.GetSessions(), Gossip: s.GetGossip(),
 	}
 	if silent := s.GetSilentMs(); silent >= 0 {
 		shape.SilentMS = &silent

@@ -2089,6 +2089,7 @@ type SetNode struct {
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // host:port for nodes
 	Client        string                 `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"`   // host:port for clients
 	Gossip        string                 `protobuf:"bytes,4,opt,name=gossip,proto3" json:"gossip,omitempty"`
+	ServerGossip  string                 `protobuf:"bytes,40,opt,name=server_gossip,json=serverGossip,proto3" json:"server_gossip,omitempty"` // host:port in the game servers' pool
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2147,6 +2148,13 @@ func (x *SetNode) GetClient() string {
 func (x *SetNode) GetGossip() string {
 	if x != nil {
 		return x.Gossip
+	}
+	return ""
+}
+
+func (x *SetNode) GetServerGossip() string {
+	if x != nil {
+		return x.ServerGossip
 	}
 	return ""
 }
@@ -2345,12 +2353,13 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\";\n" +
 	"\x06Forget\x12\x1b\n" +
 	"\tbefore_ms\x18\x01 \x01(\x03R\bbeforeMs\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\"c\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\x88\x01\n" +
 	"\aSetNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06client\x18\x03 \x01(\tR\x06client\x12\x16\n" +
-	"\x06gossip\x18\x04 \x01(\tR\x06gossip\"\x1c\n" +
+	"\x06gossip\x18\x04 \x01(\tR\x06gossip\x12#\n" +
+	"\rserver_gossip\x18( \x01(\tR\fserverGossip\"\x1c\n" +
 	"\n" +
 	"RemoveNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02idB.Z,github.com/profilenode/profilenode/fsm/logpbb\x06proto3"

@@ -17,6 +17,8 @@ var mayImport = map[string][]string{
 	"fsm/logpb":     {},
 	"gossip":        {},
 
+	"gossip/gossiptest": {},
+
 	"fsm":             {"lock", "fsm/logpb"},
 	"cluster":         {"fsm", "lock", "gossip"},
 	"internal/server": {"api/profilev1", "cluster", "fsm", "lock"},
@@ -26,7 +28,8 @@ var mayImport = map[string][]string{
 
 	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "lock", "gossip"},
 	"client/clienttest": {
-		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "fsm/logpb", "gossip", "internal/server", "lock",
+		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "fsm/logpb", "gossip", "gossip/gossiptest", "internal/server",
+		"lock",
 	},
 
 	// A whole cluster and its game servers in virtual time. What judges a run is apart, and knows nothing of ours.
@@ -63,7 +66,7 @@ var judges = []string{"internal/sim/check", "scripts/jepsen/model", "scripts/jep
 var defendants = []string{"fsm", "lock"}
 
 // forTests are the packages that only tests import, and each other.
-var forTests = []string{"client/clienttest", "cluster/clustertest", "internal/sim", "internal/sim/check"}
+var forTests = []string{"client/clienttest", "cluster/clustertest", "gossip/gossiptest", "internal/sim", "internal/sim/check"}
 
 // pure are the packages that give the same verdict on every node at every replay. Their tests may do what they like.
 var pure = []string{"fsm", "lock"}

@@ -57,7 +57,7 @@ func newFake(t testing.TB, hub *server.Hub) *fakeNode {
 	n := &fakeNode{hub: hub, machine: machine, done: make(chan struct{})}
 	for _, act := range []any{
 		&fsm.Found{Cluster: fakeCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies()},
-		&fsm.SetNode{Id: "fake", Address: "127.0.0.1:7401", Client: "127.0.0.1:7400"},
+		&fsm.SetNode{Id: "fake", Address: "127.0.0.1:7401", Client: "127.0.0.1:7400", ServerGossip: "127.0.0.1:7404"},
 	} {
 		if _, err := n.apply(fsm.Do(nil, act)); err != nil {
 			t.Fatal(err)
@@ -113,6 +113,8 @@ func (n *fakeNode) Propose(ctx context.Context, c *fsm.Command) (fsm.Result, err
 	}
 	return result, err
 }
+
+func (n *fakeNode) Seems(lock.Incarnation) string { return "" }
 
 func (n *fakeNode) elsewhere() error {
 	n.mu.Lock()

@@ -22,6 +22,7 @@ type glances struct {
 type glance struct {
 	*View
 	nodes     []string                              // where clients reach the nodes
+	gossip    []string                              // and where these gossip with game servers
 	contested map[lock.Incarnation][]fsm.OwnedGrant // nil: too many to list, each is looked up
 
 	opened chan struct{}
@@ -85,7 +86,7 @@ func (g *glance) open(node Node) error {
 }
 
 func (g *glance) read(view *View) (err error) {
-	if g.nodes, err = clients(view); err != nil {
+	if g.nodes, g.gossip, err = addresses(view); err != nil {
 		return err
 	}
 	contested, err := view.Contested(0, contestedMost)

@@ -46,7 +46,7 @@ func compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed, error) {
 	if err != nil {
 		return nil, err
 	}
-	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Standing().Index, Nodes: view.nodes}
+	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Standing().Index, Nodes: view.nodes, Gossip: view.gossip}
 	if uint64(count) == r.GetHeldCount() && hash == r.GetHeldHash() {
 		return renewed, nil
 	}

@@ -32,6 +32,8 @@ type Node interface {
 	Leader() (client string, self bool)
 	// Silent is how long the judge has not heard an incarnation; false: this node does not know.
 	Silent(server lock.Incarnation) (silent time.Duration, ok bool)
+	// Seems is how an incarnation seems to gossip: alive, dead, left, or empty. Advice only.
+	Seems(server lock.Incarnation) string
 	Status() cluster.Status
 	ID() string
 	// Ready is closed once the node knows a leader and its tables are its.

@@ -124,7 +124,7 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 	for _, row := range rows {
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
-			Sessions: uint64(row.Sessions), SilentMs: -1,
+			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.Seems(row.Incarnation),
 		}
 		if row.Tool {
 			server.Kind = profilev1.ServerKind_SERVER_KIND_TOOL

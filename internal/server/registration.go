@@ -33,14 +33,14 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 		return nil, s.untold(0, err)
 	}
 	defer func() { _ = view.Close() }()
-	nodes, err := clients(view)
+	nodes, gossip, err := addresses(view)
 	if err != nil {
 		return nil, s.untold(0, err)
 	}
 	standing := view.Standing()
 	return &profilev1.RegisterResponse{
 		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
-		Stands: stands(nil, result), Timing: timing(s.timing), Nodes: nodes,
+		Stands: stands(nil, result), Timing: timing(s.timing), Nodes: nodes, Gossip: gossip,
 	}, nil
 }
 
@@ -51,19 +51,21 @@ func timing(t lock.Timing) *profilev1.Timing {
 	}
 }
 
-// clients lists where clients reach the nodes.
-func clients(view *View) ([]string, error) {
+// addresses lists where clients reach the nodes, and where these gossip with game servers.
+func addresses(view *View) (clients, gossip []string, err error) {
 	nodes, err := view.Nodes()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var addresses []string
 	for _, n := range nodes {
 		if n.Client != "" {
-			addresses = append(addresses, n.Client)
+			clients = append(clients, n.Client)
+		}
+		if n.ServerGossip != "" {
+			gossip = append(gossip, n.ServerGossip)
 		}
 	}
-	return addresses, nil
+	return clients, gossip, nil
 }
 
 // EndServer is the goodbye.

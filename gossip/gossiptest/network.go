@@ -1,4 +1,5 @@
-package gossip_test
+// Package gossiptest is a network in memory for pools of package gossip, so that they run in virtual time.
+package gossiptest
 
 import (
 	"context"
@@ -13,26 +14,25 @@ import (
 	"time"
 )
 
-// network carries packets and streams in memory, so that pools run in virtual time. Two addresses reach each other while
-// they are on the same side.
-type network struct {
+// Network carries packets and streams in memory. Two addresses reach each other while they are on the same side.
+type Network struct {
 	mu    sync.Mutex
 	ports map[string]*port
 	sides map[string]int
 
-	opened atomic.Int64
+	opened atomic.Int64 // streams
 }
 
-// newNetwork is made before the pools on it, so that its cleanup comes last: probes under way end by themselves, in time.
-func newNetwork(t *testing.T) *network {
+// New is made before the pools on it, so that its cleanup comes last: probes under way end by themselves, in time.
+func New(t testing.TB) *Network {
 	t.Cleanup(func() { time.Sleep(time.Minute) })
-	return &network{ports: make(map[string]*port), sides: make(map[string]int)}
+	return &Network{ports: make(map[string]*port), sides: make(map[string]int)}
 }
 
 var errUnreachable = errors.New("unreachable")
 
-// move puts addresses on a side. Everybody begins on side 0.
-func (n *network) move(side int, addresses ...string) {
+// Move puts addresses on a side. Everybody begins on side 0.
+func (n *Network) Move(side int, addresses ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, a := range addresses {
@@ -40,7 +40,10 @@ func (n *network) move(side int, addresses ...string) {
 	}
 }
 
-func (n *network) reach(from, to string) *port {
+// Opened counts the streams that anybody began to open.
+func (n *Network) Opened() int64 { return n.opened.Load() }
+
+func (n *Network) reach(from, to string) *port {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.sides[from] != n.sides[to] {
@@ -51,7 +54,7 @@ func (n *network) reach(from, to string) *port {
 
 // port is both listeners of one address.
 type port struct {
-	net     *network
+	net     *Network
 	address string
 	packets chan packet
 	streams chan net.Conn
@@ -64,7 +67,7 @@ type packet struct {
 	from string
 }
 
-func (n *network) open(address string) (*port, error) {
+func (n *Network) open(address string) (*port, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if p := n.ports[address]; p != nil {
@@ -84,18 +87,20 @@ func (n *network) open(address string) (*port, error) {
 	return p, nil
 }
 
-func (n *network) listen(_, address string) (net.Listener, error) {
+// Listen takes the port of an address for streams.
+func (n *Network) Listen(_, address string) (net.Listener, error) {
 	p, err := n.open(address)
 	return streamPort{p}, err
 }
 
-func (n *network) listenPacket(_, address string) (net.PacketConn, error) {
+// ListenPacket takes the port of an address for packets.
+func (n *Network) ListenPacket(_, address string) (net.PacketConn, error) {
 	p, err := n.open(address)
 	return packetPort{p}, err
 }
 
-// dialFrom is one host's way to dial. An address that cannot be reached is silence, until the caller's patience ends.
-func (n *network) dialFrom(from string) func(context.Context, string, string) (net.Conn, error) {
+// DialFrom is one host's way to dial. An address that cannot be reached is silence, until the caller's patience ends.
+func (n *Network) DialFrom(from string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, _, to string) (net.Conn, error) {
 		n.opened.Add(1)
 		p := n.reach(from, to)

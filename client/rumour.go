@@ -1,0 +1,98 @@
+package client
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Gossip takes part as one incarnation in the pool in which nodes hear who seems dead, until leave is called. cluster is
+// the cluster's id; seeds gives, whenever it is asked, where the nodes take part. It must not wait for the network; leave
+// may, within its context.
+type Gossip func(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error)
+
+const (
+	gossipLeave    = time.Second // for telling the others; who does not hear it finds the name dead
+	gossipPause    = time.Second // after a first failure to take part
+	gossipPauseMax = 30 * time.Second
+)
+
+// rumour is where the nodes gossip with game servers, as they last said.
+type rumour struct {
+	mu    sync.Mutex
+	seeds []string
+	known chan struct{} // closed once there are any
+}
+
+func (r *rumour) learn(seeds []string) {
+	if len(seeds) == 0 {
+		return // an older node, or one that has not heard of the others yet
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.seeds) == 0 {
+		close(r.known)
+	}
+	r.seeds = slices.Clone(seeds)
+}
+
+func (r *rumour) list() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.seeds)
+}
+
+// gossip takes part as one incarnation after the other, until nothing else of the client runs. It leaves only then, since
+// a host may also be lost while the last saves are on their way.
+func (c *Client) gossip() {
+	select {
+	case <-c.rumour.known:
+	case <-c.ctx.Done():
+		return
+	}
+	for {
+		l, err := c.living(c.ctx, "gossip", Ref{})
+		if err != nil {
+			return
+		}
+		leave := c.takePart(l)
+		if leave == nil {
+			continue
+		}
+		select {
+		case <-l.over:
+		case <-c.ctx.Done():
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), gossipLeave)
+		if err := leave(ctx); err != nil {
+			c.config.Log.Debug("leave gossip", "error", err)
+		}
+		cancel()
+	}
+}
+
+// takePart tries until it does; nil: the incarnation or the client is over.
+func (c *Client) takePart(l *life) (leave func(context.Context) error) {
+	c.mu.Lock()
+	cluster := slices.Clone(c.cluster)
+	c.mu.Unlock()
+	for wait := gossipPause; ; wait = min(2*wait, gossipPauseMax) {
+		if closedNow(l.over) || c.ctx.Err() != nil {
+			return nil
+		}
+		leave, err := c.config.Gossip(cluster, l.incarnation, c.rumour.list, c.config.Log)
+		if err == nil {
+			return leave
+		}
+		c.config.Log.Warn("no gossip: the loss of this host would be noticed later", "error", err, "again_in", wait)
+		again := time.NewTimer(wait)
+		select {
+		case <-again.C:
+		case <-l.over:
+		case <-c.ctx.Done():
+		}
+		again.Stop()
+	}
+}
