@@ -26,7 +26,8 @@ const (
 // bed is what a phase is tried on: a cluster, and game servers with sessions.
 type bed struct {
 	dir   string
-	link  *link // nil: everything is on loopback
+	link  *link  // nil: everything is on loopback
+	host  string // of the nodes
 	nodes []*node
 
 	servers []*gameServer
@@ -49,6 +50,7 @@ func makeBed(ctx context.Context, program, dir string, l *link) (_ *bed, err err
 	if l != nil {
 		host = l.outside.String()
 	}
+	b.host = host
 	if b.nodes, err = nodesAt(program, dir, host); err != nil {
 		return nil, err
 	}
@@ -73,14 +75,16 @@ func nodesAt(program, dir, host string) ([]*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	gossip, err := freeAddresses(bedNodes)
+	gossip, err := freeAddresses(2 * bedNodes)
 	if err != nil {
 		return nil, err
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // it never fails
+	servers := base64.StdEncoding.EncodeToString(serverKey())
 	for i, n := range nodes {
-		n.flags = []string{"--bind-gossip", at(host, gossip[i]), "--bind-http", ""}
+		n.flags = []string{"--bind-gossip", at(host, gossip[i]), "--bind-http", "",
+			"--bind-server-gossip", at(host, gossip[bedNodes+i]), "--server-gossip-key", servers}
 		if host == loopback {
 			continue
 		}
@@ -95,6 +99,9 @@ func nodesAt(program, dir, host string) ([]*node, error) {
 	}
 	return nodes, nil
 }
+
+// serverKey is the game servers' on every bed: what is measured here is nobody's secret.
+func serverKey() []byte { return []byte("of the game servers of one bench") }
 
 // at is an address with another host.
 func at(host, address string) string {
@@ -132,7 +139,7 @@ func (b *bed) enter(ctx context.Context, which ...int) error {
 			within = b.link
 		}
 		b.lives++
-		s, err := startGameServer(b.dir, fmt.Sprintf("game-%d-%d", i+1, b.lives), clientsOf(b.nodes), within)
+		s, err := startGameServer(b.dir, fmt.Sprintf("game-%d-%d", i+1, b.lives), clientsOf(b.nodes), at(b.host, ":0"), within)
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/gossip"
 )
 
 const (
@@ -39,6 +40,7 @@ type note struct {
 // gameServerCommand is a process that the takeover benchmark starts, and kills. It ends with its stdin.
 func gameServerCommand() *cobra.Command {
 	var config client.Config
+	var at string
 	command := &cobra.Command{
 		Use:    "game-server",
 		Short:  "be one game server of takeover, which starts it",
@@ -46,6 +48,9 @@ func gameServerCommand() *cobra.Command {
 		Hidden: true,
 		RunE: func(command *cobra.Command, _ []string) error {
 			config.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+			if at != "" {
+				config.Gossip = gossip.GameServer(gossip.ServerConfig{Bind: at, Key: serverKey()})
+			}
 			c, err := client.Open(command.Context(), config)
 			if err != nil {
 				return err
@@ -57,6 +62,7 @@ func gameServerCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.StringSliceVar(&config.Seeds, "addr", nil, "client `addresses` of the nodes")
 	flags.StringVar(&config.Name, "name", "", "name of this game server")
+	flags.StringVar(&at, "gossip", "", "gossip at this `address`")
 	flags.BoolVar(&config.Insecure, "insecure", false, "speak in the clear")
 	return command
 }

@@ -241,7 +241,6 @@ func someRows() [][]byte {
 		fsm.Message{Body: []byte("hello"), Locked: true, Sender: "a"},
 		fsm.Server{Name: "a", Alive: true, Nonce: make([]byte, 16), Ground: lock.Silence},
 		fsm.Node{Address: "10.0.0.1:7401"},
-		fsm.Node{Address: "10.0.0.1:7401", ServerGossip: "10.0.0.1:7404"},
 	)
 }
 
@@ -264,5 +263,25 @@ func TestRowsAreWhole(t *testing.T) {
 		if fsm.DecodeRow(other)[table] == nil {
 			t.Errorf("row %d of another format reads", table)
 		}
+	}
+}
+
+// Rows of builds that knew of no game servers' gossip read, and a node without it writes them still: nodes of two builds
+// compare digests of these rows.
+func TestANodesRowGrewAtItsEnd(t *testing.T) {
+	row := func(n fsm.Node) []byte {
+		return fsm.Encoded(fsm.GrantRow{}, fsm.Profile{}, fsm.Message{}, fsm.Server{}, n)[5]
+	}
+	before, now := row(fsm.Node{Address: "a:1", Client: "a:2"}), row(fsm.Node{Address: "a:1", Client: "a:2", ServerGossip: "a:3"})
+	if want := append(bytes.Clone(before), "\x03a:3"...); !bytes.Equal(now, want) {
+		t.Errorf("with the address the row is %q, want %q", now, want)
+	}
+	for n := len(before); n <= len(now); n++ {
+		if err := fsm.DecodeRow(now[:n])[5]; (err == nil) != (n == len(before) || n == len(now)) {
+			t.Errorf("%d of %d bytes, %d of them as before: %v", n, len(now), len(before), err)
+		}
+	}
+	if fsm.DecodeRow(append(now, 0))[5] == nil {
+		t.Error("a row with a byte too many reads")
 	}
 }

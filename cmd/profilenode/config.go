@@ -24,9 +24,12 @@ type Config struct {
 	Pprof                       bool   // on the HTTP port
 	Nodes                       []string
 
+	BindServerGossip, AdvertiseServerGossip string // BindServerGossip empty: none with game servers
+
 	TLSCert, TLSKey, TLSCA string
 	Insecure               bool
 	GossipKey              string // base64 of 16, 24 or 32 bytes
+	ServerGossipKey        string // another such
 
 	LogLevel slog.Level
 	LogJSON  bool
@@ -66,6 +69,9 @@ func (c Config) check() (faults []error) {
 	faults = append(faults, checkPlace("bind-nodes", c.BindNodes, "advertise-nodes", c.AdvertiseNodes)...)
 	if c.BindGossip != "" {
 		faults = append(faults, checkPlace("bind-gossip", c.BindGossip, "advertise-gossip", c.AdvertiseGossip)...)
+	}
+	if c.BindServerGossip != "" {
+		faults = append(faults, checkPlace("bind-server-gossip", c.BindServerGossip, "advertise-server-gossip", c.AdvertiseServerGossip)...)
 	}
 	if c.BindHTTP != "" {
 		if err := checkAddress("bind-http", c.BindHTTP); err != nil {
@@ -120,25 +126,33 @@ func (c Config) checkSafety() (faults []error) {
 				port.name, port.address))
 		}
 	}
-	if c.GossipKey == "" && !c.Insecure && c.BindGossip != "" && beyondLoopback(c.BindGossip) {
-		faults = append(faults, fmt.Errorf(
-			"bind-gossip %s is open to other machines without a key: give gossip-key (head -c 32 /dev/urandom | base64), the same on every node, or insecure if nobody else can reach it",
-			c.BindGossip))
+	for _, pool := range []struct{ bindName, bind, keyName, key, who string }{
+		{"bind-gossip", c.BindGossip, "gossip-key", c.GossipKey, "node"},
+		{"bind-server-gossip", c.BindServerGossip, "server-gossip-key", c.ServerGossipKey, "node and game server"},
+	} {
+		if pool.key == "" && !c.Insecure && pool.bind != "" && beyondLoopback(pool.bind) {
+			faults = append(faults, fmt.Errorf(
+				"%s %s is open to other machines without a key: give %s (head -c 32 /dev/urandom | base64), the same on every %s, or insecure if nobody else can reach it",
+				pool.bindName, pool.bind, pool.keyName, pool.who))
+		}
+		if _, err := gossipKey(pool.keyName, pool.key); err != nil {
+			faults = append(faults, err)
+		}
 	}
-	if _, err := c.gossipKey(); err != nil {
-		faults = append(faults, err)
+	if c.GossipKey != "" && c.GossipKey == c.ServerGossipKey {
+		faults = append(faults, errors.New("gossip-key and server-gossip-key are one: whoever runs a game server could then speak as a node; make another"))
 	}
 	return faults
 }
 
-// gossipKey decodes the key. Its errors never show it.
-func (c Config) gossipKey() ([]byte, error) {
-	if c.GossipKey == "" {
+// gossipKey decodes a key. Its errors never show it.
+func gossipKey(name, text string) ([]byte, error) {
+	if text == "" {
 		return nil, nil
 	}
-	key, err := base64.StdEncoding.DecodeString(c.GossipKey)
+	key, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || (len(key) != 16 && len(key) != 24 && len(key) != 32) {
-		return nil, errors.New("gossip-key is not base64 of 16, 24 or 32 bytes: make one with head -c 32 /dev/urandom | base64")
+		return nil, fmt.Errorf("%s is not base64 of 16, 24 or 32 bytes: make one with head -c 32 /dev/urandom | base64", name)
 	}
 	return key, nil
 }

@@ -38,7 +38,7 @@ From another terminal: profilenode dev --start 2, profilenode dev --kill 2.`,
 	flags.SortFlags = false
 	flags.IntVar(&o.nodes, "nodes", 3, "how many nodes: 1, 3 or 5; a folder that holds a cluster keeps its number")
 	flags.StringVar(&o.data, "data", defaultDevData, "`folder` for everything; what is there goes on")
-	flags.IntVar(&o.base, "base-port", devBase, "first port; each node takes four, ten apart")
+	flags.IntVar(&o.base, "base-port", devBase, "first port; each node takes five, ten apart")
 	flags.BoolVar(&fresh, "fresh", false, "begin anew: empty the folder first, if dev made it")
 	flags.IntVar(&startNode, "start", 0, "tell the dev that runs on this folder to start node `N` again")
 	flags.IntVar(&killNode, "kill", 0, "tell the dev that runs on this folder to kill -9 node `N`")
@@ -91,7 +91,7 @@ func (o devOptions) check() error {
 	if o.nodes != 1 && o.nodes != 3 && o.nodes != 5 {
 		faults = append(faults, fmt.Errorf("nodes %d is none of 1, 3 and 5: an even number bears no more failures than one fewer", o.nodes))
 	}
-	if last := o.base + 10*(o.nodes-1) + 3; o.base < 1 || last > 65535 {
+	if last := o.base + 10*(o.nodes-1) + int(serverGossipPort); o.base < 1 || last > 65535 {
 		faults = append(faults, fmt.Errorf("base-port %d leaves no room: it and the %d ports above must lie between 1 and 65535", o.base, last-o.base))
 	}
 	if o.data == "" {
@@ -100,12 +100,12 @@ func (o devOptions) check() error {
 	return errors.Join(faults...)
 }
 
-// address is where one of a node's four ports is.
+// address is where one of a node's five ports is.
 func (o devOptions) address(node int, port devPort) string {
 	return fmt.Sprintf("127.0.0.1:%d", o.base+10*(node-1)+int(port))
 }
 
-// devPort is a port's place among a node's four.
+// devPort is a port's place among a node's five.
 type devPort int
 
 const (
@@ -113,10 +113,11 @@ const (
 	nodesPort
 	gossipPort
 	httpPort
+	serverGossipPort
 )
 
 func (port devPort) String() string {
-	return [...]string{"clients", "nodes", "gossip", "HTTP"}[port]
+	return [...]string{"clients", "nodes", "gossip", "HTTP", "game servers' gossip"}[port]
 }
 
 // addresses is that port of every node, separated by commas.
@@ -137,6 +138,7 @@ func (o devOptions) arguments(node int) []string {
 		"--bind-nodes", o.address(node, nodesPort),
 		"--bind-gossip", o.address(node, gossipPort),
 		"--bind-http", o.address(node, httpPort),
+		"--bind-server-gossip", o.address(node, serverGossipPort),
 		"--nodes", o.addresses(nodesPort),
 	}
 }

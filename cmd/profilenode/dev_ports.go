@@ -10,9 +10,9 @@ import (
 // checkPorts looks whether every port is free, since a node's own error would come from a log.
 func (o devOptions) checkPorts() error {
 	for node := 1; node <= o.nodes; node++ {
-		for port := clientsPort; port <= httpPort; port++ {
+		for port := clientsPort; port <= serverGossipPort; port++ {
 			address := o.address(node, port)
-			err := tryListen(address, port == gossipPort)
+			err := tryListen(address, port == gossipPort || port == serverGossipPort)
 			if err == nil {
 				continue
 			}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/gossip"
 	"github.com/profilenode/profilenode/internal/server"
 )
 
@@ -34,7 +35,10 @@ func (c Config) cluster() cluster.Config {
 	n.Dir, n.Nodes, n.Version = c.Data, c.Nodes, version()
 	n.Bind, n.Advertise, n.Client = c.BindNodes, c.AdvertiseNodes, c.Advertise
 	n.GossipBind, n.GossipAdvertise = c.BindGossip, c.AdvertiseGossip
-	n.GossipKey, _ = c.gossipKey() // check has looked at it
+	n.GossipKey, _ = gossipKey("gossip-key", c.GossipKey) // check has looked at it
+	n.GossipInsecure = c.Insecure
+	n.ServerGossip = gossip.ServerConfig{Bind: c.BindServerGossip, Advertise: c.AdvertiseServerGossip, Insecure: c.Insecure}
+	n.ServerGossip.Key, _ = gossipKey("server-gossip-key", c.ServerGossipKey)
 	n.Heartbeat, n.Election, n.LeaderLease = c.Heartbeat, c.Election, c.LeaderLease
 	n.Timing.Renew, n.Timing.Doubt, n.Timing.Evidence = c.Renew, c.Doubt, c.Evidence
 	n.Timing.Lease, n.Timing.HandOff, n.Timing.Tick = c.Lease, c.HandOff, c.Tick
@@ -79,7 +83,7 @@ func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err err
 		service.TLS = certificates.forClients()
 	}
 	if r.node, err = cluster.Open(ctx, n); err != nil {
-		return nil, inUse(err, "nodes and gossip", "bind-nodes and bind-gossip")
+		return nil, inUse(err, "nodes and gossip", "bind-nodes, bind-gossip and bind-server-gossip")
 	}
 	service.Node = r.node
 	r.service = server.New(service)
@@ -129,6 +133,9 @@ func (r *running) addresses() string {
 	}
 	if r.config.BindGossip != "" {
 		parts = append(parts, "gossip="+r.config.BindGossip)
+	}
+	if r.config.BindServerGossip != "" {
+		parts = append(parts, "server-gossip="+r.config.BindServerGossip)
 	}
 	if r.web != nil {
 		parts = append(parts, "http="+r.web.Addr().String())

@@ -38,6 +38,8 @@ func settings() []setting {
 		list("nodes", "address,...", "every node's advertised nodes address, own included; empty: a cluster of one", func(c *Config) *[]string { return &c.Nodes }),
 		word("bind-gossip", "address", "gossip here, TCP and UDP; empty: no gossip", func(c *Config) *string { return &c.BindGossip }),
 		word("advertise-gossip", "address", "how gossip reaches this node (default: bind-gossip)", func(c *Config) *string { return &c.AdvertiseGossip }),
+		word("bind-server-gossip", "address", "hear game servers' gossip here, TCP and UDP; empty: do not", func(c *Config) *string { return &c.BindServerGossip }),
+		word("advertise-server-gossip", "address", "how game servers' gossip reaches this node (default: bind-server-gossip)", func(c *Config) *string { return &c.AdvertiseServerGossip }),
 		word("bind-http", "address", "answer /livez and /readyz here; empty: do not", func(c *Config) *string { return &c.BindHTTP }),
 		yesno("pprof", "serve Go's profiles of this process at /debug/pprof/ of bind-http, which must be on loopback", func(c *Config) *bool { return &c.Pprof }),
 
@@ -45,6 +47,7 @@ func settings() []setting {
 		word("tls-key", "file", "its key, PEM", func(c *Config) *string { return &c.TLSKey }),
 		word("tls-ca", "file", "who signs the certificates of nodes and clients, PEM", func(c *Config) *string { return &c.TLSCA }),
 		word("gossip-key", "base64", "16, 24 or 32 bytes, the same on every node", func(c *Config) *string { return &c.GossipKey }),
+		word("server-gossip-key", "base64", "16, 24 or 32 other bytes, the same on every node and game server", func(c *Config) *string { return &c.ServerGossipKey }),
 		yesno("insecure", "listen beyond loopback without TLS and keys", func(c *Config) *bool { return &c.Insecure }),
 
 		level("log-level", "debug, info, warn or error", func(c *Config) *slog.Level { return &c.LogLevel }),

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/gossip"
 )
 
 type options struct {
@@ -93,6 +94,7 @@ func parse(args []string) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
+	o.client.Gossip = gossip.GameServer(gossip.ServerConfig{}) // on this machine; elsewhere with an address and a key
 	o.client.Seeds = strings.Split(*addr, ",")
 	switch {
 	case flags.NArg() > 0:
@@ -214,6 +216,7 @@ func watch(ended <-chan struct{}, stats *Stats, wire *Wire, view View) {
 func readBack[T any](o options, name string, template T, arena *Arena[T]) Verdict {
 	ctx, cancel := context.WithTimeout(context.Background(), reading)
 	defer cancel()
+	o.client.Gossip = nil // its end is nobody's loss
 	reader, err := open(ctx, o, o.client.Name+"-reader", &Wire{dial: o.client.Dial}, arena.Stats)
 	if err != nil {
 		return Verdict{Unread: []string{"all: " + err.Error()}}
