@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -21,23 +22,26 @@ const (
 	bedSessions = 100 // of each game server
 
 	loopback = "127.0.0.1"
+	gamePort = 7405 // for gossip, of the first game server behind a link; nobody else has ports there
 )
 
 // bed is what a phase is tried on: a cluster, and game servers with sessions.
 type bed struct {
-	dir   string
-	link  *link  // nil: everything is on loopback
-	host  string // of the nodes
-	nodes []*node
+	dir    string
+	link   *link  // nil: everything is on loopback
+	host   string // of the nodes
+	within int    // so many game servers live behind the link
+	nodes  []*node
 
+	rumours map[uint16]bool // ports of game servers' gossip, of those behind the link and of the nodes
 	servers []*gameServer
 	lives   int // game servers that were ever started, for their names
 }
 
 // makeBed starts a cluster and its game servers. With a link, the nodes are at this side's address of it, and the first
-// game server lives behind it.
-func makeBed(ctx context.Context, program, dir string, l *link) (_ *bed, err error) {
-	b := &bed{dir: dir, link: l, servers: make([]*gameServer, bedServers)}
+// game servers, so many as are to be within, live behind it.
+func makeBed(ctx context.Context, program, dir string, l *link, within int) (_ *bed, err error) {
+	b := &bed{dir: dir, link: l, within: within, servers: make([]*gameServer, bedServers)}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -54,7 +58,9 @@ func makeBed(ctx context.Context, program, dir string, l *link) (_ *bed, err err
 	if b.nodes, err = nodesAt(program, dir, host); err != nil {
 		return nil, err
 	}
+	b.rumours = make(map[uint16]bool)
 	for _, n := range b.nodes {
+		b.rumours[n.rumours] = true
 		if err := n.start(); err != nil {
 			return nil, err
 		}
@@ -85,6 +91,7 @@ func nodesAt(program, dir, host string) ([]*node, error) {
 	for i, n := range nodes {
 		n.flags = []string{"--bind-gossip", at(host, gossip[i]), "--bind-http", "",
 			"--bind-server-gossip", at(host, gossip[bedNodes+i]), "--server-gossip-key", servers}
+		n.rumours = netip.MustParseAddrPort(gossip[bedNodes+i]).Port()
 		if host == loopback {
 			continue
 		}
@@ -135,11 +142,14 @@ func home(server int) []string {
 func (b *bed) enter(ctx context.Context, which ...int) error {
 	for _, i := range which {
 		var within *link
-		if i == 0 {
+		rumours := at(b.host, ":0")
+		if i < b.within {
 			within = b.link
+			rumours = netip.AddrPortFrom(b.link.inside, gamePort+uint16(i)).String()
+			b.rumours[gamePort+uint16(i)] = true
 		}
 		b.lives++
-		s, err := startGameServer(b.dir, fmt.Sprintf("game-%d-%d", i+1, b.lives), clientsOf(b.nodes), at(b.host, ":0"), within)
+		s, err := startGameServer(b.dir, fmt.Sprintf("game-%d-%d", i+1, b.lives), clientsOf(b.nodes), rumours, within)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,12 +52,14 @@ func gameServerCommand() *cobra.Command {
 			if at != "" {
 				config.Gossip = gossip.GameServer(gossip.ServerConfig{Bind: at, Key: serverKey()})
 			}
+			var doubts atomic.Int64
+			config.OnDoubt = func() { doubts.Add(1) }
 			c, err := client.Open(command.Context(), config)
 			if err != nil {
 				return err
 			}
 			// The end is one without a goodbye, so that nobody takes a run that was broken off for one that went well.
-			return serveGame(command.Context(), c, os.Stdin, os.Stdout)
+			return serveGame(command.Context(), c, &doubts, os.Stdin, os.Stdout)
 		},
 	}
 	flags := command.Flags()
@@ -69,10 +72,11 @@ func gameServerCommand() *cobra.Command {
 
 // game is one game server, and does as it is told.
 type game struct {
-	name  string
-	life  context.Context // ends with the process
-	store *client.Store[play]
-	doing sync.WaitGroup
+	name   string
+	life   context.Context // ends with the process
+	doubts *atomic.Int64
+	store  *client.Store[play]
+	doing  sync.WaitGroup
 
 	out  sync.Mutex // one line at a time
 	line *json.Encoder
@@ -80,15 +84,16 @@ type game struct {
 	mu        sync.Mutex
 	sessions  map[string]*client.Profile[play]
 	heard     []time.Duration
+	lost      int // sessions that ended
 	scribbles map[string]*scribble
 }
 
 // serveGame does what in says until that ends.
-func serveGame(ctx context.Context, c *client.Client, in io.Reader, out io.Writer) error {
+func serveGame(ctx context.Context, c *client.Client, doubts *atomic.Int64, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g := &game{
-		name: c.Name(), life: ctx, store: client.NewStore(c, playStore, play{}), line: json.NewEncoder(out),
+		name: c.Name(), life: ctx, doubts: doubts, store: client.NewStore(c, playStore, play{}), line: json.NewEncoder(out),
 		sessions: make(map[string]*client.Profile[play]), scribbles: make(map[string]*scribble),
 	}
 	g.tell(told{}) // ready
@@ -145,6 +150,10 @@ func (g *game) obey(ctx context.Context, o order) {
 		case doHeard:
 			g.mu.Lock()
 			t.Heard, g.heard = g.heard, nil
+			g.mu.Unlock()
+		case doCount:
+			g.mu.Lock()
+			t.Count = counts{Held: len(g.sessions), Lost: g.lost, Doubts: int(g.doubts.Load())}
 			g.mu.Unlock()
 		default:
 			t.Fault = fmt.Sprintf("%q needs keys", o.Do)
@@ -248,6 +257,7 @@ func (g *game) start(ctx context.Context, t *told, steal bool) error {
 	p.OnSessionEnd(func(error) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
+		g.lost++
 		if g.sessions[t.Key] == p {
 			delete(g.sessions, t.Key)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func playGame(t *testing.T, cluster *clienttest.Cluster, name string) *played {
 	in, orders := io.Pipe()
 	told, out := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- serveGame(context.Background(), c, in, out) }()
+	go func() { ended <- serveGame(context.Background(), c, new(atomic.Int64), in, out) }()
 	t.Cleanup(func() {
 		_ = told.Close() // what is on its way is not read
 		_ = orders.Close()

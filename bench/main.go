@@ -23,7 +23,11 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+<<<<<<< HEAD
 	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), gameServerCommand(), renewalsCommand(), fleetCommand())
+=======
+	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), steadyCommand(), gameServerCommand(), spinCommand())
+>>>>>>> 69a55fc (bench: steady counts the living who are taken for dead)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)

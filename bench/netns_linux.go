@@ -25,7 +25,9 @@ type link struct {
 	here, there *os.File
 	enter       chan func() // runs on the thread that is inside
 	severed     atomic.Bool
-	dropped     atomic.Uint64
+	dropped     atomic.Uint64 // by a cut
+	picky       atomic.Pointer[func(packet []byte) (drop bool)]
+	picked      atomic.Uint64 // packets that picky dropped
 	carriers    sync.WaitGroup
 }
 
@@ -86,6 +88,18 @@ func (l *link) heal() (dropped uint64) {
 	return l.dropped.Load()
 }
 
+// drop lets which say of each IP packet, in both directions, whether it is lost; nil: none is.
+func (l *link) drop(which func(packet []byte) bool) {
+	if which == nil {
+		l.picky.Store(nil)
+		return
+	}
+	l.picky.Store(&which)
+}
+
+// lost counts the packets that drop has lost.
+func (l *link) lost() uint64 { return l.picked.Load() }
+
 func (l *link) close() {
 	close(l.enter)
 	_ = l.here.Close()
@@ -102,6 +116,10 @@ func (l *link) carry(from, to *os.File) {
 		}
 		if l.severed.Load() {
 			l.dropped.Add(1)
+			continue
+		}
+		if drop := l.picky.Load(); drop != nil && (*drop)(packet[:n]) {
+			l.picked.Add(1)
 			continue
 		}
 		_, _ = to.Write(packet[:n]) // a packet that is not taken is a packet lost

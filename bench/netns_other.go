@@ -18,3 +18,5 @@ func (l *link) start(process *exec.Cmd) error { return process.Start() }
 func (l *link) cut()                          {}
 func (l *link) heal() (dropped uint64)        { return 0 }
 func (l *link) close()                        {}
+func (l *link) drop(func([]byte) bool)        {}
+func (l *link) lost() uint64                  { return 0 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type node struct {
 	peers   string
 	nodes   []string // peers of all
 	flags   []string // beside those for addresses and folder
+	rumours uint16   // port for game servers' gossip; 0: none
 	conn    *grpc.ClientConn
 
 	process *exec.Cmd
@@ -38,6 +40,7 @@ type node struct {
 	mu        sync.Mutex
 	snapshots []time.Time // when the log said that one was complete
 	lastLines []string
+	verdicts  []string // lines that say that a game server is gone
 }
 
 // build makes the program from the sources of the module that this runs in.
@@ -125,6 +128,9 @@ func (n *node) read(log io.Reader) {
 		if strings.Contains(line, "snapshot complete up to") {
 			n.snapshots = append(n.snapshots, at)
 		}
+		if strings.Contains(line, "game server is gone") {
+			n.verdicts = append(n.verdicts, line)
+		}
 		n.lastLines = append(n.lastLines, line)
 		n.lastLines = n.lastLines[max(0, len(n.lastLines)-20):]
 		n.mu.Unlock()
@@ -141,6 +147,13 @@ func (n *node) snapshotsSince(since time.Time) (moments []time.Time) {
 		}
 	}
 	return moments
+}
+
+// sentenced are the lines in which this node said that a game server is gone.
+func (n *node) sentenced() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.verdicts)
 }
 
 func (n *node) saying() string {

@@ -24,6 +24,7 @@ const (
 	doDrop     = "drop"     // end the scribbling
 	doRead     = "read"     // who wrote what is stored
 	doSave     = "save"     // save once
+	doCount    = "count"    // what has become of its sessions
 )
 
 // told is the answer.
@@ -35,7 +36,21 @@ type told struct {
 	Heard []time.Duration `json:"heard,omitempty"`
 	Who   string          `json:"who,omitempty"`   // wrote what is stored
 	Tries tries           `json:"tries,omitzero"`  // of a scribbling
+	Count counts          `json:"count,omitzero"`  // of all sessions
 	Fault string          `json:"fault,omitempty"` // empty: done
+}
+
+// counts is what became of one game server's sessions, since it started.
+type counts struct {
+	Held   int `json:"held"`   // now
+	Lost   int `json:"lost"`   // ended, though nobody asked for it
+	Doubts int `json:"doubts"` // times that all of them came into doubt
+}
+
+func (c *counts) add(other counts) {
+	c.Held += other.Held
+	c.Lost += other.Lost
+	c.Doubts += other.Doubts
 }
 
 // try is one save by an owner that may have been robbed.

@@ -37,7 +37,7 @@ type awaited struct {
 	left    int
 }
 
-// startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in; else gossipAt is where it gossips.
+// startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in; gossipAt is where it gossips.
 func startGameServer(dir, name string, seeds []string, gossipAt string, within *link) (*gameServer, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -47,12 +47,7 @@ func startGameServer(dir, name string, seeds []string, gossipAt string, within *
 		name: name, log: filepath.Join(dir, name+".log"), ended: make(chan struct{}),
 		waiting: make(map[uint64]*awaited), ready: make(chan struct{}),
 	}
-	s.process = exec.Command(program, "game-server", "--name", name, "--addr", strings.Join(seeds, ","), "--insecure")
-	if within != nil {
-		s.process.Args = append(s.process.Args, "--gossip", within.inside.String()+":0")
-	} else {
-		s.process.Args = append(s.process.Args, "--gossip", gossipAt)
-	}
+	s.process = exec.Command(program, "game-server", "--name", name, "--addr", strings.Join(seeds, ","), "--insecure", "--gossip", gossipAt)
 	// A group of its own: an interrupt at the terminal reaches this program alone, which then ends it. And when this
 	// program dies while one is stopped, which cannot see its stdin end, the kernel hangs up on its orphaned group.
 	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -95,7 +95,7 @@ func (p phase) try(ctx context.Context, program, dir string, notes io.Writer) (o
 		}
 		defer l.close()
 	}
-	b, err := makeBed(ctx, program, dir, l)
+	b, err := makeBed(ctx, program, dir, l, 1)
 	if err != nil {
 		o.fault = fmt.Errorf("set up: %w", err)
 		return o
