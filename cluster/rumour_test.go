@@ -1,10 +1,12 @@
 package cluster_test
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/gossip"
 )
 
 // Gossip's own sockets are on loopback, in real time.
@@ -29,4 +31,64 @@ func TestGossipShowsTheDeadAndRemovesNobody(t *testing.T) {
 	if got := len(voters(c.Nodes[leader])); got != 3 {
 		t.Errorf("%d voters after gossip said dead, want 3", got)
 	}
+}
+
+// The nodes' rows say where each gossips with game servers, and every node hears one that knows a single seed. The pool is
+// none of the nodes' own.
+func TestNodesHearGameServersInAPoolApart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for gossip")
+	}
+	key := []byte("0123456789abcdef")
+	c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) {
+		config.GossipBind, config.GossipKey = "127.0.0.1:0", key
+		config.ServerGossip = gossip.ServerConfig{Bind: "127.0.0.1:0", Key: key}
+	})
+	c.Ready()
+	n := c.Nodes[c.Leader()]
+	var seeds []string
+	var id []byte
+	c.Until("every node's row to say where it gossips with game servers", func() bool {
+		view, err := n.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer view.Close()
+		rows, err := view.Nodes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds, id = nil, view.Standing().Cluster
+		for _, row := range rows {
+			if row.ServerGossip != "" && row.ServerGossip != row.Gossip {
+				seeds = append(seeds, row.ServerGossip)
+			}
+		}
+		return len(seeds) == 3
+	})
+	inc := register(t, n, "game").inc
+	leave, err := gossip.GameServer(gossip.ServerConfig{Key: key})(id, uint64(inc), func() []string { return seeds[:1] }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seems := func(want string) func() bool {
+		return func() bool {
+			for _, n := range c.Nodes {
+				if n.Seems(inc) != want {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	c.Until("every node to hear it", seems("alive"))
+	for _, m := range n.Status().Members {
+		if m.Gossip != "alive" {
+			t.Errorf("node %s seems %q in the nodes' own pool, want alive", m.ID, m.Gossip)
+		}
+	}
+	if err := leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.Until("every node to hear that it left", seems("left"))
 }

@@ -35,6 +35,9 @@ type Config struct {
 	// peace. Without it two halves of a pool that lost each other for longer than half a minute never merge again.
 	Seeds  func() []string
 	Rejoin time.Duration
+	// OneSeed joins a seed, any, only while none seems alive. For a pool of thousands: whoever joins is told of all, and a
+	// seed that comes back must not be asked for that by everybody at once. Others than these merge halves.
+	OneSeed bool
 
 	// Probe is how often this member looks at another one. With the default Suspicion the dead are known after about six
 	// probes, and a pause of four is forgiven. Quick is harmless here, since a verdict wants silence too.

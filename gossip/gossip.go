@@ -9,7 +9,9 @@ package gossip
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +30,7 @@ type Pool struct {
 
 	stop   context.CancelFunc
 	rejoin sync.WaitGroup
+	alone  bool // it was said that no seed is reached; the joining goroutine's
 
 	once sync.Once
 	err  error
@@ -156,19 +159,48 @@ func (p *Pool) join(ctx context.Context) {
 			known[m.Addr] = true
 		}
 	}
-	for _, seed := range p.config.Seeds() {
+	seeds := slices.Clone(p.config.Seeds())
+	rand.Shuffle(len(seeds), func(a, b int) { seeds[a], seeds[b] = seeds[b], seeds[a] })
+	var found []netip.AddrPort
+	for _, seed := range seeds {
 		for _, at := range p.lookUp(ctx, seed) {
-			if ctx.Err() != nil {
+			if !known[at.String()] {
+				found = append(found, at)
+			} else if p.config.OneSeed && at.String() != p.Addr() {
+				p.alone = false
 				return
-			}
-			if address := at.String(); !known[address] {
-				known[address] = true
-				if _, err := p.list.Join([]string{address}); err != nil {
-					p.config.Log.Debug("join gossip seed", "seed", seed, "address", address, "error", err)
-				}
 			}
 		}
 	}
+	var last error
+	for _, at := range found {
+		if ctx.Err() != nil || known[at.String()] {
+			continue
+		}
+		known[at.String()] = true
+		err := p.joinAt(at)
+		switch {
+		case err != nil:
+			last = err
+			p.config.Log.Debug("join gossip seed", "address", at, "error", err)
+		case p.config.OneSeed:
+			p.alone = false
+			return
+		}
+	}
+	if p.config.OneSeed && last != nil && !p.alone && ctx.Err() == nil {
+		p.alone = true // said once, until it is over
+		p.config.Log.Warn("gossip reaches no seed, and goes on trying", "seeds", seeds, "error", last)
+	}
+}
+
+// joinAt refuses a seed that could never reach us, or only its own host's loopback: it would find us dead.
+func (p *Pool) joinAt(at netip.AddrPort) error {
+	if own := p.transport.advertise; own.Addr().IsLoopback() != at.Addr().IsLoopback() {
+		return fmt.Errorf("this member is at %s, which %s does not reach: bind or advertise another address", own, at)
+	}
+	_, err := p.list.Join([]string{at.String()})
+	return err
 }
 
 func (p *Pool) lookUp(ctx context.Context, seed string) []netip.AddrPort {

@@ -21,8 +21,8 @@ const (
 	serverProbe = 400 * time.Millisecond
 	// 2 waits for nobody's confirmation. With more, the one who finds it first waits up to four times as long.
 	serverSuspicion = 2
-	// Seeds that seem alive are left alone, so trying often costs little, and a healed cut is over soon.
-	serverRejoin = 5 * time.Second
+	// Nodes join each other and so merge halves of the pool; a game server that has lost every node looks for one.
+	serverRejoin = 10 * time.Second
 	// A verdict on the dead comes within a lease. What a new leader may still ask for later is a minute's.
 	serverRemember = time.Minute
 )
@@ -70,7 +70,9 @@ func (s ServerConfig) OpenNode(name string, seeds func() []string, log *slog.Log
 // each has a name of its own, though they follow each other at one address.
 func GameServer(s ServerConfig) func(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error) {
 	return func(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error) {
-		p, err := Open(s.pool(ServerName(cluster, incarnation), seeds, log))
+		c := s.pool(ServerName(cluster, incarnation), seeds, log)
+		c.OneSeed = true
+		p, err := Open(c)
 		if err != nil {
 			return nil, err
 		}
