@@ -201,10 +201,14 @@ func (j *judge) look(now time.Time) error {
 	return nil
 }
 
-// grace moves everything heard by what this tick is late. mu must be held.
+// grace moves everything heard by what this tick is late, and by all that has passed since the last one while this leader
+// is too slow to renew anybody: who was not answered then was not silent. mu must be held.
 func (j *judge) grace(now time.Time) {
 	late := now.Sub(j.due)
 	j.due = now.Add(j.timing.Tick)
+	if j.l.prompt() != nil {
+		late += j.timing.Tick
+	}
 	if late <= j.timing.Tick/10 {
 		return
 	}

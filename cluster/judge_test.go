@@ -1,9 +1,15 @@
 package cluster_test
 
 import (
+	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
@@ -146,4 +152,69 @@ func TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed(t *testing.T) {
 			t.Errorf("owner is %d, want the waiter %d", got, waiter.inc)
 		}
 	})
+}
+
+// slowDisk lets no sync of the log come back while it is slow.
+type slowDisk struct{ slow atomic.Bool }
+
+func (d *slowDisk) over(fs vfs.FS) vfs.FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData; sync && strings.Contains(op.Path, "log/") {
+			for d.slow.Load() {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		return nil
+	}))
+}
+
+// A leader whose disk stands still renews nobody. The game servers give their streams up then, and cannot open others:
+// that looks like death, and is the leader's own doing.
+func TestALeaderThatRenewsNobodyJudgesNobody(t *testing.T) {
+	for _, stalled := range []time.Duration{5 * time.Second, 30 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			var disk slowDisk
+			c := clustertest.Start(t, 1, func(_ int, config *cluster.Config) { config.FS = disk.over(vfs.NewMem()) })
+			c.Ready()
+			n := c.Nodes[c.Leader()]
+			owner, other := register(t, n, "owner"), register(t, n, "other")
+			propose(t, n, owner.do(&fsm.StartSession{Store: "test", Key: "p"}))
+			renew(t, n, owner)
+			stream := &cluster.Stream{Server: owner.inc, Peer: "gs"}
+			n.Attend(stream)
+
+			disk.slow.Store(true)
+			saved := make(chan error, 1)
+			go func() {
+				_, err := n.Propose(t.Context(), other.do(&fsm.StartSession{Store: "test", Key: "q"}))
+				saved <- err
+			}()
+			began, unrenewed := time.Now(), 0
+			for time.Since(began) < stalled {
+				if _, err := n.Renew(t.Context(), owner.inc); errors.Is(err, cluster.ErrUnproven) {
+					if unrenewed++; unrenewed == 3 {
+						n.Ended(stream, true)
+					}
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(500 * time.Millisecond)
+			}
+			disk.slow.Store(false)
+			if err := <-saved; err != nil || unrenewed < 5 {
+				t.Fatalf("the save in the stall: %v, %d renewals refused, want none and at least 5: the disk was not slow", err, unrenewed)
+			}
+			time.Sleep(2 * time.Second) // until it has found its way back
+			if !alive(t, n, owner.inc) {
+				t.Fatalf("a game server that could not be renewed for %v is gone", stalled)
+			}
+			renew(t, n, owner)
+
+			// It is judged again, from here on.
+			time.Sleep(lock.DefaultTiming().Lease + 2*lock.DefaultTiming().Tick)
+			if alive(t, n, owner.inc) {
+				t.Error("a silent game server lives on after the disk is well")
+			}
+		})
+	}
 }

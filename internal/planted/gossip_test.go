@@ -18,6 +18,11 @@ func init() {
 			pkg:   "client/clienttest", test: "TestANodeThatGossipReachesNotAccusesNobody",
 		},
 		{
+			name:  "a leader that renews nobody judges all the same",
+			edits: []edit{{"cluster/judge.go", "	if j.l.prompt() != nil {\n		late += j.timing.Tick\n	}\n", ""}},
+			pkg:   "cluster", test: "TestALeaderThatRenewsNobodyJudgesNobody",
+		},
+		{
 			name: "a name in gossip is used again",
 			edits: []edit{
 				{"client/rumour.go", "// rumour is where the nodes", "var reused sync.Map\n\n// rumour is where the nodes"},
