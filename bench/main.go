@@ -23,11 +23,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-<<<<<<< HEAD
-	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), gameServerCommand(), renewalsCommand(), fleetCommand())
-=======
-	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), steadyCommand(), gameServerCommand(), spinCommand())
->>>>>>> 69a55fc (bench: steady counts the living who are taken for dead)
+	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), renewalsCommand(), steadyCommand(), gameServerCommand(), fleetCommand(), spinCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)

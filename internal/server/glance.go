@@ -22,7 +22,6 @@ type glances struct {
 type glance struct {
 	*View
 	nodes     []string                              // where clients reach the nodes
-	gossip    []string                              // and game servers' gossip does
 	gossip    []string                              // and where these gossip with game servers
 	contested map[lock.Incarnation][]fsm.OwnedGrant // nil: too many to list, each is looked up
 
