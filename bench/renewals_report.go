@@ -61,9 +61,9 @@ func (s *fleets) watchThem(ctx context.Context, leads *node) (*renewalsReport, e
 	first := s.use(nil)
 	began := time.Now()
 	profiled := make(chan error, 1)
-	profiled <- nil
-	if s.profile != "" {
-		<-profiled
+	if s.profile == "" {
+		profiled <- nil
+	} else {
 		go func() {
 			profiled <- profileCPU(ctx, s.web[slices.Index(s.nodes, leads)], s.profile, s.watch/2-time.Second)
 		}()

@@ -38,7 +38,7 @@ func canCutPower() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(home)
+	defer func() { _ = os.RemoveAll(home) }()
 	d, err := newDisk(filepath.Join(home, "image"), filepath.Join(home, "disk"))
 	if err != nil {
 		return err
