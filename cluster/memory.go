@@ -78,7 +78,7 @@ func openVotes(fs vfs.FS) (*votes, error) {
 	v := &votes{fs: fs, kept: map[string][]byte{}}
 	text, err := readFile(fs, fileVotes, maxSmallFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return v, nil
+		return v, writeFile(fs, fileVotes, []byte("{}")) // from here on a missing file has forgotten votes
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &v.kept)
