@@ -9,7 +9,7 @@ func init() {
 		},
 		{
 			name:  "gossip is not asked",
-			edits: []edit{{"cluster/judge.go", "	signals.Gossip = j.l.node.seemsDead(s.Incarnation)\n", ""}},
+			edits: []edit{{"cluster/judge.go", "	signals.Gossip = j.l.node.seemsDead(inc)\n", ""}},
 			pkg:   "client/clienttest", test: "TestALostHostIsTakenOverOnEvidence",
 		},
 		{
