@@ -78,11 +78,11 @@ type judge struct {
 
 	due time.Time
 
-	// As they were read last: who lives, not what they did since. Whoever is missing registered a moment ago, and counts
-	// from the next reading or from its first renewal.
-	servers []fsm.Server
-	read    time.Time
-	stale   bool // somebody has come or ended since; guarded by mu
+	// Who lived when the rows were read last. Whoever is missing registered a moment ago, and counts from the next reading
+	// or from its first renewal.
+	living []lock.Incarnation
+	read   time.Time
+	stale  bool // somebody has come or ended since; guarded by mu
 }
 
 // dispute is a grant that somebody waits for, or that was revoked and not let go.
@@ -182,7 +182,7 @@ func (j *judge) look(now time.Time) error {
 	}
 	defer view.Close()
 	if stale {
-		if j.servers, err = view.Servers(); err != nil {
+		if err := j.readLiving(view); err != nil {
 			return err
 		}
 		j.read = now
@@ -198,6 +198,20 @@ func (j *judge) look(now time.Time) error {
 	j.arbitrate(now, contested, alive)
 	j.mu.Unlock()
 	j.signal()
+	return nil
+}
+
+func (j *judge) readLiving(view *View) error {
+	servers, err := view.Servers()
+	if err != nil {
+		return err // who was read before still counts
+	}
+	j.living = j.living[:0]
+	for _, s := range servers {
+		if s.Alive {
+			j.living = append(j.living, s.Incarnation)
+		}
+	}
 	return nil
 }
 
@@ -228,21 +242,18 @@ func (j *judge) grace(now time.Time) {
 
 // weigh finds the living who are gone. Who is new, to the cluster or to this lead, counts from now. mu must be held.
 func (j *judge) weigh(now time.Time, view *View) map[lock.Incarnation]bool {
-	alive := make(map[lock.Incarnation]bool, len(j.servers))
-	for _, s := range j.servers {
-		if !s.Alive {
-			continue
-		}
-		alive[s.Incarnation] = true
-		heard, known := j.heard[s.Incarnation]
+	alive := make(map[lock.Incarnation]bool, len(j.living))
+	for _, inc := range j.living {
+		alive[inc] = true
+		heard, known := j.heard[inc]
 		if !known {
-			j.heard[s.Incarnation] = now
+			j.heard[inc] = now
 			continue
 		}
 		if heard.Before(j.l.opened) {
 			heard = j.l.opened
 		}
-		j.try(now, view, s.Incarnation, now.Sub(heard))
+		j.try(now, view, inc, now.Sub(heard))
 	}
 	maps.DeleteFunc(j.heard, func(inc lock.Incarnation, heard time.Time) bool {
 		return !alive[inc] && now.Sub(heard) > j.timing.Lease

@@ -48,23 +48,18 @@ func (n *Node) orient(ctx context.Context, limit <-chan time.Time) bool {
 			look.seen = seen
 		}
 		look.mu.Unlock()
-		if mine {
-			found := n.lookFor(ctx, limit)
-			look.mu.Lock()
-			look.seen = nil
-			close(seen) // if it was not found, the next one looks on
-			look.mu.Unlock()
-			return found
+		if !mine {
+			if !within(n, ctx, limit, seen) {
+				return false
+			}
+			continue
 		}
-		select {
-		case <-seen:
-		case <-limit:
-			return false
-		case <-ctx.Done():
-			return false
-		case <-n.closing:
-			return false
-		}
+		found := n.lookFor(ctx, limit)
+		look.mu.Lock()
+		look.seen = nil
+		close(seen) // if it was not found, the next one looks on
+		look.mu.Unlock()
+		return found
 	}
 	return true
 }
@@ -73,15 +68,21 @@ func (n *Node) lookFor(ctx context.Context, limit <-chan time.Time) bool {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for !n.oriented() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			return false
-		case <-ctx.Done():
-			return false
-		case <-n.closing:
+		if !within(n, ctx, limit, tick.C) {
 			return false
 		}
 	}
 	return true
+}
+
+// within waits for what comes; false: limit passed, ctx ended, or the node ends before.
+func within[T any](n *Node, ctx context.Context, limit <-chan time.Time, comes <-chan T) bool {
+	select {
+	case <-comes:
+		return true
+	case <-limit:
+	case <-ctx.Done():
+	case <-n.closing:
+	}
+	return false
 }

@@ -163,12 +163,7 @@ func (l *lead) askAll(servers []raft.Server, asking askers) map[string]helloAnsw
 
 // keepRows makes the log's rows say where the members are. A follower knows the leader's client address only from them.
 func (l *lead) keepRows(servers []raft.Server, said map[string]helloAnswer) error {
-	view, err := l.node.tables.view()
-	if err != nil {
-		return err
-	}
-	rows, err := view.Nodes()
-	view.Close()
+	rows, err := l.node.tables.nodes()
 	if err != nil {
 		return err
 	}

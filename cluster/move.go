@@ -50,12 +50,7 @@ func (n *Node) moved() (before string, others []string) {
 
 // unmoved refuses to start a node that still runs where the tables say that it is.
 func (n *Node) unmoved(ctx context.Context) error {
-	view, err := n.tables.view()
-	if err != nil {
-		return err
-	}
-	rows, err := view.Nodes()
-	view.Close()
+	rows, err := n.tables.nodes()
 	if err != nil {
 		return err
 	}

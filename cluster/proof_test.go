@@ -57,15 +57,7 @@ func TestAnswersOnTheirWayProveNothing(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		go c.Nodes[old].Transfer(t.Context())
-		next := -1
-		c.Until("another leader", func() bool {
-			for i, n := range c.Nodes {
-				if _, self := n.Leader(); i != old && self {
-					next = i
-				}
-			}
-			return next >= 0
-		})
+		next := another(c, old)
 		mustSet(t, c.Nodes[next], s, "k", "written under the new leader")
 		for range 200 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -77,6 +69,20 @@ func TestAnswersOnTheirWayProveNothing(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
+}
+
+// another is who takes itself for the leader besides the old one.
+func another(c *clustertest.Cluster, old int) (next int) {
+	next = -1
+	c.Until("another leader", func() bool {
+		for i, n := range c.Nodes {
+			if _, self := n.Leader(); i != old && self {
+				next = i
+			}
+		}
+		return next >= 0
+	})
+	return next
 }
 
 // While raft's own connections to the old leader stand still, it does not know that another one leads; nonces reach
@@ -191,15 +197,7 @@ func TestARoundUnderWayProvesNothingToWhoComesLater(t *testing.T) {
 		}()
 		time.Sleep(500 * time.Millisecond)
 		go c.Nodes[old].Transfer(t.Context())
-		next := -1
-		c.Until("another leader", func() bool {
-			for i, n := range c.Nodes {
-				if _, self := n.Leader(); i != old && self {
-					next = i
-				}
-			}
-			return next >= 0
-		})
+		next := another(c, old)
 		mustSet(t, c.Nodes[next], s, "k", "written under the new leader")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -77,12 +77,7 @@ func (n *Node) Seems(inc lock.Incarnation) string {
 
 // gossipSeeds are the other nodes as the log knows them, by one of their addresses.
 func (n *Node) gossipSeeds(address func(fsm.Node) string) []string {
-	view, err := n.tables.view()
-	if err != nil {
-		return nil
-	}
-	defer view.Close()
-	rows, err := view.Nodes()
+	rows, err := n.tables.nodes()
 	if err != nil {
 		return nil
 	}

@@ -145,12 +145,7 @@ func (n *Node) Leader() (client string, self bool) {
 	if leader == "" {
 		return "", false
 	}
-	view, err := n.tables.view()
-	if err != nil {
-		return "", false
-	}
-	defer view.Close()
-	rows, err := view.Nodes()
+	rows, err := n.tables.nodes()
 	if err != nil {
 		return "", false
 	}

@@ -38,3 +38,13 @@ func (t *tables) view() (*View, error) {
 	}
 	return &View{View: v, release: func() { t.release(g) }}, nil
 }
+
+// nodes are the rows of the nodes as they are now.
+func (t *tables) nodes() ([]fsm.Node, error) {
+	view, err := t.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	return view.Nodes()
+}

@@ -185,7 +185,7 @@ func (w *witnesses) answerer(inc lock.Incarnation) lock.Incarnation {
 	return 0
 }
 
-// look forgets who is gone, and sends out the pings that are due. alive is by tables that were read at now or later.
+// look forgets who is gone, and sends out the pings that are due. alive holds everybody living who had renewed before now.
 func (w *witnesses) look(now time.Time, alive map[lock.Incarnation]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
