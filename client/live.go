@@ -49,8 +49,8 @@ func (c *Client) renew(l *life) {
 // still if everybody gave up and came again.
 const maxPatience = 2
 
-// stream renews over one stream until that ends. mute streams before it brought no answer. heard says whether any renewal over it renewed; a goodbye is told as
-// the refusal that says the same.
+// stream renews over one stream until that ends. mute streams before it brought no answer. heard says whether any renewal
+// over it renewed; a goodbye is told as the refusal that says the same.
 func (c *Client) stream(l *life, addr string, mute int) (heard bool, refusal *profilev1.Refusal) {
 	conn, err := c.config.connect(addr)
 	if err != nil {

@@ -114,11 +114,10 @@ func (s *session) push(m *profilev1.MessageWaits) {
 	if !s.begun || s.stage != held {
 		return // what waits is loaded with the session
 	}
-	fetches := m.GetMessage() == nil || m.GetToken() != s.token || len(s.pushed) == maxPushed
-	switch {
-	case fetches:
-		s.pushed = []*profilev1.MessageWaits{nil}
-	case len(s.pushed) == 0 || s.pushed[0] != nil:
+	s.unpushed = s.unpushed || m.GetMessage() == nil || m.GetToken() != s.token || len(s.pushed) == maxPushed
+	if s.unpushed {
+		s.pushed = nil // all that waits comes with the others
+	} else {
 		s.pushed = append(s.pushed, m)
 	}
 	if s.fetching {
@@ -147,8 +146,8 @@ func (s *session) fetchAll() {
 // this session's own time, so none that an earlier one of this profile handled is handled twice.
 func (s *session) takePushed() bool {
 	s.mu.Lock()
-	pushed := s.pushed
-	s.pushed = nil
+	pushed, others := s.pushed, s.unpushed
+	s.pushed, s.unpushed = nil, false
 	s.mu.Unlock()
 	s.data.Lock()
 	defer s.data.Unlock()
@@ -158,12 +157,12 @@ func (s *session) takePushed() bool {
 	}
 	defer s.deliver()
 	for _, m := range pushed {
-		if m == nil || m.After > s.mail.seen {
+		if m.After > s.mail.seen {
 			return false
 		}
 		s.mail.add([]*profilev1.Message{m.Message})
 	}
-	return true
+	return !others
 }
 
 func (s *session) fetchOnce() error {

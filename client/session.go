@@ -76,7 +76,8 @@ type session struct {
 	failures   int    // of saves in a row
 	fetching   bool
 	refetch    bool                      // once more, when the fetch under way is done
-	pushed     []*profilev1.MessageWaits // to be taken over; nil alone: all are to be fetched
+	pushed     []*profilev1.MessageWaits // to be taken over
+	unpushed   bool                      // there are others, which must be fetched
 	why        error
 	onEnd      []func(error)
 

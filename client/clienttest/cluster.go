@@ -44,9 +44,15 @@ type Cluster struct {
 // Start starts a cluster, and stops it with the test.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
+	return within(t, nil, func(*cluster.Config) {})
+}
+
+// within starts a cluster, and stops it with the test.
+func within(t testing.TB, network *gossiptest.Network, change func(*cluster.Config)) *Cluster {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := New(ctx)
+	c, err := start(ctx, network, change)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,9 @@
 package clienttest
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/cluster"
@@ -19,22 +17,11 @@ const nodeRumours = "127.1.0.1:7404"
 func StartGossiping(t testing.TB) *Cluster {
 	t.Helper()
 	network := gossiptest.New(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	c, err := start(ctx, network, func(config *cluster.Config) {
+	return within(t, network, func(config *cluster.Config) {
 		config.ServerGossip = gossip.ServerConfig{
 			Bind: nodeRumours, Listen: network.Listen, ListenPacket: network.ListenPacket, Dial: network.DialFrom(nodeRumours),
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Errorf("stop the cluster: %v", err)
-		}
-	})
-	return c
 }
 
 // Gossip is for the configuration of the client with this name. Disconnect and Kill take its gossip along.

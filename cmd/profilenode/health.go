@@ -16,8 +16,8 @@ type standing interface {
 }
 
 // newHealth answers /livez: this process is of use, restart it if not; and /readyz: send it requests. A node that knows
-// no leader is alive, since restarting it would not help, but not ready.
-// With profiles it also serves Go's, which only this machine may see.
+// no leader is alive, since restarting it would not help, but not ready. With profiles it also serves Go's, which only
+// this machine may see.
 func newHealth(node standing, profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	writing := 5 * time.Second
