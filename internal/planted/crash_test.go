@@ -1,77 +1,75 @@
 package planted
 
 // What a disk may not forget, and the rules of snapshots by checkpoint.
-func init() {
-	faults = append(faults, []fault{
-		{
-			name:  "an append to the log is not synced",
-			edits: []edit{{"cluster/logstore.go", "s.commit(batch, pebble.Sync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {", "s.commit(batch, pebble.NoSync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {"}},
-			pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
-		},
-		{
-			name:  "the row is not in every batch of the tables",
-			edits: []edit{{"fsm/fsm.go", "t.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))", "if t.standing.Index%2 == 0 {\n\t\tt.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))\n\t}"}},
-			pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
-		},
-		{
-			name:  "a small file is replaced by one that is not synced",
-			edits: []edit{{"cluster/tables_folder.go", "\tif err == nil {\n\t\terr = file.Sync()\n\t}\n", ""}},
-			pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
-		},
-		{
-			name:  "a snapshot is listed before its folder is synced",
-			edits: []edit{{"cluster/snapshot_sink.go", "\tk.dir = s.fs.PathJoin(s.root, k.ID())\n\tif err := syncFolder(s.fs, s.root); err != nil {\n\t\treturn err\n\t}\n", "\tk.dir = s.fs.PathJoin(s.root, k.ID())\n"}},
-			pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
-		},
-		{
-			name:  "what comes in of a snapshot is not synced",
-			edits: []edit{{"cluster/snapshot_unpack.go", "errors.Join(file.Sync(), file.Close())", "errors.Join(file.Close())"}},
-			pkg:   "cluster", test: "TestCrashDuringInstall",
-		},
-		{
-			name:  "a snapshot is taken before the replay has reached the tables",
-			edits: []edit{{"cluster/replica.go", "r.handed < row {", "r.handed < row && false {"}},
-			pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
-		},
-		{
-			name:  "a restore goes back",
-			edits: []edit{{"cluster/replica.go", "if meta.Row > r.tables.standing().Index {", "if meta.Row > 0 {"}},
-			pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
-		},
-		{
-			name:  "a snapshot says a size that its stream has not",
-			edits: []edit{{"cluster/snapshot_stream.go", "int64(2+len(f.Name)+8) + f.Size + sumBytes", "int64(2+len(f.Name)+8) + f.Size"}},
-			pkg:   "cluster", test: "TestSnapshotTravels",
-		},
-		{
-			name:  "a second Close of a snapshot does it again",
-			edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn k.err\n\t}\n\tk.done = true\n\tif err := k.complete()", "\tk.done = true\n\tif err := k.complete()"}},
-			pkg:   "cluster", test: "TestSinkEndsOnce",
-		},
-		{
-			name:  "a Cancel after Close deletes the snapshot",
-			edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn nil\n\t}\n", ""}},
-			pkg:   "cluster", test: "TestSinkEndsOnce",
-		},
-		{
-			name:  "a snapshot is deleted while it is read",
-			edits: []edit{{"cluster/snapshot.go", "if i < s.retain || c.readers > 0 {", "if i < s.retain {"}},
-			pkg:   "cluster", test: "TestOldSnapshotsGoUnlessRead",
-		},
-		{
-			name:  "a damaged file of a snapshot is installed",
-			edits: []edit{{"cluster/snapshot_unpack.go", "if binary.BigEndian.Uint64(u.have) != sum {", "if binary.BigEndian.Uint64(u.have) != sum && false {"}},
-			pkg:   "cluster", test: "TestDamagedStreamIsRefused",
-		},
-		{
-			name:  "an install whose swap is unclear is taken back",
-			edits: []edit{{"cluster/tables_swap.go", "return fmt.Errorf(\"%w: %w\", errSwapUnclear, errors.Join(err, t.closeMachine(g)))", "return abandon(errors.Join(err, t.closeMachine(g)))"}},
-			pkg:   "cluster", test: "TestFaultDuringInstall",
-		},
-		{
-			name:  "a founding that was cut in two is not finished",
-			edits: []edit{{"cluster/node.go", "err = n.storage.finishFounding(*first)", "err = nil"}},
-			pkg:   "cluster", test: "TestAFoundingIsFinishedAfterAStopAnywhere",
-		},
-	}...)
+var crashFaults = []fault{
+	{
+		name:  "an append to the log is not synced",
+		edits: []edit{{"cluster/logstore.go", "s.commit(batch, pebble.Sync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {", "s.commit(batch, pebble.NoSync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {"}},
+		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
+	},
+	{
+		name:  "the row is not in every batch of the tables",
+		edits: []edit{{"fsm/fsm.go", "t.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))", "if t.standing.Index%2 == 0 {\n\t\tt.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))\n\t}"}},
+		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
+	},
+	{
+		name:  "a small file is replaced by one that is not synced",
+		edits: []edit{{"cluster/tables_folder.go", "\tif err == nil {\n\t\terr = file.Sync()\n\t}\n", ""}},
+		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
+	},
+	{
+		name:  "a snapshot is listed before its folder is synced",
+		edits: []edit{{"cluster/snapshot_sink.go", "\tk.dir = s.fs.PathJoin(s.root, k.ID())\n\tif err := syncFolder(s.fs, s.root); err != nil {\n\t\treturn err\n\t}\n", "\tk.dir = s.fs.PathJoin(s.root, k.ID())\n"}},
+		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
+	},
+	{
+		name:  "what comes in of a snapshot is not synced",
+		edits: []edit{{"cluster/snapshot_unpack.go", "errors.Join(file.Sync(), file.Close())", "errors.Join(file.Close())"}},
+		pkg:   "cluster", test: "TestCrashDuringInstall",
+	},
+	{
+		name:  "a snapshot is taken before the replay has reached the tables",
+		edits: []edit{{"cluster/replica.go", "r.handed < row {", "r.handed < row && false {"}},
+		pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
+	},
+	{
+		name:  "a restore goes back",
+		edits: []edit{{"cluster/replica.go", "if meta.Row > r.tables.standing().Index {", "if meta.Row > 0 {"}},
+		pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
+	},
+	{
+		name:  "a snapshot says a size that its stream has not",
+		edits: []edit{{"cluster/snapshot_stream.go", "int64(2+len(f.Name)+8) + f.Size + sumBytes", "int64(2+len(f.Name)+8) + f.Size"}},
+		pkg:   "cluster", test: "TestSnapshotTravels",
+	},
+	{
+		name:  "a second Close of a snapshot does it again",
+		edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn k.err\n\t}\n\tk.done = true\n\tif err := k.complete()", "\tk.done = true\n\tif err := k.complete()"}},
+		pkg:   "cluster", test: "TestSinkEndsOnce",
+	},
+	{
+		name:  "a Cancel after Close deletes the snapshot",
+		edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn nil\n\t}\n", ""}},
+		pkg:   "cluster", test: "TestSinkEndsOnce",
+	},
+	{
+		name:  "a snapshot is deleted while it is read",
+		edits: []edit{{"cluster/snapshot.go", "if i < s.retain || c.readers > 0 {", "if i < s.retain {"}},
+		pkg:   "cluster", test: "TestOldSnapshotsGoUnlessRead",
+	},
+	{
+		name:  "a damaged file of a snapshot is installed",
+		edits: []edit{{"cluster/snapshot_unpack.go", "if binary.BigEndian.Uint64(u.have) != sum {", "if binary.BigEndian.Uint64(u.have) != sum && false {"}},
+		pkg:   "cluster", test: "TestDamagedStreamIsRefused",
+	},
+	{
+		name:  "an install whose swap is unclear is taken back",
+		edits: []edit{{"cluster/tables_swap.go", "return fmt.Errorf(\"%w: %w\", errSwapUnclear, errors.Join(err, t.closeMachine(g)))", "return abandon(errors.Join(err, t.closeMachine(g)))"}},
+		pkg:   "cluster", test: "TestFaultDuringInstall",
+	},
+	{
+		name:  "a founding that was cut in two is not finished",
+		edits: []edit{{"cluster/node.go", "err = n.storage.finishFounding(*first)", "err = nil"}},
+		pkg:   "cluster", test: "TestAFoundingIsFinishedAfterAStopAnywhere",
+	},
 }

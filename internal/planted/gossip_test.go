@@ -1,34 +1,32 @@
 package planted
 
-func init() {
-	faults = append(faults, []fault{
-		{
-			name:  "gossip alone kills",
-			edits: []edit{{"lock/verdict.go", "case s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):", "case s.Gossip || s.Silent >= t.Evidence && t.abandoned(s):"}},
-			pkg:   "client/clienttest", test: "TestACutOfGossipAloneCostsNothing",
+var gossipFaults = []fault{
+	{
+		name:  "gossip alone kills",
+		edits: []edit{{"lock/verdict.go", "case s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):", "case s.Gossip || s.Silent >= t.Evidence && t.abandoned(s):"}},
+		pkg:   "client/clienttest", test: "TestACutOfGossipAloneCostsNothing",
+	},
+	{
+		name:  "gossip is not asked",
+		edits: []edit{{"cluster/judge.go", "	signals.Gossip = j.l.node.seemsDead(inc)\n", ""}},
+		pkg:   "client/clienttest", test: "TestALostHostIsTakenOverOnEvidence",
+	},
+	{
+		name:  "a node that gossip does not reach is believed",
+		edits: []edit{{"gossip/table.go", " && t.living > 0", ""}},
+		pkg:   "client/clienttest", test: "TestANodeThatGossipReachesNotAccusesNobody",
+	},
+	{
+		name:  "a leader that renews nobody judges all the same",
+		edits: []edit{{"cluster/judge.go", "	if j.l.prompt() != nil {\n		late += j.timing.Tick\n	}\n", ""}},
+		pkg:   "cluster", test: "TestALeaderThatRenewsNobodyJudgesNobody",
+	},
+	{
+		name: "a name in gossip is used again",
+		edits: []edit{
+			{"client/rumour.go", "// rumour is where the nodes", "var reused sync.Map\n\n// rumour is where the nodes"},
+			{"client/rumour.go", "leave, err := c.config.Gossip(cluster, l.incarnation,", "first, _ := reused.LoadOrStore(c, l.incarnation)\n		leave, err := c.config.Gossip(cluster, first.(uint64),"},
 		},
-		{
-			name:  "gossip is not asked",
-			edits: []edit{{"cluster/judge.go", "	signals.Gossip = j.l.node.seemsDead(inc)\n", ""}},
-			pkg:   "client/clienttest", test: "TestALostHostIsTakenOverOnEvidence",
-		},
-		{
-			name:  "a node that gossip does not reach is believed",
-			edits: []edit{{"gossip/table.go", " && t.living > 0", ""}},
-			pkg:   "client/clienttest", test: "TestANodeThatGossipReachesNotAccusesNobody",
-		},
-		{
-			name:  "a leader that renews nobody judges all the same",
-			edits: []edit{{"cluster/judge.go", "	if j.l.prompt() != nil {\n		late += j.timing.Tick\n	}\n", ""}},
-			pkg:   "cluster", test: "TestALeaderThatRenewsNobodyJudgesNobody",
-		},
-		{
-			name: "a name in gossip is used again",
-			edits: []edit{
-				{"client/rumour.go", "// rumour is where the nodes", "var reused sync.Map\n\n// rumour is where the nodes"},
-				{"client/rumour.go", "leave, err := c.config.Gossip(cluster, l.incarnation,", "first, _ := reused.LoadOrStore(c, l.incarnation)\n		leave, err := c.config.Gossip(cluster, first.(uint64),"},
-			},
-			pkg: "client/clienttest", test: "TestANewIncarnationGossipsUnderANewName",
-		},
-	}...)
+		pkg: "client/clienttest", test: "TestANewIncarnationGossipsUnderANewName",
+	},
 }

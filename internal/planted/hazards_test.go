@@ -1,51 +1,55 @@
 package planted
 
-// The naive ways that docs/hazards.md tells of.
-func init() {
-	const proof = "cluster/prove.go"
-	verify := edit{
+const proof = "cluster/prove.go"
+
+// What several faults change alike.
+var (
+	verify = edit{
 		proof, "func (p *proof) hold() error {\n\tr := p.l.node.running()\n",
 		"func (p *proof) hold() error {\n\tr := p.l.node.running()\n\tif p != nil {\n\t\tif r.VerifyLeader().Error() != nil {\n\t\t\treturn ErrUnproven\n\t\t}\n\t\treturn nil\n\t}\n",
 	}
-	anyEmptyNode := edit{
+	anyEmptyNode = edit{
 		"cluster/bootstrap.go", "if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {", "if h.Member {",
 	}
-	anyTarget := edit{"cluster/transport.go", `if o.target != "" && o.target != t.id {`, `if o.target == "nobody" {`}
-	faults = append(faults, []fault{
-		{
-			name:  "a listed snapshot counts as installed",
-			edits: []edit{{"cluster/node.go", "\tsettings.ShutdownOnRemove = false\n", "\tsettings.ShutdownOnRemove = false\n\tsettings.NoSnapshotRestoreOnStart = true\n"}},
-			pkg:   "cluster", test: "TestASnapshotThatWasListedAndNotInstalledIsInstalledAtTheStart",
-		},
-		{
-			name: "raft verifies the leader and old answers count", edits: []edit{verify},
-			pkg: "cluster", test: "TestAnswersOnTheirWayProveNothing",
-		},
-		{
-			name: "raft verifies the leader and learners count", edits: []edit{verify},
-			pkg: "cluster", test: "TestALearnerProvesNothing",
-		},
-		{
-			name:  "a learner is counted",
-			edits: []edit{{proof, "\t\tcase s.Suffrage != raft.Voter:\n", "\t\tcase s.Suffrage == raft.Staging:\n"}},
-			pkg:   "cluster", test: "TestALearnerProvesNothing",
-		},
-		{
-			name: "whoever comes later joins the round under way",
-			edits: []edit{{
-				proof, "\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tr.err = p.hold()\n\t\tclose(r.done)\n",
-				"\t\tp.mu.Unlock()\n\t\tr.err = p.hold()\n\t\tp.mu.Lock()\n\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tclose(r.done)\n",
-			}},
-			pkg: "cluster", test: "TestARoundUnderWayProvesNothingToWhoComesLater",
-		},
-		{
-			name:  "an answer of a later term counts",
-			edits: []edit{{proof, "if v.err == nil && v.term == p.l.term {", "if v.err == nil {"}},
-			pkg:   "cluster", test: "TestALaterTermProvesNothing",
-		},
-		{
-			name: "the state is read and then the term",
-			edits: []edit{{proof, "\tl, err := n.lead(ctx)\n", `	if r := n.running(); r != nil {
+	anyTarget = edit{"cluster/transport.go", `if o.target != "" && o.target != t.id {`, `if o.target == "nobody" {`}
+)
+
+// The naive ways that docs/hazards.md tells of.
+var hazardFaults = []fault{
+	{
+		name:  "a listed snapshot counts as installed",
+		edits: []edit{{"cluster/node.go", "\tsettings.ShutdownOnRemove = false\n", "\tsettings.ShutdownOnRemove = false\n\tsettings.NoSnapshotRestoreOnStart = true\n"}},
+		pkg:   "cluster", test: "TestASnapshotThatWasListedAndNotInstalledIsInstalledAtTheStart",
+	},
+	{
+		name: "raft verifies the leader and old answers count", edits: []edit{verify},
+		pkg: "cluster", test: "TestAnswersOnTheirWayProveNothing",
+	},
+	{
+		name: "raft verifies the leader and learners count", edits: []edit{verify},
+		pkg: "cluster", test: "TestALearnerProvesNothing",
+	},
+	{
+		name:  "a learner is counted",
+		edits: []edit{{proof, "\t\tcase s.Suffrage != raft.Voter:\n", "\t\tcase s.Suffrage == raft.Staging:\n"}},
+		pkg:   "cluster", test: "TestALearnerProvesNothing",
+	},
+	{
+		name: "whoever comes later joins the round under way",
+		edits: []edit{{
+			proof, "\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tr.err = p.hold()\n\t\tclose(r.done)\n",
+			"\t\tp.mu.Unlock()\n\t\tr.err = p.hold()\n\t\tp.mu.Lock()\n\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tclose(r.done)\n",
+		}},
+		pkg: "cluster", test: "TestARoundUnderWayProvesNothingToWhoComesLater",
+	},
+	{
+		name:  "an answer of a later term counts",
+		edits: []edit{{proof, "if v.err == nil && v.term == p.l.term {", "if v.err == nil {"}},
+		pkg:   "cluster", test: "TestALaterTermProvesNothing",
+	},
+	{
+		name: "the state is read and then the term",
+		edits: []edit{{proof, "\tl, err := n.lead(ctx)\n", `	if r := n.running(); r != nil {
 		if r.State() != raft.Leader {
 			return 0, n.notLeader()
 		}
@@ -67,106 +71,105 @@ func init() {
 	}
 	l, err := n.lead(ctx)
 `}},
-			pkg: "cluster", test: "TestALeadThatEndsInMidProofProvesNothing",
-		},
-		{
-			name:  "a read waits for the commit index",
-			edits: []edit{{proof, "\treturn l.term, nil\n", "\treturn l.term, n.WaitApplied(ctx, n.running().CommitIndex())\n"}},
-			pkg:   "cluster", test: "TestAReadAfterAChangeOfMembersWaitsForNoCommand",
-		},
-		{
-			name:  "a wiped voter takes up its old id",
-			edits: []edit{{"cluster/folder.go", "\t\treturn openKept(c.FS)\n", "\t\tf, err := openKept(c.FS)\n\t\tif err == nil && f.who.Cluster == \"\" {\n\t\t\tf.who.ID = c.Bind\n\t\t}\n\t\treturn f, err\n"}},
-			pkg:   "cluster", test: "TestAWipedVoterElectsNobodyInAnyOrder",
-		},
-		{
-			name: "an empty node answers for whoever was at its address", edits: []edit{anyEmptyNode, anyTarget},
-			pkg: "cluster", test: "TestAWipedVoterElectsNobodyInAnyOrder",
-		},
-		{
-			name:  "a copy of a folder runs beside the first",
-			edits: []edit{{"cluster/move.go", "err != nil || h.ID != id || h.Life == life {", "err != nil || h.ID != id || h.Life != \"\" {"}},
-			pkg:   "cluster", test: "TestACopyOfARunningNodesFolderIsRefused",
-		},
-		{
-			name:  "a moved member joins whichever cluster answers",
-			edits: []edit{{"cluster/members.go", `q.Cluster != "" && q.Cluster != ours {`, `q.Cluster == "nobody" && q.Cluster != ours {`}},
-			pkg:   "cluster", test: "TestAMovedMemberOfAnotherClusterIsNotTakenIn",
-		},
-		{
-			name:  "a log without its beginning is taken",
-			edits: []edit{{"cluster/node.go", "} else if first > 1 {", "} else if first > 1<<60 {"}},
-			pkg:   "cluster", test: "TestAFolderThatLostAPart/its_snapshots",
-		},
-		{
-			name:  "a log that forgot is taken",
-			edits: []edit{{"cluster/node.go", "\tif standing.Index > last {", "\tif standing.Index > last+1<<60 {"}},
-			pkg:   "cluster", test: "TestANodeRefusesALogThatForgot",
-		},
-		{
-			name:  "a snapshot is taken during the replay",
-			edits: []edit{{"cluster/replica.go", "if row := r.tables.standing().Index; r.handed < row {", "if row := r.tables.standing().Index; r.handed+1<<60 < row {"}},
-			pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
-		},
-		{
-			name:  "a snapshot beyond its label is listed",
-			edits: []edit{{"cluster/snapshot_sink.go", "if k.meta.Row > k.meta.Label.Index {", "if k.meta.Row > k.meta.Label.Index+1<<60 {"}},
-			pkg:   "cluster", test: "TestSnapshotBeyondItsLabelIsRefused",
-		},
-		{
-			name:  "a proposal waits for raft for ever",
-			edits: []edit{{"cluster/propose.go", "\tcase <-ctx.Done():\n\tcase <-q.l.node.ctx.Done():\n\t}\n", "\tcase <-ctx.Done():\n\t}\n"}},
-			pkg:   "cluster", test: "TestNobodyWaitsForWhatRaftForgets",
-		},
-		{
-			name:  "the node waits for raft for ever",
-			edits: []edit{{"cluster/stop.go", "\t\treturn ctx.Err()\n\tcase <-n.ctx.Done():\n\t\treturn errStopping\n", "\t\treturn errStopping\n"}},
-			pkg:   "cluster", test: "TestNobodyWaitsForWhatRaftForgets",
-		},
-		{
-			name:  "a stop waits for all of raft's answers",
-			edits: []edit{{"cluster/stop.go", "n.futures.Load() > 0 && time.Now().Before(until); {", "n.futures.Load() > 0 && !until.IsZero(); {"}},
-			pkg:   "cluster", test: "TestAStopWaitsOnlyAWhileForRaftsAnswers",
-		},
-		{
-			name:  "a stop waits for every stream",
-			edits: []edit{{"internal/server/server.go", "\tcase <-ctx.Done():\n\t\ts.grpc.Stop()\n\t\t<-drained\n", "\tcase <-drained:\n"}},
-			pkg:   "internal/server", test: "TestCloseWithADeafClient",
-		},
-		{
-			name:  "a refused port proves to whom never reached it",
-			edits: []edit{{"lock/verdict.go", "reached := s.Reached && s.Since <= t.Reach", "reached := s.Since <= t.Reach || true"}},
-			pkg:   "cluster", test: "TestARefusalProvesNothingToWhomNeverReached",
-		},
-		{
-			name:  "an older snapshot is installed over a longer log",
-			edits: []edit{{"cluster/replica.go", "\t\tif last > index {\n", "\t\tif last > index+1<<60 {\n"}},
-			pkg:   "cluster", test: "TestAdmission",
-		},
-		{
-			name:  "raft sees an error of the log as an answer",
-			edits: []edit{{"cluster/storage.go", "\tif err != nil && !errors.Is(err, raft.ErrLogNotFound) {\n\t\tg.stop(", "\tif err != nil && errors.Is(err, raft.ErrNotLeader) {\n\t\tg.stop("}},
-			pkg:   "cluster", test: "TestABrokenLogStopsTheNode",
-		},
-		{
-			name:  "a checkpoint links without a flush",
-			edits: []edit{{"fsm/fsm.go", "\tif err := m.Flush(); err != nil {\n\t\treturn err\n\t}\n\tif err := m.db.Checkpoint", "\tif err := m.db.Checkpoint"}},
-			pkg:   "fsm", test: "TestCheckpoint",
-		},
-		{
-			name:  "a log is left as it was under an installed snapshot",
-			edits: []edit{{"cluster/storage.go", "\tif base := g.base.Load(); base != nil && base.index > index {", "\tif index > 0 {\n\t\treturn nil\n\t}\n\tif base := g.base.Load(); base != nil && base.index > index {"}},
-			pkg:   "cluster", test: "TestALogThatStandsOnItsSnapshotGetsOverADivergentTail",
-		},
-		{
-			name:  "a vanished sender is waited for",
-			edits: []edit{{"cluster/conn.go", "const progressLimit = 10 * time.Second", "const progressLimit = 150 * time.Second"}},
-			pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
-		},
-		{
-			name:  "what is left of a broken snapshot is waited for",
-			edits: []edit{{"cluster/conn.go", "\tc.over = err\n", "\t_ = c.over\n"}},
-			pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
-		},
-	}...)
+		pkg: "cluster", test: "TestALeadThatEndsInMidProofProvesNothing",
+	},
+	{
+		name:  "a read waits for the commit index",
+		edits: []edit{{proof, "\treturn l.term, nil\n", "\treturn l.term, n.WaitApplied(ctx, n.running().CommitIndex())\n"}},
+		pkg:   "cluster", test: "TestAReadAfterAChangeOfMembersWaitsForNoCommand",
+	},
+	{
+		name:  "a wiped voter takes up its old id",
+		edits: []edit{{"cluster/folder.go", "\t\treturn openKept(c.FS)\n", "\t\tf, err := openKept(c.FS)\n\t\tif err == nil && f.who.Cluster == \"\" {\n\t\t\tf.who.ID = c.Bind\n\t\t}\n\t\treturn f, err\n"}},
+		pkg:   "cluster", test: "TestAWipedVoterElectsNobodyInAnyOrder",
+	},
+	{
+		name: "an empty node answers for whoever was at its address", edits: []edit{anyEmptyNode, anyTarget},
+		pkg: "cluster", test: "TestAWipedVoterElectsNobodyInAnyOrder",
+	},
+	{
+		name:  "a copy of a folder runs beside the first",
+		edits: []edit{{"cluster/move.go", "err != nil || h.ID != id || h.Life == life {", "err != nil || h.ID != id || h.Life != \"\" {"}},
+		pkg:   "cluster", test: "TestACopyOfARunningNodesFolderIsRefused",
+	},
+	{
+		name:  "a moved member joins whichever cluster answers",
+		edits: []edit{{"cluster/members.go", `q.Cluster != "" && q.Cluster != ours {`, `q.Cluster == "nobody" && q.Cluster != ours {`}},
+		pkg:   "cluster", test: "TestAMovedMemberOfAnotherClusterIsNotTakenIn",
+	},
+	{
+		name:  "a log without its beginning is taken",
+		edits: []edit{{"cluster/node.go", "} else if first > 1 {", "} else if first > 1<<60 {"}},
+		pkg:   "cluster", test: "TestAFolderThatLostAPart/its_snapshots",
+	},
+	{
+		name:  "a log that forgot is taken",
+		edits: []edit{{"cluster/node.go", "\tif standing.Index > last {", "\tif standing.Index > last+1<<60 {"}},
+		pkg:   "cluster", test: "TestANodeRefusesALogThatForgot",
+	},
+	{
+		name:  "a snapshot is taken during the replay",
+		edits: []edit{{"cluster/replica.go", "if row := r.tables.standing().Index; r.handed < row {", "if row := r.tables.standing().Index; r.handed+1<<60 < row {"}},
+		pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
+	},
+	{
+		name:  "a snapshot beyond its label is listed",
+		edits: []edit{{"cluster/snapshot_sink.go", "if k.meta.Row > k.meta.Label.Index {", "if k.meta.Row > k.meta.Label.Index+1<<60 {"}},
+		pkg:   "cluster", test: "TestSnapshotBeyondItsLabelIsRefused",
+	},
+	{
+		name:  "a proposal waits for raft for ever",
+		edits: []edit{{"cluster/propose.go", "\tcase <-ctx.Done():\n\tcase <-q.l.node.ctx.Done():\n\t}\n", "\tcase <-ctx.Done():\n\t}\n"}},
+		pkg:   "cluster", test: "TestNobodyWaitsForWhatRaftForgets",
+	},
+	{
+		name:  "the node waits for raft for ever",
+		edits: []edit{{"cluster/stop.go", "\t\treturn ctx.Err()\n\tcase <-n.ctx.Done():\n\t\treturn errStopping\n", "\t\treturn errStopping\n"}},
+		pkg:   "cluster", test: "TestNobodyWaitsForWhatRaftForgets",
+	},
+	{
+		name:  "a stop waits for all of raft's answers",
+		edits: []edit{{"cluster/stop.go", "n.futures.Load() > 0 && time.Now().Before(until); {", "n.futures.Load() > 0 && !until.IsZero(); {"}},
+		pkg:   "cluster", test: "TestAStopWaitsOnlyAWhileForRaftsAnswers",
+	},
+	{
+		name:  "a stop waits for every stream",
+		edits: []edit{{"internal/server/server.go", "\tcase <-ctx.Done():\n\t\ts.grpc.Stop()\n\t\t<-drained\n", "\tcase <-drained:\n"}},
+		pkg:   "internal/server", test: "TestCloseWithADeafClient",
+	},
+	{
+		name:  "a refused port proves to whom never reached it",
+		edits: []edit{{"lock/verdict.go", "reached := s.Reached && s.Since <= t.Reach", "reached := s.Since <= t.Reach || true"}},
+		pkg:   "cluster", test: "TestARefusalProvesNothingToWhomNeverReached",
+	},
+	{
+		name:  "an older snapshot is installed over a longer log",
+		edits: []edit{{"cluster/replica.go", "\t\tif last > index {\n", "\t\tif last > index+1<<60 {\n"}},
+		pkg:   "cluster", test: "TestAdmission",
+	},
+	{
+		name:  "raft sees an error of the log as an answer",
+		edits: []edit{{"cluster/storage.go", "\tif err != nil && !errors.Is(err, raft.ErrLogNotFound) {\n\t\tg.stop(", "\tif err != nil && errors.Is(err, raft.ErrNotLeader) {\n\t\tg.stop("}},
+		pkg:   "cluster", test: "TestABrokenLogStopsTheNode",
+	},
+	{
+		name:  "a checkpoint links without a flush",
+		edits: []edit{{"fsm/fsm.go", "\tif err := m.Flush(); err != nil {\n\t\treturn err\n\t}\n\tif err := m.db.Checkpoint", "\tif err := m.db.Checkpoint"}},
+		pkg:   "fsm", test: "TestCheckpoint",
+	},
+	{
+		name:  "a log is left as it was under an installed snapshot",
+		edits: []edit{{"cluster/storage.go", "\tif base := g.base.Load(); base != nil && base.index > index {", "\tif index > 0 {\n\t\treturn nil\n\t}\n\tif base := g.base.Load(); base != nil && base.index > index {"}},
+		pkg:   "cluster", test: "TestALogThatStandsOnItsSnapshotGetsOverADivergentTail",
+	},
+	{
+		name:  "a vanished sender is waited for",
+		edits: []edit{{"cluster/conn.go", "const progressLimit = 10 * time.Second", "const progressLimit = 150 * time.Second"}},
+		pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
+	},
+	{
+		name:  "what is left of a broken snapshot is waited for",
+		edits: []edit{{"cluster/conn.go", "\tc.over = err\n", "\t_ = c.over\n"}},
+		pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
+	},
 }
