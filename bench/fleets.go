@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -64,29 +63,13 @@ func (s *fleets) enter(ctx context.Context, dir string) error {
 }
 
 func (s *fleets) start(dir string, servers int) (*fleetProcess, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	name := fmt.Sprintf("fleet-%d", len(s.of)+1)
 	f := &fleetProcess{log: filepath.Join(dir, name+".log"), ended: make(chan struct{}), first: make(chan struct{})}
-	f.process = exec.Command(program, "fleet", "--name", name, "--host", fmt.Sprintf("127.0.0.%d", len(s.of)+2), "--addr", strings.Join(clientsOf(s.nodes), ","),
-		"--servers", fmt.Sprint(servers), "--sessions", fmt.Sprint(s.sessions))
-	f.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt reaches this program alone
-	if f.stdin, err = f.process.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := f.process.StdoutPipe()
+	var out io.Reader
+	var err error
+	f.process, f.stdin, out, err = startSelf(f.log, nil, "fleet", "--name", name, "--host", fmt.Sprintf("127.0.0.%d", len(s.of)+2),
+		"--addr", strings.Join(clientsOf(s.nodes), ","), "--servers", fmt.Sprint(servers), "--sessions", fmt.Sprint(s.sessions))
 	if err != nil {
-		return nil, err
-	}
-	log, err := os.Create(f.log)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = log.Close() }() // the process has its own
-	f.process.Stderr = log
-	if err := f.process.Start(); err != nil {
 		return nil, fmt.Errorf("start a fleet: %w", err)
 	}
 	go func() {

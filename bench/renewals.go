@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,18 +64,11 @@ func (c renewals) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if c.servers < 1 || c.sessions < 0 || c.watch < 2*time.Second {
 		return errors.New("it takes at least one game server and 2 s")
 	}
-	sweep()
-	dir, err := os.MkdirTemp("", folderMark+strconv.Itoa(os.Getpid())+"-")
+	dir, err := workplace(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if c.program == "" {
-		fmt.Fprintln(notes, "build profilenode")
-		if c.program, err = build(ctx, dir); err != nil {
-			return err
-		}
-	}
 	nodes, err := newNodes(c.program, dir, bedNodes)
 	if err != nil {
 		return err

@@ -37,41 +37,20 @@ type awaited struct {
 	left    int
 }
 
-// startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in; gossipAt is where it gossips.
+// startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in;
+// gossipAt is where it gossips.
 func startGameServer(dir, name string, seeds []string, gossipAt string, within *link) (*gameServer, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
 	s := &gameServer{
 		name: name, log: filepath.Join(dir, name+".log"), ended: make(chan struct{}),
 		waiting: make(map[uint64]*awaited), ready: make(chan struct{}),
 	}
-	s.process = exec.Command(program, "game-server", "--name", name, "--addr", strings.Join(seeds, ","), "--insecure", "--gossip", gossipAt)
-	// A group of its own: an interrupt at the terminal reaches this program alone, which then ends it. And when this
-	// program dies while one is stopped, which cannot see its stdin end, the kernel hangs up on its orphaned group.
-	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if s.stdin, err = s.process.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := s.process.StdoutPipe()
+	var out io.Reader
+	var err error
+	s.process, s.stdin, out, err = startSelf(s.log, within, "game-server", "--name", name, "--addr", strings.Join(seeds, ","), "--insecure", "--gossip", gossipAt)
 	if err != nil {
-		return nil, err
-	}
-	log, err := os.Create(s.log)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = log.Close() }() // the process has its own
-	s.process.Stderr = log
-	s.orders = json.NewEncoder(s.stdin)
-	start := s.process.Start
-	if within != nil {
-		start = func() error { return within.start(s.process) }
-	}
-	if err := start(); err != nil {
 		return nil, fmt.Errorf("start a game server: %w", err)
 	}
+	s.orders = json.NewEncoder(s.stdin)
 	go func() {
 		s.read(out)
 		_ = s.process.Wait() // killed, most of the time

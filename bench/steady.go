@@ -89,17 +89,11 @@ func (c steady) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if c.loss < 0 || c.loss > 99 || c.lasts < 10*time.Second {
 		return errors.New("give --loss 0 to 99, and --for 10s or more")
 	}
-	dir, err := os.MkdirTemp("", folderMark+strconv.Itoa(os.Getpid())+"-")
+	dir, err := workplace(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if c.program == "" {
-		fmt.Fprintln(notes, "build profilenode")
-		if c.program, err = build(ctx, dir); err != nil {
-			return err
-		}
-	}
 	l, err := openLink()
 	if err != nil {
 		return err

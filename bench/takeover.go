@@ -88,8 +88,7 @@ func (c takeover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	sweep()
-	dir, err := os.MkdirTemp("", folderMark+strconv.Itoa(os.Getpid())+"-")
+	dir, err := workplace(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
@@ -97,12 +96,6 @@ func (c takeover) run(ctx context.Context, out, notes io.Writer) (err error) {
 		fmt.Fprintf(notes, "data and logs stay in %s\n", dir)
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	}
-	if c.program == "" {
-		fmt.Fprintln(notes, "build profilenode")
-		if c.program, err = build(ctx, dir); err != nil {
-			return err
-		}
 	}
 
 	here, err := gauge(dir)
@@ -157,6 +150,19 @@ func (c takeover) verdict(outcomes []outcome) error {
 }
 
 const folderMark = "profilenode-takeover-"
+
+// workplace makes the folder of a run, and builds profilenode there unless a program is given.
+func workplace(ctx context.Context, program *string, notes io.Writer) (dir string, err error) {
+	sweep()
+	if dir, err = os.MkdirTemp("", folderMark+strconv.Itoa(os.Getpid())+"-"); err != nil || *program != "" {
+		return dir, err
+	}
+	fmt.Fprintln(notes, "build profilenode")
+	if *program, err = build(ctx, dir); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
+}
 
 // sweep removes what runs left behind that were killed.
 func sweep() {

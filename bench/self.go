@@ -1,0 +1,39 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// startSelf starts this very program as another process, which ends with its stdin and logs to a file. within, if it is
+// not nil, is the namespace that it lives in.
+func startSelf(log string, within *link, args ...string) (process *exec.Cmd, stdin io.WriteCloser, stdout io.Reader, err error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	process = exec.Command(program, args...)
+	// A group of its own: an interrupt at the terminal reaches this program alone, which then ends it. And when this
+	// program dies while one is stopped, which cannot see its stdin end, the kernel hangs up on its orphaned group.
+	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if stdin, err = process.StdinPipe(); err != nil {
+		return nil, nil, nil, err
+	}
+	if stdout, err = process.StdoutPipe(); err != nil {
+		return nil, nil, nil, err
+	}
+	file, err := os.Create(log)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer func() { _ = file.Close() }() // the process has its own
+	process.Stderr = file
+	if within != nil {
+		err = within.start(process)
+	} else {
+		err = process.Start()
+	}
+	return process, stdin, stdout, err
+}
