@@ -65,7 +65,7 @@ var crashFaults = []fault{
 	{
 		name:  "an install whose swap is unclear is taken back",
 		edits: []edit{{"cluster/tables_swap.go", "return fmt.Errorf(\"%w: %w\", errSwapUnclear, errors.Join(err, t.closeMachine(g)))", "return abandon(errors.Join(err, t.closeMachine(g)))"}},
-		pkg:   "cluster", test: "TestFaultDuringInstall",
+		pkg:   "cluster", test: "TestFaultAtTheSwap",
 	},
 	{
 		name:  "a founding that was cut in two is not finished",
