@@ -138,16 +138,20 @@ func home(server int) []string {
 	return keys
 }
 
+// place is where a game server lives, nil for beside the nodes, and where it gossips.
+func (b *bed) place(server int) (within *link, rumours string) {
+	if b.link == nil || server >= b.within {
+		return nil, at(b.host, ":0")
+	}
+	port := gamePort + uint16(server)
+	b.rumours[port] = true
+	return b.link, netip.AddrPortFrom(b.link.inside, port).String()
+}
+
 // enter starts game servers and lets each open its sessions.
 func (b *bed) enter(ctx context.Context, which ...int) error {
 	for _, i := range which {
-		var within *link
-		rumours := at(b.host, ":0")
-		if i < b.within {
-			within = b.link
-			rumours = netip.AddrPortFrom(b.link.inside, gamePort+uint16(i)).String()
-			b.rumours[gamePort+uint16(i)] = true
-		}
+		within, rumours := b.place(i)
 		b.lives++
 		s, err := startGameServer(b.dir, fmt.Sprintf("game-%d-%d", i+1, b.lives), clientsOf(b.nodes), rumours, within)
 		if err != nil {

@@ -128,3 +128,11 @@ func TestSweep(t *testing.T) {
 		}
 	}
 }
+
+// Most phases have no link: then all game servers live beside the nodes, however many would be behind one.
+func TestPlaceWithoutALink(t *testing.T) {
+	b := &bed{host: loopback, within: 1}
+	if within, rumours := b.place(0); within != nil || rumours != at(loopback, ":0") {
+		t.Errorf("the first game server lives in %v and gossips at %s", within, rumours)
+	}
+}
