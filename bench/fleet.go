@@ -26,7 +26,6 @@ const (
 // fleet is a process with many game servers.
 type fleet struct {
 	nodes   []string
-	host    string // of its own: one address of 127/8 has too few ports for all fleets
 	members []*member
 
 	answered, proven, differed, opened atomic.Uint64
@@ -50,7 +49,8 @@ type fleetLine struct {
 // fleetCommand is a process that renewals starts. It ends with its stdin.
 func fleetCommand() *cobra.Command {
 	var nodes []string
-	var name, host string
+	var name string
+	var net uint8
 	var servers, sessions int
 	command := &cobra.Command{
 		Use:    "fleet",
@@ -59,7 +59,8 @@ func fleetCommand() *cobra.Command {
 		Hidden: true,
 		RunE: func(command *cobra.Command, _ []string) error {
 			// In life they are on machines of their own, and take no CPU from the nodes.
-			if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 5); err != nil {
+			// Of the group, which is this process: of the process alone Linux takes only the thread that asks.
+			if err := syscall.Setpriority(syscall.PRIO_PGRP, 0, 5); err != nil {
 				return err
 			}
 			ctx, cancel := context.WithCancel(command.Context())
@@ -68,7 +69,7 @@ func fleetCommand() *cobra.Command {
 				_, _ = io.Copy(io.Discard, os.Stdin)
 				cancel()
 			}()
-			err := runFleet(ctx, nodes, name, host, servers, sessions, os.Stdout)
+			err := runFleet(ctx, nodes, name, net, servers, sessions, os.Stdout)
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
@@ -78,17 +79,17 @@ func fleetCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.StringSliceVar(&nodes, "addr", nil, "client `addresses` of the nodes")
 	flags.StringVar(&name, "name", "", "what the names of its game servers begin with")
-	flags.StringVar(&host, "host", loopback, "loopback `address` of its game servers")
+	flags.Uint8Var(&net, "net", 1, "second byte of its game servers' loopback addresses")
 	flags.IntVar(&servers, "servers", 0, "game servers")
 	flags.IntVar(&sessions, "sessions", 0, "sessions of each")
 	return command
 }
 
 // runFleet registers everybody, and then says how they are until ctx ends. A game server renews from its registration on.
-func runFleet(ctx context.Context, nodes []string, name, host string, servers, sessions int, out io.Writer) error {
-	f := &fleet{nodes: nodes, host: host}
+func runFleet(ctx context.Context, nodes []string, name string, net uint8, servers, sessions int, out io.Writer) error {
+	f := &fleet{nodes: nodes}
 	for i := range servers {
-		m, err := newMember(f, fmt.Sprintf("%s-%d", name, i))
+		m, err := newMember(f, fmt.Sprintf("%s-%d", name, i), memberHost(net, i))
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func (s *fleets) start(dir string, servers int) (*fleetProcess, error) {
 	f := &fleetProcess{log: filepath.Join(dir, name+".log"), ended: make(chan struct{}), first: make(chan struct{})}
 	var out io.Reader
 	var err error
-	f.process, f.stdin, out, err = startSelf(f.log, nil, "fleet", "--name", name, "--host", fmt.Sprintf("127.0.0.%d", len(s.of)+2),
+	f.process, f.stdin, out, err = startSelf(f.log, nil, "fleet", "--name", name, "--net", fmt.Sprint(len(s.of)+1),
 		"--addr", strings.Join(clientsOf(s.nodes), ","), "--servers", fmt.Sprint(servers), "--sessions", fmt.Sprint(s.sessions))
 	if err != nil {
 		return nil, fmt.Errorf("start a fleet: %w", err)
