@@ -22,7 +22,7 @@ func (g GrantRow) encode() []byte {
 	w.uint(uint64(g.Token))
 	w.uint(uint64(g.Ticket))
 	w.uint(uint64(g.Owner))
-	w.bool(g.Revoked)
+	w.uint(flag(g.Revoked, 1) | flag(g.Orphan, 2))
 	w.int(g.SinceMS)
 	w.uint(g.Loads)
 	w.uint(uint64(len(g.Waiters)))
@@ -36,12 +36,22 @@ func (g GrantRow) encode() []byte {
 func decodeGrant(row []byte) (GrantRow, error) {
 	f := readRow(row)
 	g := GrantRow{Grant: lock.Grant{
-		Token: lock.Token(f.uint()), Ticket: lock.Token(f.uint()), Owner: lock.Incarnation(f.uint()), Revoked: f.bool(),
-	}, SinceMS: f.int(), Loads: f.uint()}
+		Token: lock.Token(f.uint()), Ticket: lock.Token(f.uint()), Owner: lock.Incarnation(f.uint()),
+	}}
+	flags := f.uint()
+	g.Revoked, g.Orphan = flags&1 != 0, flags&2 != 0
+	g.SinceMS, g.Loads = f.int(), f.uint()
 	for n := f.uint(); n > 0 && !f.bad; n-- {
 		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.uint()), Ticket: lock.Token(f.uint())})
 	}
 	return g, f.done(tableGrant)
+}
+
+func flag(set bool, bit uint64) uint64 {
+	if set {
+		return bit
+	}
+	return 0
 }
 
 func (r *reader) grant(store, key string) GrantRow {
@@ -68,7 +78,7 @@ func (t *tx) touch(store, key string) GrantRow {
 // decide writes what the law decided, keeps what is derived from it in step, and tells those whom it concerns.
 func (t *tx) decide(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
 	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads}
-	if out.Granted {
+	if out.Granted && !out.Reclaimed {
 		row.SinceMS, row.Loads = t.standing.StampMS, old.Loads+1
 	}
 	t.put(profileKey(tableGrant, store, key), row.encode())
@@ -76,6 +86,7 @@ func (t *tx) decide(store, key string, old GrantRow, grant lock.Grant, out lock.
 
 	waited := len(row.Waiters) > 0
 	switch {
+	case out.Reclaimed: // who reclaims is answered, and may do it for many
 	case out.Granted:
 		t.tell(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket})
 	case out.Revoked:

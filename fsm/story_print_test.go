@@ -131,6 +131,9 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 	if g.Revoked {
 		b.WriteString(", revoked")
 	}
+	if g.Orphan {
+		b.WriteString(", orphan")
+	}
 	for i, w := range g.Waiters {
 		sep := ", "
 		if i == 0 {

@@ -16,6 +16,7 @@ type twinProfile struct {
 	token, ticket lock.Token
 	owner         lock.Incarnation
 	revoked       bool
+	bereft        bool // its last owner died with it, unrevoked
 	queue         []lock.Waiter
 	since         int64
 	loads         uint64
@@ -58,6 +59,7 @@ func (w *twin) touch(store, key string) *twinProfile {
 	p := w.profile(store, key)
 	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
 	if p.owner != 0 && !w.alive(p.owner) {
+		p.bereft = !p.revoked
 		p.owner, p.revoked = 0, false
 	}
 	w.next(p)
@@ -75,7 +77,7 @@ func (w *twin) next(p *twinProfile) {
 }
 
 func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token) {
-	p.owner, p.token, p.ticket, p.revoked = to, w.at, ticket, false
+	p.owner, p.token, p.ticket, p.revoked, p.bereft = to, w.at, ticket, false, false
 	p.since = w.stamp
 	p.loads++
 	w.tell(fsm.Granted, p, ticket, 0)
@@ -125,6 +127,27 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 		w.tell(fsm.LetGo, p, 0, 0)
 	}
 	return done
+}
+
+func (w *twin) reclaim(me lock.Incarnation, c *fsm.Reclaim) fsm.Result {
+	for _, x := range c.Claims {
+		if malformed(x.Store, x.Key) {
+			return fsm.Result{Code: fsm.Invalid}
+		}
+	}
+	if len(c.Claims) < 1 || len(c.Claims) > 256 {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	for _, x := range c.Claims {
+		p := w.touch(x.Store, x.Key)
+		if p.bereft && uint64(p.token) == x.Token && p.revision == x.Revision {
+			p.owner, p.token, p.ticket, p.bereft = me, w.at, w.at, false
+			if len(p.queue) > 0 {
+				panic("an orphan with a queue")
+			}
+		}
+	}
+	return fsm.Result{Token: w.at}
 }
 
 func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {

@@ -1885,6 +1885,231 @@ func (x *StartSessionResponse) GetPlace() uint64 {
 	return 0
 }
 
+type ReclaimRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Claims        []*Claim               `protobuf:"bytes,2,rep,name=claims,proto3" json:"claims,omitempty"` // at most 256
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimRequest) Reset() {
+	*x = ReclaimRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimRequest) ProtoMessage() {}
+
+func (x *ReclaimRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimRequest.ProtoReflect.Descriptor instead.
+func (*ReclaimRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReclaimRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ReclaimRequest) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+type Claim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`       // of the session
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // the last one known of it; what became of every save must be known before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Claim) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Claim) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Claim) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Claim) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type ReclaimResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"` // token: of all that were reclaimed
+	Claims        []*Reclaimed           `protobuf:"bytes,2,rep,name=claims,proto3" json:"claims,omitempty"` // in the order of the request
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimResponse) Reset() {
+	*x = ReclaimResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimResponse) ProtoMessage() {}
+
+func (x *ReclaimResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimResponse.ProtoReflect.Descriptor instead.
+func (*ReclaimResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReclaimResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *ReclaimResponse) GetClaims() []*Reclaimed {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+// Reclaimed is what became of a claim, as things stand now.
+type Reclaimed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Held          bool                   `protobuf:"varint,1,opt,name=held,proto3" json:"held,omitempty"`  // the caller's again, under the answer's token
+	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"` // when not: who has it, if somebody has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reclaimed) Reset() {
+	*x = Reclaimed{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reclaimed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reclaimed) ProtoMessage() {}
+
+func (x *Reclaimed) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reclaimed.ProtoReflect.Descriptor instead.
+func (*Reclaimed) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Reclaimed) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *Reclaimed) GetOwner() *Owner {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
 type CancelRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -1897,7 +2122,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	mi := &file_api_profilev1_profile_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2134,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	mi := &file_api_profilev1_profile_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2147,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{21}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CancelRequest) GetRequest() *Request {
@@ -1962,7 +2187,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	mi := &file_api_profilev1_profile_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2199,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	mi := &file_api_profilev1_profile_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2212,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{22}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CancelResponse) GetStands() *Stands {
@@ -2017,7 +2242,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	mi := &file_api_profilev1_profile_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2254,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	mi := &file_api_profilev1_profile_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2267,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{23}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Profile) GetStore() string {
@@ -2143,7 +2368,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	mi := &file_api_profilev1_profile_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2380,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	mi := &file_api_profilev1_profile_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2393,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{24}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SaveRequest) GetRequest() *Request {
@@ -2271,7 +2496,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[25]
+	mi := &file_api_profilev1_profile_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2508,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[25]
+	mi := &file_api_profilev1_profile_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2521,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{25}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SaveResponse) GetStands() *Stands {
@@ -2318,7 +2543,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[26]
+	mi := &file_api_profilev1_profile_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2555,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[26]
+	mi := &file_api_profilev1_profile_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2568,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{26}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReleaseRequest) GetRequest() *Request {
@@ -2383,7 +2608,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[27]
+	mi := &file_api_profilev1_profile_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2620,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[27]
+	mi := &file_api_profilev1_profile_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2633,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{27}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReleaseResponse) GetStands() *Stands {
@@ -2431,7 +2656,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[28]
+	mi := &file_api_profilev1_profile_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2668,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[28]
+	mi := &file_api_profilev1_profile_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2681,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{28}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Message) GetId() uint64 {
@@ -2506,7 +2731,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[29]
+	mi := &file_api_profilev1_profile_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2518,7 +2743,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[29]
+	mi := &file_api_profilev1_profile_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2531,7 +2756,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{29}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SendRequest) GetRequest() *Request {
@@ -2572,7 +2797,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[30]
+	mi := &file_api_profilev1_profile_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2584,7 +2809,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[30]
+	mi := &file_api_profilev1_profile_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2597,7 +2822,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{30}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SendResponse) GetStands() *Stands {
@@ -2627,7 +2852,7 @@ type ClearMessageRequest struct {
 
 func (x *ClearMessageRequest) Reset() {
 	*x = ClearMessageRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[31]
+	mi := &file_api_profilev1_profile_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2864,7 @@ func (x *ClearMessageRequest) String() string {
 func (*ClearMessageRequest) ProtoMessage() {}
 
 func (x *ClearMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[31]
+	mi := &file_api_profilev1_profile_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2877,7 @@ func (x *ClearMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessageRequest.ProtoReflect.Descriptor instead.
 func (*ClearMessageRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{31}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ClearMessageRequest) GetRequest() *Request {
@@ -2699,7 +2924,7 @@ type ClearMessageResponse struct {
 
 func (x *ClearMessageResponse) Reset() {
 	*x = ClearMessageResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[32]
+	mi := &file_api_profilev1_profile_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2936,7 @@ func (x *ClearMessageResponse) String() string {
 func (*ClearMessageResponse) ProtoMessage() {}
 
 func (x *ClearMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[32]
+	mi := &file_api_profilev1_profile_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2949,7 @@ func (x *ClearMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessageResponse.ProtoReflect.Descriptor instead.
 func (*ClearMessageResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{32}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ClearMessageResponse) GetStands() *Stands {
@@ -2746,7 +2971,7 @@ type MessagesRequest struct {
 
 func (x *MessagesRequest) Reset() {
 	*x = MessagesRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	mi := &file_api_profilev1_profile_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2983,7 @@ func (x *MessagesRequest) String() string {
 func (*MessagesRequest) ProtoMessage() {}
 
 func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	mi := &file_api_profilev1_profile_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2996,7 @@ func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesRequest.ProtoReflect.Descriptor instead.
 func (*MessagesRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{33}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MessagesRequest) GetStore() string {
@@ -2812,7 +3037,7 @@ type MessagesResponse struct {
 
 func (x *MessagesResponse) Reset() {
 	*x = MessagesResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[34]
+	mi := &file_api_profilev1_profile_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +3049,7 @@ func (x *MessagesResponse) String() string {
 func (*MessagesResponse) ProtoMessage() {}
 
 func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[34]
+	mi := &file_api_profilev1_profile_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +3062,7 @@ func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesResponse.ProtoReflect.Descriptor instead.
 func (*MessagesResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{34}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MessagesResponse) GetStands() *Stands {
@@ -2866,7 +3091,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[35]
+	mi := &file_api_profilev1_profile_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +3103,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[35]
+	mi := &file_api_profilev1_profile_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +3116,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{35}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetRequest) GetStore() string {
@@ -2936,7 +3161,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[36]
+	mi := &file_api_profilev1_profile_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3173,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[36]
+	mi := &file_api_profilev1_profile_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3186,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{36}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetResponse) GetStands() *Stands {
@@ -3019,7 +3244,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[37]
+	mi := &file_api_profilev1_profile_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3256,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[37]
+	mi := &file_api_profilev1_profile_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3269,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{37}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListRequest) GetStore() string {
@@ -3094,7 +3319,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[38]
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3331,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[38]
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +3344,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{38}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListResponse) GetStands() *Stands {
@@ -3168,7 +3393,7 @@ type SetRequest struct {
 
 func (x *SetRequest) Reset() {
 	*x = SetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[39]
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3405,7 @@ func (x *SetRequest) String() string {
 func (*SetRequest) ProtoMessage() {}
 
 func (x *SetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[39]
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3418,7 @@ func (x *SetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRequest.ProtoReflect.Descriptor instead.
 func (*SetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{39}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetRequest) GetRequest() *Request {
@@ -3275,7 +3500,7 @@ type SetResponse struct {
 
 func (x *SetResponse) Reset() {
 	*x = SetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[40]
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3287,7 +3512,7 @@ func (x *SetResponse) String() string {
 func (*SetResponse) ProtoMessage() {}
 
 func (x *SetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[40]
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3300,7 +3525,7 @@ func (x *SetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetResponse.ProtoReflect.Descriptor instead.
 func (*SetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{40}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetResponse) GetStands() *Stands {
@@ -3323,7 +3548,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[41]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3560,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[41]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3573,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{41}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RemoveRequest) GetRequest() *Request {
@@ -3395,7 +3620,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3407,7 +3632,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3420,7 +3645,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RemoveResponse) GetStands() *Stands {
@@ -3438,7 +3663,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3675,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3688,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
 }
 
 type StatusResponse struct {
@@ -3496,7 +3721,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3508,7 +3733,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3521,7 +3746,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StatusResponse) GetId() string {
@@ -3693,7 +3918,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3930,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3943,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Member) GetId() string {
@@ -3779,7 +4004,7 @@ type DigestRequest struct {
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3791,7 +4016,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3804,7 +4029,7 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DigestRequest) GetIndex() uint64 {
@@ -3825,7 +4050,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +4062,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +4075,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DigestResponse) GetId() string {
@@ -3887,7 +4112,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3899,7 +4124,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3912,7 +4137,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SessionsRequest) GetStore() string {
@@ -3961,7 +4186,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4198,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4211,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SessionsResponse) GetStands() *Stands {
@@ -4027,7 +4252,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4039,7 +4264,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4052,7 +4277,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Session) GetStore() string {
@@ -4127,7 +4352,7 @@ type ServersRequest struct {
 
 func (x *ServersRequest) Reset() {
 	*x = ServersRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4139,7 +4364,7 @@ func (x *ServersRequest) String() string {
 func (*ServersRequest) ProtoMessage() {}
 
 func (x *ServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4152,7 +4377,7 @@ func (x *ServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersRequest.ProtoReflect.Descriptor instead.
 func (*ServersRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ServersRequest) GetMode() ReadMode {
@@ -4172,7 +4397,7 @@ type ServersResponse struct {
 
 func (x *ServersResponse) Reset() {
 	*x = ServersResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4184,7 +4409,7 @@ func (x *ServersResponse) String() string {
 func (*ServersResponse) ProtoMessage() {}
 
 func (x *ServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4197,7 +4422,7 @@ func (x *ServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersResponse.ProtoReflect.Descriptor instead.
 func (*ServersResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ServersResponse) GetStands() *Stands {
@@ -4231,7 +4456,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4243,7 +4468,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4256,7 +4481,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Server) GetIncarnation() uint64 {
@@ -4332,7 +4557,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4344,7 +4569,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4357,7 +4582,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -4384,7 +4609,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4396,7 +4621,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4409,7 +4634,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetPolicyResponse) GetStands() *Stands {
@@ -4439,7 +4664,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4451,7 +4676,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4464,7 +4689,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Policy) GetName() string {
@@ -4515,7 +4740,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4527,7 +4752,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4540,7 +4765,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -4587,7 +4812,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4599,7 +4824,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4612,7 +4837,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetPolicyResponse) GetStands() *Stands {
@@ -4747,7 +4972,21 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
 	"load_count\x18\x05 \x01(\x04R\tloadCount\x12+\n" +
 	"\x05owner\x18\x06 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x14\n" +
-	"\x05place\x18\a \x01(\x04R\x05place\"\x82\x01\n" +
+	"\x05place\x18\a \x01(\x04R\x05place\"r\n" +
+	"\x0eReclaimRequest\x121\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12-\n" +
+	"\x06claims\x18\x02 \x03(\v2\x15.profilenode.v1.ClaimR\x06claims\"a\n" +
+	"\x05Claim\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"t\n" +
+	"\x0fReclaimResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x121\n" +
+	"\x06claims\x18\x02 \x03(\v2\x19.profilenode.v1.ReclaimedR\x06claims\"L\n" +
+	"\tReclaimed\x12\x12\n" +
+	"\x04held\x18\x01 \x01(\bR\x04held\x12+\n" +
+	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\"\x82\x01\n" +
 	"\rCancelRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -5018,14 +5257,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\tWhenOwned\x12\x13\n" +
 	"\x0fWHEN_OWNED_WAIT\x10\x00\x12\x15\n" +
 	"\x11WHEN_OWNED_REFUSE\x10\x01\x12\x14\n" +
-	"\x10WHEN_OWNED_STEAL\x10\x022\x97\t\n" +
+	"\x10WHEN_OWNED_STEAL\x10\x022\xe3\t\n" +
 	"\bProfiles\x12M\n" +
 	"\bRegister\x12\x1f.profilenode.v1.RegisterRequest\x1a .profilenode.v1.RegisterResponse\x12:\n" +
 	"\x04Live\x12\x17.profilenode.v1.Renewal\x1a\x15.profilenode.v1.Event(\x010\x01\x129\n" +
 	"\x05Renew\x12\x17.profilenode.v1.Renewal\x1a\x17.profilenode.v1.Renewed\x12P\n" +
 	"\tEndServer\x12 .profilenode.v1.EndServerRequest\x1a!.profilenode.v1.EndServerResponse\x12G\n" +
 	"\x06Settle\x12\x1d.profilenode.v1.SettleRequest\x1a\x1e.profilenode.v1.SettleResponse\x12Y\n" +
-	"\fStartSession\x12#.profilenode.v1.StartSessionRequest\x1a$.profilenode.v1.StartSessionResponse\x12G\n" +
+	"\fStartSession\x12#.profilenode.v1.StartSessionRequest\x1a$.profilenode.v1.StartSessionResponse\x12J\n" +
+	"\aReclaim\x12\x1e.profilenode.v1.ReclaimRequest\x1a\x1f.profilenode.v1.ReclaimResponse\x12G\n" +
 	"\x06Cancel\x12\x1d.profilenode.v1.CancelRequest\x1a\x1e.profilenode.v1.CancelResponse\x12A\n" +
 	"\x04Save\x12\x1b.profilenode.v1.SaveRequest\x1a\x1c.profilenode.v1.SaveResponse\x12J\n" +
 	"\aRelease\x12\x1e.profilenode.v1.ReleaseRequest\x1a\x1f.profilenode.v1.ReleaseResponse\x12A\n" +
@@ -5057,7 +5297,7 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                // 0: profilenode.v1.ReadMode
 	(Reason)(0),                  // 1: profilenode.v1.Reason
@@ -5084,47 +5324,51 @@ var file_api_profilev1_profile_proto_goTypes = []any{
 	(*SettleResponse)(nil),       // 22: profilenode.v1.SettleResponse
 	(*StartSessionRequest)(nil),  // 23: profilenode.v1.StartSessionRequest
 	(*StartSessionResponse)(nil), // 24: profilenode.v1.StartSessionResponse
-	(*CancelRequest)(nil),        // 25: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),       // 26: profilenode.v1.CancelResponse
-	(*Profile)(nil),              // 27: profilenode.v1.Profile
-	(*SaveRequest)(nil),          // 28: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),         // 29: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),       // 30: profilenode.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),      // 31: profilenode.v1.ReleaseResponse
-	(*Message)(nil),              // 32: profilenode.v1.Message
-	(*SendRequest)(nil),          // 33: profilenode.v1.SendRequest
-	(*SendResponse)(nil),         // 34: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),  // 35: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil), // 36: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),      // 37: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),     // 38: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),           // 39: profilenode.v1.GetRequest
-	(*GetResponse)(nil),          // 40: profilenode.v1.GetResponse
-	(*ListRequest)(nil),          // 41: profilenode.v1.ListRequest
-	(*ListResponse)(nil),         // 42: profilenode.v1.ListResponse
-	(*SetRequest)(nil),           // 43: profilenode.v1.SetRequest
-	(*SetResponse)(nil),          // 44: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),        // 45: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),       // 46: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),        // 47: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),       // 48: profilenode.v1.StatusResponse
-	(*Member)(nil),               // 49: profilenode.v1.Member
-	(*DigestRequest)(nil),        // 50: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),       // 51: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),      // 52: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),     // 53: profilenode.v1.SessionsResponse
-	(*Session)(nil),              // 54: profilenode.v1.Session
-	(*ServersRequest)(nil),       // 55: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),      // 56: profilenode.v1.ServersResponse
-	(*Server)(nil),               // 57: profilenode.v1.Server
-	(*GetPolicyRequest)(nil),     // 58: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),    // 59: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),               // 60: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),     // 61: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),    // 62: profilenode.v1.SetPolicyResponse
-	nil,                          // 63: profilenode.v1.Profile.TagsEntry
-	nil,                          // 64: profilenode.v1.SaveRequest.TagsEntry
-	nil,                          // 65: profilenode.v1.SetRequest.TagsEntry
+	(*ReclaimRequest)(nil),       // 25: profilenode.v1.ReclaimRequest
+	(*Claim)(nil),                // 26: profilenode.v1.Claim
+	(*ReclaimResponse)(nil),      // 27: profilenode.v1.ReclaimResponse
+	(*Reclaimed)(nil),            // 28: profilenode.v1.Reclaimed
+	(*CancelRequest)(nil),        // 29: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),       // 30: profilenode.v1.CancelResponse
+	(*Profile)(nil),              // 31: profilenode.v1.Profile
+	(*SaveRequest)(nil),          // 32: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),         // 33: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),       // 34: profilenode.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),      // 35: profilenode.v1.ReleaseResponse
+	(*Message)(nil),              // 36: profilenode.v1.Message
+	(*SendRequest)(nil),          // 37: profilenode.v1.SendRequest
+	(*SendResponse)(nil),         // 38: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),  // 39: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil), // 40: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),      // 41: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),     // 42: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),           // 43: profilenode.v1.GetRequest
+	(*GetResponse)(nil),          // 44: profilenode.v1.GetResponse
+	(*ListRequest)(nil),          // 45: profilenode.v1.ListRequest
+	(*ListResponse)(nil),         // 46: profilenode.v1.ListResponse
+	(*SetRequest)(nil),           // 47: profilenode.v1.SetRequest
+	(*SetResponse)(nil),          // 48: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),        // 49: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),       // 50: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),        // 51: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),       // 52: profilenode.v1.StatusResponse
+	(*Member)(nil),               // 53: profilenode.v1.Member
+	(*DigestRequest)(nil),        // 54: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),       // 55: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),      // 56: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),     // 57: profilenode.v1.SessionsResponse
+	(*Session)(nil),              // 58: profilenode.v1.Session
+	(*ServersRequest)(nil),       // 59: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),      // 60: profilenode.v1.ServersResponse
+	(*Server)(nil),               // 61: profilenode.v1.Server
+	(*GetPolicyRequest)(nil),     // 62: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),    // 63: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),               // 64: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),     // 65: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),    // 66: profilenode.v1.SetPolicyResponse
+	nil,                          // 67: profilenode.v1.Profile.TagsEntry
+	nil,                          // 68: profilenode.v1.SaveRequest.TagsEntry
+	nil,                          // 69: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,  // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
@@ -5140,7 +5384,7 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	16, // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
 	17, // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
 	18, // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
-	32, // 13: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	36, // 13: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
 	4,  // 14: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
 	5,  // 15: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
 	4,  // 16: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
@@ -5149,100 +5393,107 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	4,  // 19: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
 	3,  // 20: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
 	5,  // 21: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 22: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	32, // 23: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	31, // 22: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	36, // 23: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
 	7,  // 24: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	4,  // 25: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	5,  // 26: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	63, // 27: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	4,  // 28: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	64, // 29: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	5,  // 30: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 31: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	5,  // 32: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 33: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	5,  // 34: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 35: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	5,  // 36: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,  // 37: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 38: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	32, // 39: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,  // 40: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 41: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 42: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	7,  // 43: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,  // 44: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 45: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 46: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	4,  // 47: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	65, // 48: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	5,  // 49: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 50: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	5,  // 51: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	49, // 52: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,  // 53: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 54: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	54, // 55: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	7,  // 56: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	7,  // 57: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	0,  // 58: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 59: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	57, // 60: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,  // 61: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	0,  // 62: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 63: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	60, // 64: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	4,  // 65: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	5,  // 66: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	8,  // 67: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	11, // 68: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	11, // 69: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	19, // 70: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	21, // 71: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	23, // 72: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	25, // 73: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	28, // 74: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	30, // 75: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	33, // 76: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	35, // 77: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	37, // 78: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	39, // 79: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	41, // 80: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	43, // 81: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	45, // 82: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	47, // 83: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	50, // 84: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	52, // 85: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	55, // 86: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	58, // 87: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	61, // 88: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	9,  // 89: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	13, // 90: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	12, // 91: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	20, // 92: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	22, // 93: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	24, // 94: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	26, // 95: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	29, // 96: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	31, // 97: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	34, // 98: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	36, // 99: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	38, // 100: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	40, // 101: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	42, // 102: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	44, // 103: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	46, // 104: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	48, // 105: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	51, // 106: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	53, // 107: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	56, // 108: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	59, // 109: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	62, // 110: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	89, // [89:111] is the sub-list for method output_type
-	67, // [67:89] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	4,  // 25: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	26, // 26: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	5,  // 27: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
+	28, // 28: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	7,  // 29: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	4,  // 30: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	5,  // 31: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	67, // 32: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	4,  // 33: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	68, // 34: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	5,  // 35: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 36: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	5,  // 37: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 38: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	5,  // 39: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 40: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	5,  // 41: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,  // 42: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 43: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	36, // 44: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,  // 45: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 46: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	31, // 47: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	7,  // 48: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,  // 49: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 50: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	31, // 51: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	4,  // 52: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	69, // 53: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	5,  // 54: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	4,  // 55: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	5,  // 56: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	53, // 57: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	0,  // 58: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 59: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	58, // 60: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	7,  // 61: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	7,  // 62: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	0,  // 63: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 64: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	61, // 65: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,  // 66: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	0,  // 67: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,  // 68: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	64, // 69: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	4,  // 70: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	5,  // 71: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	8,  // 72: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	11, // 73: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	11, // 74: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	19, // 75: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	21, // 76: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	23, // 77: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	25, // 78: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	29, // 79: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	32, // 80: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	34, // 81: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	37, // 82: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	39, // 83: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	41, // 84: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	43, // 85: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	45, // 86: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	47, // 87: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	49, // 88: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	51, // 89: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	54, // 90: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	56, // 91: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	59, // 92: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	62, // 93: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	65, // 94: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	9,  // 95: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	13, // 96: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	12, // 97: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	20, // 98: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	22, // 99: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	24, // 100: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	27, // 101: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	30, // 102: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	33, // 103: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	35, // 104: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	38, // 105: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	40, // 106: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	42, // 107: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	44, // 108: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	46, // 109: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	48, // 110: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	50, // 111: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	52, // 112: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	55, // 113: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	57, // 114: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	60, // 115: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	63, // 116: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	66, // 117: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	95, // [95:118] is the sub-list for method output_type
+	72, // [72:95] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -5264,7 +5515,7 @@ func file_api_profilev1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   62,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -111,6 +111,7 @@ type Command struct {
 	//	*Command_Remove
 	//	*Command_SetPolicy
 	//	*Command_PutPart
+	//	*Command_Reclaim
 	//	*Command_Found
 	//	*Command_OpenTerm
 	//	*Command_ExpireServers
@@ -286,6 +287,15 @@ func (x *Command) GetPutPart() *PutPart {
 	return nil
 }
 
+func (x *Command) GetReclaim() *Reclaim {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Reclaim); ok {
+			return x.Reclaim
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetFound() *Found {
 	if x != nil {
 		if x, ok := x.Act.(*Command_Found); ok {
@@ -424,6 +434,10 @@ type Command_PutPart struct {
 	PutPart *PutPart `protobuf:"bytes,22,opt,name=put_part,json=putPart,proto3,oneof"` // names its request by the number, but is not itself answered: it may repeat
 }
 
+type Command_Reclaim struct {
+	Reclaim *Reclaim `protobuf:"bytes,23,opt,name=reclaim,proto3,oneof"`
+}
+
 type Command_Found struct {
 	// The cluster's own.
 	Found *Found `protobuf:"bytes,40,opt,name=found,proto3,oneof"`
@@ -486,6 +500,8 @@ func (*Command_Remove) isCommand_Act() {}
 func (*Command_SetPolicy) isCommand_Act() {}
 
 func (*Command_PutPart) isCommand_Act() {}
+
+func (*Command_Reclaim) isCommand_Act() {}
 
 func (*Command_Found) isCommand_Act() {}
 
@@ -817,6 +833,120 @@ func (x *StartSession) GetWhenOwned() uint32 {
 	return 0
 }
 
+// Reclaim lets sessions go on whose owner was ended though it lives. Each claim is met or not, by itself: met are those
+// whose grant now has the token of this command.
+type Reclaim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Claims        []*Claim               `protobuf:"bytes,1,rep,name=claims,proto3" json:"claims,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reclaim) Reset() {
+	*x = Reclaim{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reclaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reclaim) ProtoMessage() {}
+
+func (x *Reclaim) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
+func (*Reclaim) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Reclaim) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+type Claim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`       // of the session
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // of the profile, as the session knows it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Claim) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Claim) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Claim) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Claim) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type Cancel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
@@ -828,7 +958,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	mi := &file_fsm_logpb_log_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +970,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	mi := &file_fsm_logpb_log_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +983,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{7}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Cancel) GetStore() string {
@@ -891,7 +1021,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	mi := &file_fsm_logpb_log_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1033,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	mi := &file_fsm_logpb_log_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1046,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{8}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Data) GetCodec() uint32 {
@@ -963,7 +1093,7 @@ type Tags struct {
 
 func (x *Tags) Reset() {
 	*x = Tags{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[9]
+	mi := &file_fsm_logpb_log_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1105,7 @@ func (x *Tags) String() string {
 func (*Tags) ProtoMessage() {}
 
 func (x *Tags) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[9]
+	mi := &file_fsm_logpb_log_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1118,7 @@ func (x *Tags) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tags.ProtoReflect.Descriptor instead.
 func (*Tags) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{9}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Tags) GetTags() map[string]string {
@@ -1015,7 +1145,7 @@ type Save struct {
 
 func (x *Save) Reset() {
 	*x = Save{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[10]
+	mi := &file_fsm_logpb_log_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1157,7 @@ func (x *Save) String() string {
 func (*Save) ProtoMessage() {}
 
 func (x *Save) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[10]
+	mi := &file_fsm_logpb_log_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1170,7 @@ func (x *Save) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Save.ProtoReflect.Descriptor instead.
 func (*Save) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{10}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Save) GetStore() string {
@@ -1117,7 +1247,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[11]
+	mi := &file_fsm_logpb_log_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1259,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[11]
+	mi := &file_fsm_logpb_log_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1272,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{11}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Release) GetStore() string {
@@ -1177,7 +1307,7 @@ type Send struct {
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[12]
+	mi := &file_fsm_logpb_log_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1319,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[12]
+	mi := &file_fsm_logpb_log_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1332,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{12}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Send) GetStore() string {
@@ -1238,7 +1368,7 @@ type ClearMessage struct {
 
 func (x *ClearMessage) Reset() {
 	*x = ClearMessage{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[13]
+	mi := &file_fsm_logpb_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1380,7 @@ func (x *ClearMessage) String() string {
 func (*ClearMessage) ProtoMessage() {}
 
 func (x *ClearMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[13]
+	mi := &file_fsm_logpb_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1393,7 @@ func (x *ClearMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessage.ProtoReflect.Descriptor instead.
 func (*ClearMessage) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{13}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ClearMessage) GetStore() string {
@@ -1308,7 +1438,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	mi := &file_fsm_logpb_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1450,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	mi := &file_fsm_logpb_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1463,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{14}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Set) GetStore() string {
@@ -1390,7 +1520,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[15]
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1532,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[15]
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1545,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{15}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Remove) GetStore() string {
@@ -1458,7 +1588,7 @@ type SetPolicy struct {
 
 func (x *SetPolicy) Reset() {
 	*x = SetPolicy{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[16]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1600,7 @@ func (x *SetPolicy) String() string {
 func (*SetPolicy) ProtoMessage() {}
 
 func (x *SetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[16]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1613,7 @@ func (x *SetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicy.ProtoReflect.Descriptor instead.
 func (*SetPolicy) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{16}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetPolicy) GetStore() string {
@@ -1524,7 +1654,7 @@ type PutPart struct {
 
 func (x *PutPart) Reset() {
 	*x = PutPart{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1666,7 @@ func (x *PutPart) String() string {
 func (*PutPart) ProtoMessage() {}
 
 func (x *PutPart) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1679,7 @@ func (x *PutPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPart.ProtoReflect.Descriptor instead.
 func (*PutPart) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PutPart) GetPart() uint32 {
@@ -1578,7 +1708,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1720,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1733,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Found) GetCluster() []byte {
@@ -1637,7 +1767,7 @@ type PolicyValue struct {
 
 func (x *PolicyValue) Reset() {
 	*x = PolicyValue{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1779,7 @@ func (x *PolicyValue) String() string {
 func (*PolicyValue) ProtoMessage() {}
 
 func (x *PolicyValue) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1792,7 @@ func (x *PolicyValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyValue.ProtoReflect.Descriptor instead.
 func (*PolicyValue) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PolicyValue) GetName() string {
@@ -1690,7 +1820,7 @@ type OpenTerm struct {
 
 func (x *OpenTerm) Reset() {
 	*x = OpenTerm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1832,7 @@ func (x *OpenTerm) String() string {
 func (*OpenTerm) ProtoMessage() {}
 
 func (x *OpenTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1845,7 @@ func (x *OpenTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenTerm.ProtoReflect.Descriptor instead.
 func (*OpenTerm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OpenTerm) GetNode() string {
@@ -1737,7 +1867,7 @@ type ExpireServers struct {
 
 func (x *ExpireServers) Reset() {
 	*x = ExpireServers{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1879,7 @@ func (x *ExpireServers) String() string {
 func (*ExpireServers) ProtoMessage() {}
 
 func (x *ExpireServers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1892,7 @@ func (x *ExpireServers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireServers.ProtoReflect.Descriptor instead.
 func (*ExpireServers) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExpireServers) GetTerm() uint64 {
@@ -1790,7 +1920,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1932,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1945,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Verdict) GetIncarnation() uint64 {
@@ -1850,7 +1980,7 @@ type Walk struct {
 
 func (x *Walk) Reset() {
 	*x = Walk{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1992,7 @@ func (x *Walk) String() string {
 func (*Walk) ProtoMessage() {}
 
 func (x *Walk) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2005,7 @@ func (x *Walk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Walk.ProtoReflect.Descriptor instead.
 func (*Walk) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Walk) GetIncarnation() uint64 {
@@ -1905,7 +2035,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +2047,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +2060,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Revoke) GetStore() string {
@@ -1974,7 +2104,7 @@ type Lapse struct {
 
 func (x *Lapse) Reset() {
 	*x = Lapse{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2116,7 @@ func (x *Lapse) String() string {
 func (*Lapse) ProtoMessage() {}
 
 func (x *Lapse) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2129,7 @@ func (x *Lapse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
 func (*Lapse) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Lapse) GetTerm() uint64 {
@@ -2041,7 +2171,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2183,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2196,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Forget) GetBeforeMs() int64 {
@@ -2096,7 +2226,7 @@ type SetNode struct {
 
 func (x *SetNode) Reset() {
 	*x = SetNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2238,7 @@ func (x *SetNode) String() string {
 func (*SetNode) ProtoMessage() {}
 
 func (x *SetNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2251,7 @@ func (x *SetNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNode.ProtoReflect.Descriptor instead.
 func (*SetNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetNode) GetId() string {
@@ -2168,7 +2298,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2310,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2323,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -2212,7 +2342,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xfa\t\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xb0\n" +
+	"\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -2230,7 +2361,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06remove\x18\x14 \x01(\v2\x17.profilenode.log.RemoveH\x00R\x06remove\x12;\n" +
 	"\n" +
 	"set_policy\x18\x15 \x01(\v2\x1a.profilenode.log.SetPolicyH\x00R\tsetPolicy\x125\n" +
-	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x12.\n" +
+	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x124\n" +
+	"\areclaim\x18\x17 \x01(\v2\x18.profilenode.log.ReclaimH\x00R\areclaim\x12.\n" +
 	"\x05found\x18( \x01(\v2\x16.profilenode.log.FoundH\x00R\x05found\x128\n" +
 	"\topen_term\x18) \x01(\v2\x19.profilenode.log.OpenTermH\x00R\bopenTerm\x12G\n" +
 	"\x0eexpire_servers\x18* \x01(\v2\x1e.profilenode.log.ExpireServersH\x00R\rexpireServers\x12+\n" +
@@ -2263,7 +2395,14 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1d\n" +
 	"\n" +
-	"when_owned\x18\x03 \x01(\rR\twhenOwned\"H\n" +
+	"when_owned\x18\x03 \x01(\rR\twhenOwned\"9\n" +
+	"\aReclaim\x12.\n" +
+	"\x06claims\x18\x01 \x03(\v2\x16.profilenode.log.ClaimR\x06claims\"a\n" +
+	"\x05Claim\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"H\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
@@ -2376,7 +2515,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),         // 0: profilenode.log.Entry
 	(*Command)(nil),       // 1: profilenode.log.Command
@@ -2385,29 +2524,31 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*EndServer)(nil),     // 4: profilenode.log.EndServer
 	(*Settle)(nil),        // 5: profilenode.log.Settle
 	(*StartSession)(nil),  // 6: profilenode.log.StartSession
-	(*Cancel)(nil),        // 7: profilenode.log.Cancel
-	(*Data)(nil),          // 8: profilenode.log.Data
-	(*Tags)(nil),          // 9: profilenode.log.Tags
-	(*Save)(nil),          // 10: profilenode.log.Save
-	(*Release)(nil),       // 11: profilenode.log.Release
-	(*Send)(nil),          // 12: profilenode.log.Send
-	(*ClearMessage)(nil),  // 13: profilenode.log.ClearMessage
-	(*Set)(nil),           // 14: profilenode.log.Set
-	(*Remove)(nil),        // 15: profilenode.log.Remove
-	(*SetPolicy)(nil),     // 16: profilenode.log.SetPolicy
-	(*PutPart)(nil),       // 17: profilenode.log.PutPart
-	(*Found)(nil),         // 18: profilenode.log.Found
-	(*PolicyValue)(nil),   // 19: profilenode.log.PolicyValue
-	(*OpenTerm)(nil),      // 20: profilenode.log.OpenTerm
-	(*ExpireServers)(nil), // 21: profilenode.log.ExpireServers
-	(*Verdict)(nil),       // 22: profilenode.log.Verdict
-	(*Walk)(nil),          // 23: profilenode.log.Walk
-	(*Revoke)(nil),        // 24: profilenode.log.Revoke
-	(*Lapse)(nil),         // 25: profilenode.log.Lapse
-	(*Forget)(nil),        // 26: profilenode.log.Forget
-	(*SetNode)(nil),       // 27: profilenode.log.SetNode
-	(*RemoveNode)(nil),    // 28: profilenode.log.RemoveNode
-	nil,                   // 29: profilenode.log.Tags.TagsEntry
+	(*Reclaim)(nil),       // 7: profilenode.log.Reclaim
+	(*Claim)(nil),         // 8: profilenode.log.Claim
+	(*Cancel)(nil),        // 9: profilenode.log.Cancel
+	(*Data)(nil),          // 10: profilenode.log.Data
+	(*Tags)(nil),          // 11: profilenode.log.Tags
+	(*Save)(nil),          // 12: profilenode.log.Save
+	(*Release)(nil),       // 13: profilenode.log.Release
+	(*Send)(nil),          // 14: profilenode.log.Send
+	(*ClearMessage)(nil),  // 15: profilenode.log.ClearMessage
+	(*Set)(nil),           // 16: profilenode.log.Set
+	(*Remove)(nil),        // 17: profilenode.log.Remove
+	(*SetPolicy)(nil),     // 18: profilenode.log.SetPolicy
+	(*PutPart)(nil),       // 19: profilenode.log.PutPart
+	(*Found)(nil),         // 20: profilenode.log.Found
+	(*PolicyValue)(nil),   // 21: profilenode.log.PolicyValue
+	(*OpenTerm)(nil),      // 22: profilenode.log.OpenTerm
+	(*ExpireServers)(nil), // 23: profilenode.log.ExpireServers
+	(*Verdict)(nil),       // 24: profilenode.log.Verdict
+	(*Walk)(nil),          // 25: profilenode.log.Walk
+	(*Revoke)(nil),        // 26: profilenode.log.Revoke
+	(*Lapse)(nil),         // 27: profilenode.log.Lapse
+	(*Forget)(nil),        // 28: profilenode.log.Forget
+	(*SetNode)(nil),       // 29: profilenode.log.SetNode
+	(*RemoveNode)(nil),    // 30: profilenode.log.RemoveNode
+	nil,                   // 31: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -2416,36 +2557,38 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	4,  // 3: profilenode.log.Command.end_server:type_name -> profilenode.log.EndServer
 	5,  // 4: profilenode.log.Command.settle:type_name -> profilenode.log.Settle
 	6,  // 5: profilenode.log.Command.start_session:type_name -> profilenode.log.StartSession
-	7,  // 6: profilenode.log.Command.cancel:type_name -> profilenode.log.Cancel
-	10, // 7: profilenode.log.Command.save:type_name -> profilenode.log.Save
-	11, // 8: profilenode.log.Command.release:type_name -> profilenode.log.Release
-	12, // 9: profilenode.log.Command.send:type_name -> profilenode.log.Send
-	13, // 10: profilenode.log.Command.clear_message:type_name -> profilenode.log.ClearMessage
-	14, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
-	15, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
-	16, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
-	17, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
-	18, // 15: profilenode.log.Command.found:type_name -> profilenode.log.Found
-	20, // 16: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
-	21, // 17: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
-	23, // 18: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
-	24, // 19: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
-	25, // 20: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
-	26, // 21: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
-	27, // 22: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
-	28, // 23: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	29, // 24: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	8,  // 25: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	9,  // 26: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	8,  // 27: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	9,  // 28: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	19, // 29: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
-	22, // 30: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	9,  // 6: profilenode.log.Command.cancel:type_name -> profilenode.log.Cancel
+	12, // 7: profilenode.log.Command.save:type_name -> profilenode.log.Save
+	13, // 8: profilenode.log.Command.release:type_name -> profilenode.log.Release
+	14, // 9: profilenode.log.Command.send:type_name -> profilenode.log.Send
+	15, // 10: profilenode.log.Command.clear_message:type_name -> profilenode.log.ClearMessage
+	16, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
+	17, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
+	18, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
+	19, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
+	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
+	20, // 16: profilenode.log.Command.found:type_name -> profilenode.log.Found
+	22, // 17: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
+	23, // 18: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
+	25, // 19: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
+	26, // 20: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
+	27, // 21: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
+	28, // 22: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
+	29, // 23: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
+	30, // 24: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
+	8,  // 25: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	31, // 26: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 27: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 28: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	10, // 29: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 30: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	21, // 31: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
+	24, // 32: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -2467,6 +2610,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_Remove)(nil),
 		(*Command_SetPolicy)(nil),
 		(*Command_PutPart)(nil),
+		(*Command_Reclaim)(nil),
 		(*Command_Found)(nil),
 		(*Command_OpenTerm)(nil),
 		(*Command_ExpireServers)(nil),
@@ -2483,7 +2627,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
