@@ -66,7 +66,7 @@ const (
 
 // Outcome is what became of a request besides the new grant.
 type Outcome struct {
-	Refusal Refusal
+	Refusal   Refusal
 	Granted   bool // a grant was made at the command's token
 	Queued    bool // the asker waits, with the command's token as its ticket
 	Revoked   bool // the owner's session was revoked

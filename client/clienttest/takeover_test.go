@@ -277,6 +277,28 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// A game server that died and was started again has its profiles back as soon as its death is proven.
+func TestARestartedGameServerHasItsProfilesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t)
+		owner := w.process("owner", "gs")
+		if _, err := client.NewStore(owner.Client, "players", player{}).StartSession(t.Context(), "ann"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		at := time.Now()
+		owner.kill()
+		again := w.process("owner", "gs")
+		p, err := client.NewStore(again.Client, "players", player{}).StartSession(t.Context(), "ann", client.IfOwned(client.Refuse))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if passed := time.Since(at); passed > time.Second || p.Loads() != 2 {
+			t.Errorf("it has its profile back after %v, as load %d", passed, p.Loads())
+		}
+	})
+}
+
 // A firewall that resets every connection and rejects every ping, for a while or for good, robs nobody who can still
 // speak for himself.
 func TestAFirewallRobsNobody(t *testing.T) {
