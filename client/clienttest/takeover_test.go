@@ -309,6 +309,8 @@ func TestAFirewallRobsNobody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		store := client.NewStore(owner.Client, "players", player{})
+		before := ownerOf(t, store)
 		for round := range 40 {
 			time.Sleep(time.Second)
 			w.reject("gs", round%4 != 0)
@@ -317,6 +319,9 @@ func TestAFirewallRobsNobody(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if !p.IsActive() {
 			t.Errorf("the session is %v, %v; want held", p.State(), p.Err())
+		}
+		if after := ownerOf(t, store); after != before {
+			t.Errorf("it was ended: its incarnation was %d and is %d", before, after)
 		}
 	})
 }
