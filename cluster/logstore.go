@@ -45,7 +45,7 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 	cache := pebble.NewCache(logCache)
 	defer cache.Unref()
 	options := &pebble.Options{
-		FS:                          fs,
+		FS:                          folderSyncs{fs, s.standStill},
 		Cache:                       cache,
 		Logger:                      logStoreLog{s, log},
 		FormatMajorVersion:          pebble.FormatNewest,

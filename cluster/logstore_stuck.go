@@ -26,12 +26,17 @@ func (l logStoreLog) Errorf(format string, args ...any) {
 // Fatalf never returns, since Pebble goes on as if all were well when it does: an append whose sync failed would be
 // acknowledged. What waits for the log is told by broken.
 func (l logStoreLog) Fatalf(format string, args ...any) {
-	l.s.breaking.Do(func() {
-		l.s.brokenWhy = fmt.Errorf("%w: log: "+format, append([]any{ErrFailed}, args...)...)
-		close(l.s.broken)
-		l.s.fatal(l.s.brokenWhy)
-	})
+	l.s.standStill(fmt.Errorf(format, args...))
 	select {}
+}
+
+// standStill is Pebble's end: its goroutines never go on.
+func (s *logStore) standStill(err error) {
+	s.breaking.Do(func() {
+		s.brokenWhy = fmt.Errorf("%w: log: %w", ErrFailed, err)
+		close(s.broken)
+		s.fatal(s.brokenWhy)
+	})
 }
 
 // unlessStuck waits for act, but not for longer than the store is whole. act's goroutine is then lost until the process

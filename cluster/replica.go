@@ -110,6 +110,9 @@ func (r *replica) apply(commands []fsm.Log) ([]fsm.Applied, error) {
 }
 
 func (r *replica) fail(err error) {
+	if !errors.Is(err, ErrFailed) {
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
 	r.failed = err
 	r.stop(err)
 }

@@ -222,7 +222,7 @@ func (t *tables) fault(err error) {
 
 // standStill is Pebble's end: its goroutines never go on.
 func (t *tables) standStill(err error) {
-	t.fail(err)
+	t.fail(fmt.Errorf("tables: %w", err))
 	t.sticking.Do(func() { close(t.stuck) })
 }
 

@@ -91,7 +91,7 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 // Fatalf never returns, since Pebble goes on as if all were well when it does. The process goes on without it: the node
 // stops, others in this process do not.
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	l.t.standStill(fmt.Errorf("tables: "+format, args...))
+	l.t.standStill(fmt.Errorf(format, args...))
 	select {}
 }
 

@@ -22,7 +22,9 @@ func (t *tables) openGeneration(name string) (*generation, fsm.Standing, error) 
 		standing fsm.Standing
 	}
 	o, err := unlessBroken(t, func() (opened, error) {
-		machine, err := fsm.Open(fsm.Options{FS: t.fs, Dir: t.fs.PathJoin(t.root, name), Logger: pebbleLog{t}, OnFault: t.fault, Broken: t.broken})
+		machine, err := fsm.Open(fsm.Options{
+			FS: folderSyncs{t.fs, t.standStill}, Dir: t.fs.PathJoin(t.root, name), Logger: pebbleLog{t}, OnFault: t.fault, Broken: t.broken,
+		})
 		if err != nil {
 			return opened{}, err
 		}

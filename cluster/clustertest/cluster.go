@@ -74,6 +74,13 @@ func (c *Cluster) TryOpen(i int) error {
 	return err
 }
 
+// Reopen starts node i, which must be stopped, with another configuration.
+func (c *Cluster) Reopen(i int, change func(*cluster.Config)) {
+	c.t.Helper()
+	change(&c.configs[i])
+	c.Open(i)
+}
+
 // Kill stops node i without a word to the others.
 func (c *Cluster) Kill(i int) {
 	c.t.Helper()
