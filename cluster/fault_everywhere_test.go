@@ -133,11 +133,11 @@ func (d *failingDisk) live(t *testing.T) {
 			}
 		}
 	}
-	first, _ := d.met()
 	n := good.Nodes[victim]
 	good.Until("the node to have caught up, or to have stopped", func() bool {
 		return n.Err() != nil || n.Status().Applied == good.Nodes[good.Leader()].Status().Applied
 	})
+	first, _ := d.met()
 	if err := n.Err(); err != nil && (first == "" || !errors.Is(err, cluster.ErrFailed)) {
 		t.Errorf("after a fault at %q it stopped with %v", first, err)
 	}
