@@ -15,6 +15,7 @@ const (
 	Manual   Reason = iota // the game called EndSession
 	External               // another game server waits for the profile
 	Shutdown               // the client is closing
+	Operator               // an operator asked for the profile
 )
 
 func (r Reason) String() string {
@@ -23,6 +24,8 @@ func (r Reason) String() string {
 		return "manual"
 	case External:
 		return "external"
+	case Operator:
+		return "operator"
 	}
 	return "shutdown"
 }

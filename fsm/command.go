@@ -23,6 +23,7 @@ type (
 	Remove        = logpb.Remove
 	SetPolicy     = logpb.SetPolicy
 	PutPart       = logpb.PutPart
+	Free          = logpb.Free
 	Found         = logpb.Found
 	PolicyValue   = logpb.PolicyValue
 	OpenTerm      = logpb.OpenTerm
@@ -70,6 +71,8 @@ func Do(request *Request, act any) *Command {
 		c.Act = &logpb.Command_SetPolicy{SetPolicy: a}
 	case *PutPart:
 		c.Act = &logpb.Command_PutPart{PutPart: a}
+	case *Free:
+		c.Act = &logpb.Command_Free{Free: a}
 	case *Found:
 		c.Act = &logpb.Command_Found{Found: a}
 	case *OpenTerm:

@@ -329,6 +329,8 @@ func (t *tx) request(c *Command) Result {
 		return t.remove(act.Remove)
 	case *logpb.Command_SetPolicy:
 		return t.setPolicy(act.SetPolicy)
+	case *logpb.Command_Free:
+		return t.free(act.Free)
 	}
 	return Result{Code: Invalid}
 }

@@ -22,7 +22,7 @@ func (g GrantRow) encode() []byte {
 	w.uint(uint64(g.Token))
 	w.uint(uint64(g.Ticket))
 	w.uint(uint64(g.Owner))
-	w.bool(g.Revoked)
+	w.uint(g.marks())
 	w.int(g.SinceMS)
 	w.uint(g.Loads)
 	w.uint(uint64(len(g.Waiters)))
@@ -33,11 +33,34 @@ func (g GrantRow) encode() []byte {
 	return w
 }
 
+const (
+	markRevoked = 1
+	markAsked   = 2
+	markCause   = 2 // bits below the cause
+)
+
+func (g GrantRow) marks() uint64 {
+	marks := uint64(g.Cause) << markCause
+	if g.Revoked {
+		marks |= markRevoked
+	}
+	if g.Asked {
+		marks |= markAsked
+	}
+	return marks
+}
+
+func (g *GrantRow) mark(marks uint64) {
+	g.Revoked, g.Asked, g.Cause = marks&markRevoked != 0, marks&markAsked != 0, lock.Cause(marks>>markCause)
+}
+
 func decodeGrant(row []byte) (GrantRow, error) {
 	f := readRow(row)
 	g := GrantRow{Grant: lock.Grant{
-		Token: lock.Token(f.uint()), Ticket: lock.Token(f.uint()), Owner: lock.Incarnation(f.uint()), Revoked: f.bool(),
-	}, SinceMS: f.int(), Loads: f.uint()}
+		Token: lock.Token(f.uint()), Ticket: lock.Token(f.uint()), Owner: lock.Incarnation(f.uint()),
+	}}
+	g.mark(f.uint())
+	g.SinceMS, g.Loads = f.int(), f.uint()
 	for n := f.uint(); n > 0 && !f.bad; n-- {
 		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.uint()), Ticket: lock.Token(f.uint())})
 	}
@@ -74,17 +97,31 @@ func (t *tx) decide(store, key string, old GrantRow, grant lock.Grant, out lock.
 	t.put(profileKey(tableGrant, store, key), row.encode())
 	t.keepStep(store, key, old, row)
 
-	waited := len(row.Waiters) > 0
 	switch {
 	case out.Granted:
-		t.tell(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket})
+		t.tell(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket, Cause: t.ended(old)})
 	case out.Revoked:
-		t.tell(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token})
+		t.tell(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.Cause})
 	}
-	if waited && row.Owner != 0 && !row.Revoked && (out.Granted || out.Queued) {
-		t.tell(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token})
+	if row.Wanted() && row.Owner != 0 && !row.Revoked && (out.Granted || out.Queued || out.Asked) {
+		t.tell(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.wants()})
 	}
 	return row
+}
+
+// ended is what ended the session before a grant, if its owner did not.
+func (t *tx) ended(old GrantRow) lock.Cause {
+	if old.Owner != 0 && !t.alive(old.Owner) {
+		return lock.Gone
+	}
+	return old.Cause
+}
+
+func (g GrantRow) wants() lock.Cause {
+	if g.Asked {
+		return lock.Freed
+	}
+	return lock.NoCause
 }
 
 // keepStep keeps the tables of owned and contested profiles, and the owner's held set, in step with a grant.
@@ -112,4 +149,4 @@ func (t *tx) keepStep(store, key string, old, row GrantRow) {
 }
 
 func (g GrantRow) holds() bool     { return g.Owner != 0 && !g.Revoked }
-func (g GrantRow) contested() bool { return g.Owner != 0 && (g.Revoked || len(g.Waiters) > 0) }
+func (g GrantRow) contested() bool { return g.Owner != 0 && (g.Revoked || g.Wanted()) }

@@ -20,6 +20,7 @@ const (
 	MaxTags       = 32        // tags of a profile
 	MaxTagBytes   = 4096      // bytes of all its tags
 	MaxMarks      = 1024      // messages that one save locks or clears
+	MaxReason     = 256       // bytes of an operator's reason
 	NonceBytes    = 16        // bytes of a registration's nonce
 	Window        = 1024      // unsettled numbers of an incarnation
 	maxParts      = 2 * MaxData

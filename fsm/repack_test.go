@@ -99,7 +99,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 				grant = append(grant, now[lock.Token(w.Server)], now[w.Ticket])
 			}
 			facts["grant of "+name] = grant
-			facts["revoked "+name] = g.Revoked
+			facts["wanted "+name] = []any{g.Revoked, g.Cause, g.Asked}
 			record, _, err := v.Profile(p.Store, p.Key)
 			must(t, err)
 			record.Token = lock.Token(now[record.Token])
@@ -140,6 +140,8 @@ func renumbered(c *fsm.Command, token func(*uint64)) *fsm.Command {
 		token(&c.GetRevoke().Token)
 	case c.GetLapse() != nil:
 		token(&c.GetLapse().Token)
+	case c.GetFree() != nil:
+		token(&c.GetFree().Token)
 	case c.GetWalk() != nil:
 		token(&c.GetWalk().Incarnation)
 	}

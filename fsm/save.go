@@ -91,7 +91,7 @@ func (t *tx) unowned(store, key string, grant GrantRow, expected uint64, force b
 
 // rob revokes the session of whoever owns the profile.
 func (t *tx) rob(store, key string, grant GrantRow) {
-	if revoked, out := grant.Revoke(grant.Token, t.alive); out.Revoked {
+	if revoked, out := grant.Revoke(grant.Token, lock.Overwritten, t.alive); out.Revoked {
 		t.decide(store, key, grant, revoked, out)
 	}
 }

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"unicode/utf8"
+
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -73,15 +75,44 @@ func (t *tx) release(server lock.Incarnation, c *Release) Result {
 
 func (t *tx) revoke(c *Revoke) Result {
 	old := t.touch(c.Store, c.Key)
-	if c.Waited && len(old.Waiters) == 0 {
+	if c.Waited && !old.Wanted() {
 		return Result{Code: Superseded, Token: old.Token}
 	}
-	grant, out := old.Revoke(lock.Token(c.Token), t.alive)
+	grant, out := old.Revoke(lock.Token(c.Token), lock.Late, t.alive)
 	if out.Refusal != lock.None {
 		return Result{Code: refused(out.Refusal), Token: old.Token}
 	}
 	t.decide(c.Store, c.Key, old, grant, out)
 	return Result{Token: old.Token, Owner: old.Owner}
+}
+
+// free is an operator's release. One that was revoked already only has to say so.
+func (t *tx) free(c *Free) Result {
+	if !wellFormed(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
+		return Result{Code: Invalid}
+	}
+	old := t.touch(c.Store, c.Key)
+	revision := t.record(c.Store, c.Key).Revision
+	switch {
+	case old.Token == 0 && revision == 0:
+		return Result{Code: NoProfile}
+	case old.Owner == 0:
+		return Result{Code: NotOwned, Token: old.Token, Revision: revision}
+	}
+	done := Result{Token: old.Token, Owner: old.Owner, Revision: revision}
+	if old.Token != lock.Token(c.Token) {
+		done.Code = Superseded
+		return done
+	}
+	if old.Revoked {
+		return done
+	}
+	grant, out := old.Ask(old.Token, t.alive)
+	if c.Force {
+		grant, out = old.Revoke(old.Token, lock.Freed, t.alive)
+	}
+	t.decide(c.Store, c.Key, old, grant, out)
+	return done
 }
 
 func (t *tx) lapse(c *Lapse) Result {

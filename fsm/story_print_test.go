@@ -19,7 +19,7 @@ var codeNames = [fsm.Codes]string{
 	fsm.NameHeld: "name held", fsm.OtherCluster: "other cluster", fsm.Invalid: "invalid", fsm.TooLarge: "too large",
 	fsm.QueueFull: "queue full", fsm.MailboxFull: "mailbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
 	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting",
-	fsm.Burned: "burned", fsm.Superseded: "superseded",
+	fsm.Burned: "burned", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
 }
 
 // report tells what became of an entry. Who registered gets its name here.
@@ -83,17 +83,25 @@ func (s *story) event(e fsm.Event) string {
 		if e.Token == e.Ticket {
 			return fmt.Sprintf("%s is granted %s %s", who, profile, s.call(e.Token))
 		}
-		return fmt.Sprintf("%s is granted %s %s for its ticket %s", who, profile, s.call(e.Token), s.call(e.Ticket))
+		return fmt.Sprintf("%s is granted %s %s for its ticket %s%s", who, profile, s.call(e.Token), s.call(e.Ticket), because(e.Cause))
 	case fsm.LetGo:
-		return fmt.Sprintf("%s is asked to let go of %s %s", who, profile, s.call(e.Token))
+		return fmt.Sprintf("%s is asked to let go of %s %s%s", who, profile, s.call(e.Token), because(e.Cause))
 	case fsm.Lost:
-		return fmt.Sprintf("%s has lost %s %s", who, profile, s.call(e.Token))
+		return fmt.Sprintf("%s has lost %s %s%s", who, profile, s.call(e.Token), because(e.Cause))
 	case fsm.MessageWait:
 		return fmt.Sprintf("%s has message %d in %s %s", who, e.Message, profile, s.call(e.Token))
 	case fsm.ServerEnded:
 		return who + " has ended"
 	}
 	return fmt.Sprintf("unknown event %d", e.Kind)
+}
+
+// because is why an event came about; nothing for a hand-off.
+func because(cause lock.Cause) string {
+	if cause == lock.NoCause {
+		return ""
+	}
+	return ": " + cause.String()
 }
 
 // tables tells what is known of every profile, or of one.
@@ -129,7 +137,10 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 	}
 	fmt.Fprintf(b, "  owner %s %s since %d, loads %d", owner, s.call(g.Token), g.SinceMS, g.Loads)
 	if g.Revoked {
-		b.WriteString(", revoked")
+		b.WriteString(", revoked: " + g.Cause.String())
+	}
+	if g.Asked {
+		b.WriteString(", asked")
 	}
 	for i, w := range g.Waiters {
 		sep := ", "

@@ -178,6 +178,8 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 		return w.remove(c.GetRemove())
 	case c.GetSetPolicy() != nil:
 		return w.setPolicy(c.GetSetPolicy())
+	case c.GetFree() != nil:
+		return w.freed(c.GetFree())
 	}
 	return fsm.Result{Code: fsm.Invalid}
 }

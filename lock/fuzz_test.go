@@ -77,7 +77,7 @@ func (r *trial) step(what, who, which byte) {
 	before := copied(r.grant)
 
 	brought := r.grant
-	if what%8 != 4 { // Cancel brings the grant up to date itself
+	if what%9 != 4 { // Cancel brings the grant up to date itself
 		var first lock.Outcome
 		brought, first = r.grant.Inherit(r.at, r.alive)
 		if got := r.twin.tidy(r.at); got != first.Granted {
@@ -88,9 +88,9 @@ func (r *trial) step(what, who, which byte) {
 	kept := copied(brought)
 	var next lock.Grant
 	var out, want lock.Outcome
-	switch what % 8 {
+	switch what % 9 {
 	case 0, 1, 2:
-		when := lock.WhenOwned(what % 8)
+		when := lock.WhenOwned(what % 9)
 		r.say("start %d when %d", server, when)
 		next, out = brought.Start(server, r.at, when, mostWaiter, r.alive)
 		want = r.twin.start(server, r.at, when, mostWaiter)
@@ -114,8 +114,9 @@ func (r *trial) step(what, who, which byte) {
 		}
 	case 5:
 		r.say("revoke %d", token)
-		next, out = brought.Revoke(token, r.alive)
-		want = r.twin.revoke(token)
+		cause := lock.Cause(1 + which%4)
+		next, out = brought.Revoke(token, cause, r.alive)
+		want = r.twin.revoke(token, cause)
 	case 6:
 		next = brought
 		if which < 64 { // seldom, or nobody would be left for the rest of the script
@@ -126,6 +127,10 @@ func (r *trial) step(what, who, which byte) {
 		r.say("lapse %d", token)
 		next, out = brought.Lapse(token, r.at, r.alive)
 		want = r.twin.lapse(token, r.at)
+	case 8:
+		r.say("ask %d", token)
+		next, out = brought.Ask(token, r.alive)
+		want = r.twin.ask(token)
 	}
 	if out != want {
 		r.fail("outcome is %+v, the twin's %+v", out, want)
@@ -133,8 +138,8 @@ func (r *trial) step(what, who, which byte) {
 	if !same(brought, kept) {
 		r.fail("the old grant was changed to %+v", brought)
 	}
-	ownCancel := what%8 == 4 && brought.Owner == server && brought.Ticket == token
-	letGo := what%8 == 3 || ownCancel || what%8 == 7 && brought.Revoked
+	ownCancel := what%9 == 4 && brought.Owner == server && brought.Ticket == token
+	letGo := what%9 == 3 || ownCancel || what%9 == 7 && brought.Revoked
 	r.follow(brought, next, out, letGo || brought.Owner == 0)
 	r.grant = next
 	if got, want := r.grant, r.twin.grant(); !same(got, want) {

@@ -15,6 +15,8 @@ type slowGrant struct {
 	server        lock.Incarnation
 	token, ticket lock.Token
 	revoked, over bool
+	cause         lock.Cause
+	asked         bool
 }
 
 // current is the grant that is not over, if there is one.
@@ -69,7 +71,9 @@ func (p *slowProfile) start(server lock.Incarnation, at lock.Token, when lock.Wh
 	}
 	p.queue = append([]lock.Waiter{me}, p.queue...)
 	first := !g.revoked
-	g.revoked = true
+	if g.revoked = true; first {
+		g.cause = lock.Stolen
+	}
 	return lock.Outcome{Queued: true, Revoked: first}
 }
 
@@ -100,12 +104,21 @@ func (p *slowProfile) cancel(server lock.Incarnation, ticket, at lock.Token) loc
 	return lock.Outcome{Granted: p.tidy(at)}
 }
 
-func (p *slowProfile) revoke(token lock.Token) lock.Outcome {
+func (p *slowProfile) ask(token lock.Token) lock.Outcome {
 	g := p.current()
 	if g == nil || g.token != token || g.revoked {
 		return lock.Outcome{Refusal: lock.Superseded}
 	}
-	g.revoked = true
+	g.asked = true
+	return lock.Outcome{Asked: true}
+}
+
+func (p *slowProfile) revoke(token lock.Token, cause lock.Cause) lock.Outcome {
+	g := p.current()
+	if g == nil || g.token != token || g.revoked {
+		return lock.Outcome{Refusal: lock.Superseded}
+	}
+	g.revoked, g.cause = true, cause
 	return lock.Outcome{Revoked: true}
 }
 
@@ -131,7 +144,7 @@ func (p *slowProfile) grant() lock.Grant {
 		last := p.grants[n-1]
 		row.Token, row.Ticket = last.token, last.ticket
 		if !last.over {
-			row.Owner, row.Revoked = last.server, last.revoked
+			row.Owner, row.Revoked, row.Cause, row.Asked = last.server, last.revoked, last.cause, last.asked
 		}
 	}
 	return row

@@ -101,6 +101,7 @@ const (
 	Reason_REASON_BURNED            Reason = 20 // the number was given up: it did not happen and never will
 	Reason_REASON_SUPERSEDED        Reason = 21 // what was judged has moved on
 	Reason_REASON_UNSUPPORTED       Reason = 22 // not every node can apply this yet
+	Reason_REASON_NOT_OWNED         Reason = 30 // nobody owns the profile
 	// Refused by this node; this copy did not happen.
 	Reason_REASON_NOT_LEADER   Reason = 40 // go to Refusal.leader with the same number
 	Reason_REASON_BUSY         Reason = 41 // too much in flight: try again, with the same number
@@ -139,6 +140,7 @@ var (
 		20: "REASON_BURNED",
 		21: "REASON_SUPERSEDED",
 		22: "REASON_UNSUPPORTED",
+		30: "REASON_NOT_OWNED",
 		40: "REASON_NOT_LEADER",
 		41: "REASON_BUSY",
 		42: "REASON_UNPROVEN",
@@ -171,6 +173,7 @@ var (
 		"REASON_BURNED":            20,
 		"REASON_SUPERSEDED":        21,
 		"REASON_UNSUPPORTED":       22,
+		"REASON_NOT_OWNED":         30,
 		"REASON_NOT_LEADER":        40,
 		"REASON_BUSY":              41,
 		"REASON_UNPROVEN":          42,
@@ -254,6 +257,62 @@ func (ServerKind) EnumDescriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{2}
 }
 
+// Cause is what ended a session that its owner did not end.
+type Cause int32
+
+const (
+	Cause_CAUSE_UNSPECIFIED Cause = 0
+	Cause_CAUSE_LATE        Cause = 1 // the owner was asked to let go, and did not in time
+	Cause_CAUSE_STOLEN      Cause = 2 // by a game server that is next
+	Cause_CAUSE_FREED       Cause = 3 // by an operator
+	Cause_CAUSE_OVERWRITTEN Cause = 4 // by whoever set or removed the profile
+)
+
+// Enum value maps for Cause.
+var (
+	Cause_name = map[int32]string{
+		0: "CAUSE_UNSPECIFIED",
+		1: "CAUSE_LATE",
+		2: "CAUSE_STOLEN",
+		3: "CAUSE_FREED",
+		4: "CAUSE_OVERWRITTEN",
+	}
+	Cause_value = map[string]int32{
+		"CAUSE_UNSPECIFIED": 0,
+		"CAUSE_LATE":        1,
+		"CAUSE_STOLEN":      2,
+		"CAUSE_FREED":       3,
+		"CAUSE_OVERWRITTEN": 4,
+	}
+)
+
+func (x Cause) Enum() *Cause {
+	p := new(Cause)
+	*p = x
+	return p
+}
+
+func (x Cause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Cause) Descriptor() protoreflect.EnumDescriptor {
+	return file_api_profilev1_profile_proto_enumTypes[3].Descriptor()
+}
+
+func (Cause) Type() protoreflect.EnumType {
+	return &file_api_profilev1_profile_proto_enumTypes[3]
+}
+
+func (x Cause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Cause.Descriptor instead.
+func (Cause) EnumDescriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{3}
+}
+
 type WhenOwned int32
 
 const (
@@ -287,11 +346,11 @@ func (x WhenOwned) String() string {
 }
 
 func (WhenOwned) Descriptor() protoreflect.EnumDescriptor {
-	return file_api_profilev1_profile_proto_enumTypes[3].Descriptor()
+	return file_api_profilev1_profile_proto_enumTypes[4].Descriptor()
 }
 
 func (WhenOwned) Type() protoreflect.EnumType {
-	return &file_api_profilev1_profile_proto_enumTypes[3]
+	return &file_api_profilev1_profile_proto_enumTypes[4]
 }
 
 func (x WhenOwned) Number() protoreflect.EnumNumber {
@@ -300,7 +359,7 @@ func (x WhenOwned) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WhenOwned.Descriptor instead.
 func (WhenOwned) EnumDescriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{3}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{4}
 }
 
 // Request names a change. Absent or zero fields are refused.
@@ -1272,12 +1331,13 @@ func (x *Granted) GetLetGo() bool {
 	return false
 }
 
-// LetGo: somebody waits for the profile.
+// LetGo: somebody waits for the profile, or an operator asks for it.
 type LetGo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	Operator      bool                   `protobuf:"varint,30,opt,name=operator,proto3" json:"operator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1333,12 +1393,20 @@ func (x *LetGo) GetToken() uint64 {
 	return 0
 }
 
+func (x *LetGo) GetOperator() bool {
+	if x != nil {
+		return x.Operator
+	}
+	return false
+}
+
 // Lost: the session is over; say so with Release.
 type Lost struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	Cause         Cause                  `protobuf:"varint,30,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1392,6 +1460,13 @@ func (x *Lost) GetToken() uint64 {
 		return x.Token
 	}
 	return 0
+}
+
+func (x *Lost) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
 }
 
 // MessageWaits: the profile that the receiver owns has a new message.
@@ -4322,6 +4397,166 @@ func (x *Server) GetGossip() string {
 	return ""
 }
 
+type FreeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`  // of the session that is meant, as Get shows it in stands
+	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`  // at once: the owner's unsaved changes are lost. Else it is asked, saves and ends; revoked after the hand-off time
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // for people, kept in the audit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeRequest) Reset() {
+	*x = FreeRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeRequest) ProtoMessage() {}
+
+func (x *FreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeRequest.ProtoReflect.Descriptor instead.
+func (*FreeRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *FreeRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *FreeRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *FreeRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *FreeRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *FreeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *FreeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type FreeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`      // who was asked, or lost it
+	Over          bool                   `protobuf:"varint,3,opt,name=over,proto3" json:"over,omitempty"`       // that session is over already
+	Revoked       bool                   `protobuf:"varint,4,opt,name=revoked,proto3" json:"revoked,omitempty"` // its writes are refused; the next session starts once the owner has said that it is over, or must be in doubt
+	Waiters       uint64                 `protobuf:"varint,5,opt,name=waiters,proto3" json:"waiters,omitempty"` // game servers that wait for the profile
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeResponse) Reset() {
+	*x = FreeResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeResponse) ProtoMessage() {}
+
+func (x *FreeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeResponse.ProtoReflect.Descriptor instead.
+func (*FreeResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *FreeResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *FreeResponse) GetOwner() *Owner {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *FreeResponse) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+func (x *FreeResponse) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *FreeResponse) GetWaiters() uint64 {
+	if x != nil {
+		return x.Waiters
+	}
+	return 0
+}
+
 type GetPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"` // empty: the default of every store
@@ -4332,7 +4567,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4344,7 +4579,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4357,7 +4592,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -4384,7 +4619,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4396,7 +4631,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4409,7 +4644,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetPolicyResponse) GetStands() *Stands {
@@ -4439,7 +4674,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4451,7 +4686,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4464,7 +4699,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Policy) GetName() string {
@@ -4515,7 +4750,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4527,7 +4762,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4540,7 +4775,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -4587,7 +4822,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4599,7 +4834,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4612,7 +4847,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *SetPolicyResponse) GetStands() *Stands {
@@ -4703,15 +4938,17 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06ticket\x18\x04 \x01(\x04R\x06ticket\x12\x15\n" +
-	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"E\n" +
+	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"a\n" +
 	"\x05LetGo\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"D\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
+	"\boperator\x18\x1e \x01(\bR\boperator\"q\n" +
 	"\x04Lost\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"\xa5\x01\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12+\n" +
+	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\"\xa5\x01\n" +
 	"\fMessageWaits\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x0e\n" +
@@ -4955,7 +5192,20 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12\x1a\n" +
 	"\bsessions\x18\a \x01(\x04R\bsessions\x12\x1b\n" +
 	"\tsilent_ms\x18\b \x01(\x03R\bsilentMs\x12\x16\n" +
-	"\x06gossip\x18( \x01(\tR\x06gossip\"V\n" +
+	"\x06gossip\x18( \x01(\tR\x06gossip\"\xac\x01\n" +
+	"\vFreeRequest\x121\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xb3\x01\n" +
+	"\fFreeResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12+\n" +
+	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x12\n" +
+	"\x04over\x18\x03 \x01(\bR\x04over\x12\x18\n" +
+	"\arevoked\x18\x04 \x01(\bR\arevoked\x12\x18\n" +
+	"\awaiters\x18\x05 \x01(\x04R\awaiters\"V\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"w\n" +
@@ -4978,7 +5228,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
-	"\x0fREAD_MODE_STALE\x10\x01*\xb3\x05\n" +
+	"\x0fREAD_MODE_STALE\x10\x01*\xc9\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREASON_FENCED\x10\x01\x12\x1b\n" +
@@ -5003,7 +5253,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x12REASON_NOT_WAITING\x10\x13\x12\x11\n" +
 	"\rREASON_BURNED\x10\x14\x12\x15\n" +
 	"\x11REASON_SUPERSEDED\x10\x15\x12\x16\n" +
-	"\x12REASON_UNSUPPORTED\x10\x16\x12\x15\n" +
+	"\x12REASON_UNSUPPORTED\x10\x16\x12\x14\n" +
+	"\x10REASON_NOT_OWNED\x10\x1e\x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10(\x12\x0f\n" +
 	"\vREASON_BUSY\x10)\x12\x13\n" +
 	"\x0fREASON_UNPROVEN\x10*\x12\x17\n" +
@@ -5014,7 +5265,14 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
 	"ServerKind\x12\x1b\n" +
 	"\x17SERVER_KIND_GAME_SERVER\x10\x00\x12\x14\n" +
-	"\x10SERVER_KIND_TOOL\x10\x01*M\n" +
+	"\x10SERVER_KIND_TOOL\x10\x01*h\n" +
+	"\x05Cause\x12\x15\n" +
+	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"CAUSE_LATE\x10\x01\x12\x10\n" +
+	"\fCAUSE_STOLEN\x10\x02\x12\x0f\n" +
+	"\vCAUSE_FREED\x10\x03\x12\x15\n" +
+	"\x11CAUSE_OVERWRITTEN\x10\x04*M\n" +
 	"\tWhenOwned\x12\x13\n" +
 	"\x0fWHEN_OWNED_WAIT\x10\x00\x12\x15\n" +
 	"\x11WHEN_OWNED_REFUSE\x10\x01\x12\x14\n" +
@@ -5035,12 +5293,13 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.profilenode.v1.GetRequest\x1a\x1b.profilenode.v1.GetResponse\x12A\n" +
 	"\x04List\x12\x1b.profilenode.v1.ListRequest\x1a\x1c.profilenode.v1.ListResponse\x12>\n" +
 	"\x03Set\x12\x1a.profilenode.v1.SetRequest\x1a\x1b.profilenode.v1.SetResponse\x12G\n" +
-	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xda\x03\n" +
+	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\x9d\x04\n" +
 	"\aCluster\x12G\n" +
 	"\x06Status\x12\x1d.profilenode.v1.StatusRequest\x1a\x1e.profilenode.v1.StatusResponse\x12G\n" +
 	"\x06Digest\x12\x1d.profilenode.v1.DigestRequest\x1a\x1e.profilenode.v1.DigestResponse\x12M\n" +
 	"\bSessions\x12\x1f.profilenode.v1.SessionsRequest\x1a .profilenode.v1.SessionsResponse\x12J\n" +
-	"\aServers\x12\x1e.profilenode.v1.ServersRequest\x1a\x1f.profilenode.v1.ServersResponse\x12P\n" +
+	"\aServers\x12\x1e.profilenode.v1.ServersRequest\x1a\x1f.profilenode.v1.ServersResponse\x12A\n" +
+	"\x04Free\x12\x1b.profilenode.v1.FreeRequest\x1a\x1c.profilenode.v1.FreeResponse\x12P\n" +
 	"\tGetPolicy\x12 .profilenode.v1.GetPolicyRequest\x1a!.profilenode.v1.GetPolicyResponse\x12P\n" +
 	"\tSetPolicy\x12 .profilenode.v1.SetPolicyRequest\x1a!.profilenode.v1.SetPolicyResponseB<Z:github.com/profilenode/profilenode/api/profilev1;profilev1b\x06proto3"
 
@@ -5056,193 +5315,202 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 	return file_api_profilev1_profile_proto_rawDescData
 }
 
-var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                // 0: profilenode.v1.ReadMode
 	(Reason)(0),                  // 1: profilenode.v1.Reason
 	(ServerKind)(0),              // 2: profilenode.v1.ServerKind
-	(WhenOwned)(0),               // 3: profilenode.v1.WhenOwned
-	(*Request)(nil),              // 4: profilenode.v1.Request
-	(*Stands)(nil),               // 5: profilenode.v1.Stands
-	(*Refusal)(nil),              // 6: profilenode.v1.Refusal
-	(*Owner)(nil),                // 7: profilenode.v1.Owner
-	(*RegisterRequest)(nil),      // 8: profilenode.v1.RegisterRequest
-	(*RegisterResponse)(nil),     // 9: profilenode.v1.RegisterResponse
-	(*Timing)(nil),               // 10: profilenode.v1.Timing
-	(*Renewal)(nil),              // 11: profilenode.v1.Renewal
-	(*Renewed)(nil),              // 12: profilenode.v1.Renewed
-	(*Event)(nil),                // 13: profilenode.v1.Event
-	(*Granted)(nil),              // 14: profilenode.v1.Granted
-	(*LetGo)(nil),                // 15: profilenode.v1.LetGo
-	(*Lost)(nil),                 // 16: profilenode.v1.Lost
-	(*MessageWaits)(nil),         // 17: profilenode.v1.MessageWaits
-	(*Goodbye)(nil),              // 18: profilenode.v1.Goodbye
-	(*EndServerRequest)(nil),     // 19: profilenode.v1.EndServerRequest
-	(*EndServerResponse)(nil),    // 20: profilenode.v1.EndServerResponse
-	(*SettleRequest)(nil),        // 21: profilenode.v1.SettleRequest
-	(*SettleResponse)(nil),       // 22: profilenode.v1.SettleResponse
-	(*StartSessionRequest)(nil),  // 23: profilenode.v1.StartSessionRequest
-	(*StartSessionResponse)(nil), // 24: profilenode.v1.StartSessionResponse
-	(*CancelRequest)(nil),        // 25: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),       // 26: profilenode.v1.CancelResponse
-	(*Profile)(nil),              // 27: profilenode.v1.Profile
-	(*SaveRequest)(nil),          // 28: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),         // 29: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),       // 30: profilenode.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),      // 31: profilenode.v1.ReleaseResponse
-	(*Message)(nil),              // 32: profilenode.v1.Message
-	(*SendRequest)(nil),          // 33: profilenode.v1.SendRequest
-	(*SendResponse)(nil),         // 34: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),  // 35: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil), // 36: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),      // 37: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),     // 38: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),           // 39: profilenode.v1.GetRequest
-	(*GetResponse)(nil),          // 40: profilenode.v1.GetResponse
-	(*ListRequest)(nil),          // 41: profilenode.v1.ListRequest
-	(*ListResponse)(nil),         // 42: profilenode.v1.ListResponse
-	(*SetRequest)(nil),           // 43: profilenode.v1.SetRequest
-	(*SetResponse)(nil),          // 44: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),        // 45: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),       // 46: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),        // 47: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),       // 48: profilenode.v1.StatusResponse
-	(*Member)(nil),               // 49: profilenode.v1.Member
-	(*DigestRequest)(nil),        // 50: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),       // 51: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),      // 52: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),     // 53: profilenode.v1.SessionsResponse
-	(*Session)(nil),              // 54: profilenode.v1.Session
-	(*ServersRequest)(nil),       // 55: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),      // 56: profilenode.v1.ServersResponse
-	(*Server)(nil),               // 57: profilenode.v1.Server
-	(*GetPolicyRequest)(nil),     // 58: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),    // 59: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),               // 60: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),     // 61: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),    // 62: profilenode.v1.SetPolicyResponse
-	nil,                          // 63: profilenode.v1.Profile.TagsEntry
-	nil,                          // 64: profilenode.v1.SaveRequest.TagsEntry
-	nil,                          // 65: profilenode.v1.SetRequest.TagsEntry
+	(Cause)(0),                   // 3: profilenode.v1.Cause
+	(WhenOwned)(0),               // 4: profilenode.v1.WhenOwned
+	(*Request)(nil),              // 5: profilenode.v1.Request
+	(*Stands)(nil),               // 6: profilenode.v1.Stands
+	(*Refusal)(nil),              // 7: profilenode.v1.Refusal
+	(*Owner)(nil),                // 8: profilenode.v1.Owner
+	(*RegisterRequest)(nil),      // 9: profilenode.v1.RegisterRequest
+	(*RegisterResponse)(nil),     // 10: profilenode.v1.RegisterResponse
+	(*Timing)(nil),               // 11: profilenode.v1.Timing
+	(*Renewal)(nil),              // 12: profilenode.v1.Renewal
+	(*Renewed)(nil),              // 13: profilenode.v1.Renewed
+	(*Event)(nil),                // 14: profilenode.v1.Event
+	(*Granted)(nil),              // 15: profilenode.v1.Granted
+	(*LetGo)(nil),                // 16: profilenode.v1.LetGo
+	(*Lost)(nil),                 // 17: profilenode.v1.Lost
+	(*MessageWaits)(nil),         // 18: profilenode.v1.MessageWaits
+	(*Goodbye)(nil),              // 19: profilenode.v1.Goodbye
+	(*EndServerRequest)(nil),     // 20: profilenode.v1.EndServerRequest
+	(*EndServerResponse)(nil),    // 21: profilenode.v1.EndServerResponse
+	(*SettleRequest)(nil),        // 22: profilenode.v1.SettleRequest
+	(*SettleResponse)(nil),       // 23: profilenode.v1.SettleResponse
+	(*StartSessionRequest)(nil),  // 24: profilenode.v1.StartSessionRequest
+	(*StartSessionResponse)(nil), // 25: profilenode.v1.StartSessionResponse
+	(*CancelRequest)(nil),        // 26: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),       // 27: profilenode.v1.CancelResponse
+	(*Profile)(nil),              // 28: profilenode.v1.Profile
+	(*SaveRequest)(nil),          // 29: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),         // 30: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),       // 31: profilenode.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),      // 32: profilenode.v1.ReleaseResponse
+	(*Message)(nil),              // 33: profilenode.v1.Message
+	(*SendRequest)(nil),          // 34: profilenode.v1.SendRequest
+	(*SendResponse)(nil),         // 35: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),  // 36: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil), // 37: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),      // 38: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),     // 39: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),           // 40: profilenode.v1.GetRequest
+	(*GetResponse)(nil),          // 41: profilenode.v1.GetResponse
+	(*ListRequest)(nil),          // 42: profilenode.v1.ListRequest
+	(*ListResponse)(nil),         // 43: profilenode.v1.ListResponse
+	(*SetRequest)(nil),           // 44: profilenode.v1.SetRequest
+	(*SetResponse)(nil),          // 45: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),        // 46: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),       // 47: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),        // 48: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),       // 49: profilenode.v1.StatusResponse
+	(*Member)(nil),               // 50: profilenode.v1.Member
+	(*DigestRequest)(nil),        // 51: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),       // 52: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),      // 53: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),     // 54: profilenode.v1.SessionsResponse
+	(*Session)(nil),              // 55: profilenode.v1.Session
+	(*ServersRequest)(nil),       // 56: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),      // 57: profilenode.v1.ServersResponse
+	(*Server)(nil),               // 58: profilenode.v1.Server
+	(*FreeRequest)(nil),          // 59: profilenode.v1.FreeRequest
+	(*FreeResponse)(nil),         // 60: profilenode.v1.FreeResponse
+	(*GetPolicyRequest)(nil),     // 61: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),    // 62: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),               // 63: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),     // 64: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),    // 65: profilenode.v1.SetPolicyResponse
+	nil,                          // 66: profilenode.v1.Profile.TagsEntry
+	nil,                          // 67: profilenode.v1.SaveRequest.TagsEntry
+	nil,                          // 68: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,  // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
 	1,  // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
-	7,  // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
+	8,  // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
 	2,  // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
-	5,  // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
-	10, // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
-	14, // 6: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
-	12, // 7: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
-	14, // 8: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
-	15, // 9: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
-	16, // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
-	17, // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	18, // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
-	32, // 13: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	4,  // 14: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	5,  // 15: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 16: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	5,  // 17: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
-	1,  // 18: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	4,  // 19: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	3,  // 20: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	5,  // 21: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 22: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	32, // 23: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	7,  // 24: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	4,  // 25: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	5,  // 26: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	63, // 27: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	4,  // 28: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	64, // 29: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	5,  // 30: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 31: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	5,  // 32: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 33: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	5,  // 34: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 35: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	5,  // 36: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,  // 37: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 38: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	32, // 39: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,  // 40: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 41: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 42: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	7,  // 43: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,  // 44: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 45: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	27, // 46: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	4,  // 47: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	65, // 48: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	5,  // 49: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 50: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	5,  // 51: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	49, // 52: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,  // 53: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 54: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	54, // 55: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	7,  // 56: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	7,  // 57: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	0,  // 58: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 59: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	57, // 60: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,  // 61: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	0,  // 62: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 63: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	60, // 64: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	4,  // 65: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	5,  // 66: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	8,  // 67: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	11, // 68: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	11, // 69: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	19, // 70: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	21, // 71: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	23, // 72: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	25, // 73: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	28, // 74: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	30, // 75: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	33, // 76: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	35, // 77: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	37, // 78: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	39, // 79: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	41, // 80: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	43, // 81: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	45, // 82: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	47, // 83: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	50, // 84: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	52, // 85: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	55, // 86: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	58, // 87: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	61, // 88: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	9,  // 89: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	13, // 90: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	12, // 91: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	20, // 92: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	22, // 93: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	24, // 94: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	26, // 95: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	29, // 96: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	31, // 97: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	34, // 98: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	36, // 99: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	38, // 100: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	40, // 101: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	42, // 102: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	44, // 103: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	46, // 104: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	48, // 105: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	51, // 106: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	53, // 107: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	56, // 108: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	59, // 109: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	62, // 110: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	89, // [89:111] is the sub-list for method output_type
-	67, // [67:89] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	6,  // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
+	11, // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
+	15, // 6: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
+	13, // 7: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
+	15, // 8: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
+	16, // 9: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
+	17, // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
+	18, // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
+	19, // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
+	3,  // 13: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
+	33, // 14: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	5,  // 15: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	6,  // 16: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
+	5,  // 17: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	6,  // 18: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
+	1,  // 19: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	5,  // 20: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	4,  // 21: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	6,  // 22: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
+	28, // 23: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	33, // 24: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	8,  // 25: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	5,  // 26: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,  // 27: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	66, // 28: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,  // 29: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	67, // 30: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	6,  // 31: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	5,  // 32: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	6,  // 33: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	5,  // 34: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,  // 35: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	5,  // 36: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,  // 37: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,  // 38: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 39: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	33, // 40: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,  // 41: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 42: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	28, // 43: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,  // 44: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,  // 45: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 46: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	28, // 47: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,  // 48: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	68, // 49: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,  // 50: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	5,  // 51: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,  // 52: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	50, // 53: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	0,  // 54: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 55: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	55, // 56: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,  // 57: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,  // 58: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	0,  // 59: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 60: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	58, // 61: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,  // 62: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	5,  // 63: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,  // 64: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,  // 65: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,  // 66: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 67: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	63, // 68: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,  // 69: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,  // 70: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	9,  // 71: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	12, // 72: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	12, // 73: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	20, // 74: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	22, // 75: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	24, // 76: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	26, // 77: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	29, // 78: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	31, // 79: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	34, // 80: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	36, // 81: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	38, // 82: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	40, // 83: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	42, // 84: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	44, // 85: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	46, // 86: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	48, // 87: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	51, // 88: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	53, // 89: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	56, // 90: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	59, // 91: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	61, // 92: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	64, // 93: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	10, // 94: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	14, // 95: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	13, // 96: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	21, // 97: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	23, // 98: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	25, // 99: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	27, // 100: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	30, // 101: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	32, // 102: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	35, // 103: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	37, // 104: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	39, // 105: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	41, // 106: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	43, // 107: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	45, // 108: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	47, // 109: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	49, // 110: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	52, // 111: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	54, // 112: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	57, // 113: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	60, // 114: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	62, // 115: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	65, // 116: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	94, // [94:117] is the sub-list for method output_type
+	71, // [71:94] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -5263,8 +5531,8 @@ func file_api_profilev1_profile_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   62,
+			NumEnums:      5,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -718,6 +718,7 @@ const (
 	Cluster_Digest_FullMethodName    = "/profilenode.v1.Cluster/Digest"
 	Cluster_Sessions_FullMethodName  = "/profilenode.v1.Cluster/Sessions"
 	Cluster_Servers_FullMethodName   = "/profilenode.v1.Cluster/Servers"
+	Cluster_Free_FullMethodName      = "/profilenode.v1.Cluster/Free"
 	Cluster_GetPolicy_FullMethodName = "/profilenode.v1.Cluster/GetPolicy"
 	Cluster_SetPolicy_FullMethodName = "/profilenode.v1.Cluster/SetPolicy"
 )
@@ -734,6 +735,8 @@ type ClusterClient interface {
 	Digest(ctx context.Context, in *DigestRequest, opts ...grpc.CallOption) (*DigestResponse, error)
 	Sessions(ctx context.Context, in *SessionsRequest, opts ...grpc.CallOption) (*SessionsResponse, error)
 	Servers(ctx context.Context, in *ServersRequest, opts ...grpc.CallOption) (*ServersResponse, error)
+	// Free asks the owner of a profile to let go, or takes the profile from it.
+	Free(ctx context.Context, in *FreeRequest, opts ...grpc.CallOption) (*FreeResponse, error)
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
 	SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error)
 }
@@ -786,6 +789,16 @@ func (c *clusterClient) Servers(ctx context.Context, in *ServersRequest, opts ..
 	return out, nil
 }
 
+func (c *clusterClient) Free(ctx context.Context, in *FreeRequest, opts ...grpc.CallOption) (*FreeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FreeResponse)
+	err := c.cc.Invoke(ctx, Cluster_Free_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *clusterClient) GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPolicyResponse)
@@ -818,6 +831,8 @@ type ClusterServer interface {
 	Digest(context.Context, *DigestRequest) (*DigestResponse, error)
 	Sessions(context.Context, *SessionsRequest) (*SessionsResponse, error)
 	Servers(context.Context, *ServersRequest) (*ServersResponse, error)
+	// Free asks the owner of a profile to let go, or takes the profile from it.
+	Free(context.Context, *FreeRequest) (*FreeResponse, error)
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)
 	SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error)
 	mustEmbedUnimplementedClusterServer()
@@ -841,6 +856,9 @@ func (UnimplementedClusterServer) Sessions(context.Context, *SessionsRequest) (*
 }
 func (UnimplementedClusterServer) Servers(context.Context, *ServersRequest) (*ServersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Servers not implemented")
+}
+func (UnimplementedClusterServer) Free(context.Context, *FreeRequest) (*FreeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Free not implemented")
 }
 func (UnimplementedClusterServer) GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPolicy not implemented")
@@ -941,6 +959,24 @@ func _Cluster_Servers_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_Free_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FreeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).Free(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_Free_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).Free(ctx, req.(*FreeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Cluster_GetPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetPolicyRequest)
 	if err := dec(in); err != nil {
@@ -999,6 +1035,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Servers",
 			Handler:    _Cluster_Servers_Handler,
+		},
+		{
+			MethodName: "Free",
+			Handler:    _Cluster_Free_Handler,
 		},
 		{
 			MethodName: "GetPolicy",

@@ -111,6 +111,7 @@ type Command struct {
 	//	*Command_Remove
 	//	*Command_SetPolicy
 	//	*Command_PutPart
+	//	*Command_Free
 	//	*Command_Found
 	//	*Command_OpenTerm
 	//	*Command_ExpireServers
@@ -286,6 +287,15 @@ func (x *Command) GetPutPart() *PutPart {
 	return nil
 }
 
+func (x *Command) GetFree() *Free {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Free); ok {
+			return x.Free
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetFound() *Found {
 	if x != nil {
 		if x, ok := x.Act.(*Command_Found); ok {
@@ -424,6 +434,10 @@ type Command_PutPart struct {
 	PutPart *PutPart `protobuf:"bytes,22,opt,name=put_part,json=putPart,proto3,oneof"` // names its request by the number, but is not itself answered: it may repeat
 }
 
+type Command_Free struct {
+	Free *Free `protobuf:"bytes,24,opt,name=free,proto3,oneof"`
+}
+
 type Command_Found struct {
 	// The cluster's own.
 	Found *Found `protobuf:"bytes,40,opt,name=found,proto3,oneof"`
@@ -486,6 +500,8 @@ func (*Command_Remove) isCommand_Act() {}
 func (*Command_SetPolicy) isCommand_Act() {}
 
 func (*Command_PutPart) isCommand_Act() {}
+
+func (*Command_Free) isCommand_Act() {}
 
 func (*Command_Found) isCommand_Act() {}
 
@@ -1514,6 +1530,83 @@ func (x *SetPolicy) GetInherit() bool {
 	return false
 }
 
+// Free is an operator's: the owner is asked to let go, or with force loses its session at once.
+type Free struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"` // of the session that is meant
+	Force         bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // for the audit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Free) Reset() {
+	*x = Free{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Free) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Free) ProtoMessage() {}
+
+func (x *Free) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Free.ProtoReflect.Descriptor instead.
+func (*Free) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Free) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Free) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Free) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Free) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *Free) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type PutPart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Part          uint32                 `protobuf:"varint,1,opt,name=part,proto3" json:"part,omitempty"` // from 0
@@ -1524,7 +1617,7 @@ type PutPart struct {
 
 func (x *PutPart) Reset() {
 	*x = PutPart{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1629,7 @@ func (x *PutPart) String() string {
 func (*PutPart) ProtoMessage() {}
 
 func (x *PutPart) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1642,7 @@ func (x *PutPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPart.ProtoReflect.Descriptor instead.
 func (*PutPart) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PutPart) GetPart() uint32 {
@@ -1578,7 +1671,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1683,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1696,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Found) GetCluster() []byte {
@@ -1637,7 +1730,7 @@ type PolicyValue struct {
 
 func (x *PolicyValue) Reset() {
 	*x = PolicyValue{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1742,7 @@ func (x *PolicyValue) String() string {
 func (*PolicyValue) ProtoMessage() {}
 
 func (x *PolicyValue) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1755,7 @@ func (x *PolicyValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyValue.ProtoReflect.Descriptor instead.
 func (*PolicyValue) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PolicyValue) GetName() string {
@@ -1690,7 +1783,7 @@ type OpenTerm struct {
 
 func (x *OpenTerm) Reset() {
 	*x = OpenTerm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1795,7 @@ func (x *OpenTerm) String() string {
 func (*OpenTerm) ProtoMessage() {}
 
 func (x *OpenTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1808,7 @@ func (x *OpenTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenTerm.ProtoReflect.Descriptor instead.
 func (*OpenTerm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpenTerm) GetNode() string {
@@ -1737,7 +1830,7 @@ type ExpireServers struct {
 
 func (x *ExpireServers) Reset() {
 	*x = ExpireServers{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1842,7 @@ func (x *ExpireServers) String() string {
 func (*ExpireServers) ProtoMessage() {}
 
 func (x *ExpireServers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1855,7 @@ func (x *ExpireServers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireServers.ProtoReflect.Descriptor instead.
 func (*ExpireServers) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExpireServers) GetTerm() uint64 {
@@ -1790,7 +1883,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1895,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1908,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Verdict) GetIncarnation() uint64 {
@@ -1850,7 +1943,7 @@ type Walk struct {
 
 func (x *Walk) Reset() {
 	*x = Walk{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1955,7 @@ func (x *Walk) String() string {
 func (*Walk) ProtoMessage() {}
 
 func (x *Walk) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1968,7 @@ func (x *Walk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Walk.ProtoReflect.Descriptor instead.
 func (*Walk) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Walk) GetIncarnation() uint64 {
@@ -1905,7 +1998,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +2010,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +2023,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Revoke) GetStore() string {
@@ -1974,7 +2067,7 @@ type Lapse struct {
 
 func (x *Lapse) Reset() {
 	*x = Lapse{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2079,7 @@ func (x *Lapse) String() string {
 func (*Lapse) ProtoMessage() {}
 
 func (x *Lapse) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2092,7 @@ func (x *Lapse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
 func (*Lapse) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Lapse) GetTerm() uint64 {
@@ -2041,7 +2134,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2146,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2159,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Forget) GetBeforeMs() int64 {
@@ -2096,7 +2189,7 @@ type SetNode struct {
 
 func (x *SetNode) Reset() {
 	*x = SetNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2201,7 @@ func (x *SetNode) String() string {
 func (*SetNode) ProtoMessage() {}
 
 func (x *SetNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2214,7 @@ func (x *SetNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNode.ProtoReflect.Descriptor instead.
 func (*SetNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetNode) GetId() string {
@@ -2168,7 +2261,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2273,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2286,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -2212,7 +2305,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xfa\t\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xa7\n" +
+	"\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -2230,7 +2324,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06remove\x18\x14 \x01(\v2\x17.profilenode.log.RemoveH\x00R\x06remove\x12;\n" +
 	"\n" +
 	"set_policy\x18\x15 \x01(\v2\x1a.profilenode.log.SetPolicyH\x00R\tsetPolicy\x125\n" +
-	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x12.\n" +
+	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x12+\n" +
+	"\x04free\x18\x18 \x01(\v2\x15.profilenode.log.FreeH\x00R\x04free\x12.\n" +
 	"\x05found\x18( \x01(\v2\x16.profilenode.log.FoundH\x00R\x05found\x128\n" +
 	"\topen_term\x18) \x01(\v2\x19.profilenode.log.OpenTermH\x00R\bopenTerm\x12G\n" +
 	"\x0eexpire_servers\x18* \x01(\v2\x1e.profilenode.log.ExpireServersH\x00R\rexpireServers\x12+\n" +
@@ -2318,7 +2413,13 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x03R\x05value\x12\x18\n" +
-	"\ainherit\x18\x04 \x01(\bR\ainherit\"3\n" +
+	"\ainherit\x18\x04 \x01(\bR\ainherit\"r\n" +
+	"\x04Free\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"3\n" +
 	"\aPutPart\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\rR\x04part\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\fR\x05bytes\"q\n" +
@@ -2376,7 +2477,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),         // 0: profilenode.log.Entry
 	(*Command)(nil),       // 1: profilenode.log.Command
@@ -2395,19 +2496,20 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Set)(nil),           // 14: profilenode.log.Set
 	(*Remove)(nil),        // 15: profilenode.log.Remove
 	(*SetPolicy)(nil),     // 16: profilenode.log.SetPolicy
-	(*PutPart)(nil),       // 17: profilenode.log.PutPart
-	(*Found)(nil),         // 18: profilenode.log.Found
-	(*PolicyValue)(nil),   // 19: profilenode.log.PolicyValue
-	(*OpenTerm)(nil),      // 20: profilenode.log.OpenTerm
-	(*ExpireServers)(nil), // 21: profilenode.log.ExpireServers
-	(*Verdict)(nil),       // 22: profilenode.log.Verdict
-	(*Walk)(nil),          // 23: profilenode.log.Walk
-	(*Revoke)(nil),        // 24: profilenode.log.Revoke
-	(*Lapse)(nil),         // 25: profilenode.log.Lapse
-	(*Forget)(nil),        // 26: profilenode.log.Forget
-	(*SetNode)(nil),       // 27: profilenode.log.SetNode
-	(*RemoveNode)(nil),    // 28: profilenode.log.RemoveNode
-	nil,                   // 29: profilenode.log.Tags.TagsEntry
+	(*Free)(nil),          // 17: profilenode.log.Free
+	(*PutPart)(nil),       // 18: profilenode.log.PutPart
+	(*Found)(nil),         // 19: profilenode.log.Found
+	(*PolicyValue)(nil),   // 20: profilenode.log.PolicyValue
+	(*OpenTerm)(nil),      // 21: profilenode.log.OpenTerm
+	(*ExpireServers)(nil), // 22: profilenode.log.ExpireServers
+	(*Verdict)(nil),       // 23: profilenode.log.Verdict
+	(*Walk)(nil),          // 24: profilenode.log.Walk
+	(*Revoke)(nil),        // 25: profilenode.log.Revoke
+	(*Lapse)(nil),         // 26: profilenode.log.Lapse
+	(*Forget)(nil),        // 27: profilenode.log.Forget
+	(*SetNode)(nil),       // 28: profilenode.log.SetNode
+	(*RemoveNode)(nil),    // 29: profilenode.log.RemoveNode
+	nil,                   // 30: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -2424,28 +2526,29 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	14, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
 	15, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
 	16, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
-	17, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
-	18, // 15: profilenode.log.Command.found:type_name -> profilenode.log.Found
-	20, // 16: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
-	21, // 17: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
-	23, // 18: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
-	24, // 19: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
-	25, // 20: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
-	26, // 21: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
-	27, // 22: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
-	28, // 23: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	29, // 24: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	8,  // 25: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	9,  // 26: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	8,  // 27: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	9,  // 28: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	19, // 29: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
-	22, // 30: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	18, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
+	17, // 15: profilenode.log.Command.free:type_name -> profilenode.log.Free
+	19, // 16: profilenode.log.Command.found:type_name -> profilenode.log.Found
+	21, // 17: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
+	22, // 18: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
+	24, // 19: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
+	25, // 20: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
+	26, // 21: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
+	27, // 22: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
+	28, // 23: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
+	29, // 24: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
+	30, // 25: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	8,  // 26: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	9,  // 27: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	8,  // 28: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	9,  // 29: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	20, // 30: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
+	23, // 31: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -2467,6 +2570,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_Remove)(nil),
 		(*Command_SetPolicy)(nil),
 		(*Command_PutPart)(nil),
+		(*Command_Free)(nil),
 		(*Command_Found)(nil),
 		(*Command_OpenTerm)(nil),
 		(*Command_ExpireServers)(nil),
@@ -2483,7 +2587,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
