@@ -105,7 +105,7 @@ Ask a cluster:    profilenode status`,
 		"ask": {
 			statusCommand(p), getCommand(p), listCommand(p), sessionsCommand(p), serversCommand(p), digestCommand(p),
 		},
-		"change": {setCommand(p), removeCommand(p), sendCommand(p), policyCommand(p)},
+		"change": {setCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p)},
 	} {
 		for _, command := range commands {
 			command.GroupID = group

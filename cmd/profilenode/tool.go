@@ -22,7 +22,8 @@ const goodbyeLimit = time.Second
 type tool struct {
 	conn        *conn
 	incarnation uint64
-	number      uint64 // of the latest request; requests come one after the other, so all before it are settled
+	handOff     time.Duration // how long an owner may take to let go
+	number      uint64        // of the latest request; requests come one after the other, so all before it are settled
 }
 
 // asTool registers, lets f make its changes and says goodbye.
@@ -46,7 +47,10 @@ func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
 	}); err != nil {
 		return err
 	}
-	t := &tool{conn: c, incarnation: reply.GetIncarnation()}
+	t := &tool{
+		conn: c, incarnation: reply.GetIncarnation(),
+		handOff: time.Duration(reply.GetTiming().GetHandOffMs()) * time.Millisecond,
+	}
 	err = f(t)
 	t.goodbye(ctx)
 	var unsure *unsureError
