@@ -23,6 +23,12 @@ const (
 // answers the incarnation after it, from tables read after it, and they may say that inc is gone. While a verdict on inc is
 // under way Renew waits for its outcome. ErrUnproven also says that this leader is too slow just now to be relied on.
 func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
+	term, err = n.renew(ctx, inc)
+	n.config.Metrics.Renewed(err)
+	return term, err
+}
+
+func (n *Node) renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
 	arrived := time.Now()
 	l, err := n.lead(ctx)
 	if err != nil {
@@ -280,7 +286,7 @@ func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, silent time
 	}
 	j.trials[s.Incarnation] = make(chan struct{})
 	j.stories[s.Incarnation] = story{
-		name: s.Name, where: s.Where, sessions: s.Sessions, ground: ground, signals: signals, silent: now.Sub(j.heard[s.Incarnation]),
+		inc: inc, last: s.Last, name: s.Name, where: s.Where, sessions: s.Sessions, ground: ground, signals: signals, heard: j.heard[inc],
 	}
 	j.verdicts = append(j.verdicts, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
 }

@@ -46,6 +46,7 @@ type Result struct {
 	Limit    uint64           // with TooLarge, QueueFull and MailboxFull
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far
+	Granted  uint64           // with Walk: profiles that their waiters got
 	More     bool             // with Walk and Forget: there is more to do
 }
 

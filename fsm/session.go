@@ -147,8 +147,11 @@ func (t *tx) walk(c *Walk) Result {
 		next = append(next, profile{store, name})
 		return true
 	})
+	granted := uint64(0)
 	for _, p := range next {
-		t.touch(p.store, p.key)
+		if grant := t.touch(p.store, p.key); grant.Token == t.at {
+			granted++
+		}
 	}
-	return Result{More: more}
+	return Result{More: more, Granted: granted}
 }

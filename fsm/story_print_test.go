@@ -67,6 +67,7 @@ func (s *story) result(r fsm.Result) string {
 	add("limit", r.Limit)
 	add("place", r.Place)
 	add("loads", r.Loads)
+	add("granted", r.Granted)
 	if r.More {
 		words = append(words, "more")
 	}

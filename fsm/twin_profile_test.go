@@ -239,13 +239,16 @@ func (w *twin) walk(c *fsm.Walk) fsm.Result {
 	slices.SortFunc(contested, func(x, y *twinProfile) int {
 		return cmp.Or(cmp.Compare(x.name.Store, y.name.Store), cmp.Compare(x.name.Key, y.name.Key))
 	})
+	done := fsm.Result{}
 	for i, p := range contested {
-		if i == int(c.Limit) {
-			return fsm.Result{More: true}
+		if done.More = i == int(c.Limit); done.More {
+			break
 		}
-		w.touch(p.name.Store, p.name.Key)
+		if w.touch(p.name.Store, p.name.Key); p.owner != 0 {
+			done.Granted++
+		}
 	}
-	return fsm.Result{}
+	return done
 }
 
 func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
