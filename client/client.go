@@ -154,6 +154,7 @@ type Client struct {
 	closing  <-chan struct{} // of open
 	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
 	doubts   chan bool       // for the teller: true came into doubt, false resumed
+	tally    tally
 
 	mu       sync.Mutex
 	tasks    sync.WaitGroup // added to under mu while not ended

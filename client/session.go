@@ -174,6 +174,9 @@ func (s *session) finish(why error) {
 	s.mu.Unlock()
 
 	c := s.client
+	if token != 0 {
+		c.tally.ended(why)
+	}
 	c.mu.Lock()
 	if h := (holding{s.ref, token}); l != nil && l.held[h] == s {
 		delete(l.held, h)

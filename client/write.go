@@ -154,6 +154,9 @@ func (s *session) write() {
 		if w == nil {
 			continue
 		}
+		if err != nil {
+			s.client.tally.failed.Add(1)
+		}
 		s.client.saver.saved(s, err)
 		w.finish(err)
 	}
@@ -283,6 +286,8 @@ func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, rel
 	revision := s.revision
 	s.mu.Unlock()
 	if !released {
+		s.client.tally.saves.Add(1)
+		s.client.tally.savedBytes.Add(uint64(len(im.data)))
 		for _, f := range after {
 			s.client.spawn(func() { f(revision) })
 		}
