@@ -67,6 +67,19 @@ func (n *Node) Silent(inc lock.Incarnation) (silent time.Duration, ok bool) {
 	return l.judge.silent(inc)
 }
 
+// Pending is how long this leader has been waiting for an owner that was asked to let go, or that was revoked, to say that
+// it is over; ok is false when it does not lead, or has not seen it yet.
+func (n *Node) Pending(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
+	l := n.leads()
+	if l == nil {
+		return 0, false
+	}
+	l.judge.mu.Lock()
+	defer l.judge.mu.Unlock()
+	first, ok := l.judge.disputes[disputeOf(g)]
+	return max(0, time.Since(first)), ok
+}
+
 // judge finds, for one lead, who is gone. Nobody is judged by anything that this lead did not hear itself.
 type judge struct {
 	l      *lead
@@ -96,6 +109,10 @@ type dispute struct {
 	store, key string
 	token      lock.Token
 	revoked    bool
+}
+
+func disputeOf(g fsm.OwnedGrant) dispute {
+	return dispute{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
 }
 
 func newJudge(l *lead) *judge {
@@ -324,7 +341,7 @@ func (j *judge) arbitrate(now time.Time, contested []fsm.OwnedGrant, alive map[l
 			}
 			continue
 		}
-		d := dispute{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
+		d := disputeOf(g)
 		current[d] = true
 		first, known := j.disputes[d]
 		if !known {

@@ -30,6 +30,9 @@ func (g GrantRow) encode() []byte {
 		w.uint(uint64(waiter.Server))
 		w.uint(uint64(waiter.Ticket))
 	}
+	for _, waiter := range g.Waiters {
+		w.int(waiter.SinceMS)
+	}
 	return w
 }
 
@@ -63,6 +66,9 @@ func decodeGrant(row []byte) (GrantRow, error) {
 	g.SinceMS, g.Loads = f.int(), f.uint()
 	for n := f.uint(); n > 0 && !f.bad; n-- {
 		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.uint()), Ticket: lock.Token(f.uint())})
+	}
+	for i := range g.Waiters {
+		g.Waiters[i].SinceMS = f.int()
 	}
 	return g, f.done(tableGrant)
 }

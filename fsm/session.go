@@ -33,14 +33,15 @@ func (t *tx) startSession(server lock.Incarnation, c *StartSession) Result {
 	if out.Refusal != lock.None {
 		return Result{Code: refused(out.Refusal), Owner: old.Owner, Limit: uint64(limit)}
 	}
+	place := uint64(0)
+	for i, w := range grant.Waiters {
+		if out.Queued && w.Ticket == t.at {
+			place = uint64(i + 1)
+			grant.Waiters[i].SinceMS = t.standing.StampMS // a queue that Start has changed is its own
+		}
+	}
 	row := t.decide(c.Store, c.Key, old, grant, out)
 	if out.Queued {
-		place := uint64(1)
-		for i, w := range row.Waiters {
-			if w.Ticket == t.at {
-				place = uint64(i + 1)
-			}
-		}
 		return Result{Code: Queued, Token: t.at, Owner: row.Owner, Place: place}
 	}
 	return Result{Token: row.Token, Revision: t.record(c.Store, c.Key).Revision, Loads: row.Loads}

@@ -148,7 +148,7 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 		if i == 0 {
 			sep = ", waiting: "
 		}
-		fmt.Fprintf(b, "%s%s %s", sep, s.call(lock.Token(w.Server)), s.call(w.Ticket))
+		fmt.Fprintf(b, "%s%s %s since %d", sep, s.call(lock.Token(w.Server)), s.call(w.Ticket), w.SinceMS)
 	}
 	b.WriteString("\n")
 }

@@ -154,7 +154,7 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 		return fsm.Result{Code: fsm.QueueFull, Owner: p.owner, Limit: uint64(most)}
 	}
 	done := fsm.Result{Code: fsm.Queued, Token: w.at, Owner: p.owner, Place: uint64(len(p.queue) + 1)}
-	mine := lock.Waiter{Server: me, Ticket: w.at}
+	mine := lock.Waiter{Server: me, Ticket: w.at, SinceMS: w.stamp}
 	if c.WhenOwned == 2 {
 		p.queue = slices.Insert(p.queue, 0, mine)
 		done.Place = 1
@@ -178,7 +178,7 @@ func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
 	}
 	p := w.profile(c.Store, c.Key)
 	mine := lock.Waiter{Server: me, Ticket: lock.Token(c.Ticket)}
-	i := slices.Index(p.queue, mine)
+	i := slices.IndexFunc(p.queue, func(x lock.Waiter) bool { return x.Server == mine.Server && x.Ticket == mine.Ticket })
 	switch {
 	case p.owner == me && p.ticket == mine.Ticket:
 		w.free(p)

@@ -26,8 +26,9 @@ type Incarnation uint64
 
 // Waiter is a game server that asked for a profile which another one owns.
 type Waiter struct {
-	Server Incarnation
-	Ticket Token // of its StartSession
+	Server  Incarnation
+	Ticket  Token // of its StartSession
+	SinceMS int64 // and its stamp, for people: the law does not look at it
 }
 
 // Grant is the fact in the log. The zero value is a profile that nobody ever owned.
@@ -181,7 +182,7 @@ func (g Grant) Cancel(server Incarnation, ticket, at Token, alive Alive) (Grant,
 	if g.Owner == server && g.Ticket == ticket {
 		return g.free(at, alive)
 	}
-	i := slices.Index(g.Waiters, Waiter{Server: server, Ticket: ticket})
+	i := slices.IndexFunc(g.Waiters, func(w Waiter) bool { return w.Server == server && w.Ticket == ticket })
 	if i < 0 {
 		return g, Outcome{Refusal: NotWaiting}
 	}

@@ -621,8 +621,9 @@ type Owner struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Where         string                 `protobuf:"bytes,3,opt,name=where,proto3" json:"where,omitempty"`                     // free text for players and operators: an address, a place
-	InForce       bool                   `protobuf:"varint,4,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"` // false: the owner is gone, and the profile waits for the next who asks
+	Where         string                 `protobuf:"bytes,3,opt,name=where,proto3" json:"where,omitempty"`                      // free text for players and operators: an address, a place
+	InForce       bool                   `protobuf:"varint,4,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`  // false: the owner is gone, and the profile waits for the next who asks
+	WaitsMs       int64                  `protobuf:"varint,30,opt,name=waits_ms,json=waitsMs,proto3" json:"waits_ms,omitempty"` // of one that waits for a profile: for how long
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -683,6 +684,13 @@ func (x *Owner) GetInForce() bool {
 		return x.InForce
 	}
 	return false
+}
+
+func (x *Owner) GetWaitsMs() int64 {
+	if x != nil {
+		return x.WaitsMs
+	}
+	return 0
 }
 
 type RegisterRequest struct {
@@ -4096,6 +4104,10 @@ type Session struct {
 	Revoked       bool                   `protobuf:"varint,7,opt,name=revoked,proto3" json:"revoked,omitempty"`
 	Waiters       []*Owner               `protobuf:"bytes,8,rep,name=waiters,proto3" json:"waiters,omitempty"`
 	Revision      uint64                 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	Cause         Cause                  `protobuf:"varint,30,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // why it was revoked
+	Operator      bool                   `protobuf:"varint,31,opt,name=operator,proto3" json:"operator,omitempty"`                     // an operator asked the owner to let go
+	SilentMs      int64                  `protobuf:"varint,32,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"`     // since the leader last heard the owner; negative: this node does not know
+	PendingMs     int64                  `protobuf:"varint,33,opt,name=pending_ms,json=pendingMs,proto3" json:"pending_ms,omitempty"`  // since the leader saw that the owner is to let go, or was revoked; negative: it is neither, or this node does not know
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4189,6 +4201,34 @@ func (x *Session) GetWaiters() []*Owner {
 func (x *Session) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *Session) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
+}
+
+func (x *Session) GetOperator() bool {
+	if x != nil {
+		return x.Operator
+	}
+	return false
+}
+
+func (x *Session) GetSilentMs() int64 {
+	if x != nil {
+		return x.SilentMs
+	}
+	return 0
+}
+
+func (x *Session) GetPendingMs() int64 {
+	if x != nil {
+		return x.PendingMs
 	}
 	return 0
 }
@@ -4300,6 +4340,9 @@ type Server struct {
 	Sessions      uint64                 `protobuf:"varint,7,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	SilentMs      int64                  `protobuf:"varint,8,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"` // since the leader last heard it; negative: this node does not know
 	Gossip        string                 `protobuf:"bytes,40,opt,name=gossip,proto3" json:"gossip,omitempty"`                     // alive, dead, left, or empty: unknown. Advice only
+	Ground        string                 `protobuf:"bytes,30,opt,name=ground,proto3" json:"ground,omitempty"`                     // of one that is gone: goodbye, proof, evidence or silence
+	EndedMs       int64                  `protobuf:"varint,31,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`   // and since when
+	Wanted        uint64                 `protobuf:"varint,32,opt,name=wanted,proto3" json:"wanted,omitempty"`                    // its profiles that somebody waits for, that an operator asked for, or that were revoked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4395,6 +4438,27 @@ func (x *Server) GetGossip() string {
 		return x.Gossip
 	}
 	return ""
+}
+
+func (x *Server) GetGround() string {
+	if x != nil {
+		return x.Ground
+	}
+	return ""
+}
+
+func (x *Server) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *Server) GetWanted() uint64 {
+	if x != nil {
+		return x.Wanted
+	}
+	return 0
 }
 
 type FreeRequest struct {
@@ -4882,12 +4946,13 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05token\x18\x05 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05limit\x18\x06 \x01(\x04R\x05limit\x12+\n" +
 	"\x05owner\x18\a \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x16\n" +
-	"\x06leader\x18\b \x01(\tR\x06leader\"n\n" +
+	"\x06leader\x18\b \x01(\tR\x06leader\"\x89\x01\n" +
 	"\x05Owner\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05where\x18\x03 \x01(\tR\x05where\x12\x19\n" +
-	"\bin_force\x18\x04 \x01(\bR\ainForce\"\xe1\x01\n" +
+	"\bin_force\x18\x04 \x01(\bR\ainForce\x12\x19\n" +
+	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\xe1\x01\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1a.profilenode.v1.ServerKindR\x04kind\x12\x14\n" +
@@ -5167,7 +5232,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x10SessionsResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x123\n" +
 	"\bsessions\x18\x02 \x03(\v2\x17.profilenode.v1.SessionR\bsessions\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"\x8d\x02\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x92\x03\n" +
 	"\aSession\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
@@ -5177,12 +5242,17 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06let_go\x18\x06 \x01(\bR\x05letGo\x12\x18\n" +
 	"\arevoked\x18\a \x01(\bR\arevoked\x12/\n" +
 	"\awaiters\x18\b \x03(\v2\x15.profilenode.v1.OwnerR\awaiters\x12\x1a\n" +
-	"\brevision\x18\t \x01(\x04R\brevision\">\n" +
+	"\brevision\x18\t \x01(\x04R\brevision\x12+\n" +
+	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12\x1a\n" +
+	"\boperator\x18\x1f \x01(\bR\boperator\x12\x1b\n" +
+	"\tsilent_ms\x18  \x01(\x03R\bsilentMs\x12\x1d\n" +
+	"\n" +
+	"pending_ms\x18! \x01(\x03R\tpendingMs\">\n" +
 	"\x0eServersRequest\x12,\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"s\n" +
 	"\x0fServersResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
-	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\x86\x02\n" +
+	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\xd1\x02\n" +
 	"\x06Server\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5192,7 +5262,10 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12\x1a\n" +
 	"\bsessions\x18\a \x01(\x04R\bsessions\x12\x1b\n" +
 	"\tsilent_ms\x18\b \x01(\x03R\bsilentMs\x12\x16\n" +
-	"\x06gossip\x18( \x01(\tR\x06gossip\"\xac\x01\n" +
+	"\x06gossip\x18( \x01(\tR\x06gossip\x12\x16\n" +
+	"\x06ground\x18\x1e \x01(\tR\x06ground\x12\x19\n" +
+	"\bended_ms\x18\x1f \x01(\x03R\aendedMs\x12\x16\n" +
+	"\x06wanted\x18  \x01(\x04R\x06wanted\"\xac\x01\n" +
 	"\vFreeRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -5448,69 +5521,70 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	55, // 56: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
 	8,  // 57: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
 	8,  // 58: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	0,  // 59: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 60: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	58, // 61: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,  // 62: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	5,  // 63: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,  // 64: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,  // 65: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
-	0,  // 66: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 67: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	63, // 68: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,  // 69: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,  // 70: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	9,  // 71: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	12, // 72: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	12, // 73: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	20, // 74: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	22, // 75: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	24, // 76: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	26, // 77: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	29, // 78: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	31, // 79: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	34, // 80: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	36, // 81: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	38, // 82: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	40, // 83: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	42, // 84: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	44, // 85: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	46, // 86: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	48, // 87: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	51, // 88: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	53, // 89: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	56, // 90: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	59, // 91: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	61, // 92: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	64, // 93: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	10, // 94: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	14, // 95: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	13, // 96: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	21, // 97: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	23, // 98: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	25, // 99: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	27, // 100: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	30, // 101: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	32, // 102: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	35, // 103: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	37, // 104: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	39, // 105: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	41, // 106: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	43, // 107: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	45, // 108: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	47, // 109: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	49, // 110: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	52, // 111: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	54, // 112: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	57, // 113: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	60, // 114: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	62, // 115: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	65, // 116: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	94, // [94:117] is the sub-list for method output_type
-	71, // [71:94] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	3,  // 59: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,  // 60: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 61: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	58, // 62: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,  // 63: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	5,  // 64: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,  // 65: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,  // 66: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,  // 67: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,  // 68: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	63, // 69: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,  // 70: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,  // 71: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	9,  // 72: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	12, // 73: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	12, // 74: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	20, // 75: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	22, // 76: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	24, // 77: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	26, // 78: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	29, // 79: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	31, // 80: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	34, // 81: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	36, // 82: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	38, // 83: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	40, // 84: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	42, // 85: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	44, // 86: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	46, // 87: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	48, // 88: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	51, // 89: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	53, // 90: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	56, // 91: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	59, // 92: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	61, // 93: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	64, // 94: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	10, // 95: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	14, // 96: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	13, // 97: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	21, // 98: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	23, // 99: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	25, // 100: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	27, // 101: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	30, // 102: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	32, // 103: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	35, // 104: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	37, // 105: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	39, // 106: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	41, // 107: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	43, // 108: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	45, // 109: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	47, // 110: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	49, // 111: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	52, // 112: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	54, // 113: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	57, // 114: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	60, // 115: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	62, // 116: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	65, // 117: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	95, // [95:118] is the sub-list for method output_type
+	72, // [72:95] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

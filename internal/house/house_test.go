@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/server": {"api/profilev1", "cluster", "fsm", "lock"},
 	// What a refusal is called is the error table's business.
 	"internal/metrics": {"cluster", "fsm", "internal/server", "lock"},
-	"client":          {"api/profilev1", "lock"},
+	"client":           {"api/profilev1", "lock"},
 	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
 	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/server", "gossip", "client"},
 

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // Status is this node's own view; it needs no leader and no quorum.
@@ -74,7 +76,7 @@ func (s operator) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*
 	}
 	reply := &profilev1.SessionsResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
-		session, err := session(view, row)
+		session, err := s.session(view, row)
 		if err != nil {
 			return nil, s.broken(0, err)
 		}
@@ -83,7 +85,7 @@ func (s operator) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*
 	return reply, nil
 }
 
-func session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
+func (s operator) session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
 	p, _, err := view.Profile(row.Store, row.Key)
 	if err != nil {
 		return nil, err
@@ -95,12 +97,21 @@ func session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
 	out := &profilev1.Session{
 		Store: row.Store, Key: row.Key, Token: uint64(row.Token), Owner: owner, SinceMs: row.SinceMS,
 		LetGo: row.Wanted(), Revoked: row.Revoked, Revision: p.Revision,
+		Cause: profilev1.Cause(row.Cause), Operator: row.Asked, SilentMs: -1, PendingMs: -1,
 	}
+	if silent, ok := s.node.Silent(row.Owner); ok {
+		out.SilentMs = silent.Milliseconds()
+	}
+	if pending, ok := s.node.Pending(row); ok {
+		out.PendingMs = pending.Milliseconds()
+	}
+	now := time.Now().UnixMilli()
 	for _, waiter := range row.Waiters {
 		who, err := ownerIn(view, waiter.Server)
 		if err != nil {
 			return nil, err
 		}
+		who.WaitsMs = max(0, now-waiter.SinceMS)
 		out.Waiters = append(out.Waiters, who)
 	}
 	return out, nil
@@ -120,11 +131,22 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
+	contested, err := view.Contested(0, 0)
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	wanted := map[lock.Incarnation]uint64{}
+	for _, g := range contested {
+		wanted[g.Owner]++
+	}
 	reply := &profilev1.ServersResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
 	for _, row := range rows {
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
-			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.Seems(row.Incarnation),
+			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.Seems(row.Incarnation), Wanted: wanted[row.Incarnation],
+		}
+		if !row.Alive {
+			server.Ground, server.EndedMs = row.Ground.String(), row.EndedMS
 		}
 		if row.Tool {
 			server.Kind = profilev1.ServerKind_SERVER_KIND_TOOL
