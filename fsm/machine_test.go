@@ -112,6 +112,9 @@ func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 			nodes[n.ID] = n
 		}
 		equal(t, "the nodes", nodes, w.nodes)
+		audits, _, err := v.Audit(fsm.AuditFilter{}, 1<<20)
+		must(t, err)
+		equal(t, "the audits", audits, w.audits)
 		for _, store := range []string{"", "players", "guilds"} {
 			for _, p := range read(v.Policies(store))(t) {
 				_, own := w.policies[[2]string{store, p.Name}]

@@ -113,6 +113,13 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 			}
 			facts["messages of "+name] = read(v.Messages(p.Store, p.Key, 0, 0))(t)
 		}
+		audits, _, err := v.Audit(fsm.AuditFilter{}, fsm.MaxAudits)
+		must(t, err)
+		for _, a := range audits {
+			a.Token, a.By.Incarnation = lock.Token(now[a.Token]), lock.Incarnation(now[lock.Token(a.By.Incarnation)])
+			a.From.Incarnation = lock.Incarnation(now[lock.Token(a.From.Incarnation)])
+			facts[fmt.Sprint("audit ", a.Number)] = a
+		}
 		for _, s := range read(v.Servers())(t) {
 			s.Incarnation, s.Last, s.Held = lock.Incarnation(now[lock.Token(s.Incarnation)]), lock.Token(now[s.Last]), 0
 			facts[fmt.Sprint("game server ", s.Incarnation)] = s

@@ -41,6 +41,9 @@ func (t *tx) startSession(server lock.Incarnation, c *StartSession) Result {
 		}
 	}
 	row := t.decide(c.Store, c.Key, old, grant, out)
+	if out.Queued && lock.WhenOwned(c.WhenOwned) == lock.Steal {
+		t.audit(DeedSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key})
+	}
 	if out.Queued {
 		return Result{Code: Queued, Token: t.at, Owner: row.Owner, Place: place}
 	}
@@ -84,11 +87,12 @@ func (t *tx) revoke(c *Revoke) Result {
 		return Result{Code: refused(out.Refusal), Token: old.Token}
 	}
 	t.decide(c.Store, c.Key, old, grant, out)
+	t.audit(DeedLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key})
 	return Result{Token: old.Token, Owner: old.Owner}
 }
 
 // free is an operator's release. One that was revoked already only has to say so.
-func (t *tx) free(c *Free) Result {
+func (t *tx) free(server lock.Incarnation, c *Free) Result {
 	if !wellFormed(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
 		return Result{Code: Invalid}
 	}
@@ -109,10 +113,13 @@ func (t *tx) free(c *Free) Result {
 		return done
 	}
 	grant, out := old.Ask(old.Token, t.alive)
+	deed := DeedAsk
 	if c.Force {
 		grant, out = old.Revoke(old.Token, lock.Freed, t.alive)
+		deed = DeedFree
 	}
 	t.decide(c.Store, c.Key, old, grant, out)
+	t.audit(deed, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Reason: c.Reason})
 	return done
 }
 

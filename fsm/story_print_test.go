@@ -222,6 +222,35 @@ func (s *story) servers() string {
 	return b.String()
 }
 
+func (s *story) audit(f fsm.AuditFilter, limit int) string {
+	var b strings.Builder
+	look(s.t, s.m, func(v *fsm.View) {
+		list, more, err := v.Audit(f, limit)
+		must(s.t, err)
+		if more {
+			b.WriteString("older ones, and\n")
+		}
+		for _, a := range list {
+			fmt.Fprintf(&b, "%d at %d: %s", a.Number, a.StampMS, a.Deed)
+			if a.Store != "" {
+				fmt.Fprintf(&b, " of %s/%s", a.Store, a.Key)
+			}
+			if a.By.Incarnation != 0 {
+				fmt.Fprintf(&b, " by %s %q", s.call(lock.Token(a.By.Incarnation)), a.By.Name)
+			}
+			fmt.Fprintf(&b, " to %s %q", s.call(lock.Token(a.From.Incarnation)), a.From.Name)
+			if a.Ground != lock.Living {
+				fmt.Fprintf(&b, " for %s", a.Ground)
+			}
+			if a.Reason != "" {
+				fmt.Fprintf(&b, ": %s", a.Reason)
+			}
+			b.WriteString("\n")
+		}
+	})
+	return b.String()
+}
+
 func (s *story) policies(store string) string {
 	var b strings.Builder
 	look(s.t, s.m, func(v *fsm.View) {

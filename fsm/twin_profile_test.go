@@ -108,15 +108,16 @@ func (w *twin) free(p *twinProfile) {
 	w.next(p, cause)
 }
 
-func (w *twin) rob(p *twinProfile, cause lock.Cause) {
+func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.Deed, by lock.Incarnation, reason string) {
 	if p.owner != 0 && !p.revoked {
 		p.revoked, p.cause = true, cause
 		w.because(cause, fsm.Lost, p, 0)
+		w.audit(fsm.Audit{Deed: deed, Store: p.name.Store, Key: p.name.Key, Reason: reason}, by, p.owner)
 	}
 }
 
 // freed is what an operator wants of a profile.
-func (w *twin) freed(c *fsm.Free) fsm.Result {
+func (w *twin) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -130,10 +131,11 @@ func (w *twin) freed(c *fsm.Free) fsm.Result {
 	case uint64(p.token) != c.Token:
 		done.Code = fsm.Superseded
 	case c.Force:
-		w.rob(p, lock.Freed)
+		w.rob(p, lock.Freed, fsm.DeedFree, me, c.Reason)
 	case !p.revoked:
 		p.asked = true
 		w.because(lock.Freed, fsm.LetGo, p, 0)
+		w.audit(fsm.Audit{Deed: fsm.DeedAsk, Store: c.Store, Key: c.Key, Reason: c.Reason}, me, p.owner)
 	}
 	return done
 }
@@ -158,7 +160,10 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 	if c.WhenOwned == 2 {
 		p.queue = slices.Insert(p.queue, 0, mine)
 		done.Place = 1
-		w.rob(p, lock.Stolen)
+		if p.revoked { // somebody else was first
+			w.audit(fsm.Audit{Deed: fsm.DeedSteal, Store: c.Store, Key: c.Key}, me, p.owner)
+		}
+		w.rob(p, lock.Stolen, fsm.DeedSteal, me, "")
 		return done
 	}
 	p.queue = append(p.queue, mine)
@@ -209,7 +214,7 @@ func (w *twin) revoke(c *fsm.Revoke) fsm.Result {
 	if p.owner == 0 || p.revoked || c.Waited && !p.asked && len(p.queue) == 0 || uint64(p.token) != c.Token {
 		return fsm.Result{Code: fsm.Superseded, Token: p.token}
 	}
-	w.rob(p, lock.Late)
+	w.rob(p, lock.Late, fsm.DeedLate, 0, "")
 	return fsm.Result{Token: p.token, Owner: p.owner}
 }
 
@@ -297,12 +302,12 @@ func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
 	if refusal != nil {
 		return *refusal
 	}
-	w.rob(p, lock.Overwritten)
+	w.rob(p, lock.Overwritten, fsm.DeedSet, s.about.Incarnation, "")
 	w.write(p, c.Data.Codec, data, c.Tags, 0, fsm.WhySet)
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
-func (w *twin) remove(c *fsm.Remove) fsm.Result {
+func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -313,7 +318,7 @@ func (w *twin) remove(c *fsm.Remove) fsm.Result {
 	if !p.exists {
 		return fsm.Result{Code: fsm.NoProfile, Revision: p.revision}
 	}
-	w.rob(p, lock.Overwritten)
+	w.rob(p, lock.Overwritten, fsm.DeedRemove, me, "")
 	p.messages = nil
 	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WhyRemove)
 	return fsm.Result{Revision: p.revision, Token: p.token}

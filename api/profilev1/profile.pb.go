@@ -4621,6 +4621,266 @@ func (x *FreeResponse) GetWaiters() uint64 {
 	return 0
 }
 
+type AuditRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`                     // empty: all
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`                         // empty: all
+	SinceMs       int64                  `protobuf:"varint,3,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // not older than this stamp
+	Before        uint64                 `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"`                  // numbers below this one; 0: all
+	Limit         uint32                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`                    // the newest so many; 0: 1000
+	Mode          ReadMode               `protobuf:"varint,6,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRequest) Reset() {
+	*x = AuditRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRequest) ProtoMessage() {}
+
+func (x *AuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
+func (*AuditRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *AuditRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetMode() ReadMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ReadMode_READ_MODE_LINEARIZABLE
+}
+
+type AuditResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Audits        []*Audit               `protobuf:"bytes,2,rep,name=audits,proto3" json:"audits,omitempty"` // the newest last
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`    // there are older ones
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditResponse) Reset() {
+	*x = AuditResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditResponse) ProtoMessage() {}
+
+func (x *AuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
+func (*AuditResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *AuditResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetAudits() []*Audit {
+	if x != nil {
+		return x.Audits
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type Audit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // rises by one; the newest 10,000 are kept
+	StampMs       int64                  `protobuf:"varint,2,opt,name=stamp_ms,json=stampMs,proto3" json:"stamp_ms,omitempty"`
+	Deed          string                 `protobuf:"bytes,3,opt,name=deed,proto3" json:"deed,omitempty"`   // steal, ask, free, set, remove, late: it did not let go in time; end: of a whole incarnation
+	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"` // empty for end
+	Key           string                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	By            *Owner                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"` // absent: the cluster itself. Names are as they were then
+	From          *Owner                 `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	Ground        string                 `protobuf:"bytes,8,opt,name=ground,proto3" json:"ground,omitempty"` // of end: proof, evidence or silence
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"` // as the operator gave it
+	Token         uint64                 `protobuf:"varint,10,opt,name=token,proto3" json:"token,omitempty"` // of the command that did it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audit) Reset() {
+	*x = Audit{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audit) ProtoMessage() {}
+
+func (x *Audit) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audit.ProtoReflect.Descriptor instead.
+func (*Audit) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Audit) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Audit) GetStampMs() int64 {
+	if x != nil {
+		return x.StampMs
+	}
+	return 0
+}
+
+func (x *Audit) GetDeed() string {
+	if x != nil {
+		return x.Deed
+	}
+	return ""
+}
+
+func (x *Audit) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Audit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Audit) GetBy() *Owner {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *Audit) GetFrom() *Owner {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Audit) GetGround() string {
+	if x != nil {
+		return x.Ground
+	}
+	return ""
+}
+
+func (x *Audit) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Audit) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
 type GetPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"` // empty: the default of every store
@@ -4631,7 +4891,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4643,7 +4903,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4656,7 +4916,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -4683,7 +4943,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4695,7 +4955,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4708,7 +4968,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetPolicyResponse) GetStands() *Stands {
@@ -4738,7 +4998,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4750,7 +5010,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4763,7 +5023,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Policy) GetName() string {
@@ -4814,7 +5074,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4826,7 +5086,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4839,7 +5099,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -4886,7 +5146,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4898,7 +5158,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4911,7 +5171,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SetPolicyResponse) GetStands() *Stands {
@@ -5278,7 +5538,30 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x12\n" +
 	"\x04over\x18\x03 \x01(\bR\x04over\x12\x18\n" +
 	"\arevoked\x18\x04 \x01(\bR\arevoked\x12\x18\n" +
-	"\awaiters\x18\x05 \x01(\x04R\awaiters\"V\n" +
+	"\awaiters\x18\x05 \x01(\x04R\awaiters\"\xad\x01\n" +
+	"\fAuditRequest\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x19\n" +
+	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\x12\x16\n" +
+	"\x06before\x18\x04 \x01(\x04R\x06before\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\x12,\n" +
+	"\x04mode\x18\x06 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"\x82\x01\n" +
+	"\rAuditResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12-\n" +
+	"\x06audits\x18\x02 \x03(\v2\x15.profilenode.v1.AuditR\x06audits\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x8e\x02\n" +
+	"\x05Audit\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
+	"\bstamp_ms\x18\x02 \x01(\x03R\astampMs\x12\x12\n" +
+	"\x04deed\x18\x03 \x01(\tR\x04deed\x12\x14\n" +
+	"\x05store\x18\x04 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x05 \x01(\tR\x03key\x12%\n" +
+	"\x02by\x18\x06 \x01(\v2\x15.profilenode.v1.OwnerR\x02by\x12)\n" +
+	"\x04from\x18\a \x01(\v2\x15.profilenode.v1.OwnerR\x04from\x12\x16\n" +
+	"\x06ground\x18\b \x01(\tR\x06ground\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
+	"\x05token\x18\n" +
+	" \x01(\x04R\x05token\"V\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"w\n" +
@@ -5366,13 +5649,14 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.profilenode.v1.GetRequest\x1a\x1b.profilenode.v1.GetResponse\x12A\n" +
 	"\x04List\x12\x1b.profilenode.v1.ListRequest\x1a\x1c.profilenode.v1.ListResponse\x12>\n" +
 	"\x03Set\x12\x1a.profilenode.v1.SetRequest\x1a\x1b.profilenode.v1.SetResponse\x12G\n" +
-	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\x9d\x04\n" +
+	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xe3\x04\n" +
 	"\aCluster\x12G\n" +
 	"\x06Status\x12\x1d.profilenode.v1.StatusRequest\x1a\x1e.profilenode.v1.StatusResponse\x12G\n" +
 	"\x06Digest\x12\x1d.profilenode.v1.DigestRequest\x1a\x1e.profilenode.v1.DigestResponse\x12M\n" +
 	"\bSessions\x12\x1f.profilenode.v1.SessionsRequest\x1a .profilenode.v1.SessionsResponse\x12J\n" +
 	"\aServers\x12\x1e.profilenode.v1.ServersRequest\x1a\x1f.profilenode.v1.ServersResponse\x12A\n" +
-	"\x04Free\x12\x1b.profilenode.v1.FreeRequest\x1a\x1c.profilenode.v1.FreeResponse\x12P\n" +
+	"\x04Free\x12\x1b.profilenode.v1.FreeRequest\x1a\x1c.profilenode.v1.FreeResponse\x12D\n" +
+	"\x05Audit\x12\x1c.profilenode.v1.AuditRequest\x1a\x1d.profilenode.v1.AuditResponse\x12P\n" +
 	"\tGetPolicy\x12 .profilenode.v1.GetPolicyRequest\x1a!.profilenode.v1.GetPolicyResponse\x12P\n" +
 	"\tSetPolicy\x12 .profilenode.v1.SetPolicyRequest\x1a!.profilenode.v1.SetPolicyResponseB<Z:github.com/profilenode/profilenode/api/profilev1;profilev1b\x06proto3"
 
@@ -5389,7 +5673,7 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                // 0: profilenode.v1.ReadMode
 	(Reason)(0),                  // 1: profilenode.v1.Reason
@@ -5452,139 +5736,149 @@ var file_api_profilev1_profile_proto_goTypes = []any{
 	(*Server)(nil),               // 58: profilenode.v1.Server
 	(*FreeRequest)(nil),          // 59: profilenode.v1.FreeRequest
 	(*FreeResponse)(nil),         // 60: profilenode.v1.FreeResponse
-	(*GetPolicyRequest)(nil),     // 61: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),    // 62: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),               // 63: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),     // 64: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),    // 65: profilenode.v1.SetPolicyResponse
-	nil,                          // 66: profilenode.v1.Profile.TagsEntry
-	nil,                          // 67: profilenode.v1.SaveRequest.TagsEntry
-	nil,                          // 68: profilenode.v1.SetRequest.TagsEntry
+	(*AuditRequest)(nil),         // 61: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),        // 62: profilenode.v1.AuditResponse
+	(*Audit)(nil),                // 63: profilenode.v1.Audit
+	(*GetPolicyRequest)(nil),     // 64: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),    // 65: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),               // 66: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),     // 67: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),    // 68: profilenode.v1.SetPolicyResponse
+	nil,                          // 69: profilenode.v1.Profile.TagsEntry
+	nil,                          // 70: profilenode.v1.SaveRequest.TagsEntry
+	nil,                          // 71: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
-	0,  // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
-	1,  // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
-	8,  // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
-	2,  // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
-	6,  // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
-	11, // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
-	15, // 6: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
-	13, // 7: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
-	15, // 8: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
-	16, // 9: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
-	17, // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
-	18, // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	19, // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
-	3,  // 13: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
-	33, // 14: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	5,  // 15: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	6,  // 16: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
-	5,  // 17: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	6,  // 18: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
-	1,  // 19: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	5,  // 20: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	4,  // 21: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	6,  // 22: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	28, // 23: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	33, // 24: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	8,  // 25: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	5,  // 26: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,  // 27: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	66, // 28: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	5,  // 29: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	67, // 30: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	6,  // 31: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	5,  // 32: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	6,  // 33: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	5,  // 34: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,  // 35: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	5,  // 36: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,  // 37: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,  // 38: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 39: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	33, // 40: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,  // 41: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 42: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	28, // 43: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,  // 44: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,  // 45: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 46: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	28, // 47: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,  // 48: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	68, // 49: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,  // 50: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	5,  // 51: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,  // 52: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	50, // 53: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,  // 54: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 55: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	55, // 56: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,  // 57: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,  // 58: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,  // 59: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,  // 60: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 61: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	58, // 62: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,  // 63: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	5,  // 64: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,  // 65: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,  // 66: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
-	0,  // 67: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,  // 68: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	63, // 69: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,  // 70: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,  // 71: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	9,  // 72: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	12, // 73: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	12, // 74: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	20, // 75: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	22, // 76: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	24, // 77: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	26, // 78: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	29, // 79: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	31, // 80: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	34, // 81: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	36, // 82: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	38, // 83: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	40, // 84: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	42, // 85: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	44, // 86: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	46, // 87: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	48, // 88: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	51, // 89: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	53, // 90: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	56, // 91: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	59, // 92: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	61, // 93: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	64, // 94: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	10, // 95: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	14, // 96: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	13, // 97: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	21, // 98: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	23, // 99: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	25, // 100: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	27, // 101: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	30, // 102: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	32, // 103: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	35, // 104: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	37, // 105: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	39, // 106: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	41, // 107: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	43, // 108: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	45, // 109: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	47, // 110: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	49, // 111: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	52, // 112: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	54, // 113: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	57, // 114: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	60, // 115: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	62, // 116: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	65, // 117: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	95, // [95:118] is the sub-list for method output_type
-	72, // [72:95] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	0,   // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
+	1,   // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
+	8,   // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
+	2,   // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
+	6,   // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
+	11,  // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
+	15,  // 6: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
+	13,  // 7: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
+	15,  // 8: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
+	16,  // 9: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
+	17,  // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
+	18,  // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
+	19,  // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
+	3,   // 13: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
+	33,  // 14: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	5,   // 15: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	6,   // 16: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 17: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	6,   // 18: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
+	1,   // 19: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	5,   // 20: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	4,   // 21: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	6,   // 22: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
+	28,  // 23: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	33,  // 24: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	8,   // 25: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	5,   // 26: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,   // 27: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	69,  // 28: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,   // 29: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	70,  // 30: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	6,   // 31: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 32: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	6,   // 33: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 34: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 35: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 36: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 37: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 38: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 39: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	33,  // 40: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 41: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 42: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	28,  // 43: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 44: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 45: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 46: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	28,  // 47: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 48: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	71,  // 49: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 50: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 51: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 52: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	50,  // 53: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	0,   // 54: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 55: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	55,  // 56: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 57: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 58: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 59: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 60: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 61: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	58,  // 62: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 63: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	5,   // 64: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,   // 65: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,   // 66: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 67: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 68: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
+	63,  // 69: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
+	8,   // 70: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
+	8,   // 71: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
+	0,   // 72: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 73: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	66,  // 74: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 75: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 76: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 77: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	12,  // 78: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	12,  // 79: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	20,  // 80: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	22,  // 81: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	24,  // 82: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	26,  // 83: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	29,  // 84: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	31,  // 85: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	34,  // 86: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	36,  // 87: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	38,  // 88: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	40,  // 89: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	42,  // 90: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	44,  // 91: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	46,  // 92: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	48,  // 93: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	51,  // 94: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	53,  // 95: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	56,  // 96: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	59,  // 97: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	61,  // 98: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	64,  // 99: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	67,  // 100: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	10,  // 101: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	14,  // 102: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	13,  // 103: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	21,  // 104: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	23,  // 105: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	25,  // 106: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	27,  // 107: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	30,  // 108: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	32,  // 109: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	35,  // 110: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	37,  // 111: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	39,  // 112: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	41,  // 113: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	43,  // 114: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	45,  // 115: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	47,  // 116: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	49,  // 117: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	52,  // 118: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	54,  // 119: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	57,  // 120: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	60,  // 121: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	62,  // 122: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	65,  // 123: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	68,  // 124: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	101, // [101:125] is the sub-list for method output_type
+	77,  // [77:101] is the sub-list for method input_type
+	77,  // [77:77] is the sub-list for extension type_name
+	77,  // [77:77] is the sub-list for extension extendee
+	0,   // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -5606,7 +5900,7 @@ func file_api_profilev1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   64,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

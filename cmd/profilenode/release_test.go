@@ -64,4 +64,23 @@ func TestRelease(t *testing.T) {
 		startSession(t, game, "eve")
 		s.ask(t, "", "release", store, "eve", "--reason", strings.Repeat("x", 300)).want(t, exitFailed, "300 bytes and may have 256")
 	})
+	t.Run("Audit", func(t *testing.T) {
+		startSession(t, game, "carol")
+		s.ask(t, `{"n":7}`, "set", store, "carol", "-", "--force").want(t, exitOK)
+		got := s.ask(t, "", "audit")
+		got.want(t, exitOK, "ask", "stuck", "free", "set", game.Name(), "tool-", "@", "carol")
+		t.Log("\n" + got.out)
+		if lines := strings.Split(strings.TrimSpace(got.out), "\n"); !strings.Contains(lines[len(lines)-1], "carol") {
+			t.Errorf("the newest is not last:\n%s", got.out)
+		}
+		var audit auditJSON
+		decode(t, s.ask(t, "", "audit", "--store", store, "--key", "alice", "--since", "1h", "--json"), &audit)
+		if audit.Deed != "ask" || audit.Reason != "stuck" || audit.From.Name != game.Name() || !strings.HasPrefix(audit.By.Name, "tool-") || audit.Number == 0 {
+			t.Errorf("got %+v", audit)
+		}
+		if got := s.ask(t, "", "audit", "--limit", "1", "--json"); strings.Count(got.out, "\n") != 1 || !strings.Contains(got.out, "carol") {
+			t.Errorf("the newest one is\n%s", got.out)
+		}
+		s.ask(t, "", "audit", "--store", "a/b").want(t, exitFailed, "a store's name is made of")
+	})
 }

@@ -54,6 +54,21 @@ func TestFree(t *testing.T) {
 	if got := w.get("p"); got.Owner.GetName() != "b" {
 		t.Errorf("after its word it is owned by %v", got.Owner)
 	}
+	q := &profilev1.AuditRequest{Store: "players", Key: "p", Limit: 1}
+	audits, err := w.cluster.Audit(soon(t), q)
+	if err != nil || len(audits.Audits) != 1 || !audits.More {
+		t.Fatalf("the newest audit: %v, %v", audits, err)
+	}
+	if a := audits.Audits[0]; a.Deed != "free" || a.By.GetName() != "tool" || a.From.GetName() != "a" || a.Reason != "stuck" || a.Number != 2 || a.StampMs == 0 {
+		t.Errorf("the newest audit is %v", a)
+	}
+	q.Before = audits.Audits[0].Number
+	if audits, err = w.cluster.Audit(soon(t), q); err != nil || len(audits.Audits) != 1 || audits.More || audits.Audits[0].Deed != "ask" {
+		t.Errorf("the one before: %v, %v", audits, err)
+	}
+	if audits, err = w.cluster.Audit(soon(t), &profilev1.AuditRequest{Store: "guilds"}); err != nil || len(audits.Audits) != 0 {
+		t.Errorf("of another store: %v, %v", audits, err)
+	}
 }
 
 func TestFreeIsRefused(t *testing.T) {
