@@ -152,6 +152,7 @@ type Client struct {
 	open     context.Context // ends when Close begins
 	shut     context.CancelFunc
 	closing  <-chan struct{} // of open
+	parting  chan struct{}   // closed when the goodbye is said: what ends then was meant to
 	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
 	doubts   chan bool       // for the teller: true came into doubt, false resumed
 	tally    tally
@@ -161,6 +162,7 @@ type Client struct {
 	ended    bool
 	closed   bool
 	life     *life         // nil: between two
+	past     []*life       // ended ones whose sessions may yet be reclaimed
 	lived    chan struct{} // closed and made anew whenever life changes
 	cluster  []byte        // id, empty before the first registration
 	sessions map[Ref]*session
@@ -188,6 +190,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		fetching: make(chan struct{}, 16),
 		doubts:   make(chan bool, 64),
 		lived:    make(chan struct{}),
+		parting:  make(chan struct{}),
 		sessions: make(map[Ref]*session),
 		lines:    make(map[Ref]*line),
 	}
@@ -197,7 +200,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	c.saver = newAutosaver(config.Autosave)
 	c.nodes.warm()
 
-	first, err := c.register(ctx, 0)
+	first, err := c.register(ctx, nil)
 	if err != nil {
 		c.abort()
 		return nil, err
@@ -225,12 +228,12 @@ func (c *Client) Name() string { return c.config.Name }
 // State is how this client's sessions stand: Held or InDoubt, and Over once it is closed.
 func (c *Client) State() State {
 	c.mu.Lock()
-	closed, l := c.closed, c.life
+	closed, doubt := c.closed, c.inDoubt()
 	c.mu.Unlock()
 	switch {
 	case closed:
 		return Over
-	case l == nil || l.standing.inDoubt():
+	case doubt:
 		return InDoubt
 	}
 	return Held

@@ -69,6 +69,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.shut()
 
 	left := c.endAll(ctx)
+	close(c.parting)
 	c.mu.Lock()
 	l := c.life
 	c.mu.Unlock()

@@ -79,7 +79,9 @@ func (s *session) askedToLetGo(token uint64, operator bool) {
 // handOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time,
 // after which the session is revoked: if by then no data could be encoded, what is stored already is the last.
 func (s *session) handOff(reason Reason) {
+	s.mu.Lock()
 	limit := s.life.timing.HandOff * 7 / 10
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	for {
@@ -143,9 +145,9 @@ func (s *session) verify() {
 			s.missed.CompareAndSwap(missed, 0)
 		} else if err == nil {
 			s.mu.Lock()
-			at = s.stage
+			same := s.stage == held && s.life == l
 			s.mu.Unlock()
-			if at == held { // else its own end has come between
+			if same && !closedNow(l.over) { // else its own end has come between, or that of the incarnation
 				s.lose(overError("keep", s.ref, errors.New("another game server owns it now")))
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +27,7 @@ type life struct {
 	why         error
 
 	// Guarded by Client.mu.
+	mistaken  bool                 // it has ended though this process lives: its sessions may be reclaimed
 	held      map[holding]*session // what the renewals say
 	heldHash  uint64
 	sequence  uint64           // of the last renewal
@@ -37,17 +40,21 @@ type holding struct {
 	token uint64
 }
 
-// register makes an incarnation. It is one registration, with one nonce, until a node says that this nonce's
-// incarnation is over.
-func (c *Client) register(ctx context.Context, replaces uint64) (*life, error) {
+// register makes an incarnation, after another one or none. It is one registration, with one nonce, until a node says that
+// this nonce's incarnation is over.
+func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, &Error{Act: "register", Kind: ErrUnavailable, Cause: err}
 	}
+	replaces := uint64(0)
+	if old != nil {
+		replaces = old.incarnation
+	}
 	c.mu.Lock()
 	request := &profilev1.RegisterRequest{
 		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces,
-		// The epoch is not named: every session of an older one is over, and this is a new beginning.
+		// The epoch is not named: nothing of an older one can be reclaimed, and this is a new beginning.
 		Where: c.config.Where, Cluster: c.cluster,
 	}
 	c.mu.Unlock()
@@ -57,6 +64,7 @@ func (c *Client) register(ctx context.Context, replaces uint64) (*life, error) {
 	out := false
 	var pace pace
 	for {
+		began := c.config.Now()
 		target := c.nodes.target()
 		request.Ping = c.ping.at(ctx, c, target)
 		sent, refusal, err := c.copy(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
@@ -68,11 +76,14 @@ func (c *Client) register(ctx context.Context, replaces uint64) (*life, error) {
 		} else if f, _ := mirror(refusal.Reason); f == refused {
 			switch {
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
-				return c.register(ctx, replaces) // this took so long that what it made is over
+				return c.register(ctx, old) // this took so long that what it made is over
 			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Now().Before(heldUntil):
 			default:
 				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 			}
+		}
+		if old != nil {
+			old.standing.fail(began)
 		}
 		if !pace.wait(ctx, refusal) {
 			switch {
@@ -118,26 +129,30 @@ func timingOf(t *profilev1.Timing) lock.Timing {
 
 // keep renews one incarnation after the other, until the client is closed.
 func (c *Client) keep(l *life) {
+	var claiming sync.WaitGroup
+	defer claiming.Wait()
 	for {
 		c.renew(l)
-		if c.ctx.Err() != nil || closedNow(c.closing) { // closing: it was this client's goodbye that ended it
+		claiming.Wait()
+		if c.ctx.Err() != nil || closedNow(c.parting) {
 			return
 		}
 		c.config.Log.Warn("the incarnation is over, registering anew", "incarnation", l.incarnation, "why", l.why)
-		next, err := c.reregister(l.incarnation)
+		next, err := c.reregister(l)
 		if err != nil {
 			return
 		}
 		c.begin(next)
+		claiming.Go(func() { c.reclaim(next) })
 		l = next
 	}
 }
 
 // reregister tries until it has an incarnation, or the client is closed.
-func (c *Client) reregister(replaces uint64) (*life, error) {
+func (c *Client) reregister(old *life) (*life, error) {
 	for {
-		next, err := c.register(c.ctx, replaces)
-		if err == nil || closedNow(c.closing) {
+		next, err := c.register(c.ctx, old)
+		if err == nil || closedNow(c.parting) {
 			return next, err
 		}
 		c.config.Log.Error("register anew", "error", err)
@@ -178,7 +193,8 @@ func (c *Client) living(ctx context.Context, act string, ref Ref) (*life, error)
 	}
 }
 
-// endLife is told that an incarnation has ended: so have all its sessions, and nothing of it needs releasing.
+// endLife is told that an incarnation has ended. If the cluster took this game server for dead, its sessions are in doubt
+// until they are reclaimed. If not they are over with it, and nothing of it needs releasing.
 func (c *Client) endLife(l *life, why error) {
 	c.mu.Lock()
 	if l.why != nil {
@@ -191,11 +207,18 @@ func (c *Client) endLife(l *life, why error) {
 		c.life = nil
 		c.ping.present.Store(0)
 	}
-	lost := c.sessionsOf(l)
+	l.mistaken = reasonOf(why) == profilev1.Reason_REASON_SERVER_GONE && !closedNow(c.parting)
+	if l.mistaken {
+		c.past = append(c.past, l)
+	}
+	c.forgetPast()
+	sessions := c.sessionsOf(l)
 	c.mu.Unlock()
-	for _, s := range lost {
-		s.finish(overError("keep", s.ref, why))
-		s.leave()
+	for _, s := range sessions {
+		if !l.mistaken || !s.hasBegun() {
+			s.finish(overError("keep", s.ref, why))
+			s.leave()
+		}
 	}
 }
 
@@ -216,11 +239,12 @@ func (c *Client) watch() {
 	looked := time.Now()
 	for pause(c.ctx, look) {
 		c.mu.Lock()
-		l := c.life
-		doubt := l == nil || l.standing.inDoubt()
+		doubt := c.inDoubt()
 		var lost []*session
-		if l != nil && l.standing.spent(c.config.DoubtLimit) {
-			lost = c.sessionsOf(l)
+		for _, l := range append(slices.Clone(c.past), c.life) {
+			if l != nil && l.standing.spent(c.config.DoubtLimit) {
+				lost = append(lost, c.sessionsOf(l)...)
+			}
 		}
 		c.mu.Unlock()
 		now := time.Now()
@@ -242,6 +266,9 @@ func (c *Client) watch() {
 		}
 	}
 }
+
+// inDoubt says whether sessions may be in doubt. It is called under mu.
+func (c *Client) inDoubt() bool { return c.life == nil || len(c.past) > 0 || c.life.standing.inDoubt() }
 
 func (c *Client) tellDoubts() {
 	for {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/lock"
 )
 
 // stage is how far a session has come.
@@ -44,6 +43,7 @@ type session struct {
 	ctx    context.Context // of its writes; ends when nobody could want their outcome any more
 	stop   context.CancelFunc
 	done   chan struct{} // closed when it is over
+	turn   chan struct{} // holds one value while a write is under way, or the session changes its incarnation
 	left   chan struct{} // closed when the key is free for another session of this client
 
 	data    sync.Mutex // the profile's lock
@@ -55,6 +55,7 @@ type session struct {
 
 	mu         sync.Mutex
 	life       *life
+	moved      chan struct{} // closed, and made anew, when life changes
 	stage      stage
 	given      bool   // up, by the StartSession that made it
 	token      uint64 // 0 while starting
@@ -91,6 +92,7 @@ func newSession(c *Client, ref Ref) *session {
 	s := &session{
 		client: c, ref: ref,
 		done: make(chan struct{}), left: make(chan struct{}), granted: make(chan struct{}),
+		turn: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
 	s.ctx, s.stop = context.WithCancel(c.ctx)
 	return s
@@ -102,9 +104,9 @@ func (s *session) state() State {
 	l, at := s.life, s.stage
 	s.mu.Unlock()
 	switch {
-	case at != held || closedNow(l.over):
+	case at != held:
 		return Over
-	case l.standing.inDoubt() || s.missed.Load() > l.agreed.Load():
+	case closedNow(l.over) || l.standing.inDoubt() || s.missed.Load() > l.agreed.Load():
 		return InDoubt
 	}
 	return Held
@@ -159,6 +161,13 @@ func (s *session) lose(why error) {
 	s.client.release(l, s.ref, token, s.leave)
 }
 
+// hasBegun says whether the game has the session, so that it can outlive its incarnation.
+func (s *session) hasBegun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun
+}
+
 // finish makes the session over, once. why is nil if the game ended it.
 func (s *session) finish(why error) {
 	s.mu.Lock()
@@ -178,9 +187,9 @@ func (s *session) finish(why error) {
 		c.tally.ended(why)
 	}
 	c.mu.Lock()
-	if h := (holding{s.ref, token}); l != nil && l.held[h] == s {
-		delete(l.held, h)
-		l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
+	if l != nil {
+		l.drop(s, token)
+		c.forgetPast()
 	}
 	c.mu.Unlock()
 	c.saver.remove(s)

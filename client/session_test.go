@@ -234,29 +234,6 @@ func TestTwoProfilesUnderOneToken(t *testing.T) {
 	})
 }
 
-func TestServerGoneRegistersAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cluster := clienttest.Start(t)
-		store := client.NewStore(cluster.Client(t, "a"), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cluster.Expire(t.Context(), "a"); err != nil {
-			t.Fatal(err)
-		}
-		<-p.Done()
-		q, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatalf("a session of the next incarnation: %v", err)
-		}
-		until(t, "the new session to be held", q.IsActive)
-		if err := q.EndSession(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestNameIsHeldByTheLiving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)

@@ -131,22 +131,10 @@ func (s *session) write() {
 			s.retire()
 			return
 		}
-		l := s.life
 		s.mu.Unlock()
-
-		// The number comes first, since waiting for one may take long and the data should be fresh.
-		number, err := l.numbers.take(s.ctx)
-		s.mu.Lock()
-		w := s.next
-		s.next, s.current = nil, w
-		s.mu.Unlock()
-		switch {
-		case err != nil:
-			err = s.client.unsent(s.ctx, "save", s.ref)
-		case w == nil: // the session ended meanwhile
-			l.numbers.settle(number)
-		default:
-			err = s.put(w, number)
+		w, err := s.attempt(nil)
+		for w != nil && reasonOf(err) == profilev1.Reason_REASON_SERVER_GONE && !closedNow(s.done) {
+			w, err = s.attempt(w) // it did not happen; the session may go on under another incarnation
 		}
 		s.mu.Lock()
 		s.current = nil
@@ -162,12 +150,40 @@ func (s *session) write() {
 	}
 }
 
+// attempt makes a write under the present incarnation: w, or if there is none the one that is requested by then. It
+// returns none if the session ended meanwhile.
+func (s *session) attempt(w *write) (*write, error) {
+	// The number comes first, since waiting for one may take long and the data should be fresh.
+	var number uint64
+	l, err := s.step(s.ctx)
+	if err == nil {
+		defer s.rest()
+		if number, err = l.numbers.take(s.ctx); err != nil {
+			err = s.client.unsent(s.ctx, "save", s.ref)
+		}
+	}
+	if w == nil {
+		s.mu.Lock()
+		w = s.next
+		s.next, s.current = nil, w
+		s.mu.Unlock()
+	}
+	switch {
+	case err != nil:
+		return w, err
+	case w == nil:
+		l.numbers.settle(number)
+		return nil, nil
+	}
+	return w, s.put(l, w, number)
+}
+
 // put encodes the data and stores it.
-func (s *session) put(w *write, number uint64) error {
+func (s *session) put(l *life, w *write, number uint64) error {
 	for try := 0; ; try++ {
 		im, err := s.encode(w)
 		if err != nil {
-			s.life.numbers.settle(number)
+			l.numbers.settle(number)
 			return err
 		}
 		s.mu.Lock()
@@ -175,7 +191,7 @@ func (s *session) put(w *write, number uint64) error {
 		s.mu.Unlock()
 		unchanged := stored.known && im.hash == stored.hash && len(im.marks) == 0
 		if !w.last && (im.skip || unchanged) {
-			s.life.numbers.settle(number)
+			l.numbers.settle(number)
 			s.mu.Lock()
 			s.stored.changes = im.changes
 			s.mu.Unlock()
@@ -183,9 +199,9 @@ func (s *session) put(w *write, number uint64) error {
 		}
 		var stands *profilev1.Stands
 		if w.last && unchanged {
-			stands, err = s.sendRelease(number)
+			stands, err = s.sendRelease(l, number)
 		} else {
-			stands, err = s.sendSave(w, im, number)
+			stands, err = s.sendSave(l, w, im, number)
 		}
 		if err == nil {
 			s.acknowledged(w, im, stands, unchanged)
@@ -197,13 +213,10 @@ func (s *session) put(w *write, number uint64) error {
 		switch reasonOf(err) {
 		case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_FORGOTTEN:
 			s.lose(err)
-		case profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED:
-			s.finish(err)
-			s.leave()
 		case profilev1.Reason_REASON_NO_MESSAGE:
 			// A message that a handler took has been cleared by somebody else since. Its effect stays in the data.
 			if try < 3 && s.forgetCleared() == nil {
-				if number, err = s.life.numbers.take(s.ctx); err == nil {
+				if number, err = l.numbers.take(s.ctx); err == nil {
 					continue
 				}
 			}
@@ -243,13 +256,13 @@ func (s *session) encode(w *write) (image, error) {
 	return image{data: data, hash: sha256.Sum256(data), marks: s.mail.marks(), changes: changes}, nil
 }
 
-func (s *session) sendSave(w *write, im image, number uint64) (*profilev1.Stands, error) {
+func (s *session) sendSave(l *life, w *write, im image, number uint64) (*profilev1.Stands, error) {
 	s.mu.Lock()
 	token, base := s.token, s.revision
 	s.mu.Unlock()
 	answer := &profilev1.SaveResponse{}
 	err := s.client.do(s.ctx, &change{
-		act: "save", ref: s.ref, life: s.life, number: number, method: profilev1.Profiles_Save_FullMethodName,
+		act: "save", ref: s.ref, life: l, number: number, method: profilev1.Profiles_Save_FullMethodName,
 		request: &profilev1.SaveRequest{
 			Store: s.ref.Store, Key: s.ref.Key, Token: token, Base: base,
 			Codec: s.body.codec(), Data: im.data, Hash: im.hash[:], KeepTags: true, ClearMessages: im.marks, End: w.last,
@@ -259,13 +272,13 @@ func (s *session) sendSave(w *write, im image, number uint64) (*profilev1.Stands
 	return answer.Stands, err
 }
 
-func (s *session) sendRelease(number uint64) (*profilev1.Stands, error) {
+func (s *session) sendRelease(l *life, number uint64) (*profilev1.Stands, error) {
 	s.mu.Lock()
 	token := s.token
 	s.mu.Unlock()
 	answer := &profilev1.ReleaseResponse{}
 	err := s.client.do(s.ctx, &change{
-		act: "end session", ref: s.ref, life: s.life, number: number, method: profilev1.Profiles_Release_FullMethodName,
+		act: "end session", ref: s.ref, life: l, number: number, method: profilev1.Profiles_Release_FullMethodName,
 		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token},
 		answer:  answer,
 	})

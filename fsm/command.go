@@ -23,6 +23,8 @@ type (
 	Remove        = logpb.Remove
 	SetPolicy     = logpb.SetPolicy
 	PutPart       = logpb.PutPart
+	Reclaim       = logpb.Reclaim
+	Claim         = logpb.Claim
 	Free          = logpb.Free
 	Found         = logpb.Found
 	PolicyValue   = logpb.PolicyValue
@@ -71,6 +73,8 @@ func Do(request *Request, act any) *Command {
 		c.Act = &logpb.Command_SetPolicy{SetPolicy: a}
 	case *PutPart:
 		c.Act = &logpb.Command_PutPart{PutPart: a}
+	case *Reclaim:
+		c.Act = &logpb.Command_Reclaim{Reclaim: a}
 	case *Free:
 		c.Act = &logpb.Command_Free{Free: a}
 	case *Found:

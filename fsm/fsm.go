@@ -315,6 +315,8 @@ func (t *tx) request(c *Command) Result {
 		return t.startSession(server, act.StartSession)
 	case *logpb.Command_Cancel:
 		return t.cancel(server, act.Cancel)
+	case *logpb.Command_Reclaim:
+		return t.reclaim(server, act.Reclaim)
 	case *logpb.Command_Save:
 		return t.save(c.Request, act.Save)
 	case *logpb.Command_Release:

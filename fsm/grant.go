@@ -39,7 +39,8 @@ func (g GrantRow) encode() []byte {
 const (
 	markRevoked = 1
 	markAsked   = 2
-	markCause   = 2 // bits below the cause
+	markOrphan  = 4
+	markCause   = 3 // bits below the cause
 )
 
 func (g GrantRow) marks() uint64 {
@@ -50,11 +51,15 @@ func (g GrantRow) marks() uint64 {
 	if g.Asked {
 		marks |= markAsked
 	}
+	if g.Orphan {
+		marks |= markOrphan
+	}
 	return marks
 }
 
 func (g *GrantRow) mark(marks uint64) {
-	g.Revoked, g.Asked, g.Cause = marks&markRevoked != 0, marks&markAsked != 0, lock.Cause(marks>>markCause)
+	g.Revoked, g.Asked, g.Orphan = marks&markRevoked != 0, marks&markAsked != 0, marks&markOrphan != 0
+	g.Cause = lock.Cause(marks >> markCause)
 }
 
 func decodeGrant(row []byte) (GrantRow, error) {
@@ -97,13 +102,14 @@ func (t *tx) touch(store, key string) GrantRow {
 // decide writes what the law decided, keeps what is derived from it in step, and tells those whom it concerns.
 func (t *tx) decide(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
 	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads}
-	if out.Granted {
+	if out.Granted && !out.Reclaimed {
 		row.SinceMS, row.Loads = t.standing.StampMS, old.Loads+1
 	}
 	t.put(profileKey(tableGrant, store, key), row.encode())
 	t.keepStep(store, key, old, row)
 
 	switch {
+	case out.Reclaimed: // who reclaims is answered, and may do it for many
 	case out.Granted:
 		t.tell(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket, Cause: t.ended(old)})
 	case out.Revoked:

@@ -99,7 +99,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 				grant = append(grant, now[lock.Token(w.Server)], now[w.Ticket])
 			}
 			facts["grant of "+name] = grant
-			facts["wanted "+name] = []any{g.Revoked, g.Cause, g.Asked}
+			facts["wanted "+name] = []any{g.Revoked, g.Cause, g.Asked, g.Orphan}
 			record, _, err := v.Profile(p.Store, p.Key)
 			must(t, err)
 			record.Token = lock.Token(now[record.Token])
@@ -151,6 +151,9 @@ func renumbered(c *fsm.Command, token func(*uint64)) *fsm.Command {
 		token(&c.GetFree().Token)
 	case c.GetWalk() != nil:
 		token(&c.GetWalk().Incarnation)
+	}
+	for _, claim := range c.GetReclaim().GetClaims() {
+		token(&claim.Token)
 	}
 	for _, v := range c.GetExpireServers().GetVerdicts() {
 		token(&v.Incarnation)

@@ -76,6 +76,8 @@ func (s *story) act(act string, args storyArgs) any {
 			Store: store, Key: key, Token: token("token"), Base: args.number("base", 0), Data: dataOf(args), Tags: tagsOf(args),
 			LockMessages: args.numbers("lock"), ClearMessages: args.numbers("clear"), End: args.has("end"),
 		}
+	case "reclaim":
+		return &fsm.Reclaim{Claims: []*fsm.Claim{{Store: store, Key: key, Token: token("token"), Revision: args.number("revision", 0)}}}
 	case "release":
 		return &fsm.Release{Store: store, Key: key, Token: token("token")}
 	case "send":

@@ -143,6 +143,9 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 	if g.Asked {
 		b.WriteString(", asked")
 	}
+	if g.Orphan {
+		b.WriteString(", orphan")
+	}
 	for i, w := range g.Waiters {
 		sep := ", "
 		if i == 0 {

@@ -210,6 +210,8 @@ func (s *stream) act(c *sender) any {
 		return save
 	case roll < 24:
 		return &fsm.Release{Store: p.Store, Key: p.Key, Token: s.token(p)}
+	case roll < 25:
+		return s.reclaim()
 	case roll < 27:
 		return &fsm.Cancel{Store: p.Store, Key: p.Key, Ticket: s.token(p)}
 	case roll < 31:
@@ -256,6 +258,20 @@ func (s *stream) data(c *sender) *fsm.Data {
 		d.Whole, d.Parts = nil, uint32(1+s.roll(2))
 	}
 	return d
+}
+
+// reclaim claims what dead ones are believed to have owned, and now and then something else.
+func (s *stream) reclaim() *fsm.Reclaim {
+	c := &fsm.Reclaim{}
+	for _, p := range streamProfiles {
+		if s.roll(3) != 0 {
+			c.Claims = append(c.Claims, &fsm.Claim{Store: p.Store, Key: p.Key, Token: s.token(p), Revision: s.revision(p)})
+		}
+	}
+	if s.roll(20) == 0 {
+		c.Claims = append(c.Claims, &fsm.Claim{Store: "a/b", Key: "p"})
+	}
+	return c
 }
 
 func (s *stream) tags() *fsm.Tags {
@@ -334,6 +350,14 @@ func (s *stream) learn(commands []*fsm.Command, out fsm.Applied, lastOf func(loc
 		if reg := commands[i].GetRegister(); reg != nil && r.Code == fsm.OK && !r.Repeated {
 			s.clients = append(s.clients, &sender{id: lock.Incarnation(r.Token)})
 		}
+		for _, claim := range commands[i].GetReclaim().GetClaims() {
+			p := fsm.ProfileName{Store: claim.Store, Key: claim.Key}
+			if b := s.believed[p]; uint64(b.token) == claim.Token && b.revision == claim.Revision && s.gone(b.owner) {
+				b.owner, b.token = lock.Incarnation(commands[i].Request.Incarnation), r.Token
+				s.believed[p] = b
+				s.remember(p, r.Token)
+			}
+		}
 		if p, ok := profileOf(commands[i]); ok {
 			b := s.believed[p]
 			b.revision = max(b.revision, r.Revision)
@@ -363,6 +387,15 @@ func (s *stream) learn(commands []*fsm.Command, out fsm.Applied, lastOf func(loc
 		id := s.sender().id
 		s.judged = append(s.judged, &fsm.Verdict{Incarnation: uint64(id), Last: uint64(lastOf(id)), Ground: uint32(lock.Silence)})
 	}
+}
+
+func (s *stream) gone(id lock.Incarnation) bool {
+	for _, c := range s.clients {
+		if c.id == id {
+			return c.gone
+		}
+	}
+	return false
 }
 
 func (s *stream) remember(p fsm.ProfileName, token lock.Token) {

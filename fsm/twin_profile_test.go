@@ -18,6 +18,7 @@ type twinProfile struct {
 	revoked       bool
 	cause         lock.Cause // of the revocation
 	asked         bool       // by an operator
+	bereft        bool       // its last owner died with it, neither revoked nor asked
 	queue         []lock.Waiter
 	since         int64
 	loads         uint64
@@ -66,6 +67,7 @@ func (w *twin) touch(store, key string) *twinProfile {
 	p := w.profile(store, key)
 	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
 	if p.owner != 0 && !w.alive(p.owner) {
+		p.bereft = !p.revoked && !p.asked
 		w.leaves(p)
 		w.next(p, lock.Gone)
 	}
@@ -88,7 +90,7 @@ func (w *twin) next(p *twinProfile, cause lock.Cause) {
 }
 
 func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token, cause lock.Cause) {
-	p.owner, p.token, p.ticket = to, w.at, ticket
+	p.owner, p.token, p.ticket, p.bereft = to, w.at, ticket, false
 	p.since = w.stamp
 	p.loads++
 	w.because(cause, fsm.Granted, p, ticket)
@@ -175,6 +177,27 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 		w.because(cause, fsm.LetGo, p, 0)
 	}
 	return done
+}
+
+func (w *twin) reclaim(me lock.Incarnation, c *fsm.Reclaim) fsm.Result {
+	for _, x := range c.Claims {
+		if malformed(x.Store, x.Key) {
+			return fsm.Result{Code: fsm.Invalid}
+		}
+	}
+	if len(c.Claims) < 1 || len(c.Claims) > 256 {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	for _, x := range c.Claims {
+		p := w.touch(x.Store, x.Key)
+		if p.bereft && uint64(p.token) == x.Token && p.revision == x.Revision {
+			p.owner, p.token, p.ticket, p.bereft = me, w.at, w.at, false
+			if len(p.queue) > 0 {
+				panic("an orphan with a queue")
+			}
+		}
+	}
+	return fsm.Result{Token: w.at}
 }
 
 func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {

@@ -165,6 +165,8 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 		return w.start(me, c.GetStartSession())
 	case c.GetCancel() != nil:
 		return w.cancel(me, c.GetCancel())
+	case c.GetReclaim() != nil:
+		return w.reclaim(me, c.GetReclaim())
 	case c.GetSave() != nil:
 		return w.save(s, q, c.GetSave())
 	case c.GetRelease() != nil:

@@ -39,6 +39,7 @@ func (r *trial) fail(format string, args ...any) {
 // FuzzLock: three bytes are one operation: what, by whom, on which token.
 func FuzzLock(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x03\x00\x00"))
+	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x09\x01\x00\x03\x01\x00"))
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x07\x01\x00"))
 	f.Add([]byte("\x00\x00\x00\x02\x01\x00\x02\x02\x00\x05\x00\x00\x04\x02\x02\x00\x03\x00"))
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x00\x03\x00\x06\x01\x00\x00\x03\x00"))
@@ -77,7 +78,7 @@ func (r *trial) step(what, who, which byte) {
 	before := copied(r.grant)
 
 	brought := r.grant
-	if what%9 != 4 { // Cancel brings the grant up to date itself
+	if what%10 != 4 { // Cancel brings the grant up to date itself
 		var first lock.Outcome
 		brought, first = r.grant.Inherit(r.at, r.alive)
 		if got := r.twin.tidy(r.at); got != first.Granted {
@@ -88,9 +89,9 @@ func (r *trial) step(what, who, which byte) {
 	kept := copied(brought)
 	var next lock.Grant
 	var out, want lock.Outcome
-	switch what % 9 {
+	switch what % 10 {
 	case 0, 1, 2:
-		when := lock.WhenOwned(what % 9)
+		when := lock.WhenOwned(what % 10)
 		r.say("start %d when %d", server, when)
 		next, out = brought.Start(server, r.at, when, mostWaiter, r.alive)
 		want = r.twin.start(server, r.at, when, mostWaiter)
@@ -131,6 +132,11 @@ func (r *trial) step(what, who, which byte) {
 		r.say("ask %d", token)
 		next, out = brought.Ask(token, r.alive)
 		want = r.twin.ask(token)
+	case 9:
+		r.say("reclaim %d token %d", server, token)
+		next, out = brought.Reclaim(server, token, r.at)
+		want = r.twin.reclaim(server, token, r.at)
+		r.known = append(r.known, r.at)
 	}
 	if out != want {
 		r.fail("outcome is %+v, the twin's %+v", out, want)
@@ -138,8 +144,8 @@ func (r *trial) step(what, who, which byte) {
 	if !same(brought, kept) {
 		r.fail("the old grant was changed to %+v", brought)
 	}
-	ownCancel := what%9 == 4 && brought.Owner == server && brought.Ticket == token
-	letGo := what%9 == 3 || ownCancel || what%9 == 7 && brought.Revoked
+	ownCancel := what%10 == 4 && brought.Owner == server && brought.Ticket == token
+	letGo := what%10 == 3 || ownCancel || what%10 == 7 && brought.Revoked
 	r.follow(brought, next, out, letGo || brought.Owner == 0)
 	r.grant = next
 	if got, want := r.grant, r.twin.grant(); !same(got, want) {

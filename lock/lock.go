@@ -39,6 +39,7 @@ type Grant struct {
 	Revoked bool        // the owner may not write any more, and the next grant waits for it to say so, or for Lapse
 	Cause   Cause       // why it was revoked
 	Asked   bool        // an operator wants the owner to let go, also if nobody waits
+	Orphan  bool        // nobody's, since its owner was ended while it held it: if that was wrong, it may reclaim it
 	Waiters []Waiter    // first come, first served
 }
 
@@ -96,11 +97,12 @@ const (
 
 // Outcome is what became of a request besides the new grant.
 type Outcome struct {
-	Refusal Refusal
-	Granted bool // a grant was made at the command's token
-	Queued  bool // the asker waits, with the command's token as its ticket
-	Revoked bool // the owner's session was revoked
-	Asked   bool // the owner is to be asked to let go
+	Refusal   Refusal
+	Granted   bool // a grant was made at the command's token
+	Queued    bool // the asker waits, with the command's token as its ticket
+	Revoked   bool // the owner's session was revoked
+	Asked     bool // the owner is to be asked to let go
+	Reclaimed bool // the grant goes on with a session that was there before
 }
 
 // InForce says whether somebody owns the profile now.
@@ -132,20 +134,21 @@ func (g Grant) Inherit(at Token, alive Alive) (Grant, Outcome) {
 	if g.InForce(alive) {
 		return g, Outcome{}
 	}
+	g.Orphan = g.Orphan || g.Owner != 0 && !g.Revoked && !g.Asked
 	g.Owner, g.Revoked, g.Cause, g.Asked = 0, false, NoCause, false
 	if len(g.Waiters) == 0 {
 		return g, Outcome{}
 	}
 	next := g.Waiters[0]
 	g.Waiters = slices.Clone(g.Waiters[1:])
-	g.Owner, g.Token, g.Ticket = next.Server, at, next.Ticket
+	g.Owner, g.Token, g.Ticket, g.Orphan = next.Server, at, next.Ticket, false
 	return g, Outcome{Granted: true}
 }
 
 // Start asks for a session. The grant must have been brought up to date by Inherit at the same token.
 func (g Grant) Start(server Incarnation, at Token, when WhenOwned, maxWaiters int, alive Alive) (Grant, Outcome) {
 	if !g.InForce(alive) {
-		g.Owner, g.Token, g.Ticket, g.Revoked = server, at, at, false
+		g.Owner, g.Token, g.Ticket, g.Revoked, g.Orphan = server, at, at, false, false
 		return g, Outcome{Granted: true}
 	}
 	if when == Refuse || g.Owner == server {
@@ -165,6 +168,17 @@ func (g Grant) Start(server Incarnation, at Token, when WhenOwned, maxWaiters in
 		g.Revoked, g.Cause = true, Stolen
 	}
 	return g, Outcome{Queued: true, Revoked: revoked}
+}
+
+// Reclaim lets a session go on whose owner was ended by a false verdict, and is registered anew: under a new token, if the
+// old one is the last that was ever granted and nobody revoked or released it. That the data is still what the session
+// knows is for the caller to see. The grant must have been brought up to date by Inherit at the same token.
+func (g Grant) Reclaim(server Incarnation, token, at Token) (Grant, Outcome) {
+	if !g.Orphan || g.Token != token {
+		return g, Outcome{Refusal: Superseded}
+	}
+	g.Owner, g.Token, g.Ticket, g.Orphan = server, at, at, false
+	return g, Outcome{Granted: true, Reclaimed: true}
 }
 
 // Release ends the session of an owner that says so itself, a revoked one too, and grants to the first who waits.

@@ -46,8 +46,11 @@ func asked(waiters ...lock.Waiter) lock.Grant {
 	return g
 }
 
-// free is a profile that nobody owns any more.
+// free is a profile that its owner let go of, or was robbed of.
 func free() lock.Grant { return lock.Grant{Token: 10, Ticket: 10} }
+
+// orphan is one whose owner was ended with it.
+func orphan() lock.Grant { return lock.Grant{Token: 10, Ticket: 10, Orphan: true} }
 
 func TestGrant(t *testing.T) {
 	everybody := allBut()
@@ -73,6 +76,9 @@ func TestGrant(t *testing.T) {
 	}
 	lapse := func(token lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
 		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Lapse(token, at, everybody) }
+	}
+	reclaim := func(who lock.Incarnation, token lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Reclaim(who, token, at) }
 	}
 	bs := lock.Grant{Token: at, Ticket: 20, Owner: b} // b's after it waited with ticket 20
 
@@ -153,9 +159,23 @@ func TestGrant(t *testing.T) {
 		{"a dead owner's profile goes to the first living waiter", owned(waits(b, 20), waits(c, 30)), inherit(allBut(a, b)),
 			lock.Grant{Token: at, Ticket: 30, Owner: c}, granted},
 		{"not revoked, though the dead one was", revoked(waits(b, 20)), inherit(allBut(a)), bs, granted},
-		{"a dead owner without waiters leaves it free", revoked(), inherit(allBut(a)), free(), lock.Outcome{}},
+		{"a dead owner that was revoked leaves it free", revoked(), inherit(allBut(a)), free(), lock.Outcome{}},
 		{"dead waiters leave", owned(waits(b, 20), waits(c, 30)), inherit(allBut(b)), owned(waits(c, 30)), lock.Outcome{}},
-		{"all dead: nobody owns it, nobody waits", owned(waits(b, 20)), inherit(allBut(a, b)), free(), lock.Outcome{}},
+		{"all dead: nobody owns it, nobody waits", owned(waits(b, 20)), inherit(allBut(a, b)), orphan(), lock.Outcome{}},
+		{"a dead owner without waiters leaves an orphan", owned(), inherit(allBut(a)), orphan(), lock.Outcome{}},
+		{"which it stays", orphan(), inherit(allBut(a)), orphan(), lock.Outcome{}},
+		{"and which anybody may be granted", orphan(), start(b, lock.Refuse, allBut(a)), lock.Grant{Token: at, Ticket: at, Owner: b}, granted},
+
+		{"an orphan is reclaimed under a new token", orphan(), reclaim(c, 10), lock.Grant{Token: at, Ticket: at, Owner: c},
+			lock.Outcome{Granted: true, Reclaimed: true}},
+		{"not under another one", orphan(), reclaim(c, 9), orphan(), no(lock.Superseded)},
+		{"what was released is not reclaimed", free(), reclaim(c, 10), free(), no(lock.Superseded)},
+		{"nor what somebody was granted since", lock.Grant{Token: 30, Ticket: 30, Owner: b}, reclaim(c, 10),
+			lock.Grant{Token: 30, Ticket: 30, Owner: b}, no(lock.Superseded)},
+		{"also if that one has let go of it", lock.Grant{Token: 30, Ticket: 30}, reclaim(c, 10), lock.Grant{Token: 30, Ticket: 30}, no(lock.Superseded)},
+		{"or has died with it", lock.Grant{Token: 30, Ticket: 30, Orphan: true}, reclaim(c, 10), lock.Grant{Token: 30, Ticket: 30, Orphan: true},
+			no(lock.Superseded)},
+		{"nor what a living one owns", owned(), reclaim(c, 10), owned(), no(lock.Superseded)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

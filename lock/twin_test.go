@@ -17,6 +17,7 @@ type slowGrant struct {
 	revoked, over bool
 	cause         lock.Cause
 	asked         bool
+	died          bool // over since its owner died, neither revoked nor asked
 }
 
 // current is the grant that is not over, if there is one.
@@ -42,7 +43,7 @@ func (p *slowProfile) tidy(at lock.Token) (granted bool) {
 		if !p.dead[g.server] {
 			return false
 		}
-		g.over = true
+		g.over, g.died = true, !g.revoked && !g.asked
 	}
 	if len(p.queue) == 0 {
 		return false
@@ -84,6 +85,15 @@ func (p *slowProfile) release(server lock.Incarnation, token, at lock.Token) loc
 	}
 	g.over = true
 	return lock.Outcome{Granted: p.tidy(at)}
+}
+
+func (p *slowProfile) reclaim(server lock.Incarnation, token, at lock.Token) lock.Outcome {
+	n := len(p.grants)
+	if n == 0 || p.grants[n-1].token != token || !p.grants[n-1].died {
+		return lock.Outcome{Refusal: lock.Superseded}
+	}
+	p.grants = append(p.grants, slowGrant{server: server, token: at, ticket: at})
+	return lock.Outcome{Granted: true, Reclaimed: true}
 }
 
 func (p *slowProfile) cancel(server lock.Incarnation, ticket, at lock.Token) lock.Outcome {
@@ -142,7 +152,7 @@ func (p *slowProfile) grant() lock.Grant {
 	row := lock.Grant{Waiters: p.queue}
 	if n := len(p.grants); n > 0 {
 		last := p.grants[n-1]
-		row.Token, row.Ticket = last.token, last.ticket
+		row.Token, row.Ticket, row.Orphan = last.token, last.ticket, last.died
 		if !last.over {
 			row.Owner, row.Revoked, row.Cause, row.Asked = last.server, last.revoked, last.cause, last.asked
 		}

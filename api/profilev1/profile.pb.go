@@ -1968,6 +1968,231 @@ func (x *StartSessionResponse) GetPlace() uint64 {
 	return 0
 }
 
+type ReclaimRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Claims        []*Claim               `protobuf:"bytes,2,rep,name=claims,proto3" json:"claims,omitempty"` // at most 256
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimRequest) Reset() {
+	*x = ReclaimRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimRequest) ProtoMessage() {}
+
+func (x *ReclaimRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimRequest.ProtoReflect.Descriptor instead.
+func (*ReclaimRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReclaimRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ReclaimRequest) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+type Claim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`       // of the session
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // the last one known of it; what became of every save must be known before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Claim) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Claim) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Claim) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Claim) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type ReclaimResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"` // token: of all that were reclaimed
+	Claims        []*Reclaimed           `protobuf:"bytes,2,rep,name=claims,proto3" json:"claims,omitempty"` // in the order of the request
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimResponse) Reset() {
+	*x = ReclaimResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimResponse) ProtoMessage() {}
+
+func (x *ReclaimResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimResponse.ProtoReflect.Descriptor instead.
+func (*ReclaimResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReclaimResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *ReclaimResponse) GetClaims() []*Reclaimed {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+// Reclaimed is what became of a claim, as things stand now.
+type Reclaimed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Held          bool                   `protobuf:"varint,1,opt,name=held,proto3" json:"held,omitempty"`  // the caller's again, under the answer's token
+	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"` // when not: who has it, if somebody has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reclaimed) Reset() {
+	*x = Reclaimed{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reclaimed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reclaimed) ProtoMessage() {}
+
+func (x *Reclaimed) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reclaimed.ProtoReflect.Descriptor instead.
+func (*Reclaimed) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Reclaimed) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *Reclaimed) GetOwner() *Owner {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
 type CancelRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -1980,7 +2205,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	mi := &file_api_profilev1_profile_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2217,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	mi := &file_api_profilev1_profile_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2230,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{21}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CancelRequest) GetRequest() *Request {
@@ -2045,7 +2270,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	mi := &file_api_profilev1_profile_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2282,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	mi := &file_api_profilev1_profile_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2295,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{22}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CancelResponse) GetStands() *Stands {
@@ -2100,7 +2325,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	mi := &file_api_profilev1_profile_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2337,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	mi := &file_api_profilev1_profile_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2350,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{23}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Profile) GetStore() string {
@@ -2226,7 +2451,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	mi := &file_api_profilev1_profile_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2463,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	mi := &file_api_profilev1_profile_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2476,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{24}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SaveRequest) GetRequest() *Request {
@@ -2354,7 +2579,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[25]
+	mi := &file_api_profilev1_profile_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2366,7 +2591,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[25]
+	mi := &file_api_profilev1_profile_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2379,7 +2604,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{25}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SaveResponse) GetStands() *Stands {
@@ -2401,7 +2626,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[26]
+	mi := &file_api_profilev1_profile_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2638,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[26]
+	mi := &file_api_profilev1_profile_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2651,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{26}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReleaseRequest) GetRequest() *Request {
@@ -2466,7 +2691,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[27]
+	mi := &file_api_profilev1_profile_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2703,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[27]
+	mi := &file_api_profilev1_profile_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2716,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{27}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReleaseResponse) GetStands() *Stands {
@@ -2514,7 +2739,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[28]
+	mi := &file_api_profilev1_profile_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2751,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[28]
+	mi := &file_api_profilev1_profile_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2764,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{28}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Message) GetId() uint64 {
@@ -2589,7 +2814,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[29]
+	mi := &file_api_profilev1_profile_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2826,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[29]
+	mi := &file_api_profilev1_profile_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2839,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{29}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SendRequest) GetRequest() *Request {
@@ -2655,7 +2880,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[30]
+	mi := &file_api_profilev1_profile_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2892,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[30]
+	mi := &file_api_profilev1_profile_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2905,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{30}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SendResponse) GetStands() *Stands {
@@ -2710,7 +2935,7 @@ type ClearMessageRequest struct {
 
 func (x *ClearMessageRequest) Reset() {
 	*x = ClearMessageRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[31]
+	mi := &file_api_profilev1_profile_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2947,7 @@ func (x *ClearMessageRequest) String() string {
 func (*ClearMessageRequest) ProtoMessage() {}
 
 func (x *ClearMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[31]
+	mi := &file_api_profilev1_profile_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2960,7 @@ func (x *ClearMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessageRequest.ProtoReflect.Descriptor instead.
 func (*ClearMessageRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{31}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ClearMessageRequest) GetRequest() *Request {
@@ -2782,7 +3007,7 @@ type ClearMessageResponse struct {
 
 func (x *ClearMessageResponse) Reset() {
 	*x = ClearMessageResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[32]
+	mi := &file_api_profilev1_profile_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3019,7 @@ func (x *ClearMessageResponse) String() string {
 func (*ClearMessageResponse) ProtoMessage() {}
 
 func (x *ClearMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[32]
+	mi := &file_api_profilev1_profile_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3032,7 @@ func (x *ClearMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessageResponse.ProtoReflect.Descriptor instead.
 func (*ClearMessageResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{32}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ClearMessageResponse) GetStands() *Stands {
@@ -2829,7 +3054,7 @@ type MessagesRequest struct {
 
 func (x *MessagesRequest) Reset() {
 	*x = MessagesRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	mi := &file_api_profilev1_profile_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +3066,7 @@ func (x *MessagesRequest) String() string {
 func (*MessagesRequest) ProtoMessage() {}
 
 func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	mi := &file_api_profilev1_profile_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +3079,7 @@ func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesRequest.ProtoReflect.Descriptor instead.
 func (*MessagesRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{33}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MessagesRequest) GetStore() string {
@@ -2895,7 +3120,7 @@ type MessagesResponse struct {
 
 func (x *MessagesResponse) Reset() {
 	*x = MessagesResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[34]
+	mi := &file_api_profilev1_profile_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +3132,7 @@ func (x *MessagesResponse) String() string {
 func (*MessagesResponse) ProtoMessage() {}
 
 func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[34]
+	mi := &file_api_profilev1_profile_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +3145,7 @@ func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesResponse.ProtoReflect.Descriptor instead.
 func (*MessagesResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{34}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MessagesResponse) GetStands() *Stands {
@@ -2949,7 +3174,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[35]
+	mi := &file_api_profilev1_profile_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3186,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[35]
+	mi := &file_api_profilev1_profile_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3199,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{35}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetRequest) GetStore() string {
@@ -3019,7 +3244,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[36]
+	mi := &file_api_profilev1_profile_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3256,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[36]
+	mi := &file_api_profilev1_profile_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3269,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{36}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetResponse) GetStands() *Stands {
@@ -3102,7 +3327,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[37]
+	mi := &file_api_profilev1_profile_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +3339,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[37]
+	mi := &file_api_profilev1_profile_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,7 +3352,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{37}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListRequest) GetStore() string {
@@ -3177,7 +3402,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[38]
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3189,7 +3414,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[38]
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3202,7 +3427,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{38}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListResponse) GetStands() *Stands {
@@ -3251,7 +3476,7 @@ type SetRequest struct {
 
 func (x *SetRequest) Reset() {
 	*x = SetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[39]
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3488,7 @@ func (x *SetRequest) String() string {
 func (*SetRequest) ProtoMessage() {}
 
 func (x *SetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[39]
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +3501,7 @@ func (x *SetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRequest.ProtoReflect.Descriptor instead.
 func (*SetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{39}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetRequest) GetRequest() *Request {
@@ -3358,7 +3583,7 @@ type SetResponse struct {
 
 func (x *SetResponse) Reset() {
 	*x = SetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[40]
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +3595,7 @@ func (x *SetResponse) String() string {
 func (*SetResponse) ProtoMessage() {}
 
 func (x *SetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[40]
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +3608,7 @@ func (x *SetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetResponse.ProtoReflect.Descriptor instead.
 func (*SetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{40}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetResponse) GetStands() *Stands {
@@ -3406,7 +3631,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[41]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3418,7 +3643,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[41]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3431,7 +3656,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{41}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RemoveRequest) GetRequest() *Request {
@@ -3478,7 +3703,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +3715,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +3728,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RemoveResponse) GetStands() *Stands {
@@ -3521,7 +3746,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3533,7 +3758,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3546,7 +3771,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
 }
 
 type StatusResponse struct {
@@ -3579,7 +3804,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3591,7 +3816,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3604,7 +3829,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StatusResponse) GetId() string {
@@ -3776,7 +4001,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +4013,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +4026,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Member) GetId() string {
@@ -3862,7 +4087,7 @@ type DigestRequest struct {
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +4099,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +4112,7 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DigestRequest) GetIndex() uint64 {
@@ -3908,7 +4133,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4145,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4158,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DigestResponse) GetId() string {
@@ -3970,7 +4195,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3982,7 +4207,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3995,7 +4220,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SessionsRequest) GetStore() string {
@@ -4044,7 +4269,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4056,7 +4281,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4069,7 +4294,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SessionsResponse) GetStands() *Stands {
@@ -4114,7 +4339,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4126,7 +4351,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4139,7 +4364,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Session) GetStore() string {
@@ -4242,7 +4467,7 @@ type ServersRequest struct {
 
 func (x *ServersRequest) Reset() {
 	*x = ServersRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4254,7 +4479,7 @@ func (x *ServersRequest) String() string {
 func (*ServersRequest) ProtoMessage() {}
 
 func (x *ServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4267,7 +4492,7 @@ func (x *ServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersRequest.ProtoReflect.Descriptor instead.
 func (*ServersRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ServersRequest) GetMode() ReadMode {
@@ -4287,7 +4512,7 @@ type ServersResponse struct {
 
 func (x *ServersResponse) Reset() {
 	*x = ServersResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4299,7 +4524,7 @@ func (x *ServersResponse) String() string {
 func (*ServersResponse) ProtoMessage() {}
 
 func (x *ServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4312,7 +4537,7 @@ func (x *ServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersResponse.ProtoReflect.Descriptor instead.
 func (*ServersResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ServersResponse) GetStands() *Stands {
@@ -4349,7 +4574,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4361,7 +4586,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4374,7 +4599,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Server) GetIncarnation() uint64 {
@@ -4475,7 +4700,7 @@ type FreeRequest struct {
 
 func (x *FreeRequest) Reset() {
 	*x = FreeRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4487,7 +4712,7 @@ func (x *FreeRequest) String() string {
 func (*FreeRequest) ProtoMessage() {}
 
 func (x *FreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4500,7 +4725,7 @@ func (x *FreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeRequest.ProtoReflect.Descriptor instead.
 func (*FreeRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *FreeRequest) GetRequest() *Request {
@@ -4558,7 +4783,7 @@ type FreeResponse struct {
 
 func (x *FreeResponse) Reset() {
 	*x = FreeResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4570,7 +4795,7 @@ func (x *FreeResponse) String() string {
 func (*FreeResponse) ProtoMessage() {}
 
 func (x *FreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4583,7 +4808,7 @@ func (x *FreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeResponse.ProtoReflect.Descriptor instead.
 func (*FreeResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *FreeResponse) GetStands() *Stands {
@@ -4635,7 +4860,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4647,7 +4872,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4660,7 +4885,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AuditRequest) GetStore() string {
@@ -4716,7 +4941,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4728,7 +4953,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4741,7 +4966,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AuditResponse) GetStands() *Stands {
@@ -4783,7 +5008,7 @@ type Audit struct {
 
 func (x *Audit) Reset() {
 	*x = Audit{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4795,7 +5020,7 @@ func (x *Audit) String() string {
 func (*Audit) ProtoMessage() {}
 
 func (x *Audit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4808,7 +5033,7 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audit.ProtoReflect.Descriptor instead.
 func (*Audit) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Audit) GetNumber() uint64 {
@@ -4891,7 +5116,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4903,7 +5128,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4916,7 +5141,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -4943,7 +5168,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4955,7 +5180,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4968,7 +5193,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *GetPolicyResponse) GetStands() *Stands {
@@ -4998,7 +5223,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5010,7 +5235,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5023,7 +5248,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Policy) GetName() string {
@@ -5074,7 +5299,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5086,7 +5311,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5099,7 +5324,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -5146,7 +5371,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5158,7 +5383,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5171,7 +5396,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SetPolicyResponse) GetStands() *Stands {
@@ -5309,7 +5534,21 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
 	"load_count\x18\x05 \x01(\x04R\tloadCount\x12+\n" +
 	"\x05owner\x18\x06 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x14\n" +
-	"\x05place\x18\a \x01(\x04R\x05place\"\x82\x01\n" +
+	"\x05place\x18\a \x01(\x04R\x05place\"r\n" +
+	"\x0eReclaimRequest\x121\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12-\n" +
+	"\x06claims\x18\x02 \x03(\v2\x15.profilenode.v1.ClaimR\x06claims\"a\n" +
+	"\x05Claim\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"t\n" +
+	"\x0fReclaimResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x121\n" +
+	"\x06claims\x18\x02 \x03(\v2\x19.profilenode.v1.ReclaimedR\x06claims\"L\n" +
+	"\tReclaimed\x12\x12\n" +
+	"\x04held\x18\x01 \x01(\bR\x04held\x12+\n" +
+	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\"\x82\x01\n" +
 	"\rCancelRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -5632,14 +5871,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\tWhenOwned\x12\x13\n" +
 	"\x0fWHEN_OWNED_WAIT\x10\x00\x12\x15\n" +
 	"\x11WHEN_OWNED_REFUSE\x10\x01\x12\x14\n" +
-	"\x10WHEN_OWNED_STEAL\x10\x022\x97\t\n" +
+	"\x10WHEN_OWNED_STEAL\x10\x022\xe3\t\n" +
 	"\bProfiles\x12M\n" +
 	"\bRegister\x12\x1f.profilenode.v1.RegisterRequest\x1a .profilenode.v1.RegisterResponse\x12:\n" +
 	"\x04Live\x12\x17.profilenode.v1.Renewal\x1a\x15.profilenode.v1.Event(\x010\x01\x129\n" +
 	"\x05Renew\x12\x17.profilenode.v1.Renewal\x1a\x17.profilenode.v1.Renewed\x12P\n" +
 	"\tEndServer\x12 .profilenode.v1.EndServerRequest\x1a!.profilenode.v1.EndServerResponse\x12G\n" +
 	"\x06Settle\x12\x1d.profilenode.v1.SettleRequest\x1a\x1e.profilenode.v1.SettleResponse\x12Y\n" +
-	"\fStartSession\x12#.profilenode.v1.StartSessionRequest\x1a$.profilenode.v1.StartSessionResponse\x12G\n" +
+	"\fStartSession\x12#.profilenode.v1.StartSessionRequest\x1a$.profilenode.v1.StartSessionResponse\x12J\n" +
+	"\aReclaim\x12\x1e.profilenode.v1.ReclaimRequest\x1a\x1f.profilenode.v1.ReclaimResponse\x12G\n" +
 	"\x06Cancel\x12\x1d.profilenode.v1.CancelRequest\x1a\x1e.profilenode.v1.CancelResponse\x12A\n" +
 	"\x04Save\x12\x1b.profilenode.v1.SaveRequest\x1a\x1c.profilenode.v1.SaveResponse\x12J\n" +
 	"\aRelease\x12\x1e.profilenode.v1.ReleaseRequest\x1a\x1f.profilenode.v1.ReleaseResponse\x12A\n" +
@@ -5673,7 +5913,7 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                // 0: profilenode.v1.ReadMode
 	(Reason)(0),                  // 1: profilenode.v1.Reason
@@ -5701,52 +5941,56 @@ var file_api_profilev1_profile_proto_goTypes = []any{
 	(*SettleResponse)(nil),       // 23: profilenode.v1.SettleResponse
 	(*StartSessionRequest)(nil),  // 24: profilenode.v1.StartSessionRequest
 	(*StartSessionResponse)(nil), // 25: profilenode.v1.StartSessionResponse
-	(*CancelRequest)(nil),        // 26: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),       // 27: profilenode.v1.CancelResponse
-	(*Profile)(nil),              // 28: profilenode.v1.Profile
-	(*SaveRequest)(nil),          // 29: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),         // 30: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),       // 31: profilenode.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),      // 32: profilenode.v1.ReleaseResponse
-	(*Message)(nil),              // 33: profilenode.v1.Message
-	(*SendRequest)(nil),          // 34: profilenode.v1.SendRequest
-	(*SendResponse)(nil),         // 35: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),  // 36: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil), // 37: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),      // 38: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),     // 39: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),           // 40: profilenode.v1.GetRequest
-	(*GetResponse)(nil),          // 41: profilenode.v1.GetResponse
-	(*ListRequest)(nil),          // 42: profilenode.v1.ListRequest
-	(*ListResponse)(nil),         // 43: profilenode.v1.ListResponse
-	(*SetRequest)(nil),           // 44: profilenode.v1.SetRequest
-	(*SetResponse)(nil),          // 45: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),        // 46: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),       // 47: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),        // 48: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),       // 49: profilenode.v1.StatusResponse
-	(*Member)(nil),               // 50: profilenode.v1.Member
-	(*DigestRequest)(nil),        // 51: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),       // 52: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),      // 53: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),     // 54: profilenode.v1.SessionsResponse
-	(*Session)(nil),              // 55: profilenode.v1.Session
-	(*ServersRequest)(nil),       // 56: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),      // 57: profilenode.v1.ServersResponse
-	(*Server)(nil),               // 58: profilenode.v1.Server
-	(*FreeRequest)(nil),          // 59: profilenode.v1.FreeRequest
-	(*FreeResponse)(nil),         // 60: profilenode.v1.FreeResponse
-	(*AuditRequest)(nil),         // 61: profilenode.v1.AuditRequest
-	(*AuditResponse)(nil),        // 62: profilenode.v1.AuditResponse
-	(*Audit)(nil),                // 63: profilenode.v1.Audit
-	(*GetPolicyRequest)(nil),     // 64: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),    // 65: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),               // 66: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),     // 67: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),    // 68: profilenode.v1.SetPolicyResponse
-	nil,                          // 69: profilenode.v1.Profile.TagsEntry
-	nil,                          // 70: profilenode.v1.SaveRequest.TagsEntry
-	nil,                          // 71: profilenode.v1.SetRequest.TagsEntry
+	(*ReclaimRequest)(nil),       // 26: profilenode.v1.ReclaimRequest
+	(*Claim)(nil),                // 27: profilenode.v1.Claim
+	(*ReclaimResponse)(nil),      // 28: profilenode.v1.ReclaimResponse
+	(*Reclaimed)(nil),            // 29: profilenode.v1.Reclaimed
+	(*CancelRequest)(nil),        // 30: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),       // 31: profilenode.v1.CancelResponse
+	(*Profile)(nil),              // 32: profilenode.v1.Profile
+	(*SaveRequest)(nil),          // 33: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),         // 34: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),       // 35: profilenode.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),      // 36: profilenode.v1.ReleaseResponse
+	(*Message)(nil),              // 37: profilenode.v1.Message
+	(*SendRequest)(nil),          // 38: profilenode.v1.SendRequest
+	(*SendResponse)(nil),         // 39: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),  // 40: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil), // 41: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),      // 42: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),     // 43: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),           // 44: profilenode.v1.GetRequest
+	(*GetResponse)(nil),          // 45: profilenode.v1.GetResponse
+	(*ListRequest)(nil),          // 46: profilenode.v1.ListRequest
+	(*ListResponse)(nil),         // 47: profilenode.v1.ListResponse
+	(*SetRequest)(nil),           // 48: profilenode.v1.SetRequest
+	(*SetResponse)(nil),          // 49: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),        // 50: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),       // 51: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),        // 52: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),       // 53: profilenode.v1.StatusResponse
+	(*Member)(nil),               // 54: profilenode.v1.Member
+	(*DigestRequest)(nil),        // 55: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),       // 56: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),      // 57: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),     // 58: profilenode.v1.SessionsResponse
+	(*Session)(nil),              // 59: profilenode.v1.Session
+	(*ServersRequest)(nil),       // 60: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),      // 61: profilenode.v1.ServersResponse
+	(*Server)(nil),               // 62: profilenode.v1.Server
+	(*FreeRequest)(nil),          // 63: profilenode.v1.FreeRequest
+	(*FreeResponse)(nil),         // 64: profilenode.v1.FreeResponse
+	(*AuditRequest)(nil),         // 65: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),        // 66: profilenode.v1.AuditResponse
+	(*Audit)(nil),                // 67: profilenode.v1.Audit
+	(*GetPolicyRequest)(nil),     // 68: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),    // 69: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),               // 70: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),     // 71: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),    // 72: profilenode.v1.SetPolicyResponse
+	nil,                          // 73: profilenode.v1.Profile.TagsEntry
+	nil,                          // 74: profilenode.v1.SaveRequest.TagsEntry
+	nil,                          // 75: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
@@ -5763,7 +6007,7 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	18,  // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
 	19,  // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
 	3,   // 13: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
-	33,  // 14: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	37,  // 14: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
 	5,   // 15: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
 	6,   // 16: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
 	5,   // 17: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
@@ -5772,113 +6016,120 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	5,   // 20: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
 	4,   // 21: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
 	6,   // 22: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	28,  // 23: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	33,  // 24: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	32,  // 23: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	37,  // 24: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
 	8,   // 25: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	5,   // 26: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,   // 27: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	69,  // 28: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	5,   // 29: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	70,  // 30: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	6,   // 31: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 32: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	6,   // 33: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 34: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 35: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 36: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 37: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 38: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 39: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	33,  // 40: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,   // 41: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 42: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	28,  // 43: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,   // 44: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 45: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 46: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	28,  // 47: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,   // 48: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	71,  // 49: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 50: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 51: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 52: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	50,  // 53: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,   // 54: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 55: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	55,  // 56: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 57: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 58: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 59: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 60: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 61: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	58,  // 62: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 63: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	5,   // 64: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,   // 65: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,   // 66: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 67: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 68: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
-	63,  // 69: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
-	8,   // 70: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
-	8,   // 71: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
-	0,   // 72: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 73: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	66,  // 74: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 75: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 76: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	9,   // 77: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	12,  // 78: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	12,  // 79: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	20,  // 80: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	22,  // 81: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	24,  // 82: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	26,  // 83: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	29,  // 84: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	31,  // 85: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	34,  // 86: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	36,  // 87: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	38,  // 88: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	40,  // 89: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	42,  // 90: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	44,  // 91: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	46,  // 92: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	48,  // 93: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	51,  // 94: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	53,  // 95: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	56,  // 96: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	59,  // 97: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	61,  // 98: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	64,  // 99: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	67,  // 100: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	10,  // 101: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	14,  // 102: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	13,  // 103: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	21,  // 104: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	23,  // 105: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	25,  // 106: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	27,  // 107: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	30,  // 108: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	32,  // 109: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	35,  // 110: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	37,  // 111: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	39,  // 112: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	41,  // 113: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	43,  // 114: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	45,  // 115: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	47,  // 116: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	49,  // 117: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	52,  // 118: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	54,  // 119: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	57,  // 120: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	60,  // 121: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	62,  // 122: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	65,  // 123: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	68,  // 124: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	101, // [101:125] is the sub-list for method output_type
-	77,  // [77:101] is the sub-list for method input_type
-	77,  // [77:77] is the sub-list for extension type_name
-	77,  // [77:77] is the sub-list for extension extendee
-	0,   // [0:77] is the sub-list for field type_name
+	5,   // 26: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	27,  // 27: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	6,   // 28: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
+	29,  // 29: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	8,   // 30: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	5,   // 31: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,   // 32: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	73,  // 33: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,   // 34: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	74,  // 35: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	6,   // 36: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 37: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	6,   // 38: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 39: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 40: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 41: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 42: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 43: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 44: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	37,  // 45: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 46: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 47: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	32,  // 48: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 49: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 50: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 51: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	32,  // 52: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 53: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	75,  // 54: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 55: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 56: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 57: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	54,  // 58: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	0,   // 59: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 60: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	59,  // 61: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 62: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 63: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 64: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 65: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 66: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	62,  // 67: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 68: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	5,   // 69: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,   // 70: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,   // 71: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 72: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 73: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
+	67,  // 74: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
+	8,   // 75: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
+	8,   // 76: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
+	0,   // 77: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 78: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	70,  // 79: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 80: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 81: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 82: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	12,  // 83: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	12,  // 84: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	20,  // 85: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	22,  // 86: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	24,  // 87: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	26,  // 88: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	30,  // 89: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	33,  // 90: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	35,  // 91: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	38,  // 92: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	40,  // 93: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	42,  // 94: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	44,  // 95: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	46,  // 96: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	48,  // 97: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	50,  // 98: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	52,  // 99: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	55,  // 100: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	57,  // 101: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	60,  // 102: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	63,  // 103: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	65,  // 104: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	68,  // 105: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	71,  // 106: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	10,  // 107: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	14,  // 108: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	13,  // 109: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	21,  // 110: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	23,  // 111: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	25,  // 112: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	28,  // 113: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	31,  // 114: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	34,  // 115: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	36,  // 116: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	39,  // 117: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	41,  // 118: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	43,  // 119: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	45,  // 120: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	47,  // 121: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	49,  // 122: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	51,  // 123: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	53,  // 124: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	56,  // 125: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	58,  // 126: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	61,  // 127: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	64,  // 128: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	66,  // 129: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	69,  // 130: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	72,  // 131: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	107, // [107:132] is the sub-list for method output_type
+	82,  // [82:107] is the sub-list for method input_type
+	82,  // [82:82] is the sub-list for extension type_name
+	82,  // [82:82] is the sub-list for extension extendee
+	0,   // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -5900,7 +6151,7 @@ func file_api_profilev1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   67,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

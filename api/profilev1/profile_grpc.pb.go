@@ -31,6 +31,7 @@ const (
 	Profiles_EndServer_FullMethodName    = "/profilenode.v1.Profiles/EndServer"
 	Profiles_Settle_FullMethodName       = "/profilenode.v1.Profiles/Settle"
 	Profiles_StartSession_FullMethodName = "/profilenode.v1.Profiles/StartSession"
+	Profiles_Reclaim_FullMethodName      = "/profilenode.v1.Profiles/Reclaim"
 	Profiles_Cancel_FullMethodName       = "/profilenode.v1.Profiles/Cancel"
 	Profiles_Save_FullMethodName         = "/profilenode.v1.Profiles/Save"
 	Profiles_Release_FullMethodName      = "/profilenode.v1.Profiles/Release"
@@ -62,6 +63,8 @@ type ProfilesClient interface {
 	// Settle returns the answer to a number that the caller gave up, or burns the number, so that it never happens.
 	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
+	// Reclaim lets sessions of an ended incarnation of this process go on, if nothing has become of their profiles since.
+	Reclaim(ctx context.Context, in *ReclaimRequest, opts ...grpc.CallOption) (*ReclaimResponse, error)
 	// Cancel leaves the queue, or ends the session that the ticket has become.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	Save(ctx context.Context, in *SaveRequest, opts ...grpc.CallOption) (*SaveResponse, error)
@@ -141,6 +144,16 @@ func (c *profilesClient) StartSession(ctx context.Context, in *StartSessionReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StartSessionResponse)
 	err := c.cc.Invoke(ctx, Profiles_StartSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *profilesClient) Reclaim(ctx context.Context, in *ReclaimRequest, opts ...grpc.CallOption) (*ReclaimResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReclaimResponse)
+	err := c.cc.Invoke(ctx, Profiles_Reclaim_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -266,6 +279,8 @@ type ProfilesServer interface {
 	// Settle returns the answer to a number that the caller gave up, or burns the number, so that it never happens.
 	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
+	// Reclaim lets sessions of an ended incarnation of this process go on, if nothing has become of their profiles since.
+	Reclaim(context.Context, *ReclaimRequest) (*ReclaimResponse, error)
 	// Cancel leaves the queue, or ends the session that the ticket has become.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	Save(context.Context, *SaveRequest) (*SaveResponse, error)
@@ -305,6 +320,9 @@ func (UnimplementedProfilesServer) Settle(context.Context, *SettleRequest) (*Set
 }
 func (UnimplementedProfilesServer) StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StartSession not implemented")
+}
+func (UnimplementedProfilesServer) Reclaim(context.Context, *ReclaimRequest) (*ReclaimResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reclaim not implemented")
 }
 func (UnimplementedProfilesServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
@@ -450,6 +468,24 @@ func _Profiles_StartSession_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ProfilesServer).StartSession(ctx, req.(*StartSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Profiles_Reclaim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReclaimRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProfilesServer).Reclaim(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Profiles_Reclaim_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProfilesServer).Reclaim(ctx, req.(*ReclaimRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -660,6 +696,10 @@ var Profiles_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StartSession",
 			Handler:    _Profiles_StartSession_Handler,
+		},
+		{
+			MethodName: "Reclaim",
+			Handler:    _Profiles_Reclaim_Handler,
 		},
 		{
 			MethodName: "Cancel",

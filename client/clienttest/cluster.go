@@ -150,8 +150,9 @@ func (c *Cluster) Open(t testing.TB, config client.Config) *client.Client {
 	return opened
 }
 
-// Expire ends the incarnation of the client with this name, as if it had been silent for a lease: its sessions are
-// over, and whoever waits for one of them has it.
+// Expire ends the incarnation of the client with this name, as if it had been silent for a lease, though it lives: whoever
+// waits for one of its profiles has it, and its other sessions are in doubt until they are reclaimed. To keep them from
+// that, Disconnect it first.
 func (c *Cluster) Expire(ctx context.Context, name string) error {
 	for {
 		gone, err := c.expire(ctx, name)

@@ -49,9 +49,14 @@ func TestExpire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cluster.Disconnect("a")
 	if err := cluster.Expire(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := client.NewStore(cluster.Client(t, "b"), "players", player{}).StartSession(ctx, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	cluster.Reconnect("a")
 	<-p.Done()
 	if err := p.Err(); !errors.Is(err, client.ErrSessionOver) {
 		t.Errorf("Err: got %v, want ErrSessionOver", err)

@@ -74,7 +74,8 @@ func TestALostHostIsTakenOverOnEvidence(t *testing.T) {
 
 // While it renews, a game server that gossip holds for dead loses nothing and does not come into doubt.
 func TestACutOfGossipAloneCostsNothing(t *testing.T) {
-	gossiping(t, func(t *testing.T, c *clienttest.Cluster, p *client.Profile[player], _ *client.Store[player], doubts *atomic.Int64) {
+	gossiping(t, func(t *testing.T, c *clienttest.Cluster, p *client.Profile[player], heir *client.Store[player], doubts *atomic.Int64) {
+		before := ownerOf(t, heir)
 		c.CutGossip("a")
 		until(t, c, "a", "dead")
 		for range 300 {
@@ -88,12 +89,26 @@ func TestACutOfGossipAloneCostsNothing(t *testing.T) {
 		if got := doubts.Load(); got != 0 || !p.IsActive() {
 			t.Errorf("%d doubts, session %v; want none, held", got, p.State())
 		}
+		if after := ownerOf(t, heir); after != before {
+			t.Errorf("it was ended: its incarnation was %d and is %d", before, after)
+		}
 	})
+}
+
+// ownerOf is the incarnation that owns the profile: one that is ended and reclaims its sessions has another.
+func ownerOf(t *testing.T, store *client.Store[player]) uint64 {
+	t.Helper()
+	got, err := store.Get(t.Context(), "ann")
+	if err != nil || got.Owner == nil {
+		t.Fatalf("who owns it: %+v, %v", got, err)
+	}
+	return got.Owner.Incarnation
 }
 
 // Gossip that holds it for dead does not shorten the silence that a game server may keep.
 func TestGossipAndASilenceBelowEvidenceCostNothing(t *testing.T) {
-	gossiping(t, func(t *testing.T, c *clienttest.Cluster, p *client.Profile[player], _ *client.Store[player], _ *atomic.Int64) {
+	gossiping(t, func(t *testing.T, c *clienttest.Cluster, p *client.Profile[player], heir *client.Store[player], _ *atomic.Int64) {
+		before := ownerOf(t, heir)
 		c.CutGossip("a")
 		until(t, c, "a", "dead")
 		for range 5 {
@@ -106,6 +121,9 @@ func TestGossipAndASilenceBelowEvidenceCostNothing(t *testing.T) {
 			if got := p.State(); got != client.Held {
 				t.Fatalf("2 s after a silence of 3.2 s: %v, %v, want held", got, p.Err())
 			}
+		}
+		if after := ownerOf(t, heir); after != before {
+			t.Errorf("it was ended: its incarnation was %d and is %d", before, after)
 		}
 	})
 }
@@ -164,8 +182,11 @@ func TestANewIncarnationGossipsUnderANewName(t *testing.T) {
 		until(t, c, "a", "dead")
 		time.Sleep(20 * time.Second)
 		c.Reconnect("a")
-		<-p.Done()
 		until(t, c, "a", "alive")
+		time.Sleep(2 * time.Second) // in which it renews
+		if !p.IsActive() {
+			t.Errorf("the session is %v, want held: nobody came for it", p.State())
+		}
 	})
 }
 

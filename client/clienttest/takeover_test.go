@@ -277,6 +277,28 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// A game server that died and was started again has its profiles back as soon as its death is proven.
+func TestARestartedGameServerHasItsProfilesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t)
+		owner := w.process("owner", "gs")
+		if _, err := client.NewStore(owner.Client, "players", player{}).StartSession(t.Context(), "ann"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		at := time.Now()
+		owner.kill()
+		again := w.process("owner", "gs")
+		p, err := client.NewStore(again.Client, "players", player{}).StartSession(t.Context(), "ann", client.IfOwned(client.Refuse))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if passed := time.Since(at); passed > time.Second || p.Loads() != 2 {
+			t.Errorf("it has its profile back after %v, as load %d", passed, p.Loads())
+		}
+	})
+}
+
 // A firewall that resets every connection and rejects every ping, for a while or for good, robs nobody who can still
 // speak for himself.
 func TestAFirewallRobsNobody(t *testing.T) {
@@ -287,6 +309,8 @@ func TestAFirewallRobsNobody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		store := client.NewStore(owner.Client, "players", player{})
+		before := ownerOf(t, store)
 		for round := range 40 {
 			time.Sleep(time.Second)
 			w.reject("gs", round%4 != 0)
@@ -295,6 +319,9 @@ func TestAFirewallRobsNobody(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if !p.IsActive() {
 			t.Errorf("the session is %v, %v; want held", p.State(), p.Err())
+		}
+		if after := ownerOf(t, store); after != before {
+			t.Errorf("it was ended: its incarnation was %d and is %d", before, after)
 		}
 	})
 }

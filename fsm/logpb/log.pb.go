@@ -111,6 +111,7 @@ type Command struct {
 	//	*Command_Remove
 	//	*Command_SetPolicy
 	//	*Command_PutPart
+	//	*Command_Reclaim
 	//	*Command_Free
 	//	*Command_Found
 	//	*Command_OpenTerm
@@ -287,6 +288,15 @@ func (x *Command) GetPutPart() *PutPart {
 	return nil
 }
 
+func (x *Command) GetReclaim() *Reclaim {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Reclaim); ok {
+			return x.Reclaim
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetFree() *Free {
 	if x != nil {
 		if x, ok := x.Act.(*Command_Free); ok {
@@ -434,6 +444,10 @@ type Command_PutPart struct {
 	PutPart *PutPart `protobuf:"bytes,22,opt,name=put_part,json=putPart,proto3,oneof"` // names its request by the number, but is not itself answered: it may repeat
 }
 
+type Command_Reclaim struct {
+	Reclaim *Reclaim `protobuf:"bytes,23,opt,name=reclaim,proto3,oneof"`
+}
+
 type Command_Free struct {
 	Free *Free `protobuf:"bytes,24,opt,name=free,proto3,oneof"`
 }
@@ -500,6 +514,8 @@ func (*Command_Remove) isCommand_Act() {}
 func (*Command_SetPolicy) isCommand_Act() {}
 
 func (*Command_PutPart) isCommand_Act() {}
+
+func (*Command_Reclaim) isCommand_Act() {}
 
 func (*Command_Free) isCommand_Act() {}
 
@@ -833,6 +849,120 @@ func (x *StartSession) GetWhenOwned() uint32 {
 	return 0
 }
 
+// Reclaim lets sessions go on whose owner was ended though it lives. Each claim is met or not, by itself: met are those
+// whose grant now has the token of this command.
+type Reclaim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Claims        []*Claim               `protobuf:"bytes,1,rep,name=claims,proto3" json:"claims,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reclaim) Reset() {
+	*x = Reclaim{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reclaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reclaim) ProtoMessage() {}
+
+func (x *Reclaim) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
+func (*Reclaim) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Reclaim) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+type Claim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`       // of the session
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // of the profile, as the session knows it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Claim) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Claim) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Claim) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Claim) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type Cancel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
@@ -844,7 +974,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	mi := &file_fsm_logpb_log_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +986,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[7]
+	mi := &file_fsm_logpb_log_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +999,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{7}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Cancel) GetStore() string {
@@ -907,7 +1037,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	mi := &file_fsm_logpb_log_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1049,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[8]
+	mi := &file_fsm_logpb_log_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1062,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{8}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Data) GetCodec() uint32 {
@@ -979,7 +1109,7 @@ type Tags struct {
 
 func (x *Tags) Reset() {
 	*x = Tags{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[9]
+	mi := &file_fsm_logpb_log_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1121,7 @@ func (x *Tags) String() string {
 func (*Tags) ProtoMessage() {}
 
 func (x *Tags) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[9]
+	mi := &file_fsm_logpb_log_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1134,7 @@ func (x *Tags) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tags.ProtoReflect.Descriptor instead.
 func (*Tags) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{9}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Tags) GetTags() map[string]string {
@@ -1031,7 +1161,7 @@ type Save struct {
 
 func (x *Save) Reset() {
 	*x = Save{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[10]
+	mi := &file_fsm_logpb_log_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1173,7 @@ func (x *Save) String() string {
 func (*Save) ProtoMessage() {}
 
 func (x *Save) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[10]
+	mi := &file_fsm_logpb_log_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1186,7 @@ func (x *Save) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Save.ProtoReflect.Descriptor instead.
 func (*Save) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{10}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Save) GetStore() string {
@@ -1133,7 +1263,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[11]
+	mi := &file_fsm_logpb_log_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1275,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[11]
+	mi := &file_fsm_logpb_log_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1288,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{11}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Release) GetStore() string {
@@ -1193,7 +1323,7 @@ type Send struct {
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[12]
+	mi := &file_fsm_logpb_log_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1335,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[12]
+	mi := &file_fsm_logpb_log_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1348,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{12}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Send) GetStore() string {
@@ -1254,7 +1384,7 @@ type ClearMessage struct {
 
 func (x *ClearMessage) Reset() {
 	*x = ClearMessage{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[13]
+	mi := &file_fsm_logpb_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1396,7 @@ func (x *ClearMessage) String() string {
 func (*ClearMessage) ProtoMessage() {}
 
 func (x *ClearMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[13]
+	mi := &file_fsm_logpb_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1409,7 @@ func (x *ClearMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessage.ProtoReflect.Descriptor instead.
 func (*ClearMessage) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{13}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ClearMessage) GetStore() string {
@@ -1324,7 +1454,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	mi := &file_fsm_logpb_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1466,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	mi := &file_fsm_logpb_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1479,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{14}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Set) GetStore() string {
@@ -1406,7 +1536,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[15]
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1548,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[15]
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1561,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{15}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Remove) GetStore() string {
@@ -1474,7 +1604,7 @@ type SetPolicy struct {
 
 func (x *SetPolicy) Reset() {
 	*x = SetPolicy{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[16]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1616,7 @@ func (x *SetPolicy) String() string {
 func (*SetPolicy) ProtoMessage() {}
 
 func (x *SetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[16]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1629,7 @@ func (x *SetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicy.ProtoReflect.Descriptor instead.
 func (*SetPolicy) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{16}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetPolicy) GetStore() string {
@@ -1544,7 +1674,7 @@ type Free struct {
 
 func (x *Free) Reset() {
 	*x = Free{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1686,7 @@ func (x *Free) String() string {
 func (*Free) ProtoMessage() {}
 
 func (x *Free) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1699,7 @@ func (x *Free) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Free.ProtoReflect.Descriptor instead.
 func (*Free) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Free) GetStore() string {
@@ -1617,7 +1747,7 @@ type PutPart struct {
 
 func (x *PutPart) Reset() {
 	*x = PutPart{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1759,7 @@ func (x *PutPart) String() string {
 func (*PutPart) ProtoMessage() {}
 
 func (x *PutPart) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1772,7 @@ func (x *PutPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPart.ProtoReflect.Descriptor instead.
 func (*PutPart) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PutPart) GetPart() uint32 {
@@ -1671,7 +1801,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +1813,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +1826,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Found) GetCluster() []byte {
@@ -1730,7 +1860,7 @@ type PolicyValue struct {
 
 func (x *PolicyValue) Reset() {
 	*x = PolicyValue{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1872,7 @@ func (x *PolicyValue) String() string {
 func (*PolicyValue) ProtoMessage() {}
 
 func (x *PolicyValue) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1885,7 @@ func (x *PolicyValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyValue.ProtoReflect.Descriptor instead.
 func (*PolicyValue) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PolicyValue) GetName() string {
@@ -1783,7 +1913,7 @@ type OpenTerm struct {
 
 func (x *OpenTerm) Reset() {
 	*x = OpenTerm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +1925,7 @@ func (x *OpenTerm) String() string {
 func (*OpenTerm) ProtoMessage() {}
 
 func (x *OpenTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +1938,7 @@ func (x *OpenTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenTerm.ProtoReflect.Descriptor instead.
 func (*OpenTerm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenTerm) GetNode() string {
@@ -1830,7 +1960,7 @@ type ExpireServers struct {
 
 func (x *ExpireServers) Reset() {
 	*x = ExpireServers{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +1972,7 @@ func (x *ExpireServers) String() string {
 func (*ExpireServers) ProtoMessage() {}
 
 func (x *ExpireServers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +1985,7 @@ func (x *ExpireServers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireServers.ProtoReflect.Descriptor instead.
 func (*ExpireServers) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExpireServers) GetTerm() uint64 {
@@ -1883,7 +2013,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2025,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2038,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Verdict) GetIncarnation() uint64 {
@@ -1943,7 +2073,7 @@ type Walk struct {
 
 func (x *Walk) Reset() {
 	*x = Walk{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2085,7 @@ func (x *Walk) String() string {
 func (*Walk) ProtoMessage() {}
 
 func (x *Walk) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2098,7 @@ func (x *Walk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Walk.ProtoReflect.Descriptor instead.
 func (*Walk) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Walk) GetIncarnation() uint64 {
@@ -1998,7 +2128,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2140,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2153,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Revoke) GetStore() string {
@@ -2067,7 +2197,7 @@ type Lapse struct {
 
 func (x *Lapse) Reset() {
 	*x = Lapse{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2209,7 @@ func (x *Lapse) String() string {
 func (*Lapse) ProtoMessage() {}
 
 func (x *Lapse) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2222,7 @@ func (x *Lapse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
 func (*Lapse) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Lapse) GetTerm() uint64 {
@@ -2134,7 +2264,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2276,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2289,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Forget) GetBeforeMs() int64 {
@@ -2189,7 +2319,7 @@ type SetNode struct {
 
 func (x *SetNode) Reset() {
 	*x = SetNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2331,7 @@ func (x *SetNode) String() string {
 func (*SetNode) ProtoMessage() {}
 
 func (x *SetNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2344,7 @@ func (x *SetNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNode.ProtoReflect.Descriptor instead.
 func (*SetNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetNode) GetId() string {
@@ -2261,7 +2391,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[29]
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2273,7 +2403,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[29]
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,7 +2416,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -2305,7 +2435,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xa7\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xdd\n" +
 	"\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
@@ -2324,7 +2454,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06remove\x18\x14 \x01(\v2\x17.profilenode.log.RemoveH\x00R\x06remove\x12;\n" +
 	"\n" +
 	"set_policy\x18\x15 \x01(\v2\x1a.profilenode.log.SetPolicyH\x00R\tsetPolicy\x125\n" +
-	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x12+\n" +
+	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x124\n" +
+	"\areclaim\x18\x17 \x01(\v2\x18.profilenode.log.ReclaimH\x00R\areclaim\x12+\n" +
 	"\x04free\x18\x18 \x01(\v2\x15.profilenode.log.FreeH\x00R\x04free\x12.\n" +
 	"\x05found\x18( \x01(\v2\x16.profilenode.log.FoundH\x00R\x05found\x128\n" +
 	"\topen_term\x18) \x01(\v2\x19.profilenode.log.OpenTermH\x00R\bopenTerm\x12G\n" +
@@ -2358,7 +2489,14 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1d\n" +
 	"\n" +
-	"when_owned\x18\x03 \x01(\rR\twhenOwned\"H\n" +
+	"when_owned\x18\x03 \x01(\rR\twhenOwned\"9\n" +
+	"\aReclaim\x12.\n" +
+	"\x06claims\x18\x01 \x03(\v2\x16.profilenode.log.ClaimR\x06claims\"a\n" +
+	"\x05Claim\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"H\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
@@ -2477,7 +2615,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),         // 0: profilenode.log.Entry
 	(*Command)(nil),       // 1: profilenode.log.Command
@@ -2486,30 +2624,32 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*EndServer)(nil),     // 4: profilenode.log.EndServer
 	(*Settle)(nil),        // 5: profilenode.log.Settle
 	(*StartSession)(nil),  // 6: profilenode.log.StartSession
-	(*Cancel)(nil),        // 7: profilenode.log.Cancel
-	(*Data)(nil),          // 8: profilenode.log.Data
-	(*Tags)(nil),          // 9: profilenode.log.Tags
-	(*Save)(nil),          // 10: profilenode.log.Save
-	(*Release)(nil),       // 11: profilenode.log.Release
-	(*Send)(nil),          // 12: profilenode.log.Send
-	(*ClearMessage)(nil),  // 13: profilenode.log.ClearMessage
-	(*Set)(nil),           // 14: profilenode.log.Set
-	(*Remove)(nil),        // 15: profilenode.log.Remove
-	(*SetPolicy)(nil),     // 16: profilenode.log.SetPolicy
-	(*Free)(nil),          // 17: profilenode.log.Free
-	(*PutPart)(nil),       // 18: profilenode.log.PutPart
-	(*Found)(nil),         // 19: profilenode.log.Found
-	(*PolicyValue)(nil),   // 20: profilenode.log.PolicyValue
-	(*OpenTerm)(nil),      // 21: profilenode.log.OpenTerm
-	(*ExpireServers)(nil), // 22: profilenode.log.ExpireServers
-	(*Verdict)(nil),       // 23: profilenode.log.Verdict
-	(*Walk)(nil),          // 24: profilenode.log.Walk
-	(*Revoke)(nil),        // 25: profilenode.log.Revoke
-	(*Lapse)(nil),         // 26: profilenode.log.Lapse
-	(*Forget)(nil),        // 27: profilenode.log.Forget
-	(*SetNode)(nil),       // 28: profilenode.log.SetNode
-	(*RemoveNode)(nil),    // 29: profilenode.log.RemoveNode
-	nil,                   // 30: profilenode.log.Tags.TagsEntry
+	(*Reclaim)(nil),       // 7: profilenode.log.Reclaim
+	(*Claim)(nil),         // 8: profilenode.log.Claim
+	(*Cancel)(nil),        // 9: profilenode.log.Cancel
+	(*Data)(nil),          // 10: profilenode.log.Data
+	(*Tags)(nil),          // 11: profilenode.log.Tags
+	(*Save)(nil),          // 12: profilenode.log.Save
+	(*Release)(nil),       // 13: profilenode.log.Release
+	(*Send)(nil),          // 14: profilenode.log.Send
+	(*ClearMessage)(nil),  // 15: profilenode.log.ClearMessage
+	(*Set)(nil),           // 16: profilenode.log.Set
+	(*Remove)(nil),        // 17: profilenode.log.Remove
+	(*SetPolicy)(nil),     // 18: profilenode.log.SetPolicy
+	(*Free)(nil),          // 19: profilenode.log.Free
+	(*PutPart)(nil),       // 20: profilenode.log.PutPart
+	(*Found)(nil),         // 21: profilenode.log.Found
+	(*PolicyValue)(nil),   // 22: profilenode.log.PolicyValue
+	(*OpenTerm)(nil),      // 23: profilenode.log.OpenTerm
+	(*ExpireServers)(nil), // 24: profilenode.log.ExpireServers
+	(*Verdict)(nil),       // 25: profilenode.log.Verdict
+	(*Walk)(nil),          // 26: profilenode.log.Walk
+	(*Revoke)(nil),        // 27: profilenode.log.Revoke
+	(*Lapse)(nil),         // 28: profilenode.log.Lapse
+	(*Forget)(nil),        // 29: profilenode.log.Forget
+	(*SetNode)(nil),       // 30: profilenode.log.SetNode
+	(*RemoveNode)(nil),    // 31: profilenode.log.RemoveNode
+	nil,                   // 32: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -2518,37 +2658,39 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	4,  // 3: profilenode.log.Command.end_server:type_name -> profilenode.log.EndServer
 	5,  // 4: profilenode.log.Command.settle:type_name -> profilenode.log.Settle
 	6,  // 5: profilenode.log.Command.start_session:type_name -> profilenode.log.StartSession
-	7,  // 6: profilenode.log.Command.cancel:type_name -> profilenode.log.Cancel
-	10, // 7: profilenode.log.Command.save:type_name -> profilenode.log.Save
-	11, // 8: profilenode.log.Command.release:type_name -> profilenode.log.Release
-	12, // 9: profilenode.log.Command.send:type_name -> profilenode.log.Send
-	13, // 10: profilenode.log.Command.clear_message:type_name -> profilenode.log.ClearMessage
-	14, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
-	15, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
-	16, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
-	18, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
-	17, // 15: profilenode.log.Command.free:type_name -> profilenode.log.Free
-	19, // 16: profilenode.log.Command.found:type_name -> profilenode.log.Found
-	21, // 17: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
-	22, // 18: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
-	24, // 19: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
-	25, // 20: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
-	26, // 21: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
-	27, // 22: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
-	28, // 23: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
-	29, // 24: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	30, // 25: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	8,  // 26: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	9,  // 27: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	8,  // 28: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	9,  // 29: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	20, // 30: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
-	23, // 31: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	9,  // 6: profilenode.log.Command.cancel:type_name -> profilenode.log.Cancel
+	12, // 7: profilenode.log.Command.save:type_name -> profilenode.log.Save
+	13, // 8: profilenode.log.Command.release:type_name -> profilenode.log.Release
+	14, // 9: profilenode.log.Command.send:type_name -> profilenode.log.Send
+	15, // 10: profilenode.log.Command.clear_message:type_name -> profilenode.log.ClearMessage
+	16, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
+	17, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
+	18, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
+	20, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
+	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
+	19, // 16: profilenode.log.Command.free:type_name -> profilenode.log.Free
+	21, // 17: profilenode.log.Command.found:type_name -> profilenode.log.Found
+	23, // 18: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
+	24, // 19: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
+	26, // 20: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
+	27, // 21: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
+	28, // 22: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
+	29, // 23: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
+	30, // 24: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
+	31, // 25: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
+	8,  // 26: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	32, // 27: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 28: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 29: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	10, // 30: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 31: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	22, // 32: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
+	25, // 33: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -2570,6 +2712,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_Remove)(nil),
 		(*Command_SetPolicy)(nil),
 		(*Command_PutPart)(nil),
+		(*Command_Reclaim)(nil),
 		(*Command_Free)(nil),
 		(*Command_Found)(nil),
 		(*Command_OpenTerm)(nil),
@@ -2587,7 +2730,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

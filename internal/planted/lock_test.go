@@ -7,6 +7,36 @@ var lockFaults = []fault{
 		pkg:   "lock", test: "TestMayWrite",
 	},
 	{
+		name:  "what was released is reclaimed",
+		edits: []edit{{"lock/lock.go", "g.Orphan = g.Orphan || g.Owner != 0 && !g.Revoked", "g.Orphan = true"}},
+		pkg:   "lock", test: "TestLockAgainstItsTwin",
+	},
+	{
+		name:  "what was revoked is reclaimed",
+		edits: []edit{{"lock/lock.go", "g.Orphan = g.Orphan || g.Owner != 0 && !g.Revoked", "g.Orphan = g.Orphan || g.Owner != 0"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name:  "what somebody had for a moment is reclaimed",
+		edits: []edit{{"lock/lock.go", "if !g.Orphan || g.Token != token {", "if !g.Orphan && g.Owner != 0 {"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name:  "a profile is reclaimed at any revision",
+		edits: []edit{{"fsm/reclaim.go", " && t.record(claim.Store, claim.Key).Revision == claim.Revision", ""}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name:  "a profile is claimed while its last save is under way",
+		edits: []edit{{"client/reclaim.go", "\tcase s.turn <- struct{}{}:\n\t\tdefer func() { <-s.turn }()\n", "\tdefault:\n"}},
+		pkg:   "client", test: "TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim",
+	},
+	{
+		name:  "a second false verdict is forgotten",
+		edits: []edit{{"client/reclaim.go", "if to.mistaken && !slices.Contains(c.past, to) {", "if to == nil {"}},
+		pkg:   "client", test: "TestVerdictAfterVerdict",
+	},
+	{
 		name:  "a newcomer overtakes the queue",
 		edits: []edit{{"fsm/grant.go", "grant, out := old.Inherit(t.at, t.alive)", "grant, out := old.Grant, lock.Outcome{}"}},
 		pkg:   "fsm", test: "TestStories",

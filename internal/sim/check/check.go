@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// revisions rise by one; what a writer wrote lands once and in its order, under one token; tokens only rise; and no effect
-// of a message is ever lost again.
+// revisions rise by one; what a writer wrote lands once and in its order; tokens only rise, also those of one session that
+// was reclaimed; and no effect of a message is ever lost again.
 func (j *judge) revisions(p *Profile) {
 	var last Revision
 	lastSeq := map[string]int{}
-	tokens := map[string]uint64{}
 	owned := uint64(0) // the highest token so far
 	for i, r := range p.Revisions {
 		if r.Number != uint64(i)+1 {
@@ -25,10 +24,6 @@ func (j *judge) revisions(p *Profile) {
 		}
 		lastSeq[r.Doc.Writer] = r.Doc.Seq
 		if r.Token > 0 {
-			if token, ok := tokens[r.Doc.Writer]; ok && token != r.Token {
-				j.complain(p.Key, "%s wrote under two tokens, %d and %d", r.Doc.Writer, token, r.Token)
-			}
-			tokens[r.Doc.Writer] = r.Token
 			if r.Token < owned {
 				j.complain(p.Key, "revision %d was written under token %d after one under %d", r.Number, r.Token, owned)
 			}

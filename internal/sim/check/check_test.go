@@ -65,7 +65,6 @@ func TestEachBrokenPromiseIsFound(t *testing.T) {
 		}},
 		{"hole in the revisions", "stands in place", func(_ *check.History, p *check.Profile) { p.Revisions[3].Number = 5 }},
 		{"token goes back", "after one under", func(_ *check.History, p *check.Profile) { p.Revisions[3].Token = 4 }},
-		{"two tokens", "under two tokens", func(_ *check.History, p *check.Profile) { p.Revisions[1].Token = 6 }},
 		{"one grant for two", "were both given", func(h *check.History, _ *check.Profile) { h.Sessions[1].Loads = 1 }},
 		{"grant that nobody made", "the log knows", func(_ *check.History, p *check.Profile) { p.Loads = 1 }},
 		{"loaded old data", "an earlier owner, wrote", func(h *check.History, _ *check.Profile) { h.Sessions[1].Revision = 1 }},

@@ -1,0 +1,215 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// claimsAtOnce is how many sessions one request reclaims; the log takes no more.
+const claimsAtOnce = 256
+
+// claimsWait is how long a request waits for more claims.
+const claimsWait = 5 * time.Millisecond
+
+// claim is a session on its way from an incarnation that was ended to the present one.
+type claim struct {
+	s        *session
+	token    uint64
+	revision uint64
+	done     chan struct{} // closed when it is answered; the rest is written before
+	anew     uint64        // its new token; 0: it was not reclaimed
+	owner    *profilev1.Owner
+	err      error
+}
+
+// reclaim lets sessions go on whose incarnation was ended while this process lives: they are granted anew to the present
+// one, if nothing has become of their profiles since. Those that cannot be had any more are over. If this incarnation ends
+// on the way, the rest waits for the next one.
+func (c *Client) reclaim(l *life) {
+	claims := make(chan *claim)
+	all := make(chan struct{})
+	var each sync.WaitGroup
+	for _, s := range c.outlived() {
+		each.Go(func() { s.reclaim(l, claims) })
+	}
+	go func() {
+		each.Wait()
+		close(all)
+	}()
+	for {
+		select {
+		case first := <-claims:
+			batch := []*claim{first}
+			full := time.NewTimer(claimsWait)
+			for more := true; more && len(batch) < claimsAtOnce; {
+				select {
+				case next := <-claims:
+					batch = append(batch, next)
+				case <-full.C:
+					more = false
+				}
+			}
+			full.Stop()
+			c.claimBack(l, batch)
+		case <-all:
+			return
+		}
+	}
+}
+
+// outlived are the sessions whose incarnation has ended and that have not.
+func (c *Client) outlived() []*session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var sessions []*session
+	for _, l := range c.past {
+		sessions = append(sessions, c.sessionsOf(l)...)
+	}
+	return sessions
+}
+
+// claimBack asks for some sessions in one request.
+func (c *Client) claimBack(l *life, batch []*claim) {
+	request := &profilev1.ReclaimRequest{}
+	for _, cl := range batch {
+		request.Claims = append(request.Claims, &profilev1.Claim{
+			Store: cl.s.ref.Store, Key: cl.s.ref.Key, Token: cl.token, Revision: cl.revision,
+		})
+	}
+	answer := &profilev1.ReclaimResponse{}
+	err := c.do(c.ctx, &change{act: "reclaim", life: l, method: profilev1.Profiles_Reclaim_FullMethodName, request: request, answer: answer})
+	if err == nil && len(answer.Claims) != len(batch) {
+		err = errors.New("the answer is to other claims")
+	}
+	for i, cl := range batch {
+		switch {
+		case err != nil:
+			cl.err = err
+		case answer.Claims[i].Held:
+			cl.anew = answer.Stands.GetToken()
+		default:
+			cl.owner = answer.Claims[i].Owner
+		}
+		close(cl.done)
+	}
+}
+
+// reclaim brings one session under an incarnation. No write of it is under way meanwhile, so what became of the last one
+// is known, and with it the exact revision.
+func (s *session) reclaim(l *life, claims chan<- *claim) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-s.done:
+		return
+	case <-l.over:
+		return
+	case <-s.ctx.Done():
+		return
+	}
+	s.mu.Lock()
+	old, over := s.life, s.stage != held
+	cl := &claim{s: s, token: s.token, revision: s.revision, done: make(chan struct{})}
+	s.mu.Unlock()
+	if over {
+		return
+	}
+	claims <- cl
+	<-cl.done
+	switch {
+	case cl.anew != 0 && s.move(old, l, cl.anew):
+		s.fetch() // what was sent to it meanwhile was told to nobody
+	case cl.anew != 0:
+		s.client.release(l, s.ref, cl.anew, nil)
+		s.finish(overError("keep", s.ref, errors.New("the cluster has ended this incarnation")))
+		s.leave()
+	case dead(reasonOf(cl.err)) || errors.Is(cl.err, ErrClosed):
+	default:
+		why := cl.err
+		if why == nil {
+			why = errors.New("the cluster took this game server for dead, and the profile has been written or owned by others since")
+		}
+		s.client.config.Log.Warn("a session did not outlive its incarnation", "profile", s.ref.String(), "owner", cl.owner.GetName(), "why", why)
+		s.finish(overError("keep", s.ref, why))
+		s.leave()
+	}
+}
+
+// move makes a session one of another incarnation, under the token of its new grant. That one may be over by now too; the
+// session then waits for the next, unless there is to be none. false: there is none, or the session itself is over.
+func (s *session) move(from, to *life, token uint64) bool {
+	c := s.client
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.stage == over || to.why != nil && !to.mistaken {
+		return false
+	}
+	from.drop(s, s.token)
+	s.life, s.token = to, token
+	to.held[holding{s.ref, token}] = s
+	to.heldHash = lock.HeldHash(to.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
+	s.since = to.sequence
+	s.missed.Store(0) // the numbers of renewals begin anew
+	if to.mistaken && !slices.Contains(c.past, to) {
+		c.past = append(c.past, to)
+	}
+	c.forgetPast()
+	close(s.moved)
+	s.moved = make(chan struct{})
+	return true
+}
+
+// drop takes a session out of what an incarnation holds. It is called under Client.mu.
+func (l *life) drop(s *session, token uint64) {
+	if h := (holding{s.ref, token}); l.held[h] == s {
+		delete(l.held, h)
+		l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
+	}
+}
+
+// forgetPast lets go of ended incarnations that no session waits to leave. It is called under mu.
+func (c *Client) forgetPast() {
+	c.past = slices.DeleteFunc(c.past, func(l *life) bool { return len(l.held) == 0 })
+}
+
+// step waits until the session may be written under its incarnation, and no other write of it is under way; rest ends
+// that. A session whose incarnation was ended waits until it is reclaimed.
+func (s *session) step(ctx context.Context) (*life, error) {
+	for {
+		s.mu.Lock()
+		l, moved := s.life, s.moved
+		if s.stage == over {
+			defer s.mu.Unlock()
+			return nil, overError("save", s.ref, s.why)
+		}
+		s.mu.Unlock()
+		if closedNow(l.over) {
+			select {
+			case <-moved:
+			case <-s.done:
+			case <-ctx.Done():
+				return nil, s.client.unsent(ctx, "save", s.ref)
+			}
+			continue
+		}
+		select {
+		case s.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, s.client.unsent(ctx, "save", s.ref)
+		}
+		if !closedNow(l.over) {
+			return l, nil
+		}
+		s.rest()
+	}
+}
+
+func (s *session) rest() { <-s.turn }

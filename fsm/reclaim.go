@@ -1,0 +1,24 @@
+package fsm
+
+import "github.com/profilenode/profilenode/lock"
+
+// reclaim lets sessions go on whose owner was ended by a false verdict. Only those of whose profile nothing has become
+// since: no other grant, and no other revision than the session knows.
+func (t *tx) reclaim(server lock.Incarnation, c *Reclaim) Result {
+	if len(c.Claims) == 0 || len(c.Claims) > MaxClaims {
+		return Result{Code: Invalid}
+	}
+	for _, claim := range c.Claims {
+		if !wellFormed(claim.Store, claim.Key) {
+			return Result{Code: Invalid}
+		}
+	}
+	for _, claim := range c.Claims {
+		old := t.touch(claim.Store, claim.Key)
+		grant, out := old.Reclaim(server, lock.Token(claim.Token), t.at)
+		if out.Refusal == lock.None && t.record(claim.Store, claim.Key).Revision == claim.Revision {
+			t.decide(claim.Store, claim.Key, old, grant, out)
+		}
+	}
+	return Result{Token: t.at}
+}
