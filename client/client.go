@@ -155,6 +155,7 @@ type Client struct {
 	parting  chan struct{}   // closed when the goodbye is said: what ends then was meant to
 	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
 	doubts   chan bool       // for the teller: true came into doubt, false resumed
+	tally    tally
 
 	mu       sync.Mutex
 	tasks    sync.WaitGroup // added to under mu while not ended

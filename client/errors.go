@@ -123,7 +123,7 @@ func mirror(reason profilev1.Reason) (f fate, kind error) {
 	case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED:
 		return refused, ErrSessionOver
 	case profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_NO_PROFILE,
-		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED:
+		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_NOT_OWNED:
 		return refused, ErrConflict
 	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNAUTHORIZED:

@@ -14,11 +14,11 @@ func (c *Client) hear(l *life, event *profilev1.Event) {
 		c.granted(l, what.Granted)
 	case *profilev1.Event_LetGo:
 		if s := c.sessionAt(what.LetGo.Store, what.LetGo.Key); s != nil {
-			s.askedToLetGo(what.LetGo.Token)
+			s.askedToLetGo(what.LetGo.Token, what.LetGo.Operator)
 		}
 	case *profilev1.Event_Lost:
 		if s := c.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
-			s.revoked(what.Lost.Token)
+			s.revoked(what.Lost.Token, what.Lost.Cause)
 		} else {
 			c.release(l, Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token, nil)
 		}
@@ -45,7 +45,7 @@ func (c *Client) granted(l *life, g *profilev1.Granted) {
 		return
 	}
 	if s.take(l, g) && g.LetGo {
-		s.askedToLetGo(g.Token)
+		s.askedToLetGo(g.Token, false)
 	}
 }
 

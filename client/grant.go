@@ -58,30 +58,34 @@ func (s *session) take(l *life, g *profilev1.Granted) bool {
 	return mine
 }
 
-// askedToLetGo begins the hand-off: somebody waits for the profile.
-func (s *session) askedToLetGo(token uint64) {
+// askedToLetGo begins the hand-off: somebody waits for the profile, or an operator asked for it.
+func (s *session) askedToLetGo(token uint64, operator bool) {
 	s.mu.Lock()
-	s.asked = token
+	s.asked, s.operator = token, operator
 	now := s.begun && s.stage == held && s.token == token && !s.handing
 	if now {
 		s.handing = true
 	}
 	s.mu.Unlock()
 	if now {
-		s.client.spawn(s.handOff)
+		reason := External
+		if operator {
+			reason = Operator
+		}
+		s.client.spawn(func() { s.handOff(reason) })
 	}
 }
 
-// handOff ends the session with a last save. Somebody waits, so it never takes longer than 0.7 of the hand-off time,
+// handOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time,
 // after which the session is revoked: if by then no data could be encoded, what is stored already is the last.
-func (s *session) handOff() {
+func (s *session) handOff(reason Reason) {
 	s.mu.Lock()
 	limit := s.life.timing.HandOff * 7 / 10
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	for {
-		err := s.end(ctx, External)
+		err := s.end(ctx, reason)
 		if err == nil || closedNow(s.done) {
 			return
 		}
@@ -94,19 +98,34 @@ func (s *session) handOff() {
 	sent := s.stage == ending
 	s.mu.Unlock()
 	if !sent && s.ctx.Err() == nil {
-		s.lose(overError("hand off", s.ref, errors.New("another game server waits for it, and the data could not be saved in time")))
+		s.lose(overError("hand off", s.ref, errors.New("it is wanted elsewhere, and the data could not be saved in time")))
 	}
 }
 
 // revoked is told that the owner's writes are refused from here on. The next grant waits until this is answered.
-func (s *session) revoked(token uint64) {
+func (s *session) revoked(token uint64, cause profilev1.Cause) {
 	s.mu.Lock()
-	s.lost = token
+	s.lost, s.cause = token, cause
 	mine := s.begun && s.token == token && s.stage != over
 	s.mu.Unlock()
 	if mine {
-		s.lose(overError("keep", s.ref, errors.New("it was taken by force")))
+		s.lose(overError("keep", s.ref, errors.New(force(cause))))
 	}
+}
+
+// force says how a session was taken from its owner.
+func force(cause profilev1.Cause) string {
+	switch cause {
+	case profilev1.Cause_CAUSE_LATE:
+		return "it was asked to let go, and did not in time"
+	case profilev1.Cause_CAUSE_STOLEN:
+		return "it was taken by force: another game server stole it"
+	case profilev1.Cause_CAUSE_FREED:
+		return "it was taken by force: an operator released it"
+	case profilev1.Cause_CAUSE_OVERWRITTEN:
+		return "it was taken by force: somebody set or removed the profile"
+	}
+	return "it was taken by force"
 }
 
 // verify looks up whether the grant is still in force, and ends the session if it is not.

@@ -235,7 +235,8 @@ func (c *Client) sessionsOf(l *life) []*session {
 // counts: every look at a session computes anew.
 func (c *Client) watch() {
 	const look = 50 * time.Millisecond
-	doubting := false
+	doubting, doubted := false, false
+	looked := time.Now()
 	for pause(c.ctx, look) {
 		c.mu.Lock()
 		doubt := c.inDoubt()
@@ -246,6 +247,9 @@ func (c *Client) watch() {
 			}
 		}
 		c.mu.Unlock()
+		now := time.Now()
+		c.tally.looked(doubt, doubted, now.Sub(looked))
+		doubted, looked = doubt, now
 		if doubt != doubting {
 			select {
 			case c.doubts <- doubt:

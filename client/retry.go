@@ -88,6 +88,7 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 			ch.life.numbers.settle(ch.number)
 			return c.unsent(ctx, ch.act, ch.ref)
 		}
+		c.tally.retries.Add(1)
 	}
 }
 

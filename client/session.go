@@ -63,7 +63,9 @@ type session struct {
 	granted    chan struct{}
 	early      []*profilev1.Granted // came before the ticket was known
 	asked      uint64               // token that somebody waits for
+	operator   bool                 // an operator does
 	lost       uint64               // token that was heard to be revoked
+	cause      profilev1.Cause      // why
 	begun      bool
 	handing    bool // a hand-off is under way
 	revision   uint64
@@ -132,6 +134,7 @@ func (s *session) begin(b body) error {
 	}
 	s.begun = true
 	asked, lost, token, waited := s.asked, s.lost, s.token, s.loadedLate
+	operator, cause := s.operator, s.cause
 	s.mu.Unlock()
 	s.client.saver.add(s)
 	if closedNow(s.done) { // it ended meanwhile, perhaps before it was added
@@ -142,9 +145,9 @@ func (s *session) begin(b body) error {
 	s.mail.due = waited || len(s.mail.waiting) > 0
 	s.data.Unlock()
 	if lost == token {
-		s.revoked(token)
+		s.revoked(token, cause)
 	} else if asked == token {
-		s.askedToLetGo(token)
+		s.askedToLetGo(token, operator)
 	}
 	return nil
 }
@@ -180,6 +183,9 @@ func (s *session) finish(why error) {
 	s.mu.Unlock()
 
 	c := s.client
+	if token != 0 {
+		c.tally.ended(why)
+	}
 	c.mu.Lock()
 	if l != nil {
 		l.drop(s, token)

@@ -15,6 +15,7 @@ const (
 	Manual   Reason = iota // the game called EndSession
 	External               // another game server waits for the profile
 	Shutdown               // the client is closing
+	Operator               // an operator asked for the profile
 )
 
 func (r Reason) String() string {
@@ -23,6 +24,8 @@ func (r Reason) String() string {
 		return "manual"
 	case External:
 		return "external"
+	case Operator:
+		return "operator"
 	}
 	return "shutdown"
 }
@@ -138,6 +141,9 @@ func (s *session) write() {
 		s.mu.Unlock()
 		if w == nil {
 			continue
+		}
+		if err != nil {
+			s.client.tally.failed.Add(1)
 		}
 		s.client.saver.saved(s, err)
 		w.finish(err)
@@ -293,6 +299,8 @@ func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, rel
 	revision := s.revision
 	s.mu.Unlock()
 	if !released {
+		s.client.tally.saves.Add(1)
+		s.client.tally.savedBytes.Add(uint64(len(im.data)))
 		for _, f := range after {
 			s.client.spawn(func() { f(revision) })
 		}

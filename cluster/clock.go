@@ -93,6 +93,19 @@ func (c *clock) median(walls map[string]time.Duration) (time.Duration, bool) {
 	return sorted[(len(sorted)-1)/2], true
 }
 
+// astray is how far the clock that is furthest from the median is from it.
+func (c *clock) astray() (most time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	walls := c.walls()
+	if median, ok := c.median(walls); ok {
+		for _, wall := range walls {
+			most = max(most, (wall - median).Abs())
+		}
+	}
+	return most
+}
+
 // alarms names the voters whose clocks are astray.
 func (c *clock) alarms() []string {
 	c.mu.Lock()

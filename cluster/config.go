@@ -61,6 +61,8 @@ type Config struct {
 	// hears in the game servers' pool, if it takes part. It must not block.
 	GameServers func(inc lock.Incarnation) (dead bool)
 
+	Metrics Metrics // nil: nobody is told
+
 	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
 }
 

@@ -23,6 +23,12 @@ const (
 // answers the incarnation after it, from tables read after it, and they may say that inc is gone. While a verdict on inc is
 // under way Renew waits for its outcome. ErrUnproven also says that this leader is too slow just now to be relied on.
 func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
+	term, err = n.renew(ctx, inc)
+	n.config.Metrics.Renewed(err)
+	return term, err
+}
+
+func (n *Node) renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
 	arrived := time.Now()
 	l, err := n.lead(ctx)
 	if err != nil {
@@ -61,6 +67,19 @@ func (n *Node) Silent(inc lock.Incarnation) (silent time.Duration, ok bool) {
 	return l.judge.silent(inc)
 }
 
+// Pending is how long this leader has been waiting for an owner that was asked to let go, or that was revoked, to say that
+// it is over; ok is false when it does not lead, or has not seen it yet.
+func (n *Node) Pending(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
+	l := n.leads()
+	if l == nil {
+		return 0, false
+	}
+	l.judge.mu.Lock()
+	defer l.judge.mu.Unlock()
+	first, ok := l.judge.disputes[disputeOf(g)]
+	return max(0, time.Since(first)), ok
+}
+
 // judge finds, for one lead, who is gone. Nobody is judged by anything that this lead did not hear itself.
 type judge struct {
 	l      *lead
@@ -90,6 +109,10 @@ type dispute struct {
 	store, key string
 	token      lock.Token
 	revoked    bool
+}
+
+func disputeOf(g fsm.OwnedGrant) dispute {
+	return dispute{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
 }
 
 func newJudge(l *lead) *judge {
@@ -280,7 +303,7 @@ func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, silent time
 	}
 	j.trials[s.Incarnation] = make(chan struct{})
 	j.stories[s.Incarnation] = story{
-		name: s.Name, where: s.Where, sessions: s.Sessions, ground: ground, signals: signals, silent: now.Sub(j.heard[s.Incarnation]),
+		inc: inc, last: s.Last, name: s.Name, where: s.Where, sessions: s.Sessions, ground: ground, signals: signals, heard: j.heard[inc],
 	}
 	j.verdicts = append(j.verdicts, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
 }
@@ -318,7 +341,7 @@ func (j *judge) arbitrate(now time.Time, contested []fsm.OwnedGrant, alive map[l
 			}
 			continue
 		}
-		d := dispute{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
+		d := disputeOf(g)
 		current[d] = true
 		first, known := j.disputes[d]
 		if !known {

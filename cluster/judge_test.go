@@ -113,45 +113,59 @@ func TestANewLeaderJudgesNobodyByWhatItDidNotHear(t *testing.T) {
 }
 
 func TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := clustertest.Start(t, 1, nil)
-		c.Ready()
-		n := c.Nodes[0]
-		holder, waiter := register(t, n, "holder"), register(t, n, "waiter")
-		grant := propose(t, n, holder.do(&fsm.StartSession{Store: "test", Key: "p"}))
-		propose(t, n, waiter.do(&fsm.StartSession{Store: "test", Key: "p"}))
-		asked := time.Now()
-		var revoked, lapsed time.Duration
-		for time.Since(asked) < 30*time.Second && lapsed == 0 {
-			renew(t, n, holder, waiter)
-			view, err := n.View()
-			if err != nil {
-				t.Fatal(err)
-			}
-			g, err := view.Grant("test", "p")
-			view.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if g.Revoked && revoked == 0 {
-				revoked = time.Since(asked)
-			}
-			if g.Token != grant.Token {
-				lapsed = time.Since(asked)
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		timing := lock.DefaultTiming()
-		if revoked < timing.HandOff || revoked > timing.HandOff+time.Second {
-			t.Errorf("revoked after %v, want after %v", revoked, timing.HandOff)
-		}
-		if mute := lapsed - revoked; mute < timing.Evidence-timing.Tick || mute > timing.Evidence+time.Second {
-			t.Errorf("lapsed %v after the revocation, want %v", mute, timing.Evidence)
-		}
-		if got := owner(t, n, "p"); got != waiter.inc {
-			t.Errorf("owner is %d, want the waiter %d", got, waiter.inc)
-		}
-	})
+	for _, ask := range []struct {
+		name string
+		act  any // of whoever asks
+		next bool
+	}{
+		{"for a waiter", &fsm.StartSession{Store: "test", Key: "p"}, true},
+		{"for an operator", &fsm.Free{Store: "test", Key: "p"}, false},
+	} {
+		t.Run(ask.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := clustertest.Start(t, 1, nil)
+				c.Ready()
+				n := c.Nodes[0]
+				holder, asker := register(t, n, "holder"), register(t, n, "asker")
+				grant := propose(t, n, holder.do(&fsm.StartSession{Store: "test", Key: "p"}))
+				if free, ok := ask.act.(*fsm.Free); ok {
+					free.Token = uint64(grant.Token)
+				}
+				propose(t, n, asker.do(ask.act))
+				asked := time.Now()
+				var revoked, lapsed time.Duration
+				for time.Since(asked) < 30*time.Second && lapsed == 0 {
+					renew(t, n, holder, asker)
+					view, err := n.View()
+					if err != nil {
+						t.Fatal(err)
+					}
+					g, err := view.Grant("test", "p")
+					view.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if g.Revoked && revoked == 0 {
+						revoked = time.Since(asked)
+					}
+					if g.Owner != holder.inc {
+						lapsed = time.Since(asked)
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+				timing := lock.DefaultTiming()
+				if revoked < timing.HandOff || revoked > timing.HandOff+time.Second {
+					t.Errorf("revoked after %v, want after %v", revoked, timing.HandOff)
+				}
+				if mute := lapsed - revoked; mute < timing.Evidence-timing.Tick || mute > timing.Evidence+time.Second {
+					t.Errorf("lapsed %v after the revocation, want %v", mute, timing.Evidence)
+				}
+				if got := owner(t, n, "p"); ask.next != (got == asker.inc) {
+					t.Errorf("owner is %d, the asker is %d", got, asker.inc)
+				}
+			})
+		})
+	}
 }
 
 // slowDisk lets no sync of the log come back while it is slow.

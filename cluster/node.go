@@ -79,6 +79,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Metrics == nil {
+		c.Metrics = unmeasured{}
+	}
 	n := &Node{
 		config: c, log: c.Log, started: time.Now(), life: newID(),
 		ready: make(chan struct{}), closing: make(chan struct{}), hurry: make(chan struct{}),
@@ -115,6 +118,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.stop)
+	n.replica.metrics = n.config.Metrics
 	if err := n.measureSpace(); err != nil {
 		return err
 	}
@@ -275,6 +279,7 @@ func (n *Node) onEvents(events []fsm.Event) {
 	if l := n.leads(); l != nil {
 		l.judge.ended(events)
 		l.witnesses.gone(events)
+		n.config.Metrics.Told(events)
 	}
 	if n.config.OnEvents != nil {
 		n.config.OnEvents(events)

@@ -86,6 +86,7 @@ func (w *witnesses) portOf(s *Stream) (string, bool) {
 // chase asks again and again, once the peer has ended a stream, until the process is proven gone, has opened another, or
 // counts as gone on another ground.
 func (w *witnesses) chase(s *Stream) {
+	w.says(s, "lost its stream, its host ended it")
 	if _, ok := w.portOf(s); !ok && !w.find(s) {
 		return
 	}
@@ -104,7 +105,9 @@ func (w *witnesses) chase(s *Stream) {
 		began := time.Now()
 		inc, came := w.call(port)
 		<-w.chases
-		w.note(s, inc, came, began)
+		if w.note(s, inc, came, began) {
+			w.says(s, "has a ping port that refuses", "port", port)
+		}
 		w.l.judge.prove(s.Server)
 		pause := w.timing.Again
 		if came != pingRefused {
@@ -129,18 +132,20 @@ func (w *witnesses) chasing(s *Stream) (port string, ok bool) {
 	return x.port, true
 }
 
-// note takes what came of a ping that began then.
-func (w *witnesses) note(s *Stream, inc lock.Incarnation, came pinged, began time.Time) {
+// note takes what came of a ping that began then, and says whether it is the first that was refused.
+func (w *witnesses) note(s *Stream, inc lock.Incarnation, came pinged, began time.Time) (first bool) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x := w.of[s.Server]
 	if x == nil || x.stream != s {
-		return
+		return false
 	}
 	if came == pingRefused && x.state == lock.EndedByPeer {
+		first = !x.refuses
+		x.refuses = true
 		x.refuse(began, now, w.timing)
-		return
+		return first
 	}
 	x.clear()
 	switch {
@@ -149,6 +154,7 @@ func (w *witnesses) note(s *Stream, inc lock.Incarnation, came pinged, began tim
 	case came == pingAnswered:
 		x.another = inc // 0: a process that is between two of its lives
 	}
+	return false
 }
 
 // refuse counts a refusal. After a request, and when this one comes later than it was meant to, the count begins anew:

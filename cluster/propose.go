@@ -25,6 +25,13 @@ const (
 // NotLeaderError, ErrBusy, ErrNoSpace and ErrClosed refuse: it did not happen and will not by this call. ErrUnknown: it may have
 // happened, or may yet; ask again under the same request number.
 func (n *Node) Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
+	began := time.Now()
+	result, err := n.propose(ctx, command)
+	n.config.Metrics.Proposed(command, result, time.Since(began), err)
+	return result, err
+}
+
+func (n *Node) propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
 	l, err := n.lead(ctx)
 	if err != nil {
 		return fsm.Result{}, err
@@ -201,6 +208,7 @@ func (q *queue) send(batch []*proposal) {
 	q.mu.Lock()
 	q.flights[f] = struct{}{}
 	q.mu.Unlock()
+	n.config.Metrics.Entry(len(batch), len(entry))
 	future := n.running().Apply(entry, openWait)
 	n.later(func() { q.land(f, future) })
 }

@@ -97,7 +97,9 @@ func (p *proof) run() {
 		r := p.next
 		p.next = &round{done: make(chan struct{})}
 		p.mu.Unlock()
+		began := time.Now()
 		r.err = p.hold()
+		p.l.node.config.Metrics.Round(time.Since(began), r.err)
 		close(r.done)
 	}
 }

@@ -21,6 +21,7 @@ type replica struct {
 	onEvents  func([]fsm.Event)
 	stop      func(error)
 	now       func() time.Time
+	metrics   Metrics
 
 	// standOn, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
 	standOn func(index, term uint64, running bool) error
@@ -44,7 +45,7 @@ type applied struct {
 // newReplica puts raft's face on tables. onEvents is told of each batch after it is committed to the tables, in log
 // order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
 func newReplica(t *tables, s *snapshots, onEvents func([]fsm.Event), stop func(error)) *replica {
-	r := &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now}
+	r := &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now, metrics: unmeasured{}}
 	standing := t.standing()
 	r.digests.begin(standing.Index, standing.Digest)
 	return r
@@ -165,7 +166,10 @@ func (r *replica) Restore(source io.ReadCloser) error {
 	}
 	meta := from.snapshot.meta
 	if meta.Row > r.tables.standing().Index {
-		if err := r.install(from); err != nil {
+		began := time.Now()
+		err := r.install(from)
+		r.metrics.Snapshot(true, time.Since(began), err)
+		if err != nil {
 			err = fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
 			if errors.Is(err, errSwapUnclear) {
 				err = fmt.Errorf("%w: %w", ErrFailed, err)

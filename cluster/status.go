@@ -35,6 +35,14 @@ type Status struct {
 	LogBytes     uint64
 	TableBytes   uint64
 	Uptime       time.Duration
+
+	Lag     uint64        // entries that are committed, and not applied here yet
+	Waiting uint64        // game servers that wait for a profile, as far as a leader looks; known to the leader alone
+	Free    uint64        // bytes on the disk of the data folder; 0: not known
+	Short   bool          // less than the reserve
+	Tight   bool          // saves are refused for want of space; known to the leader alone
+	Differ  bool          // the nodes' tables differ
+	Astray  time.Duration // by which the voters' clocks are from their median, at most; known to the leader alone
 }
 
 // Member is a node of the cluster.
@@ -53,6 +61,7 @@ func (n *Node) Status() Status {
 		ID: who.ID, Version: n.config.Version, Epoch: standing.Epoch, Level: standing.Level,
 		State: "waiting", Applied: standing.Index, Digest: standing.Digest, StampMS: standing.StampMS,
 		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
+		Free: n.space.free.Load(), Short: n.space.short.Load(), Differ: n.differ.Load() != nil,
 	}
 	if err := n.Err(); err != nil {
 		s.Alarms = append(s.Alarms, "this node has stopped: "+err.Error())
@@ -67,6 +76,7 @@ func (n *Node) Status() Status {
 	s.Cluster, _ = hex.DecodeString(who.Cluster)
 	s.State = strings.ToLower(r.State().String())
 	s.Term, s.Committed, s.Last = r.CurrentTerm(), r.CommitIndex(), r.LastIndex()
+	s.Lag = s.Committed - min(s.Committed, r.AppliedIndex())
 	_, leader := r.LeaderWithID()
 	s.Leader = string(leader)
 	if newest, err := n.snapshots.List(); err == nil && len(newest) > 0 {
@@ -83,6 +93,7 @@ func (n *Node) Status() Status {
 		s.Alarms = append(s.Alarms, *strange)
 	}
 	if l := n.leads(); l != nil {
+		s.Tight, s.Astray = l.tight.Load(), l.clock.astray()
 		s.Alarms = append(s.Alarms, l.clock.alarms()...)
 		s.Alarms = append(s.Alarms, l.dates.alarms()...)
 		for i := range s.Members {
@@ -113,6 +124,15 @@ func (n *Node) describe(s *Status, r *raft.Raft) error {
 		if server.Alive {
 			s.Servers++
 			s.Sessions += uint64(server.Sessions)
+		}
+	}
+	if n.leads() != nil {
+		contested, err := view.Contested(0, maxContested)
+		if err != nil {
+			return err
+		}
+		for _, g := range contested {
+			s.Waiting += uint64(len(g.Waiters))
 		}
 	}
 	clients := map[string]string{}

@@ -221,11 +221,16 @@ func (n *Node) Snapshot() error {
 	if r == nil {
 		return errors.New("take snapshot: this node is in no cluster yet")
 	}
-	if err := n.replica.prepare(); err != nil {
-		return fmt.Errorf("take snapshot: %w", err)
+	began := time.Now()
+	err := n.replica.prepare()
+	if err == nil {
+		err = n.await(n.ctx, r.Snapshot())
 	}
-	err := n.await(n.ctx, r.Snapshot())
-	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return nil
+	}
+	n.config.Metrics.Snapshot(false, time.Since(began), err)
+	if err != nil {
 		return fmt.Errorf("take snapshot: %w", err)
 	}
 	return nil

@@ -1,36 +1,135 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
 
-// story is what an operator wants to know of a verdict.
+// story is what an operator wants to know of a verdict: its lines in the log begin with the same words, and name the same
+// incarnation.
 type story struct {
+	inc         lock.Incarnation
+	last        lock.Token // of its last command when it was judged
 	name, where string
 	sessions    int
 	ground      lock.Ground
 	signals     lock.Signals
-	silent      time.Duration
+	heard       time.Time
+	applied     time.Time // zero: not
 }
 
-// tell writes down why an incarnation counts as gone.
-func (j *judge) tell(inc lock.Incarnation) {
+// says writes one line of it.
+func (j *judge) says(s *story, level slog.Level, what string, more ...any) {
+	j.l.node.log.Log(context.Background(), level, "game server "+what, append([]any{
+		"name", s.name, "where", s.where, "incarnation", uint64(s.inc), "ground", s.ground.String(),
+	}, more...)...)
+}
+
+// says writes a line of a story that may come to no verdict.
+func (w *witnesses) says(s *Stream, what string, more ...any) {
+	view, err := w.l.node.tables.view()
+	if err != nil {
+		return // this node ends
+	}
+	defer view.Close()
+	row, ok, err := view.Server(s.Server)
+	if err != nil || !ok || !row.Alive {
+		return // it said goodbye
+	}
+	w.l.node.log.Info("game server "+what, append([]any{
+		"name", row.Name, "where", row.Where, "incarnation", uint64(s.Server), "peer", s.Peer,
+	}, more...)...)
+}
+
+// tell writes down on what verdicts are asked for, and hands their stories out.
+func (j *judge) tell(verdicts []*fsm.Verdict) map[lock.Incarnation]*story {
+	stories := make(map[lock.Incarnation]*story, len(verdicts))
 	j.mu.Lock()
-	s, ok := j.stories[inc]
-	delete(j.stories, inc)
+	for _, v := range verdicts {
+		inc := lock.Incarnation(v.Incarnation)
+		if s, ok := j.stories[inc]; ok {
+			stories[inc] = &s
+			delete(j.stories, inc)
+		}
+	}
 	j.mu.Unlock()
-	if !ok {
+	for _, inc := range slices.Sorted(maps.Keys(stories)) {
+		s := stories[inc]
+		j.says(s, slog.LevelInfo, "seems gone, a verdict is proposed", "why", s.why(j.l.witnesses.answerer(inc)), "silent", s.silent())
+	}
+	return stories
+}
+
+func (s *story) silent() time.Duration {
+	return max(0, time.Since(s.heard)).Round(time.Millisecond)
+}
+
+// outcome writes down what became of verdicts; err says that none was applied.
+func (j *judge) outcome(stories map[lock.Incarnation]*story, err error) {
+	if len(stories) == 0 {
 		return
 	}
-	j.l.node.log.Info("game server is gone", "name", s.name, "where", s.where, "incarnation", uint64(inc),
-		"ground", s.ground.String(), "why", s.why(j.l.witnesses.answerer(inc)),
-		"silent", max(0, s.silent).Round(time.Millisecond), "profiles", s.sessions)
+	view, e := j.l.node.tables.view()
+	if e != nil {
+		return // this node ends
+	}
+	defer view.Close()
+	for _, inc := range slices.Sorted(maps.Keys(stories)) {
+		s := stories[inc]
+		row, ok, e := view.Server(inc)
+		if e != nil {
+			return // the next look says why
+		}
+		applied := err == nil && ok && !row.Alive && row.Ground == s.ground
+		j.l.node.config.Metrics.Judged(s.ground, !applied, max(0, time.Since(s.heard)))
+		if !applied {
+			j.says(s, slog.LevelInfo, "keeps its sessions, the verdict is refused", "why", s.refusal(row, err))
+			continue
+		}
+		s.applied = time.Now()
+		j.says(s, slog.LevelInfo, "is gone", "why", s.why(j.l.witnesses.answerer(inc)), "silent", s.silent(), "profiles", s.sessions)
+	}
 }
 
-func (s story) why(other lock.Incarnation) string {
+// refusal is why a verdict was not applied.
+func (s *story) refusal(row fsm.Server, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case !row.Alive:
+		return "it has ended before, on the ground of " + row.Ground.String()
+	case row.Last != s.last:
+		return "it has changed something since it was judged, so it lives"
+	}
+	return "the lead has changed since"
+}
+
+// unclear writes down that the next leader may yet carry verdicts out.
+func (j *judge) unclear(stories map[lock.Incarnation]*story, err error) {
+	for _, inc := range slices.Sorted(maps.Keys(stories)) {
+		j.says(stories[inc], slog.LevelWarn, "may be gone, the verdict's outcome is unknown", "error", err)
+	}
+}
+
+// served writes down that all who waited for a gone game server's profiles have them. s is nil where no verdict ended it.
+func (j *judge) served(s *story, granted uint64, err error) {
+	if s == nil || s.applied.IsZero() || err != nil {
+		return // or the next look finds who still waits
+	}
+	took := time.Since(s.applied)
+	j.l.node.config.Metrics.Served(took)
+	j.says(s, slog.LevelInfo, "has left its profiles to who waited", "granted", granted,
+		"took", took.Round(time.Millisecond), "since heard", s.silent())
+}
+
+func (s *story) why(other lock.Incarnation) string {
 	switch {
 	case s.ground == lock.Proof && s.signals.Another:
 		return fmt.Sprintf("its host ended the stream, and incarnation %d answers on its ping port", other)

@@ -39,7 +39,7 @@ func (j *judge) act() {
 		for batch := range slices.Chunk(s.verdicts, maxVerdicts) {
 			j.expire(batch)
 		}
-		j.walkAll(s.walks)
+		j.walkAll(s.walks, nil)
 		j.each(s.acts)
 	}
 }
@@ -48,11 +48,10 @@ func (j *judge) act() {
 // the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no renewal of those
 // judged is answered: their trials stay, and who waits for one leaves with the lead or by itself.
 func (j *judge) expire(verdicts []*fsm.Verdict) {
-	for _, v := range verdicts {
-		j.tell(lock.Incarnation(v.Incarnation))
-	}
+	stories := j.tell(verdicts)
 	_, err := j.propose(fsm.Do(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))
 	if err != nil && !refused(err) {
+		j.unclear(stories, err)
 		return
 	}
 	var gone []lock.Incarnation
@@ -66,22 +65,26 @@ func (j *judge) expire(verdicts []*fsm.Verdict) {
 		gone = append(gone, inc)
 	}
 	j.mu.Unlock()
+	j.outcome(stories, err)
 	if err == nil {
-		j.walkAll(gone)
+		j.walkAll(gone, stories)
 	}
 }
 
-// walkAll serves the waiters of gone owners.
-func (j *judge) walkAll(gone []lock.Incarnation) {
+// walkAll serves the waiters of gone owners. stories tell of those whose end is a verdict's.
+func (j *judge) walkAll(gone []lock.Incarnation, stories map[lock.Incarnation]*story) {
 	var walking sync.WaitGroup
 	slots := make(chan struct{}, walkers)
 	for _, inc := range gone {
 		slots <- struct{}{}
 		walking.Go(func() {
 			defer func() { <-slots }()
+			granted := uint64(0)
 			for {
 				result, err := j.propose(fsm.Do(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
+				granted += result.Granted
 				if err != nil || !result.More {
+					j.served(stories[inc], granted, err)
 					return
 				}
 			}
@@ -129,7 +132,9 @@ func (j *judge) forget() {
 // propose waits for the outcome, until the lead is over. A full queue is waited out.
 func (j *judge) propose(c *fsm.Command) (fsm.Result, error) {
 	for {
+		began := time.Now()
 		result, err := j.l.queue.propose(j.l.ctx, c)
+		j.l.node.config.Metrics.Proposed(c, result, time.Since(began), err)
 		if !errors.Is(err, ErrBusy) || j.l.ctx.Err() != nil {
 			return result, err
 		}

@@ -28,6 +28,7 @@ func TestAVerdictOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				n := &Node{config: DefaultConfig(), closing: make(chan struct{})}
+				n.config.Metrics = unmeasured{}
 				n.ctx, n.cancel = ctx, cancel
 				l := &lead{node: n, term: 5, ctx: ctx}
 				l.queue, l.judge = newQueue(l), newJudge(l)

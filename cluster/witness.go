@@ -75,6 +75,7 @@ type witness struct {
 	spread  time.Duration // from told to when the last began
 	request time.Time     // when a request came last
 	another lock.Incarnation
+	refuses bool // the log has been told
 }
 
 func newWitnesses(l *lead) *witnesses {
@@ -128,6 +129,7 @@ func (w *witnesses) ended(s *Stream, byPeer bool) {
 		return // another one was opened before this one ended
 	}
 	x.clear()
+	x.refuses = false
 	x.over = time.Now()
 	if !byPeer {
 		x.state = lock.EndedHere

@@ -25,6 +25,7 @@ type (
 	PutPart       = logpb.PutPart
 	Reclaim       = logpb.Reclaim
 	Claim         = logpb.Claim
+	Free          = logpb.Free
 	Found         = logpb.Found
 	PolicyValue   = logpb.PolicyValue
 	OpenTerm      = logpb.OpenTerm
@@ -74,6 +75,8 @@ func Do(request *Request, act any) *Command {
 		c.Act = &logpb.Command_PutPart{PutPart: a}
 	case *Reclaim:
 		c.Act = &logpb.Command_Reclaim{Reclaim: a}
+	case *Free:
+		c.Act = &logpb.Command_Free{Free: a}
 	case *Found:
 		c.Act = &logpb.Command_Found{Found: a}
 	case *OpenTerm:

@@ -62,10 +62,10 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 					b.sessions++
 					b.held = lock.HeldHash(b.held, p.Store, p.Key, g.Token)
 				}
-				if b.contested[p] = g.Revoked || len(g.Waiters) > 0; b.contested[p] {
+				if b.contested[p] = g.Revoked || g.Asked || len(g.Waiters) > 0; b.contested[p] {
 					contested++
 				}
-			} else if len(g.Waiters) > 0 || g.Revoked {
+			} else if len(g.Waiters) > 0 || g.Revoked || g.Asked || g.Cause != 0 {
 				t.Errorf("%v has no owner, yet its grant is %+v", p, g)
 			}
 			checkProfile(t, v, p)

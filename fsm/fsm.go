@@ -328,9 +328,11 @@ func (t *tx) request(c *Command) Result {
 	case *logpb.Command_Set:
 		return t.set(c.Request, act.Set)
 	case *logpb.Command_Remove:
-		return t.remove(act.Remove)
+		return t.remove(server, act.Remove)
 	case *logpb.Command_SetPolicy:
 		return t.setPolicy(act.SetPolicy)
+	case *logpb.Command_Free:
+		return t.free(server, act.Free)
 	}
 	return Result{Code: Invalid}
 }

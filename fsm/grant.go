@@ -22,7 +22,7 @@ func (g GrantRow) encode() []byte {
 	w.uint(uint64(g.Token))
 	w.uint(uint64(g.Ticket))
 	w.uint(uint64(g.Owner))
-	w.uint(flag(g.Revoked, 1) | flag(g.Orphan, 2))
+	w.uint(g.marks())
 	w.int(g.SinceMS)
 	w.uint(g.Loads)
 	w.uint(uint64(len(g.Waiters)))
@@ -30,7 +30,36 @@ func (g GrantRow) encode() []byte {
 		w.uint(uint64(waiter.Server))
 		w.uint(uint64(waiter.Ticket))
 	}
+	for _, waiter := range g.Waiters {
+		w.int(waiter.SinceMS)
+	}
 	return w
+}
+
+const (
+	markRevoked = 1
+	markAsked   = 2
+	markOrphan  = 4
+	markCause   = 3 // bits below the cause
+)
+
+func (g GrantRow) marks() uint64 {
+	marks := uint64(g.Cause) << markCause
+	if g.Revoked {
+		marks |= markRevoked
+	}
+	if g.Asked {
+		marks |= markAsked
+	}
+	if g.Orphan {
+		marks |= markOrphan
+	}
+	return marks
+}
+
+func (g *GrantRow) mark(marks uint64) {
+	g.Revoked, g.Asked, g.Orphan = marks&markRevoked != 0, marks&markAsked != 0, marks&markOrphan != 0
+	g.Cause = lock.Cause(marks >> markCause)
 }
 
 func decodeGrant(row []byte) (GrantRow, error) {
@@ -38,20 +67,15 @@ func decodeGrant(row []byte) (GrantRow, error) {
 	g := GrantRow{Grant: lock.Grant{
 		Token: lock.Token(f.uint()), Ticket: lock.Token(f.uint()), Owner: lock.Incarnation(f.uint()),
 	}}
-	flags := f.uint()
-	g.Revoked, g.Orphan = flags&1 != 0, flags&2 != 0
+	g.mark(f.uint())
 	g.SinceMS, g.Loads = f.int(), f.uint()
 	for n := f.uint(); n > 0 && !f.bad; n-- {
 		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.uint()), Ticket: lock.Token(f.uint())})
 	}
-	return g, f.done(tableGrant)
-}
-
-func flag(set bool, bit uint64) uint64 {
-	if set {
-		return bit
+	for i := range g.Waiters {
+		g.Waiters[i].SinceMS = f.int()
 	}
-	return 0
+	return g, f.done(tableGrant)
 }
 
 func (r *reader) grant(store, key string) GrantRow {
@@ -84,18 +108,32 @@ func (t *tx) decide(store, key string, old GrantRow, grant lock.Grant, out lock.
 	t.put(profileKey(tableGrant, store, key), row.encode())
 	t.keepStep(store, key, old, row)
 
-	waited := len(row.Waiters) > 0
 	switch {
 	case out.Reclaimed: // who reclaims is answered, and may do it for many
 	case out.Granted:
-		t.tell(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket})
+		t.tell(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket, Cause: t.ended(old)})
 	case out.Revoked:
-		t.tell(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token})
+		t.tell(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.Cause})
 	}
-	if waited && row.Owner != 0 && !row.Revoked && (out.Granted || out.Queued) {
-		t.tell(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token})
+	if row.Wanted() && row.Owner != 0 && !row.Revoked && (out.Granted || out.Queued || out.Asked) {
+		t.tell(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.wants()})
 	}
 	return row
+}
+
+// ended is what ended the session before a grant, if its owner did not.
+func (t *tx) ended(old GrantRow) lock.Cause {
+	if old.Owner != 0 && !t.alive(old.Owner) {
+		return lock.Gone
+	}
+	return old.Cause
+}
+
+func (g GrantRow) wants() lock.Cause {
+	if g.Asked {
+		return lock.Freed
+	}
+	return lock.NoCause
 }
 
 // keepStep keeps the tables of owned and contested profiles, and the owner's held set, in step with a grant.
@@ -123,4 +161,4 @@ func (t *tx) keepStep(store, key string, old, row GrantRow) {
 }
 
 func (g GrantRow) holds() bool     { return g.Owner != 0 && !g.Revoked }
-func (g GrantRow) contested() bool { return g.Owner != 0 && (g.Revoked || len(g.Waiters) > 0) }
+func (g GrantRow) contested() bool { return g.Owner != 0 && (g.Revoked || g.Wanted()) }

@@ -27,6 +27,8 @@ const (
 	tableParts     = 'q' // incarnation -> bytes of its unreferenced parts
 	tableMailbox   = 'b' // store, key -> next message id, count
 	tableMessage   = 'm' // store, key, id -> message
+	tableAudit     = 'A' // number -> what was done to whom
+	tableAudits    = 'B' // one row: the numbers that are kept
 )
 
 func appendText(key []byte, parts ...string) []byte {

@@ -21,6 +21,8 @@ const (
 	MaxTagBytes   = 4096      // bytes of all its tags
 	MaxMarks      = 1024      // messages that one save locks or clears
 	MaxClaims     = 256       // sessions that one command reclaims
+	MaxReason     = 256       // bytes of an operator's reason
+	MaxAudits     = 10_000    // audits that are kept, the newest
 	NonceBytes    = 16        // bytes of a registration's nonce
 	Window        = 1024      // unsettled numbers of an incarnation
 	maxParts      = 2 * MaxData

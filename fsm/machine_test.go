@@ -112,6 +112,9 @@ func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 			nodes[n.ID] = n
 		}
 		equal(t, "the nodes", nodes, w.nodes)
+		audits, _, err := v.Audit(fsm.AuditFilter{}, 1<<20)
+		must(t, err)
+		equal(t, "the audits", audits, w.audits)
 		for _, store := range []string{"", "players", "guilds"} {
 			for _, p := range read(v.Policies(store))(t) {
 				_, own := w.policies[[2]string{store, p.Name}]
@@ -167,7 +170,8 @@ func compareServer(t testing.TB, v *fsm.View, w *twin, got fsm.Server, s *twinSe
 func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *twinProfile) {
 	t.Helper()
 	g := read(v.Grant(name.Store, name.Key))(t)
-	equal(t, fmt.Sprint("the grant of ", name), []any{g.Token, g.Ticket, g.Owner, g.Revoked, g.Orphan, g.SinceMS, g.Loads}, []any{p.token, p.ticket, p.owner, p.revoked, p.bereft, p.since, p.loads})
+	equal(t, fmt.Sprint("the grant of ", name), []any{g.Token, g.Ticket, g.Owner, g.Revoked, g.Cause, g.Asked, g.Orphan, g.SinceMS, g.Loads},
+		[]any{p.token, p.ticket, p.owner, p.revoked, p.cause, p.asked, p.bereft, p.since, p.loads})
 	if !slices.Equal(g.Waiters, p.queue) {
 		t.Fatalf("for %v wait %v, the twin's %v", name, g.Waiters, p.queue)
 	}

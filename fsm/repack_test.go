@@ -99,7 +99,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 				grant = append(grant, now[lock.Token(w.Server)], now[w.Ticket])
 			}
 			facts["grant of "+name] = grant
-			facts["revoked "+name] = []bool{g.Revoked, g.Orphan}
+			facts["wanted "+name] = []any{g.Revoked, g.Cause, g.Asked, g.Orphan}
 			record, _, err := v.Profile(p.Store, p.Key)
 			must(t, err)
 			record.Token = lock.Token(now[record.Token])
@@ -112,6 +112,13 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 				facts[fmt.Sprint("data of "+name, " ", h.Revision)] = string(data)
 			}
 			facts["messages of "+name] = read(v.Messages(p.Store, p.Key, 0, 0))(t)
+		}
+		audits, _, err := v.Audit(fsm.AuditFilter{}, fsm.MaxAudits)
+		must(t, err)
+		for _, a := range audits {
+			a.Token, a.By.Incarnation = lock.Token(now[a.Token]), lock.Incarnation(now[lock.Token(a.By.Incarnation)])
+			a.From.Incarnation = lock.Incarnation(now[lock.Token(a.From.Incarnation)])
+			facts[fmt.Sprint("audit ", a.Number)] = a
 		}
 		for _, s := range read(v.Servers())(t) {
 			s.Incarnation, s.Last, s.Held = lock.Incarnation(now[lock.Token(s.Incarnation)]), lock.Token(now[s.Last]), 0
@@ -140,6 +147,8 @@ func renumbered(c *fsm.Command, token func(*uint64)) *fsm.Command {
 		token(&c.GetRevoke().Token)
 	case c.GetLapse() != nil:
 		token(&c.GetLapse().Token)
+	case c.GetFree() != nil:
+		token(&c.GetFree().Token)
 	case c.GetWalk() != nil:
 		token(&c.GetWalk().Incarnation)
 	}

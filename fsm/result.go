@@ -29,7 +29,8 @@ const (
 	NotWaiting       Code = 20 // no such ticket
 	Burned           Code = 21 // the number was given up: it never happened and never will
 	Superseded       Code = 22 // what was judged has moved on
-	codes                 = 23
+	NotOwned         Code = 23 // nobody owns it
+	codes                 = 24
 )
 
 // Result is the answer to a command. What a request's answer keeps of it in the table of answers is Code, Token,
@@ -45,6 +46,7 @@ type Result struct {
 	Limit    uint64           // with TooLarge, QueueFull and MailboxFull
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far
+	Granted  uint64           // with Walk: profiles that their waiters got
 	More     bool             // with Walk and Forget: there is more to do
 }
 
@@ -69,6 +71,7 @@ type Event struct {
 	Token   lock.Token
 	Ticket  lock.Token
 	Message uint64
+	Cause   lock.Cause // with Granted, what ended the session before, if its owner did not; with Lost, why; with LetGo, Freed if an operator asked
 
 	// Of the message.
 	After  uint64 // the newest one before it, 0 if none waited: who has seen that has missed none

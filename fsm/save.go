@@ -51,13 +51,13 @@ func (t *tx) set(q *Request, c *Set) Result {
 	if refusal.Code != OK {
 		return refusal
 	}
-	t.rob(c.Store, c.Key, grant)
+	t.rob(DeedSet, lock.Incarnation(q.Incarnation), c.Store, c.Key, grant)
 	t.write(next, WhySet, data)
 	return Result{Revision: next.Revision, Token: grant.Token}
 }
 
 // remove leaves a stone: the revision goes on from it, so that nothing old can land on a profile made anew.
-func (t *tx) remove(c *Remove) Result {
+func (t *tx) remove(server lock.Incarnation, c *Remove) Result {
 	if !wellFormed(c.Store, c.Key) {
 		return Result{Code: Invalid}
 	}
@@ -69,7 +69,7 @@ func (t *tx) remove(c *Remove) Result {
 	if !old.Exists {
 		return Result{Code: NoProfile, Revision: old.Revision}
 	}
-	t.rob(c.Store, c.Key, grant)
+	t.rob(DeedRemove, server, c.Store, c.Key, grant)
 	t.clearMailbox(c.Store, c.Key)
 	t.write(Profile{
 		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.standing.StampMS, Oldest: old.Oldest,
@@ -90,9 +90,10 @@ func (t *tx) unowned(store, key string, grant GrantRow, expected uint64, force b
 }
 
 // rob revokes the session of whoever owns the profile.
-func (t *tx) rob(store, key string, grant GrantRow) {
-	if revoked, out := grant.Revoke(grant.Token, t.alive); out.Revoked {
+func (t *tx) rob(deed Deed, by lock.Incarnation, store, key string, grant GrantRow) {
+	if revoked, out := grant.Revoke(grant.Token, lock.Overwritten, t.alive); out.Revoked {
 		t.decide(store, key, grant, revoked, out)
+		t.audit(deed, by, grant.Owner, Audit{Store: store, Key: key})
 	}
 }
 

@@ -168,6 +168,9 @@ func (t *tx) end(id lock.Incarnation, ground lock.Ground) {
 	t.deleteAll(serverKey(tablePart, id))
 	t.delete(serverKey(tableParts, id))
 	t.tell(Event{Kind: ServerEnded, Server: id})
+	if ground != lock.Goodbye {
+		t.audit(DeedEnd, 0, id, Audit{Ground: ground})
+	}
 }
 
 // expireServers carries out verdicts, each only if what it judged is still so.

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"unicode/utf8"
+
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -31,14 +33,18 @@ func (t *tx) startSession(server lock.Incarnation, c *StartSession) Result {
 	if out.Refusal != lock.None {
 		return Result{Code: refused(out.Refusal), Owner: old.Owner, Limit: uint64(limit)}
 	}
-	row := t.decide(c.Store, c.Key, old, grant, out)
-	if out.Queued {
-		place := uint64(1)
-		for i, w := range row.Waiters {
-			if w.Ticket == t.at {
-				place = uint64(i + 1)
-			}
+	place := uint64(0)
+	for i, w := range grant.Waiters {
+		if out.Queued && w.Ticket == t.at {
+			place = uint64(i + 1)
+			grant.Waiters[i].SinceMS = t.standing.StampMS // a queue that Start has changed is its own
 		}
+	}
+	row := t.decide(c.Store, c.Key, old, grant, out)
+	if out.Queued && lock.WhenOwned(c.WhenOwned) == lock.Steal {
+		t.audit(DeedSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key})
+	}
+	if out.Queued {
 		return Result{Code: Queued, Token: t.at, Owner: row.Owner, Place: place}
 	}
 	return Result{Token: row.Token, Revision: t.record(c.Store, c.Key).Revision, Loads: row.Loads}
@@ -73,15 +79,48 @@ func (t *tx) release(server lock.Incarnation, c *Release) Result {
 
 func (t *tx) revoke(c *Revoke) Result {
 	old := t.touch(c.Store, c.Key)
-	if c.Waited && len(old.Waiters) == 0 {
+	if c.Waited && !old.Wanted() {
 		return Result{Code: Superseded, Token: old.Token}
 	}
-	grant, out := old.Revoke(lock.Token(c.Token), t.alive)
+	grant, out := old.Revoke(lock.Token(c.Token), lock.Late, t.alive)
 	if out.Refusal != lock.None {
 		return Result{Code: refused(out.Refusal), Token: old.Token}
 	}
 	t.decide(c.Store, c.Key, old, grant, out)
+	t.audit(DeedLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key})
 	return Result{Token: old.Token, Owner: old.Owner}
+}
+
+// free is an operator's release. One that was revoked already only has to say so.
+func (t *tx) free(server lock.Incarnation, c *Free) Result {
+	if !wellFormed(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
+		return Result{Code: Invalid}
+	}
+	old := t.touch(c.Store, c.Key)
+	revision := t.record(c.Store, c.Key).Revision
+	switch {
+	case old.Token == 0 && revision == 0:
+		return Result{Code: NoProfile}
+	case old.Owner == 0:
+		return Result{Code: NotOwned, Token: old.Token, Revision: revision}
+	}
+	done := Result{Token: old.Token, Owner: old.Owner, Revision: revision}
+	if old.Token != lock.Token(c.Token) {
+		done.Code = Superseded
+		return done
+	}
+	if old.Revoked {
+		return done
+	}
+	grant, out := old.Ask(old.Token, t.alive)
+	deed := DeedAsk
+	if c.Force {
+		grant, out = old.Revoke(old.Token, lock.Freed, t.alive)
+		deed = DeedFree
+	}
+	t.decide(c.Store, c.Key, old, grant, out)
+	t.audit(deed, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Reason: c.Reason})
+	return done
 }
 
 func (t *tx) lapse(c *Lapse) Result {
@@ -116,8 +155,11 @@ func (t *tx) walk(c *Walk) Result {
 		next = append(next, profile{store, name})
 		return true
 	})
+	granted := uint64(0)
 	for _, p := range next {
-		t.touch(p.store, p.key)
+		if grant := t.touch(p.store, p.key); grant.Token == t.at {
+			granted++
+		}
 	}
-	return Result{More: more}
+	return Result{More: more, Granted: granted}
 }

@@ -88,6 +88,8 @@ func (s *story) act(act string, args storyArgs) any {
 		return &fsm.Set{Store: store, Key: key, Expected: args.number("expected", 0), Data: dataOf(args), Tags: tagsOf(args), Force: args.has("force")}
 	case "remove":
 		return &fsm.Remove{Store: store, Key: key, Expected: args.number("expected", 0), Force: args.has("force")}
+	case "free":
+		return &fsm.Free{Store: store, Key: key, Token: token("token"), Force: args.has("force"), Reason: args.text("reason", "")}
 	case "policy":
 		return &fsm.SetPolicy{
 			Store: args.text("store", ""), Name: args.text("name", ""), Value: int64(args.number("value", 0)), Inherit: args.has("inherit"),

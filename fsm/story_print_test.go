@@ -19,7 +19,7 @@ var codeNames = [fsm.Codes]string{
 	fsm.NameHeld: "name held", fsm.OtherCluster: "other cluster", fsm.Invalid: "invalid", fsm.TooLarge: "too large",
 	fsm.QueueFull: "queue full", fsm.MailboxFull: "mailbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
 	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting",
-	fsm.Burned: "burned", fsm.Superseded: "superseded",
+	fsm.Burned: "burned", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
 }
 
 // report tells what became of an entry. Who registered gets its name here.
@@ -67,6 +67,7 @@ func (s *story) result(r fsm.Result) string {
 	add("limit", r.Limit)
 	add("place", r.Place)
 	add("loads", r.Loads)
+	add("granted", r.Granted)
 	if r.More {
 		words = append(words, "more")
 	}
@@ -83,17 +84,25 @@ func (s *story) event(e fsm.Event) string {
 		if e.Token == e.Ticket {
 			return fmt.Sprintf("%s is granted %s %s", who, profile, s.call(e.Token))
 		}
-		return fmt.Sprintf("%s is granted %s %s for its ticket %s", who, profile, s.call(e.Token), s.call(e.Ticket))
+		return fmt.Sprintf("%s is granted %s %s for its ticket %s%s", who, profile, s.call(e.Token), s.call(e.Ticket), because(e.Cause))
 	case fsm.LetGo:
-		return fmt.Sprintf("%s is asked to let go of %s %s", who, profile, s.call(e.Token))
+		return fmt.Sprintf("%s is asked to let go of %s %s%s", who, profile, s.call(e.Token), because(e.Cause))
 	case fsm.Lost:
-		return fmt.Sprintf("%s has lost %s %s", who, profile, s.call(e.Token))
+		return fmt.Sprintf("%s has lost %s %s%s", who, profile, s.call(e.Token), because(e.Cause))
 	case fsm.MessageWait:
 		return fmt.Sprintf("%s has message %d in %s %s", who, e.Message, profile, s.call(e.Token))
 	case fsm.ServerEnded:
 		return who + " has ended"
 	}
 	return fmt.Sprintf("unknown event %d", e.Kind)
+}
+
+// because is why an event came about; nothing for a hand-off.
+func because(cause lock.Cause) string {
+	if cause == lock.NoCause {
+		return ""
+	}
+	return ": " + cause.String()
 }
 
 // tables tells what is known of every profile, or of one.
@@ -129,7 +138,10 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 	}
 	fmt.Fprintf(b, "  owner %s %s since %d, loads %d", owner, s.call(g.Token), g.SinceMS, g.Loads)
 	if g.Revoked {
-		b.WriteString(", revoked")
+		b.WriteString(", revoked: " + g.Cause.String())
+	}
+	if g.Asked {
+		b.WriteString(", asked")
 	}
 	if g.Orphan {
 		b.WriteString(", orphan")
@@ -139,7 +151,7 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 		if i == 0 {
 			sep = ", waiting: "
 		}
-		fmt.Fprintf(b, "%s%s %s", sep, s.call(lock.Token(w.Server)), s.call(w.Ticket))
+		fmt.Fprintf(b, "%s%s %s since %d", sep, s.call(lock.Token(w.Server)), s.call(w.Ticket), w.SinceMS)
 	}
 	b.WriteString("\n")
 }
@@ -208,6 +220,35 @@ func (s *story) servers() string {
 		}
 		for _, n := range read(v.Nodes())(s.t) {
 			fmt.Fprintf(&b, "node %s at %s, for clients at %s\n", n.ID, n.Address, n.Client)
+		}
+	})
+	return b.String()
+}
+
+func (s *story) audit(f fsm.AuditFilter, limit int) string {
+	var b strings.Builder
+	look(s.t, s.m, func(v *fsm.View) {
+		list, more, err := v.Audit(f, limit)
+		must(s.t, err)
+		if more {
+			b.WriteString("older ones, and\n")
+		}
+		for _, a := range list {
+			fmt.Fprintf(&b, "%d at %d: %s", a.Number, a.StampMS, a.Deed)
+			if a.Store != "" {
+				fmt.Fprintf(&b, " of %s/%s", a.Store, a.Key)
+			}
+			if a.By.Incarnation != 0 {
+				fmt.Fprintf(&b, " by %s %q", s.call(lock.Token(a.By.Incarnation)), a.By.Name)
+			}
+			fmt.Fprintf(&b, " to %s %q", s.call(lock.Token(a.From.Incarnation)), a.From.Name)
+			if a.Ground != lock.Living {
+				fmt.Fprintf(&b, " for %s", a.Ground)
+			}
+			if a.Reason != "" {
+				fmt.Fprintf(&b, ": %s", a.Reason)
+			}
+			b.WriteString("\n")
 		}
 	})
 	return b.String()

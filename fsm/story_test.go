@@ -90,6 +90,10 @@ func (s *story) directive(d *datadriven.TestData) string {
 		return s.answers(s.actor(args.who()))
 	case "servers":
 		return s.servers()
+	case "audit":
+		return s.audit(fsm.AuditFilter{
+			Store: args.text("store", ""), Key: args.text("key", ""), SinceMS: int64(args.number("since", 0)), Before: args.number("before", 0),
+		}, int(args.number("limit", 100)))
 	case "policies":
 		return s.policies(args.text("store", ""))
 	case "repeat":

@@ -215,6 +215,9 @@ func (s *stream) act(c *sender) any {
 	case roll < 27:
 		return &fsm.Cancel{Store: p.Store, Key: p.Key, Ticket: s.token(p)}
 	case roll < 31:
+		if s.roll(4) == 0 {
+			return &fsm.Free{Store: p.Store, Key: p.Key, Token: s.token(p), Force: s.roll(2) == 0, Reason: string(value(s.roll(3)))}
+		}
 		return &fsm.Send{Store: p.Store, Key: p.Key, Body: value(s.roll(3))}
 	case roll < 33:
 		return &fsm.ClearMessage{Store: p.Store, Key: p.Key, Id: uint64(s.roll(8)), Token: s.token(p)}
@@ -414,6 +417,8 @@ func profileOf(c *fsm.Command) (fsm.ProfileName, bool) {
 		n = c.GetSave()
 	case c.GetRelease() != nil:
 		n = c.GetRelease()
+	case c.GetFree() != nil:
+		n = c.GetFree()
 	case c.GetSet() != nil:
 		n = c.GetSet()
 	case c.GetRemove() != nil:

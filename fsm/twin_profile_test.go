@@ -16,7 +16,9 @@ type twinProfile struct {
 	token, ticket lock.Token
 	owner         lock.Incarnation
 	revoked       bool
-	bereft        bool // its last owner died with it, unrevoked
+	cause         lock.Cause // of the revocation
+	asked         bool       // by an operator
+	bereft        bool       // its last owner died with it, neither revoked nor asked
 	queue         []lock.Waiter
 	since         int64
 	loads         uint64
@@ -54,33 +56,44 @@ func (w *twin) tell(kind fsm.Kind, p *twinProfile, ticket lock.Token, message ui
 	})
 }
 
+// because is tell of what has a cause.
+func (w *twin) because(cause lock.Cause, kind fsm.Kind, p *twinProfile, ticket lock.Token) {
+	w.tell(kind, p, ticket, 0)
+	w.events[len(w.events)-1].Cause = cause
+}
+
 // touch lets the dead leave. A profile that is nobody's then goes to the first who waits.
 func (w *twin) touch(store, key string) *twinProfile {
 	p := w.profile(store, key)
 	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
 	if p.owner != 0 && !w.alive(p.owner) {
-		p.bereft = !p.revoked
-		p.owner, p.revoked = 0, false
+		p.bereft = !p.revoked && !p.asked
+		w.leaves(p)
+		w.next(p, lock.Gone)
 	}
-	w.next(p)
+	w.next(p, lock.NoCause)
 	return p
 }
 
+func (w *twin) leaves(p *twinProfile) {
+	p.owner, p.revoked, p.cause, p.asked = 0, false, lock.NoCause, false
+}
+
 // next serves the queue of a profile that nobody owns.
-func (w *twin) next(p *twinProfile) {
+func (w *twin) next(p *twinProfile, cause lock.Cause) {
 	if p.owner != 0 || len(p.queue) == 0 {
 		return
 	}
 	first := p.queue[0]
 	p.queue = p.queue[1:]
-	w.give(p, first.Server, first.Ticket)
+	w.give(p, first.Server, first.Ticket, cause)
 }
 
-func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token) {
-	p.owner, p.token, p.ticket, p.revoked, p.bereft = to, w.at, ticket, false, false
+func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token, cause lock.Cause) {
+	p.owner, p.token, p.ticket, p.bereft = to, w.at, ticket, false
 	p.since = w.stamp
 	p.loads++
-	w.tell(fsm.Granted, p, ticket, 0)
+	w.because(cause, fsm.Granted, p, ticket)
 	if len(p.queue) > 0 {
 		w.tell(fsm.LetGo, p, 0, 0)
 	}
@@ -88,15 +101,45 @@ func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token) {
 
 // free ends a session, and grants to who waits and lives.
 func (w *twin) free(p *twinProfile) {
-	p.owner, p.revoked = 0, false
-	w.touch(p.name.Store, p.name.Key)
+	cause := p.cause
+	if !w.alive(p.owner) {
+		cause = lock.Gone
+	}
+	w.leaves(p)
+	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
+	w.next(p, cause)
 }
 
-func (w *twin) rob(p *twinProfile) {
+func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.Deed, by lock.Incarnation, reason string) {
 	if p.owner != 0 && !p.revoked {
-		p.revoked = true
-		w.tell(fsm.Lost, p, 0, 0)
+		p.revoked, p.cause = true, cause
+		w.because(cause, fsm.Lost, p, 0)
+		w.audit(fsm.Audit{Deed: deed, Store: p.name.Store, Key: p.name.Key, Reason: reason}, by, p.owner)
 	}
+}
+
+// freed is what an operator wants of a profile.
+func (w *twin) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
+	if malformed(c.Store, c.Key) {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	p := w.touch(c.Store, c.Key)
+	done := fsm.Result{Token: p.token, Owner: p.owner, Revision: p.revision}
+	switch {
+	case p.loads == 0 && p.revision == 0:
+		done.Code = fsm.NoProfile
+	case p.owner == 0:
+		done.Code = fsm.NotOwned
+	case uint64(p.token) != c.Token:
+		done.Code = fsm.Superseded
+	case c.Force:
+		w.rob(p, lock.Freed, fsm.DeedFree, me, c.Reason)
+	case !p.revoked:
+		p.asked = true
+		w.because(lock.Freed, fsm.LetGo, p, 0)
+		w.audit(fsm.Audit{Deed: fsm.DeedAsk, Store: c.Store, Key: c.Key, Reason: c.Reason}, me, p.owner)
+	}
+	return done
 }
 
 func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
@@ -107,7 +150,7 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 	most := w.policy(c.Store, fsm.PolicyMaxWaiters)
 	switch {
 	case p.owner == 0:
-		w.give(p, me, w.at)
+		w.give(p, me, w.at, lock.NoCause)
 		return fsm.Result{Token: w.at, Revision: p.revision, Loads: p.loads}
 	case p.owner == me, c.WhenOwned == 1:
 		return fsm.Result{Code: fsm.Owned, Owner: p.owner, Limit: uint64(most)}
@@ -115,16 +158,23 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 		return fsm.Result{Code: fsm.QueueFull, Owner: p.owner, Limit: uint64(most)}
 	}
 	done := fsm.Result{Code: fsm.Queued, Token: w.at, Owner: p.owner, Place: uint64(len(p.queue) + 1)}
-	mine := lock.Waiter{Server: me, Ticket: w.at}
+	mine := lock.Waiter{Server: me, Ticket: w.at, SinceMS: w.stamp}
 	if c.WhenOwned == 2 {
 		p.queue = slices.Insert(p.queue, 0, mine)
 		done.Place = 1
-		w.rob(p)
+		if p.revoked { // somebody else was first
+			w.audit(fsm.Audit{Deed: fsm.DeedSteal, Store: c.Store, Key: c.Key}, me, p.owner)
+		}
+		w.rob(p, lock.Stolen, fsm.DeedSteal, me, "")
 		return done
 	}
 	p.queue = append(p.queue, mine)
 	if !p.revoked {
-		w.tell(fsm.LetGo, p, 0, 0)
+		cause := lock.NoCause
+		if p.asked {
+			cause = lock.Freed
+		}
+		w.because(cause, fsm.LetGo, p, 0)
 	}
 	return done
 }
@@ -156,7 +206,7 @@ func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
 	}
 	p := w.profile(c.Store, c.Key)
 	mine := lock.Waiter{Server: me, Ticket: lock.Token(c.Ticket)}
-	i := slices.Index(p.queue, mine)
+	i := slices.IndexFunc(p.queue, func(x lock.Waiter) bool { return x.Server == mine.Server && x.Ticket == mine.Ticket })
 	switch {
 	case p.owner == me && p.ticket == mine.Ticket:
 		w.free(p)
@@ -184,10 +234,10 @@ func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
 
 func (w *twin) revoke(c *fsm.Revoke) fsm.Result {
 	p := w.touch(c.Store, c.Key)
-	if p.owner == 0 || p.revoked || c.Waited && len(p.queue) == 0 || uint64(p.token) != c.Token {
+	if p.owner == 0 || p.revoked || c.Waited && !p.asked && len(p.queue) == 0 || uint64(p.token) != c.Token {
 		return fsm.Result{Code: fsm.Superseded, Token: p.token}
 	}
-	w.rob(p)
+	w.rob(p, lock.Late, fsm.DeedLate, 0, "")
 	return fsm.Result{Token: p.token, Owner: p.owner}
 }
 
@@ -210,20 +260,23 @@ func (w *twin) walk(c *fsm.Walk) fsm.Result {
 	}
 	var contested []*twinProfile
 	for _, p := range w.profiles {
-		if p.owner != 0 && uint64(p.owner) == c.Incarnation && (p.revoked || len(p.queue) > 0) {
+		if p.owner != 0 && uint64(p.owner) == c.Incarnation && (p.revoked || p.asked || len(p.queue) > 0) {
 			contested = append(contested, p)
 		}
 	}
 	slices.SortFunc(contested, func(x, y *twinProfile) int {
 		return cmp.Or(cmp.Compare(x.name.Store, y.name.Store), cmp.Compare(x.name.Key, y.name.Key))
 	})
+	done := fsm.Result{}
 	for i, p := range contested {
-		if i == int(c.Limit) {
-			return fsm.Result{More: true}
+		if done.More = i == int(c.Limit); done.More {
+			break
 		}
-		w.touch(p.name.Store, p.name.Key)
+		if w.touch(p.name.Store, p.name.Key); p.owner != 0 {
+			done.Granted++
+		}
 	}
-	return fsm.Result{}
+	return done
 }
 
 func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
@@ -272,12 +325,12 @@ func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
 	if refusal != nil {
 		return *refusal
 	}
-	w.rob(p)
+	w.rob(p, lock.Overwritten, fsm.DeedSet, s.about.Incarnation, "")
 	w.write(p, c.Data.Codec, data, c.Tags, 0, fsm.WhySet)
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
-func (w *twin) remove(c *fsm.Remove) fsm.Result {
+func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -288,7 +341,7 @@ func (w *twin) remove(c *fsm.Remove) fsm.Result {
 	if !p.exists {
 		return fsm.Result{Code: fsm.NoProfile, Revision: p.revision}
 	}
-	w.rob(p)
+	w.rob(p, lock.Overwritten, fsm.DeedRemove, me, "")
 	p.messages = nil
 	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WhyRemove)
 	return fsm.Result{Revision: p.revision, Token: p.token}

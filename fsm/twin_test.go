@@ -20,6 +20,7 @@ type twin struct {
 	policies    map[[2]string]int64 // store and name; the empty store has the defaults
 	nodes       map[string]fsm.Node
 	events      []fsm.Event
+	audits      []fsm.Audit
 }
 
 type twinServer struct {
@@ -177,9 +178,11 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 	case c.GetSet() != nil:
 		return w.set(s, q, c.GetSet())
 	case c.GetRemove() != nil:
-		return w.remove(c.GetRemove())
+		return w.remove(me, c.GetRemove())
 	case c.GetSetPolicy() != nil:
 		return w.setPolicy(c.GetSetPolicy())
+	case c.GetFree() != nil:
+		return w.freed(me, c.GetFree())
 	}
 	return fsm.Result{Code: fsm.Invalid}
 }
@@ -223,6 +226,23 @@ func (w *twin) end(s *twinServer, ground lock.Ground) {
 	s.about.Alive, s.about.EndedMS, s.about.Ground = false, w.stamp, ground
 	s.parts = map[uint64]map[uint32][]byte{}
 	w.events = append(w.events, fsm.Event{Kind: fsm.ServerEnded, Server: s.about.Incarnation})
+	if ground != lock.Goodbye {
+		w.audit(fsm.Audit{Deed: fsm.DeedEnd, Ground: ground}, 0, s.about.Incarnation)
+	}
+}
+
+// audit writes down who did what to whom.
+func (w *twin) audit(a fsm.Audit, by, from lock.Incarnation) {
+	a.Number, a.StampMS, a.Token = uint64(len(w.audits)+1), w.stamp, w.at
+	for _, s := range w.servers {
+		if s.about.Incarnation == by {
+			a.By = fsm.Party{Incarnation: by, Name: s.about.Name, Where: s.about.Where}
+		}
+		if s.about.Incarnation == from {
+			a.From = fsm.Party{Incarnation: from, Name: s.about.Name, Where: s.about.Where}
+		}
+	}
+	w.audits = append(w.audits, a)
 }
 
 func (w *twin) expire(c *fsm.ExpireServers) fsm.Result {

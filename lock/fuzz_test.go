@@ -39,7 +39,7 @@ func (r *trial) fail(format string, args ...any) {
 // FuzzLock: three bytes are one operation: what, by whom, on which token.
 func FuzzLock(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x03\x00\x00"))
-	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x08\x01\x00\x03\x01\x00"))
+	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x09\x01\x00\x03\x01\x00"))
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x07\x01\x00"))
 	f.Add([]byte("\x00\x00\x00\x02\x01\x00\x02\x02\x00\x05\x00\x00\x04\x02\x02\x00\x03\x00"))
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x00\x03\x00\x06\x01\x00\x00\x03\x00"))
@@ -78,7 +78,7 @@ func (r *trial) step(what, who, which byte) {
 	before := copied(r.grant)
 
 	brought := r.grant
-	if what%9 != 4 { // Cancel brings the grant up to date itself
+	if what%10 != 4 { // Cancel brings the grant up to date itself
 		var first lock.Outcome
 		brought, first = r.grant.Inherit(r.at, r.alive)
 		if got := r.twin.tidy(r.at); got != first.Granted {
@@ -89,9 +89,9 @@ func (r *trial) step(what, who, which byte) {
 	kept := copied(brought)
 	var next lock.Grant
 	var out, want lock.Outcome
-	switch what % 9 {
+	switch what % 10 {
 	case 0, 1, 2:
-		when := lock.WhenOwned(what % 9)
+		when := lock.WhenOwned(what % 10)
 		r.say("start %d when %d", server, when)
 		next, out = brought.Start(server, r.at, when, mostWaiter, r.alive)
 		want = r.twin.start(server, r.at, when, mostWaiter)
@@ -115,8 +115,9 @@ func (r *trial) step(what, who, which byte) {
 		}
 	case 5:
 		r.say("revoke %d", token)
-		next, out = brought.Revoke(token, r.alive)
-		want = r.twin.revoke(token)
+		cause := lock.Cause(1 + which%4)
+		next, out = brought.Revoke(token, cause, r.alive)
+		want = r.twin.revoke(token, cause)
 	case 6:
 		next = brought
 		if which < 64 { // seldom, or nobody would be left for the rest of the script
@@ -128,6 +129,10 @@ func (r *trial) step(what, who, which byte) {
 		next, out = brought.Lapse(token, r.at, r.alive)
 		want = r.twin.lapse(token, r.at)
 	case 8:
+		r.say("ask %d", token)
+		next, out = brought.Ask(token, r.alive)
+		want = r.twin.ask(token)
+	case 9:
 		r.say("reclaim %d token %d", server, token)
 		next, out = brought.Reclaim(server, token, r.at)
 		want = r.twin.reclaim(server, token, r.at)
@@ -139,8 +144,8 @@ func (r *trial) step(what, who, which byte) {
 	if !same(brought, kept) {
 		r.fail("the old grant was changed to %+v", brought)
 	}
-	ownCancel := what%9 == 4 && brought.Owner == server && brought.Ticket == token
-	letGo := what%9 == 3 || ownCancel || what%9 == 7 && brought.Revoked
+	ownCancel := what%10 == 4 && brought.Owner == server && brought.Ticket == token
+	letGo := what%10 == 3 || ownCancel || what%10 == 7 && brought.Revoked
 	r.follow(brought, next, out, letGo || brought.Owner == 0)
 	r.grant = next
 	if got, want := r.grant, r.twin.grant(); !same(got, want) {

@@ -26,8 +26,9 @@ type Incarnation uint64
 
 // Waiter is a game server that asked for a profile which another one owns.
 type Waiter struct {
-	Server Incarnation
-	Ticket Token // of its StartSession
+	Server  Incarnation
+	Ticket  Token // of its StartSession
+	SinceMS int64 // and its stamp, for people: the law does not look at it
 }
 
 // Grant is the fact in the log. The zero value is a profile that nobody ever owned.
@@ -36,6 +37,8 @@ type Grant struct {
 	Ticket  Token       // of the StartSession that this grant answers; equal to Token when it did not wait
 	Owner   Incarnation // 0: nobody
 	Revoked bool        // the owner may not write any more, and the next grant waits for it to say so, or for Lapse
+	Cause   Cause       // why it was revoked
+	Asked   bool        // an operator wants the owner to let go, also if nobody waits
 	Orphan  bool        // nobody's, since its owner was ended while it held it: if that was wrong, it may reclaim it
 	Waiters []Waiter    // first come, first served
 }
@@ -51,6 +54,34 @@ const (
 	Refuse                  // be told who owns it
 	Steal                   // revoke the owner's session and be next
 )
+
+// Cause is what ended a session that its owner did not end.
+type Cause uint8
+
+const (
+	NoCause     Cause = iota
+	Late              // the owner was asked to let go, and did not in time
+	Stolen            // by a game server that is next
+	Freed             // by an operator
+	Overwritten       // by whoever set or removed the profile
+	Gone              // the owner is not alive any more
+)
+
+func (c Cause) String() string {
+	switch c {
+	case Late:
+		return "late"
+	case Stolen:
+		return "stolen"
+	case Freed:
+		return "freed"
+	case Overwritten:
+		return "overwritten"
+	case Gone:
+		return "gone"
+	}
+	return "none"
+}
 
 // Refusal is why the law said no. None is yes.
 type Refusal uint8
@@ -70,11 +101,15 @@ type Outcome struct {
 	Granted   bool // a grant was made at the command's token
 	Queued    bool // the asker waits, with the command's token as its ticket
 	Revoked   bool // the owner's session was revoked
+	Asked     bool // the owner is to be asked to let go
 	Reclaimed bool // the grant goes on with a session that was there before
 }
 
 // InForce says whether somebody owns the profile now.
 func (g Grant) InForce(alive Alive) bool { return g.Owner != 0 && alive(g.Owner) }
+
+// Wanted says whether the owner is to let go: somebody waits, or an operator asked.
+func (g Grant) Wanted() bool { return g.Asked || len(g.Waiters) > 0 }
 
 // MayWrite is asked before every write of an owner.
 func (g Grant) MayWrite(server Incarnation, token Token) Refusal {
@@ -99,8 +134,8 @@ func (g Grant) Inherit(at Token, alive Alive) (Grant, Outcome) {
 	if g.InForce(alive) {
 		return g, Outcome{}
 	}
-	g.Orphan = g.Orphan || g.Owner != 0 && !g.Revoked
-	g.Owner, g.Revoked = 0, false
+	g.Orphan = g.Orphan || g.Owner != 0 && !g.Revoked && !g.Asked
+	g.Owner, g.Revoked, g.Cause, g.Asked = 0, false, NoCause, false
 	if len(g.Waiters) == 0 {
 		return g, Outcome{}
 	}
@@ -129,7 +164,9 @@ func (g Grant) Start(server Incarnation, at Token, when WhenOwned, maxWaiters in
 	}
 	g.Waiters = append([]Waiter{waiter}, g.Waiters...)
 	revoked := !g.Revoked
-	g.Revoked = true
+	if revoked {
+		g.Revoked, g.Cause = true, Stolen
+	}
 	return g, Outcome{Queued: true, Revoked: revoked}
 }
 
@@ -159,7 +196,7 @@ func (g Grant) Cancel(server Incarnation, ticket, at Token, alive Alive) (Grant,
 	if g.Owner == server && g.Ticket == ticket {
 		return g.free(at, alive)
 	}
-	i := slices.Index(g.Waiters, Waiter{Server: server, Ticket: ticket})
+	i := slices.IndexFunc(g.Waiters, func(w Waiter) bool { return w.Server == server && w.Ticket == ticket })
 	if i < 0 {
 		return g, Outcome{Refusal: NotWaiting}
 	}
@@ -167,12 +204,21 @@ func (g Grant) Cancel(server Incarnation, ticket, at Token, alive Alive) (Grant,
 	return g.Inherit(at, alive)
 }
 
-// Revoke ends a session without its owner: the writes of the token are refused from here.
-func (g Grant) Revoke(token Token, alive Alive) (Grant, Outcome) {
+// Ask wants the owner to let go: it makes its last save and ends. Whoever does not in time is revoked.
+func (g Grant) Ask(token Token, alive Alive) (Grant, Outcome) {
 	if !g.InForce(alive) || g.Token != token || g.Revoked {
 		return g, Outcome{Refusal: Superseded}
 	}
-	g.Revoked = true
+	g.Asked = true
+	return g, Outcome{Asked: true}
+}
+
+// Revoke ends a session without its owner: the writes of the token are refused from here.
+func (g Grant) Revoke(token Token, cause Cause, alive Alive) (Grant, Outcome) {
+	if !g.InForce(alive) || g.Token != token || g.Revoked {
+		return g, Outcome{Refusal: Superseded}
+	}
+	g.Revoked, g.Cause = true, cause
 	return g, Outcome{Revoked: true}
 }
 

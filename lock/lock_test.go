@@ -32,12 +32,18 @@ func owned(waiters ...lock.Waiter) lock.Grant {
 
 func revoked(waiters ...lock.Waiter) lock.Grant {
 	g := owned(waiters...)
-	g.Revoked = true
+	g.Revoked, g.Cause = true, lock.Stolen
 	return g
 }
 
 func waits(server lock.Incarnation, ticket lock.Token) lock.Waiter {
 	return lock.Waiter{Server: server, Ticket: ticket}
+}
+
+func asked(waiters ...lock.Waiter) lock.Grant {
+	g := owned(waiters...)
+	g.Asked = true
+	return g
 }
 
 // free is a profile that its owner let go of, or was robbed of.
@@ -63,7 +69,10 @@ func TestGrant(t *testing.T) {
 		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Cancel(who, ticket, at, everybody) }
 	}
 	revoke := func(token lock.Token, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
-		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Revoke(token, alive) }
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Revoke(token, lock.Stolen, alive) }
+	}
+	ask := func(token lock.Token, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Ask(token, alive) }
 	}
 	lapse := func(token lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
 		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Lapse(token, at, everybody) }
@@ -129,6 +138,15 @@ func TestGrant(t *testing.T) {
 		{"and when the token has moved on", owned(), revoke(9, everybody), owned(), no(lock.Superseded)},
 		{"and when nobody owns it", free(), revoke(10, everybody), free(), no(lock.Superseded)},
 		{"and when the owner is dead", owned(), revoke(10, allBut(a)), owned(), no(lock.Superseded)},
+
+		{"who is asked to let go still owns it", owned(), ask(10, everybody), asked(), lock.Outcome{Asked: true}},
+		{"and may be asked again", asked(waits(b, 20)), ask(10, everybody), asked(waits(b, 20)), lock.Outcome{Asked: true}},
+		{"a revoked one is not asked any more", revoked(), ask(10, everybody), revoked(), no(lock.Superseded)},
+		{"nor one whose token has moved on", owned(), ask(9, everybody), owned(), no(lock.Superseded)},
+		{"nor a dead one", owned(), ask(10, allBut(a)), owned(), no(lock.Superseded)},
+		{"nor nobody", free(), ask(10, everybody), free(), no(lock.Superseded)},
+		{"the next owner has not been asked", asked(waits(b, 20)), release(a, 10, everybody), bs, granted},
+		{"nor has the one after nobody", asked(), release(a, 10, everybody), free(), lock.Outcome{}},
 
 		{"a lapse grants to the first who waits", revoked(waits(b, 20)), lapse(10), bs, granted},
 		{"or frees the profile", revoked(), lapse(10), free(), lock.Outcome{}},

@@ -15,7 +15,9 @@ type slowGrant struct {
 	server        lock.Incarnation
 	token, ticket lock.Token
 	revoked, over bool
-	died          bool // over since its owner died, not revoked
+	cause         lock.Cause
+	asked         bool
+	died          bool // over since its owner died, neither revoked nor asked
 }
 
 // current is the grant that is not over, if there is one.
@@ -41,7 +43,7 @@ func (p *slowProfile) tidy(at lock.Token) (granted bool) {
 		if !p.dead[g.server] {
 			return false
 		}
-		g.over, g.died = true, !g.revoked
+		g.over, g.died = true, !g.revoked && !g.asked
 	}
 	if len(p.queue) == 0 {
 		return false
@@ -70,7 +72,9 @@ func (p *slowProfile) start(server lock.Incarnation, at lock.Token, when lock.Wh
 	}
 	p.queue = append([]lock.Waiter{me}, p.queue...)
 	first := !g.revoked
-	g.revoked = true
+	if g.revoked = true; first {
+		g.cause = lock.Stolen
+	}
 	return lock.Outcome{Queued: true, Revoked: first}
 }
 
@@ -110,12 +114,21 @@ func (p *slowProfile) cancel(server lock.Incarnation, ticket, at lock.Token) loc
 	return lock.Outcome{Granted: p.tidy(at)}
 }
 
-func (p *slowProfile) revoke(token lock.Token) lock.Outcome {
+func (p *slowProfile) ask(token lock.Token) lock.Outcome {
 	g := p.current()
 	if g == nil || g.token != token || g.revoked {
 		return lock.Outcome{Refusal: lock.Superseded}
 	}
-	g.revoked = true
+	g.asked = true
+	return lock.Outcome{Asked: true}
+}
+
+func (p *slowProfile) revoke(token lock.Token, cause lock.Cause) lock.Outcome {
+	g := p.current()
+	if g == nil || g.token != token || g.revoked {
+		return lock.Outcome{Refusal: lock.Superseded}
+	}
+	g.revoked, g.cause = true, cause
 	return lock.Outcome{Revoked: true}
 }
 
@@ -141,7 +154,7 @@ func (p *slowProfile) grant() lock.Grant {
 		last := p.grants[n-1]
 		row.Token, row.Ticket, row.Orphan = last.token, last.ticket, last.died
 		if !last.over {
-			row.Owner, row.Revoked = last.server, last.revoked
+			row.Owner, row.Revoked, row.Cause, row.Asked = last.server, last.revoked, last.cause, last.asked
 		}
 	}
 	return row

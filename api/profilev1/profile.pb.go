@@ -101,6 +101,7 @@ const (
 	Reason_REASON_BURNED            Reason = 20 // the number was given up: it did not happen and never will
 	Reason_REASON_SUPERSEDED        Reason = 21 // what was judged has moved on
 	Reason_REASON_UNSUPPORTED       Reason = 22 // not every node can apply this yet
+	Reason_REASON_NOT_OWNED         Reason = 30 // nobody owns the profile
 	// Refused by this node; this copy did not happen.
 	Reason_REASON_NOT_LEADER   Reason = 40 // go to Refusal.leader with the same number
 	Reason_REASON_BUSY         Reason = 41 // too much in flight: try again, with the same number
@@ -139,6 +140,7 @@ var (
 		20: "REASON_BURNED",
 		21: "REASON_SUPERSEDED",
 		22: "REASON_UNSUPPORTED",
+		30: "REASON_NOT_OWNED",
 		40: "REASON_NOT_LEADER",
 		41: "REASON_BUSY",
 		42: "REASON_UNPROVEN",
@@ -171,6 +173,7 @@ var (
 		"REASON_BURNED":            20,
 		"REASON_SUPERSEDED":        21,
 		"REASON_UNSUPPORTED":       22,
+		"REASON_NOT_OWNED":         30,
 		"REASON_NOT_LEADER":        40,
 		"REASON_BUSY":              41,
 		"REASON_UNPROVEN":          42,
@@ -254,6 +257,62 @@ func (ServerKind) EnumDescriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{2}
 }
 
+// Cause is what ended a session that its owner did not end.
+type Cause int32
+
+const (
+	Cause_CAUSE_UNSPECIFIED Cause = 0
+	Cause_CAUSE_LATE        Cause = 1 // the owner was asked to let go, and did not in time
+	Cause_CAUSE_STOLEN      Cause = 2 // by a game server that is next
+	Cause_CAUSE_FREED       Cause = 3 // by an operator
+	Cause_CAUSE_OVERWRITTEN Cause = 4 // by whoever set or removed the profile
+)
+
+// Enum value maps for Cause.
+var (
+	Cause_name = map[int32]string{
+		0: "CAUSE_UNSPECIFIED",
+		1: "CAUSE_LATE",
+		2: "CAUSE_STOLEN",
+		3: "CAUSE_FREED",
+		4: "CAUSE_OVERWRITTEN",
+	}
+	Cause_value = map[string]int32{
+		"CAUSE_UNSPECIFIED": 0,
+		"CAUSE_LATE":        1,
+		"CAUSE_STOLEN":      2,
+		"CAUSE_FREED":       3,
+		"CAUSE_OVERWRITTEN": 4,
+	}
+)
+
+func (x Cause) Enum() *Cause {
+	p := new(Cause)
+	*p = x
+	return p
+}
+
+func (x Cause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Cause) Descriptor() protoreflect.EnumDescriptor {
+	return file_api_profilev1_profile_proto_enumTypes[3].Descriptor()
+}
+
+func (Cause) Type() protoreflect.EnumType {
+	return &file_api_profilev1_profile_proto_enumTypes[3]
+}
+
+func (x Cause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Cause.Descriptor instead.
+func (Cause) EnumDescriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{3}
+}
+
 type WhenOwned int32
 
 const (
@@ -287,11 +346,11 @@ func (x WhenOwned) String() string {
 }
 
 func (WhenOwned) Descriptor() protoreflect.EnumDescriptor {
-	return file_api_profilev1_profile_proto_enumTypes[3].Descriptor()
+	return file_api_profilev1_profile_proto_enumTypes[4].Descriptor()
 }
 
 func (WhenOwned) Type() protoreflect.EnumType {
-	return &file_api_profilev1_profile_proto_enumTypes[3]
+	return &file_api_profilev1_profile_proto_enumTypes[4]
 }
 
 func (x WhenOwned) Number() protoreflect.EnumNumber {
@@ -300,7 +359,7 @@ func (x WhenOwned) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WhenOwned.Descriptor instead.
 func (WhenOwned) EnumDescriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{3}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{4}
 }
 
 // Request names a change. Absent or zero fields are refused.
@@ -562,8 +621,9 @@ type Owner struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Where         string                 `protobuf:"bytes,3,opt,name=where,proto3" json:"where,omitempty"`                     // free text for players and operators: an address, a place
-	InForce       bool                   `protobuf:"varint,4,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"` // false: the owner is gone, and the profile waits for the next who asks
+	Where         string                 `protobuf:"bytes,3,opt,name=where,proto3" json:"where,omitempty"`                      // free text for players and operators: an address, a place
+	InForce       bool                   `protobuf:"varint,4,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`  // false: the owner is gone, and the profile waits for the next who asks
+	WaitsMs       int64                  `protobuf:"varint,30,opt,name=waits_ms,json=waitsMs,proto3" json:"waits_ms,omitempty"` // of one that waits for a profile: for how long
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -624,6 +684,13 @@ func (x *Owner) GetInForce() bool {
 		return x.InForce
 	}
 	return false
+}
+
+func (x *Owner) GetWaitsMs() int64 {
+	if x != nil {
+		return x.WaitsMs
+	}
+	return 0
 }
 
 type RegisterRequest struct {
@@ -1272,12 +1339,13 @@ func (x *Granted) GetLetGo() bool {
 	return false
 }
 
-// LetGo: somebody waits for the profile.
+// LetGo: somebody waits for the profile, or an operator asks for it.
 type LetGo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	Operator      bool                   `protobuf:"varint,30,opt,name=operator,proto3" json:"operator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1333,12 +1401,20 @@ func (x *LetGo) GetToken() uint64 {
 	return 0
 }
 
+func (x *LetGo) GetOperator() bool {
+	if x != nil {
+		return x.Operator
+	}
+	return false
+}
+
 // Lost: the session is over; say so with Release.
 type Lost struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	Cause         Cause                  `protobuf:"varint,30,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1392,6 +1468,13 @@ func (x *Lost) GetToken() uint64 {
 		return x.Token
 	}
 	return 0
+}
+
+func (x *Lost) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
 }
 
 // MessageWaits: the profile that the receiver owns has a new message.
@@ -4246,6 +4329,10 @@ type Session struct {
 	Revoked       bool                   `protobuf:"varint,7,opt,name=revoked,proto3" json:"revoked,omitempty"`
 	Waiters       []*Owner               `protobuf:"bytes,8,rep,name=waiters,proto3" json:"waiters,omitempty"`
 	Revision      uint64                 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	Cause         Cause                  `protobuf:"varint,30,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // why it was revoked
+	Operator      bool                   `protobuf:"varint,31,opt,name=operator,proto3" json:"operator,omitempty"`                     // an operator asked the owner to let go
+	SilentMs      int64                  `protobuf:"varint,32,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"`     // since the leader last heard the owner; negative: this node does not know
+	PendingMs     int64                  `protobuf:"varint,33,opt,name=pending_ms,json=pendingMs,proto3" json:"pending_ms,omitempty"`  // since the leader saw that the owner is to let go, or was revoked; negative: it is neither, or this node does not know
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4339,6 +4426,34 @@ func (x *Session) GetWaiters() []*Owner {
 func (x *Session) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *Session) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
+}
+
+func (x *Session) GetOperator() bool {
+	if x != nil {
+		return x.Operator
+	}
+	return false
+}
+
+func (x *Session) GetSilentMs() int64 {
+	if x != nil {
+		return x.SilentMs
+	}
+	return 0
+}
+
+func (x *Session) GetPendingMs() int64 {
+	if x != nil {
+		return x.PendingMs
 	}
 	return 0
 }
@@ -4450,6 +4565,9 @@ type Server struct {
 	Sessions      uint64                 `protobuf:"varint,7,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	SilentMs      int64                  `protobuf:"varint,8,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"` // since the leader last heard it; negative: this node does not know
 	Gossip        string                 `protobuf:"bytes,40,opt,name=gossip,proto3" json:"gossip,omitempty"`                     // alive, dead, left, or empty: unknown. Advice only
+	Ground        string                 `protobuf:"bytes,30,opt,name=ground,proto3" json:"ground,omitempty"`                     // of one that is gone: goodbye, proof, evidence or silence
+	EndedMs       int64                  `protobuf:"varint,31,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`   // and since when
+	Wanted        uint64                 `protobuf:"varint,32,opt,name=wanted,proto3" json:"wanted,omitempty"`                    // its profiles that somebody waits for, that an operator asked for, or that were revoked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4547,6 +4665,447 @@ func (x *Server) GetGossip() string {
 	return ""
 }
 
+func (x *Server) GetGround() string {
+	if x != nil {
+		return x.Ground
+	}
+	return ""
+}
+
+func (x *Server) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *Server) GetWanted() uint64 {
+	if x != nil {
+		return x.Wanted
+	}
+	return 0
+}
+
+type FreeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`  // of the session that is meant, as Get shows it in stands
+	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`  // at once: the owner's unsaved changes are lost. Else it is asked, saves and ends; revoked after the hand-off time
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // for people, kept in the audit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeRequest) Reset() {
+	*x = FreeRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeRequest) ProtoMessage() {}
+
+func (x *FreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeRequest.ProtoReflect.Descriptor instead.
+func (*FreeRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *FreeRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *FreeRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *FreeRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *FreeRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *FreeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *FreeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type FreeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`      // who was asked, or lost it
+	Over          bool                   `protobuf:"varint,3,opt,name=over,proto3" json:"over,omitempty"`       // that session is over already
+	Revoked       bool                   `protobuf:"varint,4,opt,name=revoked,proto3" json:"revoked,omitempty"` // its writes are refused; the next session starts once the owner has said that it is over, or must be in doubt
+	Waiters       uint64                 `protobuf:"varint,5,opt,name=waiters,proto3" json:"waiters,omitempty"` // game servers that wait for the profile
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeResponse) Reset() {
+	*x = FreeResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeResponse) ProtoMessage() {}
+
+func (x *FreeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeResponse.ProtoReflect.Descriptor instead.
+func (*FreeResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *FreeResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *FreeResponse) GetOwner() *Owner {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *FreeResponse) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+func (x *FreeResponse) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *FreeResponse) GetWaiters() uint64 {
+	if x != nil {
+		return x.Waiters
+	}
+	return 0
+}
+
+type AuditRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`                     // empty: all
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`                         // empty: all
+	SinceMs       int64                  `protobuf:"varint,3,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // not older than this stamp
+	Before        uint64                 `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"`                  // numbers below this one; 0: all
+	Limit         uint32                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`                    // the newest so many; 0: 1000
+	Mode          ReadMode               `protobuf:"varint,6,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRequest) Reset() {
+	*x = AuditRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRequest) ProtoMessage() {}
+
+func (x *AuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
+func (*AuditRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *AuditRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetMode() ReadMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ReadMode_READ_MODE_LINEARIZABLE
+}
+
+type AuditResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Audits        []*Audit               `protobuf:"bytes,2,rep,name=audits,proto3" json:"audits,omitempty"` // the newest last
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`    // there are older ones
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditResponse) Reset() {
+	*x = AuditResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditResponse) ProtoMessage() {}
+
+func (x *AuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
+func (*AuditResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *AuditResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetAudits() []*Audit {
+	if x != nil {
+		return x.Audits
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type Audit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // rises by one; the newest 10,000 are kept
+	StampMs       int64                  `protobuf:"varint,2,opt,name=stamp_ms,json=stampMs,proto3" json:"stamp_ms,omitempty"`
+	Deed          string                 `protobuf:"bytes,3,opt,name=deed,proto3" json:"deed,omitempty"`   // steal, ask, free, set, remove, late: it did not let go in time; end: of a whole incarnation
+	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"` // empty for end
+	Key           string                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	By            *Owner                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"` // absent: the cluster itself. Names are as they were then
+	From          *Owner                 `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	Ground        string                 `protobuf:"bytes,8,opt,name=ground,proto3" json:"ground,omitempty"` // of end: proof, evidence or silence
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"` // as the operator gave it
+	Token         uint64                 `protobuf:"varint,10,opt,name=token,proto3" json:"token,omitempty"` // of the command that did it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audit) Reset() {
+	*x = Audit{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audit) ProtoMessage() {}
+
+func (x *Audit) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audit.ProtoReflect.Descriptor instead.
+func (*Audit) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *Audit) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Audit) GetStampMs() int64 {
+	if x != nil {
+		return x.StampMs
+	}
+	return 0
+}
+
+func (x *Audit) GetDeed() string {
+	if x != nil {
+		return x.Deed
+	}
+	return ""
+}
+
+func (x *Audit) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Audit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Audit) GetBy() *Owner {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *Audit) GetFrom() *Owner {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Audit) GetGround() string {
+	if x != nil {
+		return x.Ground
+	}
+	return ""
+}
+
+func (x *Audit) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Audit) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
 type GetPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"` // empty: the default of every store
@@ -4557,7 +5116,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4569,7 +5128,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4582,7 +5141,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -4609,7 +5168,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4621,7 +5180,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4634,7 +5193,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *GetPolicyResponse) GetStands() *Stands {
@@ -4664,7 +5223,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4676,7 +5235,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4689,7 +5248,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Policy) GetName() string {
@@ -4740,7 +5299,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4752,7 +5311,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4765,7 +5324,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -4812,7 +5371,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4824,7 +5383,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4837,7 +5396,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SetPolicyResponse) GetStands() *Stands {
@@ -4872,12 +5431,13 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05token\x18\x05 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05limit\x18\x06 \x01(\x04R\x05limit\x12+\n" +
 	"\x05owner\x18\a \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x16\n" +
-	"\x06leader\x18\b \x01(\tR\x06leader\"n\n" +
+	"\x06leader\x18\b \x01(\tR\x06leader\"\x89\x01\n" +
 	"\x05Owner\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05where\x18\x03 \x01(\tR\x05where\x12\x19\n" +
-	"\bin_force\x18\x04 \x01(\bR\ainForce\"\xe1\x01\n" +
+	"\bin_force\x18\x04 \x01(\bR\ainForce\x12\x19\n" +
+	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\xe1\x01\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1a.profilenode.v1.ServerKindR\x04kind\x12\x14\n" +
@@ -4928,15 +5488,17 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06ticket\x18\x04 \x01(\x04R\x06ticket\x12\x15\n" +
-	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"E\n" +
+	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"a\n" +
 	"\x05LetGo\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"D\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
+	"\boperator\x18\x1e \x01(\bR\boperator\"q\n" +
 	"\x04Lost\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"\xa5\x01\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12+\n" +
+	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\"\xa5\x01\n" +
 	"\fMessageWaits\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x0e\n" +
@@ -5169,7 +5731,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x10SessionsResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x123\n" +
 	"\bsessions\x18\x02 \x03(\v2\x17.profilenode.v1.SessionR\bsessions\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"\x8d\x02\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x92\x03\n" +
 	"\aSession\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
@@ -5179,12 +5741,17 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06let_go\x18\x06 \x01(\bR\x05letGo\x12\x18\n" +
 	"\arevoked\x18\a \x01(\bR\arevoked\x12/\n" +
 	"\awaiters\x18\b \x03(\v2\x15.profilenode.v1.OwnerR\awaiters\x12\x1a\n" +
-	"\brevision\x18\t \x01(\x04R\brevision\">\n" +
+	"\brevision\x18\t \x01(\x04R\brevision\x12+\n" +
+	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12\x1a\n" +
+	"\boperator\x18\x1f \x01(\bR\boperator\x12\x1b\n" +
+	"\tsilent_ms\x18  \x01(\x03R\bsilentMs\x12\x1d\n" +
+	"\n" +
+	"pending_ms\x18! \x01(\x03R\tpendingMs\">\n" +
 	"\x0eServersRequest\x12,\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"s\n" +
 	"\x0fServersResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
-	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\x86\x02\n" +
+	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\xd1\x02\n" +
 	"\x06Server\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5194,7 +5761,46 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12\x1a\n" +
 	"\bsessions\x18\a \x01(\x04R\bsessions\x12\x1b\n" +
 	"\tsilent_ms\x18\b \x01(\x03R\bsilentMs\x12\x16\n" +
-	"\x06gossip\x18( \x01(\tR\x06gossip\"V\n" +
+	"\x06gossip\x18( \x01(\tR\x06gossip\x12\x16\n" +
+	"\x06ground\x18\x1e \x01(\tR\x06ground\x12\x19\n" +
+	"\bended_ms\x18\x1f \x01(\x03R\aendedMs\x12\x16\n" +
+	"\x06wanted\x18  \x01(\x04R\x06wanted\"\xac\x01\n" +
+	"\vFreeRequest\x121\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xb3\x01\n" +
+	"\fFreeResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12+\n" +
+	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x12\n" +
+	"\x04over\x18\x03 \x01(\bR\x04over\x12\x18\n" +
+	"\arevoked\x18\x04 \x01(\bR\arevoked\x12\x18\n" +
+	"\awaiters\x18\x05 \x01(\x04R\awaiters\"\xad\x01\n" +
+	"\fAuditRequest\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x19\n" +
+	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\x12\x16\n" +
+	"\x06before\x18\x04 \x01(\x04R\x06before\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\x12,\n" +
+	"\x04mode\x18\x06 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"\x82\x01\n" +
+	"\rAuditResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12-\n" +
+	"\x06audits\x18\x02 \x03(\v2\x15.profilenode.v1.AuditR\x06audits\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x8e\x02\n" +
+	"\x05Audit\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
+	"\bstamp_ms\x18\x02 \x01(\x03R\astampMs\x12\x12\n" +
+	"\x04deed\x18\x03 \x01(\tR\x04deed\x12\x14\n" +
+	"\x05store\x18\x04 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x05 \x01(\tR\x03key\x12%\n" +
+	"\x02by\x18\x06 \x01(\v2\x15.profilenode.v1.OwnerR\x02by\x12)\n" +
+	"\x04from\x18\a \x01(\v2\x15.profilenode.v1.OwnerR\x04from\x12\x16\n" +
+	"\x06ground\x18\b \x01(\tR\x06ground\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
+	"\x05token\x18\n" +
+	" \x01(\x04R\x05token\"V\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"w\n" +
@@ -5217,7 +5823,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
-	"\x0fREAD_MODE_STALE\x10\x01*\xb3\x05\n" +
+	"\x0fREAD_MODE_STALE\x10\x01*\xc9\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREASON_FENCED\x10\x01\x12\x1b\n" +
@@ -5242,7 +5848,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x12REASON_NOT_WAITING\x10\x13\x12\x11\n" +
 	"\rREASON_BURNED\x10\x14\x12\x15\n" +
 	"\x11REASON_SUPERSEDED\x10\x15\x12\x16\n" +
-	"\x12REASON_UNSUPPORTED\x10\x16\x12\x15\n" +
+	"\x12REASON_UNSUPPORTED\x10\x16\x12\x14\n" +
+	"\x10REASON_NOT_OWNED\x10\x1e\x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10(\x12\x0f\n" +
 	"\vREASON_BUSY\x10)\x12\x13\n" +
 	"\x0fREASON_UNPROVEN\x10*\x12\x17\n" +
@@ -5253,7 +5860,14 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
 	"ServerKind\x12\x1b\n" +
 	"\x17SERVER_KIND_GAME_SERVER\x10\x00\x12\x14\n" +
-	"\x10SERVER_KIND_TOOL\x10\x01*M\n" +
+	"\x10SERVER_KIND_TOOL\x10\x01*h\n" +
+	"\x05Cause\x12\x15\n" +
+	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"CAUSE_LATE\x10\x01\x12\x10\n" +
+	"\fCAUSE_STOLEN\x10\x02\x12\x0f\n" +
+	"\vCAUSE_FREED\x10\x03\x12\x15\n" +
+	"\x11CAUSE_OVERWRITTEN\x10\x04*M\n" +
 	"\tWhenOwned\x12\x13\n" +
 	"\x0fWHEN_OWNED_WAIT\x10\x00\x12\x15\n" +
 	"\x11WHEN_OWNED_REFUSE\x10\x01\x12\x14\n" +
@@ -5275,12 +5889,14 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.profilenode.v1.GetRequest\x1a\x1b.profilenode.v1.GetResponse\x12A\n" +
 	"\x04List\x12\x1b.profilenode.v1.ListRequest\x1a\x1c.profilenode.v1.ListResponse\x12>\n" +
 	"\x03Set\x12\x1a.profilenode.v1.SetRequest\x1a\x1b.profilenode.v1.SetResponse\x12G\n" +
-	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xda\x03\n" +
+	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xe3\x04\n" +
 	"\aCluster\x12G\n" +
 	"\x06Status\x12\x1d.profilenode.v1.StatusRequest\x1a\x1e.profilenode.v1.StatusResponse\x12G\n" +
 	"\x06Digest\x12\x1d.profilenode.v1.DigestRequest\x1a\x1e.profilenode.v1.DigestResponse\x12M\n" +
 	"\bSessions\x12\x1f.profilenode.v1.SessionsRequest\x1a .profilenode.v1.SessionsResponse\x12J\n" +
-	"\aServers\x12\x1e.profilenode.v1.ServersRequest\x1a\x1f.profilenode.v1.ServersResponse\x12P\n" +
+	"\aServers\x12\x1e.profilenode.v1.ServersRequest\x1a\x1f.profilenode.v1.ServersResponse\x12A\n" +
+	"\x04Free\x12\x1b.profilenode.v1.FreeRequest\x1a\x1c.profilenode.v1.FreeResponse\x12D\n" +
+	"\x05Audit\x12\x1c.profilenode.v1.AuditRequest\x1a\x1d.profilenode.v1.AuditResponse\x12P\n" +
 	"\tGetPolicy\x12 .profilenode.v1.GetPolicyRequest\x1a!.profilenode.v1.GetPolicyResponse\x12P\n" +
 	"\tSetPolicy\x12 .profilenode.v1.SetPolicyRequest\x1a!.profilenode.v1.SetPolicyResponseB<Z:github.com/profilenode/profilenode/api/profilev1;profilev1b\x06proto3"
 
@@ -5296,204 +5912,224 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 	return file_api_profilev1_profile_proto_rawDescData
 }
 
-var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                // 0: profilenode.v1.ReadMode
 	(Reason)(0),                  // 1: profilenode.v1.Reason
 	(ServerKind)(0),              // 2: profilenode.v1.ServerKind
-	(WhenOwned)(0),               // 3: profilenode.v1.WhenOwned
-	(*Request)(nil),              // 4: profilenode.v1.Request
-	(*Stands)(nil),               // 5: profilenode.v1.Stands
-	(*Refusal)(nil),              // 6: profilenode.v1.Refusal
-	(*Owner)(nil),                // 7: profilenode.v1.Owner
-	(*RegisterRequest)(nil),      // 8: profilenode.v1.RegisterRequest
-	(*RegisterResponse)(nil),     // 9: profilenode.v1.RegisterResponse
-	(*Timing)(nil),               // 10: profilenode.v1.Timing
-	(*Renewal)(nil),              // 11: profilenode.v1.Renewal
-	(*Renewed)(nil),              // 12: profilenode.v1.Renewed
-	(*Event)(nil),                // 13: profilenode.v1.Event
-	(*Granted)(nil),              // 14: profilenode.v1.Granted
-	(*LetGo)(nil),                // 15: profilenode.v1.LetGo
-	(*Lost)(nil),                 // 16: profilenode.v1.Lost
-	(*MessageWaits)(nil),         // 17: profilenode.v1.MessageWaits
-	(*Goodbye)(nil),              // 18: profilenode.v1.Goodbye
-	(*EndServerRequest)(nil),     // 19: profilenode.v1.EndServerRequest
-	(*EndServerResponse)(nil),    // 20: profilenode.v1.EndServerResponse
-	(*SettleRequest)(nil),        // 21: profilenode.v1.SettleRequest
-	(*SettleResponse)(nil),       // 22: profilenode.v1.SettleResponse
-	(*StartSessionRequest)(nil),  // 23: profilenode.v1.StartSessionRequest
-	(*StartSessionResponse)(nil), // 24: profilenode.v1.StartSessionResponse
-	(*ReclaimRequest)(nil),       // 25: profilenode.v1.ReclaimRequest
-	(*Claim)(nil),                // 26: profilenode.v1.Claim
-	(*ReclaimResponse)(nil),      // 27: profilenode.v1.ReclaimResponse
-	(*Reclaimed)(nil),            // 28: profilenode.v1.Reclaimed
-	(*CancelRequest)(nil),        // 29: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),       // 30: profilenode.v1.CancelResponse
-	(*Profile)(nil),              // 31: profilenode.v1.Profile
-	(*SaveRequest)(nil),          // 32: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),         // 33: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),       // 34: profilenode.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),      // 35: profilenode.v1.ReleaseResponse
-	(*Message)(nil),              // 36: profilenode.v1.Message
-	(*SendRequest)(nil),          // 37: profilenode.v1.SendRequest
-	(*SendResponse)(nil),         // 38: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),  // 39: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil), // 40: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),      // 41: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),     // 42: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),           // 43: profilenode.v1.GetRequest
-	(*GetResponse)(nil),          // 44: profilenode.v1.GetResponse
-	(*ListRequest)(nil),          // 45: profilenode.v1.ListRequest
-	(*ListResponse)(nil),         // 46: profilenode.v1.ListResponse
-	(*SetRequest)(nil),           // 47: profilenode.v1.SetRequest
-	(*SetResponse)(nil),          // 48: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),        // 49: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),       // 50: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),        // 51: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),       // 52: profilenode.v1.StatusResponse
-	(*Member)(nil),               // 53: profilenode.v1.Member
-	(*DigestRequest)(nil),        // 54: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),       // 55: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),      // 56: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),     // 57: profilenode.v1.SessionsResponse
-	(*Session)(nil),              // 58: profilenode.v1.Session
-	(*ServersRequest)(nil),       // 59: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),      // 60: profilenode.v1.ServersResponse
-	(*Server)(nil),               // 61: profilenode.v1.Server
-	(*GetPolicyRequest)(nil),     // 62: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),    // 63: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),               // 64: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),     // 65: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),    // 66: profilenode.v1.SetPolicyResponse
-	nil,                          // 67: profilenode.v1.Profile.TagsEntry
-	nil,                          // 68: profilenode.v1.SaveRequest.TagsEntry
-	nil,                          // 69: profilenode.v1.SetRequest.TagsEntry
+	(Cause)(0),                   // 3: profilenode.v1.Cause
+	(WhenOwned)(0),               // 4: profilenode.v1.WhenOwned
+	(*Request)(nil),              // 5: profilenode.v1.Request
+	(*Stands)(nil),               // 6: profilenode.v1.Stands
+	(*Refusal)(nil),              // 7: profilenode.v1.Refusal
+	(*Owner)(nil),                // 8: profilenode.v1.Owner
+	(*RegisterRequest)(nil),      // 9: profilenode.v1.RegisterRequest
+	(*RegisterResponse)(nil),     // 10: profilenode.v1.RegisterResponse
+	(*Timing)(nil),               // 11: profilenode.v1.Timing
+	(*Renewal)(nil),              // 12: profilenode.v1.Renewal
+	(*Renewed)(nil),              // 13: profilenode.v1.Renewed
+	(*Event)(nil),                // 14: profilenode.v1.Event
+	(*Granted)(nil),              // 15: profilenode.v1.Granted
+	(*LetGo)(nil),                // 16: profilenode.v1.LetGo
+	(*Lost)(nil),                 // 17: profilenode.v1.Lost
+	(*MessageWaits)(nil),         // 18: profilenode.v1.MessageWaits
+	(*Goodbye)(nil),              // 19: profilenode.v1.Goodbye
+	(*EndServerRequest)(nil),     // 20: profilenode.v1.EndServerRequest
+	(*EndServerResponse)(nil),    // 21: profilenode.v1.EndServerResponse
+	(*SettleRequest)(nil),        // 22: profilenode.v1.SettleRequest
+	(*SettleResponse)(nil),       // 23: profilenode.v1.SettleResponse
+	(*StartSessionRequest)(nil),  // 24: profilenode.v1.StartSessionRequest
+	(*StartSessionResponse)(nil), // 25: profilenode.v1.StartSessionResponse
+	(*ReclaimRequest)(nil),       // 26: profilenode.v1.ReclaimRequest
+	(*Claim)(nil),                // 27: profilenode.v1.Claim
+	(*ReclaimResponse)(nil),      // 28: profilenode.v1.ReclaimResponse
+	(*Reclaimed)(nil),            // 29: profilenode.v1.Reclaimed
+	(*CancelRequest)(nil),        // 30: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),       // 31: profilenode.v1.CancelResponse
+	(*Profile)(nil),              // 32: profilenode.v1.Profile
+	(*SaveRequest)(nil),          // 33: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),         // 34: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),       // 35: profilenode.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),      // 36: profilenode.v1.ReleaseResponse
+	(*Message)(nil),              // 37: profilenode.v1.Message
+	(*SendRequest)(nil),          // 38: profilenode.v1.SendRequest
+	(*SendResponse)(nil),         // 39: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),  // 40: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil), // 41: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),      // 42: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),     // 43: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),           // 44: profilenode.v1.GetRequest
+	(*GetResponse)(nil),          // 45: profilenode.v1.GetResponse
+	(*ListRequest)(nil),          // 46: profilenode.v1.ListRequest
+	(*ListResponse)(nil),         // 47: profilenode.v1.ListResponse
+	(*SetRequest)(nil),           // 48: profilenode.v1.SetRequest
+	(*SetResponse)(nil),          // 49: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),        // 50: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),       // 51: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),        // 52: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),       // 53: profilenode.v1.StatusResponse
+	(*Member)(nil),               // 54: profilenode.v1.Member
+	(*DigestRequest)(nil),        // 55: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),       // 56: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),      // 57: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),     // 58: profilenode.v1.SessionsResponse
+	(*Session)(nil),              // 59: profilenode.v1.Session
+	(*ServersRequest)(nil),       // 60: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),      // 61: profilenode.v1.ServersResponse
+	(*Server)(nil),               // 62: profilenode.v1.Server
+	(*FreeRequest)(nil),          // 63: profilenode.v1.FreeRequest
+	(*FreeResponse)(nil),         // 64: profilenode.v1.FreeResponse
+	(*AuditRequest)(nil),         // 65: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),        // 66: profilenode.v1.AuditResponse
+	(*Audit)(nil),                // 67: profilenode.v1.Audit
+	(*GetPolicyRequest)(nil),     // 68: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),    // 69: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),               // 70: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),     // 71: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),    // 72: profilenode.v1.SetPolicyResponse
+	nil,                          // 73: profilenode.v1.Profile.TagsEntry
+	nil,                          // 74: profilenode.v1.SaveRequest.TagsEntry
+	nil,                          // 75: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
-	0,  // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
-	1,  // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
-	7,  // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
-	2,  // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
-	5,  // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
-	10, // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
-	14, // 6: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
-	12, // 7: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
-	14, // 8: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
-	15, // 9: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
-	16, // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
-	17, // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	18, // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
-	36, // 13: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	4,  // 14: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	5,  // 15: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 16: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	5,  // 17: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
-	1,  // 18: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	4,  // 19: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	3,  // 20: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	5,  // 21: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	31, // 22: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	36, // 23: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	7,  // 24: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	4,  // 25: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
-	26, // 26: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
-	5,  // 27: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
-	28, // 28: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
-	7,  // 29: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
-	4,  // 30: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	5,  // 31: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	67, // 32: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	4,  // 33: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	68, // 34: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	5,  // 35: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 36: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	5,  // 37: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 38: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	5,  // 39: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 40: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	5,  // 41: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,  // 42: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 43: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	36, // 44: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,  // 45: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 46: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	31, // 47: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	7,  // 48: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,  // 49: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 50: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	31, // 51: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	4,  // 52: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	69, // 53: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	5,  // 54: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	4,  // 55: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	5,  // 56: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	53, // 57: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,  // 58: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 59: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	58, // 60: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	7,  // 61: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	7,  // 62: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	0,  // 63: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 64: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	61, // 65: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,  // 66: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	0,  // 67: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,  // 68: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	64, // 69: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	4,  // 70: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	5,  // 71: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	8,  // 72: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	11, // 73: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	11, // 74: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	19, // 75: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	21, // 76: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	23, // 77: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	25, // 78: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	29, // 79: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	32, // 80: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	34, // 81: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	37, // 82: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	39, // 83: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	41, // 84: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	43, // 85: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	45, // 86: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	47, // 87: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	49, // 88: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	51, // 89: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	54, // 90: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	56, // 91: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	59, // 92: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	62, // 93: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	65, // 94: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	9,  // 95: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	13, // 96: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	12, // 97: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	20, // 98: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	22, // 99: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	24, // 100: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	27, // 101: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	30, // 102: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	33, // 103: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	35, // 104: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	38, // 105: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	40, // 106: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	42, // 107: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	44, // 108: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	46, // 109: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	48, // 110: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	50, // 111: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	52, // 112: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	55, // 113: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	57, // 114: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	60, // 115: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	63, // 116: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	66, // 117: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	95, // [95:118] is the sub-list for method output_type
-	72, // [72:95] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	0,   // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
+	1,   // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
+	8,   // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
+	2,   // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
+	6,   // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
+	11,  // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
+	15,  // 6: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
+	13,  // 7: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
+	15,  // 8: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
+	16,  // 9: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
+	17,  // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
+	18,  // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
+	19,  // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
+	3,   // 13: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
+	37,  // 14: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	5,   // 15: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	6,   // 16: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 17: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	6,   // 18: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
+	1,   // 19: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	5,   // 20: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	4,   // 21: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	6,   // 22: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
+	32,  // 23: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	37,  // 24: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	8,   // 25: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	5,   // 26: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	27,  // 27: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	6,   // 28: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
+	29,  // 29: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	8,   // 30: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	5,   // 31: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,   // 32: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	73,  // 33: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,   // 34: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	74,  // 35: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	6,   // 36: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 37: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	6,   // 38: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 39: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 40: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 41: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 42: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 43: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 44: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	37,  // 45: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 46: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 47: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	32,  // 48: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 49: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 50: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 51: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	32,  // 52: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 53: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	75,  // 54: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 55: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 56: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 57: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	54,  // 58: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	0,   // 59: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 60: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	59,  // 61: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 62: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 63: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 64: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 65: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 66: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	62,  // 67: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 68: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	5,   // 69: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,   // 70: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,   // 71: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 72: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 73: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
+	67,  // 74: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
+	8,   // 75: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
+	8,   // 76: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
+	0,   // 77: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 78: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	70,  // 79: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 80: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 81: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 82: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	12,  // 83: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	12,  // 84: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	20,  // 85: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	22,  // 86: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	24,  // 87: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	26,  // 88: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	30,  // 89: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	33,  // 90: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	35,  // 91: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	38,  // 92: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	40,  // 93: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	42,  // 94: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	44,  // 95: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	46,  // 96: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	48,  // 97: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	50,  // 98: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	52,  // 99: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	55,  // 100: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	57,  // 101: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	60,  // 102: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	63,  // 103: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	65,  // 104: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	68,  // 105: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	71,  // 106: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	10,  // 107: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	14,  // 108: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	13,  // 109: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	21,  // 110: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	23,  // 111: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	25,  // 112: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	28,  // 113: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	31,  // 114: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	34,  // 115: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	36,  // 116: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	39,  // 117: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	41,  // 118: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	43,  // 119: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	45,  // 120: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	47,  // 121: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	49,  // 122: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	51,  // 123: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	53,  // 124: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	56,  // 125: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	58,  // 126: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	61,  // 127: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	64,  // 128: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	66,  // 129: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	69,  // 130: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	72,  // 131: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	107, // [107:132] is the sub-list for method output_type
+	82,  // [82:107] is the sub-list for method input_type
+	82,  // [82:82] is the sub-list for extension type_name
+	82,  // [82:82] is the sub-list for extension extendee
+	0,   // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -5514,8 +6150,8 @@ func file_api_profilev1_profile_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   66,
+			NumEnums:      5,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

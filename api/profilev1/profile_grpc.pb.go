@@ -758,6 +758,8 @@ const (
 	Cluster_Digest_FullMethodName    = "/profilenode.v1.Cluster/Digest"
 	Cluster_Sessions_FullMethodName  = "/profilenode.v1.Cluster/Sessions"
 	Cluster_Servers_FullMethodName   = "/profilenode.v1.Cluster/Servers"
+	Cluster_Free_FullMethodName      = "/profilenode.v1.Cluster/Free"
+	Cluster_Audit_FullMethodName     = "/profilenode.v1.Cluster/Audit"
 	Cluster_GetPolicy_FullMethodName = "/profilenode.v1.Cluster/GetPolicy"
 	Cluster_SetPolicy_FullMethodName = "/profilenode.v1.Cluster/SetPolicy"
 )
@@ -774,6 +776,10 @@ type ClusterClient interface {
 	Digest(ctx context.Context, in *DigestRequest, opts ...grpc.CallOption) (*DigestResponse, error)
 	Sessions(ctx context.Context, in *SessionsRequest, opts ...grpc.CallOption) (*SessionsResponse, error)
 	Servers(ctx context.Context, in *ServersRequest, opts ...grpc.CallOption) (*ServersResponse, error)
+	// Free asks the owner of a profile to let go, or takes the profile from it.
+	Free(ctx context.Context, in *FreeRequest, opts ...grpc.CallOption) (*FreeResponse, error)
+	// Audit lists what was done to owners against their will, the newest last.
+	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error)
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
 	SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error)
 }
@@ -826,6 +832,26 @@ func (c *clusterClient) Servers(ctx context.Context, in *ServersRequest, opts ..
 	return out, nil
 }
 
+func (c *clusterClient) Free(ctx context.Context, in *FreeRequest, opts ...grpc.CallOption) (*FreeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FreeResponse)
+	err := c.cc.Invoke(ctx, Cluster_Free_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuditResponse)
+	err := c.cc.Invoke(ctx, Cluster_Audit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *clusterClient) GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPolicyResponse)
@@ -858,6 +884,10 @@ type ClusterServer interface {
 	Digest(context.Context, *DigestRequest) (*DigestResponse, error)
 	Sessions(context.Context, *SessionsRequest) (*SessionsResponse, error)
 	Servers(context.Context, *ServersRequest) (*ServersResponse, error)
+	// Free asks the owner of a profile to let go, or takes the profile from it.
+	Free(context.Context, *FreeRequest) (*FreeResponse, error)
+	// Audit lists what was done to owners against their will, the newest last.
+	Audit(context.Context, *AuditRequest) (*AuditResponse, error)
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)
 	SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error)
 	mustEmbedUnimplementedClusterServer()
@@ -881,6 +911,12 @@ func (UnimplementedClusterServer) Sessions(context.Context, *SessionsRequest) (*
 }
 func (UnimplementedClusterServer) Servers(context.Context, *ServersRequest) (*ServersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Servers not implemented")
+}
+func (UnimplementedClusterServer) Free(context.Context, *FreeRequest) (*FreeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Free not implemented")
+}
+func (UnimplementedClusterServer) Audit(context.Context, *AuditRequest) (*AuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Audit not implemented")
 }
 func (UnimplementedClusterServer) GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPolicy not implemented")
@@ -981,6 +1017,42 @@ func _Cluster_Servers_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_Free_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FreeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).Free(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_Free_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).Free(ctx, req.(*FreeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_Audit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).Audit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_Audit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).Audit(ctx, req.(*AuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Cluster_GetPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetPolicyRequest)
 	if err := dec(in); err != nil {
@@ -1039,6 +1111,14 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Servers",
 			Handler:    _Cluster_Servers_Handler,
+		},
+		{
+			MethodName: "Free",
+			Handler:    _Cluster_Free_Handler,
+		},
+		{
+			MethodName: "Audit",
+			Handler:    _Cluster_Audit_Handler,
 		},
 		{
 			MethodName: "GetPolicy",

@@ -20,7 +20,7 @@ type Config struct {
 	Bind, Advertise             string // for clients
 	BindNodes, AdvertiseNodes   string // for the other nodes
 	BindGossip, AdvertiseGossip string // BindGossip empty: no gossip
-	BindHTTP                    string // empty: no health answers
+	BindHTTP                    string // empty: no health answers, no metrics
 	Pprof                       bool   // on the HTTP port
 	Nodes                       []string
 

@@ -15,10 +15,10 @@ type standing interface {
 	Leader() (client string, self bool)
 }
 
-// newHealth answers /livez: this process is of use, restart it if not; and /readyz: send it requests. A node that knows
-// no leader is alive, since restarting it would not help, but not ready. With profiles it also serves Go's, which only
+// newHealth answers /livez: this process is of use, restart it if not; /readyz: send it requests; and /metrics. A node that
+// knows no leader is alive, since restarting it would not help, but not ready. With profiles it also serves Go's, which only
 // this machine may see.
-func newHealth(node standing, profiles bool) *http.Server {
+func newHealth(node standing, metrics http.Handler, profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	writing := 5 * time.Second
 	if profiles {
@@ -29,6 +29,7 @@ func newHealth(node standing, profiles bool) *http.Server {
 	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, alive(node)) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready(node)) })
+	mux.Handle("GET /metrics", metrics)
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -103,9 +103,9 @@ Ask a cluster:    profilenode status`,
 	for group, commands := range map[string][]*cobra.Command{
 		"run": {serveCommand(p), devCommand(p)},
 		"ask": {
-			statusCommand(p), getCommand(p), listCommand(p), sessionsCommand(p), serversCommand(p), digestCommand(p),
+			statusCommand(p), getCommand(p), listCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p),
 		},
-		"change": {setCommand(p), removeCommand(p), sendCommand(p), policyCommand(p)},
+		"change": {setCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p)},
 	} {
 		for _, command := range commands {
 			command.GroupID = group

@@ -13,6 +13,7 @@ import (
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/gossip"
+	"github.com/profilenode/profilenode/internal/metrics"
 	"github.com/profilenode/profilenode/internal/server"
 )
 
@@ -71,7 +72,8 @@ func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err err
 
 	hub := server.NewHub()
 	n := c.cluster()
-	n.Log, n.OnEvents = log, hub.Tell
+	measured := metrics.New()
+	n.Log, n.OnEvents, n.Metrics = log, hub.Tell, measured
 	if n.Client == "" {
 		n.Client = r.clients.Addr().String()
 	}
@@ -85,11 +87,12 @@ func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err err
 	if r.node, err = cluster.Open(ctx, n); err != nil {
 		return nil, inUse(err, "nodes and gossip", "bind-nodes, bind-gossip and bind-server-gossip")
 	}
+	measured.Watch(r.node)
 	service.Node = r.node
 	r.service = server.New(service)
 	r.serve("clients", func() error { return r.service.Serve(r.clients) })
 	if r.web != nil {
-		r.health = newHealth(r.node, c.Pprof)
+		r.health = newHealth(r.node, measured.Handler(), c.Pprof)
 		r.serve("HTTP", func() error { return r.health.Serve(r.web) })
 	}
 	return r, nil

@@ -11,14 +11,19 @@ import (
 )
 
 func serversCommand(p process) *cobra.Command {
-	var all, stale bool
+	var all, gone, stale bool
 	command := &cobra.Command{
 		Use:   "servers",
 		Short: "list the game servers",
-		Args:  cobra.NoArgs,
+		Long: `servers lists the game servers: since when, how many profiles each holds, how many of those somebody else wants, and how
+long ago the leader heard it. One that is silent for 3 s is in doubt about its sessions; it is ended after 4.5 s if there is
+evidence that it is dead, after 10 s in any case. With --gone it lists those too that ended within the last hour, and on what
+ground: goodbye, proof, evidence or silence.`,
+		Args: cobra.NoArgs,
 	}
 	a := askFlags(p, command)
-	command.Flags().BoolVar(&all, "all", false, "also those that are gone, and command-line tools")
+	command.Flags().BoolVar(&gone, "gone", false, "also those that are gone and not forgotten yet")
+	command.Flags().BoolVar(&all, "all", false, "also those, and command-line tools")
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
 	command.RunE = act(func(ctx context.Context, _ []string) error {
 		return a.do(ctx, func(ctx context.Context, c *conn) error {
@@ -29,9 +34,10 @@ func serversCommand(p process) *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			t := newTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "LAST HEARD", "GOSSIP", "INCARNATION")
+			t := newTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "ENDED", "INCARNATION")
 			for _, s := range reply.GetServers() {
-				if !all && (!s.GetAlive() || s.GetKind() == pb.ServerKind_SERVER_KIND_TOOL) {
+				tool := s.GetKind() == pb.ServerKind_SERVER_KIND_TOOL
+				if !all && (tool || !s.GetAlive() && !gone) {
 					continue
 				}
 				if a.json {
@@ -40,8 +46,9 @@ func serversCommand(p process) *cobra.Command {
 					}
 					continue
 				}
-				t.row(printable(s.GetName()), printable(s.GetWhere()), kindName(s.GetKind()), aliveName(s.GetAlive()), formatTime(s.GetSinceMs()),
-					strconv.FormatUint(s.GetSessions(), 10), silence(s), printable(s.GetGossip()), strconv.FormatUint(s.GetIncarnation(), 10))
+				t.row(printable(s.GetName()), printable(s.GetWhere()), kindName(s.GetKind()), serverState(s), formatTime(s.GetSinceMs()),
+					holds(s), strconv.FormatUint(s.GetWanted(), 10), heard(s.GetAlive(), s.GetSilentMs()),
+					printable(s.GetGossip()), formatTime(s.GetEndedMs()), strconv.FormatUint(s.GetIncarnation(), 10))
 			}
 			return t.end()
 		})
@@ -49,11 +56,17 @@ func serversCommand(p process) *cobra.Command {
 	return command
 }
 
-func aliveName(alive bool) string {
-	if alive {
-		return "alive"
+// silentFrom is from when on a game server is shown as silent: by then it is in doubt, unless the cluster's timing is another.
+const silentFrom = 3 * time.Second
+
+func serverState(s *pb.Server) string {
+	switch silent := milliseconds(s.GetSilentMs()); {
+	case !s.GetAlive():
+		return "gone by " + s.GetGround()
+	case silent >= silentFrom && s.GetKind() == pb.ServerKind_SERVER_KIND_GAME_SERVER:
+		return "silent for " + brief(silent)
 	}
-	return "gone"
+	return "alive"
 }
 
 func kindName(kind pb.ServerKind) string {
@@ -63,13 +76,25 @@ func kindName(kind pb.ServerKind) string {
 	return "game server"
 }
 
-// silence is empty when the node asked does not know, since it does not lead.
-func silence(s *pb.Server) string {
-	if s.GetSilentMs() < 0 || !s.GetAlive() {
+// holds is how many sessions it has; one that is gone has none, whatever nobody has asked for since.
+func holds(s *pb.Server) string {
+	if !s.GetAlive() {
 		return ""
 	}
-	return (time.Duration(s.GetSilentMs()) * time.Millisecond).Round(100*time.Millisecond).String() + " ago"
+	return strconv.FormatUint(s.GetSessions(), 10)
 }
+
+// heard is when the leader heard somebody last; empty when the node asked does not know, since it does not lead.
+func heard(alive bool, silentMS int64) string {
+	if silentMS < 0 || !alive {
+		return ""
+	}
+	return brief(milliseconds(silentMS)) + " ago"
+}
+
+func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+func brief(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
 
 type serverJSON struct {
 	Incarnation string `json:"incarnation"`
@@ -79,14 +104,18 @@ type serverJSON struct {
 	Alive       bool   `json:"alive"`
 	Since       string `json:"since"`
 	Sessions    uint64 `json:"sessions"`
+	Wanted      uint64 `json:"wanted"`
 	SilentMS    *int64 `json:"silent_ms"` // null: not known
 	Gossip      string `json:"gossip,omitempty"`
+	Ground      string `json:"ground,omitempty"` // of one that is gone
+	Ended       string `json:"ended,omitempty"`
 }
 
 func serverShape(s *pb.Server) serverJSON {
 	shape := serverJSON{
 		Incarnation: strconv.FormatUint(s.GetIncarnation(), 10), Name: s.GetName(), Where: s.GetWhere(), Kind: kindName(s.GetKind()),
-		Alive: s.GetAlive(), Since: formatTime(s.GetSinceMs()), Sessions: s.GetSessions(), Gossip: s.GetGossip(),
+		Alive: s.GetAlive(), Since: formatTime(s.GetSinceMs()), Sessions: s.GetSessions(), Wanted: s.GetWanted(), Gossip: s.GetGossip(),
+		Ground: s.GetGround(), Ended: formatTime(s.GetEndedMs()),
 	}
 	if silent := s.GetSilentMs(); silent >= 0 {
 		shape.SilentMS = &silent

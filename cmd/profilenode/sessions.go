@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"strings"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
@@ -14,7 +16,15 @@ func sessionsCommand(p process) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "sessions [STORE]",
 		Short: "list who owns which profile, and who waits",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `sessions lists every owned profile: its owner, since when, when the leader heard the owner last, and how the session stands:
+
+  in force           the owner holds it
+  owner silent       the owner was not heard for 3 s or more
+  asked to let go    somebody waits, or an operator asked; it saves and ends, or is revoked after 10 s
+  revoked            its writes are refused; the next session starts once it has said that it is over, or after 4.5 s
+
+Below each stand those who wait for it, in their order.`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	a := askFlags(p, command)
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
@@ -29,7 +39,7 @@ func sessionsCommand(p process) *cobra.Command {
 }
 
 func listSessions(ctx context.Context, a *asking, request *pb.SessionsRequest) error {
-	t := newTable(discardIf(a.json, a.p.out), "STORE", "KEY", "OWNER", "SINCE", "REVISION", "WAITING", "STATE")
+	t := newTable(discardIf(a.json, a.p.out), "STORE", "KEY", "OWNER", "SINCE", "REVISION", "WAITING", "LAST HEARD", "STATE")
 	for {
 		var reply *pb.SessionsResponse
 		if err := a.do(ctx, func(ctx context.Context, c *conn) error {
@@ -49,7 +59,10 @@ func listSessions(ctx context.Context, a *asking, request *pb.SessionsRequest) e
 			}
 			t.row(printable(session.GetStore()), printable(session.GetKey()), ownerCell(session.GetOwner()),
 				formatTime(session.GetSinceMs()), strconv.FormatUint(session.GetRevision(), 10),
-				strconv.Itoa(len(session.GetWaiters())), sessionState(session))
+				strconv.Itoa(len(session.GetWaiters())), heard(true, session.GetSilentMs()), sessionState(session))
+			for i, waiter := range session.GetWaiters() {
+				t.row(" ", " ", fmt.Sprintf("%d. %s", i+1, printable(named(waiter))), " ", " ", " ", " ", "waits for "+brief(milliseconds(waiter.GetWaitsMs())))
+			}
 		}
 		got := len(reply.GetSessions())
 		if !reply.GetMore() || got == 0 {
@@ -60,35 +73,73 @@ func listSessions(ctx context.Context, a *asking, request *pb.SessionsRequest) e
 }
 
 func sessionState(session *pb.Session) string {
+	pending := ""
+	if ms := session.GetPendingMs(); ms >= 0 {
+		pending = " for " + brief(milliseconds(ms))
+	}
+	silent := ""
+	if d := milliseconds(session.GetSilentMs()); d >= silentFrom {
+		silent = ", owner silent for " + brief(d)
+	}
 	switch {
 	case session.GetRevoked():
-		return "revoked"
+		return "revoked (" + causeName(session.GetCause()) + "), waits for its word" + pending + silent
+	case session.GetOperator():
+		return "asked by an operator to let go" + pending + silent
 	case session.GetLetGo():
-		return "asked to let go"
+		return "asked to let go" + pending + silent
+	case silent != "":
+		return silent[len(", "):]
 	}
 	return "in force"
 }
 
+// causeName is how a session was taken: late, stolen, freed or overwritten.
+func causeName(cause pb.Cause) string {
+	if cause == pb.Cause_CAUSE_UNSPECIFIED {
+		return "unknown"
+	}
+	return strings.ToLower(strings.TrimPrefix(cause.String(), "CAUSE_"))
+}
+
 type sessionJSON struct {
-	Store    string       `json:"store"`
-	Key      string       `json:"key"`
-	Token    string       `json:"token"`
-	Owner    *ownerJSON   `json:"owner"`
-	Since    string       `json:"since"`
-	Revision uint64       `json:"revision"`
-	LetGo    bool         `json:"let_go"`
-	Revoked  bool         `json:"revoked"`
-	Waiters  []*ownerJSON `json:"waiters"`
+	Store     string       `json:"store"`
+	Key       string       `json:"key"`
+	Token     string       `json:"token"`
+	Owner     *ownerJSON   `json:"owner"`
+	Since     string       `json:"since"`
+	Revision  uint64       `json:"revision"`
+	LetGo     bool         `json:"let_go"`
+	Operator  bool         `json:"operator"` // asked
+	Revoked   bool         `json:"revoked"`
+	Cause     string       `json:"cause,omitempty"` // of that
+	PendingMS *int64       `json:"pending_ms"`      // null: it is not to let go, or that is not known
+	SilentMS  *int64       `json:"silent_ms"`       // of the owner; null: not known
+	Waiters   []waiterJSON `json:"waiters"`
+}
+
+type waiterJSON struct {
+	ownerJSON
+	WaitsMS int64 `json:"waits_ms"`
 }
 
 func sessionShape(session *pb.Session) sessionJSON {
 	shape := sessionJSON{
 		Store: session.GetStore(), Key: session.GetKey(), Token: strconv.FormatUint(session.GetToken(), 10),
 		Owner: ownerShape(session.GetOwner()), Since: formatTime(session.GetSinceMs()), Revision: session.GetRevision(),
-		LetGo: session.GetLetGo(), Revoked: session.GetRevoked(), Waiters: []*ownerJSON{},
+		LetGo: session.GetLetGo(), Operator: session.GetOperator(), Revoked: session.GetRevoked(), Waiters: []waiterJSON{},
+	}
+	if session.GetRevoked() {
+		shape.Cause = causeName(session.GetCause())
+	}
+	if ms := session.GetPendingMs(); ms >= 0 {
+		shape.PendingMS = &ms
+	}
+	if ms := session.GetSilentMs(); ms >= 0 {
+		shape.SilentMS = &ms
 	}
 	for _, waiter := range session.GetWaiters() {
-		shape.Waiters = append(shape.Waiters, ownerShape(waiter))
+		shape.Waiters = append(shape.Waiters, waiterJSON{*ownerShape(waiter), waiter.GetWaitsMs()})
 	}
 	return shape
 }

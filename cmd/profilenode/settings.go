@@ -40,7 +40,7 @@ func settings() []setting {
 		word("advertise-gossip", "address", "how gossip reaches this node (default: bind-gossip)", func(c *Config) *string { return &c.AdvertiseGossip }),
 		word("bind-server-gossip", "address", "hear game servers' gossip here, TCP and UDP; empty: do not", func(c *Config) *string { return &c.BindServerGossip }),
 		word("advertise-server-gossip", "address", "how game servers' gossip reaches this node (default: bind-server-gossip)", func(c *Config) *string { return &c.AdvertiseServerGossip }),
-		word("bind-http", "address", "answer /livez and /readyz here; empty: do not", func(c *Config) *string { return &c.BindHTTP }),
+		word("bind-http", "address", "answer /livez, /readyz and /metrics here; empty: do not", func(c *Config) *string { return &c.BindHTTP }),
 		yesno("pprof", "serve Go's profiles of this process at /debug/pprof/ of bind-http, which must be on loopback", func(c *Config) *bool { return &c.Pprof }),
 
 		word("tls-cert", "file", "this node's certificate, PEM", func(c *Config) *string { return &c.TLSCert }),

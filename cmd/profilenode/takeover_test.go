@@ -104,8 +104,15 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("the slowest takeover took %v, want at most %v", slowest, takeoverLimit)
 	}
 	for i, n := range k.nodes {
-		told := strings.Count(n.log.String(), "game server is gone")
-		proven := strings.Count(n.log.String(), "ground=proof")
+		told, proven := 0, 0
+		for line := range strings.SplitSeq(n.log.String(), "\n") {
+			if strings.Contains(line, "game server is gone") {
+				told++
+				if strings.Contains(line, "ground=proof") {
+					proven++
+				}
+			}
+		}
 		if told != proven {
 			t.Errorf("node %d found %d game servers gone, %d of them by proof, want all", i+1, told, proven)
 		}

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"os/user"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -17,27 +19,27 @@ import (
 // goodbyeLimit bounds the goodbye of a tool. When it is lost the lease ends the tool's incarnation as well.
 const goodbyeLimit = time.Second
 
+// maxWhere is how much a registration may say of where it comes from, in bytes.
+const maxWhere = 256
+
 // tool is a short life of a command line in the cluster: whoever changes anything registers first, so that a retry is
 // answered and not repeated.
 type tool struct {
 	conn        *conn
 	incarnation uint64
-	number      uint64 // of the latest request; requests come one after the other, so all before it are settled
+	handOff     time.Duration // how long an owner may take to let go
+	number      uint64        // of the latest request; requests come one after the other, so all before it are settled
 }
 
 // asTool registers, lets f make its changes and says goodbye.
 func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
 	random := make([]byte, 16+6)
 	_, _ = rand.Read(random) // never fails
-	where, err := os.Hostname()
-	if err != nil {
-		where = ""
-	}
 	request := &pb.RegisterRequest{
 		Name:  "tool-" + hex.EncodeToString(random[16:]),
 		Kind:  pb.ServerKind_SERVER_KIND_TOOL,
 		Nonce: random[:16],
-		Where: where,
+		Where: whoAndWhere(),
 	}
 	var reply *pb.RegisterResponse
 	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
@@ -46,14 +48,31 @@ func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
 	}); err != nil {
 		return err
 	}
-	t := &tool{conn: c, incarnation: reply.GetIncarnation()}
-	err = f(t)
+	t := &tool{
+		conn: c, incarnation: reply.GetIncarnation(),
+		handOff: time.Duration(reply.GetTiming().GetHandOffMs()) * time.Millisecond,
+	}
+	err := f(t)
 	t.goodbye(ctx)
 	var unsure *unsureError
 	if errors.As(err, &unsure) {
 		return &hinted{unsure.error, "it may have happened: look before you try again"}
 	}
 	return err
+}
+
+// whoAndWhere is user@host, as this machine says: what an audit has to tell people apart by.
+func whoAndWhere() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	name := "unknown"
+	if who, err := user.Current(); err == nil {
+		name = who.Username
+	}
+	where := name + "@" + host
+	return strings.ToValidUTF8(where[:min(len(where), maxWhere)], "")
 }
 
 // change sends one change until it is answered. message is what is asked, still without the request that fill puts in.

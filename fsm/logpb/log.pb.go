@@ -112,6 +112,7 @@ type Command struct {
 	//	*Command_SetPolicy
 	//	*Command_PutPart
 	//	*Command_Reclaim
+	//	*Command_Free
 	//	*Command_Found
 	//	*Command_OpenTerm
 	//	*Command_ExpireServers
@@ -296,6 +297,15 @@ func (x *Command) GetReclaim() *Reclaim {
 	return nil
 }
 
+func (x *Command) GetFree() *Free {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Free); ok {
+			return x.Free
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetFound() *Found {
 	if x != nil {
 		if x, ok := x.Act.(*Command_Found); ok {
@@ -438,6 +448,10 @@ type Command_Reclaim struct {
 	Reclaim *Reclaim `protobuf:"bytes,23,opt,name=reclaim,proto3,oneof"`
 }
 
+type Command_Free struct {
+	Free *Free `protobuf:"bytes,24,opt,name=free,proto3,oneof"`
+}
+
 type Command_Found struct {
 	// The cluster's own.
 	Found *Found `protobuf:"bytes,40,opt,name=found,proto3,oneof"`
@@ -502,6 +516,8 @@ func (*Command_SetPolicy) isCommand_Act() {}
 func (*Command_PutPart) isCommand_Act() {}
 
 func (*Command_Reclaim) isCommand_Act() {}
+
+func (*Command_Free) isCommand_Act() {}
 
 func (*Command_Found) isCommand_Act() {}
 
@@ -1644,6 +1660,83 @@ func (x *SetPolicy) GetInherit() bool {
 	return false
 }
 
+// Free is an operator's: the owner is asked to let go, or with force loses its session at once.
+type Free struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"` // of the session that is meant
+	Force         bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // for the audit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Free) Reset() {
+	*x = Free{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Free) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Free) ProtoMessage() {}
+
+func (x *Free) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Free.ProtoReflect.Descriptor instead.
+func (*Free) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Free) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Free) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Free) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Free) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *Free) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type PutPart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Part          uint32                 `protobuf:"varint,1,opt,name=part,proto3" json:"part,omitempty"` // from 0
@@ -1654,7 +1747,7 @@ type PutPart struct {
 
 func (x *PutPart) Reset() {
 	*x = PutPart{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1759,7 @@ func (x *PutPart) String() string {
 func (*PutPart) ProtoMessage() {}
 
 func (x *PutPart) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1772,7 @@ func (x *PutPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPart.ProtoReflect.Descriptor instead.
 func (*PutPart) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PutPart) GetPart() uint32 {
@@ -1708,7 +1801,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1813,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1826,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Found) GetCluster() []byte {
@@ -1767,7 +1860,7 @@ type PolicyValue struct {
 
 func (x *PolicyValue) Reset() {
 	*x = PolicyValue{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +1872,7 @@ func (x *PolicyValue) String() string {
 func (*PolicyValue) ProtoMessage() {}
 
 func (x *PolicyValue) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +1885,7 @@ func (x *PolicyValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyValue.ProtoReflect.Descriptor instead.
 func (*PolicyValue) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PolicyValue) GetName() string {
@@ -1820,7 +1913,7 @@ type OpenTerm struct {
 
 func (x *OpenTerm) Reset() {
 	*x = OpenTerm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +1925,7 @@ func (x *OpenTerm) String() string {
 func (*OpenTerm) ProtoMessage() {}
 
 func (x *OpenTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +1938,7 @@ func (x *OpenTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenTerm.ProtoReflect.Descriptor instead.
 func (*OpenTerm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenTerm) GetNode() string {
@@ -1867,7 +1960,7 @@ type ExpireServers struct {
 
 func (x *ExpireServers) Reset() {
 	*x = ExpireServers{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1972,7 @@ func (x *ExpireServers) String() string {
 func (*ExpireServers) ProtoMessage() {}
 
 func (x *ExpireServers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1985,7 @@ func (x *ExpireServers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireServers.ProtoReflect.Descriptor instead.
 func (*ExpireServers) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExpireServers) GetTerm() uint64 {
@@ -1920,7 +2013,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2025,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2038,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Verdict) GetIncarnation() uint64 {
@@ -1980,7 +2073,7 @@ type Walk struct {
 
 func (x *Walk) Reset() {
 	*x = Walk{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2085,7 @@ func (x *Walk) String() string {
 func (*Walk) ProtoMessage() {}
 
 func (x *Walk) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2098,7 @@ func (x *Walk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Walk.ProtoReflect.Descriptor instead.
 func (*Walk) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Walk) GetIncarnation() uint64 {
@@ -2035,7 +2128,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2140,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2153,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Revoke) GetStore() string {
@@ -2104,7 +2197,7 @@ type Lapse struct {
 
 func (x *Lapse) Reset() {
 	*x = Lapse{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2209,7 @@ func (x *Lapse) String() string {
 func (*Lapse) ProtoMessage() {}
 
 func (x *Lapse) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2222,7 @@ func (x *Lapse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
 func (*Lapse) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Lapse) GetTerm() uint64 {
@@ -2171,7 +2264,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2276,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2289,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Forget) GetBeforeMs() int64 {
@@ -2226,7 +2319,7 @@ type SetNode struct {
 
 func (x *SetNode) Reset() {
 	*x = SetNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[29]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2331,7 @@ func (x *SetNode) String() string {
 func (*SetNode) ProtoMessage() {}
 
 func (x *SetNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[29]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2344,7 @@ func (x *SetNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNode.ProtoReflect.Descriptor instead.
 func (*SetNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetNode) GetId() string {
@@ -2298,7 +2391,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[30]
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2403,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[30]
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2416,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -2342,7 +2435,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xb0\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xdd\n" +
 	"\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
@@ -2362,7 +2455,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"set_policy\x18\x15 \x01(\v2\x1a.profilenode.log.SetPolicyH\x00R\tsetPolicy\x125\n" +
 	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x124\n" +
-	"\areclaim\x18\x17 \x01(\v2\x18.profilenode.log.ReclaimH\x00R\areclaim\x12.\n" +
+	"\areclaim\x18\x17 \x01(\v2\x18.profilenode.log.ReclaimH\x00R\areclaim\x12+\n" +
+	"\x04free\x18\x18 \x01(\v2\x15.profilenode.log.FreeH\x00R\x04free\x12.\n" +
 	"\x05found\x18( \x01(\v2\x16.profilenode.log.FoundH\x00R\x05found\x128\n" +
 	"\topen_term\x18) \x01(\v2\x19.profilenode.log.OpenTermH\x00R\bopenTerm\x12G\n" +
 	"\x0eexpire_servers\x18* \x01(\v2\x1e.profilenode.log.ExpireServersH\x00R\rexpireServers\x12+\n" +
@@ -2457,7 +2551,13 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x03R\x05value\x12\x18\n" +
-	"\ainherit\x18\x04 \x01(\bR\ainherit\"3\n" +
+	"\ainherit\x18\x04 \x01(\bR\ainherit\"r\n" +
+	"\x04Free\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"3\n" +
 	"\aPutPart\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\rR\x04part\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\fR\x05bytes\"q\n" +
@@ -2515,7 +2615,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),         // 0: profilenode.log.Entry
 	(*Command)(nil),       // 1: profilenode.log.Command
@@ -2536,19 +2636,20 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Set)(nil),           // 16: profilenode.log.Set
 	(*Remove)(nil),        // 17: profilenode.log.Remove
 	(*SetPolicy)(nil),     // 18: profilenode.log.SetPolicy
-	(*PutPart)(nil),       // 19: profilenode.log.PutPart
-	(*Found)(nil),         // 20: profilenode.log.Found
-	(*PolicyValue)(nil),   // 21: profilenode.log.PolicyValue
-	(*OpenTerm)(nil),      // 22: profilenode.log.OpenTerm
-	(*ExpireServers)(nil), // 23: profilenode.log.ExpireServers
-	(*Verdict)(nil),       // 24: profilenode.log.Verdict
-	(*Walk)(nil),          // 25: profilenode.log.Walk
-	(*Revoke)(nil),        // 26: profilenode.log.Revoke
-	(*Lapse)(nil),         // 27: profilenode.log.Lapse
-	(*Forget)(nil),        // 28: profilenode.log.Forget
-	(*SetNode)(nil),       // 29: profilenode.log.SetNode
-	(*RemoveNode)(nil),    // 30: profilenode.log.RemoveNode
-	nil,                   // 31: profilenode.log.Tags.TagsEntry
+	(*Free)(nil),          // 19: profilenode.log.Free
+	(*PutPart)(nil),       // 20: profilenode.log.PutPart
+	(*Found)(nil),         // 21: profilenode.log.Found
+	(*PolicyValue)(nil),   // 22: profilenode.log.PolicyValue
+	(*OpenTerm)(nil),      // 23: profilenode.log.OpenTerm
+	(*ExpireServers)(nil), // 24: profilenode.log.ExpireServers
+	(*Verdict)(nil),       // 25: profilenode.log.Verdict
+	(*Walk)(nil),          // 26: profilenode.log.Walk
+	(*Revoke)(nil),        // 27: profilenode.log.Revoke
+	(*Lapse)(nil),         // 28: profilenode.log.Lapse
+	(*Forget)(nil),        // 29: profilenode.log.Forget
+	(*SetNode)(nil),       // 30: profilenode.log.SetNode
+	(*RemoveNode)(nil),    // 31: profilenode.log.RemoveNode
+	nil,                   // 32: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -2565,30 +2666,31 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	16, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
 	17, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
 	18, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
-	19, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
+	20, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
 	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
-	20, // 16: profilenode.log.Command.found:type_name -> profilenode.log.Found
-	22, // 17: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
-	23, // 18: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
-	25, // 19: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
-	26, // 20: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
-	27, // 21: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
-	28, // 22: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
-	29, // 23: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
-	30, // 24: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	8,  // 25: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
-	31, // 26: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	10, // 27: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	11, // 28: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	10, // 29: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	11, // 30: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	21, // 31: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
-	24, // 32: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	19, // 16: profilenode.log.Command.free:type_name -> profilenode.log.Free
+	21, // 17: profilenode.log.Command.found:type_name -> profilenode.log.Found
+	23, // 18: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
+	24, // 19: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
+	26, // 20: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
+	27, // 21: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
+	28, // 22: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
+	29, // 23: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
+	30, // 24: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
+	31, // 25: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
+	8,  // 26: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	32, // 27: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 28: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 29: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	10, // 30: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 31: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	22, // 32: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
+	25, // 33: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -2611,6 +2713,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_SetPolicy)(nil),
 		(*Command_PutPart)(nil),
 		(*Command_Reclaim)(nil),
+		(*Command_Free)(nil),
 		(*Command_Found)(nil),
 		(*Command_OpenTerm)(nil),
 		(*Command_ExpireServers)(nil),
@@ -2627,7 +2730,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

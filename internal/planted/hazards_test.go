@@ -37,8 +37,8 @@ var hazardFaults = []fault{
 	{
 		name: "whoever comes later joins the round under way",
 		edits: []edit{{
-			proof, "\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tr.err = p.hold()\n\t\tclose(r.done)\n",
-			"\t\tp.mu.Unlock()\n\t\tr.err = p.hold()\n\t\tp.mu.Lock()\n\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tclose(r.done)\n",
+			proof, "\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.hold()\n",
+			"\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.hold()\n\t\tp.mu.Lock()\n\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n",
 		}},
 		pkg: "cluster", test: "TestARoundUnderWayProvesNothingToWhoComesLater",
 	},

@@ -186,6 +186,7 @@ func (n *fakeNode) Leader() (string, bool) {
 }
 
 func (n *fakeNode) Silent(lock.Incarnation) (time.Duration, bool) { return time.Second, true }
+func (n *fakeNode) Pending(fsm.OwnedGrant) (time.Duration, bool)  { return 2 * time.Second, true }
 func (n *fakeNode) Status() cluster.Status                        { return cluster.Status{ID: "fake"} }
 func (n *fakeNode) ID() string                                    { return "fake" }
 func (n *fakeNode) Done() <-chan struct{}                         { return n.done }

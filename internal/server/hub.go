@@ -118,9 +118,9 @@ func wire(e fsm.Event) *profilev1.Event {
 			Store: e.Store, Key: e.Key, Token: uint64(e.Token), Ticket: uint64(e.Ticket),
 		}}}
 	case fsm.LetGo:
-		return letGo(e.Store, e.Key, e.Token)
+		return letGo(e.Store, e.Key, e.Token, e.Cause == lock.Freed)
 	case fsm.Lost:
-		return lost(e.Store, e.Key, e.Token)
+		return lost(e.Store, e.Key, e.Token, e.Cause)
 	case fsm.MessageWait:
 		event := messageWaits(e.Store, e.Key, e.Message)
 		if len(e.Body) <= pushedBody {
@@ -133,12 +133,12 @@ func wire(e fsm.Event) *profilev1.Event {
 	return &profilev1.Event{}
 }
 
-func letGo(store, key string, token lock.Token) *profilev1.Event {
-	return &profilev1.Event{What: &profilev1.Event_LetGo{LetGo: &profilev1.LetGo{Store: store, Key: key, Token: uint64(token)}}}
+func letGo(store, key string, token lock.Token, operator bool) *profilev1.Event {
+	return &profilev1.Event{What: &profilev1.Event_LetGo{LetGo: &profilev1.LetGo{Store: store, Key: key, Token: uint64(token), Operator: operator}}}
 }
 
-func lost(store, key string, token lock.Token) *profilev1.Event {
-	return &profilev1.Event{What: &profilev1.Event_Lost{Lost: &profilev1.Lost{Store: store, Key: key, Token: uint64(token)}}}
+func lost(store, key string, token lock.Token, cause lock.Cause) *profilev1.Event {
+	return &profilev1.Event{What: &profilev1.Event_Lost{Lost: &profilev1.Lost{Store: store, Key: key, Token: uint64(token), Cause: profilev1.Cause(cause)}}}
 }
 
 func messageWaits(store, key string, id uint64) *profilev1.Event {

@@ -161,6 +161,13 @@ func checkRegister(q *profilev1.RegisterRequest) error {
 	return nil
 }
 
+func checkReason(reason string) error {
+	if len(reason) > fsm.MaxReason {
+		return tooLarge(fsm.MaxReason, "the reason has %d bytes and may have %d: shorten it", len(reason), fsm.MaxReason)
+	}
+	return nil
+}
+
 // checkPage is the number of rows of a page.
 func checkPage(limit uint32) int {
 	const most = 1000

@@ -19,9 +19,9 @@ func (s *Server) news(view *glance, r *profilev1.Renewal, term uint64, missed bo
 		switch {
 		case g.Owner != server:
 		case g.Revoked:
-			a.events = append(a.events, lost(g.Store, g.Key, g.Token))
-		case len(g.Waiters) > 0:
-			a.events = append(a.events, letGo(g.Store, g.Key, g.Token))
+			a.events = append(a.events, lost(g.Store, g.Key, g.Token, g.Cause))
+		case g.Wanted():
+			a.events = append(a.events, letGo(g.Store, g.Key, g.Token, g.Asked))
 		}
 	}
 	renewed, err := compare(view, r)
@@ -60,7 +60,7 @@ func compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed, error) {
 			continue
 		}
 		renewed.Grants = append(renewed.Grants, &profilev1.Granted{
-			Store: g.Store, Key: g.Key, Token: uint64(g.Token), Ticket: uint64(g.Ticket), LetGo: len(g.Waiters) > 0,
+			Store: g.Store, Key: g.Key, Token: uint64(g.Token), Ticket: uint64(g.Ticket), LetGo: g.Wanted(),
 		})
 	}
 	return renewed, nil

@@ -34,6 +34,9 @@ type Node interface {
 	Silent(server lock.Incarnation) (silent time.Duration, ok bool)
 	// Seems is how an incarnation seems to gossip: alive, dead, left, or empty. Advice only.
 	Seems(server lock.Incarnation) string
+	// Pending is how long the judge has been waiting for an owner to let go, or to say that it is over; false: it does not
+	// know of it.
+	Pending(grant fsm.OwnedGrant) (pending time.Duration, ok bool)
 	Status() cluster.Status
 	ID() string
 	// Ready is closed once the node knows a leader and its tables are its.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // Status is this node's own view; it needs no leader and no quorum.
@@ -74,7 +76,7 @@ func (s operator) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*
 	}
 	reply := &profilev1.SessionsResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
-		session, err := session(view, row)
+		session, err := s.session(view, row)
 		if err != nil {
 			return nil, s.broken(0, err)
 		}
@@ -83,7 +85,7 @@ func (s operator) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*
 	return reply, nil
 }
 
-func session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
+func (s operator) session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
 	p, _, err := view.Profile(row.Store, row.Key)
 	if err != nil {
 		return nil, err
@@ -94,13 +96,22 @@ func session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
 	}
 	out := &profilev1.Session{
 		Store: row.Store, Key: row.Key, Token: uint64(row.Token), Owner: owner, SinceMs: row.SinceMS,
-		LetGo: len(row.Waiters) > 0, Revoked: row.Revoked, Revision: p.Revision,
+		LetGo: row.Wanted(), Revoked: row.Revoked, Revision: p.Revision,
+		Cause: profilev1.Cause(row.Cause), Operator: row.Asked, SilentMs: -1, PendingMs: -1,
 	}
+	if silent, ok := s.node.Silent(row.Owner); ok {
+		out.SilentMs = silent.Milliseconds()
+	}
+	if pending, ok := s.node.Pending(row); ok {
+		out.PendingMs = pending.Milliseconds()
+	}
+	now := time.Now().UnixMilli()
 	for _, waiter := range row.Waiters {
 		who, err := ownerIn(view, waiter.Server)
 		if err != nil {
 			return nil, err
 		}
+		who.WaitsMs = max(0, now-waiter.SinceMS)
 		out.Waiters = append(out.Waiters, who)
 	}
 	return out, nil
@@ -120,11 +131,22 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
+	contested, err := view.Contested(0, 0)
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	wanted := map[lock.Incarnation]uint64{}
+	for _, g := range contested {
+		wanted[g.Owner]++
+	}
 	reply := &profilev1.ServersResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
 	for _, row := range rows {
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
-			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.Seems(row.Incarnation),
+			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.Seems(row.Incarnation), Wanted: wanted[row.Incarnation],
+		}
+		if !row.Alive {
+			server.Ground, server.EndedMs = row.Ground.String(), row.EndedMS
 		}
 		if row.Tool {
 			server.Kind = profilev1.ServerKind_SERVER_KIND_TOOL
@@ -135,6 +157,78 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 		reply.Servers = append(reply.Servers, server)
 	}
 	return reply, nil
+}
+
+// Free is an operator's release.
+func (s operator) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev1.FreeResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
+		checkReason(q.GetReason())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Free{
+		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Force: q.GetForce(), Reason: q.GetReason(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.node.View()
+	if err != nil {
+		return nil, s.untold(q.GetRequest().GetNumber(), err)
+	}
+	defer func() { _ = view.Close() }()
+	owner, err := ownerIn(view, result.Owner)
+	if err != nil {
+		return nil, s.untold(q.GetRequest().GetNumber(), err)
+	}
+	grant, err := view.Grant(q.GetStore(), q.GetKey())
+	if err != nil {
+		return nil, s.untold(q.GetRequest().GetNumber(), err)
+	}
+	reply := &profilev1.FreeResponse{Stands: stands(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters))}
+	reply.Over = grant.Token != result.Token || grant.Owner != result.Owner || !owner.GetInForce()
+	reply.Revoked = !reply.Over && grant.Revoked
+	return reply, nil
+}
+
+// Audit lists what was done to owners against their will.
+func (s operator) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
+	checks := []error{checkMode(q.GetMode()), checkAfter("key", q.GetKey())}
+	if q.GetStore() != "" {
+		checks = append(checks, fsm.CheckStore(q.GetStore()))
+	}
+	if err := shaped(0, checks...); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	rows, more, err := view.Audit(fsm.AuditFilter{
+		Store: q.GetStore(), Key: q.GetKey(), SinceMS: q.GetSinceMs(), Before: q.GetBefore(),
+	}, checkPage(q.GetLimit()))
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	reply := &profilev1.AuditResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
+	for _, row := range rows {
+		audit := &profilev1.Audit{
+			Number: row.Number, StampMs: row.StampMS, Deed: row.Deed.String(), Store: row.Store, Key: row.Key,
+			By: party(row.By), From: party(row.From), Reason: row.Reason, Token: uint64(row.Token),
+		}
+		if row.Ground != lock.Living {
+			audit.Ground = row.Ground.String()
+		}
+		reply.Audits = append(reply.Audits, audit)
+	}
+	return reply, nil
+}
+
+func party(p fsm.Party) *profilev1.Owner {
+	if p.Incarnation == 0 {
+		return nil
+	}
+	return &profilev1.Owner{Incarnation: uint64(p.Incarnation), Name: p.Name, Where: p.Where}
 }
 
 // GetPolicy lists the policies of a store, or the defaults of every store.

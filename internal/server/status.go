@@ -46,6 +46,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_BURNED, codes.Aborted, "the number was given up, so this did not happen and never will: use a new number"},
 	{profilev1.Reason_REASON_SUPERSEDED, codes.Aborted, "what was judged has moved on: look again"},
 	{profilev1.Reason_REASON_UNSUPPORTED, codes.Unimplemented, "not every node can apply this yet: finish the upgrade first"},
+	{profilev1.Reason_REASON_NOT_OWNED, codes.FailedPrecondition, "nobody owns the profile: there is no session to end, whoever asks for it gets it"},
 	{profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable, "this node does not lead: go to the leader with the same number"},
 	{profilev1.Reason_REASON_BUSY, codes.ResourceExhausted, "too much is in flight here: try again soon with the same number"},
 	{profilev1.Reason_REASON_NO_SPACE, codes.ResourceExhausted, "the disks of too many nodes are nearly full, so only saves that end a session are taken: free space there, and try again with the same number"},
@@ -81,6 +82,7 @@ var reasons = [...]profilev1.Reason{
 	fsm.NotWaiting:       profilev1.Reason_REASON_NOT_WAITING,
 	fsm.Burned:           profilev1.Reason_REASON_BURNED,
 	fsm.Superseded:       profilev1.Reason_REASON_SUPERSEDED,
+	fsm.NotOwned:         profilev1.Reason_REASON_NOT_OWNED,
 }
 
 // ReasonOf is why a command with this code was refused; REASON_UNSPECIFIED: it was not, it is done or queued.

@@ -83,7 +83,7 @@ func (h *havoc) strike() {
 	a, b := h.nodes[node].name, h.nodes[other].name
 	name := h.names[draw.IntN(len(h.names))]
 	down := h.down()
-	switch draw.IntN(24) {
+	switch draw.IntN(25) {
 	case 0:
 		h.Cut(a, b)
 	case 1:
@@ -132,6 +132,8 @@ func (h *havoc) strike() {
 		h.game(name)
 	case 17:
 		h.stopOrWake(name)
+	case 18:
+		h.Release(h.profiles[draw.IntN(len(h.profiles))], draw.IntN(2) == 0, time.Second)
 	default:
 		for _, i := range down {
 			h.Restart(i)

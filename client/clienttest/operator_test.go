@@ -1,0 +1,149 @@
+package clienttest_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
+)
+
+// owned starts a session of "owner" with 7 coins, of which the store knows.
+func owned(t *testing.T, c *clienttest.Cluster) *client.Profile[player] {
+	t.Helper()
+	p, err := client.NewStore(c.Client(t, "owner"), "players", player{}).StartSession(t.Context(), "ann")
+	if err == nil {
+		err = p.Update(func(d *player) { d.Coins = 7 })
+	}
+	if err == nil {
+		err = p.Save(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	return p
+}
+
+// next starts the next session, and says how long that took and how many coins it found.
+func next(t *testing.T, c *clienttest.Cluster) (took time.Duration, coins int) {
+	t.Helper()
+	heir := c.Client(t, "heir")
+	began := time.Now()
+	p, err := client.NewStore(heir, "players", player{}).StartSession(t.Context(), "ann", client.IfOwned(client.Wait))
+	if err != nil {
+		t.Fatal(err)
+	}
+	took = time.Since(began)
+	p.Read(func(d *player) { coins = d.Coins })
+	return took, coins
+}
+
+// An operator that asks gets the last save of a living owner with it.
+func TestAnOperatorAsksAnOwnerToLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clienttest.Start(t)
+		p := owned(t, c)
+		reasons := make(chan client.Reason, 1)
+		ended := make(chan error, 1)
+		p.OnLastSave(func(d *player, reason client.Reason) {
+			d.Coins++
+			reasons <- reason
+		})
+		p.OnSessionEnd(func(err error) { ended <- err })
+		asked := time.Now()
+		if err := c.Release(t.Context(), "players", "ann", false); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("the session ended with %v, want nil", err)
+		}
+		if passed := time.Since(asked); passed > 100*time.Millisecond {
+			t.Errorf("a living owner let go after %v", passed)
+		}
+		if got := <-reasons; got != client.Operator {
+			t.Errorf("its last save was made for %v, want operator", got)
+		}
+		if err := c.Release(t.Context(), "players", "ann", true); err == nil || !strings.Contains(err.Error(), "nobody owns the profile") {
+			t.Errorf("released again: %v, want that nobody owns it", err)
+		}
+		if took, coins := next(t, c); took > 100*time.Millisecond || coins != 8 {
+			t.Errorf("the next session started after %v with %d coins, want at once with 8", took, coins)
+		}
+	})
+}
+
+func TestAnOperatorTakesAProfile(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		mute        bool
+		least, most time.Duration
+	}{
+		{name: "from a living owner", most: 100 * time.Millisecond},
+		{name: "from a mute one", mute: true, least: 4400 * time.Millisecond, most: 5 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := clienttest.Start(t)
+				p := owned(t, c)
+				if err := p.Update(func(d *player) { d.Coins = 99 }); err != nil { // never saved
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				p.OnSessionEnd(func(err error) { ended <- err })
+				if test.mute {
+					c.Disconnect("owner")
+				}
+				if err := c.Release(t.Context(), "players", "ann", true); err != nil {
+					t.Fatal(err)
+				}
+				if took, coins := next(t, c); took < test.least || took > test.most || coins != 7 {
+					t.Errorf("the next session started after %v with %d coins, want %v to %v with 7", took, coins, test.least, test.most)
+				}
+				if p.IsActive() {
+					t.Error("the owner still believes in its session")
+				}
+				if test.mute {
+					return
+				}
+				if err := <-ended; !errors.Is(err, client.ErrSessionOver) || !strings.Contains(err.Error(), "an operator released it") {
+					t.Errorf("the session ended with %v, want that an operator released it", err)
+				}
+			})
+		})
+	}
+}
+
+// A game that does not come to its last save ends its session by itself, before it is revoked.
+func TestAStuckOwnerThatIsAskedLetsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clienttest.Start(t)
+		p := owned(t, c)
+		stuck := make(chan struct{})
+		defer close(stuck)
+		p.OnLastSave(func(*player, client.Reason) { <-stuck })
+		asked := time.Now()
+		if err := c.Release(t.Context(), "players", "ann", false); err != nil {
+			t.Fatal(err)
+		}
+		<-p.Done()
+		if passed := time.Since(asked); passed < 6*time.Second || passed > 8*time.Second {
+			t.Errorf("let go after %v, want 7 s", passed)
+		}
+		if _, coins := next(t, c); coins != 7 {
+			t.Errorf("the next session found %d coins, want 7", coins)
+		}
+	})
+}
+
+func TestAnOperatorReleasesWhatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clienttest.Start(t)
+		if err := c.Release(t.Context(), "nowhere", "nobody", true); err == nil || !strings.Contains(err.Error(), "no profile at this store and key") {
+			t.Errorf("released what never was: %v", err)
+		}
+	})
+}

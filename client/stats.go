@@ -1,0 +1,59 @@
+package client
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Stats are a client's numbers since it was opened, for the game's own dashboards.
+type Stats struct {
+	Sessions   int           // held or in doubt now
+	Lost       uint64        // sessions that ended without the game's or the hand-off's doing
+	Doubts     uint64        // times that the client came into doubt
+	InDoubt    time.Duration // in all, the doubt of now included; looked at each 50 ms
+	Saves      uint64        // that stored something
+	SavedBytes uint64
+	Failed     uint64 // saves that were refused, or given up; most are tried again by the autosave
+	Retries    uint64 // copies of changes that were sent again, under their number
+}
+
+// Stats returns the numbers as they are now.
+func (c *Client) Stats() Stats {
+	c.mu.Lock()
+	sessions := 0
+	if c.life != nil {
+		sessions = len(c.life.held)
+	}
+	c.mu.Unlock()
+	t := &c.tally
+	return Stats{
+		Sessions: sessions, Lost: t.lost.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
+		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(),
+	}
+}
+
+// tally is what Stats is made of.
+type tally struct {
+	lost, doubts, saves, savedBytes, failed, retries atomic.Uint64
+	inDoubt                                          atomic.Int64 // time.Duration
+}
+
+// looked is told how a look of the watch found the client, and how long after the one before.
+func (t *tally) looked(doubt, before bool, passed time.Duration) {
+	if !doubt {
+		return
+	}
+	if !before {
+		t.doubts.Add(1)
+		return // when within the pause it began is not known
+	}
+	t.inDoubt.Add(int64(passed))
+}
+
+// ended is told why a session is over.
+func (t *tally) ended(why error) {
+	if why != nil && !errors.Is(why, ErrClosed) {
+		t.lost.Add(1)
+	}
+}

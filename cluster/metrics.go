@@ -1,0 +1,44 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Metrics is told what a node does, when it has done it. Several goroutines call it at once, and it must not block. What
+// a node is, and not what it does, is in Status.
+type Metrics interface {
+	// Proposed tells of a command that this node was asked to put into the log. Without an error the result is what became
+	// of it.
+	Proposed(c *fsm.Command, result fsm.Result, took time.Duration, err error)
+	// Entry tells of one that is proposed.
+	Entry(commands, bytes int)
+	// Round tells of a round of proof.
+	Round(took time.Duration, err error)
+	// Renewed tells of a renewal that asked to be answered as proved.
+	Renewed(err error)
+	// Told tells, at the leader, of what the log told.
+	Told(events []fsm.Event)
+	// Judged tells of a verdict's outcome, and since when its incarnation was silent.
+	Judged(ground lock.Ground, refused bool, silent time.Duration)
+	// Served tells how long after a verdict the last waiter of its incarnation was served.
+	Served(took time.Duration)
+	// Snapshot tells of one that was made, or installed.
+	Snapshot(installed bool, took time.Duration, err error)
+}
+
+// unmeasured is for nobody.
+type unmeasured struct{}
+
+var _ Metrics = unmeasured{}
+
+func (unmeasured) Proposed(*fsm.Command, fsm.Result, time.Duration, error) {}
+func (unmeasured) Entry(int, int)                                          {}
+func (unmeasured) Round(time.Duration, error)                              {}
+func (unmeasured) Renewed(error)                                           {}
+func (unmeasured) Told([]fsm.Event)                                        {}
+func (unmeasured) Judged(lock.Ground, bool, time.Duration)                 {}
+func (unmeasured) Served(time.Duration)                                    {}
+func (unmeasured) Snapshot(bool, time.Duration, error)                     {}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+)
+
+const auditPage = 1000 // rows of one answer
+
+func auditCommand(p process) *cobra.Command {
+	var since time.Duration
+	var limit int
+	var stale bool
+	request := &pb.AuditRequest{}
+	command := &cobra.Command{
+		Use:   "audit",
+		Short: "list who took what from whom",
+		Long: `audit lists what was done to game servers against their will, the newest last:
+
+  steal     another game server wanted the profile at once
+  ask       an operator asked the owner to let go
+  free      an operator took the profile: release --force
+  set       somebody overwrote it, whoever owned it: set --force
+  remove    and removed it: remove --force
+  late      the owner was asked to let go, did not in time, and was revoked
+  end       a game server was found gone, and lost all it held; the reason is the ground
+
+The cluster keeps the newest 10,000.`,
+		Example: `  profilenode audit --store players --key alice
+  profilenode audit --since 24h --json`,
+		Args: cobra.NoArgs,
+	}
+	a := askFlags(p, command)
+	command.Flags().StringVar(&request.Store, "store", "", "of this store alone")
+	command.Flags().StringVar(&request.Key, "key", "", "of this key alone")
+	command.Flags().DurationVar(&since, "since", 0, "not older than this (default: all that are kept)")
+	command.Flags().IntVar(&limit, "limit", 100, "the newest so many; 0: all that are kept")
+	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
+	command.RunE = act(func(ctx context.Context, _ []string) error {
+		request.Mode = readMode(stale)
+		if since > 0 {
+			request.SinceMs = time.Now().Add(-since).UnixMilli()
+		}
+		audits, err := readAudits(ctx, a, request, limit)
+		if err != nil {
+			return err
+		}
+		t := newTable(discardIf(a.json, p.out), "TIME", "DEED", "STORE", "KEY", "FROM", "BY", "REASON")
+		for _, audit := range audits {
+			if a.json {
+				if err := printJSON(p.out, auditShape(audit)); err != nil {
+					return err
+				}
+				continue
+			}
+			t.row(formatTime(audit.GetStampMs()), audit.GetDeed(), audit.GetStore(), printable(audit.GetKey()), printable(named(audit.GetFrom())),
+				auditor(audit), printable(audit.GetReason()+audit.GetGround()))
+		}
+		return t.end()
+	})
+	return command
+}
+
+// readAudits reads pages from the newest backwards.
+func readAudits(ctx context.Context, a *asking, request *pb.AuditRequest, limit int) (audits []*pb.Audit, err error) {
+	for {
+		request.Limit = auditPage
+		if limit > 0 {
+			request.Limit = uint32(min(limit-len(audits), auditPage))
+		}
+		var reply *pb.AuditResponse
+		if err := a.do(ctx, func(ctx context.Context, c *conn) error {
+			return c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+				reply, err = pb.NewClusterClient(cc).Audit(ctx, request)
+				return err
+			})
+		}); err != nil {
+			return nil, err
+		}
+		page := reply.GetAudits()
+		audits = append(slices.Clone(page), audits...)
+		if !reply.GetMore() || len(page) == 0 || limit > 0 && len(audits) >= limit {
+			return audits, nil
+		}
+		request.Before = page[0].GetNumber()
+	}
+}
+
+func auditor(audit *pb.Audit) string {
+	if audit.GetBy() == nil {
+		return "the cluster"
+	}
+	return printable(named(audit.GetBy()))
+}
+
+type auditJSON struct {
+	Number uint64     `json:"number"`
+	Time   string     `json:"time"`
+	Deed   string     `json:"deed"`
+	Store  string     `json:"store,omitempty"`
+	Key    string     `json:"key,omitempty"`
+	From   *partyJSON `json:"from"`
+	By     *partyJSON `json:"by"` // null: the cluster itself
+	Ground string     `json:"ground,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	Token  string     `json:"token"`
+}
+
+type partyJSON struct {
+	Incarnation string `json:"incarnation"`
+	Name        string `json:"name"`
+	Where       string `json:"where,omitempty"`
+}
+
+func auditShape(audit *pb.Audit) auditJSON {
+	return auditJSON{
+		Number: audit.GetNumber(), Time: formatTime(audit.GetStampMs()), Deed: audit.GetDeed(), Store: audit.GetStore(), Key: audit.GetKey(),
+		From: partyShape(audit.GetFrom()), By: partyShape(audit.GetBy()), Ground: audit.GetGround(), Reason: audit.GetReason(),
+		Token: strconv.FormatUint(audit.GetToken(), 10),
+	}
+}
+
+func partyShape(party *pb.Owner) *partyJSON {
+	if party == nil {
+		return nil
+	}
+	return &partyJSON{Incarnation: strconv.FormatUint(party.GetIncarnation(), 10), Name: party.GetName(), Where: party.GetWhere()}
+}

@@ -1,0 +1,218 @@
+// Package metrics shows what a node does and is, as Prometheus reads it.
+//
+// It promises that every metric is described in docs/metrics.md, and that no label takes a value that a caller chose. It
+// decides nothing, and the node does not wait for it. Read this file first, then node.go for what is asked at each scrape.
+package metrics
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/server"
+	"github.com/profilenode/profilenode/lock"
+)
+
+const prefix = "profilenode_"
+
+// Metrics are one node's. They exist before the node does: cluster.Config.Metrics is one.
+type Metrics struct {
+	registry *prometheus.Registry
+	own      []prometheus.Collector
+
+	commands, proposals, rounds, renewals        *prometheus.CounterVec
+	verdicts, unfounded, grants, revocations     *prometheus.CounterVec
+	snapshots                                    *prometheus.CounterVec
+	entries, entryBytes, savedBytes              prometheus.Counter
+	proposalTook, roundTook, entryCommands       prometheus.Histogram
+	takeoverSilent, takeoverServed, snapshotTook prometheus.Histogram
+}
+
+var _ cluster.Metrics = (*Metrics)(nil)
+
+// New makes the metrics of a node that is about to be opened.
+func New() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.commands = m.counters("commands_total", "Commands by what was asked and what became of it, at the leader.", "act", "outcome")
+	m.proposals = m.counters("proposals_total", "Commands that this node was asked to put into the log.", "outcome")
+	m.proposalTook = m.histogram("proposal_seconds", "From a command's coming until it was applied here, refused or given up.", seconds(1, 14))
+	m.entries = m.counter("entries_total", "Entries proposed to the log.")
+	m.entryCommands = m.histogram("entry_commands", "Commands in an entry.", prometheus.ExponentialBuckets(1, 2, 13))
+	m.entryBytes = m.counter("entry_bytes_total", "Bytes of the entries proposed to the log.")
+	m.savedBytes = m.counter("saved_bytes_total", "Bytes of data that saves and sets have stored.")
+	m.rounds = m.counters("proof_rounds_total", "Rounds in which this leader asked the others whether it leads.", "outcome")
+	m.roundTook = m.histogram("proof_round_seconds", "Time until a majority had answered, or did not.", seconds(0.1, 14))
+	m.renewals = m.counters("renewals_total", "Renewals that asked to be answered as proved.", "outcome")
+	m.verdicts = m.counters("verdicts_total", "Game servers and tools that ended, by the ground.", "ground")
+	m.unfounded = m.counters("verdicts_refused_total", "Verdicts that were not applied, since what was judged had moved on.", "ground")
+	m.takeoverSilent = m.histogram("takeover_silence_seconds", "From the last time that a game server was heard until its verdict was applied.", seconds(50, 11))
+	m.takeoverServed = m.histogram("takeover_served_seconds", "From a verdict's being applied until the last who waited for one of its profiles had it.", seconds(1, 14))
+	m.grants = m.counters("grants_total", "Sessions granted, by how the profile came to be free.", "way")
+	m.revocations = m.counters("revocations_total", "Sessions that were taken from living owners.", "cause")
+	m.snapshots = m.counters("snapshots_total", "Snapshots made here, or installed from another node.", "act", "outcome")
+	m.snapshotTook = m.histogram("snapshot_seconds", "Time that making or installing a snapshot took.", seconds(1, 16))
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler answers a scrape.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
+}
+
+// seconds are n buckets, each twice the one before.
+func seconds(leastMS float64, n int) []float64 {
+	return prometheus.ExponentialBuckets(leastMS/1000, 2, n)
+}
+
+func (m *Metrics) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + name, Help: help})
+	m.add(c)
+	return c
+}
+
+func (m *Metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+	m.add(c)
+	return c
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: buckets})
+	m.add(h)
+	return h
+}
+
+func (m *Metrics) add(c prometheus.Collector) {
+	m.registry.MustRegister(c)
+	m.own = append(m.own, c)
+}
+
+// Proposed counts a command.
+func (m *Metrics) Proposed(c *fsm.Command, result fsm.Result, took time.Duration, err error) {
+	m.proposals.WithLabelValues(outcome(err)).Inc()
+	m.proposalTook.Observe(took.Seconds())
+	if err != nil {
+		return
+	}
+	became := "ok"
+	switch {
+	case result.Repeated:
+		became = "repeated"
+	case result.Code == fsm.Queued:
+		became = "queued"
+	case result.Code != fsm.OK:
+		became = strings.ToLower(strings.TrimPrefix(server.ReasonOf(result.Code).String(), "REASON_"))
+	}
+	m.commands.WithLabelValues(actOf(c), became).Inc()
+	if became != "ok" {
+		return
+	}
+	m.savedBytes.Add(float64(c.GetSave().GetData().GetSize() + c.GetSet().GetData().GetSize()))
+	if c.GetEndServer() != nil {
+		m.verdicts.WithLabelValues(lock.Goodbye.String()).Inc()
+	}
+}
+
+// actOf is what a command asks, in the words of the log.
+func actOf(c *fsm.Command) string {
+	message := c.ProtoReflect()
+	act := message.WhichOneof(message.Descriptor().Oneofs().ByName("act"))
+	if act == nil {
+		return "none"
+	}
+	return string(act.Name())
+}
+
+// outcome is an error of the cluster's as a label.
+func outcome(err error) string {
+	var notLeader *cluster.NotLeaderError
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &notLeader):
+		return "not_leader"
+	case errors.Is(err, cluster.ErrBusy):
+		return "busy"
+	case errors.Is(err, cluster.ErrNoSpace):
+		return "no_space"
+	case errors.Is(err, cluster.ErrUnproven):
+		return "unproven"
+	case errors.Is(err, cluster.ErrClosed):
+		return "closed"
+	case errors.Is(err, cluster.ErrFailed):
+		return "failed"
+	}
+	return "unknown"
+}
+
+// Entry counts one.
+func (m *Metrics) Entry(commands, bytes int) {
+	m.entries.Inc()
+	m.entryCommands.Observe(float64(commands))
+	m.entryBytes.Add(float64(bytes))
+}
+
+// Round counts a round of proof.
+func (m *Metrics) Round(took time.Duration, err error) {
+	m.rounds.WithLabelValues(outcome(err)).Inc()
+	m.roundTook.Observe(took.Seconds())
+}
+
+// Renewed counts a renewal.
+func (m *Metrics) Renewed(err error) { m.renewals.WithLabelValues(outcome(err)).Inc() }
+
+// Told counts grants and revocations.
+func (m *Metrics) Told(events []fsm.Event) {
+	for _, e := range events {
+		switch e.Kind {
+		case fsm.Granted:
+			m.grants.WithLabelValues(way(e)).Inc()
+		case fsm.Lost:
+			m.revocations.WithLabelValues(e.Cause.String()).Inc()
+		}
+	}
+}
+
+// way is how a profile came to its new owner.
+func way(e fsm.Event) string {
+	switch {
+	case e.Token == e.Ticket:
+		return "start"
+	case e.Cause == lock.NoCause:
+		return "hand_off"
+	case e.Cause == lock.Gone:
+		return "takeover"
+	}
+	return e.Cause.String()
+}
+
+// Judged counts a verdict.
+func (m *Metrics) Judged(ground lock.Ground, refused bool, silent time.Duration) {
+	if refused {
+		m.unfounded.WithLabelValues(ground.String()).Inc()
+		return
+	}
+	m.verdicts.WithLabelValues(ground.String()).Inc()
+	m.takeoverSilent.Observe(silent.Seconds())
+}
+
+// Served counts a takeover.
+func (m *Metrics) Served(took time.Duration) { m.takeoverServed.Observe(took.Seconds()) }
+
+// Snapshot counts one.
+func (m *Metrics) Snapshot(installed bool, took time.Duration, err error) {
+	act := "made"
+	if installed {
+		act = "installed"
+	}
+	m.snapshots.WithLabelValues(act, outcome(err)).Inc()
+	m.snapshotTook.Observe(took.Seconds())
+}

@@ -1,0 +1,141 @@
+package metrics_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/metrics"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// fake is a node that stands as it was told.
+type fake cluster.Status
+
+func (f fake) Status() cluster.Status { return cluster.Status(f) }
+
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	text, err := io.ReadAll(answer.Result().Body)
+	if err != nil || answer.Code != 200 {
+		t.Fatalf("scrape: %d, %v\n%s", answer.Code, err, text)
+	}
+	return string(text)
+}
+
+// docs/metrics.md describes every metric, and no other.
+func TestMetricsAreDescribed(t *testing.T) {
+	m := metrics.New()
+	m.Watch(fake{})
+	page, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(profilenode_[a-z_]+)` \\| .+ \\| .*\\|$").FindAllStringSubmatch(string(page), -1) {
+		if described[row[1]] {
+			t.Errorf("docs/metrics.md describes %s twice", row[1])
+		}
+		described[row[1]] = true
+	}
+	names := m.Names()
+	for _, name := range names {
+		if !described[name] {
+			t.Errorf("docs/metrics.md does not describe %s", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(described)) {
+		if !slices.Contains(names, name) {
+			t.Errorf("docs/metrics.md describes %s, which there is not", name)
+		}
+	}
+	for _, name := range regexp.MustCompile("profilenode_[a-z_]+").FindAllString(string(page), -1) {
+		if !slices.Contains(names, name) {
+			t.Errorf("docs/metrics.md speaks of %s, which there is not", name)
+		}
+	}
+	if len(names) < 30 {
+		t.Errorf("found %d metrics: they are not read as they are registered", len(names))
+	}
+}
+
+func TestWhatIsToldIsShown(t *testing.T) {
+	m := metrics.New()
+	m.Watch(fake{
+		State: "leader", Leader: "n", Term: 7, Waiting: 3, Short: true, Astray: 1500 * time.Millisecond,
+		Members: []cluster.Member{{Gossip: "alive"}, {Gossip: "dead"}, {}}, Alarms: []string{"a", "b"},
+	})
+	save := fsm.Do(&fsm.Request{}, &fsm.Save{Data: &fsm.Data{Size: 100}})
+	m.Proposed(save, fsm.Result{}, time.Millisecond, nil)
+	m.Proposed(save, fsm.Result{Repeated: true}, time.Millisecond, nil)
+	m.Proposed(save, fsm.Result{Code: fsm.Fenced}, time.Millisecond, nil)
+	m.Proposed(save, fsm.Result{}, time.Millisecond, fmt.Errorf("propose: %w", cluster.ErrBusy))
+	m.Proposed(save, fsm.Result{}, time.Millisecond, &cluster.NotLeaderError{})
+	m.Proposed(save, fsm.Result{}, time.Millisecond, errors.New("who knows"))
+	m.Proposed(fsm.Do(&fsm.Request{}, &fsm.EndServer{}), fsm.Result{}, 0, nil)
+	m.Proposed(&fsm.Command{}, fsm.Result{Code: fsm.Invalid}, 0, nil)
+	m.Entry(3, 1000)
+	m.Round(2*time.Millisecond, cluster.ErrUnproven)
+	m.Renewed(nil)
+	m.Told([]fsm.Event{
+		{Kind: fsm.Granted, Token: 1, Ticket: 1},
+		{Kind: fsm.Granted, Token: 2, Ticket: 1},
+		{Kind: fsm.Granted, Token: 2, Ticket: 1, Cause: lock.Gone},
+		{Kind: fsm.Granted, Token: 2, Ticket: 1, Cause: lock.Freed},
+		{Kind: fsm.Lost, Cause: lock.Stolen},
+		{Kind: fsm.LetGo},
+	})
+	m.Judged(lock.Proof, false, 300*time.Millisecond)
+	m.Judged(lock.Silence, true, 10*time.Second)
+	m.Served(2 * time.Millisecond)
+	m.Snapshot(true, time.Second, nil)
+	text := scrape(t, m)
+	for _, want := range []string{
+		`profilenode_commands_total{act="save",outcome="ok"} 1`,
+		`profilenode_commands_total{act="save",outcome="repeated"} 1`,
+		`profilenode_commands_total{act="save",outcome="fenced"} 1`,
+		`profilenode_commands_total{act="none",outcome="invalid"} 1`,
+		`profilenode_proposals_total{outcome="ok"} 5`,
+		`profilenode_proposals_total{outcome="busy"} 1`,
+		`profilenode_proposals_total{outcome="not_leader"} 1`,
+		`profilenode_proposals_total{outcome="unknown"} 1`,
+		`profilenode_saved_bytes_total 100`,
+		`profilenode_entry_commands_sum 3`,
+		`profilenode_entry_bytes_total 1000`,
+		`profilenode_proof_rounds_total{outcome="unproven"} 1`,
+		`profilenode_renewals_total{outcome="ok"} 1`,
+		`profilenode_grants_total{way="start"} 1`,
+		`profilenode_grants_total{way="hand_off"} 1`,
+		`profilenode_grants_total{way="takeover"} 1`,
+		`profilenode_grants_total{way="freed"} 1`,
+		`profilenode_revocations_total{cause="stolen"} 1`,
+		`profilenode_verdicts_total{ground="goodbye"} 1`,
+		`profilenode_verdicts_total{ground="proof"} 1`,
+		`profilenode_verdicts_refused_total{ground="silence"} 1`,
+		`profilenode_takeover_silence_seconds_count 1`,
+		`profilenode_takeover_served_seconds_count 1`,
+		`profilenode_snapshots_total{act="installed",outcome="ok"} 1`,
+		`profilenode_leader 1`, `profilenode_leader_known 1`, `profilenode_term 7`, `profilenode_waiting 3`, `profilenode_disk_short 1`,
+		`profilenode_disk_refusing 0`, `profilenode_clock_distance_seconds 1.5`, `profilenode_alarms 2`,
+		`profilenode_members{gossip="alive"} 1`, `profilenode_members{gossip="dead"} 1`, `profilenode_members{gossip="unknown"} 1`,
+	} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("%s is not shown", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}

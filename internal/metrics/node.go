@@ -1,0 +1,94 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/profilenode/profilenode/cluster"
+)
+
+// Node is what is asked at each scrape.
+type Node interface{ Status() cluster.Status }
+
+// Watch shows how a node stands, too. It may be called once.
+func (m *Metrics) Watch(n Node) { m.add(newStanding(n)) }
+
+// standing asks a node for its status at each scrape.
+type standing struct {
+	node    Node
+	gauges  []gauge
+	members *prometheus.Desc
+}
+
+type gauge struct {
+	about *prometheus.Desc
+	value func(cluster.Status) float64
+}
+
+func newStanding(n Node) *standing {
+	s := &standing{node: n, members: about("members", "Nodes of the cluster, by how they seem to gossip to this one.", "gossip")}
+	for _, g := range []struct {
+		name, help string
+		value      func(cluster.Status) float64
+	}{
+		{"leader", "1 if this node leads.", func(s cluster.Status) float64 { return truth(s.State == "leader") }},
+		{"leader_known", "1 if this node knows a leader.", func(s cluster.Status) float64 { return truth(s.Leader != "") }},
+		{"term", "Raft's term.", func(s cluster.Status) float64 { return float64(s.Term) }},
+		{"applied_index", "Index of the last entry in the tables.", func(s cluster.Status) float64 { return float64(s.Applied) }},
+		{"commit_index", "Index of the last entry that is committed, as far as this node knows.", func(s cluster.Status) float64 { return float64(s.Committed) }},
+		{"commit_lag_entries", "Entries that are committed and not applied here yet.", func(s cluster.Status) float64 { return float64(s.Lag) }},
+		{"snapshot_index", "Index of the newest snapshot.", func(s cluster.Status) float64 { return float64(s.Snapshot) }},
+		{"level", "Format that every voter can apply.", func(s cluster.Status) float64 { return float64(s.Level) }},
+		{"game_servers", "Game servers and tools that are alive.", func(s cluster.Status) float64 { return float64(s.Servers) }},
+		{"sessions", "Profiles that they hold.", func(s cluster.Status) float64 { return float64(s.Sessions) }},
+		{"waiting", "Game servers that wait for a profile; at the leader.", func(s cluster.Status) float64 { return float64(s.Waiting) }},
+		{"log_bytes", "Bytes of the log on disk.", func(s cluster.Status) float64 { return float64(s.LogBytes) }},
+		{"table_bytes", "Bytes of the tables on disk.", func(s cluster.Status) float64 { return float64(s.TableBytes) }},
+		{"disk_free_bytes", "Bytes free where the data folder is; 0 if that is not known.", func(s cluster.Status) float64 { return float64(s.Free) }},
+		{"disk_short", "1 if less than the reserve is free here.", func(s cluster.Status) float64 { return truth(s.Short) }},
+		{"disk_refusing", "1 if saves are refused for want of space; at the leader.", func(s cluster.Status) float64 { return truth(s.Tight) }},
+		{"digest_mismatch", "1 if the nodes' tables differ.", func(s cluster.Status) float64 { return truth(s.Differ) }},
+		{"clock_distance_seconds", "By how much the voters' clocks are from their median, at most; at the leader.", func(s cluster.Status) float64 { return s.Astray.Seconds() }},
+		{"alarms", "Sentences that profilenode status shows as alarms of this node.", func(s cluster.Status) float64 { return float64(len(s.Alarms)) }},
+	} {
+		s.gauges = append(s.gauges, gauge{about(g.name, g.help), g.value})
+	}
+	return s
+}
+
+func about(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prefix+name, help, labels, nil)
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// Describe names the gauges.
+func (s *standing) Describe(to chan<- *prometheus.Desc) {
+	for _, g := range s.gauges {
+		to <- g.about
+	}
+	to <- s.members
+}
+
+// Collect asks once for all of them.
+func (s *standing) Collect(to chan<- prometheus.Metric) {
+	status := s.node.Status()
+	for _, g := range s.gauges {
+		to <- prometheus.MustNewConstMetric(g.about, prometheus.GaugeValue, g.value(status))
+	}
+	seems := map[string]int{"alive": 0, "dead": 0, "left": 0, "unknown": 0}
+	for _, member := range status.Members {
+		if _, known := seems[member.Gossip]; known {
+			seems[member.Gossip]++
+		} else {
+			seems["unknown"]++
+		}
+	}
+	for gossip, count := range seems {
+		to <- prometheus.MustNewConstMetric(s.members, prometheus.GaugeValue, float64(count), gossip)
+	}
+}

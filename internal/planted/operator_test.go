@@ -1,0 +1,51 @@
+package planted
+
+var operatorFaults = []fault{
+	{
+		name:  "a release frees whoever owns the profile by then",
+		edits: []edit{{"fsm/session.go", "if old.Token != lock.Token(c.Token) {\n\t\tdone.Code", "if c.Token == 0 {\n\t\tdone.Code"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name:  "who was asked for nobody is never revoked",
+		edits: []edit{{"fsm/session.go", "if c.Waited && !old.Wanted() {", "if c.Waited && len(old.Waiters) == 0 {"}},
+		pkg:   "cluster", test: "TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed",
+	},
+	{
+		name: "a freed profile is granted before its owner knows",
+		edits: []edit{{
+			"fsm/session.go", "grant, out = old.Revoke(old.Token, lock.Freed, t.alive)", "grant, out = old.Release(old.Owner, old.Token, t.at, t.alive)",
+		}},
+		pkg: "client/clienttest", test: "TestAnOperatorTakesAProfile",
+	},
+	{
+		name:  "the next owner counts as asked",
+		edits: []edit{{"lock/lock.go", "g.Owner, g.Revoked, g.Cause, g.Asked = 0, false, NoCause, false", "g.Owner, g.Revoked, g.Cause = 0, false, NoCause"}},
+		pkg:   "lock", test: "TestGrant",
+	},
+	{
+		name:  "an ask that was lost is not told again",
+		edits: []edit{{"internal/server/news.go", "case g.Wanted():", "case len(g.Waiters) > 0:"}},
+		pkg:   "internal/server", test: "TestFree",
+	},
+	{
+		name:  "audits are kept for ever",
+		edits: []edit{{"fsm/audit.go", "if kept.next-kept.oldest > MaxAudits {", "if kept.next-kept.oldest > 100*MaxAudits {"}},
+		pkg:   "fsm", test: "TestAuditsAreBounded",
+	},
+	{
+		name:  "a robbery leaves no trace",
+		edits: []edit{{"fsm/save.go", "\t\tt.audit(deed, by, grant.Owner, Audit{Store: store, Key: key})\n", ""}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+	},
+	{
+		name:  "a refused verdict is told as a death",
+		edits: []edit{{"cluster/story.go", "applied := err == nil && ok && !row.Alive && row.Ground == s.ground", "applied := err == nil && ok"}},
+		pkg:   "cluster", test: "TestTheLogTellsARefusedVerdict",
+	},
+	{
+		name:  "a metric goes undescribed",
+		edits: []edit{{"internal/metrics/node.go", `{"level", "Format`, `{"format", "Format`}},
+		pkg:   "internal/metrics", test: "TestMetricsAreDescribed",
+	},
+}
