@@ -50,6 +50,7 @@ const (
 	memberPatience = memberRenew + memberRenew/4
 	memberDoubt    = 3 * time.Second
 	memberConnect  = time.Second
+	memberMutes    = 4
 )
 
 // memberHost is the loopback address of one game server. In life each has a host of its own; on one address thousands would
@@ -178,9 +179,24 @@ func (m *member) turn(refusal *profilev1.Refusal) bool {
 func (m *member) renew(ctx context.Context) {
 	pause(ctx, mathrand.N(memberRenew)) // in step with nobody
 	fails, hops, mute, led := 0, 0, 0, m.leader
+	var mutes []func()
+	settle := func() {
+		for _, end := range mutes {
+			end()
+		}
+		mutes = nil
+	}
+	defer settle()
 	for ctx.Err() == nil && !m.over.Load() {
 		addr := m.target()
-		heard, to, told := m.stream(ctx, mute)
+		heard, to, told, end := m.stream(ctx, mute, settle)
+		if end != nil {
+			mutes = append(mutes, end)
+		}
+		if len(mutes) > memberMutes {
+			mutes[0]()
+			mutes = mutes[1:]
+		}
 		switch {
 		case heard:
 			fails, mute, led = 0, 0, addr
@@ -203,31 +219,62 @@ func (m *member) renew(ctx context.Context) {
 }
 
 // stream renews over one stream until that ends; it says whether any renewal renewed, to whom it was sent on, and whether
-// it was told anything of the kind. mute streams before it brought nothing.
-func (m *member) stream(ctx context.Context, mute int) (heard bool, leader string, told bool) {
+// it was told anything of the kind. mute streams before it brought nothing. One that brings nothing any more is left open for
+// end, since its end would look like this game server's; first is told when one renews.
+func (m *member) stream(ctx context.Context, mute int, first func()) (heard bool, leader string, told bool, end func()) {
 	conn, err := m.dial(m.target())
 	if err != nil {
-		return false, "", false
+		return false, "", false, nil
 	}
-	defer conn.Close()
 	if !connected(ctx, conn) {
-		return false, "", false
+		_ = conn.Close()
+		return false, "", false, nil
 	}
 	m.fleet.opened.Add(1)
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
 	if err != nil {
-		return false, refusalOf(err).GetLeader(), refusalOf(err) != nil
+		cancel()
+		_ = conn.Close()
+		return false, refusalOf(err).GetLeader(), refusalOf(err) != nil, nil
 	}
+	events := make(chan *profilev1.Event)
+	var ended error // written before events closes
+	go func() {
+		defer close(events)
+		for {
+			event, err := live.Recv()
+			if err != nil {
+				ended = err
+				return
+			}
+			select {
+			case events <- event:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	closes := func() {
+		cancel()
+		for range events {
+		}
+		_ = conn.Close()
+	}
+	defer func() {
+		if end == nil {
+			closes()
+		}
+	}()
 	var mu sync.Mutex
 	sent := make(map[uint64]moment)
 	patience := memberPatience << min(mute, 2)
-	lost := time.AfterFunc(patience, cancel)
+	lost := time.NewTimer(patience)
 	defer lost.Stop()
 	var sending sync.WaitGroup
 	defer sending.Wait()
-	defer cancel()
+	quiet := make(chan struct{})
+	defer close(quiet)
 	sending.Go(func() {
 		tick := time.NewTicker(memberRenew)
 		defer tick.Stop()
@@ -242,29 +289,40 @@ func (m *member) stream(ctx context.Context, mute int) (heard bool, leader strin
 			}
 			select {
 			case <-tick.C:
-			case <-ctx.Done():
+			case <-quiet:
 				return
 			}
 		}
 	})
 	for {
-		event, err := live.Recv()
-		if err != nil {
-			return heard, refusalOf(err).GetLeader(), refusalOf(err) != nil
+		var event *profilev1.Event
+		var ok bool
+		select {
+		case event, ok = <-events:
+		case <-lost.C:
+			return heard, "", false, closes
+		case <-ctx.Done():
+			return heard, "", false, nil
+		}
+		if !ok {
+			return heard, refusalOf(ended).GetLeader(), refusalOf(ended) != nil, nil
 		}
 		switch what := event.What.(type) {
 		case *profilev1.Event_Goodbye:
 			if what.Goodbye.GetServerGone() {
 				m.over.Store(true)
 			}
-			return heard, what.Goodbye.GetLeader(), true
+			return heard, what.Goodbye.GetLeader(), true, nil
 		case *profilev1.Event_Renewed:
 			mu.Lock()
 			left, ours := sent[what.Renewed.GetSequence()]
 			delete(sent, what.Renewed.GetSequence())
 			mu.Unlock()
 			if ours && m.fleet.renewed(m, left, what.Renewed) {
-				heard = true
+				if !heard {
+					heard = true
+					first()
+				}
 				lost.Reset(patience)
 			}
 		}

@@ -37,6 +37,7 @@ type town struct {
 	// before is asked before a call reaches the rules, after when its answer leaves; an error is the answer instead.
 	before, after func(node, method string, request proto.Message) error
 	differed      int      // renewals whose held set was not the town's
+	streams       []profilev1.Profiles_LiveServer
 	calls         []string // methods that reached the rules, in order
 }
 
@@ -248,6 +249,7 @@ func (n *fakeNode) Register(_ context.Context, q *profilev1.RegisterRequest) (*p
 }
 
 func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
+	n.town.set(func() { n.town.streams = append(n.town.streams, stream) })
 	for {
 		renewal, err := stream.Recv()
 		if err != nil {

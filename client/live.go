@@ -14,10 +14,27 @@ func (c *Client) renew(l *life) {
 	var pace pace
 	mute := 0 // streams in a row that brought no answer
 	led := "" // the node that renewed last
+	// Streams without answers. Each is ended once another renews, and not before: to the leader, which may only be slow,
+	// the end of the last one looks like the end of this process.
+	var mutes []func()
+	settle := func() {
+		for _, end := range mutes {
+			end()
+		}
+		mutes = nil
+	}
+	defer settle()
 	for {
 		began := c.config.Now()
 		addr := c.nodes.target()
-		heard, refusal := c.stream(l, addr, mute)
+		heard, refusal, end := c.stream(l, addr, mute, settle)
+		if end != nil {
+			mutes = append(mutes, end)
+		}
+		if len(mutes) > maxMutes {
+			mutes[0]()
+			mutes = mutes[1:]
+		}
 		if closedNow(l.over) || c.ctx.Err() != nil {
 			return
 		}
@@ -45,26 +62,35 @@ func (c *Client) renew(l *life) {
 	}
 }
 
+// maxMutes is how many streams without answers are kept.
+const maxMutes = 4
+
 // maxPatience doubles the time for an answer so often: nodes that are slow since thousands come at once would be slower
 // still if everybody gave up and came again.
 const maxPatience = 2
 
-// stream renews over one stream until that ends. mute streams before it brought no answer. heard says whether any renewal
-// over it renewed; a goodbye is told as the refusal that says the same.
-func (c *Client) stream(l *life, addr string, mute int) (heard bool, refusal *profilev1.Refusal) {
+// stream renews over one stream until that ends, or brings no answers any more; then end ends it. mute streams before it
+// brought none. heard says whether any renewal over it renewed, which first is told of; a goodbye is told as the refusal
+// that says the same.
+func (c *Client) stream(l *life, addr string, mute int, first func()) (heard bool, refusal *profilev1.Refusal, end func()) {
 	conn, err := c.config.connect(addr)
 	if err != nil {
-		return false, nil
+		return false, nil, nil
 	}
-	defer conn.Close()
+	kept := false
+	defer func() {
+		if !kept {
+			_ = conn.Close()
+		}
+	}()
 	if err := await(c.ctx, addr, conn); err != nil {
-		return false, nil
+		return false, nil, nil
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
 	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
 	if err != nil {
 		cancel()
-		return false, refusalIn(err)
+		return false, refusalIn(err), nil
 	}
 	events := make(chan *profilev1.Event)
 	var ended error // written before events closes
@@ -84,9 +110,14 @@ func (c *Client) stream(l *life, addr string, mute int) (heard bool, refusal *pr
 			}
 		}
 	}()
-	defer func() {
+	stop := func() {
 		cancel()
 		for range events {
+		}
+	}
+	defer func() {
+		if !kept {
+			stop()
 		}
 	}()
 
@@ -104,13 +135,13 @@ func (c *Client) stream(l *life, addr string, mute int) (heard bool, refusal *pr
 		if live.Send(renewal) != nil {
 			for range events {
 			}
-			return heard, refusalIn(ended)
+			return heard, refusalIn(ended), nil
 		}
 		for waiting := true; waiting; {
 			select {
 			case event, ok := <-events:
 				if !ok {
-					return heard, refusalIn(ended)
+					return heard, refusalIn(ended), nil
 				}
 				switch what := event.What.(type) {
 				case *profilev1.Event_Renewed:
@@ -118,14 +149,15 @@ func (c *Client) stream(l *life, addr string, mute int) (heard bool, refusal *pr
 						if !heard {
 							heard = true
 							c.nodes.leads(addr)
+							first()
 						}
 						lost.Reset(patience)
 					}
 				case *profilev1.Event_Goodbye:
 					if what.Goodbye.ServerGone {
-						return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}
+						return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, nil
 					}
-					return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.Goodbye.Leader}
+					return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.Goodbye.Leader}, nil
 				default:
 					c.hear(l, event)
 				}
@@ -133,9 +165,13 @@ func (c *Client) stream(l *life, addr string, mute int) (heard bool, refusal *pr
 				for _, left := range sent {
 					l.standing.fail(left)
 				}
-				return heard, nil
+				kept = true
+				return heard, nil, func() {
+					stop()
+					_ = conn.Close()
+				}
 			case <-l.over:
-				return heard, nil
+				return heard, nil, nil
 			case <-tick.C:
 				c.nodes.warm()
 				waiting = false

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unsafe"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
 )
@@ -148,4 +150,46 @@ func TestSetWall(t *testing.T) {
 	if inner, wall := moved.Sub(now), moved.Round(0).Sub(now.Round(0)); inner != 0 || wall != time.Minute {
 		t.Fatalf("setWall moved the monotonic reading by %v and the wall clock by %v, want 0 and a minute", inner, wall)
 	}
+}
+
+// A leader that is slow takes the end of a game server's last stream for the end of its process. So the stream that
+// brought no answer is ended only once another one has.
+func TestASlowLeaderSeesNoStreamEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow := make(chan struct{})
+		town.set(func() {
+			town.before = func(_, method string, _ proto.Message) error {
+				if method == "Live" {
+					<-slow
+				}
+				return nil
+			}
+		})
+		open := func() (streams, ended int) {
+			town.set(func() {
+				for _, s := range town.streams {
+					if s.Context().Err() != nil {
+						ended++
+					}
+				}
+				streams = len(town.streams)
+			})
+			return streams, ended
+		}
+		time.Sleep(6 * time.Second)
+		if streams, ended := open(); streams < 2 || ended > 0 {
+			t.Errorf("after 6 s without an answer: %d streams, %d of them ended, want several and none", streams, ended)
+		}
+		close(slow)
+		until(t, "the session to be held again", p.IsActive)
+		until(t, "all streams but one to end", func() bool {
+			streams, ended := open()
+			return ended == streams-1
+		})
+	})
 }

@@ -32,6 +32,11 @@ var lockFaults = []fault{
 		pkg:   "client", test: "TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim",
 	},
 	{
+		name:  "a stream without answers is ended at once",
+		edits: []edit{{"client/live.go", "\t\t\t\tkept = true\n\t\t\t\treturn heard, nil, func() {\n\t\t\t\t\tstop()\n\t\t\t\t\t_ = conn.Close()\n\t\t\t\t}\n", "\t\t\t\treturn heard, nil, nil\n"}},
+		pkg:   "client", test: "TestASlowLeaderSeesNoStreamEnd",
+	},
+	{
 		name:  "a second false verdict is forgotten",
 		edits: []edit{{"client/reclaim.go", "if to.mistaken && !slices.Contains(c.past, to) {", "if to == nil {"}},
 		pkg:   "client", test: "TestVerdictAfterVerdict",
