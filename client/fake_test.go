@@ -36,7 +36,7 @@ type town struct {
 	profiles map[client.Ref]*fakeProfile
 	// before is asked before a call reaches the rules, after when its answer leaves; an error is the answer instead.
 	before, after func(node, method string, request proto.Message) error
-	differed      int      // renewals whose held set was not the town's
+	differed      int // renewals whose held set was not the town's
 	streams       []profilev1.Profiles_LiveServer
 	calls         []string // methods that reached the rules, in order
 }
