@@ -32,6 +32,7 @@ type claim struct {
 // one, if nothing has become of their profiles since. Those that cannot be had any more are over. If this incarnation ends
 // on the way, the rest waits for the next one.
 func (c *Client) reclaim(l *life) {
+	before := c.tally.reclaimed.Load()
 	claims := make(chan *claim)
 	all := make(chan struct{})
 	var each sync.WaitGroup
@@ -58,6 +59,7 @@ func (c *Client) reclaim(l *life) {
 			full.Stop()
 			c.claimBack(l, batch)
 		case <-all:
+			c.config.Log.Info("went on after a false verdict", "incarnation", l.incarnation, "sessions", c.tally.reclaimed.Load()-before)
 			return
 		}
 	}
@@ -124,6 +126,7 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 	<-cl.done
 	switch {
 	case cl.anew != 0 && s.move(old, l, cl.anew):
+		s.client.tally.reclaimed.Add(1)
 		s.fetch() // what was sent to it meanwhile was told to nobody
 	case cl.anew != 0:
 		s.client.release(l, s.ref, cl.anew, nil)

@@ -158,6 +158,9 @@ func TestAFalseVerdictCostsDoubtAlone(t *testing.T) {
 		if err := m.p.EndSession(t.Context()); err != nil {
 			t.Errorf("end: %v", err)
 		}
+		if got := m.c.Stats(); got.Reclaimed != 1 || got.Lost != 0 || got.Doubts != 1 {
+			t.Errorf("it counts %+v", got)
+		}
 		after := m.stored()
 		if after.Data.Coins != 7 || after.Owner != nil || after.Loads != before.Loads || after.Messages != 0 {
 			t.Errorf("stored: got %+v, want 7 coins, no owner, no message and %d loads", after, before.Loads)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -10,6 +11,7 @@ import (
 type Stats struct {
 	Sessions   int           // held or in doubt now
 	Lost       uint64        // sessions that ended without the game's or the hand-off's doing
+	Reclaimed  uint64        // sessions that went on after the cluster took this game server for dead
 	Doubts     uint64        // times that the client came into doubt
 	InDoubt    time.Duration // in all, the doubt of now included; looked at each 50 ms
 	Saves      uint64        // that stored something
@@ -22,21 +24,23 @@ type Stats struct {
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	sessions := 0
-	if c.life != nil {
-		sessions = len(c.life.held)
+	for _, l := range append(slices.Clone(c.past), c.life) {
+		if l != nil {
+			sessions += len(l.held)
+		}
 	}
 	c.mu.Unlock()
 	t := &c.tally
 	return Stats{
-		Sessions: sessions, Lost: t.lost.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
+		Sessions: sessions, Lost: t.lost.Load(), Reclaimed: t.reclaimed.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
 		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(),
 	}
 }
 
 // tally is what Stats is made of.
 type tally struct {
-	lost, doubts, saves, savedBytes, failed, retries atomic.Uint64
-	inDoubt                                          atomic.Int64 // time.Duration
+	lost, reclaimed, doubts, saves, savedBytes, failed, retries atomic.Uint64
+	inDoubt                                                     atomic.Int64 // time.Duration
 }
 
 // looked is told how a look of the watch found the client, and how long after the one before.
