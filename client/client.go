@@ -54,8 +54,8 @@ type Config struct {
 	// from which it reaches the cluster, and every node must be able to reach it there: when this process dies the host
 	// refuses the port, and others may load its profiles within half a second. Without it that takes five seconds.
 	NoPing bool
-	// ListenPing makes that port, beside the way to a node. Default: a free port of this machine; none with a Dial of
-	// one's own, since then nobody here knows the way back.
+	// ListenPing makes that port, beside the way to a node. Default: ListenBeside; none with a Dial of one's own, since then
+	// nobody here knows the way back.
 	ListenPing func(ctx context.Context, node string) (net.Listener, error)
 
 	// Gossip lets this game server be heard where game servers and nodes ask each other who is alive, so that the loss of
@@ -123,7 +123,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.NoPing:
 		c.ListenPing = nil
 	case c.ListenPing == nil && c.Dial == nil:
-		c.ListenPing = listenBeside
+		c.ListenPing = ListenBeside
 	}
 	if c.Dial == nil {
 		dialer := &net.Dialer{}

@@ -1,9 +1,6 @@
 package client
 
 import (
-	"context"
-	"net"
-
 	"google.golang.org/grpc"
 
 	"github.com/profilenode/profilenode/api/profilev1"
@@ -19,9 +16,4 @@ func (c Config) WithDialOptions(options ...grpc.DialOption) Config {
 func Mirror(reason profilev1.Reason) (final, onlyThisCopy bool, kind error) {
 	f, kind := mirror(reason)
 	return f == refused, f == passing, kind
-}
-
-// ListenBeside is how a client makes its ping port.
-func ListenBeside(ctx context.Context, node string) (net.Listener, error) {
-	return listenBeside(ctx, node)
 }

@@ -113,9 +113,10 @@ func (p *pingPort) close() {
 	p.serving.Wait()
 }
 
-// listenBeside listens, on a free port, on the IP from which this machine reaches a node. Only a connection tells which:
-// a name may have several addresses, of which not every one is served.
-func listenBeside(ctx context.Context, node string) (net.Listener, error) {
+// ListenBeside is how a client makes its ping port by default: it listens, on a free port, on the IP from which this machine
+// reaches a node over TCP. Give it to Config.ListenPing beside a Dial of your own that reaches the nodes so. Only a connection
+// tells which IP: a name may have several addresses, of which not every one is served.
+func ListenBeside(ctx context.Context, node string) (net.Listener, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	way, err := (&net.Dialer{}).DialContext(ctx, "tcp", node)

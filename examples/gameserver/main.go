@@ -172,6 +172,9 @@ func open(ctx context.Context, o options, name string, wire *Wire, stats *Stats)
 	defer cancel()
 	config, doubt := o.client, time.Time{}
 	config.Name, config.Dial = name, wire.Dial
+	if o.client.Dial == nil {
+		config.ListenPing = client.ListenBeside // wire only counts: the way is TCP's
+	}
 	config.OnDoubt = func() {
 		doubt = time.Now()
 		stats.Note("in doubt: no node has been heard for 3 s; the game goes on")
