@@ -322,6 +322,27 @@ func TestManySessionsAreReclaimedTogether(t *testing.T) {
 	})
 }
 
+// Somebody has taken the name meanwhile: the cluster answers, and refuses.
+func TestTheLimitForDoubtCountsWhileTheNameIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMistaken(t, func(c *client.Config) { c.DoubtLimit = 20 * time.Second })
+		m.cluster.Disconnect("a")
+		m.verdict()
+		thief := m.cluster.Config("thief")
+		thief.Name = "a"
+		m.cluster.Open(t, thief)
+		m.cluster.Reconnect("a")
+		time.Sleep(19 * time.Second)
+		if got := m.p.State(); got != client.InDoubt {
+			t.Errorf("after 19 s: %v", got)
+		}
+		time.Sleep(3 * time.Second)
+		if got := m.p.State(); got != client.Over {
+			t.Errorf("after 22 s: %v", got)
+		}
+	})
+}
+
 // While it is not registered anew the limit for doubt counts on.
 func TestTheLimitForDoubtCountsBetweenTwoLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -71,6 +71,9 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 		if err == nil {
 			break
 		}
+		if old != nil {
+			old.standing.fail(began)
+		}
 		if refusal == nil {
 			out = out || sent
 		} else if f, _ := mirror(refusal.Reason); f == refused {
@@ -81,9 +84,6 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 			default:
 				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 			}
-		}
-		if old != nil {
-			old.standing.fail(began)
 		}
 		if !pace.wait(ctx, refusal) {
 			switch {
