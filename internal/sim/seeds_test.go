@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,7 +13,7 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 0, "how many seeds TestSeeds runs; 0: none")
+	seeds    = flag.Int("seeds", 25, "how many seeds TestSeeds runs")
 	from     = flag.Uint64("from", 1, "the first seed of TestSeeds")
 	havocFor = flag.Duration("havoc", 45*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
 	workers  = flag.Int("workers", min(2, runtime.GOMAXPROCS(0)), "how many seeds TestSeeds runs at a time")
@@ -22,14 +23,11 @@ var (
 // holder waits, and where a goroutine tries again and again without waiting.
 const stuck = 3 * time.Minute
 
-// TestSeeds runs random faults. To run many:
+// TestSeeds runs random faults, a few seeds of them. To run many:
 //
 //	go test ./internal/sim -run TestSeeds -seeds 10000 -from 1 -timeout 0
 func TestSeeds(t *testing.T) {
 	count := uint64(*seeds)
-	if count == 0 {
-		t.Skip("run it with -seeds N: a hundred take about a minute on two cores")
-	}
 	var total tally
 	var next atomic.Uint64
 	began := time.Now()
@@ -39,11 +37,18 @@ func TestSeeds(t *testing.T) {
 				t.Parallel()
 				for at := next.Add(1) - 1; at < count; at = next.Add(1) - 1 {
 					seed := *from + at
-					watch := time.AfterFunc(stuck, func() { panic(fmt.Sprintf("seed %d: stands still for %v", seed, stuck)) })
-					r := run(t, seed, havocOf(seed), func(w *World) { w.Havoc(3, *havocFor) })
+					again := fmt.Sprintf("go test ./internal/sim -run 'TestSeeds$' -seeds 1 -from %d -havoc %v", seed, *havocFor)
+					var world atomic.Pointer[World]
+					watch := time.AfterFunc(stuck, func() {
+						debug.SetTraceback("all")
+						panic(fmt.Sprintf("seed %d stands still for %v\n%sagain: %s\n", seed, stuck, soFar(world.Load()), again))
+					})
+					r := run(t, seed, havocOf(seed), func(w *World) {
+						world.Store(w)
+						w.Havoc(3, *havocFor)
+					})
 					watch.Stop()
 					if len(r.Violations) > 0 {
-						again := fmt.Sprintf("go test ./internal/sim -run 'TestSeeds$' -seeds 1 -from %d -havoc %v", seed, *havocFor)
 						t.Error(r.String(again))
 						if count > 100 {
 							fmt.Fprintln(os.Stderr, r.String(again))
@@ -60,6 +65,15 @@ func TestSeeds(t *testing.T) {
 	if total.sessions < count || total.saves < count || total.faults < count || count > 10 && total.unknown == 0 {
 		t.Errorf("%v is hardly anything for %d seeds: they show nothing", &total, count)
 	}
+}
+
+// soFar is how the story of a world ends that stands still, if nobody stands in its way.
+func soFar(w *World) string {
+	if w == nil || !w.mu.TryLock() {
+		return ""
+	}
+	defer w.mu.Unlock()
+	return "the story so far ends:\n" + last(tellAll(w.story))
 }
 
 // havocOf is what a seed begins with: a hostile postman for some, ping ports for most.
