@@ -4,7 +4,7 @@ package planted
 var ownershipFaults = []fault{
 	{
 		name:  "doubt counts from when an answer came",
-		edits: []edit{{"client/live.go", "l.standing.prove(left)", "l.standing.prove(c.config.Now())"}},
+		edits: []edit{{"client/live.go", "l.standing.prove(left)", "l.standing.prove(left.Add(c.config.Now().Sub(left)))"}},
 		pkg:   "client", test: "TestDoubtCountsFromTheSendTime",
 	},
 	{
@@ -93,7 +93,7 @@ var ownershipFaults = []fault{
 		edits: []edit{{
 			"fsm/server.go", "\t\treturn Result{Code: NameHeld, Owner: holder}\n", "\t\tt.end(holder, lock.Goodbye)\n",
 		}},
-		pkg: "client", test: "TestNameIsHeldByTheLiving",
+		pkg: "fsm", test: "TestStories",
 	},
 	{
 		name: "a thief is granted at once",
@@ -116,7 +116,7 @@ var ownershipFaults = []fault{
 	{
 		name:  "a client that gave up settles nothing",
 		edits: []edit{{"client/retry.go", "\tif !c.spawn(func() { c.settle(ch, hash) }) {\n\t\tunheard()\n\t}\n", "\tunheard()\n"}},
-		pkg:   "client", test: "TestGivenUpStartIsGivenBack",
+		pkg:   "client", test: "TestALateCopyOfWhatWasGivenUpIsBurned",
 	},
 	{
 		name:  "a refused copy is the fate of the request",

@@ -62,7 +62,7 @@ func (w *World) Server(name string, limit time.Duration) *Server {
 		Now:  s.clock.now,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, "tcp", addr) },
 	}
-	for _, n := range w.nodes {
+	for _, n := range w.founders() {
 		config.Seeds = append(config.Seeds, n.clientsAddress())
 	}
 	if w.post != nil {

@@ -62,10 +62,10 @@ func (h *havoc) present(name string) *Server {
 }
 
 func (h *havoc) down() (down []int) {
-	for i, n := range h.nodes {
+	for _, n := range h.members() {
 		n.mu.Lock()
 		if n.process == nil {
-			down = append(down, i)
+			down = append(down, n.number)
 		}
 		n.mu.Unlock()
 	}
@@ -75,70 +75,26 @@ func (h *havoc) down() (down []int) {
 // strike does one thing.
 func (h *havoc) strike() {
 	draw := h.Rand
-	node := draw.IntN(len(h.nodes))
+	members := h.members()
+	node := draw.IntN(len(members))
 	if leader := h.Leader(); leader >= 0 && draw.IntN(2) == 0 {
 		node = leader
 	}
-	other := (node + 1 + draw.IntN(len(h.nodes)-1)) % len(h.nodes)
-	a, b := h.nodes[node].name, h.nodes[other].name
-	name := h.names[draw.IntN(len(h.names))]
+	other := (node + 1 + draw.IntN(len(members)-1)) % len(members)
+	at := place{
+		node: node, a: h.nodes[node].name, b: h.nodes[other].name, game: h.names[draw.IntN(len(h.names))],
+	}
 	down := h.down()
-	switch draw.IntN(24) {
-	case 0:
-		h.Cut(a, b)
-	case 1:
-		h.CutOneWay(a, b)
-	case 2:
-		h.CutOneWay(b, a)
-	case 3:
-		h.Isolate(a)
-	case 4: // clients still reach it, and it nobody
-		for _, n := range h.nodes {
-			if n.name != a {
-				h.Cut(a, n.name)
-			}
-		}
-	case 5:
-		h.Cut(name, a)
-	case 6:
-		h.Isolate(name)
-	case 7:
-		h.CutOneWay(a, name)
-	case 8:
-		h.Delay(a, b, upTo(draw, time.Second))
-	case 9:
-		h.Delay(b, a, upTo(draw, time.Second))
-	case 10:
-		h.Delay(a, name, upTo(draw, 3*time.Second))
-	case 11:
-		h.Crash(node)
-	case 12:
-		h.Lose(node)
-	case 13:
-		h.Transfer(node)
-	case 14:
-		h.Snapshot(node)
-	case 15:
-		rate := 1 / 1.2
-		if draw.IntN(2) == 0 {
-			rate = 1.2
-		}
-		if draw.IntN(2) == 0 {
-			h.Skew(a, upTo(draw, time.Hour)-30*time.Minute, rate)
-		} else if h.present(name) != nil {
-			h.Skew(name, 0, (rate+1)/2) // two of them differ by 1.2 at most
-		}
-	case 16:
-		h.game(name)
-	case 17:
-		h.stopOrWake(name)
-	default:
+	if draw.IntN(4) == 0 {
 		for _, i := range down {
 			h.Restart(i)
 		}
 		h.Heal()
 		return
 	}
+	act := acts[draw.IntN(len(acts))]
+	h.struck[act.name]++
+	act.do(h, at)
 	if len(down) > 0 && draw.IntN(3) > 0 {
 		h.Restart(down[draw.IntN(len(down))])
 	}

@@ -27,6 +27,7 @@ type observer struct {
 type truth struct {
 	index   uint64 // of the tables that say so
 	loads   uint64
+	token   uint64
 	owner   uint64
 	inForce bool // its owner lives
 	revoked bool
@@ -103,6 +104,9 @@ func (o *observer) read(name string, n *cluster.Node) error {
 	if standing.Index == o.seen[n] {
 		return nil
 	}
+	if standing.Index < o.seen[n] {
+		o.world.Complain("", "the tables of %s went back from entry %d to %d", name, o.seen[n], standing.Index)
+	}
 	o.seen[n] = standing.Index
 	if other, known := o.digests[standing.Index]; known && other != standing.Digest {
 		o.world.Complain("", "%s has digest %x at entry %d, another node had %x", name, standing.Digest, standing.Index, other)
@@ -116,13 +120,20 @@ func (o *observer) read(name string, n *cluster.Node) error {
 		if err != nil {
 			return err
 		}
-		now := truth{index: standing.Index, loads: row.Loads, owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
+		now := truth{index: standing.Index, loads: row.Loads, token: uint64(row.Token), owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
 		if row.Owner != 0 {
 			owner, ok, err := view.Server(row.Owner)
 			if err != nil {
 				return err
 			}
 			now.inForce = ok && owner.Alive
+		}
+		if before := o.truth[key]; now.loads < before.loads || now.token < before.token || now.loads == before.loads && now.token != before.token {
+			o.world.Complain(key, "at entry %d it has had %d grants, the last under token %d, and had %d, the last under %d, at entry %d",
+				now.index, now.loads, now.token, before.loads, before.token, before.index)
+		}
+		if before := o.truth[key]; before.inForce && now.inForce && before.owner != now.owner && now.loads == before.loads {
+			o.world.Complain(key, "%d owns it at entry %d, and %d at entry %d, by the same grant", now.owner, now.index, before.owner, before.index)
 		}
 		o.truth[key] = now
 	}
@@ -151,7 +162,7 @@ func (o *observer) judge(s *Server, session *Session) {
 	// Over, and the log knows no reason: then it was in doubt for as long as the game allows. Its limit counts from the last
 	// proof, at which it was active for another while; its clock may run fast.
 	held := is.loads == record.Loads && is.owner != 0 && is.inForce && !is.revoked && !is.waited
-	limit := (max(w.scenario.DoubtLimit, w.Timing.Doubt) - w.Timing.Doubt) * 10 / 11
+	limit := (max(w.scenario.DoubtLimit, w.Timing.Doubt) - w.Timing.Doubt) * 5 / 6
 	if doubt := w.Now() - session.active; held && doubt < limit-2*sampled && w.Now()-o.crashed > 5*time.Second {
 		w.Complain(record.Profile, "%s was thrown out after %v without being active, the limit for doubt is %v, and it owns the profile: %v",
 			record.Writer, doubt, limit, session.Err())

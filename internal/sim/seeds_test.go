@@ -65,6 +65,13 @@ func TestSeeds(t *testing.T) {
 	if total.sessions < count || total.saves < count || total.faults < count || count > 10 && total.unknown == 0 {
 		t.Errorf("%v is hardly anything for %d seeds: they show nothing", &total, count)
 	}
+	for _, a := range acts {
+		if n := total.struck[a.name]; n == 0 && count >= 25 {
+			t.Errorf("in %d seeds nobody tried to %s", count, a.name)
+		} else {
+			t.Logf("%6d times: %s", n, a.name)
+		}
+	}
 }
 
 // soFar is how the story of a world ends that stands still, if nobody stands in its way.
@@ -76,14 +83,17 @@ func soFar(w *World) string {
 	return "the story so far ends:\n" + last(tellAll(w.story))
 }
 
-// havocOf is what a seed begins with: a hostile postman for some, ping ports for most.
-func havocOf(seed uint64) Scenario { return Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0} }
+// havocOf is what a seed begins with: a hostile postman for some, ping ports for most, a node to come for every other.
+func havocOf(seed uint64) Scenario {
+	return Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3}
+}
 
 // tally is what all seeds did together.
 type tally struct {
 	mu                                             sync.Mutex
 	done, sessions, saves, unknown, faults, failed uint64
 	virtual                                        time.Duration
+	struck                                         map[string]int
 }
 
 func (y *tally) add(r Report) uint64 {
@@ -95,6 +105,12 @@ func (y *tally) add(r Report) uint64 {
 	y.unknown += uint64(r.Unknown)
 	y.faults += uint64(r.Faults)
 	y.virtual += r.Virtual
+	if y.struck == nil {
+		y.struck = map[string]int{}
+	}
+	for act, times := range r.Struck {
+		y.struck[act] += times
+	}
 	if len(r.Violations) > 0 {
 		y.failed++
 	}

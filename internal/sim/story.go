@@ -48,7 +48,7 @@ const storyLines = 150
 func (w *World) report() Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := Report{Seed: w.Seed, Violations: w.found, Sessions: len(w.history.Sessions), Virtual: time.Since(w.began)}
+	r := Report{Seed: w.Seed, Violations: w.found, Sessions: len(w.history.Sessions), Struck: w.struck, Virtual: time.Since(w.began)}
 	for _, s := range w.history.Saves {
 		if s.Outcome == check.Done {
 			r.Saves++

@@ -25,12 +25,14 @@ import (
 // Scenario is what a World begins with. A zero is drawn from the seed.
 type Scenario struct {
 	Nodes      int           // 3 to 5
+	Spares     int           // nodes that may join later; 0: none
 	Profiles   int           // 2 to 4
 	DoubtLimit time.Duration // of the game servers
 	Autosave   time.Duration
 	Heartbeat  time.Duration // of raft, and its election time-out and leader lease; 0: the default
 	Postman    bool          // every call goes through a postman who keeps copies
 	Ping       bool          // game servers hold a ping port
+	Walled     bool          // a firewall refuses n0 in the name of every game server, always
 }
 
 // World is a cluster, game servers, and a network between them.
@@ -51,6 +53,8 @@ type World struct {
 	servers   map[string]*Server // by name; the present process
 	processes []*Server          // all that ever were
 	skews     map[string]*clock  // by host
+	still     map[string]bool    // hosts that stand still
+	struck    map[string]int     // how often each act was tried
 	history   check.History
 	story     []line
 	found     []check.Violation
@@ -68,6 +72,7 @@ type Report struct {
 	Saves      int // acknowledged
 	Unknown    int // operations without an outcome
 	Faults     int
+	Struck     map[string]int // how often Havoc tried each act
 	Virtual    time.Duration
 }
 
@@ -113,12 +118,12 @@ func newWorld(seed uint64, s Scenario) *World {
 	w := &World{
 		Seed: seed, Timing: lock.DefaultTiming(), Rand: rand.New(rand.NewPCG(seed, 2)),
 		scenario: s, network: clustertest.NewNetwork(), began: time.Now(),
-		servers: map[string]*Server{}, skews: map[string]*clock{},
+		servers: map[string]*Server{}, skews: map[string]*clock{}, still: map[string]bool{}, struck: map[string]int{},
 	}
 	for i := range s.Profiles {
 		w.profiles = append(w.profiles, fmt.Sprint("p", i))
 	}
-	for i := range s.Nodes {
+	for i := range s.Nodes + s.Spares {
 		w.nodes = append(w.nodes, newNode(w, i, rand.New(rand.NewPCG(seed, 100+uint64(i)))))
 	}
 	if s.Postman {
@@ -130,7 +135,7 @@ func newWorld(seed uint64, s Scenario) *World {
 // open starts every node and waits until there is a leader.
 func (w *World) open() bool {
 	w.calm()
-	for _, n := range w.nodes {
+	for _, n := range w.founders() {
 		n.start()
 	}
 	w.observer = observe(w)
@@ -138,6 +143,19 @@ func (w *World) open() bool {
 		return false
 	}
 	return w.keepHistory()
+}
+
+// founders are the nodes that begin the cluster.
+func (w *World) founders() []*node { return w.nodes[:w.scenario.Nodes] }
+
+// members are the nodes that were ever started, whether they run or not.
+func (w *World) members() (members []*node) {
+	for _, n := range w.nodes {
+		if n.member() {
+			members = append(members, n)
+		}
+	}
+	return members
 }
 
 // Now is the time since the world began.
