@@ -123,4 +123,9 @@ var ownershipFaults = []fault{
 		edits: []edit{{"client/retry.go", "\t\t\tif out && refusal.Index == 0 && !dead(refusal.Reason) {\n\t\t\t\treturn c.unknown(ctx, ch, hash)\n\t\t\t}\n", ""}},
 		pkg:   "client", test: "TestRefusalBesideTheLogIsNotTheFateOfTheRequest",
 	},
+	{
+		name:  "what the last save stores is told as refused",
+		edits: []edit{{"client/session.go", "\tcase why == nil: // the last save came first, and has all\n\t\tnext.finish(nil)\n", ""}},
+		pkg:   "client", test: "TestASaveBesideTheLastOneSharesItsFate",
+	},
 }

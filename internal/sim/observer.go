@@ -1,10 +1,19 @@
 package sim
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/profilenode/profilenode/cluster"
 )
+
+// over asks without waiting.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // sampled is how often the observer looks.
 const sampled = 10 * time.Millisecond
@@ -95,18 +104,18 @@ func (o *observer) look() {
 
 // read takes what a node's tables have that is new.
 func (o *observer) read(name string, n *cluster.Node) error {
+	if errors.Is(n.WaitApplied(over, o.seen[n]), context.Canceled) {
+		o.world.Complain("", "the tables of %s went back from entry %d", name, o.seen[n])
+	}
+	if errors.Is(n.WaitApplied(over, o.seen[n]+1), context.Canceled) {
+		return nil
+	}
 	view, err := n.View()
 	if err != nil {
 		return err
 	}
 	defer view.Close()
 	standing := view.Standing()
-	if standing.Index == o.seen[n] {
-		return nil
-	}
-	if standing.Index < o.seen[n] {
-		o.world.Complain("", "the tables of %s went back from entry %d to %d", name, o.seen[n], standing.Index)
-	}
 	o.seen[n] = standing.Index
 	if other, known := o.digests[standing.Index]; known && other != standing.Digest {
 		o.world.Complain("", "%s has digest %x at entry %d, another node had %x", name, standing.Digest, standing.Index, other)
