@@ -4,7 +4,8 @@
 // Run makes a World for a seed; a test's function does to it what it likes, or lets Havoc do it; when it returns, all that
 // is broken is repaired, and package check and the observer say which promise was not kept. The same seed has the same
 // schedule of faults and operations; what runs at the same virtual instant may still take turns differently, so a seed that
-// failed may have to be run a few times.
+// failed may have to be run a few times. acts.go has what Havoc does, fault.go and fault_node.go what a test may do by hand;
+// docs/hazards.md says which test plays what.
 package sim
 
 import (
