@@ -71,6 +71,7 @@ var acts = []act{
 			h.Skew(at.game, 0, h.rate()) // a judge's runs at 1
 		}
 	}},
+	{"an operator's release", func(h *havoc, _ place) { h.Release(h.profiles[h.Rand.IntN(len(h.profiles))]) }},
 	{"a game server ends", func(h *havoc, at place) { h.game(at.game) }},
 	{"stop or wake a game server", func(h *havoc, at place) { h.stopOrWake(at.game) }},
 	{"slander", func(h *havoc, at place) { h.Slander(at.node) }},

@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"time"
+
+	"github.com/profilenode/profilenode/fsm"
 )
 
 // Crash ends a node's process: the others are refused there. Its disk keeps what was synced.
@@ -156,4 +158,29 @@ func (w *World) Snapshot(node int) {
 		w.fault("n%d takes a snapshot", node)
 		w.ending.Go(func() { _ = n.Snapshot() }) // refused while the tables are ahead of the replay
 	}
+}
+
+// Release takes a profile from whoever owns it, as an operator does.
+func (w *World) Release(key string) {
+	leader := w.Leader()
+	if leader < 0 {
+		return
+	}
+	n := w.Node(leader)
+	if n == nil {
+		return
+	}
+	view, err := n.View()
+	if err != nil {
+		return // it closes just now
+	}
+	grant, err := view.Grant(store, key)
+	view.Close()
+	if err != nil || grant.Owner == 0 {
+		return
+	}
+	w.tell(key, "an operator takes it from %d", grant.Owner)
+	ctx, cancel := w.within(time.Second)
+	defer cancel()
+	_, _ = n.Propose(ctx, fsm.Do(nil, &fsm.Revoke{Store: store, Key: key, Token: uint64(grant.Token)})) // it may be too late
 }

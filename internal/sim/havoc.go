@@ -15,7 +15,9 @@ func (w *World) Havoc(servers int, d time.Duration) {
 	}
 	for end := w.Now() + d; w.Now() < end; {
 		w.Sleep(100*time.Millisecond + upTo(w.Rand, 2500*time.Millisecond))
-		h.strike()
+		for h.strike(); w.Rand.IntN(6) == 0; { // it never rains but it pours
+			h.strike()
+		}
 	}
 	close(h.until)
 	h.joining.Wait()

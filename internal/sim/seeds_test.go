@@ -45,7 +45,7 @@ func TestSeeds(t *testing.T) {
 					})
 					r := run(t, seed, havocOf(seed), func(w *World) {
 						world.Store(w)
-						w.Havoc(3, *havocFor)
+						w.Havoc(2+int(seed%13)/4, *havocFor)
 					})
 					watch.Stop()
 					if len(r.Violations) > 0 {
@@ -83,9 +83,19 @@ func soFar(w *World) string {
 	return "the story so far ends:\n" + last(tellAll(w.story))
 }
 
-// havocOf is what a seed begins with: a hostile postman for some, ping ports for most, a node to come for every other.
+// havocOf is what a seed begins with: a hostile postman for some, ping ports for most, a node to come for every other,
+// large data and slow or hasty elections for a few.
 func havocOf(seed uint64) Scenario {
-	return Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3}
+	s := Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3}
+	switch seed % 11 {
+	case 3:
+		s.Bulk, s.Nodes = 700_000, 3
+	case 6:
+		s.Heartbeat = 100 * time.Millisecond
+	case 9:
+		s.Heartbeat = time.Second
+	}
+	return s
 }
 
 // tally is what all seeds did together.

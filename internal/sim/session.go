@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -64,6 +65,10 @@ func (s *Session) change(d *check.Doc) {
 		d.Writer, d.Seq = s.record.Writer, 0
 	}
 	d.Seq++
+	d.Bulk = nil
+	if bulk := s.server.world.scenario.Bulk; bulk > 0 && d.Seq%8 == 1 {
+		d.Bulk = bytes.Repeat([]byte{byte(hash(d.Writer))}, bulk)
+	}
 }
 
 // Touch changes the data, and returns the number of that change; 0: the session is over.

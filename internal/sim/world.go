@@ -32,6 +32,7 @@ type Scenario struct {
 	Autosave   time.Duration
 	Heartbeat  time.Duration // of raft, and its election time-out and leader lease; 0: the default
 	Postman    bool          // every call goes through a postman who keeps copies
+	Bulk       int           // bytes of every eighth change's data, which go into the log in parts; 0: none
 	Ping       bool          // game servers hold a ping port
 	Walled     bool          // a firewall refuses n0 in the name of every game server, always
 }
