@@ -132,6 +132,27 @@ func (w *World) Wake(name string) {
 	w.mu.Unlock()
 }
 
+// wakeAll lets everybody go on who stands still.
+func (w *World) wakeAll() {
+	w.mu.Lock()
+	var stopped []string
+	for name, s := range w.servers {
+		if s.stopped {
+			stopped = append(stopped, name)
+		}
+	}
+	w.mu.Unlock()
+	slices.Sort(stopped)
+	for _, name := range stopped {
+		w.Wake(name)
+	}
+	for _, n := range w.members() {
+		if w.paused(n.number) {
+			w.Resume(n.number)
+		}
+	}
+}
+
 func (w *World) standStill(host string, c *clock) {
 	c.freeze()
 	w.mu.Lock()

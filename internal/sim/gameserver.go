@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -132,6 +133,13 @@ func (s *Server) Close(limit time.Duration) {
 		s.world.network.Crash(s.process)
 	})
 	s.working.Wait()
+}
+
+// open are its sessions, by profile: on each the one that it opened last.
+func (s *Server) open() map[string]*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.sessions)
 }
 
 // alive says that the process runs, and is not stopped.

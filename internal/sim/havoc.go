@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/profilenode/profilenode/client"
 )
 
 // Havoc lets game servers play for so long while one fault follows another.
@@ -92,6 +94,9 @@ func (h *havoc) strike() {
 			h.Restart(i)
 		}
 		h.Heal()
+		if draw.IntN(6) == 0 {
+			h.lull()
+		}
 		return
 	}
 	act := acts[draw.IntN(len(acts))]
@@ -99,6 +104,31 @@ func (h *havoc) strike() {
 	act.do(h, at)
 	if len(down) > 0 && draw.IntN(3) > 0 {
 		h.Restart(down[draw.IntN(len(down))])
+	}
+}
+
+// wellAgain is how long everything may take to be well once nothing is wrong any more: an election, the patience of a client
+// that has just lost another leader, and a renewal.
+const wellAgain = 10 * time.Second
+
+// lull wakes whoever stands still, and lets time pass in which nothing goes wrong. By its end every session of a living game
+// server is held or over, and writes go through.
+func (h *havoc) lull() {
+	h.wakeAll()
+	h.Sleep(wellAgain)
+	for _, name := range h.names {
+		s := h.present(name)
+		if s == nil {
+			continue
+		}
+		for key, session := range s.open() {
+			if session.State() == client.InDoubt {
+				h.Complain(key, "%s is in doubt %v after everything was well", session.record.Writer, wellAgain)
+			}
+		}
+		if err := s.Send(h.profiles[0], 2*time.Second); err != nil && s.alive() {
+			h.Complain(h.profiles[0], "%s cannot write %v after everything was well: %v", s.process, wellAgain, err)
+		}
 	}
 }
 

@@ -90,13 +90,7 @@ func (o *observer) look() {
 		if !s.alive() {
 			continue
 		}
-		s.mu.Lock()
-		sessions := make([]*Session, 0, len(s.sessions))
-		for _, session := range s.sessions {
-			sessions = append(sessions, session)
-		}
-		s.mu.Unlock()
-		for _, session := range sessions {
+		for _, session := range s.open() {
 			o.judge(s, session)
 		}
 	}

@@ -25,21 +25,8 @@ func (w *World) repair() {
 	w.fault("all is repaired")
 	w.mu.Lock()
 	processes := w.processes
-	var stopped []string
-	for name, s := range w.servers {
-		if s.stopped {
-			stopped = append(stopped, name)
-		}
-	}
 	w.mu.Unlock()
-	for _, name := range stopped {
-		w.Wake(name)
-	}
-	for _, n := range w.members() {
-		if w.paused(n.number) {
-			w.Resume(n.number)
-		}
-	}
+	w.wakeAll()
 	w.Heal()
 	for _, n := range w.members() {
 		if err := n.failed(); err != nil {
