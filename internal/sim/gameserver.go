@@ -130,6 +130,13 @@ func (s *Server) Close(limit time.Duration) {
 		defer cancel()
 		err := s.client.Close(ctx)
 		s.world.fault("%s is closed: %v", s.process, err)
+		var left *client.CloseError
+		if errors.As(err, &left) {
+			sessions := s.open()
+			for _, ref := range left.Unsaved {
+				sessions[ref.Key].claim(check.Refused)
+			}
+		}
 		s.world.network.Crash(s.process)
 	})
 	s.working.Wait()

@@ -29,7 +29,7 @@ type observer struct {
 	digests map[uint64]uint64        // by index
 	truth   map[string]truth         // by profile
 	crashed time.Duration            // when a node was last seen to be gone
-	nodes   int                      // that ran at the last look
+	runs    map[*node]*cluster.Node  // at the last look
 }
 
 // truth is a profile's grant.
@@ -46,7 +46,7 @@ type truth struct {
 func observe(w *World) *observer {
 	o := &observer{
 		world: w, quit: make(chan struct{}), over: make(chan struct{}),
-		seen: map[*cluster.Node]uint64{}, digests: map[uint64]uint64{}, truth: map[string]truth{},
+		seen: map[*cluster.Node]uint64{}, digests: map[uint64]uint64{}, truth: map[string]truth{}, runs: map[*node]*cluster.Node{},
 	}
 	go func() {
 		defer close(o.over)
@@ -70,19 +70,16 @@ func (o *observer) stop() {
 }
 
 func (o *observer) look() {
-	running := 0
 	for _, n := range o.world.nodes {
-		if r := n.running(); r != nil {
-			running++
-			if err := o.read(n.name, r); err != nil {
-				running-- // it closes just now
-			}
+		r := n.running()
+		if r != nil && o.read(n.name, r) != nil {
+			r = nil // it closes just now
 		}
+		if before := o.runs[n]; before != nil && before != r {
+			o.crashed = o.world.Now()
+		}
+		o.runs[n] = r
 	}
-	if running < o.nodes {
-		o.crashed = o.world.Now()
-	}
-	o.nodes = running
 	o.world.mu.Lock()
 	processes := o.world.processes
 	o.world.mu.Unlock()
