@@ -72,7 +72,11 @@ var acts = []act{
 		}
 	}},
 	{"an operator's release", func(h *havoc, _ place) { h.Release(h.profiles[h.Rand.IntN(len(h.profiles))]) }},
-	{"a game server ends", func(h *havoc, at place) { h.game(at.game) }},
+	{"kill a game server", func(h *havoc, at place) { h.end(at.game, "kill", (*Server).Kill) }},
+	{"lose a game server's host", func(h *havoc, at place) { h.end(at.game, "lose", (*Server).Lose) }},
+	{"close a game server", func(h *havoc, at place) {
+		h.end(at.game, "close", func(s *Server) { s.Close(upTo(h.Rand, 5*time.Second)) })
+	}},
 	{"stop or wake a game server", func(h *havoc, at place) { h.stopOrWake(at.game) }},
 	{"slander", func(h *havoc, at place) { h.Slander(at.node) }},
 	{"lost pushes", func(h *havoc, at place) { h.Deafen(at.node) }},

@@ -132,22 +132,14 @@ func (h *havoc) lull() {
 	}
 }
 
-// game ends a game server's process, one way or another, and starts the next.
-func (h *havoc) game(name string) {
+// end ends a game server's process, and starts the next.
+func (h *havoc) end(name, how string, act func(*Server)) {
 	s := h.present(name)
 	if s == nil {
 		return
 	}
-	switch h.Rand.IntN(3) {
-	case 0:
-		h.fault("kill %s", s.process)
-		s.Kill()
-	case 1:
-		h.fault("lose %s", s.process)
-		s.Lose()
-	default:
-		s.Close(upTo(h.Rand, 5*time.Second))
-	}
+	h.fault("%s %s", how, s.process)
+	act(s)
 	h.join(name)
 }
 
