@@ -15,7 +15,7 @@ import (
 var (
 	seeds    = flag.Int("seeds", 25, "how many seeds TestSeeds runs")
 	from     = flag.Uint64("from", 1, "the first seed of TestSeeds")
-	havocFor = flag.Duration("havoc", 45*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
+	havocFor = flag.Duration("havoc", 30*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
 	workers  = flag.Int("workers", min(2, runtime.GOMAXPROCS(0)), "how many seeds TestSeeds runs at a time")
 )
 
