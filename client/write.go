@@ -78,17 +78,17 @@ func (s *session) made(ctx context.Context, last bool, reason Reason) error {
 	if err == nil {
 		return w.wait(ctx, s)
 	}
-	if s.endedCleanly() {
+	if s.leftNothing() {
 		return nil
 	}
 	return err
 }
 
-// endedCleanly says that the last save has stored all that was ever changed.
-func (s *session) endedCleanly() bool {
+// leftNothing says that the session is over and all that was ever changed in it is stored, by its last save or before.
+func (s *session) leftNothing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stage == over && s.why == nil
+	return s.stage == over && (s.why == nil || s.stored.known && s.stored.changes == s.changes.Load())
 }
 
 // request joins the write that is not yet encoded, or makes one. When nothing can be changed any more, the write under way

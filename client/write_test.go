@@ -240,5 +240,8 @@ func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 		if err := p.Err(); !errors.Is(err, client.ErrSessionOver) {
 			t.Errorf("the session: got %v, want ErrSessionOver", err)
 		}
+		if err := p.Save(t.Context()); err != nil {
+			t.Errorf("later: got %v, and it is stored", err)
+		}
 	})
 }
