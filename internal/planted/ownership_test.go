@@ -128,4 +128,24 @@ var ownershipFaults = []fault{
 		edits: []edit{{"client/session.go", "\tcase why == nil: // the last save came first, and has all\n\t\tnext.finish(nil)\n", ""}},
 		pkg:   "client", test: "TestASaveBesideTheLastOneSharesItsFate",
 	},
+	{
+		name:  "an owner believes twice as long",
+		edits: []edit{{"lock/lease.go", "return passed >= t.Doubt }", "return passed >= 2*t.Doubt }"}},
+		pkg:   "internal/sim", test: "TestTheObserver",
+	},
+	{
+		name:  "a mute owner is robbed at once",
+		edits: []edit{{"cluster/judge.go", "case g.Revoked && j.timing.Lapsed(passed):", "case g.Revoked && passed > 0:"}},
+		pkg:   "internal/sim", test: "TestTheObserver",
+	},
+	{
+		name:  "who is without a quorum is thrown out",
+		edits: []edit{{"client/registration.go", "l.standing.spent(c.config.DoubtLimit)", "l.standing.spent(c.config.DoubtLimit/2)"}},
+		pkg:   "internal/sim", test: "TestWithoutAQuorumNoSessionEnds",
+	},
+	{
+		name:  "a client waits at a follower for the leader",
+		edits: []edit{{"client/retry.go", "\t\tc.nodes.passes(addr)\n\t\tc.nodes.leads(refusal.Leader)\n", ""}},
+		pkg:   "internal/sim", test: "TestWhoReachesAFollowerIsSentToTheLeader",
+	},
 }
