@@ -32,6 +32,9 @@ func (w *World) calm() {
 				draw := rand.New(rand.NewPCG(w.Seed, hash(way[0]+way[1])))
 				d := 200*time.Microsecond + time.Duration(draw.IntN(2000))*time.Microsecond
 				w.network.Delay(way[0], way[1], d)
+				if w.scenario.Jitter > 0 {
+					w.network.Jitter(way[0], way[1], w.scenario.Jitter)
+				}
 			}
 		}
 	}

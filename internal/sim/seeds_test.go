@@ -84,9 +84,15 @@ func soFar(w *World) string {
 }
 
 // havocOf is what a seed begins with: a hostile postman for some, ping ports for most, a node to come for every other,
-// large data and slow or hasty elections for a few.
+// jitter for some, large data and slow or hasty elections for a few.
 func havocOf(seed uint64) Scenario {
 	s := Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3}
+	switch seed % 8 {
+	case 2, 6:
+		s.Jitter = 3 * time.Millisecond
+	case 5:
+		s.Jitter = 80 * time.Millisecond
+	}
 	switch seed % 11 {
 	case 3:
 		s.Bulk, s.Nodes = 700_000, 3

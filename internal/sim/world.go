@@ -31,6 +31,7 @@ type Scenario struct {
 	DoubtLimit time.Duration // of the game servers
 	Autosave   time.Duration
 	Heartbeat  time.Duration // of raft, and its election time-out and leader lease; 0: the default
+	Jitter     time.Duration // by which each thing sent may take longer, drawn anew for each; 0: none
 	Postman    bool          // every call goes through a postman who keeps copies
 	Bulk       int           // bytes of every eighth change's data, which go into the log in parts; 0: none
 	Ping       bool          // game servers hold a ping port
