@@ -30,6 +30,7 @@ type town struct {
 	mu       sync.Mutex
 	leader   string
 	unproven bool              // the leader cannot prove that it leads
+	unlisted bool              // the leader's lists of grants are empty
 	timing   *profilev1.Timing // nil: the default
 	index    uint64
 	lives    map[uint64]*fakeLife
@@ -277,7 +278,7 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 		}
 		count, hash := uint64(0), uint64(0)
 		for ref, p := range n.town.profiles {
-			if p.owner == renewal.Incarnation {
+			if p.owner == renewal.Incarnation && !n.town.unlisted {
 				count++
 				hash = lock.HeldHash(hash, ref.Store, ref.Key, lock.Token(p.token))
 				answer.Grants = append(answer.Grants, &profilev1.Granted{Store: ref.Store, Key: ref.Key, Token: p.token, Ticket: p.token})

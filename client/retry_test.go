@@ -103,6 +103,37 @@ func TestGivenUpStartIsGivenBack(t *testing.T) {
 	})
 }
 
+// A copy that is on its way still when its caller has given up does nothing any more: its number is burned by then.
+func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		const under = 10 * time.Second // way of the request
+		town.set(func() {
+			town.before = func(_, method string, _ proto.Message) error {
+				if method == "StartSession" {
+					time.Sleep(under)
+				}
+				return nil
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := store.StartSession(ctx, "ann"); !errors.Is(err, client.ErrUnknown) {
+			t.Fatalf("start: got %v, want ErrUnknown", err)
+		}
+		time.Sleep(2 * under)
+		if n := town.count("StartSession"); n != 1 {
+			t.Fatalf("%d copies arrived, want the late one", n)
+		}
+		town.mu.Lock()
+		defer town.mu.Unlock()
+		if p := town.profiles[client.Ref{Store: "players", Key: "ann"}]; p != nil && p.loads > 0 {
+			t.Error("a session was granted that nobody wants any more")
+		}
+	})
+}
+
 // A place in the queue that was given up is left.
 func TestGivenUpWaitIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -180,6 +180,10 @@ func (s *session) finish(why error) {
 	s.onEnd, s.next = nil, nil
 	close(s.done)
 	l, token := s.life, s.token
+	inherited := next != nil && why != nil && s.carries()
+	if inherited {
+		s.current.heir = next
+	}
 	s.mu.Unlock()
 
 	c := s.client
@@ -193,7 +197,11 @@ func (s *session) finish(why error) {
 	}
 	c.mu.Unlock()
 	c.saver.remove(s)
-	if next != nil {
+	switch {
+	case next == nil || inherited:
+	case why == nil: // the last save came first, and has all
+		next.finish(nil)
+	default:
 		next.finish(overError("save", s.ref, why))
 	}
 	for _, handler := range handlers {

@@ -47,12 +47,16 @@ type write struct {
 	reason Reason
 	lazy   bool // nobody asked for it but the autosave: look only if something may have changed
 	done   chan struct{}
-	err    error // written before done closes
+	err    error  // written before done closes
+	heir   *write // that stores nothing beyond this one, and never will be made
 }
 
 func (w *write) finish(err error) {
 	w.err = err
 	close(w.done)
+	if w.heir != nil {
+		w.heir.finish(err)
+	}
 }
 
 func (w *write) wait(ctx context.Context, s *session) error {
@@ -66,42 +70,42 @@ func (w *write) wait(ctx context.Context, s *session) error {
 
 // save stores the data as it is now, or later.
 func (s *session) save(ctx context.Context) error {
-	w, err := s.request(false, Manual, false)
-	if err != nil {
-		return err
-	}
-	return w.wait(ctx, s)
+	return s.made(ctx, false, Manual)
 }
 
 // end makes the last save.
-func (s *session) end(ctx context.Context, reason Reason) error {
-	w, err := s.request(true, reason, false)
-	if err != nil {
-		if s.endedCleanly() {
-			return nil
-		}
-		return err
+func (s *session) end(ctx context.Context, reason Reason) error { return s.made(ctx, true, reason) }
+
+func (s *session) made(ctx context.Context, last bool, reason Reason) error {
+	w, err := s.request(last, reason, false)
+	if err == nil {
+		return w.wait(ctx, s)
 	}
-	return w.wait(ctx, s)
+	if s.leftNothing() {
+		return nil
+	}
+	return err
 }
 
-func (s *session) endedCleanly() bool {
+// leftNothing says that the session is over and all that was ever changed in it is stored, by its last save or before.
+func (s *session) leftNothing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stage == over && s.why == nil
+	return s.stage == over && (s.why == nil || s.stored.known && s.stored.changes == s.changes.Load())
 }
 
-// request joins the write that is not yet encoded, or makes one.
+// request joins the write that is not yet encoded, or makes one. When nothing can be changed any more, the write under way
+// is joined if it has all: what becomes of it becomes of every change, and nobody may be told otherwise.
 func (s *session) request(last bool, reason Reason, lazy bool) (*write, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case s.stage == over && s.carries(), s.stage == ending && s.current != nil:
+		return s.current, nil
 	case s.stage == over || !s.begun:
 		return nil, overError("save", s.ref, s.why)
-	case s.stage == ending && last && s.current != nil:
-		return s.current, nil
 	case s.stage == ending:
-		return nil, overError("save", s.ref, errors.New("its last save is on its way"))
+		return nil, &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "its last save may have happened"}
 	}
 	if s.next == nil {
 		s.next = &write{lazy: true, done: make(chan struct{})}
@@ -120,6 +124,9 @@ func (s *session) request(last bool, reason Reason, lazy bool) (*write, error) {
 	}
 	return w, nil
 }
+
+// carries says that the write under way has all that was changed. It is asked under mu.
+func (s *session) carries() bool { return s.current != nil && s.flying == s.changes.Load() }
 
 // write works off what was requested, one write at a time.
 func (s *session) write() {

@@ -1,6 +1,8 @@
 package client_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -131,6 +133,115 @@ func TestOneUnsettledSave(t *testing.T) {
 		got, err := store.Get(t.Context(), "ann")
 		if err != nil || got.Data.Coins != 10 {
 			t.Errorf("stored: got %+v, %v, want 10 coins", got, err)
+		}
+	})
+}
+
+// Whoever asks for a save when nothing can be changed any more is told what becomes of the last one, which has all: not
+// that nothing was stored.
+func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
+	const under = time.Second
+	for _, test := range []struct {
+		name string
+		slow func(p *client.Profile[player], town *town)
+	}{
+		{"it is being encoded", func(p *client.Profile[player], _ *town) {
+			p.OnLastSave(func(*player, client.Reason) { time.Sleep(under) })
+		}},
+		{"it is on its way", func(_ *client.Profile[player], town *town) {
+			town.set(func() {
+				town.before = func(_, method string, _ proto.Message) error {
+					if method == "Save" {
+						time.Sleep(under)
+					}
+					return nil
+				}
+			})
+		}},
+		{"it is done", func(*client.Profile[player], *town) {}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				town := newTown(t, "n1:7400")
+				store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+				p, err := store.StartSession(t.Context(), "ann")
+				if err != nil {
+					t.Fatal(err)
+				}
+				test.slow(p, town)
+				if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 2)
+				go func() { ended <- p.EndSession(t.Context()) }()
+				time.Sleep(under / 2)
+				go func() { ended <- p.EndSession(t.Context()) }()
+				if err := p.Save(t.Context()); err != nil {
+					t.Errorf("save: %v, and it is stored", err)
+				}
+				for range 2 {
+					if err := <-ended; err != nil {
+						t.Errorf("end: %v, and it is stored", err)
+					}
+				}
+				if got, err := store.Get(t.Context(), "ann"); err != nil || got.Data.Coins != 7 {
+					t.Errorf("stored: got %+v, %v, want 7 coins", got, err)
+				}
+				if n := town.count("Save"); n != 1 {
+					t.Errorf("%d saves, want one", n)
+				}
+			})
+		})
+	}
+}
+
+// A session that is taken by force while a save of it is on its way: who asks for that data is told what became of it.
+func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		town.set(func() {
+			town.after = func(_, method string, _ proto.Message) error {
+				if method == "Save" {
+					time.Sleep(time.Second)
+				}
+				return nil
+			}
+		})
+		if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
+			t.Fatal(err)
+		}
+		saved := make(chan error, 4)
+		save := func(f func(context.Context) error) {
+			go func() { saved <- f(t.Context()) }()
+			time.Sleep(100 * time.Millisecond)
+		}
+		save(p.Save)
+		save(p.Save)
+		town.set(func() {
+			ann := town.profiles[p.Ref()]
+			town.tell(ann.owner, &profilev1.Event{What: &profilev1.Event_Lost{Lost: &profilev1.Lost{Store: "players", Key: "ann", Token: ann.token}}})
+		})
+		<-p.Done()
+		save(p.Save)
+		save(p.EndSession)
+		for range 4 {
+			if err := <-saved; err != nil {
+				t.Errorf("got %v, and it is stored", err)
+			}
+		}
+		if got, err := store.Get(t.Context(), "ann"); err != nil || got.Data.Coins != 7 {
+			t.Errorf("stored: got %+v, %v, want 7 coins", got, err)
+		}
+		if err := p.Err(); !errors.Is(err, client.ErrSessionOver) {
+			t.Errorf("the session: got %v, want ErrSessionOver", err)
+		}
+		if err := p.Save(t.Context()); err != nil {
+			t.Errorf("later: got %v, and it is stored", err)
 		}
 	})
 }

@@ -180,3 +180,79 @@ func TestANewLeaderWithAWrongClockLosesNothing(t *testing.T) {
 		})
 	}
 }
+
+// All of it after each other: down for a week, two of three come back, the clock of the next leader is a year ahead, the
+// third comes back on a disk that is nearly full, and then its tables differ. Writes go on, and nothing is lost.
+func TestTheCalendar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var space diskSpace
+		var wrong atomic.Int64
+		wrong.Store(-1)
+		disks := map[int]vfs.FS{}
+		c := clustertest.Start(t, 3, func(i int, config *cluster.Config) {
+			keeping(disks)(i, config)
+			space[i].Store(10 * gibibyte)
+			config.FreeBytes = func() (uint64, error) { return space[i].Load(), nil }
+			config.Now = func() time.Time {
+				if int64(i) == wrong.Load() {
+					return time.Now().Add(365 * 24 * time.Hour)
+				}
+				return time.Now()
+			}
+		})
+		c.Ready()
+		first := c.Nodes[c.Leader()]
+		before := passed(t, first, "gs", "k")
+		written := map[string]string{}
+		write := func(n *cluster.Node, when string) {
+			t.Helper()
+			mustSet(t, n, register(t, n, "writer, "+when), "k "+when, when)
+			written["k "+when] = when
+			if !before.answered(t, n) {
+				t.Fatalf("%s: an answer is forgotten", when)
+			}
+		}
+		write(first, "before")
+		c.Stop()
+		time.Sleep(7 * 24 * time.Hour)
+
+		c.Open(0)
+		c.Open(1)
+		up := c.Leader(0, 1)
+		write(c.Nodes[up], "two are up")
+
+		next := 1 - up
+		wrong.Store(int64(next))
+		if err := c.Nodes[up].TransferTo(t.Context(), c.Nodes[next]); err != nil {
+			t.Fatal(err)
+		}
+		n := c.Nodes[c.Leader(next)]
+		for range 5 {
+			time.Sleep(5 * time.Second)
+			if ahead := time.Until(time.UnixMilli(n.Status().StampMS)); ahead > time.Second {
+				t.Fatalf("stamps are %v ahead", ahead)
+			}
+		}
+		write(n, "the leader's clock is a year ahead")
+
+		space[2].Store(gibibyte / 2)
+		c.Open(2)
+		c.Until("the third to have all", func() bool { return c.Nodes[2].Status().Applied == n.Status().Applied })
+		write(n, "one disk is nearly full")
+
+		time.Sleep(3 * time.Second) // the rows of the nodes are written
+		odd := c.Nodes[2]
+		c.Until("equal tables", func() bool { return odd.Status().Applied == n.Status().Applied })
+		diverge(t, n, odd, "x:1")
+		c.Until("the odd one to stop", func() bool { return odd.Err() != nil })
+		write(n, "one digest is odd")
+		for key, want := range written {
+			if got := value(t, n, key); got != want {
+				t.Errorf("%s is %q, want %q", key, got, want)
+			}
+		}
+		if n.Err() != nil || c.Nodes[up].Err() != nil {
+			t.Errorf("a node that is well has stopped: %v, %v", n.Err(), c.Nodes[up].Err())
+		}
+	})
+}

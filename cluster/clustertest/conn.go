@@ -138,7 +138,9 @@ func (h *half) refuse() {
 	defer h.mu.Unlock()
 	h.reset = true
 	now := time.Now()
-	h.chunks = slices.DeleteFunc(h.chunks, func(c chunk) bool { return c.ready.After(now) })
+	if i := slices.IndexFunc(h.chunks, func(c chunk) bool { return c.ready.After(now) }); i >= 0 {
+		h.chunks = h.chunks[:i] // what came behind it cannot be read either
+	}
 	h.size = 0
 	for _, c := range h.chunks {
 		h.size += len(c.bytes)
@@ -171,7 +173,7 @@ func (h *half) fill(p []byte) (int, error) {
 		}
 		if room := min(window-h.size, len(p)-sent); room > 0 {
 			bytes := append([]byte(nil), p[sent:sent+room]...)
-			h.chunks = append(h.chunks, chunk{bytes, time.Now().Add(h.link().delay)})
+			h.chunks = append(h.chunks, chunk{bytes, time.Now().Add(h.link().under())})
 			h.size += room
 			sent += room
 			h.moved.Broadcast()

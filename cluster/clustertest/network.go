@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -30,8 +31,17 @@ type Network struct {
 type link struct{ from, to string }
 
 type state struct {
-	cut   bool
-	delay time.Duration
+	cut    bool
+	delay  time.Duration
+	jitter time.Duration
+}
+
+// under is how long what is sent now will be under way.
+func (s state) under() time.Duration {
+	if s.jitter == 0 {
+		return s.delay
+	}
+	return s.delay + rand.N(s.jitter)
 }
 
 // NewNetwork is a network where everybody reaches everybody at once.
@@ -111,7 +121,7 @@ func (n *Network) Isolate(host string, others ...string) {
 	}
 }
 
-// HealAll undoes every Cut and Delay.
+// HealAll undoes every Cut, Delay and Jitter.
 func (n *Network) HealAll() {
 	n.set(func() { clear(n.links) })
 }
@@ -119,6 +129,12 @@ func (n *Network) HealAll() {
 // Delay makes what is sent from one host to another from now on arrive later.
 func (n *Network) Delay(from, to string, by time.Duration) {
 	n.set(func() { n.link(from, to).delay = by })
+}
+
+// Jitter makes each thing sent from one host to another take up to so much longer. What goes over one connection keeps its
+// order, what goes over two does not.
+func (n *Network) Jitter(from, to string, by time.Duration) {
+	n.set(func() { n.link(from, to).jitter = by })
 }
 
 type addr string

@@ -1,8 +1,9 @@
 package sim
 
 import (
-	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func (w *World) hosts() []string {
 	return hosts
 }
 
-// calm gives every link of every node the delay that it has when all is well.
+// calm gives every link of every node the delay that it has when all is well. Who stands still stays out of reach.
 func (w *World) calm() {
 	for _, a := range w.hosts() {
 		for _, n := range w.nodes {
@@ -31,8 +32,17 @@ func (w *World) calm() {
 				draw := rand.New(rand.NewPCG(w.Seed, hash(way[0]+way[1])))
 				d := 200*time.Microsecond + time.Duration(draw.IntN(2000))*time.Microsecond
 				w.network.Delay(way[0], way[1], d)
+				if w.scenario.Jitter > 0 {
+					w.network.Jitter(way[0], way[1], w.scenario.Jitter)
+				}
 			}
 		}
+	}
+	w.mu.Lock()
+	still := slices.Collect(maps.Keys(w.still))
+	w.mu.Unlock()
+	for _, host := range still {
+		w.network.Isolate(host, w.hosts()...)
 	}
 }
 
@@ -71,46 +81,26 @@ func (w *World) Delay(from, to string, by time.Duration) {
 	w.network.Delay(w.host(from), w.host(to), by)
 }
 
-// Heal undoes every Cut, Isolate and Delay.
-func (w *World) Heal() {
-	w.fault("heal")
-	w.network.HealAll()
-	w.mu.Lock()
-	var stopped []string
-	for _, s := range w.servers {
-		if s.stopped {
-			stopped = append(stopped, s.process)
+// Apart cuts every node off from every other.
+func (w *World) Apart() {
+	w.fault("cut all nodes from each other")
+	for i, a := range w.nodes {
+		for _, b := range w.nodes[:i] {
+			w.network.Cut(a.name, b.name)
 		}
 	}
-	w.mu.Unlock()
-	w.calm()
-	for _, host := range stopped {
-		w.silence(host)
+}
+
+// Heal undoes what was done to links and to what nodes hear and write. Who stands still goes on standing still.
+func (w *World) Heal() {
+	w.fault("heal")
+	for _, n := range w.nodes {
+		n.slanders.Store(false)
+		n.deaf.Store(false)
+		n.slowDown(0)
 	}
-}
-
-// Crash ends a node's process: the others are refused there. Its disk keeps what was synced.
-func (w *World) Crash(node int) {
-	w.fault("crash n%d", node)
-	w.nodes[node].stop(false)
-}
-
-// Lose ends a node's machine: the others hear nothing of it any more.
-func (w *World) Lose(node int) {
-	w.fault("lose n%d", node)
-	w.nodes[node].stop(true)
-}
-
-// Restart starts a node that was crashed, lost or wiped.
-func (w *World) Restart(node int) {
-	w.fault("restart n%d", node)
-	w.nodes[node].start()
-}
-
-// Wipe takes a stopped node's disk away.
-func (w *World) Wipe(node int) {
-	w.fault("wipe n%d", node)
-	w.nodes[node].wipe()
+	w.network.HealAll()
+	w.calm()
 }
 
 // Skew sets a host's clock off, and lets it run at a rate from here on.
@@ -122,15 +112,15 @@ func (w *World) Skew(host string, by time.Duration, rate float64) {
 	c.skew(by, rate)
 }
 
-// Stop stops a game server's process: nothing reaches it or leaves it, and its clock stands still for it.
+// Stop stops a game server's process: nothing reaches it or leaves it, and its clock stands still for it. Its goroutines
+// cannot be stopped in a bubble: they go on with what they have, and find their clock where it was.
 func (w *World) Stop(name string) {
 	w.fault("stop %s", name)
 	w.mu.Lock()
 	s := w.servers[name]
 	s.stopped = true
 	w.mu.Unlock()
-	s.clock.freeze()
-	w.silence(s.process)
+	w.standStill(s.process, s.clock)
 }
 
 // Wake lets a stopped game server go on. All that came meanwhile comes at once, and its clock shows what has passed.
@@ -139,36 +129,54 @@ func (w *World) Wake(name string) {
 	w.mu.Lock()
 	s := w.servers[name]
 	w.mu.Unlock()
-	s.clock.thaw()
-	for _, n := range w.nodes {
-		w.network.Heal(s.process, n.name)
-	}
+	w.goOn(s.process, s.clock)
 	w.mu.Lock()
 	s.stopped = false
 	w.mu.Unlock()
 }
 
-func (w *World) silence(host string) {
-	for _, n := range w.nodes {
-		w.network.Cut(host, n.name)
+// wakeAll lets everybody go on who stands still.
+func (w *World) wakeAll() {
+	w.mu.Lock()
+	var stopped []string
+	for name, s := range w.servers {
+		if s.stopped {
+			stopped = append(stopped, name)
+		}
+	}
+	w.mu.Unlock()
+	slices.Sort(stopped)
+	for _, name := range stopped {
+		w.Wake(name)
+	}
+	for _, n := range w.members() {
+		if w.paused(n.number) {
+			w.Resume(n.number)
+		}
 	}
 }
 
-// Transfer has a leader hand the lead over.
-func (w *World) Transfer(node int) {
-	if n := w.Node(node); n != nil {
-		w.fault("n%d is to hand the lead over", node)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = n.Transfer(ctx) // it may not lead
-	}
+func (w *World) standStill(host string, c *clock) {
+	c.freeze()
+	w.mu.Lock()
+	w.still[host] = true
+	w.mu.Unlock()
+	w.network.Isolate(host, w.hosts()...)
 }
 
-// Snapshot has a node take one.
-func (w *World) Snapshot(node int) {
-	if n := w.Node(node); n != nil {
-		w.fault("n%d takes a snapshot", node)
-		_ = n.Snapshot() // refused while the tables are ahead of the replay
+func (w *World) goOn(host string, c *clock) {
+	w.mu.Lock()
+	still := w.still[host]
+	delete(w.still, host)
+	w.mu.Unlock()
+	if !still {
+		return
+	}
+	c.thaw()
+	for _, other := range w.hosts() {
+		if other != host {
+			w.network.Heal(host, other)
+		}
 	}
 }
 

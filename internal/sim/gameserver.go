@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -62,7 +63,7 @@ func (w *World) Server(name string, limit time.Duration) *Server {
 		Now:  s.clock.now,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, "tcp", addr) },
 	}
-	for _, n := range w.nodes {
+	for _, n := range w.founders() {
 		config.Seeds = append(config.Seeds, n.clientsAddress())
 	}
 	if w.post != nil {
@@ -129,9 +130,23 @@ func (s *Server) Close(limit time.Duration) {
 		defer cancel()
 		err := s.client.Close(ctx)
 		s.world.fault("%s is closed: %v", s.process, err)
+		var left *client.CloseError
+		if errors.As(err, &left) {
+			sessions := s.open()
+			for _, ref := range left.Unsaved {
+				sessions[ref.Key].claim(check.Refused)
+			}
+		}
 		s.world.network.Crash(s.process)
 	})
 	s.working.Wait()
+}
+
+// open are its sessions, by profile: on each the one that it opened last.
+func (s *Server) open() map[string]*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.sessions)
 }
 
 // alive says that the process runs, and is not stopped.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/profilenode/profilenode/client"
 )
 
 // Havoc lets game servers play for so long while one fault follows another.
@@ -15,7 +17,9 @@ func (w *World) Havoc(servers int, d time.Duration) {
 	}
 	for end := w.Now() + d; w.Now() < end; {
 		w.Sleep(100*time.Millisecond + upTo(w.Rand, 2500*time.Millisecond))
-		h.strike()
+		for h.strike(); w.Rand.IntN(6) == 0; { // it never rains but it pours
+			h.strike()
+		}
 	}
 	close(h.until)
 	h.joining.Wait()
@@ -62,10 +66,10 @@ func (h *havoc) present(name string) *Server {
 }
 
 func (h *havoc) down() (down []int) {
-	for i, n := range h.nodes {
+	for _, n := range h.members() {
 		n.mu.Lock()
 		if n.process == nil {
-			down = append(down, i)
+			down = append(down, n.number)
 		}
 		n.mu.Unlock()
 	}
@@ -75,93 +79,67 @@ func (h *havoc) down() (down []int) {
 // strike does one thing.
 func (h *havoc) strike() {
 	draw := h.Rand
-	node := draw.IntN(len(h.nodes))
+	members := h.members()
+	node := draw.IntN(len(members))
 	if leader := h.Leader(); leader >= 0 && draw.IntN(2) == 0 {
 		node = leader
 	}
-	other := (node + 1 + draw.IntN(len(h.nodes)-1)) % len(h.nodes)
-	a, b := h.nodes[node].name, h.nodes[other].name
-	name := h.names[draw.IntN(len(h.names))]
+	other := (node + 1 + draw.IntN(len(members)-1)) % len(members)
+	at := place{
+		node: node, a: h.nodes[node].name, b: h.nodes[other].name, game: h.names[draw.IntN(len(h.names))],
+	}
 	down := h.down()
-	switch draw.IntN(25) {
-	case 0:
-		h.Cut(a, b)
-	case 1:
-		h.CutOneWay(a, b)
-	case 2:
-		h.CutOneWay(b, a)
-	case 3:
-		h.Isolate(a)
-	case 4: // clients still reach it, and it nobody
-		for _, n := range h.nodes {
-			if n.name != a {
-				h.Cut(a, n.name)
-			}
-		}
-	case 5:
-		h.Cut(name, a)
-	case 6:
-		h.Isolate(name)
-	case 7:
-		h.CutOneWay(a, name)
-	case 8:
-		h.Delay(a, b, upTo(draw, time.Second))
-	case 9:
-		h.Delay(b, a, upTo(draw, time.Second))
-	case 10:
-		h.Delay(a, name, upTo(draw, 3*time.Second))
-	case 11:
-		h.Crash(node)
-	case 12:
-		h.Lose(node)
-	case 13:
-		h.Transfer(node)
-	case 14:
-		h.Snapshot(node)
-	case 15:
-		rate := 1 / 1.2
-		if draw.IntN(2) == 0 {
-			rate = 1.2
-		}
-		if draw.IntN(2) == 0 {
-			h.Skew(a, upTo(draw, time.Hour)-30*time.Minute, rate)
-		} else if h.present(name) != nil {
-			h.Skew(name, 0, (rate+1)/2) // two of them differ by 1.2 at most
-		}
-	case 16:
-		h.game(name)
-	case 17:
-		h.stopOrWake(name)
-	case 18:
-		h.Release(h.profiles[draw.IntN(len(h.profiles))], draw.IntN(2) == 0, time.Second)
-	default:
+	if draw.IntN(4) == 0 {
 		for _, i := range down {
 			h.Restart(i)
 		}
 		h.Heal()
+		if draw.IntN(6) == 0 {
+			h.lull()
+		}
 		return
 	}
+	act := acts[draw.IntN(len(acts))]
+	h.struck[act.name]++
+	act.do(h, at)
 	if len(down) > 0 && draw.IntN(3) > 0 {
 		h.Restart(down[draw.IntN(len(down))])
 	}
 }
 
-// game ends a game server's process, one way or another, and starts the next.
-func (h *havoc) game(name string) {
+// wellAgain is how long everything may take to be well once nothing is wrong any more: an election, the patience of a client
+// that has just lost another leader, and a renewal.
+const wellAgain = 10 * time.Second
+
+// lull wakes whoever stands still, and lets time pass in which nothing goes wrong. By its end every session of a living game
+// server is held or over, and writes go through.
+func (h *havoc) lull() {
+	h.wakeAll()
+	h.Sleep(wellAgain)
+	for _, name := range h.names {
+		s := h.present(name)
+		if s == nil {
+			continue
+		}
+		for key, session := range s.open() {
+			if session.State() == client.InDoubt {
+				h.Complain(key, "%s is in doubt %v after everything was well", session.record.Writer, wellAgain)
+			}
+		}
+		if err := s.Send(h.profiles[0], 2*time.Second); err != nil && s.alive() {
+			h.Complain(h.profiles[0], "%s cannot write %v after everything was well: %v", s.process, wellAgain, err)
+		}
+	}
+}
+
+// end ends a game server's process, and starts the next.
+func (h *havoc) end(name, how string, act func(*Server)) {
 	s := h.present(name)
 	if s == nil {
 		return
 	}
-	switch h.Rand.IntN(3) {
-	case 0:
-		h.fault("kill %s", s.process)
-		s.Kill()
-	case 1:
-		h.fault("lose %s", s.process)
-		s.Lose()
-	default:
-		s.Close(upTo(h.Rand, 5*time.Second))
-	}
+	h.fault("%s %s", how, s.process)
+	act(s)
 	h.join(name)
 }
 

@@ -4,13 +4,20 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/internal/server"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // node is a node's machine: its disk outlives its processes.
@@ -23,9 +30,13 @@ type node struct {
 
 	snapshotBytes, trailing uint64
 
+	slanders atomic.Bool // its gossip holds every game server for dead
+	deaf     atomic.Bool // what its log tells reaches no stream
+
 	mu      sync.Mutex
 	disk    *vfs.MemFS
 	process *process // nil: stopped
+	joined  bool     // it was started once
 }
 
 // process is one run of a node.
@@ -33,6 +44,7 @@ type process struct {
 	node   *cluster.Node
 	server *server.Server
 	served chan error
+	disk   *disk
 }
 
 func newNode(w *World, i int, draw *rand.Rand) *node {
@@ -50,7 +62,8 @@ func (n *node) clientsAddress() string { return n.name + ":7400" }
 // start runs the node on what its disk holds.
 func (n *node) start() {
 	n.mu.Lock()
-	running, disk := n.process != nil, n.disk
+	running, disk := n.process != nil, newDisk(n.disk)
+	n.joined = true
 	n.mu.Unlock()
 	if running {
 		return
@@ -61,11 +74,12 @@ func (n *node) start() {
 	c := cluster.DefaultConfig()
 	c.Memory, c.FS = true, disk
 	c.Bind, c.Client = n.nodesAddress(), n.clientsAddress()
-	for _, other := range n.world.nodes {
+	for _, other := range n.world.founders() {
 		c.Nodes = append(c.Nodes, other.nodesAddress())
 	}
-	c.Listen, c.Dial = host.Listen, host.Dial
-	c.Now, c.OnEvents = n.clock.now, hub.Tell
+	c.Listen, c.Dial = host.Listen, n.dial(host)
+	c.Now, c.OnEvents = n.clock.now, n.tell(hub)
+	c.GameServers = func(lock.Incarnation) bool { return n.slanders.Load() }
 	c.SnapshotBytes, c.TrailingLogs = n.snapshotBytes, n.trailing
 	if d := n.world.scenario.Heartbeat; d > 0 {
 		c.Heartbeat, c.Election, c.LeaderLease = d, d, d
@@ -75,7 +89,7 @@ func (n *node) start() {
 		n.world.Complain("", "%s does not start: %v", n.name, err)
 		return
 	}
-	p := &process{node: opened, served: make(chan error, 1)}
+	p := &process{node: opened, served: make(chan error, 1), disk: disk}
 	p.server = server.New(server.Config{Node: opened, Hub: hub, Timing: c.Timing, Version: "sim"})
 	clients, err := host.Listen("tcp", n.clientsAddress())
 	if err != nil {
@@ -88,6 +102,36 @@ func (n *node) start() {
 	n.mu.Lock()
 	n.process = p
 	n.mu.Unlock()
+}
+
+// dial is its way to others. Behind a wall every game server's host seems to refuse it.
+func (n *node) dial(host clustertest.Host) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if !n.world.scenario.Walled || n.number > 0 {
+		return host.Dial
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if strings.HasSuffix(address, ":7401") {
+			return host.Dial(ctx, network, address)
+		}
+		return nil, syscall.ECONNREFUSED
+	}
+}
+
+// tell passes on what the log tells, unless the node is deaf. Then only messages come through: of what a stream has missed
+// a node knows by itself, and nothing else is lost between a log and a stream.
+func (n *node) tell(hub *server.Hub) func([]fsm.Event) {
+	return func(events []fsm.Event) {
+		if n.deaf.Load() {
+			events = slices.DeleteFunc(slices.Clone(events), func(e fsm.Event) bool { return e.Kind != fsm.MessageWait })
+		}
+		hub.Tell(events)
+	}
+}
+
+func (n *node) member() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.joined
 }
 
 // running is nil while the node is stopped, or has stopped itself.
@@ -130,10 +174,12 @@ func (n *node) stop(vanish bool) {
 	} else {
 		n.world.network.Crash(n.name)
 	}
+	n.world.goOn(n.name, n.clock)
 	left := n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.draw.IntN(3) * 50, RNG: n.draw})
 	n.mu.Lock()
 	n.disk = left
 	n.mu.Unlock()
+	p.disk.release()
 	n.end(p)
 }
 

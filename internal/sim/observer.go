@@ -1,10 +1,19 @@
 package sim
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/profilenode/profilenode/cluster"
 )
+
+// over asks without waiting.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // sampled is how often the observer looks.
 const sampled = 10 * time.Millisecond
@@ -20,13 +29,14 @@ type observer struct {
 	digests map[uint64]uint64        // by index
 	truth   map[string]truth         // by profile
 	crashed time.Duration            // when a node was last seen to be gone
-	nodes   int                      // that ran at the last look
+	runs    map[*node]*cluster.Node  // at the last look
 }
 
 // truth is a profile's grant.
 type truth struct {
 	index   uint64 // of the tables that say so
 	loads   uint64
+	token   uint64
 	owner   uint64
 	inForce bool // its owner lives
 	revoked bool
@@ -36,7 +46,7 @@ type truth struct {
 func observe(w *World) *observer {
 	o := &observer{
 		world: w, quit: make(chan struct{}), over: make(chan struct{}),
-		seen: map[*cluster.Node]uint64{}, digests: map[uint64]uint64{}, truth: map[string]truth{},
+		seen: map[*cluster.Node]uint64{}, digests: map[uint64]uint64{}, truth: map[string]truth{}, runs: map[*node]*cluster.Node{},
 	}
 	go func() {
 		defer close(o.over)
@@ -60,19 +70,16 @@ func (o *observer) stop() {
 }
 
 func (o *observer) look() {
-	running := 0
 	for _, n := range o.world.nodes {
-		if r := n.running(); r != nil {
-			running++
-			if err := o.read(n.name, r); err != nil {
-				running-- // it closes just now
-			}
+		r := n.running()
+		if r != nil && o.read(n.name, r) != nil {
+			r = nil // it closes just now
 		}
+		if before := o.runs[n]; before != nil && before != r {
+			o.crashed = o.world.Now()
+		}
+		o.runs[n] = r
 	}
-	if running < o.nodes {
-		o.crashed = o.world.Now()
-	}
-	o.nodes = running
 	o.world.mu.Lock()
 	processes := o.world.processes
 	o.world.mu.Unlock()
@@ -80,13 +87,7 @@ func (o *observer) look() {
 		if !s.alive() {
 			continue
 		}
-		s.mu.Lock()
-		sessions := make([]*Session, 0, len(s.sessions))
-		for _, session := range s.sessions {
-			sessions = append(sessions, session)
-		}
-		s.mu.Unlock()
-		for _, session := range sessions {
+		for _, session := range s.open() {
 			o.judge(s, session)
 		}
 	}
@@ -94,15 +95,18 @@ func (o *observer) look() {
 
 // read takes what a node's tables have that is new.
 func (o *observer) read(name string, n *cluster.Node) error {
+	if errors.Is(n.WaitApplied(over, o.seen[n]), context.Canceled) {
+		o.world.Complain("", "the tables of %s went back from entry %d", name, o.seen[n])
+	}
+	if errors.Is(n.WaitApplied(over, o.seen[n]+1), context.Canceled) {
+		return nil
+	}
 	view, err := n.View()
 	if err != nil {
 		return err
 	}
 	defer view.Close()
 	standing := view.Standing()
-	if standing.Index == o.seen[n] {
-		return nil
-	}
 	o.seen[n] = standing.Index
 	if other, known := o.digests[standing.Index]; known && other != standing.Digest {
 		o.world.Complain("", "%s has digest %x at entry %d, another node had %x", name, standing.Digest, standing.Index, other)
@@ -116,13 +120,20 @@ func (o *observer) read(name string, n *cluster.Node) error {
 		if err != nil {
 			return err
 		}
-		now := truth{index: standing.Index, loads: row.Loads, owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
+		now := truth{index: standing.Index, loads: row.Loads, token: uint64(row.Token), owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
 		if row.Owner != 0 {
 			owner, ok, err := view.Server(row.Owner)
 			if err != nil {
 				return err
 			}
 			now.inForce = ok && owner.Alive
+		}
+		if before := o.truth[key]; now.loads < before.loads || now.token < before.token || now.loads == before.loads && now.token != before.token {
+			o.world.Complain(key, "at entry %d it has had %d grants, the last under token %d, and had %d, the last under %d, at entry %d",
+				now.index, now.loads, now.token, before.loads, before.token, before.index)
+		}
+		if before := o.truth[key]; before.inForce && now.inForce && before.owner != now.owner && now.loads == before.loads {
+			o.world.Complain(key, "%d owns it at entry %d, and %d at entry %d, by the same grant", now.owner, now.index, before.owner, before.index)
 		}
 		o.truth[key] = now
 	}
@@ -151,7 +162,7 @@ func (o *observer) judge(s *Server, session *Session) {
 	// Over, and the log knows no reason: then it was in doubt for as long as the game allows. Its limit counts from the last
 	// proof, at which it was active for another while; its clock may run fast.
 	held := is.loads == record.Loads && is.owner != 0 && is.inForce && !is.revoked && !is.waited
-	limit := (max(w.scenario.DoubtLimit, w.Timing.Doubt) - w.Timing.Doubt) * 10 / 11
+	limit := (max(w.scenario.DoubtLimit, w.Timing.Doubt) - w.Timing.Doubt) * 5 / 6
 	if doubt := w.Now() - session.active; held && doubt < limit-2*sampled && w.Now()-o.crashed > 5*time.Second {
 		w.Complain(record.Profile, "%s was thrown out after %v without being active, the limit for doubt is %v, and it owns the profile: %v",
 			record.Writer, doubt, limit, session.Err())

@@ -42,7 +42,11 @@ func upTo(draw *rand.Rand, d time.Duration) time.Duration {
 func (s *Server) keeper(key string, draw *rand.Rand, until <-chan struct{}) {
 	for s.pause(upTo(draw, 8*time.Second), until) {
 		when := []client.WhenOwned{client.Wait, client.Wait, client.Wait, client.Wait, client.Refuse, client.Steal}[draw.IntN(6)]
-		session, err := s.Start(key, time.Second+upTo(draw, 20*time.Second), client.IfOwned(when))
+		limit := time.Second + upTo(draw, 20*time.Second)
+		if draw.IntN(5) == 0 {
+			limit = 5*time.Millisecond + upTo(draw, 500*time.Millisecond) // it gives up, wherever the request is by then
+		}
+		session, err := s.Start(key, limit, client.IfOwned(when))
 		if err != nil {
 			continue
 		}

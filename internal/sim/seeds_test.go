@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,9 +13,9 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 0, "how many seeds TestSeeds runs; 0: none")
+	seeds    = flag.Int("seeds", 25, "how many seeds TestSeeds runs")
 	from     = flag.Uint64("from", 1, "the first seed of TestSeeds")
-	havocFor = flag.Duration("havoc", 45*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
+	havocFor = flag.Duration("havoc", 30*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
 	workers  = flag.Int("workers", min(2, runtime.GOMAXPROCS(0)), "how many seeds TestSeeds runs at a time")
 )
 
@@ -22,14 +23,11 @@ var (
 // holder waits, and where a goroutine tries again and again without waiting.
 const stuck = 3 * time.Minute
 
-// TestSeeds runs random faults. To run many:
+// TestSeeds runs random faults, a few seeds of them. To run many:
 //
 //	go test ./internal/sim -run TestSeeds -seeds 10000 -from 1 -timeout 0
 func TestSeeds(t *testing.T) {
 	count := uint64(*seeds)
-	if count == 0 {
-		t.Skip("run it with -seeds N: a hundred take about a minute on two cores")
-	}
 	var total tally
 	var next atomic.Uint64
 	began := time.Now()
@@ -39,11 +37,18 @@ func TestSeeds(t *testing.T) {
 				t.Parallel()
 				for at := next.Add(1) - 1; at < count; at = next.Add(1) - 1 {
 					seed := *from + at
-					watch := time.AfterFunc(stuck, func() { panic(fmt.Sprintf("seed %d: stands still for %v", seed, stuck)) })
-					r := run(t, seed, havocOf(seed), func(w *World) { w.Havoc(3, *havocFor) })
+					again := fmt.Sprintf("go test ./internal/sim -run 'TestSeeds$' -seeds 1 -from %d -havoc %v", seed, *havocFor)
+					var world atomic.Pointer[World]
+					watch := time.AfterFunc(stuck, func() {
+						debug.SetTraceback("all")
+						panic(fmt.Sprintf("seed %d stands still for %v\n%sagain: %s\n", seed, stuck, soFar(world.Load()), again))
+					})
+					r := run(t, seed, havocOf(seed), func(w *World) {
+						world.Store(w)
+						w.Havoc(2+int(seed%13)/4, *havocFor)
+					})
 					watch.Stop()
 					if len(r.Violations) > 0 {
-						again := fmt.Sprintf("go test ./internal/sim -run 'TestSeeds$' -seeds 1 -from %d -havoc %v", seed, *havocFor)
 						t.Error(r.String(again))
 						if count > 100 {
 							fmt.Fprintln(os.Stderr, r.String(again))
@@ -60,16 +65,51 @@ func TestSeeds(t *testing.T) {
 	if total.sessions < count || total.saves < count || total.faults < count || count > 10 && total.unknown == 0 {
 		t.Errorf("%v is hardly anything for %d seeds: they show nothing", &total, count)
 	}
+	for _, a := range acts {
+		if n := total.struck[a.name]; n == 0 && count >= 25 {
+			t.Errorf("in %d seeds nobody tried to %s", count, a.name)
+		} else {
+			t.Logf("%6d times: %s", n, a.name)
+		}
+	}
 }
 
-// havocOf is what a seed begins with: a hostile postman for some, ping ports for most.
-func havocOf(seed uint64) Scenario { return Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0} }
+// soFar is how the story of a world ends that stands still, if nobody stands in its way.
+func soFar(w *World) string {
+	if w == nil || !w.mu.TryLock() {
+		return ""
+	}
+	defer w.mu.Unlock()
+	return "the story so far ends:\n" + last(tellAll(w.story))
+}
+
+// havocOf is what a seed begins with: a hostile postman for some, ping ports for most, a node to come for every other,
+// jitter for some, large data and slow or hasty elections for a few.
+func havocOf(seed uint64) Scenario {
+	s := Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3}
+	switch seed % 8 {
+	case 2, 6:
+		s.Jitter = 3 * time.Millisecond
+	case 5:
+		s.Jitter = 80 * time.Millisecond
+	}
+	switch seed % 11 {
+	case 3:
+		s.Bulk, s.Nodes = 700_000, 3
+	case 6:
+		s.Heartbeat = 100 * time.Millisecond
+	case 9:
+		s.Heartbeat = time.Second
+	}
+	return s
+}
 
 // tally is what all seeds did together.
 type tally struct {
 	mu                                             sync.Mutex
 	done, sessions, saves, unknown, faults, failed uint64
 	virtual                                        time.Duration
+	struck                                         map[string]int
 }
 
 func (y *tally) add(r Report) uint64 {
@@ -81,6 +121,12 @@ func (y *tally) add(r Report) uint64 {
 	y.unknown += uint64(r.Unknown)
 	y.faults += uint64(r.Faults)
 	y.virtual += r.Virtual
+	if y.struck == nil {
+		y.struck = map[string]int{}
+	}
+	for act, times := range r.Struck {
+		y.struck[act] += times
+	}
 	if len(r.Violations) > 0 {
 		y.failed++
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -55,8 +56,33 @@ func (s *Server) Start(key string, limit time.Duration, options ...client.StartO
 		d.Applied = append(d.Applied, body)
 		return true
 	})
-	p.OnSessionEnd(func(err error) { s.world.tell(key, "%s is over: %v", record.Writer, err) })
+	p.OnSessionEnd(session.over)
 	return session, nil
+}
+
+// over is told that it has ended. Without an error all that was ever changed in it is stored.
+func (s *Session) over(err error) {
+	s.server.world.tell(s.record.Profile, "%s is over: %v", s.record.Writer, err)
+	if err == nil {
+		s.claim(check.Done)
+	}
+}
+
+// claim notes that somebody said what became of the last change.
+func (s *Session) claim(outcome check.Outcome) {
+	record := &check.Save{Session: s.record, Outcome: outcome, Revision: s.Revision()}
+	s.Read(func(d *check.Doc) {
+		if d.Writer == s.record.Writer {
+			record.Seq = d.Seq
+		}
+	})
+	w := s.server.world
+	w.record(func(h *check.History) {
+		if record.Seq > 0 {
+			h.Saves = append(h.Saves, record)
+		}
+	})
+	w.done(&record.Span, func() {})
 }
 
 func (s *Session) change(d *check.Doc) {
@@ -64,6 +90,10 @@ func (s *Session) change(d *check.Doc) {
 		d.Writer, d.Seq = s.record.Writer, 0
 	}
 	d.Seq++
+	d.Bulk = nil
+	if bulk := s.server.world.scenario.Bulk; bulk > 0 && d.Seq%8 == 1 {
+		d.Bulk = bytes.Repeat([]byte{byte(hash(d.Writer))}, bulk)
+	}
 }
 
 // Touch changes the data, and returns the number of that change; 0: the session is over.

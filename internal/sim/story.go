@@ -48,7 +48,7 @@ const storyLines = 150
 func (w *World) report() Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := Report{Seed: w.Seed, Violations: w.found, Sessions: len(w.history.Sessions), Virtual: time.Since(w.began)}
+	r := Report{Seed: w.Seed, Violations: w.found, Sessions: len(w.history.Sessions), Struck: w.struck, Virtual: time.Since(w.began)}
 	for _, s := range w.history.Saves {
 		if s.Outcome == check.Done {
 			r.Saves++
@@ -56,19 +56,41 @@ func (w *World) report() Report {
 			r.Unknown++
 		}
 	}
-	var about []string
+	about := []string{""}
 	for _, v := range w.found {
 		about = append(about, v.Profile)
 	}
+	var concerns []line
 	for _, l := range w.story {
 		if l.profile == "" {
 			r.Faults++
 		}
-		if len(w.found) > 0 && (l.profile == "" || slices.Contains(about, l.profile)) {
-			r.Story = append(r.Story, strings.TrimSpace(fmt.Sprintf("%10v %s %s", l.at.Round(time.Millisecond), l.profile, l.text)))
+		if len(w.found) > 0 && slices.Contains(about, l.profile) {
+			concerns = append(concerns, l)
 		}
 	}
+	r.Story = tellAll(concerns)
 	return r
+}
+
+func tellAll(lines []line) (story []string) {
+	for _, l := range lines {
+		story = append(story, strings.TrimSpace(fmt.Sprintf("%10v %s %s", l.at.Round(time.Millisecond), l.profile, l.text)))
+	}
+	return story
+}
+
+// last is the end of a story that may be long.
+func last(story []string) string {
+	var b strings.Builder
+	if left := len(story) - storyLines; left > 0 {
+		fmt.Fprintf(&b, "  (%d lines are left out)\n", left)
+		story = story[left:]
+	}
+	for _, l := range story {
+		fmt.Fprintf(&b, "  %s\n", l)
+	}
+	return b.String()
 }
 
 // String is what a person needs to see of a failed run.
@@ -78,16 +100,6 @@ func (r Report) String(again string) string {
 	for _, v := range r.Violations {
 		fmt.Fprintf(&b, "  %s\n", v)
 	}
-	story := r.Story
-	if left := len(story) - storyLines; left > 0 {
-		fmt.Fprintf(&b, "the story (%d lines before it left out):\n", left)
-		story = story[left:]
-	} else {
-		b.WriteString("the story:\n")
-	}
-	for _, l := range story {
-		fmt.Fprintf(&b, "  %s\n", l)
-	}
-	fmt.Fprintf(&b, "again: %s\n", again)
+	fmt.Fprintf(&b, "the story:\n%sagain: %s\n", last(r.Story), again)
 	return b.String()
 }

@@ -4,7 +4,8 @@
 // Run makes a World for a seed; a test's function does to it what it likes, or lets Havoc do it; when it returns, all that
 // is broken is repaired, and package check and the observer say which promise was not kept. The same seed has the same
 // schedule of faults and operations; what runs at the same virtual instant may still take turns differently, so a seed that
-// failed may have to be run a few times.
+// failed may have to be run a few times. acts.go has what Havoc does, fault.go and fault_node.go what a test may do by hand;
+// docs/hazards.md says which test plays what.
 package sim
 
 import (
@@ -25,12 +26,16 @@ import (
 // Scenario is what a World begins with. A zero is drawn from the seed.
 type Scenario struct {
 	Nodes      int           // 3 to 5
+	Spares     int           // nodes that may join later; 0: none
 	Profiles   int           // 2 to 4
 	DoubtLimit time.Duration // of the game servers
 	Autosave   time.Duration
 	Heartbeat  time.Duration // of raft, and its election time-out and leader lease; 0: the default
+	Jitter     time.Duration // by which each thing sent may take longer, drawn anew for each; 0: none
 	Postman    bool          // every call goes through a postman who keeps copies
+	Bulk       int           // bytes of every eighth change's data, which go into the log in parts; 0: none
 	Ping       bool          // game servers hold a ping port
+	Walled     bool          // a firewall refuses n0 in the name of every game server, always
 }
 
 // World is a cluster, game servers, and a network between them.
@@ -51,6 +56,8 @@ type World struct {
 	servers   map[string]*Server // by name; the present process
 	processes []*Server          // all that ever were
 	skews     map[string]*clock  // by host
+	still     map[string]bool    // hosts that stand still
+	struck    map[string]int     // how often each act was tried
 	history   check.History
 	story     []line
 	found     []check.Violation
@@ -68,6 +75,7 @@ type Report struct {
 	Saves      int // acknowledged
 	Unknown    int // operations without an outcome
 	Faults     int
+	Struck     map[string]int // how often Havoc tried each act
 	Virtual    time.Duration
 }
 
@@ -113,12 +121,12 @@ func newWorld(seed uint64, s Scenario) *World {
 	w := &World{
 		Seed: seed, Timing: lock.DefaultTiming(), Rand: rand.New(rand.NewPCG(seed, 2)),
 		scenario: s, network: clustertest.NewNetwork(), began: time.Now(),
-		servers: map[string]*Server{}, skews: map[string]*clock{},
+		servers: map[string]*Server{}, skews: map[string]*clock{}, still: map[string]bool{}, struck: map[string]int{},
 	}
 	for i := range s.Profiles {
 		w.profiles = append(w.profiles, fmt.Sprint("p", i))
 	}
-	for i := range s.Nodes {
+	for i := range s.Nodes + s.Spares {
 		w.nodes = append(w.nodes, newNode(w, i, rand.New(rand.NewPCG(seed, 100+uint64(i)))))
 	}
 	if s.Postman {
@@ -130,7 +138,7 @@ func newWorld(seed uint64, s Scenario) *World {
 // open starts every node and waits until there is a leader.
 func (w *World) open() bool {
 	w.calm()
-	for _, n := range w.nodes {
+	for _, n := range w.founders() {
 		n.start()
 	}
 	w.observer = observe(w)
@@ -138,6 +146,19 @@ func (w *World) open() bool {
 		return false
 	}
 	return w.keepHistory()
+}
+
+// founders are the nodes that begin the cluster.
+func (w *World) founders() []*node { return w.nodes[:w.scenario.Nodes] }
+
+// members are the nodes that were ever started, whether they run or not.
+func (w *World) members() (members []*node) {
+	for _, n := range w.nodes {
+		if n.member() {
+			members = append(members, n)
+		}
+	}
+	return members
 }
 
 // Now is the time since the world began.

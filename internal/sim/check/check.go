@@ -121,6 +121,16 @@ func (j *judge) saves() {
 	}
 }
 
+// landed is the revision that has what a save was to store; 0: none.
+func (j *judge) landed(s *Save) uint64 {
+	for _, r := range j.h.Profiles[s.Session.Profile].Revisions {
+		if r.Doc.Writer == s.Session.Writer && r.Doc.Seq >= s.Seq {
+			return r.Number
+		}
+	}
+	return 0
+}
+
 func (j *judge) sets() {
 	for _, s := range j.h.Sets {
 		p := j.h.Profiles[s.Profile]
@@ -195,7 +205,8 @@ type sight struct {
 	revision uint64
 }
 
-// floors: whatever was known to anybody before a read or a load began is in what it returned.
+// floors: whatever was known to anybody before a read or a load began is in what it returned, and before a write was asked
+// for, is below it. So of two owners who both see a save acknowledged, the one with the smaller token saw it first.
 func (j *judge) floors() {
 	known := map[string][]sight{}
 	note := func(profile string, s Span, revision uint64) {
@@ -238,6 +249,16 @@ func (j *judge) floors() {
 			j.complain(r.Profile, "a read from %v to %v returned revision %d, and %d was known before it", r.Call, r.Return, r.Revision, at)
 		}
 		j.read(r)
+	}
+	for _, s := range j.h.Saves {
+		if at := floor(s.Session.Profile, s.Call); s.Outcome == Done && j.landed(s) > 0 && j.landed(s) <= at {
+			j.complain(s.Session.Profile, "a save of %s#%d, asked for at %v, is revision %d, and %d was known before it", s.Session.Writer, s.Seq, s.Call, j.landed(s), at)
+		}
+	}
+	for _, s := range j.h.Sets {
+		if at := floor(s.Profile, s.Call); s.Outcome == Done && s.Revision <= at {
+			j.complain(s.Profile, "%s, asked for at %v, is revision %d, and %d was known before it", s.Writer, s.Call, s.Revision, at)
+		}
 	}
 	for _, s := range j.h.Sessions {
 		if at := floor(s.Profile, s.Call); s.Revision < at {

@@ -77,6 +77,12 @@ func TestEachBrokenPromiseIsFound(t *testing.T) {
 			h.Reads[0].Revision, h.Reads[0].Doc = 2, check.Doc{Writer: "a", Seq: 2}
 		}},
 		{"stale load", "loaded revision 0, and 3 was known", func(h *check.History, _ *check.Profile) { h.Sessions[1].Revision = 0 }},
+		{"save acknowledged after a later owner's", "asked for at 30s, is revision 2, and 3 was known before it", func(h *check.History, _ *check.Profile) {
+			h.Saves[1].Call, h.Saves[1].Return = 30*time.Second, 31*time.Second
+		}},
+		{"set below what was known", "s, asked for at 20s, is revision 3, and 3 was known before it", func(h *check.History, _ *check.Profile) {
+			h.Sets[0].Call, h.Sets[0].Return = 20*time.Second, 21*time.Second
+		}},
 		{"read of other data", "a read at", func(h *check.History, _ *check.Profile) { h.Reads[0].Doc.Seq = 4 }},
 		{"lost set", "s was acknowledged", func(_ *check.History, p *check.Profile) { p.Revisions[2].Doc.Writer = "t" }},
 		{"refused set landed", "s was refused", func(h *check.History, _ *check.Profile) { h.Sets[0].Outcome = check.Refused }},

@@ -3,6 +3,7 @@
 package check
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,12 +16,13 @@ type Doc struct {
 	Writer  string   // the session, or the Set, that wrote it
 	Seq     int      // rises with each change of that writer
 	Applied []string // messages whose effect is in it, in order
+	Bulk    []byte   `json:",omitempty"` // makes it large
 }
 
 func (d Doc) String() string { return fmt.Sprintf("%s#%d+%d", d.Writer, d.Seq, len(d.Applied)) }
 
 func (d Doc) equal(o Doc) bool {
-	return d.Writer == o.Writer && d.Seq == o.Seq && slices.Equal(d.Applied, o.Applied)
+	return d.Writer == o.Writer && d.Seq == o.Seq && slices.Equal(d.Applied, o.Applied) && bytes.Equal(d.Bulk, o.Bulk)
 }
 
 // Outcome is what a caller was told.

@@ -1,0 +1,106 @@
+package client_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/client"
+)
+
+var errUnheard = errors.New("not heard")
+
+// The judge counts from when a renewal came, which is after it was sent and may be long before its answer is read.
+func TestDoubtCountsFromTheSendTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		const under = time.Second // way of an answer
+		var stop atomic.Bool
+		var last atomic.Int64 // when the renewal came that was answered last
+		town.set(func() {
+			town.before = func(_, method string, _ proto.Message) error {
+				if method != "Live" {
+					return nil
+				}
+				came := time.Now().UnixNano()
+				time.Sleep(under)
+				if stop.Load() {
+					return errUnheard
+				}
+				last.Store(came)
+				return nil
+			}
+		})
+		time.Sleep(10500 * time.Millisecond)
+		stop.Store(true)
+		until(t, "doubt", func() bool { return p.State() == client.InDoubt })
+		if after := time.Since(time.Unix(0, last.Load())); after > 3*time.Second+50*time.Millisecond || after < 3*time.Second {
+			t.Errorf("in doubt %v after the last renewal that was answered had been sent, want 3 s", after)
+		}
+		town.set(func() { town.before = nil })
+		time.Sleep(2 * under) // until nobody is held up any more
+	})
+}
+
+// Whatever else a node answers shows only that this node runs.
+func TestOtherAnswersRenewNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		town.set(func() {
+			town.before = func(_, method string, _ proto.Message) error {
+				if method == "Live" {
+					return errUnheard
+				}
+				return nil
+			}
+		})
+		for cut := time.Now(); time.Since(cut) < 3100*time.Millisecond; time.Sleep(100 * time.Millisecond) {
+			if _, err := store.Get(t.Context(), "ann"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.Send(t.Context(), "ann", "hello"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := p.State(); got != client.InDoubt {
+			t.Errorf("after 3.1 s of answers to all but renewals: got %v, want in doubt", got)
+		}
+	})
+}
+
+// A list that was made before a grant, or by somebody who errs, ends nothing: the log is asked.
+func TestAnUnlistedSessionThatIsOwnedGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		town.set(func() { town.unlisted = true })
+		time.Sleep(3 * time.Second)
+		if town.set(func() { town.unlisted = false }); town.differed == 0 {
+			t.Fatal("the list was not short")
+		}
+		time.Sleep(3 * time.Second)
+		if got := p.State(); got != client.Held {
+			t.Errorf("after lists without its profile: got %v, %v, want held", got, p.Err())
+		}
+		if n := town.count("Release"); n != 0 {
+			t.Errorf("%d releases, want none", n)
+		}
+	})
+}

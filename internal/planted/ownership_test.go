@@ -1,0 +1,151 @@
+package planted
+
+// The rules by which nobody is robbed while he believes, and nobody believes who may be robbed.
+var ownershipFaults = []fault{
+	{
+		name:  "doubt counts from when an answer came",
+		edits: []edit{{"client/live.go", "l.standing.prove(left)", "l.standing.prove(left.Add(c.config.Now().Sub(left)))"}},
+		pkg:   "client", test: "TestDoubtCountsFromTheSendTime",
+	},
+	{
+		name:  "doubt counts by the monotonic clock alone",
+		edits: []edit{{"client/standing.go", "max(now.Sub(s.proven), now.Round(0).Sub(s.proven.Round(0)))", "now.Sub(s.proven)"}},
+		pkg:   "client", test: "TestStoppedProcessIsInDoubtAtTheFirstLook",
+	},
+	{
+		name:  "an answer without proof renews",
+		edits: []edit{{"client/live.go", "\tif answer.ProvedTerm == 0 {\n\t\treturn false\n\t}\n", ""}},
+		pkg:   "client", test: "TestUnprovenAnswersDoNotRenew",
+	},
+	{
+		name: "any answer renews",
+		edits: []edit{{
+			"client/retry.go", "\tif err == nil {\n\t\treturn true, nil, nil\n\t}\n",
+			"\tif err == nil {\n\t\tc.mu.Lock()\n\t\tif c.life != nil {\n\t\t\tc.life.standing.prove(c.config.Now())\n\t\t}\n\t\tc.mu.Unlock()\n\t\treturn true, nil, nil\n\t}\n",
+		}},
+		pkg: "client", test: "TestOtherAnswersRenewNothing",
+	},
+	{
+		name:  "the limit for doubt wants no last try",
+		edits: []edit{{"client/standing.go", " && s.failed.Sub(s.proven) >= limit", ""}},
+		pkg:   "client", test: "TestLimitNeedsOneMoreTry",
+	},
+	{
+		name:  "a node renews without proof of its lead",
+		edits: []edit{{"cluster/judge.go", "\tif err := l.proof.gathered(ctx); err != nil {\n\t\treturn 0, err\n\t}\n", ""}},
+		pkg:   "cluster", test: "TestACutOffLeaderRenewsNobody",
+	},
+	{
+		name: "a new leader counts what it could not hear",
+		edits: []edit{{
+			"cluster/judge.go", "\t\tif !known {\n\t\t\tj.heard[inc] = now\n\t\t\tcontinue\n\t\t}\n\t\tif heard.Before(j.l.opened) {\n\t\t\theard = j.l.opened\n\t\t}\n",
+			"\t\tif !known {\n\t\t\theard = j.l.node.started\n\t\t\tj.heard[inc] = heard\n\t\t}\n",
+		}},
+		pkg: "cluster", test: "TestANewLeaderJudgesNobodyByWhatItDidNotHear",
+	},
+	{
+		name:  "a tick that came late counts as silence",
+		edits: []edit{{"cluster/judge.go", "\tlate := now.Sub(j.due)\n", "\tlate := time.Duration(0)\n"}},
+		pkg:   "cluster", test: "TestALateTickCountsAgainstNobody",
+	},
+	{
+		name: "renewals pass a verdict under way",
+		edits: []edit{{
+			"cluster/judge.go", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil {\n", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil || inc != 0 {\n",
+		}},
+		pkg: "cluster", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
+	},
+	{
+		name:  "a verdict names nothing that it judged",
+		edits: []edit{{"fsm/server.go", "if t.alive(id) && t.activity(id).Last == lock.Token(v.Last) {", "if t.alive(id) {"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name:  "a verdict of another term counts",
+		edits: []edit{{"fsm/server.go", "func (t *tx) expireServers(c *ExpireServers) Result {\n\tif c.Term != t.term {", "func (t *tx) expireServers(c *ExpireServers) Result {\n\tif c.Term > t.term {"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name: "what is not in the held set is disowned",
+		edits: []edit{
+			{"internal/server/live.go", "\t\"github.com/profilenode/profilenode/cluster\"\n", "\t\"github.com/profilenode/profilenode/cluster\"\n\t\"github.com/profilenode/profilenode/fsm\"\n"},
+			{
+				"internal/server/live.go", "\ta, err := s.news(view, r, term, missed)\n",
+				"\ta, err := s.news(view, r, term, missed)\n\tif r.GetHeldCount() == 0 {\n\t\tgrants, _ := view.GrantsOf(box.server)\n\t\tfor _, g := range grants {\n\t\t\t_, _ = s.node.Propose(ctx, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))\n\t\t}\n\t}\n",
+			},
+		},
+		pkg: "internal/server", test: "TestLostEvents",
+	},
+	{
+		name:  "what a list lacks is over",
+		edits: []edit{{"client/events.go", "\t\ts.verify()\n", "\t\ts.lose(overError(\"keep\", s.ref, nil))\n"}},
+		pkg:   "client", test: "TestAnUnlistedSessionThatIsOwnedGoesOn",
+	},
+	{
+		name: "a registration has no nonce",
+		edits: []edit{{
+			"fsm/server.go", "if row, ok := t.get(nonce); ok {", "if row, ok := t.get(nonce); ok && len(row) == 0 {",
+		}},
+		pkg: "fsm", test: "TestStories",
+	},
+	{
+		name: "a registration ends whoever lives under its name",
+		edits: []edit{{
+			"fsm/server.go", "\t\treturn Result{Code: NameHeld, Owner: holder}\n", "\t\tt.end(holder, lock.Goodbye)\n",
+		}},
+		pkg: "fsm", test: "TestStories",
+	},
+	{
+		name: "a thief is granted at once",
+		edits: []edit{{
+			"lock/lock.go", "\tg.Waiters = append([]Waiter{waiter}, g.Waiters...)\n\trevoked := !g.Revoked\n",
+			"\tif when == Steal {\n\t\tg.Owner, g.Token, g.Ticket, g.Revoked = server, at, at, false\n\t\treturn g, Outcome{Granted: true}\n\t}\n\tg.Waiters = append([]Waiter{waiter}, g.Waiters...)\n\trevoked := !g.Revoked\n",
+		}},
+		pkg: "lock", test: "TestGrant",
+	},
+	{
+		name:  "a revoked owner is not waited for",
+		edits: []edit{{"cluster/judge.go", "case g.Revoked && j.timing.Lapsed(passed):", "case g.Revoked:"}},
+		pkg:   "cluster", test: "TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed",
+	},
+	{
+		name:  "an answer leaves out what was revoked",
+		edits: []edit{{"internal/server/news.go", "\t\tcase g.Revoked:\n\t\t\ta.events = append(a.events, lost(g.Store, g.Key, g.Token, g.Cause))\n", "\t\tcase g.Revoked:\n"}},
+		pkg:   "internal/server", test: "TestLostEvents",
+	},
+	{
+		name:  "a client that gave up settles nothing",
+		edits: []edit{{"client/retry.go", "\tif !c.spawn(func() { c.settle(ch, hash) }) {\n\t\tunheard()\n\t}\n", "\tunheard()\n"}},
+		pkg:   "client", test: "TestALateCopyOfWhatWasGivenUpIsBurned",
+	},
+	{
+		name:  "a refused copy is the fate of the request",
+		edits: []edit{{"client/retry.go", "\t\t\tif out && refusal.Index == 0 && !dead(refusal.Reason) {\n\t\t\t\treturn c.unknown(ctx, ch, hash)\n\t\t\t}\n", ""}},
+		pkg:   "client", test: "TestRefusalBesideTheLogIsNotTheFateOfTheRequest",
+	},
+	{
+		name:  "what the last save stores is told as refused",
+		edits: []edit{{"client/session.go", "\tcase why == nil: // the last save came first, and has all\n\t\tnext.finish(nil)\n", ""}},
+		pkg:   "client", test: "TestASaveBesideTheLastOneSharesItsFate",
+	},
+	{
+		name:  "an owner believes twice as long",
+		edits: []edit{{"lock/lease.go", "return passed >= t.Doubt }", "return passed >= 2*t.Doubt }"}},
+		pkg:   "internal/sim", test: "TestTheObserver",
+	},
+	{
+		name:  "a mute owner is robbed at once",
+		edits: []edit{{"cluster/judge.go", "case g.Revoked && j.timing.Lapsed(passed):", "case g.Revoked && passed > 0:"}},
+		pkg:   "internal/sim", test: "TestTheObserver",
+	},
+	{
+		name:  "who is without a quorum is thrown out",
+		edits: []edit{{"client/registration.go", "l.standing.spent(c.config.DoubtLimit)", "l.standing.spent(c.config.DoubtLimit/2)"}},
+		pkg:   "internal/sim", test: "TestWithoutAQuorumNoSessionEnds",
+	},
+	{
+		name:  "a client waits at a follower for the leader",
+		edits: []edit{{"client/retry.go", "\t\tc.nodes.passes(addr)\n\t\tc.nodes.leads(refusal.Leader)\n", ""}},
+		pkg:   "internal/sim", test: "TestWhoReachesAFollowerIsSentToTheLeader",
+	},
+}

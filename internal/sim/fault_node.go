@@ -1,0 +1,159 @@
+package sim
+
+import (
+	"context"
+	"time"
+)
+
+// Crash ends a node's process: the others are refused there. Its disk keeps what was synced.
+func (w *World) Crash(node int) {
+	w.fault("crash n%d", node)
+	w.nodes[node].stop(false)
+}
+
+// Lose ends a node's machine: the others hear nothing of it any more.
+func (w *World) Lose(node int) {
+	w.fault("lose n%d", node)
+	w.nodes[node].stop(true)
+}
+
+// Restart starts a node that was crashed, lost or wiped.
+func (w *World) Restart(node int) {
+	w.fault("restart n%d", node)
+	w.nodes[node].start()
+}
+
+// Wipe takes a stopped node's disk away.
+func (w *World) Wipe(node int) {
+	w.fault("wipe n%d", node)
+	w.nodes[node].wipe()
+}
+
+// Replace takes the disk of a node away and starts it at once: it comes back as a new one at the old address, which the
+// cluster takes in for the lost one. Only while every member runs and votes: two lost disks may be one too many.
+func (w *World) Replace(node int) {
+	if !w.whole() {
+		return
+	}
+	w.Crash(node)
+	w.Wipe(node)
+	w.Restart(node)
+}
+
+// whole says that all members run and vote, as the leader knows them.
+func (w *World) whole() bool {
+	leader := w.Leader()
+	if leader < 0 {
+		return false
+	}
+	running := map[string]bool{}
+	for _, n := range w.members() {
+		r := n.running()
+		if r == nil {
+			return false
+		}
+		running[r.ID()] = true
+	}
+	n := w.Node(leader)
+	if n == nil {
+		return false
+	}
+	members := n.Status().Members
+	for _, m := range members {
+		if !m.Voter || !running[m.ID] {
+			return false
+		}
+	}
+	return len(members) == len(running)
+}
+
+// Join starts a node that was not there before: it learns first, and then votes. It returns false when there is none left.
+func (w *World) Join() bool {
+	for _, n := range w.nodes {
+		if !n.member() {
+			w.fault("n%d joins", n.number)
+			n.start()
+			return true
+		}
+	}
+	return false
+}
+
+// Pause stops a node's process as far as a bubble lets it: nothing reaches it or leaves it, its disk answers no sync of its
+// log, and its clock stands still. Its goroutines and timers go on.
+func (w *World) Pause(node int) {
+	n := w.nodes[node]
+	n.mu.Lock()
+	p := n.process
+	n.mu.Unlock()
+	if p == nil {
+		return
+	}
+	w.fault("pause n%d", node)
+	p.disk.hold()
+	w.standStill(n.name, n.clock)
+}
+
+// Resume lets a paused node go on. All that came meanwhile comes at once.
+func (w *World) Resume(node int) {
+	n := w.nodes[node]
+	w.fault("resume n%d", node)
+	n.mu.Lock()
+	p := n.process
+	n.mu.Unlock()
+	if p != nil {
+		p.disk.release()
+	}
+	w.goOn(n.name, n.clock)
+}
+
+func (w *World) paused(node int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.still[w.nodes[node].name]
+}
+
+// SlowDisk makes each sync of a node's log take so much longer.
+func (w *World) SlowDisk(node int, by time.Duration) {
+	w.fault("each sync of n%d takes %v longer", node, by)
+	w.nodes[node].slowDown(by)
+}
+
+func (n *node) slowDown(by time.Duration) {
+	n.mu.Lock()
+	p := n.process
+	n.mu.Unlock()
+	if p != nil {
+		p.disk.delay(by)
+	}
+}
+
+// Slander has a node hear from gossip that every game server is dead.
+func (w *World) Slander(node int) {
+	w.fault("n%d hears that all game servers are dead", node)
+	w.nodes[node].slanders.Store(true)
+}
+
+// Deafen loses what a node's log tells: grants, asks to let go, losses and ends.
+func (w *World) Deafen(node int) {
+	w.fault("what the log of n%d tells is lost", node)
+	w.nodes[node].deaf.Store(true)
+}
+
+// Transfer has a leader hand the lead over.
+func (w *World) Transfer(node int) {
+	if n := w.Node(node); n != nil {
+		w.fault("n%d is to hand the lead over", node)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = n.Transfer(ctx) // it may not lead
+	}
+}
+
+// Snapshot has a node take one, which lasts while its disk stands still.
+func (w *World) Snapshot(node int) {
+	if n := w.Node(node); n != nil {
+		w.fault("n%d takes a snapshot", node)
+		w.ending.Go(func() { _ = n.Snapshot() }) // refused while the tables are ahead of the replay
+	}
+}

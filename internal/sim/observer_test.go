@@ -1,0 +1,178 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// One bound for each ground on which an owner loses a profile: sooner than the least it would be robbed while it believes,
+// later than the most somebody waits in vain. The observer looks every 10 ms whether it is active while another one's grant
+// is in force.
+func TestTheObserver(t *testing.T) {
+	timing := lock.DefaultTiming()
+	tests := []struct {
+		name        string
+		walled      bool                                            // n0 leads, and a firewall refuses it in the owner's name from the first
+		act         func(w *World, owner *Server, session *Session) // what befalls the owner
+		when        client.WhenOwned                                // what the heir asks for
+		ground      lock.Ground                                     // on which the owner's incarnation ends; Living: it does not
+		least, most time.Duration                                   // until the heir has it
+	}{
+		{
+			name: "goodbye", act: func(_ *World, owner *Server, _ *Session) { owner.Close(time.Second) },
+			ground: lock.Goodbye, most: 50 * time.Millisecond,
+		},
+		{
+			name: "proof", act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
+			ground: lock.Proof, least: timing.Again, most: 500 * time.Millisecond,
+		},
+		{
+			name: "evidence: gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.slanderAll(); owner.Lose() },
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: 6 * time.Second,
+		},
+		{
+			name: "evidence: a cut, and gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.slanderAll(); w.Isolate(owner.Name) },
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: 6 * time.Second,
+		},
+		{
+			name: "evidence: killed behind a firewall", walled: true, act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: 6 * time.Second,
+		},
+		{
+			name: "silence: a lost host", act: func(_ *World, owner *Server, _ *Session) { owner.Lose() },
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+		},
+		{
+			name: "silence: a cut", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) },
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+		},
+		{
+			name: "silence: a stopped process", act: func(w *World, owner *Server, _ *Session) { w.Stop(owner.Name) },
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+		},
+		{
+			name: "silence: it hears nothing, and nobody hears it", act: func(w *World, owner *Server, _ *Session) {
+				for _, n := range w.nodes {
+					w.CutOneWay(n.name, owner.Name)
+					w.CutOneWay(owner.Name, n.name)
+				}
+			},
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+		},
+		{
+			name: "hand-off", act: func(*World, *Server, *Session) {},
+			most: 50 * time.Millisecond,
+		},
+		{
+			name: "hand-off, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.deafenAll() },
+			most: timing.Renew + 2*time.Second + 100*time.Millisecond, // asked with its next renewal; the heir looks every 2 s
+		},
+		{
+			name: "steal", act: func(*World, *Server, *Session) {}, when: client.Steal,
+			most: 50 * time.Millisecond,
+		},
+		{
+			name: "steal, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.deafenAll() }, when: client.Steal,
+			most: timing.Renew + 2*time.Second + 100*time.Millisecond,
+		},
+		{
+			name: "steal from one that hears nothing", act: func(w *World, owner *Server, _ *Session) {
+				for _, n := range w.nodes {
+					w.CutOneWay(n.name, owner.Name)
+				}
+			},
+			when: client.Steal, least: timing.Doubt, most: 6 * time.Second,
+		},
+		{
+			name: "steal from one that is cut off", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) }, when: client.Steal,
+			least: timing.Doubt, most: 6 * time.Second,
+		},
+	}
+	for _, test := range tests {
+		for _, rate := range []float64{1 / lock.ClockRatio, 1, lock.ClockRatio} {
+			t.Run(test.name, func(t *testing.T) {
+				scenario := Scenario{Nodes: 3, Profiles: 2, DoubtLimit: time.Minute, Autosave: -1, Ping: true, Walled: test.walled}
+				Run(t, 1, scenario, func(w *World) {
+					if test.walled {
+						w.Until(30*time.Second, "n0 to lead", func() bool {
+							if at := w.Leader(); at > 0 {
+								w.Crash(at)
+								w.Sleep(2 * time.Second)
+								w.Restart(at)
+							}
+							return w.Leader() == 0
+						})
+					}
+					owner, heir := open(w, "owner"), open(w, "heir")
+					w.Skew("owner", 0, rate)
+					session, err := owner.Start("p0", time.Second)
+					if err != nil {
+						w.Complain("p0", "no session: %v", err)
+						return
+					}
+					w.Sleep(10*time.Second + 300*time.Millisecond)
+					if !session.IsActive() {
+						w.Complain("p0", "it is %v before anything befalls it", session.State())
+					}
+					incarnation := w.ownerOf("p0")
+					at := w.Now()
+					test.act(w, owner, session)
+					if _, err := heir.Start("p0", 30*time.Second, client.IfOwned(test.when)); err != nil {
+						w.Complain("p0", "the heir: %v", err)
+						return
+					}
+					if took := w.Now() - at; took < test.least || took > test.most {
+						w.Complain("p0", "at a rate of %.2f the heir has it after %v, want %v to %v", rate, took, test.least, test.most)
+					}
+					if got := w.groundOf(incarnation); got != test.ground {
+						w.Complain("p0", "the owner's incarnation has ended by %v, want %v", got, test.ground)
+					}
+					w.Sleep(2 * time.Second)
+				})
+			})
+		}
+	}
+}
+
+func (w *World) slanderAll() {
+	for i := range w.nodes {
+		w.Slander(i)
+	}
+}
+
+func (w *World) deafenAll() {
+	for i := range w.nodes {
+		w.Deafen(i)
+	}
+}
+
+func (w *World) ownerOf(key string) (inc lock.Incarnation) {
+	view, err := w.Node(w.Leader()).View()
+	if err != nil {
+		w.Complain(key, "%v", err)
+		return 0
+	}
+	defer view.Close()
+	row, err := view.Grant(store, key)
+	if err != nil {
+		w.Complain(key, "%v", err)
+	}
+	return row.Owner
+}
+
+func (w *World) groundOf(inc lock.Incarnation) lock.Ground {
+	view, err := w.Node(w.Leader()).View()
+	if err != nil {
+		w.Complain("", "%v", err)
+		return 0
+	}
+	defer view.Close()
+	row, _, err := view.Server(inc)
+	if err != nil {
+		w.Complain("", "%v", err)
+	}
+	return row.Ground
+}

@@ -1,0 +1,174 @@
+package sim
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/profilenode/profilenode/client"
+)
+
+// open starts a game server that must be let in.
+func open(w *World, name string) *Server {
+	s := w.Server(name, 10*time.Second)
+	if s == nil {
+		w.Complain("", "%s is not let in", name)
+	}
+	return s
+}
+
+// openAll opens a session on each of the profiles.
+func openAll(w *World, s *Server, keys []string) (sessions []*Session) {
+	var mu sync.Mutex
+	var opening sync.WaitGroup
+	for _, key := range keys {
+		opening.Go(func() {
+			session, err := s.Start(key, 30*time.Second)
+			if err != nil {
+				w.Complain(key, "%s opens no session: %v", s.Name, err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sessions = append(sessions, session)
+		})
+	}
+	opening.Wait()
+	return sessions
+}
+
+// Without a quorum nobody can be robbed, and nobody is thrown out within his limit for doubt.
+func TestWithoutAQuorumNoSessionEnds(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		lose, end func(w *World)
+	}{
+		{"the nodes are cut from each other", (*World).Apart, (*World).Heal},
+		{
+			"two of three nodes are down",
+			func(w *World) { w.Crash(0); w.Lose(1) },
+			func(w *World) { w.Restart(0); w.Restart(1) },
+		},
+		{"the disks of all nodes stand still", func(w *World) { w.holdDisks(true) }, func(w *World) { w.holdDisks(false) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			Run(t, 1, Scenario{Nodes: 3, Profiles: 400, DoubtLimit: time.Minute, Autosave: time.Second, Ping: true}, func(w *World) {
+				var sessions []*Session
+				for i := range 4 {
+					s := open(w, fmt.Sprint("g", i))
+					if s == nil {
+						return
+					}
+					sessions = append(sessions, openAll(w, s, w.profiles[100*i:100*(i+1)])...)
+				}
+				all := func(what string, is func(*Session) bool) bool {
+					return w.Until(15*time.Second, what, func() bool {
+						for _, s := range sessions {
+							if !is(s) {
+								return false
+							}
+						}
+						return true
+					})
+				}
+				if len(sessions) != 400 || !all("all to be active", func(s *Session) bool { return s.IsActive() }) {
+					return
+				}
+				test.lose(w)
+				for lost := w.Now(); w.Now()-lost < 50*time.Second; w.Sleep(500 * time.Millisecond) {
+					for _, s := range sessions {
+						if got := s.State(); got == client.Over || got == client.Held && w.Now()-lost > 5*time.Second {
+							w.Complain(s.record.Profile, "%v without a quorum: %v, %v", w.Now()-lost, got, s.Err())
+						}
+						s.Touch() // the game goes on
+					}
+				}
+				test.end(w)
+				if !all("all to be active again", func(s *Session) bool { return s.IsActive() }) {
+					return
+				}
+				var saving sync.WaitGroup
+				for _, s := range sessions {
+					saving.Go(func() {
+						if err := s.Save(5 * time.Second); err != nil {
+							w.Complain(s.record.Profile, "it is not saved after the quorum is back: %v", err)
+						}
+					})
+				}
+				saving.Wait()
+			})
+		})
+	}
+}
+
+func (w *World) holdDisks(hold bool) {
+	for _, n := range w.members() {
+		n.mu.Lock()
+		p := n.process
+		n.mu.Unlock()
+		if hold {
+			p.disk.hold()
+		} else {
+			p.disk.release()
+		}
+	}
+}
+
+// Who reaches a follower alone is told where the leader is; as soon as it can go there, it does, and not before.
+func TestWhoReachesAFollowerIsSentToTheLeader(t *testing.T) {
+	Run(t, 1, Scenario{Nodes: 3, DoubtLimit: time.Minute, Ping: true}, func(w *World) {
+		leader := w.Leader()
+		for i, n := range w.nodes {
+			if i != (leader+1)%3 {
+				w.network.Cut("g0.1", n.name)
+			}
+		}
+		opened := make(chan *Server, 1)
+		began := w.Now()
+		go func() { opened <- w.Server("g0", 30*time.Second) }()
+		w.Sleep(5 * time.Second)
+		select {
+		case <-opened:
+			w.Complain("", "it is let in, or gives up, %v after the start while it reaches a follower alone", w.Now()-began)
+			return
+		default:
+		}
+		w.network.Heal("g0.1", w.nodes[leader].name)
+		healed := w.Now()
+		s := <-opened
+		if s == nil || w.Now()-healed > 2*time.Second {
+			w.Complain("", "let in %v, %v after it could reach the leader", s != nil, w.Now()-healed)
+			return
+		}
+		session, err := s.Start(w.profiles[0], 2*time.Second)
+		if err != nil {
+			w.Complain("", "no session: %v", err)
+			return
+		}
+
+		// The leader hands over to a node that it does not reach: it is in doubt, and held again once it does.
+		for i, n := range w.nodes {
+			if i != leader {
+				w.network.Cut("g0.1", n.name)
+			}
+		}
+		w.Transfer(leader)
+		w.Until(5*time.Second, "another leader", func() bool { return w.Leader() >= 0 && w.Leader() != leader })
+		w.Sleep(w.Timing.Doubt + time.Second)
+		if got := session.State(); got != client.InDoubt {
+			w.Complain(session.record.Profile, "beyond the leader's reach: %v, %v, want in doubt", got, session.Err())
+		}
+		w.Heal()
+		w.Until(3*time.Second, "the session to be held again", session.IsActive)
+	})
+}
+
+// Copies of every request, seconds and minutes late, to any node and in any order, while leaders change.
+func TestTheHostilePostman(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			Run(t, seed, Scenario{Nodes: 3, Postman: true, Ping: true}, func(w *World) { w.Havoc(3, 30*time.Second) })
+		})
+	}
+}
