@@ -90,9 +90,14 @@ func mayDial(address string, anywhere bool) error {
 // try asks the leader until it answers, is out of the question, or ctx ends. ask must send the same bytes every time.
 func (c *conn) try(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) error {
 	pause, dead, unsure := firstPause, 0, false
+	var said error
 	for {
 		r := c.round(ctx, ask)
 		unsure = unsure || r.unsure
+		if r.err != nil && ctx.Err() != nil && refusalOf(r.err) == nil && said != nil {
+			r.err = said // the end of ctx is no news; what came before says more
+		}
+		said = r.err
 		switch {
 		case r.err == nil:
 			return nil
