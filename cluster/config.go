@@ -49,7 +49,8 @@ type Config struct {
 	LeaderLease time.Duration // a leader that reaches no majority for so long steps down
 
 	SnapshotBytes    uint64 // log written since the last snapshot that calls for the next
-	TrailingLogs     uint64 // entries that stay in the log behind a snapshot, for followers that lag
+	TrailingBytes    uint64 // of log that stay behind a snapshot, for followers that lag; with Memory and no FS only TrailingLogs count
+	TrailingLogs     uint64 // entries that stay however few bytes they are; tests alone take fewer than the default
 	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it Propose answers ErrBusy
 
 	Reserve     uint64 // free bytes of the data folder's disk below which this node gives up leading and raises an alarm
@@ -64,6 +65,10 @@ type Config struct {
 	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
 }
 
+// trailingBytes is some seconds of the load that a fast disk takes, and more than is written while most tables are sent: a
+// follower that gets a snapshot must find its successors in the log, or it needs another one, for ever.
+const trailingBytes = 512 << 20
+
 // DefaultConfig is a node that still needs a Dir (or Memory) and a Bind.
 func DefaultConfig() Config {
 	return Config{
@@ -75,7 +80,8 @@ func DefaultConfig() Config {
 		Election:         300 * time.Millisecond,
 		LeaderLease:      200 * time.Millisecond,
 		SnapshotBytes:    64 << 20,
-		TrailingLogs:     10_240,
+		TrailingBytes:    trailingBytes,
+		TrailingLogs:     trailingBytes / fsm.MaxEntryBytes, // never more bytes than these
 		MaxInFlightBytes: 64 << 20,
 		Reserve:          1 << 30,
 		HardReserve:      128 << 20,

@@ -175,10 +175,16 @@ func (n *Node) openLog() error {
 	n.replica.standOn = s.log.standOn
 	// A crash may have come between an installed snapshot and the log's fitting it.
 	newest, err := n.snapshots.List()
-	if err != nil || len(newest) == 0 {
+	if err != nil {
 		return err
 	}
-	return s.log.standOn(newest[0].Index, newest[0].Term, false)
+	covered := uint64(0)
+	if len(newest) > 0 {
+		covered = newest[0].Index
+		err = s.log.standOn(covered, newest[0].Term, false)
+	}
+	s.log.trail(n.config.TrailingBytes, covered)
+	return err
 }
 
 // whole checks that the log has not forgotten what the tables hold, and that both are of one cluster.
@@ -230,7 +236,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.BatchApplyCh = true
 	settings.ShutdownOnRemove = false
 	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // keepSnapshots does
-	settings.TrailingLogs = n.config.TrailingLogs
+	settings.TrailingLogs = n.config.TrailingLogs                            // of what raft would cut, guardedLog keeps TrailingBytes
 	settings.NotifyCh = told
 	settings.NoLegacyTelemetry = true
 	settings.Logger = log
