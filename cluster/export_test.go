@@ -25,3 +25,6 @@ func (n *Node) TransferTo(ctx context.Context, to *Node) error {
 	f := n.running().LeadershipTransferToServer(raft.ServerID(to.ID()), raftAddress(to.ID(), to.transport.address))
 	return n.await(ctx, f)
 }
+
+// LogHolds is how many bytes of entries this node's log holds.
+func (n *Node) LogHolds() uint64 { return n.storage.log.LogStore.(*logStore).behind(0) }

@@ -38,11 +38,7 @@ func (m mark) write(to *pebble.Batch) error {
 
 // unmark deletes the marks of entries from to to.
 func unmark(batch *pebble.Batch, from, to uint64) error {
-	end := []byte{markPrefix + 1}
-	if to+1 != 0 {
-		end = markKey(to + 1)
-	}
-	return batch.DeleteRange(markKey(from), end, nil)
+	return batch.DeleteRange(markKey(from), markKey(to+1), nil)
 }
 
 // grained sets marks as far apart as it takes to keep so many bytes.
@@ -126,9 +122,6 @@ func (s *logStore) markAppend(batch *pebble.Batch, first uint64, sizes []uint64)
 		newest, end = s.marks[len(s.marks)-1], s.end
 	}
 	s.mu.Unlock()
-	if fresh { // whatever was left of another log
-		err = unmark(batch, 0, ^uint64(0))
-	}
 	for i, size := range sizes {
 		if fresh && i == 0 || end-newest.before >= grain {
 			newest = mark{first + uint64(i), end}

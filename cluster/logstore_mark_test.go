@@ -145,6 +145,7 @@ func TestMarksSayHowManyBytesFollow(t *testing.T) {
 		"a head that is cut":            {8, 80, 160, 32, 12, 248, 4, 8, 36, 248, 4},
 		"a tail that is cut":            {8, 80, 160, 32, 5, 248, 13, 21, 8, 5, 240},
 		"dropped whole and begun again": {8, 80, 61, 61, 61, 61, 248, 8, 61, 61, 61, 6, 248, 6},
+		"another tail, then opened":     {80, 160, 80, 248, 61, 16, 96, 24, 6},
 		"opened in between":             {8, 6, 80, 6, 4, 6, 160, 6, 5, 6, 32, 6, 36, 6},
 		"power lost in between":         {8, 7, 80, 160, 4, 7, 160, 12, 7, 5, 7, 32, 36, 7, 80, 7},
 		"the tail up to a cut head":     {80, 160, 80, 248, 76, 61, 80, 6, 5, 7},
@@ -167,7 +168,7 @@ func TestALogWithoutMarksIsWeighed(t *testing.T) {
 	logs := entries(1, 5, 60)
 	mustStore(t, s, logs)
 	batch := s.db.NewBatch()
-	if err := unmark(batch, 0, ^uint64(0)); err != nil {
+	if err := unmark(batch, 0, 60); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.commit(batch, nil); err != nil {

@@ -1,0 +1,32 @@
+package planted
+
+const marks = "cluster/logstore_mark.go"
+
+// The rules that go by bytes.
+var bytesFaults = []fault{
+	{
+		name:  "raft cuts its log by entries alone",
+		edits: []edit{{"cluster/storage.go", "last = min(last, entries.spare(g.keep))", "_ = entries.spare(g.keep)"}},
+		pkg:   "cluster", test: "TestAFollowerUnderLoadCatchesUpByOneSnapshot",
+	},
+	{
+		name:  "the trail is cut an interval too short",
+		edits: []edit{{marks, "return s.end-s.marks[i].before < keep })", "return s.end-s.marks[i].before+128<<10 < keep })"}},
+		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
+	},
+	{
+		name:  "a cut of the head leaves the first entry without a mark",
+		edits: []edit{{"cluster/logstore.go", "unmark(batch, 0, to), next.write(batch))", "unmark(batch, 0, to))"}},
+		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
+	},
+	{
+		name:  "a cut of the tail leaves its marks",
+		edits: []edit{{"cluster/logstore.go", "\ts.marks = s.marks[:sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index >= from })]\n", ""}},
+		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
+	},
+	{
+		name:  "a cut of the tail leaves its marks on disk",
+		edits: []edit{{"cluster/logstore.go", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, from, to));", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil));"}},
+		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
+	},
+}
