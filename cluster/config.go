@@ -51,7 +51,7 @@ type Config struct {
 	SnapshotBytes    uint64 // log written since the last snapshot that calls for the next
 	TrailingBytes    uint64 // of log that stay behind a snapshot, for followers that lag; with Memory and no FS only TrailingLogs count
 	TrailingLogs     uint64 // entries that stay however few bytes they are; tests alone take fewer than the default
-	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it Propose answers ErrBusy
+	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it, or three quarters of it for large ones, Propose answers ErrBusy
 
 	Reserve     uint64 // free bytes of the data folder's disk below which this node gives up leading and raises an alarm
 	HardReserve uint64 // and below which it stops, while its disk can still be written
@@ -130,7 +130,7 @@ func (c Config) Validate() error {
 	check(c.LeaderLease <= c.Heartbeat, "leader lease %v must not be above heartbeat %v, or two could lead", c.LeaderLease, c.Heartbeat)
 	check(c.Heartbeat <= c.Election, "heartbeat %v must not be above election %v", c.Heartbeat, c.Election)
 	check(c.SnapshotBytes > 0, "snapshot bytes must be above zero")
-	check(c.MaxInFlightBytes >= fsm.MaxEntryBytes, "bytes in flight %d must hold an entry of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
+	check(c.MaxInFlightBytes >= 2*fsm.MaxEntryBytes, "bytes in flight %d must hold two entries of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
 	check(c.HardReserve <= c.Reserve, "hard reserve %d must not be above the reserve %d", c.HardReserve, c.Reserve)
 	if err := c.Timing.Validate(); err != nil {
 		faults = append(faults, err)

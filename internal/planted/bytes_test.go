@@ -29,4 +29,29 @@ var bytesFaults = []fault{
 		edits: []edit{{"cluster/logstore.go", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, from, to));", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil));"}},
 		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
 	},
+	{
+		name:  "large commands wait in the same line as small ones",
+		edits: []edit{{"cluster/propose.go", "\tif p.size > smallCommand {\n", "\tif p.size > 1<<40 {\n"}},
+		pkg:   "cluster", test: "TestASmallSaveDoesNotWaitForLargeOnesBeforeIt",
+	},
+	{
+		name:  "small commands go first and take all",
+		edits: []edit{{"cluster/propose.go", "batch, size := q.large.fit(nil, 0, room/2)", "batch, size := q.small.fit(nil, 0, room)"}},
+		pkg:   "cluster", test: "TestALargeSaveGoesOnUnderAFloodOfSmallOnes",
+	},
+	{
+		name:  "large commands take the whole entry",
+		edits: []edit{{"cluster/propose.go", "q.large.fit(nil, 0, room/2)", "q.large.fit(nil, 0, room)"}},
+		pkg:   "cluster", test: "TestHalfAnEntryIsForSmallCommands",
+	},
+	{
+		name:  "large commands take all that may be in flight",
+		edits: []edit{{"cluster/propose.go", "limit -= limit / 4 //", "limit -= limit / 1000 //"}},
+		pkg:   "cluster", test: "TestLargeCommandsLeaveRoomInFlight",
+	},
+	{
+		name:  "small saves wait in line with large ones",
+		edits: []edit{{"internal/server/save.go", "if len(data) <= smallData {", "if len(data) < 0 {"}},
+		pkg:   "internal/server", test: "TestSmallSavesDoNotWaitInLineWithLargeOnes",
+	},
 }

@@ -43,7 +43,8 @@ type Config struct {
 // Limits bound what callers can make a node hold. A zero is its default.
 type Limits struct {
 	Streams    uint32        // calls at once on one connection; 1024
-	DataBytes  int64         // of profile data on their way into the log; 32 MiB, so that large saves wait in line here before cluster.Config.MaxInFlightBytes refuses them. As many may wait
+	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
+	LargeBytes int64         // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
 	Call       time.Duration // longest time for one call; 10 s
 	Connection time.Duration // longest time for a new connection to introduce itself; 5 s
 	Drain      time.Duration // longest time that Close waits for calls that are under way; 5 s
@@ -53,8 +54,11 @@ func (l Limits) orDefaults() Limits {
 	if l.Streams == 0 {
 		l.Streams = 1024
 	}
-	if l.DataBytes == 0 {
-		l.DataBytes = 32 << 20
+	if l.SmallBytes == 0 {
+		l.SmallBytes = 16 << 20
+	}
+	if l.LargeBytes == 0 {
+		l.LargeBytes = 32 << 20
 	}
 	if l.Call == 0 {
 		l.Call = 10 * time.Second
@@ -91,7 +95,8 @@ type Server struct {
 	timing  lock.Timing
 	version string
 	limits  Limits
-	data    *budget
+	small   *budget
+	large   *budget
 	glances *glances
 
 	grpc   *grpc.Server
@@ -133,7 +138,8 @@ func NewOn(node Node, c Config) *Server {
 	limits := c.Limits.orDefaults()
 	s := &Server{
 		node: node, hub: c.Hub, log: c.Log, timing: c.Timing, version: c.Version, limits: limits,
-		data:    newBudget(limits.DataBytes),
+		small:   newBudget(limits.SmallBytes),
+		large:   newBudget(limits.LargeBytes),
 		glances: newGlances(),
 		health:  health.NewServer(),
 	}
