@@ -50,6 +50,16 @@ var bytesFaults = []fault{
 		pkg:   "cluster", test: "TestLargeCommandsLeaveRoomInFlight",
 	},
 	{
+		name:  "a message's length is believed",
+		edits: []edit{{"cluster/frame.go", "payload, err := io.ReadAll(io.LimitReader(from, int64(size)))\n\tif err == nil && len(payload) < int(size) {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n", "payload := make([]byte, size)\n\t_, err := io.ReadFull(from, payload)\n\tif err == io.EOF {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n"}},
+		pkg:   "cluster", test: "TestALyingLengthCostsNothing",
+	},
+	{
+		name:  "the size of data in parts is believed",
+		edits: []edit{{"fsm/save.go", "\tvar parts [][]byte\n", "\tparts := make([][]byte, 0, d.Parts)\n"}},
+		pkg:   "fsm", test: "FuzzEntry",
+	},
+	{
 		name:  "small saves wait in line with large ones",
 		edits: []edit{{"internal/server/save.go", "if len(data) <= smallData {", "if len(data) < 0 {"}},
 		pkg:   "internal/server", test: "TestSmallSavesDoNotWaitInLineWithLargeOnes",
