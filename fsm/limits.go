@@ -20,6 +20,8 @@ const (
 	MaxTags       = 32        // tags of a profile
 	MaxTagBytes   = 4096      // bytes of all its tags
 	MaxMarks      = 1024      // messages that one save locks or clears
+	MaxVerdicts   = 1024      // verdicts of one command
+	MaxStep       = 1024      // profiles or incarnations of one step of Walk or Forget, whatever it asks for
 	NonceBytes    = 16        // bytes of a registration's nonce
 	Window        = 1024      // unsettled numbers of an incarnation
 	maxParts      = 2 * MaxData

@@ -25,12 +25,13 @@ func (t *tx) save(q *Request, c *Save) Result {
 	if refusal.Code != OK {
 		return refusal
 	}
-	if !t.canMark(c.Store, c.Key, c.LockMessages, c.ClearMessages) {
+	locks, ok := t.marked(c.Store, c.Key, c.LockMessages, c.ClearMessages)
+	if !ok {
 		return Result{Code: NoMessage, Token: grant.Token, Revision: old.Revision}
 	}
 	next.Token = grant.Token
 	t.write(next, WhySave, data)
-	t.mark(c.Store, c.Key, c.LockMessages, c.ClearMessages)
+	t.mark(c.Store, c.Key, locks, c.ClearMessages)
 	if c.End {
 		freed, out := grant.Release(server, grant.Token, t.at, t.alive)
 		t.decide(c.Store, c.Key, grant, freed, out)

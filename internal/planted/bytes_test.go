@@ -60,6 +60,31 @@ var bytesFaults = []fault{
 		pkg:   "fsm", test: "FuzzEntry",
 	},
 	{
+		name:  "a message's body is written again when it is locked",
+		edits: []edit{{"fsm/message.go", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t}", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t\tbody, _ := t.get(numberedKey(tableBody, store, key, m.ID))\n\t\t\tt.put(numberedKey(tableBody, store, key, m.ID), body)\n\t\t}"}},
+		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_save_that_locks_all_messages",
+	},
+	{
+		name:  "a body outlives its message",
+		edits: []edit{{"fsm/message.go", "\t\tt.delete(numberedKey(tableBody, store, key, id))\n", ""}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+	},
+	{
+		name:  "a step of a walk goes on however many wait",
+		edits: []edit{{"fsm/session.go", "if waiters >= walkWaiters {", "if waiters >= walkWaiters*1000 {"}},
+		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_step_of_a_walk_where_many_wait",
+	},
+	{
+		name:  "a batch is read behind its deleted ranges",
+		edits: []edit{{"fsm/server.go", "\tt.sweep(serverKey(tableOwned, id))\n\tt.sweep(serverKey(tablePart, id))\n", "\tt.deleteAll(serverKey(tableOwned, id))\n\tt.deleteAll(serverKey(tablePart, id))\n"}},
+		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/verdicts_on_many",
+	},
+	{
+		name:  "what is swept stays",
+		edits: []edit{{"fsm/fsm.go", "\tt.finishSweep()\n", ""}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+	},
+	{
 		name:  "small saves wait in line with large ones",
 		edits: []edit{{"internal/server/save.go", "if len(data) <= smallData {", "if len(data) < 0 {"}},
 		pkg:   "internal/server", test: "TestSmallSavesDoNotWaitInLineWithLargeOnes",
