@@ -232,7 +232,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.LocalID = raft.ServerID(who.ID)
 	settings.HeartbeatTimeout, settings.ElectionTimeout, settings.LeaderLeaseTimeout = n.config.Heartbeat, n.config.Election, n.config.LeaderLease
 	settings.CommitTimeout = 20 * time.Millisecond
-	settings.MaxAppendEntries = 64
+	settings.MaxAppendEntries = appendEntries
 	settings.BatchApplyCh = true
 	settings.ShutdownOnRemove = false
 	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // keepSnapshots does

@@ -89,4 +89,24 @@ var bytesFaults = []fault{
 		edits: []edit{{"internal/server/save.go", "if len(data) <= smallData {", "if len(data) < 0 {"}},
 		pkg:   "internal/server", test: "TestSmallSavesDoNotWaitInLineWithLargeOnes",
 	},
+	{
+		name:  "a call is let in whatever it announces",
+		edits: []edit{{"internal/server/receive.go", "if !s.received.try(need) {", "if s.received.try(0); need < 0 {"}},
+		pkg:   "internal/server", test: "TestLargeCallsAreRefusedBeforeTheirDataIsHere",
+	},
+	{
+		name:  "a call that has ended keeps its room",
+		edits: []edit{{"internal/server/receive.go", "func() { s.received.give(need) }", "func() {}"}},
+		pkg:   "internal/server", test: "TestLargeCallsAreRefusedBeforeTheirDataIsHere",
+	},
+	{
+		name:  "an announcement is believed",
+		edits: []edit{{"internal/server/receive.go", "int64(len(data)) > announced(header) {", "int64(len(data)) < 0 {"}},
+		pkg:   "internal/server", test: "TestWhoAnnouncesMustSayTheTruth",
+	},
+	{
+		name:  "a session without room for its data is refused",
+		edits: []edit{{"internal/server/session.go", "\t\treturn refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, \"\")\n", "\t\treturn err\n"}},
+		pkg:   "internal/server", test: "TestReadsWaitForRoom",
+	},
 }

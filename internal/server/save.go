@@ -12,7 +12,7 @@ import (
 func (s profiles) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
 	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
 		checkTags(q.GetTags(), q.GetKeepTags()), checkMarks(q.GetLockMessages(), q.GetClearMessages()),
-		checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
+		checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	save := &fsm.Save{
@@ -32,7 +32,7 @@ func (s profiles) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev
 // Set overwrites without a session.
 func (s profiles) Set(ctx context.Context, q *profilev1.SetRequest) (*profilev1.SetResponse, error) {
 	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()),
-		checkTags(q.GetTags(), q.GetKeepTags()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
+		checkTags(q.GetTags(), q.GetKeepTags()), checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	set := &fsm.Set{

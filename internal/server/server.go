@@ -42,7 +42,9 @@ type Config struct {
 
 // Limits bound what callers can make a node hold. A zero is its default.
 type Limits struct {
-	Streams    uint32        // calls at once on one connection; 1024
+	Streams    uint32        // calls at once on one connection, until their answers are on the wire; 128. A client's next ones wait on its side
+	Received   int64         // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
+	ReadBytes  int64         // of data and messages that are read for an answer at once; 64 MiB. As many may wait
 	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
 	LargeBytes int64         // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
 	Call       time.Duration // longest time for one call; 10 s
@@ -52,7 +54,13 @@ type Limits struct {
 
 func (l Limits) orDefaults() Limits {
 	if l.Streams == 0 {
-		l.Streams = 1024
+		l.Streams = 128
+	}
+	if l.Received == 0 {
+		l.Received = 256 << 20
+	}
+	if l.ReadBytes == 0 {
+		l.ReadBytes = 64 << 20
 	}
 	if l.SmallBytes == 0 {
 		l.SmallBytes = 16 << 20
@@ -95,8 +103,12 @@ type Server struct {
 	timing  lock.Timing
 	version string
 	limits  Limits
-	small   *budget
-	large   *budget
+
+	received *budget // of calls that bring data
+	small    *budget // of small data on its way into the log
+	large    *budget
+	reads    *budget // of what is read for answers
+
 	glances *glances
 
 	grpc   *grpc.Server
@@ -138,8 +150,7 @@ func NewOn(node Node, c Config) *Server {
 	limits := c.Limits.orDefaults()
 	s := &Server{
 		node: node, hub: c.Hub, log: c.Log, timing: c.Timing, version: c.Version, limits: limits,
-		small:   newBudget(limits.SmallBytes),
-		large:   newBudget(limits.LargeBytes),
+		received: newBudget(limits.Received), small: newBudget(limits.SmallBytes), large: newBudget(limits.LargeBytes), reads: newBudget(limits.ReadBytes),
 		glances: newGlances(),
 		health:  health.NewServer(),
 	}
@@ -157,6 +168,7 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxSendMsgSize(maxReplyBytes),
 		grpc.MaxConcurrentStreams(s.limits.Streams),
+		grpc.InTapHandle(s.receive),
 		grpc.ConnectionTimeout(s.limits.Connection),
 		// Without this a client that pings more than once in five minutes is sent away, with all its streams.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
