@@ -26,5 +26,9 @@ func (n *Node) TransferTo(ctx context.Context, to *Node) error {
 	return n.await(ctx, f)
 }
 
-// LogHolds is how many bytes of entries this node's log holds.
-func (n *Node) LogHolds() uint64 { return n.storage.log.LogStore.(*logStore).behind(0) }
+// LogHolds is how many entries this node's log holds, and their bytes.
+func (n *Node) LogHolds() (entries, bytes uint64) {
+	s := n.storage.log.LogStore.(*logStore)
+	first, last := s.bounds()
+	return last - first + 1, s.behind(0)
+}

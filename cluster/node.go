@@ -236,7 +236,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.BatchApplyCh = true
 	settings.ShutdownOnRemove = false
 	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // keepSnapshots does
-	settings.TrailingLogs = n.config.TrailingLogs                            // of what raft would cut, guardedLog keeps TrailingBytes
+	settings.TrailingLogs = n.config.TrailingLogs
 	settings.NotifyCh = told
 	settings.NoLegacyTelemetry = true
 	settings.Logger = log

@@ -69,9 +69,10 @@ func (s stream) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, er
 }
 
 const (
-	// appendEntries go to a follower in one call, 8 MiB at most: less than a second at 100 Mbit/s, and what both ends hold for
-	// it. Catching up was not faster with 64, and a call that outlives its limit is sent again for ever.
-	appendEntries = 8
+	// appendEntries go to a follower in one call, and one call at a time: 32 MiB at most, half of rpcTimeout at 100 Mbit/s, or
+	// a call would be given up and sent again for ever. Far fewer would hold back a follower that is 20 ms away from two that
+	// are near each other and commit a thousand entries a second without it.
+	appendEntries = 32
 	// rpcTimeout bounds one of raft's calls; liveness is the heartbeats'.
 	rpcTimeout = 5 * time.Second
 )

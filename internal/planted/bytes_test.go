@@ -1,7 +1,5 @@
 package planted
 
-const marks = "cluster/logstore_mark.go"
-
 // The rules that go by bytes.
 var bytesFaults = []fault{
 	{
@@ -10,18 +8,13 @@ var bytesFaults = []fault{
 		pkg:   "cluster", test: "TestAFollowerUnderLoadCatchesUpByOneSnapshot",
 	},
 	{
-		name:  "the trail is cut an interval too short",
-		edits: []edit{{marks, "return s.end-s.marks[i].before < keep })", "return s.end-s.marks[i].before+128<<10 < keep })"}},
-		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
+		name:  "no entry stays for its own sake",
+		edits: []edit{{"cluster/node.go", "settings.TrailingLogs = n.config.TrailingLogs\n", "settings.TrailingLogs = 1\n"}},
+		pkg:   "cluster", test: "TestSomeEntriesStayHoweverFewBytes",
 	},
 	{
 		name:  "a cut of the head leaves the first entry without a mark",
 		edits: []edit{{"cluster/logstore.go", "unmark(batch, 0, to), next.write(batch))", "unmark(batch, 0, to))"}},
-		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
-	},
-	{
-		name:  "a cut of the tail leaves its marks",
-		edits: []edit{{"cluster/logstore.go", "\ts.marks = s.marks[:sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index >= from })]\n", ""}},
 		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
 	},
 	{
@@ -38,11 +31,6 @@ var bytesFaults = []fault{
 		name:  "small commands go first and take all",
 		edits: []edit{{"cluster/propose.go", "batch, size := q.large.fit(nil, 0, room/2)", "batch, size := q.small.fit(nil, 0, room)"}},
 		pkg:   "cluster", test: "TestALargeSaveGoesOnUnderAFloodOfSmallOnes",
-	},
-	{
-		name:  "large commands take the whole entry",
-		edits: []edit{{"cluster/propose.go", "q.large.fit(nil, 0, room/2)", "q.large.fit(nil, 0, room)"}},
-		pkg:   "cluster", test: "TestHalfAnEntryIsForSmallCommands",
 	},
 	{
 		name:  "large commands take all that may be in flight",
@@ -63,11 +51,6 @@ var bytesFaults = []fault{
 		name:  "a message's body is written again when it is locked",
 		edits: []edit{{"fsm/message.go", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t}", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t\tbody, _ := t.get(numberedKey(tableBody, store, key, m.ID))\n\t\t\tt.put(numberedKey(tableBody, store, key, m.ID), body)\n\t\t}"}},
 		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_save_that_locks_all_messages",
-	},
-	{
-		name:  "a body outlives its message",
-		edits: []edit{{"fsm/message.go", "\t\tt.delete(numberedKey(tableBody, store, key, id))\n", ""}},
-		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{
 		name:  "a step of a walk goes on however many wait",
@@ -92,11 +75,6 @@ var bytesFaults = []fault{
 	{
 		name:  "a call is let in whatever it announces",
 		edits: []edit{{"internal/server/receive.go", "if !s.received.try(need) {", "if s.received.try(0); need < 0 {"}},
-		pkg:   "internal/server", test: "TestLargeCallsAreRefusedBeforeTheirDataIsHere",
-	},
-	{
-		name:  "a call that has ended keeps its room",
-		edits: []edit{{"internal/server/receive.go", "func() { s.received.give(need) }", "func() {}"}},
 		pkg:   "internal/server", test: "TestLargeCallsAreRefusedBeforeTheirDataIsHere",
 	},
 	{

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/profilenode/profilenode/api/profilev1"
@@ -31,6 +32,8 @@ func TestLargeCallsAreRefusedBeforeTheirDataIsHere(t *testing.T) {
 	}
 	a, b, small := saving("a", fsm.MaxData), saving("b", fsm.MaxData), saving("c", 1000)
 	hold, held := make(chan struct{}), make(chan struct{}, 8)
+	letGo := sync.OnceFunc(func() { close(hold) })
+	defer letGo()
 	node.before = func(command *fsm.Command) error {
 		if command.GetPutPart() != nil {
 			select {
@@ -49,7 +52,7 @@ func TestLargeCallsAreRefusedBeforeTheirDataIsHere(t *testing.T) {
 		t.Errorf("a small save beside a large one: %v", err)
 	}
 	w.get("c")
-	close(hold)
+	letGo()
 	if err := <-done; err != nil {
 		t.Errorf("the large save: %v", err)
 	}
