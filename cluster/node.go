@@ -173,6 +173,7 @@ func (n *Node) openLog() error {
 	n.storage = s
 	n.snapshots.admit = n.replica.admits(s.log.LastIndex)
 	n.replica.standOn = s.log.standOn
+	s.log.pace = n.replica.pace
 	// A crash may have come between an installed snapshot and the log's fitting it.
 	newest, err := n.snapshots.List()
 	if err != nil {

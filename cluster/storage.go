@@ -129,6 +129,7 @@ type guardedLog struct {
 	keep    uint64        // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
 	written atomic.Uint64 // bytes of data stored since the snapshot that was the newest at the start
 	base    atomic.Pointer[label]
+	pace    *pace // nil: none
 }
 
 // label is what a snapshot is of: the last entry in it, and that entry's term.
@@ -153,6 +154,9 @@ func (g *guardedLog) LastIndex() (uint64, error) {
 
 // GetLog knows the term of the entry that standOn was told of, also where the log does not hold that entry.
 func (g *guardedLog) GetLog(index uint64, log *raft.Log) error {
+	if entries, ok := g.LogStore.(*logStore); ok && g.pace != nil {
+		g.pace.wait(entries, index)
+	}
 	err := g.LogStore.GetLog(index, log)
 	if base := g.base.Load(); errors.Is(err, raft.ErrLogNotFound) && base != nil && base.index == index {
 		*log = raft.Log{Index: base.index, Term: base.term, Type: raft.LogNoop}
