@@ -1,3 +1,5 @@
+// Package profilev1 is the public wire. All of it is generated from profile.proto but what a call says of itself in its
+// metadata, which is in this file.
 package profilev1
 
 import (
