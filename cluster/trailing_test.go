@@ -122,3 +122,22 @@ func TestAFollowerUnderLoadCatchesUpByOneSnapshot(t *testing.T) {
 		}
 	})
 }
+
+// What was written before a start counts too, or a node that starts again and again would never cut its log.
+func TestWhatWasWrittenBeforeAStartCallsForASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := trailing(t, 1, 5)
+		leader := d.Leader()
+		s := register(t, d.Nodes[leader], "gs")
+		load(t, d.Nodes[leader], s, 0, 9) // 90 KiB of 128
+		agree(t, d.Cluster)
+		away := (leader + 1) % 3
+		if got := d.Nodes[away].Status().Snapshot; got != 0 {
+			t.Fatalf("a snapshot of %d was taken already: the test shows nothing", got)
+		}
+		d.Kill(away)
+		d.reopen(away, d.fs[away])
+		load(t, d.Nodes[leader], s, 9, 16)
+		d.Until("a snapshot after 160 KiB in two lives", func() bool { return d.Nodes[away].Status().Snapshot > 0 })
+	})
+}
