@@ -42,7 +42,7 @@ type Config struct {
 
 // Limits bound what callers can make a node hold. A zero is its default.
 type Limits struct {
-	Streams    uint32        // calls at once on one connection, until their answers are on the wire; 128. A client's next ones wait on its side
+	Streams    uint32        // calls at once on one connection, until their answers are on the wire; 256. A client's next ones wait on its side
 	Received   int64         // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
 	ReadBytes  int64         // of data and messages that are read for an answer at once; 64 MiB. As many may wait
 	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
@@ -54,7 +54,7 @@ type Limits struct {
 
 func (l Limits) orDefaults() Limits {
 	if l.Streams == 0 {
-		l.Streams = 128
+		l.Streams = 256
 	}
 	if l.Received == 0 {
 		l.Received = 256 << 20
