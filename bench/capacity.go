@@ -72,7 +72,7 @@ unless --keep is given.`,
 	flags.StringVar(&c.every, "snapshot-bytes", "8MiB", "log after which a snapshot is taken while that is watched")
 	flags.StringVar(&c.dir, "dir", "", "`folder` for the nodes' data, made if need be")
 	flags.StringVar(&c.binary, "binary", "", "profilenode to run (default: built from these sources)")
-	flags.StringArrayVar(&c.flags, "serve-flag", nil, "another `flag` for profilenode serve, such as --trailing-logs=1000")
+	flags.StringArrayVar(&c.flags, "serve-flag", nil, "another `flag` for profilenode serve, such as --trailing-bytes=64MiB")
 	flags.StringVar(&c.out, "out", "", "`file` for the report as JSON")
 	flags.BoolVar(&c.keep, "keep", false, "leave the folder")
 	if err := command.MarkFlagRequired("dir"); err != nil {

@@ -77,6 +77,7 @@ func (m *member) dial(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+addr,
 		grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) { return from.DialContext(ctx, "tcp", to) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(0), grpc.WithDisableRetry(),
+		grpc.WithChainUnaryInterceptor(profilev1.Announce),
 		grpc.WithReadBufferSize(2<<10), grpc.WithWriteBufferSize(2<<10),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
 		grpc.WithConnectParams(grpc.ConnectParams{

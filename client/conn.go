@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/profilenode/profilenode/api/profilev1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
@@ -208,6 +209,7 @@ func (c Config) connect(addr string) (*grpc.ClientConn, error) {
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithChainUnaryInterceptor(profilev1.Announce),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{

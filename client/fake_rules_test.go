@@ -3,9 +3,13 @@ package client_test
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 func (n *fakeNode) EndServer(_ context.Context, q *profilev1.EndServerRequest) (*profilev1.EndServerResponse, error) {
@@ -65,7 +69,11 @@ func (n *fakeNode) Cancel(_ context.Context, q *profilev1.CancelRequest) (*profi
 	})
 }
 
-func (n *fakeNode) Save(_ context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
+func (n *fakeNode) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
+	said := metadata.ValueFromIncomingContext(ctx, profilev1.BytesKey)
+	if len(q.Data) > profilev1.UnannouncedBytes && !slices.Equal(said, []string{strconv.Itoa(len(q.Data))}) {
+		return nil, status.Errorf(codes.InvalidArgument, "%d bytes were announced as %v", len(q.Data), said)
+	}
 	return apply(n.town, "Save", q.Request, func() (*profilev1.SaveResponse, *profilev1.Refusal) {
 		p := n.town.profile(q.Store, q.Key)
 		if p.owner != q.Request.Incarnation || p.token != q.Token {

@@ -245,3 +245,31 @@ func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 		}
 	})
 }
+
+// A node makes room for large data before it comes, so it must be told.
+func TestLargeDataIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Update(func(d *player) {
+			for i := range 20_000 {
+				d.Items = append(d.Items, fmt.Sprint("item ", i*i))
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if saved := town.profiles[client.Ref{Store: "players", Key: "ann"}]; len(saved.data) <= profilev1.UnannouncedBytes {
+			t.Errorf("only %d bytes were saved: the test shows nothing", len(saved.data))
+		}
+		if err := p.EndSession(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -16,7 +16,7 @@ import (
 // could take the listed snapshot for applied: the tables would go on with a hole that nobody sees.
 func TestASnapshotThatWasListedAndNotInstalledIsInstalledAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := onDisks(t, 3, func(c *cluster.Config) { c.TrailingLogs = 5 })
+		d := onDisks(t, 3, func(c *cluster.Config) { c.TrailingBytes, c.TrailingLogs = 0, 5 })
 		leader := d.Leader()
 		n, lagging := d.Nodes[leader], (leader+1)%3
 		s := register(t, n, "gs")

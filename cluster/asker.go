@@ -66,7 +66,7 @@ func exchange(c net.Conn, about ask, question []byte) ([]byte, error) {
 	if err := writeMessage(c, about, question); err != nil {
 		return nil, err
 	}
-	got, answer, err := readMessage(c)
+	got, answer, err := readMessage(c, maxMessage)
 	if err != nil {
 		return nil, err
 	}

@@ -49,8 +49,9 @@ type Config struct {
 	LeaderLease time.Duration // a leader that reaches no majority for so long steps down
 
 	SnapshotBytes    uint64 // log written since the last snapshot that calls for the next
-	TrailingLogs     uint64 // entries that stay in the log behind a snapshot, for followers that lag
-	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it Propose answers ErrBusy
+	TrailingBytes    uint64 // of log that stay behind a snapshot, for followers that lag; with Memory and no FS only TrailingLogs count
+	TrailingLogs     uint64 // entries that stay however few bytes they are; tests alone take fewer than the default
+	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it, or three quarters of it for large ones, Propose answers ErrBusy
 
 	Reserve     uint64 // free bytes of the data folder's disk below which this node gives up leading and raises an alarm
 	HardReserve uint64 // and below which it stops, while its disk can still be written
@@ -66,6 +67,10 @@ type Config struct {
 	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
 }
 
+// trailingBytes is some seconds of the load that a fast disk takes, and more than is written while most tables are sent: a
+// follower that gets a snapshot must find its successors in the log, or it needs another one, for ever.
+const trailingBytes = 512 << 20
+
 // DefaultConfig is a node that still needs a Dir (or Memory) and a Bind.
 func DefaultConfig() Config {
 	return Config{
@@ -77,7 +82,8 @@ func DefaultConfig() Config {
 		Election:         300 * time.Millisecond,
 		LeaderLease:      200 * time.Millisecond,
 		SnapshotBytes:    64 << 20,
-		TrailingLogs:     10_240,
+		TrailingBytes:    trailingBytes,
+		TrailingLogs:     trailingBytes / fsm.MaxEntryBytes, // never more bytes than these
 		MaxInFlightBytes: 64 << 20,
 		Reserve:          1 << 30,
 		HardReserve:      128 << 20,
@@ -126,7 +132,7 @@ func (c Config) Validate() error {
 	check(c.LeaderLease <= c.Heartbeat, "leader lease %v must not be above heartbeat %v, or two could lead", c.LeaderLease, c.Heartbeat)
 	check(c.Heartbeat <= c.Election, "heartbeat %v must not be above election %v", c.Heartbeat, c.Election)
 	check(c.SnapshotBytes > 0, "snapshot bytes must be above zero")
-	check(c.MaxInFlightBytes >= fsm.MaxEntryBytes, "bytes in flight %d must hold an entry of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
+	check(c.MaxInFlightBytes >= 2*fsm.MaxEntryBytes, "bytes in flight %d must hold two entries of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
 	check(c.HardReserve <= c.Reserve, "hard reserve %d must not be above the reserve %d", c.HardReserve, c.Reserve)
 	if err := c.Timing.Validate(); err != nil {
 		faults = append(faults, err)

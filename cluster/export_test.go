@@ -25,3 +25,10 @@ func (n *Node) TransferTo(ctx context.Context, to *Node) error {
 	f := n.running().LeadershipTransferToServer(raft.ServerID(to.ID()), raftAddress(to.ID(), to.transport.address))
 	return n.await(ctx, f)
 }
+
+// LogHolds is how many entries this node's log holds, and their bytes.
+func (n *Node) LogHolds() (entries, bytes uint64) {
+	s := n.storage.log.LogStore.(*logStore)
+	first, last := s.bounds()
+	return last - first + 1, s.behind(0)
+}

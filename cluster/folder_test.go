@@ -16,7 +16,7 @@ func TestAFolderThatLostAPart(t *testing.T) {
 	whole := t.TempDir()
 	config := func(dir string) cluster.Config {
 		c := onDisk(dir)
-		c.TrailingLogs = 5
+		c.TrailingBytes, c.TrailingLogs = 0, 5
 		return c
 	}
 	n := open(t, config(whole))

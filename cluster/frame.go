@@ -68,8 +68,11 @@ func readOpening(from io.Reader) (opening, error) {
 	return o, nil
 }
 
-// maxMessage bounds one message on a peer connection.
-const maxMessage = 1 << 20
+// These bound one message on a peer connection. Anybody may ask; who answers is who was dialled.
+const (
+	maxMessage  = 1 << 20
+	maxQuestion = 64 << 10
+)
 
 // writeMessage writes length, type and payload in one write.
 func writeMessage(to io.Writer, about ask, payload []byte) error {
@@ -82,17 +85,21 @@ func writeMessage(to io.Writer, about ask, payload []byte) error {
 	return err
 }
 
-func readMessage(from io.Reader) (ask, []byte, error) {
+// readMessage takes memory only for what has come, whatever length it was told.
+func readMessage(from io.Reader, most uint32) (ask, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {
 		return 0, nil, err
 	}
 	size := binary.BigEndian.Uint32(head[:4])
-	if size > maxMessage {
+	if size > most {
 		return 0, nil, errWire
 	}
-	payload := make([]byte, size)
-	if _, err := io.ReadFull(from, payload); err != nil {
+	payload, err := io.ReadAll(io.LimitReader(from, int64(size)))
+	if err == nil && len(payload) < int(size) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
 		return 0, nil, err
 	}
 	return ask(head[4]), payload, nil

@@ -14,7 +14,6 @@ import (
 
 const (
 	stuckLimit   = time.Second // an entry or an apply unfinished for longer: this leader renews nobody
-	maxVerdicts  = 1024        // in one command
 	maxContested = 10_000      // rows looked at in one tick
 	readEvery    = time.Second // the rows of all game servers: with thousands they are what a tick costs
 )

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sort"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,7 +19,8 @@ import (
 // snapshot by dropping the log, keeps the old last index in its own memory, and then refuses every append until a
 // snapshot passes it. guardedLog.standOn makes the log fit a snapshot instead.
 //
-// Appends, cuts of the tail and standOn come one at a time, as raft makes them; a cut of the head may come beside them.
+// Appends, cuts of the tail and standOn come one at a time, as raft makes them; a cut of the head may come beside them,
+// and is short: it waits for no disk.
 type logStore struct {
 	db *pebble.DB
 
@@ -27,8 +29,13 @@ type logStore struct {
 	breaking  sync.Once
 	fatal     func(error)
 
+	changing sync.Mutex // held by each act that writes
+
 	mu          sync.Mutex
 	first, last uint64 // both 0: empty
+	grain       uint64 // bytes from one mark to the next
+	marks       []mark // of entries from first to last, in order
+	end         uint64 // bytes up to the last entry, as marks count them
 }
 
 var _ raft.LogStore = (*logStore)(nil)
@@ -41,7 +48,7 @@ const (
 // openLogStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
 // way that leaves Pebble stuck; it must not wait.
 func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*logStore, error) {
-	s := &logStore{broken: make(chan struct{}), fatal: fatal}
+	s := &logStore{broken: make(chan struct{}), fatal: fatal, grain: markGrain}
 	cache := pebble.NewCache(logCache)
 	defer cache.Unref()
 	options := &pebble.Options{
@@ -91,7 +98,7 @@ func (s *logStore) measure() error {
 		return err
 	}
 	var l raft.Log
-	return errors.Join(s.GetLog(s.first, &l), s.GetLog(s.last, &l))
+	return errors.Join(s.GetLog(s.first, &l), s.GetLog(s.last, &l), s.readMarks())
 }
 
 func (s *logStore) bounds() (first, last uint64) {
@@ -143,12 +150,15 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	_, last := s.bounds()
-	size := 0
+	size, sizes := 0, make([]uint64, len(logs))
 	for i, l := range logs {
 		if want := logs[0].Index + uint64(i); l.Index != want || l.Index == 0 {
 			return fmt.Errorf("append entries: number %d of them is entry %d, want %d", i, l.Index, want)
 		}
+		sizes[i] = uint64(entrySize(l))
 		size += entrySize(l) + 32
 	}
 	if last != 0 && logs[0].Index != last+1 {
@@ -163,15 +173,20 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 			return errors.Join(err, batch.Close())
 		}
 	}
+	marks, end, err := s.markAppend(batch, logs[0].Index, sizes)
+	if err != nil {
+		return errors.Join(err, batch.Close())
+	}
 	if err := s.commit(batch, pebble.Sync); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == 0 {
-		s.first = logs[0].Index
+		s.first, s.marks = logs[0].Index, nil
 	}
 	s.last = logs[len(logs)-1].Index
+	s.marks, s.end = append(s.marks, marks...), end
 	return nil
 }
 
@@ -179,6 +194,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 // Whatever its length it is one small record. A cut of the head that a crash undoes harms nobody, so only what reaches
 // the last entry waits for the disk.
 func (s *logStore) DeleteRange(from, to uint64) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	first, last := s.bounds()
 	from, to = max(from, first), min(to, last)
 	if last == 0 || from > to {
@@ -187,30 +204,47 @@ func (s *logStore) DeleteRange(from, to uint64) error {
 	if from > first && to < last {
 		return fmt.Errorf("cut entries %d to %d: the log holds %d to %d, and would have a hole", from, to, first, last)
 	}
-	durable := pebble.NoSync
-	if to == last {
-		durable = pebble.Sync
+	if to < last {
+		return s.cutHead(from, to)
 	}
-	batch := s.db.NewBatch()
-	if err := batch.DeleteRange(entryKey(from), entryKey(to+1), nil); err != nil {
+	return s.cutTail(from, to, from == first)
+}
+
+func (s *logStore) cutHead(from, to uint64) error {
+	before, err := s.before(to + 1)
+	if err != nil {
+		return err
+	}
+	next, batch := mark{to + 1, before}, s.db.NewBatch()
+	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, 0, to), next.write(batch)); err != nil {
 		return errors.Join(err, batch.Close())
 	}
-	if to < last {
-		// Said before it is done: nobody finds an entry gone between the two.
-		s.mu.Lock()
-		if s.last != 0 {
-			s.first = max(s.first, to+1)
-		}
-		s.mu.Unlock()
-		return s.commit(batch, durable)
+	// Said before it is done: nobody finds an entry gone between the two.
+	s.mu.Lock()
+	s.first = to + 1
+	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > next.index })
+	s.marks = append([]mark{next}, s.marks[i:]...)
+	s.mu.Unlock()
+	return s.commit(batch, pebble.NoSync)
+}
+
+func (s *logStore) cutTail(from, to uint64, whole bool) error {
+	before, err := s.before(from)
+	if err != nil {
+		return err
 	}
-	if err := s.commit(batch, durable); err != nil {
+	batch := s.db.NewBatch()
+	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, from, to)); err != nil {
+		return errors.Join(err, batch.Close())
+	}
+	if err := s.commit(batch, pebble.Sync); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last = from - 1; from == first {
-		s.first, s.last = 0, 0
+	s.marks = s.marks[:sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index >= from })]
+	if s.last, s.end = from-1, before; whole {
+		s.first, s.last, s.end, s.marks = 0, 0, 0, nil
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 func TestACutOffFollowerTakesASnapshotOverItsLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) {
-			config.FS, config.SnapshotBytes, config.TrailingLogs = vfs.NewMem(), 64<<10, 50
+			config.FS, config.SnapshotBytes, config.TrailingBytes, config.TrailingLogs = vfs.NewMem(), 64<<10, 32<<10, 50
 		})
 		c.Ready()
 		leader := c.Leader()

@@ -177,12 +177,19 @@ func (n *Node) openLog() error {
 	n.storage = s
 	n.snapshots.admit = n.replica.admits(s.log.LastIndex)
 	n.replica.standOn = s.log.standOn
+	s.log.pace = n.replica.pace
 	// A crash may have come between an installed snapshot and the log's fitting it.
 	newest, err := n.snapshots.List()
-	if err != nil || len(newest) == 0 {
+	if err != nil {
 		return err
 	}
-	return s.log.standOn(newest[0].Index, newest[0].Term, false)
+	covered := uint64(0)
+	if len(newest) > 0 {
+		covered = newest[0].Index
+		err = s.log.standOn(covered, newest[0].Term, false)
+	}
+	s.log.trail(n.config.TrailingBytes, covered)
+	return err
 }
 
 // whole checks that the log has not forgotten what the tables hold, and that both are of one cluster.
@@ -230,7 +237,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.LocalID = raft.ServerID(who.ID)
 	settings.HeartbeatTimeout, settings.ElectionTimeout, settings.LeaderLeaseTimeout = n.config.Heartbeat, n.config.Election, n.config.LeaderLease
 	settings.CommitTimeout = 20 * time.Millisecond
-	settings.MaxAppendEntries = 64
+	settings.MaxAppendEntries = appendEntries
 	settings.BatchApplyCh = true
 	settings.ShutdownOnRemove = false
 	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // keepSnapshots does

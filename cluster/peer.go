@@ -71,7 +71,7 @@ type joinAnswer struct {
 // serve answers questions until the connection ends. strict: it named this cluster and this node.
 func (n *Node) serve(c net.Conn, strict bool) {
 	for {
-		about, question, err := readMessage(c)
+		about, question, err := readMessage(c, maxQuestion)
 		if err != nil {
 			return
 		}

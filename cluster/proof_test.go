@@ -341,7 +341,7 @@ func TestAWrongClockIsOutvoted(t *testing.T) {
 // rest in the queue.
 func TestWhatWaitsIsRefusedAndWhatIsInFlightUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) { config.MaxInFlightBytes = fsm.MaxEntryBytes })
+		c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) { config.MaxInFlightBytes = 2 * fsm.MaxEntryBytes })
 		c.Ready()
 		leader := c.Leader()
 		n := c.Nodes[leader]
@@ -353,7 +353,7 @@ func TestWhatWaitsIsRefusedAndWhatIsInFlightUnknown(t *testing.T) {
 		var outcomes [4]chan error
 		for i := range outcomes {
 			outcomes[i] = make(chan error, 1)
-			command := s.set("k", string(make([]byte, 300<<10)))
+			command := s.set("k", string(make([]byte, 500<<10)))
 			go func() {
 				_, err := n.Propose(ctx, command)
 				outcomes[i] <- err
@@ -361,7 +361,7 @@ func TestWhatWaitsIsRefusedAndWhatIsInFlightUnknown(t *testing.T) {
 			synctest.Wait()
 		}
 		if err := <-outcomes[3]; !errors.Is(err, cluster.ErrBusy) {
-			t.Errorf("the fourth of 300 KB in 1 MiB: %v, want ErrBusy", err)
+			t.Errorf("the fourth of 500 KiB in 1.5 MiB: %v, want ErrBusy", err)
 		}
 		giveUp()
 		for i, want := range []error{cluster.ErrUnknown, cluster.ErrUnknown, cluster.ErrBusy} {

@@ -17,6 +17,9 @@ const (
 	maxCommands   = 4096 // in one entry; a token numbers at most lock.MaxPlace
 	maxEntries    = 2    // in flight; more only make each other wait
 	entryOverhead = 128  // bytes of an entry besides its commands, at most
+
+	// smallCommand is up to how many bytes a command is small: a message or 64 KiB of data, with all that may come along.
+	smallCommand = 80 << 10
 )
 
 // Propose writes a command to the log and returns its result once it is applied here. Only the leader proposes; it never
@@ -43,7 +46,10 @@ func (n *Node) propose(ctx context.Context, command *fsm.Command) (fsm.Result, e
 	return l.queue.propose(ctx, command)
 }
 
-// queue packs what waits into entries, for one lead.
+// queue packs what waits into entries, for one lead. Small commands and large ones wait in lines of their own, each first
+// come first served, and every entry has room for both: a small one waits behind no more than two large ones, however
+// many wait, and large ones go on whatever small ones come. Nobody may rely on the order of two commands of which the
+// first has not been answered; calls of one client overtake each other on their way here too.
 type queue struct {
 	l     *lead
 	limit uint64
@@ -51,10 +57,16 @@ type queue struct {
 	slots chan struct{} // one token for each entry in flight
 
 	mu      sync.Mutex
-	waiting []*proposal
-	bytes   uint64 // waiting and in flight
+	small   lane
+	large   lane
 	flights map[*flight]struct{}
 	over    bool
+}
+
+// lane is one of the two lines.
+type lane struct {
+	waiting []*proposal
+	bytes   uint64 // waiting and in flight
 }
 
 type proposal struct {
@@ -114,10 +126,14 @@ func (q *queue) propose(ctx context.Context, command *fsm.Command) (fsm.Result, 
 
 func (q *queue) join(p *proposal) error {
 	q.mu.Lock()
-	over, full := q.over, q.bytes+p.size > q.limit
+	line, limit := q.lane(p), q.limit
+	if line == &q.large {
+		limit -= limit / 4 // the rest is for small ones alone
+	}
+	over, full := q.over, line.bytes+p.size > limit || q.small.bytes+q.large.bytes+p.size > q.limit
 	if !over && !full {
-		q.bytes += p.size
-		q.waiting = append(q.waiting, p)
+		line.bytes += p.size
+		line.waiting = append(line.waiting, p)
 	}
 	q.mu.Unlock()
 	switch {
@@ -133,16 +149,25 @@ func (q *queue) join(p *proposal) error {
 	return nil
 }
 
+// lane is where a command waits. It is asked with the lock held.
+func (q *queue) lane(p *proposal) *lane {
+	if p.size > smallCommand {
+		return &q.large
+	}
+	return &q.small
+}
+
 // withdraw takes a proposal back; false: it may be in an entry.
 func (q *queue) withdraw(p *proposal) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.Index(q.waiting, p)
+	line := q.lane(p)
+	i := slices.Index(line.waiting, p)
 	if i < 0 {
 		return false
 	}
-	q.waiting = slices.Delete(q.waiting, i, i+1)
-	q.bytes -= p.size
+	line.waiting = slices.Delete(line.waiting, i, i+1)
+	line.bytes -= p.size
 	return true
 }
 
@@ -172,20 +197,27 @@ func (q *queue) run() {
 func (q *queue) take() []*proposal {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	count, size := 0, uint64(entryOverhead)
-	for _, p := range q.waiting {
-		if count == maxCommands || size+p.size > fsm.MaxEntryBytes {
+	const room = fsm.MaxEntryBytes - entryOverhead
+	batch, size := q.large.fit(nil, 0, room/2)
+	batch, size = q.small.fit(batch, size, room)
+	batch, _ = q.large.fit(batch, size, room)
+	return batch
+}
+
+// fit moves what comes next from the line to an entry that has size bytes and may have most. An empty one takes the first
+// whatever its size: a part, and whole data, are 512 KiB and what belongs to them, a little more than half.
+func (l *lane) fit(batch []*proposal, size, most uint64) ([]*proposal, uint64) {
+	count := 0
+	for _, p := range l.waiting {
+		if len(batch)+count == maxCommands || size > 0 && size+p.size > most {
 			break
 		}
 		size += p.size
 		count++
 	}
-	if count == 0 {
-		return nil
-	}
-	batch := slices.Clone(q.waiting[:count])
-	q.waiting = slices.Delete(q.waiting, 0, count)
-	return batch
+	batch = append(batch, l.waiting[:count]...)
+	l.waiting = slices.Delete(l.waiting, 0, count)
+	return batch, size
 }
 
 // send proposes one entry and leaves its outcome to a goroutine, which gives the slot back.
@@ -233,7 +265,7 @@ func (q *queue) settle(f *flight, results []fsm.Result, err error) {
 	q.mu.Lock()
 	delete(q.flights, f)
 	for _, p := range f.proposals {
-		q.bytes -= p.size
+		q.lane(p).bytes -= p.size
 	}
 	q.mu.Unlock()
 	for i, p := range f.proposals {
@@ -248,10 +280,10 @@ func (q *queue) settle(f *flight, results []fsm.Result, err error) {
 
 func (q *queue) end() {
 	q.mu.Lock()
-	left := q.waiting
-	q.waiting, q.over = nil, true
+	left := append(q.small.waiting, q.large.waiting...)
+	q.small, q.large, q.over = lane{bytes: q.small.bytes}, lane{bytes: q.large.bytes}, true
 	for _, p := range left {
-		q.bytes -= p.size
+		q.lane(p).bytes -= p.size
 	}
 	q.mu.Unlock()
 	err := q.l.node.notLeader()
@@ -264,7 +296,7 @@ func (q *queue) end() {
 func (q *queue) idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting) == 0 && len(q.flights) == 0
+	return len(q.small.waiting) == 0 && len(q.large.waiting) == 0 && len(q.flights) == 0
 }
 
 // oldest is how long the oldest entry that raft has not answered has been with it.

@@ -26,6 +26,7 @@ type replica struct {
 	// standOn, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
 	standOn func(index, term uint64, running bool) error
 
+	pace    *pace
 	digests digests
 	handed  uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
 	failed  error                     // an apply or a swap went wrong: nothing is applied any more
@@ -46,6 +47,11 @@ type applied struct {
 // order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
 func newReplica(t *tables, s *snapshots, onEvents func([]fsm.Event), stop func(error)) *replica {
 	r := &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now, metrics: unmeasured{}}
+	r.pace = &pace{
+		row:   func() uint64 { return t.standing().Index },
+		busy:  func() bool { _, running := r.applying(); return running },
+		moved: make(chan struct{}, 1),
+	}
 	standing := t.standing()
 	r.digests.begin(standing.Index, standing.Digest)
 	return r
@@ -54,6 +60,7 @@ func newReplica(t *tables, s *snapshots, onEvents func([]fsm.Event), stop func(e
 // ApplyBatch applies the entries that hold commands, and answers each entry: with an applied, with nil where there was no
 // command, or with the error after which this node applies no more.
 func (r *replica) ApplyBatch(logs []*raft.Log) []any {
+	defer r.pace.tell()
 	defer r.busy()()
 	responses := make([]any, len(logs))
 	commands := make([]fsm.Log, 0, len(logs))

@@ -109,7 +109,7 @@ func (g *ground) save(t *testing.T, n *cluster.Node, s *server, key, value strin
 
 func (g *ground) configure(i int, c *cluster.Config) {
 	c.FS = g.fs(i)
-	c.TrailingLogs = 4
+	c.TrailingBytes, c.TrailingLogs = 1, 4
 }
 
 func (g *ground) snapshot(t *testing.T, n *cluster.Node) {
@@ -204,7 +204,7 @@ func (l loss) recovered(t *testing.T) {
 	}
 	for _, disk := range l.disks {
 		c.Add(nodes, func(_ int, config *cluster.Config) {
-			config.FS, config.TrailingLogs = disk, 4
+			config.FS, config.TrailingBytes, config.TrailingLogs = disk, 1, 4
 		})
 	}
 	c.Ready()

@@ -126,8 +126,10 @@ type guardedLog struct {
 	raft.LogStore
 	stop    func(error)
 	quit    *quit         // nil: errors go on to whoever asked
-	written atomic.Uint64 // bytes of data stored since the start
+	keep    uint64        // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
+	written atomic.Uint64 // bytes of data stored since the snapshot that was the newest at the start
 	base    atomic.Pointer[label]
+	pace    *pace // nil: none
 }
 
 // label is what a snapshot is of: the last entry in it, and that entry's term.
@@ -152,6 +154,9 @@ func (g *guardedLog) LastIndex() (uint64, error) {
 
 // GetLog knows the term of the entry that standOn was told of, also where the log does not hold that entry.
 func (g *guardedLog) GetLog(index uint64, log *raft.Log) error {
+	if entries, ok := g.LogStore.(*logStore); ok && g.pace != nil {
+		g.pace.wait(entries, index)
+	}
 	err := g.LogStore.GetLog(index, log)
 	if base := g.base.Load(); errors.Is(err, raft.ErrLogNotFound) && base != nil && base.index == index {
 		*log = raft.Log{Index: base.index, Term: base.term, Type: raft.LogNoop}
@@ -177,8 +182,28 @@ func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
+// DeleteRange is for raft. After a snapshot it cuts the head, and knows no bytes: of that as much is left undone as must
+// stay. Whatever reaches the end of the log is carried out.
 func (g *guardedLog) DeleteRange(first, last uint64) error {
+	if entries, ok := g.LogStore.(*logStore); ok && g.keep > 0 {
+		if _, end := entries.bounds(); last < end {
+			last = min(last, entries.spare(g.keep))
+		}
+	}
+	return g.cut(first, last)
+}
+
+func (g *guardedLog) cut(first, last uint64) error {
 	return g.guard("cut log", g.LogStore.DeleteRange(first, last))
+}
+
+// trail says how many bytes stay, and counts what no snapshot holds yet as written.
+func (g *guardedLog) trail(keep uint64, snapshot uint64) {
+	g.keep = keep
+	if entries, ok := g.LogStore.(*logStore); ok {
+		entries.grained(keep)
+		g.written.Store(entries.behind(snapshot))
+	}
 }
 
 // standOn makes the log fit the snapshot that this node has just restored: nothing of it may contradict the snapshot, and
@@ -205,7 +230,7 @@ func (g *guardedLog) standOn(index, term uint64, running bool) error {
 	switch {
 	case last == 0:
 	case last < index:
-		err = g.DeleteRange(first, last)
+		err = g.cut(first, last)
 	case first > index+1:
 		err = g.guard("put log on snapshot", fmt.Errorf("entries %d to %d are in neither: the snapshot ends there, the log begins behind", index+1, first-1))
 	case first == index+1:
@@ -214,7 +239,7 @@ func (g *guardedLog) standOn(index, term uint64, running bool) error {
 		if err = g.GetLog(index, &l); err != nil || l.Term == term {
 			break
 		}
-		if err = g.DeleteRange(first, index); err == nil && last == index && running {
+		if err = g.cut(first, index); err == nil && last == index && running {
 			err = g.guard("put log on snapshot", fmt.Errorf("the log ended where the snapshot does, in term %d and not %d: start this node again", l.Term, term))
 		}
 	}

@@ -68,8 +68,14 @@ func (s stream) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, er
 	return s.t.dial(ctx, address, opening{kind: kindRaft, cluster: s.t.belongs(), target: id})
 }
 
-// rpcTimeout bounds one of raft's calls. It holds 64 entries of 1 MiB on a modest network; liveness is the heartbeats'.
-const rpcTimeout = 5 * time.Second
+const (
+	// appendEntries go to a follower in one call, and one call at a time: 32 MiB at most, half of rpcTimeout at 100 Mbit/s, or
+	// a call would be given up and sent again for ever. Far fewer would hold back a follower that is 20 ms away from two that
+	// are near each other and commit a thousand entries a second without it.
+	appendEntries = 32
+	// rpcTimeout bounds one of raft's calls; liveness is the heartbeats'.
+	rpcTimeout = 5 * time.Second
+)
 
 // raftTransport has no pipeline. Raft stops reading a pipeline's answers at the first that is no success, and may send once
 // more before it notices: that send then waits for ever. The follower goes on getting heartbeats and never another entry,

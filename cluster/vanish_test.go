@@ -26,7 +26,7 @@ func noise(seed, bytes int) string {
 
 // inMidInstall is three nodes whose leader is in the midst of sending a snapshot to one that lagged.
 func inMidInstall(t *testing.T) (d *disks, leader, receiver int) {
-	d = onDisks(t, 3, func(c *cluster.Config) { c.TrailingLogs = 5 })
+	d = onDisks(t, 3, func(c *cluster.Config) { c.TrailingBytes, c.TrailingLogs = 0, 5 })
 	leader = d.Leader()
 	receiver = (leader + 1) % 3
 	s := register(t, d.Nodes[leader], "gs")

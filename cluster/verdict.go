@@ -36,7 +36,7 @@ func (j *judge) act() {
 			j.forget()
 		}
 		s := j.take()
-		for batch := range slices.Chunk(s.verdicts, maxVerdicts) {
+		for batch := range slices.Chunk(s.verdicts, fsm.MaxVerdicts) {
 			j.expire(batch)
 		}
 		j.walkAll(s.walks, nil)

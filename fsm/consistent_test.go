@@ -113,6 +113,9 @@ func checkProfile(t testing.TB, v *fsm.View, p fsm.ProfileName) {
 	if count := read(v.Mailbox(p.Store, p.Key))(t); count != len(messages) {
 		t.Errorf("the mailbox of %v counts %d messages, it has %d", p, count, len(messages))
 	}
+	if bodies := read(v.Bodies(p.Store, p.Key))(t); bodies != len(messages) {
+		t.Errorf("%d messages of %v have %d bodies", len(messages), p, bodies)
+	}
 	record, ok, err := v.Profile(p.Store, p.Key)
 	must(t, err)
 	if !ok {

@@ -3,8 +3,12 @@ package fsm
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"time"
 
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -132,3 +136,44 @@ func (m *Machine) CheckRemembered() (int, error) {
 
 // RowCacheRows is how many rows the machine remembers at most.
 const RowCacheRows = rowCacheRows
+
+// Weight is what a command costs.
+type Weight struct {
+	Result Result
+	Rows   int // written or deleted, a range as one
+	Bytes  int // of them
+	Ranges int // deleted while the batch may still be read
+	Took   time.Duration
+}
+
+// Weigh carries out the one command of an entry, and takes it back.
+func (m *Machine) Weigh(log Log) (Weight, error) {
+	batch := m.db.NewIndexedBatch()
+	defer batch.Close()
+	t := &tx{reader: reader{from: batch, rows: newRowCache()}, batch: batch, standing: m.standing, policies: &policyCache{}, writes: xxhash.New()}
+	began := time.Now()
+	out, err := t.apply(log)
+	if err != nil {
+		return Weight{}, err
+	}
+	ranges := 0
+	for rows := batch.Reader(); len(rows) > 0; {
+		kind, _, _, ok, err := rows.Next()
+		if err != nil || !ok {
+			return Weight{}, errors.Join(errors.New("the batch ends too early"), err)
+		}
+		if kind == pebble.InternalKeyKindRangeDelete {
+			ranges++
+		}
+	}
+	t.finishSweep()
+	return Weight{out.Results[0], int(batch.Count()), batch.Len(), ranges, time.Since(began)}, t.err
+}
+
+// Bodies is how many bodies of messages there are.
+func (v *View) Bodies(store, key string) (n int, err error) {
+	r := v.reader()
+	prefix := profileKey(tableBody, store, key)
+	r.scan(prefix, after(prefix), func(_, _ []byte) bool { n++; return true })
+	return n, r.err
+}

@@ -221,6 +221,7 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 		*done = append(*done, out)
 		n++
 	}
+	t.finishSweep()
 	t.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))
 	if t.err == nil {
 		t.check(batch.Commit(pebble.NoSync))

@@ -26,7 +26,8 @@ const (
 	tablePart      = 'p' // incarnation, number, part -> bytes
 	tableParts     = 'q' // incarnation -> bytes of its unreferenced parts
 	tableMailbox   = 'b' // store, key -> next message id, count
-	tableMessage   = 'm' // store, key, id -> message
+	tableMessage   = 'm' // store, key, id -> message, without its body
+	tableBody      = 'M' // store, key, id -> body of a message
 	tableAudit     = 'A' // number -> what was done to whom
 	tableAudits    = 'B' // one row: the numbers that are kept
 )

@@ -23,6 +23,8 @@ const (
 	MaxClaims     = 256       // sessions that one command reclaims
 	MaxReason     = 256       // bytes of an operator's reason
 	MaxAudits     = 10_000    // audits that are kept, the newest
+	MaxVerdicts   = 1024      // verdicts of one command
+	MaxStep       = 1024      // profiles or incarnations of one step of Walk or Forget, whatever it asks for
 	NonceBytes    = 16        // bytes of a registration's nonce
 	Window        = 1024      // unsettled numbers of an incarnation
 	maxParts      = 2 * MaxData

@@ -1,8 +1,8 @@
 package fsm
 
 import (
-	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/profilenode/profilenode/lock"
 )
@@ -16,21 +16,23 @@ type Message struct {
 	SentMS int64
 }
 
+// encode leaves the body out: it lies in a row of its own, written once, so that a save that locks a thousand messages
+// does not write them again.
 func (m Message) encode() []byte {
-	w := newRow(32 + len(m.Body) + len(m.Sender))
+	w := newRow(16 + len(m.Sender))
 	w.bool(m.Locked)
 	w.string(m.Sender)
 	w.int(m.SentMS)
-	w.bytes(m.Body)
 	return w
 }
 
 func decodeMessage(id uint64, row []byte) (Message, error) {
 	f := readRow(row)
-	m := Message{ID: id, Locked: f.bool(), Sender: f.string(), SentMS: f.int(), Body: bytes.Clone(f.bytes())}
+	m := Message{ID: id, Locked: f.bool(), Sender: f.string(), SentMS: f.int()}
 	return m, f.done(tableMessage)
 }
 
+// message reads one without its body.
 func (r *reader) message(store, key string, id uint64) (Message, bool) {
 	row, ok := r.get(numberedKey(tableMessage, store, key, id))
 	if !ok {
@@ -80,9 +82,8 @@ func (t *tx) send(server lock.Incarnation, c *Send) Result {
 	box.last++
 	box.count++
 	t.putMailbox(c.Store, c.Key, box)
-	t.put(numberedKey(tableMessage, c.Store, c.Key, box.last), Message{
-		Body: c.Body, Sender: sender.Name, SentMS: t.standing.StampMS,
-	}.encode())
+	t.put(numberedKey(tableMessage, c.Store, c.Key, box.last), Message{Sender: sender.Name, SentMS: t.standing.StampMS}.encode())
+	t.put(numberedKey(tableBody, c.Store, c.Key, box.last), c.Body)
 	grant := t.touch(c.Store, c.Key)
 	if grant.holds() {
 		t.tell(Event{
@@ -110,30 +111,33 @@ func (t *tx) clearMessage(server lock.Incarnation, c *ClearMessage) Result {
 	return Result{Message: c.Id, Token: grant.Token}
 }
 
-// canMark says whether every message that a save marks is still there, each named once.
-func (r *reader) canMark(store, key string, locks, clears []uint64) bool {
+// marked is the messages that a save locks, without their bodies; false: not every one that it marks is still there, or one
+// is named twice.
+func (r *reader) marked(store, key string, locks, clears []uint64) ([]Message, bool) {
 	seen := make(map[uint64]bool, len(locks)+len(clears))
-	for _, ids := range [][]uint64{locks, clears} {
-		for _, id := range ids {
-			if seen[id] || !r.has(numberedKey(tableMessage, store, key, id)) {
-				return false
-			}
-			seen[id] = true
+	locked := make([]Message, 0, len(locks))
+	for i, id := range slices.Concat(locks, clears) {
+		m, ok := r.message(store, key, id)
+		if !ok || seen[id] {
+			return nil, false
+		}
+		if seen[id] = true; i < len(locks) {
+			locked = append(locked, m)
 		}
 	}
-	return true
+	return locked, true
 }
 
-func (t *tx) mark(store, key string, locks, clears []uint64) {
-	for _, id := range locks {
-		m, ok := t.message(store, key, id)
-		if ok && !m.Locked {
+func (t *tx) mark(store, key string, locks []Message, clears []uint64) {
+	for _, m := range locks {
+		if !m.Locked {
 			m.Locked = true
-			t.put(numberedKey(tableMessage, store, key, id), m.encode())
+			t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())
 		}
 	}
 	for _, id := range clears {
 		t.delete(numberedKey(tableMessage, store, key, id))
+		t.delete(numberedKey(tableBody, store, key, id))
 	}
 	if len(clears) > 0 {
 		box := t.mailbox(store, key)
@@ -148,6 +152,7 @@ func (t *tx) clearMailbox(store, key string) {
 		return
 	}
 	t.deleteAll(profileKey(tableMessage, store, key))
+	t.deleteAll(profileKey(tableBody, store, key))
 	t.putMailbox(store, key, mailbox{last: box.last})
 }
 

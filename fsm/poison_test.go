@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -205,11 +206,17 @@ func FuzzEntry(f *testing.F) {
 		f.Add(entry(f, 7, fsm.Do(nil, act)).Data)
 	}
 	f.Add([]byte{})
+	liar := &fsm.Data{Size: fsm.MaxData, Hash: make([]byte, 32), Parts: math.MaxUint32}
+	f.Add(entry(f, 7, fsm.Do(ask, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: liar})).Data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, _, _ := prepared(t)
 		defer func() { must(t, m.Close()) }()
 		before := rowsOf(t, m)
+		free := allocated()
 		out, err := m.Apply([]fsm.Log{{Index: 7, Term: 1, Data: data}})
+		if took := allocated() - free; took > 2*fsm.MaxData+1<<20+200*uint64(len(data)) {
+			t.Fatalf("an entry of %d bytes took %d", len(data), took)
+		}
 		if err != nil {
 			if !errors.Is(err, fsm.ErrPoison) || len(out) != 0 {
 				t.Fatalf("became %+v, %v", out, err)
@@ -225,6 +232,13 @@ func FuzzEntry(f *testing.F) {
 		}
 		checkTables(t, m)
 	})
+}
+
+// allocated counts what was ever allocated. Pebble's own goroutines are in it.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }
 
 func FuzzRow(f *testing.F) {

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"crypto/sha256"
 
 	"github.com/profilenode/profilenode/lock"
@@ -24,12 +25,13 @@ func (t *tx) save(q *Request, c *Save) Result {
 	if refusal.Code != OK {
 		return refusal
 	}
-	if !t.canMark(c.Store, c.Key, c.LockMessages, c.ClearMessages) {
+	locks, ok := t.marked(c.Store, c.Key, c.LockMessages, c.ClearMessages)
+	if !ok {
 		return Result{Code: NoMessage, Token: grant.Token, Revision: old.Revision}
 	}
 	next.Token = grant.Token
 	t.write(next, WhySave, data)
-	t.mark(c.Store, c.Key, c.LockMessages, c.ClearMessages)
+	t.mark(c.Store, c.Key, locks, c.ClearMessages)
 	if c.End {
 		freed, out := grant.Release(server, grant.Token, t.at, t.alive)
 		t.decide(c.Store, c.Key, grant, freed, out)
@@ -133,13 +135,14 @@ func (t *tx) assemble(q *Request, d *Data) ([]byte, bool) {
 	if d.Parts == 0 {
 		return d.Whole, true
 	}
-	data := make([]byte, 0, d.Size)
+	var parts [][]byte
+	size := uint64(0)
 	for part := range d.Parts {
-		bytes, ok := t.get(partKey(lock.Incarnation(q.Incarnation), q.Number, part))
-		if !ok || uint64(len(data)+len(bytes)) > d.Size {
+		row, ok := t.get(partKey(lock.Incarnation(q.Incarnation), q.Number, part))
+		if size += uint64(len(row)); !ok || size > d.Size {
 			return nil, false
 		}
-		data = append(data, bytes...)
+		parts = append(parts, row)
 	}
-	return data, uint64(len(data)) == d.Size
+	return bytes.Join(parts, nil), size == d.Size // of what is there, whatever was said
 }

@@ -164,8 +164,8 @@ func (t *tx) end(id lock.Incarnation, ground lock.Ground) {
 	t.put(serverKey(tableServer, id), s.encode())
 	t.put(goneKey(s.EndedMS, id), newRow(0))
 	t.delete(appendText([]byte{tableName}, s.Name))
-	t.deleteAll(serverKey(tableOwned, id))
-	t.deleteAll(serverKey(tablePart, id))
+	t.sweep(serverKey(tableOwned, id))
+	t.sweep(serverKey(tablePart, id))
 	t.delete(serverKey(tableParts, id))
 	t.tell(Event{Kind: ServerEnded, Server: id})
 	if ground != lock.Goodbye {
@@ -175,6 +175,9 @@ func (t *tx) end(id lock.Incarnation, ground lock.Ground) {
 
 // expireServers carries out verdicts, each only if what it judged is still so.
 func (t *tx) expireServers(c *ExpireServers) Result {
+	if len(c.Verdicts) > MaxVerdicts {
+		return Result{Code: Invalid}
+	}
 	if c.Term != t.term {
 		return Result{Code: Superseded}
 	}
@@ -192,23 +195,27 @@ func (t *tx) expireServers(c *ExpireServers) Result {
 // forget drops what is kept of incarnations that ended before a stamp: from then on their answers are forgotten.
 func (t *tx) forget(c *Forget) Result {
 	type gone struct {
-		key []byte
-		id  lock.Incarnation
+		key   []byte
+		id    lock.Incarnation
+		nonce []byte
 	}
 	var old []gone
 	more := false
 	t.scan([]byte{tableGone}, goneKey(max(c.BeforeMs, 0), 0), func(key, _ []byte) bool {
-		if len(old) == int(c.Limit) {
+		if len(old) == min(int(c.Limit), MaxStep) {
 			more = true
 			return false
 		}
-		old = append(old, gone{bytes.Clone(key), goneID(key)})
+		old = append(old, gone{key: bytes.Clone(key), id: goneID(key)})
 		return true
 	})
+	for i := range old { // all are read before a range is deleted, which would make reading slow
+		s, _ := t.server(old[i].id)
+		old[i].nonce = s.Nonce
+	}
 	for _, g := range old {
-		s, ok := t.server(g.id)
-		if ok {
-			t.delete(append([]byte{tableNonce}, s.Nonce...))
+		if g.nonce != nil {
+			t.delete(append([]byte{tableNonce}, g.nonce...))
 		}
 		t.delete(serverKey(tableServer, g.id))
 		t.delete(serverKey(tableActivity, g.id))

@@ -136,7 +136,10 @@ func (t *tx) lapse(c *Lapse) Result {
 	return Result{Token: old.Token}
 }
 
-// walk grants a gone incarnation's contested profiles to their waiters, limit at a time.
+// walkWaiters is after how many waiters a step of a walk ends: each is looked up, and written again.
+const walkWaiters = 4096
+
+// walk grants a gone incarnation's contested profiles to their waiters, limit at a time, fewer where many wait.
 func (t *tx) walk(c *Walk) Result {
 	server := lock.Incarnation(c.Incarnation)
 	if t.alive(server) {
@@ -147,7 +150,7 @@ func (t *tx) walk(c *Walk) Result {
 	more := false
 	prefix := serverKey(tableContested, server)
 	t.scan(prefix, after(prefix), func(key, _ []byte) bool {
-		if len(next) == int(c.Limit) {
+		if len(next) == min(int(c.Limit), MaxStep) {
 			more = true
 			return false
 		}
@@ -156,7 +159,12 @@ func (t *tx) walk(c *Walk) Result {
 		return true
 	})
 	granted := uint64(0)
-	for _, p := range next {
+	for waiters := 0; len(next) > 0; next = next[1:] {
+		if waiters >= walkWaiters {
+			return Result{More: true, Granted: granted}
+		}
+		p := next[0]
+		waiters += len(t.grant(p.store, p.key).Waiters)
 		if grant := t.touch(p.store, p.key); grant.Token == t.at {
 			granted++
 		}

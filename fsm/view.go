@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/profilenode/profilenode/lock"
@@ -217,13 +218,18 @@ func (v *View) GoneBefore(stampMS int64) (bool, error) {
 }
 
 // Messages lists a profile's messages with ids above one, in order.
-func (v *View) Messages(store, key string, from uint64, limit int) ([]Message, error) {
+func (v *View) Messages(store, name string, from uint64, limit int) ([]Message, error) {
 	r := v.reader()
 	var list []Message
-	prefix := profileKey(tableMessage, store, key)
-	r.scan(numberedKey(tableMessage, store, key, from+1), after(prefix), func(key, row []byte) bool {
+	prefix := profileKey(tableMessage, store, name)
+	r.scan(numberedKey(tableMessage, store, name, from+1), after(prefix), func(key, row []byte) bool {
 		m, err := decodeMessage(messageID(key), row)
 		r.check(err)
+		body, ok := r.get(numberedKey(tableBody, store, name, m.ID))
+		if !ok {
+			r.check(fmt.Errorf("message %d of %s/%s has no body", m.ID, store, name))
+		}
+		m.Body = body
 		list = append(list, m)
 		return limit == 0 || len(list) < limit
 	})

@@ -34,9 +34,9 @@ type Config struct {
 	LogLevel slog.Level
 	LogJSON  bool
 
-	Heartbeat, Election, LeaderLease              time.Duration
-	Renew, Doubt, Evidence, Lease, HandOff, Tick  time.Duration
-	SnapshotBytes, MaxInFlightBytes, TrailingLogs uint64
+	Heartbeat, Election, LeaderLease               time.Duration
+	Renew, Doubt, Evidence, Lease, HandOff, Tick   time.Duration
+	SnapshotBytes, MaxInFlightBytes, TrailingBytes uint64
 }
 
 // DefaultConfig is a cluster of one on loopback.
@@ -53,7 +53,7 @@ func DefaultConfig() Config {
 		Heartbeat: c.Heartbeat, Election: c.Election, LeaderLease: c.LeaderLease,
 		Renew: c.Timing.Renew, Doubt: c.Timing.Doubt, Evidence: c.Timing.Evidence,
 		Lease: c.Timing.Lease, HandOff: c.Timing.HandOff, Tick: c.Timing.Tick,
-		SnapshotBytes: c.SnapshotBytes, MaxInFlightBytes: c.MaxInFlightBytes, TrailingLogs: c.TrailingLogs,
+		SnapshotBytes: c.SnapshotBytes, MaxInFlightBytes: c.MaxInFlightBytes, TrailingBytes: c.TrailingBytes,
 	}
 }
 

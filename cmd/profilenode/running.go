@@ -43,7 +43,7 @@ func (c Config) cluster() cluster.Config {
 	n.Heartbeat, n.Election, n.LeaderLease = c.Heartbeat, c.Election, c.LeaderLease
 	n.Timing.Renew, n.Timing.Doubt, n.Timing.Evidence = c.Renew, c.Doubt, c.Evidence
 	n.Timing.Lease, n.Timing.HandOff, n.Timing.Tick = c.Lease, c.HandOff, c.Tick
-	n.SnapshotBytes, n.TrailingLogs, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingLogs, c.MaxInFlightBytes
+	n.SnapshotBytes, n.TrailingBytes, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingBytes, c.MaxInFlightBytes
 	return n
 }
 

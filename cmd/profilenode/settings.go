@@ -64,7 +64,7 @@ func settings() []setting {
 		duration("tick", "how often the leader looks who is gone", func(c *Config) *time.Duration { return &c.Tick }),
 
 		size("snapshot-bytes", "bytes of log after which a snapshot is taken", func(c *Config) *uint64 { return &c.SnapshotBytes }),
-		count("trailing-logs", "entries that stay in the log behind a snapshot", func(c *Config) *uint64 { return &c.TrailingLogs }),
+		size("trailing-bytes", "bytes of log that stay behind a snapshot", func(c *Config) *uint64 { return &c.TrailingBytes }),
 		size("max-in-flight-bytes", "bytes queued and proposed before requests are refused as busy", func(c *Config) *uint64 { return &c.MaxInFlightBytes }),
 	}
 }
@@ -120,19 +120,6 @@ func shortDuration(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
-}
-
-func count(name, help string, field func(*Config) *uint64) setting {
-	return setting{name, "number", help,
-		func(c *Config, text string) error {
-			n, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				return fmt.Errorf("%s %q is not a whole number", name, text)
-			}
-			*field(c) = n
-			return nil
-		},
-		func(c *Config) string { return strconv.FormatUint(*field(c), 10) }}
 }
 
 func size(name, help string, field func(*Config) *uint64) setting {

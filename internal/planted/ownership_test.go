@@ -62,7 +62,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a verdict of another term counts",
-		edits: []edit{{"fsm/server.go", "func (t *tx) expireServers(c *ExpireServers) Result {\n\tif c.Term != t.term {", "func (t *tx) expireServers(c *ExpireServers) Result {\n\tif c.Term > t.term {"}},
+		edits: []edit{{"fsm/server.go", "\tif c.Term != t.term {\n\t\treturn Result{Code: Superseded}\n\t}\n\tdone :=", "\tif c.Term > t.term {\n\t\treturn Result{Code: Superseded}\n\t}\n\tdone :="}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{

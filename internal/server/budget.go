@@ -43,6 +43,17 @@ func (b *budget) take(ctx context.Context, n int) (giveBack func(), err error) {
 	return func() { b.give(need) }, nil
 }
 
+// try takes n bytes if they are there, and nobody waits for them.
+func (b *budget) try(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.line) > 0 || n > b.free {
+		return false
+	}
+	b.free -= n
+	return true
+}
+
 func (b *budget) enter(need int64) (*place, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -51,6 +51,15 @@ func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
+	count, err := view.Mailbox(q.GetStore(), q.GetKey())
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	giveBack, err := s.readBytes(ctx, min(count*fsm.MaxMessage, messageBytes))
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack()
 	list, err := messages(view, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
 	if err != nil {
 		return nil, s.broken(0, err)

@@ -46,11 +46,36 @@ func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
+	if !q.GetWithoutData() {
+		giveBack, err := s.readData(ctx, view, q.GetStore(), q.GetKey())
+		if err != nil {
+			return nil, err
+		}
+		defer giveBack()
+	}
 	reply, err := get(view, q)
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
 	return reply, nil
+}
+
+// readData makes room for reading a profile's data.
+func (s *Server) readData(ctx context.Context, view *View, store, key string) (giveBack func(), err error) {
+	row, _, err := view.Profile(store, key)
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	return s.readBytes(ctx, int(row.Size))
+}
+
+// readBytes makes room for reading so much for an answer.
+func (s *Server) readBytes(ctx context.Context, n int) (giveBack func(), err error) {
+	giveBack, err = s.reads.take(ctx, n)
+	if err != nil {
+		return nil, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, "")
+	}
+	return giveBack, nil
 }
 
 func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {

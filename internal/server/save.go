@@ -12,7 +12,7 @@ import (
 func (s profiles) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
 	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
 		checkTags(q.GetTags(), q.GetKeepTags()), checkMarks(q.GetLockMessages(), q.GetClearMessages()),
-		checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
+		checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	save := &fsm.Save{
@@ -32,7 +32,7 @@ func (s profiles) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev
 // Set overwrites without a session.
 func (s profiles) Set(ctx context.Context, q *profilev1.SetRequest) (*profilev1.SetResponse, error) {
 	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()),
-		checkTags(q.GetTags(), q.GetKeepTags()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
+		checkTags(q.GetTags(), q.GetKeepTags()), checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	set := &fsm.Set{
@@ -74,9 +74,19 @@ type value struct {
 	hash  []byte
 }
 
+// smallData is up to how many bytes of data do not wait in line with larger ones, neither here nor in the queue of the log.
+const smallData = 64 << 10
+
+func (s *Server) line(data []byte) *budget {
+	if len(data) <= smallData {
+		return s.small
+	}
+	return s.large
+}
+
 // write puts a change with data through the log, in parts first when it is too large for one entry.
 func (s *Server) write(ctx context.Context, q *profilev1.Request, store string, v value, act func(*fsm.Data) any) (fsm.Result, error) {
-	giveBack, err := s.data.take(ctx, len(v.data))
+	giveBack, err := s.line(v.data).take(ctx, len(v.data))
 	if err != nil {
 		return fsm.Result{}, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Number: q.GetNumber()}, "")
 	}

@@ -132,7 +132,7 @@ func TestPolicySparesParts(t *testing.T) {
 
 // Too much data at once waits in line, and beyond that is refused without having happened.
 func TestDataBudget(t *testing.T) {
-	w, node := fake(t, server.Limits{DataBytes: 1000})
+	w, node := fake(t, server.Limits{SmallBytes: 1000})
 	g := w.register("gs-1")
 	saving := func(key string) *profilev1.SaveRequest {
 		return g.saving(key, g.start(key, wait).Stands.Token, 0, noise(700))
@@ -179,5 +179,44 @@ func TestDataBudget(t *testing.T) {
 	}
 	if _, err := g.profiles.Save(soon(t), c); err != nil {
 		t.Errorf("the refused one, again: %v", err)
+	}
+}
+
+// Small saves pass by a line of large ones.
+func TestSmallSavesDoNotWaitInLineWithLargeOnes(t *testing.T) {
+	w, node := fake(t, server.Limits{LargeBytes: fsm.MaxData})
+	g := w.register("gs-1")
+	saving := func(key string, size int) *profilev1.SaveRequest {
+		return g.saving(key, g.start(key, wait).Stands.Token, 0, noise(size))
+	}
+	a, b, small := saving("a", fsm.MaxData), saving("b", fsm.MaxData), saving("c", 64<<10)
+	hold, held := make(chan struct{}), make(chan struct{}, 8)
+	node.before = func(command *fsm.Command) error {
+		if command.GetPutPart() != nil {
+			held <- struct{}{}
+			<-hold
+		}
+		return nil
+	}
+	done := make(chan error, 2)
+	for _, q := range []*profilev1.SaveRequest{a, b} {
+		go func() {
+			_, err := g.profiles.Save(soon(t), q)
+			done <- err
+		}()
+	}
+	<-held
+	if _, err := g.profiles.Save(soon(t), small); err != nil {
+		t.Errorf("a small save beside large ones that hold all their bytes: %v", err)
+	}
+	close(hold)
+	go func() {
+		for range held {
+		}
+	}()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Errorf("a large save: %v", err)
+		}
 	}
 }

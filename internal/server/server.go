@@ -42,8 +42,11 @@ type Config struct {
 
 // Limits bound what callers can make a node hold. A zero is its default.
 type Limits struct {
-	Streams    uint32        // calls at once on one connection; 1024
-	DataBytes  int64         // of profile data on their way into the log; 32 MiB, so that large saves wait in line here before cluster.Config.MaxInFlightBytes refuses them. As many may wait
+	Streams    uint32        // calls at once on one connection, until their answers are on the wire; 256. A client's next ones wait on its side
+	Received   int64         // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
+	ReadBytes  int64         // of data and messages that are read for an answer at once; 64 MiB. As many may wait
+	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
+	LargeBytes int64         // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
 	Call       time.Duration // longest time for one call; 10 s
 	Connection time.Duration // longest time for a new connection to introduce itself; 5 s
 	Drain      time.Duration // longest time that Close waits for calls that are under way; 5 s
@@ -51,10 +54,19 @@ type Limits struct {
 
 func (l Limits) orDefaults() Limits {
 	if l.Streams == 0 {
-		l.Streams = 1024
+		l.Streams = 256
 	}
-	if l.DataBytes == 0 {
-		l.DataBytes = 32 << 20
+	if l.Received == 0 {
+		l.Received = 256 << 20
+	}
+	if l.ReadBytes == 0 {
+		l.ReadBytes = 64 << 20
+	}
+	if l.SmallBytes == 0 {
+		l.SmallBytes = 16 << 20
+	}
+	if l.LargeBytes == 0 {
+		l.LargeBytes = 32 << 20
 	}
 	if l.Call == 0 {
 		l.Call = 10 * time.Second
@@ -91,7 +103,12 @@ type Server struct {
 	timing  lock.Timing
 	version string
 	limits  Limits
-	data    *budget
+
+	received *budget // of calls that bring data
+	small    *budget // of small data on its way into the log
+	large    *budget
+	reads    *budget // of what is read for answers
+
 	glances *glances
 
 	grpc   *grpc.Server
@@ -133,7 +150,7 @@ func NewOn(node Node, c Config) *Server {
 	limits := c.Limits.orDefaults()
 	s := &Server{
 		node: node, hub: c.Hub, log: c.Log, timing: c.Timing, version: c.Version, limits: limits,
-		data:    newBudget(limits.DataBytes),
+		received: newBudget(limits.Received), small: newBudget(limits.SmallBytes), large: newBudget(limits.LargeBytes), reads: newBudget(limits.ReadBytes),
 		glances: newGlances(),
 		health:  health.NewServer(),
 	}
@@ -151,6 +168,7 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxSendMsgSize(maxReplyBytes),
 		grpc.MaxConcurrentStreams(s.limits.Streams),
+		grpc.InTapHandle(s.receive),
 		grpc.ConnectionTimeout(s.limits.Connection),
 		// Without this a client that pings more than once in five minutes is sent away, with all its streams.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),

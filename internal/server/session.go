@@ -27,12 +27,12 @@ func (s profiles) StartSession(ctx context.Context, q *profilev1.StartSessionReq
 		reply.Queued, reply.Place, reply.Owner = true, result.Place, s.owner(result.Owner)
 		return reply, nil
 	}
-	return reply, s.opened(q, result, reply)
+	return reply, s.opened(ctx, q, result, reply)
 }
 
 // opened fills in the profile as of its grant. While the grant is the caller's nobody else can have written it; once it
 // is not, there is no session to give.
-func (s *Server) opened(q *profilev1.StartSessionRequest, result fsm.Result, reply *profilev1.StartSessionResponse) error {
+func (s *Server) opened(ctx context.Context, q *profilev1.StartSessionRequest, result fsm.Result, reply *profilev1.StartSessionResponse) error {
 	number := q.GetRequest().GetNumber()
 	view, err := s.node.View()
 	if err != nil {
@@ -47,6 +47,12 @@ func (s *Server) opened(q *profilev1.StartSessionRequest, result fsm.Result, rep
 		result.Code = fsm.Fenced
 		return s.refused(number, result)
 	}
+	// The grant stands, whether or not there is room to tell of it: who asks again is told.
+	giveBack, err := s.readData(ctx, view, q.GetStore(), q.GetKey())
+	if err != nil {
+		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
+	}
+	defer giveBack()
 	if reply.Profile, err = profile(view, q.GetStore(), q.GetKey(), true); err != nil {
 		return s.untold(number, err)
 	}

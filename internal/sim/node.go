@@ -28,7 +28,7 @@ type node struct {
 	clock  *clock
 	draw   *rand.Rand // of what a crash leaves of the disk, and of the sizes
 
-	snapshotBytes, trailing uint64
+	snapshotBytes, trailingBytes uint64
 
 	slanders atomic.Bool // its gossip holds every game server for dead
 	deaf     atomic.Bool // what its log tells reaches no stream
@@ -50,7 +50,7 @@ type process struct {
 func newNode(w *World, i int, draw *rand.Rand) *node {
 	n := &node{
 		world: w, number: i, name: clustertest.Name(i), clock: newClock(), draw: draw, disk: vfs.NewCrashableMem(),
-		snapshotBytes: 16<<10 + draw.Uint64N(64<<10), trailing: 20 + draw.Uint64N(200),
+		snapshotBytes: 16<<10 + draw.Uint64N(64<<10), trailingBytes: 4<<10 + draw.Uint64N(64<<10),
 	}
 	w.skews[n.name] = n.clock
 	return n
@@ -80,7 +80,7 @@ func (n *node) start() {
 	c.Listen, c.Dial = host.Listen, n.dial(host)
 	c.Now, c.OnEvents = n.clock.now, n.tell(hub)
 	c.GameServers = func(lock.Incarnation) bool { return n.slanders.Load() }
-	c.SnapshotBytes, c.TrailingLogs = n.snapshotBytes, n.trailing
+	c.SnapshotBytes, c.TrailingBytes, c.TrailingLogs = n.snapshotBytes, n.trailingBytes, 20
 	if d := n.world.scenario.Heartbeat; d > 0 {
 		c.Heartbeat, c.Election, c.LeaderLease = d, d, d
 	}

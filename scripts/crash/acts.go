@@ -100,7 +100,7 @@ func (t *trial) killInstalling(ctx context.Context) error {
 	}
 	_, behind := t.cluster.leader(ctx)
 	for deadline := time.Now().Add(momentWait); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
-		if _, now := t.cluster.leader(ctx); now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+100 {
+		if _, now := t.cluster.leader(ctx); now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+600 { // 512 entries stay at least
 			break
 		}
 	}

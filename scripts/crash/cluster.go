@@ -100,7 +100,7 @@ func (c *cluster) start(n *node) error {
 	defer log.Close()
 	n.began = n.logBytes()
 	p := exec.Command(c.program, "serve", "--data", n.data, "--bind", n.clients, "--bind-nodes", n.nodes, "--bind-gossip", n.gossip,
-		"--bind-http", n.http, "--nodes", strings.Join(peers, ","), "--snapshot-bytes", "1MiB", "--trailing-logs", "100", "--exit-with-stdin")
+		"--bind-http", n.http, "--nodes", strings.Join(peers, ","), "--snapshot-bytes", "1MiB", "--trailing-bytes", "256KiB", "--exit-with-stdin")
 	if _, err := p.StdinPipe(); err != nil { // its end ends the node, should this process die first
 		return err
 	}

@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+// slowTrail is the same by adding up: the sizes of the entries from first on.
+type slowTrail struct {
+	first uint64
+	sizes []uint64
+}
+
+func (w *slowTrail) end() uint64 { return w.first + uint64(len(w.sizes)) }
+
+// from is the bytes of the entries from one to the end.
+func (w *slowTrail) from(index uint64) (bytes uint64) {
+	for _, size := range w.sizes[index-w.first:] {
+		bytes += size
+	}
+	return bytes
+}
+
+// marksHold fails the test unless the marks say what adding up says, and are neither missing nor too many.
+func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
+	t.Helper()
+	s.mu.Lock()
+	marks, end := s.marks, s.end
+	s.mu.Unlock()
+	if len(w.sizes) == 0 {
+		if len(marks) != 0 || s.behind(0) != 0 || s.spare(1) != 0 {
+			t.Fatalf("%s: an empty log has marks %v", when, marks)
+		}
+		return
+	}
+	if len(marks) == 0 || marks[0].index != w.first {
+		t.Fatalf("%s: the first entry is %d and the marks are %v", when, w.first, marks)
+	}
+	for i, m := range marks {
+		if m.index < w.first || m.index >= w.end() || i > 0 && m.index <= marks[i-1].index {
+			t.Fatalf("%s: the log is %d to %d, and the marks are %v", when, w.first, w.end()-1, marks)
+		}
+		if got, want := end-m.before, w.from(m.index); got != want {
+			t.Fatalf("%s: the mark at %d says that %d bytes follow, and %d do", when, m.index, got, want)
+		}
+	}
+	for _, keep := range []uint64{1, 100, s.grain, 3 * s.grain, 1 << 40} {
+		upTo := s.spare(keep)
+		if upTo == 0 { // then a cut behind the first mark would leave too little
+			if len(marks) > 1 && w.from(marks[1].index) >= keep {
+				t.Fatalf("%s: nothing may be cut to keep %d, and %d would stay", when, keep, w.from(marks[1].index))
+			}
+			continue
+		}
+		stays := w.from(upTo + 1)
+		if stays < keep || stays >= keep+s.grain+largest(w.sizes) && len(w.sizes) > 1 {
+			t.Fatalf("%s: cut up to %d to keep %d, and %d stay", when, upTo, keep, stays)
+		}
+	}
+	for _, index := range []uint64{w.first - 1, w.first, (w.first + w.end()) / 2, w.end() - 1} {
+		exact := w.from(min(max(index+1, w.first), w.end()))
+		if got := s.behind(index); got < exact || got > exact+s.grain+2*largest(w.sizes) {
+			t.Fatalf("%s: %d bytes follow %d, and the marks say %d", when, exact, index, got)
+		}
+	}
+}
+
+func largest(sizes []uint64) (most uint64) {
+	for _, size := range sizes {
+		most = max(most, size)
+	}
+	return most
+}
+
+// play does to a log and to its twin what each byte says, and compares them after every act.
+func play(t *testing.T, script []byte) {
+	fs := vfs.NewCrashableMem()
+	open := func(fs vfs.FS) *logStore {
+		s := openEntriesOn(t, fs)
+		s.grain = 300
+		return s
+	}
+	s, w, disk := open(fs), &slowTrail{first: 1}, fs
+	for act, b := range script {
+		n, what := uint64(b>>3), ""
+		switch b & 7 {
+		default:
+			what = fmt.Sprintf("append %d", n%5+1)
+			if len(w.sizes) == 0 {
+				w.first += n // an empty log begins anywhere
+			}
+			var logs []*raft.Log
+			for i := range n%5 + 1 {
+				l := &raft.Log{Index: w.end(), Term: 1, Data: make([]byte, (n*37+i*i*90)%700)}
+				logs = append(logs, l)
+				w.sizes = append(w.sizes, uint64(entrySize(l)))
+			}
+			mustStore(t, s, logs)
+		case 4:
+			if len(w.sizes) < 2 {
+				continue
+			}
+			cut := min(n+1, uint64(len(w.sizes))-1)
+			what = fmt.Sprintf("cut %d of the head", cut)
+			mustCut(t, s, w.first, w.first+cut-1)
+			w.first, w.sizes = w.first+cut, w.sizes[cut:]
+		case 5:
+			cut := min(n%8+1, uint64(len(w.sizes)))
+			what = fmt.Sprintf("cut %d of the tail", cut)
+			mustCut(t, s, w.end()-cut, w.end()-1)
+			w.sizes = w.sizes[:uint64(len(w.sizes))-cut]
+		case 6:
+			what = "open again"
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(disk)
+		case 7:
+			what = "lose the power"
+			disk = disk.CrashClone(vfs.CrashCloneCfg{})
+			_ = s.Close()
+			s = open(disk)
+			first, last := s.bounds()
+			if last == 0 && len(w.sizes) == 0 {
+				continue
+			}
+			if last != w.end()-1 || first > w.first {
+				t.Fatalf("act %d: the log is %d to %d, want %d to %d", act, first, last, w.first, w.end()-1)
+			}
+			mustCut(t, s, first, w.first-1) // a cut of the head need not outlive it
+		}
+		w.marksHold(t, s, fmt.Sprintf("act %d, %s", act, what))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMarksSayHowManyBytesFollow(t *testing.T) {
+	for name, script := range map[string][]byte{
+		"appends alone":                 {0, 8, 16, 24, 120, 248, 0, 0, 0},
+		"a head that is cut":            {8, 80, 160, 32, 12, 248, 4, 8, 36, 248, 4},
+		"a tail that is cut":            {8, 80, 160, 32, 5, 248, 13, 21, 8, 5, 240},
+		"dropped whole and begun again": {8, 80, 61, 61, 61, 61, 248, 8, 61, 61, 61, 6, 248, 6},
+		"another tail, then opened":     {80, 160, 80, 248, 61, 16, 96, 24, 6},
+		"opened in between":             {8, 6, 80, 6, 4, 6, 160, 6, 5, 6, 32, 6, 36, 6},
+		"power lost in between":         {8, 7, 80, 160, 4, 7, 160, 12, 7, 5, 7, 32, 36, 7, 80, 7},
+		"the tail up to a cut head":     {80, 160, 80, 248, 76, 61, 80, 6, 5, 7},
+	} {
+		t.Run(name, func(t *testing.T) { play(t, script) })
+	}
+}
+
+func FuzzMarks(f *testing.F) {
+	f.Add([]byte{8, 80, 160, 32, 12, 248, 4, 8, 36, 248, 4})
+	f.Add([]byte{8, 7, 80, 160, 4, 7, 160, 12, 7, 5, 7, 32, 36, 7, 80, 7})
+	f.Add([]byte{8, 80, 61, 61, 61, 61, 248, 8, 61, 61, 61, 6, 248, 6})
+	f.Fuzz(func(t *testing.T, script []byte) { play(t, script[:min(len(script), 60)]) })
+}
+
+// A log that lost its marks is weighed at the start, and cut as well as before.
+func TestALogWithoutMarksIsWeighed(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openEntriesOn(t, fs)
+	logs := entries(1, 5, 60)
+	mustStore(t, s, logs)
+	batch := s.db.NewBatch()
+	if err := unmark(batch, 0, 60); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.commit(batch, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openEntriesOn(t, fs)
+	defer s.Close()
+	w := &slowTrail{first: 5}
+	for _, l := range logs {
+		w.sizes = append(w.sizes, uint64(entrySize(l)))
+	}
+	w.marksHold(t, s, "weighed")
+}
+
+// Raft cuts by entries; of that only what may go by bytes goes. What ends the log is cut whatever it holds.
+func TestRaftsCutLeavesTheTrail(t *testing.T) {
+	s := openEntriesOn(t, vfs.NewMem())
+	defer s.Close()
+	g := &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped: %v", err) }}
+	g.trail(40_000, 0)
+	logs := entries(1, 1, 100)
+	w := &slowTrail{first: 1}
+	for _, l := range logs {
+		mustStore(t, g, []*raft.Log{l})
+		w.sizes = append(w.sizes, uint64(entrySize(l)))
+	}
+	mustCut(t, g, 1, 95)
+	first, _ := s.bounds()
+	if stays := w.from(first); stays < 40_000 || stays > 40_000+3100 {
+		t.Errorf("%d bytes stay, want 40000 and at most an entry more", stays)
+	}
+	mustCut(t, g, 1, first) // it is as short as it may be
+	if again, _ := s.bounds(); again != first {
+		t.Errorf("the log begins at %d, want %d: fewer bytes than must stay are left", again, first)
+	}
+	mustCut(t, g, 90, 100)
+	if _, last := s.bounds(); last != 89 {
+		t.Errorf("the log ends at %d, want 89: a tail must be cut as raft says", last)
+	}
+}

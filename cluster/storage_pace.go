@@ -1,0 +1,35 @@
+package cluster
+
+import "time"
+
+const (
+	aheadBytes = 64 << 20               // of entries that wait for the tables
+	paceLook   = 100 * time.Millisecond // between two looks at tables that say nothing
+)
+
+// pace keeps raft from reading its log far ahead of the tables. By itself it hands them up to 128 batches before it waits:
+// 4,096 entries, which are some GiB when all are large, on a follower that catches up or starts again.
+type pace struct {
+	row   func() uint64 // the tables'
+	busy  func() bool   // they are at work
+	moved chan struct{} // has a token once they have done a batch
+}
+
+// wait holds up who reads an entry while so much before it has not been applied and tables are at work on it. While they
+// stand still it does not: what is read then may be what has to reach another node first.
+func (p *pace) wait(entries *logStore, index uint64) {
+	for row := p.row(); index > row && p.busy() && entries.behind(row)-entries.behind(index) > aheadBytes; row = p.row() {
+		select {
+		case <-p.moved:
+		case <-time.After(paceLook):
+		}
+	}
+}
+
+// tell is for after each batch.
+func (p *pace) tell() {
+	select {
+	case p.moved <- struct{}{}:
+	default:
+	}
+}

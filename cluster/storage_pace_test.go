@@ -1,0 +1,49 @@
+package cluster
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+// Raft reads on only as far as the tables follow, while they are at work.
+func TestTheLogIsNotReadFarAheadOfTheTables(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openEntriesOn(t, vfs.NewMem())
+		defer s.Close()
+		const size, count = 1 << 20, 200
+		for i := uint64(1); i <= count; i++ {
+			mustStore(t, s, []*raft.Log{{Index: i, Term: 1, Data: make([]byte, size)}})
+		}
+		var row, read atomic.Uint64
+		var busy atomic.Bool
+		p := &pace{row: row.Load, busy: busy.Load, moved: make(chan struct{}, 1)}
+		g := &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped: %v", err) }, pace: p}
+		busy.Store(true)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := uint64(1); i <= count; i++ {
+				var l raft.Log
+				if err := g.GetLog(i, &l); err != nil {
+					t.Errorf("entry %d: %v", i, err)
+				}
+				read.Store(i)
+			}
+		}()
+		for applied := uint64(0); applied <= 100; applied += 20 {
+			row.Store(applied)
+			p.tell()
+			synctest.Wait()
+			if ahead := read.Load() - applied; ahead < aheadBytes/size-3 || ahead > aheadBytes/size+3 {
+				t.Errorf("the tables are at %d, and %d entries of 1 MiB have been read ahead", applied, ahead)
+			}
+		}
+		busy.Store(false) // nothing is being applied: what is read is not for the tables
+		p.tell()
+		<-done
+	})
+}

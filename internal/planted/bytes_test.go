@@ -1,0 +1,90 @@
+package planted
+
+// The rules that go by bytes.
+var bytesFaults = []fault{
+	{
+		name:  "raft cuts its log by entries alone",
+		edits: []edit{{"cluster/storage.go", "last = min(last, entries.spare(g.keep))", "_ = entries.spare(g.keep)"}},
+		pkg:   "cluster", test: "TestAFollowerUnderLoadCatchesUpByOneSnapshot",
+	},
+	{
+		name:  "no entry stays for its own sake",
+		edits: []edit{{"cluster/node.go", "settings.TrailingLogs = n.config.TrailingLogs\n", "settings.TrailingLogs = 1\n"}},
+		pkg:   "cluster", test: "TestSomeEntriesStayHoweverFewBytes",
+	},
+	{
+		name:  "a cut of the head leaves the first entry without a mark",
+		edits: []edit{{"cluster/logstore.go", "unmark(batch, 0, to), next.write(batch))", "unmark(batch, 0, to))"}},
+		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
+	},
+	{
+		name:  "a cut of the tail leaves its marks on disk",
+		edits: []edit{{"cluster/logstore.go", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, from, to));", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil));"}},
+		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
+	},
+	{
+		name:  "large commands wait in the same line as small ones",
+		edits: []edit{{"cluster/propose.go", "\tif p.size > smallCommand {\n", "\tif p.size > 1<<40 {\n"}},
+		pkg:   "cluster", test: "TestASmallSaveDoesNotWaitForLargeOnesBeforeIt",
+	},
+	{
+		name:  "small commands go first and take all",
+		edits: []edit{{"cluster/propose.go", "batch, size := q.large.fit(nil, 0, room/2)", "batch, size := q.small.fit(nil, 0, room)"}},
+		pkg:   "cluster", test: "TestALargeSaveGoesOnUnderAFloodOfSmallOnes",
+	},
+	{
+		name:  "large commands take all that may be in flight",
+		edits: []edit{{"cluster/propose.go", "limit -= limit / 4 //", "limit -= limit / 1000 //"}},
+		pkg:   "cluster", test: "TestLargeCommandsLeaveRoomInFlight",
+	},
+	{
+		name:  "a message's length is believed",
+		edits: []edit{{"cluster/frame.go", "payload, err := io.ReadAll(io.LimitReader(from, int64(size)))\n\tif err == nil && len(payload) < int(size) {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n", "payload := make([]byte, size)\n\t_, err := io.ReadFull(from, payload)\n\tif err == io.EOF {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n"}},
+		pkg:   "cluster", test: "TestALyingLengthCostsNothing",
+	},
+	{
+		name:  "the size of data in parts is believed",
+		edits: []edit{{"fsm/save.go", "\tvar parts [][]byte\n", "\tparts := make([][]byte, 0, d.Parts)\n"}},
+		pkg:   "fsm", test: "FuzzEntry",
+	},
+	{
+		name:  "a message's body is written again when it is locked",
+		edits: []edit{{"fsm/message.go", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t}", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t\tbody, _ := t.get(numberedKey(tableBody, store, key, m.ID))\n\t\t\tt.put(numberedKey(tableBody, store, key, m.ID), body)\n\t\t}"}},
+		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_save_that_locks_all_messages",
+	},
+	{
+		name:  "a step of a walk goes on however many wait",
+		edits: []edit{{"fsm/session.go", "if waiters >= walkWaiters {", "if waiters >= walkWaiters*1000 {"}},
+		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_step_of_a_walk_where_many_wait",
+	},
+	{
+		name:  "a batch is read behind its deleted ranges",
+		edits: []edit{{"fsm/server.go", "\tt.sweep(serverKey(tableOwned, id))\n\tt.sweep(serverKey(tablePart, id))\n", "\tt.deleteAll(serverKey(tableOwned, id))\n\tt.deleteAll(serverKey(tablePart, id))\n"}},
+		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/verdicts_on_many",
+	},
+	{
+		name:  "what is swept stays",
+		edits: []edit{{"fsm/fsm.go", "\tt.finishSweep()\n", ""}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+	},
+	{
+		name:  "small saves wait in line with large ones",
+		edits: []edit{{"internal/server/save.go", "if len(data) <= smallData {", "if len(data) < 0 {"}},
+		pkg:   "internal/server", test: "TestSmallSavesDoNotWaitInLineWithLargeOnes",
+	},
+	{
+		name:  "a call is let in whatever it announces",
+		edits: []edit{{"internal/server/receive.go", "if !s.received.try(need) {", "if s.received.try(0); need < 0 {"}},
+		pkg:   "internal/server", test: "TestLargeCallsAreRefusedBeforeTheirDataIsHere",
+	},
+	{
+		name:  "an announcement is believed",
+		edits: []edit{{"internal/server/receive.go", "int64(len(data)) > announced(header) {", "int64(len(data)) < 0 {"}},
+		pkg:   "internal/server", test: "TestWhoAnnouncesMustSayTheTruth",
+	},
+	{
+		name:  "a session without room for its data is refused",
+		edits: []edit{{"internal/server/session.go", "\t\treturn refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, \"\")\n", "\t\treturn err\n"}},
+		pkg:   "internal/server", test: "TestReadsWaitForRoom",
+	},
+}
