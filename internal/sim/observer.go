@@ -38,6 +38,7 @@ type truth struct {
 	loads   uint64
 	token   uint64
 	owner   uint64
+	name    string // of its last owner: who reclaims has another incarnation, and the same name
 	inForce bool // its owner lives
 	revoked bool
 	waited  bool // somebody waits for it
@@ -126,13 +127,17 @@ func (o *observer) read(name string, n *cluster.Node) error {
 			if err != nil {
 				return err
 			}
-			now.inForce = ok && owner.Alive
+			now.inForce, now.name = ok && owner.Alive, owner.Name
+		} else if before := o.truth[key]; now.loads == before.loads {
+			now.name = before.name
 		}
-		if before := o.truth[key]; now.loads < before.loads || now.token < before.token || now.loads == before.loads && now.token != before.token {
+		before := o.truth[key]
+		reclaimed := now.loads == before.loads && now.token > before.token && now.owner != before.owner && now.name == before.name
+		if now.loads < before.loads || now.token < before.token || now.loads == before.loads && now.token != before.token && !reclaimed {
 			o.world.Complain(key, "at entry %d it has had %d grants, the last under token %d, and had %d, the last under %d, at entry %d",
 				now.index, now.loads, now.token, before.loads, before.token, before.index)
 		}
-		if before := o.truth[key]; before.inForce && now.inForce && before.owner != now.owner && now.loads == before.loads {
+		if before.inForce && now.inForce && before.owner != now.owner && now.loads == before.loads && !reclaimed {
 			o.world.Complain(key, "%d owns it at entry %d, and %d at entry %d, by the same grant", now.owner, now.index, before.owner, before.index)
 		}
 		o.truth[key] = now
