@@ -119,13 +119,13 @@ func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
 }
 
 func (n *Node) hello() helloAnswer {
+	r := n.running() // before who it is: a node whose raft runs has its cluster's name, and must not say that it has none
 	who := n.identity()
 	h := helloAnswer{
 		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), Servers: n.serverGossipAddress(),
 		Level: fsm.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		Free: n.space.free.Load(), Short: n.space.short.Load(),
 	}
-	r := n.running()
 	if r == nil {
 		return h
 	}
