@@ -66,9 +66,7 @@ func (w *write) wait(ctx context.Context, s *session) error {
 }
 
 // save stores the data as it is now, or later.
-func (s *session) save(ctx context.Context) error {
-	return s.made(ctx, false, Manual)
-}
+func (s *session) save(ctx context.Context) error { return s.made(ctx, false, Manual) }
 
 // end makes the last save.
 func (s *session) end(ctx context.Context, reason Reason) error { return s.made(ctx, true, reason) }
@@ -121,7 +119,7 @@ func (s *session) fate(err error) error {
 	case s.stage == over && (s.why == nil || s.stored.known && s.stored.changes == changes):
 		return nil
 	case s.unclear && s.flying == changes && !errors.Is(err, ErrUnknown):
-		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "the save that had it was not answered", Cause: err}
+		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "the save that had it was not answered"} // err is a refusal
 	}
 	return err
 }
