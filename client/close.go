@@ -141,7 +141,7 @@ func (e *CloseError) add(s *session) bool {
 	switch {
 	case !s.begun || s.stored.known && s.stored.changes == changes:
 		return false
-	case s.current != nil && s.flying == changes:
+	case (s.current != nil || s.unclear) && s.flying == changes:
 		e.Unknown = append(e.Unknown, s.ref)
 	default:
 		e.Unsaved = append(e.Unsaved, s.ref)

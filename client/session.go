@@ -75,7 +75,8 @@ type session struct {
 	next       *write
 	current    *write
 	running    bool   // a goroutine writes
-	flying     uint64 // changes that the write under way carries
+	flying     uint64 // changes that the write under way carries, or the last one did
+	unclear    bool   // nobody knows what became of that one
 	failures   int    // of saves in a row
 	fetching   bool
 	refetch    bool                      // once more, when the fetch under way is done
@@ -180,10 +181,10 @@ func (s *session) finish(why error) {
 	s.onEnd, s.next = nil, nil
 	close(s.done)
 	l, token := s.life, s.token
-	inherited := next != nil && why != nil && s.carries()
-	if inherited {
-		s.current.heir = next
+	if next != nil && why != nil && s.carries() {
+		s.current.heir, next = next, nil
 	}
+	fate := s.fate(overError("save", s.ref, why))
 	s.mu.Unlock()
 
 	c := s.client
@@ -197,12 +198,8 @@ func (s *session) finish(why error) {
 	}
 	c.mu.Unlock()
 	c.saver.remove(s)
-	switch {
-	case next == nil || inherited:
-	case why == nil: // the last save came first, and has all
-		next.finish(nil)
-	default:
-		next.finish(overError("save", s.ref, why))
+	if next != nil {
+		next.finish(fate)
 	}
 	for _, handler := range handlers {
 		c.spawn(func() { handler(why) })

@@ -69,43 +69,32 @@ func (w *write) wait(ctx context.Context, s *session) error {
 }
 
 // save stores the data as it is now, or later.
-func (s *session) save(ctx context.Context) error {
-	return s.made(ctx, false, Manual)
-}
+func (s *session) save(ctx context.Context) error { return s.made(ctx, false, Manual) }
 
 // end makes the last save.
 func (s *session) end(ctx context.Context, reason Reason) error { return s.made(ctx, true, reason) }
 
 func (s *session) made(ctx context.Context, last bool, reason Reason) error {
 	w, err := s.request(last, reason, false)
-	if err == nil {
-		return w.wait(ctx, s)
+	if err != nil || w == nil {
+		return err
 	}
-	if s.leftNothing() {
-		return nil
-	}
-	return err
-}
-
-// leftNothing says that the session is over and all that was ever changed in it is stored, by its last save or before.
-func (s *session) leftNothing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stage == over && (s.why == nil || s.stored.known && s.stored.changes == s.changes.Load())
+	return w.wait(ctx, s)
 }
 
 // request joins the write that is not yet encoded, or makes one. When nothing can be changed any more, the write under way
-// is joined if it has all: what becomes of it becomes of every change, and nobody may be told otherwise.
+// is joined if it has all: what becomes of it becomes of every change, and nobody may be told otherwise. Without a write and
+// an error all is stored.
 func (s *session) request(last bool, reason Reason, lazy bool) (*write, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.stage == over && s.carries(), s.stage == ending && s.current != nil:
 		return s.current, nil
-	case s.stage == over || !s.begun:
+	case !s.begun:
 		return nil, overError("save", s.ref, s.why)
-	case s.stage == ending:
-		return nil, &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "its last save may have happened"}
+	case s.stage == over || s.stage == ending:
+		return nil, s.fate(overError("save", s.ref, s.why))
 	}
 	if s.next == nil {
 		s.next = &write{lazy: true, done: make(chan struct{})}
@@ -123,6 +112,19 @@ func (s *session) request(last bool, reason Reason, lazy bool) (*write, error) {
 		}
 	}
 	return w, nil
+}
+
+// fate is err, which says that nothing was stored, unless that is not known, or not so: an earlier save may have had all
+// that was changed. It is asked under mu.
+func (s *session) fate(err error) error {
+	changes := s.changes.Load()
+	switch {
+	case s.stage == over && (s.why == nil || s.stored.known && s.stored.changes == changes):
+		return nil
+	case s.unclear && s.flying == changes && !errors.Is(err, ErrUnknown):
+		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "the save that had it was not answered"} // err is a refusal
+	}
+	return err
 }
 
 // carries says that the write under way has all that was changed. It is asked under mu.
@@ -145,6 +147,9 @@ func (s *session) write() {
 		}
 		s.mu.Lock()
 		s.current = nil
+		if s.unclear = s.unclear || errors.Is(err, ErrUnknown); err != nil {
+			err = s.fate(err)
+		}
 		s.mu.Unlock()
 		if w == nil {
 			continue
@@ -252,6 +257,7 @@ func (s *session) encode(w *write) (image, error) {
 		return image{}, &Error{Act: "save", Ref: s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
 	}
 	s.mu.Lock()
+	s.unclear = s.unclear && s.flying == changes
 	s.flying = changes
 	if last {
 		s.frozen = true

@@ -124,8 +124,13 @@ var ownershipFaults = []fault{
 		pkg:   "client", test: "TestRefusalBesideTheLogIsNotTheFateOfTheRequest",
 	},
 	{
+		name:  "a save that nobody answered is told as refused",
+		edits: []edit{{"client/write.go", "s.unclear = s.unclear || errors.Is(err, ErrUnknown); err != nil {", "s.unclear = false; err != nil {"}},
+		pkg:   "client", test: "TestASaveThatMayHaveHappenedIsNeverCalledRefused",
+	},
+	{
 		name:  "what the last save stores is told as refused",
-		edits: []edit{{"client/session.go", "\tcase why == nil: // the last save came first, and has all\n\t\tnext.finish(nil)\n", ""}},
+		edits: []edit{{"client/write.go", "\tcase s.stage == over && (s.why == nil ||", "\tcase s.stage == over && (s.why != nil &&"}},
 		pkg:   "client", test: "TestASaveBesideTheLastOneSharesItsFate",
 	},
 	{

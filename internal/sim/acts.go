@@ -79,6 +79,15 @@ var acts = []act{
 	{"close a game server", func(h *havoc, at place) {
 		h.end(at.game, "close", func(s *Server) { s.Close(upTo(h.Rand, 5*time.Second)) })
 	}},
+	{"a namesake", func(h *havoc, at place) { // whoever is let in beside a session that is active, the observer sees
+		limit, stay := 100*time.Millisecond+upTo(h.Rand, 4*time.Second), upTo(h.Rand, 2*time.Second)
+		h.joining.Go(func() {
+			if s := h.Namesake(at.game, limit); s != nil {
+				h.Sleep(stay)
+				s.Kill()
+			}
+		})
+	}},
 	{"stop or wake a game server", func(h *havoc, at place) { h.stopOrWake(at.game) }},
 	{"slander", func(h *havoc, at place) { h.Slander(at.node) }},
 	{"lost pushes", func(h *havoc, at place) { h.Deafen(at.node) }},

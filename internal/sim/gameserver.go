@@ -39,7 +39,14 @@ type Server struct {
 
 // Server starts a game server, in the place of the one of that name if there was one. It returns nil if the cluster did not
 // let it in within the limit.
-func (w *World) Server(name string, limit time.Duration) *Server {
+func (w *World) Server(name string, limit time.Duration) *Server { return w.launch(name, limit, false) }
+
+// Namesake starts another process under the name of a game server that may live. It returns nil if it was not let in.
+func (w *World) Namesake(name string, limit time.Duration) *Server {
+	return w.launch(name, limit, true)
+}
+
+func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 	w.mu.Lock()
 	runs := 1
 	for _, s := range w.processes {
@@ -51,8 +58,10 @@ func (w *World) Server(name string, limit time.Duration) *Server {
 		Name: name, world: w, process: fmt.Sprintf("%s.%d", name, runs), clock: newClock(), sessions: map[string]*Session{},
 	}
 	s.life, s.die = context.WithCancel(context.Background())
-	w.servers[name] = s
-	w.skews[name] = s.clock
+	if !beside {
+		w.servers[name] = s
+		w.skews[name] = s.clock
+	}
 	w.processes = append(w.processes, s)
 	w.mu.Unlock()
 	w.calm()
