@@ -39,7 +39,7 @@ type truth struct {
 	token   uint64
 	owner   uint64
 	name    string // of its last owner: who reclaims has another incarnation, and the same name
-	inForce bool // its owner lives
+	inForce bool   // its owner lives
 	revoked bool
 	waited  bool // somebody waits for it
 }
