@@ -29,7 +29,8 @@ type logStore struct {
 	breaking  sync.Once
 	fatal     func(error)
 
-	changing sync.Mutex // held by each act that writes
+	// Full while an act writes, which may wait for the disk. Not a mutex: who waits for one stops virtual time.
+	changing chan struct{}
 
 	mu          sync.Mutex
 	first, last uint64 // both 0: empty
@@ -48,7 +49,7 @@ const (
 // openLogStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
 // way that leaves Pebble stuck; it must not wait.
 func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*logStore, error) {
-	s := &logStore{broken: make(chan struct{}), fatal: fatal, grain: markGrain}
+	s := &logStore{broken: make(chan struct{}), changing: make(chan struct{}, 1), fatal: fatal, grain: markGrain}
 	cache := pebble.NewCache(logCache)
 	defer cache.Unref()
 	options := &pebble.Options{
@@ -150,8 +151,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
-	s.changing.Lock()
-	defer s.changing.Unlock()
+	s.changing <- struct{}{}
+	defer func() { <-s.changing }()
 	_, last := s.bounds()
 	size, sizes := 0, make([]uint64, len(logs))
 	for i, l := range logs {
@@ -194,8 +195,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 // Whatever its length it is one small record. A cut of the head that a crash undoes harms nobody, so only what reaches
 // the last entry waits for the disk.
 func (s *logStore) DeleteRange(from, to uint64) error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
+	s.changing <- struct{}{}
+	defer func() { <-s.changing }()
 	first, last := s.bounds()
 	from, to = max(from, first), min(to, last)
 	if last == 0 || from > to {
