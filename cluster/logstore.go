@@ -127,9 +127,15 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	}
 	value, closer, err := s.db.Get(entryKey(index))
 	if errors.Is(err, pebble.ErrNotFound) {
+		// A cut can be seen before it is on disk, and an append may follow it: what is so is known between two acts.
+		s.changing <- struct{}{}
+		defer func() { <-s.changing }()
 		if first, last := s.bounds(); index < first || index > last {
-			return raft.ErrLogNotFound // it was cut meanwhile
+			return raft.ErrLogNotFound
 		}
+		value, closer, err = s.db.Get(entryKey(index))
+	}
+	if errors.Is(err, pebble.ErrNotFound) {
 		return fmt.Errorf("entry %d is missing in the middle of the log", index)
 	}
 	if err != nil {

@@ -8,6 +8,11 @@ var crashFaults = []fault{
 		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
 	},
 	{
+		name:  "a cut under way is taken for a hole in the log",
+		edits: []edit{{"cluster/logstore.go", "\t\ts.changing <- struct{}{}\n\t\tdefer func() { <-s.changing }()\n\t\tif first, last", "\t\tif first, last"}},
+		pkg:   "cluster", test: "TestAReadBesideASlowCutFindsNoHole",
+	},
+	{
 		name:  "the row is not in every batch of the tables",
 		edits: []edit{{"fsm/fsm.go", "t.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))", "if t.standing.Index%2 == 0 {\n\t\tt.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))\n\t}"}},
 		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
