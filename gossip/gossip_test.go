@@ -93,6 +93,28 @@ func TestOverCutIsNotLeaving(t *testing.T) {
 	})
 }
 
+// In a cluster that has just begun the log names no other node yet. They meet soon after it does.
+func TestSeedsThatComeLaterAreMetSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := network{gossiptest.New(t)}
+		began := time.Now()
+		pools := n.pools(t, 2, func(c *gossip.Config) {
+			seeds := c.Seeds
+			c.Rejoin = 20 * time.Second
+			c.Seeds = func() []string {
+				if time.Since(began) < 3*time.Second {
+					return nil
+				}
+				return seeds()
+			}
+		})
+		waitFor(t, pools[0], states(gossip.Alive, 1))
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("they met after %v, want within 6 s", took)
+		}
+	})
+}
+
 // After half a minute memberlist has forgotten the dead and no longer tells them anything: only the seeds lead back.
 func TestHalvesMergeByRejoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
