@@ -105,24 +105,28 @@ func (w *World) agree() bool {
 	return furthest == last && last > 0
 }
 
-// keepHistory has the log keep every revision, so that they can be looked at in the end.
+// keepHistory has the log keep every revision, so that they can be looked at in the end. The lead may change meanwhile: what was
+// asked is asked again.
 func (w *World) keepHistory() bool {
-	leader := w.Node(w.Leader())
-	if leader == nil {
-		w.Complain("", "the first leader is gone")
-		return false
-	}
-	ctx, cancel := w.within(5 * time.Second)
-	defer cancel()
-	tool, err := leader.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: []byte("0123456789abcdef")}))
-	if err == nil {
+	return w.Until(20*time.Second, "the policy of history", func() bool {
+		i := w.Leader()
+		if i < 0 {
+			return false
+		}
+		leader := w.Node(i)
+		if leader == nil {
+			return false
+		}
+		ctx, cancel := w.within(5 * time.Second)
+		defer cancel()
+		tool, err := leader.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: []byte("0123456789abcdef")}))
+		if err != nil {
+			return false
+		}
 		asks := &fsm.Request{Incarnation: uint64(tool.Token), Number: 1, Hash: 1}
 		_, err = leader.Propose(ctx, fsm.Do(asks, &fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000}))
-	}
-	if err != nil {
-		w.Complain("", "set the policy of history: %v", err)
-	}
-	return err == nil
+		return err == nil
+	})
 }
 
 func (w *World) readLog() error {
