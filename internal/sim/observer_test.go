@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -149,8 +150,19 @@ func (w *World) deafenAll() {
 	}
 }
 
+// leaders is the node that leads.
+func (w *World) leaders() (leader *cluster.Node) {
+	w.Until(20*time.Second, "a leader", func() bool {
+		if i := w.Leader(); i >= 0 {
+			leader = w.Node(i)
+		}
+		return leader != nil
+	})
+	return leader
+}
+
 func (w *World) ownerOf(key string) (inc lock.Incarnation) {
-	view, err := w.Node(w.Leader()).View()
+	view, err := w.leaders().View()
 	if err != nil {
 		w.Complain(key, "%v", err)
 		return 0
@@ -164,7 +176,7 @@ func (w *World) ownerOf(key string) (inc lock.Incarnation) {
 }
 
 func (w *World) groundOf(inc lock.Incarnation) lock.Ground {
-	view, err := w.Node(w.Leader()).View()
+	view, err := w.leaders().View()
 	if err != nil {
 		w.Complain("", "%v", err)
 		return 0
