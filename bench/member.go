@@ -7,13 +7,11 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -180,22 +178,29 @@ func (m *member) turn(refusal *profilev1.Refusal) bool {
 func (m *member) renew(ctx context.Context) {
 	pause(ctx, mathrand.N(memberRenew)) // in step with nobody
 	fails, hops, mute, led := 0, 0, 0, m.leader
-	var mutes []func()
+	var mutes []*memberStream
 	settle := func() {
-		for _, end := range mutes {
-			end()
+		for _, one := range mutes {
+			one.end()
 		}
 		mutes = nil
 	}
 	defer settle()
 	for ctx.Err() == nil && !m.over.Load() {
 		addr := m.target()
-		heard, to, told, end := m.stream(ctx, mute, settle)
-		if end != nil {
-			mutes = append(mutes, end)
+		heard, silent := false, false
+		via, to, told := m.open(ctx, addr)
+		if via != nil {
+			heard, silent, to, told = m.renewOver(ctx, via, mute, settle)
+		}
+		switch {
+		case silent:
+			mutes = append(mutes, via)
+		case via != nil:
+			via.end()
 		}
 		if len(mutes) > memberMutes {
-			mutes[0]()
+			mutes[0].end()
 			mutes = mutes[1:]
 		}
 		switch {
@@ -216,137 +221,6 @@ func (m *member) renew(ctx context.Context) {
 		most := min(20*time.Millisecond<<min(fails, 10), 500*time.Millisecond)
 		fails++
 		pause(ctx, most/2+mathrand.N(most/2+1))
-	}
-}
-
-// stream renews over one stream until that ends; it says whether any renewal renewed, to whom it was sent on, and whether
-// it was told anything of the kind. mute streams before it brought nothing. One that brings nothing any more is left open for
-// end, since its end would look like this game server's; first is told when one renews.
-func (m *member) stream(ctx context.Context, mute int, first func()) (heard bool, leader string, told bool, end func()) {
-	conn, err := m.dial(m.target())
-	if err != nil {
-		return false, "", false, nil
-	}
-	if !connected(ctx, conn) {
-		_ = conn.Close()
-		return false, "", false, nil
-	}
-	m.fleet.opened.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
-	if err != nil {
-		cancel()
-		_ = conn.Close()
-		return false, refusalOf(err).GetLeader(), refusalOf(err) != nil, nil
-	}
-	events := make(chan *profilev1.Event)
-	var ended error // written before events closes
-	go func() {
-		defer close(events)
-		for {
-			event, err := live.Recv()
-			if err != nil {
-				ended = err
-				return
-			}
-			select {
-			case events <- event:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	closes := func() {
-		cancel()
-		for range events {
-		}
-		_ = conn.Close()
-	}
-	defer func() {
-		if end == nil {
-			closes()
-		}
-	}()
-	var mu sync.Mutex
-	sent := make(map[uint64]moment)
-	patience := memberPatience << min(mute, 2)
-	lost := time.NewTimer(patience)
-	defer lost.Stop()
-	var sending sync.WaitGroup
-	defer sending.Wait()
-	quiet := make(chan struct{})
-	defer close(quiet)
-	sending.Go(func() {
-		tick := time.NewTicker(memberRenew)
-		defer tick.Stop()
-		for {
-			mu.Lock()
-			m.sequence++
-			r := &profilev1.Renewal{Incarnation: m.incarnation, Sequence: m.sequence, HeldCount: m.sessions, HeldHash: m.heldHash}
-			sent[r.Sequence] = thisMoment()
-			mu.Unlock()
-			if live.Send(r) != nil {
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-quiet:
-				return
-			}
-		}
-	})
-	for {
-		var event *profilev1.Event
-		var ok bool
-		select {
-		case event, ok = <-events:
-		case <-lost.C:
-			return heard, "", false, closes
-		case <-ctx.Done():
-			return heard, "", false, nil
-		}
-		if !ok {
-			return heard, refusalOf(ended).GetLeader(), refusalOf(ended) != nil, nil
-		}
-		switch what := event.What.(type) {
-		case *profilev1.Event_Goodbye:
-			if what.Goodbye.GetServerGone() {
-				m.over.Store(true)
-			}
-			return heard, what.Goodbye.GetLeader(), true, nil
-		case *profilev1.Event_Renewed:
-			mu.Lock()
-			left, ours := sent[what.Renewed.GetSequence()]
-			delete(sent, what.Renewed.GetSequence())
-			mu.Unlock()
-			if ours && m.fleet.renewed(m, left, what.Renewed) {
-				if !heard {
-					heard = true
-					first()
-				}
-				lost.Reset(patience)
-			}
-		}
-	}
-}
-
-// connected waits until a connection stands, as long as package client does.
-func connected(ctx context.Context, conn *grpc.ClientConn) bool {
-	ctx, cancel := context.WithTimeout(ctx, memberConnect)
-	defer cancel()
-	for {
-		state := conn.GetState()
-		switch state {
-		case connectivity.Ready:
-			return true
-		case connectivity.Idle:
-			conn.Connect()
-		case connectivity.TransientFailure, connectivity.Shutdown:
-			return false
-		}
-		if !conn.WaitForStateChange(ctx, state) {
-			return false
-		}
 	}
 }
 

@@ -17,11 +17,7 @@ var errUnheard = errors.New("not heard")
 // The judge counts from when a renewal came, which is after it was sent and may be long before its answer is read.
 func TestDoubtCountsFromTheSendTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400")
 		const under = time.Second // way of an answer
 		var stop atomic.Bool
 		var last atomic.Int64 // when the renewal came that was answered last
@@ -53,12 +49,7 @@ func TestDoubtCountsFromTheSendTime(t *testing.T) {
 // Whatever else a node answers shows only that this node runs.
 func TestOtherAnswersRenewNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, store, p := playing(t, "n1:7400")
 		town.set(func() {
 			town.before = func(_, method string, _ proto.Message) error {
 				if method == "Live" {
@@ -84,11 +75,7 @@ func TestOtherAnswersRenewNothing(t *testing.T) {
 // A list that was made before a grant, or by somebody who errs, ends nothing: the log is asked.
 func TestAnUnlistedSessionThatIsOwnedGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400")
 		time.Sleep(3 * time.Second)
 		town.set(func() { town.unlisted = true })
 		time.Sleep(3 * time.Second)

@@ -121,6 +121,18 @@ func (town *town) open(t testing.TB, config client.Config) *client.Client {
 	return c
 }
 
+// playing is a town in which the game server "a" has a session of ann's profile.
+func playing(t testing.TB, addrs ...string) (*town, *client.Store[player], *client.Profile[player]) {
+	t.Helper()
+	town := newTown(t, addrs...)
+	store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+	p, err := store.StartSession(t.Context(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return town, store, p
+}
+
 // set changes the town under its lock.
 func (town *town) set(f func()) {
 	town.mu.Lock()

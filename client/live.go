@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 
@@ -16,10 +15,10 @@ func (c *Client) renew(l *life) {
 	led := "" // the node that renewed last
 	// Streams without answers. Each is ended once another renews, and not before: to the leader, which may only be slow,
 	// the end of the last one looks like the end of this process.
-	var mutes []func()
+	var mutes []*stream
 	settle := func() {
-		for _, end := range mutes {
-			end()
+		for _, m := range mutes {
+			m.end()
 		}
 		mutes = nil
 	}
@@ -27,12 +26,19 @@ func (c *Client) renew(l *life) {
 	for {
 		began := c.config.Now()
 		addr := c.nodes.target()
-		heard, refusal, end := c.stream(l, addr, mute, settle)
-		if end != nil {
-			mutes = append(mutes, end)
+		heard, silent := false, false
+		via, refusal := c.openStream(addr)
+		if via != nil {
+			heard, silent, refusal = c.renewOver(via, l, addr, mute, settle)
+		}
+		switch {
+		case silent:
+			mutes = append(mutes, via)
+		case via != nil:
+			via.end()
 		}
 		if len(mutes) > maxMutes {
-			mutes[0]()
+			mutes[0].end()
 			mutes = mutes[1:]
 		}
 		if closedNow(l.over) || c.ctx.Err() != nil {
@@ -69,58 +75,9 @@ const maxMutes = 4
 // still if everybody gave up and came again.
 const maxPatience = 2
 
-// stream renews over one stream until that ends, or brings no answers any more; then end ends it. mute streams before it
-// brought none. heard says whether any renewal over it renewed, which first is told of; a goodbye is told as the refusal
-// that says the same.
-func (c *Client) stream(l *life, addr string, mute int, first func()) (heard bool, refusal *profilev1.Refusal, end func()) {
-	conn, err := c.config.connect(addr)
-	if err != nil {
-		return false, nil, nil
-	}
-	kept := false
-	defer func() {
-		if !kept {
-			_ = conn.Close()
-		}
-	}()
-	if err := await(c.ctx, addr, conn); err != nil {
-		return false, nil, nil
-	}
-	ctx, cancel := context.WithCancel(c.ctx)
-	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
-	if err != nil {
-		cancel()
-		return false, refusalIn(err), nil
-	}
-	events := make(chan *profilev1.Event)
-	var ended error // written before events closes
-	go func() {
-		defer close(events)
-		for {
-			event, err := live.Recv()
-			if err != nil {
-				ended = err
-				return
-			}
-			select {
-			case events <- event:
-			case <-ctx.Done():
-				ended = ctx.Err()
-				return
-			}
-		}
-	}()
-	stop := func() {
-		cancel()
-		for range events {
-		}
-	}
-	defer func() {
-		if !kept {
-			stop()
-		}
-	}()
-
+// renewOver renews over one stream until that ends, or is silent. mute streams before it brought no answer. heard says whether
+// any renewal over it renewed, which first is told of; a goodbye is told as the refusal that says the same.
+func (c *Client) renewOver(via *stream, l *life, addr string, mute int, first func()) (heard, silent bool, refusal *profilev1.Refusal) {
 	sent := make(map[uint64]time.Time) // of renewals without an answer
 	// One that is not answered within this time is taken for lost: then there is still time to find another leader
 	// before anybody is in doubt.
@@ -132,16 +89,14 @@ func (c *Client) stream(l *life, addr string, mute int, first func()) (heard boo
 	for {
 		renewal := c.renewal(l)
 		sent[renewal.Sequence] = c.config.Now()
-		if live.Send(renewal) != nil {
-			for range events {
-			}
-			return heard, refusalIn(ended), nil
+		if via.live.Send(renewal) != nil {
+			return heard, false, via.why()
 		}
 		for waiting := true; waiting; {
 			select {
-			case event, ok := <-events:
+			case event, ok := <-via.events:
 				if !ok {
-					return heard, refusalIn(ended), nil
+					return heard, false, via.why()
 				}
 				switch what := event.What.(type) {
 				case *profilev1.Event_Renewed:
@@ -155,9 +110,9 @@ func (c *Client) stream(l *life, addr string, mute int, first func()) (heard boo
 					}
 				case *profilev1.Event_Goodbye:
 					if what.Goodbye.ServerGone {
-						return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, nil
+						return heard, false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}
 					}
-					return heard, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.Goodbye.Leader}, nil
+					return heard, false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.Goodbye.Leader}
 				default:
 					c.hear(l, event)
 				}
@@ -165,13 +120,9 @@ func (c *Client) stream(l *life, addr string, mute int, first func()) (heard boo
 				for _, left := range sent {
 					l.standing.fail(left)
 				}
-				kept = true
-				return heard, nil, func() {
-					stop()
-					_ = conn.Close()
-				}
+				return heard, true, nil
 			case <-l.over:
-				return heard, nil, nil
+				return heard, false, nil
 			case <-tick.C:
 				c.nodes.warm()
 				waiting = false

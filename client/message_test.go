@@ -92,12 +92,7 @@ func TestMessageWaitsForItsHandler(t *testing.T) {
 // A message is applied once, whatever becomes of the saves that were to carry it.
 func TestMessageIsAppliedOnceThroughFailingSaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400", "n2:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, store, p := playing(t, "n1:7400", "n2:7400")
 		var mu sync.Mutex
 		handled := map[uint64]int{}
 		p.OnMessage(func(d *player, m client.Message) bool {
@@ -234,12 +229,7 @@ func TestMessageOfALostSessionIsNotLost(t *testing.T) {
 // pushed to an earlier session of the profile may have been handled there and cleared: it is for nobody any more.
 func TestPushedMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400", "n2:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400", "n2:7400")
 		p.OnMessage(take)
 		push := func(id, after uint64, older bool) {
 			town.set(func() {

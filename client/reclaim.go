@@ -107,7 +107,7 @@ func (c *Client) claimBack(l *life, batch []*claim) {
 func (s *session) reclaim(l *life, claims chan<- *claim) {
 	select {
 	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
+		defer s.rest()
 	case <-s.done:
 		return
 	case <-l.over:

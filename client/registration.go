@@ -241,8 +241,8 @@ func (c *Client) watch() {
 		c.mu.Lock()
 		doubt := c.inDoubt()
 		var lost []*session
-		for _, l := range append(slices.Clone(c.past), c.life) {
-			if l != nil && l.standing.spent(c.config.DoubtLimit) {
+		for _, l := range c.lives() {
+			if l.standing.spent(c.config.DoubtLimit) {
 				lost = append(lost, c.sessionsOf(l)...)
 			}
 		}
@@ -265,6 +265,14 @@ func (c *Client) watch() {
 			s.leave()
 		}
 	}
+}
+
+// lives are the incarnations that have sessions, the present one last. It is called under mu.
+func (c *Client) lives() []*life {
+	if c.life == nil {
+		return c.past
+	}
+	return append(slices.Clip(c.past), c.life)
 }
 
 // inDoubt says whether sessions may be in doubt. It is called under mu.

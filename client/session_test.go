@@ -144,12 +144,7 @@ func TestHandOffOfAStuckOwner(t *testing.T) {
 // A session learns by its own refused save that it is over, if nobody told it.
 func TestFencedSaveEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400")
 		town.set(func() { town.profiles[p.Ref()].token++ })
 		if err := p.Update(func(d *player) { d.Coins = 1 }); err != nil {
 			t.Fatal(err)
@@ -169,12 +164,7 @@ func TestFencedSaveEndsTheSession(t *testing.T) {
 // Absence from a list of grants ends nothing by itself.
 func TestUnlistedSessionIsLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400")
 		town.set(func() {
 			p := town.profiles[p.Ref()]
 			p.owner = 0

@@ -51,11 +51,7 @@ func TestDoubtAndResume(t *testing.T) {
 // An answer that is not proved renews nothing, however quickly it comes.
 func TestUnprovenAnswersDoNotRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400")
 		town.set(func() { town.unproven = true })
 		time.Sleep(3100 * time.Millisecond)
 		if got := p.State(); got != client.InDoubt {
@@ -156,11 +152,7 @@ func TestSetWall(t *testing.T) {
 // brought no answer is ended only once another one has.
 func TestASlowLeaderSeesNoStreamEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		p, err := client.NewStore(town.open(t, town.config("a")), "players", player{}).StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400")
 		slow := make(chan struct{})
 		town.set(func() {
 			town.before = func(_, method string, _ proto.Message) error {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -24,10 +23,8 @@ type Stats struct {
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	sessions := 0
-	for _, l := range append(slices.Clone(c.past), c.life) {
-		if l != nil {
-			sessions += len(l.held)
-		}
+	for _, l := range c.lives() {
+		sessions += len(l.held)
 	}
 	c.mu.Unlock()
 	t := &c.tally

@@ -90,12 +90,7 @@ func TestAutosaveSpreads(t *testing.T) {
 // One profile has one unsettled save: what comes later waits, and the last state lands last.
 func TestOneUnsettledSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, store, p := playing(t, "n1:7400")
 		var flying, most atomic.Int32
 		town.set(func() {
 			town.before = func(_, method string, _ proto.Message) error {
@@ -162,12 +157,7 @@ func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				town := newTown(t, "n1:7400")
-				store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-				p, err := store.StartSession(t.Context(), "ann")
-				if err != nil {
-					t.Fatal(err)
-				}
+				town, store, p := playing(t, "n1:7400")
 				test.slow(p, town)
 				if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
 					t.Fatal(err)
@@ -198,12 +188,7 @@ func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 // A session that is taken by force while a save of it is on its way: who asks for that data is told what became of it.
 func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, store, p := playing(t, "n1:7400")
 		town.set(func() {
 			town.after = func(_, method string, _ proto.Message) error {
 				if method == "Save" {
@@ -249,12 +234,7 @@ func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 // A node makes room for large data before it comes, so it must be told.
 func TestLargeDataIsAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
-		p, err := store.StartSession(t.Context(), "ann")
-		if err != nil {
-			t.Fatal(err)
-		}
+		town, _, p := playing(t, "n1:7400")
 		if err := p.Update(func(d *player) {
 			for i := range 20_000 {
 				d.Items = append(d.Items, fmt.Sprint("item ", i*i))

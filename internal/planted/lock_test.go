@@ -28,12 +28,12 @@ var lockFaults = []fault{
 	},
 	{
 		name:  "a profile is claimed while its last save is under way",
-		edits: []edit{{"client/reclaim.go", "\tcase s.turn <- struct{}{}:\n\t\tdefer func() { <-s.turn }()\n", "\tdefault:\n"}},
+		edits: []edit{{"client/reclaim.go", "\tcase s.turn <- struct{}{}:\n\t\tdefer s.rest()\n", "\tdefault:\n"}},
 		pkg:   "client", test: "TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim",
 	},
 	{
 		name:  "a stream without answers is ended at once",
-		edits: []edit{{"client/live.go", "\t\t\t\tkept = true\n\t\t\t\treturn heard, nil, func() {\n\t\t\t\t\tstop()\n\t\t\t\t\t_ = conn.Close()\n\t\t\t\t}\n", "\t\t\t\treturn heard, nil, nil\n"}},
+		edits: []edit{{"client/live.go", "\t\t\t\treturn heard, true, nil\n", "\t\t\t\treturn heard, false, nil\n"}},
 		pkg:   "client", test: "TestASlowLeaderSeesNoStreamEnd",
 	},
 	{

@@ -3,7 +3,7 @@ package planted
 var operatorFaults = []fault{
 	{
 		name:  "a release frees whoever owns the profile by then",
-		edits: []edit{{"fsm/session.go", "if old.Token != lock.Token(c.Token) {\n\t\tdone.Code", "if c.Token == 0 {\n\t\tdone.Code"}},
+		edits: []edit{{"fsm/free.go", "if old.Token != lock.Token(c.Token) {\n\t\tdone.Code", "if c.Token == 0 {\n\t\tdone.Code"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
@@ -14,7 +14,7 @@ var operatorFaults = []fault{
 	{
 		name: "a freed profile is granted before its owner knows",
 		edits: []edit{{
-			"fsm/session.go", "grant, out = old.Revoke(old.Token, lock.Freed, t.alive)", "grant, out = old.Release(old.Owner, old.Token, t.at, t.alive)",
+			"fsm/free.go", "grant, out = old.Revoke(old.Token, lock.Freed, t.alive)", "grant, out = old.Release(old.Owner, old.Token, t.at, t.alive)",
 		}},
 		pkg: "client/clienttest", test: "TestAnOperatorTakesAProfile",
 	},

@@ -177,6 +177,19 @@ func checkPage(limit uint32) int {
 	return int(limit)
 }
 
+// checkStores takes an empty one for every store, or for none.
+func checkStores(stores ...string) error {
+	for _, store := range stores {
+		if store == "" {
+			continue
+		}
+		if err := fsm.CheckStore(store); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func checkAfter(name, value string) error {
 	if len(value) > fsm.MaxKey {
 		return tooLarge(fsm.MaxKey, "%s has %d bytes and may have %d: no key is longer", name, len(value), fsm.MaxKey)

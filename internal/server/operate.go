@@ -56,13 +56,7 @@ func (s operator) Digest(ctx context.Context, q *profilev1.DigestRequest) (*prof
 
 // Sessions lists sessions in force or revoked, a page at a time.
 func (s operator) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*profilev1.SessionsResponse, error) {
-	checks := []error{checkMode(q.GetMode()), checkAfter("after_key", q.GetAfterKey())}
-	for _, store := range []string{q.GetStore(), q.GetAfterStore()} {
-		if store != "" {
-			checks = append(checks, fsm.CheckStore(store))
-		}
-	}
-	if err := shaped(0, checks...); err != nil {
+	if err := shaped(0, checkMode(q.GetMode()), checkAfter("after_key", q.GetAfterKey()), checkStores(q.GetStore(), q.GetAfterStore())); err != nil {
 		return nil, err
 	}
 	view, err := s.view(ctx, q.GetMode())
@@ -159,85 +153,9 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 	return reply, nil
 }
 
-// Free is an operator's release.
-func (s operator) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev1.FreeResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
-		checkReason(q.GetReason())); err != nil {
-		return nil, err
-	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Free{
-		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Force: q.GetForce(), Reason: q.GetReason(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	view, err := s.node.View()
-	if err != nil {
-		return nil, s.untold(q.GetRequest().GetNumber(), err)
-	}
-	defer func() { _ = view.Close() }()
-	owner, err := ownerIn(view, result.Owner)
-	if err != nil {
-		return nil, s.untold(q.GetRequest().GetNumber(), err)
-	}
-	grant, err := view.Grant(q.GetStore(), q.GetKey())
-	if err != nil {
-		return nil, s.untold(q.GetRequest().GetNumber(), err)
-	}
-	reply := &profilev1.FreeResponse{Stands: stands(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters))}
-	reply.Over = grant.Token != result.Token || grant.Owner != result.Owner || !owner.GetInForce()
-	reply.Revoked = !reply.Over && grant.Revoked
-	return reply, nil
-}
-
-// Audit lists what was done to owners against their will.
-func (s operator) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
-	checks := []error{checkMode(q.GetMode()), checkAfter("key", q.GetKey())}
-	if q.GetStore() != "" {
-		checks = append(checks, fsm.CheckStore(q.GetStore()))
-	}
-	if err := shaped(0, checks...); err != nil {
-		return nil, err
-	}
-	view, err := s.view(ctx, q.GetMode())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = view.Close() }()
-	rows, more, err := view.Audit(fsm.AuditFilter{
-		Store: q.GetStore(), Key: q.GetKey(), SinceMS: q.GetSinceMs(), Before: q.GetBefore(),
-	}, checkPage(q.GetLimit()))
-	if err != nil {
-		return nil, s.broken(0, err)
-	}
-	reply := &profilev1.AuditResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
-	for _, row := range rows {
-		audit := &profilev1.Audit{
-			Number: row.Number, StampMs: row.StampMS, Deed: row.Deed.String(), Store: row.Store, Key: row.Key,
-			By: party(row.By), From: party(row.From), Reason: row.Reason, Token: uint64(row.Token),
-		}
-		if row.Ground != lock.Living {
-			audit.Ground = row.Ground.String()
-		}
-		reply.Audits = append(reply.Audits, audit)
-	}
-	return reply, nil
-}
-
-func party(p fsm.Party) *profilev1.Owner {
-	if p.Incarnation == 0 {
-		return nil
-	}
-	return &profilev1.Owner{Incarnation: uint64(p.Incarnation), Name: p.Name, Where: p.Where}
-}
-
 // GetPolicy lists the policies of a store, or the defaults of every store.
 func (s operator) GetPolicy(ctx context.Context, q *profilev1.GetPolicyRequest) (*profilev1.GetPolicyResponse, error) {
-	checks := []error{checkMode(q.GetMode())}
-	if q.GetStore() != "" {
-		checks = append(checks, fsm.CheckStore(q.GetStore()))
-	}
-	if err := shaped(0, checks...); err != nil {
+	if err := shaped(0, checkMode(q.GetMode()), checkStores(q.GetStore())); err != nil {
 		return nil, err
 	}
 	view, err := s.view(ctx, q.GetMode())

@@ -100,11 +100,8 @@ func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
 
 // List lists stores, or the profiles of one.
 func (s profiles) List(ctx context.Context, q *profilev1.ListRequest) (*profilev1.ListResponse, error) {
-	checks := []error{checkMode(q.GetMode()), checkAfter("prefix", q.GetPrefix()), checkAfter("after", q.GetAfter())}
-	if q.GetStore() != "" {
-		checks = append(checks, fsm.CheckStore(q.GetStore()))
-	}
-	if err := shaped(0, checks...); err != nil {
+	if err := shaped(0, checkMode(q.GetMode()), checkAfter("prefix", q.GetPrefix()), checkAfter("after", q.GetAfter()),
+		checkStores(q.GetStore())); err != nil {
 		return nil, err
 	}
 	view, err := s.view(ctx, q.GetMode())

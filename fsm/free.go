@@ -1,0 +1,39 @@
+package fsm
+
+import (
+	"unicode/utf8"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// free is an operator's release. One that was revoked already only has to say so.
+func (t *tx) free(server lock.Incarnation, c *Free) Result {
+	if !wellFormed(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
+		return Result{Code: Invalid}
+	}
+	old := t.touch(c.Store, c.Key)
+	revision := t.record(c.Store, c.Key).Revision
+	switch {
+	case old.Token == 0 && revision == 0:
+		return Result{Code: NoProfile}
+	case old.Owner == 0:
+		return Result{Code: NotOwned, Token: old.Token, Revision: revision}
+	}
+	done := Result{Token: old.Token, Owner: old.Owner, Revision: revision}
+	if old.Token != lock.Token(c.Token) {
+		done.Code = Superseded
+		return done
+	}
+	if old.Revoked {
+		return done
+	}
+	grant, out := old.Ask(old.Token, t.alive)
+	deed := DeedAsk
+	if c.Force {
+		grant, out = old.Revoke(old.Token, lock.Freed, t.alive)
+		deed = DeedFree
+	}
+	t.decide(c.Store, c.Key, old, grant, out)
+	t.audit(deed, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Reason: c.Reason})
+	return done
+}

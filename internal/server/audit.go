@@ -1,0 +1,46 @@
+package server
+
+import (
+	"context"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Audit lists what was done to owners against their will.
+func (s operator) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
+	if err := shaped(0, checkMode(q.GetMode()), checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	rows, more, err := view.Audit(fsm.AuditFilter{
+		Store: q.GetStore(), Key: q.GetKey(), SinceMS: q.GetSinceMs(), Before: q.GetBefore(),
+	}, checkPage(q.GetLimit()))
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	reply := &profilev1.AuditResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
+	for _, row := range rows {
+		audit := &profilev1.Audit{
+			Number: row.Number, StampMs: row.StampMS, Deed: row.Deed.String(), Store: row.Store, Key: row.Key,
+			By: party(row.By), From: party(row.From), Reason: row.Reason, Token: uint64(row.Token),
+		}
+		if row.Ground != lock.Living {
+			audit.Ground = row.Ground.String()
+		}
+		reply.Audits = append(reply.Audits, audit)
+	}
+	return reply, nil
+}
+
+func party(p fsm.Party) *profilev1.Owner {
+	if p.Incarnation == 0 {
+		return nil
+	}
+	return &profilev1.Owner{Incarnation: uint64(p.Incarnation), Name: p.Name, Where: p.Where}
+}

@@ -1,0 +1,39 @@
+package server
+
+import (
+	"context"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// Free is an operator's release.
+func (s operator) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev1.FreeResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
+		checkReason(q.GetReason())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Free{
+		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Force: q.GetForce(), Reason: q.GetReason(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.node.View()
+	if err != nil {
+		return nil, s.untold(q.GetRequest().GetNumber(), err)
+	}
+	defer func() { _ = view.Close() }()
+	owner, err := ownerIn(view, result.Owner)
+	if err != nil {
+		return nil, s.untold(q.GetRequest().GetNumber(), err)
+	}
+	grant, err := view.Grant(q.GetStore(), q.GetKey())
+	if err != nil {
+		return nil, s.untold(q.GetRequest().GetNumber(), err)
+	}
+	reply := &profilev1.FreeResponse{Stands: stands(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters))}
+	reply.Over = grant.Token != result.Token || grant.Owner != result.Owner || !owner.GetInForce()
+	reply.Revoked = !reply.Over && grant.Revoked
+	return reply, nil
+}
