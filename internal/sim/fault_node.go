@@ -42,21 +42,17 @@ func (w *World) Replace(node int) {
 
 // whole says that all members run and vote, as the leader knows them.
 func (w *World) whole() bool {
-	leader := w.Leader()
-	if leader < 0 {
+	n := w.leading()
+	if n == nil {
 		return false
 	}
 	running := map[string]bool{}
-	for _, n := range w.members() {
-		r := n.running()
+	for _, member := range w.members() {
+		r := member.running()
 		if r == nil {
 			return false
 		}
 		running[r.ID()] = true
-	}
-	n := w.Node(leader)
-	if n == nil {
-		return false
 	}
 	members := n.Status().Members
 	for _, m := range members {

@@ -153,9 +153,7 @@ func (w *World) deafenAll() {
 // leaders is the node that leads.
 func (w *World) leaders() (leader *cluster.Node) {
 	w.Until(20*time.Second, "a leader", func() bool {
-		if i := w.Leader(); i >= 0 {
-			leader = w.Node(i)
-		}
+		leader = w.leading()
 		return leader != nil
 	})
 	return leader

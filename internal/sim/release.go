@@ -13,11 +13,7 @@ import (
 // Release is an operator's who frees a profile through the node that leads: it asks the owner to let go, or takes the profile
 // from it. It gives up after the limit, and what it asked may happen all the same.
 func (w *World) Release(key string, force bool, limit time.Duration) {
-	leader := w.Leader()
-	if leader < 0 {
-		return
-	}
-	node := w.nodes[leader].running()
+	node := w.leading()
 	if node == nil {
 		return
 	}

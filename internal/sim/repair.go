@@ -109,11 +109,7 @@ func (w *World) agree() bool {
 // asked is asked again.
 func (w *World) keepHistory() bool {
 	return w.Until(20*time.Second, "the policy of history", func() bool {
-		i := w.Leader()
-		if i < 0 {
-			return false
-		}
-		leader := w.Node(i)
+		leader := w.leading()
 		if leader == nil {
 			return false
 		}

@@ -208,6 +208,14 @@ func (w *World) Leader() int {
 	return -1
 }
 
+// leading is the node that leads; nil: none does.
+func (w *World) leading() *cluster.Node {
+	if i := w.Leader(); i >= 0 {
+		return w.Node(i)
+	}
+	return nil
+}
+
 // Node is a node that runs; nil: it does not.
 func (w *World) Node(i int) *cluster.Node { return w.nodes[i].running() }
 
