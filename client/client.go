@@ -7,7 +7,7 @@
 //
 // Start at store.go and profile.go for what a game calls, errors.go for what can go wrong. Beneath the generic shell:
 // session.go is one session, write.go its saves, live.go and standing.go how a game server knows what it still owns,
-// retry.go what may be sent again.
+// reclaim.go what it takes back after a false verdict, retry.go what may be sent again.
 package client
 
 import (
