@@ -41,6 +41,7 @@ type node struct {
 	snapshots []time.Time // when the log said that one was complete
 	lastLines []string
 	verdicts  []string // lines that say that a game server is gone
+	leads     int      // how often the log said that it leads
 }
 
 // build makes the program from the sources of the module that this runs in.
@@ -55,7 +56,7 @@ func build(ctx context.Context, dir string) (string, error) {
 
 // newNodes prepares nodes that do not run yet.
 func newNodes(program, dir string, count int) ([]*node, error) {
-	free, err := freeAddresses(2 * count)
+	free, err := keptAddresses(dir, 2*count)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +73,31 @@ func newNodes(program, dir string, count int) ([]*node, error) {
 		}
 	}
 	return nodes, nil
+}
+
+// keptAddresses are those that the nodes of this folder had before, since a cluster knows its members by them; if there were none,
+// free ones that are kept there.
+func keptAddresses(dir string, count int) ([]string, error) {
+	file := filepath.Join(dir, "addresses")
+	switch text, err := os.ReadFile(file); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		kept := strings.Fields(string(text))
+		if len(kept) != count {
+			return nil, fmt.Errorf("%s is of %d nodes, not %d: give the folder's own number, or another folder", dir, len(kept)/2, count/2)
+		}
+		return kept, nil
+	}
+	free, err := freeAddresses(count)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return free, os.WriteFile(file, []byte(strings.Join(free, "\n")+"\n"), 0o600)
 }
 
 // freeAddresses are of ports that were free a moment ago.
@@ -131,6 +157,9 @@ func (n *node) read(log io.Reader) {
 		if strings.Contains(line, "game server is gone") {
 			n.verdicts = append(n.verdicts, line)
 		}
+		if strings.Contains(line, "msg=leads ") {
+			n.leads++
+		}
 		n.lastLines = append(n.lastLines, line)
 		n.lastLines = n.lastLines[max(0, len(n.lastLines)-20):]
 		n.mu.Unlock()
@@ -154,6 +183,13 @@ func (n *node) sentenced() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.verdicts)
+}
+
+// led is how often it said that it leads.
+func (n *node) led() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leads
 }
 
 func (n *node) saying() string {

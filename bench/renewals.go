@@ -41,7 +41,8 @@ CPU is what the kernel charged to each node while it was watched. In doubt is wh
 within the last 3 s; ended is whom the cluster ended. The exit code is 1 if there was anybody of either.
 
 With --kill-leader the leader is killed with -9 after half of that time: all game servers reconnect at once. Then those
-in doubt are no fault, and it tells how long it took until everybody had renewed again.`, bedNodes, fleetMost),
+in doubt are no fault, and it tells how long it took until everybody had renewed again. --profile is then of the two nodes
+that are left, from the kill on: .1, .2 or .3 is added to the name.`, bedNodes, fleetMost),
 		Example: `  go run ./bench renewals --servers 5000 --for 60s
   go run ./bench renewals --servers 5000 --for 30s --kill-leader --json`,
 		Args: cobra.NoArgs,
@@ -89,13 +90,16 @@ func (c renewals) run(ctx context.Context, out, notes io.Writer) (err error) {
 			return err
 		}
 	}
-	leads, err := leader(ctx, nodes)
-	if err != nil {
+	if _, err := leader(ctx, nodes); err != nil {
 		return err
 	}
 	s := &fleets{renewals: c, nodes: nodes, web: web, notes: notes}
 	defer s.end()
 	if err := s.enter(ctx, dir); err != nil {
+		return err
+	}
+	leads, err := leader(ctx, nodes) // while thousands entered it may have changed
+	if err != nil {
 		return err
 	}
 	r, err := s.watchThem(ctx, leads)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -27,7 +28,8 @@ type renewalsReport struct {
 	Streams  uint64  `json:"streams_opened"` // while watched
 	Doubted  uint64  `json:"in_doubt"`
 	Ended    uint64  `json:"ended"`
-	Terms    uint64  `json:"terms"` // that began while watched
+	Terms    uint64  `json:"terms"` // that began while watched; one of them may have had no leader
+	Leads    int     `json:"leads"` // that began while watched
 
 	Storm float64 `json:"all_renew_again_ms,omitempty"` // from the kill of the leader
 }
@@ -57,18 +59,14 @@ func (s *fleets) watchThem(ctx context.Context, leads *node) (*renewalsReport, e
 	s.mu.Lock()
 	s.slowest = 0
 	s.mu.Unlock()
-	load := s.loadCPU()
+	load, led := s.loadCPU(), s.led()
 	first := s.use(nil)
 	began := time.Now()
-	profiled := make(chan error, 1)
-	if s.profile == "" {
-		profiled <- nil
-	} else {
-		go func() {
-			profiled <- profileCPU(ctx, s.web[slices.Index(s.nodes, leads)], s.profile, s.watch/2-time.Second)
-		}()
-	}
 	half := s.watch / 2
+	profiled := func() error { return nil }
+	if s.profile != "" && !s.killLeader {
+		profiled = s.profileThem(ctx, func(int) string { return s.profile }, leads)
+	}
 	pause(ctx, half)
 	var dead *node
 	if s.killLeader {
@@ -76,6 +74,9 @@ func (s *fleets) watchThem(ctx context.Context, leads *node) (*renewalsReport, e
 		s.count(ctx, r, leads, nil, first, time.Since(began)) // what the leader was, while it was
 		fell := thisMoment()
 		leads.kill()
+		if s.profile != "" {
+			profiled = s.profileThem(ctx, func(number int) string { return fmt.Sprint(s.profile, ".", number) }, s.but(dead)...)
+		}
 		fmt.Fprintln(s.notes, "killed the leader")
 		if err := s.await(ctx, func(l fleetLine) bool { return l.Oldest > fell }); err != nil {
 			return nil, err
@@ -83,8 +84,7 @@ func (s *fleets) watchThem(ctx context.Context, leads *node) (*renewalsReport, e
 		l, _ := s.seen()
 		r.Storm = ms(l.At.since(fell))
 		fmt.Fprintf(s.notes, "everybody renews again after %s\n", brief(l.At.since(fell)))
-		left := slices.DeleteFunc(slices.Clone(s.nodes), func(n *node) bool { return n == dead })
-		if leads, err = leader(ctx, left); err != nil {
+		if leads, err = leader(ctx, s.but(dead)); err != nil {
 			return nil, err
 		}
 	}
@@ -108,11 +108,38 @@ func (s *fleets) watchThem(ctx context.Context, leads *node) (*renewalsReport, e
 	r.Proven = float64(after.Proven-before.Proven) / took.Seconds()
 	r.Differed, r.Streams = after.Differed-before.Differed, after.Opened-before.Opened
 	r.Doubted, r.Ended = after.Doubted-before.Doubted, after.Ended
-	r.Terms = now.GetTerm() - term.GetTerm()
+	r.Terms, r.Leads = now.GetTerm()-term.GetTerm(), s.led()-led
 	s.mu.Lock()
 	r.Slowest = ms(s.slowest)
 	s.mu.Unlock()
-	return r, <-profiled
+	return r, profiled()
+}
+
+// but is all nodes but a dead one.
+func (s *fleets) but(dead *node) []*node {
+	return slices.DeleteFunc(slices.Clone(s.nodes), func(n *node) bool { return n == dead })
+}
+
+// led is how often a node said that it leads.
+func (s *fleets) led() (times int) {
+	for _, n := range s.nodes {
+		times += n.led()
+	}
+	return times
+}
+
+// profileThem profiles the CPU of nodes from now on, each into the file that file names; what it returns waits for that.
+func (s *fleets) profileThem(ctx context.Context, file func(number int) string, nodes ...*node) func() error {
+	faults := make([]error, len(nodes))
+	var done sync.WaitGroup
+	for i, n := range nodes {
+		number := slices.Index(s.nodes, n)
+		done.Go(func() { faults[i] = profileCPU(ctx, s.web[number], file(number+1), s.watch/2-time.Second) })
+	}
+	return func() error {
+		done.Wait()
+		return errors.Join(faults...)
+	}
 }
 
 // use is the CPU of each node but a dead one.
@@ -170,7 +197,7 @@ func (r *renewalsReport) print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "all:    %.2f cores; the game servers themselves took %.2f\n\n", r.Cores, r.Load)
 	fmt.Fprintf(out, "renewals: %.0f answered a second, %.0f proven; slowest answer %.0f ms; %d named all grants\n", r.Answered, r.Proven, r.Slowest, r.Differed)
-	fmt.Fprintf(out, "streams opened: %d; in doubt: %d; ended: %d; terms begun: %d\n", r.Streams, r.Doubted, r.Ended, r.Terms)
+	fmt.Fprintf(out, "streams opened: %d; in doubt: %d; ended: %d; terms begun: %d, leads: %d\n", r.Streams, r.Doubted, r.Ended, r.Terms, r.Leads)
 	if r.Storm > 0 {
 		fmt.Fprintf(out, "kill -9 of the leader until everybody had renewed again: %.0f ms\n", r.Storm)
 	}
@@ -185,12 +212,12 @@ func (r *renewalsReport) verdict() error {
 	if r.Storm == 0 && r.Doubted > 0 {
 		faults = append(faults, fmt.Errorf("%d game servers were in doubt", r.Doubted))
 	}
-	terms := uint64(0)
+	leads := 0
 	if r.Storm > 0 {
-		terms = 1
+		leads = 1
 	}
-	if r.Terms > terms {
-		faults = append(faults, fmt.Errorf("%d terms began, and %d were called for", r.Terms, terms))
+	if r.Leads > leads {
+		faults = append(faults, fmt.Errorf("the lead changed %d times, and %d times were called for", r.Leads, leads))
 	}
 	return errors.Join(faults...)
 }

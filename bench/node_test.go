@@ -1,0 +1,29 @@
+package main
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// A cluster knows its members by their addresses: a folder that is kept starts again at those it had.
+func TestAKeptFolderKeepsItsAddresses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "large")
+	first, err := newNodes("none", dir, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := newNodes("none", dir, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if was, is := clientsOf(first), clientsOf(again); !slices.Equal(was, is) {
+		t.Errorf("it starts again at %v, not %v", is, was)
+	}
+	if was, is := first[0].nodes, again[0].nodes; !slices.Equal(was, is) {
+		t.Errorf("its nodes meet at %v, not %v", is, was)
+	}
+	if _, err := newNodes("none", dir, 1); err == nil {
+		t.Error("a folder of three nodes was taken for one's")
+	}
+}
