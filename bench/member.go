@@ -137,7 +137,7 @@ func (m *member) enter(ctx context.Context, sessions int) error {
 	return nil
 }
 
-// ask sends a request to whoever leads, again and again until it is answered.
+// ask sends a request to whoever leads, again and again until it is answered, or this game server was ended.
 func (m *member) ask(ctx context.Context, method string, request, answer proto.Message) error {
 	for {
 		addr := m.target()
@@ -148,10 +148,11 @@ func (m *member) ask(ctx context.Context, method string, request, answer proto.M
 			m.leader = addr
 			return nil
 		}
-		if ctx.Err() != nil {
+		refusal := refusalOf(err)
+		if ctx.Err() != nil || refusal.GetReason() == profilev1.Reason_REASON_SERVER_GONE {
 			return err
 		}
-		if !m.turn(refusalOf(err)) {
+		if !m.turn(refusal) {
 			pause(ctx, 20*time.Millisecond)
 		}
 	}
