@@ -257,8 +257,8 @@ func onThree(t *testing.T, story func(x *takeover, deposed func() (opened time.T
 		first := c.Leader()
 		x.begin(c, c.Nodes[first], "gs")
 		story(x, func() time.Time {
+			at := time.Now() // it hands the lead over before it ends
 			c.Kill(first)
-			at := time.Now()
 			x.n = c.Nodes[c.Leader()]
 			return at
 		})

@@ -287,8 +287,8 @@ func TestANewLeaderHasReachedNobody(t *testing.T) {
 		onThree(t, func(x *takeover, deposed func() time.Time) {
 			deposed()
 			x.wall.set(refuseAll)
-			renew(x.t, x.n, x.owner)
 			at := time.Now()
+			renew(x.t, x.n, x.owner)
 			x.attend("gs")
 			x.end()
 			x.gone(lock.Evidence, at, timing.Evidence, evidently)
