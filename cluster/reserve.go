@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -58,6 +60,20 @@ func (n *Node) measureSpace() error {
 			n.config.Dir, mebibytes(free), mebibytes(n.config.HardReserve))
 	}
 	return nil
+}
+
+// ifFull says what to do where a disk refused to hold more: it filled up between two looks. Pebble's last words keep no
+// more of an error than its text.
+func (n *Node) ifFull(err error) error {
+	if err == nil || strings.Contains(err.Error(), "free some space") {
+		return err
+	}
+	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return fmt.Errorf("%w: the disk of data folder %s is full: free some space and start this node again", err, n.config.Dir)
+		}
+	}
+	return err
 }
 
 // watchSpace looks again and again, steps aside below the reserve and stops below the hard one.

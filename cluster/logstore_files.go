@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// entryFiles is a file system for Pebble, which panics where it cannot end one file of its log or begin the next, and so
+// ends the process with all that is in it. fatal is told of any write to such a file that fails, and the goroutine stands
+// still: what was to be in it may be lost, and nothing may be acknowledged any more.
+type entryFiles struct {
+	vfs.FS
+	fatal func(error) // with Pebble's locks held
+}
+
+func (f entryFiles) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, category)
+	return f.entries("make", name, file, err)
+}
+
+func (f entryFiles) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.ReuseForWrite(from, to, category)
+	return f.entries("make", to, file, err)
+}
+
+func (f entryFiles) entries(act, name string, file vfs.File, err error) (vfs.File, error) {
+	if filepath.Ext(name) != ".log" {
+		return file, err
+	}
+	opened := entryFile{file, name, f.fatal}
+	return opened, opened.must(act, err)
+}
+
+type entryFile struct {
+	vfs.File
+	name  string
+	fatal func(error)
+}
+
+func (f entryFile) must(act string, err error) error {
+	if err == nil {
+		return nil
+	}
+	f.fatal(fmt.Errorf("%s %s: %w", act, f.name, err))
+	select {}
+}
+
+func (f entryFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	return n, f.must("write", err)
+}
+
+func (f entryFile) Sync() error     { return f.must("sync", f.File.Sync()) }
+func (f entryFile) SyncData() error { return f.must("sync", f.File.SyncData()) }
+func (f entryFile) Close() error    { return f.must("close", f.File.Close()) }
+
+func (f entryFile) SyncTo(length int64) (full bool, err error) {
+	full, err = f.File.SyncTo(length)
+	return full, f.must("sync", err)
+}
