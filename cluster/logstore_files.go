@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,46 +16,45 @@ type entryFiles struct {
 
 func (f entryFiles) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.Create(name, category)
-	return f.entries("make", name, file, err)
+	return f.entries(name, file, err)
 }
 
 func (f entryFiles) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.ReuseForWrite(from, to, category)
-	return f.entries("make", to, file, err)
+	return f.entries(to, file, err)
 }
 
-func (f entryFiles) entries(act, name string, file vfs.File, err error) (vfs.File, error) {
+func (f entryFiles) entries(name string, file vfs.File, err error) (vfs.File, error) {
 	if filepath.Ext(name) != ".log" {
 		return file, err
 	}
-	opened := entryFile{file, name, f.fatal}
-	return opened, opened.must(act, err)
+	opened := entryFile{file, f.fatal}
+	return opened, opened.must(err)
 }
 
 type entryFile struct {
 	vfs.File
-	name  string
 	fatal func(error)
 }
 
-func (f entryFile) must(act string, err error) error {
+func (f entryFile) must(err error) error {
 	if err == nil {
 		return nil
 	}
-	f.fatal(fmt.Errorf("%s %s: %w", act, f.name, err))
+	f.fatal(err) // a disk's own says what and where
 	select {}
 }
 
 func (f entryFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
-	return n, f.must("write", err)
+	return n, f.must(err)
 }
 
-func (f entryFile) Sync() error     { return f.must("sync", f.File.Sync()) }
-func (f entryFile) SyncData() error { return f.must("sync", f.File.SyncData()) }
-func (f entryFile) Close() error    { return f.must("close", f.File.Close()) }
+func (f entryFile) Sync() error     { return f.must(f.File.Sync()) }
+func (f entryFile) SyncData() error { return f.must(f.File.SyncData()) }
+func (f entryFile) Close() error    { return f.must(f.File.Close()) }
 
 func (f entryFile) SyncTo(length int64) (full bool, err error) {
 	full, err = f.File.SyncTo(length)
-	return full, f.must("sync", err)
+	return full, f.must(err)
 }

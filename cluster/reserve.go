@@ -54,7 +54,11 @@ func (n *Node) measureSpace() error {
 		return nil
 	}
 	n.space.free.Store(free)
-	n.space.short.Store(free < n.config.Reserve)
+	enough := n.config.Reserve
+	if n.space.short.Load() {
+		enough += n.config.Reserve / 16 // snapshots come and go: a node at its reserve is not short in turns
+	}
+	n.space.short.Store(free < enough)
 	if free < n.config.HardReserve {
 		return fmt.Errorf("the disk of data folder %s has %s free, less than the hard reserve of %s: free some space and start this node again",
 			n.config.Dir, mebibytes(free), mebibytes(n.config.HardReserve))
@@ -92,8 +96,11 @@ func (n *Node) watchSpace() {
 			return
 		}
 		short := n.space.short.Load()
-		if short != was {
-			n.log.Warn("free space on the disk", "bytes", n.space.free.Load(), "below its reserve", short)
+		switch {
+		case short && !was:
+			n.log.Warn(n.shortAlarm())
+		case was && !short:
+			n.log.Info("the disk of this node has space again", "free", mebibytes(n.space.free.Load()))
 		}
 		if short {
 			n.stepAside()
@@ -112,7 +119,7 @@ func (n *Node) stepAside() {
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, drainLimit)
+	ctx, cancel := context.WithTimeout(n.ctx, drainLimit) // the lead's own ends on the way
 	defer cancel()
 	n.log.Info("hands the lead over for want of space", "to", string(to.ID))
 	if err := n.await(ctx, n.running().LeadershipTransferToServer(to.ID, to.Address)); err != nil {
@@ -154,7 +161,11 @@ func (l *lead) weighSpace(servers []raft.Server, said map[string]helloAnswer) {
 	}
 	tight := short > 0 && able < voters/2+1
 	if l.tight.Swap(tight) != tight {
-		l.node.log.Warn("space on the disks of the nodes", "voters", voters, "below their reserve", short, "saves refused", tight)
+		if tight {
+			l.node.log.Warn(tightAlarm+": free some space", "voters", voters, "below their reserve", short)
+		} else {
+			l.node.log.Info("saves are taken again", "voters", voters, "below their reserve", short)
+		}
 	}
 }
 
@@ -179,11 +190,17 @@ func (n *Node) Admit(c *fsm.Command) error {
 	return nil
 }
 
+const tightAlarm = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority"
+
+func (n *Node) shortAlarm() string {
+	return fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
+		mebibytes(n.space.free.Load()), mebibytes(n.config.Reserve), mebibytes(n.config.HardReserve))
+}
+
 func (n *Node) spaceAlarms() []string {
 	var alarms []string
 	if n.space.short.Load() {
-		alarms = append(alarms, fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
-			mebibytes(n.space.free.Load()), mebibytes(n.config.Reserve), mebibytes(n.config.HardReserve)))
+		alarms = append(alarms, n.shortAlarm())
 	}
 	l := n.leads()
 	if l == nil {
@@ -195,7 +212,7 @@ func (n *Node) spaceAlarms() []string {
 		}
 	}
 	if l.tight.Load() {
-		alarms = append(alarms, "saves are refused, but those that end a session: the nodes whose disks have space left are no majority")
+		alarms = append(alarms, tightAlarm)
 	}
 	return alarms
 }
