@@ -16,3 +16,6 @@ func (d *disk) fill(uint64) error        { return errNoLinux }
 func (d *disk) free() error              { return errNoLinux }
 func unmount(string) error               { return errNoLinux }
 func stopped(int) error                  { return errNoLinux }
+
+func (n *node) partLog() error { return errNoLinux }
+func (n *node) joinLog() error { return errNoLinux }
