@@ -43,6 +43,8 @@ func stoppedBy(t *testing.T, n *cluster.Node, why error) {
 	}
 	if err := n.Err(); !errors.Is(err, cluster.ErrFailed) || !strings.Contains(err.Error(), why.Error()) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("it stopped with %q, want one line that says %q", err, why)
+	} else if why == syscall.ENOSPC && !strings.Contains(err.Error(), "free some space and start this node again") {
+		t.Errorf("it stopped with %q, and does not say what to do", err)
 	}
 }
 

@@ -53,9 +53,10 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 	cache := pebble.NewCache(logCache)
 	defer cache.Unref()
 	options := &pebble.Options{
-		FS:                          folderSyncs{fs, s.standStill},
+		FS:                          entryFiles{folderSyncs{fs, s.standStill}, s.standStill},
 		Cache:                       cache,
 		Logger:                      logStoreLog{s, log},
+		EventListener:               &pebble.EventListener{BackgroundError: s.fault},
 		FormatMajorVersion:          pebble.FormatNewest,
 		ErrorIfNotExists:            mustExist,
 		MemTableSize:                logTable,

@@ -30,6 +30,13 @@ func (l logStoreLog) Fatalf(format string, args ...any) {
 	select {}
 }
 
+// fault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once and for ever, and say
+// so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
+func (s *logStore) fault(err error) {
+	s.standStill(err)
+	select {}
+}
+
 // standStill is Pebble's end: its goroutines never go on.
 func (s *logStore) standStill(err error) {
 	s.breaking.Do(func() {

@@ -94,7 +94,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	close(n.opened)
 	if err != nil {
 		_ = n.Close(context.Background())
-		return nil, fmt.Errorf("open node: %w", err)
+		return nil, fmt.Errorf("open node: %w", n.ifFull(err))
 	}
 	return n, nil
 }
@@ -111,6 +111,9 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	who := n.folder.who
 	n.who.Store(&who)
+	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
+		return err
+	}
 	if n.tables, err = openTables(n.config.FS, n.config.Dir, n.log, n.stop); err != nil {
 		return err
 	}
@@ -119,9 +122,6 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.stop)
 	n.replica.metrics = n.config.Metrics
-	if err := n.measureSpace(); err != nil {
-		return err
-	}
 	if n.transport, err = listen(n.config, who.ID); err != nil {
 		return err
 	}

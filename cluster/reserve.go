@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -52,12 +54,30 @@ func (n *Node) measureSpace() error {
 		return nil
 	}
 	n.space.free.Store(free)
-	n.space.short.Store(free < n.config.Reserve)
+	enough := n.config.Reserve
+	if n.space.short.Load() {
+		enough += n.config.Reserve / 16 // snapshots come and go: a node at its reserve is not short in turns
+	}
+	n.space.short.Store(free < enough)
 	if free < n.config.HardReserve {
 		return fmt.Errorf("the disk of data folder %s has %s free, less than the hard reserve of %s: free some space and start this node again",
 			n.config.Dir, mebibytes(free), mebibytes(n.config.HardReserve))
 	}
 	return nil
+}
+
+// ifFull says what to do where a disk refused to hold more: it filled up between two looks. Pebble's last words keep no
+// more of an error than its text.
+func (n *Node) ifFull(err error) error {
+	if err == nil || strings.Contains(err.Error(), "free some space") {
+		return err
+	}
+	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return fmt.Errorf("%w: the disk of data folder %s is full: free some space and start this node again", err, n.config.Dir)
+		}
+	}
+	return err
 }
 
 // watchSpace looks again and again, steps aside below the reserve and stops below the hard one.
@@ -76,8 +96,11 @@ func (n *Node) watchSpace() {
 			return
 		}
 		short := n.space.short.Load()
-		if short != was {
-			n.log.Warn("free space on the disk", "bytes", n.space.free.Load(), "below its reserve", short)
+		switch {
+		case short && !was:
+			n.log.Warn(n.shortAlarm())
+		case was && !short:
+			n.log.Info("the disk of this node has space again", "free", mebibytes(n.space.free.Load()))
 		}
 		if short {
 			n.stepAside()
@@ -96,7 +119,7 @@ func (n *Node) stepAside() {
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, drainLimit)
+	ctx, cancel := context.WithTimeout(n.ctx, drainLimit) // the lead's own ends on the way
 	defer cancel()
 	n.log.Info("hands the lead over for want of space", "to", string(to.ID))
 	if err := n.await(ctx, n.running().LeadershipTransferToServer(to.ID, to.Address)); err != nil {
@@ -138,7 +161,11 @@ func (l *lead) weighSpace(servers []raft.Server, said map[string]helloAnswer) {
 	}
 	tight := short > 0 && able < voters/2+1
 	if l.tight.Swap(tight) != tight {
-		l.node.log.Warn("space on the disks of the nodes", "voters", voters, "below their reserve", short, "saves refused", tight)
+		if tight {
+			l.node.log.Warn(tightAlarm+": free some space", "voters", voters, "below their reserve", short)
+		} else {
+			l.node.log.Info("saves are taken again", "voters", voters, "below their reserve", short)
+		}
 	}
 }
 
@@ -163,11 +190,17 @@ func (n *Node) Admit(c *fsm.Command) error {
 	return nil
 }
 
+const tightAlarm = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority"
+
+func (n *Node) shortAlarm() string {
+	return fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
+		mebibytes(n.space.free.Load()), mebibytes(n.config.Reserve), mebibytes(n.config.HardReserve))
+}
+
 func (n *Node) spaceAlarms() []string {
 	var alarms []string
 	if n.space.short.Load() {
-		alarms = append(alarms, fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
-			mebibytes(n.space.free.Load()), mebibytes(n.config.Reserve), mebibytes(n.config.HardReserve)))
+		alarms = append(alarms, n.shortAlarm())
 	}
 	l := n.leads()
 	if l == nil {
@@ -179,7 +212,7 @@ func (n *Node) spaceAlarms() []string {
 		}
 	}
 	if l.tight.Load() {
-		alarms = append(alarms, "saves are refused, but those that end a session: the nodes whose disks have space left are no majority")
+		alarms = append(alarms, tightAlarm)
 	}
 	return alarms
 }

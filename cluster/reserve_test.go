@@ -2,11 +2,15 @@ package cluster_test
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
@@ -19,8 +23,11 @@ const gibibyte = 1 << 30
 // disks says how much is free on each node's.
 type diskSpace [3]atomic.Uint64
 
-func (d *diskSpace) start(t *testing.T) *clustertest.Cluster {
+func (d *diskSpace) start(t *testing.T, change ...func(config *cluster.Config)) *clustertest.Cluster {
 	c := clustertest.Start(t, 3, func(i int, config *cluster.Config) {
+		for _, f := range change {
+			f(config)
+		}
 		d[i].Store(10 * gibibyte)
 		config.FreeBytes = func() (uint64, error) { return d[i].Load(), nil }
 	})
@@ -49,7 +56,8 @@ func (s *server) save(key, value string, token lock.Token, end bool) *fsm.Comman
 func TestALeaderShortOfSpaceStepsAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var space diskSpace
-		c := space.start(t)
+		var said lines
+		c := space.start(t, func(config *cluster.Config) { config.Log = slog.New(slog.NewTextHandler(&said, nil)) })
 		short := c.Leader()
 		second := (short + 1) % 3
 		space[second].Store(gibibyte / 2)
@@ -62,6 +70,9 @@ func TestALeaderShortOfSpaceStepsAside(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if got := c.Leader(); got != (short+2)%3 {
 			t.Errorf("node %d leads, want the one that has space", got)
+		}
+		if text := said.String(); strings.Count(text, "less than its reserve") != 2 || strings.Contains(text, `level=WARN msg="hand the lead over"`) {
+			t.Errorf("each of two nodes short of space says so once, and that it gave up the lead is no failure: %s", text)
 		}
 		for i, n := range c.Nodes {
 			if err := n.Err(); err != nil {
@@ -162,6 +173,65 @@ func TestSavesWaitWhileNoMajorityHasSpace(t *testing.T) {
 			if n.Status().State != "leader" {
 				t.Fatal("the lead is handed round among nodes that are all short")
 			}
+		}
+	})
+}
+
+// A disk that is full when its node starts is told of by the node, not by whatever is written first.
+func TestANodeOnAFullDiskSaysSoBeforeItWrites(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		free uint64 // what the disk says
+		want string
+	}{
+		{"nothing is free", 0, "less than the hard reserve"},
+		{"it cannot tell", 10 * gibibyte, "is full: free some space and start this node again"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			full := badDisk{path: "tables/", err: syscall.ENOSPC}
+			full.bad.Store(true)
+			c := clustertest.Start(t, 1, func(_ int, config *cluster.Config) {
+				config.FS = full.over(vfs.NewMem())
+				config.FreeBytes = func() (uint64, error) {
+					if full.bad.Load() {
+						return test.free, nil
+					}
+					return 10 * gibibyte, nil
+				}
+				full.bad.Store(false)
+			})
+			c.Ready()
+			c.Kill(0)
+			full.bad.Store(true)
+			if err := c.TryOpen(0); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("it was started on a full disk: %v", err)
+			}
+			full.bad.Store(false)
+			c.Open(0)
+			c.Ready()
+		})
+	}
+}
+
+// What is free moves by some files, and a node at its reserve does not hand the lead over, and raise and end its alarm, in turns.
+func TestANodeAtItsReserveIsNotShortInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var space diskSpace
+		c := space.start(t)
+		n := (c.Leader() + 1) % 3
+		space[n].Store(gibibyte - 1)
+		time.Sleep(3 * time.Second)
+		for range 10 {
+			space[n].Store(gibibyte + 10<<20)
+			time.Sleep(3 * time.Second)
+			if !c.Nodes[n].Status().Short {
+				t.Fatal("a node is no longer short with 10 MiB more than its reserve")
+			}
+		}
+		space[n].Store(gibibyte + gibibyte/16)
+		time.Sleep(3 * time.Second)
+		if c.Nodes[n].Status().Short {
+			t.Error("a node is short with a sixteenth more than its reserve")
 		}
 	})
 }

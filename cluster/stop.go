@@ -37,6 +37,7 @@ func (n *Node) Close(ctx context.Context) error {
 // stop is how this node ends itself. From here nothing that it says is heard. It waits for nobody: raft or Pebble may call
 // it, with their locks held.
 func (n *Node) stop(err error) {
+	err = n.ifFull(err)
 	if !n.failure.CompareAndSwap(nil, &err) {
 		return
 	}

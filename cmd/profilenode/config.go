@@ -37,6 +37,7 @@ type Config struct {
 	Heartbeat, Election, LeaderLease               time.Duration
 	Renew, Doubt, Evidence, Lease, HandOff, Tick   time.Duration
 	SnapshotBytes, MaxInFlightBytes, TrailingBytes uint64
+	Reserve, HardReserve                           uint64
 }
 
 // DefaultConfig is a cluster of one on loopback.
@@ -54,6 +55,7 @@ func DefaultConfig() Config {
 		Renew: c.Timing.Renew, Doubt: c.Timing.Doubt, Evidence: c.Timing.Evidence,
 		Lease: c.Timing.Lease, HandOff: c.Timing.HandOff, Tick: c.Timing.Tick,
 		SnapshotBytes: c.SnapshotBytes, MaxInFlightBytes: c.MaxInFlightBytes, TrailingBytes: c.TrailingBytes,
+		Reserve: c.Reserve, HardReserve: c.HardReserve,
 	}
 }
 

@@ -44,6 +44,7 @@ func (c Config) cluster() cluster.Config {
 	n.Timing.Renew, n.Timing.Doubt, n.Timing.Evidence = c.Renew, c.Doubt, c.Evidence
 	n.Timing.Lease, n.Timing.HandOff, n.Timing.Tick = c.Lease, c.HandOff, c.Tick
 	n.SnapshotBytes, n.TrailingBytes, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingBytes, c.MaxInFlightBytes
+	n.Reserve, n.HardReserve = c.Reserve, c.HardReserve
 	return n
 }
 

@@ -66,6 +66,8 @@ func settings() []setting {
 		size("snapshot-bytes", "bytes of log after which a snapshot is taken", func(c *Config) *uint64 { return &c.SnapshotBytes }),
 		size("trailing-bytes", "bytes of log that stay behind a snapshot", func(c *Config) *uint64 { return &c.TrailingBytes }),
 		size("max-in-flight-bytes", "bytes queued and proposed before requests are refused as busy", func(c *Config) *uint64 { return &c.MaxInFlightBytes }),
+		size("reserve", "bytes free on the data folder's disk below which this node gives up leading and raises an alarm", func(c *Config) *uint64 { return &c.Reserve }),
+		size("hard-reserve", "bytes free there below which it stops, while it can still write; not above reserve", func(c *Config) *uint64 { return &c.HardReserve }),
 	}
 }
 

@@ -77,4 +77,24 @@ var crashFaults = []fault{
 		edits: []edit{{"cluster/node.go", "err = n.storage.finishFounding(*first)", "err = nil"}},
 		pkg:   "cluster", test: "TestAFoundingIsFinishedAfterAStopAnywhere",
 	},
+	{
+		name:  "a log that cannot be flushed is tried for ever",
+		edits: []edit{{"cluster/logstore.go", "\t\tEventListener:               &pebble.EventListener{BackgroundError: s.fault},\n", ""}},
+		pkg:   "cluster", test: "TestALogOnAFullDiskStops/a_table_cannot_be_made",
+	},
+	{
+		name:  "a log whose next file cannot be made ends the process",
+		edits: []edit{{"cluster/logstore.go", "entryFiles{folderSyncs{fs, s.standStill}, s.standStill}", "folderSyncs{fs, s.standStill}"}},
+		pkg:   "cluster", test: "TestALogOnAFullDiskStops/the_next_file_cannot_be_made",
+	},
+	{
+		name:  "a full disk is met before it is looked at",
+		edits: []edit{{"cluster/node.go", "\tif err := n.measureSpace(); err != nil { // before Pebble writes, and says less\n\t\treturn err\n\t}\n", ""}},
+		pkg:   "cluster", test: "TestANodeOnAFullDiskSaysSoBeforeItWrites",
+	},
+	{
+		name:  "a node at its reserve is short in turns",
+		edits: []edit{{"cluster/reserve.go", "enough += n.config.Reserve / 16", "enough += 0"}},
+		pkg:   "cluster", test: "TestANodeAtItsReserveIsNotShortInTurns",
+	},
 }

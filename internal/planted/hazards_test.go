@@ -17,6 +17,36 @@ var (
 // The naive ways that docs/hazards.md tells of.
 var hazardFaults = []fault{
 	{
+		name: "a save is acknowledged before it is committed",
+		edits: []edit{{"cluster/propose.go", "\tfuture := n.running().Apply(entry, openWait)\n", `	future := n.running().Apply(entry, openWait)
+	for _, p := range batch {
+		if c := p.command.GetSave(); c != nil {
+			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetBase() + 1}}
+		} else if c := p.command.GetSet(); c != nil {
+			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetExpected() + 1}}
+		}
+	}
+`}},
+		pkg: "cluster", test: "TestNothingIsAcknowledgedBeforeAMajorityHasIt",
+	},
+	{
+		name: "a save is acknowledged once the leader has written it",
+		edits: []edit{{"cluster/propose.go", "\tfuture := n.running().Apply(entry, openWait)\n", `	before := n.running().LastIndex()
+	future := n.running().Apply(entry, openWait)
+	for until := time.Now().Add(openWait); n.running().LastIndex() == before && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	for _, p := range batch {
+		if c := p.command.GetSave(); c != nil {
+			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetBase() + 1}}
+		} else if c := p.command.GetSet(); c != nil {
+			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetExpected() + 1}}
+		}
+	}
+`}},
+		pkg: "cluster", test: "TestNothingIsAcknowledgedBeforeAMajorityHasIt",
+	},
+	{
 		name:  "a listed snapshot counts as installed",
 		edits: []edit{{"cluster/node.go", "\tsettings.ShutdownOnRemove = false\n", "\tsettings.ShutdownOnRemove = false\n\tsettings.NoSnapshotRestoreOnStart = true\n"}},
 		pkg:   "cluster", test: "TestASnapshotThatWasListedAndNotInstalledIsInstalledAtTheStart",

@@ -26,7 +26,7 @@ const (
 	pause    = 20 * time.Millisecond // between two looks
 )
 
-// cluster is three nodes, each a process with a folder of its own, on a disk of its own where power is cut.
+// cluster is three nodes, each a process with a folder of its own, on a disk of its own where power is cut or disks are filled.
 type cluster struct {
 	program string
 	home    string
@@ -37,9 +37,12 @@ type node struct {
 	name                         string
 	clients, nodes, gossip, http string
 	data                         string
-	disk                         *disk // nil: no power is cut
+	disk                         *disk // nil: no power is cut, and no disk filled
+	logDisk                      *disk // nil: the log lies with the rest
 	log, pid                     string
 	began                        int64 // bytes of log before this life
+	mayEnd                       bool  // by itself: its disk is full
+	unguarded                    bool  // it keeps no reserve
 	conn                         *grpc.ClientConn
 
 	process *exec.Cmd
@@ -59,7 +62,7 @@ func newCluster(s settings, home string) (*cluster, error) {
 		n.log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
 		n.data = filepath.Join(home, n.name)
 		c.nodes[i] = n
-		if s.power > 0 {
+		if s.power+s.full > 0 {
 			if n.disk, err = newDisk(filepath.Join(home, n.name+".ext4"), filepath.Join(home, n.name)); err != nil {
 				return nil, errors.Join(err, c.close())
 			}
@@ -101,6 +104,9 @@ func (c *cluster) start(n *node) error {
 	n.began = n.logBytes()
 	p := exec.Command(c.program, "serve", "--data", n.data, "--bind", n.clients, "--bind-nodes", n.nodes, "--bind-gossip", n.gossip,
 		"--bind-http", n.http, "--nodes", strings.Join(peers, ","), "--snapshot-bytes", "1MiB", "--trailing-bytes", "256KiB", "--exit-with-stdin")
+	if n.unguarded {
+		p.Args = append(p.Args, "--reserve", "0", "--hard-reserve", "0")
+	}
 	if _, err := p.StdinPipe(); err != nil { // its end ends the node, should this process die first
 		return err
 	}
@@ -132,7 +138,7 @@ func (n *node) kill() error {
 
 func (n *node) stop() error { return stopped(n.process.Process.Pid) }
 
-// hasEnded says that the process ended by itself, which is never right.
+// hasEnded says that the process ended by itself.
 func (n *node) hasEnded() bool {
 	if n.process == nil {
 		return false
@@ -192,9 +198,10 @@ func (c *cluster) waitCaughtUp(ctx context.Context, limit time.Duration) error {
 	return fmt.Errorf("not caught up within %v: %s", limit, why)
 }
 
+// ended is an error where a node ended by itself, which is right only on a full disk.
 func (c *cluster) ended() error {
 	for _, n := range c.nodes {
-		if n.hasEnded() {
+		if n.hasEnded() && !n.mayEnd {
 			return fmt.Errorf("%s ended by itself: %s", n.name, lastLines(n.log))
 		}
 	}
@@ -268,6 +275,9 @@ func (c *cluster) close() error {
 		errs = append(errs, n.kill())
 		if n.conn != nil {
 			errs = append(errs, n.conn.Close())
+		}
+		if n.logDisk != nil {
+			errs = append(errs, unmount(n.logDisk.at))
 		}
 		if n.disk != nil {
 			errs = append(errs, unmount(n.disk.at))

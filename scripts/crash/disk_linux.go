@@ -55,7 +55,8 @@ func newDisk(image, at string) (*disk, error) {
 	if err := errors.Join(file.Truncate(diskBytes), file.Close()); err != nil {
 		return nil, err
 	}
-	if err := command("mkfs.ext4", "-q", "-F", image); err != nil {
+	// Nothing is kept for root: what nobody else can have, this node, run as root, would still find.
+	if err := command("mkfs.ext4", "-q", "-F", "-m", "0", image); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(at, 0o700); err != nil {
@@ -88,6 +89,67 @@ func (d *disk) remount() error {
 		return err
 	}
 	return d.mount()
+}
+
+// ballast lies beside the data folder and takes space without being written.
+func (d *disk) ballast() string { return filepath.Join(d.at, "ballast") }
+
+// fill takes what the disk has but for so many bytes, all of it at once. What is given back meanwhile, it takes when
+// called again.
+func (d *disk) fill(leave uint64) error {
+	file, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	const block = 4 << 10
+	for {
+		var disk syscall.Statfs_t
+		if err := syscall.Fstatfs(int(file.Fd()), &disk); err != nil {
+			return err
+		}
+		free := disk.Bavail * uint64(disk.Bsize)
+		if free < leave+block {
+			return nil
+		}
+		info, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		switch err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), int64(free-leave)); {
+		case err == nil, errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.ENOSPC):
+			return d.crumbs(file, block) // somebody else was first, or what is free lies scattered
+		default:
+			return fmt.Errorf("fill %s: %w", d.at, err)
+		}
+	}
+}
+
+// crumbs takes the rest, in ever smaller pieces.
+func (d *disk) crumbs(file *os.File, block int64) error {
+	for piece := int64(64 << 20); piece >= block; {
+		info, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		switch err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), piece); {
+		case err == nil, errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.ENOSPC):
+			piece /= 2
+		default:
+			return fmt.Errorf("fill %s: %w", d.at, err)
+		}
+	}
+	return nil
+}
+
+// free gives back what fill took.
+func (d *disk) free() error {
+	if err := os.Remove(d.ballast()); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func unmount(at string) error {

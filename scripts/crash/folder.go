@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,7 +74,9 @@ func sweep(home string) error {
 	if err != nil {
 		return nil // no Linux: nothing was mounted
 	}
-	for line := range strings.Lines(string(mounts)) {
+	lines := slices.Collect(strings.Lines(string(mounts)))
+	slices.Reverse(lines) // what lies in another goes first
+	for _, line := range lines {
 		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], home+"/") {
 			if err := unmount(fields[1]); err != nil {
 				return err

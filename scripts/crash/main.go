@@ -31,11 +31,11 @@ import (
 )
 
 type settings struct {
-	kills, power, writers int
-	seed                  uint64
-	quick, alone, json    bool
-	program, folder       string
-	caughtUp              time.Duration
+	kills, power, full, writers int
+	seed                        uint64
+	quick, alone, json          bool
+	program, folder             string
+	caughtUp                    time.Duration
 }
 
 // verdict is the last thing that is said.
@@ -43,8 +43,12 @@ type verdict struct {
 	Seed         uint64         `json:"seed"`
 	Kills        int            `json:"kills"`
 	Power        int            `json:"power"`
+	Full         int            `json:"full"`
 	Acts         map[string]int `json:"acts"`
-	Hits         map[moment]int `json:"hits"` // what nodes were in when they ended
+	Hits         map[moment]int `json:"hits"`     // what nodes were in when they ended
+	Filled       int            `json:"filled"`   // disks
+	Ends         map[end]int    `json:"ends"`     // what nodes on full disks stopped at
+	StoodMS      int64          `json:"stood_ms"` // the longest that no save was acknowledged while one disk was full
 	Acknowledged int            `json:"acknowledged"`
 	Installs     int            `json:"installs"`
 	Snapshots    int            `json:"snapshots"`
@@ -59,9 +63,10 @@ func main() {
 	s := settings{}
 	flag.IntVar(&s.kills, "kills", 300, "rounds that kill processes")
 	flag.IntVar(&s.power, "power", 60, "rounds that cut the power; needs root and loop devices")
+	flag.IntVar(&s.full, "full", 20, "rounds that fill disks; needs root and loop devices")
 	flag.IntVar(&s.writers, "writers", 6, "writers, each with profiles of its own")
 	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of all that is chosen")
-	flag.BoolVar(&s.quick, "quick", false, "10 kills and 3 power losses, where --kills and --power do not say otherwise; kills alone where power cannot be cut")
+	flag.BoolVar(&s.quick, "quick", false, "10 kills, 3 power losses and 7 fillings of disks, where their flags do not say otherwise; kills alone where power cannot be cut")
 	flag.BoolVar(&s.alone, "alone", false, "kill a process that writes to a bare log, --kills times, and nothing else")
 	flag.BoolVar(&s.json, "json", false, "the verdict as JSON")
 	flag.StringVar(&s.program, "program", "", "a profilenode that is built already")
@@ -77,6 +82,9 @@ func main() {
 		if !given["power"] {
 			s.power = 3
 		}
+		if !given["full"] {
+			s.full = len(fills())
+		}
 	}
 	if err := run(s); err != nil {
 		fmt.Fprintf(os.Stderr, "crash: %v\n", err)
@@ -91,13 +99,13 @@ func run(s settings) (err error) {
 	if s.alone {
 		return alone(ctx, s.kills)
 	}
-	if s.power > 0 {
+	if s.power+s.full > 0 {
 		switch err := canCutPower(); {
 		case err != nil && s.quick:
-			fmt.Fprintf(os.Stderr, "\n*** NO POWER IS CUT: it cannot be done here: %v. Kills only. ***\n\n", err)
-			s.power = 0
+			fmt.Fprintf(os.Stderr, "\n*** NO POWER IS CUT, NO DISK IS FILLED: it cannot be done here: %v. Kills only. ***\n\n", err)
+			s.power, s.full = 0, 0
 		case err != nil:
-			return fmt.Errorf("power cannot be cut here: %w; --power 0 goes without", err)
+			return fmt.Errorf("power cannot be cut and disks cannot be filled here: %w; --power 0 --full 0 goes without", err)
 		}
 	}
 	home, err := filepath.Abs(s.folder)
@@ -120,7 +128,7 @@ func run(s settings) (err error) {
 		return err
 	}
 	t := &trial{settings: s, cluster: c, random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now()}
-	t.verdict = verdict{Seed: s.seed, Acts: map[string]int{}, Hits: map[moment]int{}}
+	t.verdict = verdict{Seed: s.seed, Acts: map[string]int{}, Hits: map[moment]int{}, Ends: map[end]int{}}
 	err = t.run(ctx)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
@@ -152,9 +160,12 @@ func (t *trial) tell(err error) {
 	if err != nil {
 		word = "FAILED"
 	}
-	fmt.Printf("%s: %d kills, %d power losses, %d saves acknowledged and read back, %d installs, %d snapshots, digests equal %d times, caught up within %.1f s (after %s), %d s, seed %d\n",
-		word, v.Kills, v.Power, v.Acknowledged, v.Installs, v.Snapshots, v.Digests, float64(v.SlowestMS)/1000, v.Slowest, v.Seconds, v.Seed)
+	fmt.Printf("%s: %d kills, %d power losses, %d times disks filled (%d disks), %d saves acknowledged and read back, %d installs, %d snapshots, digests equal %d times, caught up within %.1f s (after %s), %d s, seed %d\n",
+		word, v.Kills, v.Power, v.Full, v.Filled, v.Acknowledged, v.Installs, v.Snapshots, v.Digests, float64(v.SlowestMS)/1000, v.Slowest, v.Seconds, v.Seed)
 	fmt.Printf("acts: %v\n", v.Acts)
+	if v.Full > 0 {
+		fmt.Printf("on full disks nodes stopped at: %v; saves stood still for at most %.1f s while one disk was full\n", v.Ends, float64(v.StoodMS)/1000)
+	}
 	fmt.Printf("nodes ended in:")
 	for _, m := range moments() {
 		fmt.Printf(" %s %d,", m, v.Hits[m])

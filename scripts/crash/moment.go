@@ -26,6 +26,9 @@ const (
 	momentWait        = 10 * time.Second // for one of these to come
 )
 
+// allEnds is how many rounds that fill disks must have met everything that a full disk does.
+const allEnds = 20
+
 // moments are what each run must have hit.
 func moments() []moment { return []moment{inAppend, inCut, inMaking, inInstall, inStart} }
 
@@ -122,8 +125,16 @@ func (t *trial) note(n *node, at time.Time, saving bool) {
 // missed is an error where a run that must hit everything did not.
 func (t *trial) missed() error {
 	for _, m := range moments() {
-		if t.verdict.Hits[m] == 0 {
+		if t.verdict.Hits[m] == 0 && t.settings.kills+t.settings.power > 0 {
 			return fmt.Errorf("no node ended in the %s: the run proves nothing of it", m)
+		}
+	}
+	if t.settings.full < allEnds {
+		return nil
+	}
+	for _, e := range []end{endHard, endLog, endTables} {
+		if t.verdict.Ends[e] == 0 {
+			return fmt.Errorf("no node on a full disk stopped at the %s: the run proves nothing of it", e)
 		}
 	}
 	return nil

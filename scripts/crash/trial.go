@@ -71,25 +71,24 @@ func (t *trial) run(ctx context.Context) error {
 	}
 	t.writers = startWriters(ctx, t.cluster, t.settings.writers, t.settings.seed)
 	defer t.writers.stop()
-	rounds := make([]bool, t.settings.kills+t.settings.power) // true: a loss of power
-	for i := range t.settings.power {
-		rounds[i] = true
+	kinds := []struct {
+		rounds int
+		acts   []act
+		done   *int
+	}{
+		{t.settings.kills, kills(), &t.verdict.Kills}, {t.settings.power, losses(), &t.verdict.Power}, {t.settings.full, fills(), &t.verdict.Full},
+	}
+	var rounds []int // of which kind
+	for kind, k := range kinds {
+		rounds = append(rounds, slices.Repeat([]int{kind}, k.rounds)...)
 	}
 	t.random.Shuffle(len(rounds), func(i, j int) { rounds[i], rounds[j] = rounds[j], rounds[i] })
-	for i, power := range rounds {
-		acts := kills()
-		if power {
-			acts = losses()
-		}
-		a := t.pick(acts)
+	for i, kind := range rounds {
+		a := t.pick(kinds[kind].acts)
 		if err := t.round(ctx, a, i+1); err != nil {
 			return fmt.Errorf("round %d, %s: %w", i+1, a.name, err)
 		}
-		if power {
-			t.verdict.Power++
-		} else {
-			t.verdict.Kills++
-		}
+		*kinds[kind].done++
 		t.verdict.Acts[a.name]++
 		if (i+1)%tellEvery == 0 {
 			installed, _ := t.cluster.installs()
@@ -127,6 +126,7 @@ func (t *trial) round(ctx context.Context, a act, number int) error {
 	if err := a.do(t, ctx); err != nil {
 		return err
 	}
+	t.writers.scarce.Store(false)
 	return t.look(ctx, number%compareEvery == 0)
 }
 
@@ -163,7 +163,7 @@ func (t *trial) finish(ctx context.Context) error {
 	if err := t.look(ctx, true); err != nil {
 		return fmt.Errorf("at the end: %w", err)
 	}
-	if got, want := t.writers.acknowledged(), 5*(t.settings.kills+t.settings.power); got < want {
+	if got, want := t.writers.acknowledged(), 5*(t.settings.kills+t.settings.power+t.settings.full); got < want {
 		return fmt.Errorf("only %d saves were acknowledged, want %d: the run proves nothing", got, want)
 	}
 	return t.missed()

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
@@ -35,6 +37,7 @@ type writers struct {
 
 	gate    sync.RWMutex // held for writing while nobody may write
 	failing chan error   // the first thing that must never be
+	scarce  atomic.Bool  // saves may be refused for want of space
 }
 
 // writer is one tool: a request of it is sent, the same each time, until it is answered.
@@ -49,6 +52,7 @@ type writer struct {
 	mu       sync.Mutex
 	profiles [perHand]kept
 	acked    int
+	refused  bool // the save under way, for want of space
 }
 
 // kept is what must be there of a profile: the acknowledged revision, or the one that is being saved.
@@ -101,6 +105,19 @@ func (w *writers) saving() bool {
 	return false
 }
 
+// allRefused says that each has a save under way that is refused for want of space.
+func (w *writers) allRefused() bool {
+	for _, h := range w.all {
+		h.mu.Lock()
+		refused := h.refused
+		h.mu.Unlock()
+		if !refused {
+			return false
+		}
+	}
+	return true
+}
+
 func (h *writer) key(i int) string { return fmt.Sprintf("w%d-%d", h.id, i) }
 
 func (h *writer) write(ctx context.Context) error {
@@ -141,7 +158,7 @@ func (h *writer) save(ctx context.Context, i int) error {
 		if got := reply.GetStands().GetRevision(); got != p.revision+1 {
 			return fmt.Errorf("%s: the save of revision %d was answered with %d", h.key(i), p.revision+1, got)
 		}
-		h.mark(i, func(p *kept) { p.revision, p.hash, p.under = p.revision+1, hash, false; h.acked++ })
+		h.mark(i, func(p *kept) { p.revision, p.hash, p.under = p.revision+1, hash, false; h.acked++; h.refused = false })
 	case reason == pb.Reason_REASON_SERVER_GONE:
 		// The lease ran out while nobody led. Now it never happens any more, but it may have happened.
 		h.incarnation = 0
@@ -264,6 +281,13 @@ func (h *writer) ask(ctx context.Context, try func(context.Context, *grpc.Client
 		case pb.Reason_REASON_UNSPECIFIED, pb.Reason_REASON_NOT_LEADER, pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN,
 			pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_PARTS_MISSING:
 			// Nobody there, or not now.
+		case pb.Reason_REASON_NO_SPACE:
+			if !h.w.scarce.Load() || !strings.Contains(err.Error(), wordsRefused) || !strings.Contains(err.Error(), "free space there") {
+				return err
+			}
+			h.mu.Lock()
+			h.refused = true
+			h.mu.Unlock()
 		default:
 			return err
 		}

@@ -1,0 +1,60 @@
+package cluster
+
+import (
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// entryFiles is a file system for Pebble, which panics where it cannot end one file of its log or begin the next, and so
+// ends the process with all that is in it. fatal is told of any write to such a file that fails, and the goroutine stands
+// still: what was to be in it may be lost, and nothing may be acknowledged any more.
+type entryFiles struct {
+	vfs.FS
+	fatal func(error) // with Pebble's locks held
+}
+
+func (f entryFiles) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, category)
+	return f.entries(name, file, err)
+}
+
+func (f entryFiles) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.ReuseForWrite(from, to, category)
+	return f.entries(to, file, err)
+}
+
+func (f entryFiles) entries(name string, file vfs.File, err error) (vfs.File, error) {
+	if filepath.Ext(name) != ".log" {
+		return file, err
+	}
+	opened := entryFile{file, f.fatal}
+	return opened, opened.must(err)
+}
+
+type entryFile struct {
+	vfs.File
+	fatal func(error)
+}
+
+func (f entryFile) must(err error) error {
+	if err == nil {
+		return nil
+	}
+	f.fatal(err) // a disk's own says what and where
+	select {}
+}
+
+func (f entryFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	return n, f.must(err)
+}
+
+func (f entryFile) Sync() error     { return f.must(f.File.Sync()) }
+func (f entryFile) SyncData() error { return f.must(f.File.SyncData()) }
+func (f entryFile) Close() error    { return f.must(f.File.Close()) }
+
+func (f entryFile) SyncTo(length int64) (full bool, err error) {
+	full, err = f.File.SyncTo(length)
+	return full, f.must(err)
+}

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// lines counts what is said.
+type lines struct{ atomic.Int64 }
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.Add(1)
+	return len(p), nil
+}
+
+// A disk that takes no more than it has, at each place where the log needs more: the log says so once, no append is
+// acknowledged from there on, none waits for ever, and the process lives.
+func TestALogOnAFullDiskStops(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fails func(op errorfs.Op) bool
+	}{
+		{"the next file cannot be made", func(op errorfs.Op) bool {
+			return strings.HasSuffix(op.Path, ".log") && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
+		}},
+		{"a file takes no more", func(op errorfs.Op) bool {
+			return strings.HasSuffix(op.Path, ".log") && op.Kind == errorfs.OpFileWrite
+		}},
+		{"a table cannot be made", func(op errorfs.Op) bool {
+			return strings.HasSuffix(op.Path, ".sst") && op.Kind == errorfs.OpCreate
+		}},
+		{"a table takes no more", func(op errorfs.Op) bool {
+			return strings.HasSuffix(op.Path, ".sst") && op.Kind == errorfs.OpFileWrite
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var full atomic.Bool
+			fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if full.Load() && test.fails(op) {
+					return syscall.ENOSPC
+				}
+				return nil
+			}))
+			var told stopped
+			var said lines
+			s, err := openLogStore(fs, "log", false, slog.New(slog.NewTextHandler(&said, nil)), told.stop)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustStore(t, s, entries(1, 1, 5))
+			full.Store(true)
+			failed := make(chan error, 1)
+			go func() {
+				for next := uint64(6); ; next += 100 {
+					if err := s.StoreLogs(entries(1, next, next+99)); err != nil {
+						failed <- err
+						return
+					}
+				}
+			}()
+			select {
+			case err := <-failed:
+				if !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("an append on a full disk: %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("an append on a full disk waits for ever")
+			}
+			if got := told.count(); got != 1 {
+				t.Errorf("the node was told %d times, want once", got)
+			}
+			if got := said.Load(); got > 5 {
+				t.Errorf("%d lines in the log", got)
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- s.Close() }()
+			select {
+			case <-closed:
+			case <-time.After(10 * time.Second):
+				t.Fatal("close does not return")
+			}
+		})
+	}
+}
