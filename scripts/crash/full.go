@@ -12,7 +12,7 @@ import (
 
 const (
 	leaveShort = 512 << 20        // bytes that leave a node below its reserve of 1 GiB, and above the hard one of 128 MiB
-	fullWait   = 15 * time.Second // for what must come of a full disk
+	fullWait   = 30 * time.Second // for what must come of a full disk
 	standLimit = 10 * time.Second // for which saves may stand still while one disk of three is full
 )
 
@@ -157,6 +157,7 @@ func (t *trial) fillUp(ctx context.Context, n *node, d *disk) error {
 	if err := t.fill(d, 0); err != nil {
 		return err
 	}
+	t.writers.large.Store(true)
 	var err error
 	if late := t.until(ctx, true, n.name+" to stop", func() bool {
 		err = d.fill(0) // it deletes files, too
@@ -164,6 +165,7 @@ func (t *trial) fillUp(ctx context.Context, n *node, d *disk) error {
 	}); late != nil || err != nil {
 		return errors.Join(late, err)
 	}
+	t.writers.large.Store(false)
 	return inTurn(
 		func() error { return t.lastWords(n, from) }, func() error { return t.goOn(ctx) }, func() error { return t.startsNot(ctx, n) }, d.free,
 	)

@@ -127,6 +127,7 @@ func (t *trial) round(ctx context.Context, a act, number int) error {
 		return err
 	}
 	t.writers.scarce.Store(false)
+	t.writers.large.Store(false)
 	return t.look(ctx, number%compareEvery == 0)
 }
 

@@ -38,6 +38,7 @@ type writers struct {
 	gate    sync.RWMutex // held for writing while nobody may write
 	failing chan error   // the first thing that must never be
 	scarce  atomic.Bool  // saves may be refused for want of space
+	large   atomic.Bool  // many are: what a node has set aside on a full disk is soon used
 }
 
 // writer is one tool: a request of it is sent, the same each time, until it is answered.
@@ -227,10 +228,14 @@ func (w *writers) verify(ctx context.Context) error {
 	return nil
 }
 
-// data is 100 bytes to 4 KB, now and then more than 1 MiB, which goes into the log in parts.
+// data is 100 bytes to 4 KB, now and then, or often, more than 1 MiB, which goes into the log in parts.
 func (h *writer) data(i int, revision uint64) []byte {
 	size := 100 + h.random.IntN(4<<10)
-	if h.random.IntN(60) == 0 {
+	rare := 60
+	if h.w.large.Load() {
+		rare = 4
+	}
+	if h.random.IntN(rare) == 0 {
 		size = 1<<20 + h.random.IntN(1<<19)
 	}
 	head := fmt.Appendf(nil, "%s revision %d ", h.key(i), revision)
