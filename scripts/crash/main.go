@@ -1,15 +1,16 @@
 //go:build unix
 
-// Command crash kills profilenode, and cuts its power, until something that was acknowledged is gone, or long enough.
+// Command crash kills profilenode, cuts its power and fills its disks, until something that was acknowledged is gone, or long enough.
 //
-//	go run ./scripts/crash --kills 300 --power 60
+//	go run ./scripts/crash --kills 300 --power 60 --full 20
 //
 // It runs three nodes as processes of their own under writers that never stop, with snapshots and cuts of the log all the
 // time. A round takes something down, brings it back, waits until every node has caught up, and reads back every save
 // that was acknowledged. It ends with exit code 1 at the first loss, and keeps the data folders then.
 //
 // Power is lost by shutting an ext4 file system down under stopped processes, so that what was not synced is gone. That
-// needs root and loop devices. Processes are stopped first, since a sync in flight may be told that it succeeded.
+// needs root and loop devices. Processes are stopped first, since a sync in flight may be told that it succeeded. A disk is
+// filled by a file beside the data folder: below the node's reserve, or to the last byte.
 package main
 
 import (
