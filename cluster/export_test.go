@@ -32,3 +32,9 @@ func (n *Node) LogHolds() (entries, bytes uint64) {
 	first, last := s.bounds()
 	return last - first + 1, s.behind(0)
 }
+
+// SaysHello is what this node tells whoever asks of its cluster.
+func (n *Node) SaysHello() (member bool, cluster string) {
+	h := n.hello()
+	return h.Member, h.Cluster
+}

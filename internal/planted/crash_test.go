@@ -97,4 +97,10 @@ var crashFaults = []fault{
 		edits: []edit{{"cluster/reserve.go", "enough += n.config.Reserve / 16", "enough += 0"}},
 		pkg:   "cluster", test: "TestANodeAtItsReserveIsNotShortInTurns",
 	},
+	{
+		name: "who a node is is read before whether it is in a cluster",
+		edits: []edit{{"cluster/peer.go", "\tr := n.running() // before who it is: a node whose raft runs has its cluster's name, and must not say that it has none\n\twho := n.identity()\n",
+			"\twho := n.identity()\n\ttime.Sleep(time.Millisecond)\n\tr := n.running()\n"}},
+		pkg: "cluster", test: "TestANodeThatSaysHelloWhileItEntersNamesItsCluster",
+	},
 }
