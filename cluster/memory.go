@@ -66,7 +66,8 @@ func openKeptStorage(f *folder, log *slog.Logger, stop func(error)) (*storage, e
 
 // votes keep raft's term and vote in one small file, which each change replaces whole.
 type votes struct {
-	fs vfs.FS
+	fs       vfs.FS
+	changing chan struct{} // full while a change is on its way: the disk may be slow, and a mutex stops virtual time
 
 	mu   sync.Mutex
 	kept map[string][]byte
@@ -75,7 +76,7 @@ type votes struct {
 var _ raft.StableStore = (*votes)(nil)
 
 func openVotes(fs vfs.FS) (*votes, error) {
-	v := &votes{fs: fs, kept: map[string][]byte{}}
+	v := &votes{fs: fs, changing: make(chan struct{}, 1), kept: map[string][]byte{}}
 	text, err := readFile(fs, fileVotes, maxSmallFile)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return v, writeFile(fs, fileVotes, []byte("{}")) // from here on a missing file has forgotten votes
@@ -86,8 +87,10 @@ func openVotes(fs vfs.FS) (*votes, error) {
 	return v, err
 }
 
-// Set returns once the disk has it. Raft sets one key after the other.
+// Set returns once the disk has it. Raft may set the term for a heartbeat beside what it sets for a vote.
 func (v *votes) Set(key, value []byte) error {
+	v.changing <- struct{}{}
+	defer func() { <-v.changing }()
 	v.mu.Lock()
 	next := maps.Clone(v.kept)
 	v.mu.Unlock()
