@@ -37,7 +37,9 @@ func (w *World) repair() {
 	if !w.Until(leaderBound, "a leader, all nodes up", func() bool { return w.Leader() >= 0 }) {
 		return
 	}
-	w.loadable()
+	if w.steady() {
+		w.loadable()
+	}
 	for _, s := range processes {
 		if s.alive() {
 			s.Close(10 * time.Second)
@@ -55,6 +57,10 @@ func (w *World) repair() {
 	defer w.mu.Unlock()
 	w.found = append(w.found, check.Check(&w.history)...)
 }
+
+// steady says that leads last once all is well. Where a message may take nearly as long as a follower waits for one, a lead is lost
+// every few seconds, and each counts everybody's silence anew: then nobody can promise when a profile is loadable.
+func (w *World) steady() bool { return w.scenario.Heartbeat == 0 || w.scenario.Jitter < w.scenario.Heartbeat/2 }
 
 // loadable has a game server that was never there before write, and load every profile.
 func (w *World) loadable() {
