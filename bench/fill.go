@@ -119,7 +119,7 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 	)
 	next.Store(f.from)
 	for i := range at {
-		at[i].Store(f.from)
+		at[i].Store(f.profiles) // with nothing, as long as it has taken no number
 	}
 	began := time.Now()
 	for i := range f.parallel {
@@ -155,7 +155,7 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 	p.watch(finished, &set, func() (uint64, uint64) { return f.from + written.Load() + there.Load(), f.profiles })
 
 	done.Written, done.There = written.Load(), there.Load()
-	done.Next = f.profiles
+	done.Next = min(f.profiles, next.Load())
 	for i := range at {
 		done.Next = min(done.Next, at[i].Load())
 	}
