@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/profilenode/profilenode/fsm"
 )
 
 const (
@@ -138,18 +136,12 @@ func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers
 			a = n.transport.asker(h.Leader, "")
 			defer a.close()
 		}
-		limited, cancel := context.WithTimeout(ctx, joinTimeout)
-		j, err := a.askJoin(limited, joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: fsm.Level})
-		cancel()
-		switch {
-		case err != nil:
-			waits = fmt.Sprintf("the leader at %s, as %s says, does not answer: %v", h.Leader, address, err)
-		case j.Refused != "":
-			waits = "the leader refused: " + j.Refused
-		case j.Cluster == h.Cluster:
-			n.log.Info("joined a cluster as a learner", "cluster", j.Cluster)
-			return "", true, n.belong(j.Cluster)
+		if err := n.askToJoin(ctx, a, h.Cluster); err != nil {
+			waits = fmt.Sprintf("the leader at %s, as %s says, does not let this node in: %v", h.Leader, address, err)
+			continue
 		}
+		n.log.Info("joined a cluster as a learner", "cluster", h.Cluster)
+		return "", true, n.belong(h.Cluster)
 	}
 	return waits, false, nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/profilenode/profilenode/fsm"
 )
 
 const lookAtListed = 5 * time.Second // between two looks at the nodes that this one lists
@@ -53,7 +55,7 @@ func (l listed) hellos(ctx context.Context) (map[string]helloAnswer, map[string]
 
 // watchListed says when a node that this member lists is another cluster's: the list is wrong, the data folder is, or
 // somebody has taken over an address. The two refuse each other's connections, so nothing else would say why. It also
-// stops this node when the others say that it is elsewhere.
+// stops this node when the others say that it is elsewhere, and asks to be let in again when it was let in in vain.
 func (n *Node) watchListed() {
 	l := n.listed()
 	defer l.close()
@@ -67,6 +69,9 @@ func (n *Node) watchListed() {
 				return
 			}
 			n.meet(answers)
+			if err := n.askAgain(answers, l); err != nil {
+				n.log.Warn("the cluster does not know this node, and does not let it in", "error", err)
+			}
 		}
 		select {
 		case <-n.closing:
@@ -74,6 +79,45 @@ func (n *Node) watchListed() {
 		case <-tick.C:
 		}
 	}
+}
+
+// askAgain asks a leader that does not know this node to let it in. The entry that let it in may have been lost with the
+// leader that wrote it, before it was committed: then nobody ever sends anything here. Who voted, or has a row, was really in,
+// and has been removed on purpose.
+func (n *Node) askAgain(answers map[string]helloAnswer, askers listed) error {
+	us := func(p Peer) bool { return p.ID == n.ID() }
+	voted := func(p Peer) bool { return us(p) && p.Voter }
+	if slices.ContainsFunc(members(n.running()), voted) {
+		return nil
+	}
+	rows, err := n.tables.nodes()
+	if err != nil || slices.ContainsFunc(rows, func(row fsm.Node) bool { return row.ID == n.ID() }) {
+		return err
+	}
+	for address, h := range answers {
+		leads := h.Member && h.Cluster == n.identity().Cluster && h.Leader == h.Address
+		if !leads || slices.ContainsFunc(h.Members, us) {
+			continue
+		}
+		return n.askToJoin(n.ctx, askers[address], h.Cluster)
+	}
+	return nil
+}
+
+// askToJoin asks a leader to let this node in.
+func (n *Node) askToJoin(ctx context.Context, leader *asker, cluster string) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: fsm.Level, Cluster: cluster}
+	switch j, err := leader.askJoin(ctx, q); {
+	case err != nil:
+		return fmt.Errorf("it does not answer: %w", err)
+	case j.Refused != "":
+		return fmt.Errorf("it refused: %s", j.Refused)
+	case j.Cluster != cluster:
+		return fmt.Errorf("it is of cluster %s by now, not %s", j.Cluster, cluster)
+	}
+	return nil
 }
 
 // doubled is an error if the others have this node at another address and it runs there too: it was moved by a copy of

@@ -103,4 +103,9 @@ var crashFaults = []fault{
 			"\twho := n.identity()\n\ttime.Sleep(time.Millisecond)\n\tr := n.running()\n"}},
 		pkg: "cluster", test: "TestANodeThatSaysHelloWhileItEntersNamesItsCluster",
 	},
+	{
+		name:  "who was let in by an entry that was lost never asks again",
+		edits: []edit{{"cluster/listed.go", "return n.askToJoin(n.ctx, askers[address], h.Cluster)", "return nil"}},
+		pkg:   "cluster", test: "TestWhoWasLetInByAnEntryThatWasLostAsksAgain",
+	},
 }

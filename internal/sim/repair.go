@@ -60,7 +60,9 @@ func (w *World) repair() {
 
 // steady says that leads last once all is well. Where a message may take nearly as long as a follower waits for one, a lead is lost
 // every few seconds, and each counts everybody's silence anew: then nobody can promise when a profile is loadable.
-func (w *World) steady() bool { return w.scenario.Heartbeat == 0 || w.scenario.Jitter < w.scenario.Heartbeat/2 }
+func (w *World) steady() bool {
+	return w.scenario.Heartbeat == 0 || w.scenario.Jitter < w.scenario.Heartbeat/2
+}
 
 // loadable has a game server that was never there before write, and load every profile.
 func (w *World) loadable() {
