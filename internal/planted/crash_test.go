@@ -105,7 +105,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "who was let in by an entry that was lost never asks again",
-		edits: []edit{{"cluster/listed.go", "return n.askToJoin(n.ctx, askers[address], h.Cluster)", "return nil"}},
+		edits: []edit{{"cluster/listed.go", "return n.askToJoin(n.ctx, askers[address], h.Cluster)", "_ = address\n\t\treturn nil"}},
 		pkg:   "cluster", test: "TestWhoWasLetInByAnEntryThatWasLostAsksAgain",
 	},
 }
