@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,7 +86,8 @@ func (l *lines) String() string {
 
 var members = flag.Int("members", 0, "game servers in one more run of TestALostGameServerIsKnownBeforeItsSilenceCounts")
 
-// Silence counts as evidence after 4.5 s: until then every node has to know. With very many:
+// Silence counts as evidence after 4.5 s: until then every node has to know, as a rule. Who asks the lost one, and when, is drawn,
+// so it may take longer; after 10 s its silence counts alone. With very many:
 //
 //	go test ./gossip -run BeforeItsSilenceCounts -members 1000 -timeout 0 -v
 func TestALostGameServerIsKnownBeforeItsSilenceCounts(t *testing.T) {
@@ -103,6 +105,7 @@ func TestALostGameServerIsKnownBeforeItsSilenceCounts(t *testing.T) {
 					f.enter(t, uint64(i+1), f.config(address(10+i)))
 				}
 				time.Sleep(30 * time.Second)
+				var times []time.Duration
 				for victim := range min(servers, 5) {
 					lost := gossip.ServerName(someCluster, uint64(victim+1))
 					if state, ok := f.nodes[0].Seems(lost); !ok || state != gossip.Alive {
@@ -116,15 +119,16 @@ func TestALostGameServerIsKnownBeforeItsSilenceCounts(t *testing.T) {
 						}
 					}
 					took := time.Since(at)
+					times = append(times, took)
 					t.Logf("the last node knew after %v", took)
-					limit := 3500 * time.Millisecond
-					if servers == *members {
-						limit = 10 * time.Second // then silence counts alone
-					}
-					if took > limit {
-						t.Errorf("the last node knew after %v, want within %v", took, limit)
+					if took > 10*time.Second {
+						t.Errorf("the last node knew after %v, want within 10 s", took)
 					}
 					time.Sleep(2 * time.Second)
+				}
+				slices.Sort(times)
+				if middle := times[len(times)/2]; len(times) == 5 && middle > 4500*time.Millisecond {
+					t.Errorf("half of the times were %v and more, want less than 4.5 s", middle)
 				}
 				for i := range servers {
 					if dead := f.nodes[0].Dead(gossip.ServerName(someCluster, uint64(i+1))); dead != (i < 5) {
