@@ -14,19 +14,22 @@ var (
 	anyTarget = edit{"cluster/transport.go", `if o.target != "" && o.target != t.id {`, `if o.target == "nobody" {`}
 )
 
-// The naive ways that docs/hazards.md tells of.
-var hazardFaults = []fault{
-	{
-		name: "a save is acknowledged before it is committed",
-		edits: []edit{{"cluster/propose.go", "\tfuture := n.running().Apply(entry, openWait)\n", `	future := n.running().Apply(entry, openWait)
-	for _, p := range batch {
+// answerAtOnce answers a batch of saves that is only on its way.
+const answerAtOnce = `	for _, p := range batch {
 		if c := p.command.GetSave(); c != nil {
 			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetBase() + 1}}
 		} else if c := p.command.GetSet(); c != nil {
 			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetExpected() + 1}}
 		}
 	}
-`}},
+`
+
+// The naive ways that docs/hazards.md tells of.
+var hazardFaults = []fault{
+	{
+		name: "a save is acknowledged before it is committed",
+		edits: []edit{{"cluster/propose.go", "\tfuture := n.running().Apply(entry, openWait)\n", `	future := n.running().Apply(entry, openWait)
+` + answerAtOnce}},
 		pkg: "cluster", test: "TestNothingIsAcknowledgedBeforeAMajorityHasIt",
 	},
 	{
@@ -36,14 +39,7 @@ var hazardFaults = []fault{
 	for until := time.Now().Add(openWait); n.running().LastIndex() == before && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
-	for _, p := range batch {
-		if c := p.command.GetSave(); c != nil {
-			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetBase() + 1}}
-		} else if c := p.command.GetSet(); c != nil {
-			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetExpected() + 1}}
-		}
-	}
-`}},
+` + answerAtOnce}},
 		pkg: "cluster", test: "TestNothingIsAcknowledgedBeforeAMajorityHasIt",
 	},
 	{

@@ -73,14 +73,7 @@ func (t *trial) until(ctx context.Context, saving bool, what string, done func()
 		if ok {
 			return nil
 		}
-		select {
-		case err := <-t.writers.failing:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		default:
-		}
-		if err := t.cluster.ended(); err != nil {
+		if err := t.failed(ctx); err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {

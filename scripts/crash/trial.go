@@ -173,14 +173,7 @@ func (t *trial) finish(ctx context.Context) error {
 // saved waits until so many saves were acknowledged.
 func (t *trial) saved(ctx context.Context, count int) error {
 	for deadline := time.Now().Add(t.settings.caughtUp); t.writers.acknowledged() < count; time.Sleep(time.Millisecond) {
-		select {
-		case err := <-t.writers.failing:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		default:
-		}
-		if err := t.cluster.ended(); err != nil {
+		if err := t.failed(ctx); err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
@@ -188,6 +181,18 @@ func (t *trial) saved(ctx context.Context, count int) error {
 		}
 	}
 	return nil
+}
+
+// failed is what has gone wrong while something is waited for.
+func (t *trial) failed(ctx context.Context) error {
+	select {
+	case err := <-t.writers.failing:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+		return t.cluster.ended()
+	}
 }
 
 func (t *trial) sleep(upTo time.Duration) { time.Sleep(time.Duration(t.random.Int64N(int64(upTo)))) }
