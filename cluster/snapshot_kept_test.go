@@ -1,0 +1,243 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+func TestSinkEndsOnce(t *testing.T) {
+	logs := storyLog(t, 9)
+	fs := vfs.NewMem()
+	d := openDisk(t, fs, "node")
+	defer d.shut(t)
+	d.play(t, logs, 1, 9)
+
+	sink := create(t, d.snapshots, 9)
+	if err := errors.Join(sink.Cancel(), sink.Cancel()); err != nil {
+		t.Errorf("cancel twice: %v", err)
+	}
+	if sink.Close() == nil {
+		t.Error("a snapshot that was given up was closed as if it were there")
+	}
+	if _, err := sink.Write([]byte("x")); err == nil {
+		t.Error("a snapshot that was given up could be written")
+	}
+	sink = create(t, d.snapshots, 9)
+	for range 2 {
+		if sink.Close() == nil {
+			t.Error("an empty snapshot was closed as if it were there")
+		}
+	}
+	if err := sink.Cancel(); err != nil {
+		t.Errorf("cancel after a close that failed: %v", err)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 0 {
+		t.Errorf("left behind %v", left)
+	}
+
+	snapshot, err := d.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink = create(t, d.snapshots, 9)
+	err = errors.Join(snapshot.Persist(sink), sink.Close(), sink.Cancel(), sink.Close())
+	snapshot.Release()
+	snapshot.Release()
+	if err != nil {
+		t.Errorf("close and cancel of a snapshot that is complete: %v", err)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 1 || left[0] != sink.ID() {
+		t.Errorf("on disk is %v, want %s", left, sink.ID())
+	}
+
+	snapshot, err = d.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot.Release()
+	if left := list(t, fs, "node/snapshots"); len(left) != 1 {
+		t.Errorf("a checkpoint that nobody took left %v", left)
+	}
+}
+
+func TestOldSnapshotsGoUnlessRead(t *testing.T) {
+	logs := storyLog(t, 13)
+	fs := vfs.NewMem()
+	d := openDisk(t, fs, "node")
+	defer d.shut(t)
+	d.play(t, logs, 1, 5)
+	label, stream := takeSnapshot(t, d, 5)
+	_, reader, err := d.snapshots.Open(label.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := make([]byte, 100)
+	if _, err := io.ReadFull(reader, start); err != nil {
+		t.Fatal(err)
+	}
+	for last := uint64(7); last <= 13; last += 2 {
+		d.play(t, logs, last-1, last)
+		keep(t, d, last)
+	}
+	indexes := func() string {
+		labels, err := d.snapshots.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []uint64
+		for _, label := range labels {
+			list = append(list, label.Index)
+		}
+		return fmt.Sprint(list)
+	}
+	if got, want := indexes(), "[13 11 5]"; got != want {
+		t.Errorf("listed while the oldest is read: %s, want %s", got, want)
+	}
+	rest, err := io.ReadAll(reader)
+	if err != nil || !bytes.Equal(append(start, rest...), stream) {
+		t.Errorf("a snapshot changed while it was read: %v", err)
+	}
+	if err := errors.Join(reader.Close(), reader.Close()); err != nil {
+		t.Error(err)
+	}
+	if got, want := indexes(), "[13 11]"; got != want {
+		t.Errorf("listed once it is closed: %s, want %s", got, want)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 2 {
+		t.Errorf("on disk is %v", left)
+	}
+	if _, _, err := d.snapshots.Open(label.ID); err == nil {
+		t.Error("a deleted snapshot could be opened")
+	}
+	if err := fs.MkdirAll("node/snapshots/1-20-99.tmp/data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openSnapshots(fs, "node", 2, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.snapshots = again
+	if got, want := indexes(), "[13 11]"; got != want {
+		t.Errorf("listed after a restart: %s, want %s", got, want)
+	}
+	if left := list(t, fs, "node/snapshots"); len(left) != 2 {
+		t.Errorf("after a restart there is %v", left)
+	}
+}
+
+// A crash in the making or the reaping of snapshots leaves only whole ones, and none is lost that was complete.
+func TestCrashWhileSnapshotsAreKept(t *testing.T) {
+	logs := storyLog(t, 15)
+	for _, unsynced := range []int{0, 50} {
+		fs := newCrashes(t, unsynced)
+		d := openDisk(t, fs, "node")
+		digests := map[uint64]uint64{}
+		complete := []uint64{0} // by crash: the newest snapshot that was complete before it
+		d.play(t, logs, 1, 5)
+		for last := uint64(7); last <= 15; last += 2 {
+			d.play(t, logs, last-1, last)
+			if err := d.prepare(); err != nil {
+				t.Fatal(err)
+			}
+			digests[last] = d.tables.standing().Digest
+			fs.watch(true)
+			keep(t, d, last)
+			fs.watch(false)
+			for len(complete) < len(fs.left) {
+				complete = append(complete, last-2)
+			}
+		}
+		d.shut(t)
+		for i, crashed := range fs.left {
+			d := openDisk(t, crashed, "node")
+			labels, err := d.snapshots.List()
+			if err != nil || len(labels) > 2 {
+				t.Fatal(labels, err)
+			}
+			if want := complete[i]; want > 5 && (len(labels) == 0 || labels[0].Index < want) {
+				t.Errorf("crash %d: the newest of %d snapshots is lost, %d was complete", i, len(labels), want)
+			}
+			for _, label := range labels {
+				_, reader, err := d.snapshots.Open(label.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stream, err := io.ReadAll(reader)
+				if err := errors.Join(err, reader.Close()); err != nil {
+					t.Fatalf("crash %d: read snapshot %s: %v", i, label.ID, err)
+				}
+				to := openDisk(t, vfs.NewMem(), "node")
+				receive(t, to, label, stream)
+				restoreNewest(t, to)
+				if got, want := to.tables.standing().Digest, digests[label.Index]; got != want {
+					t.Errorf("crash %d: snapshot %s has digest %x, want %x", i, label.ID, got, want)
+				}
+				to.shut(t)
+			}
+			d.shut(t)
+		}
+	}
+}
+
+// To overlook the newest snapshot would be to start from an older one, behind which the log is cut.
+func TestDamagedMetaStopsTheStart(t *testing.T) {
+	fs := vfs.NewMem()
+	d := openDisk(t, fs, "node")
+	d.play(t, storyLog(t, 9), 1, 9)
+	label, _ := takeSnapshot(t, d, 9)
+	d.shut(t)
+	path := "node/snapshots/" + label.ID + "/meta.json"
+	content, err := readFile(fs, path, maxMeta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := writeFile(fs, path, content); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openSnapshots(fs, "node", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
+		t.Errorf("start with a damaged %s: %v", path, err)
+	}
+}
+
+// What rots between taking and sending is not sent on with a checksum that makes it whole.
+func TestRottenSnapshotIsNotSent(t *testing.T) {
+	from := openDisk(t, vfs.NewMem(), "node")
+	defer from.shut(t)
+	from.play(t, storyLog(t, 9), 1, 9)
+	label, stream := takeSnapshot(t, from, 9)
+
+	fs := vfs.NewMem()
+	to := openDisk(t, fs, "node")
+	defer to.shut(t)
+	receive(t, to, label, stream)
+	id := to.snapshots.complete[0].meta.Label.ID
+	largest := slices.MaxFunc(to.snapshots.complete[0].meta.Files, func(a, b snapshotFile) int { return int(a.Size - b.Size) })
+	path := "node/snapshots/" + id + "/data/" + largest.Name
+	content, err := readFile(fs, path, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := writeFile(fs, path, content); err != nil {
+		t.Fatal(err)
+	}
+	_, reader, err := to.snapshots.Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, reader); err == nil {
+		t.Error("a file that rotted was sent")
+	}
+	if err := reader.Close(); err != nil {
+		t.Error(err)
+	}
+}
