@@ -29,6 +29,7 @@ type Config struct {
 	Client    string   // what clients dial; told to whoever asks a follower
 	Nodes     []string // advertised addresses of the nodes that form the cluster, own included; at most one: a cluster of one
 	Version   string   // of the build, for Status
+	Level     uint32   // the highest that this node applies: the build's; tests alone take another
 
 	GossipBind      string // "": no gossip
 	GossipAdvertise string // "": the bound address
@@ -77,6 +78,7 @@ func DefaultConfig() Config {
 		Listen:           net.Listen,
 		Dial:             (&net.Dialer{}).DialContext,
 		Now:              time.Now,
+		Level:            fsm.Level,
 		Timing:           lock.DefaultTiming(),
 		Heartbeat:        300 * time.Millisecond,
 		Election:         300 * time.Millisecond,

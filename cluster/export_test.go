@@ -12,7 +12,7 @@ import (
 // is for when nothing else is applied.
 func (n *Node) ApplyBehind(c *fsm.Command) error {
 	standing := n.tables.standing()
-	entry, err := fsm.Encode(standing.Cluster, standing.StampMS, []*fsm.Command{c})
+	entry, err := fsm.Encode(standing.Level, standing.Cluster, standing.StampMS, []*fsm.Command{c})
 	if err != nil {
 		return err
 	}

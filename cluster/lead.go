@@ -146,10 +146,10 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 	standing := n.tables.standing()
 	var commands []*fsm.Command
 	if len(standing.Cluster) == 0 {
-		commands = append(commands, fsm.Do(nil, &fsm.Found{Cluster: cluster, Level: fsm.Level, Policies: fsm.DefaultPolicies()}))
+		commands = append(commands, fsm.Do(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies()}))
 	}
 	commands = append(commands, fsm.Do(nil, &fsm.OpenTerm{Node: n.ID()}))
-	entry, err := fsm.Encode(cluster, standing.StampMS, commands)
+	entry, err := fsm.Encode(max(standing.Level, fsm.FirstLevel), cluster, standing.StampMS, commands)
 	if err != nil {
 		return 0, fmt.Errorf("open term: %w", err)
 	}

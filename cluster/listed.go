@@ -108,7 +108,7 @@ func (n *Node) askAgain(answers map[string]helloAnswer, askers listed) error {
 func (n *Node) askToJoin(ctx context.Context, leader *asker, cluster string) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: fsm.Level, Cluster: cluster}
+	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: n.config.Level, Cluster: cluster}
 	switch j, err := leader.askJoin(ctx, q); {
 	case err != nil:
 		return fmt.Errorf("it does not answer: %w", err)

@@ -122,6 +122,9 @@ func (l *lead) tend() {
 		if err := l.keepRows(servers, said); err != nil && l.ctx.Err() == nil {
 			l.node.log.Warn("keep the nodes' addresses", "error", err)
 		}
+		if err := l.raise(servers, said); err != nil && l.ctx.Err() == nil {
+			l.node.log.Warn("raise the level", "error", err)
+		}
 		for _, s := range servers {
 			h, ok := said[string(s.ID)]
 			if s.Suffrage == raft.Voter || !ok || h.Last+caughtUp < last || h.Applied+caughtUp < row || h.Level < l.node.tables.standing().Level {
@@ -192,6 +195,26 @@ func (l *lead) keepRows(servers []raft.Server, said map[string]helloAnswer) erro
 			return err
 		}
 	}
+	return nil
+}
+
+// raise lets entries be of the highest level that every voter can apply. It and promote are one after the other, and both
+// look at the tables: no learner gets a vote while a level that it cannot apply is on its way.
+func (l *lead) raise(servers []raft.Server, said map[string]helloAnswer) error {
+	level := l.node.config.Level
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			level = min(level, said[string(s.ID)].Level) // 0 of who has not answered
+		}
+	}
+	was := l.node.tables.standing().Level
+	if level <= was {
+		return nil
+	}
+	if _, err := l.queue.propose(l.ctx, fsm.Do(nil, &fsm.Raise{Level: level})); err != nil {
+		return err
+	}
+	l.node.log.Info("raised the level: every voter can apply it, and no older build can read the log any more", "level", level, "was", was)
 	return nil
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/profilenode/profilenode/fsm"
 )
 
 const moveEvery = time.Second
@@ -78,7 +76,7 @@ func (n *Node) elsewhere(ctx context.Context, address, id, life string) error {
 func (n *Node) sayAddress(others []string) {
 	ctx, cancel := context.WithTimeout(n.ctx, joinTimeout)
 	defer cancel()
-	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: fsm.Level, Cluster: n.identity().Cluster}
+	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: n.config.Level, Cluster: n.identity().Cluster}
 	if l := n.leads(); l != nil {
 		if err := n.admit(ctx, q); err != nil {
 			n.log.Warn("move to another address", "error", err)

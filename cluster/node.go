@@ -114,7 +114,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
 		return err
 	}
-	if n.tables, err = openTables(n.config.FS, n.config.Dir, n.log, n.stop); err != nil {
+	if n.tables, err = openTables(n.config.FS, n.config.Dir, n.config.Level, n.log, n.stop); err != nil {
 		return err
 	}
 	if n.snapshots, err = openSnapshots(n.config.FS, n.config.Dir, keepSnapshots, n.log); err != nil {

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/profilenode/profilenode/fsm"
 )
 
 // ask is a question of one node to another, and the type of its answer.
@@ -123,7 +121,7 @@ func (n *Node) hello() helloAnswer {
 	who := n.identity()
 	h := helloAnswer{
 		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), Servers: n.serverGossipAddress(),
-		Level: fsm.Level, Version: n.config.Version, Nodes: n.config.Nodes,
+		Level: n.config.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		Free: n.space.free.Load(), Short: n.space.short.Load(),
 	}
 	if r == nil {

@@ -227,7 +227,7 @@ func (q *queue) send(batch []*proposal) {
 	for i, p := range batch {
 		commands[i] = p.command
 	}
-	entry, err := fsm.Encode(n.clusterID(), q.l.clock.stamp(), commands)
+	entry, err := fsm.Encode(n.tables.standing().Level, n.clusterID(), q.l.clock.stamp(), commands)
 	if err != nil {
 		q.settle(&flight{proposals: batch}, nil, fmt.Errorf("propose: %w", err))
 		return

@@ -202,8 +202,6 @@ func (r *replica) install(from *snapshotReader) error {
 		switch {
 		case theirs.Index != from.snapshot.meta.Row:
 			return fmt.Errorf("it holds entries up to %d, not up to %d", theirs.Index, from.snapshot.meta.Row)
-		case theirs.Level > fsm.Level:
-			return fmt.Errorf("its level is %d, and this build knows levels up to %d; run a newer build", theirs.Level, fsm.Level)
 		case len(ours.Cluster) > 0 && !bytes.Equal(ours.Cluster, theirs.Cluster):
 			return fmt.Errorf("it is of cluster %x, and this node is of %x", theirs.Cluster, ours.Cluster)
 		}

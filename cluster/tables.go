@@ -23,6 +23,7 @@ import (
 type tables struct {
 	fs    vfs.FS
 	root  string
+	level uint32 // the highest that is applied
 	log   *slog.Logger
 	fatal func(error) // called at most once, from any goroutine, also with Pebble's locks held: it must not wait
 
@@ -52,14 +53,15 @@ const brokenLimit = time.Second
 
 // openTables opens what dir/tables/CURRENT names, or an empty machine where there never was one, and deletes what is
 // left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
-// node stops then. A nil fs is the disk.
-func openTables(fs vfs.FS, dir string, log *slog.Logger, fatal func(error)) (*tables, error) {
+// node stops then. level is the highest that they apply. A nil fs is the disk.
+func openTables(fs vfs.FS, dir string, level uint32, log *slog.Logger, fatal func(error)) (*tables, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
 	t := &tables{
 		fs:      fs,
 		root:    fs.PathJoin(dir, folderTables),
+		level:   level,
 		log:     log,
 		fatal:   fatal,
 		broken:  make(chan struct{}),

@@ -23,7 +23,8 @@ func (t *tables) openGeneration(name string) (*generation, fsm.Standing, error) 
 	}
 	o, err := unlessBroken(t, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
-			FS: folderSyncs{t.fs, t.standStill}, Dir: t.fs.PathJoin(t.root, name), Logger: pebbleLog{t}, OnFault: t.fault, Broken: t.broken,
+			FS: folderSyncs{t.fs, t.standStill}, Dir: t.fs.PathJoin(t.root, name), Level: t.level,
+			Logger: pebbleLog{t}, OnFault: t.fault, Broken: t.broken,
 		})
 		if err != nil {
 			return opened{}, err

@@ -46,7 +46,7 @@ func storyLog(t testing.TB, last uint64) []*raft.Log {
 				Data: &fsm.Data{Codec: 1, Hash: hash[:], Size: uint64(len(data)), Whole: data},
 			})
 		}
-		data, err := fsm.Encode(storyCluster, int64(index)*1000, []*fsm.Command{command})
+		data, err := fsm.Encode(fsm.Level, storyCluster, int64(index)*1000, []*fsm.Command{command})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func openDisk(t testing.TB, fs vfs.FS, dir string) *disk {
 
 func tryOpenDisk(fs vfs.FS, dir string) (*disk, error) {
 	d := &disk{stopped: &stopped{}}
-	tables, err := openTables(fs, dir, slog.New(slog.DiscardHandler), d.stopped.stop)
+	tables, err := openTables(fs, dir, fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
 	if err != nil {
 		return nil, err
 	}

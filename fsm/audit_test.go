@@ -15,7 +15,7 @@ func TestAuditsAreBounded(t *testing.T) {
 	index := uint64(0)
 	apply := func(commands ...*fsm.Command) []fsm.Result {
 		index++
-		data, err := fsm.Encode(testCluster, 1000, commands)
+		data, err := fsm.Encode(fsm.Level, testCluster, 1000, commands)
 		must(t, err)
 		return read(m.Apply([]fsm.Log{{Index: index, Term: 1, Data: data}}))(t)[0].Results
 	}

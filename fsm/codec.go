@@ -13,12 +13,13 @@ import (
 // from the others'.
 var ErrPoison = errors.New("an entry of the log cannot be applied by this build")
 
-// Encode makes the bytes of one entry. It refuses commands that do not fit together into one.
-func Encode(cluster []byte, stampMS int64, commands []*Command) ([]byte, error) {
+// Encode makes the bytes of one entry of a level, which is the tables' own when the commands need no higher one. It refuses
+// commands that do not fit together into one.
+func Encode(level uint32, cluster []byte, stampMS int64, commands []*Command) ([]byte, error) {
 	if len(commands) > lock.MaxPlace {
 		return nil, fmt.Errorf("encode an entry: %d commands, at most %d fit", len(commands), lock.MaxPlace)
 	}
-	entry := &logpb.Entry{Level: Level, Cluster: cluster, StampMs: stampMS, Commands: commands}
+	entry := &logpb.Entry{Level: level, Cluster: cluster, StampMs: stampMS, Commands: commands}
 	data, err := proto.Marshal(entry)
 	if err != nil {
 		return nil, fmt.Errorf("encode an entry: %w", err)
@@ -32,13 +33,14 @@ func Size(c *Command) int {
 	return proto.Size(c) + frame
 }
 
-func decode(data []byte) (*logpb.Entry, error) {
+// decode reads an entry for a machine that can apply levels up to a highest.
+func decode(data []byte, highest uint32) (*logpb.Entry, error) {
 	entry := new(logpb.Entry)
 	if err := proto.Unmarshal(data, entry); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrPoison, err)
 	}
-	if entry.Level > Level {
-		return nil, fmt.Errorf("%w: it is of level %d, this build knows %d: install a newer build", ErrPoison, entry.Level, Level)
+	if level := levelOf(entry); level > highest {
+		return nil, fmt.Errorf("%w: it is of level %d, this build knows %d: install a newer build", ErrPoison, level, highest)
 	}
 	if len(entry.Commands) > lock.MaxPlace {
 		return nil, fmt.Errorf("%w: it holds %d commands, at most %d", ErrPoison, len(entry.Commands), lock.MaxPlace)

@@ -37,10 +37,8 @@ type (
 	Forget        = logpb.Forget
 	SetNode       = logpb.SetNode
 	RemoveNode    = logpb.RemoveNode
+	Raise         = logpb.Raise
 )
-
-// Level is the highest format that this build can apply. An entry states its own; a machine stops at a higher one.
-const Level = 1
 
 // Do is a command that somebody asked for; request is nil for what the cluster itself does. It panics at an act that
 // is none of the above.
@@ -95,6 +93,8 @@ func Do(request *Request, act any) *Command {
 		c.Act = &logpb.Command_SetNode{SetNode: a}
 	case *RemoveNode:
 		c.Act = &logpb.Command_RemoveNode{RemoveNode: a}
+	case *Raise:
+		c.Act = &logpb.Command_Raise{Raise: a}
 	default:
 		panic("fsm: not an act")
 	}

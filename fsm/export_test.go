@@ -150,7 +150,7 @@ type Weight struct {
 func (m *Machine) Weigh(log Log) (Weight, error) {
 	batch := m.db.NewIndexedBatch()
 	defer batch.Close()
-	t := &tx{reader: reader{from: batch, rows: newRowCache()}, batch: batch, standing: m.standing, policies: &policyCache{}, writes: xxhash.New()}
+	t := &tx{reader: reader{from: batch, rows: newRowCache()}, batch: batch, standing: m.standing, highest: m.highest, policies: &policyCache{}, writes: xxhash.New()}
 	began := time.Now()
 	out, err := t.apply(log)
 	if err != nil {

@@ -10,6 +10,7 @@ package fsm
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -27,6 +28,7 @@ type Options struct {
 	Dir        string
 	Logger     pebble.Logger // its Fatalf must stop the node, and not return
 	CacheBytes int64         // of blocks read; 0: 64 MiB
+	Level      uint32        // the highest that this machine applies; 0: the build's. Tests alone take another.
 
 	// OnFault is told when the disk fails beside the applies: rows may never reach it, however often Pebble tries again.
 	// It may be told often, with Pebble's locks held. Whoever listens closes Broken: from then on a flush, which may never
@@ -39,6 +41,7 @@ type Options struct {
 type Machine struct {
 	db       *pebble.DB
 	standing Standing
+	highest  uint32 // level that it applies
 	policies policyCache
 	rows     *rowCache
 	broken   <-chan struct{}
@@ -53,9 +56,13 @@ func Open(o Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{db: db, policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
+	m := &Machine{db: db, highest: cmp.Or(o.Level, Level), policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
 	r := reader{from: db}
-	if m.standing = r.standing(); r.err != nil {
+	m.standing = r.standing()
+	if level := m.standing.Level; r.err == nil && level > m.highest {
+		r.err = fmt.Errorf("they are of level %d, this build knows %d: install a newer build", level, m.highest)
+	}
+	if r.err != nil {
 		return nil, fmt.Errorf("open the tables: %w", closing(db, r.err))
 	}
 	return m, nil
@@ -209,7 +216,7 @@ func (m *Machine) Apply(logs []Log) ([]Applied, error) {
 // applyBatch applies as many entries as fit into one batch, at least one.
 func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	batch := m.db.NewIndexedBatch()
-	t := &tx{reader: reader{from: batch, rows: m.rows}, batch: batch, standing: m.standing, policies: &m.policies, writes: xxhash.New()}
+	t := &tx{reader: reader{from: batch, rows: m.rows}, batch: batch, standing: m.standing, highest: m.highest, policies: &m.policies, writes: xxhash.New()}
 	n, applied := 0, len(*done)
 	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) {
 		out, err := t.apply(logs[n])
@@ -239,7 +246,7 @@ func (t *tx) apply(log Log) (Applied, error) {
 	if log.Index <= t.standing.Index {
 		return Applied{Skipped: true}, nil
 	}
-	entry, err := decode(log.Data)
+	entry, err := decode(log.Data, t.highest)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -290,6 +297,8 @@ func (t *tx) command(c *Command) Result {
 		return t.setNode(act.SetNode)
 	case *logpb.Command_RemoveNode:
 		return t.removeNode(act.RemoveNode)
+	case *logpb.Command_Raise:
+		return t.raise(act.Raise)
 	}
 	_, settling := c.Act.(*logpb.Command_Settle)
 	done, ok := t.admit(c.Request, settling)

@@ -11,13 +11,21 @@ import (
 
 var testCluster = bytes.Repeat([]byte{7}, 16)
 
+// testLevel is what most machines of the tests apply: a build to come, so that levels can rise.
+const testLevel = fsm.Level + 2
+
 func open(t testing.TB, fs vfs.FS) *fsm.Machine {
 	t.Helper()
-	m, err := fsm.Open(fsm.Options{FS: fs, Dir: "tables", Logger: quiet{t}, CacheBytes: 1 << 20})
+	m, err := openAt(t, fs, testLevel)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// openAt opens a machine of a build that applies entries up to a level.
+func openAt(t testing.TB, fs vfs.FS, level uint32) (*fsm.Machine, error) {
+	return fsm.Open(fsm.Options{FS: fs, Dir: "tables", Logger: quiet{t}, CacheBytes: 1 << 20, Level: level})
 }
 
 // quiet is a logger that only fails.
@@ -32,7 +40,7 @@ func (q quiet) Fatalf(format string, args ...any) {
 
 func entry(t testing.TB, index uint64, commands ...*fsm.Command) fsm.Log {
 	t.Helper()
-	data, err := fsm.Encode(testCluster, int64(index)*1000, commands)
+	data, err := fsm.Encode(fsm.Level, testCluster, int64(index)*1000, commands)
 	if err != nil {
 		t.Fatal(err)
 	}

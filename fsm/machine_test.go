@@ -49,7 +49,7 @@ func compareStream(t *testing.T, s *stream, more func(entries int) bool) {
 	defer func() { must(t, m.Close()) }()
 	commands := []*fsm.Command{founding()}
 	for index := uint64(1); more(int(index)); index++ {
-		data, err := fsm.Encode(testCluster, s.stamp, commands)
+		data, err := fsm.Encode(fsm.Level, testCluster, s.stamp, commands)
 		must(t, err)
 		applied, err := m.Apply([]fsm.Log{{Index: index, Term: s.term, Data: data}})
 		must(t, err)
@@ -112,6 +112,7 @@ func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 			nodes[n.ID] = n
 		}
 		equal(t, "the nodes", nodes, w.nodes)
+		equal(t, "the level", m.Standing().Level, w.level)
 		audits, _, err := v.Audit(fsm.AuditFilter{}, 1<<20)
 		must(t, err)
 		equal(t, "the audits", audits, w.audits)

@@ -44,7 +44,7 @@ func TestPoison(t *testing.T) {
 	defer func() { must(t, m.Close()) }()
 	good := fsm.Do(nil, &fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)})
 	tests := map[string][]byte{
-		"an unknown level":   marshal(t, &logpb.Entry{Level: fsm.Level + 1, Cluster: testCluster, Commands: []*fsm.Command{good}}),
+		"an unknown level":   marshal(t, &logpb.Entry{Level: testLevel + 1, Cluster: testCluster, Commands: []*fsm.Command{good}}),
 		"another cluster":    marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: bytes.Repeat([]byte{8}, 16), Commands: []*fsm.Command{good}}),
 		"no cluster":         marshal(t, &logpb.Entry{Level: fsm.Level, Commands: []*fsm.Command{good}}),
 		"nothing":            nil,
@@ -53,6 +53,8 @@ func TestPoison(t *testing.T) {
 		"too many commands":  marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: testCluster, Commands: make([]*fsm.Command, lock.MaxPlace+1)}),
 		"text that is not":   bytes.Replace(marshal(t, &logpb.Entry{Level: 1, Cluster: testCluster, Commands: []*fsm.Command{good}}), []byte("b"), []byte{0xff}, 1),
 		"a level of the far": marshal(t, &logpb.Entry{Level: math.MaxUint32, Cluster: testCluster}),
+		"a raise too high":   entry(t, 8, good, fsm.Do(nil, &fsm.Raise{Level: testLevel + 1})).Data,
+		"a founding of then": entry(t, 8, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: testLevel + 1})).Data,
 	}
 	before, standing := rowsOf(t, m), m.Standing()
 	for name, poison := range tests {
@@ -133,7 +135,7 @@ func TestMalformed(t *testing.T) {
 	}
 	try(fsm.Invalid, nil, &fsm.Register{}, &fsm.Register{Name: "x"}, &fsm.Register{Name: "x", Nonce: make([]byte, 17)},
 		&fsm.Register{Name: "x", Nonce: bytes.Repeat([]byte{2}, 16), Kind: 2}, &fsm.SetNode{}, &fsm.RemoveNode{}, nil)
-	try(fsm.Superseded, nil, &fsm.Found{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{}, nil}}, &fsm.Lapse{})
+	try(fsm.Superseded, nil, &fsm.Found{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{}, nil}}, &fsm.Lapse{}, &fsm.Raise{}, &fsm.Raise{Level: 1})
 	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.Walk{}, &fsm.Forget{}, &fsm.Forget{BeforeMs: -1, Limit: 9})
 
 	checkTables(t, m)
@@ -201,7 +203,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)}, &fsm.Found{}, &fsm.OpenTerm{}, &fsm.Walk{Incarnation: server, Limit: 1},
 		&fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{Incarnation: server, Last: uint64(lock.TokenAt(6, 0))}}},
 		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
-		&fsm.Forget{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"},
+		&fsm.Forget{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.Raise{Level: 2},
 	} {
 		f.Add(entry(f, 7, fsm.Do(nil, act)).Data)
 	}

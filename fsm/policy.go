@@ -129,7 +129,7 @@ func (t *tx) found(c *Found) Result {
 	if len(t.standing.Cluster) > 0 {
 		return Result{Code: Superseded}
 	}
-	if len(c.Cluster) == 0 || c.Level == 0 || c.Level > Level {
+	if len(c.Cluster) == 0 || c.Level == 0 {
 		return Result{Code: Invalid}
 	}
 	t.standing.Cluster, t.standing.Level, t.standing.Epoch = c.Cluster, c.Level, 1

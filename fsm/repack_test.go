@@ -80,7 +80,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 		for _, c := range commands[at : at+n] {
 			entry = append(entry, renumbered(c, renumber))
 		}
-		data, err := fsm.Encode(testCluster, 1000, entry)
+		data, err := fsm.Encode(fsm.Level, testCluster, 1000, entry)
 		must(t, err)
 		out := read(m.Apply([]fsm.Log{{Index: uint64(i + 1), Term: 1, Data: data}}))(t)
 		for j, r := range out[0].Results {

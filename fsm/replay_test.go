@@ -28,7 +28,7 @@ func record(t *testing.T, s *stream, entries int) *recorded {
 	defer func() { must(t, m.Close()) }()
 	commands := []*fsm.Command{founding()}
 	for index := 1; index <= entries; index++ {
-		data, err := fsm.Encode(testCluster, s.stamp, commands)
+		data, err := fsm.Encode(fsm.Level, testCluster, s.stamp, commands)
 		must(t, err)
 		log := fsm.Log{Index: uint64(index), Term: s.term, Data: data}
 		out := read(m.Apply([]fsm.Log{log}))(t)
@@ -215,7 +215,7 @@ func TestCheckpoint(t *testing.T) {
 		if want := r.after[at-1]; !reflect.DeepEqual(stands, want) {
 			t.Fatalf("the checkpoint says it stands at\n%+v, want\n%+v", stands, want)
 		}
-		copied := read(fsm.Open(fsm.Options{FS: fs, Dir: "copy", Logger: quiet{t}, CacheBytes: 1 << 20}))(t)
+		copied := read(fsm.Open(fsm.Options{FS: fs, Dir: "copy", Logger: quiet{t}, CacheBytes: 1 << 20, Level: testLevel}))(t)
 		r.ends(t, copied, at)
 		checkTables(t, copied)
 		r.cut(t, copied, at, len(r.logs), roll)
@@ -270,7 +270,7 @@ func TestDigestIsOfAPlace(t *testing.T) {
 	digest := func(index uint64, commands ...*fsm.Command) uint64 {
 		m := open(t, vfs.NewMem())
 		defer func() { must(t, m.Close()) }()
-		data, err := fsm.Encode(testCluster, 0, commands)
+		data, err := fsm.Encode(fsm.Level, testCluster, 0, commands)
 		must(t, err)
 		read(m.Apply([]fsm.Log{{Index: index, Term: 1, Data: data}}))(t)
 		return m.Standing().Digest
@@ -302,7 +302,7 @@ func TestDigestOfAChangedLog(t *testing.T) {
 			old := commands[sent]
 			changed[sent] = fsm.Do(old.Request, &fsm.Send{Store: old.GetSend().Store, Key: old.GetSend().Key, Body: []byte("changed")})
 			logs := slices.Clone(r.logs)
-			data, err := fsm.Encode(testCluster, r.after[at].StampMS, changed)
+			data, err := fsm.Encode(fsm.Level, testCluster, r.after[at].StampMS, changed)
 			must(t, err)
 			logs[at].Data = data
 			m := open(t, vfs.NewMem())

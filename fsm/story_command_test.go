@@ -145,6 +145,8 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 		return fsm.Do(nil, &fsm.SetNode{Id: args.who(), Address: args.text("address", ""), Client: args.text("client", "")})
 	case "remove-node":
 		return fsm.Do(nil, &fsm.RemoveNode{Id: args.who()})
+	case "raise":
+		return fsm.Do(nil, &fsm.Raise{Level: uint32(args.number("level", 1))})
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func newStory(t *testing.T) *story {
 func (s *story) apply(commands []*fsm.Command) fsm.Applied {
 	s.t.Helper()
 	s.index++
-	data, err := fsm.Encode(testCluster, int64(s.stamp), commands)
+	data, err := fsm.Encode(fsm.Level, testCluster, int64(s.stamp), commands)
 	must(s.t, err)
 	out, err := s.m.Apply([]fsm.Log{{Index: s.index, Term: s.term, Data: data}})
 	must(s.t, err)

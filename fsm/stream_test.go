@@ -333,13 +333,15 @@ func (s *stream) leaders() any {
 	case 8:
 		return &fsm.Lapse{Term: term, Store: p.Store, Key: p.Key, Token: s.token(p)}
 	}
-	switch s.roll(4) {
+	switch s.roll(5) {
 	case 0:
 		return &fsm.SetNode{Id: string(value(s.roll(2))), Address: "10.0.0.1:7401", Client: string(value(s.roll(2))), ServerGossip: string(value(s.roll(2)))}
 	case 1:
 		return &fsm.RemoveNode{Id: string(value(s.roll(2)))}
 	case 2:
 		return &fsm.Found{Cluster: testCluster, Level: 1}
+	case 3:
+		return &fsm.Raise{Level: uint32(s.roll(testLevel + 1))}
 	}
 	return &fsm.OpenTerm{Node: "n"}
 }

@@ -12,6 +12,7 @@ import (
 // with the machine or the law. It knows nothing of rows, batches or digests.
 type twin struct {
 	cluster     []byte
+	level       uint32
 	stamp       int64
 	index, term uint64
 	at          lock.Token
@@ -96,6 +97,12 @@ func (w *twin) command(c *fsm.Command) fsm.Result {
 		return fsm.Result{}
 	case c.GetRemoveNode() != nil:
 		delete(w.nodes, c.GetRemoveNode().Id)
+		return fsm.Result{}
+	case c.GetRaise() != nil:
+		if c.GetRaise().Level <= w.level {
+			return fsm.Result{Code: fsm.Superseded}
+		}
+		w.level = c.GetRaise().Level
 		return fsm.Result{}
 	}
 	return w.numbered(c)
@@ -315,7 +322,7 @@ func (w *twin) found(c *fsm.Found) fsm.Result {
 	if w.cluster != nil {
 		return fsm.Result{Code: fsm.Superseded}
 	}
-	w.cluster = c.Cluster
+	w.cluster, w.level = c.Cluster, c.Level
 	for _, p := range c.Policies {
 		w.policies[[2]string{"", p.Name}] = p.Value
 	}

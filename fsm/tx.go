@@ -79,6 +79,7 @@ type tx struct {
 	reader
 	batch    *pebble.Batch
 	standing Standing
+	highest  uint32 // level of an entry that is applied
 	policies *policyCache
 
 	// Of the entry and command at hand.

@@ -166,10 +166,10 @@ func TestCheckPolicy(t *testing.T) {
 func TestEncodeCounts(t *testing.T) {
 	one := fsm.Do(nil, &fsm.OpenTerm{})
 	commands := slices.Repeat([]*fsm.Command{one}, lock.MaxPlace)
-	if _, err := fsm.Encode(testCluster, 0, commands); err != nil {
+	if _, err := fsm.Encode(fsm.Level, testCluster, 0, commands); err != nil {
 		t.Errorf("%d commands: %v", len(commands), err)
 	}
-	if _, err := fsm.Encode(testCluster, 0, append(commands, one)); err == nil {
+	if _, err := fsm.Encode(fsm.Level, testCluster, 0, append(commands, one)); err == nil {
 		t.Error("an entry holds more commands than there are places")
 	}
 	big := fsm.Do(nil, &fsm.SetNode{Id: strings.Repeat("x", 300)})
@@ -178,7 +178,7 @@ func TestEncodeCounts(t *testing.T) {
 		for range n {
 			sum += fsm.Size(big)
 		}
-		data := read(fsm.Encode(nil, 0, slices.Repeat([]*fsm.Command{big}, n)))(t)
+		data := read(fsm.Encode(fsm.Level, nil, 0, slices.Repeat([]*fsm.Command{big}, n)))(t)
 		if len(data) > sum {
 			t.Errorf("%d commands take %d bytes, counted as %d", n, len(data), sum)
 		}

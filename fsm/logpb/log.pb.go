@@ -122,6 +122,7 @@ type Command struct {
 	//	*Command_Forget
 	//	*Command_SetNode
 	//	*Command_RemoveNode
+	//	*Command_Raise
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -387,6 +388,15 @@ func (x *Command) GetRemoveNode() *RemoveNode {
 	return nil
 }
 
+func (x *Command) GetRaise() *Raise {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Raise); ok {
+			return x.Raise
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -489,6 +499,10 @@ type Command_RemoveNode struct {
 	RemoveNode *RemoveNode `protobuf:"bytes,48,opt,name=remove_node,json=removeNode,proto3,oneof"`
 }
 
+type Command_Raise struct {
+	Raise *Raise `protobuf:"bytes,49,opt,name=raise,proto3,oneof"`
+}
+
 func (*Command_Register) isCommand_Act() {}
 
 func (*Command_EndServer) isCommand_Act() {}
@@ -536,6 +550,8 @@ func (*Command_Forget) isCommand_Act() {}
 func (*Command_SetNode) isCommand_Act() {}
 
 func (*Command_RemoveNode) isCommand_Act() {}
+
+func (*Command_Raise) isCommand_Act() {}
 
 // Request is who asks, and under which number.
 type Request struct {
@@ -2426,6 +2442,51 @@ func (x *RemoveNode) GetId() string {
 	return ""
 }
 
+// Raise lets entries be of a higher level from here on. Every voter can apply it.
+type Raise struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Raise) Reset() {
+	*x = Raise{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Raise) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Raise) ProtoMessage() {}
+
+func (x *Raise) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Raise.ProtoReflect.Descriptor instead.
+func (*Raise) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Raise) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 var File_fsm_logpb_log_proto protoreflect.FileDescriptor
 
 const file_fsm_logpb_log_proto_rawDesc = "" +
@@ -2435,8 +2496,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xdd\n" +
-	"\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\x8d\v\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -2466,7 +2526,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06forget\x18. \x01(\v2\x17.profilenode.log.ForgetH\x00R\x06forget\x125\n" +
 	"\bset_node\x18/ \x01(\v2\x18.profilenode.log.SetNodeH\x00R\asetNode\x12>\n" +
 	"\vremove_node\x180 \x01(\v2\x1b.profilenode.log.RemoveNodeH\x00R\n" +
-	"removeNodeB\x05\n" +
+	"removeNode\x12.\n" +
+	"\x05raise\x181 \x01(\v2\x16.profilenode.log.RaiseH\x00R\x05raiseB\x05\n" +
 	"\x03act\"q\n" +
 	"\aRequest\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
@@ -2601,7 +2662,9 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\rserver_gossip\x18( \x01(\tR\fserverGossip\"\x1c\n" +
 	"\n" +
 	"RemoveNode\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02idB.Z,github.com/profilenode/profilenode/fsm/logpbb\x06proto3"
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
+	"\x05Raise\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05levelB.Z,github.com/profilenode/profilenode/fsm/logpbb\x06proto3"
 
 var (
 	file_fsm_logpb_log_proto_rawDescOnce sync.Once
@@ -2615,7 +2678,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),         // 0: profilenode.log.Entry
 	(*Command)(nil),       // 1: profilenode.log.Command
@@ -2649,7 +2712,8 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Forget)(nil),        // 29: profilenode.log.Forget
 	(*SetNode)(nil),       // 30: profilenode.log.SetNode
 	(*RemoveNode)(nil),    // 31: profilenode.log.RemoveNode
-	nil,                   // 32: profilenode.log.Tags.TagsEntry
+	(*Raise)(nil),         // 32: profilenode.log.Raise
+	nil,                   // 33: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -2678,19 +2742,20 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	29, // 23: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
 	30, // 24: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
 	31, // 25: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	8,  // 26: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
-	32, // 27: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	10, // 28: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	11, // 29: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	10, // 30: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	11, // 31: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	22, // 32: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
-	25, // 33: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	32, // 26: profilenode.log.Command.raise:type_name -> profilenode.log.Raise
+	8,  // 27: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	33, // 28: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 29: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 30: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	10, // 31: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 32: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	22, // 33: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
+	25, // 34: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -2723,6 +2788,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_Forget)(nil),
 		(*Command_SetNode)(nil),
 		(*Command_RemoveNode)(nil),
+		(*Command_Raise)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2730,7 +2796,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

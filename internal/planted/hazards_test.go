@@ -198,4 +198,22 @@ var hazardFaults = []fault{
 		edits: []edit{{"cluster/conn.go", "\tc.over = err\n", "\t_ = c.over\n"}},
 		pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
 	},
+	{
+		name:  "entries are of the leader's own level",
+		edits: []edit{{"cluster/propose.go", "fsm.Encode(n.tables.standing().Level, ", "fsm.Encode(n.config.Level, "}},
+		pkg:   "cluster", test: "TestTheLevelRisesWithTheLastVotersBuild",
+	},
+	{
+		name: "the level rises over the head of who does not answer",
+		edits: []edit{{
+			"cluster/members.go", "\t\tif s.Suffrage == raft.Voter {\n\t\t\tlevel =",
+			"\t\tif _, ok := said[string(s.ID)]; ok && s.Suffrage == raft.Voter {\n\t\t\tlevel =",
+		}},
+		pkg: "cluster", test: "TestTheLevelWaitsForAVoterThatDoesNotAnswer",
+	},
+	{
+		name:  "a raise of the level is read by who cannot follow it",
+		edits: []edit{{"fsm/level.go", "level = max(level, c.GetRaise().GetLevel(), c.GetFound().GetLevel())", "level = max(level, c.GetFound().GetLevel())"}},
+		pkg:   "fsm", test: "TestAnOlderBuildStopsWhereTheLevelRises",
+	},
 }

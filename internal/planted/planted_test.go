@@ -14,7 +14,10 @@ import (
 	"time"
 )
 
-var plant = flag.Bool("planted", false, "plant the faults: build and run the test of each")
+var (
+	plant = flag.Bool("planted", false, "plant the faults: build and run the test of each")
+	tries = flag.Int("tries", 1, "with -planted: how often a test must see its fault, one run after the other; more than one finds who sees it by luck")
+)
 
 // fault is a change of the code that a test must catch.
 type fault struct {
@@ -108,13 +111,16 @@ func TestPlanted(t *testing.T) {
 			}
 			began := time.Now()
 			binary := build(t, f, files)
-			out, err := run(t, f, binary)
-			switch {
-			case err == nil:
-				t.Errorf("nobody saw that %s: %s passed\n%s", f.name, f.test, tail(out))
-			case !regexp.MustCompile(`(?m)^\s*--- FAIL|^panic:|^fatal error:`).MatchString(out):
-				t.Errorf("%s did not fail, it did not run: %v\n%s", f.test, err, tail(out))
-			default:
+			for range *tries {
+				out, err := run(t, f, binary)
+				switch {
+				case err == nil:
+					t.Errorf("nobody saw that %s: %s passed\n%s", f.name, f.test, tail(out))
+				case !regexp.MustCompile(`(?m)^\s*--- FAIL|^panic:|^fatal error:`).MatchString(out):
+					t.Errorf("%s did not fail, it did not run: %v\n%s", f.test, err, tail(out))
+				}
+			}
+			if !t.Failed() {
 				t.Logf("caught in %v by %s", time.Since(began).Round(time.Second), f.test)
 			}
 		})

@@ -79,7 +79,7 @@ func (n *fakeNode) apply(c *fsm.Command) (fsm.Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.index++
-	data, err := fsm.Encode(fakeCluster, int64(n.index)*1000, []*fsm.Command{c})
+	data, err := fsm.Encode(fsm.Level, fakeCluster, int64(n.index)*1000, []*fsm.Command{c})
 	if err != nil {
 		return fsm.Result{}, err
 	}

@@ -1,0 +1,31 @@
+package fsm
+
+import "github.com/profilenode/profilenode/fsm/logpb"
+
+// Level is the highest format that this build can apply. An entry states its own, and a machine stops at one that is above
+// what it can. A cluster is founded at FirstLevel, which every build can apply, and raised from there once every voter can
+// apply more.
+const (
+	Level      = 1
+	FirstLevel = 1
+)
+
+// levelOf is what a build must know for an entry: its own level, and the one that it leads to. A build that took a level as
+// a mere number would open tables later that it cannot read.
+func levelOf(entry *logpb.Entry) uint32 {
+	level := entry.Level
+	for _, c := range entry.Commands {
+		level = max(level, c.GetRaise().GetLevel(), c.GetFound().GetLevel())
+	}
+	return level
+}
+
+// raise never goes back: entries of the old level stay valid, and tables may hold rows of the new one.
+func (t *tx) raise(c *Raise) Result {
+	if c.Level <= t.standing.Level {
+		return Result{Code: Superseded}
+	}
+	t.standing.Level = c.Level
+	t.note(opPut, []byte{tableStanding}, t.standing.encode()) // the row itself is written once for a batch
+	return Result{}
+}
