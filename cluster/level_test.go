@@ -42,8 +42,8 @@ func (d *disks) set(key string) {
 	mustSet(d.t, leader, register(d.t, leader, "writer of "+key), key, "v")
 }
 
-// Builds are exchanged one after the other, and both kinds lead the other meanwhile. The level rises with the last of them, and who comes back with
-// the old build then says what it lacks and holds nobody up.
+// Builds are exchanged one after the other, and both kinds lead the other meanwhile. The level rises with the last of them,
+// and who comes back with the old build then says what it lacks and holds nobody up.
 func TestTheLevelRisesWithTheLastVotersBuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := onDisks(t, 3, nil)
