@@ -87,4 +87,14 @@ var bytesFaults = []fault{
 		edits: []edit{{"internal/server/session.go", "\t\treturn refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, \"\")\n", "\t\treturn err\n"}},
 		pkg:   "internal/server", test: "TestReadsWaitForRoom",
 	},
+	{
+		name:  "an answer counts until gRPC has it",
+		edits: []edit{{"internal/server/room.go", "if !ok || r.conn != nil && !r.conn.keep(r) {", "if ok || r.conn != nil {"}},
+		pkg:   "internal/server", test: "TestASlowConnectionHoldsNoMoreThanItsShare",
+	},
+	{
+		name:  "what gRPC forgets with a connection counts for ever",
+		edits: []edit{{"internal/server/peer.go", "\t\tr.leave() // gRPC", "\t\t_ = r // gRPC"}},
+		pkg:   "internal/server", test: "TestASlowConnectionHoldsNoMoreThanItsShare",
+	},
 }

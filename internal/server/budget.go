@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 )
 
@@ -10,12 +11,13 @@ import (
 var errFull = errors.New("too many bytes are in flight")
 
 // budget bounds the bytes that are worked on at once. Whoever finds it used up waits in line; once as many bytes wait
-// as may be worked on, newcomers are refused, so that memory is bounded too.
+// as may, newcomers are refused, so that memory is bounded too.
 type budget struct {
 	mu      sync.Mutex
 	total   int64
 	free    int64
 	waiting int64
+	most    int64 // that may wait
 	line    []*place
 }
 
@@ -24,23 +26,26 @@ type place struct {
 	ready chan struct{} // closed once the bytes are taken
 }
 
-func newBudget(total int64) *budget { return &budget{total: total, free: total} }
+// newBudget lets as many bytes wait as may be worked on.
+func newBudget(total int64) *budget { return &budget{total: total, free: total, most: total} }
 
-// take takes n bytes, or all there are if that is less, and returns how to give them back.
-func (b *budget) take(ctx context.Context, n int) (giveBack func(), err error) {
-	need := min(int64(n), b.total)
-	p, err := b.enter(need)
+// newShare lets any number wait: those who do hold nothing, and are bounded otherwise.
+func newShare(total int64) *budget { return &budget{total: total, free: total, most: math.MaxInt64} }
+
+// take takes n bytes, at most the total, once they are there. Whoever has them gives them back.
+func (b *budget) take(ctx context.Context, n int64) error {
+	p, err := b.enter(n)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	select {
 	case <-p.ready:
 	case <-ctx.Done():
 		if b.abandon(p) {
-			return nil, errFull
+			return errFull
 		}
 	}
-	return func() { b.give(need) }, nil
+	return nil
 }
 
 // try takes n bytes if they are there, and nobody waits for them.
@@ -63,7 +68,7 @@ func (b *budget) enter(need int64) (*place, error) {
 		close(p.ready)
 		return p, nil
 	}
-	if b.waiting+need > b.total {
+	if need > b.most-b.waiting {
 		return nil, errFull
 	}
 	b.waiting += need

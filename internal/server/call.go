@@ -35,7 +35,19 @@ func stands(q *profilev1.Request, result fsm.Result) *profilev1.Stands {
 func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Call)
 	defer cancel()
-	return handle(ctx, in)
+	ctx, room := s.withRoom(ctx)
+	carried := false
+	defer func() {
+		if !carried { // an error, or a panic
+			room.leave()
+		}
+	}()
+	out, err := handle(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	carried = true
+	return room.carry(out), nil
 }
 
 // boundStream ends the streams of gRPC's own services, such as a watch of the health service, when Close begins. Live

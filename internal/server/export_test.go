@@ -4,9 +4,15 @@ import "context"
 
 // HoldReads takes all the bytes that may be read for answers at once.
 func (s *Server) HoldReads() (giveBack func()) {
-	giveBack, err := s.reads.take(context.Background(), int(s.limits.ReadBytes))
-	if err != nil {
+	if err := s.reads.take(context.Background(), s.limits.ReadBytes); err != nil {
 		panic(err)
 	}
-	return giveBack
+	return func() { s.reads.give(s.limits.ReadBytes) }
+}
+
+// ReadsHeld is how many bytes answers hold.
+func (s *Server) ReadsHeld() int64 {
+	s.reads.mu.Lock()
+	defer s.reads.mu.Unlock()
+	return s.reads.total - s.reads.free
 }

@@ -55,11 +55,9 @@ func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
-	giveBack, err := s.readBytes(ctx, min(count*fsm.MaxMessage, messageBytes))
-	if err != nil {
+	if err := readBytes(ctx, min(count*fsm.MaxMessage, messageBytes)); err != nil {
 		return nil, err
 	}
-	defer giveBack()
 	list, err := messages(view, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
 	if err != nil {
 		return nil, s.broken(0, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -17,6 +18,7 @@ import (
 // witnessing is a listener whose connections notice how they end.
 type witnessing struct {
 	net.Listener
+	share int64 // bytes of answers that one may hold
 }
 
 func (l witnessing) Accept() (net.Conn, error) {
@@ -28,7 +30,7 @@ func (l witnessing) Accept() (net.Conn, error) {
 		_ = c.Close()
 		return nil, &acceptError{err}
 	}
-	return &witnessed{Conn: c}, nil
+	return &witnessed{Conn: c, share: newShare(l.share), rooms: map[*room]struct{}{}}, nil
 }
 
 // acceptError is about one connection, which ended just now: the next one is accepted.
@@ -43,6 +45,10 @@ type witnessed struct {
 	net.Conn
 	closed atomic.Bool // on this side
 	ended  atomic.Bool // FIN or RST came from the peer before
+	share  *budget     // of answers
+
+	mu    sync.Mutex
+	rooms map[*room]struct{} // of answers that gRPC has; nil once it is closed
 }
 
 func (c *witnessed) Read(p []byte) (int, error) {
@@ -70,7 +76,31 @@ func (c *witnessed) end() {
 
 func (c *witnessed) Close() error {
 	c.closed.Store(true)
+	c.mu.Lock()
+	rooms := c.rooms
+	c.rooms = nil
+	c.mu.Unlock()
+	for r := range rooms {
+		r.leave() // gRPC lets go of them without a word
+	}
 	return c.Conn.Close()
+}
+
+// keep has a room given back with the connection's end; false: it has ended.
+func (c *witnessed) keep(r *room) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rooms == nil {
+		return false
+	}
+	c.rooms[r] = struct{}{}
+	return true
+}
+
+func (c *witnessed) forget(r *room) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.rooms, r)
 }
 
 // RemoteAddr carries the connection along: all that gRPC hands to a call is the address.

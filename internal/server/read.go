@@ -47,11 +47,9 @@ func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.
 	}
 	defer func() { _ = view.Close() }()
 	if !q.GetWithoutData() {
-		giveBack, err := s.readData(ctx, view, q.GetStore(), q.GetKey())
-		if err != nil {
+		if err := s.readData(ctx, view, q.GetStore(), q.GetKey()); err != nil {
 			return nil, err
 		}
-		defer giveBack()
 	}
 	reply, err := get(view, q)
 	if err != nil {
@@ -61,21 +59,12 @@ func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.
 }
 
 // readData makes room for reading a profile's data.
-func (s *Server) readData(ctx context.Context, view *View, store, key string) (giveBack func(), err error) {
+func (s *Server) readData(ctx context.Context, view *View, store, key string) error {
 	row, _, err := view.Profile(store, key)
 	if err != nil {
-		return nil, s.broken(0, err)
+		return s.broken(0, err)
 	}
-	return s.readBytes(ctx, int(row.Size))
-}
-
-// readBytes makes room for reading so much for an answer.
-func (s *Server) readBytes(ctx context.Context, n int) (giveBack func(), err error) {
-	giveBack, err = s.reads.take(ctx, n)
-	if err != nil {
-		return nil, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, "")
-	}
-	return giveBack, nil
+	return readBytes(ctx, int(row.Size))
 }
 
 func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
@@ -118,6 +107,9 @@ func (s profiles) List(ctx context.Context, q *profilev1.ListRequest) (*profilev
 		}
 		reply.Stores, reply.More = storePage(stores, q.GetPrefix(), q.GetAfter(), limit)
 		return reply, nil
+	}
+	if err := readBytes(ctx, pageBytes); err != nil {
+		return nil, err
 	}
 	rows, more, err := view.List(q.GetStore(), q.GetPrefix(), q.GetAfter(), limit)
 	if err != nil {

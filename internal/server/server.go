@@ -23,6 +23,8 @@ import (
 	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding"
+	encodingproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -44,7 +46,8 @@ type Config struct {
 type Limits struct {
 	Streams    uint32        // calls at once on one connection, until their answers are on the wire; 256. A client's next ones wait on its side
 	Received   int64         // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
-	ReadBytes  int64         // of data and messages that are read for an answer at once; 64 MiB. As many may wait
+	ReadBytes  int64         // of data and messages in answers, from before they are read until a connection has taken them off; 256 MiB. As many may wait
+	ReadShare  int64         // of these for one connection; 16 MiB. Its further calls wait
 	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
 	LargeBytes int64         // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
 	Call       time.Duration // longest time for one call; 10 s
@@ -60,7 +63,10 @@ func (l Limits) orDefaults() Limits {
 		l.Received = 256 << 20
 	}
 	if l.ReadBytes == 0 {
-		l.ReadBytes = 64 << 20
+		l.ReadBytes = 256 << 20
+	}
+	if l.ReadShare == 0 {
+		l.ReadShare = 16 << 20
 	}
 	if l.SmallBytes == 0 {
 		l.SmallBytes = 16 << 20
@@ -107,7 +113,7 @@ type Server struct {
 	received *budget // of calls that bring data
 	small    *budget // of small data on its way into the log
 	large    *budget
-	reads    *budget // of what is read for answers
+	reads    *budget // of answers
 
 	glances *glances
 
@@ -169,6 +175,7 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.MaxSendMsgSize(maxReplyBytes),
 		grpc.MaxConcurrentStreams(s.limits.Streams),
 		grpc.InTapHandle(s.receive),
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(encodingproto.Name)}),
 		grpc.ConnectionTimeout(s.limits.Connection),
 		// Without this a client that pings more than once in five minutes is sent away, with all its streams.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
@@ -202,7 +209,7 @@ func (s *Server) Serve(lis net.Listener) error {
 	if watch {
 		s.enter(s.watch)
 	}
-	err := s.grpc.Serve(witnessing{lis}) // closes lis when it comes after Close
+	err := s.grpc.Serve(witnessing{lis, s.limits.ReadShare}) // closes lis when it comes after Close
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}

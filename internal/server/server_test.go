@@ -50,8 +50,13 @@ func serve(t testing.TB, s *server.Server) *world {
 
 func (w *world) dial() *grpc.ClientConn {
 	w.t.Helper()
+	return w.dialOver(func(ctx context.Context, _ string) (net.Conn, error) { return w.lis.DialContext(ctx) })
+}
+
+func (w *world) dialOver(dial func(ctx context.Context, _ string) (net.Conn, error)) *grpc.ClientConn {
+	w.t.Helper()
 	conn, err := grpc.NewClient("passthrough:///node",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return w.lis.DialContext(ctx) }),
+		grpc.WithContextDialer(dial),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxReply)))
 	if err != nil {
