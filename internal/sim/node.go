@@ -37,6 +37,16 @@ type node struct {
 	disk    *vfs.MemFS
 	process *process // nil: stopped
 	joined  bool     // it was started once
+	level   uint32   // of its build
+}
+
+// newer is the level of a build to come.
+const newer = fsm.Level + 1
+
+func (n *node) old() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.level < newer
 }
 
 // process is one run of a node.
@@ -49,7 +59,7 @@ type process struct {
 
 func newNode(w *World, i int, draw *rand.Rand) *node {
 	n := &node{
-		world: w, number: i, name: clustertest.Name(i), clock: newClock(), draw: draw, disk: vfs.NewCrashableMem(),
+		world: w, number: i, name: clustertest.Name(i), clock: newClock(), draw: draw, disk: vfs.NewCrashableMem(), level: fsm.Level,
 		snapshotBytes: 16<<10 + draw.Uint64N(64<<10), trailingBytes: 4<<10 + draw.Uint64N(64<<10),
 	}
 	w.skews[n.name] = n.clock
@@ -63,6 +73,10 @@ func (n *node) clientsAddress() string { return n.name + ":7400" }
 func (n *node) start() {
 	n.mu.Lock()
 	running, disk := n.process != nil, newDisk(n.disk)
+	if founder := n.number < n.world.scenario.Nodes; n.world.scenario.Upgrade && !running && (n.joined || !founder) {
+		n.level = newer
+	}
+	level := n.level
 	n.joined = true
 	n.mu.Unlock()
 	if running {
@@ -72,7 +86,7 @@ func (n *node) start() {
 	n.world.network.Return(n.name)
 	hub := server.NewHub()
 	c := cluster.DefaultConfig()
-	c.Memory, c.FS = true, disk
+	c.Memory, c.FS, c.Level = true, disk, level
 	c.Bind, c.Client = n.nodesAddress(), n.clientsAddress()
 	for _, other := range n.world.founders() {
 		c.Nodes = append(c.Nodes, other.nodesAddress())

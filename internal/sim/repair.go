@@ -32,6 +32,9 @@ func (w *World) repair() {
 		if err := n.failed(); err != nil {
 			w.Complain("", "%s stopped itself: %v", n.name, err)
 		}
+		if w.scenario.Upgrade && n.old() {
+			n.stop(false)
+		}
 		n.start()
 	}
 	if !w.Until(leaderBound, "a leader, all nodes up", func() bool { return w.Leader() >= 0 }) {
@@ -49,6 +52,9 @@ func (w *World) repair() {
 		w.post.deliverAll()
 	}
 	w.Until(20*time.Second, "equal tables on all nodes", w.agree)
+	if w.scenario.Upgrade {
+		w.Until(10*time.Second, "the level of the newer build on all nodes", w.upgraded)
+	}
 	if err := w.readLog(); err != nil {
 		w.Complain("", "read the log's outcome: %v", err)
 		return
@@ -111,6 +117,16 @@ func (w *World) agree() bool {
 		furthest, last = max(furthest, applied), min(last, applied)
 	}
 	return furthest == last && last > 0
+}
+
+// upgraded says that the level has risen, as it must once every voter runs the newer build.
+func (w *World) upgraded() bool {
+	for _, n := range w.members() {
+		if running := n.running(); running == nil || running.Status().Level != newer {
+			return false
+		}
+	}
+	return true
 }
 
 // keepHistory has the log keep every revision, so that they can be looked at in the end. The lead may change meanwhile: what was

@@ -36,6 +36,7 @@ type Scenario struct {
 	Bulk       int           // bytes of every eighth change's data, which go into the log in parts; 0: none
 	Ping       bool          // game servers hold a ping port
 	Walled     bool          // a firewall refuses n0 in the name of every game server, always
+	Upgrade    bool          // whoever is started again, or joins, is of a newer build
 }
 
 // World is a cluster, game servers, and a network between them.
