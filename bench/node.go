@@ -198,6 +198,21 @@ func (n *node) saying() string {
 	return strings.Join(n.lastLines, "\n")
 }
 
+// whileUp is cancelled when one of the nodes ends: its clients would try again for ever.
+func whileUp(ctx context.Context, nodes []*node) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	for i, n := range nodes {
+		go func() {
+			select {
+			case <-n.ended:
+				cancel(fmt.Errorf("node %d ended:\n%s", i+1, n.saying()))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, cancel
+}
+
 func (n *node) pid() int { return n.process.Process.Pid }
 
 // kill ends the process at once.

@@ -23,6 +23,8 @@ func (m *measuring) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := whileUp(ctx, m.large)
+	defer cancel(nil)
 	done, err := fill(ctx, m.filling(m.large, m.profiles, m.from), &progress{to: m.notes, every: 15 * time.Second})
 	m.report.Fill.filled = done
 	m.report.Fill.Memory = stop()

@@ -32,20 +32,21 @@ func newBudget(total int64) *budget { return &budget{total: total, free: total, 
 // newShare lets any number wait: those who do hold nothing, and are bounded otherwise.
 func newShare(total int64) *budget { return &budget{total: total, free: total, most: math.MaxInt64} }
 
-// take takes n bytes, at most the total, once they are there. Whoever has them gives them back.
-func (b *budget) take(ctx context.Context, n int64) error {
-	p, err := b.enter(n)
+// take takes n bytes, or all there are if that is less, and says how many: to be given back.
+func (b *budget) take(ctx context.Context, n int64) (taken int64, err error) {
+	need := min(n, b.total)
+	p, err := b.enter(need)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	select {
 	case <-p.ready:
 	case <-ctx.Done():
 		if b.abandon(p) {
-			return errFull
+			return 0, errFull
 		}
 	}
-	return nil
+	return need, nil
 }
 
 // try takes n bytes if they are there, and nobody waits for them.

@@ -36,9 +36,9 @@ func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo,
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Call)
 	defer cancel()
 	ctx, room := s.withRoom(ctx)
-	carried := false
+	handedOver := false
 	defer func() {
-		if !carried { // an error, or a panic
+		if !handedOver { // an error, or a panic
 			room.leave()
 		}
 	}()
@@ -46,7 +46,7 @@ func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo,
 	if err != nil {
 		return nil, err
 	}
-	carried = true
+	handedOver = true
 	return room.carry(out), nil
 }
 

@@ -4,10 +4,11 @@ import "context"
 
 // HoldReads takes all the bytes that may be read for answers at once.
 func (s *Server) HoldReads() (giveBack func()) {
-	if err := s.reads.take(context.Background(), s.limits.ReadBytes); err != nil {
+	taken, err := s.reads.take(context.Background(), s.limits.ReadBytes)
+	if err != nil {
 		panic(err)
 	}
-	return func() { s.reads.give(s.limits.ReadBytes) }
+	return func() { s.reads.give(taken) }
 }
 
 // ReadsHeld is how many bytes answers hold.

@@ -50,13 +50,13 @@ func readBytes(ctx context.Context, n int) error {
 }
 
 func (r *room) hold(ctx context.Context, of *budget, n int64) error {
-	n = min(n, of.total)
-	if err := of.take(ctx, n); err != nil {
+	taken, err := of.take(ctx, n)
+	if err != nil {
 		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, "")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held = append(r.held, holding{of, n})
+	r.held = append(r.held, holding{of, taken})
 	return nil
 }
 

@@ -158,3 +158,24 @@ func TestRoomIsGivenBack(t *testing.T) {
 		until(t, name+" is taken off", func() bool { return w.server.ReadsHeld() == 0 })
 	}
 }
+
+// What is larger than a whole budget waits until nothing else is there, and is not refused for ever.
+func TestWhatIsLargerThanItsBudgetGoesAlone(t *testing.T) {
+	w, _ := fake(t, server.Limits{SmallBytes: 500, LargeBytes: 1000, ReadBytes: 1000, ReadShare: 500})
+	g := w.register("gs-1")
+	token := g.start("p", wait).Stands.Token
+	g.save("p", token, 0, noise(2000))
+	g.save("p", token, 1, noise(100_000))
+	answers := make(chan error, 4)
+	for range cap(answers) {
+		go func() {
+			_, err := w.profiles.Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p"})
+			answers <- err
+		}()
+	}
+	for range cap(answers) {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -86,11 +86,12 @@ func (s *Server) line(data []byte) *budget {
 
 // write puts a change with data through the log, in parts first when it is too large for one entry.
 func (s *Server) write(ctx context.Context, q *profilev1.Request, store string, v value, act func(*fsm.Data) any) (fsm.Result, error) {
-	line, size := s.line(v.data), int64(len(v.data))
-	if err := line.take(ctx, size); err != nil {
+	line := s.line(v.data)
+	taken, err := line.take(ctx, int64(len(v.data)))
+	if err != nil {
 		return fsm.Result{}, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Number: q.GetNumber()}, "")
 	}
-	defer line.give(size)
+	defer line.give(taken)
 	data := &fsm.Data{Codec: v.codec, Hash: v.hash, Size: uint64(len(v.data)), Whole: v.data}
 	if len(v.data) > fsm.MaxWhole {
 		data.Whole, data.Parts = nil, uint32((len(v.data)+fsm.PartBytes-1)/fsm.PartBytes)
