@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -25,5 +26,17 @@ func TestAKeptFolderKeepsItsAddresses(t *testing.T) {
 	}
 	if _, err := newNodes("none", dir, 1); err == nil {
 		t.Error("a folder of three nodes was taken for one's")
+	}
+}
+
+// Whoever fills a node that has ended would try again for ever.
+func TestWorkEndsWithItsNodes(t *testing.T) {
+	nodes := []*node{{ended: make(chan struct{})}, {ended: make(chan struct{}), lastLines: []string{"no space left on device"}}}
+	ctx, cancel := whileUp(t.Context(), nodes)
+	defer cancel(nil)
+	close(nodes[1].ended)
+	<-ctx.Done()
+	if err := context.Cause(ctx); err.Error() != "node 2 ended:\nno space left on device" {
+		t.Errorf("it ended with %q", err)
 	}
 }
