@@ -1,7 +1,7 @@
 package cluster_test
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,10 +105,19 @@ func TestTheLevelWaitsForAVoterThatDoesNotAnswer(t *testing.T) {
 }
 
 // A learner does not count for the level. One of an older build that was let in before the level rose stops where it rose,
-// and votes once it is of a newer one; a stranger of an older build is not let in after it.
+// be that in the log or in a snapshot, and votes once it is of a newer one; a stranger of an older build is not let in after it.
 func TestALearnerOfAnOlderBuildNeverVotes(t *testing.T) {
+	t.Run("it reads the log", func(t *testing.T) { learnerOfAnOlderBuild(t, false) })
+	t.Run("it gets a snapshot", func(t *testing.T) { learnerOfAnOlderBuild(t, true) })
+}
+
+func learnerOfAnOlderBuild(t *testing.T, snapshot bool) {
 	synctest.Test(t, func(t *testing.T) {
-		d := onDisks(t, 3, nil)
+		d := onDisks(t, 3, func(c *cluster.Config) {
+			if snapshot {
+				c.TrailingBytes, c.TrailingLogs = 0, 5
+			}
+		})
 		last := (d.Leader() + 1) % 3
 		for i := range d.Nodes {
 			if i != last {
@@ -134,9 +143,18 @@ func TestALearnerOfAnOlderBuildNeverVotes(t *testing.T) {
 		if in, votes := member(); !in || votes {
 			t.Fatalf("the learner is in: %v, votes: %v", in, votes)
 		}
+		for i := range 10 {
+			d.set(fmt.Sprint("beyond its log ", i))
+		}
+		for i := range 3 {
+			if !snapshot {
+				break
+			}
+			d.Until("node to cut its log", func() bool { return d.Nodes[i].Snapshot() == nil })
+		}
 		d.Network.HealAll()
 		d.Until("the learner to stop", func() bool { return d.Nodes[learner].Err() != nil })
-		if err := d.Nodes[learner].Err(); !errors.Is(err, fsm.ErrPoison) {
+		if err := d.Nodes[learner].Err(); !strings.Contains(err.Error(), "install a newer build") {
 			t.Errorf("it stopped with %v", err)
 		}
 		time.Sleep(5 * time.Second)

@@ -178,7 +178,7 @@ func (r *replica) Restore(source io.ReadCloser) error {
 		r.metrics.Snapshot(true, time.Since(began), err)
 		if err != nil {
 			err = fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
-			if errors.Is(err, errSwapUnclear) {
+			if errors.Is(err, errSwapUnclear) || errors.Is(err, fsm.ErrOldBuild) { // the next one would be no older
 				err = fmt.Errorf("%w: %w", ErrFailed, err)
 				r.fail(err)
 			}

@@ -40,7 +40,7 @@ func decode(data []byte, highest uint32) (*logpb.Entry, error) {
 		return nil, fmt.Errorf("%w: %v", ErrPoison, err)
 	}
 	if level := levelOf(entry); level > highest {
-		return nil, fmt.Errorf("%w: it is of level %d, this build knows %d: install a newer build", ErrPoison, level, highest)
+		return nil, fmt.Errorf("%w: it is of level %d, this build knows %d: %w", ErrPoison, level, highest, ErrOldBuild)
 	}
 	if len(entry.Commands) > lock.MaxPlace {
 		return nil, fmt.Errorf("%w: it holds %d commands, at most %d", ErrPoison, len(entry.Commands), lock.MaxPlace)

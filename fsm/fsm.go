@@ -60,7 +60,7 @@ func Open(o Options) (*Machine, error) {
 	r := reader{from: db}
 	m.standing = r.standing()
 	if level := m.standing.Level; r.err == nil && level > m.highest {
-		r.err = fmt.Errorf("they are of level %d, this build knows %d: install a newer build", level, m.highest)
+		r.err = fmt.Errorf("they are of level %d, this build knows %d: %w", level, m.highest, ErrOldBuild)
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("open the tables: %w", closing(db, r.err))

@@ -1,6 +1,10 @@
 package fsm
 
-import "github.com/profilenode/profilenode/fsm/logpb"
+import (
+	"errors"
+
+	"github.com/profilenode/profilenode/fsm/logpb"
+)
 
 // Level is the highest format that this build can apply. An entry states its own, and a machine stops at one that is above
 // what it can. A cluster is founded at FirstLevel, which every build can apply, and raised from there once every voter can
@@ -9,6 +13,9 @@ const (
 	Level      = 1
 	FirstLevel = 1
 )
+
+// ErrOldBuild is of entries and tables whose level is above what this build knows.
+var ErrOldBuild = errors.New("install a newer build")
 
 // levelOf is what a build must know for an entry: its own level, and the one that it leads to. A build that took a level as
 // a mere number would open tables later that it cannot read.

@@ -216,4 +216,9 @@ var hazardFaults = []fault{
 		edits: []edit{{"fsm/level.go", "level = max(level, c.GetRaise().GetLevel(), c.GetFound().GetLevel())", "level = max(level, c.GetFound().GetLevel())"}},
 		pkg:   "fsm", test: "TestAnOlderBuildStopsWhereTheLevelRises",
 	},
+	{
+		name:  "a snapshot of a newer build is tried for ever",
+		edits: []edit{{"cluster/replica.go", "if errors.Is(err, errSwapUnclear) || errors.Is(err, fsm.ErrOldBuild) {", "if errors.Is(err, errSwapUnclear) {"}},
+		pkg:   "cluster", test: "TestALearnerOfAnOlderBuildNeverVotes/it_gets_a_snapshot",
+	},
 }
