@@ -101,6 +101,7 @@ func (c Config) Validate() error {
 		}
 	}
 	check(c.Memory || c.Dir != "", "no data folder: set Dir, or Memory to keep nothing")
+	check(c.Level >= fsm.FirstLevel, "level %d is none; start from DefaultConfig", c.Level)
 	check(!c.Memory || c.Dir == "", "data folder %q and Memory exclude each other", c.Dir)
 	check(c.Listen != nil && c.Dial != nil && c.Now != nil, "Listen, Dial and Now must be set; start from DefaultConfig")
 	host, _, err := net.SplitHostPort(c.Bind)

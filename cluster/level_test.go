@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -35,6 +36,12 @@ func (d *disks) at(level uint32) {
 	}
 }
 
+// rises waits for the level to rise, as the leader among some nodes says; of all when none are given.
+func (d *disks) rises(of ...int) {
+	d.t.Helper()
+	d.Until("the level to rise", func() bool { return d.Nodes[d.Leader(of...)].Status().Level == newer })
+}
+
 // set has a profile written, by somebody new.
 func (d *disks) set(key string) {
 	d.t.Helper()
@@ -58,7 +65,7 @@ func TestTheLevelRisesWithTheLastVotersBuild(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		d.at(fsm.Level)
 		d.restart(second, newer)
-		d.Until("the level to rise", func() bool { return d.Nodes[d.Leader()].Status().Level == newer })
+		d.rises()
 		d.set("at the new level")
 		d.at(newer)
 
@@ -69,7 +76,7 @@ func TestTheLevelRisesWithTheLastVotersBuild(t *testing.T) {
 		if err == nil {
 			d.close(n)
 		}
-		if err == nil || !strings.Contains(err.Error(), "install a newer build") {
+		if !errors.Is(err, fsm.ErrOldBuild) {
 			t.Errorf("an older build on newer tables: %v", err)
 		}
 		d.set("without the older build")
@@ -83,7 +90,7 @@ func TestTheLevelRisesWithTheLastVotersBuild(t *testing.T) {
 func TestTheLevelWaitsForAVoterThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := onDisks(t, 3, func(c *cluster.Config) { c.Level = newer })
-		d.Until("the level to rise", func() bool { return d.Nodes[d.Leader()].Status().Level == newer })
+		d.rises()
 	})
 	synctest.Test(t, func(t *testing.T) {
 		d := onDisks(t, 3, nil)
@@ -99,7 +106,7 @@ func TestTheLevelWaitsForAVoterThatDoesNotAnswer(t *testing.T) {
 		d.at(fsm.Level)
 		d.configs[away].Level = newer
 		d.reopen(away, d.fs[away])
-		d.Until("the level to rise", func() bool { return d.Nodes[d.Leader()].Status().Level == newer })
+		d.rises()
 		d.at(newer)
 	})
 }
@@ -139,22 +146,21 @@ func learnerOfAnOlderBuild(t *testing.T, snapshot bool) {
 		d.Until("the learner to be in", func() bool { in, _ := member(); return in })
 		d.Network.Isolate(clustertest.Name(learner), hosts...)
 		d.restart(last, newer)
-		d.Until("the level to rise", func() bool { return d.Nodes[d.Leader(0, 1, 2)].Status().Level == newer })
+		d.rises(0, 1, 2)
 		if in, votes := member(); !in || votes {
 			t.Fatalf("the learner is in: %v, votes: %v", in, votes)
 		}
 		for i := range 10 {
 			d.set(fmt.Sprint("beyond its log ", i))
 		}
-		for i := range 3 {
-			if !snapshot {
-				break
+		if snapshot { // the log is cut behind it
+			for i := range hosts {
+				d.Until("a snapshot", func() bool { return d.Nodes[i].Snapshot() == nil })
 			}
-			d.Until("node to cut its log", func() bool { return d.Nodes[i].Snapshot() == nil })
 		}
 		d.Network.HealAll()
 		d.Until("the learner to stop", func() bool { return d.Nodes[learner].Err() != nil })
-		if err := d.Nodes[learner].Err(); !strings.Contains(err.Error(), "install a newer build") {
+		if err := d.Nodes[learner].Err(); !errors.Is(err, fsm.ErrOldBuild) {
 			t.Errorf("it stopped with %v", err)
 		}
 		time.Sleep(5 * time.Second)
@@ -162,9 +168,10 @@ func learnerOfAnOlderBuild(t *testing.T, snapshot bool) {
 			t.Error("a learner of an older build was given a vote")
 		}
 
+		says := fmt.Sprintf("this cluster is at level %d, that node knows %d", newer, fsm.Level)
 		stranger := d.Add(append(nodes, "n4:7401"), nil)
 		d.Until("the stranger to say why it waits", func() bool {
-			return strings.Contains(strings.Join(d.Nodes[stranger].Status().Alarms, " "), "this cluster is at level 2, that node knows 1")
+			return strings.Contains(strings.Join(d.Nodes[stranger].Status().Alarms, " "), says)
 		})
 		d.Kill(stranger)
 

@@ -187,6 +187,19 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 	}
 }
 
+// rot changes a bit in the middle of a file.
+func rot(t *testing.T, fs vfs.FS, path string) {
+	t.Helper()
+	content, err := readFile(fs, path, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := writeFile(fs, path, content); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // To overlook the newest snapshot would be to start from an older one, behind which the log is cut.
 func TestDamagedMetaStopsTheStart(t *testing.T) {
 	fs := vfs.NewMem()
@@ -195,14 +208,7 @@ func TestDamagedMetaStopsTheStart(t *testing.T) {
 	label, _ := takeSnapshot(t, d, 9)
 	d.shut(t)
 	path := "node/snapshots/" + label.ID + "/meta.json"
-	content, err := readFile(fs, path, maxMeta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content[len(content)/2] ^= 1
-	if err := writeFile(fs, path, content); err != nil {
-		t.Fatal(err)
-	}
+	rot(t, fs, path)
 	if _, err := openSnapshots(fs, "node", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
 		t.Errorf("start with a damaged %s: %v", path, err)
 	}
@@ -222,14 +228,7 @@ func TestRottenSnapshotIsNotSent(t *testing.T) {
 	id := to.snapshots.complete[0].meta.Label.ID
 	largest := slices.MaxFunc(to.snapshots.complete[0].meta.Files, func(a, b snapshotFile) int { return int(a.Size - b.Size) })
 	path := "node/snapshots/" + id + "/data/" + largest.Name
-	content, err := readFile(fs, path, 1<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content[len(content)/2] ^= 1
-	if err := writeFile(fs, path, content); err != nil {
-		t.Fatal(err)
-	}
+	rot(t, fs, path)
 	_, reader, err := to.snapshots.Open(id)
 	if err != nil {
 		t.Fatal(err)

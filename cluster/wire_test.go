@@ -228,9 +228,9 @@ func (b *brokenStore) DeleteRange(first, last uint64) error {
 
 func TestValidateReportsAllFaultsAtOnce(t *testing.T) {
 	c := DefaultConfig()
-	c.Bind, c.LeaderLease, c.SnapshotBytes = "nowhere", time.Second, 0
+	c.Level, c.Bind, c.LeaderLease, c.SnapshotBytes = 0, "nowhere", time.Second, 0
 	joined, ok := c.Validate().(interface{ Unwrap() []error })
-	if !ok || len(joined.Unwrap()) != 4 {
-		t.Errorf("faults: %v, want folder, bind, lease and snapshot bytes", c.Validate())
+	if !ok || len(joined.Unwrap()) != 5 {
+		t.Errorf("faults: %v, want level, folder, bind, lease and snapshot bytes", c.Validate())
 	}
 }

@@ -13,8 +13,8 @@ import (
 // from the others'.
 var ErrPoison = errors.New("an entry of the log cannot be applied by this build")
 
-// Encode makes the bytes of one entry of a level, which is the tables' own when the commands need no higher one. It refuses
-// commands that do not fit together into one.
+// Encode makes the bytes of one entry of a level: the tables' own, which every voter can apply. It refuses commands that do not
+// fit together into one.
 func Encode(level uint32, cluster []byte, stampMS int64, commands []*Command) ([]byte, error) {
 	if len(commands) > lock.MaxPlace {
 		return nil, fmt.Errorf("encode an entry: %d commands, at most %d fit", len(commands), lock.MaxPlace)

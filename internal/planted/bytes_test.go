@@ -89,7 +89,7 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "an answer counts until gRPC has it",
-		edits: []edit{{"internal/server/room.go", "if !ok || r.conn != nil && !r.conn.keep(r) {", "if ok || r.conn != nil {"}},
+		edits: []edit{{"internal/server/room.go", "if !ok || r.empty() || r.conn != nil && !r.conn.keep(r) {", "if ok || r.conn != nil {"}},
 		pkg:   "internal/server", test: "TestASlowConnectionHoldsNoMoreThanItsShare",
 	},
 	{

@@ -47,7 +47,7 @@ func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.
 	}
 	defer func() { _ = view.Close() }()
 	if !q.GetWithoutData() {
-		if err := s.readData(ctx, view, q.GetStore(), q.GetKey()); err != nil {
+		if err := s.readProfile(ctx, view, q.GetStore(), q.GetKey(), 0); err != nil {
 			return nil, err
 		}
 	}
@@ -58,13 +58,20 @@ func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.
 	return reply, nil
 }
 
-// readData makes room for reading a profile's data.
-func (s *Server) readData(ctx context.Context, view *View, store, key string) error {
+// readProfile makes room for reading a profile's data, and its messages up to a number of bytes.
+func (s *Server) readProfile(ctx context.Context, view *View, store, key string, messages int) error {
 	row, _, err := view.Profile(store, key)
 	if err != nil {
 		return s.broken(0, err)
 	}
-	return readBytes(ctx, int(row.Size))
+	if messages > 0 {
+		count, err := view.Mailbox(store, key)
+		if err != nil {
+			return s.broken(0, err)
+		}
+		messages = min(messages, count*fsm.MaxMessage)
+	}
+	return readBytes(ctx, int(row.Size)+messages)
 }
 
 func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {

@@ -85,18 +85,20 @@ type carried struct {
 	room *room
 }
 
-// carry hands the room over to the answer.
+// carry hands the room over to the answer, if it holds any and somebody is left to take it.
 func (r *room) carry(answer any) any {
 	message, ok := answer.(proto.Message)
-	if r.mu.Lock(); len(r.held) == 0 {
-		ok = false
-	}
-	r.mu.Unlock()
-	if !ok || r.conn != nil && !r.conn.keep(r) {
+	if !ok || r.empty() || r.conn != nil && !r.conn.keep(r) {
 		r.leave()
 		return answer
 	}
 	return carried{message, r}
+}
+
+func (r *room) empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.held) == 0
 }
 
 // codec is gRPC's own for protobuf, and knows carried answers.

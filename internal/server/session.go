@@ -48,7 +48,7 @@ func (s *Server) opened(ctx context.Context, q *profilev1.StartSessionRequest, r
 		return s.refused(number, result)
 	}
 	// The grant stands, whether or not there is room to tell of it: who asks again is told.
-	if err := readOpened(ctx, view, q.GetStore(), q.GetKey()); err != nil {
+	if err := s.readProfile(ctx, view, q.GetStore(), q.GetKey(), firstMessageBytes); err != nil {
 		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
 	}
 	if reply.Profile, err = profile(view, q.GetStore(), q.GetKey(), true); err != nil {
@@ -59,19 +59,6 @@ func (s *Server) opened(ctx context.Context, q *profilev1.StartSessionRequest, r
 	}
 	reply.LoadCount = result.Loads
 	return nil
-}
-
-// readOpened makes room for reading what an opened session brings along.
-func readOpened(ctx context.Context, view *View, store, key string) error {
-	row, _, err := view.Profile(store, key)
-	if err != nil {
-		return err
-	}
-	count, err := view.Mailbox(store, key)
-	if err != nil {
-		return err
-	}
-	return readBytes(ctx, int(row.Size)+min(count*fsm.MaxMessage, firstMessageBytes))
 }
 
 // Cancel leaves the queue, or ends the session that the ticket has become.
