@@ -76,45 +76,66 @@ func (t *trial) killStarting(context.Context) error {
 	return t.restart(victims, 100*time.Millisecond)
 }
 
+// aim tries until a node has ended in a moment, and sooner each time: the moment may have been over.
+func (t *trial) aim(at moment, delay time.Duration, try func(delay time.Duration) error) error {
+	for hit := t.verdict.Hits[at]; t.verdict.Hits[at] == hit && delay > time.Millisecond; delay /= 2 {
+		if err := try(delay); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // killMaking kills while a snapshot is made: flushed and linked, written down, listed.
 func (t *trial) killMaking(ctx context.Context) error {
 	victim := t.some(1)[0]
-	victim.waitFor(ctx, "starting snapshot up to")
-	t.sleep(20 * time.Millisecond)
-	return t.restart([]*node{victim}, time.Second)
+	return t.aim(inMaking, 20*time.Millisecond, func(delay time.Duration) error {
+		victim.waitFor(ctx, "starting snapshot up to")
+		t.sleep(delay)
+		return t.restart([]*node{victim}, time.Second)
+	})
 }
 
 // killCutting kills while the log is cut behind a snapshot, or just after: the cut is not synced.
 func (t *trial) killCutting(ctx context.Context) error {
 	victim := t.some(1)[0]
-	victim.waitFor(ctx, "compacting logs")
-	t.sleep(5 * time.Millisecond)
-	return t.restart([]*node{victim}, time.Second)
+	return t.aim(inCut, 5*time.Millisecond, func(delay time.Duration) error {
+		victim.waitFor(ctx, "compacting logs")
+		t.sleep(delay)
+		return t.restart([]*node{victim}, time.Second)
+	})
 }
 
-// killInstalling keeps a node down until the others have cut what it lacks, then kills it while it takes a snapshot in.
+// killInstalling kills a node while it takes a snapshot in: twice, the second time while it takes it in again.
 func (t *trial) killInstalling(ctx context.Context) error {
 	victim := t.some(1)[0]
+	return t.aim(inInstall, 50*time.Millisecond, func(delay time.Duration) error {
+		if err := t.leaveBehind(ctx, victim); err != nil {
+			return err
+		}
+		for range 2 {
+			victim.waitForInstall(ctx)
+			t.sleep(delay)
+			if err := t.restart([]*node{victim}, 50*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// leaveBehind keeps a node down until the others have cut what it lacks, and starts it.
+func (t *trial) leaveBehind(ctx context.Context, victim *node) error {
 	if err := t.end([]*node{victim}); err != nil {
 		return err
 	}
 	_, behind := t.cluster.leader(ctx)
-	for deadline := time.Now().Add(momentWait); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
+	for deadline := time.Now().Add(behindWait); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
 		if _, now := t.cluster.leader(ctx); now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+600 { // 512 entries stay at least
 			break
 		}
 	}
-	if err := t.cluster.start(victim); err != nil {
-		return err
-	}
-	for range 2 {
-		victim.waitForInstall(ctx)
-		t.sleep(50 * time.Millisecond)
-		if err := t.restart([]*node{victim}, 50*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.cluster.start(victim)
 }
 
 // wipe takes a follower's folder away, only while all are level: an acknowledged save needs two. It comes back as another

@@ -24,6 +24,7 @@ const (
 	inStart    moment = "start"    // it was not yet a follower
 	cutWindow         = 50 * time.Millisecond
 	momentWait        = 10 * time.Second // for one of these to come
+	behindWait        = time.Minute      // for the others to cut what a node lacks: some 600 entries on a slow machine
 )
 
 // allEnds is how many rounds that fill disks must have met everything that a full disk does.
