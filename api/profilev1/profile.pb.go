@@ -102,12 +102,16 @@ const (
 	Reason_REASON_SUPERSEDED        Reason = 21 // what was judged has moved on
 	Reason_REASON_UNSUPPORTED       Reason = 22 // not every node can apply this yet
 	Reason_REASON_NOT_OWNED         Reason = 30 // nobody owns the profile
+	Reason_REASON_UNKNOWN_CLASS     Reason = 31 // no timing class of that name
 	// Refused by this node; this copy did not happen.
-	Reason_REASON_NOT_LEADER   Reason = 40 // go to Refusal.leader with the same number
-	Reason_REASON_BUSY         Reason = 41 // too much in flight: try again, with the same number
-	Reason_REASON_UNPROVEN     Reason = 42 // this node could not prove that it leads: try again
-	Reason_REASON_UNAUTHORIZED Reason = 43
-	Reason_REASON_NO_SPACE     Reason = 44 // the nodes' disks are nearly full, only what ends a session is saved: try again, with the same number
+	Reason_REASON_NOT_LEADER         Reason = 40 // go to Refusal.leader with the same number
+	Reason_REASON_BUSY               Reason = 41 // too much in flight: try again, with the same number
+	Reason_REASON_UNPROVEN           Reason = 42 // this node could not prove that it leads: try again
+	Reason_REASON_UNAUTHORIZED       Reason = 43
+	Reason_REASON_NO_SPACE           Reason = 44 // the nodes' disks are nearly full, only what ends a session is saved: try again, with the same number
+	Reason_REASON_OTHER_REGISTRATION Reason = 45 // the incarnation was registered by another process: this copy did not happen
+	Reason_REASON_UNKNOWN_FIELDS     Reason = 46 // the request has fields that this node does not know or does not carry out: ask a newer node, or without them
+	Reason_REASON_ROLLED_BACK        Reason = 47 // the cluster has lost entries that this caller was told of: old disks were put back
 	// The outcome is not known: try again under the same number.
 	Reason_REASON_UNKNOWN Reason = 60
 	// Broken on our side.
@@ -141,46 +145,54 @@ var (
 		21: "REASON_SUPERSEDED",
 		22: "REASON_UNSUPPORTED",
 		30: "REASON_NOT_OWNED",
+		31: "REASON_UNKNOWN_CLASS",
 		40: "REASON_NOT_LEADER",
 		41: "REASON_BUSY",
 		42: "REASON_UNPROVEN",
 		43: "REASON_UNAUTHORIZED",
 		44: "REASON_NO_SPACE",
+		45: "REASON_OTHER_REGISTRATION",
+		46: "REASON_UNKNOWN_FIELDS",
+		47: "REASON_ROLLED_BACK",
 		60: "REASON_UNKNOWN",
 		70: "REASON_FAILED",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":       0,
-		"REASON_FENCED":            1,
-		"REASON_REVISION_DIFFERS":  2,
-		"REASON_OWNED":             3,
-		"REASON_SERVER_GONE":       4,
-		"REASON_FORGOTTEN":         5,
-		"REASON_ACKNOWLEDGE_FIRST": 6,
-		"REASON_CLONED":            7,
-		"REASON_NAME_HELD":         8,
-		"REASON_OTHER_CLUSTER":     9,
-		"REASON_INVALID":           10,
-		"REASON_TOO_LARGE":         11,
-		"REASON_QUEUE_FULL":        12,
-		"REASON_MAILBOX_FULL":      13,
-		"REASON_NO_MESSAGE":        14,
-		"REASON_PARTS_MISSING":     15,
-		"REASON_DATA_DAMAGED":      16,
-		"REASON_UNKNOWN_POLICY":    17,
-		"REASON_NO_PROFILE":        18,
-		"REASON_NOT_WAITING":       19,
-		"REASON_BURNED":            20,
-		"REASON_SUPERSEDED":        21,
-		"REASON_UNSUPPORTED":       22,
-		"REASON_NOT_OWNED":         30,
-		"REASON_NOT_LEADER":        40,
-		"REASON_BUSY":              41,
-		"REASON_UNPROVEN":          42,
-		"REASON_UNAUTHORIZED":      43,
-		"REASON_NO_SPACE":          44,
-		"REASON_UNKNOWN":           60,
-		"REASON_FAILED":            70,
+		"REASON_UNSPECIFIED":        0,
+		"REASON_FENCED":             1,
+		"REASON_REVISION_DIFFERS":   2,
+		"REASON_OWNED":              3,
+		"REASON_SERVER_GONE":        4,
+		"REASON_FORGOTTEN":          5,
+		"REASON_ACKNOWLEDGE_FIRST":  6,
+		"REASON_CLONED":             7,
+		"REASON_NAME_HELD":          8,
+		"REASON_OTHER_CLUSTER":      9,
+		"REASON_INVALID":            10,
+		"REASON_TOO_LARGE":          11,
+		"REASON_QUEUE_FULL":         12,
+		"REASON_MAILBOX_FULL":       13,
+		"REASON_NO_MESSAGE":         14,
+		"REASON_PARTS_MISSING":      15,
+		"REASON_DATA_DAMAGED":       16,
+		"REASON_UNKNOWN_POLICY":     17,
+		"REASON_NO_PROFILE":         18,
+		"REASON_NOT_WAITING":        19,
+		"REASON_BURNED":             20,
+		"REASON_SUPERSEDED":         21,
+		"REASON_UNSUPPORTED":        22,
+		"REASON_NOT_OWNED":          30,
+		"REASON_UNKNOWN_CLASS":      31,
+		"REASON_NOT_LEADER":         40,
+		"REASON_BUSY":               41,
+		"REASON_UNPROVEN":           42,
+		"REASON_UNAUTHORIZED":       43,
+		"REASON_NO_SPACE":           44,
+		"REASON_OTHER_REGISTRATION": 45,
+		"REASON_UNKNOWN_FIELDS":     46,
+		"REASON_ROLLED_BACK":        47,
+		"REASON_UNKNOWN":            60,
+		"REASON_FAILED":             70,
 	}
 )
 
@@ -261,28 +273,58 @@ func (ServerKind) EnumDescriptor() ([]byte, []int) {
 type Cause int32
 
 const (
-	Cause_CAUSE_UNSPECIFIED Cause = 0
-	Cause_CAUSE_LATE        Cause = 1 // the owner was asked to let go, and did not in time
-	Cause_CAUSE_STOLEN      Cause = 2 // by a game server that is next
-	Cause_CAUSE_FREED       Cause = 3 // by an operator
-	Cause_CAUSE_OVERWRITTEN Cause = 4 // by whoever set or removed the profile
+	Cause_CAUSE_UNSPECIFIED   Cause = 0
+	Cause_CAUSE_LATE          Cause = 1  // the owner was asked to let go, and did not in time
+	Cause_CAUSE_STOLEN        Cause = 2  // by a game server that is next
+	Cause_CAUSE_FREED         Cause = 3  // by an operator
+	Cause_CAUSE_OVERWRITTEN   Cause = 4  // by whoever set the profile
+	Cause_CAUSE_EXPIRED       Cause = 5  // the cluster took the game server for gone
+	Cause_CAUSE_REMOVED       Cause = 6  // by whoever removed the profile
+	Cause_CAUSE_HELD_BACK     Cause = 7  // the profile was put on hold
+	Cause_CAUSE_PANICKED      Cause = 8  // the game's own code panicked
+	Cause_CAUSE_ENDED         Cause = 9  // the game ended it
+	Cause_CAUSE_HANDED_OFF    Cause = 10 // to a game server that waited
+	Cause_CAUSE_SHUT_DOWN     Cause = 11 // the game server closed
+	Cause_CAUSE_OUT_OF_REACH  Cause = 12 // the cluster was, for longer than the game's limit for doubt
+	Cause_CAUSE_OTHER_CLUSTER Cause = 13 // the cluster is another one now
+	Cause_CAUSE_ROLLED_BACK   Cause = 14 // the cluster lost entries
 )
 
 // Enum value maps for Cause.
 var (
 	Cause_name = map[int32]string{
-		0: "CAUSE_UNSPECIFIED",
-		1: "CAUSE_LATE",
-		2: "CAUSE_STOLEN",
-		3: "CAUSE_FREED",
-		4: "CAUSE_OVERWRITTEN",
+		0:  "CAUSE_UNSPECIFIED",
+		1:  "CAUSE_LATE",
+		2:  "CAUSE_STOLEN",
+		3:  "CAUSE_FREED",
+		4:  "CAUSE_OVERWRITTEN",
+		5:  "CAUSE_EXPIRED",
+		6:  "CAUSE_REMOVED",
+		7:  "CAUSE_HELD_BACK",
+		8:  "CAUSE_PANICKED",
+		9:  "CAUSE_ENDED",
+		10: "CAUSE_HANDED_OFF",
+		11: "CAUSE_SHUT_DOWN",
+		12: "CAUSE_OUT_OF_REACH",
+		13: "CAUSE_OTHER_CLUSTER",
+		14: "CAUSE_ROLLED_BACK",
 	}
 	Cause_value = map[string]int32{
-		"CAUSE_UNSPECIFIED": 0,
-		"CAUSE_LATE":        1,
-		"CAUSE_STOLEN":      2,
-		"CAUSE_FREED":       3,
-		"CAUSE_OVERWRITTEN": 4,
+		"CAUSE_UNSPECIFIED":   0,
+		"CAUSE_LATE":          1,
+		"CAUSE_STOLEN":        2,
+		"CAUSE_FREED":         3,
+		"CAUSE_OVERWRITTEN":   4,
+		"CAUSE_EXPIRED":       5,
+		"CAUSE_REMOVED":       6,
+		"CAUSE_HELD_BACK":     7,
+		"CAUSE_PANICKED":      8,
+		"CAUSE_ENDED":         9,
+		"CAUSE_HANDED_OFF":    10,
+		"CAUSE_SHUT_DOWN":     11,
+		"CAUSE_OUT_OF_REACH":  12,
+		"CAUSE_OTHER_CLUSTER": 13,
+		"CAUSE_ROLLED_BACK":   14,
 	}
 )
 
@@ -362,13 +404,21 @@ func (WhenOwned) EnumDescriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{4}
 }
 
-// Request names a change. Absent or zero fields are refused.
+// Request names a change. Absent or zero fields are refused. A client in a language without unsigned or 64-bit numbers
+// reads fixed64 and uint64 as eight bytes; it only ever sends back or compares what it was given, but for number and
+// settled, which stay small.
 type Request struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`   // rises by one for each new request of an incarnation, from 1
-	Settled       uint64                 `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"` // every number up to and including this one is settled at the caller: its answer may be forgotten
-	Hash          uint64                 `protobuf:"fixed64,4,opt,name=hash,proto3" json:"hash,omitempty"`      // of what is asked; the same number with another hash is a cloned process, and ends the incarnation
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Number      uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`   // rises by one for each new request of an incarnation, from 1
+	Settled     uint64                 `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"` // every number up to and including this one is settled at the caller: its answer may be forgotten
+	Hash        uint64                 `protobuf:"fixed64,4,opt,name=hash,proto3" json:"hash,omitempty"`      // of what is asked; the same number with another hash is a cloned process, and ends the incarnation
+	// The cluster and its epoch, as RegisterResponse and StatusResponse state them. A node of another cluster or epoch
+	// refuses this copy, and changes nothing.
+	Binding uint64 `protobuf:"fixed64,5,opt,name=binding,proto3" json:"binding,omitempty"`
+	// The first eight bytes, big-endian, of the nonce that this process registered with. Never store these bits: whoever
+	// has them speaks for the incarnation.
+	Registration  uint64 `protobuf:"fixed64,6,opt,name=registration,proto3" json:"registration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +477,20 @@ func (x *Request) GetSettled() uint64 {
 func (x *Request) GetHash() uint64 {
 	if x != nil {
 		return x.Hash
+	}
+	return 0
+}
+
+func (x *Request) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+func (x *Request) GetRegistration() uint64 {
+	if x != nil {
+		return x.Registration
 	}
 	return 0
 }
@@ -518,15 +582,19 @@ func (x *Stands) GetRepeated() bool {
 
 // Refusal is the detail of every status that is not OK.
 type Refusal struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reason        Reason                 `protobuf:"varint,1,opt,name=reason,proto3,enum=profilenode.v1.Reason" json:"reason,omitempty"`
-	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
-	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
-	Token         uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
-	Limit         uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
-	Owner         *Owner                 `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
-	Leader        string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // the leader's client address, empty when this node knows none
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Reason   Reason                 `protobuf:"varint,1,opt,name=reason,proto3,enum=profilenode.v1.Reason" json:"reason,omitempty"`
+	Number   uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Index    uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Revision uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	Token    uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
+	Limit    uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	Owner    *Owner                 `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	Leader   string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // the leader's client address, empty when this node knows none
+	// Of the node that refuses, with OTHER_CLUSTER and OTHER_REGISTRATION. Only a greater epoch of the caller's own cluster
+	// ends its incarnation.
+	Cluster       []byte `protobuf:"bytes,9,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Epoch         uint64 `protobuf:"varint,10,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +685,20 @@ func (x *Refusal) GetLeader() string {
 	return ""
 }
 
+func (x *Refusal) GetCluster() []byte {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *Refusal) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type Owner struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
@@ -694,15 +776,23 @@ func (x *Owner) GetWaitsMs() int64 {
 }
 
 type RegisterRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique among the living
-	Kind          ServerKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=profilenode.v1.ServerKind" json:"kind,omitempty"`
-	Nonce         []byte                 `protobuf:"bytes,3,opt,name=nonce,proto3" json:"nonce,omitempty"`        // 16 random bytes, of this registration and not of the process
-	Replaces      uint64                 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"` // the incarnation that this process had before, 0 for none
-	Where         string                 `protobuf:"bytes,5,opt,name=where,proto3" json:"where,omitempty"`
-	Ping          string                 `protobuf:"bytes,6,opt,name=ping,proto3" json:"ping,omitempty"`       // host:port that this process holds open for its whole life, empty for none
-	Cluster       []byte                 `protobuf:"bytes,7,opt,name=cluster,proto3" json:"cluster,omitempty"` // the cluster id that the caller knows, empty at first contact
-	Epoch         uint64                 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`    // 0 at first contact
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique among the living
+	Kind     ServerKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=profilenode.v1.ServerKind" json:"kind,omitempty"`
+	Nonce    []byte                 `protobuf:"bytes,3,opt,name=nonce,proto3" json:"nonce,omitempty"`        // 16 random bytes, of this registration and not of the process
+	Replaces uint64                 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"` // the incarnation that this process had before, 0 for none
+	Where    string                 `protobuf:"bytes,5,opt,name=where,proto3" json:"where,omitempty"`
+	Ping     string                 `protobuf:"bytes,6,opt,name=ping,proto3" json:"ping,omitempty"`       // host:port that this process holds open for its whole life, empty for none
+	Cluster  []byte                 `protobuf:"bytes,7,opt,name=cluster,proto3" json:"cluster,omitempty"` // the cluster id that the caller knows, empty at first contact
+	Epoch    uint64                 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`    // 0 at first contact
+	// With replaces: the first eight bytes, big-endian, of the nonce of the registration that is replaced. It makes this
+	// request the goodbye of that incarnation, so only the process that made it may send this, after it stopped using its
+	// sessions.
+	ReplacedRegistration uint64 `protobuf:"fixed64,9,opt,name=replaced_registration,json=replacedRegistration,proto3" json:"replaced_registration,omitempty"`
+	TimingClass          string `protobuf:"bytes,10,opt,name=timing_class,json=timingClass,proto3" json:"timing_class,omitempty"` // empty: the default one
+	// The highest index that any node told this process under this cluster id and epoch, 0 for none. A cluster whose log
+	// ends before it has lost what it acknowledged.
+	Seen          uint64 `protobuf:"varint,11,opt,name=seen,proto3" json:"seen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -793,6 +883,27 @@ func (x *RegisterRequest) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *RegisterRequest) GetReplacedRegistration() uint64 {
+	if x != nil {
+		return x.ReplacedRegistration
+	}
+	return 0
+}
+
+func (x *RegisterRequest) GetTimingClass() string {
+	if x != nil {
+		return x.TimingClass
+	}
+	return ""
+}
+
+func (x *RegisterRequest) GetSeen() uint64 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
 type RegisterResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
@@ -800,8 +911,12 @@ type RegisterResponse struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Stands        *Stands                `protobuf:"bytes,4,opt,name=stands,proto3" json:"stands,omitempty"`
 	Timing        *Timing                `protobuf:"bytes,5,opt,name=timing,proto3" json:"timing,omitempty"`
-	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`    // client addresses of every node
-	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"` // of every node that takes part in the game servers' gossip, host:port
+	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`       // client addresses of every node
+	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`    // of every node that takes part in the game servers' gossip, host:port
+	Binding       uint64                 `protobuf:"fixed64,7,opt,name=binding,proto3" json:"binding,omitempty"` // for every later request: stands for cluster id and epoch
+	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`      // the cluster's format
+	Features      []string               `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"` // what every node that may lead can do beyond level 1; a client uses nothing else
+	Limits        *Limits                `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -885,6 +1000,159 @@ func (x *RegisterResponse) GetGossip() []string {
 	return nil
 }
 
+func (x *RegisterResponse) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+func (x *RegisterResponse) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *RegisterResponse) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *RegisterResponse) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits are hard: a request beyond one is refused for ever. A store's policy may be tighter; the cluster checks that.
+type Limits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DataBytes     uint64                 `protobuf:"varint,1,opt,name=data_bytes,json=dataBytes,proto3" json:"data_bytes,omitempty"`          // of a profile
+	MessageBytes  uint64                 `protobuf:"varint,2,opt,name=message_bytes,json=messageBytes,proto3" json:"message_bytes,omitempty"` // of a message's body
+	KindBytes     uint64                 `protobuf:"varint,3,opt,name=kind_bytes,json=kindBytes,proto3" json:"kind_bytes,omitempty"`          // of a message's kind
+	StoreBytes    uint64                 `protobuf:"varint,4,opt,name=store_bytes,json=storeBytes,proto3" json:"store_bytes,omitempty"`       // of a store's name
+	KeyBytes      uint64                 `protobuf:"varint,5,opt,name=key_bytes,json=keyBytes,proto3" json:"key_bytes,omitempty"`
+	NameBytes     uint64                 `protobuf:"varint,6,opt,name=name_bytes,json=nameBytes,proto3" json:"name_bytes,omitempty"` // of a game server's name
+	WhereBytes    uint64                 `protobuf:"varint,7,opt,name=where_bytes,json=whereBytes,proto3" json:"where_bytes,omitempty"`
+	Tags          uint64                 `protobuf:"varint,8,opt,name=tags,proto3" json:"tags,omitempty"`                         // of a profile
+	TagBytes      uint64                 `protobuf:"varint,9,opt,name=tag_bytes,json=tagBytes,proto3" json:"tag_bytes,omitempty"` // of all its tags
+	Clears        uint64                 `protobuf:"varint,10,opt,name=clears,proto3" json:"clears,omitempty"`                    // messages that one save clears
+	Claims        uint64                 `protobuf:"varint,11,opt,name=claims,proto3" json:"claims,omitempty"`                    // of one Reclaim
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Limits) GetDataBytes() uint64 {
+	if x != nil {
+		return x.DataBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetMessageBytes() uint64 {
+	if x != nil {
+		return x.MessageBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetKindBytes() uint64 {
+	if x != nil {
+		return x.KindBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetStoreBytes() uint64 {
+	if x != nil {
+		return x.StoreBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetKeyBytes() uint64 {
+	if x != nil {
+		return x.KeyBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetNameBytes() uint64 {
+	if x != nil {
+		return x.NameBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetWhereBytes() uint64 {
+	if x != nil {
+		return x.WhereBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetTags() uint64 {
+	if x != nil {
+		return x.Tags
+	}
+	return 0
+}
+
+func (x *Limits) GetTagBytes() uint64 {
+	if x != nil {
+		return x.TagBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetClears() uint64 {
+	if x != nil {
+		return x.Clears
+	}
+	return 0
+}
+
+func (x *Limits) GetClaims() uint64 {
+	if x != nil {
+		return x.Claims
+	}
+	return 0
+}
+
 // Timing is what both halves of the lease argument count with, in milliseconds.
 type Timing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -892,13 +1160,15 @@ type Timing struct {
 	DoubtMs       int64                  `protobuf:"varint,2,opt,name=doubt_ms,json=doubtMs,proto3" json:"doubt_ms,omitempty"`
 	LeaseMs       int64                  `protobuf:"varint,3,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
 	HandOffMs     int64                  `protobuf:"varint,4,opt,name=hand_off_ms,json=handOffMs,proto3" json:"hand_off_ms,omitempty"`
+	EvidenceMs    int64                  `protobuf:"varint,5,opt,name=evidence_ms,json=evidenceMs,proto3" json:"evidence_ms,omitempty"`
+	Name          string                 `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"` // of the class
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[6]
+	mi := &file_api_profilev1_profile_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1180,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[6]
+	mi := &file_api_profilev1_profile_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1193,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{6}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Timing) GetRenewMs() int64 {
@@ -954,19 +1224,37 @@ func (x *Timing) GetHandOffMs() int64 {
 	return 0
 }
 
+func (x *Timing) GetEvidenceMs() int64 {
+	if x != nil {
+		return x.EvidenceMs
+	}
+	return 0
+}
+
+func (x *Timing) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type Renewal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	HeldCount     uint64                 `protobuf:"varint,3,opt,name=held_count,json=heldCount,proto3" json:"held_count,omitempty"`
 	HeldHash      uint64                 `protobuf:"fixed64,4,opt,name=held_hash,json=heldHash,proto3" json:"held_hash,omitempty"` // lock.HeldHash over the profiles that the caller holds, each under its token
+	Binding       uint64                 `protobuf:"fixed64,5,opt,name=binding,proto3" json:"binding,omitempty"`                   // as in Request
+	Registration  uint64                 `protobuf:"fixed64,6,opt,name=registration,proto3" json:"registration,omitempty"`         // as in Request
+	Seen          uint64                 `protobuf:"varint,7,opt,name=seen,proto3" json:"seen,omitempty"`                          // as in RegisterRequest
+	Page          *Page                  `protobuf:"bytes,8,opt,name=page,proto3" json:"page,omitempty"`                           // the next page of a comparison; absent: begin one if the held sets differ
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Renewal) Reset() {
 	*x = Renewal{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[7]
+	mi := &file_api_profilev1_profile_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1266,7 @@ func (x *Renewal) String() string {
 func (*Renewal) ProtoMessage() {}
 
 func (x *Renewal) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[7]
+	mi := &file_api_profilev1_profile_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1279,7 @@ func (x *Renewal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renewal.ProtoReflect.Descriptor instead.
 func (*Renewal) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{7}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Renewal) GetIncarnation() uint64 {
@@ -1022,6 +1310,95 @@ func (x *Renewal) GetHeldHash() uint64 {
 	return 0
 }
 
+func (x *Renewal) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+func (x *Renewal) GetRegistration() uint64 {
+	if x != nil {
+		return x.Registration
+	}
+	return 0
+}
+
+func (x *Renewal) GetSeen() uint64 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
+func (x *Renewal) GetPage() *Page {
+	if x != nil {
+		return x.Page
+	}
+	return nil
+}
+
+// Page names where the next page of a comparison begins.
+type Page struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Comparison    uint64                 `protobuf:"varint,1,opt,name=comparison,proto3" json:"comparison,omitempty"`                  // Renewed.comparison
+	AfterStore    string                 `protobuf:"bytes,2,opt,name=after_store,json=afterStore,proto3" json:"after_store,omitempty"` // of the last grant that was listed
+	AfterKey      string                 `protobuf:"bytes,3,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Page) Reset() {
+	*x = Page{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Page) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Page) ProtoMessage() {}
+
+func (x *Page) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Page.ProtoReflect.Descriptor instead.
+func (*Page) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Page) GetComparison() uint64 {
+	if x != nil {
+		return x.Comparison
+	}
+	return 0
+}
+
+func (x *Page) GetAfterStore() string {
+	if x != nil {
+		return x.AfterStore
+	}
+	return ""
+}
+
+func (x *Page) GetAfterKey() string {
+	if x != nil {
+		return x.AfterKey
+	}
+	return ""
+}
+
 // Renewed answers a renewal. Only one with a proved term renews: it says that this node proved its lead in that term
 // after the renewal came.
 type Renewed struct {
@@ -1029,17 +1406,22 @@ type Renewed struct {
 	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	ProvedTerm    uint64                 `protobuf:"varint,2,opt,name=proved_term,json=provedTerm,proto3" json:"proved_term,omitempty"` // 0: this answer renews nothing
 	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	Differs       bool                   `protobuf:"varint,4,opt,name=differs,proto3" json:"differs,omitempty"` // the held set is not the log's; all the incarnation's grants follow
-	Grants        []*Granted             `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`    // when differs
-	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`      // client addresses of every node
-	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`   // of every node that takes part in the game servers' gossip, host:port
+	Differs       bool                   `protobuf:"varint,4,opt,name=differs,proto3" json:"differs,omitempty"`        // the held set is not the log's; all the incarnation's grants follow
+	Grants        []*Granted             `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`           // when differs: a page of the incarnation's grants, in order of store and key
+	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`             // client addresses of every node
+	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`          // of every node that takes part in the game servers' gossip, host:port
+	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`            // 0: as told before
+	Features      []string               `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"`       // with level
+	Comparison    uint64                 `protobuf:"varint,10,opt,name=comparison,proto3" json:"comparison,omitempty"` // when differs: the index at which every page of this comparison lists the grants
+	More          bool                   `protobuf:"varint,11,opt,name=more,proto3" json:"more,omitempty"`             // another page follows; absence from a list counts only after the last one
+	Events        []*Event               `protobuf:"bytes,12,rep,name=events,proto3" json:"events,omitempty"`          // of the unary Renew: what a stream would have brought, all that was revoked included
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Renewed) Reset() {
 	*x = Renewed{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[8]
+	mi := &file_api_profilev1_profile_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1433,7 @@ func (x *Renewed) String() string {
 func (*Renewed) ProtoMessage() {}
 
 func (x *Renewed) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[8]
+	mi := &file_api_profilev1_profile_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1446,7 @@ func (x *Renewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renewed.ProtoReflect.Descriptor instead.
 func (*Renewed) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{8}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Renewed) GetSequence() uint64 {
@@ -1116,6 +1498,41 @@ func (x *Renewed) GetGossip() []string {
 	return nil
 }
 
+func (x *Renewed) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *Renewed) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *Renewed) GetComparison() uint64 {
+	if x != nil {
+		return x.Comparison
+	}
+	return 0
+}
+
+func (x *Renewed) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *Renewed) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to What:
@@ -1133,7 +1550,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[9]
+	mi := &file_api_profilev1_profile_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1562,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[9]
+	mi := &file_api_profilev1_profile_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1575,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{9}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Event) GetWhat() isEvent_What {
@@ -1276,7 +1693,7 @@ type Granted struct {
 
 func (x *Granted) Reset() {
 	*x = Granted{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[10]
+	mi := &file_api_profilev1_profile_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1705,7 @@ func (x *Granted) String() string {
 func (*Granted) ProtoMessage() {}
 
 func (x *Granted) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[10]
+	mi := &file_api_profilev1_profile_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1718,7 @@ func (x *Granted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Granted.ProtoReflect.Descriptor instead.
 func (*Granted) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{10}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Granted) GetStore() string {
@@ -1352,7 +1769,7 @@ type LetGo struct {
 
 func (x *LetGo) Reset() {
 	*x = LetGo{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[11]
+	mi := &file_api_profilev1_profile_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1781,7 @@ func (x *LetGo) String() string {
 func (*LetGo) ProtoMessage() {}
 
 func (x *LetGo) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[11]
+	mi := &file_api_profilev1_profile_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1794,7 @@ func (x *LetGo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LetGo.ProtoReflect.Descriptor instead.
 func (*LetGo) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{11}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LetGo) GetStore() string {
@@ -1421,7 +1838,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[12]
+	mi := &file_api_profilev1_profile_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1850,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[12]
+	mi := &file_api_profilev1_profile_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1863,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{12}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Lost) GetStore() string {
@@ -1493,7 +1910,7 @@ type MessageWaits struct {
 
 func (x *MessageWaits) Reset() {
 	*x = MessageWaits{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[13]
+	mi := &file_api_profilev1_profile_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1922,7 @@ func (x *MessageWaits) String() string {
 func (*MessageWaits) ProtoMessage() {}
 
 func (x *MessageWaits) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[13]
+	mi := &file_api_profilev1_profile_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1935,7 @@ func (x *MessageWaits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageWaits.ProtoReflect.Descriptor instead.
 func (*MessageWaits) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{13}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MessageWaits) GetStore() string {
@@ -1574,7 +1991,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[14]
+	mi := &file_api_profilev1_profile_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +2003,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[14]
+	mi := &file_api_profilev1_profile_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +2016,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{14}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Goodbye) GetLeader() string {
@@ -1625,7 +2042,7 @@ type EndServerRequest struct {
 
 func (x *EndServerRequest) Reset() {
 	*x = EndServerRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[15]
+	mi := &file_api_profilev1_profile_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +2054,7 @@ func (x *EndServerRequest) String() string {
 func (*EndServerRequest) ProtoMessage() {}
 
 func (x *EndServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[15]
+	mi := &file_api_profilev1_profile_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +2067,7 @@ func (x *EndServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndServerRequest.ProtoReflect.Descriptor instead.
 func (*EndServerRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{15}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EndServerRequest) GetRequest() *Request {
@@ -1669,7 +2086,7 @@ type EndServerResponse struct {
 
 func (x *EndServerResponse) Reset() {
 	*x = EndServerResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[16]
+	mi := &file_api_profilev1_profile_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +2098,7 @@ func (x *EndServerResponse) String() string {
 func (*EndServerResponse) ProtoMessage() {}
 
 func (x *EndServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[16]
+	mi := &file_api_profilev1_profile_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +2111,7 @@ func (x *EndServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndServerResponse.ProtoReflect.Descriptor instead.
 func (*EndServerResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{16}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EndServerResponse) GetStands() *Stands {
@@ -1713,7 +2130,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[17]
+	mi := &file_api_profilev1_profile_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2142,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[17]
+	mi := &file_api_profilev1_profile_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2155,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{17}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SettleRequest) GetRequest() *Request {
@@ -1759,7 +2176,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[18]
+	mi := &file_api_profilev1_profile_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +2188,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[18]
+	mi := &file_api_profilev1_profile_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +2201,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{18}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SettleResponse) GetStands() *Stands {
@@ -1820,7 +2237,7 @@ type StartSessionRequest struct {
 
 func (x *StartSessionRequest) Reset() {
 	*x = StartSessionRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[19]
+	mi := &file_api_profilev1_profile_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +2249,7 @@ func (x *StartSessionRequest) String() string {
 func (*StartSessionRequest) ProtoMessage() {}
 
 func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[19]
+	mi := &file_api_profilev1_profile_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +2262,7 @@ func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionRequest.ProtoReflect.Descriptor instead.
 func (*StartSessionRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{19}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StartSessionRequest) GetRequest() *Request {
@@ -1891,7 +2308,7 @@ type StartSessionResponse struct {
 
 func (x *StartSessionResponse) Reset() {
 	*x = StartSessionResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[20]
+	mi := &file_api_profilev1_profile_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2320,7 @@ func (x *StartSessionResponse) String() string {
 func (*StartSessionResponse) ProtoMessage() {}
 
 func (x *StartSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[20]
+	mi := &file_api_profilev1_profile_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2333,7 @@ func (x *StartSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionResponse.ProtoReflect.Descriptor instead.
 func (*StartSessionResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{20}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StartSessionResponse) GetStands() *Stands {
@@ -1978,7 +2395,7 @@ type ReclaimRequest struct {
 
 func (x *ReclaimRequest) Reset() {
 	*x = ReclaimRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	mi := &file_api_profilev1_profile_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2407,7 @@ func (x *ReclaimRequest) String() string {
 func (*ReclaimRequest) ProtoMessage() {}
 
 func (x *ReclaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[21]
+	mi := &file_api_profilev1_profile_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2420,7 @@ func (x *ReclaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReclaimRequest.ProtoReflect.Descriptor instead.
 func (*ReclaimRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{21}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReclaimRequest) GetRequest() *Request {
@@ -2032,7 +2449,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	mi := &file_api_profilev1_profile_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2461,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[22]
+	mi := &file_api_profilev1_profile_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2474,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{22}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Claim) GetStore() string {
@@ -2098,7 +2515,7 @@ type ReclaimResponse struct {
 
 func (x *ReclaimResponse) Reset() {
 	*x = ReclaimResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	mi := &file_api_profilev1_profile_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2527,7 @@ func (x *ReclaimResponse) String() string {
 func (*ReclaimResponse) ProtoMessage() {}
 
 func (x *ReclaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[23]
+	mi := &file_api_profilev1_profile_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2540,7 @@ func (x *ReclaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReclaimResponse.ProtoReflect.Descriptor instead.
 func (*ReclaimResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{23}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReclaimResponse) GetStands() *Stands {
@@ -2151,7 +2568,7 @@ type Reclaimed struct {
 
 func (x *Reclaimed) Reset() {
 	*x = Reclaimed{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	mi := &file_api_profilev1_profile_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2580,7 @@ func (x *Reclaimed) String() string {
 func (*Reclaimed) ProtoMessage() {}
 
 func (x *Reclaimed) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[24]
+	mi := &file_api_profilev1_profile_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2593,7 @@ func (x *Reclaimed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reclaimed.ProtoReflect.Descriptor instead.
 func (*Reclaimed) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{24}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Reclaimed) GetHeld() bool {
@@ -2205,7 +2622,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[25]
+	mi := &file_api_profilev1_profile_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2634,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[25]
+	mi := &file_api_profilev1_profile_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2647,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{25}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CancelRequest) GetRequest() *Request {
@@ -2270,7 +2687,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[26]
+	mi := &file_api_profilev1_profile_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2699,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[26]
+	mi := &file_api_profilev1_profile_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2712,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{26}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CancelResponse) GetStands() *Stands {
@@ -2325,7 +2742,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[27]
+	mi := &file_api_profilev1_profile_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2754,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[27]
+	mi := &file_api_profilev1_profile_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2767,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{27}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Profile) GetStore() string {
@@ -2451,7 +2868,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[28]
+	mi := &file_api_profilev1_profile_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2880,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[28]
+	mi := &file_api_profilev1_profile_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2893,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{28}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SaveRequest) GetRequest() *Request {
@@ -2579,7 +2996,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[29]
+	mi := &file_api_profilev1_profile_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +3008,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[29]
+	mi := &file_api_profilev1_profile_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +3021,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{29}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SaveResponse) GetStands() *Stands {
@@ -2620,13 +3037,15 @@ type ReleaseRequest struct {
 	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
+	Cause         Cause                  `protobuf:"varint,5,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // why the owner ends it, for the audit and for people; UNSPECIFIED: the game did
+	Panics        []*MessagePanic        `protobuf:"bytes,6,rep,name=panics,proto3" json:"panics,omitempty"`                          // messages whose handler panicked in this session, one for each panic
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[30]
+	mi := &file_api_profilev1_profile_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +3057,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[30]
+	mi := &file_api_profilev1_profile_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +3070,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{30}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReleaseRequest) GetRequest() *Request {
@@ -2682,6 +3101,73 @@ func (x *ReleaseRequest) GetToken() uint64 {
 	return 0
 }
 
+func (x *ReleaseRequest) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
+}
+
+func (x *ReleaseRequest) GetPanics() []*MessagePanic {
+	if x != nil {
+		return x.Panics
+	}
+	return nil
+}
+
+// MessagePanic counts against a message: at the third it is set aside.
+type MessagePanic struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Message       uint64                 `protobuf:"varint,1,opt,name=message,proto3" json:"message,omitempty"` // id
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`        // what the handler panicked with, at most 1,024 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessagePanic) Reset() {
+	*x = MessagePanic{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessagePanic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessagePanic) ProtoMessage() {}
+
+func (x *MessagePanic) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessagePanic.ProtoReflect.Descriptor instead.
+func (*MessagePanic) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *MessagePanic) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+func (x *MessagePanic) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type ReleaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -2691,7 +3177,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[31]
+	mi := &file_api_profilev1_profile_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +3189,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[31]
+	mi := &file_api_profilev1_profile_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +3202,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{31}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReleaseResponse) GetStands() *Stands {
@@ -2733,13 +3219,17 @@ type Message struct {
 	Locked        bool                   `protobuf:"varint,3,opt,name=locked,proto3" json:"locked,omitempty"`
 	Sender        string                 `protobuf:"bytes,4,opt,name=sender,proto3" json:"sender,omitempty"`
 	SentMs        int64                  `protobuf:"varint,5,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
+	Kind          string                 `protobuf:"bytes,6,opt,name=kind,proto3" json:"kind,omitempty"`                            // as sent
+	Panics        uint32                 `protobuf:"varint,7,opt,name=panics,proto3" json:"panics,omitempty"`                       // of handlers that were given it
+	PanicText     string                 `protobuf:"bytes,8,opt,name=panic_text,json=panicText,proto3" json:"panic_text,omitempty"` // of the last one
+	SetAside      bool                   `protobuf:"varint,9,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`   // after the third: kept, but offered to nobody
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[32]
+	mi := &file_api_profilev1_profile_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +3241,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[32]
+	mi := &file_api_profilev1_profile_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +3254,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{32}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Message) GetId() uint64 {
@@ -2802,19 +3292,48 @@ func (x *Message) GetSentMs() int64 {
 	return 0
 }
 
+func (x *Message) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Message) GetPanics() uint32 {
+	if x != nil {
+		return x.Panics
+	}
+	return 0
+}
+
+func (x *Message) GetPanicText() string {
+	if x != nil {
+		return x.PanicText
+	}
+	return ""
+}
+
+func (x *Message) GetSetAside() bool {
+	if x != nil {
+		return x.SetAside
+	}
+	return false
+}
+
 type SendRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Body          []byte                 `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	Kind          string                 `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"` // at most 64 bytes, by which the receiver chooses a handler; may be empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	mi := &file_api_profilev1_profile_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +3345,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[33]
+	mi := &file_api_profilev1_profile_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +3358,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{33}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SendRequest) GetRequest() *Request {
@@ -2870,6 +3389,13 @@ func (x *SendRequest) GetBody() []byte {
 	return nil
 }
 
+func (x *SendRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
 type SendResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -2880,7 +3406,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[34]
+	mi := &file_api_profilev1_profile_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +3418,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[34]
+	mi := &file_api_profilev1_profile_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +3431,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{34}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SendResponse) GetStands() *Stands {
@@ -2935,7 +3461,7 @@ type ClearMessageRequest struct {
 
 func (x *ClearMessageRequest) Reset() {
 	*x = ClearMessageRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[35]
+	mi := &file_api_profilev1_profile_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3473,7 @@ func (x *ClearMessageRequest) String() string {
 func (*ClearMessageRequest) ProtoMessage() {}
 
 func (x *ClearMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[35]
+	mi := &file_api_profilev1_profile_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3486,7 @@ func (x *ClearMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessageRequest.ProtoReflect.Descriptor instead.
 func (*ClearMessageRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{35}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ClearMessageRequest) GetRequest() *Request {
@@ -3007,7 +3533,7 @@ type ClearMessageResponse struct {
 
 func (x *ClearMessageResponse) Reset() {
 	*x = ClearMessageResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[36]
+	mi := &file_api_profilev1_profile_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3545,7 @@ func (x *ClearMessageResponse) String() string {
 func (*ClearMessageResponse) ProtoMessage() {}
 
 func (x *ClearMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[36]
+	mi := &file_api_profilev1_profile_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3558,7 @@ func (x *ClearMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessageResponse.ProtoReflect.Descriptor instead.
 func (*ClearMessageResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{36}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ClearMessageResponse) GetStands() *Stands {
@@ -3048,13 +3574,15 @@ type MessagesRequest struct {
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	After         uint64                 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"` // ids above this one
 	Mode          ReadMode               `protobuf:"varint,4,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	SetAside      bool                   `protobuf:"varint,5,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"` // list those too that were set aside
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MessagesRequest) Reset() {
 	*x = MessagesRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[37]
+	mi := &file_api_profilev1_profile_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3594,7 @@ func (x *MessagesRequest) String() string {
 func (*MessagesRequest) ProtoMessage() {}
 
 func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[37]
+	mi := &file_api_profilev1_profile_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3607,7 @@ func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesRequest.ProtoReflect.Descriptor instead.
 func (*MessagesRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{37}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *MessagesRequest) GetStore() string {
@@ -3110,6 +3638,20 @@ func (x *MessagesRequest) GetMode() ReadMode {
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
+func (x *MessagesRequest) GetSetAside() bool {
+	if x != nil {
+		return x.SetAside
+	}
+	return false
+}
+
+func (x *MessagesRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
 type MessagesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -3120,7 +3662,7 @@ type MessagesResponse struct {
 
 func (x *MessagesResponse) Reset() {
 	*x = MessagesResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[38]
+	mi := &file_api_profilev1_profile_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3674,7 @@ func (x *MessagesResponse) String() string {
 func (*MessagesResponse) ProtoMessage() {}
 
 func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[38]
+	mi := &file_api_profilev1_profile_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3687,7 @@ func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesResponse.ProtoReflect.Descriptor instead.
 func (*MessagesResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{38}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *MessagesResponse) GetStands() *Stands {
@@ -3168,13 +3710,14 @@ type GetRequest struct {
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Mode          ReadMode               `protobuf:"varint,3,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
 	WithoutData   bool                   `protobuf:"varint,4,opt,name=without_data,json=withoutData,proto3" json:"without_data,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[39]
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3729,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[39]
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3742,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{39}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetRequest) GetStore() string {
@@ -3230,6 +3773,13 @@ func (x *GetRequest) GetWithoutData() bool {
 	return false
 }
 
+func (x *GetRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
 type GetResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -3244,7 +3794,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[40]
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +3806,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[40]
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +3819,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{40}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetResponse) GetStands() *Stands {
@@ -3321,13 +3871,14 @@ type ListRequest struct {
 	After         string                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`  // keys above this one
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"` // 0: 1000
 	Mode          ReadMode               `protobuf:"varint,5,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[41]
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3890,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[41]
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3903,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{41}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListRequest) GetStore() string {
@@ -3390,6 +3941,13 @@ func (x *ListRequest) GetMode() ReadMode {
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
+func (x *ListRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
 type ListResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -3402,7 +3960,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3414,7 +3972,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3427,7 +3985,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListResponse) GetStands() *Stands {
@@ -3463,7 +4021,8 @@ type SetRequest struct {
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	Expected      uint64                 `protobuf:"varint,4,opt,name=expected,proto3" json:"expected,omitempty"` // the revision that this replaces; 0: the profile was never saved
+	Expected      uint64                 `protobuf:"varint,4,opt,name=expected,proto3" json:"expected,omitempty"`                           // the revision that this replaces; 0: the profile was never saved
+	AnyRevision   bool                   `protobuf:"varint,11,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"` // whatever its revision is; expected is 0
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`
 	Data          []byte                 `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
 	Hash          []byte                 `protobuf:"bytes,7,opt,name=hash,proto3" json:"hash,omitempty"`
@@ -3476,7 +4035,7 @@ type SetRequest struct {
 
 func (x *SetRequest) Reset() {
 	*x = SetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3488,7 +4047,7 @@ func (x *SetRequest) String() string {
 func (*SetRequest) ProtoMessage() {}
 
 func (x *SetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3501,7 +4060,7 @@ func (x *SetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRequest.ProtoReflect.Descriptor instead.
 func (*SetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SetRequest) GetRequest() *Request {
@@ -3530,6 +4089,13 @@ func (x *SetRequest) GetExpected() uint64 {
 		return x.Expected
 	}
 	return 0
+}
+
+func (x *SetRequest) GetAnyRevision() bool {
+	if x != nil {
+		return x.AnyRevision
+	}
+	return false
 }
 
 func (x *SetRequest) GetCodec() uint32 {
@@ -3583,7 +4149,7 @@ type SetResponse struct {
 
 func (x *SetResponse) Reset() {
 	*x = SetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3595,7 +4161,7 @@ func (x *SetResponse) String() string {
 func (*SetResponse) ProtoMessage() {}
 
 func (x *SetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3608,7 +4174,7 @@ func (x *SetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetResponse.ProtoReflect.Descriptor instead.
 func (*SetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SetResponse) GetStands() *Stands {
@@ -3625,13 +4191,14 @@ type RemoveRequest struct {
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Expected      uint64                 `protobuf:"varint,4,opt,name=expected,proto3" json:"expected,omitempty"`
 	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	AnyRevision   bool                   `protobuf:"varint,6,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"` // as in SetRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3643,7 +4210,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3656,7 +4223,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RemoveRequest) GetRequest() *Request {
@@ -3694,6 +4261,13 @@ func (x *RemoveRequest) GetForce() bool {
 	return false
 }
 
+func (x *RemoveRequest) GetAnyRevision() bool {
+	if x != nil {
+		return x.AnyRevision
+	}
+	return false
+}
+
 type RemoveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -3703,7 +4277,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3715,7 +4289,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3728,7 +4302,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RemoveResponse) GetStands() *Stands {
@@ -3746,7 +4320,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +4332,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +4345,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
 }
 
 type StatusResponse struct {
@@ -3798,13 +4372,15 @@ type StatusResponse struct {
 	LogBytes      uint64                 `protobuf:"varint,20,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
 	TableBytes    uint64                 `protobuf:"varint,21,opt,name=table_bytes,json=tableBytes,proto3" json:"table_bytes,omitempty"`
 	UptimeMs      int64                  `protobuf:"varint,22,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,23,opt,name=binding,proto3" json:"binding,omitempty"` // what the reads of a caller that does not register carry; 0: this node has no cluster yet
+	Features      []string               `protobuf:"bytes,24,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3816,7 +4392,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +4405,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StatusResponse) GetId() string {
@@ -3986,6 +4562,20 @@ func (x *StatusResponse) GetUptimeMs() int64 {
 	return 0
 }
 
+func (x *StatusResponse) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4001,7 +4591,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4603,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4616,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Member) GetId() string {
@@ -4081,13 +4671,14 @@ func (x *Member) GetLevel() uint32 {
 type DigestRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4690,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,12 +4703,19 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DigestRequest) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
+	}
+	return 0
+}
+
+func (x *DigestRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
 	}
 	return 0
 }
@@ -4133,7 +4731,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4145,7 +4743,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4158,7 +4756,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DigestResponse) GetId() string {
@@ -4189,13 +4787,14 @@ type SessionsRequest struct {
 	AfterKey      string                 `protobuf:"bytes,3,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	Mode          ReadMode               `protobuf:"varint,5,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4207,7 +4806,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4220,7 +4819,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SessionsRequest) GetStore() string {
@@ -4258,6 +4857,13 @@ func (x *SessionsRequest) GetMode() ReadMode {
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
+func (x *SessionsRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
 type SessionsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -4269,7 +4875,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4281,7 +4887,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4294,7 +4900,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SessionsResponse) GetStands() *Stands {
@@ -4339,7 +4945,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4351,7 +4957,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4364,7 +4970,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Session) GetStore() string {
@@ -4461,13 +5067,14 @@ func (x *Session) GetPendingMs() int64 {
 type ServersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mode          ReadMode               `protobuf:"varint,1,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServersRequest) Reset() {
 	*x = ServersRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4479,7 +5086,7 @@ func (x *ServersRequest) String() string {
 func (*ServersRequest) ProtoMessage() {}
 
 func (x *ServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4492,7 +5099,7 @@ func (x *ServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersRequest.ProtoReflect.Descriptor instead.
 func (*ServersRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ServersRequest) GetMode() ReadMode {
@@ -4500,6 +5107,13 @@ func (x *ServersRequest) GetMode() ReadMode {
 		return x.Mode
 	}
 	return ReadMode_READ_MODE_LINEARIZABLE
+}
+
+func (x *ServersRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
 }
 
 type ServersResponse struct {
@@ -4512,7 +5126,7 @@ type ServersResponse struct {
 
 func (x *ServersResponse) Reset() {
 	*x = ServersResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4524,7 +5138,7 @@ func (x *ServersResponse) String() string {
 func (*ServersResponse) ProtoMessage() {}
 
 func (x *ServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4537,7 +5151,7 @@ func (x *ServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersResponse.ProtoReflect.Descriptor instead.
 func (*ServersResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ServersResponse) GetStands() *Stands {
@@ -4574,7 +5188,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4586,7 +5200,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4599,7 +5213,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Server) GetIncarnation() uint64 {
@@ -4700,7 +5314,7 @@ type FreeRequest struct {
 
 func (x *FreeRequest) Reset() {
 	*x = FreeRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4712,7 +5326,7 @@ func (x *FreeRequest) String() string {
 func (*FreeRequest) ProtoMessage() {}
 
 func (x *FreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4725,7 +5339,7 @@ func (x *FreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeRequest.ProtoReflect.Descriptor instead.
 func (*FreeRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *FreeRequest) GetRequest() *Request {
@@ -4783,7 +5397,7 @@ type FreeResponse struct {
 
 func (x *FreeResponse) Reset() {
 	*x = FreeResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4795,7 +5409,7 @@ func (x *FreeResponse) String() string {
 func (*FreeResponse) ProtoMessage() {}
 
 func (x *FreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4808,7 +5422,7 @@ func (x *FreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeResponse.ProtoReflect.Descriptor instead.
 func (*FreeResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *FreeResponse) GetStands() *Stands {
@@ -4854,13 +5468,14 @@ type AuditRequest struct {
 	Before        uint64                 `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"`                  // numbers below this one; 0: all
 	Limit         uint32                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`                    // the newest so many; 0: 1000
 	Mode          ReadMode               `protobuf:"varint,6,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4872,7 +5487,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4885,7 +5500,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AuditRequest) GetStore() string {
@@ -4930,6 +5545,13 @@ func (x *AuditRequest) GetMode() ReadMode {
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
+func (x *AuditRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
 type AuditResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -4941,7 +5563,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4953,7 +5575,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4966,7 +5588,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AuditResponse) GetStands() *Stands {
@@ -5008,7 +5630,7 @@ type Audit struct {
 
 func (x *Audit) Reset() {
 	*x = Audit{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5020,7 +5642,7 @@ func (x *Audit) String() string {
 func (*Audit) ProtoMessage() {}
 
 func (x *Audit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5033,7 +5655,7 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audit.ProtoReflect.Descriptor instead.
 func (*Audit) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Audit) GetNumber() uint64 {
@@ -5110,13 +5732,14 @@ type GetPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"` // empty: the default of every store
 	Mode          ReadMode               `protobuf:"varint,2,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5128,7 +5751,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5141,7 +5764,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -5158,6 +5781,13 @@ func (x *GetPolicyRequest) GetMode() ReadMode {
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
+func (x *GetPolicyRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
 type GetPolicyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
@@ -5168,7 +5798,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[64]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5180,7 +5810,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[64]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5193,7 +5823,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *GetPolicyResponse) GetStands() *Stands {
@@ -5223,7 +5853,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[65]
+	mi := &file_api_profilev1_profile_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5235,7 +5865,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[65]
+	mi := &file_api_profilev1_profile_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5248,7 +5878,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Policy) GetName() string {
@@ -5299,7 +5929,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[66]
+	mi := &file_api_profilev1_profile_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5311,7 +5941,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[66]
+	mi := &file_api_profilev1_profile_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5324,7 +5954,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -5371,7 +6001,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[67]
+	mi := &file_api_profilev1_profile_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5383,7 +6013,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[67]
+	mi := &file_api_profilev1_profile_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5396,10 +6026,506 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *SetPolicyResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+type TimingClassesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mode          ReadMode               `protobuf:"varint,1,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimingClassesRequest) Reset() {
+	*x = TimingClassesRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimingClassesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimingClassesRequest) ProtoMessage() {}
+
+func (x *TimingClassesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimingClassesRequest.ProtoReflect.Descriptor instead.
+func (*TimingClassesRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *TimingClassesRequest) GetMode() ReadMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ReadMode_READ_MODE_LINEARIZABLE
+}
+
+func (x *TimingClassesRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+type TimingClassesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Classes       []*Timing              `protobuf:"bytes,2,rep,name=classes,proto3" json:"classes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimingClassesResponse) Reset() {
+	*x = TimingClassesResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimingClassesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimingClassesResponse) ProtoMessage() {}
+
+func (x *TimingClassesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimingClassesResponse.ProtoReflect.Descriptor instead.
+func (*TimingClassesResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *TimingClassesResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *TimingClassesResponse) GetClasses() []*Timing {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+type SetTimingClassRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Timing        *Timing                `protobuf:"bytes,2,opt,name=timing,proto3" json:"timing,omitempty"` // all five times, and the name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTimingClassRequest) Reset() {
+	*x = SetTimingClassRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTimingClassRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTimingClassRequest) ProtoMessage() {}
+
+func (x *SetTimingClassRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTimingClassRequest.ProtoReflect.Descriptor instead.
+func (*SetTimingClassRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *SetTimingClassRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *SetTimingClassRequest) GetTiming() *Timing {
+	if x != nil {
+		return x.Timing
+	}
+	return nil
+}
+
+type SetTimingClassResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTimingClassResponse) Reset() {
+	*x = SetTimingClassResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTimingClassResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTimingClassResponse) ProtoMessage() {}
+
+func (x *SetTimingClassResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTimingClassResponse.ProtoReflect.Descriptor instead.
+func (*SetTimingClassResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *SetTimingClassResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+type ClearAlarmRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearAlarmRequest) Reset() {
+	*x = ClearAlarmRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearAlarmRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearAlarmRequest) ProtoMessage() {}
+
+func (x *ClearAlarmRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearAlarmRequest.ProtoReflect.Descriptor instead.
+func (*ClearAlarmRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *ClearAlarmRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ClearAlarmRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type ClearAlarmResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearAlarmResponse) Reset() {
+	*x = ClearAlarmResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearAlarmResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearAlarmResponse) ProtoMessage() {}
+
+func (x *ClearAlarmResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearAlarmResponse.ProtoReflect.Descriptor instead.
+func (*ClearAlarmResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *ClearAlarmResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+type ExpectedMembersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mode          ReadMode               `protobuf:"varint,1,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpectedMembersRequest) Reset() {
+	*x = ExpectedMembersRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpectedMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpectedMembersRequest) ProtoMessage() {}
+
+func (x *ExpectedMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpectedMembersRequest.ProtoReflect.Descriptor instead.
+func (*ExpectedMembersRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *ExpectedMembersRequest) GetMode() ReadMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ReadMode_READ_MODE_LINEARIZABLE
+}
+
+func (x *ExpectedMembersRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+type ExpectedMembersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Addresses     []string               `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"` // host:port for nodes, beside those that the leader's configuration lists
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpectedMembersResponse) Reset() {
+	*x = ExpectedMembersResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpectedMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpectedMembersResponse) ProtoMessage() {}
+
+func (x *ExpectedMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpectedMembersResponse.ProtoReflect.Descriptor instead.
+func (*ExpectedMembersResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *ExpectedMembersResponse) GetStands() *Stands {
+	if x != nil {
+		return x.Stands
+	}
+	return nil
+}
+
+func (x *ExpectedMembersResponse) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+type AddMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberRequest) Reset() {
+	*x = AddMemberRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberRequest) ProtoMessage() {}
+
+func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
+func (*AddMemberRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *AddMemberRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *AddMemberRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type AddMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberResponse) Reset() {
+	*x = AddMemberResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberResponse) ProtoMessage() {}
+
+func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
+func (*AddMemberResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *AddMemberResponse) GetStands() *Stands {
 	if x != nil {
 		return x.Stands
 	}
@@ -5410,19 +6536,22 @@ var File_api_profilev1_profile_proto protoreflect.FileDescriptor
 
 const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x1bapi/profilev1/profile.proto\x12\x0eprofilenode.v1\"q\n" +
+	"\x1bapi/profilev1/profile.proto\x12\x0eprofilenode.v1\"\xaf\x01\n" +
 	"\aRequest\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x18\n" +
 	"\asettled\x18\x03 \x01(\x04R\asettled\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\x06R\x04hash\"\xb2\x01\n" +
+	"\x04hash\x18\x04 \x01(\x06R\x04hash\x12\x18\n" +
+	"\abinding\x18\x05 \x01(\x06R\abinding\x12\"\n" +
+	"\fregistration\x18\x06 \x01(\x06R\fregistration\"\xca\x01\n" +
 	"\x06Stands\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12,\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x1a\n" +
-	"\brepeated\x18\x06 \x01(\bR\brepeated\"\xf4\x01\n" +
+	"\brepeated\x18\x06 \x01(\bR\brepeatedJ\x04\b\a\x10\n" +
+	"R\x06age_msR\bbound_ms\"\xa4\x02\n" +
 	"\aRefusal\x12.\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.profilenode.v1.ReasonR\x06reason\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
@@ -5431,13 +6560,16 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05token\x18\x05 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05limit\x18\x06 \x01(\x04R\x05limit\x12+\n" +
 	"\x05owner\x18\a \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x16\n" +
-	"\x06leader\x18\b \x01(\tR\x06leader\"\x89\x01\n" +
+	"\x06leader\x18\b \x01(\tR\x06leader\x12\x18\n" +
+	"\acluster\x18\t \x01(\fR\acluster\x12\x14\n" +
+	"\x05epoch\x18\n" +
+	" \x01(\x04R\x05epoch\"\x89\x01\n" +
 	"\x05Owner\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05where\x18\x03 \x01(\tR\x05where\x12\x19\n" +
 	"\bin_force\x18\x04 \x01(\bR\ainForce\x12\x19\n" +
-	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\xe1\x01\n" +
+	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\xcd\x02\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1a.profilenode.v1.ServerKindR\x04kind\x12\x14\n" +
@@ -5446,7 +6578,11 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05where\x18\x05 \x01(\tR\x05where\x12\x12\n" +
 	"\x04ping\x18\x06 \x01(\tR\x04ping\x12\x18\n" +
 	"\acluster\x18\a \x01(\fR\acluster\x12\x14\n" +
-	"\x05epoch\x18\b \x01(\x04R\x05epoch\"\xf2\x01\n" +
+	"\x05epoch\x18\b \x01(\x04R\x05epoch\x123\n" +
+	"\x15replaced_registration\x18\t \x01(\x06R\x14replacedRegistration\x12!\n" +
+	"\ftiming_class\x18\n" +
+	" \x01(\tR\vtimingClass\x12\x12\n" +
+	"\x04seen\x18\v \x01(\x04R\x04seen\"\xee\x02\n" +
 	"\x10RegisterResponse\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +
@@ -5454,18 +6590,55 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06stands\x18\x04 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12.\n" +
 	"\x06timing\x18\x05 \x01(\v2\x16.profilenode.v1.TimingR\x06timing\x12\x14\n" +
 	"\x05nodes\x18\x06 \x03(\tR\x05nodes\x12\x16\n" +
-	"\x06gossip\x18( \x03(\tR\x06gossip\"y\n" +
+	"\x06gossip\x18( \x03(\tR\x06gossip\x12\x18\n" +
+	"\abinding\x18\a \x01(\x06R\abinding\x12\x14\n" +
+	"\x05level\x18\b \x01(\rR\x05level\x12\x1a\n" +
+	"\bfeatures\x18\t \x03(\tR\bfeatures\x12.\n" +
+	"\x06limits\x18\n" +
+	" \x01(\v2\x16.profilenode.v1.LimitsR\x06limits\"\xca\x02\n" +
+	"\x06Limits\x12\x1d\n" +
+	"\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\x12#\n" +
+	"\rmessage_bytes\x18\x02 \x01(\x04R\fmessageBytes\x12\x1d\n" +
+	"\n" +
+	"kind_bytes\x18\x03 \x01(\x04R\tkindBytes\x12\x1f\n" +
+	"\vstore_bytes\x18\x04 \x01(\x04R\n" +
+	"storeBytes\x12\x1b\n" +
+	"\tkey_bytes\x18\x05 \x01(\x04R\bkeyBytes\x12\x1d\n" +
+	"\n" +
+	"name_bytes\x18\x06 \x01(\x04R\tnameBytes\x12\x1f\n" +
+	"\vwhere_bytes\x18\a \x01(\x04R\n" +
+	"whereBytes\x12\x12\n" +
+	"\x04tags\x18\b \x01(\x04R\x04tags\x12\x1b\n" +
+	"\ttag_bytes\x18\t \x01(\x04R\btagBytes\x12\x16\n" +
+	"\x06clears\x18\n" +
+	" \x01(\x04R\x06clears\x12\x16\n" +
+	"\x06claims\x18\v \x01(\x04R\x06claims\"\xae\x01\n" +
 	"\x06Timing\x12\x19\n" +
 	"\brenew_ms\x18\x01 \x01(\x03R\arenewMs\x12\x19\n" +
 	"\bdoubt_ms\x18\x02 \x01(\x03R\adoubtMs\x12\x19\n" +
 	"\blease_ms\x18\x03 \x01(\x03R\aleaseMs\x12\x1e\n" +
-	"\vhand_off_ms\x18\x04 \x01(\x03R\thandOffMs\"\x83\x01\n" +
+	"\vhand_off_ms\x18\x04 \x01(\x03R\thandOffMs\x12\x1f\n" +
+	"\vevidence_ms\x18\x05 \x01(\x03R\n" +
+	"evidenceMs\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\"\xff\x01\n" +
 	"\aRenewal\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1d\n" +
 	"\n" +
 	"held_count\x18\x03 \x01(\x04R\theldCount\x12\x1b\n" +
-	"\theld_hash\x18\x04 \x01(\x06R\bheldHash\"\xd5\x01\n" +
+	"\theld_hash\x18\x04 \x01(\x06R\bheldHash\x12\x18\n" +
+	"\abinding\x18\x05 \x01(\x06R\abinding\x12\"\n" +
+	"\fregistration\x18\x06 \x01(\x06R\fregistration\x12\x12\n" +
+	"\x04seen\x18\a \x01(\x04R\x04seen\x12(\n" +
+	"\x04page\x18\b \x01(\v2\x14.profilenode.v1.PageR\x04page\"d\n" +
+	"\x04Page\x12\x1e\n" +
+	"\n" +
+	"comparison\x18\x01 \x01(\x04R\n" +
+	"comparison\x12\x1f\n" +
+	"\vafter_store\x18\x02 \x01(\tR\n" +
+	"afterStore\x12\x1b\n" +
+	"\tafter_key\x18\x03 \x01(\tR\bafterKey\"\xea\x02\n" +
 	"\aRenewed\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
 	"\vproved_term\x18\x02 \x01(\x04R\n" +
@@ -5474,7 +6647,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\adiffers\x18\x04 \x01(\bR\adiffers\x12/\n" +
 	"\x06grants\x18\x05 \x03(\v2\x17.profilenode.v1.GrantedR\x06grants\x12\x14\n" +
 	"\x05nodes\x18\x06 \x03(\tR\x05nodes\x12\x16\n" +
-	"\x06gossip\x18( \x03(\tR\x06gossip\"\xc4\x02\n" +
+	"\x06gossip\x18( \x03(\tR\x06gossip\x12\x14\n" +
+	"\x05level\x18\b \x01(\rR\x05level\x12\x1a\n" +
+	"\bfeatures\x18\t \x03(\tR\bfeatures\x12\x1e\n" +
+	"\n" +
+	"comparison\x18\n" +
+	" \x01(\x04R\n" +
+	"comparison\x12\x12\n" +
+	"\x04more\x18\v \x01(\bR\x04more\x12-\n" +
+	"\x06events\x18\f \x03(\v2\x15.profilenode.v1.EventR\x06events\"\xc4\x02\n" +
 	"\x05Event\x123\n" +
 	"\arenewed\x18\x01 \x01(\v2\x17.profilenode.v1.RenewedH\x00R\arenewed\x123\n" +
 	"\agranted\x18\x02 \x01(\v2\x17.profilenode.v1.GrantedH\x00R\agranted\x12.\n" +
@@ -5572,7 +6753,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04tags\x18\v \x03(\v2!.profilenode.v1.Profile.TagsEntryR\x04tags\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbf\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x04\n" +
 	"\vSaveRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -5590,27 +6771,41 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03end\x18\r \x01(\bR\x03end\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x1eR\bencodingR\n" +
+	"plain_sizeR\n" +
+	"plain_hashR\buser_idsR\bmetadataR\n" +
+	"difference\">\n" +
 	"\fSaveResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\x81\x01\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xe4\x01\n" +
 	"\x0eReleaseRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x04 \x01(\x04R\x05token\"A\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\x12+\n" +
+	"\x05cause\x18\x05 \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x124\n" +
+	"\x06panics\x18\x06 \x03(\v2\x1c.profilenode.v1.MessagePanicR\x06panics\"<\n" +
+	"\fMessagePanic\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\x04R\amessage\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"A\n" +
 	"\x0fReleaseResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"v\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xde\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x16\n" +
 	"\x06locked\x18\x03 \x01(\bR\x06locked\x12\x16\n" +
 	"\x06sender\x18\x04 \x01(\tR\x06sender\x12\x17\n" +
-	"\asent_ms\x18\x05 \x01(\x03R\x06sentMs\"|\n" +
+	"\asent_ms\x18\x05 \x01(\x03R\x06sentMs\x12\x12\n" +
+	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06panics\x18\a \x01(\rR\x06panics\x12\x1d\n" +
+	"\n" +
+	"panic_text\x18\b \x01(\tR\tpanicText\x12\x1b\n" +
+	"\tset_aside\x18\t \x01(\bR\bsetAside\"\x90\x01\n" +
 	"\vSendRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x12\n" +
-	"\x04body\x18\x04 \x01(\fR\x04body\"N\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\"N\n" +
 	"\fSendResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\"\x96\x01\n" +
@@ -5621,21 +6816,26 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x02id\x18\x04 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x05 \x01(\x04R\x05token\"F\n" +
 	"\x14ClearMessageResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"}\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xb4\x01\n" +
 	"\x0fMessagesRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\x04R\x05after\x12,\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"w\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x1b\n" +
+	"\tset_aside\x18\x05 \x01(\bR\bsetAside\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"w\n" +
 	"\x10MessagesResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x123\n" +
-	"\bmessages\x18\x02 \x03(\v2\x17.profilenode.v1.MessageR\bmessages\"\x85\x01\n" +
+	"\bmessages\x18\x02 \x03(\v2\x17.profilenode.v1.MessageR\bmessages\"\xbb\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12,\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12!\n" +
-	"\fwithout_data\x18\x04 \x01(\bR\vwithoutData\"\xf2\x01\n" +
+	"\fwithout_data\x18\x04 \x01(\bR\vwithoutData\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abindingJ\x04\b\x05\x10\n" +
+	"R\brevisionR\n" +
+	"max_age_ms\"\xf2\x01\n" +
 	"\vGetResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x121\n" +
 	"\aprofile\x18\x02 \x01(\v2\x17.profilenode.v1.ProfileR\aprofile\x12+\n" +
@@ -5643,24 +6843,26 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\bmessages\x18\x04 \x01(\x04R\bmessages\x12\x18\n" +
 	"\awaiters\x18\x05 \x01(\x04R\awaiters\x12\x1d\n" +
 	"\n" +
-	"load_count\x18\x06 \x01(\x04R\tloadCount\"\x95\x01\n" +
+	"load_count\x18\x06 \x01(\x04R\tloadCount\"\xaf\x01\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12,\n" +
-	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"\x9f\x01\n" +
+	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x9f\x01\n" +
 	"\fListResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x16\n" +
 	"\x06stores\x18\x02 \x03(\tR\x06stores\x123\n" +
 	"\bprofiles\x18\x03 \x03(\v2\x17.profilenode.v1.ProfileR\bprofiles\x12\x12\n" +
-	"\x04more\x18\x04 \x01(\bR\x04more\"\xe7\x02\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\"\xd2\x03\n" +
 	"\n" +
 	"SetRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
-	"\bexpected\x18\x04 \x01(\x04R\bexpected\x12\x14\n" +
+	"\bexpected\x18\x04 \x01(\x04R\bexpected\x12!\n" +
+	"\fany_revision\x18\v \x01(\bR\vanyRevision\x12\x14\n" +
 	"\x05codec\x18\x05 \x01(\rR\x05codec\x12\x12\n" +
 	"\x04data\x18\x06 \x01(\fR\x04data\x12\x12\n" +
 	"\x04hash\x18\a \x01(\fR\x04hash\x128\n" +
@@ -5670,18 +6872,22 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	" \x01(\bR\x05force\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x1eR\bencodingR\n" +
+	"plain_sizeR\n" +
+	"plain_hashR\buser_idsR\bmetadataR\n" +
+	"difference\"=\n" +
 	"\vSetResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\x9c\x01\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xbf\x01\n" +
 	"\rRemoveRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
 	"\bexpected\x18\x04 \x01(\x04R\bexpected\x12\x14\n" +
-	"\x05force\x18\x05 \x01(\bR\x05force\"@\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\x12!\n" +
+	"\fany_revision\x18\x06 \x01(\bR\vanyRevision\"@\n" +
 	"\x0eRemoveResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\x0f\n" +
-	"\rStatusRequest\"\xdd\x04\n" +
+	"\rStatusRequest\"\x93\x05\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
@@ -5706,7 +6912,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\tlog_bytes\x18\x14 \x01(\x04R\blogBytes\x12\x1f\n" +
 	"\vtable_bytes\x18\x15 \x01(\x04R\n" +
 	"tableBytes\x12\x1b\n" +
-	"\tuptime_ms\x18\x16 \x01(\x03R\buptimeMs\"\xa6\x01\n" +
+	"\tuptime_ms\x18\x16 \x01(\x03R\buptimeMs\x12\x18\n" +
+	"\abinding\x18\x17 \x01(\x06R\abinding\x12\x1a\n" +
+	"\bfeatures\x18\x18 \x03(\tR\bfeatures\"\xa6\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -5714,20 +6922,22 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05voter\x18\x04 \x01(\bR\x05voter\x12\x16\n" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x12\x16\n" +
 	"\x06gossip\x18\x06 \x01(\tR\x06gossip\x12\x14\n" +
-	"\x05level\x18\a \x01(\rR\x05level\"%\n" +
+	"\x05level\x18\a \x01(\rR\x05level\"?\n" +
 	"\rDigestRequest\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"N\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"N\n" +
 	"\x0eDigestResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\xa9\x01\n" +
+	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\xc3\x01\n" +
 	"\x0fSessionsRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x1f\n" +
 	"\vafter_store\x18\x02 \x01(\tR\n" +
 	"afterStore\x12\x1b\n" +
 	"\tafter_key\x18\x03 \x01(\tR\bafterKey\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12,\n" +
-	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"\x8b\x01\n" +
+	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x8b\x01\n" +
 	"\x10SessionsResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x123\n" +
 	"\bsessions\x18\x02 \x03(\v2\x17.profilenode.v1.SessionR\bsessions\x12\x12\n" +
@@ -5746,9 +6956,10 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\boperator\x18\x1f \x01(\bR\boperator\x12\x1b\n" +
 	"\tsilent_ms\x18  \x01(\x03R\bsilentMs\x12\x1d\n" +
 	"\n" +
-	"pending_ms\x18! \x01(\x03R\tpendingMs\">\n" +
+	"pending_ms\x18! \x01(\x03R\tpendingMs\"X\n" +
 	"\x0eServersRequest\x12,\n" +
-	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"s\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"s\n" +
 	"\x0fServersResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
 	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\xd1\x02\n" +
@@ -5777,14 +6988,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x12\n" +
 	"\x04over\x18\x03 \x01(\bR\x04over\x12\x18\n" +
 	"\arevoked\x18\x04 \x01(\bR\arevoked\x12\x18\n" +
-	"\awaiters\x18\x05 \x01(\x04R\awaiters\"\xad\x01\n" +
+	"\awaiters\x18\x05 \x01(\x04R\awaiters\"\xc7\x01\n" +
 	"\fAuditRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x19\n" +
 	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\x12\x16\n" +
 	"\x06before\x18\x04 \x01(\x04R\x06before\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\rR\x05limit\x12,\n" +
-	"\x04mode\x18\x06 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"\x82\x01\n" +
+	"\x04mode\x18\x06 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x82\x01\n" +
 	"\rAuditResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12-\n" +
 	"\x06audits\x18\x02 \x03(\v2\x15.profilenode.v1.AuditR\x06audits\x12\x12\n" +
@@ -5800,10 +7012,11 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06ground\x18\b \x01(\tR\x06ground\x12\x16\n" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
 	"\x05token\x18\n" +
-	" \x01(\x04R\x05token\"V\n" +
+	" \x01(\x04R\x05token\"p\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
-	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\"w\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"w\n" +
 	"\x11GetPolicyResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x122\n" +
 	"\bpolicies\x18\x02 \x03(\v2\x16.profilenode.v1.PolicyR\bpolicies\"x\n" +
@@ -5820,10 +7033,37 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05value\x18\x04 \x01(\x03R\x05value\x12\x18\n" +
 	"\ainherit\x18\x05 \x01(\bR\ainherit\"C\n" +
 	"\x11SetPolicyResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"^\n" +
+	"\x14TimingClassesRequest\x12,\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"y\n" +
+	"\x15TimingClassesResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
+	"\aclasses\x18\x02 \x03(\v2\x16.profilenode.v1.TimingR\aclasses\"z\n" +
+	"\x15SetTimingClassRequest\x121\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12.\n" +
+	"\x06timing\x18\x02 \x01(\v2\x16.profilenode.v1.TimingR\x06timing\"H\n" +
+	"\x16SetTimingClassResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"Z\n" +
+	"\x11ClearAlarmRequest\x121\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\"D\n" +
+	"\x12ClearAlarmResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"`\n" +
+	"\x16ExpectedMembersRequest\x12,\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"g\n" +
+	"\x17ExpectedMembersResponse\x12.\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x1c\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\"_\n" +
+	"\x10AddMemberRequest\x121\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"C\n" +
+	"\x11AddMemberResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
-	"\x0fREAD_MODE_STALE\x10\x01*\xc9\x05\n" +
+	"\x0fREAD_MODE_STALE\x10\x01*\xb5\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREASON_FENCED\x10\x01\x12\x1b\n" +
@@ -5849,25 +7089,40 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\rREASON_BURNED\x10\x14\x12\x15\n" +
 	"\x11REASON_SUPERSEDED\x10\x15\x12\x16\n" +
 	"\x12REASON_UNSUPPORTED\x10\x16\x12\x14\n" +
-	"\x10REASON_NOT_OWNED\x10\x1e\x12\x15\n" +
+	"\x10REASON_NOT_OWNED\x10\x1e\x12\x18\n" +
+	"\x14REASON_UNKNOWN_CLASS\x10\x1f\x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10(\x12\x0f\n" +
 	"\vREASON_BUSY\x10)\x12\x13\n" +
 	"\x0fREASON_UNPROVEN\x10*\x12\x17\n" +
 	"\x13REASON_UNAUTHORIZED\x10+\x12\x13\n" +
-	"\x0fREASON_NO_SPACE\x10,\x12\x12\n" +
+	"\x0fREASON_NO_SPACE\x10,\x12\x1d\n" +
+	"\x19REASON_OTHER_REGISTRATION\x10-\x12\x19\n" +
+	"\x15REASON_UNKNOWN_FIELDS\x10.\x12\x16\n" +
+	"\x12REASON_ROLLED_BACK\x10/\x12\x12\n" +
 	"\x0eREASON_UNKNOWN\x10<\x12\x11\n" +
 	"\rREASON_FAILED\x10F*?\n" +
 	"\n" +
 	"ServerKind\x12\x1b\n" +
 	"\x17SERVER_KIND_GAME_SERVER\x10\x00\x12\x14\n" +
-	"\x10SERVER_KIND_TOOL\x10\x01*h\n" +
+	"\x10SERVER_KIND_TOOL\x10\x01*\xbb\x02\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"CAUSE_LATE\x10\x01\x12\x10\n" +
 	"\fCAUSE_STOLEN\x10\x02\x12\x0f\n" +
 	"\vCAUSE_FREED\x10\x03\x12\x15\n" +
-	"\x11CAUSE_OVERWRITTEN\x10\x04*M\n" +
+	"\x11CAUSE_OVERWRITTEN\x10\x04\x12\x11\n" +
+	"\rCAUSE_EXPIRED\x10\x05\x12\x11\n" +
+	"\rCAUSE_REMOVED\x10\x06\x12\x13\n" +
+	"\x0fCAUSE_HELD_BACK\x10\a\x12\x12\n" +
+	"\x0eCAUSE_PANICKED\x10\b\x12\x0f\n" +
+	"\vCAUSE_ENDED\x10\t\x12\x14\n" +
+	"\x10CAUSE_HANDED_OFF\x10\n" +
+	"\x12\x13\n" +
+	"\x0fCAUSE_SHUT_DOWN\x10\v\x12\x16\n" +
+	"\x12CAUSE_OUT_OF_REACH\x10\f\x12\x17\n" +
+	"\x13CAUSE_OTHER_CLUSTER\x10\r\x12\x15\n" +
+	"\x11CAUSE_ROLLED_BACK\x10\x0e*M\n" +
 	"\tWhenOwned\x12\x13\n" +
 	"\x0fWHEN_OWNED_WAIT\x10\x00\x12\x15\n" +
 	"\x11WHEN_OWNED_REFUSE\x10\x01\x12\x14\n" +
@@ -5889,7 +7144,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.profilenode.v1.GetRequest\x1a\x1b.profilenode.v1.GetResponse\x12A\n" +
 	"\x04List\x12\x1b.profilenode.v1.ListRequest\x1a\x1c.profilenode.v1.ListResponse\x12>\n" +
 	"\x03Set\x12\x1a.profilenode.v1.SetRequest\x1a\x1b.profilenode.v1.SetResponse\x12G\n" +
-	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xe3\x04\n" +
+	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xad\b\n" +
 	"\aCluster\x12G\n" +
 	"\x06Status\x12\x1d.profilenode.v1.StatusRequest\x1a\x1e.profilenode.v1.StatusResponse\x12G\n" +
 	"\x06Digest\x12\x1d.profilenode.v1.DigestRequest\x1a\x1e.profilenode.v1.DigestResponse\x12M\n" +
@@ -5898,7 +7153,13 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04Free\x12\x1b.profilenode.v1.FreeRequest\x1a\x1c.profilenode.v1.FreeResponse\x12D\n" +
 	"\x05Audit\x12\x1c.profilenode.v1.AuditRequest\x1a\x1d.profilenode.v1.AuditResponse\x12P\n" +
 	"\tGetPolicy\x12 .profilenode.v1.GetPolicyRequest\x1a!.profilenode.v1.GetPolicyResponse\x12P\n" +
-	"\tSetPolicy\x12 .profilenode.v1.SetPolicyRequest\x1a!.profilenode.v1.SetPolicyResponseB<Z:github.com/profilenode/profilenode/api/profilev1;profilev1b\x06proto3"
+	"\tSetPolicy\x12 .profilenode.v1.SetPolicyRequest\x1a!.profilenode.v1.SetPolicyResponse\x12\\\n" +
+	"\rTimingClasses\x12$.profilenode.v1.TimingClassesRequest\x1a%.profilenode.v1.TimingClassesResponse\x12_\n" +
+	"\x0eSetTimingClass\x12%.profilenode.v1.SetTimingClassRequest\x1a&.profilenode.v1.SetTimingClassResponse\x12S\n" +
+	"\n" +
+	"ClearAlarm\x12!.profilenode.v1.ClearAlarmRequest\x1a\".profilenode.v1.ClearAlarmResponse\x12b\n" +
+	"\x0fExpectedMembers\x12&.profilenode.v1.ExpectedMembersRequest\x1a'.profilenode.v1.ExpectedMembersResponse\x12P\n" +
+	"\tAddMember\x12 .profilenode.v1.AddMemberRequest\x1a!.profilenode.v1.AddMemberResponseB<Z:github.com/profilenode/profilenode/api/profilev1;profilev1b\x06proto3"
 
 var (
 	file_api_profilev1_profile_proto_rawDescOnce sync.Once
@@ -5913,84 +7174,97 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
 var file_api_profilev1_profile_proto_goTypes = []any{
-	(ReadMode)(0),                // 0: profilenode.v1.ReadMode
-	(Reason)(0),                  // 1: profilenode.v1.Reason
-	(ServerKind)(0),              // 2: profilenode.v1.ServerKind
-	(Cause)(0),                   // 3: profilenode.v1.Cause
-	(WhenOwned)(0),               // 4: profilenode.v1.WhenOwned
-	(*Request)(nil),              // 5: profilenode.v1.Request
-	(*Stands)(nil),               // 6: profilenode.v1.Stands
-	(*Refusal)(nil),              // 7: profilenode.v1.Refusal
-	(*Owner)(nil),                // 8: profilenode.v1.Owner
-	(*RegisterRequest)(nil),      // 9: profilenode.v1.RegisterRequest
-	(*RegisterResponse)(nil),     // 10: profilenode.v1.RegisterResponse
-	(*Timing)(nil),               // 11: profilenode.v1.Timing
-	(*Renewal)(nil),              // 12: profilenode.v1.Renewal
-	(*Renewed)(nil),              // 13: profilenode.v1.Renewed
-	(*Event)(nil),                // 14: profilenode.v1.Event
-	(*Granted)(nil),              // 15: profilenode.v1.Granted
-	(*LetGo)(nil),                // 16: profilenode.v1.LetGo
-	(*Lost)(nil),                 // 17: profilenode.v1.Lost
-	(*MessageWaits)(nil),         // 18: profilenode.v1.MessageWaits
-	(*Goodbye)(nil),              // 19: profilenode.v1.Goodbye
-	(*EndServerRequest)(nil),     // 20: profilenode.v1.EndServerRequest
-	(*EndServerResponse)(nil),    // 21: profilenode.v1.EndServerResponse
-	(*SettleRequest)(nil),        // 22: profilenode.v1.SettleRequest
-	(*SettleResponse)(nil),       // 23: profilenode.v1.SettleResponse
-	(*StartSessionRequest)(nil),  // 24: profilenode.v1.StartSessionRequest
-	(*StartSessionResponse)(nil), // 25: profilenode.v1.StartSessionResponse
-	(*ReclaimRequest)(nil),       // 26: profilenode.v1.ReclaimRequest
-	(*Claim)(nil),                // 27: profilenode.v1.Claim
-	(*ReclaimResponse)(nil),      // 28: profilenode.v1.ReclaimResponse
-	(*Reclaimed)(nil),            // 29: profilenode.v1.Reclaimed
-	(*CancelRequest)(nil),        // 30: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),       // 31: profilenode.v1.CancelResponse
-	(*Profile)(nil),              // 32: profilenode.v1.Profile
-	(*SaveRequest)(nil),          // 33: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),         // 34: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),       // 35: profilenode.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),      // 36: profilenode.v1.ReleaseResponse
-	(*Message)(nil),              // 37: profilenode.v1.Message
-	(*SendRequest)(nil),          // 38: profilenode.v1.SendRequest
-	(*SendResponse)(nil),         // 39: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),  // 40: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil), // 41: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),      // 42: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),     // 43: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),           // 44: profilenode.v1.GetRequest
-	(*GetResponse)(nil),          // 45: profilenode.v1.GetResponse
-	(*ListRequest)(nil),          // 46: profilenode.v1.ListRequest
-	(*ListResponse)(nil),         // 47: profilenode.v1.ListResponse
-	(*SetRequest)(nil),           // 48: profilenode.v1.SetRequest
-	(*SetResponse)(nil),          // 49: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),        // 50: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),       // 51: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),        // 52: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),       // 53: profilenode.v1.StatusResponse
-	(*Member)(nil),               // 54: profilenode.v1.Member
-	(*DigestRequest)(nil),        // 55: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),       // 56: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),      // 57: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),     // 58: profilenode.v1.SessionsResponse
-	(*Session)(nil),              // 59: profilenode.v1.Session
-	(*ServersRequest)(nil),       // 60: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),      // 61: profilenode.v1.ServersResponse
-	(*Server)(nil),               // 62: profilenode.v1.Server
-	(*FreeRequest)(nil),          // 63: profilenode.v1.FreeRequest
-	(*FreeResponse)(nil),         // 64: profilenode.v1.FreeResponse
-	(*AuditRequest)(nil),         // 65: profilenode.v1.AuditRequest
-	(*AuditResponse)(nil),        // 66: profilenode.v1.AuditResponse
-	(*Audit)(nil),                // 67: profilenode.v1.Audit
-	(*GetPolicyRequest)(nil),     // 68: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),    // 69: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),               // 70: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),     // 71: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),    // 72: profilenode.v1.SetPolicyResponse
-	nil,                          // 73: profilenode.v1.Profile.TagsEntry
-	nil,                          // 74: profilenode.v1.SaveRequest.TagsEntry
-	nil,                          // 75: profilenode.v1.SetRequest.TagsEntry
+	(ReadMode)(0),                   // 0: profilenode.v1.ReadMode
+	(Reason)(0),                     // 1: profilenode.v1.Reason
+	(ServerKind)(0),                 // 2: profilenode.v1.ServerKind
+	(Cause)(0),                      // 3: profilenode.v1.Cause
+	(WhenOwned)(0),                  // 4: profilenode.v1.WhenOwned
+	(*Request)(nil),                 // 5: profilenode.v1.Request
+	(*Stands)(nil),                  // 6: profilenode.v1.Stands
+	(*Refusal)(nil),                 // 7: profilenode.v1.Refusal
+	(*Owner)(nil),                   // 8: profilenode.v1.Owner
+	(*RegisterRequest)(nil),         // 9: profilenode.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 10: profilenode.v1.RegisterResponse
+	(*Limits)(nil),                  // 11: profilenode.v1.Limits
+	(*Timing)(nil),                  // 12: profilenode.v1.Timing
+	(*Renewal)(nil),                 // 13: profilenode.v1.Renewal
+	(*Page)(nil),                    // 14: profilenode.v1.Page
+	(*Renewed)(nil),                 // 15: profilenode.v1.Renewed
+	(*Event)(nil),                   // 16: profilenode.v1.Event
+	(*Granted)(nil),                 // 17: profilenode.v1.Granted
+	(*LetGo)(nil),                   // 18: profilenode.v1.LetGo
+	(*Lost)(nil),                    // 19: profilenode.v1.Lost
+	(*MessageWaits)(nil),            // 20: profilenode.v1.MessageWaits
+	(*Goodbye)(nil),                 // 21: profilenode.v1.Goodbye
+	(*EndServerRequest)(nil),        // 22: profilenode.v1.EndServerRequest
+	(*EndServerResponse)(nil),       // 23: profilenode.v1.EndServerResponse
+	(*SettleRequest)(nil),           // 24: profilenode.v1.SettleRequest
+	(*SettleResponse)(nil),          // 25: profilenode.v1.SettleResponse
+	(*StartSessionRequest)(nil),     // 26: profilenode.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),    // 27: profilenode.v1.StartSessionResponse
+	(*ReclaimRequest)(nil),          // 28: profilenode.v1.ReclaimRequest
+	(*Claim)(nil),                   // 29: profilenode.v1.Claim
+	(*ReclaimResponse)(nil),         // 30: profilenode.v1.ReclaimResponse
+	(*Reclaimed)(nil),               // 31: profilenode.v1.Reclaimed
+	(*CancelRequest)(nil),           // 32: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),          // 33: profilenode.v1.CancelResponse
+	(*Profile)(nil),                 // 34: profilenode.v1.Profile
+	(*SaveRequest)(nil),             // 35: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),            // 36: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),          // 37: profilenode.v1.ReleaseRequest
+	(*MessagePanic)(nil),            // 38: profilenode.v1.MessagePanic
+	(*ReleaseResponse)(nil),         // 39: profilenode.v1.ReleaseResponse
+	(*Message)(nil),                 // 40: profilenode.v1.Message
+	(*SendRequest)(nil),             // 41: profilenode.v1.SendRequest
+	(*SendResponse)(nil),            // 42: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),     // 43: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil),    // 44: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),         // 45: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),        // 46: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),              // 47: profilenode.v1.GetRequest
+	(*GetResponse)(nil),             // 48: profilenode.v1.GetResponse
+	(*ListRequest)(nil),             // 49: profilenode.v1.ListRequest
+	(*ListResponse)(nil),            // 50: profilenode.v1.ListResponse
+	(*SetRequest)(nil),              // 51: profilenode.v1.SetRequest
+	(*SetResponse)(nil),             // 52: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),           // 53: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),          // 54: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),           // 55: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),          // 56: profilenode.v1.StatusResponse
+	(*Member)(nil),                  // 57: profilenode.v1.Member
+	(*DigestRequest)(nil),           // 58: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),          // 59: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),         // 60: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),        // 61: profilenode.v1.SessionsResponse
+	(*Session)(nil),                 // 62: profilenode.v1.Session
+	(*ServersRequest)(nil),          // 63: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),         // 64: profilenode.v1.ServersResponse
+	(*Server)(nil),                  // 65: profilenode.v1.Server
+	(*FreeRequest)(nil),             // 66: profilenode.v1.FreeRequest
+	(*FreeResponse)(nil),            // 67: profilenode.v1.FreeResponse
+	(*AuditRequest)(nil),            // 68: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),           // 69: profilenode.v1.AuditResponse
+	(*Audit)(nil),                   // 70: profilenode.v1.Audit
+	(*GetPolicyRequest)(nil),        // 71: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),       // 72: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),                  // 73: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),        // 74: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),       // 75: profilenode.v1.SetPolicyResponse
+	(*TimingClassesRequest)(nil),    // 76: profilenode.v1.TimingClassesRequest
+	(*TimingClassesResponse)(nil),   // 77: profilenode.v1.TimingClassesResponse
+	(*SetTimingClassRequest)(nil),   // 78: profilenode.v1.SetTimingClassRequest
+	(*SetTimingClassResponse)(nil),  // 79: profilenode.v1.SetTimingClassResponse
+	(*ClearAlarmRequest)(nil),       // 80: profilenode.v1.ClearAlarmRequest
+	(*ClearAlarmResponse)(nil),      // 81: profilenode.v1.ClearAlarmResponse
+	(*ExpectedMembersRequest)(nil),  // 82: profilenode.v1.ExpectedMembersRequest
+	(*ExpectedMembersResponse)(nil), // 83: profilenode.v1.ExpectedMembersResponse
+	(*AddMemberRequest)(nil),        // 84: profilenode.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),       // 85: profilenode.v1.AddMemberResponse
+	nil,                             // 86: profilenode.v1.Profile.TagsEntry
+	nil,                             // 87: profilenode.v1.SaveRequest.TagsEntry
+	nil,                             // 88: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
@@ -5998,138 +7272,165 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	8,   // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
 	2,   // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
 	6,   // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
-	11,  // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
-	15,  // 6: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
-	13,  // 7: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
-	15,  // 8: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
-	16,  // 9: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
-	17,  // 10: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
-	18,  // 11: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	19,  // 12: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
-	3,   // 13: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
-	37,  // 14: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	5,   // 15: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	6,   // 16: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 17: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	6,   // 18: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
-	1,   // 19: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	5,   // 20: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	4,   // 21: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	6,   // 22: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	32,  // 23: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	37,  // 24: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	8,   // 25: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	5,   // 26: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
-	27,  // 27: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
-	6,   // 28: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
-	29,  // 29: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
-	8,   // 30: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
-	5,   // 31: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,   // 32: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	73,  // 33: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	5,   // 34: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	74,  // 35: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	6,   // 36: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 37: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	6,   // 38: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 39: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 40: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 41: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 42: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 43: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 44: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	37,  // 45: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,   // 46: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 47: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	32,  // 48: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,   // 49: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 50: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 51: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	32,  // 52: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,   // 53: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	75,  // 54: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 55: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 56: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 57: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	54,  // 58: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,   // 59: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 60: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	59,  // 61: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 62: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 63: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 64: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 65: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 66: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	62,  // 67: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 68: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	5,   // 69: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,   // 70: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,   // 71: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 72: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 73: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
-	67,  // 74: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
-	8,   // 75: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
-	8,   // 76: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
-	0,   // 77: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 78: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	70,  // 79: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 80: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 81: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	9,   // 82: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	12,  // 83: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	12,  // 84: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	20,  // 85: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	22,  // 86: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	24,  // 87: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	26,  // 88: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	30,  // 89: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	33,  // 90: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	35,  // 91: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	38,  // 92: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	40,  // 93: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	42,  // 94: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	44,  // 95: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	46,  // 96: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	48,  // 97: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	50,  // 98: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	52,  // 99: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	55,  // 100: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	57,  // 101: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	60,  // 102: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	63,  // 103: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	65,  // 104: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	68,  // 105: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	71,  // 106: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	10,  // 107: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	14,  // 108: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	13,  // 109: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	21,  // 110: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	23,  // 111: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	25,  // 112: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	28,  // 113: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	31,  // 114: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	34,  // 115: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	36,  // 116: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	39,  // 117: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	41,  // 118: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	43,  // 119: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	45,  // 120: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	47,  // 121: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	49,  // 122: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	51,  // 123: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	53,  // 124: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	56,  // 125: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	58,  // 126: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	61,  // 127: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	64,  // 128: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	66,  // 129: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	69,  // 130: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	72,  // 131: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	107, // [107:132] is the sub-list for method output_type
-	82,  // [82:107] is the sub-list for method input_type
-	82,  // [82:82] is the sub-list for extension type_name
-	82,  // [82:82] is the sub-list for extension extendee
-	0,   // [0:82] is the sub-list for field type_name
+	12,  // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
+	11,  // 6: profilenode.v1.RegisterResponse.limits:type_name -> profilenode.v1.Limits
+	14,  // 7: profilenode.v1.Renewal.page:type_name -> profilenode.v1.Page
+	17,  // 8: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
+	16,  // 9: profilenode.v1.Renewed.events:type_name -> profilenode.v1.Event
+	15,  // 10: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
+	17,  // 11: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
+	18,  // 12: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
+	19,  // 13: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
+	20,  // 14: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
+	21,  // 15: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
+	3,   // 16: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
+	40,  // 17: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	5,   // 18: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	6,   // 19: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 20: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	6,   // 21: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
+	1,   // 22: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	5,   // 23: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	4,   // 24: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	6,   // 25: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
+	34,  // 26: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	40,  // 27: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	8,   // 28: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	5,   // 29: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	29,  // 30: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	6,   // 31: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
+	31,  // 32: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	8,   // 33: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	5,   // 34: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,   // 35: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	86,  // 36: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,   // 37: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	87,  // 38: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	6,   // 39: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 40: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	3,   // 41: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
+	38,  // 42: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
+	6,   // 43: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 44: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 45: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 46: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 47: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 48: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 49: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	40,  // 50: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 51: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 52: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	34,  // 53: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 54: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 55: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 56: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	34,  // 57: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 58: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	88,  // 59: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 60: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 61: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 62: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	57,  // 63: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	0,   // 64: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 65: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	62,  // 66: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 67: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 68: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 69: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 70: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 71: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	65,  // 72: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 73: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	5,   // 74: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,   // 75: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,   // 76: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 77: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 78: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
+	70,  // 79: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
+	8,   // 80: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
+	8,   // 81: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
+	0,   // 82: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 83: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	73,  // 84: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 85: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 86: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 87: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 88: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
+	12,  // 89: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 90: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 91: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 92: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 93: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 94: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 95: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 96: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 97: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 98: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 99: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 100: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 101: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 102: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 103: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 104: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 105: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 106: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 107: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 108: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 109: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 110: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 111: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 112: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 113: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 114: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 115: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 116: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	58,  // 117: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	60,  // 118: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	63,  // 119: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	66,  // 120: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	68,  // 121: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	71,  // 122: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	74,  // 123: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	76,  // 124: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	78,  // 125: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	80,  // 126: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	82,  // 127: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	84,  // 128: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 129: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 130: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 131: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 132: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 133: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 134: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 135: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 136: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 137: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 138: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 139: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 140: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 141: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 142: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 143: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 144: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 145: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 146: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	59,  // 147: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	61,  // 148: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	64,  // 149: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	67,  // 150: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	69,  // 151: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	72,  // 152: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	75,  // 153: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	77,  // 154: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	79,  // 155: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	81,  // 156: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	83,  // 157: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	85,  // 158: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	129, // [129:159] is the sub-list for method output_type
+	99,  // [99:129] is the sub-list for method input_type
+	99,  // [99:99] is the sub-list for extension type_name
+	99,  // [99:99] is the sub-list for extension extendee
+	0,   // [0:99] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -6137,7 +7438,7 @@ func file_api_profilev1_profile_proto_init() {
 	if File_api_profilev1_profile_proto != nil {
 		return
 	}
-	file_api_profilev1_profile_proto_msgTypes[9].OneofWrappers = []any{
+	file_api_profilev1_profile_proto_msgTypes[11].OneofWrappers = []any{
 		(*Event_Renewed)(nil),
 		(*Event_Granted)(nil),
 		(*Event_LetGo)(nil),
@@ -6151,7 +7452,7 @@ func file_api_profilev1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   71,
+			NumMessages:   84,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -754,14 +754,19 @@ var Profiles_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Cluster_Status_FullMethodName    = "/profilenode.v1.Cluster/Status"
-	Cluster_Digest_FullMethodName    = "/profilenode.v1.Cluster/Digest"
-	Cluster_Sessions_FullMethodName  = "/profilenode.v1.Cluster/Sessions"
-	Cluster_Servers_FullMethodName   = "/profilenode.v1.Cluster/Servers"
-	Cluster_Free_FullMethodName      = "/profilenode.v1.Cluster/Free"
-	Cluster_Audit_FullMethodName     = "/profilenode.v1.Cluster/Audit"
-	Cluster_GetPolicy_FullMethodName = "/profilenode.v1.Cluster/GetPolicy"
-	Cluster_SetPolicy_FullMethodName = "/profilenode.v1.Cluster/SetPolicy"
+	Cluster_Status_FullMethodName          = "/profilenode.v1.Cluster/Status"
+	Cluster_Digest_FullMethodName          = "/profilenode.v1.Cluster/Digest"
+	Cluster_Sessions_FullMethodName        = "/profilenode.v1.Cluster/Sessions"
+	Cluster_Servers_FullMethodName         = "/profilenode.v1.Cluster/Servers"
+	Cluster_Free_FullMethodName            = "/profilenode.v1.Cluster/Free"
+	Cluster_Audit_FullMethodName           = "/profilenode.v1.Cluster/Audit"
+	Cluster_GetPolicy_FullMethodName       = "/profilenode.v1.Cluster/GetPolicy"
+	Cluster_SetPolicy_FullMethodName       = "/profilenode.v1.Cluster/SetPolicy"
+	Cluster_TimingClasses_FullMethodName   = "/profilenode.v1.Cluster/TimingClasses"
+	Cluster_SetTimingClass_FullMethodName  = "/profilenode.v1.Cluster/SetTimingClass"
+	Cluster_ClearAlarm_FullMethodName      = "/profilenode.v1.Cluster/ClearAlarm"
+	Cluster_ExpectedMembers_FullMethodName = "/profilenode.v1.Cluster/ExpectedMembers"
+	Cluster_AddMember_FullMethodName       = "/profilenode.v1.Cluster/AddMember"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -782,6 +787,14 @@ type ClusterClient interface {
 	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error)
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
 	SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error)
+	// TimingClasses lists the classes; SetTimingClass makes one or changes it for registrations from then on.
+	TimingClasses(ctx context.Context, in *TimingClassesRequest, opts ...grpc.CallOption) (*TimingClassesResponse, error)
+	SetTimingClass(ctx context.Context, in *SetTimingClassRequest, opts ...grpc.CallOption) (*SetTimingClassResponse, error)
+	// ClearAlarm takes away an alarm that is kept as a row.
+	ClearAlarm(ctx context.Context, in *ClearAlarmRequest, opts ...grpc.CallOption) (*ClearAlarmResponse, error)
+	// ExpectedMembers lists the addresses that a node may join from; AddMember adds one.
+	ExpectedMembers(ctx context.Context, in *ExpectedMembersRequest, opts ...grpc.CallOption) (*ExpectedMembersResponse, error)
+	AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error)
 }
 
 type clusterClient struct {
@@ -872,6 +885,56 @@ func (c *clusterClient) SetPolicy(ctx context.Context, in *SetPolicyRequest, opt
 	return out, nil
 }
 
+func (c *clusterClient) TimingClasses(ctx context.Context, in *TimingClassesRequest, opts ...grpc.CallOption) (*TimingClassesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TimingClassesResponse)
+	err := c.cc.Invoke(ctx, Cluster_TimingClasses_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) SetTimingClass(ctx context.Context, in *SetTimingClassRequest, opts ...grpc.CallOption) (*SetTimingClassResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetTimingClassResponse)
+	err := c.cc.Invoke(ctx, Cluster_SetTimingClass_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ClearAlarm(ctx context.Context, in *ClearAlarmRequest, opts ...grpc.CallOption) (*ClearAlarmResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClearAlarmResponse)
+	err := c.cc.Invoke(ctx, Cluster_ClearAlarm_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ExpectedMembers(ctx context.Context, in *ExpectedMembersRequest, opts ...grpc.CallOption) (*ExpectedMembersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExpectedMembersResponse)
+	err := c.cc.Invoke(ctx, Cluster_ExpectedMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddMemberResponse)
+	err := c.cc.Invoke(ctx, Cluster_AddMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -890,6 +953,14 @@ type ClusterServer interface {
 	Audit(context.Context, *AuditRequest) (*AuditResponse, error)
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)
 	SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error)
+	// TimingClasses lists the classes; SetTimingClass makes one or changes it for registrations from then on.
+	TimingClasses(context.Context, *TimingClassesRequest) (*TimingClassesResponse, error)
+	SetTimingClass(context.Context, *SetTimingClassRequest) (*SetTimingClassResponse, error)
+	// ClearAlarm takes away an alarm that is kept as a row.
+	ClearAlarm(context.Context, *ClearAlarmRequest) (*ClearAlarmResponse, error)
+	// ExpectedMembers lists the addresses that a node may join from; AddMember adds one.
+	ExpectedMembers(context.Context, *ExpectedMembersRequest) (*ExpectedMembersResponse, error)
+	AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -923,6 +994,21 @@ func (UnimplementedClusterServer) GetPolicy(context.Context, *GetPolicyRequest) 
 }
 func (UnimplementedClusterServer) SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetPolicy not implemented")
+}
+func (UnimplementedClusterServer) TimingClasses(context.Context, *TimingClassesRequest) (*TimingClassesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TimingClasses not implemented")
+}
+func (UnimplementedClusterServer) SetTimingClass(context.Context, *SetTimingClassRequest) (*SetTimingClassResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetTimingClass not implemented")
+}
+func (UnimplementedClusterServer) ClearAlarm(context.Context, *ClearAlarmRequest) (*ClearAlarmResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClearAlarm not implemented")
+}
+func (UnimplementedClusterServer) ExpectedMembers(context.Context, *ExpectedMembersRequest) (*ExpectedMembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExpectedMembers not implemented")
+}
+func (UnimplementedClusterServer) AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddMember not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -1089,6 +1175,96 @@ func _Cluster_SetPolicy_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_TimingClasses_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TimingClassesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).TimingClasses(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_TimingClasses_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).TimingClasses(ctx, req.(*TimingClassesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_SetTimingClass_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetTimingClassRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).SetTimingClass(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_SetTimingClass_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).SetTimingClass(ctx, req.(*SetTimingClassRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ClearAlarm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClearAlarmRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ClearAlarm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ClearAlarm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ClearAlarm(ctx, req.(*ClearAlarmRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ExpectedMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExpectedMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ExpectedMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ExpectedMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ExpectedMembers(ctx, req.(*ExpectedMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_AddMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).AddMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_AddMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).AddMember(ctx, req.(*AddMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1127,6 +1303,26 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetPolicy",
 			Handler:    _Cluster_SetPolicy_Handler,
+		},
+		{
+			MethodName: "TimingClasses",
+			Handler:    _Cluster_TimingClasses_Handler,
+		},
+		{
+			MethodName: "SetTimingClass",
+			Handler:    _Cluster_SetTimingClass_Handler,
+		},
+		{
+			MethodName: "ClearAlarm",
+			Handler:    _Cluster_ClearAlarm_Handler,
+		},
+		{
+			MethodName: "ExpectedMembers",
+			Handler:    _Cluster_ExpectedMembers_Handler,
+		},
+		{
+			MethodName: "AddMember",
+			Handler:    _Cluster_AddMember_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

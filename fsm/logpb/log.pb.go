@@ -113,6 +113,9 @@ type Command struct {
 	//	*Command_PutPart
 	//	*Command_Reclaim
 	//	*Command_Free
+	//	*Command_SetTimingClass
+	//	*Command_ClearAlarm
+	//	*Command_ExpectNode
 	//	*Command_Found
 	//	*Command_OpenTerm
 	//	*Command_ExpireServers
@@ -123,6 +126,7 @@ type Command struct {
 	//	*Command_SetNode
 	//	*Command_RemoveNode
 	//	*Command_Raise
+	//	*Command_RaiseAlarm
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -307,6 +311,33 @@ func (x *Command) GetFree() *Free {
 	return nil
 }
 
+func (x *Command) GetSetTimingClass() *SetTimingClass {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SetTimingClass); ok {
+			return x.SetTimingClass
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetClearAlarm() *ClearAlarm {
+	if x != nil {
+		if x, ok := x.Act.(*Command_ClearAlarm); ok {
+			return x.ClearAlarm
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetExpectNode() *ExpectNode {
+	if x != nil {
+		if x, ok := x.Act.(*Command_ExpectNode); ok {
+			return x.ExpectNode
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetFound() *Found {
 	if x != nil {
 		if x, ok := x.Act.(*Command_Found); ok {
@@ -397,6 +428,15 @@ func (x *Command) GetRaise() *Raise {
 	return nil
 }
 
+func (x *Command) GetRaiseAlarm() *RaiseAlarm {
+	if x != nil {
+		if x, ok := x.Act.(*Command_RaiseAlarm); ok {
+			return x.RaiseAlarm
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -462,6 +502,18 @@ type Command_Free struct {
 	Free *Free `protobuf:"bytes,24,opt,name=free,proto3,oneof"`
 }
 
+type Command_SetTimingClass struct {
+	SetTimingClass *SetTimingClass `protobuf:"bytes,25,opt,name=set_timing_class,json=setTimingClass,proto3,oneof"`
+}
+
+type Command_ClearAlarm struct {
+	ClearAlarm *ClearAlarm `protobuf:"bytes,26,opt,name=clear_alarm,json=clearAlarm,proto3,oneof"`
+}
+
+type Command_ExpectNode struct {
+	ExpectNode *ExpectNode `protobuf:"bytes,27,opt,name=expect_node,json=expectNode,proto3,oneof"`
+}
+
 type Command_Found struct {
 	// The cluster's own.
 	Found *Found `protobuf:"bytes,40,opt,name=found,proto3,oneof"`
@@ -503,6 +555,10 @@ type Command_Raise struct {
 	Raise *Raise `protobuf:"bytes,49,opt,name=raise,proto3,oneof"`
 }
 
+type Command_RaiseAlarm struct {
+	RaiseAlarm *RaiseAlarm `protobuf:"bytes,50,opt,name=raise_alarm,json=raiseAlarm,proto3,oneof"`
+}
+
 func (*Command_Register) isCommand_Act() {}
 
 func (*Command_EndServer) isCommand_Act() {}
@@ -533,6 +589,12 @@ func (*Command_Reclaim) isCommand_Act() {}
 
 func (*Command_Free) isCommand_Act() {}
 
+func (*Command_SetTimingClass) isCommand_Act() {}
+
+func (*Command_ClearAlarm) isCommand_Act() {}
+
+func (*Command_ExpectNode) isCommand_Act() {}
+
 func (*Command_Found) isCommand_Act() {}
 
 func (*Command_OpenTerm) isCommand_Act() {}
@@ -553,6 +615,8 @@ func (*Command_RemoveNode) isCommand_Act() {}
 
 func (*Command_Raise) isCommand_Act() {}
 
+func (*Command_RaiseAlarm) isCommand_Act() {}
+
 // Request is who asks, and under which number.
 type Request struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -560,6 +624,7 @@ type Request struct {
 	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
 	Settled       uint64                 `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
 	Hash          uint64                 `protobuf:"fixed64,4,opt,name=hash,proto3" json:"hash,omitempty"`
+	Registration  uint64                 `protobuf:"fixed64,5,opt,name=registration,proto3" json:"registration,omitempty"` // the first eight bytes of the nonce that the asking process registered with
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -622,20 +687,30 @@ func (x *Request) GetHash() uint64 {
 	return 0
 }
 
+func (x *Request) GetRegistration() uint64 {
+	if x != nil {
+		return x.Registration
+	}
+	return 0
+}
+
 // Register makes an incarnation: the token of this command.
 type Register struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	Nonce         []byte                 `protobuf:"bytes,3,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	Replaces      uint64                 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
-	Where         string                 `protobuf:"bytes,5,opt,name=where,proto3" json:"where,omitempty"`
-	Ping          string                 `protobuf:"bytes,6,opt,name=ping,proto3" json:"ping,omitempty"`
-	Peer          string                 `protobuf:"bytes,7,opt,name=peer,proto3" json:"peer,omitempty"`       // the address that the leader saw it come from
-	Cluster       []byte                 `protobuf:"bytes,8,opt,name=cluster,proto3" json:"cluster,omitempty"` // empty at first contact
-	Epoch         uint64                 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`    // 0 at first contact
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Name                 string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind                 uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Nonce                []byte                 `protobuf:"bytes,3,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Replaces             uint64                 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Where                string                 `protobuf:"bytes,5,opt,name=where,proto3" json:"where,omitempty"`
+	Ping                 string                 `protobuf:"bytes,6,opt,name=ping,proto3" json:"ping,omitempty"`
+	Peer                 string                 `protobuf:"bytes,7,opt,name=peer,proto3" json:"peer,omitempty"`       // the address that the leader saw it come from
+	Cluster              []byte                 `protobuf:"bytes,8,opt,name=cluster,proto3" json:"cluster,omitempty"` // empty at first contact
+	Epoch                uint64                 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`    // 0 at first contact
+	TimingClass          string                 `protobuf:"bytes,10,opt,name=timing_class,json=timingClass,proto3" json:"timing_class,omitempty"`
+	ReplacedRegistration uint64                 `protobuf:"fixed64,11,opt,name=replaced_registration,json=replacedRegistration,proto3" json:"replaced_registration,omitempty"` // with replaces: of the nonce of that registration
+	Recent               bool                   `protobuf:"varint,12,opt,name=recent,proto3" json:"recent,omitempty"`                                                          // the leader confirmed the replaced incarnation so lately that its process may still believe
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Register) Reset() {
@@ -729,6 +804,27 @@ func (x *Register) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *Register) GetTimingClass() string {
+	if x != nil {
+		return x.TimingClass
+	}
+	return ""
+}
+
+func (x *Register) GetReplacedRegistration() uint64 {
+	if x != nil {
+		return x.ReplacedRegistration
+	}
+	return 0
+}
+
+func (x *Register) GetRecent() bool {
+	if x != nil {
+		return x.Recent
+	}
+	return false
 }
 
 type EndServer struct {
@@ -1273,6 +1369,8 @@ type Release struct {
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	Cause         uint32                 `protobuf:"varint,4,opt,name=cause,proto3" json:"cause,omitempty"` // lock.Cause
+	Panics        []*MessagePanic        `protobuf:"bytes,5,rep,name=panics,proto3" json:"panics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1328,18 +1426,86 @@ func (x *Release) GetToken() uint64 {
 	return 0
 }
 
+func (x *Release) GetCause() uint32 {
+	if x != nil {
+		return x.Cause
+	}
+	return 0
+}
+
+func (x *Release) GetPanics() []*MessagePanic {
+	if x != nil {
+		return x.Panics
+	}
+	return nil
+}
+
+// MessagePanic counts a panic of a handler against a message.
+type MessagePanic struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Message       uint64                 `protobuf:"varint,1,opt,name=message,proto3" json:"message,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessagePanic) Reset() {
+	*x = MessagePanic{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessagePanic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessagePanic) ProtoMessage() {}
+
+func (x *MessagePanic) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessagePanic.ProtoReflect.Descriptor instead.
+func (*MessagePanic) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MessagePanic) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+func (x *MessagePanic) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type Send struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Body          []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Kind          string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	mi := &file_fsm_logpb_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1517,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[14]
+	mi := &file_fsm_logpb_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1530,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{14}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Send) GetStore() string {
@@ -1388,6 +1554,13 @@ func (x *Send) GetBody() []byte {
 	return nil
 }
 
+func (x *Send) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
 type ClearMessage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
@@ -1400,7 +1573,7 @@ type ClearMessage struct {
 
 func (x *ClearMessage) Reset() {
 	*x = ClearMessage{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[15]
+	mi := &file_fsm_logpb_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1585,7 @@ func (x *ClearMessage) String() string {
 func (*ClearMessage) ProtoMessage() {}
 
 func (x *ClearMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[15]
+	mi := &file_fsm_logpb_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1598,7 @@ func (x *ClearMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMessage.ProtoReflect.Descriptor instead.
 func (*ClearMessage) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{15}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClearMessage) GetStore() string {
@@ -1464,13 +1637,14 @@ type Set struct {
 	Data          *Data                  `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
 	Tags          *Tags                  `protobuf:"bytes,5,opt,name=tags,proto3" json:"tags,omitempty"`
 	Force         bool                   `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
+	AnyRevision   bool                   `protobuf:"varint,7,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"` // expected is 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[16]
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1656,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[16]
+	mi := &file_fsm_logpb_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1669,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{16}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Set) GetStore() string {
@@ -1540,19 +1714,27 @@ func (x *Set) GetForce() bool {
 	return false
 }
 
+func (x *Set) GetAnyRevision() bool {
+	if x != nil {
+		return x.AnyRevision
+	}
+	return false
+}
+
 type Remove struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Expected      uint64                 `protobuf:"varint,3,opt,name=expected,proto3" json:"expected,omitempty"`
 	Force         bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	AnyRevision   bool                   `protobuf:"varint,5,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"` // expected is 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1746,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[17]
+	mi := &file_fsm_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1759,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Remove) GetStore() string {
@@ -1608,6 +1790,13 @@ func (x *Remove) GetForce() bool {
 	return false
 }
 
+func (x *Remove) GetAnyRevision() bool {
+	if x != nil {
+		return x.AnyRevision
+	}
+	return false
+}
+
 type SetPolicy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
@@ -1620,7 +1809,7 @@ type SetPolicy struct {
 
 func (x *SetPolicy) Reset() {
 	*x = SetPolicy{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +1821,7 @@ func (x *SetPolicy) String() string {
 func (*SetPolicy) ProtoMessage() {}
 
 func (x *SetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[18]
+	mi := &file_fsm_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +1834,7 @@ func (x *SetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicy.ProtoReflect.Descriptor instead.
 func (*SetPolicy) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetPolicy) GetStore() string {
@@ -1690,7 +1879,7 @@ type Free struct {
 
 func (x *Free) Reset() {
 	*x = Free{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1891,7 @@ func (x *Free) String() string {
 func (*Free) ProtoMessage() {}
 
 func (x *Free) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[19]
+	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1904,7 @@ func (x *Free) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Free.ProtoReflect.Descriptor instead.
 func (*Free) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Free) GetStore() string {
@@ -1763,7 +1952,7 @@ type PutPart struct {
 
 func (x *PutPart) Reset() {
 	*x = PutPart{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1964,7 @@ func (x *PutPart) String() string {
 func (*PutPart) ProtoMessage() {}
 
 func (x *PutPart) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[20]
+	mi := &file_fsm_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1977,7 @@ func (x *PutPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPart.ProtoReflect.Descriptor instead.
 func (*PutPart) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PutPart) GetPart() uint32 {
@@ -1811,13 +2000,14 @@ type Found struct {
 	Cluster       []byte                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Level         uint32                 `protobuf:"varint,2,opt,name=level,proto3" json:"level,omitempty"`
 	Policies      []*PolicyValue         `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"` // the defaults, so that no build's own constants decide
+	Classes       []*SetTimingClass      `protobuf:"bytes,4,rep,name=classes,proto3" json:"classes,omitempty"`   // the default one, likewise
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2019,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[21]
+	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2032,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Found) GetCluster() []byte {
@@ -1866,6 +2056,13 @@ func (x *Found) GetPolicies() []*PolicyValue {
 	return nil
 }
 
+func (x *Found) GetClasses() []*SetTimingClass {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
 type PolicyValue struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1876,7 +2073,7 @@ type PolicyValue struct {
 
 func (x *PolicyValue) Reset() {
 	*x = PolicyValue{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +2085,7 @@ func (x *PolicyValue) String() string {
 func (*PolicyValue) ProtoMessage() {}
 
 func (x *PolicyValue) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[22]
+	mi := &file_fsm_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1901,7 +2098,7 @@ func (x *PolicyValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyValue.ProtoReflect.Descriptor instead.
 func (*PolicyValue) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PolicyValue) GetName() string {
@@ -1929,7 +2126,7 @@ type OpenTerm struct {
 
 func (x *OpenTerm) Reset() {
 	*x = OpenTerm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2138,7 @@ func (x *OpenTerm) String() string {
 func (*OpenTerm) ProtoMessage() {}
 
 func (x *OpenTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[23]
+	mi := &file_fsm_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2151,7 @@ func (x *OpenTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenTerm.ProtoReflect.Descriptor instead.
 func (*OpenTerm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OpenTerm) GetNode() string {
@@ -1976,7 +2173,7 @@ type ExpireServers struct {
 
 func (x *ExpireServers) Reset() {
 	*x = ExpireServers{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2185,7 @@ func (x *ExpireServers) String() string {
 func (*ExpireServers) ProtoMessage() {}
 
 func (x *ExpireServers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[24]
+	mi := &file_fsm_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2198,7 @@ func (x *ExpireServers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireServers.ProtoReflect.Descriptor instead.
 func (*ExpireServers) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExpireServers) GetTerm() uint64 {
@@ -2029,7 +2226,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2238,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[25]
+	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2251,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Verdict) GetIncarnation() uint64 {
@@ -2089,7 +2286,7 @@ type Walk struct {
 
 func (x *Walk) Reset() {
 	*x = Walk{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2298,7 @@ func (x *Walk) String() string {
 func (*Walk) ProtoMessage() {}
 
 func (x *Walk) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[26]
+	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2311,7 @@ func (x *Walk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Walk.ProtoReflect.Descriptor instead.
 func (*Walk) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Walk) GetIncarnation() uint64 {
@@ -2144,7 +2341,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2353,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[27]
+	mi := &file_fsm_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2366,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Revoke) GetStore() string {
@@ -2213,7 +2410,7 @@ type Lapse struct {
 
 func (x *Lapse) Reset() {
 	*x = Lapse{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2422,7 @@ func (x *Lapse) String() string {
 func (*Lapse) ProtoMessage() {}
 
 func (x *Lapse) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[28]
+	mi := &file_fsm_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2435,7 @@ func (x *Lapse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
 func (*Lapse) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Lapse) GetTerm() uint64 {
@@ -2280,7 +2477,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[29]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2489,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[29]
+	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2502,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Forget) GetBeforeMs() int64 {
@@ -2335,7 +2532,7 @@ type SetNode struct {
 
 func (x *SetNode) Reset() {
 	*x = SetNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[30]
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2544,7 @@ func (x *SetNode) String() string {
 func (*SetNode) ProtoMessage() {}
 
 func (x *SetNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[30]
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2557,7 @@ func (x *SetNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNode.ProtoReflect.Descriptor instead.
 func (*SetNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetNode) GetId() string {
@@ -2407,7 +2604,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[31]
+	mi := &file_fsm_logpb_log_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2616,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[31]
+	mi := &file_fsm_logpb_log_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2629,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{31}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -2452,7 +2649,7 @@ type Raise struct {
 
 func (x *Raise) Reset() {
 	*x = Raise{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[32]
+	mi := &file_fsm_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2661,7 @@ func (x *Raise) String() string {
 func (*Raise) ProtoMessage() {}
 
 func (x *Raise) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[32]
+	mi := &file_fsm_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2674,7 @@ func (x *Raise) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Raise.ProtoReflect.Descriptor instead.
 func (*Raise) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{32}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Raise) GetLevel() uint32 {
@@ -2485,6 +2682,233 @@ func (x *Raise) GetLevel() uint32 {
 		return x.Level
 	}
 	return 0
+}
+
+// SetTimingClass makes a timing class or changes it for later registrations. An incarnation keeps what it registered with.
+type SetTimingClass struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RenewMs       int64                  `protobuf:"varint,2,opt,name=renew_ms,json=renewMs,proto3" json:"renew_ms,omitempty"`
+	DoubtMs       int64                  `protobuf:"varint,3,opt,name=doubt_ms,json=doubtMs,proto3" json:"doubt_ms,omitempty"`
+	EvidenceMs    int64                  `protobuf:"varint,4,opt,name=evidence_ms,json=evidenceMs,proto3" json:"evidence_ms,omitempty"`
+	LeaseMs       int64                  `protobuf:"varint,5,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
+	HandOffMs     int64                  `protobuf:"varint,6,opt,name=hand_off_ms,json=handOffMs,proto3" json:"hand_off_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTimingClass) Reset() {
+	*x = SetTimingClass{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTimingClass) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTimingClass) ProtoMessage() {}
+
+func (x *SetTimingClass) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTimingClass.ProtoReflect.Descriptor instead.
+func (*SetTimingClass) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SetTimingClass) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetTimingClass) GetRenewMs() int64 {
+	if x != nil {
+		return x.RenewMs
+	}
+	return 0
+}
+
+func (x *SetTimingClass) GetDoubtMs() int64 {
+	if x != nil {
+		return x.DoubtMs
+	}
+	return 0
+}
+
+func (x *SetTimingClass) GetEvidenceMs() int64 {
+	if x != nil {
+		return x.EvidenceMs
+	}
+	return 0
+}
+
+func (x *SetTimingClass) GetLeaseMs() int64 {
+	if x != nil {
+		return x.LeaseMs
+	}
+	return 0
+}
+
+func (x *SetTimingClass) GetHandOffMs() int64 {
+	if x != nil {
+		return x.HandOffMs
+	}
+	return 0
+}
+
+// RaiseAlarm keeps an alarm as a row, until ClearAlarm.
+type RaiseAlarm struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseAlarm) Reset() {
+	*x = RaiseAlarm{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseAlarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseAlarm) ProtoMessage() {}
+
+func (x *RaiseAlarm) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseAlarm.ProtoReflect.Descriptor instead.
+func (*RaiseAlarm) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RaiseAlarm) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *RaiseAlarm) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type ClearAlarm struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearAlarm) Reset() {
+	*x = ClearAlarm{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearAlarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearAlarm) ProtoMessage() {}
+
+func (x *ClearAlarm) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearAlarm.ProtoReflect.Descriptor instead.
+func (*ClearAlarm) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ClearAlarm) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+// ExpectNode lets a node join from an address.
+type ExpectNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpectNode) Reset() {
+	*x = ExpectNode{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpectNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpectNode) ProtoMessage() {}
+
+func (x *ExpectNode) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpectNode.ProtoReflect.Descriptor instead.
+func (*ExpectNode) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ExpectNode) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 var File_fsm_logpb_log_proto protoreflect.FileDescriptor
@@ -2496,7 +2920,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\x8d\v\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\x9a\r\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -2516,7 +2940,12 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"set_policy\x18\x15 \x01(\v2\x1a.profilenode.log.SetPolicyH\x00R\tsetPolicy\x125\n" +
 	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x124\n" +
 	"\areclaim\x18\x17 \x01(\v2\x18.profilenode.log.ReclaimH\x00R\areclaim\x12+\n" +
-	"\x04free\x18\x18 \x01(\v2\x15.profilenode.log.FreeH\x00R\x04free\x12.\n" +
+	"\x04free\x18\x18 \x01(\v2\x15.profilenode.log.FreeH\x00R\x04free\x12K\n" +
+	"\x10set_timing_class\x18\x19 \x01(\v2\x1f.profilenode.log.SetTimingClassH\x00R\x0esetTimingClass\x12>\n" +
+	"\vclear_alarm\x18\x1a \x01(\v2\x1b.profilenode.log.ClearAlarmH\x00R\n" +
+	"clearAlarm\x12>\n" +
+	"\vexpect_node\x18\x1b \x01(\v2\x1b.profilenode.log.ExpectNodeH\x00R\n" +
+	"expectNode\x12.\n" +
 	"\x05found\x18( \x01(\v2\x16.profilenode.log.FoundH\x00R\x05found\x128\n" +
 	"\topen_term\x18) \x01(\v2\x19.profilenode.log.OpenTermH\x00R\bopenTerm\x12G\n" +
 	"\x0eexpire_servers\x18* \x01(\v2\x1e.profilenode.log.ExpireServersH\x00R\rexpireServers\x12+\n" +
@@ -2527,13 +2956,16 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\bset_node\x18/ \x01(\v2\x18.profilenode.log.SetNodeH\x00R\asetNode\x12>\n" +
 	"\vremove_node\x180 \x01(\v2\x1b.profilenode.log.RemoveNodeH\x00R\n" +
 	"removeNode\x12.\n" +
-	"\x05raise\x181 \x01(\v2\x16.profilenode.log.RaiseH\x00R\x05raiseB\x05\n" +
-	"\x03act\"q\n" +
+	"\x05raise\x181 \x01(\v2\x16.profilenode.log.RaiseH\x00R\x05raise\x12>\n" +
+	"\vraise_alarm\x182 \x01(\v2\x1b.profilenode.log.RaiseAlarmH\x00R\n" +
+	"raiseAlarmB\x05\n" +
+	"\x03act\"\x95\x01\n" +
 	"\aRequest\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x18\n" +
 	"\asettled\x18\x03 \x01(\x04R\asettled\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\x06R\x04hash\"\xd2\x01\n" +
+	"\x04hash\x18\x04 \x01(\x06R\x04hash\x12\"\n" +
+	"\fregistration\x18\x05 \x01(\x06R\fregistration\"\xc2\x02\n" +
 	"\bRegister\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x14\n" +
@@ -2543,7 +2975,11 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04ping\x18\x06 \x01(\tR\x04ping\x12\x12\n" +
 	"\x04peer\x18\a \x01(\tR\x04peer\x12\x18\n" +
 	"\acluster\x18\b \x01(\fR\acluster\x12\x14\n" +
-	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\v\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12!\n" +
+	"\ftiming_class\x18\n" +
+	" \x01(\tR\vtimingClass\x123\n" +
+	"\x15replaced_registration\x18\v \x01(\x06R\x14replacedRegistration\x12\x16\n" +
+	"\x06recent\x18\f \x01(\bR\x06recent\"\v\n" +
 	"\tEndServer\"\b\n" +
 	"\x06Settle\"U\n" +
 	"\fStartSession\x12\x14\n" +
@@ -2582,32 +3018,40 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04tags\x18\x06 \x01(\v2\x15.profilenode.log.TagsR\x04tags\x12#\n" +
 	"\rlock_messages\x18\a \x03(\x04R\flockMessages\x12%\n" +
 	"\x0eclear_messages\x18\b \x03(\x04R\rclearMessages\x12\x10\n" +
-	"\x03end\x18\t \x01(\bR\x03end\"G\n" +
+	"\x03end\x18\t \x01(\bR\x03end\"\x94\x01\n" +
 	"\aRelease\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"B\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\rR\x05cause\x125\n" +
+	"\x06panics\x18\x05 \x03(\v2\x1d.profilenode.log.MessagePanicR\x06panics\"<\n" +
+	"\fMessagePanic\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\x04R\amessage\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"V\n" +
 	"\x04Send\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\\\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\"\\\n" +
 	"\fClearMessage\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05token\x18\x04 \x01(\x04R\x05token\"\xb5\x01\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\"\xd8\x01\n" +
 	"\x03Set\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1a\n" +
 	"\bexpected\x18\x03 \x01(\x04R\bexpected\x12)\n" +
 	"\x04data\x18\x04 \x01(\v2\x15.profilenode.log.DataR\x04data\x12)\n" +
 	"\x04tags\x18\x05 \x01(\v2\x15.profilenode.log.TagsR\x04tags\x12\x14\n" +
-	"\x05force\x18\x06 \x01(\bR\x05force\"b\n" +
+	"\x05force\x18\x06 \x01(\bR\x05force\x12!\n" +
+	"\fany_revision\x18\a \x01(\bR\vanyRevision\"\x85\x01\n" +
 	"\x06Remove\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1a\n" +
 	"\bexpected\x18\x03 \x01(\x04R\bexpected\x12\x14\n" +
-	"\x05force\x18\x04 \x01(\bR\x05force\"e\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\x12!\n" +
+	"\fany_revision\x18\x05 \x01(\bR\vanyRevision\"e\n" +
 	"\tSetPolicy\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2621,11 +3065,12 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\"3\n" +
 	"\aPutPart\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\rR\x04part\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\fR\x05bytes\"q\n" +
+	"\x05bytes\x18\x02 \x01(\fR\x05bytes\"\xac\x01\n" +
 	"\x05Found\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x128\n" +
-	"\bpolicies\x18\x03 \x03(\v2\x1c.profilenode.log.PolicyValueR\bpolicies\"7\n" +
+	"\bpolicies\x18\x03 \x03(\v2\x1c.profilenode.log.PolicyValueR\bpolicies\x129\n" +
+	"\aclasses\x18\x04 \x03(\v2\x1f.profilenode.log.SetTimingClassR\aclasses\"7\n" +
 	"\vPolicyValue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value\"\x1e\n" +
@@ -2664,7 +3109,25 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"RemoveNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
 	"\x05Raise\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05levelB.Z,github.com/profilenode/profilenode/fsm/logpbb\x06proto3"
+	"\x05level\x18\x01 \x01(\rR\x05level\"\xb6\x01\n" +
+	"\x0eSetTimingClass\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\brenew_ms\x18\x02 \x01(\x03R\arenewMs\x12\x19\n" +
+	"\bdoubt_ms\x18\x03 \x01(\x03R\adoubtMs\x12\x1f\n" +
+	"\vevidence_ms\x18\x04 \x01(\x03R\n" +
+	"evidenceMs\x12\x19\n" +
+	"\blease_ms\x18\x05 \x01(\x03R\aleaseMs\x12\x1e\n" +
+	"\vhand_off_ms\x18\x06 \x01(\x03R\thandOffMs\"4\n" +
+	"\n" +
+	"RaiseAlarm\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\" \n" +
+	"\n" +
+	"ClearAlarm\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"&\n" +
+	"\n" +
+	"ExpectNode\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddressB.Z,github.com/profilenode/profilenode/fsm/logpbb\x06proto3"
 
 var (
 	file_fsm_logpb_log_proto_rawDescOnce sync.Once
@@ -2678,42 +3141,47 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_fsm_logpb_log_proto_goTypes = []any{
-	(*Entry)(nil),         // 0: profilenode.log.Entry
-	(*Command)(nil),       // 1: profilenode.log.Command
-	(*Request)(nil),       // 2: profilenode.log.Request
-	(*Register)(nil),      // 3: profilenode.log.Register
-	(*EndServer)(nil),     // 4: profilenode.log.EndServer
-	(*Settle)(nil),        // 5: profilenode.log.Settle
-	(*StartSession)(nil),  // 6: profilenode.log.StartSession
-	(*Reclaim)(nil),       // 7: profilenode.log.Reclaim
-	(*Claim)(nil),         // 8: profilenode.log.Claim
-	(*Cancel)(nil),        // 9: profilenode.log.Cancel
-	(*Data)(nil),          // 10: profilenode.log.Data
-	(*Tags)(nil),          // 11: profilenode.log.Tags
-	(*Save)(nil),          // 12: profilenode.log.Save
-	(*Release)(nil),       // 13: profilenode.log.Release
-	(*Send)(nil),          // 14: profilenode.log.Send
-	(*ClearMessage)(nil),  // 15: profilenode.log.ClearMessage
-	(*Set)(nil),           // 16: profilenode.log.Set
-	(*Remove)(nil),        // 17: profilenode.log.Remove
-	(*SetPolicy)(nil),     // 18: profilenode.log.SetPolicy
-	(*Free)(nil),          // 19: profilenode.log.Free
-	(*PutPart)(nil),       // 20: profilenode.log.PutPart
-	(*Found)(nil),         // 21: profilenode.log.Found
-	(*PolicyValue)(nil),   // 22: profilenode.log.PolicyValue
-	(*OpenTerm)(nil),      // 23: profilenode.log.OpenTerm
-	(*ExpireServers)(nil), // 24: profilenode.log.ExpireServers
-	(*Verdict)(nil),       // 25: profilenode.log.Verdict
-	(*Walk)(nil),          // 26: profilenode.log.Walk
-	(*Revoke)(nil),        // 27: profilenode.log.Revoke
-	(*Lapse)(nil),         // 28: profilenode.log.Lapse
-	(*Forget)(nil),        // 29: profilenode.log.Forget
-	(*SetNode)(nil),       // 30: profilenode.log.SetNode
-	(*RemoveNode)(nil),    // 31: profilenode.log.RemoveNode
-	(*Raise)(nil),         // 32: profilenode.log.Raise
-	nil,                   // 33: profilenode.log.Tags.TagsEntry
+	(*Entry)(nil),          // 0: profilenode.log.Entry
+	(*Command)(nil),        // 1: profilenode.log.Command
+	(*Request)(nil),        // 2: profilenode.log.Request
+	(*Register)(nil),       // 3: profilenode.log.Register
+	(*EndServer)(nil),      // 4: profilenode.log.EndServer
+	(*Settle)(nil),         // 5: profilenode.log.Settle
+	(*StartSession)(nil),   // 6: profilenode.log.StartSession
+	(*Reclaim)(nil),        // 7: profilenode.log.Reclaim
+	(*Claim)(nil),          // 8: profilenode.log.Claim
+	(*Cancel)(nil),         // 9: profilenode.log.Cancel
+	(*Data)(nil),           // 10: profilenode.log.Data
+	(*Tags)(nil),           // 11: profilenode.log.Tags
+	(*Save)(nil),           // 12: profilenode.log.Save
+	(*Release)(nil),        // 13: profilenode.log.Release
+	(*MessagePanic)(nil),   // 14: profilenode.log.MessagePanic
+	(*Send)(nil),           // 15: profilenode.log.Send
+	(*ClearMessage)(nil),   // 16: profilenode.log.ClearMessage
+	(*Set)(nil),            // 17: profilenode.log.Set
+	(*Remove)(nil),         // 18: profilenode.log.Remove
+	(*SetPolicy)(nil),      // 19: profilenode.log.SetPolicy
+	(*Free)(nil),           // 20: profilenode.log.Free
+	(*PutPart)(nil),        // 21: profilenode.log.PutPart
+	(*Found)(nil),          // 22: profilenode.log.Found
+	(*PolicyValue)(nil),    // 23: profilenode.log.PolicyValue
+	(*OpenTerm)(nil),       // 24: profilenode.log.OpenTerm
+	(*ExpireServers)(nil),  // 25: profilenode.log.ExpireServers
+	(*Verdict)(nil),        // 26: profilenode.log.Verdict
+	(*Walk)(nil),           // 27: profilenode.log.Walk
+	(*Revoke)(nil),         // 28: profilenode.log.Revoke
+	(*Lapse)(nil),          // 29: profilenode.log.Lapse
+	(*Forget)(nil),         // 30: profilenode.log.Forget
+	(*SetNode)(nil),        // 31: profilenode.log.SetNode
+	(*RemoveNode)(nil),     // 32: profilenode.log.RemoveNode
+	(*Raise)(nil),          // 33: profilenode.log.Raise
+	(*SetTimingClass)(nil), // 34: profilenode.log.SetTimingClass
+	(*RaiseAlarm)(nil),     // 35: profilenode.log.RaiseAlarm
+	(*ClearAlarm)(nil),     // 36: profilenode.log.ClearAlarm
+	(*ExpectNode)(nil),     // 37: profilenode.log.ExpectNode
+	nil,                    // 38: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -2725,37 +3193,43 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	9,  // 6: profilenode.log.Command.cancel:type_name -> profilenode.log.Cancel
 	12, // 7: profilenode.log.Command.save:type_name -> profilenode.log.Save
 	13, // 8: profilenode.log.Command.release:type_name -> profilenode.log.Release
-	14, // 9: profilenode.log.Command.send:type_name -> profilenode.log.Send
-	15, // 10: profilenode.log.Command.clear_message:type_name -> profilenode.log.ClearMessage
-	16, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
-	17, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
-	18, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
-	20, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
+	15, // 9: profilenode.log.Command.send:type_name -> profilenode.log.Send
+	16, // 10: profilenode.log.Command.clear_message:type_name -> profilenode.log.ClearMessage
+	17, // 11: profilenode.log.Command.set:type_name -> profilenode.log.Set
+	18, // 12: profilenode.log.Command.remove:type_name -> profilenode.log.Remove
+	19, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
+	21, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
 	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
-	19, // 16: profilenode.log.Command.free:type_name -> profilenode.log.Free
-	21, // 17: profilenode.log.Command.found:type_name -> profilenode.log.Found
-	23, // 18: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
-	24, // 19: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
-	26, // 20: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
-	27, // 21: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
-	28, // 22: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
-	29, // 23: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
-	30, // 24: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
-	31, // 25: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	32, // 26: profilenode.log.Command.raise:type_name -> profilenode.log.Raise
-	8,  // 27: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
-	33, // 28: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	10, // 29: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	11, // 30: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	10, // 31: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	11, // 32: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	22, // 33: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
-	25, // 34: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	20, // 16: profilenode.log.Command.free:type_name -> profilenode.log.Free
+	34, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
+	36, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
+	37, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
+	22, // 20: profilenode.log.Command.found:type_name -> profilenode.log.Found
+	24, // 21: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
+	25, // 22: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
+	27, // 23: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
+	28, // 24: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
+	29, // 25: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
+	30, // 26: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
+	31, // 27: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
+	32, // 28: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
+	33, // 29: profilenode.log.Command.raise:type_name -> profilenode.log.Raise
+	35, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
+	8,  // 31: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	38, // 32: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 33: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 34: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	14, // 35: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
+	10, // 36: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 37: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	23, // 38: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
+	34, // 39: profilenode.log.Found.classes:type_name -> profilenode.log.SetTimingClass
+	26, // 40: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -2779,6 +3253,9 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_PutPart)(nil),
 		(*Command_Reclaim)(nil),
 		(*Command_Free)(nil),
+		(*Command_SetTimingClass)(nil),
+		(*Command_ClearAlarm)(nil),
+		(*Command_ExpectNode)(nil),
 		(*Command_Found)(nil),
 		(*Command_OpenTerm)(nil),
 		(*Command_ExpireServers)(nil),
@@ -2789,6 +3266,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_SetNode)(nil),
 		(*Command_RemoveNode)(nil),
 		(*Command_Raise)(nil),
+		(*Command_RaiseAlarm)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2796,7 +3274,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
