@@ -123,7 +123,13 @@ func force(cause profilev1.Cause) string {
 	case profilev1.Cause_CAUSE_FREED:
 		return "it was taken by force: an operator released it"
 	case profilev1.Cause_CAUSE_OVERWRITTEN:
-		return "it was taken by force: somebody set or removed the profile"
+		return "it was taken by force: the profile was set"
+	case profilev1.Cause_CAUSE_REMOVED:
+		return "it was taken by force: the profile was removed"
+	case profilev1.Cause_CAUSE_HELD_BACK:
+		return "it was taken by force: the profile was put on hold"
+	case profilev1.Cause_CAUSE_EXPIRED:
+		return "the cluster took this game server for gone"
 	}
 	return "it was taken by force"
 }

@@ -18,6 +18,7 @@ const (
 	DeedRemove Deed = 5 // and removed it
 	DeedLate   Deed = 6 // its owner did not let go in time, and was revoked
 	DeedEnd    Deed = 7 // a verdict ended an incarnation, or it was found in two processes
+	DeedGiveUp Deed = 8 // its owner gave it up without its game's doing: Cause says why
 )
 
 func (d Deed) String() string {
@@ -36,6 +37,8 @@ func (d Deed) String() string {
 		return "late"
 	case DeedEnd:
 		return "end"
+	case DeedGiveUp:
+		return "give-up"
 	}
 	return "unknown"
 }
@@ -50,6 +53,7 @@ type Audit struct {
 	Store, Key string // empty with DeedEnd
 	By, From   Party  // nobody is the cluster itself
 	Ground     lock.Ground
+	Cause      lock.Cause // of the session's end, of all its sessions with DeedEnd; NoCause with DeedAsk
 	Reason     string
 }
 
@@ -72,6 +76,7 @@ func (a Audit) encode() []byte {
 		w.string(p.Where)
 	}
 	w.uint(uint64(a.Ground))
+	w.uint(uint64(a.Cause))
 	w.string(a.Reason)
 	return w
 }
@@ -82,7 +87,7 @@ func decodeAudit(number uint64, row []byte) (Audit, error) {
 		Number: number, StampMS: f.int(), Token: lock.Token(f.uint()), Deed: Deed(f.uint()), Store: f.string(), Key: f.string(),
 		By:     Party{lock.Incarnation(f.uint()), f.string(), f.string()},
 		From:   Party{lock.Incarnation(f.uint()), f.string(), f.string()},
-		Ground: lock.Ground(f.uint()), Reason: f.string(),
+		Ground: lock.Ground(f.uint()), Cause: lock.Cause(f.uint()), Reason: f.string(),
 	}
 	return a, f.done(tableAudit)
 }

@@ -28,12 +28,12 @@ func (t *tx) free(server lock.Incarnation, c *Free) Result {
 		return done
 	}
 	grant, out := old.Ask(old.Token, t.alive)
-	deed := DeedAsk
+	deed, cause := DeedAsk, lock.NoCause // it has not ended yet
 	if c.Force {
 		grant, out = old.Revoke(old.Token, lock.Freed, t.alive)
-		deed = DeedFree
+		deed, cause = DeedFree, lock.Freed
 	}
 	t.decide(c.Store, c.Key, old, grant, out)
-	t.audit(deed, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Reason: c.Reason})
+	t.audit(deed, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})
 	return done
 }

@@ -124,7 +124,7 @@ func (t *tx) decide(store, key string, old GrantRow, grant lock.Grant, out lock.
 // ended is what ended the session before a grant, if its owner did not.
 func (t *tx) ended(old GrantRow) lock.Cause {
 	if old.Owner != 0 && !t.alive(old.Owner) {
-		return lock.Gone
+		return lock.Expired
 	}
 	return old.Cause
 }

@@ -53,7 +53,7 @@ func (t *tx) set(q *Request, c *Set) Result {
 	if refusal.Code != OK {
 		return refusal
 	}
-	t.rob(DeedSet, lock.Incarnation(q.Incarnation), c.Store, c.Key, grant)
+	t.rob(lock.Overwritten, lock.Incarnation(q.Incarnation), c.Store, c.Key, grant)
 	t.write(next, WhySet, data)
 	return Result{Revision: next.Revision, Token: grant.Token}
 }
@@ -71,7 +71,7 @@ func (t *tx) remove(server lock.Incarnation, c *Remove) Result {
 	if !old.Exists {
 		return Result{Code: NoProfile, Revision: old.Revision}
 	}
-	t.rob(DeedRemove, server, c.Store, c.Key, grant)
+	t.rob(lock.Removed, server, c.Store, c.Key, grant)
 	t.clearMailbox(c.Store, c.Key)
 	t.write(Profile{
 		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.standing.StampMS, Oldest: old.Oldest,
@@ -91,11 +91,15 @@ func (t *tx) unowned(store, key string, grant GrantRow, expected uint64, force b
 	return old, Result{}
 }
 
-// rob revokes the session of whoever owns the profile.
-func (t *tx) rob(deed Deed, by lock.Incarnation, store, key string, grant GrantRow) {
-	if revoked, out := grant.Revoke(grant.Token, lock.Overwritten, t.alive); out.Revoked {
+// rob revokes the session of whoever owns the profile, since the profile was set or removed.
+func (t *tx) rob(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
+	if revoked, out := grant.Revoke(grant.Token, cause, t.alive); out.Revoked {
 		t.decide(store, key, grant, revoked, out)
-		t.audit(deed, by, grant.Owner, Audit{Store: store, Key: key})
+		deed := DeedSet
+		if cause == lock.Removed {
+			deed = DeedRemove
+		}
+		t.audit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
 	}
 }
 

@@ -169,7 +169,7 @@ func (t *tx) end(id lock.Incarnation, ground lock.Ground) {
 	t.delete(serverKey(tableParts, id))
 	t.tell(Event{Kind: ServerEnded, Server: id})
 	if ground != lock.Goodbye {
-		t.audit(DeedEnd, 0, id, Audit{Ground: ground})
+		t.audit(DeedEnd, 0, id, Audit{Ground: ground, Cause: lock.Expired})
 	}
 }
 

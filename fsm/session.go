@@ -40,7 +40,7 @@ func (t *tx) startSession(server lock.Incarnation, c *StartSession) Result {
 	}
 	row := t.decide(c.Store, c.Key, old, grant, out)
 	if out.Queued && lock.WhenOwned(c.WhenOwned) == lock.Steal {
-		t.audit(DeedSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key})
+		t.audit(DeedSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Stolen})
 	}
 	if out.Queued {
 		return Result{Code: Queued, Token: t.at, Owner: row.Owner, Place: place}
@@ -63,13 +63,20 @@ func (t *tx) cancel(server lock.Incarnation, c *Cancel) Result {
 }
 
 func (t *tx) release(server lock.Incarnation, c *Release) Result {
-	if !wellFormed(c.Store, c.Key) {
+	cause := lock.Cause(c.Cause)
+	if !wellFormed(c.Store, c.Key) || c.Cause >= uint32(lock.Causes) || !cause.OfOwner() {
 		return Result{Code: Invalid}
 	}
 	old := t.touch(c.Store, c.Key)
 	grant, out := old.Release(server, lock.Token(c.Token), t.at, t.alive)
 	if out.Refusal != lock.None {
 		return Result{Code: refused(out.Refusal), Token: old.Token}
+	}
+	if !old.Revoked { // else the session had ended before, for that cause
+		old.Cause = cause
+		if cause.GivesUp() {
+			t.audit(DeedGiveUp, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause})
+		}
 	}
 	t.decide(c.Store, c.Key, old, grant, out)
 	return Result{Token: lock.Token(c.Token), Revision: t.record(c.Store, c.Key).Revision}
@@ -85,7 +92,7 @@ func (t *tx) revoke(c *Revoke) Result {
 		return Result{Code: refused(out.Refusal), Token: old.Token}
 	}
 	t.decide(c.Store, c.Key, old, grant, out)
-	t.audit(DeedLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key})
+	t.audit(DeedLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Late})
 	return Result{Token: old.Token, Owner: old.Owner}
 }
 

@@ -79,7 +79,7 @@ func (s *story) act(act string, args storyArgs) any {
 	case "reclaim":
 		return &fsm.Reclaim{Claims: []*fsm.Claim{{Store: store, Key: key, Token: token("token"), Revision: args.number("revision", 0)}}}
 	case "release":
-		return &fsm.Release{Store: store, Key: key, Token: token("token")}
+		return &fsm.Release{Store: store, Key: key, Token: token("token"), Cause: uint32(args.number("cause", 0))}
 	case "send":
 		return &fsm.Send{Store: store, Key: key, Body: []byte(args.text("body", ""))}
 	case "clear":

@@ -245,6 +245,9 @@ func (s *story) audit(f fsm.AuditFilter, limit int) string {
 			if a.Ground != lock.Living {
 				fmt.Fprintf(&b, " for %s", a.Ground)
 			}
+			if a.Cause != lock.NoCause {
+				fmt.Fprintf(&b, ", %s", a.Cause)
+			}
 			if a.Reason != "" {
 				fmt.Fprintf(&b, ": %s", a.Reason)
 			}

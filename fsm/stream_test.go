@@ -209,7 +209,11 @@ func (s *stream) act(c *sender) any {
 		}
 		return save
 	case roll < 24:
-		return &fsm.Release{Store: p.Store, Key: p.Key, Token: s.token(p)}
+		cause := uint32(0)
+		if s.roll(3) == 0 {
+			cause = []uint32{1, 5, 8, 9, 10, 11, 12, 14, 15, 1<<8 + 8}[s.roll(10)]
+		}
+		return &fsm.Release{Store: p.Store, Key: p.Key, Token: s.token(p), Cause: cause}
 	case roll < 25:
 		return s.reclaim()
 	case roll < 27:

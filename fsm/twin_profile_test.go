@@ -69,7 +69,7 @@ func (w *twin) touch(store, key string) *twinProfile {
 	if p.owner != 0 && !w.alive(p.owner) {
 		p.bereft = !p.revoked && !p.asked
 		w.leaves(p)
-		w.next(p, lock.Gone)
+		w.next(p, lock.Expired)
 	}
 	w.next(p, lock.NoCause)
 	return p
@@ -103,7 +103,7 @@ func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token, caus
 func (w *twin) free(p *twinProfile) {
 	cause := p.cause
 	if !w.alive(p.owner) {
-		cause = lock.Gone
+		cause = lock.Expired
 	}
 	w.leaves(p)
 	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
@@ -114,7 +114,7 @@ func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.Deed, by lock.Inca
 	if p.owner != 0 && !p.revoked {
 		p.revoked, p.cause = true, cause
 		w.because(cause, fsm.Lost, p, 0)
-		w.audit(fsm.Audit{Deed: deed, Store: p.name.Store, Key: p.name.Key, Reason: reason}, by, p.owner)
+		w.audit(fsm.Audit{Deed: deed, Store: p.name.Store, Key: p.name.Key, Cause: cause, Reason: reason}, by, p.owner)
 	}
 }
 
@@ -163,7 +163,7 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 		p.queue = slices.Insert(p.queue, 0, mine)
 		done.Place = 1
 		if p.revoked { // somebody else was first
-			w.audit(fsm.Audit{Deed: fsm.DeedSteal, Store: c.Store, Key: c.Key}, me, p.owner)
+			w.audit(fsm.Audit{Deed: fsm.DeedSteal, Store: c.Store, Key: c.Key, Cause: lock.Stolen}, me, p.owner)
 		}
 		w.rob(p, lock.Stolen, fsm.DeedSteal, me, "")
 		return done
@@ -221,12 +221,23 @@ func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
 }
 
 func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
+	switch c.Cause { // nothing said, panicked, ended, handed off, shut down, out of reach
+	case 0, 8, 9, 10, 11, 12:
+	default:
+		return fsm.Result{Code: fsm.Invalid}
+	}
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
 	p := w.touch(c.Store, c.Key)
 	if p.owner != me || uint64(p.token) != c.Token {
 		return fsm.Result{Code: fsm.Fenced, Token: p.token}
+	}
+	if !p.revoked {
+		p.cause = lock.Cause(c.Cause)
+		if c.Cause == 8 || c.Cause == 12 {
+			w.audit(fsm.Audit{Deed: fsm.DeedGiveUp, Store: c.Store, Key: c.Key, Cause: p.cause}, 0, me)
+		}
 	}
 	w.free(p)
 	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}
@@ -341,7 +352,7 @@ func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	if !p.exists {
 		return fsm.Result{Code: fsm.NoProfile, Revision: p.revision}
 	}
-	w.rob(p, lock.Overwritten, fsm.DeedRemove, me, "")
+	w.rob(p, lock.Removed, fsm.DeedRemove, me, "")
 	p.messages = nil
 	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WhyRemove)
 	return fsm.Result{Revision: p.revision, Token: p.token}

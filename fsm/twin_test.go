@@ -234,7 +234,7 @@ func (w *twin) end(s *twinServer, ground lock.Ground) {
 	s.parts = map[uint64]map[uint32][]byte{}
 	w.events = append(w.events, fsm.Event{Kind: fsm.ServerEnded, Server: s.about.Incarnation})
 	if ground != lock.Goodbye {
-		w.audit(fsm.Audit{Deed: fsm.DeedEnd, Ground: ground}, 0, s.about.Incarnation)
+		w.audit(fsm.Audit{Deed: fsm.DeedEnd, Ground: ground, Cause: lock.Expired}, 0, s.about.Incarnation)
 	}
 }
 

@@ -115,7 +115,7 @@ func (r *trial) step(what, who, which byte) {
 		}
 	case 5:
 		r.say("revoke %d", token)
-		cause := lock.Cause(1 + which%4)
+		cause := lock.Cause(1 + int(which)%(lock.Causes-1))
 		next, out = brought.Revoke(token, cause, r.alive)
 		want = r.twin.revoke(token, cause)
 	case 6:

@@ -55,34 +55,6 @@ const (
 	Steal                   // revoke the owner's session and be next
 )
 
-// Cause is what ended a session that its owner did not end.
-type Cause uint8
-
-const (
-	NoCause     Cause = iota
-	Late              // the owner was asked to let go, and did not in time
-	Stolen            // by a game server that is next
-	Freed             // by an operator
-	Overwritten       // by whoever set or removed the profile
-	Gone              // the owner is not alive any more
-)
-
-func (c Cause) String() string {
-	switch c {
-	case Late:
-		return "late"
-	case Stolen:
-		return "stolen"
-	case Freed:
-		return "freed"
-	case Overwritten:
-		return "overwritten"
-	case Gone:
-		return "gone"
-	}
-	return "none"
-}
-
 // Refusal is why the law said no. None is yes.
 type Refusal uint8
 

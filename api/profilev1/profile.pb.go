@@ -269,17 +269,17 @@ func (ServerKind) EnumDescriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{2}
 }
 
-// Cause is what ended a session that its owner did not end.
+// Cause is what ended a session.
 type Cause int32
 
 const (
-	Cause_CAUSE_UNSPECIFIED   Cause = 0
+	Cause_CAUSE_UNSPECIFIED   Cause = 0  // it is not known, or the session has not ended
 	Cause_CAUSE_LATE          Cause = 1  // the owner was asked to let go, and did not in time
 	Cause_CAUSE_STOLEN        Cause = 2  // by a game server that is next
 	Cause_CAUSE_FREED         Cause = 3  // by an operator
-	Cause_CAUSE_OVERWRITTEN   Cause = 4  // by whoever set the profile
+	Cause_CAUSE_OVERWRITTEN   Cause = 4  // the profile was set by force
 	Cause_CAUSE_EXPIRED       Cause = 5  // the cluster took the game server for gone
-	Cause_CAUSE_REMOVED       Cause = 6  // by whoever removed the profile
+	Cause_CAUSE_REMOVED       Cause = 6  // the profile was removed by force
 	Cause_CAUSE_HELD_BACK     Cause = 7  // the profile was put on hold
 	Cause_CAUSE_PANICKED      Cause = 8  // the game's own code panicked
 	Cause_CAUSE_ENDED         Cause = 9  // the game ended it
@@ -3032,13 +3032,15 @@ func (x *SaveResponse) GetStands() *Stands {
 }
 
 type ReleaseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
-	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
-	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
-	Cause         Cause                  `protobuf:"varint,5,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // why the owner ends it, for the audit and for people; UNSPECIFIED: the game did
-	Panics        []*MessagePanic        `protobuf:"bytes,6,rep,name=panics,proto3" json:"panics,omitempty"`                          // messages whose handler panicked in this session, one for each panic
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Request *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Store   string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	Key     string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Token   uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
+	// Why the owner ends it, for the audit and for people: ENDED, HANDED_OFF, SHUT_DOWN, PANICKED, OUT_OF_REACH, or UNSPECIFIED.
+	// Of a session that was revoked before, that cause stays.
+	Cause         Cause           `protobuf:"varint,5,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`
+	Panics        []*MessagePanic `protobuf:"bytes,6,rep,name=panics,proto3" json:"panics,omitempty"` // messages whose handler panicked in this session, one for each panic
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5616,14 +5618,15 @@ type Audit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // rises by one; the newest 10,000 are kept
 	StampMs       int64                  `protobuf:"varint,2,opt,name=stamp_ms,json=stampMs,proto3" json:"stamp_ms,omitempty"`
-	Deed          string                 `protobuf:"bytes,3,opt,name=deed,proto3" json:"deed,omitempty"`   // steal, ask, free, set, remove, late: it did not let go in time; end: of a whole incarnation
+	Deed          string                 `protobuf:"bytes,3,opt,name=deed,proto3" json:"deed,omitempty"`   // steal, ask, free, set, remove, late: it did not let go in time; give-up: its owner ended it without its game's doing; end: of a whole incarnation
 	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"` // empty for end
 	Key           string                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
 	By            *Owner                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"` // absent: the cluster itself. Names are as they were then
 	From          *Owner                 `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
-	Ground        string                 `protobuf:"bytes,8,opt,name=ground,proto3" json:"ground,omitempty"` // of end: proof, evidence or silence
-	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"` // as the operator gave it
-	Token         uint64                 `protobuf:"varint,10,opt,name=token,proto3" json:"token,omitempty"` // of the command that did it
+	Ground        string                 `protobuf:"bytes,8,opt,name=ground,proto3" json:"ground,omitempty"`                           // of end: proof, evidence or silence
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                           // as the operator gave it
+	Token         uint64                 `protobuf:"varint,10,opt,name=token,proto3" json:"token,omitempty"`                           // of the command that did it
+	Cause         Cause                  `protobuf:"varint,11,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // of the session's end, with end of all its sessions; UNSPECIFIED with ask
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5726,6 +5729,13 @@ func (x *Audit) GetToken() uint64 {
 		return x.Token
 	}
 	return 0
+}
+
+func (x *Audit) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
 }
 
 type GetPolicyRequest struct {
@@ -7000,7 +7010,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\rAuditResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12-\n" +
 	"\x06audits\x18\x02 \x03(\v2\x15.profilenode.v1.AuditR\x06audits\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"\x8e\x02\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\xbb\x02\n" +
 	"\x05Audit\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
 	"\bstamp_ms\x18\x02 \x01(\x03R\astampMs\x12\x12\n" +
@@ -7012,7 +7022,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06ground\x18\b \x01(\tR\x06ground\x12\x16\n" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
 	"\x05token\x18\n" +
-	" \x01(\x04R\x05token\"p\n" +
+	" \x01(\x04R\x05token\x12+\n" +
+	"\x05cause\x18\v \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\"p\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
@@ -7349,88 +7360,89 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	70,  // 79: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
 	8,   // 80: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
 	8,   // 81: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
-	0,   // 82: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 83: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	73,  // 84: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 85: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 86: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 87: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 88: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
-	12,  // 89: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 90: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 91: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 92: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 93: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 94: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 95: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 96: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 97: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 98: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
-	9,   // 99: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 100: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 101: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 102: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 103: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 104: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 105: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 106: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 107: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 108: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 109: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 110: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 111: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 112: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 113: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 114: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 115: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 116: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	58,  // 117: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	60,  // 118: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	63,  // 119: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	66,  // 120: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	68,  // 121: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	71,  // 122: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	74,  // 123: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	76,  // 124: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	78,  // 125: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	80,  // 126: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	82,  // 127: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	84,  // 128: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 129: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 130: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 131: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 132: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 133: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 134: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 135: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 136: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 137: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 138: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 139: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 140: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 141: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 142: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 143: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 144: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 145: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 146: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	59,  // 147: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	61,  // 148: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	64,  // 149: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	67,  // 150: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	69,  // 151: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	72,  // 152: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	75,  // 153: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	77,  // 154: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	79,  // 155: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	81,  // 156: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	83,  // 157: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	85,  // 158: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	129, // [129:159] is the sub-list for method output_type
-	99,  // [99:129] is the sub-list for method input_type
-	99,  // [99:99] is the sub-list for extension type_name
-	99,  // [99:99] is the sub-list for extension extendee
-	0,   // [0:99] is the sub-list for field type_name
+	3,   // 82: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
+	0,   // 83: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 84: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	73,  // 85: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 86: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 87: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 88: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 89: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
+	12,  // 90: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 91: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 92: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 93: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 94: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 95: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 96: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 97: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 98: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 99: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 100: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 101: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 102: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 103: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 104: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 105: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 106: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 107: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 108: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 109: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 110: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 111: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 112: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 113: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 114: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 115: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 116: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 117: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	58,  // 118: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	60,  // 119: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	63,  // 120: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	66,  // 121: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	68,  // 122: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	71,  // 123: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	74,  // 124: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	76,  // 125: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	78,  // 126: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	80,  // 127: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	82,  // 128: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	84,  // 129: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 130: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 131: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 132: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 133: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 134: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 135: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 136: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 137: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 138: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 139: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 140: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 141: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 142: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 143: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 144: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 145: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 146: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 147: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	59,  // 148: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	61,  // 149: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	64,  // 150: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	67,  // 151: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	69,  // 152: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	72,  // 153: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	75,  // 154: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	77,  // 155: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	79,  // 156: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	81,  // 157: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	83,  // 158: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	85,  // 159: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	130, // [130:160] is the sub-list for method output_type
+	100, // [100:130] is the sub-list for method input_type
+	100, // [100:100] is the sub-list for extension type_name
+	100, // [100:100] is the sub-list for extension extendee
+	0,   // [0:100] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

@@ -29,6 +29,7 @@ func auditCommand(p process) *cobra.Command {
   set       somebody overwrote it, whoever owned it: set --force
   remove    and removed it: remove --force
   late      the owner was asked to let go, did not in time, and was revoked
+  give-up   the owner ended its session without its game's doing: the reason says why
   end       a game server was found gone, and lost all it held; the reason is the ground
 
 The cluster keeps the newest 10,000.`,
@@ -60,7 +61,7 @@ The cluster keeps the newest 10,000.`,
 				continue
 			}
 			t.row(formatTime(audit.GetStampMs()), audit.GetDeed(), audit.GetStore(), printable(audit.GetKey()), printable(named(audit.GetFrom())),
-				auditor(audit), printable(audit.GetReason()+audit.GetGround()))
+				auditor(audit), printable(auditReason(audit)))
 		}
 		return t.end()
 	})
@@ -92,6 +93,22 @@ func readAudits(ctx context.Context, a *asking, request *pb.AuditRequest, limit 
 	}
 }
 
+// auditReason is the operator's reason, the ground of an end, or the cause of a give-up.
+func auditReason(audit *pb.Audit) string {
+	if audit.GetDeed() == "give-up" {
+		return auditCause(audit)
+	}
+	return audit.GetReason() + audit.GetGround()
+}
+
+// auditCause is empty where no session has ended.
+func auditCause(audit *pb.Audit) string {
+	if audit.GetCause() == pb.Cause_CAUSE_UNSPECIFIED {
+		return ""
+	}
+	return causeName(audit.GetCause())
+}
+
 func auditor(audit *pb.Audit) string {
 	if audit.GetBy() == nil {
 		return "the cluster"
@@ -108,6 +125,7 @@ type auditJSON struct {
 	From   *partyJSON `json:"from"`
 	By     *partyJSON `json:"by"` // null: the cluster itself
 	Ground string     `json:"ground,omitempty"`
+	Cause  string     `json:"cause,omitempty"` // of the session's end
 	Reason string     `json:"reason,omitempty"`
 	Token  string     `json:"token"`
 }
@@ -121,7 +139,7 @@ type partyJSON struct {
 func auditShape(audit *pb.Audit) auditJSON {
 	return auditJSON{
 		Number: audit.GetNumber(), Time: formatTime(audit.GetStampMs()), Deed: audit.GetDeed(), Store: audit.GetStore(), Key: audit.GetKey(),
-		From: partyShape(audit.GetFrom()), By: partyShape(audit.GetBy()), Ground: audit.GetGround(), Reason: audit.GetReason(),
+		From: partyShape(audit.GetFrom()), By: partyShape(audit.GetBy()), Ground: audit.GetGround(), Cause: auditCause(audit), Reason: audit.GetReason(),
 		Token: strconv.FormatUint(audit.GetToken(), 10),
 	}
 }

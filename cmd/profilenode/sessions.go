@@ -94,7 +94,7 @@ func sessionState(session *pb.Session) string {
 	return "in force"
 }
 
-// causeName is how a session was taken: late, stolen, freed or overwritten.
+// causeName is what ended a session, in the words of the wire: late, stolen, freed, overwritten, ...
 func causeName(cause pb.Cause) string {
 	if cause == pb.Cause_CAUSE_UNSPECIFIED {
 		return "unknown"

@@ -186,10 +186,10 @@ func way(e fsm.Event) string {
 	switch {
 	case e.Token == e.Ticket:
 		return "start"
-	case e.Cause == lock.NoCause:
-		return "hand_off"
-	case e.Cause == lock.Gone:
+	case e.Cause == lock.Expired:
 		return "takeover"
+	case e.Cause.OfOwner() && !e.Cause.GivesUp():
+		return "hand_off"
 	}
 	return e.Cause.String()
 }

@@ -2,6 +2,11 @@ package planted
 
 var operatorFaults = []fault{
 	{
+		name:  "whose profile was removed is told that it was set",
+		edits: []edit{{"fsm/save.go", "t.rob(lock.Removed, server,", "t.rob(lock.Overwritten, server,"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
 		name:  "a release frees whoever owns the profile by then",
 		edits: []edit{{"fsm/free.go", "if old.Token != lock.Token(c.Token) {\n\t\tdone.Code", "if c.Token == 0 {\n\t\tdone.Code"}},
 		pkg:   "fsm", test: "TestStories",
@@ -35,7 +40,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "a robbery leaves no trace",
-		edits: []edit{{"fsm/save.go", "\t\tt.audit(deed, by, grant.Owner, Audit{Store: store, Key: key})\n", ""}},
+		edits: []edit{{"fsm/save.go", "\t\tt.audit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})\n", ""}},
 		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{

@@ -29,6 +29,7 @@ func (s operator) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profil
 		audit := &profilev1.Audit{
 			Number: row.Number, StampMs: row.StampMS, Deed: row.Deed.String(), Store: row.Store, Key: row.Key,
 			By: party(row.By), From: party(row.From), Reason: row.Reason, Token: uint64(row.Token),
+			Cause: profilev1.Cause(row.Cause),
 		}
 		if row.Ground != lock.Living {
 			audit.Ground = row.Ground.String()

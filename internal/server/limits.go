@@ -8,6 +8,7 @@ import (
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // Shapes are checked here, before anything is proposed, so that a faulty caller costs no entry of the log and gets a
@@ -86,6 +87,14 @@ func checkWhenOwned(when profilev1.WhenOwned) error {
 func checkToken(token uint64) error {
 	if token == 0 {
 		return invalid("the request names no token: send that of the session")
+	}
+	return nil
+}
+
+// checkCause is of a cause that an owner gives for the end of its session.
+func checkCause(cause profilev1.Cause) error {
+	if cause < 0 || int(cause) >= lock.Causes || !lock.Cause(cause).OfOwner() {
+		return invalid("cause %v is not an owner's: a game server ends its session as ended, handed off, shut down, panicked or out of reach", cause)
 	}
 	return nil
 }

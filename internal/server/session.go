@@ -75,10 +75,12 @@ func (s profiles) Cancel(ctx context.Context, q *profilev1.CancelRequest) (*prof
 
 // Release ends a session without a save.
 func (s profiles) Release(ctx context.Context, q *profilev1.ReleaseRequest) (*profilev1.ReleaseResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken())); err != nil {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()), checkCause(q.GetCause())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Release{Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken()})
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Release{
+		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Cause: uint32(q.GetCause()),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,49 @@
+package lock
+
+// Cause is what ended a session. Its numbers lie in the log and on the wire: they are never reused.
+type Cause uint8
+
+const (
+	NoCause      Cause = 0  // it is not known, or the session has not ended
+	Late         Cause = 1  // the owner was asked to let go, and did not in time
+	Stolen       Cause = 2  // by a game server that is next
+	Freed        Cause = 3  // by an operator
+	Overwritten  Cause = 4  // the profile was set by force
+	Expired      Cause = 5  // the owner's incarnation ended
+	Removed      Cause = 6  // the profile was removed by force
+	HeldBack     Cause = 7  // the profile was put on hold
+	Panicked     Cause = 8  // the game's own code panicked
+	Ended        Cause = 9  // the game ended it
+	HandedOff    Cause = 10 // to a game server that waited
+	ShutDown     Cause = 11 // the game server closed
+	OutOfReach   Cause = 12 // the cluster was, for longer than the game's limit for doubt
+	OtherCluster Cause = 13 // the cluster is another one now; only an owner's client says so
+	RolledBack   Cause = 14 // the cluster lost entries; only an owner's client says so
+)
+
+var causeNames = [...]string{
+	"none", "late", "stolen", "freed", "overwritten", "expired", "removed", "held_back", "panicked", "ended", "handed_off",
+	"shut_down", "out_of_reach", "other_cluster", "rolled_back",
+}
+
+// Causes is how many causes there are; they are numbered from 0.
+const Causes = len(causeNames)
+
+func (c Cause) String() string {
+	if int(c) < len(causeNames) {
+		return causeNames[c]
+	}
+	return "none"
+}
+
+// OfOwner says whether an owner may give this cause when it ends its session. The others are for the cluster to say.
+func (c Cause) OfOwner() bool {
+	switch c {
+	case NoCause, Panicked, Ended, HandedOff, ShutDown, OutOfReach:
+		return true
+	}
+	return false
+}
+
+// GivesUp says whether an owner that ends its session for this cause does what its game did not ask for.
+func (c Cause) GivesUp() bool { return c == Panicked || c == OutOfReach }
