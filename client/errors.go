@@ -126,13 +126,14 @@ func mirror(reason profilev1.Reason) (f fate, kind error) {
 		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_NOT_OWNED:
 		return refused, ErrConflict
 	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
-		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNAUTHORIZED:
+		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNKNOWN_CLASS, profilev1.Reason_REASON_UNAUTHORIZED:
 		return refused, ErrInvalid
 	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_MAILBOX_FULL, profilev1.Reason_REASON_DATA_DAMAGED,
 		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED:
 		return refused, ErrUnavailable
 	case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN,
-		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE:
+		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE,
+		profilev1.Reason_REASON_OTHER_REGISTRATION, profilev1.Reason_REASON_UNKNOWN_FIELDS, profilev1.Reason_REASON_ROLLED_BACK:
 		return passing, ErrUnavailable
 	case profilev1.Reason_REASON_FORGOTTEN:
 		return refused, ErrUnknown
