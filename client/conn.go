@@ -7,35 +7,19 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"time"
 
-	"github.com/profilenode/profilenode/api/profilev1"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/profilenode/profilenode/internal/wire"
 )
-
-// maxFrame is the largest message of the wire: the largest data and what goes around it. gRPC's own limit, 4 MiB, would
-// refuse the largest profile.
-const maxFrame = 5<<20 + 64<<10
-
-// Windows that gRPC does not measure: it would send a ping for each message that comes.
-const (
-	streamWindow = 1 << 20
-	connWindow   = 4 << 20
-)
-
-// connectTime is how long one try to reach a node may take.
-const connectTime = time.Second
 
 // nodes keeps a warm connection to every node that it has heard of, and knows which of them led last.
 type nodes struct {
 	config Config
 
 	mu     sync.Mutex
-	conns  map[string]*grpc.ClientConn
+	conns  map[string]*wire.Link
 	seeds  []string
 	order  []string // every known address, the seeds first
 	next   int      // in order, whom to ask while no leader is known
@@ -46,7 +30,7 @@ type nodes struct {
 func newNodes(config Config) *nodes {
 	return &nodes{
 		config: config,
-		conns:  make(map[string]*grpc.ClientConn),
+		conns:  make(map[string]*wire.Link),
 		seeds:  slices.Clone(config.Seeds),
 		order:  slices.Clone(config.Seeds),
 	}
@@ -112,7 +96,7 @@ func (n *nodes) learn(addrs []string) {
 		}
 	}
 	n.order = order
-	var left []*grpc.ClientConn
+	var left []*wire.Link
 	for addr, conn := range n.conns {
 		if addr != n.leader && !slices.Contains(order, addr) {
 			left = append(left, conn)
@@ -133,12 +117,12 @@ func (n *nodes) warm() {
 	n.mu.Unlock()
 	for _, addr := range order {
 		if conn, err := n.conn(addr); err == nil {
-			conn.Connect()
+			conn.Begin()
 		}
 	}
 }
 
-func (n *nodes) conn(addr string) (*grpc.ClientConn, error) {
+func (n *nodes) conn(addr string) (*wire.Link, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -155,12 +139,22 @@ func (n *nodes) conn(addr string) (*grpc.ClientConn, error) {
 }
 
 // ready is a connection over which a request can leave at once. An error means that nothing was sent.
-func (n *nodes) ready(ctx context.Context, addr string) (*grpc.ClientConn, error) {
+func (n *nodes) ready(ctx context.Context, addr string) (*wire.Link, error) {
 	conn, err := n.conn(addr)
 	if err != nil {
 		return nil, err
 	}
-	return conn, await(ctx, addr, conn)
+	return conn, conn.WaitReady(ctx)
+}
+
+// replace makes the next request to a node travel on a new connection. The old one ends with its last request.
+func (n *nodes) replace(addr string, old *wire.Link) {
+	n.mu.Lock()
+	if n.conns[addr] == old {
+		delete(n.conns, addr)
+	}
+	n.mu.Unlock()
+	old.Retire()
 }
 
 func (n *nodes) close() {
@@ -174,28 +168,8 @@ func (n *nodes) close() {
 	}
 }
 
-// await waits until a connection stands, and no longer than one try takes.
-func await(ctx context.Context, addr string, conn *grpc.ClientConn) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
-	defer cancel()
-	for {
-		state := conn.GetState()
-		switch state {
-		case connectivity.Ready:
-			return nil
-		case connectivity.Idle:
-			conn.Connect()
-		case connectivity.TransientFailure, connectivity.Shutdown:
-			return fmt.Errorf("node %s cannot be reached", addr)
-		}
-		if !conn.WaitForStateChange(ctx, state) {
-			return fmt.Errorf("node %s did not answer: %w", addr, ctx.Err())
-		}
-	}
-}
-
-// connect makes a connection that retries nothing by itself: what may be sent again is decided in retry.go.
-func (c Config) connect(addr string) (*grpc.ClientConn, error) {
+// connect makes a connection of its own to a node.
+func (c Config) connect(addr string) (*wire.Link, error) {
 	if err := c.permit(addr); err != nil {
 		return nil, err
 	}
@@ -203,22 +177,7 @@ func (c Config) connect(addr string) (*grpc.ClientConn, error) {
 	if c.TLS != nil {
 		creds = credentials.NewTLS(c.TLS)
 	}
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(creds),
-		grpc.WithContextDialer(c.Dial),
-		grpc.WithIdleTimeout(0),
-		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithChainUnaryInterceptor(profilev1.Announce),
-		grpc.WithInitialWindowSize(streamWindow),
-		grpc.WithInitialConnWindowSize(connWindow),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: connectTime,
-		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)),
-	}
-	return grpc.NewClient("passthrough:///"+addr, append(options, c.dialOptions...)...)
+	return wire.Connect(addr, creds, c.Dial, c.dialOptions...)
 }
 
 // permit refuses to speak in the clear to another machine unless that was written out.

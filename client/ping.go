@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -117,7 +118,7 @@ func (p *pingPort) close() {
 // reaches a node over TCP. Give it to Config.ListenPing beside a Dial of your own that reaches the nodes so. Only a connection
 // tells which IP: a name may have several addresses, of which not every one is served.
 func ListenBeside(ctx context.Context, node string) (net.Listener, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	ctx, cancel := context.WithTimeout(ctx, wire.ConnectLimit)
 	defer cancel()
 	way, err := (&net.Dialer{}).DialContext(ctx, "tcp", node)
 	if err != nil {

@@ -122,14 +122,13 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 		c.nodes.passes(addr)
 		return false, nil, err
 	}
-	// Long enough for a slow disk, short enough to look for another leader while this one is cut off.
-	patience := 2*time.Second + time.Duration(proto.Size(request))*time.Second>>20
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	proto.Reset(answer)
-	err = conn.Invoke(ctx, method, request, answer)
+	silent, err := conn.Invoke(ctx, method, request, answer)
 	if err == nil {
 		return true, nil, nil
+	}
+	if silent {
+		c.nodes.replace(addr, conn)
 	}
 	refusal = refusalIn(err)
 	switch {

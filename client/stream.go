@@ -3,14 +3,13 @@ package client
 import (
 	"context"
 
-	"google.golang.org/grpc"
-
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // stream is a stream to one node, on a connection of its own.
 type stream struct {
-	conn   *grpc.ClientConn
+	link   *wire.Link
 	live   profilev1.Profiles_LiveClient
 	cancel context.CancelFunc
 	events chan *profilev1.Event // closed when the node or the network has ended it
@@ -19,22 +18,22 @@ type stream struct {
 
 // openStream is nil if there is no stream to be had there. The refusal is nil too if nobody answered.
 func (c *Client) openStream(addr string) (*stream, *profilev1.Refusal) {
-	conn, err := c.config.connect(addr)
+	link, err := c.config.connect(addr)
 	if err != nil {
 		return nil, nil
 	}
-	if err := await(c.ctx, addr, conn); err != nil {
-		_ = conn.Close()
+	if err := link.WaitReady(c.ctx); err != nil {
+		link.Close()
 		return nil, nil
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
-	live, err := profilev1.NewProfilesClient(conn).Live(ctx)
+	live, err := profilev1.NewProfilesClient(link.Conn()).Live(ctx)
 	if err != nil {
 		cancel()
-		_ = conn.Close()
+		link.Close()
 		return nil, refusalIn(err)
 	}
-	s := &stream{conn: conn, live: live, cancel: cancel, events: make(chan *profilev1.Event)}
+	s := &stream{link: link, live: live, cancel: cancel, events: make(chan *profilev1.Event)}
 	go s.receive(ctx)
 	return s, nil
 }
@@ -68,5 +67,5 @@ func (s *stream) end() {
 	s.cancel()
 	for range s.events {
 	}
-	_ = s.conn.Close()
+	s.link.Close()
 }

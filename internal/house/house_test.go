@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 	"internal/server": {"api/profilev1", "cluster", "fsm", "lock"},
 	// What a refusal is called is the error table's business.
 	"internal/metrics": {"cluster", "fsm", "internal/server", "lock"},
-	"client":           {"api/profilev1", "lock"},
+	"internal/wire":    {"api/profilev1"},
+	"client":           {"api/profilev1", "internal/wire", "lock"},
 	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
 	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/server", "gossip", "client"},
 
@@ -109,7 +110,7 @@ var owners = []owner{
 	},
 	{"github.com/prometheus/client_golang", []string{"internal/metrics"}, false, "who is measured does not know by what"},
 	{
-		"google.golang.org/grpc", []string{"api/...", "internal/server", "internal/sim", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
+		"google.golang.org/grpc", []string{"api/...", "internal/server", "internal/sim", "internal/wire", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
 		"the wire belongs to its two ends; below them nobody knows how a request came",
 	},
 }

@@ -1,0 +1,199 @@
+// Package wire is one client of the nodes' public wire, used by game servers, commands and tools alike: how a node is
+// connected to, and how long a request waits for it.
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+const (
+	// MaxFrame is the largest message of the wire in bytes: the largest data and the fields around it. gRPC's own limit,
+	// 4 MiB, would refuse the largest profile.
+	MaxFrame = 5<<20 + 64<<10
+
+	// ConnectLimit is how long one attempt to connect may take, the TLS handshake included.
+	ConnectLimit = time.Second
+
+	// deadAfter is how long the kernel waits for the peer to acknowledge data before it ends a connection. Without it the
+	// kernel repeats itself ever more rarely, and a connection stays dead for about as long after a network cut as the cut
+	// lasted.
+	deadAfter = 2500 * time.Millisecond
+
+	// pingAfter is the quiet after which gRPC pings an idle connection; it allows nothing shorter.
+	pingAfter = 10 * time.Second
+
+	reconnectFirst = 50 * time.Millisecond // between attempts to connect, growing
+	reconnectMost  = 500 * time.Millisecond
+
+	// Windows that gRPC does not measure by itself: it would send a ping for each message that comes.
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
+
+// Dial opens a network connection to host:port.
+type Dial func(ctx context.Context, address string) (net.Conn, error)
+
+// DialTCP is the Dial of everything but tests.
+func DialTCP(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+}
+
+// Link is a connection to one node, which gRPC makes again whenever it breaks. It repeats no request by itself: whether
+// one may be sent again is the caller's to decide.
+type Link struct {
+	address string
+	conn    *grpc.ClientConn
+	traffic traffic
+
+	mu      sync.Mutex
+	calls   int  // under way
+	retired bool // to be closed when no call is under way
+}
+
+// Connect makes a Link and returns at once; WaitReady waits until the connection stands. A nil dial is DialTCP.
+func Connect(address string, creds credentials.TransportCredentials, dial Dial, extra ...grpc.DialOption) (*Link, error) {
+	if dial == nil {
+		dial = DialTCP
+	}
+	l := &Link{address: address, traffic: traffic{began: time.Now()}}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := dial(ctx, address)
+			if err != nil {
+				return nil, err
+			}
+			if err := limitUnacknowledged(conn, deadAfter); err != nil {
+				_ = conn.Close()
+				return nil, fmt.Errorf("limit how long %s may leave data unacknowledged: %w", address, err)
+			}
+			return countedConn{conn, &l.traffic}, nil
+		}),
+		grpc.WithIdleTimeout(0),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithChainUnaryInterceptor(profilev1.Announce),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: deadAfter, PermitWithoutStream: true}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMost},
+			MinConnectTimeout: ConnectLimit,
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxFrame), grpc.MaxCallSendMsgSize(MaxFrame)),
+	}
+	conn, err := grpc.NewClient("passthrough:///"+address, append(options, extra...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", address, err)
+	}
+	l.conn = conn
+	return l, nil
+}
+
+// Conn is the gRPC connection, for streams. Requests go through Invoke.
+func (l *Link) Conn() *grpc.ClientConn { return l.conn }
+
+// Begin begins to connect if that is not under way.
+func (l *Link) Begin() { l.conn.Connect() }
+
+// WaitReady waits until a request can leave at once, and no longer than one attempt to connect takes. An error means that
+// nothing was sent.
+func (l *Link) WaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ConnectLimit)
+	defer cancel()
+	for {
+		state := l.conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.Idle:
+			l.conn.Connect()
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return fmt.Errorf("node %s cannot be reached", l.address)
+		}
+		if !l.conn.WaitForStateChange(ctx, state) {
+			return fmt.Errorf("node %s did not answer: %w", l.address, ctx.Err())
+		}
+	}
+}
+
+// errNoAnswer ends the wait for an answer.
+var errNoAnswer = errors.New("no answer in time")
+
+// Invoke sends one request and waits for its answer for as long as something moves. It gives up when nothing came or went
+// over the connection for patience, or when the transfer is slower than the slowest link that is served: small requests
+// are given up soon, so that another node is asked, and a large answer over a slow link arrives.
+//
+// silent says that nothing at all was heard from the node since the request was sent. The connection may be dead in a way
+// that the kernel does not see, behind a proxy for example: the next copy should travel on another one.
+func (l *Link) Invoke(ctx context.Context, method string, request, answer proto.Message) (silent bool, err error) {
+	if !l.enter() {
+		return false, status.Error(codes.Unavailable, "the connection was replaced")
+	}
+	defer l.leave()
+	waiting, giveUp := context.WithCancelCause(ctx)
+	w := watchTransfer(&l.traffic, proto.Size(request), func() { giveUp(errNoAnswer) })
+	err = l.conn.Invoke(waiting, method, request, answer)
+	heard := w.stop()
+	gaveUp := context.Cause(waiting) == errNoAnswer
+	giveUp(nil)
+	if err != nil && gaveUp && status.Code(err) == codes.Canceled {
+		err = status.Errorf(codes.DeadlineExceeded, "node %s: %v", l.address, errNoAnswer)
+	}
+	return err != nil && gaveUp && !heard, err
+}
+
+func (l *Link) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.retired {
+		return false
+	}
+	l.calls++
+	return true
+}
+
+func (l *Link) leave() {
+	l.mu.Lock()
+	l.calls--
+	last := l.retired && l.calls == 0
+	l.mu.Unlock()
+	if last {
+		_ = l.conn.Close()
+	}
+}
+
+// Retire closes the link once no request is under way on it. None may begin.
+func (l *Link) Retire() {
+	l.mu.Lock()
+	l.retired = true
+	idle := l.calls == 0
+	l.mu.Unlock()
+	if idle {
+		_ = l.conn.Close()
+	}
+}
+
+// Close closes the link and ends the requests on it.
+func (l *Link) Close() {
+	l.mu.Lock()
+	l.retired = true
+	l.mu.Unlock()
+	_ = l.conn.Close()
+}

@@ -1,0 +1,32 @@
+package wire
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// limitUnacknowledged makes the kernel end a connection whose peer leaves data unacknowledged for so long. gRPC would set
+// it too, but only on a connection of package net that nothing wraps.
+func limitUnacknowledged(conn net.Conn, limit time.Duration) error {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limit.Milliseconds()))
+	}); err != nil {
+		return err
+	}
+	if failed != nil {
+		return fmt.Errorf("set TCP_USER_TIMEOUT: %w", failed)
+	}
+	return nil
+}
