@@ -201,7 +201,7 @@ func TestTwoClustersThatLearnOfEachOther(t *testing.T) {
 		both := d.Add([]string{"n0:7401", "n3:7401", "n4:7401"}, nil)
 		d.Until("the newcomer to complain", func() bool {
 			s := d.Nodes[both].Status()
-			return s.State == "waiting" && strings.Contains(strings.Join(s.Alarms, " "), "the nodes at n0:7401 and n3:7401 are in different clusters: list the nodes of one")
+			return s.State == "waiting" && strings.Contains(alarmTexts(s), "the nodes at n0:7401 and n3:7401 are in different clusters: list the nodes of one")
 		})
 
 		// A node of the one is lost, and a node of the other has taken over its address.
@@ -216,7 +216,7 @@ func TestTwoClustersThatLearnOfEachOther(t *testing.T) {
 		defer d.close(other)
 		<-other.Ready()
 		want := fmt.Sprintf("at the listed address %s runs node %s of cluster %x", taken.Bind, other.ID(), other.Status().Cluster)
-		d.Until("an alarm", func() bool { return strings.Contains(strings.Join(d.Nodes[leader].Status().Alarms, " "), want) })
+		d.Until("an alarm", func() bool { return strings.Contains(alarms(d.Nodes[leader]), want) })
 		time.Sleep(10 * time.Second)
 		on := d.Nodes[d.Leader(leader, (leader+2)%3)]
 		mustSet(t, on, register(t, on, "another"), "after", "w")
@@ -250,8 +250,8 @@ func TestANodeOnAnotherClustersFolder(t *testing.T) {
 		}
 		defer d.close(n)
 		d.Until("an alarm", func() bool {
-			alarms := strings.Join(n.Status().Alarms, " ")
-			return strings.Contains(alarms, "at the listed address n0:7401 runs node "+d.Nodes[0].ID()) && strings.Contains(alarms, "start each on its own data folder")
+			raised := alarms(n)
+			return strings.Contains(raised, "at the listed address n0:7401 runs node "+d.Nodes[0].ID()) && strings.Contains(raised, "start each on its own data folder")
 		})
 		if got := len(voters(d.Nodes[0])); got != 3 {
 			t.Errorf("the cluster counts %d voters, want its own 3", got)

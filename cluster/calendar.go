@@ -22,18 +22,21 @@ type calendar struct {
 	stamps [calendarKeep + 1]int64 // Unix milliseconds, at the last ticks
 	ticks  int                     // since the lead began, or a jump's hour did
 	total  int
+	ticked time.Time     // of the last one
 	jumped time.Duration // the last jump; 0: none within the hour
 	at     int64         // the stamp before it
+	set    bool          // it was longer than the time that went by
 }
 
-// begin takes the stamp that the log had, and how long it may have stood still.
+// begin takes the stamp that the log had, and how long it may have stood still. A jump that is no longer than that is
+// merely a time in which there was no leader.
 func (c *calendar) begin(logMS, nowMS int64, idle time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stamps[0] = nowMS
-	c.total = 1
+	c.total, c.ticked = 1, time.Now()
 	if gap := time.Duration(nowMS-logMS) * time.Millisecond; logMS > 0 && min(gap, idle) > calendarJump {
-		c.jumped, c.at = gap, logMS
+		c.jumped, c.at, c.set = gap, logMS, gap-idle > calendarJump
 	}
 }
 
@@ -45,8 +48,11 @@ func (c *calendar) tick(nowMS int64) {
 	c.stamps[c.total%len(c.stamps)] = nowMS
 	c.total++
 	c.ticks++
-	if gap := time.Duration(nowMS-last)*time.Millisecond - calendarTick; gap > calendarJump {
-		c.jumped, c.at, c.ticks = gap, last, 0
+	ran := time.Since(c.ticked)
+	c.ticked = time.Now()
+	moved := time.Duration(nowMS-last) * time.Millisecond
+	if gap := moved - calendarTick; gap > calendarJump {
+		c.jumped, c.at, c.ticks, c.set = gap, last, 0, moved-ran > calendarJump
 	}
 }
 
@@ -60,13 +66,19 @@ func (c *calendar) hourAgo() (stampMS int64, ok bool) {
 	return c.stamps[c.total%len(c.stamps)], true
 }
 
-// alarms tell of a jump until an hour has run since.
-func (c *calendar) alarms() []string {
+// alarms tell of a jump until an hour has run since: a notice that there was no leader, or an alarm that clocks were set.
+func (c *calendar) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.jumped == 0 || c.ticks >= calendarKeep {
 		return nil
 	}
-	return []string{fmt.Sprintf("the time of the cluster moved by %v at once, from %s: it was down, or clocks were set; what is due by time waits for %v more",
-		c.jumped.Round(time.Second), time.UnixMilli(c.at).UTC().Format(time.RFC3339), time.Duration(calendarKeep-c.ticks)*calendarTick)}
+	a := Alarm{Code: NoticeDown}
+	why := "the cluster was down, stopped or without a leader, which needs nothing"
+	if c.set {
+		a.Code, why = AlarmClocksSet, "the clocks of most nodes were set, or their machines slept: look at their time service"
+	}
+	a.Text = fmt.Sprintf("the time of the cluster moved by %v at once, from %s: %s; what is due by time waits for %v more",
+		c.jumped.Round(time.Second), time.UnixMilli(c.at).UTC().Format(time.RFC3339), why, time.Duration(calendarKeep-c.ticks)*calendarTick)
+	return []Alarm{a}
 }

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -66,8 +67,11 @@ func TestAWeekDownForgetsNothing(t *testing.T) {
 			if !before.answered(t, n) {
 				t.Fatalf("forgotten %v after a week down", time.Since(opened))
 			}
-			if a := alarms(n); !strings.Contains(a, "moved by 168h") {
-				t.Fatalf("no alarm %v after a week down: %q", time.Since(opened), a)
+			if a := alarms(n); !strings.Contains(a, "WAS_DOWN the time of the cluster moved by 168h") {
+				t.Fatalf("no notice %v after a week down: %q", time.Since(opened), a)
+			}
+			if codes := paging(n); len(codes) > 0 {
+				t.Fatalf("somebody is paged for a week down: %v", codes)
 			}
 			time.Sleep(10 * time.Minute)
 		}
@@ -78,7 +82,7 @@ func TestAWeekDownForgetsNothing(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		if a := alarms(n); strings.Contains(a, "moved by") {
-			t.Errorf("the alarm outlives its hour: %q", a)
+			t.Errorf("the notice outlives its hour: %q", a)
 		}
 	})
 }
@@ -100,10 +104,37 @@ func TestASleepingLeaderForgetsNothing(t *testing.T) {
 		if !before.answered(t, n) {
 			t.Error("forgotten half an hour after the machine woke")
 		}
-		if a := alarms(n); !strings.Contains(a, "moved by 10h") {
+		if a := alarms(n); !strings.Contains(a, "CLOCKS_SET the time of the cluster moved by 10h") {
 			t.Errorf("no alarm: %q", a)
 		}
 	})
+}
+
+// While no node led, the clocks were set: that is more than the time without a leader.
+func TestClocksThatWereSetWithoutALeaderRaiseAnAlarm(t *testing.T) {
+	for _, test := range []struct {
+		set  time.Duration
+		want cluster.AlarmCode
+	}{{0, cluster.NoticeDown}, {10 * time.Hour, cluster.AlarmClocksSet}} {
+		synctest.Test(t, func(t *testing.T) {
+			var ahead atomic.Int64
+			c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) {
+				config.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			})
+			c.Ready()
+			for _, pair := range [][2]string{{"n0", "n1"}, {"n0", "n2"}, {"n1", "n2"}} {
+				c.Network.Cut(pair[0], pair[1])
+			}
+			time.Sleep(5 * time.Minute)
+			ahead.Store(int64(test.set))
+			c.Network.HealAll()
+			n := c.Nodes[c.Leader()]
+			stands := slices.ContainsFunc(n.Status().Alarms, func(a cluster.Alarm) bool { return a.Code == test.want })
+			if !stands || test.want.Notice() && len(paging(n)) > 0 {
+				t.Errorf("clocks set by %v: want %s, got %q", test.set, test.want, alarms(n))
+			}
+		})
+	}
 }
 
 // A cluster that nobody used for a while has old stamps too, and that is no downtime.

@@ -107,7 +107,7 @@ func (c *clock) astray() (most time.Duration) {
 }
 
 // alarms names the voters whose clocks are astray.
-func (c *clock) alarms() []string {
+func (c *clock) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	walls := c.walls()
@@ -115,10 +115,13 @@ func (c *clock) alarms() []string {
 	if !ok {
 		return nil
 	}
-	var alarms []string
+	var alarms []Alarm
 	for _, id := range slices.Sorted(maps.Keys(walls)) {
 		if off := walls[id] - median; off.Abs() > clockAstray {
-			alarms = append(alarms, fmt.Sprintf("the clock of node %s is %v from the median of the cluster: correct it", id, off.Round(100*time.Millisecond)))
+			alarms = append(alarms, Alarm{
+				Code: AlarmClockOff, subject: id,
+				Text: fmt.Sprintf("the clock of node %s is %v from the median of the cluster: correct it", id, off.Round(100*time.Millisecond)),
+			})
 		}
 	}
 	return alarms

@@ -182,9 +182,7 @@ func (n *Node) noteDigests(found finding, index uint64, said map[string]uint64) 
 	} else {
 		alarm += "the odd one stops by itself; if it does not, stop it, empty its data folder and start it again"
 	}
-	if old := n.differ.Swap(&alarm); old == nil {
-		n.log.Error(alarm)
-	}
+	n.differ.Store(&alarm)
 }
 
 // condemn ends this node for good: what its tables say is not what the log says. That is written down before anything

@@ -171,7 +171,7 @@ func learnerOfAnOlderBuild(t *testing.T, snapshot bool) {
 		says := fmt.Sprintf("this cluster is at level %d, that node knows %d", newer, fsm.Level)
 		stranger := d.Add(append(nodes, "n4:7401"), nil)
 		d.Until("the stranger to say why it waits", func() bool {
-			return strings.Contains(strings.Join(d.Nodes[stranger].Status().Alarms, " "), says)
+			return strings.Contains(alarms(d.Nodes[stranger]), says)
 		})
 		d.Kill(stranger)
 

@@ -37,8 +37,8 @@ func TestNobodyFoundsAClusterWhileAListedNodeIsMissing(t *testing.T) {
 				t.Fatalf("node %d is %s of cluster %x without its third", i, s.State, s.Cluster)
 			}
 		}
-		if alarms := strings.Join(c.Nodes[0].Status().Alarms, " "); !strings.Contains(alarms, "n2:7401") {
-			t.Errorf("a waiting node says %q, want it to name who is missing", alarms)
+		if raised := alarms(c.Nodes[0]); !strings.Contains(raised, "n2:7401") {
+			t.Errorf("a waiting node says %q, want it to name who is missing", raised)
 		}
 		c.Add(nodes, nil)
 		c.Ready()

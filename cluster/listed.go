@@ -137,11 +137,7 @@ func (n *Node) doubled(answers map[string]helloAnswer) error {
 }
 
 func (n *Node) meet(answers map[string]helloAnswer) {
-	strange := stranger(n.identity().Cluster, answers)
-	if strange != nil && n.strange.Load() == nil {
-		n.log.Warn("a stranger among the listed nodes", "why", *strange)
-	}
-	n.strange.Store(strange)
+	n.strange.Store(stranger(n.identity().Cluster, answers))
 }
 
 // stranger names the first that is a member of another cluster; nil: nobody is.

@@ -54,6 +54,7 @@ type Node struct {
 	space      space
 	differ     atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
 	strange    atomic.Pointer[string] // which listed node is of another cluster; nil: none, as far as known
+	alarmBook  alarmBook
 	leadership leadership
 	lookout    lookout
 	ready      chan struct{}
@@ -166,6 +167,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.acting.Go(n.watchListed)
 	n.acting.Go(n.compareDigests)
 	n.acting.Go(n.watchSpace)
+	n.acting.Go(n.watchAlarms)
 	return nil
 }
 

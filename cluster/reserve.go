@@ -96,10 +96,7 @@ func (n *Node) watchSpace() {
 			return
 		}
 		short := n.space.short.Load()
-		switch {
-		case short && !was:
-			n.log.Warn(n.shortAlarm())
-		case was && !short:
+		if was && !short {
 			n.log.Info("the disk of this node has space again", "free", mebibytes(n.space.free.Load()))
 		}
 		if short {
@@ -162,7 +159,7 @@ func (l *lead) weighSpace(servers []raft.Server, said map[string]helloAnswer) {
 	tight := short > 0 && able < voters/2+1
 	if l.tight.Swap(tight) != tight {
 		if tight {
-			l.node.log.Warn(tightAlarm+": free some space", "voters", voters, "below their reserve", short)
+			l.node.log.Warn("refuses saves for want of space", "voters", voters, "below their reserve", short)
 		} else {
 			l.node.log.Info("saves are taken again", "voters", voters, "below their reserve", short)
 		}
@@ -190,17 +187,17 @@ func (n *Node) Admit(c *fsm.Command) error {
 	return nil
 }
 
-const tightAlarm = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority"
+const tightAlarm = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority; free some space"
 
 func (n *Node) shortAlarm() string {
 	return fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
 		mebibytes(n.space.free.Load()), mebibytes(n.config.Reserve), mebibytes(n.config.HardReserve))
 }
 
-func (n *Node) spaceAlarms() []string {
-	var alarms []string
+func (n *Node) spaceAlarms() []Alarm {
+	var alarms []Alarm
 	if n.space.short.Load() {
-		alarms = append(alarms, n.shortAlarm())
+		alarms = append(alarms, Alarm{Code: AlarmDiskLow, Text: n.shortAlarm()})
 	}
 	l := n.leads()
 	if l == nil {
@@ -208,11 +205,14 @@ func (n *Node) spaceAlarms() []string {
 	}
 	for _, h := range l.seen.all() {
 		if h.Short && h.ID != n.ID() {
-			alarms = append(alarms, fmt.Sprintf("the disk of node %s has %s free, less than its reserve: free some space there", h.ID, mebibytes(h.Free)))
+			alarms = append(alarms, Alarm{
+				Code: AlarmDiskLow, subject: h.ID,
+				Text: fmt.Sprintf("the disk of node %s has %s free, less than its reserve: free some space there", h.ID, mebibytes(h.Free)),
+			})
 		}
 	}
 	if l.tight.Load() {
-		alarms = append(alarms, tightAlarm)
+		alarms = append(alarms, Alarm{Code: AlarmSavesRefused, Text: tightAlarm})
 	}
 	return alarms
 }

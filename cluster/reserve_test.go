@@ -35,7 +35,26 @@ func (d *diskSpace) start(t *testing.T, change ...func(config *cluster.Config)) 
 	return c
 }
 
-func alarms(n *cluster.Node) string { return strings.Join(n.Status().Alarms, "\n") }
+// alarms are the texts of a node's alarms and notices, with their codes.
+func alarms(n *cluster.Node) string { return alarmTexts(n.Status()) }
+
+// paging are the codes that page somebody: notices do not.
+func paging(n *cluster.Node) (codes []cluster.AlarmCode) {
+	for _, a := range n.Status().Alarms {
+		if !a.Code.Notice() {
+			codes = append(codes, a.Code)
+		}
+	}
+	return codes
+}
+
+func alarmTexts(s cluster.Status) string {
+	var lines []string
+	for _, a := range s.Alarms {
+		lines = append(lines, string(a.Code)+" "+a.Text)
+	}
+	return strings.Join(lines, "\n")
+}
 
 // session opens one on a profile.
 func session(t *testing.T, n *cluster.Node, s *server, key string) lock.Token {

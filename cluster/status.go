@@ -29,7 +29,7 @@ type Status struct {
 	Digest       uint64
 	StampMS      int64
 	Members      []Member
-	Alarms       []string // one sentence each: what is wrong, what to do
+	Alarms       []Alarm // and notices
 	Sessions     uint64
 	Servers      uint64 // living game servers
 	LogBytes     uint64
@@ -63,14 +63,9 @@ func (n *Node) Status() Status {
 		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
 		Free: n.space.free.Load(), Short: n.space.short.Load(), Differ: n.differ.Load() != nil,
 	}
-	if err := n.Err(); err != nil {
-		s.Alarms = append(s.Alarms, "this node has stopped: "+err.Error())
-	}
 	r := n.running()
 	if r == nil {
-		if waits := n.waits.Load(); waits != nil {
-			s.Alarms = append(s.Alarms, "waits to be in a cluster: "+*waits)
-		}
+		s.Alarms = n.noteAlarms(n.standingAlarms(nil))
 		return s
 	}
 	s.Cluster, _ = hex.DecodeString(who.Cluster)
@@ -82,20 +77,9 @@ func (n *Node) Status() Status {
 	if newest, err := n.snapshots.List(); err == nil && len(newest) > 0 {
 		s.Snapshot = newest[0].Index
 	}
-	if err := n.describe(&s, r); err != nil {
-		s.Alarms = append(s.Alarms, "the tables cannot be read: "+err.Error())
-	}
-	s.Alarms = append(s.Alarms, n.spaceAlarms()...)
-	if differ := n.differ.Load(); differ != nil {
-		s.Alarms = append(s.Alarms, *differ)
-	}
-	if strange := n.strange.Load(); strange != nil {
-		s.Alarms = append(s.Alarms, *strange)
-	}
+	s.Alarms = n.noteAlarms(n.standingAlarms(n.describe(&s, r)))
 	if l := n.leads(); l != nil {
 		s.Tight, s.Astray = l.tight.Load(), l.clock.astray()
-		s.Alarms = append(s.Alarms, l.clock.alarms()...)
-		s.Alarms = append(s.Alarms, l.dates.alarms()...)
 		for i := range s.Members {
 			if h, ok := l.seen.of(s.Members[i].ID); ok {
 				s.Members[i].Level = h.Level

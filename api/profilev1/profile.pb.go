@@ -4368,7 +4368,7 @@ type StatusResponse struct {
 	Digest        uint64                 `protobuf:"fixed64,14,opt,name=digest,proto3" json:"digest,omitempty"`
 	StampMs       int64                  `protobuf:"varint,15,opt,name=stamp_ms,json=stampMs,proto3" json:"stamp_ms,omitempty"`
 	Members       []*Member              `protobuf:"bytes,16,rep,name=members,proto3" json:"members,omitempty"`
-	Alarms        []string               `protobuf:"bytes,17,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	Alarms        []*Alarm               `protobuf:"bytes,17,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	Sessions      uint64                 `protobuf:"varint,18,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	Servers       uint64                 `protobuf:"varint,19,opt,name=servers,proto3" json:"servers,omitempty"`
 	LogBytes      uint64                 `protobuf:"varint,20,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
@@ -4522,7 +4522,7 @@ func (x *StatusResponse) GetMembers() []*Member {
 	return nil
 }
 
-func (x *StatusResponse) GetAlarms() []string {
+func (x *StatusResponse) GetAlarms() []*Alarm {
 	if x != nil {
 		return x.Alarms
 	}
@@ -4578,6 +4578,75 @@ func (x *StatusResponse) GetFeatures() []string {
 	return nil
 }
 
+// Alarm is one thing that an operator must know. Programs go by its code, never by its text.
+type Alarm struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`                       // DISK_LOW, CLOCK_OFF, ...; docs/alarms.md has them all
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`                       // what is wrong and what to do
+	SinceMs       int64                  `protobuf:"varint,3,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // when the node first saw it
+	Notice        bool                   `protobuf:"varint,4,opt,name=notice,proto3" json:"notice,omitempty"`                  // something to read; else it is something to page on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alarm) Reset() {
+	*x = Alarm{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alarm) ProtoMessage() {}
+
+func (x *Alarm) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
+func (*Alarm) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Alarm) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Alarm) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Alarm) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Alarm) GetNotice() bool {
+	if x != nil {
+		return x.Notice
+	}
+	return false
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4593,7 +4662,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4605,7 +4674,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4618,7 +4687,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Member) GetId() string {
@@ -4680,7 +4749,7 @@ type DigestRequest struct {
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4692,7 +4761,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4705,7 +4774,7 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DigestRequest) GetIndex() uint64 {
@@ -4733,7 +4802,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4745,7 +4814,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4758,7 +4827,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *DigestResponse) GetId() string {
@@ -4796,7 +4865,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4808,7 +4877,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4821,7 +4890,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SessionsRequest) GetStore() string {
@@ -4877,7 +4946,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4889,7 +4958,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4902,7 +4971,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SessionsResponse) GetStands() *Stands {
@@ -4947,7 +5016,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4959,7 +5028,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4972,7 +5041,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Session) GetStore() string {
@@ -5076,7 +5145,7 @@ type ServersRequest struct {
 
 func (x *ServersRequest) Reset() {
 	*x = ServersRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5088,7 +5157,7 @@ func (x *ServersRequest) String() string {
 func (*ServersRequest) ProtoMessage() {}
 
 func (x *ServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5101,7 +5170,7 @@ func (x *ServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersRequest.ProtoReflect.Descriptor instead.
 func (*ServersRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ServersRequest) GetMode() ReadMode {
@@ -5128,7 +5197,7 @@ type ServersResponse struct {
 
 func (x *ServersResponse) Reset() {
 	*x = ServersResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5140,7 +5209,7 @@ func (x *ServersResponse) String() string {
 func (*ServersResponse) ProtoMessage() {}
 
 func (x *ServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5153,7 +5222,7 @@ func (x *ServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersResponse.ProtoReflect.Descriptor instead.
 func (*ServersResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ServersResponse) GetStands() *Stands {
@@ -5190,7 +5259,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5202,7 +5271,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5215,7 +5284,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Server) GetIncarnation() uint64 {
@@ -5316,7 +5385,7 @@ type FreeRequest struct {
 
 func (x *FreeRequest) Reset() {
 	*x = FreeRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5328,7 +5397,7 @@ func (x *FreeRequest) String() string {
 func (*FreeRequest) ProtoMessage() {}
 
 func (x *FreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5341,7 +5410,7 @@ func (x *FreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeRequest.ProtoReflect.Descriptor instead.
 func (*FreeRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *FreeRequest) GetRequest() *Request {
@@ -5399,7 +5468,7 @@ type FreeResponse struct {
 
 func (x *FreeResponse) Reset() {
 	*x = FreeResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5411,7 +5480,7 @@ func (x *FreeResponse) String() string {
 func (*FreeResponse) ProtoMessage() {}
 
 func (x *FreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5424,7 +5493,7 @@ func (x *FreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeResponse.ProtoReflect.Descriptor instead.
 func (*FreeResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *FreeResponse) GetStands() *Stands {
@@ -5477,7 +5546,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5489,7 +5558,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5502,7 +5571,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AuditRequest) GetStore() string {
@@ -5565,7 +5634,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[64]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5577,7 +5646,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[64]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5590,7 +5659,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *AuditResponse) GetStands() *Stands {
@@ -5633,7 +5702,7 @@ type Audit struct {
 
 func (x *Audit) Reset() {
 	*x = Audit{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[65]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5645,7 +5714,7 @@ func (x *Audit) String() string {
 func (*Audit) ProtoMessage() {}
 
 func (x *Audit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[65]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5658,7 +5727,7 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audit.ProtoReflect.Descriptor instead.
 func (*Audit) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Audit) GetNumber() uint64 {
@@ -5749,7 +5818,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[66]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5761,7 +5830,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[66]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5774,7 +5843,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -5808,7 +5877,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[67]
+	mi := &file_api_profilev1_profile_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5820,7 +5889,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[67]
+	mi := &file_api_profilev1_profile_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5833,7 +5902,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetPolicyResponse) GetStands() *Stands {
@@ -5863,7 +5932,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[68]
+	mi := &file_api_profilev1_profile_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5875,7 +5944,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[68]
+	mi := &file_api_profilev1_profile_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5888,7 +5957,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{68}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Policy) GetName() string {
@@ -5939,7 +6008,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[69]
+	mi := &file_api_profilev1_profile_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5951,7 +6020,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[69]
+	mi := &file_api_profilev1_profile_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5964,7 +6033,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{69}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -6011,7 +6080,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[70]
+	mi := &file_api_profilev1_profile_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6023,7 +6092,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[70]
+	mi := &file_api_profilev1_profile_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6036,7 +6105,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{70}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *SetPolicyResponse) GetStands() *Stands {
@@ -6056,7 +6125,7 @@ type TimingClassesRequest struct {
 
 func (x *TimingClassesRequest) Reset() {
 	*x = TimingClassesRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[71]
+	mi := &file_api_profilev1_profile_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6068,7 +6137,7 @@ func (x *TimingClassesRequest) String() string {
 func (*TimingClassesRequest) ProtoMessage() {}
 
 func (x *TimingClassesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[71]
+	mi := &file_api_profilev1_profile_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6081,7 +6150,7 @@ func (x *TimingClassesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimingClassesRequest.ProtoReflect.Descriptor instead.
 func (*TimingClassesRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{71}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *TimingClassesRequest) GetMode() ReadMode {
@@ -6108,7 +6177,7 @@ type TimingClassesResponse struct {
 
 func (x *TimingClassesResponse) Reset() {
 	*x = TimingClassesResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[72]
+	mi := &file_api_profilev1_profile_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6120,7 +6189,7 @@ func (x *TimingClassesResponse) String() string {
 func (*TimingClassesResponse) ProtoMessage() {}
 
 func (x *TimingClassesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[72]
+	mi := &file_api_profilev1_profile_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6133,7 +6202,7 @@ func (x *TimingClassesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimingClassesResponse.ProtoReflect.Descriptor instead.
 func (*TimingClassesResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{72}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *TimingClassesResponse) GetStands() *Stands {
@@ -6160,7 +6229,7 @@ type SetTimingClassRequest struct {
 
 func (x *SetTimingClassRequest) Reset() {
 	*x = SetTimingClassRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[73]
+	mi := &file_api_profilev1_profile_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6172,7 +6241,7 @@ func (x *SetTimingClassRequest) String() string {
 func (*SetTimingClassRequest) ProtoMessage() {}
 
 func (x *SetTimingClassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[73]
+	mi := &file_api_profilev1_profile_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6185,7 +6254,7 @@ func (x *SetTimingClassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimingClassRequest.ProtoReflect.Descriptor instead.
 func (*SetTimingClassRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{73}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *SetTimingClassRequest) GetRequest() *Request {
@@ -6211,7 +6280,7 @@ type SetTimingClassResponse struct {
 
 func (x *SetTimingClassResponse) Reset() {
 	*x = SetTimingClassResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[74]
+	mi := &file_api_profilev1_profile_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6223,7 +6292,7 @@ func (x *SetTimingClassResponse) String() string {
 func (*SetTimingClassResponse) ProtoMessage() {}
 
 func (x *SetTimingClassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[74]
+	mi := &file_api_profilev1_profile_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6236,7 +6305,7 @@ func (x *SetTimingClassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimingClassResponse.ProtoReflect.Descriptor instead.
 func (*SetTimingClassResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{74}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *SetTimingClassResponse) GetStands() *Stands {
@@ -6256,7 +6325,7 @@ type ClearAlarmRequest struct {
 
 func (x *ClearAlarmRequest) Reset() {
 	*x = ClearAlarmRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[75]
+	mi := &file_api_profilev1_profile_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6268,7 +6337,7 @@ func (x *ClearAlarmRequest) String() string {
 func (*ClearAlarmRequest) ProtoMessage() {}
 
 func (x *ClearAlarmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[75]
+	mi := &file_api_profilev1_profile_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6281,7 +6350,7 @@ func (x *ClearAlarmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearAlarmRequest.ProtoReflect.Descriptor instead.
 func (*ClearAlarmRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{75}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ClearAlarmRequest) GetRequest() *Request {
@@ -6307,7 +6376,7 @@ type ClearAlarmResponse struct {
 
 func (x *ClearAlarmResponse) Reset() {
 	*x = ClearAlarmResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[76]
+	mi := &file_api_profilev1_profile_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6319,7 +6388,7 @@ func (x *ClearAlarmResponse) String() string {
 func (*ClearAlarmResponse) ProtoMessage() {}
 
 func (x *ClearAlarmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[76]
+	mi := &file_api_profilev1_profile_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6332,7 +6401,7 @@ func (x *ClearAlarmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearAlarmResponse.ProtoReflect.Descriptor instead.
 func (*ClearAlarmResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{76}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ClearAlarmResponse) GetStands() *Stands {
@@ -6352,7 +6421,7 @@ type ExpectedMembersRequest struct {
 
 func (x *ExpectedMembersRequest) Reset() {
 	*x = ExpectedMembersRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[77]
+	mi := &file_api_profilev1_profile_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6364,7 +6433,7 @@ func (x *ExpectedMembersRequest) String() string {
 func (*ExpectedMembersRequest) ProtoMessage() {}
 
 func (x *ExpectedMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[77]
+	mi := &file_api_profilev1_profile_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6377,7 +6446,7 @@ func (x *ExpectedMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectedMembersRequest.ProtoReflect.Descriptor instead.
 func (*ExpectedMembersRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{77}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ExpectedMembersRequest) GetMode() ReadMode {
@@ -6404,7 +6473,7 @@ type ExpectedMembersResponse struct {
 
 func (x *ExpectedMembersResponse) Reset() {
 	*x = ExpectedMembersResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[78]
+	mi := &file_api_profilev1_profile_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6416,7 +6485,7 @@ func (x *ExpectedMembersResponse) String() string {
 func (*ExpectedMembersResponse) ProtoMessage() {}
 
 func (x *ExpectedMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[78]
+	mi := &file_api_profilev1_profile_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6429,7 +6498,7 @@ func (x *ExpectedMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectedMembersResponse.ProtoReflect.Descriptor instead.
 func (*ExpectedMembersResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{78}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ExpectedMembersResponse) GetStands() *Stands {
@@ -6456,7 +6525,7 @@ type AddMemberRequest struct {
 
 func (x *AddMemberRequest) Reset() {
 	*x = AddMemberRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[79]
+	mi := &file_api_profilev1_profile_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6468,7 +6537,7 @@ func (x *AddMemberRequest) String() string {
 func (*AddMemberRequest) ProtoMessage() {}
 
 func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[79]
+	mi := &file_api_profilev1_profile_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6481,7 +6550,7 @@ func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
 func (*AddMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{79}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *AddMemberRequest) GetRequest() *Request {
@@ -6507,7 +6576,7 @@ type AddMemberResponse struct {
 
 func (x *AddMemberResponse) Reset() {
 	*x = AddMemberResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[80]
+	mi := &file_api_profilev1_profile_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6519,7 +6588,7 @@ func (x *AddMemberResponse) String() string {
 func (*AddMemberResponse) ProtoMessage() {}
 
 func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[80]
+	mi := &file_api_profilev1_profile_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6532,7 +6601,7 @@ func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
 func (*AddMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{80}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *AddMemberResponse) GetStands() *Stands {
@@ -6897,7 +6966,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\fany_revision\x18\x06 \x01(\bR\vanyRevision\"@\n" +
 	"\x0eRemoveResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\x0f\n" +
-	"\rStatusRequest\"\x93\x05\n" +
+	"\rStatusRequest\"\xaa\x05\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
@@ -6915,8 +6984,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\bsnapshot\x18\r \x01(\x04R\bsnapshot\x12\x16\n" +
 	"\x06digest\x18\x0e \x01(\x06R\x06digest\x12\x19\n" +
 	"\bstamp_ms\x18\x0f \x01(\x03R\astampMs\x120\n" +
-	"\amembers\x18\x10 \x03(\v2\x16.profilenode.v1.MemberR\amembers\x12\x16\n" +
-	"\x06alarms\x18\x11 \x03(\tR\x06alarms\x12\x1a\n" +
+	"\amembers\x18\x10 \x03(\v2\x16.profilenode.v1.MemberR\amembers\x12-\n" +
+	"\x06alarms\x18\x11 \x03(\v2\x15.profilenode.v1.AlarmR\x06alarms\x12\x1a\n" +
 	"\bsessions\x18\x12 \x01(\x04R\bsessions\x12\x18\n" +
 	"\aservers\x18\x13 \x01(\x04R\aservers\x12\x1b\n" +
 	"\tlog_bytes\x18\x14 \x01(\x04R\blogBytes\x12\x1f\n" +
@@ -6924,7 +6993,12 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"tableBytes\x12\x1b\n" +
 	"\tuptime_ms\x18\x16 \x01(\x03R\buptimeMs\x12\x18\n" +
 	"\abinding\x18\x17 \x01(\x06R\abinding\x12\x1a\n" +
-	"\bfeatures\x18\x18 \x03(\tR\bfeatures\"\xa6\x01\n" +
+	"\bfeatures\x18\x18 \x03(\tR\bfeatures\"b\n" +
+	"\x05Alarm\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x19\n" +
+	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\x12\x16\n" +
+	"\x06notice\x18\x04 \x01(\bR\x06notice\"\xa6\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -7185,7 +7259,7 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                   // 0: profilenode.v1.ReadMode
 	(Reason)(0),                     // 1: profilenode.v1.Reason
@@ -7244,38 +7318,39 @@ var file_api_profilev1_profile_proto_goTypes = []any{
 	(*RemoveResponse)(nil),          // 54: profilenode.v1.RemoveResponse
 	(*StatusRequest)(nil),           // 55: profilenode.v1.StatusRequest
 	(*StatusResponse)(nil),          // 56: profilenode.v1.StatusResponse
-	(*Member)(nil),                  // 57: profilenode.v1.Member
-	(*DigestRequest)(nil),           // 58: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),          // 59: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),         // 60: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),        // 61: profilenode.v1.SessionsResponse
-	(*Session)(nil),                 // 62: profilenode.v1.Session
-	(*ServersRequest)(nil),          // 63: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),         // 64: profilenode.v1.ServersResponse
-	(*Server)(nil),                  // 65: profilenode.v1.Server
-	(*FreeRequest)(nil),             // 66: profilenode.v1.FreeRequest
-	(*FreeResponse)(nil),            // 67: profilenode.v1.FreeResponse
-	(*AuditRequest)(nil),            // 68: profilenode.v1.AuditRequest
-	(*AuditResponse)(nil),           // 69: profilenode.v1.AuditResponse
-	(*Audit)(nil),                   // 70: profilenode.v1.Audit
-	(*GetPolicyRequest)(nil),        // 71: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),       // 72: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),                  // 73: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),        // 74: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),       // 75: profilenode.v1.SetPolicyResponse
-	(*TimingClassesRequest)(nil),    // 76: profilenode.v1.TimingClassesRequest
-	(*TimingClassesResponse)(nil),   // 77: profilenode.v1.TimingClassesResponse
-	(*SetTimingClassRequest)(nil),   // 78: profilenode.v1.SetTimingClassRequest
-	(*SetTimingClassResponse)(nil),  // 79: profilenode.v1.SetTimingClassResponse
-	(*ClearAlarmRequest)(nil),       // 80: profilenode.v1.ClearAlarmRequest
-	(*ClearAlarmResponse)(nil),      // 81: profilenode.v1.ClearAlarmResponse
-	(*ExpectedMembersRequest)(nil),  // 82: profilenode.v1.ExpectedMembersRequest
-	(*ExpectedMembersResponse)(nil), // 83: profilenode.v1.ExpectedMembersResponse
-	(*AddMemberRequest)(nil),        // 84: profilenode.v1.AddMemberRequest
-	(*AddMemberResponse)(nil),       // 85: profilenode.v1.AddMemberResponse
-	nil,                             // 86: profilenode.v1.Profile.TagsEntry
-	nil,                             // 87: profilenode.v1.SaveRequest.TagsEntry
-	nil,                             // 88: profilenode.v1.SetRequest.TagsEntry
+	(*Alarm)(nil),                   // 57: profilenode.v1.Alarm
+	(*Member)(nil),                  // 58: profilenode.v1.Member
+	(*DigestRequest)(nil),           // 59: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),          // 60: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),         // 61: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),        // 62: profilenode.v1.SessionsResponse
+	(*Session)(nil),                 // 63: profilenode.v1.Session
+	(*ServersRequest)(nil),          // 64: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),         // 65: profilenode.v1.ServersResponse
+	(*Server)(nil),                  // 66: profilenode.v1.Server
+	(*FreeRequest)(nil),             // 67: profilenode.v1.FreeRequest
+	(*FreeResponse)(nil),            // 68: profilenode.v1.FreeResponse
+	(*AuditRequest)(nil),            // 69: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),           // 70: profilenode.v1.AuditResponse
+	(*Audit)(nil),                   // 71: profilenode.v1.Audit
+	(*GetPolicyRequest)(nil),        // 72: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),       // 73: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),                  // 74: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),        // 75: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),       // 76: profilenode.v1.SetPolicyResponse
+	(*TimingClassesRequest)(nil),    // 77: profilenode.v1.TimingClassesRequest
+	(*TimingClassesResponse)(nil),   // 78: profilenode.v1.TimingClassesResponse
+	(*SetTimingClassRequest)(nil),   // 79: profilenode.v1.SetTimingClassRequest
+	(*SetTimingClassResponse)(nil),  // 80: profilenode.v1.SetTimingClassResponse
+	(*ClearAlarmRequest)(nil),       // 81: profilenode.v1.ClearAlarmRequest
+	(*ClearAlarmResponse)(nil),      // 82: profilenode.v1.ClearAlarmResponse
+	(*ExpectedMembersRequest)(nil),  // 83: profilenode.v1.ExpectedMembersRequest
+	(*ExpectedMembersResponse)(nil), // 84: profilenode.v1.ExpectedMembersResponse
+	(*AddMemberRequest)(nil),        // 85: profilenode.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),       // 86: profilenode.v1.AddMemberResponse
+	nil,                             // 87: profilenode.v1.Profile.TagsEntry
+	nil,                             // 88: profilenode.v1.SaveRequest.TagsEntry
+	nil,                             // 89: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
@@ -7314,9 +7389,9 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	8,   // 33: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
 	5,   // 34: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
 	6,   // 35: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	86,  // 36: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	87,  // 36: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
 	5,   // 37: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	87,  // 38: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	88,  // 38: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
 	6,   // 39: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
 	5,   // 40: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
 	3,   // 41: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
@@ -7337,112 +7412,113 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	6,   // 56: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
 	34,  // 57: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
 	5,   // 58: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	88,  // 59: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	89,  // 59: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
 	6,   // 60: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
 	5,   // 61: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
 	6,   // 62: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	57,  // 63: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	0,   // 64: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 65: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	62,  // 66: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 67: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 68: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 69: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 70: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 71: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	65,  // 72: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 73: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	5,   // 74: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,   // 75: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,   // 76: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 77: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 78: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
-	70,  // 79: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
-	8,   // 80: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
-	8,   // 81: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
-	3,   // 82: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
-	0,   // 83: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 84: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	73,  // 85: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 86: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 87: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 88: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 89: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
-	12,  // 90: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 91: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 92: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 93: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 94: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 95: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 96: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 97: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 98: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 99: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
-	9,   // 100: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 101: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 102: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 103: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 104: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 105: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 106: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 107: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 108: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 109: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 110: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 111: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 112: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 113: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 114: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 115: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 116: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 117: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	58,  // 118: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	60,  // 119: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	63,  // 120: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	66,  // 121: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	68,  // 122: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	71,  // 123: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	74,  // 124: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	76,  // 125: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	78,  // 126: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	80,  // 127: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	82,  // 128: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	84,  // 129: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 130: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 131: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 132: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 133: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 134: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 135: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 136: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 137: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 138: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 139: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 140: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 141: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 142: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 143: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 144: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 145: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 146: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 147: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	59,  // 148: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	61,  // 149: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	64,  // 150: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	67,  // 151: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	69,  // 152: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	72,  // 153: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	75,  // 154: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	77,  // 155: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	79,  // 156: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	81,  // 157: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	83,  // 158: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	85,  // 159: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	130, // [130:160] is the sub-list for method output_type
-	100, // [100:130] is the sub-list for method input_type
-	100, // [100:100] is the sub-list for extension type_name
-	100, // [100:100] is the sub-list for extension extendee
-	0,   // [0:100] is the sub-list for field type_name
+	58,  // 63: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	57,  // 64: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
+	0,   // 65: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 66: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	63,  // 67: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 68: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 69: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 70: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 71: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 72: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	66,  // 73: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 74: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	5,   // 75: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,   // 76: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,   // 77: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 78: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 79: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
+	71,  // 80: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
+	8,   // 81: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
+	8,   // 82: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
+	3,   // 83: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
+	0,   // 84: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 85: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	74,  // 86: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 87: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 88: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 89: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 90: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
+	12,  // 91: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 92: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 93: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 94: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 95: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 96: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 97: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 98: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 99: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 100: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 101: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 102: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 103: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 104: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 105: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 106: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 107: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 108: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 109: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 110: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 111: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 112: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 113: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 114: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 115: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 116: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 117: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 118: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	59,  // 119: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	61,  // 120: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	64,  // 121: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	67,  // 122: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	69,  // 123: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	72,  // 124: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	75,  // 125: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	77,  // 126: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	79,  // 127: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	81,  // 128: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	83,  // 129: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	85,  // 130: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 131: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 132: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 133: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 134: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 135: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 136: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 137: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 138: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 139: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 140: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 141: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 142: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 143: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 144: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 145: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 146: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 147: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 148: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	60,  // 149: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	62,  // 150: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	65,  // 151: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	68,  // 152: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	70,  // 153: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	73,  // 154: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	76,  // 155: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	78,  // 156: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	80,  // 157: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	82,  // 158: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	84,  // 159: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	86,  // 160: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	131, // [131:161] is the sub-list for method output_type
+	101, // [101:131] is the sub-list for method input_type
+	101, // [101:101] is the sub-list for extension type_name
+	101, // [101:101] is the sub-list for extension extendee
+	0,   // [0:101] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -7464,7 +7540,7 @@ func file_api_profilev1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   84,
+			NumMessages:   85,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -75,9 +75,7 @@ func printStatus(p process, found []*surveyed) error {
 		fmt.Fprintln(p.out, "no leader: writes wait until more than half of the nodes see each other")
 	}
 	for _, s := range found {
-		for _, alarm := range s.status.GetAlarms() {
-			fmt.Fprintf(p.out, "alarm at %s: %s\n", shortID(s.id()), printable(alarm))
-		}
+		printAlarms(p, s)
 	}
 	return nil
 }
@@ -119,30 +117,31 @@ type statusJSON struct {
 }
 
 type nodeJSON struct {
-	ID         string   `json:"id"`
-	Clients    string   `json:"clients"`
-	Nodes      string   `json:"nodes"`
-	Reachable  bool     `json:"reachable"`
-	Error      string   `json:"error,omitempty"`
-	State      string   `json:"state,omitempty"`
-	Voter      bool     `json:"voter"`
-	Member     bool     `json:"member"`
-	Gossip     string   `json:"gossip,omitempty"`
-	Version    string   `json:"version,omitempty"`
-	Level      uint32   `json:"level,omitempty"`
-	Term       uint64   `json:"term"`
-	Applied    uint64   `json:"applied"`
-	Committed  uint64   `json:"committed"`
-	Last       uint64   `json:"last"`
-	Snapshot   uint64   `json:"snapshot"`
-	Digest     string   `json:"digest,omitempty"`
-	Stamp      string   `json:"stamp,omitempty"`
-	Alarms     []string `json:"alarms"`
-	Servers    uint64   `json:"servers"`
-	Sessions   uint64   `json:"sessions"`
-	LogBytes   uint64   `json:"log_bytes"`
-	TableBytes uint64   `json:"table_bytes"`
-	UptimeMS   int64    `json:"uptime_ms"`
+	ID         string      `json:"id"`
+	Clients    string      `json:"clients"`
+	Nodes      string      `json:"nodes"`
+	Reachable  bool        `json:"reachable"`
+	Error      string      `json:"error,omitempty"`
+	State      string      `json:"state,omitempty"`
+	Voter      bool        `json:"voter"`
+	Member     bool        `json:"member"`
+	Gossip     string      `json:"gossip,omitempty"`
+	Version    string      `json:"version,omitempty"`
+	Level      uint32      `json:"level,omitempty"`
+	Term       uint64      `json:"term"`
+	Applied    uint64      `json:"applied"`
+	Committed  uint64      `json:"committed"`
+	Last       uint64      `json:"last"`
+	Snapshot   uint64      `json:"snapshot"`
+	Digest     string      `json:"digest,omitempty"`
+	Stamp      string      `json:"stamp,omitempty"`
+	Alarms     []alarmJSON `json:"alarms"`
+	Notices    []alarmJSON `json:"notices"`
+	Servers    uint64      `json:"servers"`
+	Sessions   uint64      `json:"sessions"`
+	LogBytes   uint64      `json:"log_bytes"`
+	TableBytes uint64      `json:"table_bytes"`
+	UptimeMS   int64       `json:"uptime_ms"`
 }
 
 func statusShape(found []*surveyed) statusJSON {
@@ -153,7 +152,7 @@ func statusShape(found []*surveyed) statusJSON {
 	for _, s := range found {
 		node := nodeJSON{
 			ID: s.id(), Clients: s.address, Nodes: s.member.GetAddress(), Reachable: s.status != nil,
-			Voter: s.member.GetVoter(), Member: s.member != nil, Gossip: s.member.GetGossip(), Alarms: []string{},
+			Voter: s.member.GetVoter(), Member: s.member != nil, Gossip: s.member.GetGossip(), Alarms: []alarmJSON{}, Notices: []alarmJSON{},
 		}
 		if s.err != nil {
 			node.Error = told(s.err).Error()
@@ -163,7 +162,7 @@ func statusShape(found []*surveyed) statusJSON {
 			node.Term, node.Applied, node.Committed = status.GetTerm(), status.GetApplied(), status.GetCommitted()
 			node.Last, node.Snapshot = status.GetLast(), status.GetSnapshot()
 			node.Digest, node.Stamp = formatDigest(status.GetDigest()), formatTime(status.GetStampMs())
-			node.Alarms = append(node.Alarms, status.GetAlarms()...)
+			node.Alarms, node.Notices = alarmShapes(status.GetAlarms())
 			node.Servers, node.Sessions = status.GetServers(), status.GetSessions()
 			node.LogBytes, node.TableBytes, node.UptimeMS = status.GetLogBytes(), status.GetTableBytes(), status.GetUptimeMs()
 		}

@@ -75,7 +75,7 @@ func TestWhatIsToldIsShown(t *testing.T) {
 	m := metrics.New()
 	m.Watch(fake{
 		State: "leader", Leader: "n", Term: 7, Waiting: 3, Short: true, Astray: 1500 * time.Millisecond,
-		Members: []cluster.Member{{Gossip: "alive"}, {Gossip: "dead"}, {}}, Alarms: []string{"a", "b"},
+		Members: []cluster.Member{{Gossip: "alive"}, {Gossip: "dead"}, {}}, Alarms: []cluster.Alarm{{Code: cluster.AlarmDiskLow}, {Code: cluster.AlarmDiskLow}, {Code: cluster.NoticeDown}},
 	})
 	save := fsm.Do(&fsm.Request{}, &fsm.Save{Data: &fsm.Data{Size: 100}})
 	m.Proposed(save, fsm.Result{}, time.Millisecond, nil)
@@ -132,6 +132,8 @@ func TestWhatIsToldIsShown(t *testing.T) {
 		`profilenode_snapshots_total{act="installed",outcome="ok"} 1`,
 		`profilenode_leader 1`, `profilenode_leader_known 1`, `profilenode_term 7`, `profilenode_waiting 3`, `profilenode_disk_short 1`,
 		`profilenode_disk_refusing 0`, `profilenode_clock_distance_seconds 1.5`, `profilenode_alarms 2`,
+		`profilenode_alarm_active{code="DISK_LOW",kind="alarm"} 2`, `profilenode_alarm_active{code="WAS_DOWN",kind="notice"} 1`,
+		`profilenode_alarm_active{code="CLOCK_OFF",kind="alarm"} 0`,
 		`profilenode_members{gossip="alive"} 1`, `profilenode_members{gossip="dead"} 1`, `profilenode_members{gossip="unknown"} 1`,
 	} {
 		if !strings.Contains(text, "\n"+want+"\n") {
@@ -140,5 +142,30 @@ func TestWhatIsToldIsShown(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+// docs/alarms.md has every code with its kind, and no other.
+func TestAlarmsAreDescribed(t *testing.T) {
+	page, err := os.ReadFile("../../docs/alarms.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| (alarm|notice) \\|").FindAllStringSubmatch(string(page), -1) {
+		described[row[1]] = row[2]
+	}
+	for _, code := range cluster.AlarmCodes() {
+		kind := "alarm"
+		if code.Notice() {
+			kind = "notice"
+		}
+		if described[string(code)] != kind {
+			t.Errorf("docs/alarms.md says of %s %q, want %s", code, described[string(code)], kind)
+		}
+		delete(described, string(code))
+	}
+	for code := range described {
+		t.Errorf("docs/alarms.md describes %s, which there is not", code)
 	}
 }

@@ -17,6 +17,7 @@ type standing struct {
 	node    Node
 	gauges  []gauge
 	members *prometheus.Desc
+	alarms  *prometheus.Desc
 }
 
 type gauge struct {
@@ -25,7 +26,11 @@ type gauge struct {
 }
 
 func newStanding(n Node) *standing {
-	s := &standing{node: n, members: about("members", "Nodes of the cluster, by how they seem to gossip to this one.", "gossip")}
+	s := &standing{
+		node:    n,
+		members: about("members", "Nodes of the cluster, by how they seem to gossip to this one.", "gossip"),
+		alarms:  about("alarm_active", "Alarms and notices of this node, by code.", "code", "kind"),
+	}
 	for _, g := range []struct {
 		name, help string
 		value      func(cluster.Status) float64
@@ -48,7 +53,7 @@ func newStanding(n Node) *standing {
 		{"disk_refusing", "1 if saves are refused for want of space; at the leader.", func(s cluster.Status) float64 { return truth(s.Tight) }},
 		{"digest_mismatch", "1 if the nodes' tables differ.", func(s cluster.Status) float64 { return truth(s.Differ) }},
 		{"clock_distance_seconds", "By how much the voters' clocks are from their median, at most; at the leader.", func(s cluster.Status) float64 { return s.Astray.Seconds() }},
-		{"alarms", "Sentences that profilenode status shows as alarms of this node.", func(s cluster.Status) float64 { return float64(len(s.Alarms)) }},
+		{"alarms", "Alarms of this node, without notices.", func(s cluster.Status) float64 { return countAlarms(s) }},
 	} {
 		s.gauges = append(s.gauges, gauge{about(g.name, g.help), g.value})
 	}
@@ -57,6 +62,16 @@ func newStanding(n Node) *standing {
 
 func about(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prefix+name, help, labels, nil)
+}
+
+// countAlarms counts what is to be paged on.
+func countAlarms(s cluster.Status) (count float64) {
+	for _, alarm := range s.Alarms {
+		if !alarm.Code.Notice() {
+			count++
+		}
+	}
+	return count
 }
 
 func truth(is bool) float64 {
@@ -72,6 +87,7 @@ func (s *standing) Describe(to chan<- *prometheus.Desc) {
 		to <- g.about
 	}
 	to <- s.members
+	to <- s.alarms
 }
 
 // Collect asks once for all of them.
@@ -87,6 +103,17 @@ func (s *standing) Collect(to chan<- prometheus.Metric) {
 		} else {
 			seems["unknown"]++
 		}
+	}
+	active := map[cluster.AlarmCode]int{}
+	for _, alarm := range status.Alarms {
+		active[alarm.Code]++
+	}
+	for _, code := range cluster.AlarmCodes() {
+		kind := "alarm"
+		if code.Notice() {
+			kind = "notice"
+		}
+		to <- prometheus.MustNewConstMetric(s.alarms, prometheus.GaugeValue, float64(active[code]), string(code), kind)
 	}
 	for gossip, count := range seems {
 		to <- prometheus.MustNewConstMetric(s.members, prometheus.GaugeValue, float64(count), gossip)

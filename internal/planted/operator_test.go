@@ -49,6 +49,16 @@ var operatorFaults = []fault{
 		pkg:   "cluster", test: "TestTheLogTellsARefusedVerdict",
 	},
 	{
+		name:  "somebody is paged for a cluster that was down",
+		edits: []edit{{"cluster/calendar.go", "c.jumped, c.at, c.set = gap, logMS, gap-idle > calendarJump", "c.jumped, c.at, c.set = gap, logMS, true"}},
+		pkg:   "cluster", test: "TestAWeekDownForgetsNothing",
+	},
+	{
+		name:  "a notice counts as an alarm",
+		edits: []edit{{"internal/metrics/node.go", "if !alarm.Code.Notice() {", "if true {"}},
+		pkg:   "internal/metrics", test: "TestWhatIsToldIsShown",
+	},
+	{
 		name:  "a metric goes undescribed",
 		edits: []edit{{"internal/metrics/node.go", `{"level", "Format`, `{"format", "Format`}},
 		pkg:   "internal/metrics", test: "TestMetricsAreDescribed",

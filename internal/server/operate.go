@@ -19,11 +19,16 @@ func (s operator) Status(context.Context, *profilev1.StatusRequest) (*profilev1.
 	reply := &profilev1.StatusResponse{
 		Id: st.ID, Version: st.Version, Cluster: st.Cluster, Epoch: st.Epoch, Level: st.Level, State: st.State, Term: st.Term,
 		Leader: st.Leader, LeaderClient: st.LeaderClient, Applied: st.Applied, Committed: st.Committed, Last: st.Last,
-		Snapshot: st.Snapshot, Digest: st.Digest, StampMs: st.StampMS, Alarms: st.Alarms, Sessions: st.Sessions,
+		Snapshot: st.Snapshot, Digest: st.Digest, StampMs: st.StampMS, Sessions: st.Sessions,
 		Servers: st.Servers, LogBytes: st.LogBytes, TableBytes: st.TableBytes, UptimeMs: st.Uptime.Milliseconds(),
 	}
 	if s.version != "" {
 		reply.Version = s.version
+	}
+	for _, a := range st.Alarms {
+		reply.Alarms = append(reply.Alarms, &profilev1.Alarm{
+			Code: string(a.Code), Text: a.Text, SinceMs: a.Since.UnixMilli(), Notice: a.Code.Notice(),
+		})
 	}
 	for _, m := range st.Members {
 		reply.Members = append(reply.Members, &profilev1.Member{

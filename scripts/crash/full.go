@@ -90,7 +90,7 @@ func (t *trial) short(ctx context.Context, leads bool) error {
 	if err := t.fill(n.disk, leaveShort); err != nil {
 		return err
 	}
-	if err := t.until(ctx, true, n.name+" to raise an alarm", func() bool { return n.alarmed(ctx, wordsShort) }); err != nil {
+	if err := t.until(ctx, true, n.name+" to raise an alarm", func() bool { return n.alarmed(ctx, codeShort) }); err != nil {
 		return err
 	}
 	if err := t.until(ctx, true, "another to lead than "+n.name, func() bool {
@@ -125,7 +125,7 @@ func (t *trial) shortAll(ctx context.Context) error {
 	if after := t.writers.acknowledged(); after != before {
 		return fmt.Errorf("%d saves were acknowledged while all disks were short of space", after-before)
 	}
-	if l, _ := t.cluster.leader(ctx); l == nil || !l.alarmed(ctx, "saves are refused") {
+	if l, _ := t.cluster.leader(ctx); l == nil || !l.alarmed(ctx, codeRefused) {
 		return errors.New("saves are refused, and no alarm of the leader says so")
 	}
 	for _, n := range t.cluster.nodes {

@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 // role is who leads, or somebody else.
@@ -40,8 +41,8 @@ func (t *trial) spacious(ctx context.Context) error {
 	return t.until(ctx, false, "all to have space", func() bool {
 		for _, n := range t.cluster.nodes {
 			s, err := n.status(ctx)
-			if err != nil || slices.ContainsFunc(s.GetAlarms(), func(a string) bool {
-				return strings.Contains(a, "reserve") || strings.Contains(a, "refused")
+			if err != nil || slices.ContainsFunc(s.GetAlarms(), func(a *profilev1.Alarm) bool {
+				return a.GetCode() == codeShort || a.GetCode() == codeRefused
 			}) {
 				return false
 			}

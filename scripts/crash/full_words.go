@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 // What the nodes say. Each names what is wrong and what to do.
@@ -18,11 +20,14 @@ const (
 	wordsLast    = "no space left on device"
 	wordsDo      = "free some space"
 	wordsRefused = "the disks of too many nodes are nearly full"
+
+	codeShort   = "DISK_LOW"
+	codeRefused = "SAVES_REFUSED"
 )
 
-func (n *node) alarmed(ctx context.Context, words string) bool {
+func (n *node) alarmed(ctx context.Context, code string) bool {
 	s, err := n.status(ctx)
-	return err == nil && slices.ContainsFunc(s.GetAlarms(), func(a string) bool { return strings.Contains(a, words) })
+	return err == nil && slices.ContainsFunc(s.GetAlarms(), func(a *profilev1.Alarm) bool { return a.GetCode() == code })
 }
 
 // saidOnce looks that a node's log has a line, and has it once.

@@ -1,0 +1,160 @@
+package cluster
+
+import (
+	"cmp"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// AlarmCode names what is wrong, for programs. The text that goes with it is for people and may change.
+type AlarmCode string
+
+// The codes of alarms: each is something to page on.
+const (
+	AlarmNodeStopped      AlarmCode = "NODE_STOPPED"      // this node has stopped itself
+	AlarmNoCluster        AlarmCode = "NO_CLUSTER"        // this node is in no cluster yet
+	AlarmTablesUnreadable AlarmCode = "TABLES_UNREADABLE" // this node cannot read its own tables
+	AlarmDiskLow          AlarmCode = "DISK_LOW"          // a node's disk is below its reserve
+	AlarmSavesRefused     AlarmCode = "SAVES_REFUSED"     // for want of space on too many disks
+	AlarmTablesDiffer     AlarmCode = "TABLES_DIFFER"     // the nodes' tables differ
+	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
+	AlarmClockOff         AlarmCode = "CLOCK_OFF"         // a node's clock is far from the median
+	AlarmClocksSet        AlarmCode = "CLOCKS_SET"        // the cluster's time moved by more than the time that went by
+)
+
+// NoticeDown is the code of a notice: something to read, which needs nobody at night. The whole cluster was down, stopped
+// or without a leader for a while.
+const NoticeDown AlarmCode = "WAS_DOWN"
+
+// AlarmCodes are all of them, notices too.
+func AlarmCodes() []AlarmCode {
+	return []AlarmCode{
+		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmSavesRefused, AlarmTablesDiffer,
+		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, NoticeDown,
+	}
+}
+
+// Notice says whether the code is of a notice, and not of an alarm.
+func (c AlarmCode) Notice() bool { return c == NoticeDown }
+
+// Alarm is one thing that an operator must know: an alarm, or a notice.
+type Alarm struct {
+	Code  AlarmCode
+	Text  string    // what is wrong and what to do
+	Since time.Time // when this node first saw it
+
+	subject string // what it is about, where one code may stand for several things at once
+}
+
+// alarmBook remembers since when each alarm stands.
+type alarmBook struct {
+	mu    sync.Mutex
+	since map[alarmKey]Alarm
+}
+
+type alarmKey struct {
+	code    AlarmCode
+	subject string
+}
+
+// note stamps the alarms that stand now, and says which have begun and which have ended since it was last called.
+func (b *alarmBook) note(standing []Alarm, now time.Time) (begun, ended []Alarm) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.since
+	b.since = make(map[alarmKey]Alarm, len(standing))
+	for i := range standing {
+		a := &standing[i]
+		key := alarmKey{a.Code, a.subject}
+		old, known := was[key]
+		switch {
+		case known:
+			a.Since = old.Since
+		case a.Since.IsZero():
+			a.Since = now
+		}
+		if !known {
+			begun = append(begun, *a)
+		}
+		b.since[key] = *a
+		delete(was, key)
+	}
+	ended = slices.SortedFunc(maps.Values(was), func(x, y Alarm) int {
+		return cmp.Or(cmp.Compare(x.Code, y.Code), cmp.Compare(x.subject, y.subject))
+	})
+	return begun, ended
+}
+
+// noteAlarms gives each alarm its time, and logs those that have begun or ended, each once.
+func (n *Node) noteAlarms(standing []Alarm) []Alarm {
+	begun, ended := n.alarmBook.note(standing, n.config.Now())
+	for _, a := range begun {
+		if !a.logged() {
+			continue
+		}
+		level, kind := slog.LevelWarn, "alarm"
+		if a.Code.Notice() {
+			level, kind = slog.LevelInfo, "notice"
+		}
+		n.log.Log(n.ctx, level, kind+": "+a.Text, "code", a.Code)
+	}
+	for _, a := range ended {
+		if a.logged() {
+			n.log.Info("an alarm or notice stands here no longer", "code", a.Code, "since", a.Since)
+		}
+	}
+	return standing
+}
+
+// logged says whether an alarm's beginning and end are logged here: not where the same is logged as it happens, or by the
+// node that it is about.
+func (a Alarm) logged() bool {
+	return a.Code != AlarmNodeStopped && a.Code != AlarmNoCluster && (a.Code != AlarmDiskLow || a.subject == "")
+}
+
+// watchAlarms looks often enough that each alarm is logged, whether or not anybody asks for the status.
+func (n *Node) watchAlarms() {
+	const every = time.Second
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.closing:
+			return
+		case <-tick.C:
+			n.noteAlarms(n.standingAlarms(nil))
+		}
+	}
+}
+
+// standingAlarms are those that stand now, without their times. unreadable is why the tables cannot be read; nil: they can.
+func (n *Node) standingAlarms(unreadable error) []Alarm {
+	var standing []Alarm
+	if err := n.Err(); err != nil {
+		standing = append(standing, Alarm{Code: AlarmNodeStopped, Text: "this node has stopped: " + err.Error()})
+	}
+	if n.running() == nil {
+		if waits := n.waits.Load(); waits != nil {
+			standing = append(standing, Alarm{Code: AlarmNoCluster, Text: "waits to be in a cluster: " + *waits})
+		}
+		return standing
+	}
+	if unreadable != nil {
+		standing = append(standing, Alarm{Code: AlarmTablesUnreadable, Text: "the tables cannot be read: " + unreadable.Error()})
+	}
+	standing = append(standing, n.spaceAlarms()...)
+	if differ := n.differ.Load(); differ != nil {
+		standing = append(standing, Alarm{Code: AlarmTablesDiffer, Text: *differ})
+	}
+	if strange := n.strange.Load(); strange != nil {
+		standing = append(standing, Alarm{Code: AlarmOtherCluster, Text: *strange})
+	}
+	if l := n.leads(); l != nil {
+		standing = append(standing, l.clock.alarms()...)
+		standing = append(standing, l.dates.alarms()...)
+	}
+	return standing
+}
