@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -148,7 +148,7 @@ func (m *member) ask(ctx context.Context, method string, request, answer proto.M
 			m.leader = addr
 			return nil
 		}
-		refusal := refusalOf(err)
+		refusal := wire.RefusalIn(err)
 		if ctx.Err() != nil || refusal.GetReason() == profilev1.Reason_REASON_SERVER_GONE {
 			return err
 		}
@@ -223,14 +223,4 @@ func (m *member) renew(ctx context.Context) {
 		fails++
 		pause(ctx, most/2+mathrand.N(most/2+1))
 	}
-}
-
-// refusalOf is the refusal among an error's details, or nil.
-func refusalOf(err error) *profilev1.Refusal {
-	for _, detail := range status.Convert(err).Details() {
-		if refusal, ok := detail.(*profilev1.Refusal); ok {
-			return refusal
-		}
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // memberStream is a stream to one node, as package client has it.
@@ -36,7 +37,7 @@ func (m *member) open(ctx context.Context, addr string) (via *memberStream, lead
 	if err != nil {
 		cancel()
 		_ = conn.Close()
-		return nil, refusalOf(err).GetLeader(), refusalOf(err) != nil
+		return nil, wire.RefusalIn(err).GetLeader(), wire.RefusalIn(err) != nil
 	}
 	via = &memberStream{conn: conn, live: live, cancel: cancel, events: make(chan *profilev1.Event)}
 	go via.receive(ctx)
@@ -108,7 +109,7 @@ func (m *member) renewOver(ctx context.Context, via *memberStream, mute int, fir
 			return heard, false, "", false
 		}
 		if !ok {
-			return heard, false, refusalOf(via.ended).GetLeader(), refusalOf(via.ended) != nil
+			return heard, false, wire.RefusalIn(via.ended).GetLeader(), wire.RefusalIn(via.ended) != nil
 		}
 		switch what := event.What.(type) {
 		case *profilev1.Event_Goodbye:

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/grpc/status"
-
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // Every error of this package is one of these seven, found with errors.Is. Details, where there are any, are in an
@@ -104,61 +103,49 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// fate is what a refusal says of a request.
-type fate uint8
+// outcome is what became of a request that was given up, once its number is settled.
+type outcome uint8
 
 const (
-	refused  fate = iota // by the rules: it did not happen
-	passing              // this copy did not happen; another may
-	unclear              // it may have happened
-	happened             // what only a settled number is
+	unclear outcome = iota // nobody will ever know
+	refused                // it did not happen and never will
+	happened
 )
 
-// mirror is the server's table of errors, read backwards: for each reason, what it is to a game and what it says of
-// the request. It is total over the reasons of the wire, by a test.
-func mirror(reason profilev1.Reason) (f fate, kind error) {
+// kindOf is what a reason is to a game. It is total over the reasons of the wire, by a test; what a reason says of the
+// request is in package wire.
+func kindOf(reason profilev1.Reason) error {
 	switch reason {
 	case profilev1.Reason_REASON_OWNED, profilev1.Reason_REASON_NAME_HELD:
-		return refused, ErrOwned
-	case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED:
-		return refused, ErrSessionOver
+		return ErrOwned
+	case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED,
+		profilev1.Reason_REASON_ROLLED_BACK:
+		return ErrSessionOver
 	case profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_NO_PROFILE,
 		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_NOT_OWNED:
-		return refused, ErrConflict
+		return ErrConflict
 	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNKNOWN_CLASS, profilev1.Reason_REASON_UNAUTHORIZED:
-		return refused, ErrInvalid
+		return ErrInvalid
 	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_MAILBOX_FULL, profilev1.Reason_REASON_DATA_DAMAGED,
-		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED:
-		return refused, ErrUnavailable
-	case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN,
-		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE,
-		profilev1.Reason_REASON_OTHER_REGISTRATION, profilev1.Reason_REASON_UNKNOWN_FIELDS, profilev1.Reason_REASON_ROLLED_BACK:
-		return passing, ErrUnavailable
-	case profilev1.Reason_REASON_FORGOTTEN:
-		return refused, ErrUnknown
-	case profilev1.Reason_REASON_UNKNOWN, profilev1.Reason_REASON_FAILED, profilev1.Reason_REASON_UNSPECIFIED:
-		return unclear, ErrUnknown
+		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED, profilev1.Reason_REASON_NOT_LEADER,
+		profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN, profilev1.Reason_REASON_ACKNOWLEDGE_FIRST,
+		profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE, profilev1.Reason_REASON_OTHER_REGISTRATION,
+		profilev1.Reason_REASON_UNKNOWN_FIELDS:
+		return ErrUnavailable
+	case profilev1.Reason_REASON_FORGOTTEN, profilev1.Reason_REASON_UNKNOWN, profilev1.Reason_REASON_FAILED,
+		profilev1.Reason_REASON_UNSPECIFIED:
+		return ErrUnknown
 	}
-	return unclear, ErrUnknown
-}
-
-// refusalIn is the refusal that a node gave, nil if the error is not one.
-func refusalIn(err error) *profilev1.Refusal {
-	for _, detail := range status.Convert(err).Details() {
-		if r, ok := detail.(*profilev1.Refusal); ok {
-			return r
-		}
-	}
-	return nil
+	return ErrUnknown
 }
 
 // refusalError is a refusal as a game sees it.
 func refusalError(act string, ref Ref, r *profilev1.Refusal, sentence string) *Error {
-	_, kind := mirror(r.Reason)
+	kind := kindOf(r.Reason)
 	e := &Error{
 		Act: act, Ref: ref, Kind: kind, reason: r.Reason,
-		Code:     strings.TrimPrefix(r.Reason.String(), "REASON_"),
+		Code:     wire.Code(r.Reason),
 		Sentence: sentence,
 		Owner:    ownerOf(r.Owner),
 		Revision: r.Revision,

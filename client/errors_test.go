@@ -2,36 +2,32 @@ package client_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 func TestEveryReasonHasItsError(t *testing.T) {
 	kinds := []error{
 		client.ErrOwned, client.ErrSessionOver, client.ErrConflict, client.ErrInvalid, client.ErrUnavailable, client.ErrUnknown,
 	}
-	unclear := map[profilev1.Reason]bool{
-		profilev1.Reason_REASON_UNSPECIFIED: true, profilev1.Reason_REASON_UNKNOWN: true, profilev1.Reason_REASON_FAILED: true,
-	}
 	for number, name := range profilev1.Reason_name {
 		reason := profilev1.Reason(number)
-		final, onlyThisCopy, kind := client.Mirror(reason)
-		known := false
-		for _, k := range kinds {
-			known = known || kind == k
-		}
-		if !known {
+		kind := client.KindOf(reason)
+		if !slices.Contains(kinds, kind) {
 			t.Errorf("%s: got error %v, which is none of this package's", name, kind)
 		}
-		if got := !final && !onlyThisCopy; got != unclear[reason] {
-			t.Errorf("%s: taken for unclear: got %v, want %v", name, got, unclear[reason])
-		}
-		// A default arm would hide a reason that is added later: all of these say ErrUnknown and mean it.
-		if meant := unclear[reason] || reason == profilev1.Reason_REASON_FORGOTTEN; errors.Is(kind, client.ErrUnknown) != meant {
+		// A default arm would hide a reason that is added later: all of those that say ErrUnknown mean it.
+		meant := wire.MeaningOf(reason).Fate == wire.MayHaveHappened
+		if errors.Is(kind, client.ErrUnknown) != meant {
 			t.Errorf("%s: got ErrUnknown %v, want %v", name, !meant, meant)
 		}
+	}
+	if kind := client.KindOf(9999); !errors.Is(kind, client.ErrUnknown) {
+		t.Errorf("a reason of a newer node: got %v, want ErrUnknown", kind)
 	}
 }
 

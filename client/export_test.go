@@ -12,8 +12,5 @@ func (c Config) WithDialOptions(options ...grpc.DialOption) Config {
 	return c
 }
 
-// Mirror is the table of errors.
-func Mirror(reason profilev1.Reason) (final, onlyThisCopy bool, kind error) {
-	f, kind := mirror(reason)
-	return f == refused, f == passing, kind
-}
+// KindOf is the table of errors.
+func KindOf(reason profilev1.Reason) error { return kindOf(reason) }

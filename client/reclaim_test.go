@@ -17,31 +17,31 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// wire lets a test lose answers, or keep requests from going out, for as long as it likes.
-type wire struct {
+// lossyWire lets a test lose answers, or keep requests from going out, for as long as it likes.
+type lossyWire struct {
 	mu      sync.Mutex
 	deaf    map[string]bool // methods whose answers are lost
 	mute    map[string]bool // methods whose requests are lost
 	carried map[string]int  // requests that were answered, or whose answers were lost
 }
 
-func newWire() *wire {
-	return &wire{deaf: map[string]bool{}, mute: map[string]bool{}, carried: map[string]int{}}
+func newWire() *lossyWire {
+	return &lossyWire{deaf: map[string]bool{}, mute: map[string]bool{}, carried: map[string]int{}}
 }
 
-func (w *wire) set(of map[string]bool, method string, is bool) {
+func (w *lossyWire) set(of map[string]bool, method string, is bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	of[method] = is
 }
 
-func (w *wire) count(method string) int {
+func (w *lossyWire) count(method string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.carried[method]
 }
 
-func (w *wire) option() grpc.DialOption {
+func (w *lossyWire) option() grpc.DialOption {
 	return grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, q, a any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		w.mu.Lock()
 		mute := w.mute[method]
@@ -64,7 +64,7 @@ func (w *wire) option() grpc.DialOption {
 type mistaken struct {
 	t       *testing.T
 	cluster *clienttest.Cluster
-	wire    *wire
+	wire    *lossyWire
 	c       *client.Client
 	store   *client.Store[player]
 	other   *client.Store[player] // another game server's

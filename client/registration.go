@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -76,7 +77,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 		}
 		if refusal == nil {
 			out = out || sent
-		} else if f, _ := mirror(refusal.Reason); f == refused {
+		} else if wire.MeaningOf(refusal.Reason).Retry == wire.Never || refusal.Reason == profilev1.Reason_REASON_OTHER_CLUSTER {
 			switch {
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
 				return c.register(ctx, old) // this took so long that what it made is over

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // change is a numbered request, from its number to its answer.
@@ -21,9 +22,9 @@ type change struct {
 	request proto.Message
 	answer  proto.Message
 	number  uint64 // 0: the next one
-	// abandoned is told what became of it after do has returned ErrUnknown: once, when it is known, or with fate unclear
+	// abandoned is told what became of it after do has returned ErrUnknown: once, when it is known, or with unclear
 	// when nobody will ever know.
-	abandoned func(fate, *profilev1.SettleResponse)
+	abandoned func(outcome, *profilev1.SettleResponse)
 }
 
 // do sends a change until it is answered, always under the same number, and returns nil if it happened.
@@ -40,8 +41,8 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 		ch.number = number
 	}
 	hash := fingerprint(ch.request)
-	out := false // a copy went unanswered
-	again := 0   // times that it was begun anew under another number
+	var copies wire.Copies
+	again := 0 // times that it was begun anew under another number
 	var pace pace
 	for {
 		stamp(ch.request, &profilev1.Request{
@@ -52,37 +53,33 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 			ch.life.numbers.settle(ch.number)
 			return nil
 		}
-		f := unclear
-		if refusal != nil {
-			f, _ = mirror(refusal.Reason)
-		}
+		fate, retry := copies.Fate(), wire.Elsewhere
 		switch {
-		case refusal == nil:
-			out = out || sent
-		case f == unclear:
-			out = true
-		case f == refused:
+		case refusal != nil:
+			fate, retry = copies.Refuse(refusal), wire.MeaningOf(refusal.Reason).Retry
+		case sent:
+			copies.Lose()
+		}
+		if retry == wire.Never {
 			if dead(refusal.Reason) {
 				c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
-			if out && refusal.Index == 0 && !dead(refusal.Reason) {
+			forgotten := refusal.Reason == profilev1.Reason_REASON_FORGOTTEN // asking again would be answered the same
+			if fate == wire.MayHaveHappened && !forgotten && !dead(refusal.Reason) {
 				return c.unknown(ctx, ch, hash)
 			}
 			ch.life.numbers.settle(ch.number)
-			if refusal.Reason == profilev1.Reason_REASON_DATA_DAMAGED && again < 3 {
-				again++
-				out = false
-				number, err := ch.life.numbers.take(ctx)
-				if err != nil {
-					return c.unsent(ctx, ch.act, ch.ref)
-				}
-				ch.number = number
-				break
+			if refusal.Reason != profilev1.Reason_REASON_DATA_DAMAGED || again == 3 {
+				return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
 			}
-			return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
+			again++
+			copies = wire.Copies{}
+			if ch.number, err = ch.life.numbers.take(ctx); err != nil {
+				return c.unsent(ctx, ch.act, ch.ref)
+			}
 		}
 		if !pace.wait(ctx, refusal) {
-			if out {
+			if copies.Fate() == wire.MayHaveHappened {
 				return c.unknown(ctx, ch, hash)
 			}
 			ch.life.numbers.settle(ch.number)
@@ -104,10 +101,8 @@ func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, re
 		if err == nil {
 			return nil
 		}
-		if refusal != nil {
-			if f, _ := mirror(refusal.Reason); f == refused {
-				return refusalError(act, ref, refusal, status.Convert(err).Message())
-			}
+		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
+			return refusalError(act, ref, refusal, status.Convert(err).Message())
 		}
 		if !pace.wait(ctx, refusal) {
 			return c.unsent(ctx, act, ref)
@@ -130,14 +125,14 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 	if silent {
 		c.nodes.replace(addr, conn)
 	}
-	refusal = refusalIn(err)
+	refusal = wire.RefusalIn(err)
 	switch {
 	case refusal == nil:
 		c.nodes.passes(addr)
 		if status.Code(err) == codes.Unimplemented {
 			refusal = &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNSUPPORTED}
 		}
-	case refusal.Reason == profilev1.Reason_REASON_NOT_LEADER:
+	case wire.MeaningOf(refusal.Reason).Retry == wire.Elsewhere:
 		c.nodes.passes(addr)
 		c.nodes.leads(refusal.Leader)
 	}
@@ -185,16 +180,14 @@ func (c *Client) settle(ch *change, hash uint64) {
 			}
 			break
 		}
-		if refusal != nil {
-			if final, _ := mirror(refusal.Reason); final == refused {
-				if dead(refusal.Reason) {
-					// No command of an incarnation that has ended applies: what the table does not have never happened.
-					f = refused
-					c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
-				}
-				ch.life.numbers.settle(ch.number)
-				break
+		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
+			if dead(refusal.Reason) {
+				// No command of an incarnation that has ended applies: what the table does not have never happened.
+				f = refused
+				c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
+			ch.life.numbers.settle(ch.number)
+			break
 		}
 		if !pace.wait(c.ctx, refusal) {
 			break

@@ -55,7 +55,7 @@ func (c *Client) send(ctx context.Context, ref Ref, message any) (uint64, error)
 	err = c.anew(ctx, &change{
 		act: "send", ref: ref, method: profilev1.Profiles_Send_FullMethodName,
 		request: &profilev1.SendRequest{Store: ref.Store, Key: ref.Key, Body: body}, answer: answer,
-		abandoned: func(fate, *profilev1.SettleResponse) { leave() },
+		abandoned: func(outcome, *profilev1.SettleResponse) { leave() },
 	})
 	if !errors.Is(err, ErrUnknown) {
 		leave()

@@ -42,7 +42,7 @@ func (c *Client) start(ctx context.Context, ref Ref, when profilev1.WhenOwned) (
 		err = c.do(ctx, &change{
 			act: act, ref: ref, life: l, method: profilev1.Profiles_StartSession_FullMethodName,
 			request: &profilev1.StartSessionRequest{Store: ref.Store, Key: ref.Key, WhenOwned: when}, answer: answer,
-			abandoned: func(f fate, was *profilev1.SettleResponse) { s.settled(l, f, was) },
+			abandoned: func(f outcome, was *profilev1.SettleResponse) { s.settled(l, f, was) },
 		})
 		if errors.Is(err, ErrUnknown) {
 			s.give()
@@ -203,7 +203,7 @@ func (s *session) cancel(l *life, ticket uint64) {
 }
 
 // settled is told what became of a StartSession that was given up while a copy of it was unanswered.
-func (s *session) settled(l *life, f fate, was *profilev1.SettleResponse) {
+func (s *session) settled(l *life, f outcome, was *profilev1.SettleResponse) {
 	switch {
 	case f == happened && was.Queued:
 		s.cancel(l, was.Stands.GetToken())

@@ -31,7 +31,7 @@ func (c *Client) openStream(addr string) (*stream, *profilev1.Refusal) {
 	if err != nil {
 		cancel()
 		link.Close()
-		return nil, refusalIn(err)
+		return nil, wire.RefusalIn(err)
 	}
 	s := &stream{link: link, live: live, cancel: cancel, events: make(chan *profilev1.Event)}
 	go s.receive(ctx)
@@ -59,7 +59,7 @@ func (s *stream) receive(ctx context.Context) {
 func (s *stream) why() *profilev1.Refusal {
 	for range s.events {
 	}
-	return refusalIn(s.ended)
+	return wire.RefusalIn(s.ended)
 }
 
 // end ends it, and its connection.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -90,12 +91,12 @@ func mayDial(address string, anywhere bool) error {
 
 // try asks the leader until it answers, is out of the question, or ctx ends. ask must send the same bytes every time.
 func (c *conn) try(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) error {
-	pause, dead, unsure := firstPause, 0, false
+	pause, dead := firstPause, 0
+	var copies wire.Copies
 	var said error
 	for {
-		r := c.round(ctx, ask)
-		unsure = unsure || r.unsure
-		if r.err != nil && ctx.Err() != nil && refusalOf(r.err) == nil && said != nil {
+		r := c.round(ctx, &copies, ask)
+		if r.err != nil && ctx.Err() != nil && wire.RefusalIn(r.err) == nil && said != nil {
 			r.err = said // the end of ctx is no news; what came before says more
 		}
 		said = r.err
@@ -103,20 +104,20 @@ func (c *conn) try(ctx context.Context, ask func(context.Context, *grpc.ClientCo
 		case r.err == nil:
 			return nil
 		case r.over:
-			return told(r.err)
+			return asFar(r.fate, told(r.err))
 		case ctx.Err() != nil:
-			return c.gaveUp(r.err, unsure)
+			return c.gaveUp(r.err, copies.Fate())
 		case r.anybody:
 			dead = 0
 		default:
 			dead++
 		}
 		if dead >= deadRounds {
-			return c.gaveUp(r.err, unsure)
+			return c.gaveUp(r.err, copies.Fate())
 		}
 		select {
 		case <-ctx.Done():
-			return c.gaveUp(r.err, unsure)
+			return c.gaveUp(r.err, copies.Fate())
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxPause)
@@ -125,15 +126,15 @@ func (c *conn) try(ctx context.Context, ask func(context.Context, *grpc.ClientCo
 
 // round is what came of asking everybody once.
 type round struct {
-	err     error // nil: answered
-	over    bool  // asking again would not help
-	anybody bool  // somebody could be reached
-	unsure  bool  // a copy went unanswered
+	err     error     // nil: answered
+	over    bool      // asking again would not help
+	anybody bool      // somebody could be reached
+	fate    wire.Fate // of the request, when it is over
 }
 
 // round asks the leader as far as known, else every node, and follows who is named as the leader, a few times: two nodes
 // may each take the other for it.
-func (c *conn) round(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) (r round) {
+func (c *conn) round(ctx context.Context, copies *wire.Copies, ask func(context.Context, *grpc.ClientConn) error) (r round) {
 	next, hops := c.order(), 0
 	for len(next) > 0 {
 		address := next[0]
@@ -143,8 +144,13 @@ func (c *conn) round(ctx context.Context, ask func(context.Context, *grpc.Client
 			c.leader = address
 			return round{}
 		}
-		refusal, v := refusalOf(err), judge(err)
-		r.unsure = r.unsure || refusal == nil || refusal.GetReason() == pb.Reason_REASON_UNKNOWN
+		refusal, v := wire.RefusalIn(err), judge(err)
+		if refusal != nil {
+			r.fate = copies.Refuse(refusal)
+		} else {
+			copies.Lose()
+			r.fate = copies.Fate()
+		}
 		if ctx.Err() != nil && r.err != nil {
 			return r // the end of ctx is no news of this node; what came before says more
 		}
@@ -184,7 +190,7 @@ func (c *conn) order() []string {
 
 // gaveUp says why a request found nobody who could answer it. The refusal of one copy is no word on the copies before it
 // that went unanswered; with one of those the request is unsure.
-func (c *conn) gaveUp(last error, unsure bool) error {
+func (c *conn) gaveUp(last error, fate wire.Fate) error {
 	asked := strings.Join(c.seeds, ", ")
 	var err error
 	switch {
@@ -194,12 +200,17 @@ func (c *conn) gaveUp(last error, unsure bool) error {
 	case judge(last) == elsewhere:
 		err = &hinted{fmt.Errorf("no leader could be reached through %s", asked),
 			"a cluster needs more than half of its nodes; profilenode status shows who is there"}
-	case refusalOf(last) == nil:
+	case wire.RefusalIn(last) == nil:
 		err = &hinted{fmt.Errorf("no answer in time from %s", asked), "profilenode status shows who is there"}
 	default:
 		err = told(last)
 	}
-	if unsure {
+	return asFar(fate, err)
+}
+
+// asFar keeps an error from saying more than is known of the request.
+func asFar(fate wire.Fate, err error) error {
+	if fate == wire.MayHaveHappened {
 		return &unsureError{err}
 	}
 	return err
@@ -221,14 +232,14 @@ const (
 )
 
 func judge(err error) verdict {
-	if refusal := refusalOf(err); refusal != nil {
-		switch refusal.GetReason() {
-		case pb.Reason_REASON_NOT_LEADER:
+	if refusal := wire.RefusalIn(err); refusal != nil {
+		switch {
+		case wire.MeaningOf(refusal.GetReason()).Retry == wire.Never:
+			return final
+		case refusal.GetReason() == pb.Reason_REASON_NOT_LEADER:
 			return elsewhere
-		case pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN, pb.Reason_REASON_UNKNOWN:
-			return again
 		}
-		return final
+		return again
 	}
 	switch status.Code(err) {
 	case codes.Unavailable:

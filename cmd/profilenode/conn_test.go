@@ -9,6 +9,7 @@ import (
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -45,11 +46,19 @@ func script(t *testing.T) *scripted {
 }
 
 func refusal(t pb.Reason, leader string) error {
-	s, err := status.New(codes.Unavailable, "refused: "+t.String()).WithDetails(&pb.Refusal{Reason: t, Leader: leader})
+	s, err := status.New(codes.Unavailable, "refused: "+t.String()).WithDetails(&pb.Refusal{Reason: t, Leader: leader, Index: indexOf(t)})
 	if err != nil {
 		return err
 	}
 	return s.Err()
+}
+
+// indexOf is the entry that a refusal by the rules came out of, 0 for one of a single copy.
+func indexOf(reason pb.Reason) uint64 {
+	if wire.MeaningOf(reason).Fate == wire.Refused {
+		return 9
+	}
+	return 0
 }
 
 func (s *scripted) elsewhere() error {
@@ -140,8 +149,13 @@ func TestNobodyLeads(t *testing.T) {
 // When a copy went unanswered, refusals of later ones do not say that nothing happened.
 func TestUnsureIsSaid(t *testing.T) {
 	node := script(t)
-	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_BUSY}
-	send(t, node).want(t, exitFailed, "it may have happened: look before you try again")
+	for _, last := range []pb.Reason{
+		pb.Reason_REASON_BUSY, pb.Reason_REASON_NO_SPACE, pb.Reason_REASON_FAILED, pb.Reason_REASON_PARTS_MISSING,
+		pb.Reason_REASON_ACKNOWLEDGE_FIRST, pb.Reason_REASON_OTHER_CLUSTER, pb.Reason_REASON_UNAUTHORIZED, 9999,
+	} {
+		node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, last}
+		send(t, node).want(t, exitFailed, "it may have happened: look before you try again")
+	}
 
 	node.refuse = []pb.Reason{pb.Reason_REASON_BUSY}
 	if got := send(t, node); strings.Contains(got.errs, "may have happened") {

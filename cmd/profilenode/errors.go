@@ -4,22 +4,13 @@ import (
 	"fmt"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc/status"
 )
 
-// refusalOf finds a node's reason among the details of its error; nil: none, or no node's error.
-func refusalOf(err error) *pb.Refusal {
-	for _, detail := range status.Convert(err).Details() {
-		if refusal, ok := detail.(*pb.Refusal); ok {
-			return refusal
-		}
-	}
-	return nil
-}
-
 // told turns a node's answer into its sentence, and says what to do where that is known. It keeps the answer within.
 func told(err error) error {
-	refusal := refusalOf(err)
+	refusal := wire.RefusalIn(err)
 	sentence := &answered{status.Convert(err).Message(), err}
 	if refusal == nil {
 		return sentence

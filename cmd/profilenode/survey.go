@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 )
 
@@ -49,7 +50,7 @@ func (c *conn) survey(ctx context.Context) ([]*surveyed, error) {
 		}
 	}
 	if best == nil {
-		return nil, c.gaveUp(asked[c.seeds[0]].err, false)
+		return nil, c.gaveUp(asked[c.seeds[0]].err, wire.CopyRefused)
 	}
 	var found []*surveyed
 	for _, member := range best.status.GetMembers() {

@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/wire":    {"api/profilev1"},
 	"client":           {"api/profilev1", "internal/wire", "lock"},
 	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
-	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/server", "gossip", "client"},
+	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/server", "internal/wire", "gossip", "client"},
 
 	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "lock", "gossip"},
 	"client/clienttest": {
@@ -42,10 +42,10 @@ var mayImport = map[string][]string{
 	"internal/sim/check": {},
 
 	// It asks a node for its status, which is an operator's call, and package client has none of those.
-	"bench":        {"api/profilev1", "client", "gossip", "lock"}, // thousands of game servers in a process speak the wire themselves, as client does
+	"bench":        {"api/profilev1", "client", "gossip", "internal/wire", "lock"}, // thousands of game servers in a process speak the wire themselves, as client does
 	"examples/...": {"client", "gossip"},
 
-	"scripts/crash": {"api/profilev1"},
+	"scripts/crash": {"api/profilev1", "internal/wire"},
 	"scripts/jepsen": {
 		"scripts/jepsen/nodes", "scripts/jepsen/nemesis", "scripts/jepsen/workload", "scripts/jepsen/history",
 		"scripts/jepsen/model", "scripts/jepsen/check", "scripts/jepsen/report",

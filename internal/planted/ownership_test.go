@@ -120,8 +120,13 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a refused copy is the fate of the request",
-		edits: []edit{{"client/retry.go", "\t\t\tif out && refusal.Index == 0 && !dead(refusal.Reason) {\n\t\t\t\treturn c.unknown(ctx, ch, hash)\n\t\t\t}\n", ""}},
+		edits: []edit{{"internal/wire/reasons.go", "case fate == Refused && (r.GetIndex() != 0 || !c.unanswered):", "case fate == Refused:"}},
 		pkg:   "client", test: "TestRefusalBesideTheLogIsNotTheFateOfTheRequest",
+	},
+	{
+		name:  "a reason of a newer node is told as refused",
+		edits: []edit{{"internal/wire/reasons.go", "\treturn Meaning{MayHaveHappened, Elsewhere}\n}", "\treturn Meaning{Refused, Never}\n}"}},
+		pkg:   "internal/wire", test: "TestAnUnknownReasonMayHaveHappened",
 	},
 	{
 		name:  "a save that nobody answered is told as refused",

@@ -1,5 +1,5 @@
 // Package wire is one client of the nodes' public wire, used by game servers, commands and tools alike: how a node is
-// connected to, and how long a request waits for it.
+// connected to, how long a request waits for it, and what its refusals say of the request.
 package wire
 
 import (

@@ -18,8 +18,8 @@ import (
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/status"
 )
 
 const (
@@ -273,6 +273,9 @@ func (h *writer) get(ctx context.Context, key string) (*pb.Profile, error) {
 	return reply.GetProfile(), nil
 }
 
+// findings are reasons that another caller would take for a matter of time. Here no node breaks or changes its cluster.
+var findings = []pb.Reason{pb.Reason_REASON_FAILED, pb.Reason_REASON_OTHER_CLUSTER, pb.Reason_REASON_OTHER_REGISTRATION}
+
 // ask goes from node to node until it is answered: with nil, or with a refusal that stands.
 func (h *writer) ask(ctx context.Context, try func(context.Context, *grpc.ClientConn) error) error {
 	for {
@@ -282,18 +285,15 @@ func (h *writer) ask(ctx context.Context, try func(context.Context, *grpc.Client
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		switch reasonOf(err) {
-		case pb.Reason_REASON_UNSPECIFIED, pb.Reason_REASON_NOT_LEADER, pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN,
-			pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_PARTS_MISSING:
-			// Nobody there, or not now.
-		case pb.Reason_REASON_NO_SPACE:
+		switch reason := reasonOf(err); {
+		case reason == pb.Reason_REASON_NO_SPACE:
 			if !h.w.scarce.Load() || !strings.Contains(err.Error(), wordsRefused) || !strings.Contains(err.Error(), "free space there") {
 				return err
 			}
 			h.mu.Lock()
 			h.refused = true
 			h.mu.Unlock()
-		default:
+		case slices.Contains(findings, reason) || wire.MeaningOf(reason).Retry == wire.Never:
 			return err
 		}
 		h.leader = (h.leader + 1) % nodes
@@ -304,11 +304,5 @@ func (h *writer) ask(ctx context.Context, try func(context.Context, *grpc.Client
 	}
 }
 
-func reasonOf(err error) pb.Reason {
-	for _, detail := range status.Convert(err).Details() {
-		if refusal, ok := detail.(*pb.Refusal); ok {
-			return refusal.GetReason()
-		}
-	}
-	return pb.Reason_REASON_UNSPECIFIED
-}
+// reasonOf is the reason of a refusal; unspecified: the error is none.
+func reasonOf(err error) pb.Reason { return wire.RefusalIn(err).GetReason() }
