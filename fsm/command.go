@@ -17,6 +17,7 @@ type (
 	Cancel        = logpb.Cancel
 	Save          = logpb.Save
 	Release       = logpb.Release
+	MessagePanic  = logpb.MessagePanic
 	Send          = logpb.Send
 	ClearMessage  = logpb.ClearMessage
 	Set           = logpb.Set

@@ -109,9 +109,17 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 
 func checkProfile(t testing.TB, v *fsm.View, p fsm.ProfileName) {
 	t.Helper()
-	messages := read(v.Messages(p.Store, p.Key, 0, 0))(t)
-	if count := read(v.Mailbox(p.Store, p.Key))(t); count != len(messages) {
-		t.Errorf("the mailbox of %v counts %d messages, it has %d", p, count, len(messages))
+	messages := read(v.AllMessages(p.Store, p.Key, 0, 0))(t)
+	var want fsm.Mailbox
+	for _, m := range messages {
+		if m.Panics < 3 {
+			want.Waiting++
+		} else {
+			want.SetAside++
+		}
+	}
+	if got := read(v.Mailbox(p.Store, p.Key))(t); got.Waiting != want.Waiting || got.SetAside != want.SetAside {
+		t.Errorf("the mailbox of %v counts %d waiting messages and %d set aside, it has %d and %d", p, got.Waiting, got.SetAside, want.Waiting, want.SetAside)
 	}
 	if bodies := read(v.Bodies(p.Store, p.Key))(t); bodies != len(messages) {
 		t.Errorf("%d messages of %v have %d bodies", len(messages), p, bodies)

@@ -334,7 +334,7 @@ func (t *tx) request(c *Command) Result {
 	case *logpb.Command_Send:
 		return t.send(server, act.Send)
 	case *logpb.Command_ClearMessage:
-		return t.clearMessage(server, act.ClearMessage)
+		return t.clearMessage(act.ClearMessage)
 	case *logpb.Command_Set:
 		return t.set(c.Request, act.Set)
 	case *logpb.Command_Remove:

@@ -17,9 +17,13 @@ const (
 	MaxName       = 128       // bytes of a game server's name
 	MaxWhere      = 256       // bytes of where it is, and of its addresses
 	MaxMessage    = 64 << 10  // bytes of a message
+	MaxKind       = 64        // bytes of a message's kind
+	MaxPanics     = 3         // panics of its handlers after which a message is set aside
+	MaxPanicText  = 1024      // bytes of what a handler panicked with
+	MaxCounted    = 16        // panics that one release counts
 	MaxTags       = 32        // tags of a profile
 	MaxTagBytes   = 4096      // bytes of all its tags
-	MaxMarks      = 1024      // messages that one save locks or clears
+	MaxMarks      = 1024      // messages that one save clears
 	MaxClaims     = 256       // sessions that one command reclaims
 	MaxReason     = 256       // bytes of an operator's reason
 	MaxAudits     = 10_000    // audits that are kept, the newest
@@ -52,11 +56,27 @@ func CheckKey(key string) error {
 	if !utf8.ValidString(key) {
 		return fmt.Errorf("a key is text in UTF-8, %q is not", key)
 	}
-	if i := strings.IndexFunc(key, func(r rune) bool { return r < 0x20 || r == 0x7f }); i >= 0 {
+	if strings.ContainsFunc(key, isControl) {
 		return fmt.Errorf("a key holds no control characters, %q does", key)
 	}
 	return nil
 }
+
+// CheckKind says in one sentence what is wrong with a message's kind.
+func CheckKind(kind string) error {
+	if len(kind) > MaxKind {
+		return fmt.Errorf("a message's kind has at most %d bytes, this one has %d", MaxKind, len(kind))
+	}
+	if !utf8.ValidString(kind) {
+		return fmt.Errorf("a message's kind is text in UTF-8, %q is not", kind)
+	}
+	if strings.ContainsFunc(kind, isControl) {
+		return fmt.Errorf("a message's kind holds no control characters, %q does", kind)
+	}
+	return nil
+}
+
+func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
 func wellFormed(store, key string) bool { return CheckStore(store) == nil && CheckKey(key) == nil }
 

@@ -195,14 +195,26 @@ func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *twinProf
 			equal(t, fmt.Sprint("the last writer of ", name), []any{record.Token, record.Codec, record.Size}, []any{want.Token, want.Codec, want.Size})
 		}
 	}
-	messages := read(v.Messages(name.Store, name.Key, 0, 0))(t)
+	messages := read(v.AllMessages(name.Store, name.Key, 0, 0))(t)
+	var waiting, offered []uint64
+	for _, m := range p.messages {
+		if m.Panics < 3 {
+			waiting = append(waiting, m.ID)
+		}
+	}
+	for _, m := range read(v.Messages(name.Store, name.Key, 0, 0))(t) {
+		offered = append(offered, m.ID)
+	}
+	equal(t, fmt.Sprint("the waiting messages of ", name), offered, waiting)
+	equal(t, fmt.Sprint("the mailbox of ", name), read(v.Mailbox(name.Store, name.Key))(t),
+		fsm.Mailbox{Last: p.sent, Waiting: uint64(len(waiting)), SetAside: uint64(len(p.messages) - len(waiting))})
 	if len(messages) != len(p.messages) {
 		t.Fatalf("%v has messages %v, the twin's %v", name, messages, p.messages)
 	}
 	for i, want := range p.messages {
 		got := messages[i]
-		equal(t, fmt.Sprint("a message of ", name), []any{got.ID, string(got.Body), got.Locked, got.Sender, got.SentMS},
-			[]any{want.ID, string(want.Body), want.Locked, want.Sender, want.SentMS})
+		equal(t, fmt.Sprint("a message of ", name), []any{got.ID, string(got.Body), got.Kind, got.Sender, got.SentMS, got.Panics, got.PanicText},
+			[]any{want.ID, string(want.Body), want.Kind, want.Sender, want.SentMS, want.Panics, want.PanicText})
 	}
 }
 

@@ -2,33 +2,38 @@ package fsm
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Message is a note queued to a profile. It is active until its receiver locks it, and gone once that clears it.
+// Message is a note queued to a profile. It waits until a save of the profile's owner clears it, together with its effect.
 type Message struct {
-	ID     uint64 // rises by one within the profile, and is never used again
-	Body   []byte
-	Locked bool
-	Sender string
-	SentMS int64
+	ID        uint64 // rises by one within the profile, and is never used again
+	Body      []byte
+	Kind      string
+	Sender    string
+	SentMS    int64
+	Panics    uint64 // of the handlers that it was given to
+	PanicText string // of the last one
 }
 
-// encode leaves the body out: it lies in a row of its own, written once, so that a save that locks a thousand messages
-// does not write them again.
+// SetAside says that the message's handlers panicked so often that it is kept, and offered to nobody.
+func (m Message) SetAside() bool { return m.Panics >= MaxPanics }
+
+// encode leaves the body out: it lies in a row of its own, written once.
 func (m Message) encode() []byte {
-	w := newRow(16 + len(m.Sender))
-	w.bool(m.Locked)
+	w := newRow(32 + len(m.Kind) + len(m.Sender) + len(m.PanicText))
+	w.string(m.Kind)
 	w.string(m.Sender)
 	w.int(m.SentMS)
+	w.uint(m.Panics)
+	w.string(m.PanicText)
 	return w
 }
 
 func decodeMessage(id uint64, row []byte) (Message, error) {
 	f := readRow(row)
-	m := Message{ID: id, Locked: f.bool(), Sender: f.string(), SentMS: f.int()}
+	m := Message{ID: id, Kind: f.string(), Sender: f.string(), SentMS: f.int(), Panics: f.uint(), PanicText: f.string()}
 	return m, f.done(tableMessage)
 }
 
@@ -43,117 +48,130 @@ func (r *reader) message(store, key string, id uint64) (Message, bool) {
 	return m, r.err == nil
 }
 
-type mailbox struct {
-	last  uint64 // id of the last message ever sent
-	count uint64
+// Mailbox counts the messages of a profile.
+type Mailbox struct {
+	Last     uint64 // id of the last message ever sent
+	Waiting  uint64
+	SetAside uint64
 }
 
-func (r *reader) mailbox(store, key string) mailbox {
+func (r *reader) mailbox(store, key string) Mailbox {
 	row, ok := r.get(profileKey(tableMailbox, store, key))
 	if !ok {
-		return mailbox{}
+		return Mailbox{}
 	}
 	f := readRow(row)
-	b := mailbox{last: f.uint(), count: f.uint()}
+	b := Mailbox{Last: f.uint(), Waiting: f.uint(), SetAside: f.uint()}
 	r.check(f.done(tableMailbox))
 	return b
 }
 
-func (t *tx) putMailbox(store, key string, b mailbox) {
+func (t *tx) putMailbox(store, key string, b Mailbox) {
 	w := newRow(20)
-	w.uint(b.last)
-	w.uint(b.count)
+	w.uint(b.Last)
+	w.uint(b.Waiting)
+	w.uint(b.SetAside)
 	t.put(profileKey(tableMailbox, store, key), w)
 }
 
 func (t *tx) send(server lock.Incarnation, c *Send) Result {
-	if !wellFormed(c.Store, c.Key) || len(c.Body) > MaxMessage {
+	if !wellFormed(c.Store, c.Key) || len(c.Body) > MaxMessage || CheckKind(c.Kind) != nil {
 		return Result{Code: Invalid}
 	}
 	box := t.mailbox(c.Store, c.Key)
-	if limit := uint64(max(t.policy(c.Store, PolicyMaxMessages), 0)); box.count >= limit {
+	if limit := uint64(max(t.policy(c.Store, PolicyMaxMessages), 0)); box.Waiting+box.SetAside >= limit {
 		return Result{Code: MailboxFull, Limit: limit}
 	}
 	sender, _ := t.server(server)
-	before := box.last
-	if box.count == 0 {
+	before := box.Last
+	if box.Waiting == 0 {
 		before = 0
 	}
-	box.last++
-	box.count++
+	box.Last++
+	box.Waiting++
 	t.putMailbox(c.Store, c.Key, box)
-	t.put(numberedKey(tableMessage, c.Store, c.Key, box.last), Message{Sender: sender.Name, SentMS: t.standing.StampMS}.encode())
-	t.put(numberedKey(tableBody, c.Store, c.Key, box.last), c.Body)
+	t.put(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{Kind: c.Kind, Sender: sender.Name, SentMS: t.standing.StampMS}.encode())
+	t.put(numberedKey(tableBody, c.Store, c.Key, box.Last), c.Body)
 	grant := t.touch(c.Store, c.Key)
 	if grant.holds() {
 		t.tell(Event{
-			Kind: MessageWait, Server: grant.Owner, Store: c.Store, Key: c.Key, Token: grant.Token, Message: box.last,
-			After: before, Body: string(c.Body), Sender: sender.Name, SentMS: t.standing.StampMS,
+			Kind: MessageWait, Server: grant.Owner, Store: c.Store, Key: c.Key, Token: grant.Token, Message: box.Last,
+			After: before, Body: string(c.Body), MessageKind: c.Kind, Sender: sender.Name, SentMS: t.standing.StampMS,
 		})
 	}
-	return Result{Message: box.last, Token: grant.Token}
+	return Result{Message: box.Last, Token: grant.Token}
 }
 
-// clearMessage takes a message away without its effect. A locked one is its receiver's alone.
-func (t *tx) clearMessage(server lock.Incarnation, c *ClearMessage) Result {
+// clearMessage takes a message away without its effect.
+func (t *tx) clearMessage(c *ClearMessage) Result {
 	if !wellFormed(c.Store, c.Key) {
 		return Result{Code: Invalid}
 	}
 	grant := t.touch(c.Store, c.Key)
-	m, ok := t.message(c.Store, c.Key, c.Id)
-	if !ok {
+	if _, ok := t.message(c.Store, c.Key, c.Id); !ok {
 		return Result{Code: NoMessage}
 	}
-	if m.Locked && grant.MayWrite(server, lock.Token(c.Token)) != lock.None {
-		return Result{Code: Fenced, Token: grant.Token}
-	}
-	t.mark(c.Store, c.Key, nil, []uint64{c.Id})
+	t.clearMessages(c.Store, c.Key, []uint64{c.Id})
 	return Result{Message: c.Id, Token: grant.Token}
 }
 
-// marked is the messages that a save locks, without their bodies; false: not every one that it marks is still there, or one
-// is named twice.
-func (r *reader) marked(store, key string, locks, clears []uint64) ([]Message, bool) {
-	seen := make(map[uint64]bool, len(locks)+len(clears))
-	locked := make([]Message, 0, len(locks))
-	for i, id := range slices.Concat(locks, clears) {
-		m, ok := r.message(store, key, id)
-		if !ok || seen[id] {
-			return nil, false
+// waitAll says whether every one of these messages is there, and none is named twice.
+func (r *reader) waitAll(store, key string, ids []uint64) bool {
+	seen := make(map[uint64]bool, len(ids))
+	for _, id := range ids {
+		if !r.has(numberedKey(tableMessage, store, key, id)) || seen[id] {
+			return false
 		}
-		if seen[id] = true; i < len(locks) {
-			locked = append(locked, m)
-		}
+		seen[id] = true
 	}
-	return locked, true
+	return true
 }
 
-func (t *tx) mark(store, key string, locks []Message, clears []uint64) {
-	for _, m := range locks {
-		if !m.Locked {
-			m.Locked = true
-			t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())
-		}
+// clearMessages deletes messages that are there.
+func (t *tx) clearMessages(store, key string, ids []uint64) {
+	if len(ids) == 0 {
+		return
 	}
-	for _, id := range clears {
+	box := t.mailbox(store, key)
+	for _, id := range ids {
+		if m, _ := t.message(store, key, id); m.SetAside() {
+			box.SetAside--
+		} else {
+			box.Waiting--
+		}
 		t.delete(numberedKey(tableMessage, store, key, id))
 		t.delete(numberedKey(tableBody, store, key, id))
 	}
-	if len(clears) > 0 {
-		box := t.mailbox(store, key)
-		box.count -= uint64(len(clears))
-		t.putMailbox(store, key, box)
+	t.putMailbox(store, key, box)
+}
+
+// countPanics counts each panic of a handler against its message, and sets aside those that reached the limit. A message
+// that was cleared meanwhile is passed over, since the release must happen all the same.
+func (t *tx) countPanics(store, key string, panics []*MessagePanic) {
+	for _, p := range panics {
+		m, ok := t.message(store, key, p.GetMessage())
+		if !ok {
+			continue
+		}
+		before := m.SetAside()
+		m.Panics, m.PanicText = m.Panics+1, p.GetText()
+		t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())
+		if m.SetAside() && !before {
+			box := t.mailbox(store, key)
+			box.Waiting, box.SetAside = box.Waiting-1, box.SetAside+1
+			t.putMailbox(store, key, box)
+		}
 	}
 }
 
 func (t *tx) clearMailbox(store, key string) {
 	box := t.mailbox(store, key)
-	if box.count == 0 {
+	if box.Waiting+box.SetAside == 0 {
 		return
 	}
 	t.deleteAll(profileKey(tableMessage, store, key))
 	t.deleteAll(profileKey(tableBody, store, key))
-	t.putMailbox(store, key, mailbox{last: box.last})
+	t.putMailbox(store, key, Mailbox{Last: box.Last})
 }
 
 func messageID(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -126,8 +127,11 @@ func TestMalformed(t *testing.T) {
 	asked(fsm.PartsMissing, save(&fsm.Data{Hash: hash[:], Parts: math.MaxUint32}), set(&fsm.Data{Size: fsm.MaxData, Hash: hash[:], Parts: 8}))
 	asked(fsm.TooLarge, &fsm.Set{Store: "players", Key: "q", Data: data("x"), Tags: &fsm.Tags{Tags: map[string]string{"x": string(make([]byte, fsm.MaxTagBytes))}}})
 	marks := make([]uint64, fsm.MaxMarks+1)
-	asked(fsm.Invalid, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("x"), LockMessages: marks})
-	asked(fsm.Invalid, &fsm.Send{Store: "players", Key: "p", Body: make([]byte, fsm.MaxMessage+1)})
+	asked(fsm.Invalid, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("x"), ClearMessages: marks})
+	asked(fsm.Invalid, &fsm.Send{Store: "players", Key: "p", Body: make([]byte, fsm.MaxMessage+1)},
+		&fsm.Send{Store: "players", Key: "p", Kind: strings.Repeat("k", fsm.MaxKind+1)}, &fsm.Send{Store: "players", Key: "p", Kind: "a\x00b"})
+	asked(fsm.Invalid, &fsm.Release{Store: "players", Key: "p", Token: token, Panics: make([]*fsm.MessagePanic, fsm.MaxCounted+1)},
+		&fsm.Release{Store: "players", Key: "p", Token: token, Panics: []*fsm.MessagePanic{{Message: 1, Text: strings.Repeat("x", fsm.MaxPanicText+1)}}})
 	for _, name := range [][2]string{{"", "p"}, {"players", ""}, {"a/b", "p"}, {"players", "a\x00b"}, {"players", "\x7f"}} {
 		store, key := name[0], name[1]
 		asked(fsm.Invalid, &fsm.StartSession{Store: store, Key: key}, &fsm.Set{Store: store, Key: key, Data: data("x")}, &fsm.Send{Store: store, Key: key})
@@ -193,7 +197,7 @@ func FuzzEntry(f *testing.F) {
 	for _, act := range []any{
 		&fsm.EndServer{}, &fsm.Settle{}, &fsm.StartSession{Store: "players", Key: "p", WhenOwned: 2},
 		&fsm.Cancel{Store: "players", Key: "p", Ticket: token}, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("two"), ClearMessages: []uint64{1}, End: true},
-		&fsm.Release{Store: "players", Key: "p", Token: token}, &fsm.Send{Store: "players", Key: "p"}, &fsm.ClearMessage{Store: "players", Key: "p", Id: 1},
+		&fsm.Release{Store: "players", Key: "p", Token: token, Panics: []*fsm.MessagePanic{{Message: 1, Text: "nil"}, {Message: 1}, {Message: 1}, {Message: 7}}}, &fsm.Send{Store: "players", Key: "p", Kind: "gift"}, &fsm.ClearMessage{Store: "players", Key: "p", Id: 1},
 		&fsm.Set{Store: "players", Key: "p", Expected: 1, Data: data("two"), Force: true}, &fsm.Remove{Store: "players", Key: "p", Expected: 1, Force: true},
 		&fsm.SetPolicy{Name: "history", Value: 1}, &fsm.PutPart{Part: 1, Bytes: []byte("part")},
 	} {
@@ -254,7 +258,7 @@ func someRows() [][]byte {
 	return fsm.Encoded(
 		fsm.GrantRow{Grant: lock.Grant{Token: 1 << 20, Ticket: 7, Owner: 8, Revoked: true, Waiters: []lock.Waiter{{Server: 1, Ticket: 2}}}, SinceMS: -5},
 		fsm.Profile{Exists: true, Revision: 300, Tags: map[string]string{"b": "2", "a": "1"}},
-		fsm.Message{Body: []byte("hello"), Locked: true, Sender: "a"},
+		fsm.Message{Body: []byte("hello"), Kind: "gift", Sender: "a", Panics: 3, PanicText: "index out of range"},
 		fsm.Server{Name: "a", Alive: true, Nonce: make([]byte, 16), Ground: lock.Silence},
 		fsm.Node{Address: "10.0.0.1:7401"},
 	)

@@ -111,7 +111,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 				facts[fmt.Sprint("revision of "+name, " ", h.Revision)] = h
 				facts[fmt.Sprint("data of "+name, " ", h.Revision)] = string(data)
 			}
-			facts["messages of "+name] = read(v.Messages(p.Store, p.Key, 0, 0))(t)
+			facts["messages of "+name] = read(v.AllMessages(p.Store, p.Key, 0, 0))(t)
 		}
 		audits, _, err := v.Audit(fsm.AuditFilter{}, fsm.MaxAudits)
 		must(t, err)
@@ -141,8 +141,6 @@ func renumbered(c *fsm.Command, token func(*uint64)) *fsm.Command {
 		token(&c.GetRelease().Token)
 	case c.GetCancel() != nil:
 		token(&c.GetCancel().Ticket)
-	case c.GetClearMessage() != nil:
-		token(&c.GetClearMessage().Token)
 	case c.GetRevoke() != nil:
 		token(&c.GetRevoke().Token)
 	case c.GetLapse() != nil:

@@ -21,7 +21,7 @@ const (
 	TooLarge         Code = 12 // over Limit
 	QueueFull        Code = 13 // over Limit
 	MailboxFull      Code = 14 // over Limit
-	NoMessage        Code = 15 // not there, or not in the stage needed
+	NoMessage        Code = 15 // not there (any more)
 	PartsMissing     Code = 16 // the data's parts did not all arrive
 	DataDamaged      Code = 17 // the data is not what its hash says
 	UnknownPolicy    Code = 18 // no policy of that name
@@ -74,8 +74,9 @@ type Event struct {
 	Cause   lock.Cause // with Granted, what ended the session before, if its owner did not; with Lost, why; with LetGo, Freed if an operator asked
 
 	// Of the message.
-	After  uint64 // the newest one before it, 0 if none waited: who has seen that has missed none
-	Body   string
-	Sender string
-	SentMS int64
+	After       uint64 // the newest one before it, 0 if none waited: who has seen that has missed none
+	Body        string
+	MessageKind string
+	Sender      string
+	SentMS      int64
 }

@@ -10,7 +10,7 @@ import (
 // save stores an owner's next revision; with end, the session is released in the same command.
 func (t *tx) save(q *Request, c *Save) Result {
 	server := lock.Incarnation(q.Incarnation)
-	if !wellFormed(c.Store, c.Key) || c.Data == nil || len(c.LockMessages)+len(c.ClearMessages) > MaxMarks {
+	if !wellFormed(c.Store, c.Key) || c.Data == nil || len(c.ClearMessages) > MaxMarks {
 		return Result{Code: Invalid}
 	}
 	grant := t.touch(c.Store, c.Key)
@@ -25,13 +25,12 @@ func (t *tx) save(q *Request, c *Save) Result {
 	if refusal.Code != OK {
 		return refusal
 	}
-	locks, ok := t.marked(c.Store, c.Key, c.LockMessages, c.ClearMessages)
-	if !ok {
+	if !t.waitAll(c.Store, c.Key, c.ClearMessages) {
 		return Result{Code: NoMessage, Token: grant.Token, Revision: old.Revision}
 	}
 	next.Token = grant.Token
 	t.write(next, WhySave, data)
-	t.mark(c.Store, c.Key, locks, c.ClearMessages)
+	t.clearMessages(c.Store, c.Key, c.ClearMessages)
 	if c.End {
 		freed, out := grant.Release(server, grant.Token, t.at, t.alive)
 		t.decide(c.Store, c.Key, grant, freed, out)

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"slices"
+
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -67,12 +69,16 @@ func (t *tx) release(server lock.Incarnation, c *Release) Result {
 	if !wellFormed(c.Store, c.Key) || c.Cause >= uint32(lock.Causes) || !cause.OfOwner() {
 		return Result{Code: Invalid}
 	}
+	if len(c.Panics) > MaxCounted || slices.ContainsFunc(c.Panics, func(p *MessagePanic) bool { return len(p.GetText()) > MaxPanicText }) {
+		return Result{Code: Invalid}
+	}
 	old := t.touch(c.Store, c.Key)
 	grant, out := old.Release(server, lock.Token(c.Token), t.at, t.alive)
 	if out.Refusal != lock.None {
 		return Result{Code: refused(out.Refusal), Token: old.Token}
 	}
-	if !old.Revoked { // else the session had ended before, for that cause
+	t.countPanics(c.Store, c.Key, c.Panics) // before the next owner is granted, who would be given these messages again
+	if !old.Revoked {                       // else the session had ended before, for that cause
 		old.Cause = cause
 		if cause.GivesUp() {
 			t.audit(DeedGiveUp, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/datadriven"
@@ -74,16 +75,16 @@ func (s *story) act(act string, args storyArgs) any {
 	case "save":
 		return &fsm.Save{
 			Store: store, Key: key, Token: token("token"), Base: args.number("base", 0), Data: dataOf(args), Tags: tagsOf(args),
-			LockMessages: args.numbers("lock"), ClearMessages: args.numbers("clear"), End: args.has("end"),
+			ClearMessages: args.numbers("clear"), End: args.has("end"),
 		}
 	case "reclaim":
 		return &fsm.Reclaim{Claims: []*fsm.Claim{{Store: store, Key: key, Token: token("token"), Revision: args.number("revision", 0)}}}
 	case "release":
-		return &fsm.Release{Store: store, Key: key, Token: token("token"), Cause: uint32(args.number("cause", 0))}
+		return &fsm.Release{Store: store, Key: key, Token: token("token"), Cause: uint32(args.number("cause", 0)), Panics: panicsOf(args)}
 	case "send":
-		return &fsm.Send{Store: store, Key: key, Body: []byte(args.text("body", ""))}
+		return &fsm.Send{Store: store, Key: key, Body: []byte(args.text("body", "")), Kind: args.text("kind", "")}
 	case "clear":
-		return &fsm.ClearMessage{Store: store, Key: key, Id: args.number("id", 0), Token: token("token")}
+		return &fsm.ClearMessage{Store: store, Key: key, Id: args.number("id", 0)}
 	case "set":
 		return &fsm.Set{Store: store, Key: key, Expected: args.number("expected", 0), Data: dataOf(args), Tags: tagsOf(args), Force: args.has("force")}
 	case "remove":
@@ -168,6 +169,16 @@ func dataOf(args storyArgs) *fsm.Data {
 		d.Whole = append(bytes.Clone(d.Whole[1:]), '!')
 	}
 	return d
+}
+
+// panicsOf reads panics=(id:text, ...).
+func panicsOf(args storyArgs) (list []*fsm.MessagePanic) {
+	for _, text := range args.values["panics"] {
+		id, text, _ := strings.Cut(text, ":")
+		n, _ := strconv.ParseUint(id, 10, 64)
+		list = append(list, &fsm.MessagePanic{Message: n, Text: text})
+	}
+	return list
 }
 
 // tagsOf reads tags=(name:value, ...); absent is nil, and tags=() none.

@@ -116,12 +116,18 @@ func (s *story) tables(args storyArgs) string {
 			fmt.Fprintf(&b, "%s/%s\n", p.Store, p.Key)
 			s.grantLine(&b, read(v.Grant(p.Store, p.Key))(s.t))
 			s.recordLines(&b, v, p)
-			for _, m := range read(v.Messages(p.Store, p.Key, 0, 0))(s.t) {
-				stage := "active"
-				if m.Locked {
-					stage = "locked"
+			for _, m := range read(v.AllMessages(p.Store, p.Key, 0, 0))(s.t) {
+				fmt.Fprintf(&b, "  message %d %q from %s at %d", m.ID, m.Body, m.Sender, m.SentMS)
+				if m.Kind != "" {
+					fmt.Fprintf(&b, ", kind %s", m.Kind)
 				}
-				fmt.Fprintf(&b, "  message %d %q from %s at %d, %s\n", m.ID, m.Body, m.Sender, m.SentMS, stage)
+				if m.Panics > 0 {
+					fmt.Fprintf(&b, ", panics %d, the last %q", m.Panics, m.PanicText)
+				}
+				if m.SetAside() {
+					b.WriteString(", set aside")
+				}
+				b.WriteString("\n")
 			}
 		}
 	})

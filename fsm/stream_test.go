@@ -1,6 +1,7 @@
 package fsm_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -205,7 +206,7 @@ func (s *stream) act(c *sender) any {
 	case roll < 22:
 		save := &fsm.Save{Store: p.Store, Key: p.Key, Token: s.token(p), Base: s.revision(p), Data: s.data(c), Tags: s.tags(), End: s.roll(4) == 0}
 		if s.roll(3) == 0 {
-			save.LockMessages, save.ClearMessages = s.marks(), s.marks()
+			save.ClearMessages = s.marks()
 		}
 		return save
 	case roll < 24:
@@ -213,7 +214,7 @@ func (s *stream) act(c *sender) any {
 		if s.roll(3) == 0 {
 			cause = []uint32{1, 5, 8, 9, 10, 11, 12, 14, 15, 1<<8 + 8}[s.roll(10)]
 		}
-		return &fsm.Release{Store: p.Store, Key: p.Key, Token: s.token(p), Cause: cause}
+		return &fsm.Release{Store: p.Store, Key: p.Key, Token: s.token(p), Cause: cause, Panics: s.panics()}
 	case roll < 25:
 		return s.reclaim()
 	case roll < 27:
@@ -222,9 +223,9 @@ func (s *stream) act(c *sender) any {
 		if s.roll(4) == 0 {
 			return &fsm.Free{Store: p.Store, Key: p.Key, Token: s.token(p), Force: s.roll(2) == 0, Reason: string(value(s.roll(3)))}
 		}
-		return &fsm.Send{Store: p.Store, Key: p.Key, Body: value(s.roll(3))}
+		return &fsm.Send{Store: p.Store, Key: p.Key, Body: value(s.roll(3)), Kind: s.kind()}
 	case roll < 33:
-		return &fsm.ClearMessage{Store: p.Store, Key: p.Key, Id: uint64(s.roll(8)), Token: s.token(p)}
+		return &fsm.ClearMessage{Store: p.Store, Key: p.Key, Id: uint64(s.roll(8))}
 	case roll < 35:
 		return &fsm.Set{Store: p.Store, Key: p.Key, Expected: s.revision(p), Data: s.data(c), Tags: s.tags(), Force: s.roll(2) == 0}
 	case roll < 36:
@@ -297,6 +298,32 @@ func (s *stream) marks() (ids []uint64) {
 		ids = append(ids, uint64(1+s.roll(10)))
 	}
 	return ids
+}
+
+// panics is mostly none, and often of the same few messages, so that some are set aside.
+func (s *stream) panics() (list []*fsm.MessagePanic) {
+	if s.roll(3) == 0 {
+		return nil
+	}
+	for n := s.roll(5); n > 0; n-- {
+		list = append(list, &fsm.MessagePanic{Message: uint64(1 + s.roll(5)), Text: string(value(s.roll(3)))})
+	}
+	switch s.roll(40) {
+	case 0:
+		list = append(list, &fsm.MessagePanic{Message: 1, Text: string(make([]byte, fsm.MaxPanicText+1))})
+	case 1:
+		for len(list) <= fsm.MaxCounted {
+			list = append(list, &fsm.MessagePanic{Message: 1})
+		}
+	}
+	return list
+}
+
+func (s *stream) kind() string {
+	if s.roll(20) == 0 {
+		return []string{"\x01", string(bytes.Repeat([]byte("k"), fsm.MaxKind+1))}[s.roll(2)]
+	}
+	return []string{"", "gift", "mail"}[s.roll(3)]
 }
 
 func (s *stream) register() *fsm.Register {

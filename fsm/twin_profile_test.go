@@ -229,6 +229,11 @@ func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
+	for _, x := range c.Panics {
+		if len(c.Panics) > 16 || len(x.Text) > 1024 {
+			return fsm.Result{Code: fsm.Invalid}
+		}
+	}
 	p := w.touch(c.Store, c.Key)
 	if p.owner != me || uint64(p.token) != c.Token {
 		return fsm.Result{Code: fsm.Fenced, Token: p.token}
@@ -237,6 +242,14 @@ func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
 		p.cause = lock.Cause(c.Cause)
 		if c.Cause == 8 || c.Cause == 12 {
 			w.audit(fsm.Audit{Deed: fsm.DeedGiveUp, Store: c.Store, Key: c.Key, Cause: p.cause}, 0, me)
+		}
+	}
+	for _, x := range c.Panics {
+		for i := range p.messages {
+			if p.messages[i].ID == x.Message {
+				p.messages[i].Panics++
+				p.messages[i].PanicText = x.Text
+			}
 		}
 	}
 	w.free(p)
@@ -306,7 +319,7 @@ func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
 		return *refusal
 	}
 	marked := map[uint64]bool{}
-	for _, id := range slices.Concat(c.LockMessages, c.ClearMessages) {
+	for _, id := range c.ClearMessages {
 		there := slices.ContainsFunc(p.messages, func(m fsm.Message) bool { return m.ID == id })
 		if !there || marked[id] {
 			return fsm.Result{Code: fsm.NoMessage, Token: p.token, Revision: p.revision}
@@ -314,9 +327,6 @@ func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
 		marked[id] = true
 	}
 	w.write(p, c.Data.Codec, data, c.Tags, p.token, fsm.WhySave)
-	for i := range p.messages {
-		p.messages[i].Locked = p.messages[i].Locked || slices.Contains(c.LockMessages, p.messages[i].ID)
-	}
 	p.messages = slices.DeleteFunc(p.messages, func(m fsm.Message) bool { return slices.Contains(c.ClearMessages, m.ID) })
 	if c.End {
 		w.free(p)
@@ -425,7 +435,7 @@ func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, 
 }
 
 func (w *twin) send(s *twinServer, c *fsm.Send) fsm.Result {
-	if malformed(c.Store, c.Key) {
+	if malformed(c.Store, c.Key) || len(c.Kind) > 64 || c.Kind == "\x01" {
 		return fsm.Result{Code: fsm.Invalid}
 	}
 	limit := w.policy(c.Store, fsm.PolicyMaxMessages)
@@ -435,20 +445,22 @@ func (w *twin) send(s *twinServer, c *fsm.Send) fsm.Result {
 	}
 	w.touch(c.Store, c.Key)
 	before := uint64(0)
-	if len(p.messages) > 0 {
-		before = p.sent
+	for _, m := range p.messages {
+		if m.Panics < 3 {
+			before = p.sent
+		}
 	}
 	p.sent++
-	p.messages = append(p.messages, fsm.Message{ID: p.sent, Body: c.Body, Sender: s.about.Name, SentMS: w.stamp})
+	p.messages = append(p.messages, fsm.Message{ID: p.sent, Body: c.Body, Kind: c.Kind, Sender: s.about.Name, SentMS: w.stamp})
 	if p.owner != 0 && !p.revoked {
 		w.tell(fsm.MessageWait, p, 0, p.sent)
 		e := &w.events[len(w.events)-1]
-		e.After, e.Body, e.Sender, e.SentMS = before, string(c.Body), s.about.Name, w.stamp
+		e.After, e.Body, e.MessageKind, e.Sender, e.SentMS = before, string(c.Body), c.Kind, s.about.Name, w.stamp
 	}
 	return fsm.Result{Message: p.sent, Token: p.token}
 }
 
-func (w *twin) clear(me lock.Incarnation, c *fsm.ClearMessage) fsm.Result {
+func (w *twin) clear(c *fsm.ClearMessage) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -456,9 +468,6 @@ func (w *twin) clear(me lock.Incarnation, c *fsm.ClearMessage) fsm.Result {
 	i := slices.IndexFunc(p.messages, func(m fsm.Message) bool { return m.ID == c.Id })
 	if i < 0 {
 		return fsm.Result{Code: fsm.NoMessage}
-	}
-	if p.messages[i].Locked && (p.owner != me || p.revoked || uint64(p.token) != c.Token) {
-		return fsm.Result{Code: fsm.Fenced, Token: p.token}
 	}
 	p.messages = slices.Delete(p.messages, i, i+1)
 	return fsm.Result{Message: c.Id, Token: p.token}

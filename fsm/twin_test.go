@@ -181,7 +181,7 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 	case c.GetSend() != nil:
 		return w.send(s, c.GetSend())
 	case c.GetClearMessage() != nil:
-		return w.clear(me, c.GetClearMessage())
+		return w.clear(c.GetClearMessage())
 	case c.GetSet() != nil:
 		return w.set(s, q, c.GetSet())
 	case c.GetRemove() != nil:

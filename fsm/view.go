@@ -217,14 +217,26 @@ func (v *View) GoneBefore(stampMS int64) (bool, error) {
 	return found, r.err
 }
 
-// Messages lists a profile's messages with ids above one, in order.
+// Messages lists a profile's messages that wait, with ids above one, in order.
 func (v *View) Messages(store, name string, from uint64, limit int) ([]Message, error) {
+	return v.messages(store, name, from, limit, false)
+}
+
+// AllMessages lists those too that were set aside.
+func (v *View) AllMessages(store, name string, from uint64, limit int) ([]Message, error) {
+	return v.messages(store, name, from, limit, true)
+}
+
+func (v *View) messages(store, name string, from uint64, limit int, setAside bool) ([]Message, error) {
 	r := v.reader()
 	var list []Message
 	prefix := profileKey(tableMessage, store, name)
 	r.scan(numberedKey(tableMessage, store, name, from+1), after(prefix), func(key, row []byte) bool {
 		m, err := decodeMessage(messageID(key), row)
 		r.check(err)
+		if m.SetAside() && !setAside {
+			return true
+		}
 		body, ok := r.get(numberedKey(tableBody, store, name, m.ID))
 		if !ok {
 			r.check(fmt.Errorf("message %d of %s/%s has no body", m.ID, store, name))
@@ -237,9 +249,9 @@ func (v *View) Messages(store, name string, from uint64, limit int) ([]Message, 
 }
 
 // Mailbox counts a profile's messages.
-func (v *View) Mailbox(store, key string) (int, error) {
+func (v *View) Mailbox(store, key string) (Mailbox, error) {
 	r := v.reader()
-	return int(r.mailbox(store, key).count), r.err
+	return r.mailbox(store, key), r.err
 }
 
 // Nodes lists where the nodes are reached.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -108,10 +109,13 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 		ranges int
 		heavy  func(h *heavy) *fsm.Command
 	}{
-		{"a save that locks all messages", fsm.MaxMarks + 10, 256 << 10, 1, func(h *heavy) *fsm.Command {
+		{"a release that counts panics of many messages", 30, 64 << 10, 1, func(h *heavy) *fsm.Command {
 			s := h.server("gs")
-			token := h.start(s, "p")
-			return h.ask(s, &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("x"), LockMessages: h.messages(s, "p")})
+			release := &fsm.Release{Store: "players", Key: "p", Token: h.start(s, "p")}
+			for _, id := range h.messages(s, "p")[:fsm.MaxCounted] {
+				release.Panics = append(release.Panics, &fsm.MessagePanic{Message: id, Text: strings.Repeat("x", fsm.MaxPanicText)})
+			}
+			return h.ask(s, release)
 		}},
 		{"a save that clears all messages", 2*fsm.MaxMarks + 10, 256 << 10, 1, func(h *heavy) *fsm.Command {
 			s := h.server("gs")

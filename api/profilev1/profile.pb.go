@@ -92,7 +92,7 @@ const (
 	Reason_REASON_TOO_LARGE         Reason = 11 // over Refusal.limit
 	Reason_REASON_QUEUE_FULL        Reason = 12 // too many wait for the profile already
 	Reason_REASON_MAILBOX_FULL      Reason = 13 // too many messages wait in the profile already
-	Reason_REASON_NO_MESSAGE        Reason = 14 // the message is not there (any more), or not in the stage that the request needs
+	Reason_REASON_NO_MESSAGE        Reason = 14 // the message is not there (any more)
 	Reason_REASON_PARTS_MISSING     Reason = 15 // the data's parts did not all arrive: send it again
 	Reason_REASON_DATA_DAMAGED      Reason = 16 // the data is not what its hash says
 	Reason_REASON_UNKNOWN_POLICY    Reason = 17 // no policy of that name
@@ -2858,10 +2858,9 @@ type SaveRequest struct {
 	Data          []byte                 `protobuf:"bytes,7,opt,name=data,proto3" json:"data,omitempty"` // whole; at most 4 MiB
 	Hash          []byte                 `protobuf:"bytes,8,opt,name=hash,proto3" json:"hash,omitempty"` // SHA-256 of the resulting data
 	Tags          map[string]string      `protobuf:"bytes,9,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	KeepTags      bool                   `protobuf:"varint,10,opt,name=keep_tags,json=keepTags,proto3" json:"keep_tags,omitempty"` // leave the tags as they are
-	LockMessages  []uint64               `protobuf:"varint,11,rep,packed,name=lock_messages,json=lockMessages,proto3" json:"lock_messages,omitempty"`
-	ClearMessages []uint64               `protobuf:"varint,12,rep,packed,name=clear_messages,json=clearMessages,proto3" json:"clear_messages,omitempty"`
-	End           bool                   `protobuf:"varint,13,opt,name=end,proto3" json:"end,omitempty"` // release in the same entry
+	KeepTags      bool                   `protobuf:"varint,10,opt,name=keep_tags,json=keepTags,proto3" json:"keep_tags,omitempty"`                       // leave the tags as they are
+	ClearMessages []uint64               `protobuf:"varint,11,rep,packed,name=clear_messages,json=clearMessages,proto3" json:"clear_messages,omitempty"` // their effects are in the data
+	End           bool                   `protobuf:"varint,12,opt,name=end,proto3" json:"end,omitempty"`                                                 // release in the same entry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2966,13 +2965,6 @@ func (x *SaveRequest) GetKeepTags() bool {
 	return false
 }
 
-func (x *SaveRequest) GetLockMessages() []uint64 {
-	if x != nil {
-		return x.LockMessages
-	}
-	return nil
-}
-
 func (x *SaveRequest) GetClearMessages() []uint64 {
 	if x != nil {
 		return x.ClearMessages
@@ -3040,7 +3032,7 @@ type ReleaseRequest struct {
 	// Why the owner ends it, for the audit and for people: ENDED, HANDED_OFF, SHUT_DOWN, PANICKED, OUT_OF_REACH, or UNSPECIFIED.
 	// Of a session that was revoked before, that cause stays.
 	Cause         Cause           `protobuf:"varint,5,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`
-	Panics        []*MessagePanic `protobuf:"bytes,6,rep,name=panics,proto3" json:"panics,omitempty"` // messages whose handler panicked in this session, one for each panic
+	Panics        []*MessagePanic `protobuf:"bytes,6,rep,name=panics,proto3" json:"panics,omitempty"` // messages whose handler panicked in this session, one for each panic; at most 16
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3117,7 +3109,8 @@ func (x *ReleaseRequest) GetPanics() []*MessagePanic {
 	return nil
 }
 
-// MessagePanic counts against a message: at the third it is set aside.
+// MessagePanic counts against a message: at the third it is set aside. The count and the release are one entry, so that a
+// count is neither lost nor made twice. A message that was cleared meanwhile is passed over.
 type MessagePanic struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Message       uint64                 `protobuf:"varint,1,opt,name=message,proto3" json:"message,omitempty"` // id
@@ -3218,13 +3211,12 @@ type Message struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Body          []byte                 `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
-	Locked        bool                   `protobuf:"varint,3,opt,name=locked,proto3" json:"locked,omitempty"`
-	Sender        string                 `protobuf:"bytes,4,opt,name=sender,proto3" json:"sender,omitempty"`
-	SentMs        int64                  `protobuf:"varint,5,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
-	Kind          string                 `protobuf:"bytes,6,opt,name=kind,proto3" json:"kind,omitempty"`                            // as sent
-	Panics        uint32                 `protobuf:"varint,7,opt,name=panics,proto3" json:"panics,omitempty"`                       // of handlers that were given it
-	PanicText     string                 `protobuf:"bytes,8,opt,name=panic_text,json=panicText,proto3" json:"panic_text,omitempty"` // of the last one
-	SetAside      bool                   `protobuf:"varint,9,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`   // after the third: kept, but offered to nobody
+	Sender        string                 `protobuf:"bytes,3,opt,name=sender,proto3" json:"sender,omitempty"`
+	SentMs        int64                  `protobuf:"varint,4,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
+	Kind          string                 `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`                            // as sent: what the message is about, by which its receiver chooses a handler
+	Panics        uint32                 `protobuf:"varint,6,opt,name=panics,proto3" json:"panics,omitempty"`                       // of handlers that were given it
+	PanicText     string                 `protobuf:"bytes,7,opt,name=panic_text,json=panicText,proto3" json:"panic_text,omitempty"` // of the last one
+	SetAside      bool                   `protobuf:"varint,8,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`   // after the third: kept, but offered to nobody
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3271,13 +3263,6 @@ func (x *Message) GetBody() []byte {
 		return x.Body
 	}
 	return nil
-}
-
-func (x *Message) GetLocked() bool {
-	if x != nil {
-		return x.Locked
-	}
-	return false
 }
 
 func (x *Message) GetSender() string {
@@ -3328,7 +3313,7 @@ type SendRequest struct {
 	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Body          []byte                 `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
-	Kind          string                 `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"` // at most 64 bytes, by which the receiver chooses a handler; may be empty
+	Kind          string                 `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"` // at most 64 bytes without control characters, by which the receiver chooses a handler; may be empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3456,7 +3441,6 @@ type ClearMessageRequest struct {
 	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Id            uint64                 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`
-	Token         uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"` // needed for a locked message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3515,13 +3499,6 @@ func (x *ClearMessageRequest) GetKey() string {
 func (x *ClearMessageRequest) GetId() uint64 {
 	if x != nil {
 		return x.Id
-	}
-	return 0
-}
-
-func (x *ClearMessageRequest) GetToken() uint64 {
-	if x != nil {
-		return x.Token
 	}
 	return 0
 }
@@ -3790,6 +3767,7 @@ type GetResponse struct {
 	Messages      uint64                 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"` // how many wait
 	Waiters       uint64                 `protobuf:"varint,5,opt,name=waiters,proto3" json:"waiters,omitempty"`
 	LoadCount     uint64                 `protobuf:"varint,6,opt,name=load_count,json=loadCount,proto3" json:"load_count,omitempty"` // sessions opened on it so far
+	SetAside      uint64                 `protobuf:"varint,7,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`    // messages that are kept and offered to nobody, beside those that wait
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3862,6 +3840,13 @@ func (x *GetResponse) GetWaiters() uint64 {
 func (x *GetResponse) GetLoadCount() uint64 {
 	if x != nil {
 		return x.LoadCount
+	}
+	return 0
+}
+
+func (x *GetResponse) GetSetAside() uint64 {
+	if x != nil {
+		return x.SetAside
 	}
 	return 0
 }
@@ -6832,7 +6817,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04tags\x18\v \x03(\v2!.profilenode.v1.Profile.TagsEntryR\x04tags\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe2\x03\n" +
 	"\vSaveRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -6844,10 +6829,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04hash\x18\b \x01(\fR\x04hash\x129\n" +
 	"\x04tags\x18\t \x03(\v2%.profilenode.v1.SaveRequest.TagsEntryR\x04tags\x12\x1b\n" +
 	"\tkeep_tags\x18\n" +
-	" \x01(\bR\bkeepTags\x12#\n" +
-	"\rlock_messages\x18\v \x03(\x04R\flockMessages\x12%\n" +
-	"\x0eclear_messages\x18\f \x03(\x04R\rclearMessages\x12\x10\n" +
-	"\x03end\x18\r \x01(\bR\x03end\x1a7\n" +
+	" \x01(\bR\bkeepTags\x12%\n" +
+	"\x0eclear_messages\x18\v \x03(\x04R\rclearMessages\x12\x10\n" +
+	"\x03end\x18\f \x01(\bR\x03end\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x1eR\bencodingR\n" +
@@ -6867,18 +6851,17 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\amessage\x18\x01 \x01(\x04R\amessage\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"A\n" +
 	"\x0fReleaseResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xde\x01\n" +
+	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xc6\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x16\n" +
-	"\x06locked\x18\x03 \x01(\bR\x06locked\x12\x16\n" +
-	"\x06sender\x18\x04 \x01(\tR\x06sender\x12\x17\n" +
-	"\asent_ms\x18\x05 \x01(\x03R\x06sentMs\x12\x12\n" +
-	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06panics\x18\a \x01(\rR\x06panics\x12\x1d\n" +
+	"\x06sender\x18\x03 \x01(\tR\x06sender\x12\x17\n" +
+	"\asent_ms\x18\x04 \x01(\x03R\x06sentMs\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06panics\x18\x06 \x01(\rR\x06panics\x12\x1d\n" +
 	"\n" +
-	"panic_text\x18\b \x01(\tR\tpanicText\x12\x1b\n" +
-	"\tset_aside\x18\t \x01(\bR\bsetAside\"\x90\x01\n" +
+	"panic_text\x18\a \x01(\tR\tpanicText\x12\x1b\n" +
+	"\tset_aside\x18\b \x01(\bR\bsetAside\"\x90\x01\n" +
 	"\vSendRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -6887,13 +6870,12 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04kind\x18\x05 \x01(\tR\x04kind\"N\n" +
 	"\fSendResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\x04R\x02id\"\x96\x01\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"\x80\x01\n" +
 	"\x13ClearMessageRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05token\x18\x05 \x01(\x04R\x05token\"F\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\"F\n" +
 	"\x14ClearMessageResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xb4\x01\n" +
 	"\x0fMessagesRequest\x12\x14\n" +
@@ -6914,7 +6896,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\fwithout_data\x18\x04 \x01(\bR\vwithoutData\x12\x18\n" +
 	"\abinding\x18\x0f \x01(\x06R\abindingJ\x04\b\x05\x10\n" +
 	"R\brevisionR\n" +
-	"max_age_ms\"\xf2\x01\n" +
+	"max_age_ms\"\x8f\x02\n" +
 	"\vGetResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x121\n" +
 	"\aprofile\x18\x02 \x01(\v2\x17.profilenode.v1.ProfileR\aprofile\x12+\n" +
@@ -6922,7 +6904,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\bmessages\x18\x04 \x01(\x04R\bmessages\x12\x18\n" +
 	"\awaiters\x18\x05 \x01(\x04R\awaiters\x12\x1d\n" +
 	"\n" +
-	"load_count\x18\x06 \x01(\x04R\tloadCount\"\xaf\x01\n" +
+	"load_count\x18\x06 \x01(\x04R\tloadCount\x12\x1b\n" +
+	"\tset_aside\x18\a \x01(\x04R\bsetAside\"\xaf\x01\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +

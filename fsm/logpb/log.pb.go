@@ -1264,9 +1264,8 @@ type Save struct {
 	Base          uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"`
 	Data          *Data                  `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
 	Tags          *Tags                  `protobuf:"bytes,6,opt,name=tags,proto3" json:"tags,omitempty"` // absent: as they are
-	LockMessages  []uint64               `protobuf:"varint,7,rep,packed,name=lock_messages,json=lockMessages,proto3" json:"lock_messages,omitempty"`
-	ClearMessages []uint64               `protobuf:"varint,8,rep,packed,name=clear_messages,json=clearMessages,proto3" json:"clear_messages,omitempty"`
-	End           bool                   `protobuf:"varint,9,opt,name=end,proto3" json:"end,omitempty"`
+	ClearMessages []uint64               `protobuf:"varint,7,rep,packed,name=clear_messages,json=clearMessages,proto3" json:"clear_messages,omitempty"`
+	End           bool                   `protobuf:"varint,8,opt,name=end,proto3" json:"end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1339,13 +1338,6 @@ func (x *Save) GetData() *Data {
 func (x *Save) GetTags() *Tags {
 	if x != nil {
 		return x.Tags
-	}
-	return nil
-}
-
-func (x *Save) GetLockMessages() []uint64 {
-	if x != nil {
-		return x.LockMessages
 	}
 	return nil
 }
@@ -1566,7 +1558,6 @@ type ClearMessage struct {
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
-	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1618,13 +1609,6 @@ func (x *ClearMessage) GetKey() string {
 func (x *ClearMessage) GetId() uint64 {
 	if x != nil {
 		return x.Id
-	}
-	return 0
-}
-
-func (x *ClearMessage) GetToken() uint64 {
-	if x != nil {
-		return x.Token
 	}
 	return 0
 }
@@ -3008,17 +2992,16 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04tags\x18\x01 \x03(\v2\x1f.profilenode.log.Tags.TagsEntryR\x04tags\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe7\x01\n" +
 	"\x04Save\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x12\n" +
 	"\x04base\x18\x04 \x01(\x04R\x04base\x12)\n" +
 	"\x04data\x18\x05 \x01(\v2\x15.profilenode.log.DataR\x04data\x12)\n" +
-	"\x04tags\x18\x06 \x01(\v2\x15.profilenode.log.TagsR\x04tags\x12#\n" +
-	"\rlock_messages\x18\a \x03(\x04R\flockMessages\x12%\n" +
-	"\x0eclear_messages\x18\b \x03(\x04R\rclearMessages\x12\x10\n" +
-	"\x03end\x18\t \x01(\bR\x03end\"\x94\x01\n" +
+	"\x04tags\x18\x06 \x01(\v2\x15.profilenode.log.TagsR\x04tags\x12%\n" +
+	"\x0eclear_messages\x18\a \x03(\x04R\rclearMessages\x12\x10\n" +
+	"\x03end\x18\b \x01(\bR\x03end\"\x94\x01\n" +
 	"\aRelease\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
@@ -3032,12 +3015,11 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\fR\x04body\x12\x12\n" +
-	"\x04kind\x18\x04 \x01(\tR\x04kind\"\\\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\"F\n" +
 	"\fClearMessage\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x0e\n" +
-	"\x02id\x18\x03 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05token\x18\x04 \x01(\x04R\x05token\"\xd8\x01\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\"\xd8\x01\n" +
 	"\x03Set\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1a\n" +

@@ -48,9 +48,29 @@ var bytesFaults = []fault{
 		pkg:   "fsm", test: "FuzzEntry",
 	},
 	{
-		name:  "a message's body is written again when it is locked",
-		edits: []edit{{"fsm/message.go", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t}", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\t\tbody, _ := t.get(numberedKey(tableBody, store, key, m.ID))\n\t\t\tt.put(numberedKey(tableBody, store, key, m.ID), body)\n\t\t}"}},
-		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_save_that_locks_all_messages",
+		name:  "a message's body is written again when a panic is counted",
+		edits: []edit{{"fsm/message.go", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\tif", "t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\tbody, _ := t.get(numberedKey(tableBody, store, key, m.ID))\n\t\tt.put(numberedKey(tableBody, store, key, m.ID), body)\n\t\tif"}},
+		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_release_that_counts_panics_of_many_messages",
+	},
+	{
+		name:  "a panic is counted without the token",
+		edits: []edit{{"fsm/session.go", "\tif out.Refusal != lock.None {\n\t\treturn Result{Code: refused(out.Refusal), Token: old.Token}\n\t}\n\tt.countPanics(c.Store, c.Key, c.Panics)", "\tt.countPanics(c.Store, c.Key, c.Panics)\n\tif out.Refusal != lock.None {\n\t\treturn Result{Code: refused(out.Refusal), Token: old.Token}\n\t}\n\t_ = 0"}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+	},
+	{
+		name:  "a message that was set aside is offered again",
+		edits: []edit{{"fsm/view.go", "if m.SetAside() && !setAside {", "if false {"}},
+		pkg:   "internal/server", test: "TestMessageIsSetAsideAfterThreePanics",
+	},
+	{
+		name:  "a message is set aside one panic too late",
+		edits: []edit{{"fsm/limits.go", "MaxPanics     = 3 ", "MaxPanics     = 4 "}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+	},
+	{
+		name:  "a message that was set aside counts as one that waits",
+		edits: []edit{{"fsm/message.go", "\tif box.Waiting == 0 {\n", "\tif box.Waiting+box.SetAside == 0 {\n"}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{
 		name:  "a step of a walk goes on however many wait",

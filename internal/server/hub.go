@@ -125,7 +125,7 @@ func wire(e fsm.Event) *profilev1.Event {
 		event := messageWaits(e.Store, e.Key, e.Message)
 		if len(e.Body) <= pushedBody {
 			w := event.GetMessage()
-			w.Message = &profilev1.Message{Id: e.Message, Body: []byte(e.Body), Sender: e.Sender, SentMs: e.SentMS}
+			w.Message = &profilev1.Message{Id: e.Message, Body: []byte(e.Body), Kind: e.MessageKind, Sender: e.Sender, SentMs: e.SentMS}
 			w.After, w.Token = e.After, uint64(e.Token)
 		}
 		return event

@@ -133,9 +133,9 @@ func checkTags(tags map[string]string, keep bool) error {
 	return nil
 }
 
-func checkMarks(locks, clears []uint64) error {
-	if n := len(locks) + len(clears); n > fsm.MaxMarks {
-		return tooLarge(fsm.MaxMarks, "the save marks %d messages and may mark %d: spread them over several saves", n, fsm.MaxMarks)
+func checkClears(ids []uint64) error {
+	if len(ids) > fsm.MaxMarks {
+		return tooLarge(fsm.MaxMarks, "the save clears %d messages and may clear %d: spread them over several saves", len(ids), fsm.MaxMarks)
 	}
 	return nil
 }
@@ -165,6 +165,28 @@ func checkRegister(q *profilev1.RegisterRequest) error {
 	if q.GetPing() != "" {
 		if _, _, err := net.SplitHostPort(q.GetPing()); err != nil {
 			return invalid("the ping address %q is not host:port: give one that this process holds open, or none", q.GetPing())
+		}
+	}
+	return nil
+}
+
+func checkKind(kind string) error {
+	if len(kind) > fsm.MaxKind {
+		return tooLarge(fsm.MaxKind, "the message's kind has %d bytes and may have %d: shorten it", len(kind), fsm.MaxKind)
+	}
+	if err := fsm.CheckKind(kind); err != nil {
+		return invalid("%v", err)
+	}
+	return nil
+}
+
+func checkPanics(panics []*profilev1.MessagePanic) error {
+	if len(panics) > fsm.MaxCounted {
+		return tooLarge(fsm.MaxCounted, "the release counts %d panics and may count %d: a panic ends its session", len(panics), fsm.MaxCounted)
+	}
+	for _, p := range panics {
+		if len(p.GetText()) > fsm.MaxPanicText {
+			return tooLarge(fsm.MaxPanicText, "the text of the panic over message %d has %d bytes and may have %d: cut it", p.GetMessage(), len(p.GetText()), fsm.MaxPanicText)
 		}
 	}
 	return nil

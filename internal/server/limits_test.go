@@ -31,6 +31,10 @@ func TestShapes(t *testing.T) {
 		change(q)
 		return func(ctx context.Context) error { _, err := w.profiles.Save(ctx, q); return err }
 	}
+	release := func(panics ...*profilev1.MessagePanic) func(context.Context) error {
+		q := &profilev1.ReleaseRequest{Request: request(), Store: "players", Key: "p", Token: 9 << 16, Panics: panics}
+		return func(ctx context.Context) error { _, err := w.profiles.Release(ctx, q); return err }
+	}
 	register := func(change func(*profilev1.RegisterRequest)) func(context.Context) error {
 		q := &profilev1.RegisterRequest{Name: "gs-2", Nonce: bytes.Repeat([]byte{1}, 16)}
 		change(q)
@@ -69,11 +73,21 @@ func TestShapes(t *testing.T) {
 		{"too many tags", save(func(q *profilev1.SaveRequest) { q.Tags = tags }), tooLarge, "tags"},
 		{"tags too large", save(func(q *profilev1.SaveRequest) { q.Tags = map[string]string{"a": strings.Repeat("b", fsm.MaxTagBytes)} }), tooLarge, "tags"},
 		{"tags and keep", save(func(q *profilev1.SaveRequest) { q.Tags, q.KeepTags = map[string]string{"a": "b"}, true }), invalid, "tags"},
-		{"too many marks", save(func(q *profilev1.SaveRequest) { q.LockMessages = make([]uint64, fsm.MaxMarks+1) }), tooLarge, "messages"},
+		{"too many marks", save(func(q *profilev1.SaveRequest) { q.ClearMessages = make([]uint64, fsm.MaxMarks+1) }), tooLarge, "messages"},
 		{"message too large", func(ctx context.Context) error {
 			_, err := w.profiles.Send(ctx, &profilev1.SendRequest{Request: request(), Store: "players", Key: "p", Body: make([]byte, fsm.MaxMessage+1)})
 			return err
 		}, tooLarge, "message"},
+		{"kind too long", func(ctx context.Context) error {
+			_, err := w.profiles.Send(ctx, &profilev1.SendRequest{Request: request(), Store: "players", Key: "p", Kind: strings.Repeat("k", fsm.MaxKind+1)})
+			return err
+		}, tooLarge, "kind"},
+		{"kind with a line end", func(ctx context.Context) error {
+			_, err := w.profiles.Send(ctx, &profilev1.SendRequest{Request: request(), Store: "players", Key: "p", Kind: "gift\n"})
+			return err
+		}, invalid, "control characters"},
+		{"too many panics", release(make([]*profilev1.MessagePanic, fsm.MaxCounted+1)...), tooLarge, "panics"},
+		{"text of a panic too long", release(&profilev1.MessagePanic{Message: 1, Text: strings.Repeat("x", fsm.MaxPanicText+1)}), tooLarge, "message 1"},
 		{"unknown wish", func(ctx context.Context) error {
 			_, err := w.profiles.StartSession(ctx, &profilev1.StartSessionRequest{Request: request(), Store: "players", Key: "p", WhenOwned: 9})
 			return err

@@ -15,10 +15,11 @@ const (
 
 // Send queues a message to a profile.
 func (s profiles) Send(ctx context.Context, q *profilev1.SendRequest) (*profilev1.SendResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkBody(q.GetBody())); err != nil {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()),
+		checkBody(q.GetBody()), checkKind(q.GetKind())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Send{Store: q.GetStore(), Key: q.GetKey(), Body: q.GetBody()})
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Send{Store: q.GetStore(), Key: q.GetKey(), Body: q.GetBody(), Kind: q.GetKind()})
 	if err != nil {
 		return nil, err
 	}
@@ -30,14 +31,15 @@ func (s profiles) ClearMessage(ctx context.Context, q *profilev1.ClearMessageReq
 	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.ClearMessage{Store: q.GetStore(), Key: q.GetKey(), Id: q.GetId(), Token: q.GetToken()})
+	result, err := s.change(ctx, q.GetRequest(), &fsm.ClearMessage{Store: q.GetStore(), Key: q.GetKey(), Id: q.GetId()})
 	if err != nil {
 		return nil, err
 	}
 	return &profilev1.ClearMessageResponse{Stands: stands(q.GetRequest(), result)}, nil
 }
 
-// Messages lists what waits in a profile, as much as one answer holds: ask again after the last id until none comes.
+// Messages lists what waits in a profile, and what was set aside if that is asked for, as much as one answer holds: ask again
+// after the last id until none comes.
 func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*profilev1.MessagesResponse, error) {
 	if err := shaped(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
 		return nil, err
@@ -51,31 +53,41 @@ func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
-	count, err := view.Mailbox(q.GetStore(), q.GetKey())
+	box, err := view.Mailbox(q.GetStore(), q.GetKey())
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
-	if err := readBytes(ctx, min(count*fsm.MaxMessage, messageBytes)); err != nil {
+	count, read := box.Waiting, view.Messages
+	if q.GetSetAside() {
+		count, read = box.Waiting+box.SetAside, view.AllMessages
+	}
+	if err := readBytes(ctx, int(min(count*fsm.MaxMessage, messageBytes))); err != nil {
 		return nil, err
 	}
-	list, err := messages(view, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
+	list, err := messages(read, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
 	return &profilev1.MessagesResponse{Stands: readAt(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
 }
 
+// readMessages is View.Messages or View.AllMessages.
+type readMessages func(store, key string, after uint64, limit int) ([]fsm.Message, error)
+
 // messages reads messages in order up to a number of bytes, at least one if there is one.
-func messages(view *View, store, key string, after uint64, most int) ([]*profilev1.Message, error) {
+func messages(read readMessages, store, key string, after uint64, most int) ([]*profilev1.Message, error) {
 	var list []*profilev1.Message
 	size := 0
 	for {
-		page, err := view.Messages(store, key, after, messagePage)
+		page, err := read(store, key, after, messagePage)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range page {
-			message := &profilev1.Message{Id: m.ID, Body: m.Body, Locked: m.Locked, Sender: m.Sender, SentMs: m.SentMS}
+			message := &profilev1.Message{
+				Id: m.ID, Body: m.Body, Kind: m.Kind, Sender: m.Sender, SentMs: m.SentMS,
+				Panics: uint32(m.Panics), PanicText: m.PanicText, SetAside: m.SetAside(),
+			}
 			if size += proto.Size(message) + 8; size > most && len(list) > 0 {
 				return list, nil
 			}

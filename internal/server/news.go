@@ -74,11 +74,11 @@ func mail(view *View, server lock.Incarnation) ([]*profilev1.Event, error) {
 	}
 	var events []*profilev1.Event
 	for _, g := range grants {
-		count, err := view.Mailbox(g.Store, g.Key)
+		box, err := view.Mailbox(g.Store, g.Key)
 		if err != nil {
 			return nil, err
 		}
-		if count == 0 || g.Owner != server || g.Revoked {
+		if box.Waiting == 0 || g.Owner != server || g.Revoked {
 			continue
 		}
 		last, err := lastMessage(view, g.Store, g.Key)

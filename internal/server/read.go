@@ -65,11 +65,11 @@ func (s *Server) readProfile(ctx context.Context, view *View, store, key string,
 		return s.broken(0, err)
 	}
 	if messages > 0 {
-		count, err := view.Mailbox(store, key)
+		box, err := view.Mailbox(store, key)
 		if err != nil {
 			return s.broken(0, err)
 		}
-		messages = min(messages, count*fsm.MaxMessage)
+		messages = min(messages, int(box.Waiting)*fsm.MaxMessage)
 	}
 	return readBytes(ctx, int(row.Size)+messages)
 }
@@ -83,14 +83,14 @@ func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	count, err := view.Mailbox(q.GetStore(), q.GetKey())
+	box, err := view.Mailbox(q.GetStore(), q.GetKey())
 	if err != nil {
 		return nil, err
 	}
 	owner, err := ownerIn(view, grant.Owner)
 	return &profilev1.GetResponse{
 		Stands: readAt(view, q.GetMode(), p.GetRevision(), grant.Token), Profile: p, Owner: owner,
-		Messages: uint64(count), Waiters: uint64(len(grant.Waiters)), LoadCount: grant.Loads,
+		Messages: box.Waiting, SetAside: box.SetAside, Waiters: uint64(len(grant.Waiters)), LoadCount: grant.Loads,
 	}, err
 }
 

@@ -11,13 +11,13 @@ import (
 // Save stores an owner's next revision.
 func (s profiles) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
 	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
-		checkTags(q.GetTags(), q.GetKeepTags()), checkMarks(q.GetLockMessages(), q.GetClearMessages()),
+		checkTags(q.GetTags(), q.GetKeepTags()), checkClears(q.GetClearMessages()),
 		checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	save := &fsm.Save{
 		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Base: q.GetBase(), Tags: tags(q.GetTags(), q.GetKeepTags()),
-		LockMessages: q.GetLockMessages(), ClearMessages: q.GetClearMessages(), End: q.GetEnd(),
+		ClearMessages: q.GetClearMessages(), End: q.GetEnd(),
 	}
 	result, err := s.write(ctx, q.GetRequest(), q.GetStore(), value{q.GetCodec(), q.GetData(), q.GetHash()}, func(data *fsm.Data) any {
 		save.Data = data

@@ -54,7 +54,7 @@ func (s *Server) opened(ctx context.Context, q *profilev1.StartSessionRequest, r
 	if reply.Profile, err = profile(view, q.GetStore(), q.GetKey(), true); err != nil {
 		return s.untold(number, err)
 	}
-	if reply.Messages, err = messages(view, q.GetStore(), q.GetKey(), 0, firstMessageBytes); err != nil {
+	if reply.Messages, err = messages(view.Messages, q.GetStore(), q.GetKey(), 0, firstMessageBytes); err != nil {
 		return s.untold(number, err)
 	}
 	reply.LoadCount = result.Loads
@@ -73,14 +73,17 @@ func (s profiles) Cancel(ctx context.Context, q *profilev1.CancelRequest) (*prof
 	return &profilev1.CancelResponse{Stands: stands(q.GetRequest(), result)}, nil
 }
 
-// Release ends a session without a save.
+// Release ends a session without a save, and counts the panics of message handlers that ended it.
 func (s profiles) Release(ctx context.Context, q *profilev1.ReleaseRequest) (*profilev1.ReleaseResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()), checkCause(q.GetCause())); err != nil {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
+		checkCause(q.GetCause()), checkPanics(q.GetPanics())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Release{
-		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Cause: uint32(q.GetCause()),
-	})
+	release := &fsm.Release{Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Cause: uint32(q.GetCause())}
+	for _, p := range q.GetPanics() {
+		release.Panics = append(release.Panics, &fsm.MessagePanic{Message: p.GetMessage(), Text: p.GetText()})
+	}
+	result, err := s.change(ctx, q.GetRequest(), release)
 	if err != nil {
 		return nil, err
 	}

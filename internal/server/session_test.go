@@ -244,15 +244,12 @@ func TestMessages(t *testing.T) {
 
 		save := g.saving("p", opened.Stands.Token, 0, []byte("one"))
 		save.ClearMessages = []uint64{1}
-		save.LockMessages = []uint64{2}
 		if _, err := g.profiles.Save(soon(t), save); err != nil {
 			t.Fatal(err)
 		}
 		_, err := g.profiles.ClearMessage(soon(t), &profilev1.ClearMessageRequest{Request: g.next(), Store: "players", Key: "p", Id: 1})
 		wantReason(t, err, profilev1.Reason_REASON_NO_MESSAGE)
-		_, err = g.profiles.ClearMessage(soon(t), &profilev1.ClearMessageRequest{Request: g.next(), Store: "players", Key: "p", Id: 2})
-		wantReason(t, err, profilev1.Reason_REASON_FENCED)
-		if _, err = g.profiles.ClearMessage(soon(t), &profilev1.ClearMessageRequest{Request: g.next(), Store: "players", Key: "p", Id: 2, Token: opened.Stands.Token}); err != nil {
+		if _, err = g.profiles.ClearMessage(soon(t), &profilev1.ClearMessageRequest{Request: g.next(), Store: "players", Key: "p", Id: 2}); err != nil {
 			t.Error(err)
 		}
 		if got := w.get("p"); got.Messages != 38 {
