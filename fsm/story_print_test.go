@@ -90,7 +90,11 @@ func (s *story) event(e fsm.Event) string {
 	case fsm.Lost:
 		return fmt.Sprintf("%s has lost %s %s%s", who, profile, s.call(e.Token), because(e.Cause))
 	case fsm.MessageWait:
-		return fmt.Sprintf("%s has message %d in %s %s", who, e.Message, profile, s.call(e.Token))
+		text := fmt.Sprintf("%s has message %d in %s %s", who, e.Message, profile, s.call(e.Token))
+		if e.After > 0 {
+			text += fmt.Sprintf(", after %d", e.After)
+		}
+		return text
 	case fsm.ServerEnded:
 		return who + " has ended"
 	}

@@ -70,7 +70,7 @@ var bytesFaults = []fault{
 	{
 		name:  "a message that was set aside counts as one that waits",
 		edits: []edit{{"fsm/message.go", "\tif box.Waiting == 0 {\n", "\tif box.Waiting+box.SetAside == 0 {\n"}},
-		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+		pkg:   "fsm", test: "TestStories/set_aside",
 	},
 	{
 		name:  "a step of a walk goes on however many wait",
