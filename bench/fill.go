@@ -105,7 +105,11 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 			return done, err
 		}
 		defer closeClient(c)
-		stores = append(stores, client.NewStore(c, f.store, json.RawMessage("{}")))
+		store, err := client.NewStore(c, f.store, json.RawMessage("{}"))
+		if err != nil {
+			return done, err
+		}
+		stores = append(stores, store)
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -133,7 +137,7 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 				}
 				data := body(number, 0, f.bytes)
 				start := time.Now()
-				_, err := store.Set(ctx, key(number), data, 0)
+				_, err := store.Set(ctx, key(number), data, client.AtRevision(0))
 				switch {
 				case err == nil:
 					set.add(time.Since(start))
@@ -174,7 +178,7 @@ const closeLimit = 5 * time.Second
 func closeClient(c *client.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
-	_ = c.Close(ctx)
+	_ = c.Shutdown(ctx)
 }
 
 // progress shows how far something is, a line a step.

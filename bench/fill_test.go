@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
@@ -65,7 +64,7 @@ func TestFill(t *testing.T) {
 	if err != nil || done.Written != 150 || done.Next != 150 || done.There != 0 {
 		t.Fatalf("fill wrote %d, is at %d, found %d there: %v", done.Written, done.Next, done.There, err)
 	}
-	store := client.NewStore(c.Client(t, "reader"), "full", json.RawMessage("{}"))
+	store := clienttest.Store(t, c.Client(t, "reader"), "full", json.RawMessage("{}"))
 	for _, number := range []uint64{0, 77, 149} {
 		p, err := store.Get(ctx, key(number))
 		if err != nil || !bytes.Equal(p.Data, body(number, 0, 300)) {
@@ -108,7 +107,7 @@ func TestFillStopped(t *testing.T) {
 	if done.Next > done.Written+8 { // eight may have been set without an answer
 		t.Errorf("it set %d, 8 at once, and wants to go on from %d", done.Written, done.Next)
 	}
-	store := client.NewStore(c.Client(t, "reader"), "full", json.RawMessage("{}"))
+	store := clienttest.Store(t, c.Client(t, "reader"), "full", json.RawMessage("{}"))
 	for number := range done.Next {
 		if p, err := store.Get(t.Context(), key(number)); err != nil || !p.Exists {
 			t.Fatalf("profile %d of %d is not there: %v", number, done.Next, err)

@@ -92,8 +92,12 @@ type game struct {
 func serveGame(ctx context.Context, c *client.Client, doubts *atomic.Int64, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	store, err := client.NewStore(c, playStore, play{})
+	if err != nil {
+		return err
+	}
 	g := &game{
-		name: c.Name(), life: ctx, doubts: doubts, store: client.NewStore(c, playStore, play{}), line: json.NewEncoder(out),
+		name: c.Name(), life: ctx, doubts: doubts, store: store, line: json.NewEncoder(out),
 		sessions: make(map[string]*client.Profile[play]), scribbles: make(map[string]*scribble),
 	}
 	g.tell(told{}) // ready
@@ -241,12 +245,12 @@ func (g *game) do(ctx context.Context, o order, t *told) error {
 
 // start opens a session, which is what is measured, and then puts its name on the profile.
 func (g *game) start(ctx context.Context, t *told, steal bool) error {
-	when := client.Wait
+	when := client.IfOwnedWait
 	if steal {
-		when = client.Steal
+		when = client.IfOwnedSteal
 	}
 	t.Began = thisMoment()
-	p, err := g.store.StartSession(ctx, t.Key, client.IfOwned(when))
+	p, err := g.store.StartSession(ctx, t.Key, when)
 	t.Ended = thisMoment()
 	if err != nil {
 		return err
@@ -254,7 +258,7 @@ func (g *game) start(ctx context.Context, t *told, steal bool) error {
 	g.mu.Lock()
 	g.sessions[t.Key] = p
 	g.mu.Unlock()
-	p.OnSessionEnd(func(error) {
+	p.OnSessionEnd(func(client.End) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.lost++

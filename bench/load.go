@@ -30,7 +30,11 @@ func newLoad(ctx context.Context, seeds []string, store string, profiles uint64,
 	}
 	l := &load{client: c, bytes: bytes, seed: seed}
 	l.version.Store(seed << 32)
-	profilesOf := client.NewStore(c, store, json.RawMessage("{}"))
+	profilesOf, err := client.NewStore(c, store, json.RawMessage("{}"))
+	if err != nil {
+		closeClient(c)
+		return nil, err
+	}
 	r, chosen := rand.New(rand.NewPCG(seed, 1)), make(map[uint64]bool)
 	for len(l.sessions) < sessions && uint64(len(chosen)) < profiles {
 		number := r.Uint64N(profiles)

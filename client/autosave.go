@@ -143,7 +143,7 @@ func (s *session) autosave() {
 	idle := s.stored.known && s.stored.changes == s.changes.Load() && !s.hooked.Load()
 	s.mu.Unlock()
 	if !idle {
-		_, _ = s.request(false, Manual, true) // refused: the session is over, and so are its saves
+		_, _ = s.request(false, LastSaveManual, true) // refused: the session is over, and so are its saves
 	}
 }
 

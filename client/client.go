@@ -63,6 +63,9 @@ type Config struct {
 	// nodes are, it learns from them. That it cannot take part is logged, tried again, and harms nothing. nil: it is not.
 	Gossip Gossip
 
+	// CloseTimeout bounds Close, and a Shutdown whose context had ended before. 0: 10 s.
+	CloseTimeout time.Duration
+
 	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
 	OnDoubt, OnResume func()
 
@@ -119,6 +122,9 @@ func (c Config) withDefaults() (Config, error) {
 	case c.DoubtLimit < 0:
 		c.DoubtLimit = 0
 	}
+	if c.CloseTimeout <= 0 {
+		c.CloseTimeout = 10 * time.Second
+	}
 	switch {
 	case c.NoPing:
 		c.ListenPing = nil
@@ -154,11 +160,12 @@ type Client struct {
 	closing  <-chan struct{} // of open
 	parting  chan struct{}   // closed when the goodbye is said: what ends then was meant to
 	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
-	doubts   chan bool       // for the teller: true came into doubt, false resumed
+	doubts   handlerQueue    // in which OnDoubt and OnResume run
 	tally    tally
 
 	mu       sync.Mutex
 	tasks    sync.WaitGroup // added to under mu while not ended
+	handling running        // the game's handlers that run outside of every lock
 	ended    bool
 	closed   bool
 	life     *life         // nil: between two
@@ -188,7 +195,6 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		ping:     &pingPort{listen: config.ListenPing},
 		rumour:   &rumour{known: make(chan struct{})},
 		fetching: make(chan struct{}, 16),
-		doubts:   make(chan bool, 64),
 		lived:    make(chan struct{}),
 		parting:  make(chan struct{}),
 		sessions: make(map[Ref]*session),
@@ -213,7 +219,6 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		if config.Gossip != nil {
 			c.spawn(c.gossip)
 		}
-		c.spawn(c.tellDoubts)
 		c.spawn(func() { c.saver.run(c.ctx) })
 		return c, nil
 	case <-ctx.Done():
@@ -225,18 +230,18 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 // Name is the name that this game server registered under.
 func (c *Client) Name() string { return c.config.Name }
 
-// State is how this client's sessions stand: Held or InDoubt, and Over once it is closed.
+// State is how this client's sessions stand: StateHeld or StateInDoubt, and StateOver once it is closed.
 func (c *Client) State() State {
 	c.mu.Lock()
 	closed, doubt := c.closed, c.inDoubt()
 	c.mu.Unlock()
 	switch {
 	case closed:
-		return Over
+		return StateOver
 	case doubt:
-		return InDoubt
+		return StateInDoubt
 	}
-	return Held
+	return StateHeld
 }
 
 // spawn runs a goroutine that Close joins. It returns false, and runs nothing, once Close has begun to.

@@ -53,12 +53,27 @@ func list(refs []Ref) string {
 	return b.String()
 }
 
-// Close ends every session with a last save, says goodbye, so that nobody waits for a lease, and returns when nothing of
-// this client runs any more but handlers of the game that do not return. ctx bounds it all; what was not done by then
-// is left, and said.
+// Close is Shutdown with Config.CloseTimeout, 10 s by default.
+func (c *Client) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.config.CloseTimeout)
+	defer cancel()
+	return c.close(ctx)
+}
+
+// Shutdown ends every session with a last save, says goodbye, so that no other game server waits for a lease, and returns
+// when nothing of this client runs any more but handlers of the game that do not return. ctx bounds it all; what was not
+// done by then is left, and said. A context that has ended before the call, as that of a signal has, counts as none: then
+// Config.CloseTimeout is the bound.
 //
 // *CloseError: some data is not stored, or may not be. ErrClosed: it was closed before.
-func (c *Client) Close(ctx context.Context) error {
+func (c *Client) Shutdown(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return c.Close()
+	}
+	return c.close(ctx)
+}
+
+func (c *Client) close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -86,7 +101,7 @@ func (c *Client) Close(ctx context.Context) error {
 		}
 	}
 	for _, s := range c.all() {
-		s.finish(overError("keep", s.ref, ErrClosed))
+		s.finish(endError(s.ref, EndShutDown, nil, ErrClosed))
 		s.leave()
 	}
 	c.halt()
@@ -108,7 +123,7 @@ func (c *Client) endAll(ctx context.Context) *CloseError {
 	for range endsAtOnce {
 		ends.Go(func() {
 			for s := range sessions {
-				err := s.end(ctx, Shutdown)
+				err := s.end(ctx, LastSaveShutdown)
 				if err == nil {
 					continue
 				}
@@ -160,12 +175,17 @@ func (c *Client) all() []*session {
 }
 
 // join waits for every goroutine. All but the game's own handlers end by themselves once the client has halted; these
-// get until ctx ends, and a moment.
+// get until ctx ends, and a moment. Called from a handler it does not wait for the handlers that are on their own: it
+// would wait for itself.
 func (c *Client) join(ctx context.Context) {
+	own := calledFromHandler()
 	joined := make(chan struct{})
 	go func() {
 		defer close(joined)
 		c.tasks.Wait()
+		if !own {
+			<-c.handling.none()
+		}
 	}()
 	select {
 	case <-joined:

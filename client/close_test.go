@@ -20,7 +20,7 @@ func TestCloseReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		c := town.open(t, town.config("a"))
-		store := client.NewStore(c, "players", player{})
+		store := clienttest.Store(t, c, "players", player{})
 		for _, key := range []string{"ann", "bob", "cid"} {
 			p, err := store.StartSession(t.Context(), key)
 			if err != nil {
@@ -52,7 +52,7 @@ func TestCloseReports(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		err := c.Close(ctx)
+		err := c.Shutdown(ctx)
 		var left *client.CloseError
 		if !errors.As(err, &left) {
 			t.Fatalf("close: got %v, want a CloseError", err)
@@ -64,7 +64,7 @@ func TestCloseReports(t *testing.T) {
 		if _, err := store.StartSession(t.Context(), "dot"); !errors.Is(err, client.ErrClosed) {
 			t.Errorf("start after close: got %v, want ErrClosed", err)
 		}
-		if err := c.Close(t.Context()); !errors.Is(err, client.ErrClosed) {
+		if err := c.Shutdown(t.Context()); !errors.Is(err, client.ErrClosed) {
 			t.Errorf("second close: got %v, want ErrClosed", err)
 		}
 	})
@@ -74,23 +74,23 @@ func TestCloseEndsEverything(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
 	c := cluster.Client(t, "a")
-	store := client.NewStore(c, "players", player{})
+	store := clienttest.Store(t, c, "players", player{})
 	const profiles = 200
 	for i := range profiles {
 		p, err := store.StartSession(ctx, fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.OnLastSave(func(d *player, reason client.Reason) {
-			if reason == client.Shutdown {
+		p.OnLastSave(func(d *player, reason client.LastSaveReason) {
+			if reason == client.LastSaveShutdown {
 				d.Coins = 5
 			}
 		})
 	}
-	if err := c.Close(ctx); err != nil {
+	if err := c.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
-	other := client.NewStore(cluster.Client(t, "b"), "players", player{})
+	other := clienttest.Store(t, cluster.Client(t, "b"), "players", player{})
 	n := 0
 	for info, err := range other.List(ctx, "") {
 		if err != nil {

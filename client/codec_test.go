@@ -40,19 +40,19 @@ func TestTemplateFillsIn(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
 	c := cluster.Client(t, "a")
-	old := client.NewStore(c, "heroes", json.RawMessage(nil))
+	old := clienttest.Store(t, c, "heroes", json.RawMessage(nil))
 	for key, data := range map[string]string{
 		"some": `{"Level":3,"Stats":{"Luck":9},"Bag":{"rope":1},"Path":[{"X":1}],"Extra":{"a":1}}`,
 		"none": `{}`,
 		"null": `{"Bag":null,"Pet":null}`,
 	} {
-		if _, err := old.Set(ctx, key, json.RawMessage(data), 0); err != nil {
+		if _, err := old.Set(ctx, key, json.RawMessage(data), client.AtRevision(0)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	template := hero{Level: 1, Bag: map[string]int{"sword": 1}, Path: []step{{5, 6}}, Pet: &step{7, 8}}
 	template.Stats.Strength, template.Stats.Luck = 4, 2
-	heroes := client.NewStore(c, "heroes", template)
+	heroes := clienttest.Store(t, c, "heroes", template)
 
 	some := hero{Level: 3, Bag: map[string]int{"rope": 1}, Path: []step{{1, 0}}, Pet: &step{7, 8}, Extra: map[string]any{"a": json.Number("1")}}
 	some.Stats.Strength, some.Stats.Luck = 4, 9
@@ -83,10 +83,10 @@ func TestTemplateOfKeys(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
 	c := cluster.Client(t, "a")
-	if _, err := client.NewStore(c, "maps", json.RawMessage(nil)).Set(ctx, "k", json.RawMessage(`{"a":1,"in":{"x":1}}`), 0); err != nil {
+	if _, err := clienttest.Store(t, c, "maps", json.RawMessage(nil)).Set(ctx, "k", json.RawMessage(`{"a":1,"in":{"x":1}}`), client.AtRevision(0)); err != nil {
 		t.Fatal(err)
 	}
-	store := client.NewStore(c, "maps", map[string]any{"a": 5, "b": 6, "in": map[string]any{"x": 7, "y": 8}})
+	store := clienttest.Store(t, c, "maps", map[string]any{"a": 5, "b": 6, "in": map[string]any{"x": 7, "y": 8}})
 	got, err := store.Get(ctx, "k")
 	n := func(s string) json.Number { return json.Number(s) }
 	want := map[string]any{"a": n("1"), "b": n("6"), "in": map[string]any{"x": n("1"), "y": n("8")}}
@@ -99,15 +99,15 @@ func TestOtherCodecIsRefused(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
 	c := cluster.Client(t, "a")
-	if _, err := client.NewStore[[]byte](c, "s", nil).Set(ctx, "k", []byte{1, 2}, 0); err != nil {
+	if _, err := clienttest.Store[[]byte](t, c, "s", nil).Set(ctx, "k", []byte{1, 2}, client.AtRevision(0)); err != nil {
 		t.Fatal(err)
 	}
-	store := client.NewStore(c, "s", player{})
+	store := clienttest.Store(t, c, "s", player{})
 	if _, err := store.StartSession(ctx, "k"); err == nil {
 		t.Fatal("a session on data of another codec: got no error")
 	}
 	// The profile is free again.
-	raw, err := client.NewStore[[]byte](c, "s", nil).StartSession(ctx, "k")
+	raw, err := clienttest.Store[[]byte](t, c, "s", nil).StartSession(ctx, "k")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestDoubtCountsFromTheSendTime(t *testing.T) {
 		})
 		time.Sleep(10500 * time.Millisecond)
 		stop.Store(true)
-		until(t, "doubt", func() bool { return p.State() == client.InDoubt })
+		until(t, "doubt", func() bool { return p.State() == client.StateInDoubt })
 		if after := time.Since(time.Unix(0, last.Load())); after > 3*time.Second+50*time.Millisecond || after < 3*time.Second {
 			t.Errorf("in doubt %v after the last renewal that was answered had been sent, want 3 s", after)
 		}
@@ -66,7 +66,7 @@ func TestOtherAnswersRenewNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := p.State(); got != client.InDoubt {
+		if got := p.State(); got != client.StateInDoubt {
 			t.Errorf("after 3.1 s of answers to all but renewals: got %v, want in doubt", got)
 		}
 	})
@@ -83,7 +83,7 @@ func TestAnUnlistedSessionThatIsOwnedGoesOn(t *testing.T) {
 			t.Fatal("the list was not short")
 		}
 		time.Sleep(3 * time.Second)
-		if got := p.State(); got != client.Held {
+		if got := p.State(); got != client.StateHeld {
 			t.Errorf("after lists without its profile: got %v, %v, want held", got, p.Err())
 		}
 		if n := town.count("Release"); n != 0 {

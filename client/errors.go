@@ -9,12 +9,17 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 )
 
-// Every error of this package is one of these seven, found with errors.Is. Details, where there are any, are in an
+// Every error of this package is one of these nine, found with errors.Is. Details, where there are any, are in an
 // *Error, found with errors.As.
 var (
 	// ErrOwned: it did not happen, since another game server owns the profile, or since one that lives has this name.
-	// Error.Owner says who and where. Send the player there, or start the session with IfOwned(Wait).
+	// Error.Owner says who and where. Send the player there, or start the session with IfOwnedWait.
 	ErrOwned = errors.New("owned by another game server")
+
+	// ErrAlreadyOpen: it did not happen, since this client itself has a session of the profile, or is starting one. A
+	// player who joins twice, or rejoins before the end of the last session, meets it: use the session that there is, or
+	// end it first.
+	ErrAlreadyOpen = errors.New("this game server already has a session of it")
 
 	// ErrSessionOver: the session has ended, and nothing was changed. Stop playing on this profile; a new StartSession
 	// loads what the store holds now. Profile.Err says why it ended.
@@ -31,8 +36,13 @@ var (
 	// ErrUnavailable: it did not happen, since no node could do it in time. Try again later; if it lasts, page somebody.
 	ErrUnavailable = errors.New("no node could do it in time")
 
-	// ErrUnknown: it may or may not have happened. Do not tell the player either; look with Get, or do it again if
-	// twice is as good as once.
+	// ErrFull: it did not happen, since too many messages or game servers wait for the profile already. Error.Limit says
+	// how many may. Try again once its owner has handled some.
+	ErrFull = errors.New("too many wait already")
+
+	// ErrUnknown: it may have happened, or may happen yet: do not tell the player either. A Get does not tell, since a
+	// copy that is still on its way may land after it. Client.Outcome settles it and says what became of it. Doing it
+	// again without asking is right only if twice is as good as once.
 	ErrUnknown = errors.New("it may or may not have happened")
 
 	// ErrClosed: it did not happen, since this client is closed.
@@ -68,15 +78,16 @@ func ownerOf(o *profilev1.Owner) *Owner {
 type Error struct {
 	Act      string // what was tried: "save", "start session", ...
 	Ref      Ref    // the profile; zero if it was not about one
-	Kind     error  // one of this package's seven errors
-	Code     string // the node's reason, e.g. "REVISION_DIFFERS"; empty if no node gave one
+	Kind     error  // one of this package's nine errors
+	Code     Code   // more exactly what; empty if there is nothing to add
 	Sentence string // for people
 	Owner    *Owner // with ErrOwned, if known
 	Revision uint64 // with ErrConflict: the profile's current revision
-	Limit    uint64 // with Code "TOO_LARGE", "QUEUE_FULL" and "MAILBOX_FULL"
+	Limit    uint64 // with ErrFull, and with CodeTooLarge
 	Cause    error  // e.g. the context's error; nil if there is none
 
 	reason profilev1.Reason
+	end    EndReason // with ErrSessionOver, if it is known
 }
 
 func (e *Error) Error() string {
@@ -127,8 +138,9 @@ func kindOf(reason profilev1.Reason) error {
 	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNKNOWN_CLASS, profilev1.Reason_REASON_UNAUTHORIZED:
 		return ErrInvalid
-	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_MAILBOX_FULL, profilev1.Reason_REASON_DATA_DAMAGED,
-		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED, profilev1.Reason_REASON_NOT_LEADER,
+	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_MAILBOX_FULL:
+		return ErrFull
+	case profilev1.Reason_REASON_DATA_DAMAGED, profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED, profilev1.Reason_REASON_NOT_LEADER,
 		profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN, profilev1.Reason_REASON_ACKNOWLEDGE_FIRST,
 		profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE, profilev1.Reason_REASON_OTHER_REGISTRATION,
 		profilev1.Reason_REASON_UNKNOWN_FIELDS:
@@ -145,7 +157,7 @@ func refusalError(act string, ref Ref, r *profilev1.Refusal, sentence string) *E
 	kind := kindOf(r.Reason)
 	e := &Error{
 		Act: act, Ref: ref, Kind: kind, reason: r.Reason,
-		Code:     wire.Code(r.Reason),
+		Code:     Code(wire.Code(r.Reason)),
 		Sentence: sentence,
 		Owner:    ownerOf(r.Owner),
 		Revision: r.Revision,

@@ -13,6 +13,7 @@ import (
 func TestEveryReasonHasItsError(t *testing.T) {
 	kinds := []error{
 		client.ErrOwned, client.ErrSessionOver, client.ErrConflict, client.ErrInvalid, client.ErrUnavailable, client.ErrUnknown,
+		client.ErrFull,
 	}
 	for number, name := range profilev1.Reason_name {
 		reason := profilev1.Reason(number)

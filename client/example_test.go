@@ -34,13 +34,16 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	players := client.NewStore(game, "players", Player{Coins: 100})
+	players, err := client.NewStore(game, "players", Player{Coins: 100})
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	ann, err := players.StartSession(ctx, "ann")
 	if err != nil {
 		log.Fatal(err)
 	}
-	ann.OnSessionEnd(func(err error) { /* the player leaves this game server */ })
+	ann.OnSessionEnd(func(client.End) { /* the player leaves this game server */ })
 	if err := ann.Update(func(d *Player) { d.Coins -= 30; d.Items = append(d.Items, "sword") }); err != nil {
 		log.Fatal(err)
 	}
@@ -57,7 +60,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Println(stored.Data.Coins, stored.Data.Items)
-	if err := game.Close(ctx); err != nil {
+	if err := game.Close(); err != nil {
 		log.Fatal(err)
 	}
 	// Output:
@@ -73,7 +76,10 @@ func ExampleStore_Send() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	players := client.NewStore(game, "players", Player{})
+	players, err := client.NewStore(game, "players", Player{})
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	// From any game server, whether anybody owns the profile or not.
 	if _, err := players.Send(ctx, "ann", Player{Coins: 25}); err != nil {
@@ -94,7 +100,7 @@ func ExampleStore_Send() {
 		return true // applied and cleared in one save
 	})
 	ann.Read(func(d *Player) { fmt.Println(d.Coins) })
-	if err := game.Close(ctx); err != nil {
+	if err := game.Close(); err != nil {
 		log.Fatal(err)
 	}
 	// Output:

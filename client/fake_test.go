@@ -19,6 +19,7 @@ import (
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -116,7 +117,7 @@ func (town *town) open(t testing.TB, config client.Config) *client.Client {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = c.Close(ctx)
+		_ = c.Shutdown(ctx)
 	})
 	return c
 }
@@ -125,7 +126,7 @@ func (town *town) open(t testing.TB, config client.Config) *client.Client {
 func playing(t testing.TB, addrs ...string) (*town, *client.Store[player], *client.Profile[player]) {
 	t.Helper()
 	town := newTown(t, addrs...)
-	store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+	store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 	p, err := store.StartSession(t.Context(), "ann")
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/lock"
@@ -68,9 +67,9 @@ func (s *session) askedToLetGo(token uint64, operator bool) {
 	}
 	s.mu.Unlock()
 	if now {
-		reason := External
+		reason := LastSaveExternal
 		if operator {
-			reason = Operator
+			reason = LastSaveOperator
 		}
 		s.client.spawn(func() { s.handOff(reason) })
 	}
@@ -78,7 +77,7 @@ func (s *session) askedToLetGo(token uint64, operator bool) {
 
 // handOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time,
 // after which the session is revoked: if by then no data could be encoded, what is stored already is the last.
-func (s *session) handOff(reason Reason) {
+func (s *session) handOff(reason LastSaveReason) {
 	s.mu.Lock()
 	limit := s.life.timing.HandOff * 7 / 10
 	s.mu.Unlock()
@@ -98,7 +97,7 @@ func (s *session) handOff(reason Reason) {
 	sent := s.stage == ending
 	s.mu.Unlock()
 	if !sent && s.ctx.Err() == nil {
-		s.lose(overError("hand off", s.ref, errors.New("it is wanted elsewhere, and the data could not be saved in time")))
+		s.lose(endError(s.ref, EndLate, nil, nil))
 	}
 }
 
@@ -109,29 +108,8 @@ func (s *session) revoked(token uint64, cause profilev1.Cause) {
 	mine := s.begun && s.token == token && s.stage != over
 	s.mu.Unlock()
 	if mine {
-		s.lose(overError("keep", s.ref, errors.New(force(cause))))
+		s.lose(endError(s.ref, endReasonOf(cause), nil, nil))
 	}
-}
-
-// force says how a session was taken from its owner.
-func force(cause profilev1.Cause) string {
-	switch cause {
-	case profilev1.Cause_CAUSE_LATE:
-		return "it was asked to let go, and did not in time"
-	case profilev1.Cause_CAUSE_STOLEN:
-		return "it was taken by force: another game server stole it"
-	case profilev1.Cause_CAUSE_FREED:
-		return "it was taken by force: an operator released it"
-	case profilev1.Cause_CAUSE_OVERWRITTEN:
-		return "it was taken by force: the profile was set"
-	case profilev1.Cause_CAUSE_REMOVED:
-		return "it was taken by force: the profile was removed"
-	case profilev1.Cause_CAUSE_HELD_BACK:
-		return "it was taken by force: the profile was put on hold"
-	case profilev1.Cause_CAUSE_EXPIRED:
-		return "the cluster took this game server for gone"
-	}
-	return "it was taken by force"
 }
 
 // verify looks up whether the grant is still in force, and ends the session if it is not.
@@ -154,7 +132,7 @@ func (s *session) verify() {
 			same := s.stage == held && s.life == l
 			s.mu.Unlock()
 			if same && !closedNow(l.over) { // else its own end has come between, or that of the incarnation
-				s.lose(overError("keep", s.ref, errors.New("another game server owns it now")))
+				s.lose(endError(s.ref, EndUnknown, ownerOf(got.Owner), nil))
 			}
 		}
 	})

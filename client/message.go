@@ -28,7 +28,7 @@ func (m Message) Decode(value any) error { return JSON{}.Decode(m.Body, value) }
 // letter is a message that no handler took yet.
 type letter struct {
 	Message
-	refused int // so many handlers, from the first on, were offered it
+	refused int // every handler up to this place was offered it
 }
 
 // mailbox is what a session knows of its profile's messages. It belongs to this copy of the data, and is guarded by the

@@ -35,8 +35,8 @@ func TestMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
 		ctx := t.Context()
-		a := client.NewStore(cluster.Client(t, "a"), "players", player{})
-		b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+		a := clienttest.Store(t, cluster.Client(t, "a"), "players", player{})
+		b := clienttest.Store(t, cluster.Client(t, "b"), "players", player{})
 		if _, err := b.Send(ctx, "ann", gift{1}); err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestMessages(t *testing.T) {
 func TestMessageWaitsForItsHandler(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
-	store := client.NewStore(cluster.Client(t, "a"), "players", player{})
+	store := clienttest.Store(t, cluster.Client(t, "a"), "players", player{})
 	for _, m := range []any{gift{1}, []byte("not json"), gift{2}} {
 		if _, err := store.Send(ctx, "ann", m); err != nil {
 			t.Fatal(err)
@@ -146,7 +146,7 @@ func TestMessageIsAppliedOnceThroughFailingSaves(t *testing.T) {
 func TestMarksGoWithOneSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 		if _, err := store.Send(t.Context(), "ann", gift{1}); err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func TestMarksGoWithOneSave(t *testing.T) {
 func TestClearedMessageDoesNotBlockSaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 		if _, err := store.Send(t.Context(), "ann", gift{1}); err != nil {
 			t.Fatal(err)
 		}
@@ -197,8 +197,8 @@ func TestMessageOfALostSessionIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
 		ctx := t.Context()
-		a := client.NewStore(cluster.Client(t, "a"), "players", player{})
-		b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+		a := clienttest.Store(t, cluster.Client(t, "a"), "players", player{})
+		b := clienttest.Store(t, cluster.Client(t, "b"), "players", player{})
 		p, err := a.StartSession(ctx, "ann")
 		if err != nil {
 			t.Fatal(err)

@@ -118,7 +118,7 @@ func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 			return nil
 		}
 	})
-	if err := c.Close(t.Context()); err != nil {
+	if err := c.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if town.count("EndServer") == 0 {

@@ -1,9 +1,6 @@
 package client
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // Profile is a profile with a session: this game server's copy of its data, saved by itself.
 //
@@ -14,10 +11,9 @@ type Profile[T any] struct {
 	mold  mold[T]
 	value T // guarded by session.data, as is all below
 
-	onSave     []func(*T)
-	onLastSave []func(*T, Reason)
-	onSaved    []func(revision uint64)
-	handlers   []func(*T, Message) bool
+	onSave     handlerList[func(*T)]
+	onLastSave handlerList[func(*T, LastSaveReason)]
+	onMessage  handlerList[func(*T, Message) bool]
 }
 
 // Key names the profile within its store.
@@ -60,13 +56,13 @@ func (p *Profile[T]) Save(ctx context.Context) error { return p.s.save(ctx) }
 // refuses. Again it returns what the first one returned.
 //
 // Errors as Save; after ErrInvalid the session goes on. After ErrUnknown it is still being tried.
-func (p *Profile[T]) EndSession(ctx context.Context) error { return p.s.end(ctx, Manual) }
+func (p *Profile[T]) EndSession(ctx context.Context) error { return p.s.end(ctx, LastSaveManual) }
 
 // State is how the session stands, computed at every look.
 func (p *Profile[T]) State() State { return p.s.state() }
 
 // IsActive says that the session is held: while it does, no other game server owns the profile.
-func (p *Profile[T]) IsActive() bool { return p.s.state() == Held }
+func (p *Profile[T]) IsActive() bool { return p.s.state() == StateHeld }
 
 // Done is closed when the session is over. A channel is no lease: ask IsActive before what cannot be undone.
 func (p *Profile[T]) Done() <-chan struct{} { return p.s.done }
@@ -97,50 +93,53 @@ func (p *Profile[T]) Loads() uint64 {
 // message is handled: it is cleared with the next save, which goes out soon, so that its effect and its being gone are
 // stored together or not at all, and no copy of the data ever sees it twice. If it returns false the message is offered
 // to the handlers that were added later, and waits.
-func (p *Profile[T]) OnMessage(f func(data *T, m Message) (handled bool)) {
-	p.s.data.Lock()
-	p.handlers = append(p.handlers, f)
-	p.s.data.Unlock()
+func (p *Profile[T]) OnMessage(f func(data *T, m Message) (handled bool)) (stop func()) {
+	stop = p.onMessage.add(f)
 	p.s.listen()
+	return stop
 }
 
 // OnSave runs before each save, and may change what is saved. With such a handler each autosave looks at the data.
-func (p *Profile[T]) OnSave(f func(data *T)) {
-	p.s.data.Lock()
-	defer p.s.data.Unlock()
-	p.onSave = append(p.onSave, f)
-	p.s.hooked.Store(true)
+func (p *Profile[T]) OnSave(f func(data *T)) (stop func()) {
+	stop = p.onSave.add(f)
+	p.s.hooked.Store(true) // and stays so: a look too many costs an encoding
+	return stop
 }
 
 // OnLastSave runs before a save that ends the session, after the handlers of OnSave, and may change what is saved. It
 // does not run if the session is lost. It may run again if a last save was refused.
-func (p *Profile[T]) OnLastSave(f func(data *T, reason Reason)) {
-	p.s.data.Lock()
-	defer p.s.data.Unlock()
-	p.onLastSave = append(p.onLastSave, f)
+func (p *Profile[T]) OnLastSave(f func(data *T, reason LastSaveReason)) (stop func()) {
+	return p.onLastSave.add(f)
 }
 
-// OnAfterSave runs after each save that stored something, with the new revision, in a goroutine of its own.
-func (p *Profile[T]) OnAfterSave(f func(revision uint64)) {
-	p.s.data.Lock()
-	defer p.s.data.Unlock()
-	p.onSaved = append(p.onSaved, f)
+// Saved says how a save went.
+type Saved struct {
+	Ref      Ref
+	Revision uint64 // of what the store has now, as far as this game server knows
+	Last     bool   // the save was to end the session
+	Err      error  // nil: the data is stored
 }
 
-// OnSessionEnd runs once when the session is over, in a goroutine of its own, with what Err says; at once if it is over
-// already.
-func (p *Profile[T]) OnSessionEnd(f func(err error)) { p.s.whenOver(f) }
+// OnAfterSave runs after each save that stored something or failed, one at a time and in the order of the saves. It runs
+// outside of every lock, so it may call any method.
+func (p *Profile[T]) OnAfterSave(f func(Saved)) (stop func()) { return p.s.onSaved.add(f) }
+
+// OnSessionEnd runs once when the session is over, at once if it is over already, in a goroutine of its own: it may call
+// any method.
+func (p *Profile[T]) OnSessionEnd(f func(End)) (stop func()) { return p.s.whenOver(f) }
 
 var _ body = (*Profile[any])(nil)
 
-func (p *Profile[T]) beforeSave(last bool, reason Reason) {
-	for _, f := range p.onSave {
+func (p *Profile[T]) beforeSave(last bool, reason LastSaveReason) {
+	p.onSave.each(0, func(f func(*T)) bool {
 		f(&p.value)
-	}
+		return true
+	})
 	if last {
-		for _, f := range p.onLastSave {
+		p.onLastSave.each(0, func(f func(*T, LastSaveReason)) bool {
 			f(&p.value, reason)
-		}
+			return true
+		})
 	}
 }
 
@@ -148,15 +147,12 @@ func (p *Profile[T]) encode() ([]byte, error) { return p.mold.codec.Encode(&p.va
 
 func (p *Profile[T]) codec() uint32 { return uint32(p.mold.codec.ID()) }
 
-func (p *Profile[T]) listening() bool { return len(p.handlers) > 0 }
+func (p *Profile[T]) listening() bool { return !p.onMessage.empty() }
 
-func (p *Profile[T]) offer(m Message, from int) (bool, int) {
-	for _, f := range p.handlers[min(from, len(p.handlers)):] {
-		if f(&p.value, m) {
-			return true, len(p.handlers)
-		}
-	}
-	return false, len(p.handlers)
+func (p *Profile[T]) offer(m Message, after int) (handled bool, last int) {
+	last = p.onMessage.each(after, func(f func(*T, Message) bool) bool {
+		handled = f(&p.value, m)
+		return !handled
+	})
+	return handled, last
 }
-
-func (p *Profile[T]) afterSave() []func(uint64) { return slices.Clone(p.onSaved) }

@@ -25,8 +25,8 @@ func TestRealProfiles(t *testing.T) {
 	}
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
-	store := client.NewStore[[]byte](cluster.Client(t, "a"), "saves", nil)
-	reader := client.NewStore[[]byte](cluster.Client(t, "b"), "saves", nil)
+	store := clienttest.Store[[]byte](t, cluster.Client(t, "a"), "saves", nil)
+	reader := clienttest.Store[[]byte](t, cluster.Client(t, "b"), "saves", nil)
 	players := map[string]*client.Profile[[]byte]{}
 	saved := 0
 	for _, file := range files { // in order of player and version

@@ -130,16 +130,13 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 		s.fetch() // what was sent to it meanwhile was told to nobody
 	case cl.anew != 0:
 		s.client.release(l, s.ref, cl.anew, nil)
-		s.finish(overError("keep", s.ref, errors.New("the cluster has ended this incarnation")))
+		s.finish(endError(s.ref, EndExpired, nil, nil))
 		s.leave()
 	case dead(reasonOf(cl.err)) || errors.Is(cl.err, ErrClosed):
 	default:
-		why := cl.err
-		if why == nil {
-			why = errors.New("the cluster took this game server for dead, and the profile has been written or owned by others since")
-		}
+		why := endError(s.ref, EndExpired, ownerOf(cl.owner), cl.err)
 		s.client.config.Log.Warn("a session did not outlive its incarnation", "profile", s.ref.String(), "owner", cl.owner.GetName(), "why", why)
-		s.finish(overError("keep", s.ref, why))
+		s.finish(why)
 		s.leave()
 	}
 }

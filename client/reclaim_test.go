@@ -83,10 +83,10 @@ func newMistaken(t *testing.T, change func(*client.Config)) *mistaken {
 		change(&config)
 	}
 	m.c = m.cluster.Open(t, config.WithDialOptions(m.wire.option()))
-	m.store = client.NewStore(m.c, "players", player{})
-	m.other = client.NewStore(m.cluster.Client(t, "b"), "players", player{})
+	m.store = clienttest.Store(t, m.c, "players", player{})
+	m.other = clienttest.Store(t, m.cluster.Client(t, "b"), "players", player{})
 	m.p = m.start("ann")
-	m.p.OnSessionEnd(func(error) { m.ends.Add(1) })
+	m.p.OnSessionEnd(func(client.End) { m.ends.Add(1) })
 	return m
 }
 
@@ -140,7 +140,7 @@ func TestAFalseVerdictCostsDoubtAlone(t *testing.T) {
 		before := m.stored()
 		m.wire.set(m.wire.deaf, profilev1.Profiles_Reclaim_FullMethodName, true)
 		m.verdict()
-		until(t, "doubt", func() bool { return m.p.State() == client.InDoubt && m.c.State() == client.InDoubt })
+		until(t, "doubt", func() bool { return m.p.State() == client.StateInDoubt && m.c.State() == client.StateInDoubt })
 		m.earn(4)
 		time.Sleep(time.Second)
 		m.wire.set(m.wire.deaf, profilev1.Profiles_Reclaim_FullMethodName, false)
@@ -182,7 +182,7 @@ func TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim(t *testing.T) {
 		saved := m.saving()
 		until(t, "the save to land", func() bool { return m.stored().Revision == 1 })
 		m.verdict()
-		until(t, "doubt", func() bool { return m.p.State() == client.InDoubt })
+		until(t, "doubt", func() bool { return m.p.State() == client.StateInDoubt })
 		time.Sleep(2 * time.Second)
 		m.wire.set(m.wire.deaf, profilev1.Profiles_Save_FullMethodName, false)
 		if err := <-saved; err != nil {
@@ -207,7 +207,7 @@ func TestASaveThatNeverLandedIsMadeAnew(t *testing.T) {
 	for name, save := range map[string]func(*mistaken) error{
 		"save":     func(m *mistaken) error { return m.p.Save(m.t.Context()) },
 		"last one": func(m *mistaken) error { return m.p.EndSession(m.t.Context()) },
-		"close":    func(m *mistaken) error { return m.c.Close(m.t.Context()) },
+		"close":    func(m *mistaken) error { return m.c.Shutdown(m.t.Context()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestWhatOthersTouchedIsNotReclaimed(t *testing.T) {
 			return cmpOr(err, func() error { return p.EndSession(m.t.Context()) })
 		},
 		"written": func(m *mistaken) error {
-			_, err := m.other.Set(m.t.Context(), "ann", player{Coins: 50}, 0)
+			_, err := m.other.Set(m.t.Context(), "ann", player{Coins: 50}, client.AtRevision(0))
 			return err
 		},
 	} {
@@ -295,7 +295,7 @@ func TestVerdictAfterVerdict(t *testing.T) {
 			until(t, "a reclaim whose answer is lost", func() bool { return m.wire.count(lost[0]) > before })
 			m.verdict()
 			m.wire.set(m.wire.deaf, lost[0], false)
-			until(t, "the session to be held again, or over", func() bool { return m.p.State() != client.InDoubt })
+			until(t, "the session to be held again, or over", func() bool { return m.p.State() != client.StateInDoubt })
 		}
 		if err := m.p.Err(); !errors.Is(err, client.ErrSessionOver) && err != nil {
 			t.Errorf("the session: %v", err)
@@ -334,11 +334,11 @@ func TestTheLimitForDoubtCountsWhileTheNameIsTaken(t *testing.T) {
 		m.cluster.Open(t, thief)
 		m.cluster.Reconnect("a")
 		time.Sleep(19 * time.Second)
-		if got := m.p.State(); got != client.InDoubt {
+		if got := m.p.State(); got != client.StateInDoubt {
 			t.Errorf("after 19 s: %v", got)
 		}
 		time.Sleep(3 * time.Second)
-		if got := m.p.State(); got != client.Over {
+		if got := m.p.State(); got != client.StateOver {
 			t.Errorf("after 22 s: %v", got)
 		}
 	})
@@ -351,11 +351,11 @@ func TestTheLimitForDoubtCountsBetweenTwoLives(t *testing.T) {
 		m.wire.set(m.wire.mute, profilev1.Profiles_Register_FullMethodName, true)
 		m.verdict()
 		time.Sleep(19 * time.Second)
-		if got := m.p.State(); got != client.InDoubt {
+		if got := m.p.State(); got != client.StateInDoubt {
 			t.Errorf("after 19 s: %v", got)
 		}
 		time.Sleep(3 * time.Second)
-		if err := m.p.Err(); m.p.State() != client.Over || !errors.Is(err, client.ErrSessionOver) {
+		if err := m.p.Err(); m.p.State() != client.StateOver || !errors.Is(err, client.ErrSessionOver) {
 			t.Errorf("after 22 s: %v, %v", m.p.State(), err)
 		}
 		m.wire.set(m.wire.mute, profilev1.Profiles_Register_FullMethodName, false)

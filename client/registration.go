@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -217,10 +216,18 @@ func (c *Client) endLife(l *life, why error) {
 	c.mu.Unlock()
 	for _, s := range sessions {
 		if !l.mistaken || !s.hasBegun() {
-			s.finish(overError("keep", s.ref, why))
+			s.finish(endError(s.ref, l.endReason(), nil, why))
 			s.leave()
 		}
 	}
+}
+
+// endReason is how the sessions of an incarnation end that has ended.
+func (l *life) endReason() EndReason {
+	if reason, _ := endedBy(l.why); reason != EndUnknown {
+		return reason
+	}
+	return EndExpired
 }
 
 // sessionsOf is called under mu.
@@ -252,16 +259,13 @@ func (c *Client) watch() {
 		c.tally.looked(doubt, doubted, now.Sub(looked))
 		doubted, looked = doubt, now
 		if doubt != doubting {
-			select {
-			case c.doubts <- doubt:
-				doubting = doubt
-			default: // the game's handler is still busy with an earlier turn: told later
-			}
+			doubting = doubt
+			c.tellDoubt(doubt)
 		}
 		// They are not released here: nobody could be told. Once the cluster is back it lists them as held, and what
 		// nobody here holds is released then.
 		for _, s := range lost {
-			s.finish(overError("keep", s.ref, errors.New("the cluster was out of reach for longer than the limit for doubt")))
+			s.finish(endError(s.ref, EndOutOfReach, nil, nil))
 			s.stop()
 			s.leave()
 		}
@@ -279,20 +283,13 @@ func (c *Client) lives() []*life {
 // inDoubt says whether sessions may be in doubt. It is called under mu.
 func (c *Client) inDoubt() bool { return c.life == nil || len(c.past) > 0 || c.life.standing.inDoubt() }
 
-func (c *Client) tellDoubts() {
-	for {
-		select {
-		case doubt := <-c.doubts:
-			told := c.config.OnResume
-			if doubt {
-				told = c.config.OnDoubt
-			}
-			if told != nil {
-				told()
-			}
-		case <-c.ctx.Done():
-			return
-		}
+func (c *Client) tellDoubt(doubt bool) {
+	told := c.config.OnResume
+	if doubt {
+		told = c.config.OnDoubt
+	}
+	if told != nil {
+		c.doubts.push(told, c.handle)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestLostAnswersAreAskedAgainUnderOneNumber(t *testing.T) {
 			cluster := clienttest.Start(t)
 			ctx := t.Context()
 			c := cluster.Open(t, cluster.Config("a").WithDialOptions(losing(method, 2)))
-			store := client.NewStore(c, "players", player{})
+			store := clienttest.Store(t, c, "players", player{})
 			p, err := store.StartSession(ctx, "ann")
 			if err != nil {
 				t.Fatal(err)
@@ -67,7 +67,7 @@ func TestLostAnswersAreAskedAgainUnderOneNumber(t *testing.T) {
 			if id, err := store.Send(ctx, "ann", "hello"); err != nil || id != 1 {
 				t.Errorf("send: got id %d, %v, want 1", id, err)
 			}
-			if revision, err := store.Set(ctx, "bob", player{}, 0); err != nil || revision != 1 {
+			if revision, err := store.Set(ctx, "bob", player{}, client.AtRevision(0)); err != nil || revision != 1 {
 				t.Errorf("set: got revision %d, %v, want 1", revision, err)
 			}
 			if err := p.EndSession(ctx); err != nil {
@@ -76,7 +76,7 @@ func TestLostAnswersAreAskedAgainUnderOneNumber(t *testing.T) {
 			if got, err := store.Get(ctx, "ann"); err != nil || got.Revision != 1 || got.Messages != 1 || got.Owner != nil {
 				t.Errorf("get: got %+v, %v, want revision 1, one message, no owner", got, err)
 			}
-			if err := c.Close(ctx); err != nil {
+			if err := c.Shutdown(ctx); err != nil {
 				t.Errorf("close: %v", err)
 			}
 		})
@@ -89,7 +89,7 @@ func TestGivenUpStartIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
 		c := cluster.Open(t, cluster.Config("a").WithDialOptions(losing(profilev1.Profiles_StartSession_FullMethodName, 1000)))
-		store := client.NewStore(c, "players", player{})
+		store := clienttest.Store(t, c, "players", player{})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		if _, err := store.StartSession(ctx, "ann"); !errors.Is(err, client.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
@@ -107,7 +107,7 @@ func TestGivenUpStartIsGivenBack(t *testing.T) {
 func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 		const under = 10 * time.Second // way of the request
 		town.set(func() {
 			town.before = func(_, method string, _ proto.Message) error {
@@ -138,8 +138,8 @@ func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
 func TestGivenUpWaitIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
-		a := client.NewStore(cluster.Client(t, "a"), "players", player{})
-		b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+		a := clienttest.Store(t, cluster.Client(t, "a"), "players", player{})
+		b := clienttest.Store(t, cluster.Client(t, "b"), "players", player{})
 		if _, err := a.StartSession(t.Context(), "ann"); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestLeaderChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400", "n2:7400", "n3:7400")
 		c := town.open(t, town.config("a"))
-		store := client.NewStore(c, "players", player{})
+		store := clienttest.Store(t, c, "players", player{})
 		p, err := store.StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
@@ -213,7 +213,7 @@ func TestRefusedCopyIsNotTheFateOfTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400", "n2:7400")
 		c := town.open(t, town.config("a"))
-		store := client.NewStore(c, "players", player{})
+		store := clienttest.Store(t, c, "players", player{})
 		lost := false
 		town.set(func() {
 			town.after = func(_, method string, _ proto.Message) error {
@@ -250,7 +250,7 @@ func TestRefusedCopyIsNotTheFateOfTheRequest(t *testing.T) {
 func TestRefusalBesideTheLogIsNotTheFateOfTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 		copies := 0
 		town.set(func() {
 			town.before = func(_, method string, _ proto.Message) error {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,14 +22,13 @@ const (
 // body is what the byte core needs of a profile. All of it is called under session.data.
 type body interface {
 	// beforeSave runs the game's handlers that may still change the data.
-	beforeSave(last bool, reason Reason)
+	beforeSave(last bool, reason LastSaveReason)
 	listening() bool // is there a handler of messages
 	encode() ([]byte, error)
 	codec() uint32
-	// offer gives a message to the handlers from the given one on, and says whether one of them handled it, and how many
-	// handlers there are.
-	offer(m Message, from int) (handled bool, handlers int)
-	afterSave() []func(revision uint64)
+	// offer gives a message to the handlers that were added after the given place, and says whether one of them handled
+	// it, and the place of the last one.
+	offer(m Message, after int) (handled bool, last int)
 }
 
 // session is one session, from the StartSession on its way to the release that the log has heard. It speaks bytes.
@@ -83,7 +81,11 @@ type session struct {
 	pushed     []*profilev1.MessageWaits // to be taken over
 	unpushed   bool                      // there are others, which must be fetched
 	why        error
-	onEnd      []func(error)
+	ended      EndReason // why, if the game or a hand-off ended it
+	ending     End       // how, once it is over
+	onEnd      handlerList[func(End)]
+	onSaved    handlerList[func(Saved)]
+	saves      handlerQueue // in which the handlers of onSaved run
 
 	since  uint64        // the last renewal that did not yet name the token; guarded by Client.mu
 	missed atomic.Uint64 // the renewal whose answer did not list it; 0: none, or it was looked up since
@@ -106,11 +108,11 @@ func (s *session) state() State {
 	s.mu.Unlock()
 	switch {
 	case at != held:
-		return Over
+		return StateOver
 	case closedNow(l.over) || l.standing.inDoubt() || s.missed.Load() > l.agreed.Load():
-		return InDoubt
+		return StateInDoubt
 	}
-	return Held
+	return StateHeld
 }
 
 // writable is asked under data.
@@ -177,8 +179,10 @@ func (s *session) finish(why error) {
 		return
 	}
 	s.stage, s.why = over, why
-	handlers, next := s.onEnd, s.next
-	s.onEnd, s.next = nil, nil
+	next := s.next
+	s.next = nil
+	s.ending = s.howEnded(why)
+	end := s.ending
 	close(s.done)
 	l, token := s.life, s.token
 	if next != nil && why != nil && s.carries() {
@@ -201,9 +205,10 @@ func (s *session) finish(why error) {
 	if next != nil {
 		next.finish(fate)
 	}
-	for _, handler := range handlers {
-		c.spawn(func() { handler(why) })
-	}
+	s.onEnd.each(0, func(f func(End)) bool {
+		c.handle(func() { f(end) })
+		return true
+	})
 }
 
 // leave makes the key free for another session of this client.
@@ -235,17 +240,45 @@ func (s *session) leaving() bool {
 	return s.given || ends || s.stage == ending || s.stage == over
 }
 
+// howEnded is asked under mu.
+func (s *session) howEnded(why error) End {
+	end := End{Ref: s.ref, Reason: s.ended, Err: why}
+	if why != nil {
+		end.Reason, end.By = endedBy(why)
+		end.Unsaved = s.begun && !(s.stored.known && s.stored.changes == s.changes.Load())
+	}
+	return end
+}
+
 // whenOver runs f once when the session is over, at once if it is.
-func (s *session) whenOver(f func(error)) {
+func (s *session) whenOver(f func(End)) (stop func()) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.stage != over {
-		s.onEnd = append(slices.Clip(s.onEnd), f)
-		s.mu.Unlock()
+		return s.onEnd.add(f)
+	}
+	end := s.ending
+	s.client.handle(func() { f(end) })
+	return func() {}
+}
+
+// tellSaved tells the handlers of OnAfterSave, one save after the other.
+func (s *session) tellSaved(saved Saved) {
+	if s.onSaved.empty() {
 		return
 	}
-	why := s.why
-	s.mu.Unlock()
-	s.client.spawn(func() { f(why) })
+	s.saves.push(func() {
+		s.onSaved.each(0, func(f func(Saved)) bool {
+			f(saved)
+			return true
+		})
+	}, s.client.handle)
+}
+
+func (s *session) knownRevision() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revision
 }
 
 // waitLeft waits until the key is free, and looks again from time to time: an end that was refused leaves the session

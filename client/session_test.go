@@ -28,19 +28,19 @@ func until(t *testing.T, what string, holds func() bool) {
 func TestHandOff(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
-	a := client.NewStore(cluster.Client(t, "a"), "players", player{})
-	b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+	a := clienttest.Store(t, cluster.Client(t, "a"), "players", player{})
+	b := clienttest.Store(t, cluster.Client(t, "b"), "players", player{})
 	p, err := a.StartSession(ctx, "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
-	reasons := make(chan client.Reason, 1)
-	p.OnLastSave(func(d *player, reason client.Reason) {
+	reasons := make(chan client.LastSaveReason, 1)
+	p.OnLastSave(func(d *player, reason client.LastSaveReason) {
 		d.Items = append(d.Items, "farewell")
 		reasons <- reason
 	})
 	ended := make(chan error, 1)
-	p.OnSessionEnd(func(err error) { ended <- err })
+	p.OnSessionEnd(func(end client.End) { ended <- end.Err })
 	if err := p.Update(func(d *player) { d.Coins = 9 }); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestHandOff(t *testing.T) {
 			t.Errorf("the next owner loaded %+v, want the last save of the one before", *d)
 		}
 	})
-	if got := <-reasons; got != client.External {
+	if got := <-reasons; got != client.LastSaveExternal {
 		t.Errorf("reason of the last save: got %v, want external", got)
 	}
 	if err := <-ended; err != nil {
@@ -79,24 +79,24 @@ func TestRefuseAndSteal(t *testing.T) {
 	ctx := t.Context()
 	config := cluster.Config("a")
 	config.Where = "10.0.0.7"
-	a := client.NewStore(cluster.Open(t, config), "players", player{})
-	b := client.NewStore(cluster.Client(t, "b"), "players", player{})
+	a := clienttest.Store(t, cluster.Open(t, config), "players", player{})
+	b := clienttest.Store(t, cluster.Client(t, "b"), "players", player{})
 	p, err := a.StartSession(ctx, "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.StartSession(ctx, "ann", client.IfOwned(client.Refuse))
+	_, err = b.StartSession(ctx, "ann", client.IfOwnedRefuse)
 	var e *client.Error
 	if !errors.Is(err, client.ErrOwned) || !errors.As(err, &e) || e.Owner == nil || e.Owner.Name != "a" || e.Owner.Where != "10.0.0.7" {
 		t.Errorf("refuse: got %v, want ErrOwned by a at 10.0.0.7", err)
 	}
-	if _, err := a.StartSession(ctx, "ann"); !errors.Is(err, client.ErrOwned) {
-		t.Errorf("a second session of the same client: got %v, want ErrOwned", err)
+	if _, err := a.StartSession(ctx, "ann"); !errors.Is(err, client.ErrAlreadyOpen) {
+		t.Errorf("a second session of the same client: got %v, want ErrAlreadyOpen", err)
 	}
-	if _, err := b.Set(ctx, "ann", player{}, 0); !errors.Is(err, client.ErrOwned) {
+	if _, err := b.Set(ctx, "ann", player{}, client.AtRevision(0)); !errors.Is(err, client.ErrOwned) {
 		t.Errorf("set: got %v, want ErrOwned", err)
 	}
-	if _, err := b.StartSession(ctx, "ann", client.IfOwned(client.Steal)); err != nil {
+	if _, err := b.StartSession(ctx, "ann", client.IfOwnedSteal); err != nil {
 		t.Fatal(err)
 	}
 	<-p.Done()
@@ -112,8 +112,8 @@ func TestRefuseAndSteal(t *testing.T) {
 func TestHandOffOfAStuckOwner(t *testing.T) {
 	town := newTown(t, "n1:7400")
 	town.timing = &profilev1.Timing{HandOffMs: 300}
-	a := client.NewStore(town.open(t, town.config("a")), "players", player{})
-	b := client.NewStore(town.open(t, town.config("b")), "players", player{})
+	a := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
+	b := clienttest.Store(t, town.open(t, town.config("b")), "players", player{})
 	p, err := a.StartSession(t.Context(), "ann")
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestHandOffOfAStuckOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.State() != client.Over || !errors.Is(p.Err(), client.ErrSessionOver) {
+	if p.State() != client.StateOver || !errors.Is(p.Err(), client.ErrSessionOver) {
 		t.Errorf("the stuck owner: got %v, %v, want over", p.State(), p.Err())
 	}
 	close(free)
@@ -169,7 +169,7 @@ func TestUnlistedSessionIsLookedUp(t *testing.T) {
 			p := town.profiles[p.Ref()]
 			p.owner = 0
 		})
-		until(t, "the session to be over", func() bool { return p.State() == client.Over })
+		until(t, "the session to be over", func() bool { return p.State() == client.StateOver })
 	})
 }
 
@@ -196,7 +196,7 @@ func TestOrphanGrantIsReleased(t *testing.T) {
 func TestTwoProfilesUnderOneToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
-		store := client.NewStore(town.open(t, town.config("a")), "players", player{})
+		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 		var sessions []*client.Profile[player]
 		for _, key := range []string{"ann", "bob"} {
 			town.set(func() { town.index = 1000 }) // the next command is at the same place again
@@ -210,7 +210,7 @@ func TestTwoProfilesUnderOneToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
-		if got := sessions[1].State(); got != client.Held {
+		if got := sessions[1].State(); got != client.StateHeld {
 			t.Errorf("the other session: got %v, want held", got)
 		}
 		town.mu.Lock()
@@ -239,7 +239,7 @@ func TestNameIsHeldByTheLiving(t *testing.T) {
 func TestRefusedLastSaveKeepsTheSession(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
-	store := client.NewStore[[]byte](cluster.Client(t, "a"), "blobs", nil)
+	store := clienttest.Store[[]byte](t, cluster.Client(t, "a"), "blobs", nil)
 	p, err := store.StartSession(ctx, "big")
 	if err != nil {
 		t.Fatal(err)

@@ -11,20 +11,20 @@ import (
 type State uint8
 
 const (
-	// Held: the profile is this game server's, and nobody else's.
-	Held State = iota
-	// InDoubt: the cluster has not been heard for a while, so another game server may own the profile soon. Play on if
-	// you like, but let nothing leave the profile: no trades, no payments. It goes back to Held by itself, or is Over.
-	InDoubt
-	// Over: the session has ended, or its last save is on its way.
-	Over
+	// StateHeld: the profile is this game server's, and nobody else's.
+	StateHeld State = iota
+	// StateInDoubt: the cluster has not been heard for a while, so another game server may own the profile soon. Play on if
+	// you like, but let nothing leave the profile: no trades, no payments. It goes back to StateHeld by itself, or is StateOver.
+	StateInDoubt
+	// StateOver: the session has ended, or its last save is on its way.
+	StateOver
 )
 
 func (s State) String() string {
 	switch s {
-	case Held:
+	case StateHeld:
 		return "held"
-	case InDoubt:
+	case StateInDoubt:
 		return "in doubt"
 	}
 	return "over"

@@ -22,17 +22,17 @@ func TestDoubtAndResume(t *testing.T) {
 		config.OnDoubt = func() { doubts.Add(1) }
 		config.OnResume = func() { resumes.Add(1) }
 		c := cluster.Open(t, config)
-		p, err := client.NewStore(c, "players", player{}).StartSession(t.Context(), "ann")
+		p, err := clienttest.Store(t, c, "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
 		cluster.Disconnect("a")
 		time.Sleep(1900 * time.Millisecond)
-		if got := p.State(); got != client.Held {
+		if got := p.State(); got != client.StateHeld {
 			t.Errorf("1.9 s after the cut: got %v, want held", got)
 		}
 		time.Sleep(1200 * time.Millisecond)
-		if got := p.State(); got != client.InDoubt {
+		if got := p.State(); got != client.StateInDoubt {
 			t.Errorf("3.1 s after the cut: got %v, want in doubt", got)
 		}
 		if err := p.Update(func(d *player) { d.Coins = 3 }); err != nil {
@@ -54,7 +54,7 @@ func TestUnprovenAnswersDoNotRenew(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
 		town.set(func() { town.unproven = true })
 		time.Sleep(3100 * time.Millisecond)
-		if got := p.State(); got != client.InDoubt {
+		if got := p.State(); got != client.StateInDoubt {
 			t.Errorf("after 3.1 s of unproven answers: got %v, want in doubt", got)
 		}
 		town.set(func() { town.unproven = false })
@@ -67,7 +67,7 @@ func TestDoubtLimit(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		config := town.config("a")
 		config.DoubtLimit = 20 * time.Second
-		store := client.NewStore(town.open(t, config), "players", player{})
+		store := clienttest.Store(t, town.open(t, config), "players", player{})
 		p, err := store.StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
@@ -79,11 +79,11 @@ func TestDoubtLimit(t *testing.T) {
 		saved := make(chan error, 1)
 		go func() { saved <- p.Save(t.Context()) }()
 		time.Sleep(18 * time.Second)
-		if got := p.State(); got != client.InDoubt {
+		if got := p.State(); got != client.StateInDoubt {
 			t.Errorf("within the limit: got %v, want in doubt", got)
 		}
 		time.Sleep(5 * time.Second)
-		if got := p.State(); got != client.Over {
+		if got := p.State(); got != client.StateOver {
 			t.Errorf("beyond the limit: got %v, want over", got)
 		}
 		if err := <-saved; err == nil {
@@ -117,7 +117,7 @@ func TestStoppedProcessIsInDoubtAtTheFirstLook(t *testing.T) {
 				}
 				return time.Now()
 			}
-			p, err := client.NewStore(cluster.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
+			p, err := clienttest.Store(t, cluster.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +125,7 @@ func TestStoppedProcessIsInDoubtAtTheFirstLook(t *testing.T) {
 				t.Fatal("not active at the start")
 			}
 			stopped.Store(true)
-			if got := p.State(); got != client.InDoubt {
+			if got := p.State(); got != client.StateInDoubt {
 				t.Errorf("first look after a minute's stop: got %v, want in doubt", got)
 			}
 		})

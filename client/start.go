@@ -101,9 +101,7 @@ func (c *Client) claim(ctx context.Context, ref Ref) (*session, error) {
 		}
 		c.mu.Unlock()
 		if !old.leaving() {
-			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrOwned,
-				Sentence: "this client has a session of it already, or is starting one: use that one, or end it first",
-				Owner:    &Owner{Name: c.config.Name, Where: c.config.Where, InForce: true}}
+			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrAlreadyOpen, Sentence: "use that session, or end it first"}
 		}
 		if ctx.Err() != nil {
 			return nil, c.unsent(ctx, "start session", ref)

@@ -5,7 +5,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
@@ -13,7 +12,7 @@ func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
 		c := cluster.Client(t, "a")
-		store := client.NewStore(c, "players", player{})
+		store := clienttest.Store(t, c, "players", player{})
 		kept, err := store.StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 )
@@ -15,10 +16,9 @@ type Store[T any] struct {
 	client *Client
 	name   string
 	mold   mold[T]
-	fault  error
 }
 
-// StoreOption changes how a store is made.
+// StoreOption changes how a store is made: WithCodec.
 type StoreOption func(*storeOptions)
 
 type storeOptions struct{ codec Codec }
@@ -32,54 +32,70 @@ func WithCodec(codec Codec) StoreOption { return func(o *storeOptions) { o.codec
 // fields of structs are filled in; a map or slice that the data has is taken as it is, or what a player lost would come
 // back. If T itself is a map, its keys are filled in, and those of the maps in it.
 //
-// A template that cannot be encoded is reported by the store's first use.
-func NewStore[T any](c *Client, name string, template T, options ...StoreOption) *Store[T] {
+// ErrInvalid: the name, or the template; the sentence says what is wrong with it.
+func NewStore[T any](c *Client, name string, template T, options ...StoreOption) (*Store[T], error) {
 	o := storeOptions{codec: codecFor[T]()}
 	for _, option := range options {
 		option(&o)
 	}
+	err := checkName("the store's name", name, maxStoreName)
 	s := &Store[T]{client: c, name: name}
-	var err error
-	if s.mold, err = newMold(o.codec, &template); err != nil {
-		s.fault = &Error{Act: "open store", Ref: Ref{Store: name}, Kind: ErrInvalid, Sentence: err.Error()}
+	if err == nil {
+		s.mold, err = newMold(o.codec, &template)
 	}
-	return s
+	if err != nil {
+		return nil, &Error{Act: "open store", Ref: Ref{Store: name}, Kind: ErrInvalid, Sentence: err.Error()}
+	}
+	return s, nil
+}
+
+// maxStoreName is how long the name of a store may be, in bytes.
+const maxStoreName = 128
+
+// checkName refuses what no node would take.
+func checkName(what, name string, most int) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s is empty", what)
+	case len(name) > most:
+		return fmt.Errorf("%s has %d bytes, at most %d are allowed", what, len(name), most)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%s %q is not UTF-8", what, name)
+	}
+	return nil
 }
 
 // Name is the store's.
 func (s *Store[T]) Name() string { return s.name }
 
-// WhenOwned is what StartSession does about a profile that another game server owns.
-type WhenOwned uint8
+// StartOption changes how a session is started: one of IfOwnedWait, IfOwnedRefuse and IfOwnedSteal.
+type StartOption interface{ start(*startOptions) }
+
+type startOptions struct{ when IfOwned }
+
+// IfOwned is what StartSession does about a profile that another game server owns. It is a StartOption.
+type IfOwned uint8
 
 const (
-	Wait   WhenOwned = iota // ask the owner to let go, and wait in line; the owner saves first
-	Refuse                  // return ErrOwned, with who owns it
-	Steal                   // end the owner's session without its last save, and be next: for debugging and broken owners
+	IfOwnedWait   IfOwned = iota // ask the owner to let go, and wait in line; the owner saves first. The default
+	IfOwnedRefuse                // return ErrOwned, with who owns it
+	IfOwnedSteal                 // end the owner's session without its last save, and be next: for debugging and broken owners
 )
 
-// StartOption changes how a session is started.
-type StartOption func(*startOptions)
-
-type startOptions struct{ when WhenOwned }
-
-// IfOwned sets what to do about a profile that another game server owns. The default is Wait.
-func IfOwned(when WhenOwned) StartOption { return func(o *startOptions) { o.when = when } }
+func (w IfOwned) start(o *startOptions) { o.when = w }
 
 // StartSession makes this game server the owner of a profile, and returns its data as of that moment. A profile that
 // does not exist yet is made of the template, and stored with its first save. If another game server owns it, that one
 // is asked to let go, and this waits until it has or ctx ends.
 //
-// ErrOwned: with IfOwned(Refuse), another owns it; or this client has a session of it. ErrInvalid: the key, or the
+// ErrOwned: with IfOwnedRefuse, another owns it. ErrAlreadyOpen: this client has a session of it. ErrFull: too many
+// game servers wait for it. ErrInvalid: the key, or the
 // stored data cannot be decoded. ErrUnavailable, ErrUnknown: ctx ended; whatever may come of it is given back in the
 // background. ErrSessionOver: it was granted and lost again meanwhile; try again.
 func (s *Store[T]) StartSession(ctx context.Context, key string, options ...StartOption) (*Profile[T], error) {
-	if s.fault != nil {
-		return nil, s.fault
-	}
 	var o startOptions
 	for _, option := range options {
-		option(&o)
+		option.start(&o)
 	}
 	session, from, err := s.client.start(ctx, Ref{s.name, key}, profilev1.WhenOwned(o.when))
 	if err != nil {
@@ -166,9 +182,6 @@ type Snapshot[T any] struct {
 //
 // ErrInvalid: the key, or the stored data cannot be decoded. ErrUnavailable: no leader answered before ctx ended.
 func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
-	if s.fault != nil {
-		return nil, s.fault
-	}
 	ctx, cancel := s.client.whileOpen(ctx)
 	defer cancel()
 	answer := &profilev1.GetResponse{}
@@ -218,66 +231,8 @@ func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, erro
 // there exactly once, and messages of this client to one profile keep their order. []byte and json.RawMessage travel as
 // they are, everything else as JSON.
 //
-// ErrUnavailable: it was not sent; its Code is MAILBOX_FULL if too many wait already. ErrInvalid: too large.
-// ErrUnknown: ctx ended first; it was sent once or never will be.
+// ErrFull: too many wait there already. ErrUnavailable: it was not sent. ErrInvalid: too large. ErrUnknown: ctx ended
+// first; it was sent once or never will be, and Client.Outcome says which.
 func (s *Store[T]) Send(ctx context.Context, key string, message any) (id uint64, err error) {
 	return s.client.send(ctx, Ref{s.name, key}, message)
-}
-
-// WriteOption changes how Set and Remove treat an owner.
-type WriteOption func(*writeOptions)
-
-type writeOptions struct{ force bool }
-
-// Force makes whoever owns the profile lose it, with what it has not saved. Without it an owned profile is refused.
-func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
-
-// Set overwrites a profile without a session, and returns its new revision. expected is the revision that it replaces,
-// from Get; 0 for a profile that was never saved.
-//
-// ErrConflict: it is at Error.Revision. ErrOwned: by Error.Owner. ErrInvalid: too large, or cannot be encoded.
-// ErrUnavailable: it did not happen. ErrUnknown: it may have; Get says.
-func (s *Store[T]) Set(ctx context.Context, key string, data T, expected uint64, options ...WriteOption) (revision uint64, err error) {
-	if s.fault != nil {
-		return 0, s.fault
-	}
-	encoded, err := s.mold.codec.Encode(&data)
-	if err != nil {
-		return 0, &Error{Act: "set", Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
-	}
-	hash := sha256.Sum256(encoded)
-	ctx, cancel := s.client.whileOpen(ctx)
-	defer cancel()
-	answer := &profilev1.SetResponse{}
-	err = s.client.anew(ctx, &change{
-		act: "set", ref: Ref{s.name, key}, method: profilev1.Profiles_Set_FullMethodName,
-		request: &profilev1.SetRequest{
-			Store: s.name, Key: key, Expected: expected, Codec: uint32(s.mold.codec.ID()), Data: encoded, Hash: hash[:],
-			KeepTags: true, Force: forced(options),
-		},
-		answer: answer,
-	})
-	return answer.Stands.GetRevision(), err
-}
-
-// Remove removes a profile without a session, its messages too. Its revisions go on from where they are if it is ever
-// made anew.
-//
-// Errors as Set; ErrConflict also if there is no such profile.
-func (s *Store[T]) Remove(ctx context.Context, key string, expected uint64, options ...WriteOption) error {
-	ctx, cancel := s.client.whileOpen(ctx)
-	defer cancel()
-	return s.client.anew(ctx, &change{
-		act: "remove", ref: Ref{s.name, key}, method: profilev1.Profiles_Remove_FullMethodName,
-		request: &profilev1.RemoveRequest{Store: s.name, Key: key, Expected: expected, Force: forced(options)},
-		answer:  &profilev1.RemoveResponse{},
-	})
-}
-
-func forced(options []WriteOption) bool {
-	var o writeOptions
-	for _, option := range options {
-		option(&o)
-	}
-	return o.force
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 )
 
 // A save that nobody answered may be stored. As long as nothing has been changed since, whoever asks is told so, and Close
@@ -28,7 +29,7 @@ func unanswered(t *testing.T, closing bool) {
 	config := town.config("a")
 	config.DoubtLimit = 5 * time.Second
 	c := town.open(t, config)
-	p, err := client.NewStore(c, "players", player{}).StartSession(t.Context(), "ann")
+	p, err := clienttest.Store(t, c, "players", player{}).StartSession(t.Context(), "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func unanswered(t *testing.T, closing bool) {
 		t.Fatal(err)
 	}
 	if closing {
-		err := c.Close(t.Context())
+		err := c.Shutdown(t.Context())
 		var left *client.CloseError
 		if !errors.As(err, &left) || len(left.Unsaved) != 0 || len(left.Unknown) != 1 {
 			t.Errorf("close: got %v, want one profile perhaps not saved", err)

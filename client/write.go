@@ -8,23 +8,23 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// Reason is why a last save is made.
-type Reason uint8
+// LastSaveReason is why a last save is made.
+type LastSaveReason uint8
 
 const (
-	Manual   Reason = iota // the game called EndSession
-	External               // another game server waits for the profile
-	Shutdown               // the client is closing
-	Operator               // an operator asked for the profile
+	LastSaveManual   LastSaveReason = iota // the game called EndSession
+	LastSaveExternal                       // another game server waits for the profile
+	LastSaveShutdown                       // the client is closing
+	LastSaveOperator                       // an operator asked for the profile
 )
 
-func (r Reason) String() string {
+func (r LastSaveReason) String() string {
 	switch r {
-	case Manual:
+	case LastSaveManual:
 		return "manual"
-	case External:
+	case LastSaveExternal:
 		return "external"
-	case Operator:
+	case LastSaveOperator:
 		return "operator"
 	}
 	return "shutdown"
@@ -44,7 +44,7 @@ type image struct {
 // the next one.
 type write struct {
 	last   bool // the session ends with it
-	reason Reason
+	reason LastSaveReason
 	lazy   bool // nobody asked for it but the autosave: look only if something may have changed
 	done   chan struct{}
 	err    error  // written before done closes
@@ -69,12 +69,14 @@ func (w *write) wait(ctx context.Context, s *session) error {
 }
 
 // save stores the data as it is now, or later.
-func (s *session) save(ctx context.Context) error { return s.made(ctx, false, Manual) }
+func (s *session) save(ctx context.Context) error { return s.made(ctx, false, LastSaveManual) }
 
 // end makes the last save.
-func (s *session) end(ctx context.Context, reason Reason) error { return s.made(ctx, true, reason) }
+func (s *session) end(ctx context.Context, reason LastSaveReason) error {
+	return s.made(ctx, true, reason)
+}
 
-func (s *session) made(ctx context.Context, last bool, reason Reason) error {
+func (s *session) made(ctx context.Context, last bool, reason LastSaveReason) error {
 	w, err := s.request(last, reason, false)
 	if err != nil || w == nil {
 		return err
@@ -85,7 +87,7 @@ func (s *session) made(ctx context.Context, last bool, reason Reason) error {
 // request joins the write that is not yet encoded, or makes one. When nothing can be changed any more, the write under way
 // is joined if it has all: what becomes of it becomes of every change, and nobody may be told otherwise. Without a write and
 // an error all is stored.
-func (s *session) request(last bool, reason Reason, lazy bool) (*write, error) {
+func (s *session) request(last bool, reason LastSaveReason, lazy bool) (*write, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -156,6 +158,7 @@ func (s *session) write() {
 		}
 		if err != nil {
 			s.client.tally.failed.Add(1)
+			s.tellSaved(Saved{Ref: s.ref, Revision: s.knownRevision(), Last: w.last, Err: err})
 		}
 		s.client.saver.saved(s, err)
 		w.finish(err)
@@ -302,7 +305,6 @@ func (s *session) sendRelease(l *life, number uint64) (*profilev1.Stands, error)
 func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, released bool) {
 	s.data.Lock()
 	s.mail.cleared(im.marks)
-	after := s.body.afterSave()
 	s.data.Unlock()
 	s.mu.Lock()
 	if !released {
@@ -314,11 +316,12 @@ func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, rel
 	if !released {
 		s.client.tally.saves.Add(1)
 		s.client.tally.savedBytes.Add(uint64(len(im.data)))
-		for _, f := range after {
-			s.client.spawn(func() { f(revision) })
-		}
+		s.tellSaved(Saved{Ref: s.ref, Revision: revision, Last: w.last})
 	}
 	if w.last {
+		s.mu.Lock()
+		s.ended = endOfLastSave(w.reason)
+		s.mu.Unlock()
 		s.finish(nil)
 		s.leave()
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 )
 
 func TestUnchangedDataSkipsTheWire(t *testing.T) {
@@ -20,7 +21,7 @@ func TestUnchangedDataSkipsTheWire(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		config := town.config("a")
 		config.Autosave = time.Second
-		store := client.NewStore(town.open(t, config), "players", player{})
+		store := clienttest.Store(t, town.open(t, config), "players", player{})
 		p, err := store.StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +70,7 @@ func TestAutosaveSpreads(t *testing.T) {
 		}
 		config := town.config("a")
 		config.Autosave = 5 * time.Second
-		store := client.NewStore(town.open(t, config), "players", player{})
+		store := clienttest.Store(t, town.open(t, config), "players", player{})
 		for i := range profiles {
 			if _, err := store.StartSession(t.Context(), fmt.Sprintf("p%d", i)); err != nil {
 				t.Fatal(err)
@@ -141,7 +142,7 @@ func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 		slow func(p *client.Profile[player], town *town)
 	}{
 		{"it is being encoded", func(p *client.Profile[player], _ *town) {
-			p.OnLastSave(func(*player, client.Reason) { time.Sleep(under) })
+			p.OnLastSave(func(*player, client.LastSaveReason) { time.Sleep(under) })
 		}},
 		{"it is on its way", func(_ *client.Profile[player], town *town) {
 			town.set(func() {

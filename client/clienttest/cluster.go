@@ -143,7 +143,7 @@ func (c *Cluster) Open(t testing.TB, config client.Config) *client.Client {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err := opened.Close(ctx); err != nil && !errors.Is(err, client.ErrClosed) {
+		if err := opened.Shutdown(ctx); err != nil && !errors.Is(err, client.ErrClosed) {
 			t.Logf("close client %q: %v", config.Name, err)
 		}
 	})

@@ -16,7 +16,7 @@ type player struct{ Coins int }
 func TestRunsInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
-		a := client.NewStore(cluster.Client(t, "a"), "players", player{Coins: 5})
+		a := clienttest.Store(t, cluster.Client(t, "a"), "players", player{Coins: 5})
 		ctx := t.Context()
 		p, err := a.StartSession(ctx, "ann")
 		if err != nil {
@@ -45,7 +45,7 @@ func TestRunsInVirtualTime(t *testing.T) {
 func TestExpire(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
-	p, err := client.NewStore(cluster.Client(t, "a"), "players", player{}).StartSession(ctx, "ann")
+	p, err := clienttest.Store(t, cluster.Client(t, "a"), "players", player{}).StartSession(ctx, "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestExpire(t *testing.T) {
 	if err := cluster.Expire(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.NewStore(cluster.Client(t, "b"), "players", player{}).StartSession(ctx, "ann"); err != nil {
+	if _, err := clienttest.Store(t, cluster.Client(t, "b"), "players", player{}).StartSession(ctx, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	cluster.Reconnect("a")
@@ -69,18 +69,18 @@ func TestExpire(t *testing.T) {
 func TestDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
-		p, err := client.NewStore(cluster.Client(t, "a"), "players", player{}).StartSession(t.Context(), "ann")
+		p, err := clienttest.Store(t, cluster.Client(t, "a"), "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
 		cluster.Disconnect("a")
 		time.Sleep(4 * time.Second)
-		if got := p.State(); got != client.InDoubt {
+		if got := p.State(); got != client.StateInDoubt {
 			t.Errorf("4 s after the cut: got %v, want in doubt", got)
 		}
 		cluster.Reconnect("a")
 		time.Sleep(2 * time.Second)
-		if got := p.State(); got != client.Held {
+		if got := p.State(); got != client.StateHeld {
 			t.Errorf("2 s after the cut is healed: got %v, want held", got)
 		}
 	})

@@ -12,8 +12,8 @@ import (
 // takeover starts a session that a is to lose and b waits for, and returns when b has it, and how long after a's fault.
 func takeover(t *testing.T, c *clienttest.Cluster, a client.Config, fault func()) (lost *client.Profile[player], after time.Duration) {
 	t.Helper()
-	owner := client.NewStore(c.Open(t, a), "players", player{})
-	heir := client.NewStore(c.Client(t, "heir"), "players", player{})
+	owner := clienttest.Store(t, c.Open(t, a), "players", player{})
+	heir := clienttest.Store(t, c.Client(t, "heir"), "players", player{})
 	lost, err := owner.StartSession(t.Context(), "ann")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestKill(t *testing.T) {
 func TestReconnectWithinALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clienttest.Start(t)
-		p, err := client.NewStore(c.Client(t, "a"), "players", player{}).StartSession(t.Context(), "ann")
+		p, err := clienttest.Store(t, c.Client(t, "a"), "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,12 +93,12 @@ func TestReconnectWithinALease(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			c.Disconnect("a")
 			time.Sleep(8 * time.Second)
-			if got := p.State(); got != client.InDoubt {
+			if got := p.State(); got != client.StateInDoubt {
 				t.Errorf("8 s after the cut: got %v, want in doubt", got)
 			}
 			c.Reconnect("a")
 			time.Sleep(2 * time.Second)
-			if got := p.State(); got != client.Held {
+			if got := p.State(); got != client.StateHeld {
 				t.Fatalf("2 s after the cut is healed: got %v, %v, want held", got, p.Err())
 			}
 		}

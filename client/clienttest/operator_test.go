@@ -14,7 +14,7 @@ import (
 // owned starts a session of "owner" with 7 coins, of which the store knows.
 func owned(t *testing.T, c *clienttest.Cluster) *client.Profile[player] {
 	t.Helper()
-	p, err := client.NewStore(c.Client(t, "owner"), "players", player{}).StartSession(t.Context(), "ann")
+	p, err := clienttest.Store(t, c.Client(t, "owner"), "players", player{}).StartSession(t.Context(), "ann")
 	if err == nil {
 		err = p.Update(func(d *player) { d.Coins = 7 })
 	}
@@ -33,7 +33,7 @@ func next(t *testing.T, c *clienttest.Cluster) (took time.Duration, coins int) {
 	t.Helper()
 	heir := c.Client(t, "heir")
 	began := time.Now()
-	p, err := client.NewStore(heir, "players", player{}).StartSession(t.Context(), "ann", client.IfOwned(client.Wait))
+	p, err := clienttest.Store(t, heir, "players", player{}).StartSession(t.Context(), "ann", client.IfOwnedWait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,13 +47,13 @@ func TestAnOperatorAsksAnOwnerToLetGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clienttest.Start(t)
 		p := owned(t, c)
-		reasons := make(chan client.Reason, 1)
+		reasons := make(chan client.LastSaveReason, 1)
 		ended := make(chan error, 1)
-		p.OnLastSave(func(d *player, reason client.Reason) {
+		p.OnLastSave(func(d *player, reason client.LastSaveReason) {
 			d.Coins++
 			reasons <- reason
 		})
-		p.OnSessionEnd(func(err error) { ended <- err })
+		p.OnSessionEnd(func(end client.End) { ended <- end.Err })
 		asked := time.Now()
 		if err := c.Release(t.Context(), "players", "ann", false); err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestAnOperatorAsksAnOwnerToLetGo(t *testing.T) {
 		if passed := time.Since(asked); passed > 100*time.Millisecond {
 			t.Errorf("a living owner let go after %v", passed)
 		}
-		if got := <-reasons; got != client.Operator {
+		if got := <-reasons; got != client.LastSaveOperator {
 			t.Errorf("its last save was made for %v, want operator", got)
 		}
 		if err := c.Release(t.Context(), "players", "ann", true); err == nil || !strings.Contains(err.Error(), "nobody owns the profile") {
@@ -92,8 +92,8 @@ func TestAnOperatorTakesAProfile(t *testing.T) {
 				if err := p.Update(func(d *player) { d.Coins = 99 }); err != nil { // never saved
 					t.Fatal(err)
 				}
-				ended := make(chan error, 1)
-				p.OnSessionEnd(func(err error) { ended <- err })
+				ended := make(chan client.End, 1)
+				p.OnSessionEnd(func(end client.End) { ended <- end })
 				if test.mute {
 					c.Disconnect("owner")
 				}
@@ -109,8 +109,8 @@ func TestAnOperatorTakesAProfile(t *testing.T) {
 				if test.mute {
 					return
 				}
-				if err := <-ended; !errors.Is(err, client.ErrSessionOver) || !strings.Contains(err.Error(), "an operator released it") {
-					t.Errorf("the session ended with %v, want that an operator released it", err)
+				if end := <-ended; !errors.Is(end.Err, client.ErrSessionOver) || end.Reason != client.EndReleased || !end.Unsaved {
+					t.Errorf("the session ended with %+v, want that an operator released it and that its data is unsaved", end)
 				}
 			})
 		})
@@ -124,7 +124,7 @@ func TestAStuckOwnerThatIsAskedLetsGo(t *testing.T) {
 		p := owned(t, c)
 		stuck := make(chan struct{})
 		defer close(stuck)
-		p.OnLastSave(func(*player, client.Reason) { <-stuck })
+		p.OnLastSave(func(*player, client.LastSaveReason) { <-stuck })
 		asked := time.Now()
 		if err := c.Release(t.Context(), "players", "ann", false); err != nil {
 			t.Fatal(err)

@@ -21,11 +21,11 @@ func gossiping(t *testing.T, story func(t *testing.T, c *clienttest.Cluster, p *
 		var doubts atomic.Int64
 		owner, heir := gossips(c, "a"), gossips(c, "heir")
 		owner.OnDoubt = func() { doubts.Add(1) }
-		p, err := client.NewStore(c.Open(t, owner), "players", player{}).StartSession(t.Context(), "ann")
+		p, err := clienttest.Store(t, c.Open(t, owner), "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
-		store := client.NewStore(c.Open(t, heir), "players", player{})
+		store := clienttest.Store(t, c.Open(t, heir), "players", player{})
 		until(t, c, "a", "alive")
 		until(t, c, "heir", "alive")
 		story(t, c, p, store, &doubts)
@@ -119,7 +119,7 @@ func TestGossipAndASilenceBelowEvidenceCostNothing(t *testing.T) {
 			c.Reconnect("a")
 			c.CutGossip("a")
 			time.Sleep(2 * time.Second)
-			if got := p.State(); got != client.Held {
+			if got := p.State(); got != client.StateHeld {
 				t.Fatalf("2 s after a cut of 2 s: %v, %v, want held", got, p.Err())
 			}
 		}
@@ -173,7 +173,7 @@ func TestANewIncarnationGossipsUnderANewName(t *testing.T) {
 			homes = homes[1:]
 			return home(cluster, inc, seeds, log)
 		}
-		p, err := client.NewStore(c.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
+		p, err := clienttest.Store(t, c.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestCloseLeavesGossip(t *testing.T) {
 		opened := c.Open(t, gossips(c, "a"))
 		until(t, c, "a", "alive")
 		at := time.Now()
-		if err := opened.Close(t.Context()); err != nil {
+		if err := opened.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(at); took > 2*time.Second {
@@ -219,7 +219,7 @@ func TestGossipThatFailsIsTriedAgainAndHarmsNothing(t *testing.T) {
 			}
 			return works(cluster, inc, seeds, log)
 		}
-		p, err := client.NewStore(c.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
+		p, err := clienttest.Store(t, c.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
 	"github.com/profilenode/profilenode/fsm"
@@ -128,9 +129,9 @@ func (w *town) process(name, host string) *process {
 	}
 	p.Client = opened
 	w.t.Cleanup(func() {
-		over, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = opened.Close(over) // its cluster may be gone
+		soon, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		_ = opened.Shutdown(soon) // its cluster may be gone
 	})
 	return p
 }
@@ -245,7 +246,7 @@ func TestTakeover(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newTown(t)
 				owner, heir := w.process("owner", "gs"), w.process("heir", "gs-heir")
-				p, err := client.NewStore(owner.Client, "players", player{}).StartSession(t.Context(), "ann")
+				p, err := clienttest.Store(t, owner.Client, "players", player{}).StartSession(t.Context(), "ann")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -263,7 +264,7 @@ func TestTakeover(t *testing.T) {
 				} else {
 					test.kill(w, owner)
 				}
-				if _, err := client.NewStore(heir.Client, "players", player{}).StartSession(t.Context(), "ann"); err != nil {
+				if _, err := clienttest.Store(t, heir.Client, "players", player{}).StartSession(t.Context(), "ann"); err != nil {
 					t.Fatal(err)
 				}
 				if passed := time.Since(at); passed < test.least || passed > test.most {
@@ -282,14 +283,14 @@ func TestARestartedGameServerHasItsProfilesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
 		owner := w.process("owner", "gs")
-		if _, err := client.NewStore(owner.Client, "players", player{}).StartSession(t.Context(), "ann"); err != nil {
+		if _, err := clienttest.Store(t, owner.Client, "players", player{}).StartSession(t.Context(), "ann"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(30 * time.Second)
 		at := time.Now()
 		owner.kill()
 		again := w.process("owner", "gs")
-		p, err := client.NewStore(again.Client, "players", player{}).StartSession(t.Context(), "ann", client.IfOwned(client.Refuse))
+		p, err := clienttest.Store(t, again.Client, "players", player{}).StartSession(t.Context(), "ann", client.IfOwnedRefuse)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,11 +306,11 @@ func TestAFirewallRobsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
 		owner := w.process("owner", "gs")
-		p, err := client.NewStore(owner.Client, "players", player{}).StartSession(t.Context(), "ann")
+		p, err := clienttest.Store(t, owner.Client, "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
-		store := client.NewStore(owner.Client, "players", player{})
+		store := clienttest.Store(t, owner.Client, "players", player{})
 		before := ownerOf(t, store)
 		for round := range 40 {
 			time.Sleep(time.Second)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 )
 
 // store is where the games of these tests keep their profiles.
@@ -28,7 +29,7 @@ func openClient(t *testing.T, seeds ...string) *client.Client {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = c.Close(ctx) // the test may have taken its cluster away
+		_ = c.Shutdown(ctx) // the test may have taken its cluster away
 	})
 	return c
 }
@@ -37,7 +38,7 @@ func startSession(t *testing.T, c *client.Client, key string) *client.Profile[sc
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	profile, err := client.NewStore(c, store, score{}).StartSession(ctx, key)
+	profile, err := clienttest.Store(t, c, store, score{}).StartSession(ctx, key)
 	if err != nil {
 		t.Fatal(err)
 	}

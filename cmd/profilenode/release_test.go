@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 )
 
 func TestRelease(t *testing.T) {
@@ -33,11 +34,11 @@ func TestRelease(t *testing.T) {
 		}
 		heir := openClient(t, s.clients)
 		hold := make(chan struct{})
-		profile.OnLastSave(func(*score, client.Reason) { <-hold }) // or the waiting one would be served at once
+		profile.OnLastSave(func(*score, client.LastSaveReason) { <-hold }) // or the waiting one would be served at once
 		defer close(hold)
 		waits := make(chan error, 1)
 		go func() {
-			_, err := client.NewStore(heir, store, score{}).StartSession(t.Context(), "bob", client.IfOwned(client.Wait))
+			_, err := clienttest.Store(t, heir, store, score{}).StartSession(t.Context(), "bob", client.IfOwnedWait)
 			waits <- err
 		}()
 		for got := (asked{}); !strings.Contains(got.out, "asked to let go"); {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 )
 
 // until asks until the answer has each part in it.
@@ -35,10 +36,10 @@ func TestSessionsShowTheQueue(t *testing.T) {
 	game, heir := openClient(t, s.clients), openClient(t, s.clients)
 	profile := startSession(t, game, "alice")
 	stuck := make(chan struct{})
-	profile.OnLastSave(func(*score, client.Reason) { <-stuck })
+	profile.OnLastSave(func(*score, client.LastSaveReason) { <-stuck })
 	waits := make(chan error, 1)
 	go func() {
-		_, err := client.NewStore(heir, store, score{}).StartSession(t.Context(), "alice", client.IfOwned(client.Wait))
+		_, err := clienttest.Store(t, heir, store, score{}).StartSession(t.Context(), "alice", client.IfOwnedWait)
 		waits <- err
 	}()
 	s.until(t, []string{"sessions"}, game.Name(), "asked to let go for ", "1. "+heir.Name(), "waits for ", " ago")
@@ -60,7 +61,7 @@ func TestSessionsShowTheQueue(t *testing.T) {
 	close(stuck)
 	s.until(t, []string{"sessions"}, heir.Name(), "in force")
 
-	if err := game.Close(t.Context()); err != nil {
+	if err := game.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.ask(t, "", "servers"); strings.Contains(got.out, game.Name()) {

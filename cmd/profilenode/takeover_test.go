@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
 )
 
 // takeovers is how many game servers TestTakeover kills; give 30 for figures.
@@ -73,7 +74,7 @@ func TestTakeover(t *testing.T) {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			defer cancel()
-			_, err := client.NewStore(heir, store, score{}).StartSession(ctx, keys[0], client.IfOwned(client.Wait))
+			_, err := clienttest.Store(t, heir, store, score{}).StartSession(ctx, keys[0], client.IfOwnedWait)
 			held = time.Now()
 			queued <- err
 		}()

@@ -58,9 +58,12 @@ func (a *Arena[T]) visit(ctx context.Context, seat int, key string, r *rand.Rand
 	}
 	a.Stats.Joined(time.Since(began))
 	a.Stats.Sit(seat, func() Stand { return standOf(profile.State()) })
-	profile.OnAfterSave(func(revision uint64) {
+	profile.OnAfterSave(func(saved client.Saved) {
+		if saved.Err != nil {
+			return // tried again by the autosave, or the session is over
+		}
 		a.Stats.Saved(1)
-		a.Acked.Saved(key, revision)
+		a.Acked.Saved(key, saved.Revision)
 	})
 	// Over already? Then Update says so, and the first moment of the game finds out.
 	_ = profile.Update(func(data *T) { a.Game.Enter(key, data) })
@@ -212,9 +215,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 func standOf(s client.State) Stand {
 	switch s {
-	case client.Held:
+	case client.StateHeld:
 		return Held
-	case client.InDoubt:
+	case client.StateInDoubt:
 		return InDoubt
 	}
 	return Away

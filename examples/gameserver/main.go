@@ -132,7 +132,9 @@ func play[T any](ctx context.Context, o options, view View, out io.Writer, name 
 	if err != nil {
 		return false, err
 	}
-	arena.Store = client.NewStore(server, name, template)
+	if arena.Store, err = client.NewStore(server, name, template); err != nil {
+		return false, err
+	}
 
 	played := make(chan struct{})
 	go func() {
@@ -151,7 +153,7 @@ func play[T any](ctx context.Context, o options, view View, out io.Writer, name 
 	closing, cancel := context.WithTimeout(context.Background(), ending)
 	defer cancel()
 	began := time.Now()
-	err = server.Close(closing)
+	err = server.Shutdown(closing)
 	<-played
 	took := time.Since(began)
 	close(ended)
@@ -224,7 +226,11 @@ func readBack[T any](o options, name string, template T, arena *Arena[T]) Verdic
 	if err != nil {
 		return Verdict{Unread: []string{"all: " + err.Error()}}
 	}
-	verdict := arena.Verify(ctx, client.NewStore(reader, name, template))
-	_ = reader.Close(ctx) // it has no sessions
+	store, err := client.NewStore(reader, name, template)
+	if err != nil {
+		return Verdict{Unread: []string{"all: " + err.Error()}}
+	}
+	verdict := arena.Verify(ctx, store)
+	_ = reader.Shutdown(ctx) // it has no sessions
 	return verdict
 }

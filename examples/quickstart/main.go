@@ -34,7 +34,10 @@ func run() error {
 		return fmt.Errorf("is `profilenode dev` running? %w", err)
 	}
 	fmt.Println("registered as", game.Name())
-	players := client.NewStore(game, "players", player{Coins: 100})
+	players, err := client.NewStore(game, "players", player{Coins: 100})
+	if err != nil {
+		return err
+	}
 
 	// A message waits in the profile until its owner takes it. Any game server may send one.
 	if _, err := players.Send(ctx, "ann", player{Coins: 5}); err != nil {
@@ -65,5 +68,5 @@ func run() error {
 		return err
 	}
 	fmt.Printf("stored at revision %d: %+v; messages waiting: %d\n", stored.Revision, stored.Data, stored.Messages)
-	return game.Close(ctx)
+	return game.Close()
 }

@@ -92,7 +92,10 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 	w.fault("%s is in", s.process)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.client, s.store = opened, client.NewStore(opened, store, check.Doc{})
+	s.client = opened
+	if s.store, err = client.NewStore(opened, store, check.Doc{}); err != nil {
+		panic(err) // the name and the template are this file's
+	}
 	if s.dead {
 		s.working.Go(func() { s.abandon(opened) })
 		return nil
@@ -123,9 +126,9 @@ func (s *Server) end(how func(host string)) {
 
 // abandon ends a client that nobody hears any more.
 func (s *Server) abandon(opened *client.Client) {
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = opened.Close(now)
+	soon, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	_ = opened.Shutdown(soon)
 }
 
 // Close ends the process with good grace.
@@ -137,7 +140,7 @@ func (s *Server) Close(limit time.Duration) {
 		s.die()
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
-		err := s.client.Close(ctx)
+		err := s.client.Shutdown(ctx)
 		s.world.fault("%s is closed: %v", s.process, err)
 		var left *client.CloseError
 		if errors.As(err, &left) {
@@ -236,7 +239,7 @@ func (s *Server) Set(key string, limit time.Duration, options ...client.WriteOpt
 	defer cancel()
 	doc := check.Doc{Writer: record.Writer, Seq: 1, Applied: got.Data.Applied}
 	record.Call = s.world.Now()
-	revision, err := s.store.Set(ctx, key, doc, got.Revision, options...)
+	revision, err := s.store.Set(ctx, key, doc, client.AtRevision(got.Revision), options...)
 	s.world.done(&record.Span, func() {
 		record.Revision = revision
 		record.Outcome = s.world.outcome(err, client.ErrConflict, client.ErrOwned, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)

@@ -122,7 +122,7 @@ func (h *havoc) lull() {
 			continue
 		}
 		for key, session := range s.open() {
-			if session.State() == client.InDoubt {
+			if session.State() == client.StateInDoubt {
 				h.Complain(key, "%s is in doubt %v after everything was well", session.record.Writer, wellAgain)
 			}
 		}

@@ -18,7 +18,7 @@ func TestTheObserver(t *testing.T) {
 		name        string
 		walled      bool                                            // n0 leads, and a firewall refuses it in the owner's name from the first
 		act         func(w *World, owner *Server, session *Session) // what befalls the owner
-		when        client.WhenOwned                                // what the heir asks for
+		when        client.IfOwned                                  // what the heir asks for
 		ground      lock.Ground                                     // on which the owner's incarnation ends; Living: it does not
 		least, most time.Duration                                   // until the heir has it
 	}{
@@ -72,11 +72,11 @@ func TestTheObserver(t *testing.T) {
 			most: timing.Renew + 2*time.Second + 100*time.Millisecond, // asked with its next renewal; the heir looks every 2 s
 		},
 		{
-			name: "steal", act: func(*World, *Server, *Session) {}, when: client.Steal,
+			name: "steal", act: func(*World, *Server, *Session) {}, when: client.IfOwnedSteal,
 			most: 50 * time.Millisecond,
 		},
 		{
-			name: "steal, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.deafenAll() }, when: client.Steal,
+			name: "steal, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.deafenAll() }, when: client.IfOwnedSteal,
 			most: timing.Renew + 2*time.Second + 100*time.Millisecond,
 		},
 		{
@@ -85,10 +85,10 @@ func TestTheObserver(t *testing.T) {
 					w.CutOneWay(n.name, owner.Name)
 				}
 			},
-			when: client.Steal, least: timing.Doubt, most: 6 * time.Second,
+			when: client.IfOwnedSteal, least: timing.Doubt, most: 6 * time.Second,
 		},
 		{
-			name: "steal from one that is cut off", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) }, when: client.Steal,
+			name: "steal from one that is cut off", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) }, when: client.IfOwnedSteal,
 			least: timing.Doubt, most: 6 * time.Second,
 		},
 	}
@@ -121,7 +121,7 @@ func TestTheObserver(t *testing.T) {
 					incarnation := w.ownerOf("p0")
 					at := w.Now()
 					test.act(w, owner, session)
-					if _, err := heir.Start("p0", 30*time.Second, client.IfOwned(test.when)); err != nil {
+					if _, err := heir.Start("p0", 30*time.Second, test.when); err != nil {
 						w.Complain("p0", "the heir: %v", err)
 						return
 					}

@@ -41,23 +41,23 @@ func upTo(draw *rand.Rand, d time.Duration) time.Duration {
 // keeper opens sessions on one profile, one after the other.
 func (s *Server) keeper(key string, draw *rand.Rand, until <-chan struct{}) {
 	for s.pause(upTo(draw, 8*time.Second), until) {
-		when := []client.WhenOwned{client.Wait, client.Wait, client.Wait, client.Wait, client.Refuse, client.Steal}[draw.IntN(6)]
+		when := []client.IfOwned{client.IfOwnedWait, client.IfOwnedWait, client.IfOwnedWait, client.IfOwnedWait, client.IfOwnedRefuse, client.IfOwnedSteal}[draw.IntN(6)]
 		limit := time.Second + upTo(draw, 20*time.Second)
 		if draw.IntN(5) == 0 {
 			limit = 5*time.Millisecond + upTo(draw, 500*time.Millisecond) // it gives up, wherever the request is by then
 		}
-		session, err := s.Start(key, limit, client.IfOwned(when))
+		session, err := s.Start(key, limit, when)
 		if err != nil {
 			continue
 		}
 		for turns := draw.IntN(12); turns > 0 && s.pause(upTo(draw, 1500*time.Millisecond), until); turns-- {
 			if draw.IntN(3) > 0 {
 				session.Touch()
-			} else if session.Save(50*time.Millisecond+upTo(draw, 5*time.Second)) != nil && session.State() == client.Over {
+			} else if session.Save(50*time.Millisecond+upTo(draw, 5*time.Second)) != nil && session.State() == client.StateOver {
 				break
 			}
 		}
-		if draw.IntN(4) > 0 && session.State() != client.Over {
+		if draw.IntN(4) > 0 && session.State() != client.StateOver {
 			_ = session.End(100*time.Millisecond + upTo(draw, 6*time.Second))
 		}
 	}

@@ -78,7 +78,7 @@ func TestWithoutAQuorumNoSessionEnds(t *testing.T) {
 				test.lose(w)
 				for lost := w.Now(); w.Now()-lost < 50*time.Second; w.Sleep(500 * time.Millisecond) {
 					for _, s := range sessions {
-						if got := s.State(); got == client.Over || got == client.Held && w.Now()-lost > 5*time.Second {
+						if got := s.State(); got == client.StateOver || got == client.StateHeld && w.Now()-lost > 5*time.Second {
 							w.Complain(s.record.Profile, "%v without a quorum: %v, %v", w.Now()-lost, got, s.Err())
 						}
 						s.Touch() // the game goes on
@@ -156,7 +156,7 @@ func TestWhoReachesAFollowerIsSentToTheLeader(t *testing.T) {
 		w.Transfer(leader)
 		w.Until(5*time.Second, "another leader", func() bool { return w.Leader() >= 0 && w.Leader() != leader })
 		w.Sleep(w.Timing.Doubt + time.Second)
-		if got := session.State(); got != client.InDoubt {
+		if got := session.State(); got != client.StateInDoubt {
 			w.Complain(session.record.Profile, "beyond the leader's reach: %v, %v, want in doubt", got, session.Err())
 		}
 		w.Heal()

@@ -61,9 +61,9 @@ func (s *Server) Start(key string, limit time.Duration, options ...client.StartO
 }
 
 // over is told that it has ended. Without an error all that was ever changed in it is stored.
-func (s *Session) over(err error) {
-	s.server.world.tell(s.record.Profile, "%s is over: %v", s.record.Writer, err)
-	if err == nil {
+func (s *Session) over(end client.End) {
+	s.server.world.tell(s.record.Profile, "%s is over: %v, %v", s.record.Writer, end.Reason, end.Err)
+	if end.Err == nil {
 		s.claim(check.Done)
 	}
 }

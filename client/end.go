@@ -1,0 +1,134 @@
+package client
+
+import (
+	"errors"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// End says how a session ended.
+type End struct {
+	Ref    Ref
+	Reason EndReason
+	By     *Owner // the game server that has the profile now, if it is known
+	// Unsaved: the last changes are not in the store, as far as this game server knows. A save that was under way may
+	// still turn out to have stored them; OnAfterSave tells.
+	Unsaved bool
+	Err     error // as Profile.Err: nil if the session was ended with all data stored
+}
+
+// EndReason is why a session is over.
+type EndReason uint8
+
+const (
+	EndUnknown      EndReason = iota // the cluster ended it, and did not say why
+	EndEnded                         // the game ended it, by EndSession
+	EndHandedOff                     // another game server waited for the profile, and has it now
+	EndShutDown                      // the client was closed
+	EndStolen                        // another game server took the profile by force
+	EndOverwritten                   // the profile was overwritten by a forced Set, or by an operator
+	EndRemoved                       // the profile was removed
+	EndPutOnHold                     // the profile was put on hold
+	EndReleased                      // an operator released the profile
+	EndLate                          // another game server waited, and the last save was not made within the hand-off time
+	EndExpired                       // the cluster took this game server for gone, and the profile has another owner or data since
+	EndOutOfReach                    // the cluster was out of reach for longer than Config.DoubtLimit
+	EndPanicked                      // the game's own code panicked while it had the data
+	EndOtherCluster                  // the cluster is another one now, or was restored
+	EndRolledBack                    // the cluster has lost what it had acknowledged
+)
+
+var endTexts = [...]string{
+	EndUnknown:      "the cluster ended it",
+	EndEnded:        "ended by the game",
+	EndHandedOff:    "handed off to another game server",
+	EndShutDown:     "the client was closed",
+	EndStolen:       "taken by force by another game server",
+	EndOverwritten:  "the profile was overwritten by force",
+	EndRemoved:      "the profile was removed",
+	EndPutOnHold:    "the profile was put on hold",
+	EndReleased:     "released by an operator",
+	EndLate:         "asked to let go, and not saved in time",
+	EndExpired:      "the cluster took this game server for gone",
+	EndOutOfReach:   "the cluster was out of reach for longer than the limit for doubt",
+	EndPanicked:     "the game's code panicked",
+	EndOtherCluster: "the cluster is another one now",
+	EndRolledBack:   "the cluster lost what it had acknowledged",
+}
+
+func (r EndReason) String() string {
+	if int(r) < len(endTexts) {
+		return endTexts[r]
+	}
+	return endTexts[EndUnknown]
+}
+
+// endReasonOf is what the wire calls a cause.
+func endReasonOf(cause profilev1.Cause) EndReason {
+	switch cause {
+	case profilev1.Cause_CAUSE_ENDED:
+		return EndEnded
+	case profilev1.Cause_CAUSE_HANDED_OFF:
+		return EndHandedOff
+	case profilev1.Cause_CAUSE_SHUT_DOWN:
+		return EndShutDown
+	case profilev1.Cause_CAUSE_STOLEN:
+		return EndStolen
+	case profilev1.Cause_CAUSE_OVERWRITTEN:
+		return EndOverwritten
+	case profilev1.Cause_CAUSE_REMOVED:
+		return EndRemoved
+	case profilev1.Cause_CAUSE_HELD_BACK:
+		return EndPutOnHold
+	case profilev1.Cause_CAUSE_FREED:
+		return EndReleased
+	case profilev1.Cause_CAUSE_LATE:
+		return EndLate
+	case profilev1.Cause_CAUSE_EXPIRED:
+		return EndExpired
+	case profilev1.Cause_CAUSE_OUT_OF_REACH:
+		return EndOutOfReach
+	case profilev1.Cause_CAUSE_PANICKED:
+		return EndPanicked
+	case profilev1.Cause_CAUSE_OTHER_CLUSTER:
+		return EndOtherCluster
+	case profilev1.Cause_CAUSE_ROLLED_BACK:
+		return EndRolledBack
+	}
+	return EndUnknown
+}
+
+// endError is why a session of a profile is over. cause may be nil.
+func endError(ref Ref, reason EndReason, by *Owner, cause error) *Error {
+	return &Error{Act: "keep", Ref: ref, Kind: ErrSessionOver, Sentence: reason.String(), Owner: by, Cause: cause, end: reason}
+}
+
+// endedBy reads back from an error why a session is over: the game server that has the profile now comes along where a
+// node named it.
+func endedBy(why error) (reason EndReason, by *Owner) {
+	for e := (*Error)(nil); errors.As(why, &e); why = e.Cause {
+		if reason == EndUnknown {
+			reason = e.end
+		}
+		if by == nil {
+			by = e.Owner
+		}
+		if e.Cause == nil {
+			break
+		}
+	}
+	return reason, by
+}
+
+// endOfLastSave is how a session ends whose last save was stored.
+func endOfLastSave(reason LastSaveReason) EndReason {
+	switch reason {
+	case LastSaveExternal:
+		return EndHandedOff
+	case LastSaveOperator:
+		return EndReleased
+	case LastSaveShutdown:
+		return EndShutDown
+	}
+	return EndEnded
+}

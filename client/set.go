@@ -1,0 +1,84 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// Revision is the revision that Set and Remove expect a profile to have. The zero value is that of a profile that was
+// never saved.
+type Revision struct {
+	number uint64
+	any    bool
+}
+
+// AtRevision expects exactly this revision: Snapshot.Revision, from Get, or 0 for a profile that was never saved.
+func AtRevision(number uint64) Revision { return Revision{number: number} }
+
+// AnyRevision expects nothing: whatever the profile holds by then is replaced, unseen.
+func AnyRevision() Revision { return Revision{any: true} }
+
+func (r Revision) String() string {
+	if r.any {
+		return "any revision"
+	}
+	return fmt.Sprintf("revision %d", r.number)
+}
+
+// WriteOption changes how Set and Remove treat an owner: Force.
+type WriteOption func(*writeOptions)
+
+type writeOptions struct{ force bool }
+
+// Force makes whoever owns the profile lose it, with what it has not saved. Without it an owned profile is refused.
+func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
+
+// Set overwrites a profile without a session, and returns its new revision.
+//
+// ErrConflict: it is at Error.Revision. ErrOwned: by Error.Owner. ErrInvalid: too large, or cannot be encoded.
+// ErrUnavailable: it did not happen. ErrUnknown: it may have happened or may happen yet, so a Get does not tell; Client.Outcome
+// does.
+func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revision, options ...WriteOption) (revision uint64, err error) {
+	encoded, err := s.mold.codec.Encode(&data)
+	if err != nil {
+		return 0, &Error{Act: "set", Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+	}
+	hash := sha256.Sum256(encoded)
+	ctx, cancel := s.client.whileOpen(ctx)
+	defer cancel()
+	answer := &profilev1.SetResponse{}
+	err = s.client.anew(ctx, &change{
+		act: "set", ref: Ref{s.name, key}, method: profilev1.Profiles_Set_FullMethodName,
+		request: &profilev1.SetRequest{
+			Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Codec: uint32(s.mold.codec.ID()), Data: encoded, Hash: hash[:],
+			KeepTags: true, Force: forced(options),
+		},
+		answer: answer,
+	})
+	return answer.Stands.GetRevision(), err
+}
+
+// Remove removes a profile without a session, its messages too. Its revisions go on from where they are if it is ever
+// made anew.
+//
+// Errors as Set; ErrConflict also if there is no such profile.
+func (s *Store[T]) Remove(ctx context.Context, key string, expected Revision, options ...WriteOption) error {
+	ctx, cancel := s.client.whileOpen(ctx)
+	defer cancel()
+	return s.client.anew(ctx, &change{
+		act: "remove", ref: Ref{s.name, key}, method: profilev1.Profiles_Remove_FullMethodName,
+		request: &profilev1.RemoveRequest{Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Force: forced(options)},
+		answer:  &profilev1.RemoveResponse{},
+	})
+}
+
+func forced(options []WriteOption) bool {
+	var o writeOptions
+	for _, option := range options {
+		option(&o)
+	}
+	return o.force
+}
