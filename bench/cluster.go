@@ -139,7 +139,7 @@ func home(server int) []string {
 }
 
 // place is where a game server lives, nil for beside the nodes, and where it gossips.
-func (b *bed) place(server int) (within *link, rumours string) {
+func (b *bed) place(server int) (within place, rumours string) {
 	if b.link == nil || server >= b.within {
 		return nil, at(b.host, ":0")
 	}

@@ -206,7 +206,7 @@ func (g *game) do(ctx context.Context, o order, t *told) error {
 		if p == nil {
 			return errors.New("there is no session of it")
 		}
-	case doSaved, doTries, doDrop:
+	case doSaved, doAcked, doTries, doDrop:
 		if s == nil {
 			return errors.New("nothing scribbles on it")
 		}
@@ -226,6 +226,10 @@ func (g *game) do(ctx context.Context, o order, t *told) error {
 	case doSaved:
 		var err error
 		t.Ended, err = s.saved(ctx, o.After[t.Key])
+		return err
+	case doAcked:
+		var err error
+		t.Ended, err = s.acknowledged(ctx, o.After[t.Key])
 		return err
 	case doTries:
 		select {

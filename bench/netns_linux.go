@@ -23,7 +23,7 @@ type link struct {
 	outside, inside netip.Addr // of this side and of the namespace's
 
 	here, there *os.File
-	enter       chan func() // runs on the thread that is inside
+	within      *namespace
 	severed     atomic.Bool
 	dropped     atomic.Uint64 // by a cut
 	picky       atomic.Pointer[func(packet []byte) (drop bool)]
@@ -33,16 +33,14 @@ type link struct {
 
 // openLink makes a namespace; it takes root and /dev/net/tun.
 func openLink() (_ *link, err error) {
-	l := &link{enter: make(chan func())}
+	l := &link{}
 	if l.outside, l.inside, err = freePair(); err != nil {
 		return nil, err
 	}
-	if l.here, err = openTUN(l.outside); err != nil {
+	if l.here, err = openTUN(l.outside, pairBits); err != nil {
 		return nil, err
 	}
-	entered := make(chan error)
-	go l.dwell(entered)
-	if err := <-entered; err != nil {
+	if l.within, l.there, err = openNamespace(l.inside, pairBits); err != nil {
 		_ = l.here.Close()
 		return nil, err
 	}
@@ -51,8 +49,22 @@ func openLink() (_ *link, err error) {
 	return l, nil
 }
 
+// namespace is a network namespace. It lasts as long as its thread and the processes that were started in it.
+type namespace struct{ enter chan func() }
+
+// openNamespace makes a namespace, and in it a TUN device with an address.
+func openNamespace(address netip.Addr, bits int) (n *namespace, tun *os.File, err error) {
+	n = &namespace{enter: make(chan func())}
+	entered := make(chan error)
+	go n.dwell(address, bits, &tun, entered)
+	if err := <-entered; err != nil {
+		return nil, nil, err
+	}
+	return n, tun, nil
+}
+
 // dwell is the thread inside. It is never unlocked, so it ends with its goroutine and no other ever runs on it.
-func (l *link) dwell(entered chan<- error) {
+func (n *namespace) dwell(address netip.Addr, bits int, tun **os.File, entered chan<- error) {
 	runtime.LockOSThread()
 	err := unix.Unshare(unix.CLONE_NEWNET)
 	if err != nil {
@@ -62,23 +74,27 @@ func (l *link) dwell(entered chan<- error) {
 		err = withSocket(func(socket int) error { return raise(socket, "lo") })
 	}
 	if err == nil {
-		l.there, err = openTUN(l.inside)
+		*tun, err = openTUN(address, bits)
 	}
 	entered <- err
 	if err != nil {
 		return
 	}
-	for f := range l.enter {
+	for f := range n.enter {
 		f()
 	}
 }
 
 // start starts a process inside. It inherits the namespace of the thread that forks it.
-func (l *link) start(process *exec.Cmd) error {
+func (n *namespace) start(process *exec.Cmd) error {
 	done := make(chan error)
-	l.enter <- func() { done <- process.Start() }
+	n.enter <- func() { done <- process.Start() }
 	return <-done
 }
+
+func (n *namespace) close() { close(n.enter) }
+
+func (l *link) start(process *exec.Cmd) error { return l.within.start(process) }
 
 func (l *link) cut() { l.dropped.Store(0); l.severed.Store(true) }
 
@@ -101,7 +117,7 @@ func (l *link) drop(which func(packet []byte) bool) {
 func (l *link) lost() uint64 { return l.picked.Load() }
 
 func (l *link) close() {
-	close(l.enter)
+	l.within.close()
 	_ = l.here.Close()
 	_ = l.there.Close()
 	l.carriers.Wait()
@@ -125,6 +141,9 @@ func (l *link) carry(from, to *os.File) {
 		_, _ = to.Write(packet[:n]) // a packet that is not taken is a packet lost
 	}
 }
+
+// pairBits is the length of the prefix that both ends of a link share.
+const pairBits = 30
 
 // freePair is two addresses of 10.231.x.0/30 that no interface here has.
 func freePair() (outside, inside netip.Addr, err error) {
@@ -150,7 +169,7 @@ func freePair() (outside, inside netip.Addr, err error) {
 }
 
 // openTUN makes a TUN device in the namespace of this thread. It lasts as long as the file.
-func openTUN(address netip.Addr) (_ *os.File, err error) {
+func openTUN(address netip.Addr, bits int) (_ *os.File, err error) {
 	tun, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
@@ -169,7 +188,7 @@ func openTUN(address netip.Addr) (_ *os.File, err error) {
 		return nil, fmt.Errorf("make a TUN device: %w", err)
 	}
 	name := device.Name()
-	if err := withSocket(func(socket int) error { return give(socket, name, address) }); err != nil {
+	if err := withSocket(func(socket int) error { return give(socket, name, address, bits) }); err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(tun), name), nil
@@ -185,11 +204,11 @@ func withSocket(f func(socket int) error) error {
 	return f(socket)
 }
 
-func give(socket int, name string, address netip.Addr) error {
+func give(socket int, name string, address netip.Addr, bits int) error {
 	for _, set := range []struct {
 		what uint
 		to   [4]byte
-	}{{unix.SIOCSIFADDR, address.As4()}, {unix.SIOCSIFNETMASK, [4]byte{255, 255, 255, 252}}} {
+	}{{unix.SIOCSIFADDR, address.As4()}, {unix.SIOCSIFNETMASK, [4]byte(net.CIDRMask(bits, 32))}} {
 		request, err := unix.NewIfreq(name)
 		if err != nil {
 			return err

@@ -18,6 +18,10 @@ func TestMain(m *testing.M) {
 	if to := os.Getenv(inNamespace); to != "" {
 		os.Exit(speak(to))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "game-server" { // a measurement starts its own program as game servers
+		main()
+		return
+	}
 	os.Exit(m.Run())
 }
 

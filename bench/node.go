@@ -34,6 +34,7 @@ type node struct {
 	rumours uint16   // port for game servers' gossip; 0: none
 	conn    *grpc.ClientConn
 
+	within  place // nil: beside this program
 	process *exec.Cmd
 	ended   chan struct{} // closed when the process has ended and its log is read
 
@@ -131,7 +132,11 @@ func (n *node) start(flags ...string) error {
 	if err != nil {
 		return err
 	}
-	if err := n.process.Start(); err != nil {
+	start := n.process.Start
+	if n.within != nil {
+		start = func() error { return n.within.start(n.process) }
+	}
+	if err := start(); err != nil {
 		return fmt.Errorf("start a node: %w", err)
 	}
 	process, ended := n.process, make(chan struct{})

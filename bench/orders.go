@@ -20,6 +20,7 @@ const (
 	doHeard    = "heard"    // how long each message took that was handled here since the last time
 	doScribble = "scribble" // save again and again, until the session is over or drop
 	doSaved    = "saved"    // when the first save was acknowledged that was begun after a moment
+	doAcked    = "acked"    // when the first save was acknowledged after a moment, whenever it was begun
 	doTries    = "tries"    // once the scribbling is over: what it tried after a moment
 	doDrop     = "drop"     // end the scribbling
 	doRead     = "read"     // who wrote what is stored

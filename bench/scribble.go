@@ -55,12 +55,22 @@ func (s *scribble) note(t try) {
 
 // saved waits for an acknowledged save that was begun after a moment.
 func (s *scribble) saved(ctx context.Context, after moment) (moment, error) {
+	return s.first(ctx, func(t try) bool { return t.began > after })
+}
+
+// acknowledged waits for a save that was acknowledged after a moment.
+func (s *scribble) acknowledged(ctx context.Context, after moment) (moment, error) {
+	return s.first(ctx, func(t try) bool { return t.ended > after })
+}
+
+// first waits for an acknowledged save of a kind, and returns when that was.
+func (s *scribble) first(ctx context.Context, wanted func(try) bool) (moment, error) {
 	for seen := 0; ; {
 		s.mu.Lock()
 		all, next := s.all, s.new
 		s.mu.Unlock()
 		for ; seen < len(all); seen++ {
-			if t := all[seen]; t.began > after && t.fault == nil {
+			if t := all[seen]; t.fault == nil && wanted(t) {
 				return t.ended, nil
 			}
 		}

@@ -7,9 +7,12 @@ import (
 	"syscall"
 )
 
+// place is where a process can be started, other than beside this program.
+type place interface{ start(process *exec.Cmd) error }
+
 // startSelf starts this very program as another process, which ends with its stdin and logs to a file. within, if it is
-// not nil, is the namespace that it lives in.
-func startSelf(log string, within *link, args ...string) (process *exec.Cmd, stdin io.WriteCloser, stdout io.Reader, err error) {
+// not nil, is where it lives.
+func startSelf(log string, within place, args ...string) (process *exec.Cmd, stdin io.WriteCloser, stdout io.Reader, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, nil, nil, err

@@ -39,7 +39,7 @@ type awaited struct {
 
 // startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in;
 // gossipAt is where it gossips.
-func startGameServer(dir, name string, seeds []string, gossipAt string, within *link) (*gameServer, error) {
+func startGameServer(dir, name string, seeds []string, gossipAt string, within place) (*gameServer, error) {
 	s := &gameServer{
 		name: name, log: filepath.Join(dir, name+".log"), ended: make(chan struct{}),
 		waiting: make(map[uint64]*awaited), ready: make(chan struct{}),
