@@ -137,12 +137,18 @@ func (a *autosaver) due(now time.Time) ([]*session, time.Duration) {
 	return sessions, time.Hour
 }
 
-// autosave asks for a save if anything may have changed.
+// autosave asks for a save if anything may have changed. While there are no numbers it is put off: a cluster that cannot be
+// reached must not make this process keep a copy of every profile.
 func (s *session) autosave() {
 	s.mu.Lock()
 	idle := s.stored.known && s.stored.changes == s.changes.Load() && !s.hooked.Load()
+	room := s.life.numbers.hasRoom()
 	s.mu.Unlock()
-	if !idle {
+	switch {
+	case idle:
+	case !room:
+		s.client.saver.soon(s, max(s.client.saver.period/16, lockLook))
+	default:
 		_, _ = s.request(false, LastSaveManual, true) // refused: the session is over, and so are its saves
 	}
 }

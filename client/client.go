@@ -24,6 +24,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 )
@@ -87,6 +88,11 @@ func (c Config) Validate() error {
 	}
 	if len(c.Name) > 128 {
 		faults = append(faults, fmt.Errorf("the name has %d bytes, at most 128 are allowed", len(c.Name)))
+	}
+	for _, part := range []struct{ name, text string }{{"the name", c.Name}, {"where", c.Where}} {
+		if !utf8.ValidString(part.text) {
+			faults = append(faults, fmt.Errorf("%s %q is not UTF-8", part.name, part.text))
+		}
 	}
 	if len(c.Where) > 256 {
 		faults = append(faults, fmt.Errorf("where has %d bytes, at most 256 are allowed", len(c.Where)))
@@ -216,6 +222,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	select {
 	case <-first.proved:
 		c.spawn(c.watch)
+		c.spawn(c.watchLocks)
 		if config.Gossip != nil {
 			c.spawn(c.gossip)
 		}

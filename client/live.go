@@ -62,7 +62,7 @@ func (c *Client) renew(l *life) {
 		if leader := refusal.GetLeader(); leader != "" && led != "" && leader != led && !pause(c.ctx, rand.N(l.timing.Renew/2)) {
 			return
 		}
-		if !pace.wait(c.ctx, refusal) {
+		if !pace.wait(c.ctx, nil, refusal) {
 			return
 		}
 	}

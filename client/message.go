@@ -149,7 +149,9 @@ func (s *session) takePushed() bool {
 	pushed, others := s.pushed, s.unpushed
 	s.pushed, s.unpushed = nil, false
 	s.mu.Unlock()
-	s.data.Lock()
+	if !s.data.lockUnless(s.done, s.ctx.Done()) {
+		return true // the session is over
+	}
 	defer s.data.Unlock()
 	if !s.body.listening() {
 		s.mail.due = true
@@ -166,14 +168,10 @@ func (s *session) takePushed() bool {
 }
 
 func (s *session) fetchOnce() error {
-	select {
-	case s.client.fetching <- struct{}{}:
-		defer func() { <-s.client.fetching }()
-	case <-s.ctx.Done():
-		return s.ctx.Err()
-	}
 	for {
-		s.data.Lock()
+		if !s.data.lockUnless(s.done, s.ctx.Done()) {
+			return nil
+		}
 		after := s.mail.seen
 		listening := s.body.listening()
 		s.mail.due = !listening
@@ -181,15 +179,28 @@ func (s *session) fetchOnce() error {
 		if !listening {
 			return nil
 		}
-		page, err := s.page(after)
+		page, err := s.fetchPage(after)
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		s.data.Lock()
+		if !s.data.lockUnless(s.done, s.ctx.Done()) {
+			return nil
+		}
 		s.mail.add(page)
 		s.deliver()
 		s.data.Unlock()
 	}
+}
+
+// fetchPage is page in its turn: a few profiles fetch at once.
+func (s *session) fetchPage(after uint64) ([]*profilev1.Message, error) {
+	select {
+	case s.client.fetching <- struct{}{}:
+		defer func() { <-s.client.fetching }()
+	case <-s.ctx.Done():
+		return nil, s.ctx.Err()
+	}
+	return s.page(after)
 }
 
 // page is some of the messages above an id, none if there are none.
@@ -216,7 +227,9 @@ func (s *session) forgetCleared() error {
 			after = max(after, m.Id)
 		}
 	}
-	s.data.Lock()
+	if !s.data.lockUnless(s.done, s.ctx.Done()) {
+		return s.writable("save")
+	}
 	defer s.data.Unlock()
 	before := len(s.mail.handled)
 	s.mail.keep(stored)

@@ -9,7 +9,7 @@ import "context"
 type Profile[T any] struct {
 	s     *session
 	mold  mold[T]
-	value T // guarded by session.data, as is all below
+	value T // guarded by session.data
 
 	onSave     handlerList[func(*T)]
 	onLastSave handlerList[func(*T, LastSaveReason)]

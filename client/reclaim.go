@@ -116,7 +116,7 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 		return
 	}
 	s.mu.Lock()
-	old, over := s.life, s.stage != held
+	old, over := s.life, s.stage == over // a last save that did not happen waits for this, too
 	cl := &claim{s: s, token: s.token, revision: s.revision, done: make(chan struct{})}
 	s.mu.Unlock()
 	if over {

@@ -20,6 +20,7 @@ type life struct {
 	incarnation uint64
 	timing      lock.Timing
 	numbers     *numbers
+	limits      *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
 	standing    *standing
 	proved      chan struct{} // closed with the first renewal that renews
 	over        chan struct{} // closed when the incarnation has ended; why is written before
@@ -85,7 +86,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 			}
 		}
-		if !pace.wait(ctx, refusal) {
+		if !pace.wait(ctx, nil, refusal) {
 			switch {
 			case out:
 				return nil, &Error{Act: "register", Kind: ErrUnknown, Cause: context.Cause(ctx)}
@@ -104,6 +105,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	return &life{
 		incarnation: answer.Incarnation,
 		timing:      timing,
+		limits:      answer.Limits,
 		numbers:     newNumbers(),
 		standing:    &standing{now: c.config.Now, timing: timing},
 		proved:      make(chan struct{}),

@@ -30,8 +30,8 @@ func newNumbers() *numbers {
 	return &numbers{done: make(map[uint64]struct{}), room: make(chan struct{})}
 }
 
-// take waits for room in the window.
-func (n *numbers) take(ctx context.Context) (uint64, error) {
+// take waits for room in the window, until ctx ends or overtaken is closed.
+func (n *numbers) take(ctx context.Context, overtaken <-chan struct{}) (uint64, error) {
 	for {
 		n.mu.Lock()
 		if n.last-n.mark < window {
@@ -44,6 +44,8 @@ func (n *numbers) take(ctx context.Context) (uint64, error) {
 		n.mu.Unlock()
 		select {
 		case <-room:
+		case <-overtaken:
+			return 0, errOvertaken
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
@@ -79,9 +81,16 @@ func (n *numbers) settled() uint64 {
 	return n.mark
 }
 
+// hasRoom says whether take would not wait now.
+func (n *numbers) hasRoom() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.last-n.mark < window
+}
+
 // fingerprint is the hash by which a node tells a retry from another request under the same number. It covers the kind
-// of the request and all of it but who asks; it is never 0.
-func fingerprint(request proto.Message) uint64 {
+// of the request and all of it but who asks; it is never 0. An error means that no copy of it could ever be sent.
+func fingerprint(request proto.Message) (uint64, error) {
 	h := sha256.New()
 	h.Write([]byte(request.ProtoReflect().Descriptor().FullName()))
 	h.Write([]byte{0})
@@ -89,14 +98,15 @@ func fingerprint(request proto.Message) uint64 {
 	if field := requestField(asks); asks.Has(field) {
 		asks.Clear(field)
 	}
-	// Marshalling a message of the generated kinds fails only for strings that are not UTF-8; then no copy can be sent
-	// either, and the sender is told so.
-	data, _ := proto.MarshalOptions{Deterministic: true}.Marshal(request)
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(request)
+	if err != nil {
+		return 0, err
+	}
 	h.Write(data)
 	if sum := binary.BigEndian.Uint64(h.Sum(nil)); sum != 0 {
-		return sum
+		return sum, nil
 	}
-	return 1
+	return 1, nil
 }
 
 // stamp writes who asks, and under which number, into a request.

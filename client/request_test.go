@@ -5,13 +5,15 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 func TestMarkWaitsForTheLowest(t *testing.T) {
 	n := newNumbers()
 	for want := uint64(1); want <= 4; want++ {
-		if got, err := n.take(t.Context()); err != nil || got != want {
+		if got, err := n.take(t.Context(), nil); err != nil || got != want {
 			t.Fatalf("take: got %d, %v, want %d", got, err, want)
 		}
 	}
@@ -27,18 +29,18 @@ func TestWindowIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNumbers()
 		for range window {
-			if _, err := n.take(t.Context()); err != nil {
+			if _, err := n.take(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := n.take(ctx); err == nil {
+		if _, err := n.take(ctx, nil); err == nil {
 			t.Error("take beyond the window: got no error")
 		}
 		taken := make(chan uint64)
 		go func() {
-			number, _ := n.take(t.Context())
+			number, _ := n.take(t.Context(), nil)
 			taken <- number
 		}()
 		synctest.Wait()
@@ -51,6 +53,13 @@ func TestWindowIsWaitedFor(t *testing.T) {
 
 func TestFingerprint(t *testing.T) {
 	save := &profilev1.SaveRequest{Store: "s", Key: "k", Token: 7}
+	fingerprint := func(request proto.Message) uint64 {
+		hash, err := fingerprint(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hash
+	}
 	want := fingerprint(save)
 	stamp(save, &profilev1.Request{Incarnation: 1, Number: 2, Settled: 1, Hash: want})
 	if got := fingerprint(save); got != want || got == 0 {

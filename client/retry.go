@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -21,33 +22,46 @@ type change struct {
 	method  string
 	request proto.Message
 	answer  proto.Message
-	number  uint64 // 0: the next one
+	number  uint64 // the present one
+	// overtaken is closed when something better waits: the request is given up with errOvertaken, unless a copy of it may
+	// have happened. nil: never.
+	overtaken <-chan struct{}
 	// abandoned is told what became of it after do has returned ErrUnknown: once, when it is known, or with unclear
 	// when nobody will ever know.
 	abandoned func(outcome, *profilev1.SettleResponse)
 }
 
-// do sends a change until it is answered, always under the same number, and returns nil if it happened.
+// errOvertaken is the end of a request that has not happened and whose place another one takes.
+var errOvertaken = errors.New("overtaken by a later one")
+
+// longOut is how long a request may go unanswered before its number is settled by a small request of its own: what one
+// profile alone causes must not keep the mark down, since without the mark nobody here gets new numbers.
+const longOut = 3 * time.Second
+
+// do sends a change until it is answered, and returns nil if it happened. It keeps its number as long as a copy may have
+// happened, and takes another one only when the first is known to have done nothing.
 //
 // A refusal by the rules is final only if no earlier copy went unanswered, or if it came out of the log: there the
 // table of answers is asked first, so it speaks for every copy. If ctx ends while a copy is unanswered, the error is
 // ErrUnknown and the number is settled in the background: it has happened, or it never will.
 func (c *Client) do(ctx context.Context, ch *change) error {
-	if ch.number == 0 {
-		number, err := ch.life.numbers.take(ctx)
-		if err != nil {
-			return c.unsent(ctx, ch.act, ch.ref)
-		}
-		ch.number = number
+	hash, err := ch.check()
+	if err != nil {
+		return err
 	}
-	hash := fingerprint(ch.request)
+	if err := c.number(ctx, ch); err != nil {
+		return err
+	}
 	var copies wire.Copies
-	again := 0 // times that it was begun anew under another number
+	var out time.Time // when the first copy left that may have happened; zero: none may
+	burned := false   // this side asked that the number be never executed
+	again := 0        // times that its parts were damaged
 	var pace pace
 	for {
 		stamp(ch.request, &profilev1.Request{
 			Incarnation: ch.life.incarnation, Number: ch.number, Settled: ch.life.numbers.settled(), Hash: hash,
 		})
+		left := time.Now()
 		sent, refusal, err := c.copy(ctx, c.nodes.target(), ch.method, ch.request, ch.answer)
 		if err == nil {
 			ch.life.numbers.settle(ch.number)
@@ -60,7 +74,12 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 		case sent:
 			copies.Lose()
 		}
-		if retry == wire.Never {
+		if out.IsZero() && copies.Fate() == wire.MayHaveHappened {
+			out = left
+		}
+		anew := false // the number has done nothing, and another one is taken
+		switch {
+		case retry == wire.Never:
 			if dead(refusal.Reason) {
 				c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
@@ -68,29 +87,73 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 			if fate == wire.MayHaveHappened && !forgotten && !dead(refusal.Reason) {
 				return c.unknown(ctx, ch, hash)
 			}
-			ch.life.numbers.settle(ch.number)
-			if refusal.Reason != profilev1.Reason_REASON_DATA_DAMAGED || again == 3 {
+			switch {
+			case refusal.Reason == profilev1.Reason_REASON_BURNED && burned:
+			case refusal.Reason == profilev1.Reason_REASON_DATA_DAMAGED && again < 3:
+				again++
+			default:
+				ch.life.numbers.settle(ch.number)
 				return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
 			}
-			again++
-			copies = wire.Copies{}
-			if ch.number, err = ch.life.numbers.take(ctx); err != nil {
-				return c.unsent(ctx, ch.act, ch.ref)
-			}
+			anew = true
+		case out.IsZero():
+			// It may last, and a last save, which is taken, must find a number.
+			anew = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE
+		case time.Since(out) > longOut && ctx.Err() == nil:
+			burned = true
+			anew = c.burn(ctx, ch, hash)
 		}
-		if !pace.wait(ctx, refusal) {
-			if copies.Fate() == wire.MayHaveHappened {
+		if anew {
+			ch.life.numbers.settle(ch.number)
+			copies, out, burned = wire.Copies{}, time.Time{}, false
+		}
+		var overtaken <-chan struct{} // nil while a copy may have happened
+		if out.IsZero() {
+			overtaken = ch.overtaken
+		}
+		if !pace.wait(ctx, overtaken, refusal) {
+			if !out.IsZero() {
 				return c.unknown(ctx, ch, hash)
 			}
 			ch.life.numbers.settle(ch.number)
+			if overtaken != nil && closedNow(overtaken) {
+				return errOvertaken
+			}
 			return c.unsent(ctx, ch.act, ch.ref)
+		}
+		if anew {
+			if err := c.number(ctx, ch); err != nil {
+				return err
+			}
 		}
 		c.tally.retries.Add(1)
 	}
 }
 
+// number takes a number for a change. An error means that it has none.
+func (c *Client) number(ctx context.Context, ch *change) (err error) {
+	ch.number, err = ch.life.numbers.take(ctx, ch.overtaken)
+	if err != nil && !errors.Is(err, errOvertaken) {
+		return c.unsent(ctx, ch.act, ch.ref)
+	}
+	return err
+}
+
+// burn settles the number of a change whose copies go unanswered, and says whether it is now known that it never happens. If
+// it has happened the next copy is told so.
+func (c *Client) burn(ctx context.Context, ch *change, hash uint64) bool {
+	answer := &profilev1.SettleResponse{}
+	_, _, err := c.copy(ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{Request: &profilev1.Request{
+		Incarnation: ch.life.incarnation, Number: ch.number, Settled: ch.life.numbers.settled(), Hash: hash,
+	}}, answer)
+	return err == nil && answer.Reason == profilev1.Reason_REASON_BURNED
+}
+
 // ask sends a read until it is answered. stale reads go to any node.
 func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, request, answer proto.Message, stale bool) error {
+	if err := checkText(act, ref); err != nil {
+		return err
+	}
 	var pace pace
 	for {
 		target := c.nodes.target()
@@ -104,7 +167,7 @@ func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, re
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			return refusalError(act, ref, refusal, status.Convert(err).Message())
 		}
-		if !pace.wait(ctx, refusal) {
+		if !pace.wait(ctx, nil, refusal) {
 			return c.unsent(ctx, act, ref)
 		}
 	}
@@ -127,6 +190,8 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 	}
 	refusal = wire.RefusalIn(err)
 	switch {
+	case refusal == nil && madeHere(err):
+		return false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_INVALID}, err
 	case refusal == nil:
 		c.nodes.passes(addr)
 		if status.Code(err) == codes.Unimplemented {
@@ -189,7 +254,7 @@ func (c *Client) settle(ch *change, hash uint64) {
 			ch.life.numbers.settle(ch.number)
 			break
 		}
-		if !pace.wait(c.ctx, refusal) {
+		if !pace.wait(c.ctx, nil, refusal) {
 			break
 		}
 	}
@@ -215,9 +280,9 @@ const (
 // pace spaces the copies of one request.
 type pace struct{ hops, fails int }
 
-// wait returns when the next copy may go out, and false if ctx ends first.
-func (p *pace) wait(ctx context.Context, refusal *profilev1.Refusal) bool {
-	if ctx.Err() != nil {
+// wait returns when the next copy may go out, and false if ctx ends or the request is overtaken first.
+func (p *pace) wait(ctx context.Context, overtaken <-chan struct{}, refusal *profilev1.Refusal) bool {
+	if ctx.Err() != nil || overtaken != nil && closedNow(overtaken) {
 		return false
 	}
 	if refusal.GetReason() == profilev1.Reason_REASON_NOT_LEADER && refusal.GetLeader() != "" && p.hops < hopsFree {
@@ -227,7 +292,15 @@ func (p *pace) wait(ctx context.Context, refusal *profilev1.Refusal) bool {
 	p.hops = 0
 	most := min(backoffBase<<min(p.fails, 10), backoffMost)
 	p.fails++
-	return pause(ctx, most/2+rand.N(most/2+1))
+	timer := time.NewTimer(most/2 + rand.N(most/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-overtaken:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // pause waits, and returns false if ctx ends first.

@@ -33,8 +33,9 @@ type body interface {
 
 // session is one session, from the StartSession on its way to the release that the log has heard. It speaks bytes.
 //
-// Locks: data before mu before Client.mu. Nothing waits while it holds one of them; data is also held while the game's
-// function for Update runs.
+// Locks: data before mu before Client.mu. Nothing waits while it holds one of them. The game's functions run under data,
+// for as long as they like, so whatever waits for data holds nothing that another profile needs: no number, no turn, no
+// place among those that fetch.
 type session struct {
 	client *Client
 	ref    Ref
@@ -44,9 +45,8 @@ type session struct {
 	turn   chan struct{} // holds one value while a write is under way, or the session changes its incarnation
 	left   chan struct{} // closed when the key is free for another session of this client
 
-	data    sync.Mutex // the profile's lock
+	data    profileLock
 	body    body
-	frozen  bool // the last save is encoded: a change would be lost; guarded by data
 	mail    mailbox
 	changes atomic.Uint64 // rises with each change, under data
 	hooked  atomic.Bool   // a handler wants to run before each save
@@ -68,8 +68,10 @@ type session struct {
 	handing    bool // a hand-off is under way
 	revision   uint64
 	loads      uint64
-	loadedLate bool  // without messages
-	stored     image // as last acknowledged; without data
+	loadedLate bool     // without messages
+	stored     image    // as last acknowledged; without data
+	frozen     bool     // the last save is encoded: a change would be lost; set under data too
+	cleared    []uint64 // messages that a save has cleared, and mail does not know yet
 	next       *write
 	current    *write
 	running    bool   // a goroutine writes
@@ -93,7 +95,7 @@ type session struct {
 
 func newSession(c *Client, ref Ref) *session {
 	s := &session{
-		client: c, ref: ref,
+		client: c, ref: ref, data: newProfileLock(),
 		done: make(chan struct{}), left: make(chan struct{}), granted: make(chan struct{}),
 		turn: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
@@ -186,7 +188,7 @@ func (s *session) finish(why error) {
 	close(s.done)
 	l, token := s.life, s.token
 	if next != nil && why != nil && s.carries() {
-		s.current.heir, next = next, nil
+		s.current.heirs, next = append(s.current.heirs, next), nil
 	}
 	fate := s.fate(overError("save", s.ref, why))
 	s.mu.Unlock()

@@ -235,8 +235,8 @@ func TestNameIsHeldByTheLiving(t *testing.T) {
 	})
 }
 
-// Data that cannot be stored keeps the session, so that the game can mend it.
-func TestRefusedLastSaveKeepsTheSession(t *testing.T) {
+// Data that can never be stored ends the session with what was stored before, so that the player can join again.
+func TestDataThatCannotBeStoredEndsTheSession(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
 	store := clienttest.Store[[]byte](t, cluster.Client(t, "a"), "blobs", nil)
@@ -244,22 +244,31 @@ func TestRefusedLastSaveKeepsTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Update(func(d *[]byte) { *d = make([]byte, 4<<20+1) }); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.EndSession(ctx); !errors.Is(err, client.ErrInvalid) {
-		t.Errorf("end with data over the limit: got %v, want ErrInvalid", err)
-	}
-	if !p.IsActive() {
-		t.Errorf("afterwards: got %v, want held", p.State())
-	}
 	if err := p.Update(func(d *[]byte) { *d = make([]byte, 4<<20) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.EndSession(ctx); err != nil {
-		t.Errorf("end with the largest data: %v", err)
+	if err := p.Save(ctx); err != nil {
+		t.Errorf("save the largest data: %v", err)
 	}
-	if got, err := store.Get(ctx, "big"); err != nil || len(got.Data) != 4<<20 {
-		t.Errorf("get the largest data: %v", err)
+	if err := p.Update(func(d *[]byte) { *d = make([]byte, 4<<20+1) }); err != nil {
+		t.Fatal(err)
 	}
+	if err := p.Save(ctx); !errors.Is(err, client.ErrInvalid) || !p.IsActive() {
+		t.Errorf("save of data over the limit: got %v and %v, want ErrInvalid and the session to go on", err, p.State())
+	}
+	if err := p.EndSession(ctx); !errors.Is(err, client.ErrSessionOver) || !errors.Is(err, client.ErrInvalid) {
+		t.Errorf("end with data over the limit: got %v, want ErrSessionOver for ErrInvalid", err)
+	}
+	if err := p.Err(); !errors.Is(err, client.ErrInvalid) {
+		t.Errorf("the session: got %v, want it over for ErrInvalid", err)
+	}
+	again, err := store.StartSession(ctx, "big", client.IfOwnedRefuse)
+	if err != nil {
+		t.Fatalf("start it again: %v", err)
+	}
+	again.Read(func(d *[]byte) {
+		if len(*d) != 4<<20 {
+			t.Errorf("loaded %d bytes, want what was stored last", len(*d))
+		}
+	})
 }

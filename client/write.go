@@ -43,19 +43,24 @@ type image struct {
 // write is one save that callers wait for. Whoever comes before it is encoded joins it; whoever comes later waits for
 // the next one.
 type write struct {
-	last   bool // the session ends with it
-	reason LastSaveReason
-	lazy   bool // nobody asked for it but the autosave: look only if something may have changed
-	done   chan struct{}
-	err    error  // written before done closes
-	heir   *write // that stores nothing beyond this one, and never will be made
+	last      bool // the session ends with it
+	reason    LastSaveReason
+	lazy      bool          // nobody asked for it but the autosave: look only if something may have changed
+	overtaken chan struct{} // closed when a last save waits behind it
+	done      chan struct{}
+	err       error    // written before done closes
+	heirs     []*write // that store nothing beyond this one, and never will be made
+}
+
+func newWrite() *write {
+	return &write{lazy: true, overtaken: make(chan struct{}), done: make(chan struct{})}
 }
 
 func (w *write) finish(err error) {
 	w.err = err
 	close(w.done)
-	if w.heir != nil {
-		w.heir.finish(err)
+	for _, heir := range w.heirs {
+		heir.finish(err)
 	}
 }
 
@@ -99,12 +104,15 @@ func (s *session) request(last bool, reason LastSaveReason, lazy bool) (*write, 
 		return nil, s.fate(overError("save", s.ref, s.why))
 	}
 	if s.next == nil {
-		s.next = &write{lazy: true, done: make(chan struct{})}
+		s.next = newWrite()
 	}
 	w := s.next
 	w.lazy = w.lazy && lazy
 	if last && !w.last {
 		w.last, w.reason = true, reason
+		if s.current != nil && !closedNow(s.current.overtaken) {
+			close(s.current.overtaken)
+		}
 	}
 	if !s.running {
 		s.running = s.client.spawn(s.write)
@@ -143,84 +151,82 @@ func (s *session) write() {
 			return
 		}
 		s.mu.Unlock()
-		w, err := s.attempt(nil)
-		for w != nil && reasonOf(err) == profilev1.Reason_REASON_SERVER_GONE && !closedNow(s.done) {
-			w, err = s.attempt(w) // it did not happen; the session may go on under another incarnation
+		if w, err := s.attempt(); w != nil {
+			s.conclude(w, err)
 		}
-		s.mu.Lock()
-		s.current = nil
-		if s.unclear = s.unclear || errors.Is(err, ErrUnknown); err != nil {
-			err = s.fate(err)
-		}
-		s.mu.Unlock()
-		if w == nil {
-			continue
-		}
-		if err != nil {
-			s.client.tally.failed.Add(1)
-			s.tellSaved(Saved{Ref: s.ref, Revision: s.knownRevision(), Last: w.last, Err: err})
-		}
-		s.client.saver.saved(s, err)
-		w.finish(err)
 	}
 }
 
-// attempt makes a write under the present incarnation: w, or if there is none the one that is requested by then. It
-// returns none if the session ended meanwhile.
-func (s *session) attempt(w *write) (*write, error) {
-	// The number comes first, since waiting for one may take long and the data should be fresh.
-	var number uint64
-	l, err := s.step(s.ctx)
-	if err == nil {
-		defer s.rest()
-		if number, err = l.numbers.take(s.ctx); err != nil {
-			err = s.client.unsent(s.ctx, "save", s.ref)
-		}
-	}
-	if w == nil {
-		s.mu.Lock()
-		w = s.next
-		s.next, s.current = nil, w
-		s.mu.Unlock()
-	}
-	switch {
-	case err != nil:
-		return w, err
-	case w == nil:
-		l.numbers.settle(number)
-		return nil, nil
-	}
-	return w, s.put(l, w, number)
-}
-
-// put encodes the data and stores it.
-func (s *session) put(l *life, w *write, number uint64) error {
+// attempt makes the write that is requested by the time that the profile's lock is free. It returns none if the session
+// ended before.
+func (s *session) attempt() (*write, error) {
+	var w *write
 	for try := 0; ; try++ {
-		im, err := s.encode(w)
-		if err != nil {
-			l.numbers.settle(number)
-			return err
+		var im image
+		var err error
+		if w, im, err = s.encode(w); w == nil {
+			return nil, nil
 		}
-		s.mu.Lock()
-		stored := s.stored
-		s.mu.Unlock()
-		unchanged := stored.known && im.hash == stored.hash && len(im.marks) == 0
-		if !w.last && (im.skip || unchanged) {
-			l.numbers.settle(number)
-			s.mu.Lock()
-			s.stored.changes = im.changes
+		if err == nil {
+			err = s.put(w, im)
+		}
+		switch {
+		case reasonOf(err) == profilev1.Reason_REASON_NO_MESSAGE && try < 3 && s.forgetCleared() == nil:
+			// A message that a handler took has been cleared by somebody else since. Its effect stays in the data.
+		case w.last && errors.Is(err, ErrInvalid) && !closedNow(s.done):
+			return w, s.endUnsaved(w, err)
+		default:
+			return w, err
+		}
+	}
+}
+
+// conclude tells what became of a write to those who wait for it. One that a last save overtook becomes part of that.
+func (s *session) conclude(w *write, err error) {
+	s.mu.Lock()
+	s.current = nil
+	if errors.Is(err, errOvertaken) {
+		if s.next != nil {
+			s.next.heirs = append(s.next.heirs, w)
 			s.mu.Unlock()
-			return nil
+			return
 		}
-		var stands *profilev1.Stands
-		if w.last && unchanged {
-			stands, err = s.sendRelease(l, number)
-		} else {
-			stands, err = s.sendSave(l, w, im, number)
+		err = overError("save", s.ref, s.why)
+	}
+	if s.unclear = s.unclear || errors.Is(err, ErrUnknown); err != nil {
+		err = s.fate(err)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.client.tally.failed.Add(1)
+		var e *Error
+		if errors.As(err, &e) && !errors.Is(err, ErrClosed) {
+			s.client.report(e)
 		}
+		s.tellSaved(Saved{Ref: s.ref, Revision: s.knownRevision(), Last: w.last, Err: err})
+	}
+	s.client.saver.saved(s, err)
+	w.finish(err)
+}
+
+// put stores an image, under the incarnation that the session has by then.
+func (s *session) put(w *write, im image) error {
+	s.mu.Lock()
+	unchanged := s.stored.known && im.hash == s.stored.hash && len(im.marks) == 0
+	if !w.last && (im.skip || unchanged) {
+		s.stored.changes = im.changes
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	for {
+		stands, err := s.send(w, im, unchanged)
 		if err == nil {
 			s.acknowledged(w, im, stands, unchanged)
 			return nil
+		}
+		if reasonOf(err) == profilev1.Reason_REASON_SERVER_GONE && !closedNow(s.done) {
+			continue // it did not happen; the session may go on under another incarnation
 		}
 		if w.last {
 			s.thaw(err)
@@ -228,85 +234,111 @@ func (s *session) put(l *life, w *write, number uint64) error {
 		switch reasonOf(err) {
 		case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_FORGOTTEN:
 			s.lose(err)
-		case profilev1.Reason_REASON_NO_MESSAGE:
-			// A message that a handler took has been cleared by somebody else since. Its effect stays in the data.
-			if try < 3 && s.forgetCleared() == nil {
-				if number, err = l.numbers.take(s.ctx); err == nil {
-					continue
-				}
-			}
 		}
 		return err
 	}
 }
 
-// encode takes the image to be written.
-func (s *session) encode(w *write) (image, error) {
-	s.data.Lock()
-	defer s.data.Unlock()
-	if err := s.writable("save"); err != nil {
-		return image{}, err
+// encode takes the image to be written: for a write, or if there is none for the one that is requested by then. It runs the
+// game's functions, and waits for the profile's lock, so the caller holds nothing that others wait for.
+func (s *session) encode(w *write) (*write, image, error) {
+	locked := s.data.lockUnless(s.done, s.ctx.Done())
+	if locked {
+		defer s.data.Unlock()
 	}
 	s.mu.Lock()
-	stored, last, lazy, reason := s.stored, w.last, w.lazy, w.reason
-	s.mu.Unlock()
-	changes := s.changes.Load()
-	if lazy && !last && stored.known && changes == stored.changes && len(s.mail.handled) == 0 && !s.hooked.Load() {
-		return image{changes: changes, skip: true}, nil
+	if w == nil {
+		w = s.next
+		s.next, s.current = nil, w
 	}
-	s.body.beforeSave(last, reason)
+	stored, cleared := s.stored, s.cleared
+	s.cleared = nil
+	s.mu.Unlock()
+	switch {
+	case w == nil:
+		return nil, image{}, nil
+	case !locked && closedNow(s.done):
+		return w, image{}, s.writable("save")
+	case !locked:
+		return w, image{}, s.client.unsent(s.ctx, "save", s.ref)
+	}
+	s.mail.cleared(cleared)
+	if err := s.writable("save"); err != nil {
+		return w, image{}, err
+	}
+	changes := s.changes.Load()
+	if w.lazy && !w.last && stored.known && changes == stored.changes && len(s.mail.handled) == 0 && !s.hooked.Load() {
+		return w, image{changes: changes, skip: true}, nil
+	}
+	s.body.beforeSave(w.last, w.reason)
 	data, err := s.body.encode()
 	if err != nil {
-		return image{}, &Error{Act: "save", Ref: s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+		return w, image{}, &Error{Act: "save", Ref: s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
 	}
 	s.mu.Lock()
 	s.unclear = s.unclear && s.flying == changes
 	s.flying = changes
-	if last {
+	if w.last {
 		s.frozen = true
 		if s.stage == held {
 			s.stage = ending
 		}
 	}
 	s.mu.Unlock()
-	return image{data: data, hash: sha256.Sum256(data), marks: s.mail.marks(), changes: changes}, nil
+	return w, image{data: data, hash: sha256.Sum256(data), marks: s.mail.marks(), changes: changes}, nil
 }
 
-func (s *session) sendSave(l *life, w *write, im image, number uint64) (*profilev1.Stands, error) {
+// send sends an image, or if that is stored already the release alone.
+func (s *session) send(w *write, im image, stored bool) (*profilev1.Stands, error) {
+	l, err := s.step(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.rest()
+	if stored {
+		return s.sendRelease(l)
+	}
+	return s.sendSave(l, w, im)
+}
+
+func (s *session) sendSave(l *life, w *write, im image) (*profilev1.Stands, error) {
 	s.mu.Lock()
 	token, base := s.token, s.revision
 	s.mu.Unlock()
 	answer := &profilev1.SaveResponse{}
-	err := s.client.do(s.ctx, &change{
-		act: "save", ref: s.ref, life: l, number: number, method: profilev1.Profiles_Save_FullMethodName,
+	ch := &change{
+		act: "save", ref: s.ref, life: l, method: profilev1.Profiles_Save_FullMethodName,
 		request: &profilev1.SaveRequest{
 			Store: s.ref.Store, Key: s.ref.Key, Token: token, Base: base,
 			Codec: s.body.codec(), Data: im.data, Hash: im.hash[:], KeepTags: true, ClearMessages: im.marks, End: w.last,
 		},
 		answer: answer,
-	})
+	}
+	if !w.last {
+		ch.overtaken = w.overtaken
+	}
+	err := s.client.do(s.ctx, ch)
 	return answer.Stands, err
 }
 
-func (s *session) sendRelease(l *life, number uint64) (*profilev1.Stands, error) {
+func (s *session) sendRelease(l *life) (*profilev1.Stands, error) {
 	s.mu.Lock()
 	token := s.token
 	s.mu.Unlock()
 	answer := &profilev1.ReleaseResponse{}
 	err := s.client.do(s.ctx, &change{
-		act: "end session", ref: s.ref, life: l, number: number, method: profilev1.Profiles_Release_FullMethodName,
+		act: "end session", ref: s.ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
 		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token},
 		answer:  answer,
 	})
 	return answer.Stands, err
 }
 
-// acknowledged notes what the store has now.
+// acknowledged notes what the store has now. It does not wait for the profile's lock: the marks are taken off at the next
+// save, which is the first to look.
 func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, released bool) {
-	s.data.Lock()
-	s.mail.cleared(im.marks)
-	s.data.Unlock()
 	s.mu.Lock()
+	s.cleared = append(s.cleared, im.marks...)
 	if !released {
 		s.revision = stands.GetRevision()
 	}
@@ -327,16 +359,27 @@ func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, rel
 	}
 }
 
+// endUnsaved ends a session whose data can never be stored, with what was stored before: a profile that could neither be
+// saved nor given back would be locked for as long as this game server lives.
+func (s *session) endUnsaved(w *write, why error) error {
+	err := endError(s.ref, endOfLastSave(w.reason), nil, why)
+	err.Act, err.Sentence = "end session", "it ended with the data that was stored before, since what it had last cannot be stored"
+	s.lose(err)
+	select {
+	case <-s.left:
+	case <-s.ctx.Done():
+	}
+	return err
+}
+
 // thaw lets the session go on after a last save that did not happen. One that may have happened leaves it frozen.
 func (s *session) thaw(err error) {
 	if errors.Is(err, ErrUnknown) {
 		return
 	}
-	s.data.Lock()
-	defer s.data.Unlock()
-	s.frozen = false
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.frozen = false
 	if s.stage == ending {
 		s.stage = held
 	}

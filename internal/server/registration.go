@@ -40,8 +40,16 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 	standing := view.Standing()
 	return &profilev1.RegisterResponse{
 		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
-		Stands: stands(nil, result), Timing: timing(s.timing), Nodes: nodes, Gossip: gossip,
+		Stands: stands(nil, result), Timing: timing(s.timing), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
 	}, nil
+}
+
+// hardLimits are those of the state machine, which no policy widens.
+func hardLimits() *profilev1.Limits {
+	return &profilev1.Limits{
+		DataBytes: fsm.MaxData, MessageBytes: fsm.MaxMessage, StoreBytes: fsm.MaxStore, KeyBytes: fsm.MaxKey, NameBytes: fsm.MaxName,
+		WhereBytes: fsm.MaxWhere, Tags: fsm.MaxTags, TagBytes: fsm.MaxTagBytes, Clears: fsm.MaxMarks, Claims: fsm.MaxClaims,
+	}
 }
 
 func timing(t lock.Timing) *profilev1.Timing {

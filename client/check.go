@@ -1,0 +1,89 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
+)
+
+// requestRoom is what stands around the data in the largest frame.
+const requestRoom = 32 << 10
+
+// check refuses a change that can never happen, before it has a number: what cannot leave this process, and what is beyond
+// the cluster's hard limits. It returns the change's hash. Tighter limits, those of a store, are the cluster's to check.
+func (ch *change) check() (hash uint64, err error) {
+	if err := checkText(ch.act, ch.ref); err != nil {
+		return 0, err
+	}
+	limits := ch.life.limits
+	for _, part := range []struct {
+		name  string
+		size  int
+		limit uint64
+	}{
+		{"the store's name", len(ch.ref.Store), limits.GetStoreBytes()},
+		{"the key", len(ch.ref.Key), limits.GetKeyBytes()},
+		{"the data", dataSize(ch.request), limits.GetDataBytes()},
+		{"the message", bodySize(ch.request), limits.GetMessageBytes()},
+		{"the request", proto.Size(ch.request), wire.MaxFrame - requestRoom},
+	} {
+		if part.limit > 0 && uint64(part.size) > part.limit {
+			return 0, &Error{
+				Act: ch.act, Ref: ch.ref, Kind: ErrInvalid, Code: CodeTooLarge, Limit: part.limit, reason: profilev1.Reason_REASON_TOO_LARGE,
+				Sentence: fmt.Sprintf("%s has %d bytes, at most %d are allowed", part.name, part.size, part.limit),
+			}
+		}
+	}
+	hash, err = fingerprint(ch.request)
+	if err != nil {
+		return 0, &Error{Act: ch.act, Ref: ch.ref, Kind: ErrInvalid, Sentence: "the request cannot be encoded", Cause: err}
+	}
+	return hash, nil
+}
+
+func dataSize(request any) int {
+	if r, ok := request.(interface{ GetData() []byte }); ok {
+		return len(r.GetData())
+	}
+	return 0
+}
+
+func bodySize(request any) int {
+	if r, ok := request.(interface{ GetBody() []byte }); ok {
+		return len(r.GetBody())
+	}
+	return 0
+}
+
+// checkText refuses names that the wire cannot carry: its strings are UTF-8.
+func checkText(act string, ref Ref) error {
+	for _, part := range []struct{ name, text string }{{"store's name", ref.Store}, {"key", ref.Key}} {
+		if !utf8.ValidString(part.text) {
+			return &Error{
+				Act: act, Ref: ref, Kind: ErrInvalid,
+				Sentence: fmt.Sprintf("the %s %q is not UTF-8: convert it, or use an id of the player instead of a name", part.name, part.text),
+			}
+		}
+	}
+	return nil
+}
+
+// madeHere says that gRPC made an error on this side before anything was sent. What check lets through has none of them
+// in it; they are no outcomes to be settled, since no node knows of the request.
+func madeHere(err error) bool {
+	s := status.Convert(err)
+	switch s.Code() {
+	case codes.ResourceExhausted:
+		return strings.Contains(s.Message(), "trying to send message larger than max")
+	case codes.Internal:
+		return strings.HasPrefix(s.Message(), "grpc: error while marshaling")
+	}
+	return false
+}
