@@ -158,4 +158,37 @@ var ownershipFaults = []fault{
 		edits: []edit{{"client/retry.go", "\t\tc.nodes.passes(addr)\n\t\tc.nodes.leads(refusal.Leader)\n", ""}},
 		pkg:   "internal/sim", test: "TestWhoReachesAFollowerIsSentToTheLeader",
 	},
+	{
+		name:  "a last save waits behind a save that was only refused",
+		edits: []edit{{"client/write.go", "\t\tch.overtaken = w.overtaken\n", ""}},
+		pkg:   "client", test: "TestALastSaveOvertakesASaveThatWasOnlyRefused",
+	},
+	{
+		name:  "a save that may have happened is overtaken",
+		edits: []edit{{"client/retry.go", "\t\tif out.IsZero() {\n\t\t\tovertaken = ch.overtaken\n\t\t}\n", "\t\tovertaken = ch.overtaken\n\t\tif overtaken != nil && closedNow(overtaken) {\n\t\t\tout = time.Time{}\n\t\t}\n"}},
+		pkg:   "client", test: "TestALastSaveWaitsForASaveThatMayHaveHappened",
+	},
+	{
+		name:  "a save that finds no space keeps its number",
+		edits: []edit{{"client/retry.go", "\t\t\tanew = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE\n", ""}},
+		pkg:   "client", test: "TestALastSaveOvertakesASaveThatWasOnlyRefused",
+	},
+	{
+		name:  "one profile's unanswered save keeps its number",
+		edits: []edit{{"client/retry.go", "time.Since(out) > longOut", "false"}},
+		pkg:   "client", test: "TestASaveThatIsNeverAnsweredStopsNoOther",
+	},
+	{
+		name:  "the turn is kept while the profile's lock is waited for",
+		edits: []edit{{"client/write.go", "\tlocked := s.data.lockUnless(s.done, s.ctx.Done())\n", "\tif l, err := s.step(s.ctx); err == nil {\n\t\tdefer s.rest()\n\t\tn, _ := l.numbers.take(s.ctx, nil)\n\t\tdefer l.numbers.settle(n)\n\t}\n\tlocked := s.data.lockUnless(s.done, s.ctx.Done())\n"}},
+		pkg:   "client", test: "TestAProfileWhoseLockIsHeldStopsNoOther",
+	},
+	{
+		name: "what is too large for the wire is tried again for ever",
+		edits: []edit{
+			{"client/check.go", "if part.limit > 0 && uint64(part.size) > part.limit {", "if part.limit == 0 {"},
+			{"client/retry.go", "case refusal == nil && madeHere(err):", "case refusal == nil && err == nil:"},
+		},
+		pkg: "client", test: "TestWhatCanNeverBeSentIsRefused",
+	},
 }
