@@ -57,9 +57,11 @@ func DialTCP(ctx context.Context, address string) (net.Conn, error) {
 // Link is a connection to one node, which gRPC makes again whenever it breaks. It repeats no request by itself: whether
 // one may be sent again is the caller's to decide.
 type Link struct {
-	address string
-	conn    *grpc.ClientConn
-	traffic traffic
+	address  string
+	conn     *grpc.ClientConn
+	dial     Dial
+	traffic  traffic
+	attempts attempts
 
 	mu      sync.Mutex
 	calls   int  // under way
@@ -71,9 +73,11 @@ func Connect(address string, creds credentials.TransportCredentials, dial Dial, 
 	if dial == nil {
 		dial = DialTCP
 	}
-	l := &Link{address: address, traffic: traffic{began: time.Now()}}
+	l := &Link{address: address, dial: dial, traffic: traffic{began: time.Now()}}
+	l.attempts.secure = creds.Info().SecurityProtocol == "tls"
+	dial = l.attempts.dial(dial)
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(creds),
+		grpc.WithTransportCredentials(watchedCredentials{creds, &l.attempts}),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			conn, err := dial(ctx, address)
 			if err != nil {
@@ -113,7 +117,7 @@ func (l *Link) Conn() *grpc.ClientConn { return l.conn }
 func (l *Link) Begin() { l.conn.Connect() }
 
 // WaitReady waits until a request can leave at once, and no longer than one attempt to connect takes. An error means that
-// nothing was sent.
+// nothing was sent; there is a *ConnectError in it if the address does not speak as a node does.
 func (l *Link) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ConnectLimit)
 	defer cancel()
@@ -124,13 +128,33 @@ func (l *Link) WaitReady(ctx context.Context) error {
 			return nil
 		case connectivity.Idle:
 			l.conn.Connect()
-		case connectivity.TransientFailure, connectivity.Shutdown:
-			return fmt.Errorf("node %s cannot be reached", l.address)
+		case connectivity.TransientFailure:
+			return l.unreachable(errors.New("its connection was lost"))
+		case connectivity.Shutdown:
+			return l.unreachable(errors.New("its connection was closed on this side"))
 		}
 		if !l.conn.WaitForStateChange(ctx, state) {
-			return fmt.Errorf("node %s did not answer: %w", l.address, ctx.Err())
+			return l.unreachable(ctx.Err())
 		}
 	}
+}
+
+// unreachable says what the address answered to the latest attempt to connect, or else what is given.
+func (l *Link) unreachable(otherwise error) error {
+	if failed := l.attempts.result(); failed != nil {
+		otherwise = failed
+	}
+	return fmt.Errorf("node %s: %w", l.address, otherwise)
+}
+
+// Explain says what the address answered to the latest attempt to connect; nil if it speaks as a node does. It may look at
+// the port once more, which takes up to a second.
+func (l *Link) Explain(ctx context.Context) *ConnectError {
+	failed := l.attempts.result()
+	if failed != nil && failed.Problem == ClosedAtOnce && !l.attempts.secure && look(ctx, l.dial, l.address) {
+		return &ConnectError{Problem: SpeaksTLS}
+	}
+	return failed
 }
 
 // errNoAnswer ends the wait for an answer.

@@ -1,0 +1,215 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// attempts keeps what the attempts to connect of one link came to. gRPC reports an attempt as text alone, so it is watched
+// where it happens: in the dial, in the handshake and at the first bytes that the other side sends.
+type attempts struct {
+	secure bool // this side speaks TLS
+
+	mu     sync.Mutex
+	stage  stage // of the attempt under way
+	failed *ConnectError
+}
+
+// stage is how far an attempt to connect has come.
+type stage uint8
+
+const (
+	dialing stage = iota
+	shaking       // connected, in the handshake of TLS
+	waiting       // for the first bytes
+	speaking
+)
+
+func (a *attempts) reach(s stage) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stage = s
+	if s == speaking {
+		a.failed = nil
+	}
+}
+
+func (a *attempts) fail(e *ConnectError) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failed = e
+}
+
+// result is what the latest attempt that ended came to, or else how far the present one has come. It is nil when the other
+// side speaks HTTP/2.
+func (a *attempts) result() *ConnectError {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.failed != nil:
+		return a.failed
+	case a.stage == dialing:
+		return &ConnectError{Problem: NoAnswer}
+	case a.stage == shaking || a.stage == waiting:
+		return &ConnectError{Problem: Silent}
+	}
+	return nil
+}
+
+func (a *attempts) dial(dial Dial) Dial {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		a.reach(dialing)
+		conn, err := dial(ctx, address)
+		switch {
+		case err == nil:
+		case errors.Is(err, syscall.ECONNREFUSED):
+			a.fail(&ConnectError{Problem: RefusedConnection, Err: err})
+		case timedOut(err):
+			a.fail(&ConnectError{Problem: NoAnswer, Err: err})
+		default:
+			a.fail(&ConnectError{Problem: CannotDial, Err: innermost(err)})
+		}
+		return conn, err
+	}
+}
+
+// watchedCredentials watch the handshake and what comes after it.
+type watchedCredentials struct {
+	credentials.TransportCredentials
+	attempts *attempts
+}
+
+func (w watchedCredentials) Clone() credentials.TransportCredentials {
+	return watchedCredentials{w.TransportCredentials.Clone(), w.attempts}
+}
+
+func (w watchedCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	w.attempts.reach(shaking)
+	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		if ctx.Err() != nil {
+			w.attempts.fail(&ConnectError{Problem: Silent, Err: err})
+		} else {
+			w.attempts.fail(handshakeError(err))
+		}
+		return conn, info, err
+	}
+	w.attempts.reach(waiting)
+	return &heardConn{Conn: conn, attempts: w.attempts}, info, nil
+}
+
+// heardConn looks at the first bytes that the other side sends. gRPC has one reader for each connection.
+type heardConn struct {
+	net.Conn
+	attempts *attempts
+	heard    bool
+}
+
+func (c *heardConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.heard && (n > 0 || err != nil) {
+		c.heard = true
+		if failed := firstBytes(p[:n], err, c.attempts.secure); failed != nil {
+			c.attempts.fail(failed)
+		} else {
+			c.attempts.reach(speaking)
+		}
+	}
+	return n, err
+}
+
+// firstBytes says what is wrong with the beginning of what the other side sends, nil if nothing is: a node begins with a
+// frame of settings.
+func firstBytes(b []byte, err error, secure bool) *ConnectError {
+	switch {
+	case speaksHTTP2(b):
+		return nil
+	case bytes.HasPrefix(b, []byte("HTTP/")):
+		return &ConnectError{Problem: SpeaksHTTP}
+	case !secure && speaksTLS(b):
+		return &ConnectError{Problem: SpeaksTLS}
+	case len(b) > 0:
+		return &ConnectError{Problem: SpeaksOther}
+	case isAlert(err):
+		return &ConnectError{Problem: TurnedAway, Err: innermost(err)}
+	case errors.Is(err, net.ErrClosed) || timedOut(err): // gRPC closes a connection on which nothing comes
+		return &ConnectError{Problem: Silent, Err: err}
+	}
+	if secure { // the handshake is over here, and the other side's word on our certificate was lost with the connection
+		return &ConnectError{Problem: TurnedAway, Err: err}
+	}
+	return &ConnectError{Problem: ClosedAtOnce, Err: err}
+}
+
+const frameOfSettings = 4
+
+func speaksHTTP2(b []byte) bool {
+	return len(b) >= 4 && b[0] == 0 && b[3] == frameOfSettings
+}
+
+func speaksTLS(b []byte) bool {
+	const alert, handshake, major = 21, 22, 3
+	return len(b) >= 2 && (b[0] == alert || b[0] == handshake) && b[1] == major
+}
+
+// lookLimit bounds the second look at a port.
+const lookLimit = time.Second
+
+// look tells a port that speaks TLS from one that closes every connection of ours: both close what is in the clear.
+func look(ctx context.Context, dial Dial, address string) (answersTLS bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	raw, err := dial(ctx, address)
+	if err != nil {
+		return false
+	}
+	defer raw.Close()
+	heard := &beginning{Conn: raw}
+	// Nothing is sent over it but the greeting, and nothing that comes back is believed.
+	secured := tls.Client(heard, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	_ = secured.HandshakeContext(ctx)
+	return speaksTLS(heard.first)
+}
+
+// beginning keeps the first bytes that a connection brings.
+type beginning struct {
+	net.Conn
+	first []byte
+}
+
+func (b *beginning) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	if len(b.first) < 5 {
+		b.first = append(b.first, p[:n]...)
+	}
+	return n, err
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// innermost is the cause at the bottom of an error: what wraps it names addresses that the reader has been told already.
+func innermost(err error) error {
+	for {
+		below := errors.Unwrap(err)
+		if below == nil {
+			return err
+		}
+		err = below
+	}
+}
+
+func closedByPeer(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
