@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -107,24 +108,39 @@ func (w watchedCredentials) ClientHandshake(ctx context.Context, authority strin
 	return &heardConn{Conn: conn, attempts: w.attempts}, info, nil
 }
 
-// heardConn looks at the first bytes that the other side sends. gRPC has one reader for each connection.
+// heardConn looks at the first bytes that the other side sends.
 type heardConn struct {
 	net.Conn
 	attempts *attempts
-	heard    bool
+	heard    atomic.Bool
 }
 
 func (c *heardConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if !c.heard && (n > 0 || err != nil) {
-		c.heard = true
-		if failed := firstBytes(p[:n], err, c.attempts.secure); failed != nil {
-			c.attempts.fail(failed)
-		} else {
-			c.attempts.reach(speaking)
-		}
+	if n > 0 || err != nil {
+		c.hear(p[:n], err)
 	}
 	return n, err
+}
+
+// Write may find first that the other side has closed the connection. What gRPC then reads says only that gRPC closed it.
+func (c *heardConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.hear(nil, err)
+	}
+	return n, err
+}
+
+func (c *heardConn) hear(b []byte, err error) {
+	if c.heard.Swap(true) {
+		return
+	}
+	if failed := firstBytes(b, err, c.attempts.secure); failed != nil {
+		c.attempts.fail(failed)
+	} else {
+		c.attempts.reach(speaking)
+	}
 }
 
 // firstBytes says what is wrong with the beginning of what the other side sends, nil if nothing is: a node begins with a
