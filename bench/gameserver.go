@@ -50,7 +50,7 @@ func gameServerCommand() *cobra.Command {
 		RunE: func(command *cobra.Command, _ []string) error {
 			config.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 			if at != "" {
-				config.Gossip = gossip.GameServer(gossip.ServerConfig{Bind: at, Key: serverKey()})
+				config.Gossip = gossip.ServerConfig{Bind: at, Key: serverKey()}
 			}
 			var doubts atomic.Int64
 			config.OnDoubt = func() { doubts.Add(1) }

@@ -26,7 +26,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/grpc"
+	"github.com/profilenode/profilenode/internal/clienthooks"
 )
 
 // Forever is a DoubtLimit that never runs out.
@@ -55,13 +55,13 @@ type Config struct {
 	// from which it reaches the cluster, and every node must be able to reach it there: when this process dies the host
 	// refuses the port, and others may load its profiles within half a second. Without it that takes five seconds.
 	NoPing bool
-	// ListenPing makes that port, beside the way to a node. Default: ListenBeside; none with a Dial of one's own, since then
-	// nobody here knows the way back.
-	ListenPing func(ctx context.Context, node string) (net.Listener, error)
+	// PingPort is the number of that port, for machines whose firewall opens a certain one. 0: any that is free.
+	PingPort uint16
 
 	// Gossip lets this game server be heard where game servers and nodes ask each other who is alive, so that the loss of
-	// its host is noticed after about five seconds instead of ten; package gossip has it: gossip.GameServer(...). Where the
-	// nodes are, it learns from them. That it cannot take part is logged, tried again, and harms nothing. nil: it is not.
+	// its host is noticed after about five seconds instead of ten; package gossip has it: gossip.ServerConfig{...}. Where
+	// the nodes are, it learns from them. That it cannot take part is logged, tried again, and harms nothing. nil: it does
+	// not.
 	Gossip Gossip
 
 	// CloseTimeout bounds Close, and a Shutdown whose context had ended before. 0: 10 s.
@@ -70,11 +70,13 @@ type Config struct {
 	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
 	OnDoubt, OnResume func()
 
-	Dial func(ctx context.Context, addr string) (net.Conn, error) // default: TCP
-	Now  func() time.Time                                         // default: time.Now; it must carry a monotonic reading
-	Log  *slog.Logger                                             // default: silent
+	Log *slog.Logger // default: silent
 
-	dialOptions []grpc.DialOption // tests lose and delay copies with them
+	hooks clienthooks.Hooks // for tests
+}
+
+func init() {
+	clienthooks.Register(func(config any) *clienthooks.Hooks { return &config.(*Config).hooks })
 }
 
 // Validate reports every fault at once.
@@ -133,16 +135,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case c.NoPing:
-		c.ListenPing = nil
-	case c.ListenPing == nil && c.Dial == nil:
-		c.ListenPing = ListenBeside
+		c.hooks.ListenPing = nil
+	case c.hooks.ListenPing == nil && c.hooks.Dial == nil:
+		c.hooks.ListenPing = func(ctx context.Context, node string) (net.Listener, error) {
+			return listenBeside(ctx, node, c.PingPort)
+		}
 	}
-	if c.Dial == nil {
-		dialer := &net.Dialer{}
-		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
-	}
-	if c.Now == nil {
-		c.Now = time.Now
+	if c.hooks.Now == nil {
+		c.hooks.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -198,7 +198,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	c := &Client{
 		config:   config,
 		nodes:    newNodes(config),
-		ping:     &pingPort{listen: config.ListenPing},
+		ping:     &pingPort{listen: config.hooks.ListenPing},
 		rumour:   &rumour{known: make(chan struct{})},
 		fetching: make(chan struct{}, 16),
 		lived:    make(chan struct{}),

@@ -46,6 +46,13 @@ func (n *nodes) target() string {
 	return n.order[n.next%len(n.order)]
 }
 
+// leading is the leader as far as known, else empty.
+func (n *nodes) leading() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leader
+}
+
 // any is each node in turn, for reads that need no leader.
 func (n *nodes) any() string {
 	n.mu.Lock()
@@ -177,7 +184,7 @@ func (c Config) connect(addr string) (*wire.Link, error) {
 	if c.TLS != nil {
 		creds = credentials.NewTLS(c.TLS)
 	}
-	return wire.Connect(addr, creds, c.Dial, c.dialOptions...)
+	return wire.Connect(addr, creds, c.hooks.Dial, c.hooks.DialOptions...)
 }
 
 // permit refuses to speak in the clear to another machine unless that was written out.

@@ -6,9 +6,12 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
+// ListenBeside is how a ping port is made.
+var ListenBeside = listenBeside
+
 // WithDialOptions lets a test stand between a client and its nodes.
 func (c Config) WithDialOptions(options ...grpc.DialOption) Config {
-	c.dialOptions = options
+	c.hooks.DialOptions = options
 	return c
 }
 

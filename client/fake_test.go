@@ -20,6 +20,7 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/clienthooks"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -94,16 +95,15 @@ func newTown(t testing.TB, addrs ...string) *town {
 }
 
 func (town *town) config(name string) client.Config {
-	return client.Config{
-		Seeds: slices.Sorted(maps.Keys(town.nodes)), Name: name, Insecure: true, Autosave: -1,
-		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
-			n := town.nodes[addr]
-			if n == nil {
-				return nil, fmt.Errorf("no node at %s", addr)
-			}
-			return n.lis.DialContext(ctx)
-		},
+	config := client.Config{Seeds: slices.Sorted(maps.Keys(town.nodes)), Name: name, Insecure: true, Autosave: -1}
+	clienthooks.Of(&config).Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+		n := town.nodes[addr]
+		if n == nil {
+			return nil, fmt.Errorf("no node at %s", addr)
+		}
+		return n.lis.DialContext(ctx)
 	}
+	return config
 }
 
 func (town *town) open(t testing.TB, config client.Config) *client.Client {

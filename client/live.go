@@ -24,7 +24,7 @@ func (c *Client) renew(l *life) {
 	}
 	defer settle()
 	for {
-		began := c.config.Now()
+		began := c.config.hooks.Now()
 		addr := c.nodes.target()
 		heard, silent := false, false
 		via, refusal := c.openStream(addr)
@@ -88,7 +88,7 @@ func (c *Client) renewOver(via *stream, l *life, addr string, mute int, first fu
 	defer tick.Stop()
 	for {
 		renewal := c.renewal(l)
-		sent[renewal.Sequence] = c.config.Now()
+		sent[renewal.Sequence] = c.config.hooks.Now()
 		if via.live.Send(renewal) != nil {
 			return heard, false, via.why()
 		}

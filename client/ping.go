@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,10 +115,10 @@ func (p *pingPort) close() {
 	p.serving.Wait()
 }
 
-// ListenBeside is how a client makes its ping port by default: it listens, on a free port, on the IP from which this machine
-// reaches a node over TCP. Give it to Config.ListenPing beside a Dial of your own that reaches the nodes so. Only a connection
-// tells which IP: a name may have several addresses, of which not every one is served.
-func ListenBeside(ctx context.Context, node string) (net.Listener, error) {
+// listenBeside is how a client makes its ping port: it listens on the IP from which this machine reaches a node over TCP.
+// Only a connection tells which IP: a name may have several addresses, of which not every one is served. Port 0 is any that
+// is free.
+func listenBeside(ctx context.Context, node string, port uint16) (net.Listener, error) {
 	ctx, cancel := context.WithTimeout(ctx, wire.ConnectLimit)
 	defer cancel()
 	way, err := (&net.Dialer{}).DialContext(ctx, "tcp", node)
@@ -130,5 +131,5 @@ func ListenBeside(ctx context.Context, node string) (net.Listener, error) {
 	}
 	// Two processes that both allow the reuse of an address can follow each other on a port at once. Without it a port
 	// that was asked lately stays nobody's for a minute, and refuses.
-	return (&net.ListenConfig{Control: noReuse}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+	return (&net.ListenConfig{Control: noReuse}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
 }

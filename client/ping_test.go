@@ -14,6 +14,7 @@ import (
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/clienthooks"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -52,7 +53,7 @@ func pinging(t *testing.T) (town *town, config client.Config, told func() []stri
 		return nil
 	}
 	config = town.config("gs")
-	config.ListenPing = func(_ context.Context, node string) (net.Listener, error) {
+	clienthooks.Of(&config).ListenPing = func(_ context.Context, node string) (net.Listener, error) {
 		if town.nodes[node] == nil {
 			t.Errorf("the port is made beside the way to %q, which is no node", node)
 		}
@@ -153,9 +154,9 @@ func TestPingPortAnswersInACrowd(t *testing.T) {
 func TestNoPingPort(t *testing.T) {
 	none := map[string]func(c *client.Config){
 		"switched off":         func(c *client.Config) { c.NoPing = true },
-		"with a Dial of one's": func(c *client.Config) { c.ListenPing = nil },
+		"with a Dial of one's": func(c *client.Config) { clienthooks.Of(c).ListenPing = nil },
 		"none can be had": func(c *client.Config) {
-			c.ListenPing = func(context.Context, string) (net.Listener, error) { return nil, errors.New("no port is left") }
+			clienthooks.Of(c).ListenPing = func(context.Context, string) (net.Listener, error) { return nil, errors.New("no port is left") }
 		},
 	}
 	for name, change := range none {
@@ -179,7 +180,7 @@ func TestListenBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer node.Close()
-	l, err := client.ListenBeside(t.Context(), node.Addr().String())
+	l, err := client.ListenBeside(t.Context(), node.Addr().String(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func TestListenBeside(t *testing.T) {
 		t.Error("the address may be reused")
 	}
 	_ = node.Close()
-	if l, err := client.ListenBeside(t.Context(), node.Addr().String()); err == nil {
+	if l, err := client.ListenBeside(t.Context(), node.Addr().String(), 0); err == nil {
 		_ = l.Close()
 		t.Error("it listens beside the way to a node that is not there")
 	}

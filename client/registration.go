@@ -65,7 +65,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	out := false
 	var pace pace
 	for {
-		began := c.config.Now()
+		began := c.config.hooks.Now()
 		target := c.nodes.target()
 		request.Ping = c.ping.at(ctx, c, target)
 		sent, refusal, err := c.copy(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
@@ -107,7 +107,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 		timing:      timing,
 		limits:      answer.Limits,
 		numbers:     newNumbers(),
-		standing:    &standing{now: c.config.Now, timing: timing},
+		standing:    &standing{now: c.config.hooks.Now, timing: timing},
 		proved:      make(chan struct{}),
 		over:        make(chan struct{}),
 		held:        make(map[holding]*session),

@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// Gossip takes part as one incarnation in the pool in which nodes hear who seems dead, until leave is called. cluster is
-// the cluster's id; seeds gives, whenever it is asked, where the nodes take part. It must not wait for the network; leave
-// may, within its context.
-type Gossip func(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error)
+// Gossip is how a game server takes part in the pool in which nodes hear who seems dead. gossip.ServerConfig is one.
+type Gossip interface {
+	// Join takes part as one incarnation, until leave is called. cluster is the cluster's id; seeds gives, whenever it is
+	// asked, where the nodes take part. It must not wait for the network; leave may, within its context.
+	Join(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error)
+}
 
 const (
 	gossipLeave    = time.Second // for telling the others; who does not hear it finds the name dead
@@ -82,7 +84,7 @@ func (c *Client) takePart(l *life) (leave func(context.Context) error) {
 		if closedNow(l.over) || c.ctx.Err() != nil {
 			return nil
 		}
-		leave, err := c.config.Gossip(cluster, l.incarnation, c.rumour.list, c.config.Log)
+		leave, err := c.config.Gossip.Join(cluster, l.incarnation, c.rumour.list, c.config.Log)
 		if err == nil {
 			return leave
 		}

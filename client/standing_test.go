@@ -12,6 +12,7 @@ import (
 
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/clienthooks"
 )
 
 func TestDoubtAndResume(t *testing.T) {
@@ -111,7 +112,7 @@ func TestStoppedProcessIsInDoubtAtTheFirstLook(t *testing.T) {
 			cluster := clienttest.Start(t) // in real time: virtual time has no monotonic reading
 			var stopped atomic.Bool
 			config := cluster.Config("a")
-			config.Now = func() time.Time {
+			clienthooks.Of(&config).Now = func() time.Time {
 				if stopped.Load() {
 					return jump(time.Now())
 				}

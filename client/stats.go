@@ -17,6 +17,7 @@ type Stats struct {
 	SavedBytes uint64
 	Failed     uint64 // saves that were refused, or given up; most are tried again by the autosave
 	Retries    uint64 // copies of changes that were sent again, under their number
+	Node       string // client address of the node that changes go to; empty while it is not known
 }
 
 // Stats returns the numbers as they are now.
@@ -31,6 +32,7 @@ func (c *Client) Stats() Stats {
 	return Stats{
 		Sessions: sessions, Lost: t.lost.Load(), Reclaimed: t.reclaimed.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
 		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(),
+		Node: c.nodes.leading(),
 	}
 }
 

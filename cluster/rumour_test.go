@@ -67,7 +67,7 @@ func TestNodesHearGameServersInAPoolApart(t *testing.T) {
 		return len(seeds) == 3
 	})
 	inc := register(t, n, "game").inc
-	leave, err := gossip.GameServer(gossip.ServerConfig{Key: key})(id, uint64(inc), func() []string { return seeds[:1] }, slog.New(slog.DiscardHandler))
+	leave, err := gossip.ServerConfig{Key: key}.Join(id, uint64(inc), func() []string { return seeds[:1] }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,17 +65,15 @@ func (s ServerConfig) OpenNode(name string, seeds func() []string, log *slog.Log
 	return Open(s.pool(name, seeds, log))
 }
 
-// GameServer is how a game server takes part: give it to package client as Config.Gossip. The client calls it for each
-// incarnation, with the nodes for seeds, and leaves with what it returns before that incarnation's successor joins: so
-// each has a name of its own, though they follow each other at one address.
-func GameServer(s ServerConfig) func(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error) {
-	return func(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error) {
-		c := s.pool(ServerName(cluster, incarnation), seeds, log)
-		c.OneSeed = true
-		p, err := Open(c)
-		if err != nil {
-			return nil, err
-		}
-		return p.Close, nil
+// Join is how a game server takes part: a ServerConfig is what package client wants for Config.Gossip. The client calls
+// Join for each incarnation, with the nodes for seeds, and leaves with what it returns before that incarnation's successor
+// joins: so each has a name of its own, though they follow each other at one address.
+func (s ServerConfig) Join(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error) {
+	c := s.pool(ServerName(cluster, incarnation), seeds, log)
+	c.OneSeed = true
+	p, err := Open(c)
+	if err != nil {
+		return nil, err
 	}
+	return p.Close, nil
 }

@@ -55,7 +55,7 @@ func (f *fleet) seeds(nodes int) func() []string {
 // enter lets a game server take part, and leave without a word at the end.
 func (f *fleet) enter(t *testing.T, inc uint64, c gossip.ServerConfig) (leave func(context.Context) error) {
 	t.Helper()
-	leave, err := gossip.GameServer(c)(someCluster, inc, f.seeds(len(f.nodes)), slog.New(slog.NewTextHandler(&f.log, nil)))
+	leave, err := c.Join(someCluster, inc, f.seeds(len(f.nodes)), slog.New(slog.NewTextHandler(&f.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestALoopbackAddressIsNotTakenToOtherMachines(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { kill(t, node) })
-		leave, err := gossip.GameServer(f.config(address(1)))(someCluster, 1, func() []string { return []string{far} }, slog.New(slog.NewTextHandler(&f.log, nil)))
+		leave, err := f.config(address(1)).Join(someCluster, 1, func() []string { return []string{far} }, slog.New(slog.NewTextHandler(&f.log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

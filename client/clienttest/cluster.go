@@ -20,6 +20,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/gossip/gossiptest"
+	"github.com/profilenode/profilenode/internal/clienthooks"
 	"github.com/profilenode/profilenode/internal/server"
 )
 
@@ -122,7 +123,10 @@ func (c *Cluster) Close() error {
 // Config is that of a client with this name, to be changed and given to client.Open.
 func (c *Cluster) Config(name string) client.Config {
 	l := c.link(name)
-	return client.Config{Seeds: []string{nodeAddress}, Name: name, Insecure: true, Dial: l.dial, ListenPing: l.listen}
+	config := client.Config{Seeds: []string{nodeAddress}, Name: name, Insecure: true}
+	hooks := clienthooks.Of(&config)
+	hooks.Dial, hooks.ListenPing = l.dial, l.listen
+	return config
 }
 
 // Client opens a client, and closes it with the test.

@@ -27,9 +27,9 @@ func StartGossiping(t testing.TB) *Cluster {
 // Gossip is for the configuration of the client with this name. Disconnect and Kill take its gossip along.
 func (c *Cluster) Gossip(name string) client.Gossip {
 	at := c.rumoursOf(name)
-	return gossip.GameServer(gossip.ServerConfig{
+	return gossip.ServerConfig{
 		Bind: at, Listen: c.network.Listen, ListenPacket: c.network.ListenPacket, Dial: c.network.DialFrom(at),
-	})
+	}
 }
 
 // CutGossip cuts the gossip of the client with this name, and nothing else of it.

@@ -161,6 +161,13 @@ func TestANodeThatGossipReachesNotAccusesNobody(t *testing.T) {
 	})
 }
 
+// joining is a client.Gossip of one function.
+type joining func(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error)
+
+func (j joining) Join(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error) {
+	return j(cluster, incarnation, seeds, log)
+}
+
 // memberlist refuses a name at a second address, and for a while a name that died; each incarnation has its own.
 func TestANewIncarnationGossipsUnderANewName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -168,11 +175,11 @@ func TestANewIncarnationGossipsUnderANewName(t *testing.T) {
 		c.Open(t, gossips(c, "other"))
 		config := c.Config("a")
 		homes := []client.Gossip{c.Gossip("a"), c.Gossip("a, moved")}
-		config.Gossip = func(cluster []byte, inc uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error) {
+		config.Gossip = joining(func(cluster []byte, inc uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error) {
 			home := homes[0]
 			homes = homes[1:]
-			return home(cluster, inc, seeds, log)
-		}
+			return home.Join(cluster, inc, seeds, log)
+		})
 		p, err := clienttest.Store(t, c.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
@@ -213,12 +220,12 @@ func TestGossipThatFailsIsTriedAgainAndHarmsNothing(t *testing.T) {
 		config := c.Config("a")
 		works := c.Gossip("a")
 		tries := 0
-		config.Gossip = func(cluster []byte, inc uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error) {
+		config.Gossip = joining(func(cluster []byte, inc uint64, seeds func() []string, log *slog.Logger) (func(context.Context) error, error) {
 			if tries++; tries < 4 {
 				return nil, errors.New("the port is taken")
 			}
-			return works(cluster, inc, seeds, log)
-		}
+			return works.Join(cluster, inc, seeds, log)
+		})
 		p, err := clienttest.Store(t, c.Open(t, config), "players", player{}).StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/clienthooks"
 	"github.com/profilenode/profilenode/internal/server"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -104,7 +105,8 @@ func (w *town) process(name, host string) *process {
 	p := &process{}
 	at := w.c.Network.Host(host)
 	config := client.Config{Seeds: []string{"n0:7400", "n1:7400", "n2:7400"}, Name: name, Insecure: true, Autosave: -1}
-	config.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+	hooks := clienthooks.Of(&config)
+	hooks.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 		c, err := at.Dial(ctx, "tcp", addr)
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -117,7 +119,7 @@ func (w *town) process(name, host string) *process {
 		}
 		return c, err
 	}
-	config.ListenPing = func(context.Context, string) (_ net.Listener, err error) {
+	hooks.ListenPing = func(context.Context, string) (_ net.Listener, err error) {
 		p.port, err = at.Listen("tcp", host+":0")
 		return p.port, err
 	}

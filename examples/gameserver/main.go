@@ -22,7 +22,7 @@ import (
 )
 
 type options struct {
-	client   client.Config // Seeds, Name, Autosave; Dial: TCP if nil
+	client   client.Config // Seeds, Name, Autosave
 	players  int
 	profiles string
 	duration time.Duration
@@ -94,7 +94,7 @@ func parse(args []string) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	o.client.Gossip = gossip.GameServer(gossip.ServerConfig{}) // on this machine; elsewhere with an address and a key
+	o.client.Gossip = gossip.ServerConfig{} // on this machine; elsewhere with an address and a key
 	o.client.Seeds = strings.Split(*addr, ",")
 	switch {
 	case flags.NArg() > 0:
@@ -126,9 +126,8 @@ func run(ctx context.Context, o options, view View, out io.Writer) (good bool, e
 }
 
 func play[T any](ctx context.Context, o options, view View, out io.Writer, name string, template T, arena *Arena[T]) (good bool, err error) {
-	wire := &Wire{dial: o.client.Dial}
 	arena.Stats, arena.Acked = NewStats(o.players, time.Now), &Acked{}
-	server, err := open(ctx, o, o.client.Name, wire, arena.Stats)
+	server, err := open(ctx, o, o.client.Name, arena.Stats)
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +143,7 @@ func play[T any](ctx context.Context, o options, view View, out io.Writer, name 
 	ended, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
-		watch(ended, arena.Stats, wire, view)
+		watch(ended, arena.Stats, server, view)
 	}()
 
 	// The bots hear of the end too: they start nothing more, and wait for their sessions to be over.
@@ -169,14 +168,11 @@ func play[T any](ctx context.Context, o options, view View, out io.Writer, name 
 	return end.good(), nil
 }
 
-func open(ctx context.Context, o options, name string, wire *Wire, stats *Stats) (*client.Client, error) {
+func open(ctx context.Context, o options, name string, stats *Stats) (*client.Client, error) {
 	opening, cancel := context.WithTimeout(ctx, opening)
 	defer cancel()
 	config, doubt := o.client, time.Time{}
-	config.Name, config.Dial = name, wire.Dial
-	if o.client.Dial == nil {
-		config.ListenPing = client.ListenBeside // wire only counts: the way is TCP's
-	}
+	config.Name = name
 	config.OnDoubt = func() {
 		doubt = time.Now()
 		stats.Note("in doubt: no node has been heard for 3 s; the game goes on")
@@ -195,10 +191,10 @@ func open(ctx context.Context, o options, name string, wire *Wire, stats *Stats)
 }
 
 // watch shows every second, the last one too.
-func watch(ended <-chan struct{}, stats *Stats, wire *Wire, view View) {
+func watch(ended <-chan struct{}, stats *Stats, server *client.Client, view View) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	leader := ""
+	node, bytes := "", uint64(0)
 	for on := true; on; {
 		select {
 		case <-ended:
@@ -206,12 +202,13 @@ func watch(ended <-chan struct{}, stats *Stats, wire *Wire, view View) {
 		case <-second.C:
 		}
 		s := stats.Second()
-		s.carries(wire.Links())
-		if s.Leader != "" && s.Leader != leader {
-			if leader != "" {
-				stats.Note(fmt.Sprintf("saves go to %s now, before to %s", s.Leader, leader))
+		of := server.Stats()
+		s.Node, s.Bytes, bytes = of.Node, of.SavedBytes-bytes, of.SavedBytes
+		if s.Node != "" && s.Node != node {
+			if node != "" {
+				stats.Note(fmt.Sprintf("saves go to %s now, before to %s", s.Node, node))
 			}
-			leader = s.Leader
+			node = s.Node
 		}
 		view.Show(s)
 	}
@@ -222,7 +219,7 @@ func readBack[T any](o options, name string, template T, arena *Arena[T]) Verdic
 	ctx, cancel := context.WithTimeout(context.Background(), reading)
 	defer cancel()
 	o.client.Gossip = nil // its end is nobody's loss
-	reader, err := open(ctx, o, o.client.Name+"-reader", &Wire{dial: o.client.Dial}, arena.Stats)
+	reader, err := open(ctx, o, o.client.Name+"-reader", arena.Stats)
 	if err != nil {
 		return Verdict{Unread: []string{"all: " + err.Error()}}
 	}

@@ -41,8 +41,8 @@ type lines struct {
 
 func (l *lines) Show(s Second) {
 	l.saves = latest(append(l.saves, s.Saves), 20)
-	fmt.Fprintf(l.out, "%s  held %d doubt %d over %d  saves %d/s p50 %.1fms p99 %.1fms  joins p50 %.1fms p99 %.1fms  %s/s  leader %s  gifts %d/%d  gap %.1fs longest %.1fs  errors %s  %s\n",
-		clock(s.Runs), s.Held, s.InDoubt, s.Total.Over, s.Saves, s.P50, s.P99, s.JoinP50, s.JoinP99, size(s.BytesOut), leader(s),
+	fmt.Fprintf(l.out, "%s  held %d doubt %d over %d  saves %d/s p50 %.1fms p99 %.1fms  joins p50 %.1fms p99 %.1fms  %s/s  node %s  gifts %d/%d  gap %.1fs longest %.1fs  errors %s  %s\n",
+		clock(s.Runs), s.Held, s.InDoubt, s.Total.Over, s.Saves, s.P50, s.P99, s.JoinP50, s.JoinP99, size(s.Bytes), node(s),
 		s.Total.GiftsSent, s.Total.GiftsHandled, s.Gap, s.Longest, errorsByKind(s.Total.Errors), sparkline(l.saves))
 }
 
@@ -84,7 +84,7 @@ func (v *screen) Show(s Second) {
 }
 
 func (v *screen) rows(s Second) []string {
-	rows := []string{v.paint(bold, "arena "+v.name) + "   " + clock(s.Runs) + "   leader " + v.paint(bold, leader(s)), ""}
+	rows := []string{v.paint(bold, "arena "+v.name) + "   " + clock(s.Runs) + "   saves go to " + v.paint(bold, node(s)), ""}
 	rows = append(rows, v.field(s.Seats)...)
 	rows = append(rows, fmt.Sprintf("%s held %d   %s in doubt %d   %s joining %d   over %d (%s)",
 		v.paint(green, "●"), s.Held, v.paint(yellow, "◐"), s.InDoubt, v.paint(dim, "○"), s.Joining, s.Total.Over, v.how(s.Total)), "")
@@ -101,15 +101,7 @@ func (v *screen) rows(s Second) []string {
 		gifts += v.paint(red, fmt.Sprintf(", %d TWICE", n))
 	}
 	rows = append(rows, gifts, "errors   "+errorsByKind(s.Total.Errors), "")
-	most := int64(1)
-	for _, link := range s.Links {
-		most = max(most, link.Out)
-	}
-	for _, link := range s.Links {
-		bar := strings.Repeat("█", int(link.Out*20/most))
-		traffic := fmt.Sprintf("%10s/s out %10s/s in", size(link.Out), size(link.In))
-		rows = append(rows, fmt.Sprintf("%-21s %s %s", link.Addr, traffic, v.paint(green, bar)))
-	}
+	rows = append(rows, fmt.Sprintf("data     %s/s saved", size(s.Bytes)))
 	rows = append(rows, "")
 	for _, e := range s.Events {
 		rows = append(rows, v.paint(dim, e.At.Format(time.TimeOnly))+"  "+e.Text)
@@ -176,11 +168,11 @@ func sparkline(numbers []int) string {
 
 func latest(numbers []int, n int) []int { return numbers[max(0, len(numbers)-n):] }
 
-func leader(s Second) string {
-	if s.Leader == "" {
+func node(s Second) string {
+	if s.Node == "" {
 		return "?"
 	}
-	return s.Leader
+	return s.Node
 }
 
 func errorsByKind(kinds map[string]int) string {
@@ -200,7 +192,7 @@ func clock(seconds float64) string {
 	return fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)
 }
 
-func size(bytes int64) string {
+func size(bytes uint64) string {
 	switch {
 	case bytes >= 1<<20:
 		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))

@@ -55,25 +55,23 @@ type Event struct {
 
 // Second is what the screen shows once a second, and what --json prints.
 type Second struct {
-	At       time.Time `json:"at"`
-	Runs     float64   `json:"runs_s"`
-	Leader   string    `json:"leader"` // empty: not known
-	Held     int       `json:"held"`
-	InDoubt  int       `json:"in_doubt"`
-	Joining  int       `json:"joining"`
-	Saves    int       `json:"saves_s"`     // acknowledged in this second
-	P50      float64   `json:"save_p50_ms"` // of the last ten seconds, as the following
-	P99      float64   `json:"save_p99_ms"`
-	JoinP50  float64   `json:"join_p50_ms"` // until a session began, hand-offs included
-	JoinP99  float64   `json:"join_p99_ms"`
-	BytesOut int64     `json:"bytes_out_s"`
-	BytesIn  int64     `json:"bytes_in_s"`
-	Gap      float64   `json:"gap_s"` // since the last acknowledged save
-	Longest  float64   `json:"longest_gap_s"`
-	Total    Counts    `json:"total"`
+	At      time.Time `json:"at"`
+	Runs    float64   `json:"runs_s"`
+	Node    string    `json:"node"` // where saves go; empty: not known
+	Held    int       `json:"held"`
+	InDoubt int       `json:"in_doubt"`
+	Joining int       `json:"joining"`
+	Saves   int       `json:"saves_s"`     // acknowledged in this second
+	P50     float64   `json:"save_p50_ms"` // of the last ten seconds, as the following
+	P99     float64   `json:"save_p99_ms"`
+	JoinP50 float64   `json:"join_p50_ms"` // until a session began, hand-offs included
+	JoinP99 float64   `json:"join_p99_ms"`
+	Bytes   uint64    `json:"bytes_s"` // of data that was saved
+	Gap     float64   `json:"gap_s"`   // since the last acknowledged save
+	Longest float64   `json:"longest_gap_s"`
+	Total   Counts    `json:"total"`
 
 	Seats  []Stand `json:"-"`
-	Links  []Link  `json:"-"`
 	Events []Event `json:"-"`
 }
 
@@ -187,19 +185,6 @@ func (s *Stats) Second() Second {
 	s.window = (s.window + 1) % len(s.windows)
 	s.windows[s.window] = window{}
 	return second
-}
-
-// carries adds the traffic. Saves go to the leader alone, so while any are acknowledged it is the one with most bytes.
-func (s *Second) carries(links []Link) {
-	s.Links = links
-	var most int64
-	for _, link := range links {
-		s.BytesOut += link.Out
-		s.BytesIn += link.In
-		if s.Saves > 0 && link.Out > most {
-			most, s.Leader = link.Out, link.Addr
-		}
-	}
 }
 
 // gap is the time since the last acknowledged save, and remembers the longest. It counts from the first one.

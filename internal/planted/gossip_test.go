@@ -25,7 +25,7 @@ var gossipFaults = []fault{
 		name: "a name in gossip is used again",
 		edits: []edit{
 			{"client/rumour.go", "// rumour is where the nodes", "var reused sync.Map\n\n// rumour is where the nodes"},
-			{"client/rumour.go", "leave, err := c.config.Gossip(cluster, l.incarnation,", "first, _ := reused.LoadOrStore(c, l.incarnation)\n		leave, err := c.config.Gossip(cluster, first.(uint64),"},
+			{"client/rumour.go", "leave, err := c.config.Gossip.Join(cluster, l.incarnation,", "first, _ := reused.LoadOrStore(c, l.incarnation)\n		leave, err := c.config.Gossip.Join(cluster, first.(uint64),"},
 		},
 		pkg: "client/clienttest", test: "TestANewIncarnationGossipsUnderANewName",
 	},

@@ -4,7 +4,7 @@ package planted
 var ownershipFaults = []fault{
 	{
 		name:  "doubt counts from when an answer came",
-		edits: []edit{{"client/live.go", "l.standing.prove(left)", "l.standing.prove(left.Add(c.config.Now().Sub(left)))"}},
+		edits: []edit{{"client/live.go", "l.standing.prove(left)", "l.standing.prove(left.Add(c.config.hooks.Now().Sub(left)))"}},
 		pkg:   "client", test: "TestDoubtCountsFromTheSendTime",
 	},
 	{
@@ -21,7 +21,7 @@ var ownershipFaults = []fault{
 		name: "any answer renews",
 		edits: []edit{{
 			"client/retry.go", "\tif err == nil {\n\t\treturn true, nil, nil\n\t}\n",
-			"\tif err == nil {\n\t\tc.mu.Lock()\n\t\tif c.life != nil {\n\t\t\tc.life.standing.prove(c.config.Now())\n\t\t}\n\t\tc.mu.Unlock()\n\t\treturn true, nil, nil\n\t}\n",
+			"\tif err == nil {\n\t\tc.mu.Lock()\n\t\tif c.life != nil {\n\t\t\tc.life.standing.prove(c.config.hooks.Now())\n\t\t}\n\t\tc.mu.Unlock()\n\t\treturn true, nil, nil\n\t}\n",
 		}},
 		pkg: "client", test: "TestOtherAnswersRenewNothing",
 	},

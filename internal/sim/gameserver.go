@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/clienthooks"
 	"github.com/profilenode/profilenode/internal/sim/check"
 )
 
@@ -69,17 +70,18 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 	host := w.network.Host(s.process)
 	config := client.Config{
 		Name: name, Where: s.process, Insecure: true, Autosave: w.scenario.Autosave, DoubtLimit: w.scenario.DoubtLimit,
-		Now:  s.clock.now,
-		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, "tcp", addr) },
 	}
+	hooks := clienthooks.Of(&config)
+	hooks.Now = s.clock.now
+	hooks.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, "tcp", addr) }
 	for _, n := range w.founders() {
 		config.Seeds = append(config.Seeds, n.clientsAddress())
 	}
 	if w.post != nil {
-		config.Dial = w.post.dial(s.process, host)
+		hooks.Dial = w.post.dial(s.process, host)
 	}
 	if w.scenario.Ping {
-		config.ListenPing = func(context.Context, string) (net.Listener, error) { return host.Listen("tcp", s.process+":0") }
+		hooks.ListenPing = func(context.Context, string) (net.Listener, error) { return host.Listen("tcp", s.process+":0") }
 	}
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
