@@ -1,12 +1,12 @@
 package client
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
+
+	"github.com/profilenode/profilenode/client/internal/document"
 )
 
 // Codec turns a game's data into bytes and back. The store never looks inside.
@@ -31,29 +31,12 @@ type JSON struct{}
 // ID is 1.
 func (JSON) ID() uint8 { return 1 }
 
-// Encode is json.Marshal without the escapes for HTML.
-func (JSON) Encode(value any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(value); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
+// Encode is json.Marshal without the escapes for HTML. A string that is not UTF-8 is an error, and not replaced; errors
+// name the path of what cannot be encoded.
+func (JSON) Encode(value any) ([]byte, error) { return document.Marshal(value) }
 
 // Decode is json.Unmarshal with exact numbers.
-func (JSON) Decode(data []byte, value any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if err := d.Decode(value); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more follows the JSON value")
-	}
-	return nil
-}
+func (JSON) Decode(data []byte, value any) error { return document.Unmarshal(data, value) }
 
 // Raw passes bytes through unchanged. It is chosen for a Store of []byte.
 type Raw struct{}

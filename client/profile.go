@@ -1,15 +1,22 @@
 package client
 
-import "context"
+import (
+	"context"
+
+	"github.com/profilenode/profilenode/client/internal/document"
+)
 
 // Profile is a profile with a session: this game server's copy of its data, saved by itself.
 //
 // The functions that are given the data run under the profile's own lock: they must not keep the pointer, must not
 // block, and must not call a method of the same profile, which would wait for itself.
 type Profile[T any] struct {
-	s     *session
-	mold  mold[T]
-	value T // guarded by session.data
+	s    *session
+	mold mold[T]
+
+	value    T                     // guarded by session.data, as is all below
+	document *document.Document[T] // beside value; nil if the codec is not JSON
+	lost     map[string]bool       // paths of unknown data that could not be kept, as reported
 
 	onSave     handlerList[func(*T)]
 	onLastSave handlerList[func(*T, LastSaveReason)]
@@ -33,6 +40,33 @@ func (p *Profile[T]) Update(f func(data *T)) error {
 	}
 	p.s.changes.Add(1)
 	f(&p.value)
+	return nil
+}
+
+// Try changes the data if f returns nil, and leaves it as it was if f returns an error, which Try then returns as it is,
+// or panics, which then goes on: f works on a copy. Update has no way back: what f had done there before it panicked
+// would be half a change, so that ends the session.
+//
+// The copy costs about as much as a save; the store's option WithCopy says how it is made. Without that option it is made
+// by encoding and decoding: numbers in values of type any then become json.Number, as after a load.
+//
+// ErrSessionOver: f did not run. ErrInvalid: f did not run, since the data cannot be copied: without WithCopy, T may have
+// no unexported fields and none that its codec leaves out (`json:"-"`).
+func (p *Profile[T]) Try(f func(data *T) error) error {
+	p.s.data.Lock()
+	defer p.s.data.Unlock()
+	if err := p.s.writable("try"); err != nil {
+		return err
+	}
+	changed, err := p.mold.deepCopy(&p.value)
+	if err != nil {
+		return &Error{Act: "try", Ref: p.s.ref, Kind: ErrInvalid, Sentence: "the data cannot be copied", Cause: err}
+	}
+	if err := f(&changed); err != nil {
+		return err
+	}
+	p.value = changed
+	p.s.changes.Add(1)
 	return nil
 }
 
@@ -143,7 +177,39 @@ func (p *Profile[T]) beforeSave(last bool, reason LastSaveReason) {
 	}
 }
 
-func (p *Profile[T]) encode() ([]byte, error) { return p.mold.codec.Encode(&p.value) }
+func (p *Profile[T]) encode() ([]byte, error) {
+	if p.document == nil {
+		return p.mold.codec.Encode(&p.value)
+	}
+	data, lost, err := p.document.Encode(&p.value)
+	if err == nil && len(lost) > 0 {
+		p.reportLost(lost)
+	}
+	return data, err
+}
+
+// maxLostReported is how many paths are reported of a profile, in case they differ from save to save.
+const maxLostReported = 64
+
+// reportLost logs, once for each path, what a newer version of the game wrote and this one could not keep.
+func (p *Profile[T]) reportLost(paths []string) {
+	if p.lost == nil {
+		p.lost = make(map[string]bool)
+	}
+	var news []string
+	for _, path := range paths {
+		if !p.lost[path] && len(p.lost) < maxLostReported {
+			p.lost[path] = true
+			news = append(news, path)
+		}
+	}
+	if len(news) > 0 {
+		p.s.client.spawn(func() { // the logger is the game's code too, and this runs under the profile's lock
+			p.s.client.config.Log.Warn("a save drops fields that this version of the game does not know: the elements that had "+
+				"them were changed", "profile", p.s.ref.String(), "paths", news)
+		})
+	}
+}
 
 func (p *Profile[T]) codec() uint32 { return uint32(p.mold.codec.ID()) }
 

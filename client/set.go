@@ -42,9 +42,9 @@ func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
 // ErrUnavailable: it did not happen. ErrUnknown: it may have happened or may happen yet, so a Get does not tell; Client.Outcome
 // does.
 func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revision, options ...WriteOption) (revision uint64, err error) {
-	encoded, err := s.mold.codec.Encode(&data)
+	encoded, err := s.mold.write(&data)
 	if err != nil {
-		return 0, &Error{Act: "set", Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+		return 0, &Error{Act: "set", Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: "the data cannot be stored", Cause: err}
 	}
 	hash := sha256.Sum256(encoded)
 	ctx, cancel := s.client.whileOpen(ctx)

@@ -18,19 +18,40 @@ type Store[T any] struct {
 	mold   mold[T]
 }
 
-// StoreOption changes how a store is made: WithCodec.
+// StoreOption changes how a store is made: WithCodec, WithCopy.
 type StoreOption func(*storeOptions)
 
-type storeOptions struct{ codec Codec }
+type storeOptions struct {
+	codec Codec
+	copy  any // a func(T) T; nil for the default
+}
 
 // WithCodec sets how data becomes bytes. The default is JSON, and for a T of []byte or json.RawMessage the bytes as they
 // are.
 func WithCodec(codec Codec) StoreOption { return func(o *storeOptions) { o.codec = codec } }
 
+// WithCopy sets how Profile.Try copies the data: f returns a copy that shares nothing with what it is given that a game
+// could change. The default encodes and decodes.
+func WithCopy[T any](f func(T) T) StoreOption { return func(o *storeOptions) { o.copy = f } }
+
 // NewStore names a store and what its profiles hold. A profile that does not exist starts as a copy of the template; in
 // one that exists, what its data does not name is filled in from the template (ProfileStore calls this reconcile). The
 // fields of structs are filled in; a map or slice that the data has is taken as it is, or what a player lost would come
-// back. If T itself is a map, its keys are filled in, and those of the maps in it.
+// back. If T itself is a map, its keys are filled in, and those of the maps in it. What is missing is judged on the
+// stored JSON, so that a zero or null that is there stays (null in a field that has no null counts as missing), and a
+// type with its own UnmarshalJSON reads its stored value alone. Maps that are nil are empty after a load.
+//
+// Fields of the stored JSON that T does not have stay there: a newer version of the game may have written them. They are
+// dropped with what they are in: with a key of a map or an element of a slice that the game removes, and, with a
+// warning in the log, with an element of a slice or a value with its own MarshalJSON that the game changes. Set replaces
+// the data whole.
+//
+// What would not be read back as what it is, a save refuses, with its path: values in fields of an interface type (any may
+// hold what JSON gives back: nil, bool, string, numbers, map[string]any and []any), and what custom code writes and
+// cannot read. With a codec of its own a game does all of this itself.
+//
+// The template may not be a nil map, and may have no value in a field with omitempty or omitzero: once emptied, it would be
+// filled in again.
 //
 // ErrInvalid: the name, or the template; the sentence says what is wrong with it.
 func NewStore[T any](c *Client, name string, template T, options ...StoreOption) (*Store[T], error) {
@@ -41,7 +62,7 @@ func NewStore[T any](c *Client, name string, template T, options ...StoreOption)
 	err := checkName("the store's name", name, maxStoreName)
 	s := &Store[T]{client: c, name: name}
 	if err == nil {
-		s.mold, err = newMold(o.codec, &template)
+		s.mold, err = newMold(o, &template)
 	}
 	if err != nil {
 		return nil, &Error{Act: "open store", Ref: Ref{Store: name}, Kind: ErrInvalid, Sentence: err.Error()}
@@ -102,10 +123,7 @@ func (s *Store[T]) StartSession(ctx context.Context, key string, options ...Star
 		return nil, err
 	}
 	p := &Profile[T]{s: session, mold: s.mold}
-	if p.value, err = s.decode("start session", key, from.profile); err == nil {
-		err = p.settle(from.profile)
-	}
-	if err == nil {
+	if err = p.load(from.profile); err == nil {
 		err = session.begin(p)
 	}
 	if err != nil {
@@ -115,36 +133,45 @@ func (s *Store[T]) StartSession(ctx context.Context, key string, options ...Star
 	return p, nil
 }
 
-// settle notes what the store has. Data that was only filled in from the template counts as unchanged; data that does
-// not exist yet as changed.
-func (p *Profile[T]) settle(stored *profilev1.Profile) error {
+// load makes the value of what was loaded, and notes what the store has. Data that was only filled in from the template
+// counts as unchanged; data that does not exist yet as changed.
+func (p *Profile[T]) load(stored *profilev1.Profile) error {
 	if !stored.GetExists() {
+		var err error
+		if p.value, p.document, err = p.mold.start(); err != nil {
+			return undecoded("start session", p.s.ref, err)
+		}
 		return nil
 	}
-	data, err := p.encode()
+	err := p.mold.wants(stored)
+	var unchanged []byte
+	if err == nil {
+		p.value, p.document, unchanged, err = p.mold.load(stored.Data)
+	}
 	if err != nil {
-		return &Error{Act: "start session", Ref: p.s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+		return undecoded("start session", p.s.ref, err)
 	}
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	p.s.stored = image{known: true, hash: sha256.Sum256(data)}
+	p.s.stored = image{known: true, hash: sha256.Sum256(unchanged)}
 	return nil
 }
 
-func (s *Store[T]) decode(act, key string, stored *profilev1.Profile) (T, error) {
-	var value T
-	var err error
+// read is the value of what was read without a session.
+func (s *Store[T]) read(act, key string, stored *profilev1.Profile) (value T, err error) {
 	if !stored.GetExists() {
 		value, err = s.mold.fresh()
-	} else if id := uint32(s.mold.codec.ID()); stored.Codec != id {
-		err = fmt.Errorf("it was stored by codec %d, this store has codec %d", stored.Codec, id)
-	} else {
-		value, err = s.mold.cast(stored.Data)
+	} else if err = s.mold.wants(stored); err == nil {
+		value, err = s.mold.read(stored.Data)
 	}
 	if err != nil {
-		return value, &Error{Act: act, Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: err.Error()}
+		return value, undecoded(act, Ref{s.name, key}, err)
 	}
 	return value, nil
+}
+
+func undecoded(act string, ref Ref, err error) error {
+	return &Error{Act: act, Ref: ref, Kind: ErrInvalid, Sentence: err.Error()}
 }
 
 // Info is what is known of a profile besides its data.
@@ -195,7 +222,7 @@ func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
 		Messages: answer.Messages, Waiters: answer.Waiters, Loads: answer.LoadCount,
 	}
 	snapshot.Key = key
-	if snapshot.Data, err = s.decode("get", key, answer.Profile); err != nil {
+	if snapshot.Data, err = s.read("get", key, answer.Profile); err != nil {
 		return nil, err
 	}
 	return snapshot, nil
