@@ -25,8 +25,10 @@ var mayImport = map[string][]string{
 	// What a refusal is called is the error table's business.
 	"internal/metrics":     {"cluster", "fsm", "internal/server", "lock"},
 	"internal/wire":        {"api/profilev1"},
-	"client":               {"api/profilev1", "internal/clienthooks", "internal/wire", "lock"},
+	"client":               {"api/profilev1", "client/internal/document", "internal/clienthooks", "internal/wire", "lock"},
 	"internal/clienthooks": {},
+	// How a game's value becomes JSON and back, without anything of sessions.
+	"client/internal/document": {},
 	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
 	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/server", "internal/wire", "gossip", "client"},
 
