@@ -270,7 +270,7 @@ func (g *game) start(ctx context.Context, t *told, steal bool) error {
 			delete(g.sessions, t.Key)
 		}
 	})
-	p.OnMessage(func(_ *play, m client.Message) bool {
+	p.OnMessage(func(_ *play, m client.Message) client.Answer {
 		at := thisMoment()
 		var n note
 		if m.Decode(&n) == nil {
@@ -278,7 +278,7 @@ func (g *game) start(ctx context.Context, t *told, steal bool) error {
 			g.heard = append(g.heard, at.since(n.Sent))
 			g.mu.Unlock()
 		}
-		return true
+		return client.AnswerDone
 	})
 	return g.save(ctx, p)
 }

@@ -19,7 +19,7 @@ const requestRoom = 32 << 10
 // check refuses a change that can never happen, before it has a number: what cannot leave this process, and what is beyond
 // the cluster's hard limits. It returns the change's hash. Tighter limits, those of a store, are the cluster's to check.
 func (ch *change) check() (hash uint64, err error) {
-	if err := checkText(ch.act, ch.ref); err != nil {
+	if err := checkText(ch.act, ch.ref, kindIn(ch.request)); err != nil {
 		return 0, err
 	}
 	limits := ch.life.limits
@@ -32,6 +32,7 @@ func (ch *change) check() (hash uint64, err error) {
 		{"the key", len(ch.ref.Key), limits.GetKeyBytes()},
 		{"the data", dataSize(ch.request), limits.GetDataBytes()},
 		{"the message", bodySize(ch.request), limits.GetMessageBytes()},
+		{"the message's kind", len(kindIn(ch.request)), limits.GetKindBytes()},
 		{"the request", proto.Size(ch.request), wire.MaxFrame - requestRoom},
 	} {
 		if part.limit > 0 && uint64(part.size) > part.limit {
@@ -62,9 +63,16 @@ func bodySize(request any) int {
 	return 0
 }
 
+func kindIn(request any) string {
+	if r, ok := request.(*profilev1.SendRequest); ok {
+		return r.GetKind()
+	}
+	return ""
+}
+
 // checkText refuses names that the wire cannot carry: its strings are UTF-8.
-func checkText(act string, ref Ref) error {
-	for _, part := range []struct{ name, text string }{{"store's name", ref.Store}, {"key", ref.Key}} {
+func checkText(act string, ref Ref, kind string) error {
+	for _, part := range []struct{ name, text string }{{"store's name", ref.Store}, {"key", ref.Key}, {"message's kind", kind}} {
 		if !utf8.ValidString(part.text) {
 			return &Error{
 				Act: act, Ref: ref, Kind: ErrInvalid,

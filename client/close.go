@@ -84,6 +84,7 @@ func (c *Client) close(ctx context.Context) error {
 	c.shut()
 
 	left := c.endAll(ctx)
+	c.waitForPanics(ctx)
 	close(c.parting)
 	c.mu.Lock()
 	l := c.life

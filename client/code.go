@@ -28,10 +28,11 @@ const (
 
 // Codes of this package.
 const (
-	CodeLockHeld     Code = "LOCK_HELD"     // the game's code holds a profile's lock for more than a second
-	CodeDoubtBegins  Code = "DOUBT_BEGINS"  // the cluster was not heard for too long: sessions are in doubt
-	CodeDoubtEnds    Code = "DOUBT_ENDS"    // the sessions that are left are held again
-	CodeSessionLost  Code = "SESSION_LOST"  // a session is over, not by the game's doing
-	CodePanicked     Code = "PANICKED"      // a handler of the game, or its code within Update, panicked
-	CodeNotEncodable Code = "NOT_ENCODABLE" // the data cannot be stored as it is; the sentence says where
+	CodeLockHeld     Code = "LOCK_HELD"          // the game's code holds a profile's lock for more than a second
+	CodeDoubtBegins  Code = "DOUBT_BEGINS"       // the cluster was not heard for too long: sessions are in doubt
+	CodeDoubtEnds    Code = "DOUBT_ENDS"         // the sessions that are left are held again
+	CodeSessionLost  Code = "SESSION_LOST"       // a session is over, not by the game's doing
+	CodePanicked     Code = "PANICKED"           // a handler of the game, or its code within Update, panicked
+	CodeUnreadable   Code = "UNREADABLE_MESSAGE" // the body of a message is not what its handler decodes
+	CodeNotEncodable Code = "NOT_ENCODABLE"      // the data cannot be stored as it is; the sentence says where
 )

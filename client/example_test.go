@@ -81,23 +81,54 @@ func ExampleStore_Send() {
 		log.Fatal(err)
 	}
 
-	// From any game server, whether anybody owns the profile or not.
-	if _, err := players.Send(ctx, "ann", Player{Coins: 25}); err != nil {
+	// From any game server, whether the profile is owned or not. It waits there until its owner handles it.
+	if _, err := players.Send(ctx, "ann", Gift{Coins: 25}, client.Kind("gift")); err != nil {
 		log.Fatal(err)
+	}
+
+	stored, err := players.Get(ctx, "ann")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("waiting:", stored.Messages)
+	if err := game.Close(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: waiting: 1
+}
+
+// Gift is what the examples send.
+type Gift struct{ Coins int }
+
+func ExampleHandle() {
+	ctx := context.Background()
+	config, stop := startCluster(ctx, "game-1")
+	defer stop()
+	game, err := client.Open(ctx, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	players, err := client.NewStore(game, "players", Player{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, coins := range []int{25, 1000} {
+		if _, err := players.Send(ctx, "ann", Gift{Coins: coins}, client.Kind("gift")); err != nil {
+			log.Fatal(err)
+		}
 	}
 
 	ann, err := players.StartSession(ctx, "ann")
 	if err != nil {
 		log.Fatal(err)
 	}
-	ann.OnMessage(func(d *Player, m client.Message) bool {
-		var gift Player
-		if m.Decode(&gift) != nil {
-			return false // not ours
+	client.Handle(ann, "gift", func(d *Player, gift Gift, m client.Message) client.Answer {
+		if d.Coins+gift.Coins > 500 {
+			return client.AnswerLater // the purse is full: it is offered again
 		}
 		d.Coins += gift.Coins
 		fmt.Println("a gift of", gift.Coins, "from", m.Sender)
-		return true // applied and cleared in one save
+		return client.AnswerDone // applied and cleared in one save
 	})
 	ann.Read(func(d *Player) { fmt.Println(d.Coins) })
 	if err := game.Close(); err != nil {
@@ -106,4 +137,40 @@ func ExampleStore_Send() {
 	// Output:
 	// a gift of 25 from game-1
 	// 25
+}
+
+func ExampleProfile_OnMessage() {
+	ctx := context.Background()
+	config, stop := startCluster(ctx, "game-1")
+	defer stop()
+	game, err := client.Open(ctx, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	players, err := client.NewStore(game, "players", Player{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := players.Send(ctx, "ann", []byte("welcome back"), client.Kind("letter")); err != nil {
+		log.Fatal(err)
+	}
+
+	ann, err := players.StartSession(ctx, "ann")
+	if err != nil {
+		log.Fatal(err)
+	}
+	client.Handle(ann, "gift", func(d *Player, gift Gift, _ client.Message) client.Answer {
+		d.Coins += gift.Coins
+		return client.AnswerDone
+	})
+	// Added last, it sees what no other handler takes.
+	stopHandling := ann.OnMessage(func(d *Player, m client.Message) client.Answer {
+		fmt.Printf("message %d of kind %s: %s\n", m.ID, m.Kind, m.Body)
+		return client.AnswerNotMine // it waits for a game server that knows its kind
+	})
+	stopHandling()
+	if err := game.Close(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: message 1 of kind letter: welcome back
 }

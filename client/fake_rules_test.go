@@ -103,6 +103,14 @@ func (n *fakeNode) Release(_ context.Context, q *profilev1.ReleaseRequest) (*pro
 		if p.owner != q.Request.Incarnation || p.token != q.Token {
 			return nil, &profilev1.Refusal{Reason: profilev1.Reason_REASON_FENCED}
 		}
+		for _, panicked := range q.Panics {
+			for _, m := range p.messages {
+				if m.Id == panicked.Message {
+					m.Panics++
+					m.PanicText = panicked.Text
+				}
+			}
+		}
 		n.town.free(q.Store, q.Key, p)
 		return &profilev1.ReleaseResponse{}, nil
 	})
@@ -123,7 +131,7 @@ func (n *fakeNode) Send(_ context.Context, q *profilev1.SendRequest) (*profilev1
 	return apply(n.town, "Send", q.Request, func() (*profilev1.SendResponse, *profilev1.Refusal) {
 		p := n.town.profile(q.Store, q.Key)
 		p.lastMessage++
-		p.messages = append(slices.Clone(p.messages), &profilev1.Message{Id: p.lastMessage, Body: q.Body})
+		p.messages = append(slices.Clone(p.messages), &profilev1.Message{Id: p.lastMessage, Body: q.Body, Kind: q.Kind})
 		n.town.tell(p.owner, &profilev1.Event{What: &profilev1.Event_Message{Message: &profilev1.MessageWaits{Store: q.Store, Key: q.Key, Id: p.lastMessage}}})
 		return &profilev1.SendResponse{Id: p.lastMessage}, nil
 	})

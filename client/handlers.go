@@ -38,14 +38,15 @@ func (l *handlerList[F]) add(run F) (stop func()) {
 }
 
 // each calls with the handlers that were added after the given place, until call returns false, and without those that
-// are stopped meanwhile. It returns the place of the last one that was ever added.
+// are stopped meanwhile. It returns the place that it got past: of the last one that was ever added, or of the one before
+// that for which call returned false.
 func (l *handlerList[F]) each(after int, call func(F) bool) (last int) {
 	l.mu.Lock()
 	list, last := slices.Clip(l.list), l.added
 	l.mu.Unlock()
 	for _, h := range list {
 		if h.place > after && !h.stopped.Load() && !call(h.run) {
-			break
+			return h.place - 1
 		}
 	}
 	return last

@@ -114,7 +114,7 @@ func TestAProfileWhoseLockIsHeldStopsNoOther(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.OnMessage(func(*player, client.Message) bool { return true })
+			p.OnMessage(func(*player, client.Message) client.Answer { return client.AnswerDone })
 			free = append(free, hold(p))
 			if _, err := store.Send(t.Context(), p.Key(), "hello"); err != nil {
 				t.Fatal(err)
@@ -128,7 +128,7 @@ func TestAProfileWhoseLockIsHeldStopsNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make(chan struct{})
-		heard.OnMessage(func(*player, client.Message) bool { close(got); return true })
+		heard.OnMessage(func(*player, client.Message) client.Answer { close(got); return client.AnswerDone })
 		if _, err := store.Send(t.Context(), "hears", "hello"); err != nil {
 			t.Fatal(err)
 		}

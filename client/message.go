@@ -2,6 +2,8 @@ package client
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -14,12 +16,17 @@ const maxMarks = 1000
 // handledSoon is how soon after a handler took a message the save goes out that clears it. A few messages share it.
 const handledSoon = 30 * time.Millisecond
 
-// Message is a note that somebody sent to a profile. It waits there until a handler of the profile's owner takes it.
+// offerLaterAfter is after how long at the latest a message is offered again that a handler wanted later.
+const offerLaterAfter = 30 * time.Second
+
+// Message is a note that was sent to a profile. It waits there until a handler of the profile's owner takes it.
 type Message struct {
 	ID     uint64 // rises within the profile
+	Kind   Kind   // as sent; may be empty
 	Body   []byte // as sent; JSON unless the sender sent bytes
 	Sender string // name of the game server or tool that sent it
 	SentAt time.Time
+	Panics int // of handlers that were given it in earlier sessions; with the third it is set aside
 }
 
 // Decode fills value with the JSON of the body.
@@ -28,7 +35,8 @@ func (m Message) Decode(value any) error { return JSON{}.Decode(m.Body, value) }
 // letter is a message that no handler took yet.
 type letter struct {
 	Message
-	refused int // every handler up to this place was offered it
+	passed int  // every handler up to this place said that it is not its own
+	later  bool // the next handler wants it later
 }
 
 // mailbox is what a session knows of its profile's messages. It belongs to this copy of the data, and is guarded by the
@@ -36,8 +44,9 @@ type letter struct {
 type mailbox struct {
 	seen    uint64 // every message up to here was taken over once; none is ever again, so none is handled twice
 	waiting []letter
-	handled []uint64 // to be cleared with the next save
-	due     bool     // there may be messages that were not fetched, for want of a handler
+	handled []uint64    // to be cleared with the next save
+	again   *time.Timer // when what a handler wanted later is offered again, at the latest
+	due     bool        // there may be messages that were not fetched, for want of a handler
 }
 
 // add takes over what it has not seen. Ids rise in the order of the log.
@@ -46,7 +55,7 @@ func (b *mailbox) add(messages []*profilev1.Message) {
 		if m.Id > b.seen {
 			b.seen = m.Id
 			b.waiting = append(b.waiting, letter{Message: Message{
-				ID: m.Id, Body: m.Body, Sender: m.Sender, SentAt: time.UnixMilli(m.SentMs),
+				ID: m.Id, Kind: Kind(m.Kind), Body: m.Body, Sender: m.Sender, SentAt: time.UnixMilli(m.SentMs), Panics: int(m.Panics),
 			}})
 		}
 	}
@@ -60,6 +69,16 @@ func (b *mailbox) cleared(marks []uint64) {
 	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return slices.Contains(marks, id) })
 }
 
+// wantNow makes what handlers wanted later due.
+func (b *mailbox) wantNow() {
+	for i := range b.waiting {
+		b.waiting[i].later = false
+	}
+	if b.again != nil {
+		b.again.Stop()
+	}
+}
+
 // keep drops what is in the store no more.
 func (b *mailbox) keep(stored map[uint64]bool) {
 	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return !stored[id] })
@@ -71,34 +90,83 @@ func (s *session) deliver() {
 	if s.writable("deliver") != nil {
 		return
 	}
-	before := len(s.mail.handled)
-	left := s.mail.waiting[:0]
-	for _, l := range s.mail.waiting {
-		taken, handlers := s.body.offer(l.Message, l.refused)
-		if taken {
+	before, waiting := len(s.mail.handled), s.mail.waiting
+	s.mail.waiting = waiting[:0]
+	later := false
+	for i, l := range waiting {
+		answer, ok := AnswerNotMine, true
+		if !l.later {
+			answer, ok = s.offer(&l)
+		}
+		if !ok {
+			s.mail.waiting = append(s.mail.waiting, waiting[i:]...)
+			return
+		}
+		if answer == AnswerDone {
 			s.mail.handled = append(s.mail.handled, l.ID)
 			s.changes.Add(1)
 			continue
 		}
-		l.refused = handlers
-		left = append(left, l)
+		l.later = l.later || answer == AnswerLater
+		later = later || l.later
+		s.mail.waiting = append(s.mail.waiting, l)
 	}
-	s.mail.waiting = left
+	if later && !s.later.Swap(true) {
+		s.mail.again = time.AfterFunc(offerLaterAfter, s.offerLater)
+	}
 	if len(s.mail.handled) > before {
 		s.client.saver.soon(s, handledSoon)
 	}
 }
 
+// offer gives a message to the handlers that did not pass it on yet. false: one of them panicked, and the session is over.
+func (s *session) offer(l *letter) (answer Answer, ok bool) {
+	defer func() {
+		if ok {
+			return
+		}
+		value := recover()
+		if value == nil {
+			value = errGoexit
+		}
+		which := fmt.Sprintf("a handler of message %d", l.ID)
+		if l.Kind != "" {
+			which += fmt.Sprintf(" of kind %q", l.Kind)
+		}
+		s.endByPanic(which, value, debug.Stack(), &profilev1.MessagePanic{Message: l.ID, Text: panicText(value)})
+	}()
+	answer, l.passed = s.body.offer(l.Message, l.passed)
+	return answer, true
+}
+
+// offerLater offers again, in the background, what handlers wanted later: after a save, or when it is time.
+func (s *session) offerLater() {
+	if !s.later.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.begun || s.stage != held {
+		return
+	}
+	s.offerAgain = true
+	s.startFetch()
+}
+
 // listen is called after a handler was added.
 func (s *session) listen() {
-	s.data.Lock()
-	s.deliver()
-	due := s.mail.due
-	s.mail.due = false
-	s.data.Unlock()
-	if due {
+	if s.deliverNow() {
 		s.fetch()
 	}
+}
+
+// deliverNow says whether there may be more that was not fetched for want of a handler.
+func (s *session) deliverNow() (due bool) {
+	s.data.Lock()
+	defer s.data.Unlock() // also if a handler ends its goroutine
+	s.deliver()
+	due, s.mail.due = s.mail.due, false
+	return due
 }
 
 // maxPushed is how many pushed messages are kept until they are taken over; then all are fetched.
@@ -120,6 +188,11 @@ func (s *session) push(m *profilev1.MessageWaits) {
 	} else {
 		s.pushed = append(s.pushed, m)
 	}
+	s.startFetch()
+}
+
+// startFetch is called under mu.
+func (s *session) startFetch() {
 	if s.fetching {
 		s.refetch = true
 		return
@@ -146,13 +219,17 @@ func (s *session) fetchAll() {
 // this session's own time, so none that an earlier one of this profile handled is handled twice.
 func (s *session) takePushed() bool {
 	s.mu.Lock()
-	pushed, others := s.pushed, s.unpushed
-	s.pushed, s.unpushed = nil, false
+	pushed, others, again := s.pushed, s.unpushed, s.offerAgain
+	s.pushed, s.unpushed, s.offerAgain = nil, false, false
 	s.mu.Unlock()
 	if !s.data.lockUnless(s.done, s.ctx.Done()) {
 		return true // the session is over
 	}
 	defer s.data.Unlock()
+	if again {
+		s.mail.wantNow()
+		s.later.Store(false)
+	}
 	if !s.body.listening() {
 		s.mail.due = true
 		return true
@@ -183,13 +260,21 @@ func (s *session) fetchOnce() error {
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		if !s.data.lockUnless(s.done, s.ctx.Done()) {
+		if !s.takePage(page) {
 			return nil
 		}
-		s.mail.add(page)
-		s.deliver()
-		s.data.Unlock()
 	}
+}
+
+// takePage takes over messages that were fetched. false: the session is over.
+func (s *session) takePage(page []*profilev1.Message) bool {
+	if !s.data.lockUnless(s.done, s.ctx.Done()) {
+		return false
+	}
+	defer s.data.Unlock() // also if a handler ends its goroutine
+	s.mail.add(page)
+	s.deliver()
+	return true
 }
 
 // fetchPage is page in its turn: a few profiles fetch at once.

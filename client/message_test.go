@@ -17,13 +17,13 @@ import (
 
 type gift struct{ Coins int }
 
-func take(d *player, m client.Message) bool {
+func take(d *player, m client.Message) client.Answer {
 	var g gift
 	if m.Decode(&g) != nil {
-		return false
+		return client.AnswerNotMine
 	}
 	d.Coins += g.Coins
-	return true
+	return client.AnswerDone
 }
 
 func coins(p *client.Profile[player]) (n int) {
@@ -74,9 +74,9 @@ func TestMessageWaitsForItsHandler(t *testing.T) {
 	}
 	p.OnMessage(take)
 	var left []string
-	p.OnMessage(func(_ *player, m client.Message) bool {
+	p.OnMessage(func(_ *player, m client.Message) client.Answer {
 		left = append(left, string(m.Body)+" from "+m.Sender)
-		return false
+		return client.AnswerNotMine
 	})
 	if want := []string{"not json from a"}; !slices.Equal(left, want) || coins(p) != 3 {
 		t.Errorf("a handler that was added later: got %v, want %v", left, want)
@@ -95,7 +95,7 @@ func TestMessageIsAppliedOnceThroughFailingSaves(t *testing.T) {
 		town, store, p := playing(t, "n1:7400", "n2:7400")
 		var mu sync.Mutex
 		handled := map[uint64]int{}
-		p.OnMessage(func(d *player, m client.Message) bool {
+		p.OnMessage(func(d *player, m client.Message) client.Answer {
 			mu.Lock()
 			handled[m.ID]++
 			mu.Unlock()

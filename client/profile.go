@@ -20,7 +20,7 @@ type Profile[T any] struct {
 
 	onSave     handlerList[func(*T)]
 	onLastSave handlerList[func(*T, LastSaveReason)]
-	onMessage  handlerList[func(*T, Message) bool]
+	onMessage  handlerList[func(*T, Message) Answer]
 }
 
 // Key names the profile within its store.
@@ -123,16 +123,6 @@ func (p *Profile[T]) Loads() uint64 {
 	return p.s.loads
 }
 
-// OnMessage handles messages to the profile, those that wait already too. f may change the data; if it returns true the
-// message is handled: it is cleared with the next save, which goes out soon, so that its effect and its being gone are
-// stored together or not at all, and no copy of the data ever sees it twice. If it returns false the message is offered
-// to the handlers that were added later, and waits.
-func (p *Profile[T]) OnMessage(f func(data *T, m Message) (handled bool)) (stop func()) {
-	stop = p.onMessage.add(f)
-	p.s.listen()
-	return stop
-}
-
 // OnSave runs before each save, and may change what is saved. With such a handler each autosave looks at the data.
 func (p *Profile[T]) OnSave(f func(data *T)) (stop func()) {
 	stop = p.onSave.add(f)
@@ -212,13 +202,3 @@ func (p *Profile[T]) reportLost(paths []string) {
 }
 
 func (p *Profile[T]) codec() uint32 { return uint32(p.mold.codec.ID()) }
-
-func (p *Profile[T]) listening() bool { return !p.onMessage.empty() }
-
-func (p *Profile[T]) offer(m Message, after int) (handled bool, last int) {
-	last = p.onMessage.each(after, func(f func(*T, Message) bool) bool {
-		handled = f(&p.value, m)
-		return !handled
-	})
-	return handled, last
-}

@@ -153,7 +153,7 @@ func TestAFalseVerdictCostsDoubtAlone(t *testing.T) {
 			t.Errorf("send: %d, %v", id, err)
 		}
 		heard := make(chan client.Message, 1)
-		m.p.OnMessage(func(_ *player, got client.Message) bool { heard <- got; return true })
+		m.p.OnMessage(func(_ *player, got client.Message) client.Answer { heard <- got; return client.AnswerDone })
 		<-heard
 		if err := m.p.EndSession(t.Context()); err != nil {
 			t.Errorf("end: %v", err)

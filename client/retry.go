@@ -151,7 +151,7 @@ func (c *Client) burn(ctx context.Context, ch *change, hash uint64) bool {
 
 // ask sends a read until it is answered. stale reads go to any node.
 func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, request, answer proto.Message, stale bool) error {
-	if err := checkText(act, ref); err != nil {
+	if err := checkText(act, ref, ""); err != nil {
 		return err
 	}
 	var pace pace

@@ -40,7 +40,7 @@ func (c *Client) lineUp(ctx context.Context, ref Ref) (leave func(), err error) 
 }
 
 // send sends one message, and lets the next one go only once the fate of this one is known.
-func (c *Client) send(ctx context.Context, ref Ref, message any) (uint64, error) {
+func (c *Client) send(ctx context.Context, ref Ref, message any, kind string) (uint64, error) {
 	body, err := encodeMessage(message)
 	if err != nil {
 		return 0, &Error{Act: "send", Ref: ref, Kind: ErrInvalid, Sentence: "the message cannot be encoded", Cause: err}
@@ -54,7 +54,7 @@ func (c *Client) send(ctx context.Context, ref Ref, message any) (uint64, error)
 	answer := &profilev1.SendResponse{}
 	err = c.anew(ctx, &change{
 		act: "send", ref: ref, method: profilev1.Profiles_Send_FullMethodName,
-		request: &profilev1.SendRequest{Store: ref.Store, Key: ref.Key, Body: body}, answer: answer,
+		request: &profilev1.SendRequest{Store: ref.Store, Key: ref.Key, Body: body, Kind: kind}, answer: answer,
 		abandoned: func(outcome, *profilev1.SettleResponse) { leave() },
 	})
 	if !errors.Is(err, ErrUnknown) {

@@ -26,9 +26,9 @@ type body interface {
 	listening() bool // is there a handler of messages
 	encode() ([]byte, error)
 	codec() uint32
-	// offer gives a message to the handlers that were added after the given place, and says whether one of them handled
-	// it, and the place of the last one.
-	offer(m Message, after int) (handled bool, last int)
+	// offer gives a message to the handlers that were added after the given place, and says what they answer, and the place
+	// of the last one that passed it on.
+	offer(m Message, after int) (answer Answer, passed int)
 }
 
 // session is one session, from the StartSession on its way to the release that the log has heard. It speaks bytes.
@@ -48,6 +48,7 @@ type session struct {
 	data    profileLock
 	body    body
 	mail    mailbox
+	later   atomic.Bool   // a handler wants to be given a message again
 	changes atomic.Uint64 // rises with each change, under data
 	hooked  atomic.Bool   // a handler wants to run before each save
 
@@ -65,6 +66,7 @@ type session struct {
 	lost       uint64               // token that was heard to be revoked
 	cause      profilev1.Cause      // why
 	begun      bool
+	panicked   bool // the game's code did, and a release of its own is on the way
 	handing    bool // a hand-off is under way
 	revision   uint64
 	loads      uint64
@@ -82,6 +84,7 @@ type session struct {
 	refetch    bool                      // once more, when the fetch under way is done
 	pushed     []*profilev1.MessageWaits // to be taken over
 	unpushed   bool                      // there are others, which must be fetched
+	offerAgain bool                      // what handlers wanted later
 	why        error
 	ended      EndReason // why, if the game or a hand-off ended it
 	ending     End       // how, once it is over
@@ -161,8 +164,11 @@ func (s *session) begin(b body) error {
 func (s *session) lose(why error) {
 	s.finish(why)
 	s.mu.Lock()
-	l, token := s.life, s.token
+	l, token, panicked := s.life, s.token, s.panicked
 	s.mu.Unlock()
+	if panicked {
+		return // a release without the count of its panics would fence the one that has it
+	}
 	s.client.release(l, s.ref, token, s.leave)
 }
 

@@ -201,6 +201,7 @@ type Snapshot[T any] struct {
 	Data     T      // the template's if it does not exist
 	Owner    *Owner // nil: nobody
 	Messages uint64 // that wait
+	SetAside uint64 // messages that are kept and offered to nobody, since their handlers panicked three times
 	Waiters  uint64 // game servers that wait for it
 	Loads    uint64 // sessions ever opened on it
 }
@@ -219,7 +220,7 @@ func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
 	}
 	snapshot := &Snapshot[T]{
 		Info: infoOf(answer.Profile), Owner: ownerOf(answer.Owner),
-		Messages: answer.Messages, Waiters: answer.Waiters, Loads: answer.LoadCount,
+		Messages: answer.Messages, SetAside: answer.SetAside, Waiters: answer.Waiters, Loads: answer.LoadCount,
 	}
 	snapshot.Key = key
 	if snapshot.Data, err = s.read("get", key, answer.Profile); err != nil {
@@ -256,10 +257,26 @@ func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, erro
 
 // Send queues a message to a profile, owned or not, existing or not, and returns its id once it is in the log. It is
 // there exactly once, and messages of this client to one profile keep their order. []byte and json.RawMessage travel as
-// they are, everything else as JSON.
+// they are, everything else as JSON. Kind says what the message is about, by which Handle chooses.
 //
-// ErrFull: too many wait there already. ErrUnavailable: it was not sent. ErrInvalid: too large. ErrUnknown: ctx ended
-// first; it was sent once or never will be, and Client.Outcome says which.
-func (s *Store[T]) Send(ctx context.Context, key string, message any) (id uint64, err error) {
-	return s.client.send(ctx, Ref{s.name, key}, message)
+// ErrFull: too many are there already, those included that were set aside. ErrUnavailable: it was not sent. ErrInvalid: too
+// large, or the kind is longer than 64 bytes, not UTF-8 or holds control characters. ErrUnknown: ctx ended first; it was
+// sent once or never will be, and Client.Outcome says which.
+func (s *Store[T]) Send(ctx context.Context, key string, message any, options ...SendOption) (id uint64, err error) {
+	var o sendOptions
+	for _, option := range options {
+		option.send(&o)
+	}
+	return s.client.send(ctx, Ref{s.name, key}, message, string(o.kind))
 }
+
+// SendOption changes how a message is sent: Kind.
+type SendOption interface{ send(*sendOptions) }
+
+type sendOptions struct{ kind Kind }
+
+// Kind names what a message is about, such as "gift", by which Handle chooses. It is a SendOption; without
+// it a message has none. At most 64 bytes.
+type Kind string
+
+func (k Kind) send(o *sendOptions) { o.kind = k }

@@ -350,6 +350,7 @@ func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, rel
 		s.client.tally.savedBytes.Add(uint64(len(im.data)))
 		s.tellSaved(Saved{Ref: s.ref, Revision: revision, Last: w.last})
 	}
+	s.offerLater()
 	if w.last {
 		s.mu.Lock()
 		s.ended = endOfLastSave(w.reason)

@@ -149,14 +149,14 @@ func (a *Arena[T]) give(ctx context.Context, from string, r *rand.Rand) {
 	}
 	sending, cancel := lasting(ctx)
 	defer cancel()
-	if _, err := a.Store.Send(sending, to, gift); err != nil {
+	if _, err := a.Store.Send(sending, to, gift, client.Kind("gift")); err != nil {
 		a.failed(ctx, err)
 		return
 	}
 	a.Stats.Count(func(c *Counts) { c.GiftsSent++ })
 }
 
-func (a *Arena[T]) receive(data *T, m client.Message) bool {
+func (a *Arena[T]) receive(data *T, m client.Message) client.Answer {
 	understood, twice := a.Game.Receive(data, m)
 	a.Stats.Count(func(c *Counts) {
 		switch {
@@ -166,7 +166,10 @@ func (a *Arena[T]) receive(data *T, m client.Message) bool {
 			c.GiftsHandled++
 		}
 	})
-	return understood
+	if !understood {
+		return client.AnswerNotMine
+	}
+	return client.AnswerDone
 }
 
 // failed counts an error, unless the game server is stopping: then Close says what became of each session.

@@ -13,6 +13,8 @@ import (
 	"github.com/profilenode/profilenode/client"
 )
 
+type gift struct{ Coins int }
+
 type player struct {
 	Coins  int
 	Visits int
@@ -40,7 +42,7 @@ func run() error {
 	}
 
 	// A message waits in the profile until its owner takes it. Any game server may send one.
-	if _, err := players.Send(ctx, "ann", player{Coins: 5}); err != nil {
+	if _, err := players.Send(ctx, "ann", gift{Coins: 5}, client.Kind("gift")); err != nil {
 		return err
 	}
 
@@ -48,14 +50,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	ann.OnMessage(func(d *player, m client.Message) bool {
-		var gift player
-		if m.Decode(&gift) != nil {
-			return false
-		}
-		d.Coins += gift.Coins
-		fmt.Println("a gift of", gift.Coins, "coins from", m.Sender)
-		return true
+	client.Handle(ann, "gift", func(d *player, g gift, m client.Message) client.Answer {
+		d.Coins += g.Coins
+		fmt.Println("a gift of", g.Coins, "coins from", m.Sender)
+		return client.AnswerDone // its effect and its being gone are saved together
 	})
 	if err := ann.Update(func(d *player) { d.Visits++; d.Coins += 10 }); err != nil {
 		return err

@@ -47,14 +47,14 @@ func (s *Server) Start(key string, limit time.Duration, options ...client.StartO
 	if record.Loaded.Writer == "" {
 		session.Touch() // nothing is ever stored that does not say whose it is
 	}
-	p.OnMessage(func(d *check.Doc, m client.Message) bool {
+	p.OnMessage(func(d *check.Doc, m client.Message) client.Answer {
 		var body string
 		if m.Decode(&body) != nil {
-			return false
+			return client.AnswerNotMine
 		}
 		session.change(d)
 		d.Applied = append(d.Applied, body)
-		return true
+		return client.AnswerDone
 	})
 	p.OnSessionEnd(session.over)
 	return session, nil

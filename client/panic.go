@@ -1,0 +1,96 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// maxPanicText is how many bytes the log keeps of what a handler panicked with.
+const maxPanicText = 1024
+
+// errGoexit stands for what a handler panicked with when it ended its goroutine instead.
+var errGoexit = errors.New("it ended its goroutine (runtime.Goexit)")
+
+// endByPanic ends a session whose profile's data may be half changed, since code of the game panicked while it had it: which,
+// such as "the handler of OnSave", says what panicked with value. What is not stored by then is lost, as in a crash, and
+// nothing more is stored. The release counts the panics of message handlers; it is tried in the background until the log
+// has it, under one number, so that none is lost and none counts twice. It is called under data, and does not wait.
+func (s *session) endByPanic(which string, value any, stack []byte, panics ...*profilev1.MessagePanic) {
+	text := fmt.Sprint(value)
+	why := endError(s.ref, EndPanicked, nil, nil)
+	why.Code, why.Sentence = CodePanicked, fmt.Sprintf("%s panicked: %s; what was not saved is lost", which, text)
+	s.client.config.Log.Error("the game's code panicked, and its session ends", "profile", s.ref.String(), "code", CodePanicked,
+		"what", which, "panic", text, "stack", string(stack))
+	s.mu.Lock()
+	if s.stage == over {
+		s.mu.Unlock()
+		return
+	}
+	s.frozen, s.panicked = true, true
+	l, token := s.life, s.token
+	s.mu.Unlock()
+	s.finish(why)
+	request := &profilev1.ReleaseRequest{
+		Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: profilev1.Cause_CAUSE_PANICKED, Panics: panics,
+	}
+	if !s.client.spawn(func() { s.releaseByPanic(l, request) }) {
+		s.leave()
+	}
+}
+
+// releaseByPanic waits for the write that is under way, which holds nothing of what the panic left behind, and releases.
+func (s *session) releaseByPanic(l *life, request *profilev1.ReleaseRequest) {
+	c := s.client
+	defer s.leave()
+	select {
+	case s.turn <- struct{}{}:
+		defer s.rest()
+	case <-c.ctx.Done():
+		return
+	}
+	err := c.do(c.ctx, &change{
+		act: "release", ref: s.ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
+		request: request, answer: &profilev1.ReleaseResponse{},
+	})
+	if err != nil && len(request.Panics) > 0 {
+		c.config.Log.Warn("count a message handler's panic: it is not counted, and the message will be given to the next owner",
+			"profile", s.ref.String(), "message", request.Panics[0].Message, "error", err)
+	} else if err != nil && !errors.Is(err, ErrSessionOver) {
+		c.config.Log.Warn("release a grant", "profile", s.ref.String(), "error", err)
+	}
+}
+
+// waitForPanics waits until the log has the releases that count panics: the goodbye would end these sessions uncounted.
+func (c *Client) waitForPanics(ctx context.Context) {
+	for _, s := range c.all() {
+		s.mu.Lock()
+		panicked := s.panicked
+		s.mu.Unlock()
+		if !panicked {
+			continue
+		}
+		select {
+		case <-s.left:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// panicText is what the log keeps of what was panicked with: text in UTF-8, cut.
+func panicText(value any) string {
+	text := strings.ToValidUTF8(fmt.Sprint(value), "\uFFFD")
+	if len(text) <= maxPanicText {
+		return text
+	}
+	text = text[:maxPanicText]
+	for !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text
+}
