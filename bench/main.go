@@ -23,7 +23,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), renewalsCommand(), steadyCommand(), cutsCommand(), gameServerCommand(), fleetCommand(), spinCommand())
+	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), renewalsCommand(), steadyCommand(), cutsCommand(), isolationCommand(), gameServerCommand(), fleetCommand(), spinCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)

@@ -75,6 +75,13 @@ func (n *numbers) settle(number uint64) {
 	}
 }
 
+// unsettled counts the numbers above the mark.
+func (n *numbers) unsettled() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.last - n.mark
+}
+
 func (n *numbers) settled() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -17,21 +17,23 @@ type Stats struct {
 	SavedBytes uint64
 	Failed     uint64 // saves that were refused, or given up; most are tried again by the autosave
 	Retries    uint64 // copies of changes that were sent again, under their number
+	Unsettled  uint64 // request numbers from the oldest whose outcome is not known here up to the newest
 	Node       string // client address of the node that changes go to; empty while it is not known
 }
 
 // Stats returns the numbers as they are now.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
-	sessions := 0
+	sessions, unsettled := 0, uint64(0)
 	for _, l := range c.lives() {
 		sessions += len(l.held)
+		unsettled += l.numbers.unsettled()
 	}
 	c.mu.Unlock()
 	t := &c.tally
 	return Stats{
 		Sessions: sessions, Lost: t.lost.Load(), Reclaimed: t.reclaimed.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
-		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(),
+		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(), Unsettled: unsettled,
 		Node: c.nodes.leading(),
 	}
 }
