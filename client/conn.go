@@ -24,6 +24,7 @@ type nodes struct {
 	order  []string // every known address, the seeds first
 	next   int      // in order, whom to ask while no leader is known
 	leader string   // empty: not known
+	states map[string]nodeState
 	closed bool
 }
 
@@ -31,6 +32,7 @@ func newNodes(config Config) *nodes {
 	return &nodes{
 		config: config,
 		conns:  make(map[string]*wire.Link),
+		states: make(map[string]nodeState),
 		seeds:  slices.Clone(config.Seeds),
 		order:  slices.Clone(config.Seeds),
 	}

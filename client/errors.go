@@ -85,6 +85,8 @@ type Error struct {
 	Revision uint64 // with ErrConflict: the profile's current revision
 	Limit    uint64 // with ErrFull, and with CodeTooLarge
 	Cause    error  // e.g. the context's error; nil if there is none
+	// Nodes says, with ErrUnavailable and ErrUnknown, what each node answered last that did not do it.
+	Nodes []NodeAnswer
 
 	reason profilev1.Reason
 	end    EndReason // with ErrSessionOver, if it is known
@@ -99,6 +101,9 @@ func (e *Error) Error() string {
 	b.WriteString(": " + e.Kind.Error())
 	if e.Sentence != "" && e.Sentence != e.Kind.Error() {
 		b.WriteString(": " + e.Sentence)
+	}
+	if len(e.Nodes) > 0 {
+		b.WriteString(": " + listAnswers(e.Nodes))
 	}
 	if e.Cause != nil {
 		b.WriteString(": " + e.Cause.Error())

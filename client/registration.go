@@ -64,7 +64,9 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	heldUntil := time.Now().Add(lock.DefaultTiming().Lease + 2*time.Second)
 	out := false
 	var pace pace
+	var slow registerLog
 	for {
+		slow.look(c, time.Now())
 		began := c.config.hooks.Now()
 		target := c.nodes.target()
 		request.Ping = c.ping.at(ctx, c, target)
@@ -89,7 +91,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 		if !pace.wait(ctx, nil, refusal) {
 			switch {
 			case out:
-				return nil, &Error{Act: "register", Kind: ErrUnknown, Cause: context.Cause(ctx)}
+				return nil, &Error{Act: "register", Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.failures()}
 			case refusal != nil && refusal.Reason == profilev1.Reason_REASON_NAME_HELD:
 				return nil, refusalError("register", Ref{}, refusal, "")
 			}

@@ -177,9 +177,17 @@ func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, re
 func (c *Client) copy(ctx context.Context, addr, method string, request, answer proto.Message) (sent bool, refusal *profilev1.Refusal, err error) {
 	conn, err := c.nodes.ready(ctx, addr)
 	if err != nil {
+		if ctx.Err() == nil {
+			c.noteAnswer(addr, conn, nil, err)
+		}
 		c.nodes.passes(addr)
 		return false, nil, err
 	}
+	defer func() {
+		if err == nil || ctx.Err() == nil { // a caller that gave up says nothing of the node
+			c.noteAnswer(addr, conn, refusal, err)
+		}
+	}()
 	proto.Reset(answer)
 	silent, err := conn.Invoke(ctx, method, request, answer)
 	if err == nil {
@@ -209,7 +217,7 @@ func (c *Client) unsent(ctx context.Context, act string, ref Ref) error {
 	if c.ctx.Err() != nil || context.Cause(ctx) == ErrClosed {
 		return &Error{Act: act, Ref: ref, Kind: ErrClosed}
 	}
-	return &Error{Act: act, Ref: ref, Kind: ErrUnavailable, Cause: context.Cause(ctx)}
+	return &Error{Act: act, Ref: ref, Kind: ErrUnavailable, Cause: context.Cause(ctx), Nodes: c.nodes.failures()}
 }
 
 // unknown hands the number to the background, where it is settled.
@@ -222,7 +230,7 @@ func (c *Client) unknown(ctx context.Context, ch *change, hash uint64) error {
 	if !c.spawn(func() { c.settle(ch, hash) }) {
 		unheard()
 	}
-	return &Error{Act: ch.act, Ref: ch.ref, Kind: ErrUnknown, Cause: context.Cause(ctx)}
+	return &Error{Act: ch.act, Ref: ch.ref, Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.failures()}
 }
 
 // settle asks until a node says what became of a number, or that it is burned: from there on it never happens.

@@ -23,6 +23,7 @@ func (c *Client) openStream(addr string) (*stream, *profilev1.Refusal) {
 		return nil, nil
 	}
 	if err := link.WaitReady(c.ctx); err != nil {
+		c.noteAnswer(addr, link, nil, err)
 		link.Close()
 		return nil, nil
 	}

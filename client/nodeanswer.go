@@ -1,0 +1,125 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
+)
+
+// NodeAnswer is what a node answered last when it did not do what it was asked, or why it could not be asked.
+type NodeAnswer struct {
+	Address string
+	Err     error
+}
+
+// nodeState is how the last request to a node went.
+type nodeState struct {
+	failed      error // nil: it did what it was asked
+	unreachable bool  // and no request could be sent, or nothing was answered
+	explained   bool
+}
+
+// noteAnswer takes down how a request to a node went, and logs the first failure to reach it and the end of that.
+func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Refusal, err error) {
+	n := c.nodes
+	next := nodeState{failed: answerOf(refusal, err), unreachable: err != nil && refusal == nil}
+	n.mu.Lock()
+	was, known := n.states[addr]
+	if next.unreachable && was.unreachable && was.explained && errors.As(err, new(*wire.ConnectError)) {
+		next.failed, next.explained = was.failed, true
+	}
+	n.states[addr] = next
+	n.mu.Unlock()
+	switch {
+	case c.ctx.Err() != nil:
+	case next.unreachable && !was.unreachable:
+		c.spawn(func() { c.explainFailure(addr, link, next.failed) })
+	case known && was.unreachable && !next.unreachable:
+		c.config.Log.Info("a node is reached again", "node", addr)
+	}
+}
+
+// answerOf is an answer in a few words. What gRPC puts around them is left out.
+func answerOf(refusal *profilev1.Refusal, err error) error {
+	var connect *wire.ConnectError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &connect):
+		return connect
+	case refusal != nil || status.Convert(err).Message() != "":
+		return errors.New(status.Convert(err).Message())
+	}
+	return err
+}
+
+// explainFailure logs why a node cannot be reached. A second look at its port may tell more than the first attempt did.
+func (c *Client) explainFailure(addr string, link *wire.Link, failed error) {
+	if link != nil {
+		ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
+		defer cancel()
+		if why := link.Explain(ctx); why != nil {
+			failed = why
+			c.nodes.mu.Lock()
+			if state := c.nodes.states[addr]; state.unreachable {
+				c.nodes.states[addr] = nodeState{failed: why, unreachable: true, explained: true}
+			}
+			c.nodes.mu.Unlock()
+		}
+	}
+	if c.ctx.Err() == nil && !c.isClosing() {
+		c.config.Log.Warn("a node cannot be reached", "node", addr, "error", failed)
+	}
+}
+
+func (c *Client) isClosing() bool { return closedNow(c.closing) }
+
+// failures are the nodes whose last answer was no success, in the order in which they are asked.
+func (n *nodes) failures() (failures []NodeAnswer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, addr := range n.order {
+		if state := n.states[addr]; state.failed != nil {
+			failures = append(failures, NodeAnswer{addr, state.failed})
+		}
+	}
+	return failures
+}
+
+// listAnswers writes answers in one line.
+func listAnswers(answers []NodeAnswer) string {
+	parts := make([]string, len(answers))
+	for i, a := range answers {
+		parts[i] = a.Address + ": " + a.Err.Error()
+	}
+	return strings.Join(parts, "; ")
+}
+
+const (
+	registerLogAfter = time.Second // that a registration takes longer than this is logged
+	registerLogEvery = 10 * time.Second
+)
+
+// registerLog tells the log of a registration that does not come about, which may be waited for without end.
+type registerLog struct{ next time.Time }
+
+func (r *registerLog) look(c *Client, now time.Time) {
+	if r.next.IsZero() {
+		r.next = now.Add(registerLogAfter)
+	}
+	if now.Before(r.next) {
+		return
+	}
+	r.next = now.Add(registerLogEvery)
+	answers := listAnswers(c.nodes.failures())
+	if answers == "" {
+		answers = "none yet"
+	}
+	c.config.Log.Warn("this game server is not registered yet: no node could do it so far", "name", c.config.Name, "answers", answers)
+}
