@@ -14,6 +14,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 const (
@@ -99,7 +101,7 @@ func nodesAt(program, dir, host string) ([]*node, error) {
 		n.clients = at(host, n.clients)
 		_ = n.conn.Close() // it was never used
 		n.conn, err = grpc.NewClient("passthrough:///"+n.clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
 		if err != nil {
 			return nil, err
 		}

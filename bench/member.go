@@ -30,13 +30,15 @@ type member struct {
 	ping  net.Listener
 	warm  map[string]*grpc.ClientConn
 
-	incarnation uint64
-	number      uint64 // of its last request
-	sessions    uint64
-	heldHash    uint64
-	sequence    uint64
-	leader      string // empty: not known
-	next        int
+	incarnation  uint64
+	binding      uint64
+	registration uint64
+	number       uint64 // of its last request
+	sessions     uint64
+	heldHash     uint64
+	sequence     uint64
+	leader       string // empty: not known
+	next         int
 
 	proved atomic.Int64 // when the last renewal left that was answered as proved
 	doubts atomic.Bool  // it is in doubt, and was counted
@@ -117,12 +119,12 @@ func (m *member) enter(ctx context.Context, sessions int) error {
 	}, &is); err != nil {
 		return fmt.Errorf("register %s: %w", m.name, err)
 	}
-	m.incarnation = is.GetIncarnation()
+	m.incarnation, m.binding, m.registration = is.GetIncarnation(), is.GetBinding(), lock.Registration(nonce)
 	m.proved.Store(int64(thisMoment())) // it lives since just now
 	for i := range sessions {
 		m.number++
 		q := &profilev1.StartSessionRequest{Store: renewalStore, Key: fmt.Sprintf("%s-%d", m.name, i), Request: &profilev1.Request{
-			Incarnation: m.incarnation, Number: m.number, Settled: m.number - 1, Hash: m.number,
+			Incarnation: m.incarnation, Number: m.number, Settled: m.number - 1, Hash: m.number, Binding: m.binding, Registration: m.registration,
 		}}
 		var got profilev1.StartSessionResponse
 		if err := m.ask(ctx, profilev1.Profiles_StartSession_FullMethodName, q, &got); err != nil {

@@ -85,7 +85,9 @@ func (m *member) renewOver(ctx context.Context, via *memberStream, mute int, fir
 		for {
 			mu.Lock()
 			m.sequence++
-			r := &profilev1.Renewal{Incarnation: m.incarnation, Sequence: m.sequence, HeldCount: m.sessions, HeldHash: m.heldHash}
+			r := &profilev1.Renewal{
+				Incarnation: m.incarnation, Sequence: m.sequence, HeldCount: m.sessions, HeldHash: m.heldHash, Binding: m.binding, Registration: m.registration,
+			}
 			sent[r.Sequence] = thisMoment()
 			mu.Unlock()
 			if via.live.Send(r) != nil {

@@ -64,7 +64,7 @@ func newNodes(program, dir string, count int) ([]*node, error) {
 	nodes := make([]*node, count)
 	for i := range nodes {
 		conn, err := grpc.NewClient("passthrough:///"+free[i], grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
 		if err != nil {
 			return nil, err
 		}

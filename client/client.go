@@ -23,6 +23,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -169,6 +170,9 @@ type Client struct {
 	doubts   handlerQueue    // in which OnDoubt and OnResume run
 	tally    tally
 
+	cluster  atomic.Pointer[clusterOf] // of the last registration
+	features atomic.Pointer[[]string]  // that the cluster announced last; nil: none
+
 	mu       sync.Mutex
 	tasks    sync.WaitGroup // added to under mu while not ended
 	handling running        // the game's handlers that run outside of every lock
@@ -177,7 +181,6 @@ type Client struct {
 	life     *life         // nil: between two
 	past     []*life       // ended ones whose sessions may yet be reclaimed
 	lived    chan struct{} // closed and made anew whenever life changes
-	cluster  []byte        // id, empty before the first registration
 	sessions map[Ref]*session
 	lines    map[Ref]*line
 }
@@ -206,6 +209,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		sessions: make(map[Ref]*session),
 		lines:    make(map[Ref]*line),
 	}
+	c.cluster.Store(&clusterOf{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.open, c.shut = context.WithCancel(c.ctx)
 	c.closing = c.open.Done()

@@ -26,6 +26,8 @@ type nodes struct {
 	leader string   // empty: not known
 	states map[string]nodeState
 	closed bool
+
+	foreign map[string]bool // addresses whose refusals of what is not meant for them were logged
 }
 
 func newNodes(config Config) *nodes {
@@ -35,6 +37,8 @@ func newNodes(config Config) *nodes {
 		states: make(map[string]nodeState),
 		seeds:  slices.Clone(config.Seeds),
 		order:  slices.Clone(config.Seeds),
+
+		foreign: make(map[string]bool),
 	}
 }
 
@@ -90,6 +94,15 @@ func (n *nodes) passes(addr string) {
 	if n.order[n.next%len(n.order)] == addr {
 		n.next++
 	}
+}
+
+// surprises says that a node refuses for the first time what is not meant for it: it is logged once.
+func (n *nodes) surprises(addr string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first := !n.foreign[addr]
+	n.foreign[addr] = true
+	return first
 }
 
 // learn takes the addresses that a node listed. Those that are listed no more are left, the seeds never.

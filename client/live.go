@@ -49,6 +49,10 @@ func (c *Client) renew(l *life) {
 			c.endLife(l, refusalError("live", Ref{}, refusal, "the cluster has ended this incarnation"))
 			return
 		}
+		if supersedes(refusal, l.of) {
+			c.endLife(l, refusalError("live", Ref{}, refusal, restoredSince))
+			return
+		}
 		switch {
 		case heard:
 			pace.fails, mute, led = 0, 0, addr
@@ -138,6 +142,7 @@ func (c *Client) renewal(l *life) *profilev1.Renewal {
 	l.sequence++
 	return &profilev1.Renewal{
 		Incarnation: l.incarnation, Sequence: l.sequence, HeldCount: uint64(len(l.held)), HeldHash: l.heldHash,
+		Binding: l.of.binding, Registration: l.registration,
 	}
 }
 
@@ -155,6 +160,9 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 	}
 	c.nodes.learn(answer.Nodes)
 	c.rumour.learn(answer.Gossip)
+	if answer.Level != 0 {
+		c.features.Store(&answer.Features)
+	}
 	if answer.Differs {
 		c.reconcile(l, answer)
 	} else {

@@ -17,15 +17,17 @@ import (
 
 // life is one incarnation of this game server: from a registration until the cluster has ended it.
 type life struct {
-	incarnation uint64
-	timing      lock.Timing
-	numbers     *numbers
-	limits      *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
-	standing    *standing
-	proved      chan struct{} // closed with the first renewal that renews
-	over        chan struct{} // closed when the incarnation has ended; why is written before
-	agreed      atomic.Uint64 // the last renewal whose answer lists what is held here
-	why         error
+	incarnation  uint64
+	of           clusterOf
+	registration uint64 // stands for its registration in every request
+	timing       lock.Timing
+	numbers      *numbers
+	limits       *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
+	standing     *standing
+	proved       chan struct{} // closed with the first renewal that renews
+	over         chan struct{} // closed when the incarnation has ended; why is written before
+	agreed       atomic.Uint64 // the last renewal whose answer lists what is held here
+	why          error
 
 	// Guarded by Client.mu.
 	mistaken  bool                 // it has ended though this process lives: its sessions may be reclaimed
@@ -52,13 +54,11 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	if old != nil {
 		replaces = old.incarnation
 	}
-	c.mu.Lock()
 	request := &profilev1.RegisterRequest{
 		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces,
 		// The epoch is not named: nothing of an older one can be reclaimed, and this is a new beginning.
-		Where: c.config.Where, Cluster: c.cluster,
+		Where: c.config.Where, Cluster: c.cluster.Load().id,
 	}
-	c.mu.Unlock()
 	answer := &profilev1.RegisterResponse{}
 	// A predecessor that died may still count as living for a lease.
 	heldUntil := time.Now().Add(lock.DefaultTiming().Lease + 2*time.Second)
@@ -98,22 +98,24 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 			return nil, c.unsent(ctx, "register", Ref{})
 		}
 	}
-	c.mu.Lock()
-	c.cluster = answer.Cluster
-	c.mu.Unlock()
+	of := clusterOf{id: answer.Cluster, epoch: answer.Epoch, binding: answer.Binding}
+	c.cluster.Store(&of)
+	c.features.Store(&answer.Features)
 	c.nodes.learn(answer.Nodes)
 	c.rumour.learn(answer.Gossip)
 	timing := timingOf(answer.Timing)
 	return &life{
-		incarnation: answer.Incarnation,
-		timing:      timing,
-		limits:      answer.Limits,
-		numbers:     newNumbers(),
-		standing:    &standing{now: c.config.hooks.Now, timing: timing},
-		proved:      make(chan struct{}),
-		over:        make(chan struct{}),
-		held:        make(map[holding]*session),
-		releasing:   make(map[holding]bool),
+		incarnation:  answer.Incarnation,
+		of:           of,
+		registration: lock.Registration(nonce),
+		timing:       timing,
+		limits:       answer.Limits,
+		numbers:      newNumbers(),
+		standing:     &standing{now: c.config.hooks.Now, timing: timing},
+		proved:       make(chan struct{}),
+		over:         make(chan struct{}),
+		held:         make(map[holding]*session),
+		releasing:    make(map[holding]bool),
 	}, nil
 }
 

@@ -116,6 +116,20 @@ func fingerprint(request proto.Message) (uint64, error) {
 	return 1, nil
 }
 
+// asks is who asks, and under which number. It is the one place where a request is bound to its cluster and registration.
+func (l *life) asks(number, hash uint64) *profilev1.Request {
+	return &profilev1.Request{
+		Incarnation: l.incarnation, Number: number, Settled: l.numbers.settled(), Hash: hash,
+		Binding: l.of.binding, Registration: l.registration,
+	}
+}
+
+// bind writes into a read for which cluster it is meant.
+func (c *Client) bind(read proto.Message) {
+	m := read.ProtoReflect()
+	m.Set(m.Descriptor().Fields().ByName("binding"), protoreflect.ValueOfUint64(c.cluster.Load().binding))
+}
+
 // stamp writes who asks, and under which number, into a request.
 func stamp(request proto.Message, asks *profilev1.Request) {
 	m := request.ProtoReflect()

@@ -45,6 +45,9 @@ const longOut = 3 * time.Second
 // table of answers is asked first, so it speaks for every copy. If ctx ends while a copy is unanswered, the error is
 // ErrUnknown and the number is settled in the background: it has happened, or it never will.
 func (c *Client) do(ctx context.Context, ch *change) error {
+	if err := c.cannot(ch.act, ch.ref, ch.request); err != nil {
+		return err
+	}
 	hash, err := ch.check()
 	if err != nil {
 		return err
@@ -58,9 +61,7 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 	again := 0        // times that its parts were damaged
 	var pace pace
 	for {
-		stamp(ch.request, &profilev1.Request{
-			Incarnation: ch.life.incarnation, Number: ch.number, Settled: ch.life.numbers.settled(), Hash: hash,
-		})
+		stamp(ch.request, ch.life.asks(ch.number, hash))
 		left := time.Now()
 		sent, refusal, err := c.copy(ctx, c.nodes.target(), ch.method, ch.request, ch.answer)
 		if err == nil {
@@ -76,6 +77,16 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 		}
 		if out.IsZero() && copies.Fate() == wire.MayHaveHappened {
 			out = left
+		}
+		if supersedes(refusal, ch.life.of) {
+			over := refusalError(ch.act, ch.ref, refusal, restoredSince)
+			over.Kind = ErrSessionOver
+			c.endLife(ch.life, over)
+			if fate == wire.MayHaveHappened {
+				return c.unknown(ctx, ch, hash)
+			}
+			ch.life.numbers.settle(ch.number)
+			return over
 		}
 		anew := false // the number has done nothing, and another one is taken
 		switch {
@@ -143,9 +154,9 @@ func (c *Client) number(ctx context.Context, ch *change) (err error) {
 // it has happened the next copy is told so.
 func (c *Client) burn(ctx context.Context, ch *change, hash uint64) bool {
 	answer := &profilev1.SettleResponse{}
-	_, _, err := c.copy(ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{Request: &profilev1.Request{
-		Incarnation: ch.life.incarnation, Number: ch.number, Settled: ch.life.numbers.settled(), Hash: hash,
-	}}, answer)
+	_, _, err := c.copy(ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{
+		Request: ch.life.asks(ch.number, hash),
+	}, answer)
 	return err == nil && answer.Reason == profilev1.Reason_REASON_BURNED
 }
 
@@ -154,8 +165,12 @@ func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, re
 	if err := checkText(act, ref, ""); err != nil {
 		return err
 	}
+	if err := c.cannot(act, ref, request); err != nil {
+		return err
+	}
 	var pace pace
 	for {
+		c.bind(request)
 		target := c.nodes.target()
 		if stale {
 			target = c.nodes.any()
@@ -208,6 +223,9 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 	case wire.MeaningOf(refusal.Reason).Retry == wire.Elsewhere:
 		c.nodes.passes(addr)
 		c.nodes.leads(refusal.Leader)
+		if foreign(refusal) && c.nodes.surprises(addr) {
+			c.config.Log.Warn("a node refuses this client's requests, and others are asked", "node", addr, "error", err)
+		}
 	}
 	return true, refusal, err
 }
@@ -240,9 +258,7 @@ func (c *Client) settle(ch *change, hash uint64) {
 	f := unclear
 	var pace pace
 	for {
-		asks.Request = &profilev1.Request{
-			Incarnation: ch.life.incarnation, Number: ch.number, Settled: ch.life.numbers.settled(), Hash: hash,
-		}
+		asks.Request = ch.life.asks(ch.number, hash)
 		_, refusal, err := c.copy(c.ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
 		if err == nil {
 			ch.life.numbers.settle(ch.number)
@@ -251,6 +267,10 @@ func (c *Client) settle(ch *change, hash uint64) {
 			} else {
 				f = happened
 			}
+			break
+		}
+		if supersedes(refusal, ch.life.of) { // the answers of the epoch before are gone: nobody will ever know
+			ch.life.numbers.settle(ch.number)
 			break
 		}
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
@@ -272,6 +292,11 @@ func (c *Client) settle(ch *change, hash uint64) {
 		}
 		ch.abandoned(f, answer)
 	}
+}
+
+// ended says whether a change did not happen because its incarnation had ended: it may be made under the next one.
+func ended(err error) bool {
+	return dead(reasonOf(err)) || reasonOf(err) == profilev1.Reason_REASON_OTHER_CLUSTER // do returns that of a later epoch only
 }
 
 // dead says whether a refusal means that the incarnation has ended.

@@ -77,9 +77,7 @@ func (c *Client) gossip() {
 
 // takePart tries until it does; nil: the incarnation or the client is over.
 func (c *Client) takePart(l *life) (leave func(context.Context) error) {
-	c.mu.Lock()
-	cluster := slices.Clone(c.cluster)
-	c.mu.Unlock()
+	cluster := slices.Clone(l.of.id)
 	for wait := gossipPause; ; wait = min(2*wait, gossipPauseMax) {
 		if closedNow(l.over) || c.ctx.Err() != nil {
 			return nil

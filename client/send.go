@@ -73,7 +73,7 @@ func (c *Client) anew(ctx context.Context, ch *change) error {
 		}
 		ch.life, ch.number = l, 0
 		err = c.do(ctx, ch)
-		if !dead(reasonOf(err)) || !pause(ctx, backoffBase) {
+		if !ended(err) || !pause(ctx, backoffBase) {
 			return err
 		}
 	}

@@ -25,7 +25,9 @@ func passed(t *testing.T, n *cluster.Node, name, key string) past {
 	if r := propose(t, n, save); r.Code != fsm.OK {
 		t.Fatalf("save: code %d", r.Code)
 	}
-	if r := propose(t, n, &fsm.Command{Request: &fsm.Request{Incarnation: uint64(s.inc), Number: 2, Hash: 2}, Act: fsm.Do(nil, &fsm.EndServer{}).Act}); r.Code != fsm.OK {
+	goodbye := s.do(&fsm.EndServer{})
+	goodbye.Request.Settled = 0 // the save's answer stays
+	if r := propose(t, n, goodbye); r.Code != fsm.OK {
 		t.Fatalf("goodbye: code %d", r.Code)
 	}
 	return past{save}

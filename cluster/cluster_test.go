@@ -18,6 +18,7 @@ import (
 // server is a game server of a test.
 type server struct {
 	inc       lock.Incarnation
+	nonce     []byte
 	number    uint64
 	revisions map[string]uint64
 }
@@ -29,12 +30,17 @@ func register(t *testing.T, n *cluster.Node, name string) *server {
 	if r.Code != fsm.OK {
 		t.Fatalf("register %s: code %d", name, r.Code)
 	}
-	return &server{inc: lock.Incarnation(r.Token), revisions: map[string]uint64{}}
+	return &server{inc: lock.Incarnation(r.Token), nonce: nonce[:16], revisions: map[string]uint64{}}
+}
+
+// request is one under the server's latest number.
+func (s *server) request() *fsm.Request {
+	return &fsm.Request{Incarnation: uint64(s.inc), Number: s.number, Settled: s.number - 1, Hash: s.number, Registration: lock.Registration(s.nonce)}
 }
 
 func (s *server) do(act any) *fsm.Command {
 	s.number++
-	return fsm.Do(&fsm.Request{Incarnation: uint64(s.inc), Number: s.number, Settled: s.number - 1, Hash: s.number}, act)
+	return fsm.Do(s.request(), act)
 }
 
 func (s *server) set(key, value string) *fsm.Command {

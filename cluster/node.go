@@ -318,6 +318,9 @@ func (n *Node) Addr() net.Addr { return n.transport.listener.Addr() }
 // Ready is closed once this node is in a cluster, knows a leader, and its tables hold that leader's opening command.
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 
+// Standing is where the tables stand: after the last apply.
+func (n *Node) Standing() fsm.Standing { return n.tables.standing() }
+
 // View is what the tables of this node hold now. It must be closed. To read what is latest, Prove first.
 func (n *Node) View() (*View, error) { return n.tables.view() }
 

@@ -37,8 +37,9 @@ func putParts(t *testing.T, n *cluster.Node, of []*server) (through func() []tim
 	var times []time.Time
 	bytes := make([]byte, fsm.PartBytes)
 	for _, s := range of {
+		s.number++
 		for i := range uint32(8) {
-			c := fsm.Do(&fsm.Request{Incarnation: uint64(s.inc), Number: s.number + 1, Settled: s.number, Hash: 1}, &fsm.PutPart{Part: i, Bytes: bytes})
+			c := fsm.Do(s.request(), &fsm.PutPart{Part: i, Bytes: bytes})
 			all.Go(func() {
 				if r := propose(t, n, c); r.Code != fsm.OK {
 					t.Errorf("put a part: code %d", r.Code)

@@ -191,7 +191,7 @@ func (g *ground) live(t *testing.T) {
 
 // double is a copy of a server, with other numbers.
 func (s *server) double() *server {
-	return &server{inc: s.inc, number: s.number + 1000, revisions: map[string]uint64{}}
+	return &server{inc: s.inc, nonce: s.nonce, number: s.number + 1000, revisions: map[string]uint64{}}
 }
 
 // recovered starts a cluster on what a loss left. Every node must come up, since its disk is good, and hold every

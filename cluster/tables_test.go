@@ -29,7 +29,7 @@ func storyLog(t testing.TB, last uint64) []*raft.Log {
 	server := uint64(lock.TokenAt(3, 0))
 	logs := []*raft.Log{{Index: 1, Term: 1, Type: raft.LogConfiguration}}
 	for index := uint64(2); index <= last; index++ {
-		ask := &fsm.Request{Incarnation: server, Number: index, Settled: index - 1, Hash: index}
+		ask := &fsm.Request{Incarnation: server, Number: index, Settled: index - 1, Hash: index, Registration: 0x0101010101010101}
 		var command *fsm.Command
 		switch {
 		case index == 2:

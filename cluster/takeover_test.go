@@ -171,7 +171,7 @@ func (x *takeover) begin(c *clustertest.Cluster, n *cluster.Node, host string) {
 	x.n, x.port = n, openPort(x.t, c.Network, host)
 	nonce := sha256.Sum256([]byte("owner"))
 	r := propose(x.t, n, fsm.Do(nil, &fsm.Register{Name: "owner", Where: "rack 7", Nonce: nonce[:16], Ping: x.port.at}))
-	x.owner = &server{inc: lock.Incarnation(r.Token)}
+	x.owner = &server{inc: lock.Incarnation(r.Token), nonce: nonce[:16]}
 	x.port.say(x.owner.inc)
 	x.waiter = register(x.t, n, "waiter")
 	propose(x.t, n, x.owner.do(&fsm.StartSession{Store: "test", Key: "p"}))

@@ -47,6 +47,10 @@ func (t *tx) admit(q *Request, settling bool) (Result, bool) {
 		return Result{Code: Invalid}, false
 	}
 	id := lock.Incarnation(q.Incarnation)
+	s, known := t.server(id)
+	if known && q.Registration != lock.Registration(s.Nonce) {
+		return Result{Code: OtherRegistration}, false // before the answers: to them another process' number looks like a clone's
+	}
 	if a, ok := t.answer(id, q.Number); ok {
 		if a.hash != q.Hash {
 			t.end(id, lock.Proof) // two processes use one incarnation: neither can be told from the other
@@ -54,8 +58,7 @@ func (t *tx) admit(q *Request, settling bool) (Result, bool) {
 		}
 		return a.Result, false
 	}
-	s, ok := t.server(id)
-	if !ok {
+	if !known {
 		return Result{Code: Forgotten}, false
 	}
 	a := t.activity(id)
@@ -126,9 +129,12 @@ func (t *tx) putPart(q *Request, c *PutPart) Result {
 		return Result{Code: Invalid}
 	}
 	id := lock.Incarnation(q.Incarnation)
+	s, known := t.server(id)
 	a := t.activity(id)
 	switch {
-	case !t.alive(id):
+	case known && q.Registration != lock.Registration(s.Nonce):
+		return Result{Code: OtherRegistration}
+	case !s.Alive:
 		return Result{Code: ServerGone}
 	case q.Number <= a.Settled:
 		return Result{Code: Forgotten}

@@ -24,7 +24,8 @@ func TestAuditsAreBounded(t *testing.T) {
 		return uint64(apply(fsm.Do(nil, &fsm.Register{Name: name, Nonce: []byte("0123456789-----" + name)}))[0].Token)
 	}
 	owner, thief := register("a"), register("b")
-	apply(fsm.Do(&fsm.Request{Incarnation: owner, Number: 1, Hash: 1}, &fsm.StartSession{Store: "players", Key: "p"}))
+	registration := lock.Registration([]byte("01234567"))
+	apply(fsm.Do(&fsm.Request{Incarnation: owner, Number: 1, Hash: 1, Registration: registration}, &fsm.StartSession{Store: "players", Key: "p"}))
 	const beyond = 300
 	number := uint64(0)
 	for stolen := 0; stolen < fsm.MaxAudits+beyond; {
@@ -33,10 +34,10 @@ func TestAuditsAreBounded(t *testing.T) {
 			number += 2
 			stolen++
 			commands = append(commands,
-				fsm.Do(&fsm.Request{Incarnation: thief, Number: number - 1, Settled: number - 2, Hash: 1}, &fsm.StartSession{
+				fsm.Do(&fsm.Request{Incarnation: thief, Number: number - 1, Settled: number - 2, Hash: 1, Registration: registration}, &fsm.StartSession{
 					Store: "players", Key: "p", WhenOwned: uint32(lock.Steal),
 				}),
-				fsm.Do(&fsm.Request{Incarnation: thief, Number: number, Settled: number - 1, Hash: 1}, &fsm.Cancel{
+				fsm.Do(&fsm.Request{Incarnation: thief, Number: number, Settled: number - 1, Hash: 1, Registration: registration}, &fsm.Cancel{
 					Store: "players", Key: "p", Ticket: uint64(lock.TokenAt(index+1, place)),
 				}))
 		}

@@ -65,7 +65,7 @@ func TestSession(t *testing.T) {
 	}
 	a := uint64(out[1].Results[0].Token)
 	ask := func(number uint64) *fsm.Request {
-		return &fsm.Request{Incarnation: a, Number: number, Hash: number}
+		return &fsm.Request{Incarnation: a, Number: number, Hash: number, Registration: 0x0101010101010101}
 	}
 	out, err = m.Apply([]fsm.Log{entry(t, 3, fsm.Do(ask(1), &fsm.StartSession{Store: "players", Key: "p"}))})
 	if err != nil || out[0].Results[0].Code != fsm.OK {

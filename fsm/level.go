@@ -14,6 +14,18 @@ const (
 	FirstLevel = 1
 )
 
+// featuresOf names what each level brought that a client may use, from level 1 on. A feature is announced once the level
+// that contains it is in force: then every node that may lead has it.
+var featuresOf = [Level + 1][]string{}
+
+// Features are those of a cluster at a level.
+func Features(level uint32) (features []string) {
+	for _, of := range featuresOf[:min(level, Level)+1] {
+		features = append(features, of...)
+	}
+	return features
+}
+
 // ErrOldBuild is of entries and tables whose level is above what this build knows.
 var ErrOldBuild = errors.New("install a newer build")
 

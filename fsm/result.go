@@ -30,7 +30,9 @@ const (
 	Burned           Code = 21 // the number was given up: it never happened and never will
 	Superseded       Code = 22 // what was judged has moved on
 	NotOwned         Code = 23 // nobody owns it
-	codes                 = 24
+
+	OtherRegistration Code = 24 // the incarnation was registered by another process. Never kept as an answer
+	codes                  = 25
 )
 
 // Result is the answer to a command. What a request's answer keeps of it in the table of answers is Code, Token,

@@ -18,15 +18,17 @@ func TestRememberedRowsAreBounded(t *testing.T) {
 	most := 0
 	for batch := range 24 {
 		var commands []*fsm.Command
+		var registrations []uint64
 		for i := range 64 {
 			nonce := fmt.Appendf(nil, "%016d", batch*64+i)
 			commands = append(commands, fsm.Do(nil, &fsm.Register{Name: string(nonce), Nonce: nonce}))
+			registrations = append(registrations, lock.Registration(nonce))
 		}
 		index++
 		out := read(m.Apply([]fsm.Log{entry(t, index, commands...)}))(t)
 		commands = commands[:0]
 		for i, r := range out[0].Results {
-			q := &fsm.Request{Incarnation: uint64(r.Token), Number: 1, Hash: 1}
+			q := &fsm.Request{Incarnation: uint64(r.Token), Number: 1, Hash: 1, Registration: registrations[i]}
 			if i%2 == 0 {
 				commands = append(commands, fsm.Do(q, &fsm.EndServer{}))
 			} else {

@@ -40,11 +40,11 @@ func (t *tx) save(q *Request, c *Save) Result {
 
 // set overwrites without a session.
 func (t *tx) set(q *Request, c *Set) Result {
-	if !wellFormed(c.Store, c.Key) || c.Data == nil {
+	if !wellFormed(c.Store, c.Key) || c.Data == nil || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
 	}
 	grant := t.touch(c.Store, c.Key)
-	old, refusal := t.unowned(c.Store, c.Key, grant, c.Expected, c.Force)
+	old, refusal := t.unowned(c, grant)
 	if refusal.Code != OK {
 		return refusal
 	}
@@ -59,11 +59,11 @@ func (t *tx) set(q *Request, c *Set) Result {
 
 // remove leaves a stone: the revision goes on from it, so that nothing old can land on a profile made anew.
 func (t *tx) remove(server lock.Incarnation, c *Remove) Result {
-	if !wellFormed(c.Store, c.Key) {
+	if !wellFormed(c.Store, c.Key) || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
 	}
 	grant := t.touch(c.Store, c.Key)
-	old, refusal := t.unowned(c.Store, c.Key, grant, c.Expected, c.Force)
+	old, refusal := t.unowned(c, grant)
 	if refusal.Code != OK {
 		return refusal
 	}
@@ -78,13 +78,22 @@ func (t *tx) remove(server lock.Incarnation, c *Remove) Result {
 	return Result{Revision: old.Revision + 1, Token: grant.Token}
 }
 
+// sessionless is a write without a session.
+type sessionless interface {
+	GetStore() string
+	GetKey() string
+	GetExpected() uint64 // the revision that it replaces
+	GetAnyRevision() bool
+	GetForce() bool
+}
+
 // unowned checks what a write without a session stands on.
-func (t *tx) unowned(store, key string, grant GrantRow, expected uint64, force bool) (Profile, Result) {
-	old := t.record(store, key)
-	if grant.Owner != 0 && !force {
+func (t *tx) unowned(c sessionless, grant GrantRow) (Profile, Result) {
+	old := t.record(c.GetStore(), c.GetKey())
+	if grant.Owner != 0 && !c.GetForce() {
 		return old, Result{Code: Owned, Owner: grant.Owner, Token: grant.Token, Revision: old.Revision}
 	}
-	if expected != old.Revision {
+	if !c.GetAnyRevision() && c.GetExpected() != old.Revision {
 		return old, Result{Code: RevisionDiffers, Revision: old.Revision, Token: grant.Token}
 	}
 	return old, Result{}

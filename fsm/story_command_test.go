@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/protobuf/proto"
 )
 
 // command is one line of a story as a command.
@@ -23,9 +24,17 @@ func (s *story) command(line string) *fsm.Command {
 	}
 	a := s.actor(args.who())
 	if act == "retry" || act == "clone" {
-		return a.again(args.number("number", a.last), act == "clone")
+		return a.again(args.number("number", a.last), act == "clone", args.has("stranger"))
 	}
-	q := &fsm.Request{Incarnation: uint64(a.id), Number: args.number("number", a.last+1)}
+	q := &fsm.Request{Incarnation: uint64(a.id), Number: args.number("number", a.last+1), Registration: a.registration}
+	if args.has("stranger") {
+		q.Registration++
+		q.Hash = q.Number * 1000
+		if act == "part" {
+			return fsm.Do(q, &fsm.PutPart{Bytes: []byte("x")})
+		}
+		return fsm.Do(q, s.act(act, args))
+	}
 	a.settled = args.number("settled", a.settled)
 	q.Settled = a.settled
 	q.Hash = q.Number * 1000
@@ -42,15 +51,17 @@ func (s *story) command(line string) *fsm.Command {
 	return c
 }
 
-// again is the same request once more; as a clone it has the same number and says something else.
-func (a *actor) again(number uint64, clone bool) *fsm.Command {
-	c := a.sent[number]
-	if !clone {
-		return c
+// again is the same request once more; as a clone it has the same number and says something else. A stranger does the same
+// under its own registration.
+func (a *actor) again(number uint64, clone, stranger bool) *fsm.Command {
+	again := proto.CloneOf(a.sent[number])
+	if clone {
+		again.Request.Hash++
 	}
-	other := fsm.Do(&fsm.Request{Incarnation: c.Request.Incarnation, Number: number, Settled: c.Request.Settled, Hash: c.Request.Hash + 1}, &fsm.Settle{})
-	other.Act = c.Act
-	return other
+	if stranger {
+		again.Request.Registration++
+	}
+	return again
 }
 
 // act is what a game server asks.
@@ -86,9 +97,9 @@ func (s *story) act(act string, args storyArgs) any {
 	case "clear":
 		return &fsm.ClearMessage{Store: store, Key: key, Id: args.number("id", 0)}
 	case "set":
-		return &fsm.Set{Store: store, Key: key, Expected: args.number("expected", 0), Data: dataOf(args), Tags: tagsOf(args), Force: args.has("force")}
+		return &fsm.Set{Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Data: dataOf(args), Tags: tagsOf(args), Force: args.has("force")}
 	case "remove":
-		return &fsm.Remove{Store: store, Key: key, Expected: args.number("expected", 0), Force: args.has("force")}
+		return &fsm.Remove{Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Force: args.has("force")}
 	case "free":
 		return &fsm.Free{Store: store, Key: key, Token: token("token"), Force: args.has("force"), Reason: args.text("reason", "")}
 	case "policy":
@@ -105,19 +116,7 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 	store, key := args.profile()
 	switch act {
 	case "register":
-		kind := uint32(0)
-		if args.has("tool") {
-			kind = 1
-		}
-		nonce := sha256.Sum256([]byte(args.text("nonce", fmt.Sprintf("%d", s.index))))
-		c := &fsm.Register{
-			Name: args.text("name", args.who()), Kind: kind, Nonce: nonce[:16], Where: args.text("where", ""), Ping: args.text("ping", ""),
-			Epoch: args.number("epoch", 0),
-		}
-		if args.has("other-cluster") {
-			c.Cluster = bytes.Repeat([]byte{8}, 16)
-		}
-		return fsm.Do(nil, c)
+		return fsm.Do(nil, s.register(args))
 	case "open":
 		return fsm.Do(nil, &fsm.OpenTerm{Node: args.who()})
 	case "expire":
@@ -150,6 +149,23 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 		return fsm.Do(nil, &fsm.Raise{Level: uint32(args.number("level", 1))})
 	}
 	return nil
+}
+
+func (s *story) register(args storyArgs) *fsm.Register {
+	kind := uint32(0)
+	if args.has("tool") {
+		kind = 1
+	}
+	nonce := sha256.Sum256([]byte(args.text("nonce", fmt.Sprintf("%d", s.index))))
+	s.registered[args.text("as", args.who())] = lock.Registration(nonce[:])
+	c := &fsm.Register{
+		Name: args.text("name", args.who()), Kind: kind, Nonce: nonce[:16], Where: args.text("where", ""), Ping: args.text("ping", ""),
+		Epoch: args.number("epoch", 0),
+	}
+	if args.has("other-cluster") {
+		c.Cluster = bytes.Repeat([]byte{8}, 16)
+	}
+	return c
 }
 
 // dataOf is the data a line brings: data=x whole, or parts=n of size=n whose value is value=x.

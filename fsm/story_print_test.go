@@ -20,6 +20,7 @@ var codeNames = [fsm.Codes]string{
 	fsm.QueueFull: "queue full", fsm.MailboxFull: "mailbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
 	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting",
 	fsm.Burned: "burned", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
+	fsm.OtherRegistration: "other registration",
 }
 
 // report tells what became of an entry. Who registered gets its name here.
@@ -46,7 +47,9 @@ func (s *story) christen(line string, r fsm.Result) {
 	}
 	args := argsOf(list)
 	name := args.text("as", args.who())
-	s.actors[name] = &actor{name: name, id: lock.Incarnation(r.Token), sent: map[uint64]*fsm.Command{}}
+	s.actors[name] = &actor{
+		name: name, id: lock.Incarnation(r.Token), registration: s.registered[name], sent: map[uint64]*fsm.Command{},
+	}
 }
 
 func (s *story) result(r fsm.Result) string {

@@ -19,7 +19,8 @@ import (
 //	<act> <who> <store>/<key> <name>=<value> ...
 //
 // Who is a name that register gave. Tokens are called $1, $2, ... in the order in which they first show. Every command
-// has the next number of its game server unless it says number=N; settled=N moves its mark. "retry a" sends the last
+// has the next number of its game server unless it says number=N; settled=N moves its mark. With "stranger" it comes from
+// a process that registered elsewhere, and whose number of an incarnation only happens to be the same. "retry a" sends the last
 // request of a again, "retry a number=N" that one. "entry" packs the lines below it into one entry. Every story is
 // founded in entry 1 with the default policies.
 func TestStories(t *testing.T) {
@@ -39,6 +40,7 @@ type story struct {
 	m                  *fsm.Machine
 	index, term, stamp uint64
 	actors             map[string]*actor
+	registered         map[string]uint64 // who tried to, under which registration
 	tokens             map[string]lock.Token
 	called             map[lock.Token]string
 	judged             map[string]lock.Token // what a verdict that is on its way names
@@ -48,6 +50,7 @@ type story struct {
 type actor struct {
 	name          string
 	id            lock.Incarnation
+	registration  uint64
 	last, settled uint64
 	sent          map[uint64]*fsm.Command
 }
@@ -55,7 +58,7 @@ type actor struct {
 func newStory(t *testing.T) *story {
 	s := &story{
 		t: t, m: open(t, vfs.NewMem()), term: 1, stamp: 1000,
-		actors: map[string]*actor{}, tokens: map[string]lock.Token{}, called: map[lock.Token]string{}, judged: map[string]lock.Token{},
+		actors: map[string]*actor{}, registered: map[string]uint64{}, tokens: map[string]lock.Token{}, called: map[lock.Token]string{}, judged: map[string]lock.Token{},
 	}
 	t.Cleanup(func() { _ = s.m.Close() })
 	s.apply([]*fsm.Command{fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies()})})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/protobuf/proto"
 )
 
 // dice rolls a number in [0, n).
@@ -52,6 +53,7 @@ type stream struct {
 
 type sender struct {
 	id            lock.Incarnation
+	registration  uint64
 	gone          bool
 	last, settled uint64
 	sent          []*fsm.Command
@@ -107,7 +109,12 @@ func (s *stream) command() *fsm.Command {
 	c := s.sender()
 	switch roll := s.roll(40); {
 	case roll < 5 && len(c.sent) > 0:
-		return c.sent[s.roll(len(c.sent))]
+		again := c.sent[s.roll(len(c.sent))]
+		if s.roll(8) == 0 { // a process of another registration has come to the same number
+			again = proto.CloneOf(again)
+			again.Request.Registration, again.Request.Hash = again.Request.Registration+uint64(s.roll(2)), again.Request.Hash+uint64(s.roll(2))
+		}
+		return again
 	case roll == 5 || c.put == 1:
 		if s.roll(3) == 0 {
 			return fsm.Do(s.request(c), &fsm.PutPart{Part: uint32(s.roll(18)), Bytes: value(s.roll(6))})
@@ -115,13 +122,13 @@ func (s *stream) command() *fsm.Command {
 		part := &fsm.PutPart{Part: c.put, Bytes: value(s.roll(4))}
 		c.put++
 		c.parts = append(c.parts, part.Bytes...)
-		return fsm.Do(&fsm.Request{Incarnation: uint64(c.id), Number: c.last + 1}, part)
+		return fsm.Do(&fsm.Request{Incarnation: uint64(c.id), Number: c.last + 1, Registration: c.registration + uint64(max(0, s.roll(20)-18))}, part)
 	case roll == 6 && len(c.sent) > 0:
 		old := c.sent[s.roll(len(c.sent))].Request
 		return fsm.Do(old, &fsm.Settle{})
 	case roll == 7 && len(c.sent) > 0 && s.roll(4) == 0:
 		old := c.sent[s.roll(len(c.sent))]
-		again := fsm.Do(&fsm.Request{Incarnation: uint64(c.id), Number: old.Request.Number, Settled: old.Request.Settled, Hash: 1}, &fsm.EndServer{})
+		again := fsm.Do(&fsm.Request{Incarnation: uint64(c.id), Number: old.Request.Number, Settled: old.Request.Settled, Hash: 1, Registration: c.registration}, &fsm.EndServer{})
 		again.Act = old.Act
 		return again
 	}
@@ -155,7 +162,7 @@ func (s *stream) sender() *sender {
 
 func (s *stream) request(c *sender) *fsm.Request {
 	s.count++
-	q := &fsm.Request{Incarnation: uint64(c.id), Number: c.last + 1, Settled: c.settled, Hash: s.count << 8}
+	q := &fsm.Request{Incarnation: uint64(c.id), Number: c.last + 1, Settled: c.settled, Hash: s.count << 8, Registration: c.registration}
 	switch s.roll(150) {
 	case 0:
 		q.Number = uint64(s.roll(int(c.last) + 2)) // used before, or skipped, or 0
@@ -168,6 +175,8 @@ func (s *stream) request(c *sender) *fsm.Request {
 		q.Incarnation = uint64(s.roll(3)) // nobody's
 	case 9:
 		q.Settled = q.Number - uint64(s.roll(2))
+	case 10, 11:
+		q.Registration++
 	}
 	return q
 }
@@ -227,9 +236,9 @@ func (s *stream) act(c *sender) any {
 	case roll < 33:
 		return &fsm.ClearMessage{Store: p.Store, Key: p.Key, Id: uint64(s.roll(8))}
 	case roll < 35:
-		return &fsm.Set{Store: p.Store, Key: p.Key, Expected: s.revision(p), Data: s.data(c), Tags: s.tags(), Force: s.roll(2) == 0}
+		return &fsm.Set{Store: p.Store, Key: p.Key, Expected: s.revision(p), AnyRevision: s.roll(4) == 0, Data: s.data(c), Tags: s.tags(), Force: s.roll(2) == 0}
 	case roll < 36:
-		return &fsm.Remove{Store: p.Store, Key: p.Key, Expected: s.revision(p), Force: s.roll(2) == 0}
+		return &fsm.Remove{Store: p.Store, Key: p.Key, Expected: s.revision(p), AnyRevision: s.roll(4) == 0, Force: s.roll(2) == 0}
 	case roll < 38:
 		store := []string{"players", "guilds", "", "a/b"}[s.roll(4)]
 		return &fsm.SetPolicy{Store: store, Name: streamPolicies[s.roll(len(streamPolicies))], Value: int64(1 + s.roll(16)), Inherit: s.roll(3) == 0}
@@ -381,7 +390,7 @@ func (s *stream) leaders() any {
 func (s *stream) learn(commands []*fsm.Command, out fsm.Applied, lastOf func(lock.Incarnation) lock.Token) {
 	for i, r := range out.Results {
 		if reg := commands[i].GetRegister(); reg != nil && r.Code == fsm.OK && !r.Repeated {
-			s.clients = append(s.clients, &sender{id: lock.Incarnation(r.Token)})
+			s.clients = append(s.clients, &sender{id: lock.Incarnation(r.Token), registration: binary.BigEndian.Uint64(reg.Nonce)})
 		}
 		for _, claim := range commands[i].GetReclaim().GetClaims() {
 			p := fsm.ProfileName{Store: claim.Store, Key: claim.Key}

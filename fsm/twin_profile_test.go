@@ -335,11 +335,11 @@ func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
 }
 
 func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
-	if malformed(c.Store, c.Key) || c.Data == nil {
+	if malformed(c.Store, c.Key) || c.Data == nil || c.AnyRevision && c.Expected > 0 {
 		return fsm.Result{Code: fsm.Invalid}
 	}
 	p := w.touch(c.Store, c.Key)
-	if refusal := p.unforced(c.Expected, c.Force); refusal != nil {
+	if refusal := p.unforced(c.Expected, c.AnyRevision, c.Force); refusal != nil {
 		return *refusal
 	}
 	data, refusal := w.data(s, q, p, c.Data, c.Tags)
@@ -352,11 +352,11 @@ func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
 }
 
 func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
-	if malformed(c.Store, c.Key) {
+	if malformed(c.Store, c.Key) || c.AnyRevision && c.Expected > 0 {
 		return fsm.Result{Code: fsm.Invalid}
 	}
 	p := w.touch(c.Store, c.Key)
-	if refusal := p.unforced(c.Expected, c.Force); refusal != nil {
+	if refusal := p.unforced(c.Expected, c.AnyRevision, c.Force); refusal != nil {
 		return *refusal
 	}
 	if !p.exists {
@@ -368,11 +368,11 @@ func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
-func (p *twinProfile) unforced(expected uint64, force bool) *fsm.Result {
+func (p *twinProfile) unforced(expected uint64, anyRevision, force bool) *fsm.Result {
 	if p.owner != 0 && !force {
 		return &fsm.Result{Code: fsm.Owned, Owner: p.owner, Token: p.token, Revision: p.revision}
 	}
-	if expected != p.revision {
+	if expected != p.revision && !anyRevision {
 		return &fsm.Result{Code: fsm.RevisionDiffers, Token: p.token, Revision: p.revision}
 	}
 	return nil

@@ -108,7 +108,7 @@ func (w *twin) command(c *fsm.Command) fsm.Result {
 	return w.numbered(c)
 }
 
-// numbered is every command that must happen once: the answer first, then the mark, then life, then the window.
+// numbered is every command that must happen once: whose it is, then the answer, the mark, life, and the window.
 func (w *twin) numbered(c *fsm.Command) fsm.Result {
 	q := c.GetRequest()
 	if q == nil || q.Incarnation == 0 || q.Number == 0 || q.Settled >= q.Number {
@@ -117,6 +117,9 @@ func (w *twin) numbered(c *fsm.Command) fsm.Result {
 	s := w.server(q.Incarnation)
 	if s == nil {
 		return fsm.Result{Code: fsm.Forgotten}
+	}
+	if s.strange(q) {
+		return fsm.Result{Code: fsm.OtherRegistration}
 	}
 	if a, ok := s.answers[q.Number]; ok {
 		if a.hash != q.Hash {
@@ -158,6 +161,15 @@ func (w *twin) numbered(c *fsm.Command) fsm.Result {
 	s.about.Last = w.at
 	delete(s.parts, q.Number)
 	return done
+}
+
+// strange says that a request comes from a process that did not register this incarnation.
+func (s *twinServer) strange(q *fsm.Request) bool {
+	head := uint64(0)
+	for _, b := range s.about.Nonce[:8] {
+		head = head*256 + uint64(b)
+	}
+	return q.Registration != head
 }
 
 func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result {
@@ -289,6 +301,8 @@ func (w *twin) putPart(q *fsm.Request, c *fsm.PutPart) fsm.Result {
 	}
 	s := w.server(q.Incarnation)
 	switch {
+	case s != nil && s.strange(q):
+		return fsm.Result{Code: fsm.OtherRegistration}
 	case s == nil || !s.about.Alive:
 		return fsm.Result{Code: fsm.ServerGone}
 	case q.Number <= s.about.Settled:

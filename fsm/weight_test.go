@@ -52,8 +52,8 @@ func (h *heavy) weigh(c *fsm.Command) (w fsm.Weight) {
 }
 
 func (h *heavy) server(name string) uint64 {
-	nonce := make([]byte, 16)
-	copy(nonce, name)
+	nonce := make([]byte, 16) // the registration, its head, is 0
+	copy(nonce[8:], name)
 	return uint64(h.apply(fsm.Do(nil, &fsm.Register{Name: name, Nonce: nonce}))[0].Token)
 }
 

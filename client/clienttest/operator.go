@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // Release does what an operator's `profilenode release` does: it asks the owner of a profile to let go, or with force takes
@@ -31,10 +32,13 @@ func (c *Cluster) Release(ctx context.Context, store, key string, force bool) er
 		return fmt.Errorf("release %s/%s: %w", store, key, err)
 	}
 	request := func(number uint64) *profilev1.Request {
-		return &profilev1.Request{Incarnation: registered.GetIncarnation(), Number: number, Settled: number - 1, Hash: number}
+		return &profilev1.Request{
+			Incarnation: registered.GetIncarnation(), Number: number, Settled: number - 1, Hash: number,
+			Binding: registered.GetBinding(), Registration: lock.Registration(nonce),
+		}
 	}
 	defer func() { _, _ = profiles.EndServer(ctx, &profilev1.EndServerRequest{Request: request(2)}) }() // or the lease ends it
-	current, err := profiles.Get(ctx, &profilev1.GetRequest{Store: store, Key: key, WithoutData: true})
+	current, err := profiles.Get(ctx, &profilev1.GetRequest{Store: store, Key: key, WithoutData: true, Binding: registered.GetBinding()})
 	if err != nil {
 		return fmt.Errorf("release %s/%s: %w", store, key, err)
 	}

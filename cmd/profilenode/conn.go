@@ -42,6 +42,7 @@ type conn struct {
 	anywhere    bool // may leave this machine
 	open        map[string]*grpc.ClientConn
 	leader      string // who last answered, or was named as the leader
+	binder      pb.Binder
 }
 
 func newConn(seeds []string, c *certificates, plain bool) *conn {
@@ -68,7 +69,7 @@ func (c *conn) at(address string) (*grpc.ClientConn, error) {
 	}
 	connection, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(c.credentials),
-		grpc.WithChainUnaryInterceptor(pb.Announce),
+		grpc.WithChainUnaryInterceptor(pb.Announce, c.binder.Bind),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxReply)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -25,10 +26,12 @@ const maxWhere = 256
 // tool is a short life of a command line in the cluster: whoever changes anything registers first, so that a retry is
 // answered and not repeated.
 type tool struct {
-	conn        *conn
-	incarnation uint64
-	handOff     time.Duration // how long an owner may take to let go
-	number      uint64        // of the latest request; requests come one after the other, so all before it are settled
+	conn         *conn
+	incarnation  uint64
+	binding      uint64        // of its cluster and epoch
+	registration uint64        // the head of its nonce
+	handOff      time.Duration // how long an owner may take to let go
+	number       uint64        // of the latest request; requests come one after the other, so all before it are settled
 }
 
 // asTool registers, lets f make its changes and says goodbye.
@@ -41,6 +44,7 @@ func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
 		Nonce: random[:16],
 		Where: whoAndWhere(),
 	}
+	request.Cluster, request.Epoch = c.binder.Cluster() // what it read before is to be what it changes
 	var reply *pb.RegisterResponse
 	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(cc).Register(ctx, request)
@@ -50,8 +54,10 @@ func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
 	}
 	t := &tool{
 		conn: c, incarnation: reply.GetIncarnation(),
+		binding: reply.GetBinding(), registration: binary.BigEndian.Uint64(request.GetNonce()),
 		handOff: time.Duration(reply.GetTiming().GetHandOffMs()) * time.Millisecond,
 	}
+	c.binder.Learn(reply)
 	err := f(t)
 	t.goodbye(ctx)
 	var unsure *unsureError
@@ -83,7 +89,9 @@ func (t *tool) change(ctx context.Context, message proto.Message, fill func(*pb.
 	}
 	settled := t.number
 	t.number++
-	fill(&pb.Request{Incarnation: t.incarnation, Number: t.number, Settled: settled, Hash: hash})
+	fill(&pb.Request{
+		Incarnation: t.incarnation, Number: t.number, Settled: settled, Hash: hash, Binding: t.binding, Registration: t.registration,
+	})
 	return t.conn.try(ctx, ask)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // Hooks replace what a client takes from its machine. A nil field leaves the real thing.
@@ -21,6 +22,8 @@ type Hooks struct {
 	ListenPing func(ctx context.Context, node string) (net.Listener, error)
 	// DialOptions lose, delay or double what is sent.
 	DialOptions []grpc.DialOption
+	// Fields are those of requests that need a feature of the cluster, as profilev1.Fields.
+	Fields map[protoreflect.FullName]string
 }
 
 // Register is called by package client, with what finds the hooks in a *client.Config.

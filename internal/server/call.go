@@ -21,7 +21,7 @@ func (s *Server) change(ctx context.Context, q *profilev1.Request, act any) (fsm
 }
 
 func request(q *profilev1.Request) *fsm.Request {
-	return &fsm.Request{Incarnation: q.GetIncarnation(), Number: q.GetNumber(), Settled: q.GetSettled(), Hash: q.GetHash()}
+	return &fsm.Request{Incarnation: q.GetIncarnation(), Number: q.GetNumber(), Settled: q.GetSettled(), Hash: q.GetHash(), Registration: q.GetRegistration()}
 }
 
 // stands is what the answer to a change stands on.

@@ -182,7 +182,7 @@ func TestGarbage(t *testing.T) {
 	if err == nil {
 		t.Error("garbage was answered")
 	}
-	if _, err := profilev1.NewProfilesClient(conn).Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p"}); err != nil {
+	if _, err := profilev1.NewProfilesClient(conn).Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p", Binding: newStamps(fakeCluster, 1).binding}); err != nil {
 		t.Errorf("beside the garbage: %v", err)
 	}
 }

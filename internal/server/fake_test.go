@@ -23,8 +23,9 @@ var fakeCluster = bytes.Repeat([]byte{7}, 16)
 
 // fakeNode is the real tables behind a log of one: what it is asked is applied at once, or fails as a test wants.
 type fakeNode struct {
-	hub  *server.Hub
-	done chan struct{}
+	hub     *server.Hub
+	cluster []byte // its id
+	done    chan struct{}
 
 	mu       sync.Mutex
 	machine  *fsm.Machine
@@ -33,6 +34,8 @@ type fakeNode struct {
 	deaf     bool     // events are lost
 	full     bool     // no space but for what ends a session
 	follower bool
+	renewed  int
+	epoch    uint64 // 0: that of the tables
 	leader   string // another node's client address
 	attended []*cluster.Stream
 	ends     map[*cluster.Stream]bool // by the peer
@@ -43,9 +46,12 @@ type fakeNode struct {
 	prove  func(context.Context) error
 }
 
-func newFake(t testing.TB, hub *server.Hub) *fakeNode {
+func newFake(t testing.TB, hub *server.Hub) *fakeNode { return newFakeOf(t, hub, fakeCluster) }
+
+// newFakeOf is a node of a cluster, or of none yet. Its build is one of a level to come.
+func newFakeOf(t testing.TB, hub *server.Hub, cluster []byte) *fakeNode {
 	t.Helper()
-	machine, err := fsm.Open(fsm.Options{FS: vfs.NewMem(), Dir: "tables", Logger: quiet{}})
+	machine, err := fsm.Open(fsm.Options{FS: vfs.NewMem(), Dir: "tables", Logger: quiet{}, Level: fsm.Level + 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +60,12 @@ func newFake(t testing.TB, hub *server.Hub) *fakeNode {
 			t.Errorf("close the tables: %v", err)
 		}
 	})
-	n := &fakeNode{hub: hub, machine: machine, done: make(chan struct{})}
+	n := &fakeNode{hub: hub, machine: machine, cluster: cluster, done: make(chan struct{})}
+	if cluster == nil {
+		return n
+	}
 	for _, act := range []any{
-		&fsm.Found{Cluster: fakeCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies()},
+		&fsm.Found{Cluster: cluster, Level: fsm.Level, Policies: fsm.DefaultPolicies()},
 		&fsm.SetNode{Id: "fake", Address: "127.0.0.1:7401", Client: "127.0.0.1:7400", ServerGossip: "127.0.0.1:7404"},
 	} {
 		if _, err := n.apply(fsm.Do(nil, act)); err != nil {
@@ -79,7 +88,7 @@ func (n *fakeNode) apply(c *fsm.Command) (fsm.Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.index++
-	data, err := fsm.Encode(fsm.Level, fakeCluster, int64(n.index)*1000, []*fsm.Command{c})
+	data, err := fsm.Encode(fsm.Level, n.cluster, int64(n.index)*1000, []*fsm.Command{c})
 	if err != nil {
 		return fsm.Result{}, err
 	}
@@ -138,7 +147,17 @@ func (n *fakeNode) Prove(ctx context.Context) (uint64, error) {
 }
 
 func (n *fakeNode) Renew(ctx context.Context, _ lock.Incarnation) (uint64, error) {
+	n.mu.Lock()
+	n.renewed++
+	n.mu.Unlock()
 	return n.Prove(ctx)
+}
+
+// renewals counts the renewals that were to be confirmed.
+func (n *fakeNode) renewals() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.renewed
 }
 
 func (n *fakeNode) Attend(s *cluster.Stream) {
@@ -159,6 +178,16 @@ func (n *fakeNode) Ended(s *cluster.Stream, byPeer bool) {
 }
 
 func (n *fakeNode) Noticed(lock.Incarnation) {}
+
+func (n *fakeNode) Standing() fsm.Standing {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	standing := n.machine.Standing()
+	if n.epoch != 0 {
+		standing.Epoch = n.epoch
+	}
+	return standing
+}
 
 func (n *fakeNode) View() (*server.View, error) {
 	view, err := n.machine.View()

@@ -56,6 +56,8 @@ func checkRequest(q *profilev1.Request) error {
 		return invalid("the request is number %d and calls %d settled: only numbers below its own can be", q.GetNumber(), q.GetSettled())
 	case q.GetHash() == 0:
 		return invalid("the request has no hash: send one of what is asked, so that a retry can be told from another request")
+	case q.GetRegistration() == 0:
+		return invalid("the request has no registration: send the first eight bytes, big-endian, of the nonce that this process registered with")
 	}
 	return nil
 }
@@ -155,6 +157,8 @@ func checkRegister(q *profilev1.RegisterRequest) error {
 		return tooLarge(fsm.MaxName, "the name has %d bytes and may have %d: shorten it", len(q.GetName()), fsm.MaxName)
 	case len(q.GetNonce()) != fsm.NonceBytes:
 		return invalid("the nonce has %d bytes: draw %d random ones for each registration", len(q.GetNonce()), fsm.NonceBytes)
+	case lock.Registration(q.GetNonce()) == 0:
+		return invalid("the nonce begins with eight zeros: draw %d random bytes for each registration", fsm.NonceBytes)
 	case q.GetKind() != profilev1.ServerKind_SERVER_KIND_GAME_SERVER && q.GetKind() != profilev1.ServerKind_SERVER_KIND_TOOL:
 		return invalid("kind %d is unknown: register a game server or a tool", q.GetKind())
 	case len(q.GetWhere()) > fsm.MaxWhere:

@@ -55,7 +55,7 @@ func TestShapes(t *testing.T) {
 		want profilev1.Reason
 		says string
 	}{
-		{"no request", save(func(q *profilev1.SaveRequest) { q.Request = nil }), invalid, "incarnation"},
+		{"no request", save(func(q *profilev1.SaveRequest) { q.Request = nil }), invalid, "binding"},
 		{"no incarnation", save(func(q *profilev1.SaveRequest) { q.Request.Incarnation = 0 }), invalid, "incarnation"},
 		{"no number", save(func(q *profilev1.SaveRequest) { q.Request.Number = 0 }), invalid, "number"},
 		{"settles itself", save(func(q *profilev1.SaveRequest) { q.Request.Settled = 5 }), invalid, "settled"},

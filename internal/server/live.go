@@ -17,11 +17,21 @@ import (
 // errServerGone says, proved, that an incarnation has ended or never was.
 var errServerGone = errors.New("the incarnation has ended")
 
+// errOtherRegistration says that another process registered an incarnation.
+var errOtherRegistration = errors.New("the incarnation was registered by another process")
+
 // answered is what the handler sends for one renewal; after the last one the stream ends.
 type answered struct {
 	events []*profilev1.Event
 	last   bool
 	err    error
+}
+
+// streamer is what one stream's renewals have shown, and been told. The goroutine that answers them alone uses it.
+type streamer struct {
+	registration uint64 // of the first renewal
+	answered     bool   // the first was; its incarnation lived then, and was of that registration
+	level        uint32 // that was announced
 }
 
 // Live serves one stream until either side ends it.
@@ -35,6 +45,9 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 		return err
 	}
 
+	if err := s.checkFirst(first); err != nil { // before it takes the place of the rightful one's stream
+		return err
+	}
 	box := s.hub.open(lock.Incarnation(first.GetIncarnation()))
 	defer s.hub.leave(box)
 	host, conn := cameFrom(stream.Context())
@@ -125,15 +138,15 @@ func receive(stream profilev1.Profiles_LiveServer, renewals chan *profilev1.Rene
 // answer answers renewals one after another until the stream ends.
 func (s *Server) answer(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, renewals <-chan *profilev1.Renewal, answers chan<- answered) {
 	defer close(answers)
-	known := false
+	known := &streamer{registration: r.GetRegistration()}
 	for {
 		var a answered
-		if lock.Incarnation(r.GetIncarnation()) != box.server {
-			a = answered{last: true, err: shaped(0, invalid("the stream is of incarnation %d and the renewal of %d: open one stream for each", box.server, r.GetIncarnation()))}
+		if err := s.checkLater(box.server, known, r); err != nil {
+			a = answered{last: true, err: err}
 		} else if err := s.safely("renew", func() error { a = s.renewal(ctx, box, seen, r, known); return nil }); err != nil {
 			a = answered{last: true, err: s.unread(err)}
 		}
-		known = true
+		known.answered = true
 		select {
 		case answers <- a:
 		case <-ctx.Done():
@@ -151,16 +164,18 @@ func (s *Server) answer(ctx context.Context, box *mailbox, seen *cluster.Stream,
 }
 
 // renewal answers one. The owner's news come before the answer, so that no answer is taken without them.
-func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, known bool) answered {
+func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, known *streamer) answered {
 	ctx, cancel := context.WithTimeout(ctx, s.timing.Doubt) // a later answer renews nothing at the owner's
 	defer cancel()
 	nothing := answered{events: []*profilev1.Event{{What: &profilev1.Event_Renewed{Renewed: &profilev1.Renewed{Sequence: r.GetSequence()}}}}}
 
-	term, view, err := s.prove(ctx, box.server, !known)
+	term, view, err := s.prove(ctx, box.server, known.registration, !known.answered)
 	var notLeader *cluster.NotLeaderError
 	switch {
 	case errors.Is(err, errServerGone):
 		return goodbye(&profilev1.Goodbye{ServerGone: true})
+	case errors.Is(err, errOtherRegistration):
+		return answered{last: true, err: s.unrenewed(err)}
 	case errors.As(err, &notLeader):
 		return goodbye(&profilev1.Goodbye{Leader: notLeader.Leader})
 	case errors.Is(err, cluster.ErrClosed):
@@ -181,7 +196,21 @@ func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream
 		}
 		return nothing
 	}
+	s.announce(known, view.Standing().Level, a.events)
 	return a
+}
+
+// announce adds level and features to the answer to a renewal, if the stream was told others or none.
+func (s *Server) announce(known *streamer, level uint32, events []*profilev1.Event) {
+	if level == known.level {
+		return
+	}
+	known.level = level
+	for _, event := range events {
+		if renewed := event.GetRenewed(); renewed != nil {
+			renewed.Level, renewed.Features = level, s.features(level)
+		}
+	}
 }
 
 func goodbye(g *profilev1.Goodbye) answered {
@@ -191,13 +220,13 @@ func goodbye(g *profilev1.Goodbye) answered {
 // prove proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables say
 // that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
 // before the judge hears of it.
-func (s *Server) prove(ctx context.Context, server lock.Incarnation, lookUp bool) (uint64, *glance, error) {
+func (s *Server) prove(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool) (uint64, *glance, error) {
 	s.node.Noticed(server)
 	if lookUp {
 		if _, err := s.node.Prove(ctx); err != nil {
 			return 0, nil, err
 		}
-		view, err := s.living(server)
+		view, err := s.living(server, registration)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -207,17 +236,21 @@ func (s *Server) prove(ctx context.Context, server lock.Incarnation, lookUp bool
 	if err != nil {
 		return 0, nil, err
 	}
-	view, err := s.living(server)
+	view, err := s.living(server, registration)
 	return term, view, err
 }
 
-func (s *Server) living(server lock.Incarnation) (*glance, error) {
+func (s *Server) living(server lock.Incarnation, registration uint64) (*glance, error) {
 	view, err := s.glance()
 	if err != nil {
 		return nil, err
 	}
 	who, ok, err := view.Server(server)
-	if err == nil && (!ok || !who.Alive) {
+	switch {
+	case err != nil:
+	case ok && lock.Registration(who.Nonce) != registration:
+		err = errOtherRegistration
+	case !ok || !who.Alive:
 		err = errServerGone
 	}
 	if err != nil {
@@ -231,6 +264,9 @@ func (s *Server) living(server lock.Incarnation) (*glance, error) {
 func (s *Server) unrenewed(err error) error {
 	if errors.Is(err, errServerGone) {
 		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, "")
+	}
+	if errors.Is(err, errOtherRegistration) {
+		return refuseForeign(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Standing())
 	}
 	return s.unread(err)
 }

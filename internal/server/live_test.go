@@ -363,7 +363,7 @@ func TestSilentStream(t *testing.T) {
 		HandOff: 50 * time.Millisecond, Tick: 5 * time.Millisecond,
 	}
 	hub := server.NewHub()
-	w := serve(t, server.NewOn(newFake(t, hub), server.Config{Hub: hub, Timing: timing}))
+	w := serve(t, server.NewOn(newFake(t, hub), server.Config{Hub: hub, Timing: timing}), fakeCluster)
 	s := (&game{world: w}).live()
 	_, err := s.live.Recv()
 	wantReason(t, err, profilev1.Reason_REASON_INVALID)

@@ -24,6 +24,8 @@ type Node interface {
 	Attend(stream *cluster.Stream)
 	Ended(stream *cluster.Stream, byPeer bool)
 	Noticed(server lock.Incarnation)
+	// Standing is where the tables stand now: cluster, epoch, level. It costs nothing.
+	Standing() fsm.Standing
 	// View is the tables as they are now. It must be closed.
 	View() (*View, error)
 	// WaitApplied returns once the tables have reached the index.

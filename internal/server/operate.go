@@ -15,12 +15,15 @@ import (
 
 // Status is this node's own view; it needs no leader and no quorum.
 func (s operator) Status(context.Context, *profilev1.StatusRequest) (*profilev1.StatusResponse, error) {
-	st := s.node.Status()
+	st, standing := s.node.Status(), s.node.Standing()
 	reply := &profilev1.StatusResponse{
 		Id: st.ID, Version: st.Version, Cluster: st.Cluster, Epoch: st.Epoch, Level: st.Level, State: st.State, Term: st.Term,
 		Leader: st.Leader, LeaderClient: st.LeaderClient, Applied: st.Applied, Committed: st.Committed, Last: st.Last,
 		Snapshot: st.Snapshot, Digest: st.Digest, StampMs: st.StampMS, Sessions: st.Sessions,
 		Servers: st.Servers, LogBytes: st.LogBytes, TableBytes: st.TableBytes, UptimeMs: st.Uptime.Milliseconds(),
+	}
+	if len(standing.Cluster) > 0 {
+		reply.Binding, reply.Features = lock.Binding(standing.Cluster, standing.Epoch), s.features(standing.Level)
 	}
 	if s.version != "" {
 		reply.Version = s.version

@@ -41,6 +41,7 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 	return &profilev1.RegisterResponse{
 		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
 		Stands: stands(nil, result), Timing: timing(s.timing), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
+		Binding: lock.Binding(standing.Cluster, standing.Epoch), Level: standing.Level, Features: s.features(standing.Level),
 	}, nil
 }
 
@@ -115,9 +116,12 @@ func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.R
 	if server == 0 {
 		return nil, shaped(0, invalid("the renewal names no incarnation: register first"))
 	}
+	if err := s.checkRegistration(server, q.GetRegistration()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timing.Doubt)
 	defer cancel()
-	term, view, err := s.prove(ctx, server, true)
+	term, view, err := s.prove(ctx, server, q.GetRegistration(), true)
 	if err != nil {
 		return nil, s.unrenewed(err)
 	}
@@ -127,5 +131,7 @@ func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.R
 		return nil, s.broken(0, err)
 	}
 	renewed.ProvedTerm = term
+	renewed.Level = view.Standing().Level
+	renewed.Features = s.features(renewed.Level)
 	return renewed, nil
 }

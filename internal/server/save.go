@@ -36,7 +36,7 @@ func (s profiles) Set(ctx context.Context, q *profilev1.SetRequest) (*profilev1.
 		return nil, err
 	}
 	set := &fsm.Set{
-		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), Tags: tags(q.GetTags(), q.GetKeepTags()), Force: q.GetForce(),
+		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), AnyRevision: q.GetAnyRevision(), Tags: tags(q.GetTags(), q.GetKeepTags()), Force: q.GetForce(),
 	}
 	result, err := s.write(ctx, q.GetRequest(), q.GetStore(), value{q.GetCodec(), q.GetData(), q.GetHash()}, func(data *fsm.Data) any {
 		set.Data = data
@@ -53,7 +53,9 @@ func (s profiles) Remove(ctx context.Context, q *profilev1.RemoveRequest) (*prof
 	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Remove{Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), Force: q.GetForce()})
+	result, err := s.change(ctx, q.GetRequest(), &fsm.Remove{
+		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), AnyRevision: q.GetAnyRevision(), Force: q.GetForce(),
+	})
 	if err != nil {
 		return nil, err
 	}

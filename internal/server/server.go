@@ -40,6 +40,10 @@ type Config struct {
 	Version string      // of this build
 	TLS     *tls.Config // nil: plain
 	Limits  Limits
+
+	// What this build announces and carries out. nil: fsm.Features and profilev1.Fields; tests alone take others.
+	Features func(level uint32) []string
+	Fields   profilev1.FieldFeatures
 }
 
 // Limits bound what callers can make a node hold. A zero is its default.
@@ -103,12 +107,14 @@ const (
 
 // Server serves the wire for one node.
 type Server struct {
-	node    Node
-	hub     *Hub
-	log     *slog.Logger
-	timing  lock.Timing
-	version string
-	limits  Limits
+	node     Node
+	hub      *Hub
+	log      *slog.Logger
+	timing   lock.Timing
+	version  string
+	limits   Limits
+	features func(level uint32) []string // that a cluster of a level has
+	fields   profilev1.FieldFeatures
 
 	received *budget // of calls that bring data
 	small    *budget // of small data on its way into the log
@@ -153,16 +159,24 @@ func NewOn(node Node, c Config) *Server {
 	if c.Timing == (lock.Timing{}) {
 		c.Timing = lock.DefaultTiming()
 	}
+	if c.Features == nil {
+		c.Features = fsm.Features
+	}
+	if c.Fields == nil {
+		c.Fields = profilev1.Fields
+	}
 	limits := c.Limits.orDefaults()
 	s := &Server{
 		node: node, hub: c.Hub, log: c.Log, timing: c.Timing, version: c.Version, limits: limits,
+		features: c.Features, fields: c.Fields,
 		received: newBudget(limits.Received), small: newBudget(limits.SmallBytes), large: newBudget(limits.LargeBytes), reads: newBudget(limits.ReadBytes),
 		glances: newGlances(),
 		health:  health.NewServer(),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options(c.TLS)...)
-	s.Register(s.grpc)
+	profilev1.RegisterProfilesServer(s.grpc, profiles{Server: s})
+	profilev1.RegisterClusterServer(s.grpc, operator{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.serving(false)
@@ -185,19 +199,13 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.ReadBufferSize(readBuffer),
 		// A handler that outlived Stop could read tables that are being closed.
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(s.recoverCall, s.boundCall),
+		grpc.ChainUnaryInterceptor(s.recoverCall, s.boundCall, s.checkCopy),
 		grpc.ChainStreamInterceptor(s.recoverStream, s.boundStream),
 	}
 	if secure != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(secure)))
 	}
 	return options
-}
-
-// Register offers the services on a gRPC server of the caller's, which then has none of this one's limits.
-func (s *Server) Register(r grpc.ServiceRegistrar) {
-	profilev1.RegisterProfilesServer(r, profiles{Server: s})
-	profilev1.RegisterClusterServer(r, operator{Server: s})
 }
 
 // Serve serves until Close, and then returns nil. It may be called for several listeners.

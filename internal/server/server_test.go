@@ -29,12 +29,13 @@ type world struct {
 	profiles profilev1.ProfilesClient
 	cluster  profilev1.ClusterClient
 	lis      *bufconn.Listener
+	stamps   *stamps
 }
 
-// serve starts a server and connects to it.
-func serve(t testing.TB, s *server.Server) *world {
+// serve starts a server of a cluster in its first epoch, and connects to it.
+func serve(t testing.TB, s *server.Server, cluster []byte) *world {
 	t.Helper()
-	w := &world{t: t, server: s, lis: bufconn.Listen(1 << 20)}
+	w := &world{t: t, server: s, lis: bufconn.Listen(1 << 20), stamps: newStamps(cluster, 1)}
 	served := make(chan error, 1)
 	go func() { served <- w.server.Serve(w.lis) }()
 	t.Cleanup(func() {
@@ -58,6 +59,7 @@ func (w *world) dialOver(dial func(ctx context.Context, _ string) (net.Conn, err
 	conn, err := grpc.NewClient("passthrough:///node",
 		grpc.WithContextDialer(dial),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithChainUnaryInterceptor(w.stamps.call), grpc.WithChainStreamInterceptor(w.stamps.stream),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxReply)))
 	if err != nil {
 		w.t.Fatal(err)
@@ -71,7 +73,7 @@ func fake(t testing.TB, limits server.Limits) (*world, *fakeNode) {
 	t.Helper()
 	hub := server.NewHub()
 	node := newFake(t, hub)
-	return serve(t, server.NewOn(node, server.Config{Hub: hub, Limits: limits})), node
+	return serve(t, server.NewOn(node, server.Config{Hub: hub, Limits: limits}), fakeCluster), node
 }
 
 func soon(t testing.TB) context.Context {
@@ -100,7 +102,9 @@ func (w *world) register(name string) *game {
 // next is the header of a new request.
 func (g *game) next() *profilev1.Request {
 	g.last++
-	return &profilev1.Request{Incarnation: g.id, Number: g.last, Hash: 1000 + g.last}
+	return &profilev1.Request{
+		Incarnation: g.id, Number: g.last, Hash: 1000 + g.last, Binding: g.stamps.binding, Registration: g.stamps.registration(g.id),
+	}
 }
 
 func (g *game) start(key string, when profilev1.WhenOwned) *profilev1.StartSessionResponse {
@@ -190,5 +194,5 @@ func single(t testing.TB) *world {
 	case <-soon(t).Done():
 		t.Fatal("the node is not ready")
 	}
-	return serve(t, server.New(server.Config{Node: node, Hub: hub, Version: "test"}))
+	return serve(t, server.New(server.Config{Node: node, Hub: hub, Version: "test"}), node.Standing().Cluster)
 }

@@ -193,7 +193,7 @@ func TestAppliedButUnread(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
 	blind := &blindNode{fakeNode: node}
-	w = serve(t, server.NewOn(blind, server.Config{}))
+	w = serve(t, server.NewOn(blind, server.Config{}), fakeCluster)
 	start := &profilev1.StartSessionRequest{Request: g.next(), Store: "players", Key: "p"}
 	_, err := w.profiles.StartSession(soon(t), start)
 	wantReason(t, err, profilev1.Reason_REASON_UNKNOWN)

@@ -32,7 +32,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, codes.ResourceExhausted, "too many numbers are unsettled: settle some, then send this again under the same number"},
 	{profilev1.Reason_REASON_CLONED, codes.PermissionDenied, "the number was used for another request, so two processes share this incarnation: it was ended, let each register for itself"},
 	{profilev1.Reason_REASON_NAME_HELD, codes.AlreadyExists, "a living game server has this name: choose another, or wait until that one is gone"},
-	{profilev1.Reason_REASON_OTHER_CLUSTER, codes.FailedPrecondition, "this is another cluster, or another epoch of it, than the caller knows: check the address, and start anew without the old id"},
+	{profilev1.Reason_REASON_OTHER_CLUSTER, codes.FailedPrecondition, "this is another cluster, or another epoch of it, than the request was meant for: this copy did not happen, check the address"},
 	{profilev1.Reason_REASON_INVALID, codes.InvalidArgument, "the request is malformed: this is a fault of the program that sent it"},
 	{profilev1.Reason_REASON_TOO_LARGE, codes.InvalidArgument, "something in the request is over its limit: send less, or have an operator raise the store's policy"},
 	{profilev1.Reason_REASON_QUEUE_FULL, codes.ResourceExhausted, "too many wait for the profile already: try again later, or have an operator raise the store's policy"},
@@ -87,6 +87,8 @@ var reasons = [...]profilev1.Reason{
 	fsm.Burned:           profilev1.Reason_REASON_BURNED,
 	fsm.Superseded:       profilev1.Reason_REASON_SUPERSEDED,
 	fsm.NotOwned:         profilev1.Reason_REASON_NOT_OWNED,
+
+	fsm.OtherRegistration: profilev1.Reason_REASON_OTHER_REGISTRATION,
 }
 
 // ReasonOf is why a command with this code was refused; REASON_UNSPECIFIED: it was not, it is done or queued.
@@ -135,6 +137,7 @@ func facts(r *profilev1.Refusal) string {
 	note(r.Reason == profilev1.Reason_REASON_REVISION_DIFFERS, "it is at revision %d", r.Revision)
 	note(r.Limit != 0, "limit %d", r.Limit)
 	note(r.Leader != "", "leader %s", r.Leader)
+	note(len(r.Cluster) > 0, "this is cluster %x, epoch %d", r.Cluster, r.Epoch)
 	if len(known) == 0 {
 		return ""
 	}
@@ -150,10 +153,15 @@ func (s *Server) refused(number uint64, result fsm.Result) error {
 	if reason == profilev1.Reason_REASON_FAILED {
 		s.log.Error("a code of the tables has no reason", "code", result.Code, "index", result.Index)
 	}
-	return refuse(&profilev1.Refusal{
+	refusal := &profilev1.Refusal{
 		Reason: reason, Number: number, Index: result.Index, Revision: result.Revision, Token: uint64(result.Token),
 		Limit: result.Limit, Owner: s.owner(result.Owner),
-	}, "")
+	}
+	if reason == profilev1.Reason_REASON_OTHER_CLUSTER || reason == profilev1.Reason_REASON_OTHER_REGISTRATION {
+		standing := s.node.Standing()
+		refusal.Cluster, refusal.Epoch = standing.Cluster, standing.Epoch
+	}
+	return refuse(refusal, "")
 }
 
 // unchanged is the status of a change that got no answer from the log: refused where the cluster says so, else unknown.

@@ -171,7 +171,7 @@ func TestEveryCodeGoesOut(t *testing.T) {
 			g := w.register("asker")
 			w.server.Close(soon(t)) // a fresh one, on a node that answers as told
 			answer := fsm.Result{Code: code, Index: 77, Token: 5 << 16, Revision: 9, Limit: 3, Owner: lockID(owner.id)}
-			w = serve(t, server.NewOn(answering{fakeNode: node, answer: answer}, server.Config{}))
+			w = serve(t, server.NewOn(answering{fakeNode: node, answer: answer}, server.Config{}), fakeCluster)
 
 			_, err := w.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: g.next(), Store: "players", Key: "p", Token: 4})
 			r := wantReason(t, err, server.ReasonOf(code))

@@ -67,7 +67,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close() }()
-		_, err = profilev1.NewProfilesClient(conn).Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p"})
+		_, err = profilev1.NewProfilesClient(conn).Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p", Binding: newStamps(fakeCluster, 1).binding})
 		return err
 	}
 	if err := get(trusting); err != nil {

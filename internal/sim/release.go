@@ -8,6 +8,7 @@ import (
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // Release is an operator's who frees a profile through the node that leads: it asks the owner to let go, or takes the profile
@@ -25,7 +26,7 @@ func (w *World) Release(key string, force bool, limit time.Duration) {
 		return
 	}
 	request := func(number uint64) *fsm.Request {
-		return &fsm.Request{Incarnation: uint64(tool.Token), Number: number, Settled: number - 1, Hash: number}
+		return &fsm.Request{Incarnation: uint64(tool.Token), Number: number, Settled: number - 1, Hash: number, Registration: lock.Registration(nonce)}
 	}
 	if token, err := tokenOf(node, key); err == nil && token != 0 {
 		w.fault("release %s, session %d, force %v", key, token, force)

@@ -11,6 +11,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/internal/sim/check"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // Bounds within which a cluster is well again once every fault is undone.
@@ -139,11 +140,12 @@ func (w *World) keepHistory() bool {
 		}
 		ctx, cancel := w.within(5 * time.Second)
 		defer cancel()
-		tool, err := leader.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: []byte("0123456789abcdef")}))
+		nonce := []byte("0123456789abcdef")
+		tool, err := leader.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: nonce}))
 		if err != nil {
 			return false
 		}
-		asks := &fsm.Request{Incarnation: uint64(tool.Token), Number: 1, Hash: 1}
+		asks := &fsm.Request{Incarnation: uint64(tool.Token), Number: 1, Hash: 1, Registration: lock.Registration(nonce)}
 		_, err = leader.Propose(ctx, fsm.Do(asks, &fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000}))
 		return err == nil
 	})

@@ -69,7 +69,7 @@ func newCluster(s settings, home string) (*cluster, error) {
 			n.data = filepath.Join(n.data, "data")
 		}
 		n.conn, err = grpc.NewClient("passthrough:///"+n.clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)), grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind),
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: pause, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second}))
 		if err != nil {
 			return nil, errors.Join(err, c.close())

@@ -48,7 +48,9 @@ type writer struct {
 	id     int
 
 	incarnation, number uint64
-	leader              int // index of the node that answered last
+	binding             uint64 // of the cluster and its epoch
+	registration        uint64 // the head of the nonce
+	leader              int    // index of the node that answered last
 
 	mu       sync.Mutex
 	profiles [perHand]kept
@@ -145,8 +147,11 @@ func (h *writer) save(ctx context.Context, i int) error {
 	hash := sha256.Sum256(data)
 	h.number++
 	request := &pb.SetRequest{
-		Request: &pb.Request{Incarnation: h.incarnation, Number: h.number, Settled: h.number - 1, Hash: max(binary.BigEndian.Uint64(hash[:]), 1)},
-		Store:   store, Key: h.key(i), Expected: p.revision, Data: data, Hash: hash[:],
+		Request: &pb.Request{
+			Incarnation: h.incarnation, Number: h.number, Settled: h.number - 1, Hash: max(binary.BigEndian.Uint64(hash[:]), 1),
+			Binding: h.binding, Registration: h.registration,
+		},
+		Store: store, Key: h.key(i), Expected: p.revision, Data: data, Hash: hash[:],
 	}
 	h.mark(i, func(p *kept) { p.next, p.under = hash, true })
 	var reply *pb.SetResponse
@@ -258,6 +263,7 @@ func (h *writer) register(ctx context.Context) error {
 		return fmt.Errorf("register: %w", err)
 	}
 	h.incarnation, h.number = reply.GetIncarnation(), 0
+	h.binding, h.registration = reply.GetBinding(), binary.BigEndian.Uint64(nonce[:])
 	return nil
 }
 

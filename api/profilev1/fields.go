@@ -1,0 +1,106 @@
+package profilev1
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// FieldFeatures names for fields of requests, by their full names, the feature that a cluster must announce before anybody
+// sends them. A client does not send such a field to a cluster that lacks the feature, and a node refuses it as it
+// refuses a field that it does not know. A field that is declared and that no build carries out yet has a feature that no
+// level announces.
+type FieldFeatures map[protoreflect.FullName]string
+
+// Fields is what this build knows: every field that it declares belongs to level 1, which needs no feature.
+var Fields = FieldFeatures{}
+
+// Missing returns a field of a request that needs a feature which is not among those of the cluster; "" if there is none.
+func (f FieldFeatures) Missing(request proto.Message, features []string) (field protoreflect.FullName, feature string) {
+	if len(f) == 0 {
+		return "", ""
+	}
+	walkMessages(request.ProtoReflect(), func(m protoreflect.Message) bool {
+		m.Range(func(set protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+			need, ok := f[set.FullName()]
+			if ok && !slices.Contains(features, need) {
+				field, feature = set.FullName(), need
+			}
+			return field == ""
+		})
+		return field == ""
+	})
+	return field, feature
+}
+
+// UnknownField describes a field that a request has, at whatever depth, and that this build does not know; "" if there is
+// none. Entries of maps are not looked into: Go's protobuf drops unknown fields there.
+func UnknownField(request proto.Message) (field string) {
+	walkMessages(request.ProtoReflect(), func(m protoreflect.Message) bool {
+		if unknown := m.GetUnknown(); len(unknown) > 0 {
+			number, _, _ := protowire.ConsumeTag(unknown)
+			field = fmt.Sprintf("field %d of %s", number, m.Descriptor().FullName())
+		}
+		return field == ""
+	})
+	return field
+}
+
+// walkMessages visits a message and every message within it, until visit returns false.
+func walkMessages(m protoreflect.Message, visit func(protoreflect.Message) bool) bool {
+	if !visit(m) {
+		return false
+	}
+	for _, field := range messageFields(m.Descriptor()) {
+		if !m.Has(field) {
+			continue
+		}
+		value := m.Get(field)
+		going := true
+		switch {
+		case field.IsMap():
+			value.Map().Range(func(_ protoreflect.MapKey, entry protoreflect.Value) bool {
+				going = walkMessages(entry.Message(), visit)
+				return going
+			})
+		case field.IsList():
+			list := value.List()
+			for i := 0; going && i < list.Len(); i++ {
+				going = walkMessages(list.Get(i).Message(), visit)
+			}
+		default:
+			going = walkMessages(value.Message(), visit)
+		}
+		if !going {
+			return false
+		}
+	}
+	return true
+}
+
+// messageFieldsOf caches, by message type, the fields that hold messages: only they need to be looked at in each request.
+var messageFieldsOf sync.Map // protoreflect.FullName to []protoreflect.FieldDescriptor
+
+func messageFields(of protoreflect.MessageDescriptor) []protoreflect.FieldDescriptor {
+	if known, ok := messageFieldsOf.Load(of.FullName()); ok {
+		return known.([]protoreflect.FieldDescriptor)
+	}
+	fields := []protoreflect.FieldDescriptor{}
+	all := of.Fields()
+	for i := range all.Len() {
+		field := all.Get(i)
+		holds := field.Message() != nil
+		if field.IsMap() {
+			holds = field.MapValue().Message() != nil
+		}
+		if holds {
+			fields = append(fields, field)
+		}
+	}
+	messageFieldsOf.Store(of.FullName(), fields)
+	return fields
+}
