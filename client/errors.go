@@ -90,6 +90,8 @@ type Error struct {
 
 	reason profilev1.Reason
 	end    EndReason // with ErrSessionOver, if it is known
+	// pending is what Outcome waits for, with ErrUnknown.
+	pending *pending
 }
 
 func (e *Error) Error() string {

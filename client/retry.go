@@ -245,24 +245,31 @@ func (c *Client) unknown(ctx context.Context, ch *change, hash uint64) error {
 			ch.abandoned(unclear, nil)
 		}
 	}
-	if !c.spawn(func() { c.settle(ch, hash) }) {
+	s := &settlement{done: make(chan struct{})}
+	if !c.spawn(func() { c.settle(ch, hash, s) }) {
+		s.end(Outcome{})
 		unheard()
 	}
-	return &Error{Act: ch.act, Ref: ch.ref, Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.failures()}
+	return &Error{
+		Act: ch.act, Ref: ch.ref, Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.failures(),
+		pending: &pending{done: s.done, settled: s},
+	}
 }
 
 // settle asks until a node says what became of a number, or that it is burned: from there on it never happens.
-func (c *Client) settle(ch *change, hash uint64) {
+func (c *Client) settle(ch *change, hash uint64, s *settlement) {
 	asks := &profilev1.SettleRequest{}
 	answer := &profilev1.SettleResponse{}
 	f := unclear
+	var known Outcome
+	defer func() { s.end(known) }()
 	var pace pace
 	for {
 		asks.Request = ch.life.asks(ch.number, hash)
 		_, refusal, err := c.copy(c.ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
 		if err == nil {
 			ch.life.numbers.settle(ch.number)
-			if answer.Reason != profilev1.Reason_REASON_UNSPECIFIED {
+			if known = outcomeOf(ch, answer); answer.Reason != profilev1.Reason_REASON_UNSPECIFIED {
 				f = refused
 			} else {
 				f = happened
@@ -274,9 +281,10 @@ func (c *Client) settle(ch *change, hash uint64) {
 			break
 		}
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
+			known = Outcome{Fate: FateForgotten}
 			if dead(refusal.Reason) {
 				// No command of an incarnation that has ended applies: what the table does not have never happened.
-				f = refused
+				f, known = refused, Outcome{Fate: FateNever}
 				c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
 			ch.life.numbers.settle(ch.number)

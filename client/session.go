@@ -76,10 +76,11 @@ type session struct {
 	cleared    []uint64 // messages that a save has cleared, and mail does not know yet
 	next       *write
 	current    *write
-	running    bool   // a goroutine writes
-	flying     uint64 // changes that the write under way carries, or the last one did
-	unclear    bool   // nobody knows what became of that one
-	failures   int    // of saves in a row
+	running    bool     // a goroutine writes
+	flying     uint64   // changes that the write under way carries, or the last one did
+	unclear    bool     // nobody knows what became of that one
+	unanswered *pending // what settles it
+	failures   int      // of saves in a row
 	fetching   bool
 	refetch    bool                      // once more, when the fetch under way is done
 	pushed     []*profilev1.MessageWaits // to be taken over
@@ -211,7 +212,7 @@ func (s *session) finish(why error) {
 	c.mu.Unlock()
 	c.saver.remove(s)
 	if next != nil {
-		next.finish(fate)
+		next.finish(fate, s.knownRevision())
 	}
 	s.onEnd.each(0, func(f func(End)) bool {
 		c.handle(func() { f(end) })

@@ -49,6 +49,7 @@ type write struct {
 	overtaken chan struct{} // closed when a last save waits behind it
 	done      chan struct{}
 	err       error    // written before done closes
+	revision  uint64   // likewise, if it stored something or found it stored
 	heirs     []*write // that store nothing beyond this one, and never will be made
 }
 
@@ -56,11 +57,11 @@ func newWrite() *write {
 	return &write{lazy: true, overtaken: make(chan struct{}), done: make(chan struct{})}
 }
 
-func (w *write) finish(err error) {
-	w.err = err
+func (w *write) finish(err error, revision uint64) {
+	w.err, w.revision = err, revision
 	close(w.done)
 	for _, heir := range w.heirs {
-		heir.finish(err)
+		heir.finish(err, revision)
 	}
 }
 
@@ -69,7 +70,10 @@ func (w *write) wait(ctx context.Context, s *session) error {
 	case <-w.done:
 		return w.err
 	case <-ctx.Done():
-		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "it is still being tried", Cause: context.Cause(ctx)}
+		return &Error{
+			Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "it is still being tried", Cause: context.Cause(ctx),
+			pending: &pending{done: w.done, save: w},
+		}
 	}
 }
 
@@ -132,7 +136,7 @@ func (s *session) fate(err error) error {
 	case s.stage == over && (s.why == nil || s.stored.known && s.stored.changes == changes):
 		return nil
 	case s.unclear && s.flying == changes && !errors.Is(err, ErrUnknown):
-		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "the save that had it was not answered"} // err is a refusal
+		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "the save that had it was not answered", pending: s.unanswered}
 	}
 	return err
 }
@@ -193,6 +197,9 @@ func (s *session) conclude(w *write, err error) {
 		}
 		err = overError("save", s.ref, s.why)
 	}
+	if p := pendingIn(err); p != nil {
+		s.unanswered = p
+	}
 	if s.unclear = s.unclear || errors.Is(err, ErrUnknown); err != nil {
 		err = s.fate(err)
 	}
@@ -206,7 +213,7 @@ func (s *session) conclude(w *write, err error) {
 		s.tellSaved(Saved{Ref: s.ref, Revision: s.knownRevision(), Last: w.last, Err: err})
 	}
 	s.client.saver.saved(s, err)
-	w.finish(err)
+	w.finish(err, s.knownRevision())
 }
 
 // put stores an image, under the incarnation that the session has by then.
