@@ -71,7 +71,14 @@ type Config struct {
 	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
 	OnDoubt, OnResume func()
 
-	Log *slog.Logger // default: silent
+	// OnError is told of what no call returns: each failed save, each beginning and end of doubt (CodeDoubtBegins,
+	// CodeDoubtEnds), each lock of a profile that the game holds for too long (CodeLockHeld). It runs outside of every lock,
+	// for one error after the other, in order.
+	OnError func(*Error)
+
+	// Log gets what OnError is told, each node's first failure and each session that is lost at Warn, and less important
+	// things below it. Default: warnings and errors go to slog.Default().
+	Log *slog.Logger
 
 	hooks clienthooks.Hooks // for tests
 }
@@ -146,7 +153,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.hooks.Now = time.Now
 	}
 	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
+		c.Log = slog.New(warnings{slog.Default().Handler()})
 	}
 	return c, nil
 }
@@ -168,6 +175,7 @@ type Client struct {
 	parting  chan struct{}   // closed when the goodbye is said: what ends then was meant to
 	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
 	doubts   handlerQueue    // in which OnDoubt and OnResume run
+	reports  handlerQueue    // in which OnError runs
 	tally    tally
 
 	cluster  atomic.Pointer[clusterOf] // of the last registration

@@ -135,7 +135,6 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 	case dead(reasonOf(cl.err)) || errors.Is(cl.err, ErrClosed):
 	default:
 		why := endError(s.ref, EndExpired, ownerOf(cl.owner), cl.err)
-		s.client.config.Log.Warn("a session did not outlive its incarnation", "profile", s.ref.String(), "owner", cl.owner.GetName(), "why", why)
 		s.finish(why)
 		s.leave()
 	}

@@ -251,6 +251,7 @@ func (c *Client) watch() {
 	const look = 50 * time.Millisecond
 	doubting, doubted := false, false
 	looked := time.Now()
+	turned := looked // into doubt or out of it
 	for pause(c.ctx, look) {
 		c.mu.Lock()
 		doubt := c.inDoubt()
@@ -265,8 +266,8 @@ func (c *Client) watch() {
 		c.tally.looked(doubt, doubted, now.Sub(looked))
 		doubted, looked = doubt, now
 		if doubt != doubting {
-			doubting = doubt
-			c.tellDoubt(doubt)
+			c.tellDoubt(doubt, now.Sub(turned))
+			doubting, turned = doubt, now
 		}
 		// They are not released here: nobody could be told. Once the cluster is back it lists them as held, and what
 		// nobody here holds is released then.
@@ -289,7 +290,9 @@ func (c *Client) lives() []*life {
 // inDoubt says whether sessions may be in doubt. It is called under mu.
 func (c *Client) inDoubt() bool { return c.life == nil || len(c.past) > 0 || c.life.standing.inDoubt() }
 
-func (c *Client) tellDoubt(doubt bool) {
+// tellDoubt tells the game that sessions may be in doubt, or after so long are no more.
+func (c *Client) tellDoubt(doubt bool, lasted time.Duration) {
+	c.reportDoubt(doubt, lasted)
 	told := c.config.OnResume
 	if doubt {
 		told = c.config.OnDoubt

@@ -1,6 +1,46 @@
 package client
 
-// report says what went wrong where no call of the game returns it.
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// report says what went wrong where no call of the game returns it: in the log, and to Config.OnError, which is told of one
+// error after the other.
 func (c *Client) report(e *Error) {
-	c.config.Log.Warn(e.Error(), "act", e.Act, "profile", e.Ref.String(), "code", e.Code)
+	args := []any{"act", e.Act, "code", string(e.Code)}
+	if e.Ref != (Ref{}) {
+		args = append(args, "profile", e.Ref.String())
+	}
+	c.config.Log.Warn(e.Error(), args...)
+	if c.config.OnError != nil {
+		c.reports.push(func() { c.config.OnError(e) }, c.handle)
+	}
 }
+
+// reportDoubt reports that the sessions have come into doubt, or are held again after so long.
+func (c *Client) reportDoubt(doubt bool, lasted time.Duration) {
+	e := &Error{
+		Act: "keep sessions", Kind: ErrUnavailable, Code: CodeDoubtBegins,
+		Sentence: "no node has confirmed them for too long, so they are in doubt: saves wait, and nothing should leave a profile",
+	}
+	if !doubt {
+		e.Code = CodeDoubtEnds
+		e.Sentence = fmt.Sprintf("the cluster is heard again after %v in doubt: the sessions that are left are held", lasted.Round(time.Millisecond))
+	}
+	c.report(e)
+}
+
+// warnings passes on what a log gets if the game names none: the default log's warnings and errors.
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
+}
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,6 +204,10 @@ func (s *session) finish(why error) {
 	c := s.client
 	if token != 0 {
 		c.tally.ended(why)
+	}
+	if token != 0 && why != nil && !errors.Is(why, ErrClosed) {
+		c.config.Log.Warn("a session is lost", "profile", s.ref.String(), "code", string(CodeSessionLost), "why", why,
+			"unsaved_changes", end.Unsaved)
 	}
 	c.mu.Lock()
 	if l != nil {
