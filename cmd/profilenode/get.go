@@ -90,6 +90,7 @@ func printMeta(p process, request *pb.GetRequest, reply *pb.GetResponse) error {
 	t.row("sessions", strconv.FormatUint(reply.GetLoadCount(), 10))
 	t.row("waiting", strconv.FormatUint(reply.GetWaiters(), 10))
 	t.row("messages", strconv.FormatUint(reply.GetMessages(), 10))
+	t.row("set aside", strconv.FormatUint(reply.GetSetAside(), 10))
 	t.row("tags", tagsCell(profile.GetTags()))
 	t.row("index", strconv.FormatUint(reply.GetStands().GetIndex(), 10))
 	return t.end()
@@ -151,6 +152,7 @@ type (
 		Tags       map[string]string `json:"tags,omitempty"`
 		Owner      *ownerJSON        `json:"owner,omitempty"`
 		Messages   *uint64           `json:"messages,omitempty"`
+		SetAside   *uint64           `json:"set_aside,omitempty"` // messages whose handlers panicked three times
 		Waiting    *uint64           `json:"waiting,omitempty"`
 		Sessions   *uint64           `json:"sessions,omitempty"`
 		Index      uint64            `json:"index,omitempty"`
@@ -169,8 +171,8 @@ func wholeProfile(request *pb.GetRequest, reply *pb.GetResponse) profileJSON {
 	shape := profileShape(reply.GetProfile())
 	shape.Store, shape.Key = request.GetStore(), request.GetKey()
 	shape.Owner = ownerShape(reply.GetOwner())
-	messages, waiting, sessions := reply.GetMessages(), reply.GetWaiters(), reply.GetLoadCount()
-	shape.Messages, shape.Waiting, shape.Sessions = &messages, &waiting, &sessions
+	messages, setAside, waiting, sessions := reply.GetMessages(), reply.GetSetAside(), reply.GetWaiters(), reply.GetLoadCount()
+	shape.Messages, shape.SetAside, shape.Waiting, shape.Sessions = &messages, &setAside, &waiting, &sessions
 	shape.Index = reply.GetStands().GetIndex()
 	data := reply.GetProfile().GetData()
 	if reply.GetProfile().GetCodec() == codecJSON && json.Valid(data) {

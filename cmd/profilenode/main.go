@@ -103,7 +103,7 @@ Ask a cluster:    profilenode status`,
 	for group, commands := range map[string][]*cobra.Command{
 		"run": {serveCommand(p), devCommand(p)},
 		"ask": {
-			statusCommand(p), getCommand(p), listCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p),
+			statusCommand(p), getCommand(p), listCommand(p), messagesCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p),
 		},
 		"change": {setCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p)},
 	} {

@@ -13,15 +13,17 @@ import (
 )
 
 func sendCommand(p process) *cobra.Command {
+	var kind string
 	command := &cobra.Command{
 		Use:   "send STORE KEY JSON",
 		Short: "send a message to a profile, whether or not it is owned",
 		Long: `send queues a message to a profile. The game server that owns it, or the next one that does, gets it once.
 The message is JSON; - reads it from stdin.`,
-		Example: `  profilenode send players alice '{"gift":"sword"}'`,
+		Example: `  profilenode send players alice '{"item":"sword"}' --kind gift`,
 		Args:    exactly("STORE", "KEY", "JSON"),
 	}
 	a := askFlags(p, command)
+	command.Flags().StringVar(&kind, "kind", "", "what the message is about, by which games choose its handler")
 	command.RunE = act(func(ctx context.Context, args []string) error {
 		body := []byte(args[2])
 		if args[2] == "-" {
@@ -34,7 +36,7 @@ The message is JSON; - reads it from stdin.`,
 			return &usageError{errors.New(`the message is not valid JSON: quote it for the shell, such as '{"gift":"sword"}'`)}
 		}
 		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			request := &pb.SendRequest{Store: args[0], Key: args[1], Body: body}
+			request := &pb.SendRequest{Store: args[0], Key: args[1], Body: body, Kind: kind}
 			var reply *pb.SendResponse
 			err := asTool(ctx, c, func(t *tool) error {
 				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
