@@ -31,6 +31,8 @@ type town struct {
 
 	mu       sync.Mutex
 	leader   string
+	restores uint64            // how often the cluster was restored from a backup
+	features []string          // that it announces with the next renewals, if there are any
 	unproven bool              // the leader cannot prove that it leads
 	unlisted bool              // the leader's lists of grants are empty
 	timing   *profilev1.Timing // nil: the default
@@ -47,6 +49,7 @@ type town struct {
 type fakeLife struct {
 	name    string
 	alive   bool
+	nonce   []byte
 	answers map[uint64]fakeAnswer
 	stream  profilev1.Profiles_LiveServer
 }
@@ -164,6 +167,17 @@ func (n *fakeNode) unary(ctx context.Context, request any, info *grpc.UnaryServe
 			return nil, err
 		}
 	}
+	var err error
+	switch q := request.(type) {
+	case *profilev1.RegisterRequest:
+	case interface{ GetRequest() *profilev1.Request }:
+		err = n.town.foreign(q.GetRequest().GetBinding())
+	default:
+		err = n.town.foreign(q.(interface{ GetBinding() uint64 }).GetBinding())
+	}
+	if err != nil {
+		return nil, err
+	}
 	if leader != n.addr {
 		return nil, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: leader})
 	}
@@ -174,6 +188,16 @@ func (n *fakeNode) unary(ctx context.Context, request any, info *grpc.UnaryServe
 		}
 	}
 	return answer, err
+}
+
+// foreign refuses what was meant for another cluster or epoch.
+func (town *town) foreign(binding uint64) error {
+	town.mu.Lock()
+	defer town.mu.Unlock()
+	if binding == lock.Binding([]byte("town"), 1+town.restores) {
+		return nil
+	}
+	return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("town"), Epoch: 1 + town.restores})
 }
 
 func refuse(r *profilev1.Refusal) error {
@@ -192,6 +216,9 @@ func apply[A proto.Message](town *town, method string, asks *profilev1.Request, 
 	town.calls = append(town.calls, method)
 	town.index++
 	life := town.lives[asks.Incarnation]
+	if life != nil && asks.Registration != lock.Registration(life.nonce) {
+		return none, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_REGISTRATION, Index: town.index})
+	}
 	if life == nil {
 		return none, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE, Index: town.index})
 	}
@@ -258,8 +285,8 @@ func (n *fakeNode) Register(_ context.Context, q *profilev1.RegisterRequest) (*p
 		}
 	}
 	id := n.town.index
-	n.town.lives[id] = &fakeLife{name: q.Name, alive: true, answers: map[uint64]fakeAnswer{}}
-	return &profilev1.RegisterResponse{Incarnation: id, Cluster: []byte("town"), Epoch: 1, Timing: n.town.timing, Nodes: slices.Sorted(maps.Keys(n.town.nodes))}, nil
+	n.town.lives[id] = &fakeLife{name: q.Name, alive: true, nonce: q.Nonce, answers: map[uint64]fakeAnswer{}}
+	return &profilev1.RegisterResponse{Incarnation: id, Cluster: []byte("town"), Epoch: 1 + n.town.restores, Binding: lock.Binding([]byte("town"), 1+n.town.restores), Timing: n.town.timing, Nodes: slices.Sorted(maps.Keys(n.town.nodes))}, nil
 }
 
 func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
@@ -277,6 +304,12 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 				return err
 			}
 		}
+		if err := n.town.foreign(renewal.Binding); err != nil {
+			return err
+		}
+		if life != nil && renewal.Registration != lock.Registration(life.nonce) {
+			return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_REGISTRATION})
+		}
 		if leader != n.addr {
 			return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: leader})
 		}
@@ -286,6 +319,9 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 		n.town.mu.Lock()
 		life.stream = stream
 		answer := &profilev1.Renewed{Sequence: renewal.Sequence, ProvedTerm: 1, Index: n.town.index}
+		if n.town.features != nil {
+			answer.Level, answer.Features = 2, n.town.features
+		}
 		if n.town.unproven {
 			answer.ProvedTerm = 0
 		}

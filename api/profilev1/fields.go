@@ -83,10 +83,10 @@ func walkMessages(m protoreflect.Message, visit func(protoreflect.Message) bool)
 }
 
 // messageFieldsOf caches, by message type, the fields that hold messages: only they need to be looked at in each request.
-var messageFieldsOf sync.Map // protoreflect.FullName to []protoreflect.FieldDescriptor
+var messageFieldsOf sync.Map // protoreflect.MessageDescriptor to []protoreflect.FieldDescriptor
 
 func messageFields(of protoreflect.MessageDescriptor) []protoreflect.FieldDescriptor {
-	if known, ok := messageFieldsOf.Load(of.FullName()); ok {
+	if known, ok := messageFieldsOf.Load(of); ok {
 		return known.([]protoreflect.FieldDescriptor)
 	}
 	fields := []protoreflect.FieldDescriptor{}
@@ -101,6 +101,6 @@ func messageFields(of protoreflect.MessageDescriptor) []protoreflect.FieldDescri
 			fields = append(fields, field)
 		}
 	}
-	messageFieldsOf.Store(of.FullName(), fields)
+	messageFieldsOf.Store(of, fields)
 	return fields
 }

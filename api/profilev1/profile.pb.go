@@ -87,7 +87,7 @@ const (
 	Reason_REASON_ACKNOWLEDGE_FIRST Reason = 6  // too many unsettled numbers: settle some, then go on
 	Reason_REASON_CLONED            Reason = 7  // the number was used for something else: two processes share an incarnation; it was ended
 	Reason_REASON_NAME_HELD         Reason = 8  // a living game server has this name; Refusal.owner says who
-	Reason_REASON_OTHER_CLUSTER     Reason = 9  // cluster id or epoch is not this cluster's
+	Reason_REASON_OTHER_CLUSTER     Reason = 9  // cluster id or epoch is not this node's: this copy did not happen
 	Reason_REASON_INVALID           Reason = 10 // malformed; the message says what
 	Reason_REASON_TOO_LARGE         Reason = 11 // over Refusal.limit
 	Reason_REASON_QUEUE_FULL        Reason = 12 // too many wait for the profile already
@@ -4299,6 +4299,8 @@ func (x *RemoveResponse) GetStands() *Stands {
 	return nil
 }
 
+// StatusRequest needs no binding, and what a node does not know in it is ignored: a caller that does not register learns
+// binding and features here.
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

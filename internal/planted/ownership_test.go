@@ -3,6 +3,52 @@ package planted
 // The rules by which nobody is robbed while he believes, and nobody believes who may be robbed.
 var ownershipFaults = []fault{
 	{
+		name: "another process' number looks like a clone's",
+		edits: []edit{{
+			"fsm/answer.go", "\tif known && q.Registration != lock.Registration(s.Nonce) {\n\t\treturn Result{Code: OtherRegistration}, false",
+			"\tif a, ok := t.answer(id, q.Number); known && q.Registration != lock.Registration(s.Nonce) && (!ok || a.hash == q.Hash) {\n\t\treturn Result{Code: OtherRegistration}, false",
+		}},
+		pkg: "fsm", test: "TestStories",
+	},
+	{
+		name:  "a part is kept for any registration",
+		edits: []edit{{"fsm/answer.go", "\tcase known && q.Registration != lock.Registration(s.Nonce):\n\t\treturn Result{Code: OtherRegistration}\n", ""}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name: "a renewal is confirmed for any registration",
+		edits: []edit{
+			{"internal/server/copy.go", "if err == nil && ok && lock.Registration(who.Nonce) != registration {", "if err != nil && ok {"},
+			{"internal/server/live.go", "case ok && lock.Registration(who.Nonce) != registration:", "case ok && registration == 0:"},
+		},
+		pkg: "internal/server", test: "TestAnotherRegistrationHurtsNoIncarnation",
+	},
+	{
+		name:  "a node takes what was meant for another cluster",
+		edits: []edit{{"internal/server/copy.go", "case binding != lock.Binding(standing.Cluster, standing.Epoch):", "case false:"}},
+		pkg:   "internal/server", test: "TestAnOldClustersGameServerHurtsNobodyInANewOne",
+	},
+	{
+		name:  "a foreign stream takes the place of the rightful one",
+		edits: []edit{{"internal/server/live.go", "\tif err := s.checkFirst(first); err != nil { // before it takes the place of the rightful one's stream\n\t\treturn err\n\t}\n", ""}},
+		pkg:   "internal/server", test: "TestAnotherRegistrationHurtsNoIncarnation",
+	},
+	{
+		name:  "unknown fields within a request are left out",
+		edits: []edit{{"api/profilev1/fields.go", "\tfor _, field := range messageFields(m.Descriptor()) {\n", "\tfor _, field := range messageFields(m.Descriptor())[:0] {\n"}},
+		pkg:   "internal/server", test: "TestUnknownFieldsAreRefusedWithoutEffect",
+	},
+	{
+		name:  "any epoch ends an incarnation",
+		edits: []edit{{"client/binding.go", "refusal.Epoch > of.epoch", "refusal.Epoch != of.epoch"}},
+		pkg:   "client", test: "TestAWrongSeedsRefusalIsNotTakenForTheRequests",
+	},
+	{
+		name:  "a wrong seed's refusal is the request's",
+		edits: []edit{{"internal/wire/reasons.go", "\tcase profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_OTHER_CLUSTER,\n", "\tcase profilev1.Reason_REASON_OTHER_CLUSTER:\n\t\treturn Meaning{Refused, Never}\n\tcase profilev1.Reason_REASON_NOT_LEADER,\n"}},
+		pkg:   "client", test: "TestAWrongSeedsRefusalIsNotTakenForTheRequests",
+	},
+	{
 		name:  "doubt counts from when an answer came",
 		edits: []edit{{"client/live.go", "l.standing.prove(left)", "l.standing.prove(left.Add(c.config.hooks.Now().Sub(left)))"}},
 		pkg:   "client", test: "TestDoubtCountsFromTheSendTime",

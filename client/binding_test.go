@@ -1,0 +1,132 @@
+package client_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/clienthooks"
+)
+
+// foreignSeed makes one address of the town a node that refuses everything but a registration as meant for another cluster
+// or epoch, also what settles a number, and makes the answer to the first save be lost.
+func foreignSeed(town *town, addr string, refusal *profilev1.Refusal) {
+	lost := false
+	town.set(func() {
+		town.before = func(node, _ string, _ proto.Message) error {
+			if node == addr {
+				return refuse(refusal)
+			}
+			return nil
+		}
+		town.after = func(_, method string, _ proto.Message) error {
+			if method == "Save" && !lost {
+				lost = true
+				return status.Error(codes.Unavailable, "the answer is lost")
+			}
+			return nil
+		}
+	})
+}
+
+// A copy of a save is in the log, and its answer is lost. The retry comes to a node that is of another cluster, or lags in an
+// earlier epoch: what that one says is no word on the save, and ends nothing.
+func TestAWrongSeedsRefusalIsNotTakenForTheRequests(t *testing.T) {
+	for name, refusal := range map[string]*profilev1.Refusal{
+		"another cluster":                      {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("village"), Epoch: 9},
+		"an earlier epoch":                     {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("town"), Epoch: 1},
+		"another registration, from its log":   {Reason: profilev1.Reason_REASON_OTHER_REGISTRATION, Cluster: []byte("village"), Epoch: 9, Index: 77},
+		"another cluster, from its log":        {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("village"), Epoch: 9, Index: 77},
+		"fields that an older node lacks":      {Reason: profilev1.Reason_REASON_UNKNOWN_FIELDS},
+		"another cluster that does not say so": {Reason: profilev1.Reason_REASON_OTHER_CLUSTER},
+	} {
+		t.Run(name, func(t *testing.T) {
+			town := newTown(t, "a:1", "b:1")
+			town.restores = 1
+			store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
+			p, err := store.StartSession(t.Context(), "ann")
+			if err != nil {
+				t.Fatal(err)
+			}
+			foreignSeed(town, "b:1", refusal)
+			if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Save(t.Context()); err != nil {
+				t.Errorf("save: %v", err)
+			}
+			if !p.IsActive() {
+				t.Errorf("the session is %v", p.Err())
+			}
+			if _, err := store.Get(t.Context(), "ann"); err != nil {
+				t.Errorf("get: %v", err)
+			}
+			town.mu.Lock()
+			defer town.mu.Unlock()
+			if got := town.profiles[client.Ref{Store: "players", Key: "ann"}].revision; got != 1 {
+				t.Errorf("the save landed %d times", got)
+			}
+		})
+	}
+}
+
+// After a restore every incarnation has ended: the sessions are over at once, the game server registers again, and what
+// belongs to no session goes on under the new registration.
+func TestALaterEpochEndsTheSessions(t *testing.T) {
+	town, store, p := playing(t, "a:1")
+	town.set(func() {
+		town.restores++
+		for _, life := range town.lives {
+			life.alive = false
+		}
+	})
+	if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Save(t.Context()); !errors.Is(err, client.ErrSessionOver) {
+		t.Errorf("save: %v, want %v", err, client.ErrSessionOver)
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the session is not over")
+	}
+	if _, err := store.Send(t.Context(), "bob", "hello"); err != nil {
+		t.Errorf("send after the restore: %v", err)
+	}
+	if _, err := store.StartSession(t.Context(), "ann"); err != nil {
+		t.Errorf("a session after the restore: %v", err)
+	}
+}
+
+// What the cluster has not announced is refused here and never sent; a renewal that announces it is enough.
+func TestNothingIsSentThatTheClusterCannotDo(t *testing.T) {
+	town := newTown(t, "a:1")
+	config := town.config("a")
+	clienthooks.Of(&config).Fields = profilev1.FieldFeatures{"profilenode.v1.SendRequest.body": "letters"}
+	store := clienttest.Store(t, town.open(t, config), "players", player{})
+	_, err := store.Send(t.Context(), "bob", "hello")
+	var refused *client.Error
+	if !errors.As(err, &refused) || refused.Code != "UNSUPPORTED" || !errors.Is(err, client.ErrUnavailable) {
+		t.Errorf("send: %v, want UNSUPPORTED", err)
+	}
+	if town.count("Send") != 0 {
+		t.Error("it was sent")
+	}
+	town.set(func() { town.features = []string{"letters"} })
+	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if _, err = store.Send(t.Context(), "bob", "hello"); err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("send once it is announced: %v", err)
+		}
+	}
+}
