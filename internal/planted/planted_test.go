@@ -35,7 +35,7 @@ type edit struct{ file, old, new string }
 const root = "../.."
 
 // faults are all tables together, one from each file beside this one.
-var faults = slices.Concat(lockFaults, crashFaults, gossipFaults, hazardFaults, operatorFaults, ownershipFaults, bytesFaults, messageFaults)
+var faults = slices.Concat(lockFaults, crashFaults, gossipFaults, hazardFaults, operatorFaults, ownershipFaults, bytesFaults, messageFaults, documentFaults)
 
 func (f fault) String() string { return f.pkg + "/" + strings.ReplaceAll(f.name, " ", "_") }
 

@@ -200,22 +200,23 @@ func (s *shape) makeMaps(v reflect.Value) {
 // unreadable adds to an error of decoding where in the document it comes from: from the innermost part that cannot be
 // decoded alone.
 func (s *shape) unreadable(raw []byte, at path, err error) error {
-	where, inner := s.obstacle(raw, at, err)
+	where, inner := s.obstacle(raw, at, err, deepest)
 	return fmt.Errorf("%s: %w", where, inner)
 }
 
-func (s *shape) obstacle(raw []byte, at path, err error) (path, error) {
+func (s *shape) obstacle(raw []byte, at path, err error, deeper int) (path, error) {
 	raw = trim(raw)
 	try := func(below *shape, raw []byte, at path) (path, error) {
 		worse := Unmarshal(raw, reflect.New(below.typ).Interface())
 		if worse == nil {
 			return at, nil
 		}
-		return below.obstacle(raw, at, worse)
+		return below.obstacle(raw, at, worse, deeper-1)
 	}
 	switch {
+	case deeper == 0:
 	case s.kind == pointer && !isNull(raw):
-		return s.elem.obstacle(raw, at, err)
+		return s.elem.obstacle(raw, at, err, deeper)
 	case (s.kind == object || s.kind == dict) && isObject(raw):
 		for _, m := range members(raw) {
 			if f := s.field(m.key); s.kind == object && (f < 0 || s.fields[f].quoted) {

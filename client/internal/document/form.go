@@ -55,15 +55,21 @@ func (f *Form[T]) Fresh() (T, error) { return f.decode(f.template) }
 
 // Read is the value of a stored document, with what is missing from the template.
 func (f *Form[T]) Read(stored []byte) (T, error) {
+	value, _, err := f.read(stored)
+	return value, err
+}
+
+// read returns also the document that the value was decoded from.
+func (f *Form[T]) read(stored []byte) (value T, filled []byte, err error) {
 	if !json.Valid(stored) {
-		var value T
-		err := Unmarshal(stored, &value)
-		if err == nil {
+		if err = Unmarshal(stored, &value); err == nil {
 			err = errors.New("the data is not JSON")
 		}
-		return value, err
+		return value, nil, err
 	}
-	return f.decode(f.root.fill(stored, f.template))
+	filled = f.root.fill(stored, f.template)
+	value, err = f.decode(filled)
+	return value, filled, err
 }
 
 func (f *Form[T]) decode(data []byte) (T, error) {
@@ -130,7 +136,8 @@ func (f *Form[T]) Start() *Document[T] { return &Document[T]{form: f} }
 // Load is the value of a stored document, and the document beside it. written is what Encode gives of the value as long as
 // it is unchanged: the stored document, with what was missing.
 func (f *Form[T]) Load(stored []byte) (value T, d *Document[T], written []byte, err error) {
-	if value, err = f.Read(stored); err != nil {
+	value, filled, err := f.read(stored)
+	if err != nil {
 		return value, nil, nil, err
 	}
 	known, err := Marshal(&value)
@@ -138,7 +145,7 @@ func (f *Form[T]) Load(stored []byte) (value T, d *Document[T], written []byte, 
 		return value, nil, nil, err
 	}
 	d = f.Start()
-	return value, d, d.keep(f.root.fill(stored, f.template), known), nil
+	return value, d, d.keep(filled, known), nil
 }
 
 // keep notes what the value stands for now, and returns the document.

@@ -24,7 +24,7 @@ func whyNot(value any, err error) error {
 	return fmt.Errorf("%s: %w", at, inner)
 }
 
-// deepest is where the search for a culprit gives up: the value contains itself.
+// deepest is where the search for a culprit gives up: the value contains itself, or nearly does.
 const deepest = 100
 
 func (w *walker) culprit(v reflect.Value, at path, err error, depth int) (path, error, bool) {
