@@ -42,6 +42,10 @@ type Config struct {
 	// Where is free text that others are told who want a profile of this game server, e.g. an address to send players to.
 	Where string
 
+	// TimingClass names the times that this game server and the cluster count with: how often it renews, when its sessions
+	// are in doubt, when it counts as gone. "profilenode timing" lists them. Empty: the default one.
+	TimingClass string
+
 	// TLS is needed for nodes on other machines, unless Insecure is set.
 	TLS      *tls.Config
 	Insecure bool
@@ -106,6 +110,9 @@ func (c Config) Validate() error {
 	}
 	if len(c.Where) > 256 {
 		faults = append(faults, fmt.Errorf("where has %d bytes, at most 256 are allowed", len(c.Where)))
+	}
+	if len(c.TimingClass) > 64 {
+		faults = append(faults, fmt.Errorf("the timing class's name has %d bytes, at most 64 are allowed", len(c.TimingClass)))
 	}
 	if c.Autosave > 0 && c.Autosave < 10*time.Millisecond {
 		faults = append(faults, fmt.Errorf("autosave every %v is more than the log is for: at least 10ms", c.Autosave))

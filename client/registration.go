@@ -57,17 +57,16 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	request := &profilev1.RegisterRequest{
 		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces,
 		// The epoch is not named: nothing of an older one can be reclaimed, and this is a new beginning.
-		Where: c.config.Where, Cluster: c.cluster.Load().id,
+		Where: c.config.Where, Cluster: c.cluster.Load().id, TimingClass: c.config.TimingClass,
 	}
 	answer := &profilev1.RegisterResponse{}
-	// A predecessor that died may still count as living for a lease.
-	heldUntil := time.Now().Add(lock.DefaultTiming().Lease + 2*time.Second)
+	began := time.Now()
 	out := false
 	var pace pace
 	var slow registerLog
 	for {
 		slow.look(c, time.Now())
-		began := c.config.hooks.Now()
+		left := c.config.hooks.Now()
 		target := c.nodes.target()
 		request.Ping = c.ping.at(ctx, c, target)
 		sent, refusal, err := c.copy(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
@@ -75,7 +74,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 			break
 		}
 		if old != nil {
-			old.standing.fail(began)
+			old.standing.fail(left)
 		}
 		if refusal == nil {
 			out = out || sent
@@ -83,7 +82,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 			switch {
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
 				return c.register(ctx, old) // this took so long that what it made is over
-			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Now().Before(heldUntil):
+			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Since(began) < heldFor(refusal):
 			default:
 				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 			}
@@ -119,6 +118,13 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	}, nil
 }
 
+// heldFor is for how long a name that a living game server has is tried all the same: a predecessor that died may count as
+// living for its lease.
+func heldFor(refusal *profilev1.Refusal) time.Duration {
+	lease := time.Duration(refusal.Limit) * time.Millisecond
+	return max(lease, lock.DefaultTiming().Lease) + 2*time.Second
+}
+
 func timingOf(t *profilev1.Timing) lock.Timing {
 	timing := lock.DefaultTiming()
 	set := func(to *time.Duration, ms int64) {
@@ -128,6 +134,7 @@ func timingOf(t *profilev1.Timing) lock.Timing {
 	}
 	set(&timing.Renew, t.GetRenewMs())
 	set(&timing.Doubt, t.GetDoubtMs())
+	set(&timing.Evidence, t.GetEvidenceMs())
 	set(&timing.Lease, t.GetLeaseMs())
 	set(&timing.HandOff, t.GetHandOffMs())
 	return timing

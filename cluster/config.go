@@ -44,7 +44,7 @@ type Config struct {
 	Now    func() time.Time // the wall clock that stamps are made of
 	Log    *slog.Logger     // nil: silent
 
-	Timing      lock.Timing
+	Detector    lock.Detector // how this node looks, while it leads, for game servers that are gone
 	Heartbeat   time.Duration // a follower that hears nothing for so long asks for an election
 	Election    time.Duration // a candidate tries again after so long
 	LeaderLease time.Duration // a leader that reaches no majority for so long steps down
@@ -63,6 +63,10 @@ type Config struct {
 	// hears in the game servers' pool, if it takes part. It must not block.
 	GameServers func(inc lock.Incarnation) (dead bool)
 
+	// Classes are the timing classes that a cluster begins with, the default one among them; nil: fsm.DefaultClasses. A
+	// cluster that exists has its own, whatever this says.
+	Classes []*fsm.SetTimingClass
+
 	Metrics Metrics // nil: nobody is told
 
 	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
@@ -79,7 +83,7 @@ func DefaultConfig() Config {
 		Dial:             (&net.Dialer{}).DialContext,
 		Now:              time.Now,
 		Level:            fsm.Level,
-		Timing:           lock.DefaultTiming(),
+		Detector:         lock.DefaultDetector(),
 		Heartbeat:        300 * time.Millisecond,
 		Election:         300 * time.Millisecond,
 		LeaderLease:      200 * time.Millisecond,
@@ -137,7 +141,7 @@ func (c Config) Validate() error {
 	check(c.SnapshotBytes > 0, "snapshot bytes must be above zero")
 	check(c.MaxInFlightBytes >= 2*fsm.MaxEntryBytes, "bytes in flight %d must hold two entries of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
 	check(c.HardReserve <= c.Reserve, "hard reserve %d must not be above the reserve %d", c.HardReserve, c.Reserve)
-	if err := c.Timing.Validate(); err != nil {
+	if err := c.Detector.Validate(); err != nil {
 		faults = append(faults, err)
 	}
 	return errors.Join(faults...)

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	stuckLimit   = time.Second // an entry or an apply unfinished for longer: this leader renews nobody
-	maxContested = 10_000      // rows looked at in one tick
-	readEvery    = time.Second // the rows of all game servers: with thousands they are what a tick costs
+	stuckLimit   = time.Second      // an entry or an apply unfinished for longer: this leader renews nobody
+	maxContested = 10_000           // rows looked at in one tick
+	readEvery    = time.Second      // the rows of all game servers: with thousands they are what a tick costs
+	heardFor     = 10 * time.Second // who was heard, and is not in the rows as they were read last, is forgotten after this
 )
 
 // Renew proves the lead and notes that inc was heard, as of when Renew was called: the one thing that renews. The caller
@@ -81,9 +82,9 @@ func (n *Node) Pending(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
 
 // judge finds, for one lead, who is gone. Nobody is judged by anything that this lead did not hear itself.
 type judge struct {
-	l      *lead
-	timing lock.Timing
-	wake   chan struct{} // there is something to act on
+	l        *lead
+	detector lock.Detector
+	wake     chan struct{} // there is something to act on
 
 	mu       sync.Mutex
 	heard    map[lock.Incarnation]time.Time     // of the living
@@ -98,7 +99,7 @@ type judge struct {
 
 	// Who lived when the rows were read last. Whoever is missing registered a moment ago, and counts from the next reading
 	// or from its first renewal.
-	living []lock.Incarnation
+	living map[lock.Incarnation]lock.Timing // the class that each registered with, as its owner was told
 	read   time.Time
 	stale  bool // somebody has come or ended since; guarded by mu
 }
@@ -116,7 +117,7 @@ func disputeOf(g fsm.OwnedGrant) dispute {
 
 func newJudge(l *lead) *judge {
 	return &judge{
-		l: l, timing: l.node.config.Timing, wake: make(chan struct{}, 1),
+		l: l, detector: l.node.config.Detector, wake: make(chan struct{}, 1),
 		heard: map[lock.Incarnation]time.Time{}, trials: map[lock.Incarnation]chan struct{}{}, stories: map[lock.Incarnation]story{},
 		walks: map[lock.Incarnation]struct{}{}, disputes: map[dispute]time.Time{},
 	}
@@ -177,7 +178,7 @@ func (j *judge) signal() {
 
 // run looks at each tick.
 func (j *judge) run() {
-	tick := time.NewTicker(j.timing.Tick)
+	tick := time.NewTicker(j.detector.Tick)
 	defer tick.Stop()
 	j.due = time.Now()
 	for {
@@ -215,9 +216,9 @@ func (j *judge) look(now time.Time) error {
 	}
 	j.mu.Lock()
 	j.grace(now)
-	alive := j.weigh(now, view)
-	j.l.witnesses.look(now, alive)
-	j.arbitrate(now, contested, alive)
+	j.weigh(now, view)
+	j.l.witnesses.look(now, j.living)
+	j.arbitrate(now, contested)
 	j.mu.Unlock()
 	j.signal()
 	return nil
@@ -228,12 +229,13 @@ func (j *judge) readLiving(view *View) error {
 	if err != nil {
 		return err // who was read before still counts
 	}
-	j.living = j.living[:0]
+	living := make(map[lock.Incarnation]lock.Timing, len(j.living))
 	for _, s := range servers {
 		if s.Alive {
-			j.living = append(j.living, s.Incarnation)
+			living[s.Incarnation] = s.Class.Timing
 		}
 	}
+	j.living = living
 	return nil
 }
 
@@ -241,11 +243,11 @@ func (j *judge) readLiving(view *View) error {
 // is too slow to renew anybody: who was not answered then was not silent. mu must be held.
 func (j *judge) grace(now time.Time) {
 	late := now.Sub(j.due)
-	j.due = now.Add(j.timing.Tick)
+	j.due = now.Add(j.detector.Tick)
 	if j.l.prompt() != nil {
-		late += j.timing.Tick
+		late += j.detector.Tick
 	}
-	if late <= j.timing.Tick/10 {
+	if late <= j.detector.Tick/10 {
 		return
 	}
 	later := func(t time.Time) time.Time {
@@ -263,10 +265,8 @@ func (j *judge) grace(now time.Time) {
 }
 
 // weigh finds the living who are gone. Who is new, to the cluster or to this lead, counts from now. mu must be held.
-func (j *judge) weigh(now time.Time, view *View) map[lock.Incarnation]bool {
-	alive := make(map[lock.Incarnation]bool, len(j.living))
-	for _, inc := range j.living {
-		alive[inc] = true
+func (j *judge) weigh(now time.Time, view *View) {
+	for inc, timing := range j.living {
 		heard, known := j.heard[inc]
 		if !known {
 			j.heard[inc] = now
@@ -275,23 +275,23 @@ func (j *judge) weigh(now time.Time, view *View) map[lock.Incarnation]bool {
 		if heard.Before(j.l.opened) {
 			heard = j.l.opened
 		}
-		j.try(now, view, inc, now.Sub(heard))
+		j.try(now, view, inc, timing, now.Sub(heard))
 	}
 	maps.DeleteFunc(j.heard, func(inc lock.Incarnation, heard time.Time) bool {
-		return !alive[inc] && now.Sub(heard) > j.timing.Lease
+		_, alive := j.living[inc]
+		return !alive && now.Sub(heard) > heardFor
 	})
-	return alive
 }
 
 // try finds whether a living incarnation is gone, unless that is being found out already. mu must be held.
-func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, silent time.Duration) {
+func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, timing lock.Timing, silent time.Duration) {
 	if j.trials[inc] != nil {
 		return
 	}
 	signals := j.l.witnesses.signals(inc, now)
 	signals.Silent = silent
 	signals.Gossip = j.l.node.seemsDead(inc)
-	ground := j.timing.Judge(signals)
+	ground := j.detector.Judge(timing, signals)
 	if ground == lock.Living {
 		return
 	}
@@ -311,7 +311,7 @@ func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, silent time
 // know by how much they are late.
 func (j *judge) prove(inc lock.Incarnation) {
 	now := time.Now()
-	if j.timing.Judge(j.l.witnesses.signals(inc, now)) != lock.Proof {
+	if !j.detector.Proves(j.l.witnesses.signals(inc, now)) {
 		return
 	}
 	view, err := j.l.node.tables.view()
@@ -324,17 +324,18 @@ func (j *judge) prove(inc lock.Incarnation) {
 		j.heard[inc] = now
 		j.stale = true
 	}
-	j.try(now, view, inc, 0)
+	j.try(now, view, inc, lock.DefaultTiming(), 0) // whatever its class: without silence only proof is found
 	j.mu.Unlock()
 	j.signal()
 }
 
 // arbitrate finds the owners who were asked to let go for too long, the revoked who have been mute for long enough, and
 // the gone whose profiles somebody waits for. mu must be held.
-func (j *judge) arbitrate(now time.Time, contested []fsm.OwnedGrant, alive map[lock.Incarnation]bool) {
+func (j *judge) arbitrate(now time.Time, contested []fsm.OwnedGrant) {
 	current := make(map[dispute]bool, len(contested))
 	for _, g := range contested {
-		if !alive[g.Owner] {
+		timing, alive := j.living[g.Owner]
+		if !alive {
 			if g.Owner != 0 {
 				j.walks[g.Owner] = struct{}{}
 			}
@@ -348,9 +349,9 @@ func (j *judge) arbitrate(now time.Time, contested []fsm.OwnedGrant, alive map[l
 			continue
 		}
 		switch passed := now.Sub(first); {
-		case g.Revoked && j.timing.Lapsed(passed):
+		case g.Revoked && timing.Lapsed(passed):
 			j.acts = append(j.acts, fsm.Do(nil, &fsm.Lapse{Term: j.l.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
-		case !g.Revoked && passed >= j.timing.HandOff:
+		case !g.Revoked && passed >= timing.HandOff:
 			j.acts = append(j.acts, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
 		default:
 			continue

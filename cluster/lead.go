@@ -146,7 +146,11 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 	standing := n.tables.standing()
 	var commands []*fsm.Command
 	if len(standing.Cluster) == 0 {
-		commands = append(commands, fsm.Do(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies()}))
+		classes := n.config.Classes
+		if classes == nil {
+			classes = fsm.DefaultClasses()
+		}
+		commands = append(commands, fsm.Do(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies(), Classes: classes}))
 	}
 	commands = append(commands, fsm.Do(nil, &fsm.OpenTerm{Node: n.ID()}))
 	entry, err := fsm.Encode(max(standing.Level, fsm.FirstLevel), cluster, standing.StampMS, commands)

@@ -15,6 +15,7 @@ const (
 	pingLimit    = time.Second // for one ping: one that takes longer says nothing
 	routinePings = 64          // at a time
 	chasePings   = 256         // at a time
+	chaseSlowest = time.Second // between two pings of a chase that do not refuse
 )
 
 // pinged is what came of one ping.
@@ -91,7 +92,7 @@ func (w *witnesses) chase(s *Stream) {
 		return
 	}
 	// A process that dies closes its files one after the other: at first the port may still seem to be there.
-	again := w.timing.Again / 4
+	again := w.detector.Again / 4
 	for {
 		port, ok := w.chasing(s)
 		if !ok {
@@ -109,10 +110,10 @@ func (w *witnesses) chase(s *Stream) {
 			w.says(s, "has a ping port that refuses", "port", port)
 		}
 		w.l.judge.prove(s.Server)
-		pause := w.timing.Again
+		pause := w.detector.Again
 		if came != pingRefused {
 			pause = again
-			again = min(2*again, w.timing.Renew)
+			again = min(2*again, chaseSlowest)
 		}
 		select {
 		case <-time.After(pause):
@@ -144,7 +145,7 @@ func (w *witnesses) note(s *Stream, inc lock.Incarnation, came pinged, began tim
 	if came == pingRefused && x.state == lock.EndedByPeer {
 		first = !x.refuses
 		x.refuses = true
-		x.refuse(began, now, w.timing)
+		x.refuse(began, now, w.detector)
 		return first
 	}
 	x.clear()
@@ -159,8 +160,8 @@ func (w *witnesses) note(s *Stream, inc lock.Incarnation, came pinged, began tim
 
 // refuse counts a refusal. After a request, and when this one comes later than it was meant to, the count begins anew:
 // this leader may have been held up, with requests unread.
-func (x *witness) refuse(began, now time.Time, timing lock.Timing) {
-	if x.between() || x.refused > 0 && now.Sub(x.last) > timing.Again+timing.Tick {
+func (x *witness) refuse(began, now time.Time, detector lock.Detector) {
+	if x.between() || x.refused > 0 && now.Sub(x.last) > detector.Again+detector.Tick {
 		x.clear()
 	}
 	if x.refused == 0 {

@@ -245,7 +245,7 @@ func (x *takeover) lives(after string) {
 const soon = 350 * time.Millisecond // two refusals and what it takes to act on them
 
 // evidently is when evidence must have been acted on.
-var evidently = lock.DefaultTiming().Evidence + 2*lock.DefaultTiming().Tick
+var evidently = lock.DefaultTiming().Evidence + 2*lock.DefaultDetector().Tick
 
 // onThree runs a story on three nodes, of which the first leader is killed when the story says so.
 func onThree(t *testing.T, story func(x *takeover, deposed func() (opened time.Time))) {

@@ -42,10 +42,10 @@ func (n *Node) Noticed(inc lock.Incarnation) {
 // witnesses is what one lead knows of game servers besides their renewals: how their streams stand, and what their ping
 // ports answer. It is the lead's own; the next one begins without.
 type witnesses struct {
-	l      *lead
-	timing lock.Timing
-	tries  chan struct{} // a place for each ping of the routine
-	chases chan struct{} // and for each of a chase, which must not wait behind those
+	l        *lead
+	detector lock.Detector
+	tries    chan struct{} // a place for each ping of the routine
+	chases   chan struct{} // and for each of a chase, which must not wait behind those
 
 	chased atomic.Int64 // streams that their peer ended and that were not reopened
 
@@ -80,7 +80,7 @@ type witness struct {
 
 func newWitnesses(l *lead) *witnesses {
 	return &witnesses{
-		l: l, timing: l.node.config.Timing, of: map[lock.Incarnation]*witness{},
+		l: l, detector: l.node.config.Detector, of: map[lock.Incarnation]*witness{},
 		tries: make(chan struct{}, routinePings), chases: make(chan struct{}, chasePings),
 	}
 }
@@ -187,17 +187,18 @@ func (w *witnesses) answerer(inc lock.Incarnation) lock.Incarnation {
 	return 0
 }
 
-// look forgets who is gone, and sends out the pings that are due. alive holds everybody living who had renewed before now.
-func (w *witnesses) look(now time.Time, alive map[lock.Incarnation]bool) {
+// look forgets who is gone, and sends out the pings that are due. living holds everybody living who had renewed before now.
+func (w *witnesses) look(now time.Time, living map[lock.Incarnation]lock.Timing) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for inc, x := range w.of {
+		_, alive := living[inc]
 		switch {
-		case !alive[inc]:
+		case !alive:
 			if x.since.Before(now) {
 				w.forget(inc)
 			}
-		case x.state == lock.OpenStream && x.port != "" && now.Sub(x.asked) >= w.timing.Ping:
+		case x.state == lock.OpenStream && x.port != "" && now.Sub(x.asked) >= w.detector.Ping:
 			select {
 			case w.tries <- struct{}{}:
 				x.asked = now

@@ -39,6 +39,8 @@ type (
 	SetNode       = logpb.SetNode
 	RemoveNode    = logpb.RemoveNode
 	Raise         = logpb.Raise
+
+	SetTimingClass = logpb.SetTimingClass
 )
 
 // Do is a command that somebody asked for; request is nil for what the cluster itself does. It panics at an act that
@@ -94,6 +96,8 @@ func Do(request *Request, act any) *Command {
 		c.Act = &logpb.Command_SetNode{SetNode: a}
 	case *RemoveNode:
 		c.Act = &logpb.Command_RemoveNode{RemoveNode: a}
+	case *SetTimingClass:
+		c.Act = &logpb.Command_SetTimingClass{SetTimingClass: a}
 	case *Raise:
 		c.Act = &logpb.Command_Raise{Raise: a}
 	default:

@@ -341,6 +341,8 @@ func (t *tx) request(c *Command) Result {
 		return t.remove(server, act.Remove)
 	case *logpb.Command_SetPolicy:
 		return t.setPolicy(act.SetPolicy)
+	case *logpb.Command_SetTimingClass:
+		return t.setTimingClass(act.SetTimingClass)
 	case *logpb.Command_Free:
 		return t.free(server, act.Free)
 	}

@@ -12,6 +12,7 @@ const (
 	tableStanding  = 'c' // one row: applied index, term, level, cluster id, epoch, stamp, offset, digest
 	tablePolicy    = 'P' // store, name -> value; the empty store holds the defaults
 	tableNode      = 'N' // node id -> addresses
+	tableClass     = 'T' // name -> times of a timing class
 	tableRecord    = 'r' // store, key -> what is known of the profile
 	tableData      = 'd' // store, key, revision -> data; the current revision's too
 	tableGrant     = 'g' // store, key -> grant

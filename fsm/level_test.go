@@ -20,7 +20,7 @@ func TestAnOlderBuildStopsWhereTheLevelRises(t *testing.T) {
 	raise := func(level uint32) *fsm.Command { return fsm.Do(nil, &fsm.Raise{Level: level}) }
 
 	logs := []fsm.Log{
-		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: fsm.FirstLevel})),
+		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: fsm.FirstLevel, Classes: fsm.DefaultClasses()})),
 		entry(t, 2, raise(fsm.FirstLevel)),
 		entry(t, 3, raise(fsm.Level+1), raise(fsm.Level)),
 	}

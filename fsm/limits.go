@@ -29,6 +29,7 @@ const (
 	MaxAudits     = 10_000    // audits that are kept, the newest
 	MaxVerdicts   = 1024      // verdicts of one command
 	MaxStep       = 1024      // profiles or incarnations of one step of Walk or Forget, whatever it asks for
+	MaxClasses    = 64        // timing classes
 	NonceBytes    = 16        // bytes of a registration's nonce
 	Window        = 1024      // unsettled numbers of an incarnation
 	maxParts      = 2 * MaxData

@@ -112,6 +112,11 @@ func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 			nodes[n.ID] = n
 		}
 		equal(t, "the nodes", nodes, w.nodes)
+		classes := map[string]fsm.TimingClass{}
+		for _, c := range read(v.TimingClasses())(t) {
+			classes[c.Name] = c
+		}
+		equal(t, "the timing classes", classes, w.classes)
 		equal(t, "the level", m.Standing().Level, w.level)
 		audits, _, err := v.Audit(fsm.AuditFilter{}, 1<<20)
 		must(t, err)

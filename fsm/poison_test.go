@@ -24,7 +24,7 @@ func prepared(t testing.TB) (m *fsm.Machine, server, token uint64) {
 	server, token = uint64(lock.TokenAt(2, 0)), uint64(lock.TokenAt(3, 0))
 	ask := func(n uint64) *fsm.Request { return &fsm.Request{Incarnation: server, Number: n, Hash: n} }
 	read(m.Apply([]fsm.Log{
-		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies()})),
+		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
 		entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
 		entry(t, 3, fsm.Do(ask(1), &fsm.StartSession{Store: "players", Key: "p"})),
 		entry(t, 4, fsm.Do(ask(2), &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("one")})),
@@ -108,6 +108,9 @@ func TestMalformed(t *testing.T) {
 	try(fsm.Invalid, &fsm.Request{Number: 9}, numbered...)
 	try(fsm.Forgotten, &fsm.Request{Incarnation: 5, Number: 9}, numbered...)
 	asked(fsm.Invalid, numbered...)
+	asked(fsm.Invalid, &fsm.SetTimingClass{}, &fsm.SetTimingClass{Name: "x"},
+		&fsm.SetTimingClass{Name: "x", RenewMs: math.MaxInt64, DoubtMs: math.MaxInt64, EvidenceMs: math.MaxInt64, LeaseMs: math.MaxInt64, HandOffMs: math.MaxInt64},
+		&fsm.SetTimingClass{Name: "x", RenewMs: math.MinInt64, DoubtMs: math.MinInt64, EvidenceMs: math.MinInt64, LeaseMs: math.MinInt64, HandOffMs: math.MinInt64})
 	asked(fsm.UnknownPolicy, &fsm.SetPolicy{}, &fsm.SetPolicy{Store: "players", Name: "history\x00"})
 
 	save := func(d *fsm.Data) *fsm.Save {
@@ -199,7 +202,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.Cancel{Store: "players", Key: "p", Ticket: token}, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("two"), ClearMessages: []uint64{1}, End: true},
 		&fsm.Release{Store: "players", Key: "p", Token: token, Panics: []*fsm.MessagePanic{{Message: 1, Text: "nil"}, {Message: 1}, {Message: 1}, {Message: 7}}}, &fsm.Send{Store: "players", Key: "p", Kind: "gift"}, &fsm.ClearMessage{Store: "players", Key: "p", Id: 1},
 		&fsm.Set{Store: "players", Key: "p", Expected: 1, Data: data("two"), Force: true}, &fsm.Remove{Store: "players", Key: "p", Expected: 1, Force: true},
-		&fsm.SetPolicy{Name: "history", Value: 1}, &fsm.PutPart{Part: 1, Bytes: []byte("part")},
+		&fsm.SetPolicy{Name: "history", Value: 1}, fsm.DefaultClasses()[0], &fsm.PutPart{Part: 1, Bytes: []byte("part")},
 	} {
 		f.Add(entry(f, 7, fsm.Do(ask, act)).Data)
 	}
@@ -259,7 +262,7 @@ func someRows() [][]byte {
 		fsm.GrantRow{Grant: lock.Grant{Token: 1 << 20, Ticket: 7, Owner: 8, Revoked: true, Waiters: []lock.Waiter{{Server: 1, Ticket: 2}}}, SinceMS: -5},
 		fsm.Profile{Exists: true, Revision: 300, Tags: map[string]string{"b": "2", "a": "1"}},
 		fsm.Message{Body: []byte("hello"), Kind: "gift", Sender: "a", Panics: 3, PanicText: "index out of range"},
-		fsm.Server{Name: "a", Alive: true, Nonce: make([]byte, 16), Ground: lock.Silence},
+		fsm.Server{Name: "a", Alive: true, Nonce: make([]byte, 16), Ground: lock.Silence, Class: fsm.TimingClass{Name: "default", Timing: lock.DefaultTiming()}},
 		fsm.Node{Address: "10.0.0.1:7401"},
 	)
 }

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/profilenode/profilenode/lock"
@@ -129,8 +130,14 @@ func (t *tx) found(c *Found) Result {
 	if len(t.standing.Cluster) > 0 {
 		return Result{Code: Superseded}
 	}
-	if len(c.Cluster) == 0 || c.Level == 0 {
+	hasDefault := slices.ContainsFunc(c.Classes, func(class *SetTimingClass) bool { return class.GetName() == DefaultClass })
+	if len(c.Cluster) == 0 || c.Level == 0 || !hasDefault || len(c.Classes) > MaxClasses {
 		return Result{Code: Invalid}
+	}
+	for _, class := range c.Classes {
+		if CheckClassName(class.Name) != nil || CheckClass(class) != nil {
+			return Result{Code: Invalid}
+		}
 	}
 	t.standing.Cluster, t.standing.Level, t.standing.Epoch = c.Cluster, c.Level, 1
 	for _, p := range c.Policies {
@@ -138,6 +145,9 @@ func (t *tx) found(c *Found) Result {
 			continue
 		}
 		t.putPolicy("", p.Name, p.Value)
+	}
+	for _, class := range c.Classes {
+		t.setTimingClass(class)
 	}
 	return Result{Token: lock.Token(t.at)}
 }

@@ -32,7 +32,8 @@ const (
 	NotOwned         Code = 23 // nobody owns it
 
 	OtherRegistration Code = 24 // the incarnation was registered by another process. Never kept as an answer
-	codes                  = 25
+	UnknownClass      Code = 25 // no timing class of that name
+	codes                  = 26
 )
 
 // Result is the answer to a command. What a request's answer keeps of it in the table of answers is Code, Token,
@@ -45,7 +46,7 @@ type Result struct {
 	Revision uint64           // the profile's, after it
 	Message  uint64           // the id of the message sent
 	Owner    lock.Incarnation // with Owned, NameHeld and Queued
-	Limit    uint64           // with TooLarge, QueueFull and MailboxFull
+	Limit    uint64           // with TooLarge, QueueFull and MailboxFull; with NameHeld, the lease of Owner in milliseconds
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far
 	Granted  uint64           // with Walk: profiles that their waiters got

@@ -20,6 +20,7 @@ type Server struct {
 	EndedMS     int64
 	Ground      lock.Ground // on which it ended
 	Nonce       []byte
+	Class       TimingClass // as it was when it registered: its owner and the judge count with this copy
 	Activity
 }
 
@@ -37,7 +38,7 @@ const (
 )
 
 func (s Server) encode() []byte {
-	w := newRow(64 + len(s.Name) + len(s.Where) + len(s.Ping) + len(s.Peer))
+	w := newRow(96 + len(s.Name) + len(s.Where) + len(s.Ping) + len(s.Peer))
 	w.string(s.Name)
 	w.string(s.Where)
 	w.string(s.Ping)
@@ -48,6 +49,8 @@ func (s Server) encode() []byte {
 	w.int(s.EndedMS)
 	w.uint(uint64(s.Ground))
 	w.bytes(s.Nonce)
+	w.string(s.Class.Name)
+	w.timing(s.Class.Timing)
 	return w
 }
 
@@ -55,7 +58,7 @@ func decodeServer(id lock.Incarnation, row []byte) (Server, error) {
 	f := readRow(row)
 	s := Server{
 		Incarnation: id, Name: f.string(), Where: f.string(), Ping: f.string(), Peer: f.string(), Tool: f.bool(), Alive: f.bool(),
-		SinceMS: f.int(), EndedMS: f.int(), Ground: lock.Ground(f.uint()), Nonce: bytes.Clone(f.bytes()),
+		SinceMS: f.int(), EndedMS: f.int(), Ground: lock.Ground(f.uint()), Nonce: bytes.Clone(f.bytes()), Class: TimingClass{f.string(), f.timing()},
 	}
 	return s, f.done(tableServer)
 }
@@ -124,9 +127,14 @@ func (t *tx) register(c *Register) Result {
 		}
 		return Result{Repeated: true, Token: lock.Token(id)}
 	}
+	class, ok := t.class(c.TimingClass)
+	if !ok {
+		return Result{Code: UnknownClass}
+	}
 	name := appendText([]byte{tableName}, c.Name)
 	if holder, ok := t.nameHolder(name); ok {
-		return Result{Code: NameHeld, Owner: holder}
+		held, _ := t.server(holder)
+		return Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}
 	}
 
 	id := lock.Incarnation(t.at)
@@ -136,7 +144,7 @@ func (t *tx) register(c *Register) Result {
 	t.put(nonce, w)
 	t.put(serverKey(tableServer, id), Server{
 		Name: c.Name, Where: c.Where, Ping: c.Ping, Peer: c.Peer, Tool: c.Kind == kindTool, Alive: true,
-		SinceMS: t.standing.StampMS, Nonce: c.Nonce,
+		SinceMS: t.standing.StampMS, Nonce: c.Nonce, Class: class,
 	}.encode())
 	t.put(serverKey(tableActivity, id), Activity{Last: t.at}.encode())
 	return Result{Token: t.at}

@@ -102,6 +102,11 @@ func (s *story) act(act string, args storyArgs) any {
 		return &fsm.Remove{Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Force: args.has("force")}
 	case "free":
 		return &fsm.Free{Store: store, Key: key, Token: token("token"), Force: args.has("force"), Reason: args.text("reason", "")}
+	case "class":
+		return &fsm.SetTimingClass{
+			Name: args.text("name", ""), RenewMs: int64(args.number("renew", 1000)), DoubtMs: int64(args.number("doubt", 3000)),
+			EvidenceMs: int64(args.number("evidence", 4500)), LeaseMs: int64(args.number("lease", 10_000)), HandOffMs: int64(args.number("hand-off", 10_000)),
+		}
 	case "policy":
 		return &fsm.SetPolicy{
 			Store: args.text("store", ""), Name: args.text("name", ""), Value: int64(args.number("value", 0)), Inherit: args.has("inherit"),
@@ -160,7 +165,7 @@ func (s *story) register(args storyArgs) *fsm.Register {
 	s.registered[args.text("as", args.who())] = lock.Registration(nonce[:])
 	c := &fsm.Register{
 		Name: args.text("name", args.who()), Kind: kind, Nonce: nonce[:16], Where: args.text("where", ""), Ping: args.text("ping", ""),
-		Epoch: args.number("epoch", 0),
+		Epoch: args.number("epoch", 0), TimingClass: args.text("class", ""),
 	}
 	if args.has("other-cluster") {
 		c.Cluster = bytes.Repeat([]byte{8}, 16)

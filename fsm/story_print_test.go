@@ -18,7 +18,7 @@ var codeNames = [fsm.Codes]string{
 	fsm.ServerGone: "server gone", fsm.Forgotten: "forgotten", fsm.AcknowledgeFirst: "acknowledge first", fsm.Cloned: "cloned",
 	fsm.NameHeld: "name held", fsm.OtherCluster: "other cluster", fsm.Invalid: "invalid", fsm.TooLarge: "too large",
 	fsm.QueueFull: "queue full", fsm.MailboxFull: "mailbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
-	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting",
+	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting", fsm.UnknownClass: "unknown class",
 	fsm.Burned: "burned", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
 	fsm.OtherRegistration: "other registration",
 }
@@ -229,7 +229,11 @@ func (s *story) servers() string {
 			} else {
 				fmt.Fprintf(&b, " ended at %d by %s", server.EndedMS, server.Ground)
 			}
-			fmt.Fprintf(&b, ", settled %d, sessions %d\n", server.Settled, server.Sessions)
+			fmt.Fprintf(&b, ", settled %d, sessions %d", server.Settled, server.Sessions)
+			if server.Class != (fsm.TimingClass{Name: fsm.DefaultClass, Timing: lock.DefaultTiming()}) {
+				fmt.Fprintf(&b, ", %s", classLine(server.Class))
+			}
+			b.WriteString("\n")
 		}
 		for _, n := range read(v.Nodes())(s.t) {
 			fmt.Fprintf(&b, "node %s at %s, for clients at %s\n", n.ID, n.Address, n.Client)
@@ -268,6 +272,20 @@ func (s *story) audit(f fsm.AuditFilter, limit int) string {
 		}
 	})
 	return b.String()
+}
+
+func (s *story) classes() string {
+	var b strings.Builder
+	look(s.t, s.m, func(v *fsm.View) {
+		for _, c := range read(v.TimingClasses())(s.t) {
+			b.WriteString(classLine(c) + "\n")
+		}
+	})
+	return b.String()
+}
+
+func classLine(c fsm.TimingClass) string {
+	return fmt.Sprintf("class %s: renew %v, doubt %v, evidence %v, lease %v, hand-off %v", c.Name, c.Renew, c.Doubt, c.Evidence, c.Lease, c.HandOff)
 }
 
 func (s *story) policies(store string) string {

@@ -61,7 +61,7 @@ func newStory(t *testing.T) *story {
 		actors: map[string]*actor{}, registered: map[string]uint64{}, tokens: map[string]lock.Token{}, called: map[lock.Token]string{}, judged: map[string]lock.Token{},
 	}
 	t.Cleanup(func() { _ = s.m.Close() })
-	s.apply([]*fsm.Command{fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies()})})
+	s.apply([]*fsm.Command{fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})})
 	return s
 }
 
@@ -97,6 +97,8 @@ func (s *story) directive(d *datadriven.TestData) string {
 		return s.audit(fsm.AuditFilter{
 			Store: args.text("store", ""), Key: args.text("key", ""), SinceMS: int64(args.number("since", 0)), Before: args.number("before", 0),
 		}, int(args.number("limit", 100)))
+	case "classes":
+		return s.classes()
 	case "policies":
 		return s.policies(args.text("store", ""))
 	case "repeat":

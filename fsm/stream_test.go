@@ -78,7 +78,7 @@ func newStream(roll dice) *stream {
 
 // founding is the first entry of every stream. Few waiters and messages, so that limits are met.
 func founding() *fsm.Command {
-	return fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: []*fsm.PolicyValue{
+	return fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Classes: fsm.DefaultClasses(), Policies: []*fsm.PolicyValue{
 		{Name: fsm.PolicyHistory, Value: 4}, {Name: fsm.PolicyMaxData, Value: 64}, {Name: fsm.PolicyMaxMessages, Value: 5},
 		{Name: fsm.PolicyMaxWaiters, Value: 3},
 	}})
@@ -242,6 +242,8 @@ func (s *stream) act(c *sender) any {
 	case roll < 38:
 		store := []string{"players", "guilds", "", "a/b"}[s.roll(4)]
 		return &fsm.SetPolicy{Store: store, Name: streamPolicies[s.roll(len(streamPolicies))], Value: int64(1 + s.roll(16)), Inherit: s.roll(3) == 0}
+	case roll == 39 && s.roll(2) == 0:
+		return s.class()
 	case roll < 39 && s.roll(4) == 0:
 		return &fsm.EndServer{}
 	}
@@ -335,10 +337,29 @@ func (s *stream) kind() string {
 	return []string{"", "gift", "mail"}[s.roll(3)]
 }
 
+// class is one that holds together, mostly.
+func (s *stream) class() *fsm.SetTimingClass {
+	c := &fsm.SetTimingClass{Name: []string{"slow", "default", "a/b", "slow"}[s.roll(4)], RenewMs: 50 + int64(s.roll(100)), DoubtMs: 2000, EvidenceMs: 2901, LeaseMs: 2902, HandOffMs: 2001}
+	switch s.roll(8) {
+	case 0:
+		c.EvidenceMs--
+	case 1:
+		c.LeaseMs = c.EvidenceMs
+	case 2:
+		c.HandOffMs = c.DoubtMs
+	case 3:
+		c.RenewMs = int64(s.roll(1001)) - 1
+	}
+	return c
+}
+
 func (s *stream) register() *fsm.Register {
 	nonce := make([]byte, 16)
 	binary.BigEndian.PutUint64(nonce, uint64(s.roll(12)))
 	c := &fsm.Register{Name: string(rune('a' + s.roll(5))), Kind: uint32(s.roll(2)), Nonce: nonce, Where: "zone", Ping: "10.0.0.1:1"}
+	if s.roll(3) == 0 {
+		c.TimingClass = []string{"default", "slow", "none", "s\x00"}[s.roll(4)]
+	}
 	switch s.roll(20) {
 	case 0:
 		c.Cluster = []byte("another")

@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
@@ -20,6 +21,7 @@ type twin struct {
 	profiles    map[fsm.ProfileName]*twinProfile
 	policies    map[[2]string]int64 // store and name; the empty store has the defaults
 	nodes       map[string]fsm.Node
+	classes     map[string]fsm.TimingClass
 	events      []fsm.Event
 	audits      []fsm.Audit
 }
@@ -36,7 +38,7 @@ type twinAnswer struct {
 }
 
 func newTwin() *twin {
-	return &twin{profiles: map[fsm.ProfileName]*twinProfile{}, policies: map[[2]string]int64{}, nodes: map[string]fsm.Node{}}
+	return &twin{profiles: map[fsm.ProfileName]*twinProfile{}, policies: map[[2]string]int64{}, nodes: map[string]fsm.Node{}, classes: map[string]fsm.TimingClass{}}
 }
 
 // entry applies one entry.
@@ -200,6 +202,8 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 		return w.remove(me, c.GetRemove())
 	case c.GetSetPolicy() != nil:
 		return w.setPolicy(c.GetSetPolicy())
+	case c.GetSetTimingClass() != nil:
+		return w.setClass(c.GetSetTimingClass())
 	case c.GetFree() != nil:
 		return w.freed(me, c.GetFree())
 	}
@@ -222,15 +226,22 @@ func (w *twin) register(c *fsm.Register) fsm.Result {
 			return done
 		}
 	}
+	class := c.TimingClass
+	if class == "" {
+		class = "default"
+	}
+	if _, ok := w.classes[class]; !ok {
+		return fsm.Result{Code: fsm.UnknownClass}
+	}
 	for _, s := range w.servers {
 		if s.about.Alive && s.about.Name == c.Name {
-			return fsm.Result{Code: fsm.NameHeld, Owner: s.about.Incarnation}
+			return fsm.Result{Code: fsm.NameHeld, Owner: s.about.Incarnation, Limit: uint64(s.about.Class.Lease / time.Millisecond)}
 		}
 	}
 	w.servers = append(w.servers, &twinServer{
 		about: fsm.Server{
 			Incarnation: lock.Incarnation(w.at), Name: c.Name, Where: c.Where, Ping: c.Ping, Peer: c.Peer, Tool: c.Kind == 1, Alive: true,
-			SinceMS: w.stamp, Nonce: c.Nonce, Activity: fsm.Activity{Last: w.at},
+			SinceMS: w.stamp, Nonce: c.Nonce, Class: w.classes[class], Activity: fsm.Activity{Last: w.at},
 		},
 		answers: map[uint64]twinAnswer{}, parts: map[uint64]map[uint32][]byte{},
 	})
@@ -340,7 +351,24 @@ func (w *twin) found(c *fsm.Found) fsm.Result {
 	for _, p := range c.Policies {
 		w.policies[[2]string{"", p.Name}] = p.Value
 	}
+	for _, class := range c.Classes {
+		w.setClass(class)
+	}
 	return fsm.Result{Token: w.at}
+}
+
+// setClass takes times that no owner is robbed by: the stream's are few, and small.
+func (w *twin) setClass(c *fsm.SetTimingClass) fsm.Result {
+	ms := time.Millisecond
+	robs := 10*c.EvidenceMs <= 12*c.DoubtMs+5000
+	if c.Name == "a/b" || c.RenewMs < 50 || c.DoubtMs < 2*c.RenewMs || robs || c.LeaseMs <= c.EvidenceMs || c.HandOffMs <= c.DoubtMs {
+		return fsm.Result{Code: fsm.Invalid}
+	}
+	w.classes[c.Name] = fsm.TimingClass{Name: c.Name, Timing: lock.Timing{
+		Renew: time.Duration(c.RenewMs) * ms, Doubt: time.Duration(c.DoubtMs) * ms, Evidence: time.Duration(c.EvidenceMs) * ms,
+		Lease: time.Duration(c.LeaseMs) * ms, HandOff: time.Duration(c.HandOffMs) * ms,
+	}}
+	return fsm.Result{}
 }
 
 func (w *twin) policy(store, name string) int64 {

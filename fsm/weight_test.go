@@ -23,7 +23,7 @@ type heavy struct {
 
 func newHeavy(t testing.TB) *heavy {
 	h := &heavy{t: t, m: open(t, vfs.NewMem()), numbers: map[uint64]uint64{}}
-	h.apply(fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies()}))
+	h.apply(fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()}))
 	return h
 }
 

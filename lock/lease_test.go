@@ -13,42 +13,73 @@ func TestTimingValidate(t *testing.T) {
 	if err := lock.DefaultTiming().Validate(); err != nil {
 		t.Errorf("the default timing is refused: %v", err)
 	}
+	slow := lock.Timing{Renew: 5 * time.Second, Doubt: 20 * time.Second, Evidence: 25 * time.Second, Lease: 40 * time.Second, HandOff: time.Minute}
+	if err := slow.Validate(); err != nil {
+		t.Errorf("a class with 20 s of doubt is refused: %v", err)
+	}
 	tests := []struct {
 		name   string
 		change func(*lock.Timing)
 		want   []string // how each fault begins, in order
 	}{
-		{"tick", func(x *lock.Timing) { x.Tick = 0 }, []string{"tick"}},
-		{"renew", func(x *lock.Timing) { x.Renew = -1 }, []string{"tick"}},
-		{"doubt", func(x *lock.Timing) { x.Renew = x.Doubt/2 + 1 }, []string{"doubt"}},
-		{"evidence", func(x *lock.Timing) { x.Evidence = 3850 * time.Millisecond }, []string{"evidence"}},
+		{"renew", func(x *lock.Timing) { x.Renew = lock.LeastRenew - time.Millisecond }, []string{"renew"}},
+		{"below zero", func(x *lock.Timing) { x.Renew = -time.Second }, []string{"renew"}},
+		{"beyond an hour", func(x *lock.Timing) { x.Lease = time.Hour + time.Millisecond }, []string{"lease"}},
+		{"a sum that overflows", func(x *lock.Timing) { x.Doubt, x.Evidence = 1<<62, 1 }, []string{"doubt", "doubt", "evidence"}},
+		{"parts of a millisecond", func(x *lock.Timing) { x.HandOff++ }, []string{"hand-off"}},
+		{"doubt", func(x *lock.Timing) { x.Renew = x.Doubt/2 + time.Millisecond }, []string{"doubt"}},
+		{"evidence", func(x *lock.Timing) { x.Evidence = 4100 * time.Millisecond }, []string{"evidence"}},
 		{"lease", func(x *lock.Timing) { x.Lease = x.Evidence }, []string{"lease"}},
-		{"ping", func(x *lock.Timing) { x.Ping = 0 }, []string{"ping"}},
-		{"again", func(x *lock.Timing) { x.Again = 0 }, []string{"ping"}},
-		{"reach", func(x *lock.Timing) { x.Reach = 2*x.Ping - 1 }, []string{"reach"}},
-		{"refusals as far apart as evidence", func(x *lock.Timing) { x.Again = x.Evidence }, []string{"again"}},
 		{"hand-off", func(x *lock.Timing) { x.HandOff = x.Doubt }, []string{"hand-off"}},
 		{"everything", func(x *lock.Timing) {
-			*x = lock.Timing{Renew: 2 * time.Second, Doubt: 3 * time.Second, Evidence: time.Second, Lease: time.Second, Again: time.Second}
-		}, []string{"tick", "doubt", "evidence", "lease", "ping", "again", "hand-off"}},
+			*x = lock.Timing{Renew: 2 * time.Second, Doubt: 3 * time.Second, Evidence: time.Second, Lease: time.Second}
+		}, []string{"doubt", "evidence", "lease", "hand-off"}},
+		{"nothing", func(x *lock.Timing) { *x = lock.Timing{} }, []string{"renew", "evidence", "lease", "hand-off"}},
 	}
 	for _, test := range tests {
 		timing := lock.DefaultTiming()
 		test.change(&timing)
-		err := timing.Validate()
-		if err == nil {
-			t.Errorf("%s: no fault found in %+v", test.name, timing)
-			continue
-		}
-		faults := strings.Split(err.Error(), "\n")
-		if len(faults) != len(test.want) {
-			t.Errorf("%s: faults are %q, want %d", test.name, faults, len(test.want))
-			continue
-		}
-		for i, want := range test.want {
-			if !strings.HasPrefix(faults[i], want) {
-				t.Errorf("%s: fault %d is %q, want one about %s", test.name, i, faults[i], want)
-			}
+		wantFaults(t, test.name, timing.Validate(), test.want)
+	}
+}
+
+func TestDetectorValidate(t *testing.T) {
+	if err := lock.DefaultDetector().Validate(); err != nil {
+		t.Errorf("the default detector is refused: %v", err)
+	}
+	tests := []struct {
+		name   string
+		change func(*lock.Detector)
+		want   []string
+	}{
+		{"no tick", func(x *lock.Detector) { x.Tick = 0 }, []string{"tick"}},
+		{"a tick that no class counts with", func(x *lock.Detector) { x.Tick = lock.MaxTick + 1 }, []string{"tick"}},
+		{"ping", func(x *lock.Detector) { x.Ping = 0 }, []string{"ping"}},
+		{"again", func(x *lock.Detector) { x.Again = 0 }, []string{"ping"}},
+		{"reach", func(x *lock.Detector) { x.Reach = 2*x.Ping - 1 }, []string{"reach"}},
+		{"refusals as far apart as evidence", func(x *lock.Detector) { x.Again = time.Second }, []string{"again"}},
+	}
+	for _, test := range tests {
+		detector := lock.DefaultDetector()
+		test.change(&detector)
+		wantFaults(t, test.name, detector.Validate(), test.want)
+	}
+}
+
+func wantFaults(t *testing.T, name string, err error, want []string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: no fault is found", name)
+		return
+	}
+	faults := strings.Split(err.Error(), "\n")
+	if len(faults) != len(want) {
+		t.Errorf("%s: faults are %q, want %d", name, faults, len(want))
+		return
+	}
+	for i, begin := range want {
+		if !strings.HasPrefix(faults[i], begin) {
+			t.Errorf("%s: fault %d is %q, want one about %s", name, i, faults[i], begin)
 		}
 	}
 }
@@ -59,7 +90,7 @@ func robbedWhileHeld(timing lock.Timing, ratio float64) (time.Duration, bool) {
 	const step = 5 * time.Millisecond
 	for passed := time.Duration(0); passed <= 2*timing.Lease; passed += step {
 		silent := time.Duration(float64(passed) * ratio)
-		acts := timing.Lapsed(silent) || timing.Judge(lock.Signals{Silent: silent, Gossip: true, Stream: lock.EndedByPeer, Ended: silent}) != lock.Living
+		acts := timing.Lapsed(silent) || lock.DefaultDetector().Judge(timing, lock.Signals{Silent: silent, Gossip: true, Stream: lock.EndedByPeer, Ended: silent}) != lock.Living
 		if acts && !timing.InDoubt(passed) {
 			return passed, true
 		}
@@ -72,13 +103,14 @@ func TestDoubtComesBeforeTheJudge(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	span := func(most time.Duration) time.Duration { return time.Duration(random.Int64N(int64(most))) }
+	span := func(most time.Duration) time.Duration {
+		return time.Duration(random.Int64N(int64(most))).Truncate(time.Millisecond)
+	}
 	timings := []lock.Timing{lock.DefaultTiming()}
 	for tries := 0; len(timings) < 40; tries++ {
 		x := lock.Timing{
 			Renew: span(2 * time.Second), Doubt: span(6 * time.Second), Evidence: span(10 * time.Second),
-			Lease: span(20 * time.Second), HandOff: span(20 * time.Second), Tick: span(time.Second),
-			Ping: 20 * time.Second, Reach: time.Minute, Again: time.Millisecond,
+			Lease: span(20 * time.Second), HandOff: span(20 * time.Second),
 		}
 		if x.Validate() == nil {
 			timings = append(timings, x)

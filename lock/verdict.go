@@ -55,11 +55,11 @@ type Signals struct {
 	Another  bool          // at last another incarnation answered there
 }
 
-// Judge is the judge's half: the ground on which an incarnation counts as gone, or Living. Goodbye is not found, it is
-// said.
-func (t Timing) Judge(s Signals) Ground {
+// Judge is the judge's half: the ground on which an incarnation of a timing class counts as gone, or Living. Goodbye is
+// not found, it is said.
+func (d Detector) Judge(t Timing, s Signals) Ground {
 	switch {
-	case t.proves(s):
+	case d.Proves(s):
 		return Proof
 	case s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):
 		return Evidence
@@ -73,12 +73,12 @@ func (t Timing) Judge(s Signals) Ground {
 // the end of the old stream comes before the new one, and by then the silence is long.
 func (t Timing) abandoned(s Signals) bool { return s.Stream == EndedByPeer && s.Ended >= 2*t.Renew }
 
-// proves says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
+// Proves says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
 // of a port that this leader is known to reach: a firewall refuses too.
-func (t Timing) proves(s Signals) bool {
-	reached := s.Reached && s.Since <= t.Reach
+func (d Detector) Proves(s Signals) bool {
+	reached := s.Reached && s.Since <= d.Reach
 	if s.Stream != EndedByPeer || !s.SameHost || !reached {
 		return false
 	}
-	return s.Another || s.Refused >= 2 && s.Spread >= t.Again && !s.Between
+	return s.Another || s.Refused >= 2 && s.Spread >= d.Again && !s.Between
 }

@@ -9,16 +9,16 @@ import (
 )
 
 // proven is what it takes, with not a moment to spare.
-func proven(t lock.Timing) lock.Signals {
+func proven(t lock.Timing, d lock.Detector) lock.Signals {
 	return lock.Signals{
-		Stream: lock.EndedByPeer, Ended: 2 * t.Renew, SameHost: true, Reached: true, Since: t.Reach, Refused: 2, Spread: t.Again,
+		Stream: lock.EndedByPeer, Ended: 2 * t.Renew, SameHost: true, Reached: true, Since: d.Reach, Refused: 2, Spread: d.Again,
 	}
 }
 
 func TestJudge(t *testing.T) {
-	timing := lock.DefaultTiming()
+	timing, detector := lock.DefaultTiming(), lock.DefaultDetector()
 	with := func(change ...func(*lock.Signals)) lock.Signals {
-		s := proven(timing)
+		s := proven(timing, detector)
 		for _, c := range change {
 			c(&s)
 		}
@@ -29,7 +29,7 @@ func TestJudge(t *testing.T) {
 	another := func(s *lock.Signals) { s.Refused, s.Spread, s.Another = 0, 0, true }
 	far := func(s *lock.Signals) { s.SameHost = false }
 	unreached := func(s *lock.Signals) { s.Reached, s.Since = false, 0 }
-	stale := func(s *lock.Signals) { s.Since = timing.Reach + 1 }
+	stale := func(s *lock.Signals) { s.Since = detector.Reach + 1 }
 	tests := []struct {
 		name string
 		s    lock.Signals
@@ -45,7 +45,7 @@ func TestJudge(t *testing.T) {
 		{"another answers, whatever came in between", with(another, func(s *lock.Signals) { s.Between = true }), lock.Proof},
 		{"refused once", with(func(s *lock.Signals) { s.Refused = 1 }), lock.Living},
 		{"not refused", with(func(s *lock.Signals) { s.Refused = 0 }), lock.Living},
-		{"refused twice too soon", with(func(s *lock.Signals) { s.Spread = timing.Again - 1 }), lock.Living},
+		{"refused twice too soon", with(func(s *lock.Signals) { s.Spread = detector.Again - 1 }), lock.Living},
 		{"a request in between", with(func(s *lock.Signals) { s.Between = true }), lock.Living},
 		{"never reached", with(unreached), lock.Living},
 		{"never reached, and another answers", with(another, unreached), lock.Living},
@@ -81,14 +81,14 @@ func TestJudge(t *testing.T) {
 		{"a moment less", lock.Signals{Silent: timing.Lease - 1}, lock.Living},
 	}
 	for _, test := range tests {
-		if got := timing.Judge(test.s); got != test.want {
+		if got := detector.Judge(timing, test.s); got != test.want {
 			t.Errorf("%s: the verdict is %v, want %v", test.name, got, test.want)
 		}
 	}
 }
 
 // slowJudge reads the table of the design line by line, as strikes against each ground. It shares no line with Judge.
-func slowJudge(t lock.Timing, s lock.Signals) lock.Ground {
+func slowJudge(t lock.Timing, d lock.Detector, s lock.Signals) lock.Ground {
 	grounds := []struct {
 		ground lock.Ground
 		misses []bool
@@ -98,10 +98,10 @@ func slowJudge(t lock.Timing, s lock.Signals) lock.Ground {
 			s.Stream == lock.OpenStream, // and saw it end
 			s.Stream == lock.EndedHere,  // FIN or RST from the peer, never our own time-out
 			!s.Reached,                  // it got this incarnation's answer on its ping port
-			s.Since > t.Reach,           // within the last minute
+			s.Since > d.Reach,           // within the last minute
 			!s.SameHost,                 // the ping IP is the stream's peer IP
 			!s.Another && s.Refused < 2, // the port now refuses, twice, or another incarnation answers there
-			!s.Another && s.Spread < t.Again,
+			!s.Another && s.Spread < d.Again,
 			!s.Another && s.Between, // with no request in between
 		}},
 		{lock.Evidence, []bool{
@@ -127,7 +127,7 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	timing := lock.DefaultTiming()
+	timing, detector := lock.DefaultTiming(), lock.DefaultDetector()
 	around := func(at ...time.Duration) time.Duration {
 		return at[random.IntN(len(at))] + time.Duration(random.IntN(3)-1)
 	}
@@ -139,13 +139,13 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 			Stream:   lock.EndedByPeer,
 			Ended:    around(0, 2*timing.Renew),
 			Gossip:   !likely(),
-			SameHost: likely(), Reached: likely(), Since: around(0, timing.Reach),
-			Refused: random.IntN(4), Spread: around(0, timing.Again), Between: !likely(), Another: !likely(),
+			SameHost: likely(), Reached: likely(), Since: around(0, detector.Reach),
+			Refused: random.IntN(4), Spread: around(0, detector.Again), Between: !likely(), Another: !likely(),
 		}
 		if !likely() {
 			s.Stream = lock.Stream(random.IntN(4))
 		}
-		got, want := timing.Judge(s), slowJudge(timing, s)
+		got, want := detector.Judge(timing, s), slowJudge(timing, detector, s)
 		if got != want {
 			t.Fatalf("the verdict on %+v is %v, its slow reading is %v", s, got, want)
 		}
@@ -160,7 +160,7 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 
 // Each thing that a proof takes is needed: without any one of them there is none.
 func TestNothingOfAProofIsSpare(t *testing.T) {
-	timing := lock.DefaultTiming()
+	timing, detector := lock.DefaultTiming(), lock.DefaultDetector()
 	takes := map[string]func(*lock.Signals){
 		"stream": func(s *lock.Signals) { s.Stream = 0 }, "host": func(s *lock.Signals) { s.SameHost = false },
 		"reached": func(s *lock.Signals) { s.Reached = false }, "since": func(s *lock.Signals) { s.Since++ },
@@ -168,9 +168,9 @@ func TestNothingOfAProofIsSpare(t *testing.T) {
 		"between": func(s *lock.Signals) { s.Between = true },
 	}
 	for name, take := range takes {
-		s := proven(timing)
+		s := proven(timing, detector)
 		take(&s)
-		if got := timing.Judge(s); got != lock.Living {
+		if got := detector.Judge(timing, s); got != lock.Living {
 			t.Errorf("a proof without %s: got %v, want living", name, got)
 		}
 	}

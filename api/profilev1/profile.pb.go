@@ -588,7 +588,7 @@ type Refusal struct {
 	Index    uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
 	Revision uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
 	Token    uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
-	Limit    uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit    uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"` // with NAME_HELD: the holder's lease in milliseconds; it is gone at the latest when it has been silent for so long
 	Owner    *Owner                 `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
 	Leader   string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // the leader's client address, empty when this node knows none
 	// Of the node that refuses, with OTHER_CLUSTER and OTHER_REGISTRATION. Only a greater epoch of the caller's own cluster
@@ -1153,7 +1153,8 @@ func (x *Limits) GetClaims() uint64 {
 	return 0
 }
 
-// Timing is what both halves of the lease argument count with, in milliseconds.
+// Timing is what both halves of the lease argument count with, in milliseconds. An incarnation keeps the times that it
+// was told when it registered, whatever becomes of the class.
 type Timing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RenewMs       int64                  `protobuf:"varint,1,opt,name=renew_ms,json=renewMs,proto3" json:"renew_ms,omitempty"`
@@ -5240,6 +5241,7 @@ type Server struct {
 	Ground        string                 `protobuf:"bytes,30,opt,name=ground,proto3" json:"ground,omitempty"`                     // of one that is gone: goodbye, proof, evidence or silence
 	EndedMs       int64                  `protobuf:"varint,31,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`   // and since when
 	Wanted        uint64                 `protobuf:"varint,32,opt,name=wanted,proto3" json:"wanted,omitempty"`                    // its profiles that somebody waits for, that an operator asked for, or that were revoked
+	Timing        *Timing                `protobuf:"bytes,33,opt,name=timing,proto3" json:"timing,omitempty"`                     // as its class was when it registered: what it and the cluster count with
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5358,6 +5360,13 @@ func (x *Server) GetWanted() uint64 {
 	return 0
 }
 
+func (x *Server) GetTiming() *Timing {
+	if x != nil {
+		return x.Timing
+	}
+	return nil
+}
+
 type FreeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -5445,10 +5454,11 @@ func (x *FreeRequest) GetReason() string {
 type FreeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
-	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`      // who was asked, or lost it
-	Over          bool                   `protobuf:"varint,3,opt,name=over,proto3" json:"over,omitempty"`       // that session is over already
-	Revoked       bool                   `protobuf:"varint,4,opt,name=revoked,proto3" json:"revoked,omitempty"` // its writes are refused; the next session starts once the owner has said that it is over, or must be in doubt
-	Waiters       uint64                 `protobuf:"varint,5,opt,name=waiters,proto3" json:"waiters,omitempty"` // game servers that wait for the profile
+	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`                             // who was asked, or lost it
+	Over          bool                   `protobuf:"varint,3,opt,name=over,proto3" json:"over,omitempty"`                              // that session is over already
+	Revoked       bool                   `protobuf:"varint,4,opt,name=revoked,proto3" json:"revoked,omitempty"`                        // its writes are refused; the next session starts once the owner has said that it is over, or must be in doubt
+	Waiters       uint64                 `protobuf:"varint,5,opt,name=waiters,proto3" json:"waiters,omitempty"`                        // game servers that wait for the profile
+	HandOffMs     int64                  `protobuf:"varint,6,opt,name=hand_off_ms,json=handOffMs,proto3" json:"hand_off_ms,omitempty"` // how long the owner may take to let go, by its timing class
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5514,6 +5524,13 @@ func (x *FreeResponse) GetRevoked() bool {
 func (x *FreeResponse) GetWaiters() uint64 {
 	if x != nil {
 		return x.Waiters
+	}
+	return 0
+}
+
+func (x *FreeResponse) GetHandOffMs() int64 {
+	if x != nil {
+		return x.HandOffMs
 	}
 	return 0
 }
@@ -7031,7 +7048,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\abinding\x18\x0f \x01(\x06R\abinding\"s\n" +
 	"\x0fServersResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
-	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\xd1\x02\n" +
+	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\x81\x03\n" +
 	"\x06Server\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -7044,20 +7061,22 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06gossip\x18( \x01(\tR\x06gossip\x12\x16\n" +
 	"\x06ground\x18\x1e \x01(\tR\x06ground\x12\x19\n" +
 	"\bended_ms\x18\x1f \x01(\x03R\aendedMs\x12\x16\n" +
-	"\x06wanted\x18  \x01(\x04R\x06wanted\"\xac\x01\n" +
+	"\x06wanted\x18  \x01(\x04R\x06wanted\x12.\n" +
+	"\x06timing\x18! \x01(\v2\x16.profilenode.v1.TimingR\x06timing\"\xac\x01\n" +
 	"\vFreeRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xb3\x01\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xd3\x01\n" +
 	"\fFreeResponse\x12.\n" +
 	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12+\n" +
 	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x12\n" +
 	"\x04over\x18\x03 \x01(\bR\x04over\x12\x18\n" +
 	"\arevoked\x18\x04 \x01(\bR\arevoked\x12\x18\n" +
-	"\awaiters\x18\x05 \x01(\x04R\awaiters\"\xc7\x01\n" +
+	"\awaiters\x18\x05 \x01(\x04R\awaiters\x12\x1e\n" +
+	"\vhand_off_ms\x18\x06 \x01(\x03R\thandOffMs\"\xc7\x01\n" +
 	"\fAuditRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x19\n" +
@@ -7413,97 +7432,98 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	6,   // 72: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
 	66,  // 73: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
 	2,   // 74: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	5,   // 75: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,   // 76: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,   // 77: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 78: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 79: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
-	71,  // 80: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
-	8,   // 81: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
-	8,   // 82: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
-	3,   // 83: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
-	0,   // 84: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 85: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	74,  // 86: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 87: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 88: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 89: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 90: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
-	12,  // 91: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 92: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 93: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 94: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 95: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 96: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 97: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 98: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 99: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 100: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
-	9,   // 101: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 102: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 103: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 104: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 105: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 106: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 107: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 108: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 109: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 110: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 111: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 112: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 113: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 114: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 115: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 116: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 117: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 118: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	59,  // 119: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	61,  // 120: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	64,  // 121: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	67,  // 122: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	69,  // 123: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	72,  // 124: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	75,  // 125: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	77,  // 126: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	79,  // 127: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	81,  // 128: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	83,  // 129: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	85,  // 130: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 131: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 132: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 133: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 134: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 135: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 136: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 137: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 138: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 139: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 140: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 141: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 142: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 143: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 144: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 145: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 146: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 147: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 148: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	60,  // 149: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	62,  // 150: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	65,  // 151: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	68,  // 152: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	70,  // 153: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	73,  // 154: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	76,  // 155: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	78,  // 156: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	80,  // 157: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	82,  // 158: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	84,  // 159: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	86,  // 160: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	131, // [131:161] is the sub-list for method output_type
-	101, // [101:131] is the sub-list for method input_type
-	101, // [101:101] is the sub-list for extension type_name
-	101, // [101:101] is the sub-list for extension extendee
-	0,   // [0:101] is the sub-list for field type_name
+	12,  // 75: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
+	5,   // 76: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,   // 77: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,   // 78: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 79: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 80: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
+	71,  // 81: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
+	8,   // 82: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
+	8,   // 83: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
+	3,   // 84: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
+	0,   // 85: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 86: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	74,  // 87: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 88: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 89: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 90: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 91: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
+	12,  // 92: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 93: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 94: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 95: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 96: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 97: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 98: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 99: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 100: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 101: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 102: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 103: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 104: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 105: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 106: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 107: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 108: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 109: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 110: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 111: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 112: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 113: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 114: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 115: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 116: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 117: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 118: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 119: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	59,  // 120: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	61,  // 121: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	64,  // 122: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	67,  // 123: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	69,  // 124: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	72,  // 125: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	75,  // 126: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	77,  // 127: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	79,  // 128: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	81,  // 129: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	83,  // 130: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	85,  // 131: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 132: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 133: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 134: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 135: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 136: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 137: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 138: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 139: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 140: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 141: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 142: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 143: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 144: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 145: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 146: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 147: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 148: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 149: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	60,  // 150: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	62,  // 151: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	65,  // 152: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	68,  // 153: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	70,  // 154: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	73,  // 155: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	76,  // 156: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	78,  // 157: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	80,  // 158: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	82,  // 159: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	84,  // 160: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	86,  // 161: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	132, // [132:162] is the sub-list for method output_type
+	102, // [102:132] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

@@ -92,7 +92,7 @@ func start(ctx context.Context, network *gossiptest.Network, change func(*cluste
 		return nil, fmt.Errorf("start a node in memory: %w", err)
 	}
 	c.node = node
-	c.server = server.New(server.Config{Node: node, Hub: hub, Timing: config.Timing, Version: "clienttest"})
+	c.server = server.New(server.Config{Node: node, Hub: hub, Version: "clienttest"})
 	go func() { c.served <- c.server.Serve(c.clients) }()
 	select {
 	case <-node.Ready():

@@ -54,7 +54,7 @@ func newTown(t *testing.T) *town {
 	w.c.Ready()
 	var serving sync.WaitGroup
 	for i, n := range w.c.Nodes {
-		s := server.New(server.Config{Node: n, Hub: hubs[i], Timing: lock.DefaultTiming()})
+		s := server.New(server.Config{Node: n, Hub: hubs[i]})
 		lis, err := w.c.Network.Host(clustertest.Name(i)).Listen("tcp", clustertest.Name(i)+":7400")
 		if err != nil {
 			t.Fatal(err)

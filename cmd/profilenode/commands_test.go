@@ -111,6 +111,19 @@ func TestCommands(t *testing.T) {
 		}
 	})
 
+	t.Run("Timing", func(t *testing.T) {
+		s.ask(t, "", "timing").want(t, exitOK, "RENEW", "default", "4.5s")
+		times := []string{"renew=5s", "doubt=20s", "evidence=25s", "lease=40s", "hand-off=1m"}
+		s.ask(t, "", append([]string{"timing", "set", "http"}, times...)...).want(t, exitOK, "http", "20s", "1m")
+		s.ask(t, "", "timing", "set", "http", "renew=5s").want(t, exitUsage, "doubt is missing")
+		s.ask(t, "", append([]string{"timing", "set", "http", "tick=1s"}, times...)...).want(t, exitUsage, `"tick=1s"`)
+		s.ask(t, "", append([]string{"timing", "set", "http", "renew=5s"}, times...)...).want(t, exitUsage, "renew is given twice")
+		times[2] = "evidence=24.5s"
+		s.ask(t, "", append([]string{"timing", "set", "http"}, times...)...).want(t, exitFailed, "evidence 24.5s must be above 24.5s", "robbed")
+		s.ask(t, "", "timing", "--json").want(t, exitOK, `{"name":"default","renew_ms":1000,"doubt_ms":3000,"evidence_ms":4500,"lease_ms":10000,"hand_off_ms":10000}`)
+		s.ask(t, "", "servers", "--all").want(t, exitOK, "TIMING", "default")
+	})
+
 	t.Run("Servers", func(t *testing.T) {
 		s.ask(t, "", "servers", "--all").want(t, exitOK, "tool", "gone")
 		if got := s.ask(t, "", "servers"); strings.Contains(got.out, "tool-") {

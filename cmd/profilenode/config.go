@@ -35,7 +35,7 @@ type Config struct {
 	LogJSON  bool
 
 	Heartbeat, Election, LeaderLease               time.Duration
-	Renew, Doubt, Evidence, Lease, HandOff, Tick   time.Duration
+	Tick, Ping, PingReach, PingAgain               time.Duration
 	SnapshotBytes, MaxInFlightBytes, TrailingBytes uint64
 	Reserve, HardReserve                           uint64
 }
@@ -52,8 +52,7 @@ func DefaultConfig() Config {
 		LogLevel:   slog.LevelInfo,
 
 		Heartbeat: c.Heartbeat, Election: c.Election, LeaderLease: c.LeaderLease,
-		Renew: c.Timing.Renew, Doubt: c.Timing.Doubt, Evidence: c.Timing.Evidence,
-		Lease: c.Timing.Lease, HandOff: c.Timing.HandOff, Tick: c.Timing.Tick,
+		Tick: c.Detector.Tick, Ping: c.Detector.Ping, PingReach: c.Detector.Reach, PingAgain: c.Detector.Again,
 		SnapshotBytes: c.SnapshotBytes, MaxInFlightBytes: c.MaxInFlightBytes, TrailingBytes: c.TrailingBytes,
 		Reserve: c.Reserve, HardReserve: c.HardReserve,
 	}

@@ -86,22 +86,22 @@ func TestEveryFieldIsASetting(t *testing.T) {
 }
 
 func TestPrecedence(t *testing.T) {
-	const file = "lease: 11s\nhand-off: 12s\nlog-level: warn\nnodes: ['127.0.0.1:7401', '10.0.0.2:7401']\ninsecure: true\n"
-	environ := []string{"PROFILENODE_LEASE=21s", "PROFILENODE_LOG_LEVEL=error", "PROFILENODE_LOG_JSON=true"}
-	c, err := configure(t, file, environ, "--lease=31s", "--log-json=false")
+	const file = "ping: 11s\nping-reach: 72s\nlog-level: warn\nnodes: ['127.0.0.1:7401', '10.0.0.2:7401']\ninsecure: true\n"
+	environ := []string{"PROFILENODE_PING=21s", "PROFILENODE_LOG_LEVEL=error", "PROFILENODE_LOG_JSON=true"}
+	c, err := configure(t, file, environ, "--ping=31s", "--log-json=false")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := c.Lease, 31*time.Second; got != want {
+	if got, want := c.Ping, 31*time.Second; got != want {
 		t.Errorf("flag over variable over file: got %v, want %v", got, want)
 	}
 	if got, want := c.LogLevel.String(), "ERROR"; got != want {
 		t.Errorf("variable over file: got %v, want %v", got, want)
 	}
-	if got, want := c.HandOff, 12*time.Second; got != want {
+	if got, want := c.PingReach, 72*time.Second; got != want {
 		t.Errorf("file over default: got %v, want %v", got, want)
 	}
-	if got, want := c.Renew, time.Second; got != want {
+	if got, want := c.PingAgain, 250*time.Millisecond; got != want {
 		t.Errorf("default: got %v, want %v", got, want)
 	}
 	if c.LogJSON {

@@ -27,6 +27,8 @@ func told(err error) error {
 		hint = "profilenode list STORE shows what there is"
 	case pb.Reason_REASON_UNKNOWN_POLICY:
 		hint = "profilenode policy shows every policy"
+	case pb.Reason_REASON_UNKNOWN_CLASS:
+		hint = "profilenode timing shows every class"
 	case pb.Reason_REASON_SUPERSEDED:
 		hint = "its session is another than a moment ago: profilenode sessions shows it"
 	case pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN:

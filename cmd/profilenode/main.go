@@ -105,7 +105,7 @@ Ask a cluster:    profilenode status`,
 		"ask": {
 			statusCommand(p), getCommand(p), listCommand(p), messagesCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p),
 		},
-		"change": {setCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p)},
+		"change": {setCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p), timingCommand(p)},
 	} {
 		for _, command := range commands {
 			command.GroupID = group

@@ -25,7 +25,7 @@ func releaseCommand(p process) *cobra.Command {
 		Use:   "release STORE KEY",
 		Short: "free a profile that a game server owns",
 		Long: `release asks the game server that owns a profile to let go: it makes a last save and ends its session. One that does
-not within the hand-off time (10 s) is revoked, and its unsaved changes are lost.
+not within the hand-off time of its timing class (10 s by default) is revoked, and its unsaved changes are lost.
 
 With --force it is revoked at once. What the game changed since its last save is lost, and saves that are on their way are
 refused. The next session starts as soon as the owner has said that it is over: milliseconds for a living one, 4.5 s for a
@@ -73,7 +73,6 @@ It is written to the audit, with the reason.`,
 type released struct {
 	request  *pb.FreeRequest
 	reply    *pb.FreeResponse
-	handOff  time.Duration
 	since    time.Time
 	over     bool
 	took     time.Duration // until it was over
@@ -98,7 +97,6 @@ func release(ctx context.Context, c *conn, request *pb.FreeRequest) (*released, 
 	request.Token = current.GetStands().GetToken()
 	r := &released{request: request, since: time.Now(), revision: current.GetProfile().GetRevision()}
 	err = asTool(ctx, c, func(t *tool) error {
-		r.handOff = t.handOff
 		return t.change(ctx, request, func(q *pb.Request) { request.Request = q },
 			func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 				r.reply, err = pb.NewClusterClient(cc).Free(ctx, request)
@@ -146,7 +144,7 @@ func (r *released) print(p process) {
 	case r.request.GetForce() || r.reply.GetRevoked():
 		fmt.Fprintf(p.out, "took %s from %s: what it changed since revision %d is lost\n", profile, owner, r.reply.GetStands().GetRevision())
 	default:
-		fmt.Fprintf(p.out, "asked %s to let go of %s: it saves and ends, or is revoked after %v\n", owner, profile, r.handOff)
+		fmt.Fprintf(p.out, "asked %s to let go of %s: it saves and ends, or is revoked after %v\n", owner, profile, milliseconds(r.reply.GetHandOffMs()))
 	}
 	if n := r.reply.GetWaiters(); n > 0 {
 		fmt.Fprintf(p.out, "%d waiting: the first of them gets it\n", n)

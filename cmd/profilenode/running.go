@@ -41,8 +41,7 @@ func (c Config) cluster() cluster.Config {
 	n.ServerGossip = gossip.ServerConfig{Bind: c.BindServerGossip, Advertise: c.AdvertiseServerGossip, Insecure: c.Insecure}
 	n.ServerGossip.Key, _ = gossipKey("server-gossip-key", c.ServerGossipKey)
 	n.Heartbeat, n.Election, n.LeaderLease = c.Heartbeat, c.Election, c.LeaderLease
-	n.Timing.Renew, n.Timing.Doubt, n.Timing.Evidence = c.Renew, c.Doubt, c.Evidence
-	n.Timing.Lease, n.Timing.HandOff, n.Timing.Tick = c.Lease, c.HandOff, c.Tick
+	n.Detector.Tick, n.Detector.Ping, n.Detector.Reach, n.Detector.Again = c.Tick, c.Ping, c.PingReach, c.PingAgain
 	n.SnapshotBytes, n.TrailingBytes, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingBytes, c.MaxInFlightBytes
 	n.Reserve, n.HardReserve = c.Reserve, c.HardReserve
 	return n
@@ -78,7 +77,7 @@ func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err err
 	if n.Client == "" {
 		n.Client = r.clients.Addr().String()
 	}
-	service := server.Config{Hub: hub, Log: log, Timing: n.Timing, Version: n.Version}
+	service := server.Config{Hub: hub, Log: log, Version: n.Version}
 	if certificates != nil {
 		if n.TLS, err = certificates.forNodes(); err != nil {
 			return nil, &usageError{err}

@@ -16,9 +16,9 @@ func serversCommand(p process) *cobra.Command {
 		Use:   "servers",
 		Short: "list the game servers",
 		Long: `servers lists the game servers: since when, how many profiles each holds, how many of those somebody else wants, and how
-long ago the leader heard it. One that is silent for 3 s is in doubt about its sessions; it is ended after 4.5 s if there is
-evidence that it is dead, after 10 s in any case. With --gone it lists those too that ended within the last hour, and on what
-ground: goodbye, proof, evidence or silence.`,
+long ago the leader heard it. In the default timing class one that is silent for 3 s is in doubt about its sessions; it is ended
+after 4.5 s if there is evidence that it is dead, after 10 s in any case. With --gone it lists those too that ended within the
+last hour, and on what ground: goodbye, proof, evidence or silence.`,
 		Args: cobra.NoArgs,
 	}
 	a := askFlags(p, command)
@@ -34,7 +34,7 @@ ground: goodbye, proof, evidence or silence.`,
 			}); err != nil {
 				return err
 			}
-			t := newTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "ENDED", "INCARNATION")
+			t := newTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "TIMING", "ENDED", "INCARNATION")
 			for _, s := range reply.GetServers() {
 				tool := s.GetKind() == pb.ServerKind_SERVER_KIND_TOOL
 				if !all && (tool || !s.GetAlive() && !gone) {
@@ -48,7 +48,7 @@ ground: goodbye, proof, evidence or silence.`,
 				}
 				t.row(printable(s.GetName()), printable(s.GetWhere()), kindName(s.GetKind()), serverState(s), formatTime(s.GetSinceMs()),
 					holds(s), strconv.FormatUint(s.GetWanted(), 10), heard(s.GetAlive(), s.GetSilentMs()),
-					printable(s.GetGossip()), formatTime(s.GetEndedMs()), strconv.FormatUint(s.GetIncarnation(), 10))
+					printable(s.GetGossip()), s.GetTiming().GetName(), formatTime(s.GetEndedMs()), strconv.FormatUint(s.GetIncarnation(), 10))
 			}
 			return t.end()
 		})
@@ -56,14 +56,12 @@ ground: goodbye, proof, evidence or silence.`,
 	return command
 }
 
-// silentFrom is from when on a game server is shown as silent: by then it is in doubt, unless the cluster's timing is another.
-const silentFrom = 3 * time.Second
-
+// serverState calls a game server silent from when it is in doubt on.
 func serverState(s *pb.Server) string {
 	switch silent := milliseconds(s.GetSilentMs()); {
 	case !s.GetAlive():
 		return "gone by " + s.GetGround()
-	case silent >= silentFrom && s.GetKind() == pb.ServerKind_SERVER_KIND_GAME_SERVER:
+	case silent >= milliseconds(s.GetTiming().GetDoubtMs()) && s.GetKind() == pb.ServerKind_SERVER_KIND_GAME_SERVER:
 		return "silent for " + brief(silent)
 	}
 	return "alive"
@@ -97,25 +95,26 @@ func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Mill
 func brief(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
 
 type serverJSON struct {
-	Incarnation string `json:"incarnation"`
-	Name        string `json:"name"`
-	Where       string `json:"where,omitempty"`
-	Kind        string `json:"kind"`
-	Alive       bool   `json:"alive"`
-	Since       string `json:"since"`
-	Sessions    uint64 `json:"sessions"`
-	Wanted      uint64 `json:"wanted"`
-	SilentMS    *int64 `json:"silent_ms"` // null: not known
-	Gossip      string `json:"gossip,omitempty"`
-	Ground      string `json:"ground,omitempty"` // of one that is gone
-	Ended       string `json:"ended,omitempty"`
+	Incarnation string     `json:"incarnation"`
+	Name        string     `json:"name"`
+	Where       string     `json:"where,omitempty"`
+	Kind        string     `json:"kind"`
+	Alive       bool       `json:"alive"`
+	Since       string     `json:"since"`
+	Sessions    uint64     `json:"sessions"`
+	Wanted      uint64     `json:"wanted"`
+	SilentMS    *int64     `json:"silent_ms"` // null: not known
+	Gossip      string     `json:"gossip,omitempty"`
+	Timing      timingJSON `json:"timing"`           // as its class was when it registered
+	Ground      string     `json:"ground,omitempty"` // of one that is gone
+	Ended       string     `json:"ended,omitempty"`
 }
 
 func serverShape(s *pb.Server) serverJSON {
 	shape := serverJSON{
 		Incarnation: strconv.FormatUint(s.GetIncarnation(), 10), Name: s.GetName(), Where: s.GetWhere(), Kind: kindName(s.GetKind()),
 		Alive: s.GetAlive(), Since: formatTime(s.GetSinceMs()), Sessions: s.GetSessions(), Wanted: s.GetWanted(), Gossip: s.GetGossip(),
-		Ground: s.GetGround(), Ended: formatTime(s.GetEndedMs()),
+		Timing: timingShape(s.GetTiming()), Ground: s.GetGround(), Ended: formatTime(s.GetEndedMs()),
 	}
 	if silent := s.GetSilentMs(); silent >= 0 {
 		shape.SilentMS = &silent

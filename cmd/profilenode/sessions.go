@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
@@ -71,6 +72,9 @@ func listSessions(ctx context.Context, a *asking, request *pb.SessionsRequest) e
 		request.AfterStore, request.AfterKey = reply.GetSessions()[got-1].GetStore(), reply.GetSessions()[got-1].GetKey()
 	}
 }
+
+// silentFrom is from when on the owner of a session is shown as silent: in the default timing class it is in doubt by then.
+const silentFrom = 3 * time.Second
 
 func sessionState(session *pb.Session) string {
 	pending := ""

@@ -28,10 +28,9 @@ const maxWhere = 256
 type tool struct {
 	conn         *conn
 	incarnation  uint64
-	binding      uint64        // of its cluster and epoch
-	registration uint64        // the head of its nonce
-	handOff      time.Duration // how long an owner may take to let go
-	number       uint64        // of the latest request; requests come one after the other, so all before it are settled
+	binding      uint64 // of its cluster and epoch
+	registration uint64 // the head of its nonce
+	number       uint64 // of the latest request; requests come one after the other, so all before it are settled
 }
 
 // asTool registers, lets f make its changes and says goodbye.
@@ -55,7 +54,6 @@ func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
 	t := &tool{
 		conn: c, incarnation: reply.GetIncarnation(),
 		binding: reply.GetBinding(), registration: binary.BigEndian.Uint64(request.GetNonce()),
-		handOff: time.Duration(reply.GetTiming().GetHandOffMs()) * time.Millisecond,
 	}
 	c.binder.Learn(reply)
 	err := f(t)

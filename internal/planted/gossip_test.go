@@ -18,7 +18,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "a leader that renews nobody judges all the same",
-		edits: []edit{{"cluster/judge.go", "	if j.l.prompt() != nil {\n		late += j.timing.Tick\n	}\n", ""}},
+		edits: []edit{{"cluster/judge.go", "	if j.l.prompt() != nil {\n		late += j.detector.Tick\n	}\n", ""}},
 		pkg:   "cluster", test: "TestALeaderThatRenewsNobodyJudgesNobody",
 	},
 	{

@@ -165,7 +165,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a refused port proves to whom never reached it",
-		edits: []edit{{"lock/verdict.go", "reached := s.Reached && s.Since <= t.Reach", "reached := s.Since <= t.Reach || true"}},
+		edits: []edit{{"lock/verdict.go", "reached := s.Reached && s.Since <= d.Reach", "reached := s.Since <= d.Reach || true"}},
 		pkg:   "cluster", test: "TestARefusalProvesNothingToWhomNeverReached",
 	},
 	{

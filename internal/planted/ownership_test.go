@@ -137,7 +137,7 @@ var ownershipFaults = []fault{
 	{
 		name: "a registration ends whoever lives under its name",
 		edits: []edit{{
-			"fsm/server.go", "\t\treturn Result{Code: NameHeld, Owner: holder}\n", "\t\tt.end(holder, lock.Goodbye)\n",
+			"fsm/server.go", "\t\treturn Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}\n", "\t\t_ = held\n\t\tt.end(holder, lock.Goodbye)\n",
 		}},
 		pkg: "fsm", test: "TestStories",
 	},
@@ -151,8 +151,23 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a revoked owner is not waited for",
-		edits: []edit{{"cluster/judge.go", "case g.Revoked && j.timing.Lapsed(passed):", "case g.Revoked:"}},
+		edits: []edit{{"cluster/judge.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked:"}},
 		pkg:   "cluster", test: "TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed",
+	},
+	{
+		name:  "the judge counts with other times than the owner was told",
+		edits: []edit{{"cluster/judge.go", "living[s.Incarnation] = s.Class.Timing", "living[s.Incarnation] = lock.DefaultTiming()"}},
+		pkg:   "cluster", test: "TestAShortenedClassRobsNobodyWhoRegisteredBefore",
+	},
+	{
+		name:  "any times make a class",
+		edits: []edit{{"fsm/timing.go", "if CheckClassName(c.Name) != nil || CheckClass(c) != nil {", "if CheckClassName(c.Name) != nil {"}},
+		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
+	},
+	{
+		name:  "a class leaves no room for a tick",
+		edits: []edit{{"lock/lease.go", "least := t.Doubt + t.Doubt/5 + MaxTick", "least := t.Doubt + t.Doubt/5"}},
+		pkg:   "lock", test: "TestTimingValidate",
 	},
 	{
 		name:  "an answer leaves out what was revoked",
@@ -191,7 +206,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a mute owner is robbed at once",
-		edits: []edit{{"cluster/judge.go", "case g.Revoked && j.timing.Lapsed(passed):", "case g.Revoked && passed > 0:"}},
+		edits: []edit{{"cluster/judge.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked && passed > 0:"}},
 		pkg:   "internal/sim", test: "TestTheObserver",
 	},
 	{

@@ -65,7 +65,7 @@ func newFakeOf(t testing.TB, hub *server.Hub, cluster []byte) *fakeNode {
 		return n
 	}
 	for _, act := range []any{
-		&fsm.Found{Cluster: cluster, Level: fsm.Level, Policies: fsm.DefaultPolicies()},
+		&fsm.Found{Cluster: cluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()},
 		&fsm.SetNode{Id: "fake", Address: "127.0.0.1:7401", Client: "127.0.0.1:7400", ServerGossip: "127.0.0.1:7404"},
 	} {
 		if _, err := n.apply(fsm.Do(nil, act)); err != nil {

@@ -32,7 +32,13 @@ func (s operator) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev
 	if err != nil {
 		return nil, s.untold(q.GetRequest().GetNumber(), err)
 	}
-	reply := &profilev1.FreeResponse{Stands: stands(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters))}
+	row, _, err := view.Server(result.Owner)
+	if err != nil {
+		return nil, s.untold(q.GetRequest().GetNumber(), err)
+	}
+	reply := &profilev1.FreeResponse{
+		Stands: stands(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters)), HandOffMs: row.Class.HandOff.Milliseconds(),
+	}
 	reply.Over = grant.Token != result.Token || grant.Owner != result.Owner || !owner.GetInForce()
 	reply.Revoked = !reply.Over && grant.Revoked
 	return reply, nil

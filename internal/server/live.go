@@ -86,7 +86,7 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 
 // first waits for the renewal that names the incarnation. Without one there is nothing to do but to end.
 func (s *Server) first(stream profilev1.Profiles_LiveServer, renewals <-chan *profilev1.Renewal) (*profilev1.Renewal, error) {
-	patience := time.NewTimer(s.timing.Lease)
+	patience := time.NewTimer(s.limits.Renewal)
 	defer patience.Stop()
 	select {
 	case first, ok := <-renewals:
@@ -98,7 +98,7 @@ func (s *Server) first(stream profilev1.Profiles_LiveServer, renewals <-chan *pr
 		}
 		return first, nil
 	case <-patience.C:
-		return nil, shaped(0, invalid("the stream brought no renewal for %v: send the first one at once", s.timing.Lease))
+		return nil, shaped(0, invalid("the stream brought no renewal for %v: send the first one at once", s.limits.Renewal))
 	case <-s.life.Done():
 		return nil, stream.Send(farewell(&profilev1.Goodbye{Leader: s.elsewhere()}))
 	}
@@ -165,7 +165,7 @@ func (s *Server) answer(ctx context.Context, box *mailbox, seen *cluster.Stream,
 
 // renewal answers one. The owner's news come before the answer, so that no answer is taken without them.
 func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, known *streamer) answered {
-	ctx, cancel := context.WithTimeout(ctx, s.timing.Doubt) // a later answer renews nothing at the owner's
+	ctx, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
 	nothing := answered{events: []*profilev1.Event{{What: &profilev1.Event_Renewed{Renewed: &profilev1.Renewed{Sequence: r.GetSequence()}}}}}
 

@@ -358,12 +358,8 @@ func TestStreamOfTwo(t *testing.T) {
 
 // A caller that sends no first renewal does not stay.
 func TestSilentStream(t *testing.T) {
-	timing := lock.Timing{
-		Renew: 10 * time.Millisecond, Doubt: 30 * time.Millisecond, Evidence: 50 * time.Millisecond, Lease: 60 * time.Millisecond,
-		HandOff: 50 * time.Millisecond, Tick: 5 * time.Millisecond,
-	}
 	hub := server.NewHub()
-	w := serve(t, server.NewOn(newFake(t, hub), server.Config{Hub: hub, Timing: timing}), fakeCluster)
+	w := serve(t, server.NewOn(newFake(t, hub), server.Config{Hub: hub, Limits: server.Limits{Renewal: 60 * time.Millisecond}}), fakeCluster)
 	s := (&game{world: w}).live()
 	_, err := s.live.Recv()
 	wantReason(t, err, profilev1.Reason_REASON_INVALID)

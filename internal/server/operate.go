@@ -146,6 +146,7 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
 			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.Seems(row.Incarnation), Wanted: wanted[row.Incarnation],
+			Timing: timing(row.Class),
 		}
 		if !row.Alive {
 			server.Ground, server.EndedMs = row.Ground.String(), row.EndedMS

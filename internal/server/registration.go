@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/fsm"
@@ -21,6 +22,7 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 	result, err := s.node.Propose(ctx, fsm.Do(nil, &fsm.Register{
 		Name: q.GetName(), Kind: uint32(q.GetKind()), Nonce: q.GetNonce(), Replaces: q.GetReplaces(), Where: q.GetWhere(),
 		Ping: q.GetPing(), Peer: from[:min(len(from), fsm.MaxWhere)], Cluster: q.GetCluster(), Epoch: q.GetEpoch(),
+		TimingClass: q.GetTimingClass(),
 	}))
 	if err != nil {
 		return nil, s.unchanged(0, err)
@@ -37,10 +39,17 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 	if err != nil {
 		return nil, s.untold(0, err)
 	}
+	row, ok, err := view.Server(lock.Incarnation(result.Token))
+	if err == nil && !ok {
+		err = fmt.Errorf("incarnation %d was registered, and the tables do not have it any more", result.Token)
+	}
+	if err != nil {
+		return nil, s.untold(0, err)
+	}
 	standing := view.Standing()
 	return &profilev1.RegisterResponse{
 		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
-		Stands: stands(nil, result), Timing: timing(s.timing), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
+		Stands: stands(nil, result), Timing: timing(row.Class), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
 		Binding: lock.Binding(standing.Cluster, standing.Epoch), Level: standing.Level, Features: s.features(standing.Level),
 	}, nil
 }
@@ -53,10 +62,10 @@ func hardLimits() *profilev1.Limits {
 	}
 }
 
-func timing(t lock.Timing) *profilev1.Timing {
+func timing(c fsm.TimingClass) *profilev1.Timing {
 	return &profilev1.Timing{
-		RenewMs: t.Renew.Milliseconds(), DoubtMs: t.Doubt.Milliseconds(),
-		LeaseMs: t.Lease.Milliseconds(), HandOffMs: t.HandOff.Milliseconds(),
+		Name: c.Name, RenewMs: c.Renew.Milliseconds(), DoubtMs: c.Doubt.Milliseconds(), EvidenceMs: c.Evidence.Milliseconds(),
+		LeaseMs: c.Lease.Milliseconds(), HandOffMs: c.HandOff.Milliseconds(),
 	}
 }
 
@@ -119,7 +128,7 @@ func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.R
 	if err := s.checkRegistration(server, q.GetRegistration()); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timing.Doubt)
+	ctx, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
 	term, view, err := s.prove(ctx, server, q.GetRegistration(), true)
 	if err != nil {

@@ -20,7 +20,6 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
-	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/encoding"
@@ -36,7 +35,6 @@ type Config struct {
 	Node    *cluster.Node
 	Hub     *Hub // whose Tell the node was given as OnEvents; nil: events reach nobody
 	Log     *slog.Logger
-	Timing  lock.Timing // told to game servers; it must be the judge's. Zero: lock.DefaultTiming
 	Version string      // of this build
 	TLS     *tls.Config // nil: plain
 	Limits  Limits
@@ -55,6 +53,7 @@ type Limits struct {
 	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
 	LargeBytes int64         // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
 	Call       time.Duration // longest time for one call; 10 s
+	Renewal    time.Duration // longest time for the first renewal of a stream; 10 s
 	Connection time.Duration // longest time for a new connection to introduce itself; 5 s
 	Drain      time.Duration // longest time that Close waits for calls that are under way; 5 s
 }
@@ -81,6 +80,9 @@ func (l Limits) orDefaults() Limits {
 	if l.Call == 0 {
 		l.Call = 10 * time.Second
 	}
+	if l.Renewal == 0 {
+		l.Renewal = 10 * time.Second
+	}
 	if l.Connection == 0 {
 		l.Connection = 5 * time.Second
 	}
@@ -102,6 +104,11 @@ const (
 	streamWindow = 1 << 20
 	connWindow   = 4 << 20
 
+	watchEvery = 250 * time.Millisecond // whether this node leads
+	// renewLimit is how long a renewal may take. It is the default class's time of doubt: an answer that comes later renews
+	// nothing at most owners', and those who doubt later ask again.
+	renewLimit = 3 * time.Second
+
 	readBuffer = 8 << 10 // bytes, of each connection; larger frames are read past it
 )
 
@@ -110,7 +117,6 @@ type Server struct {
 	node     Node
 	hub      *Hub
 	log      *slog.Logger
-	timing   lock.Timing
 	version  string
 	limits   Limits
 	features func(level uint32) []string // that a cluster of a level has
@@ -156,9 +162,6 @@ func NewOn(node Node, c Config) *Server {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Timing == (lock.Timing{}) {
-		c.Timing = lock.DefaultTiming()
-	}
 	if c.Features == nil {
 		c.Features = fsm.Features
 	}
@@ -167,7 +170,7 @@ func NewOn(node Node, c Config) *Server {
 	}
 	limits := c.Limits.orDefaults()
 	s := &Server{
-		node: node, hub: c.Hub, log: c.Log, timing: c.Timing, version: c.Version, limits: limits,
+		node: node, hub: c.Hub, log: c.Log, version: c.Version, limits: limits,
 		features: c.Features, fields: c.Fields,
 		received: newBudget(limits.Received), small: newBudget(limits.SmallBytes), large: newBudget(limits.LargeBytes), reads: newBudget(limits.ReadBytes),
 		glances: newGlances(),
@@ -268,7 +271,7 @@ func (s *Server) enter(work func()) bool {
 // watch keeps the health service true, and sends the streams elsewhere once this node does not lead any more. A stream
 // would find that out at its next renewal; a silent one would not.
 func (s *Server) watch() {
-	tick := time.NewTicker(s.timing.Tick)
+	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	led := false
 	for {

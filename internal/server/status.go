@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
@@ -47,7 +48,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_SUPERSEDED, codes.Aborted, "what was judged has moved on: look again"},
 	{profilev1.Reason_REASON_UNSUPPORTED, codes.Unimplemented, "not every node can apply this yet: finish the upgrade first"},
 	{profilev1.Reason_REASON_NOT_OWNED, codes.FailedPrecondition, "nobody owns the profile: there is no session to end, whoever asks for it gets it"},
-	{profilev1.Reason_REASON_UNKNOWN_CLASS, codes.NotFound, "there is no timing class of that name: list them first"},
+	{profilev1.Reason_REASON_UNKNOWN_CLASS, codes.NotFound, "there is no timing class of that name: have an operator make it with profilenode timing set, or name another"},
 	{profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable, "this node does not lead: go to the leader with the same number"},
 	{profilev1.Reason_REASON_BUSY, codes.ResourceExhausted, "too much is in flight here: try again soon with the same number"},
 	{profilev1.Reason_REASON_NO_SPACE, codes.ResourceExhausted, "the disks of too many nodes are nearly full, so only saves that end a session are taken: free space there, and try again with the same number"},
@@ -89,6 +90,7 @@ var reasons = [...]profilev1.Reason{
 	fsm.NotOwned:         profilev1.Reason_REASON_NOT_OWNED,
 
 	fsm.OtherRegistration: profilev1.Reason_REASON_OTHER_REGISTRATION,
+	fsm.UnknownClass:      profilev1.Reason_REASON_UNKNOWN_CLASS,
 }
 
 // ReasonOf is why a command with this code was refused; REASON_UNSPECIFIED: it was not, it is done or queued.
@@ -135,7 +137,11 @@ func facts(r *profilev1.Refusal) string {
 	note(r.Owner.GetName() != "", "owner %q", r.Owner.GetName())
 	note(r.Owner.GetWhere() != "", "at %q", r.Owner.GetWhere())
 	note(r.Reason == profilev1.Reason_REASON_REVISION_DIFFERS, "it is at revision %d", r.Revision)
-	note(r.Limit != 0, "limit %d", r.Limit)
+	if r.Reason == profilev1.Reason_REASON_NAME_HELD {
+		note(r.Limit != 0, "its lease is %v", time.Duration(r.Limit)*time.Millisecond)
+	} else {
+		note(r.Limit != 0, "limit %d", r.Limit)
+	}
 	note(r.Leader != "", "leader %s", r.Leader)
 	note(len(r.Cluster) > 0, "this is cluster %x, epoch %d", r.Cluster, r.Epoch)
 	if len(known) == 0 {

@@ -69,7 +69,7 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 
 	host := w.network.Host(s.process)
 	config := client.Config{
-		Name: name, Where: s.process, Insecure: true, Autosave: w.scenario.Autosave, DoubtLimit: w.scenario.DoubtLimit,
+		Name: name, Where: s.process, TimingClass: timingClass, Insecure: true, Autosave: w.scenario.Autosave, DoubtLimit: w.scenario.DoubtLimit,
 	}
 	hooks := clienthooks.Of(&config)
 	hooks.Now = s.clock.now

@@ -92,6 +92,7 @@ func (n *node) start() {
 		c.Nodes = append(c.Nodes, other.nodesAddress())
 	}
 	c.Listen, c.Dial = host.Listen, n.dial(host)
+	c.Classes = append(fsm.DefaultClasses(), fsm.ClassOf(fsm.TimingClass{Name: timingClass, Timing: n.world.Timing}))
 	c.Now, c.OnEvents = n.clock.now, n.tell(hub)
 	c.GameServers = func(lock.Incarnation) bool { return n.slanders.Load() }
 	c.SnapshotBytes, c.TrailingBytes, c.TrailingLogs = n.snapshotBytes, n.trailingBytes, 20
@@ -104,7 +105,7 @@ func (n *node) start() {
 		return
 	}
 	p := &process{node: opened, served: make(chan error, 1), disk: disk}
-	p.server = server.New(server.Config{Node: opened, Hub: hub, Timing: c.Timing, Version: "sim"})
+	p.server = server.New(server.Config{Node: opened, Hub: hub, Version: "sim"})
 	clients, err := host.Listen("tcp", n.clientsAddress())
 	if err != nil {
 		n.world.Complain("", "%s does not listen: %v", n.name, err)

@@ -13,7 +13,17 @@ import (
 // later than the most somebody waits in vain. The observer looks every 10 ms whether it is active while another one's grant
 // is in force.
 func TestTheObserver(t *testing.T) {
-	timing := lock.DefaultTiming()
+	t.Run("default class", func(t *testing.T) {
+		testTheObserver(t, lock.DefaultTiming())
+	})
+	t.Run("a class with 20 s of doubt", func(t *testing.T) {
+		testTheObserver(t, lock.Timing{
+			Renew: 5 * time.Second, Doubt: 20 * time.Second, Evidence: 25 * time.Second, Lease: 40 * time.Second, HandOff: 40 * time.Second,
+		})
+	})
+}
+
+func testTheObserver(t *testing.T, timing lock.Timing) {
 	tests := []struct {
 		name        string
 		walled      bool                                            // n0 leads, and a firewall refuses it in the owner's name from the first
@@ -28,31 +38,31 @@ func TestTheObserver(t *testing.T) {
 		},
 		{
 			name: "proof", act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
-			ground: lock.Proof, least: timing.Again, most: 500 * time.Millisecond,
+			ground: lock.Proof, least: lock.DefaultDetector().Again, most: 500 * time.Millisecond,
 		},
 		{
 			name: "evidence: gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.slanderAll(); owner.Lose() },
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: 6 * time.Second,
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
 		},
 		{
 			name: "evidence: a cut, and gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.slanderAll(); w.Isolate(owner.Name) },
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: 6 * time.Second,
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
 		},
 		{
 			name: "evidence: killed behind a firewall", walled: true, act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: 6 * time.Second,
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
 		},
 		{
 			name: "silence: a lost host", act: func(_ *World, owner *Server, _ *Session) { owner.Lose() },
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
 		},
 		{
 			name: "silence: a cut", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) },
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
 		},
 		{
 			name: "silence: a stopped process", act: func(w *World, owner *Server, _ *Session) { w.Stop(owner.Name) },
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
 		},
 		{
 			name: "silence: it hears nothing, and nobody hears it", act: func(w *World, owner *Server, _ *Session) {
@@ -61,7 +71,7 @@ func TestTheObserver(t *testing.T) {
 					w.CutOneWay(owner.Name, n.name)
 				}
 			},
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: 12 * time.Second,
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
 		},
 		{
 			name: "hand-off", act: func(*World, *Server, *Session) {},
@@ -85,17 +95,17 @@ func TestTheObserver(t *testing.T) {
 					w.CutOneWay(n.name, owner.Name)
 				}
 			},
-			when: client.IfOwnedSteal, least: timing.Doubt, most: 6 * time.Second,
+			when: client.IfOwnedSteal, least: timing.Doubt, most: timing.Evidence + 1500*time.Millisecond,
 		},
 		{
 			name: "steal from one that is cut off", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) }, when: client.IfOwnedSteal,
-			least: timing.Doubt, most: 6 * time.Second,
+			least: timing.Doubt, most: timing.Evidence + 1500*time.Millisecond,
 		},
 	}
 	for _, test := range tests {
 		for _, rate := range []float64{1 / lock.ClockRatio, 1, lock.ClockRatio} {
 			t.Run(test.name, func(t *testing.T) {
-				scenario := Scenario{Nodes: 3, Profiles: 2, DoubtLimit: time.Minute, Autosave: -1, Ping: true, Walled: test.walled}
+				scenario := Scenario{Nodes: 3, Profiles: 2, DoubtLimit: time.Minute, Autosave: -1, Ping: true, Walled: test.walled, Timing: timing}
 				Run(t, 1, scenario, func(w *World) {
 					if test.walled {
 						w.Until(30*time.Second, "n0 to lead", func() bool {
@@ -121,7 +131,7 @@ func TestTheObserver(t *testing.T) {
 					incarnation := w.ownerOf("p0")
 					at := w.Now()
 					test.act(w, owner, session)
-					if _, err := heir.Start("p0", 30*time.Second, test.when); err != nil {
+					if _, err := heir.Start("p0", timing.Lease+20*time.Second, test.when); err != nil {
 						w.Complain("p0", "the heir: %v", err)
 						return
 					}

@@ -30,6 +30,7 @@ type Scenario struct {
 	Profiles   int           // 2 to 4
 	DoubtLimit time.Duration // of the game servers
 	Autosave   time.Duration
+	Timing     lock.Timing   // the timing class of the game servers; zero: the default one
 	Heartbeat  time.Duration // of raft, and its election time-out and leader lease; 0: the default
 	Jitter     time.Duration // by which each thing sent may take longer, drawn anew for each; 0: none
 	Postman    bool          // every call goes through a postman who keeps copies
@@ -66,6 +67,9 @@ type World struct {
 }
 
 const store = "sim"
+
+// timingClass is that of all game servers.
+const timingClass = "sim"
 
 // Report is what came of a run.
 type Report struct {
@@ -119,8 +123,11 @@ func newWorld(seed uint64, s Scenario) *World {
 	if s.Autosave == 0 {
 		s.Autosave = autosave
 	}
+	if s.Timing == (lock.Timing{}) {
+		s.Timing = lock.DefaultTiming()
+	}
 	w := &World{
-		Seed: seed, Timing: lock.DefaultTiming(), Rand: rand.New(rand.NewPCG(seed, 2)),
+		Seed: seed, Timing: s.Timing, Rand: rand.New(rand.NewPCG(seed, 2)),
 		scenario: s, network: clustertest.NewNetwork(), began: time.Now(),
 		servers: map[string]*Server{}, skews: map[string]*clock{}, still: map[string]bool{}, struck: map[string]int{},
 	}

@@ -1,0 +1,129 @@
+package fsm
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/profilenode/profilenode/fsm/logpb"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// DefaultClass is the timing class of who names none. Found writes it.
+const DefaultClass = "default"
+
+// TimingClass is a named set of times that game servers register with. Changing one changes nothing for incarnations that
+// are registered: each has a copy in its row, since its owner counts with what it was told.
+type TimingClass struct {
+	Name string
+	lock.Timing
+}
+
+// DefaultClasses is what Found writes.
+func DefaultClasses() []*SetTimingClass {
+	return []*SetTimingClass{ClassOf(TimingClass{DefaultClass, lock.DefaultTiming()})}
+}
+
+// ClassOf is the command that sets a class.
+func ClassOf(c TimingClass) *SetTimingClass {
+	return &SetTimingClass{
+		Name: c.Name, RenewMs: c.Renew.Milliseconds(), DoubtMs: c.Doubt.Milliseconds(), EvidenceMs: c.Evidence.Milliseconds(),
+		LeaseMs: c.Lease.Milliseconds(), HandOffMs: c.HandOff.Milliseconds(),
+	}
+}
+
+// CheckClassName says in one sentence what is wrong with a class's name.
+func CheckClassName(name string) error {
+	if CheckStore(name) != nil {
+		return fmt.Errorf("a timing class's name has 1 to %d letters, digits, '_', '-' and '.', %q has not", MaxStore, name)
+	}
+	return nil
+}
+
+// CheckClass says what is wrong with the times of a class, before it is proposed and again in apply.
+func CheckClass(c *SetTimingClass) error {
+	timing := timingOf(c)
+	return timing.Validate()
+}
+
+// timingOf is the times of a command. What would overflow is beyond lock.MostTiming instead.
+func timingOf(c *SetTimingClass) lock.Timing {
+	duration := func(ms int64) time.Duration {
+		const most = int64(lock.MostTiming/time.Millisecond) + 1
+		return time.Duration(max(-1, min(ms, most))) * time.Millisecond
+	}
+	return lock.Timing{
+		Renew: duration(c.RenewMs), Doubt: duration(c.DoubtMs), Evidence: duration(c.EvidenceMs), Lease: duration(c.LeaseMs),
+		HandOff: duration(c.HandOffMs),
+	}
+}
+
+func classKey(name string) []byte { return appendText([]byte{tableClass}, name) }
+
+func (w *rowWriter) timing(t lock.Timing) {
+	for _, d := range [...]time.Duration{t.Renew, t.Doubt, t.Evidence, t.Lease, t.HandOff} {
+		w.int(d.Milliseconds())
+	}
+}
+
+func (r *rowReader) timing() lock.Timing {
+	duration := func() time.Duration { return time.Duration(r.int()) * time.Millisecond }
+	return lock.Timing{Renew: duration(), Doubt: duration(), Evidence: duration(), Lease: duration(), HandOff: duration()}
+}
+
+func decodeClass(name string, row []byte) (TimingClass, error) {
+	f := readRow(row)
+	c := TimingClass{Name: name, Timing: f.timing()}
+	return c, f.done(tableClass)
+}
+
+// class is the timing class of a name, or the default one.
+func (r *reader) class(name string) (TimingClass, bool) {
+	if name == "" {
+		name = DefaultClass
+	}
+	if strings.ContainsRune(name, 0) {
+		return TimingClass{}, false
+	}
+	row, ok := r.get(classKey(name))
+	if !ok {
+		return TimingClass{}, false
+	}
+	c, err := decodeClass(name, row)
+	r.check(err)
+	return c, r.err == nil
+}
+
+func (r *reader) classes() []TimingClass {
+	var list []TimingClass
+	r.scan([]byte{tableClass}, []byte{tableClass + 1}, func(key, row []byte) bool {
+		name, _ := splitText(key[1:])
+		c, err := decodeClass(name, row)
+		r.check(err)
+		list = append(list, c)
+		return true
+	})
+	return list
+}
+
+// setTimingClass makes a class, or changes it for later registrations.
+func (t *tx) setTimingClass(c *logpb.SetTimingClass) Result {
+	if CheckClassName(c.Name) != nil || CheckClass(c) != nil {
+		return Result{Code: Invalid}
+	}
+	key := classKey(c.Name)
+	if !t.has(key) && len(t.classes()) >= MaxClasses {
+		return Result{Code: TooLarge, Limit: MaxClasses}
+	}
+	w := newRow(24)
+	w.timing(timingOf(c))
+	t.put(key, w)
+	return Result{}
+}
+
+// TimingClasses lists the classes by name.
+func (v *View) TimingClasses() ([]TimingClass, error) {
+	r := v.reader()
+	list := r.classes()
+	return list, r.err
+}
