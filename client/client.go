@@ -193,6 +193,7 @@ type Client struct {
 	handling running        // the game's handlers that run outside of every lock
 	ended    bool
 	closed   bool
+	draining bool          // no new sessions
 	life     *life         // nil: between two
 	past     []*life       // ended ones whose sessions may yet be reclaimed
 	lived    chan struct{} // closed and made anew whenever life changes

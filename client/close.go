@@ -12,8 +12,12 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// endsAtOnce is how many last saves Close has on their way at once.
-const endsAtOnce = 64
+// endsAtOnce is how many last saves Close has on their way at once. A session whose lock the game holds for longer than
+// stuckAfter takes no place among them.
+const (
+	endsAtOnce = 64
+	stuckAfter = 250 * time.Millisecond
+)
 
 // CloseError says what Close could not bring to a good end.
 type CloseError struct {
@@ -63,7 +67,9 @@ func (c *Client) Close() error {
 // Shutdown ends every session with a last save, says goodbye, so that no other game server waits for a lease, and returns
 // when nothing of this client runs any more but handlers of the game that do not return. ctx bounds it all; what was not
 // done by then is left, and said. A context that has ended before the call, as that of a signal has, counts as none: then
-// Config.CloseTimeout is the bound.
+// Config.CloseTimeout is the bound. It is always the bound for the game's own code: a handler that does not return, and a
+// function that holds a profile's lock. Close and Shutdown may be called from a handler. Called from within Update, or from a
+// handler that is given the data, they cannot save that profile, and say so.
 //
 // *CloseError: some data is not stored, or may not be. ErrClosed: it was closed before.
 func (c *Client) Shutdown(ctx context.Context) error {
@@ -71,6 +77,25 @@ func (c *Client) Shutdown(ctx context.Context) error {
 		return c.Close()
 	}
 	return c.close(ctx)
+}
+
+// Drain lets no new session begin: StartSession refuses with ErrClosed from here on. It returns the profiles that still
+// have sessions here, or are getting one; call it again to see how many are left. A game server that is to go empty drains,
+// sends its players elsewhere, and closes.
+func (c *Client) Drain() []Ref {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	left := make([]Ref, 0, len(c.sessions))
+	for ref := range c.sessions {
+		left = append(left, ref)
+	}
+	sortRefs(left)
+	return left
+}
+
+func sortRefs(refs []Ref) {
+	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(a.String(), b.String()) })
 }
 
 func (c *Client) close(ctx context.Context) error {
@@ -115,24 +140,44 @@ func (c *Client) close(ctx context.Context) error {
 	return nil
 }
 
-// endAll makes the last saves.
+// endAll makes the last saves. For the game's own code, which may hold a profile's lock, it waits as long as a Close may
+// take; for the cluster until ctx ends.
 func (c *Client) endAll(ctx context.Context) *CloseError {
+	patience, cancel := context.WithTimeout(ctx, c.config.CloseTimeout)
+	defer cancel()
 	var mu sync.Mutex
 	left := &CloseError{}
+	note := func(s *session, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil && left.add(s) && left.Cause == nil {
+			left.Cause = err
+		}
+	}
 	var ends sync.WaitGroup
 	sessions := make(chan *session)
 	for range endsAtOnce {
 		ends.Go(func() {
 			for s := range sessions {
-				err := s.end(ctx, LastSaveShutdown)
-				if err == nil {
+				w, err := s.request(true, LastSaveShutdown, false)
+				if err != nil || w == nil {
+					note(s, err)
 					continue
 				}
-				mu.Lock()
-				if left.add(s) && left.Cause == nil {
-					left.Cause = err
+				soon, cancel := context.WithTimeout(patience, stuckAfter)
+				stuck := s.waitEncoded(soon, w) != nil
+				cancel()
+				if !stuck {
+					note(s, w.wait(ctx, s))
+					continue
 				}
-				mu.Unlock()
+				ends.Go(func() { // the others do not wait behind it
+					err := s.waitEncoded(patience, w)
+					if err == nil {
+						err = w.wait(ctx, s)
+					}
+					note(s, err)
+				})
 			}
 		})
 	}
@@ -144,9 +189,23 @@ func (c *Client) endAll(ctx context.Context) *CloseError {
 	close(sessions)
 	ends.Wait()
 	for _, refs := range [][]Ref{left.Unsaved, left.Unknown} {
-		slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(a.String(), b.String()) })
+		sortRefs(refs)
 	}
 	return left
+}
+
+// waitEncoded waits until a last save has left the profile's lock behind, and with it the game's own code.
+func (s *session) waitEncoded(ctx context.Context, w *write) error {
+	select {
+	case <-w.encoded:
+	case <-w.done:
+	case <-ctx.Done():
+		return &Error{
+			Act: "end session", Ref: s.ref, Kind: ErrUnavailable, Code: CodeLockHeld,
+			Sentence: "a function of the game holds the profile's lock, so its data cannot be saved", Cause: ctx.Err(),
+		}
+	}
+	return nil
 }
 
 // add lists a session that has data which is not known to be stored.
@@ -188,10 +247,12 @@ func (c *Client) join(ctx context.Context) {
 			<-c.handling.none()
 		}
 	}()
+	patience, cancel := context.WithTimeout(ctx, c.config.CloseTimeout)
+	defer cancel()
 	select {
 	case <-joined:
 		return
-	case <-ctx.Done():
+	case <-patience.Done():
 	}
 	moment := time.NewTimer(100 * time.Millisecond)
 	defer moment.Stop()

@@ -10,11 +10,7 @@ import (
 // report says what went wrong where no call of the game returns it: in the log, and to Config.OnError, which is told of one
 // error after the other.
 func (c *Client) report(e *Error) {
-	args := []any{"act", e.Act, "code", string(e.Code)}
-	if e.Ref != (Ref{}) {
-		args = append(args, "profile", e.Ref.String())
-	}
-	c.config.Log.Warn(e.Error(), args...)
+	c.config.Log.Warn(e.Error(), "act", e.Act, "profile", e.Ref.String(), "code", e.Code)
 	if c.config.OnError != nil {
 		c.reports.push(func() { c.config.OnError(e) }, c.handle)
 	}

@@ -45,6 +45,9 @@ const longOut = 3 * time.Second
 // table of answers is asked first, so it speaks for every copy. If ctx ends while a copy is unanswered, the error is
 // ErrUnknown and the number is settled in the background: it has happened, or it never will.
 func (c *Client) do(ctx context.Context, ch *change) error {
+	if ctx.Err() != nil {
+		return c.unsent(ctx, ch.act, ch.ref)
+	}
 	if err := c.cannot(ch.act, ch.ref, ch.request); err != nil {
 		return err
 	}
@@ -164,6 +167,9 @@ func (c *Client) burn(ctx context.Context, ch *change, hash uint64) bool {
 func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, request, answer proto.Message, stale bool) error {
 	if err := checkText(act, ref, ""); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return c.unsent(ctx, act, ref)
 	}
 	if err := c.cannot(act, ref, request); err != nil {
 		return err

@@ -92,6 +92,10 @@ func (c *Client) claim(ctx context.Context, ref Ref) (*session, error) {
 			c.mu.Unlock()
 			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrClosed}
 		}
+		if c.draining {
+			c.mu.Unlock()
+			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrClosed, Sentence: "it drains, so it opens no new sessions"}
+		}
 		old := c.sessions[ref]
 		if old == nil {
 			s := newSession(c, ref)

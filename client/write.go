@@ -47,6 +47,7 @@ type write struct {
 	reason    LastSaveReason
 	lazy      bool          // nobody asked for it but the autosave: look only if something may have changed
 	overtaken chan struct{} // closed when a last save waits behind it
+	encoded   chan struct{} // closed when the game's own code is not needed any more
 	done      chan struct{}
 	err       error    // written before done closes
 	revision  uint64   // likewise, if it stored something or found it stored
@@ -54,7 +55,7 @@ type write struct {
 }
 
 func newWrite() *write {
-	return &write{lazy: true, overtaken: make(chan struct{}), done: make(chan struct{})}
+	return &write{lazy: true, overtaken: make(chan struct{}), encoded: make(chan struct{}), done: make(chan struct{})}
 }
 
 func (w *write) finish(err error, revision uint64) {
@@ -86,6 +87,9 @@ func (s *session) end(ctx context.Context, reason LastSaveReason) error {
 }
 
 func (s *session) made(ctx context.Context, last bool, reason LastSaveReason) error {
+	if ctx.Err() != nil {
+		return s.client.unsent(ctx, "save", s.ref)
+	}
 	w, err := s.request(last, reason, false)
 	if err != nil || w == nil {
 		return err
@@ -289,6 +293,9 @@ func (s *session) encode(w *write) (*write, image, error) {
 		s.frozen = true
 		if s.stage == held {
 			s.stage = ending
+		}
+		if !closedNow(w.encoded) {
+			close(w.encoded)
 		}
 	}
 	s.mu.Unlock()
