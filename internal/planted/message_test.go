@@ -8,6 +8,11 @@ var messageFaults = []fault{
 		pkg:   "client", test: "TestPanicIsCountedOnceThroughLostAnswers",
 	},
 	{
+		name:  "a panic is counted twice",
+		edits: []edit{{"fsm/message.go", "m.Panics, m.PanicText = m.Panics+1, p.GetText()", "m.Panics, m.PanicText = m.Panics+2, p.GetText()"}},
+		pkg:   "internal/sim", test: "TestTheHostilePostman",
+	},
+	{
 		name:  "the goodbye overtakes the count of a panic",
 		edits: []edit{{"client/close.go", "\tc.waitForPanics(ctx)\n", ""}},
 		pkg:   "client", test: "TestPanicIsCountedThoughTheClientCloses",

@@ -199,14 +199,25 @@ func (w *World) outcome(err error, never ...error) check.Outcome {
 	return check.Unknown
 }
 
+// poison is the kind of messages whose handler panics; after setAsideAfter counted panics they are offered no more.
+const (
+	poison        client.Kind = "poison"
+	setAsideAfter             = 3
+)
+
 // Send sends a message whose effect shows in the profile's data.
-func (s *Server) Send(key string, limit time.Duration) error {
-	record := &check.Send{Sender: s.process, Body: s.next("m"), Profile: key}
+func (s *Server) Send(key string, limit time.Duration) error { return s.send(key, limit, "") }
+
+// Poison sends a message whose handler panics.
+func (s *Server) Poison(key string, limit time.Duration) error { return s.send(key, limit, poison) }
+
+func (s *Server) send(key string, limit time.Duration, kind client.Kind) error {
+	record := &check.Send{Sender: s.process, Body: s.next("m"), Profile: key, Poison: kind == poison}
 	s.world.record(func(h *check.History) { h.Sends = append(h.Sends, record) })
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	record.Call = s.world.Now()
-	_, err := s.store.Send(ctx, key, record.Body)
+	_, err := s.store.Send(ctx, key, record.Body, kind)
 	s.world.done(&record.Span, func() {
 		record.Outcome = s.world.outcome(err, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
 	})

@@ -71,6 +71,8 @@ func (s *Server) visitor(draw *rand.Rand, until <-chan struct{}) {
 		switch n := draw.IntN(20); {
 		case n < 9:
 			_, _ = s.Get(key, limit)
+		case n < 11 && s.world.post != nil && draw.IntN(2) == 0:
+			_ = s.Poison(key, limit)
 		case n < 18:
 			_ = s.Send(key, limit)
 		case n < 19:

@@ -169,7 +169,7 @@ func (w *World) readLog() error {
 	defer view.Close()
 	profiles := map[string]*check.Profile{}
 	for _, key := range w.profiles {
-		p := &check.Profile{Key: key}
+		p := &check.Profile{Key: key, Panics: map[string]int{}}
 		profiles[key] = p
 		grant, err := view.Grant(store, key)
 		if err != nil {
@@ -191,7 +191,7 @@ func (w *World) readLog() error {
 			}
 			p.Revisions = append(p.Revisions, kept)
 		}
-		messages, err := view.Messages(store, key, 0, 0)
+		messages, err := view.AllMessages(store, key, 0, 0)
 		if err != nil {
 			return err
 		}
@@ -201,6 +201,7 @@ func (w *World) readLog() error {
 				return err
 			}
 			p.Waiting = append(p.Waiting, body)
+			p.Panics[body] = int(m.Panics)
 		}
 	}
 	w.record(func(h *check.History) { h.Profiles = profiles })

@@ -52,6 +52,18 @@ func (s *Server) Start(key string, limit time.Duration, options ...client.StartO
 		if m.Decode(&body) != nil {
 			return client.AnswerNotMine
 		}
+		if m.Kind == poison {
+			s.world.record(func(h *check.History) {
+				if h.Panics == nil {
+					h.Panics = map[string]int{}
+				}
+				h.Panics[body]++
+			})
+			if m.Panics >= setAsideAfter {
+				s.world.Complain(key, "message %s is offered after %d panics", body, m.Panics)
+			}
+			panic(string(poison))
+		}
 		session.change(d)
 		d.Applied = append(d.Applied, body)
 		return client.AnswerDone
@@ -135,7 +147,9 @@ func (s *Session) write(limit time.Duration, act string, write func(context.Cont
 func (s *Session) thrownOut() bool {
 	select {
 	case <-s.Done():
-		return s.Err() != nil && !errors.Is(s.Err(), client.ErrClosed)
+		var e *client.Error
+		own := errors.As(s.Err(), &e) && e.Code == client.CodePanicked // the game's code panicked
+		return s.Err() != nil && !own && !errors.Is(s.Err(), client.ErrClosed)
 	default:
 		return false
 	}

@@ -180,7 +180,13 @@ func (j *judge) messages(p *Profile) {
 		if s.Outcome == Refused && is {
 			j.complain(p.Key, "message %s was refused, and is there", s.Body)
 		}
-		if is {
+		if s.Poison && applied[s.Body] > 0 {
+			j.complain(p.Key, "message %s was applied, although its handler panics", s.Body)
+		}
+		if counted, seen := p.Panics[s.Body], j.h.Panics[s.Body]; counted > seen {
+			j.complain(p.Key, "%d panics are counted against message %s, there were %d", counted, s.Body, seen)
+		}
+		if is && !s.Poison {
 			of = append(of, s)
 		}
 	}

@@ -80,6 +80,7 @@ type Send struct {
 	Body    string // unique
 	Profile string
 	Outcome Outcome
+	Poison  bool // its handler panics
 }
 
 // Read is a linearizable Get.
@@ -101,9 +102,10 @@ type Revision struct {
 // Profile is a profile as the log has it at the end.
 type Profile struct {
 	Key       string
-	Revisions []Revision // from 1
-	Loads     uint64     // grants ever made
-	Waiting   []string   // bodies of messages that nobody took
+	Revisions []Revision     // from 1
+	Loads     uint64         // grants ever made
+	Waiting   []string       // bodies of messages that no handler took
+	Panics    map[string]int // by body: what the log counts against a message
 }
 
 // Violation is a promise that was not kept.
@@ -126,6 +128,7 @@ type History struct {
 	Sets     []*Set
 	Sends    []*Send
 	Reads    []*Read
+	Panics   map[string]int // by body: handlers that panicked over a message
 	Profiles map[string]*Profile
 }
 
