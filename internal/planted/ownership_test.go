@@ -12,13 +12,13 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a part is kept for any registration",
-		edits: []edit{{"fsm/answer.go", "\tcase known && q.Registration != lock.Registration(s.Nonce):\n\t\treturn Result{Code: OtherRegistration}\n", ""}},
+		edits: []edit{{"fsm/answer.go", "\tcase known && q.Registration != lock.Registration(s.Nonce):\n", "\tcase known && q.Registration == 1:\n"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
 		name: "a renewal is confirmed for any registration",
 		edits: []edit{
-			{"internal/server/copy.go", "if err == nil && ok && lock.Registration(who.Nonce) != registration {", "if err != nil && ok {"},
+			{"internal/server/copy.go", "if err == nil && ok && lock.Registration(who.Nonce) != registration {", "if err == nil && ok && registration == 1 && lock.Registration(who.Nonce) != 1 {"},
 			{"internal/server/live.go", "case ok && lock.Registration(who.Nonce) != registration:", "case ok && registration == 0:"},
 		},
 		pkg: "internal/server", test: "TestAnotherRegistrationHurtsNoIncarnation",
