@@ -35,7 +35,7 @@ var documentFaults = []fault{
 	{
 		name:  "what is not UTF-8 is replaced",
 		edits: []edit{{"client/internal/document/encode.go", "\tif suspicious(data) {", "\tif data == nil {"}},
-		pkg:   "client", test: "TestASaveOfWhatCannotBeLoadedAgainIsRefused",
+		pkg:   "client/internal/document", test: "TestWhatCannotBeReadBackIsRefused",
 	},
 	{
 		name:  "Try works on the data itself",

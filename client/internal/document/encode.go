@@ -15,7 +15,7 @@ func Marshal(value any) ([]byte, error) {
 	if err != nil {
 		return nil, whyNot(value, err)
 	}
-	if suspicious(data) {
+	if data == nil {
 		if err := notText(value); err != nil {
 			return nil, err
 		}
