@@ -418,6 +418,7 @@ func TestPoisonMessageIsSetAsideAfterThreeSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		client.Handle(p, "gift", handle)
+		until(t, "the message behind it", func() bool { return coins(p) == 5 }) // it is fetched if the session had to wait
 		if err := p.EndSession(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -147,7 +147,8 @@ func (c *Client) renewal(l *life) *profilev1.Renewal {
 }
 
 // renewed takes an answer, and says whether it renewed: it does so only if the node proved its lead after a renewal of
-// this incarnation, over this stream, came.
+// this incarnation, over this stream, came. Only such an answer speaks of the held set: one that confirms nothing may be
+// made without a look at the tables, and must not take the doubt of a session that the last confirmed one did not list.
 func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]time.Time) bool {
 	left, ours := sent[answer.Sequence]
 	if !ours {
@@ -163,13 +164,13 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 	if answer.Level != 0 {
 		c.features.Store(&answer.Features)
 	}
+	if answer.ProvedTerm == 0 {
+		return false
+	}
 	if answer.Differs {
 		c.reconcile(l, answer)
 	} else {
 		l.agreed.Store(answer.Sequence)
-	}
-	if answer.ProvedTerm == 0 {
-		return false
 	}
 	l.standing.prove(left)
 	if !closedNow(l.proved) {

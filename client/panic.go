@@ -24,8 +24,7 @@ func (s *session) endByPanic(which string, value any, stack []byte, panics ...*p
 	text := fmt.Sprint(value)
 	why := endError(s.ref, EndPanicked, nil, nil)
 	why.Code, why.Sentence = CodePanicked, fmt.Sprintf("%s panicked: %s; what was not saved is lost", which, text)
-	s.client.config.Log.Error("the game's code panicked, and its session ends", "profile", s.ref.String(), "code", CodePanicked,
-		"what", which, "panic", text, "stack", string(stack))
+	s.client.report(panicked(which, s.ref, &panicError{value, stack}))
 	s.mu.Lock()
 	if s.stage == over {
 		s.mu.Unlock()

@@ -31,6 +31,10 @@ func (p *Profile[T]) Ref() Ref { return p.s.ref }
 
 // Update changes the data. What f does is saved together, with the next save.
 //
+// If f panics the session is over, since its data may be half changed: what was not saved is lost, as in a crash, and the
+// panic goes on to the caller. (A fatal error of the Go runtime, a concurrent map write for example, ends the process and
+// cannot be caught.)
+//
 // ErrSessionOver: f did not run. While the session is in doubt it does run; ask IsActive before what cannot be undone.
 func (p *Profile[T]) Update(f func(data *T)) error {
 	p.s.data.Lock()
@@ -39,7 +43,7 @@ func (p *Profile[T]) Update(f func(data *T)) error {
 		return err
 	}
 	p.s.changes.Add(1)
-	f(&p.value)
+	p.s.update(func() { f(&p.value) })
 	return nil
 }
 
@@ -81,15 +85,18 @@ func (p *Profile[T]) Read(f func(data *T)) {
 // autosave does this by itself; call it for what must not be lost, a purchase for example. A save that ctx leaves behind
 // goes on in the background.
 //
-// ErrSessionOver: this data is not stored and never will be. ErrInvalid: it cannot be encoded or is too large; the
-// session goes on. ErrUnknown: ctx ended first, or nobody could say.
+// ErrSessionOver: this data is not stored and never will be, or it was stored before and the session is over. ErrInvalid:
+// it cannot be encoded or is too large; the session goes on. ErrUnknown: ctx ended first, or nobody could say. A save may be
+// acknowledged after Done is closed: it was on its way when the session was taken away, and was first; the next owner has
+// loaded it.
 func (p *Profile[T]) Save(ctx context.Context) error { return p.s.save(ctx) }
 
 // EndSession makes a last save, gives the profile back in the same step, and returns once both are in the log: the next
 // owner loads this data. Data that has not changed is not sent. From the moment that the last save is on its way Update
 // refuses. Again it returns what the first one returned.
 //
-// Errors as Save; after ErrInvalid the session goes on. After ErrUnknown it is still being tried.
+// Errors as Save, but that data which cannot be stored ends the session too, with what was stored before: the error is
+// ErrSessionOver, with ErrInvalid as its cause. After ErrUnknown it is still being tried.
 func (p *Profile[T]) EndSession(ctx context.Context) error { return p.s.end(ctx, LastSaveManual) }
 
 // State is how the session stands, computed at every look.

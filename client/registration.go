@@ -26,7 +26,7 @@ type life struct {
 	standing     *standing
 	proved       chan struct{} // closed with the first renewal that renews
 	over         chan struct{} // closed when the incarnation has ended; why is written before
-	agreed       atomic.Uint64 // the last renewal whose answer lists what is held here
+	agreed       atomic.Uint64 // the last renewal whose answer confirmed, and lists what is held here
 	why          error
 
 	// Guarded by Client.mu.
@@ -300,12 +300,12 @@ func (c *Client) inDoubt() bool { return c.life == nil || len(c.past) > 0 || c.l
 // tellDoubt tells the game that sessions may be in doubt, or after so long are no more.
 func (c *Client) tellDoubt(doubt bool, lasted time.Duration) {
 	c.reportDoubt(doubt, lasted)
-	told := c.config.OnResume
+	where, told := "OnResume", c.config.OnResume
 	if doubt {
-		told = c.config.OnDoubt
+		where, told = "OnDoubt", c.config.OnDoubt
 	}
 	if told != nil {
-		c.doubts.push(told, c.handle)
+		c.doubts.push(func() { c.alone(where, Ref{}, told) }, c.handle)
 	}
 }
 

@@ -10,9 +10,23 @@ import (
 // report says what went wrong where no call of the game returns it: in the log, and to Config.OnError, which is told of one
 // error after the other.
 func (c *Client) report(e *Error) {
-	c.config.Log.Warn(e.Error(), "act", e.Act, "profile", e.Ref.String(), "code", e.Code)
+	args := []any{"act", e.Act, "code", string(e.Code)}
+	if e.Ref != (Ref{}) {
+		args = append(args, "profile", e.Ref.String())
+	}
+	if stack := stackOf(e); stack != "" {
+		args = append(args, "stack", stack)
+	}
+	c.config.Log.Warn(e.Error(), args...)
 	if c.config.OnError != nil {
-		c.reports.push(func() { c.config.OnError(e) }, c.handle)
+		c.reports.push(func() { c.runOnError(e) }, c.handle)
+	}
+}
+
+// runOnError logs a panic of OnError, and does not report it there again.
+func (c *Client) runOnError(e *Error) {
+	if p := catch("OnError", Ref{}, func() { c.config.OnError(e) }); p != nil {
+		c.config.Log.Warn(p.Error(), "code", string(p.Code), "stack", stackOf(p))
 	}
 }
 

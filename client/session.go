@@ -142,6 +142,14 @@ func (s *session) begin(b body) error {
 		defer s.mu.Unlock()
 		return overError("start session", s.ref, s.why)
 	}
+	// Close ends the sessions that have begun when it begins. One that begins later would be lost without a last save.
+	s.client.mu.Lock()
+	closed := s.client.closed
+	s.client.mu.Unlock()
+	if closed {
+		s.mu.Unlock()
+		return &Error{Act: "start session", Ref: s.ref, Kind: ErrClosed}
+	}
 	s.begun = true
 	asked, lost, token, waited := s.asked, s.lost, s.token, s.loadedLate
 	operator, cause := s.operator, s.cause
@@ -220,7 +228,7 @@ func (s *session) finish(why error) {
 		next.finish(fate, s.knownRevision())
 	}
 	s.onEnd.each(0, func(f func(End)) bool {
-		c.handle(func() { f(end) })
+		s.tellEnd(f, end)
 		return true
 	})
 }
@@ -272,8 +280,12 @@ func (s *session) whenOver(f func(End)) (stop func()) {
 		return s.onEnd.add(f)
 	}
 	end := s.ending
-	s.client.handle(func() { f(end) })
+	s.tellEnd(f, end)
 	return func() {}
+}
+
+func (s *session) tellEnd(f func(End), end End) {
+	s.client.handle(func() { s.client.alone("OnSessionEnd", s.ref, func() { f(end) }) })
 }
 
 // tellSaved tells the handlers of OnAfterSave, one save after the other.
@@ -283,7 +295,7 @@ func (s *session) tellSaved(saved Saved) {
 	}
 	s.saves.push(func() {
 		s.onSaved.each(0, func(f func(Saved)) bool {
-			f(saved)
+			s.client.alone("OnAfterSave", s.ref, func() { f(saved) })
 			return true
 		})
 	}, s.client.handle)

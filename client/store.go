@@ -123,7 +123,15 @@ func (s *Store[T]) StartSession(ctx context.Context, key string, options ...Star
 		return nil, err
 	}
 	p := &Profile[T]{s: session, mold: s.mold}
-	if err = p.load(from.profile); err == nil {
+	returned := false
+	defer func() {
+		if !returned { // the game's codec panics, and its caller is told; the profile must not stay owned
+			session.lose(endError(session.ref, EndPanicked, nil, nil))
+		}
+	}()
+	err = p.load(from.profile)
+	returned = true
+	if err == nil {
 		err = session.begin(p)
 	}
 	if err != nil {

@@ -133,12 +133,14 @@ func (s *session) request(last bool, reason LastSaveReason, lazy bool) (*write, 
 }
 
 // fate is err, which says that nothing was stored, unless that is not known, or not so: an earlier save may have had all
-// that was changed. It is asked under mu.
+// that was changed. A session that was taken away is over all the same, and whoever saves is told. It is asked under mu.
 func (s *session) fate(err error) error {
 	changes := s.changes.Load()
 	switch {
-	case s.stage == over && (s.why == nil || s.stored.known && s.stored.changes == changes):
+	case s.stage == over && s.why == nil:
 		return nil
+	case s.stage == over && s.stored.known && s.stored.changes == changes:
+		return &Error{Act: "save", Ref: s.ref, Kind: ErrSessionOver, Sentence: "all that was changed had been stored", Cause: s.why}
 	case s.unclear && s.flying == changes && !errors.Is(err, ErrUnknown):
 		return &Error{Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "the save that had it was not answered", pending: s.unanswered}
 	}
@@ -281,8 +283,14 @@ func (s *session) encode(w *write) (*write, image, error) {
 	if w.lazy && !w.last && stored.known && changes == stored.changes && len(s.mail.handled) == 0 && !s.hooked.Load() {
 		return w, image{changes: changes, skip: true}, nil
 	}
-	s.body.beforeSave(w.last, w.reason)
-	data, err := s.body.encode()
+	var data []byte
+	var err error
+	if over := s.withData("OnSave or OnLastSave", func() { s.body.beforeSave(w.last, w.reason) }); over != nil {
+		return w, image{}, over
+	}
+	if over := s.withData("the codec", func() { data, err = s.body.encode() }); over != nil {
+		return w, image{}, over
+	}
 	if err != nil {
 		return w, image{}, &Error{Act: "save", Ref: s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -226,8 +227,10 @@ func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 		if err := p.Err(); !errors.Is(err, client.ErrSessionOver) {
 			t.Errorf("the session: got %v, want ErrSessionOver", err)
 		}
-		if err := p.Save(t.Context()); err != nil {
-			t.Errorf("later: got %v, and it is stored", err)
+		for what, later := range map[string]func(context.Context) error{"save": p.Save, "end": p.EndSession} {
+			if err := later(t.Context()); !errors.Is(err, client.ErrSessionOver) || !strings.Contains(err.Error(), "had been stored") {
+				t.Errorf("a later %s: got %v, want that the session is over, and all stored", what, err)
+			}
 		}
 	})
 }

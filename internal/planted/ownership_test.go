@@ -196,7 +196,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "what the last save stores is told as refused",
-		edits: []edit{{"client/write.go", "\tcase s.stage == over && (s.why == nil ||", "\tcase s.stage == over && (s.why != nil &&"}},
+		edits: []edit{{"client/write.go", "\tcase s.stage == over && s.why == nil:", "\tcase s.stage == over && s.why == nil && s.unclear:"}},
 		pkg:   "client", test: "TestASaveBesideTheLastOneSharesItsFate",
 	},
 	{
@@ -251,5 +251,15 @@ var ownershipFaults = []fault{
 			{"client/retry.go", "case refusal == nil && madeHere(err):", "case refusal == nil && err == nil:"},
 		},
 		pkg: "client", test: "TestWhatCanNeverBeSentIsRefused",
+	},
+	{
+		name:  "a session begins when the client is closing",
+		edits: []edit{{"client/session.go", "\tif closed {\n\t\ts.mu.Unlock()\n\t\treturn &Error{Act: \"start session\"", "\tif closed && s.begun {\n\t\ts.mu.Unlock()\n\t\treturn &Error{Act: \"start session\""}},
+		pkg:   "client", test: "TestSessionsThatStartBesideCloseAreSavedOrRefused",
+	},
+	{
+		name:  "data that a handler left half changed is saved",
+		edits: []edit{{"client/panic.go", "\ts.finish(why)\n", ""}},
+		pkg:   "client", test: "TestAPanicEndsAtMostItsSession",
 	},
 }

@@ -1,0 +1,89 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// panicError is a panic of the game's code.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("panic: %v", e.value)
+}
+
+// Unwrap gives errors.Is what the game panicked with, if that is an error.
+func (e *panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}
+
+// catch runs a function of the game and returns its panic as an error. where names the function, for people.
+func catch(where string, ref Ref, f func()) (e *Error) {
+	returned := false
+	defer func() {
+		if value := recover(); value != nil {
+			e = panicked(where, ref, &panicError{value, debug.Stack()})
+		} else if !returned {
+			e = panicked(where, ref, &panicError{errGoexit, debug.Stack()})
+		}
+	}()
+	f()
+	returned = true
+	return nil
+}
+
+func panicked(where string, ref Ref, cause *panicError) *Error {
+	return &Error{Act: "run " + where, Ref: ref, Kind: ErrInvalid, Code: CodePanicked, Cause: cause}
+}
+
+// alone runs a handler of the game that has no data, and whose panic is reported and nothing else.
+func (c *Client) alone(where string, ref Ref, f func()) {
+	if e := catch(where, ref, f); e != nil {
+		c.report(e)
+	}
+}
+
+// withData runs a function of the game that has the profile's data. The caller holds the profile's lock. If the function
+// panics the data may be half changed, so the session is over with what was stored before, as if the process had crashed.
+func (s *session) withData(where string, f func()) error {
+	e := catch(where, s.ref, f)
+	if e == nil {
+		return nil
+	}
+	cause := e.Cause.(*panicError)
+	s.endByPanic(where, cause.value, cause.stack)
+	return s.writable("save")
+}
+
+// update runs the game's function for Update. Its panic goes on to the caller of Update, after the session has ended.
+func (s *session) update(f func()) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		value := recover()
+		if value == nil {
+			s.endByPanic("Update", errGoexit, debug.Stack())
+			return
+		}
+		s.endByPanic("Update", value, debug.Stack())
+		panic(value)
+	}()
+	f()
+	returned = true
+}
+
+// stackOf is where the game's code panicked, for the log; empty if it did not.
+func stackOf(err error) string {
+	var p *panicError
+	if errors.As(err, &p) {
+		return string(p.stack)
+	}
+	return ""
+}
