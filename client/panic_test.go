@@ -143,8 +143,9 @@ func TestAPanicEndsAtMostItsSession(t *testing.T) {
 func TestAPanicOfTheCodecAtTheStartGivesTheProfileBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
-		store := clienttest.Store(t, cluster.Client(t, "a"), "touchy", touchy{})
-		if _, err := store.Set(t.Context(), "ann", touchy{Coins: 13}, client.AtRevision(0)); err != nil {
+		a := cluster.Client(t, "a")
+		store := clienttest.Store(t, a, "touchy", touchy{})
+		if _, err := clienttest.Store(t, a, "touchy", plainTouchy{}).Set(t.Context(), "ann", plainTouchy{Coins: 13}, client.AtRevision(0)); err != nil {
 			t.Fatal(err)
 		}
 		func() {
