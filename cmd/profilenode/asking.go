@@ -61,7 +61,8 @@ func (a *asking) do(ctx context.Context, f func(context.Context, *conn) error) e
 	bounded, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	err = f(bounded, c)
-	if ctx.Err() != nil && err != nil {
+	var unsure *unsureError
+	if ctx.Err() != nil && err != nil && !errors.As(err, &unsure) {
 		return errors.New("interrupted")
 	}
 	return err
@@ -110,7 +111,10 @@ func (a *asking) conn() (*conn, error) {
 	} else {
 		certificates, err := readCertificates(a.cert, a.key, a.ca)
 		if err == nil && len(faults) == 0 {
-			return newConn(seeds, certificates, a.plain), nil
+			c := newConn(seeds, certificates, a.plain)
+			stale := a.flags.Lookup("stale")
+			c.offersStale = stale != nil && !stale.Changed
+			return c, nil
 		}
 		if err != nil {
 			faults = append(faults, err)

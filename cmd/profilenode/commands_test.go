@@ -179,7 +179,7 @@ func TestNobodyThere(t *testing.T) {
 	address := freeAddresses(t, 1)[0]
 	s := &served{clients: address}
 	for _, command := range [][]string{{"status"}, {"get", "a", "b"}, {"set", "a", "b", "-"}, {"digest"}, {"servers"}} {
-		s.ask(t, "{}", command...).want(t, exitFailed, "profilenode: no node answers at "+address, "hint: start a cluster with profilenode dev")
+		s.ask(t, "{}", command...).want(t, exitFailed, "profilenode: no node answers at "+address+": connection refused", "hint: start a cluster with profilenode dev")
 	}
 }
 

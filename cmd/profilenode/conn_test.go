@@ -24,6 +24,7 @@ type scripted struct {
 	leader  string      // refuse everything in favour of this one
 	refuse  []pb.Reason // to the next Sends; the last one again and again
 	goodbye int
+	settles *pb.SettleResponse // nil: refused as unknown
 	sends   []*pb.SendRequest
 }
 
@@ -79,6 +80,15 @@ func (s *scripted) EndServer(context.Context, *pb.EndServerRequest) (*pb.EndServ
 	defer s.mu.Unlock()
 	s.goodbye++
 	return &pb.EndServerResponse{}, s.elsewhere()
+}
+
+func (s *scripted) Settle(context.Context, *pb.SettleRequest) (*pb.SettleResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settles == nil {
+		return nil, refusal(pb.Reason_REASON_BUSY, "")
+	}
+	return s.settles, nil
 }
 
 func (s *scripted) Send(_ context.Context, request *pb.SendRequest) (*pb.SendResponse, error) {
@@ -137,7 +147,7 @@ func TestNobodyLeads(t *testing.T) {
 	a.leader, b.leader = b.address, a.address
 	began := time.Now()
 	got := send(t, a, b)
-	got.want(t, exitFailed, "profilenode: no leader could be reached through "+a.address, "more than half of its nodes")
+	got.want(t, exitFailed, "profilenode: no node could answer in time", "profilenode:   "+a.address+": refused: REASON_NOT_LEADER", b.address+": refused: REASON_NOT_LEADER")
 	if strings.Contains(got.errs, "may have happened") {
 		t.Errorf("every copy was refused, and yet: %s", got.errs)
 	}
@@ -164,5 +174,35 @@ func TestUnsureIsSaid(t *testing.T) {
 	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_MAILBOX_FULL}
 	if got := send(t, node); strings.Contains(got.errs, "may have happened") {
 		t.Errorf("the table of answers said no, and yet: %s", got.errs)
+	}
+}
+
+// A tool settles its number before it says goodbye, so that it can tell what became of a change whose answer was lost.
+func TestALostAnswerIsSettled(t *testing.T) {
+	node := script(t)
+	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_NO_SPACE}
+	node.settles = &pb.SettleResponse{Stands: &pb.Stands{Revision: 3}}
+	send(t, node).want(t, exitOK, "sent to store/key")
+
+	node.settles = &pb.SettleResponse{Reason: pb.Reason_REASON_BURNED}
+	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_NO_SPACE}
+	send(t, node).want(t, exitFailed, "it did not happen, and will not any more")
+
+	node.settles = &pb.SettleResponse{Reason: pb.Reason_REASON_MAILBOX_FULL}
+	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_NO_SPACE}
+	send(t, node).want(t, exitFailed, "it did not happen: the cluster refused it with MAILBOX_FULL")
+}
+
+// What is down says so, and so does what answers without a leader, in whatever order they were asked.
+func TestEachNodeThatWasTriedSaysWhatItAnswered(t *testing.T) {
+	down := freeAddresses(t, 1)[0]
+	follower := script(t)
+	follower.leader = down
+	for _, nodes := range []string{follower.address + "," + down, down + "," + follower.address} {
+		got := (&served{clients: nodes}).ask(t, "", "send", "store", "key", "{}", "--timeout", "700ms")
+		got.want(t, exitFailed, down+": connection refused", follower.address+": refused: REASON_NOT_LEADER")
+		if strings.Contains(got.errs, "no node answers") || strings.Contains(got.errs, "may have happened") {
+			t.Errorf("one node answers, and nothing was sent to the other, and yet: %s", got.errs)
+		}
 	}
 }

@@ -82,7 +82,7 @@ func (c *conn) digestsAt(ctx context.Context, found []*surveyed, index uint64) [
 			addresses, places = append(addresses, s.address), append(places, i)
 		}
 	}
-	c.each(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
+	c.askAll(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
 		answers[places[i]].reply, err = pb.NewClusterClient(cc).Digest(ctx, &pb.DigestRequest{Index: index})
 		return err
 	}, func(i int, err error) {

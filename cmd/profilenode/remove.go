@@ -34,18 +34,24 @@ It is refused when somebody saves in between, and when a game server owns the pr
 				}
 				request.Expected = current.GetProfile().GetRevision()
 			}
-			var reply *pb.RemoveResponse
+			var stands *pb.Stands
 			err := asTool(ctx, c, func(t *tool) error {
-				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+				var reply *pb.RemoveResponse
+				err := t.change(ctx, request, func(r *pb.Request) { request.Request = r },
 					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 						reply, err = pb.NewProfilesClient(cc).Remove(ctx, request)
 						return err
 					})
+				stands = reply.GetStands()
+				if t.settled != nil {
+					stands = t.settled
+				}
+				return err
 			})
 			if err != nil {
 				return err
 			}
-			return printStands(a, args[0], args[1], "removed", reply.GetStands())
+			return printStands(a, args[0], args[1], "removed", stands)
 		})
 	})
 	return command

@@ -55,6 +55,10 @@ The message is JSON; - reads it from stdin.`,
 					ID    string `json:"id"`
 				}{args[0], args[1], strconv.FormatUint(reply.GetId(), 10)})
 			}
+			if reply.GetId() == 0 { // the answer was lost, and settling the number showed that it happened
+				_, err = fmt.Fprintf(p.err, "sent to %s/%s\n", args[0], args[1])
+				return err
+			}
 			_, err = fmt.Fprintf(p.err, "sent to %s/%s, message %d\n", args[0], args[1], reply.GetId())
 			return err
 		})

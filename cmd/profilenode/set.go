@@ -48,18 +48,24 @@ func setCommand(p process) *cobra.Command {
 			if err := fillFromCurrent(ctx, c, request, codec, command.Flags().Changed("revision")); err != nil {
 				return err
 			}
-			var reply *pb.SetResponse
+			var stands *pb.Stands
 			err := asTool(ctx, c, func(t *tool) error {
-				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+				var reply *pb.SetResponse
+				err := t.change(ctx, request, func(r *pb.Request) { request.Request = r },
 					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 						reply, err = pb.NewProfilesClient(cc).Set(ctx, request)
 						return err
 					})
+				stands = reply.GetStands()
+				if t.settled != nil {
+					stands = t.settled
+				}
+				return err
 			})
 			if err != nil {
 				return err
 			}
-			return printStands(a, args[0], args[1], "saved", reply.GetStands())
+			return printStands(a, args[0], args[1], "saved", stands)
 		})
 	})
 	return command

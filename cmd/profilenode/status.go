@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -16,7 +17,7 @@ func statusCommand(p process) *cobra.Command {
 		Use:   "status",
 		Short: "show every node of the cluster",
 		Long: `status asks every node for its own view; it works without a leader. The nodes are found from any one of them.
-Exit code 1 when no node answers.`,
+Exit code 1 when no node leads or none answers; what is known is printed all the same.`,
 		Args: cobra.NoArgs,
 	}
 	a := askFlags(p, command)
@@ -27,10 +28,17 @@ Exit code 1 when no node answers.`,
 				return err
 			}
 			found = relevant(found, a.chosen())
+			print := printStatus
 			if a.json {
-				return printObject(p.out, statusShape(found))
+				print = func(p process, found []*surveyed) error { return printObject(p.out, statusShape(found)) }
 			}
-			return printStatus(p, found)
+			if err := print(p, found); err != nil {
+				return err
+			}
+			if leading(found) == nil {
+				return &hinted{errors.New(leaderlessSentence(found)), "writes wait until more than half of the nodes see each other; get, list and sessions read with --stale"}
+			}
+			return nil
 		})
 	})
 	return command
@@ -71,10 +79,11 @@ func printStatus(p process, found []*surveyed) error {
 			shortID(hex.EncodeToString(best.GetCluster())), best.GetEpoch(), best.GetLevel(), best.GetServers(), best.GetSessions(),
 			roughSize(best.GetLogBytes()), roughSize(best.GetTableBytes()),
 			(time.Duration(best.GetUptimeMs()) * time.Millisecond).Round(time.Second), best.GetVersion())
-	} else {
-		fmt.Fprintln(p.out, "no leader: writes wait until more than half of the nodes see each other")
 	}
 	for _, s := range found {
+		if s.err != nil {
+			fmt.Fprintf(p.out, "%s: %v\n", s.address, s.err)
+		}
 		printAlarms(p, s)
 	}
 	return nil
@@ -155,7 +164,7 @@ func statusShape(found []*surveyed) statusJSON {
 			Voter: s.member.GetVoter(), Member: s.member != nil, Gossip: s.member.GetGossip(), Alarms: []alarmJSON{}, Notices: []alarmJSON{},
 		}
 		if s.err != nil {
-			node.Error = told(s.err).Error()
+			node.Error = s.err.Error()
 		}
 		if status := s.status; status != nil {
 			node.State, node.Version, node.Level = status.GetState(), status.GetVersion(), status.GetLevel()

@@ -21,9 +21,21 @@ type surveyed struct {
 }
 
 // survey asks every node that can be found from the seeds for its own view, all at once. It needs no leader. Seeds that
-// are not reached and belong to no known node come last. It fails only when nobody answers.
+// are not reached and belong to no known node come last. It fails only when no node answers.
 func (c *conn) survey(ctx context.Context) ([]*surveyed, error) {
-	asked := make(map[string]*surveyed)
+	found, asked := c.find(ctx)
+	if found != nil {
+		return found, nil
+	}
+	for address, s := range asked {
+		c.said[address] = s.err
+	}
+	return nil, c.gaveUp(ctx, wire.CopyRefused)
+}
+
+// find is survey, with every address that was asked; it finds nothing when no node answers.
+func (c *conn) find(ctx context.Context) (nodes []*surveyed, asked map[string]*surveyed) {
+	asked = make(map[string]*surveyed)
 	for next := c.seeds; len(next) > 0; {
 		for _, s := range c.statuses(ctx, next) {
 			asked[s.address] = s
@@ -50,7 +62,7 @@ func (c *conn) survey(ctx context.Context) ([]*surveyed, error) {
 		}
 	}
 	if best == nil {
-		return nil, c.gaveUp(asked[c.seeds[0]].err, wire.CopyRefused)
+		return nil, asked
 	}
 	var found []*surveyed
 	for _, member := range best.status.GetMembers() {
@@ -76,7 +88,7 @@ func (c *conn) survey(ctx context.Context) ([]*surveyed, error) {
 	byAddress := func(a, b *surveyed) int { return strings.Compare(a.address, b.address) }
 	slices.SortFunc(found, byAddress)
 	slices.SortFunc(rest, byAddress)
-	return append(found, rest...), nil
+	return append(found, rest...), asked
 }
 
 // newer says whose list of members to believe: the leader's of the latest term, else the furthest one's.
@@ -92,7 +104,7 @@ func newer(a, b *pb.StatusResponse) bool {
 
 func (c *conn) statuses(ctx context.Context, addresses []string) []*surveyed {
 	found := make([]*surveyed, len(addresses))
-	c.each(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
+	c.askAll(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
 		found[i] = &surveyed{address: addresses[i]}
 		found[i].status, err = pb.NewClusterClient(cc).Status(ctx, &pb.StatusRequest{})
 		return err
@@ -102,32 +114,31 @@ func (c *conn) statuses(ctx context.Context, addresses []string) []*surveyed {
 	return found
 }
 
-// each asks several addresses at once, one try each, and waits for all.
-func (c *conn) each(ctx context.Context, addresses []string, ask func(context.Context, int, *grpc.ClientConn) error, failed func(int, error)) {
-	ctx, cancel := context.WithTimeout(ctx, tryLimit)
-	defer cancel()
+// askAll asks several addresses at once, one try each, and waits for all.
+func (c *conn) askAll(ctx context.Context, addresses []string, ask func(context.Context, int, *grpc.ClientConn) error, failed func(int, error)) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for i, address := range addresses {
-		connection, err := c.at(address)
+		link, err := c.at(address)
 		if err != nil {
-			failed(i, err)
+			failed(i, &unsentError{err})
 			continue
 		}
 		all.Go(func() {
-			if err := ask(ctx, i, connection); err != nil {
+			_, err := askLink(ctx, link, func(ctx context.Context, cc *grpc.ClientConn) error { return ask(ctx, i, cc) })
+			if err != nil {
 				failed(i, err)
 			}
 		})
 	}
 }
 
-// unreachable says why a node did not answer, in a word or two.
+// unreachable says in a word or two that a node did not answer; the error says more.
 func unreachable(err error) string {
-	switch judge(err) {
-	case absent:
+	switch {
+	case isUnsent(err):
 		return "unreachable"
-	case again:
+	case wire.RefusalIn(err) == nil:
 		return "no answer"
 	}
 	return "error"

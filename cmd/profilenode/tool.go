@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"os/user"
 	"strings"
@@ -13,12 +14,16 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
 // goodbyeLimit bounds the goodbye of a tool. When it is lost the lease ends the tool's incarnation as well.
 const goodbyeLimit = time.Second
+
+// settleLimit bounds the question what became of a change, after the time of the command itself has run out.
+const settleLimit = 3 * time.Second
 
 // maxWhere is how much a registration may say of where it comes from, in bytes.
 const maxWhere = 256
@@ -28,9 +33,10 @@ const maxWhere = 256
 type tool struct {
 	conn         *conn
 	incarnation  uint64
-	binding      uint64 // of its cluster and epoch
-	registration uint64 // the head of its nonce
-	number       uint64 // of the latest request; requests come one after the other, so all before it are settled
+	binding      uint64     // of its cluster and epoch
+	registration uint64     // the head of its nonce
+	number       uint64     // of the latest request; requests come one after the other, so all before it are settled
+	settled      *pb.Stands // of the latest change, if its own answer was lost and its number was settled: it happened
 }
 
 // asTool registers, lets f make its changes and says goodbye.
@@ -60,7 +66,7 @@ func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
 	t.goodbye(ctx)
 	var unsure *unsureError
 	if errors.As(err, &unsure) {
-		return &hinted{unsure.error, "it may have happened: look before you try again"}
+		return &hinted{unsure, "it may have happened: look before you try again"}
 	}
 	return err
 }
@@ -87,10 +93,39 @@ func (t *tool) change(ctx context.Context, message proto.Message, fill func(*pb.
 	}
 	settled := t.number
 	t.number++
-	fill(&pb.Request{
+	t.settled = nil
+	request := &pb.Request{
 		Incarnation: t.incarnation, Number: t.number, Settled: settled, Hash: hash, Binding: t.binding, Registration: t.registration,
-	})
-	return t.conn.try(ctx, ask)
+	}
+	fill(request)
+	err = t.conn.try(ctx, ask)
+	var unsure *unsureError
+	if errors.As(err, &unsure) {
+		return t.settle(ctx, request, err)
+	}
+	return err
+}
+
+// settle asks what became of the latest change after its answer was lost, also after ctx has ended. From there on it has
+// happened, or it never will.
+func (t *tool) settle(ctx context.Context, request *pb.Request, lost error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+	defer cancel()
+	var reply *pb.SettleResponse
+	if err := t.conn.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		reply, err = pb.NewProfilesClient(cc).Settle(ctx, &pb.SettleRequest{Request: request})
+		return err
+	}); err != nil {
+		return lost
+	}
+	switch reply.GetReason() {
+	case pb.Reason_REASON_UNSPECIFIED:
+		t.settled = reply.GetStands()
+		return nil
+	case pb.Reason_REASON_BURNED:
+		return &hinted{errors.New("it did not happen, and will not any more: no node could answer in time"), "profilenode status shows every node; then try again"}
+	}
+	return fmt.Errorf("it did not happen: the cluster refused it with %s", wire.Code(reply.GetReason()))
 }
 
 // goodbye ends the incarnation, also after ctx has ended: what it asked and was not told is then final.
