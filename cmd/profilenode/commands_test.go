@@ -68,7 +68,7 @@ func TestCommands(t *testing.T) {
 
 	t.Run("Revisions", func(t *testing.T) {
 		s.ask(t, `{"coins":1}`, "set", "players", "alice", "-").want(t, exitOK, "revision 1")
-		s.ask(t, `{"coins":2}`, "set", "players", "alice", "-").want(t, exitOK, "revision 2")
+		s.ask(t, `{"coins":2}`, "set", "players", "alice", "-", "--revision", "1").want(t, exitOK, "revision 2")
 		s.ask(t, `{"coins":3}`, "set", "players", "alice", "-", "--revision", "1").want(t, exitFailed, "profilenode: ", "at revision 2 now")
 		s.ask(t, "", "get", "players", "alice").want(t, exitOK, `{"coins":2}`)
 		var profile profileJSON
@@ -77,7 +77,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("got %+v", profile)
 		}
 		s.ask(t, "", "get", "players", "alice", "--meta").want(t, exitOK, "revision", "2", "owner")
-		s.ask(t, "no json", "set", "players", "alice", "-").want(t, exitFailed, "not valid JSON", "--codec raw")
+		s.ask(t, "no json", "set", "players", "alice", "-", "--revision", "2").want(t, exitFailed, "not valid JSON", "--codec raw")
 	})
 
 	t.Run("Remove", func(t *testing.T) {
@@ -156,10 +156,10 @@ func TestCommands(t *testing.T) {
 	t.Run("ForceTakesAway", func(t *testing.T) {
 		game := openClient(t, s.clients)
 		profile := startSession(t, game, "carol")
-		s.ask(t, "{}", "set", store, "carol", "-").want(t, exitFailed, "it belongs to "+game.Name(), "--force takes it away")
+		s.ask(t, "{}", "set", store, "carol", "-", "--any-revision").want(t, exitFailed, "it belongs to "+game.Name(), "--force takes it away")
 		s.ask(t, "", "sessions", store).want(t, exitOK, "carol", game.Name(), "in force")
 		s.ask(t, "", "servers").want(t, exitOK, game.Name())
-		s.ask(t, `{"n":7}`, "set", store, "carol", "-", "--force").want(t, exitOK, "saved")
+		s.ask(t, `{"n":7}`, "set", store, "carol", "-", "--force", "--any-revision").want(t, exitOK, "saved")
 		within(t, "the owner learns that its session is over", profile.Done())
 		s.ask(t, "", "get", store, "carol").want(t, exitOK, `{"n":7}`)
 	})

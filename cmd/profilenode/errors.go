@@ -22,7 +22,7 @@ func told(err error) error {
 			hint = fmt.Sprintf("it belongs to %s; --force takes it away, and that game server loses its session", named(owner))
 		}
 	case pb.Reason_REASON_REVISION_DIFFERS:
-		hint = fmt.Sprintf("somebody else saved it meanwhile; it is at revision %d now: look at it, then try again", refusal.GetRevision())
+		hint = fmt.Sprintf("somebody else saved it meanwhile; it is at revision %d now: look at it, then try again with --revision %[1]d", refusal.GetRevision())
 	case pb.Reason_REASON_NO_PROFILE:
 		hint = "profilenode list STORE shows what there is"
 	case pb.Reason_REASON_UNKNOWN_POLICY:

@@ -26,7 +26,7 @@ func getCommand(p process) *cobra.Command {
 		Use:   "get STORE KEY",
 		Short: "print a profile's data, byte for byte",
 		Long: `get prints a profile's data as it is stored, and nothing else: no line end is added.
-There is nothing to print, and the exit code is 1, when the profile was never saved or was removed.`,
+The exit code is 1 when the profile was never saved or was removed. Data that is no text is not written to a terminal.`,
 		Example: `  profilenode get players alice > alice.json
   profilenode get players alice --meta`,
 		Args: exactly("STORE", "KEY"),
@@ -41,19 +41,33 @@ There is nothing to print, and the exit code is 1, when the profile was never sa
 			if err != nil {
 				return err
 			}
-			switch {
-			case a.json:
-				return printObject(p.out, wholeProfile(request, reply))
-			case meta:
-				return printMeta(p, request, reply)
-			case !reply.GetProfile().GetExists():
+			if err := printProfile(a, meta, request, reply); err != nil {
+				return err
+			}
+			if !reply.GetProfile().GetExists() {
 				return noProfile(args[0], args[1])
 			}
-			_, err = p.out.Write(reply.GetProfile().GetData())
-			return err
+			return nil
 		})
 	})
 	return command
+}
+
+func printProfile(a *asking, meta bool, request *pb.GetRequest, reply *pb.GetResponse) error {
+	data := reply.GetProfile().GetData()
+	switch {
+	case a.json:
+		return printObject(a.p.out, wholeProfile(request, reply))
+	case meta:
+		return printMeta(a.p, request, reply)
+	case isTerminal(a.p.out) && !isText(data):
+		return &hinted{
+			fmt.Errorf("%s/%s holds %d bytes that are no text, which could confuse the terminal", request.GetStore(), request.GetKey(), len(data)),
+			"write them to a file with > FILE, or see them with --json",
+		}
+	}
+	_, err := a.p.out.Write(data)
+	return err
 }
 
 func (c *conn) get(ctx context.Context, request *pb.GetRequest) (reply *pb.GetResponse, err error) {
@@ -120,7 +134,7 @@ func codecName(codec uint32) string {
 	case codecJSON:
 		return "json"
 	}
-	return strconv.FormatUint(uint64(codec), 10)
+	return fmt.Sprintf("unknown (%d)", codec)
 }
 
 func parseCodec(text string) (uint32, error) {
@@ -130,11 +144,7 @@ func parseCodec(text string) (uint32, error) {
 	case "json":
 		return codecJSON, nil
 	}
-	n, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("codec %q is none of raw, json and a number", text)
-	}
-	return uint32(n), nil
+	return 0, fmt.Errorf("codec %q is neither raw nor json", text)
 }
 
 // Shapes of --json. 64-bit numbers that are names rather than amounts are text: JSON readers lose their last digits.

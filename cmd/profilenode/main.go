@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -92,8 +93,16 @@ func rootCommand(p process) *cobra.Command {
 Try it:           profilenode dev
 Run a node:       profilenode serve --help
 Ask a cluster:    profilenode status`,
+		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+	}
+	root.SetVersionTemplate("profilenode {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
+	root.PersistentPreRun = func(command *cobra.Command, _ []string) {
+		if command.Name() != "serve" { // it says so in its log
+			warnUnknownVariables(p)
+		}
 	}
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
@@ -105,7 +114,7 @@ Ask a cluster:    profilenode status`,
 		"ask": {
 			statusCommand(p), getCommand(p), listCommand(p), messagesCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p),
 		},
-		"change": {setCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p), timingCommand(p)},
+		"change": {setCommand(p), editCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p), timingCommand(p)},
 	} {
 		for _, command := range commands {
 			command.GroupID = group
@@ -114,6 +123,21 @@ Ask a cluster:    profilenode status`,
 	}
 	root.AddCommand(versionCommand(p))
 	return root
+}
+
+// warnUnknownVariables names variables that look like ours and are not: a misspelt one would else do nothing, silently.
+func warnUnknownVariables(p process) {
+	for _, name := range unknownVariables(p.environ) {
+		fmt.Fprintf(p.err, "profilenode: warning: variable %s is no setting\n", name)
+	}
+}
+
+// flagError says what to do about a key that begins with -.
+func flagError(command *cobra.Command, err error) error {
+	if strings.HasPrefix(err.Error(), "unknown ") {
+		return &hinted{err, "a key or store that begins with - comes behind --, after every flag: " + command.CommandPath() + " ... -- STORE -KEY"}
+	}
+	return err
 }
 
 // actError is what went wrong after a command line had been understood; everything before it is a usage error.
@@ -129,6 +153,11 @@ func (e *usageError) Unwrap() error { return e.error }
 // act marks the errors of a command that has begun.
 func act(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
+		for _, arg := range args {
+			if !utf8.ValidString(arg) {
+				return fmt.Errorf("%q is not UTF-8: names and keys are", arg)
+			}
+		}
 		if err := f(command.Context(), args); err != nil {
 			return &actError{err}
 		}

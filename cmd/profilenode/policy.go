@@ -17,7 +17,7 @@ func policyCommand(p process) *cobra.Command {
 		Use:   "policy [STORE] [NAME=VALUE...]",
 		Short: "show or change limits and defaults, of one store or of every store",
 		Long: `policy shows the policies of a store, or without STORE the defaults of every store. NAME=VALUE changes one first.
-Policies lie in the log: they hold on every node from the same moment on.`,
+Policies lie in the log: they hold on every node from the same moment on. max-waiters and max_waiters are the same name.`,
 		Example: `  profilenode policy
   profilenode policy players max-waiters=4
   profilenode policy players --reset max-waiters`,
@@ -53,13 +53,16 @@ func parsePolicies(args, resets []string) (store string, changes []*pb.SetPolicy
 		if err != nil {
 			return "", nil, fmt.Errorf("%q has no whole number behind the =", arg)
 		}
-		changes = append(changes, &pb.SetPolicyRequest{Store: store, Name: name, Value: value})
+		changes = append(changes, &pb.SetPolicyRequest{Store: store, Name: policyName(name), Value: value})
 	}
 	for _, name := range resets {
-		changes = append(changes, &pb.SetPolicyRequest{Store: store, Name: name, Inherit: true})
+		changes = append(changes, &pb.SetPolicyRequest{Store: store, Name: policyName(name), Inherit: true})
 	}
 	return store, changes, nil
 }
+
+// policyName is the name as the log has it.
+func policyName(text string) string { return strings.ReplaceAll(text, "-", "_") }
 
 func setPolicies(ctx context.Context, c *conn, changes []*pb.SetPolicyRequest) error {
 	if len(changes) == 0 {

@@ -10,21 +10,25 @@ import (
 
 func removeCommand(p process) *cobra.Command {
 	var revision uint64
-	var force bool
+	var force, any bool
 	command := &cobra.Command{
 		Use:   "remove STORE KEY",
 		Short: "remove a profile",
 		Long: `remove removes a profile. Its revision goes on counting, so that nothing meant for the old one lands on a new one.
 It is refused when somebody saves in between, and when a game server owns the profile.`,
+		Example: `  profilenode remove players alice
+  profilenode remove players alice --revision 12`,
 		Args: exactly("STORE", "KEY"),
 	}
 	a := askFlags(p, command)
 	command.Flags().Uint64Var(&revision, "revision", 0, "the revision that is to be removed (default: the one that is there)")
+	command.Flags().BoolVar(&any, "any-revision", false, "remove it whatever its revision is by then")
+	command.MarkFlagsMutuallyExclusive("revision", "any-revision")
 	command.Flags().BoolVar(&force, "force", false, "also when a game server owns it: it loses its session")
 	command.RunE = act(func(ctx context.Context, args []string) error {
 		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			request := &pb.RemoveRequest{Store: args[0], Key: args[1], Expected: revision, Force: force}
-			if !command.Flags().Changed("revision") {
+			request := &pb.RemoveRequest{Store: args[0], Key: args[1], Expected: revision, AnyRevision: any, Force: force}
+			if !command.Flags().Changed("revision") && !any {
 				current, err := c.get(ctx, &pb.GetRequest{Store: args[0], Key: args[1], WithoutData: true})
 				if err != nil {
 					return err

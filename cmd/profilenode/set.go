@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
@@ -18,86 +18,140 @@ import (
 const maxData = 4 << 20
 
 func setCommand(p process) *cobra.Command {
-	var revision uint64
-	var force bool
-	var codec string
+	var w overwrite
 	command := &cobra.Command{
 		Use:   "set STORE KEY FILE",
 		Short: "overwrite a profile's data with a file, or - for stdin",
-		Long: `set overwrites a profile without a session. It replaces the revision that the profile has now, or the one named by
---revision, and is refused when somebody saves in between, and when a game server owns the profile.`,
-		Example: `  profilenode get players alice | jq '.coins += 100' | profilenode set players alice -
-  profilenode set players alice alice.json --revision 12`,
+		Long: `set overwrites a profile without a session. A profile that exists is overwritten at the revision that --revision names,
+as get --meta printed it when the data was read, and is refused if somebody has saved since; or whatever its revision is,
+with --any-revision. It is refused when a game server owns the profile, unless --force is given.
+
+profilenode edit does all of it in an editor.`,
+		Example: `  profilenode set players alice alice.json --revision 1
+  profilenode set players alice alice.json --any-revision
+  profilenode set players bob alice.json`,
 		Args: exactly("STORE", "KEY", "FILE"),
 	}
 	a := askFlags(p, command)
-	command.Flags().Uint64Var(&revision, "revision", 0, "the revision that this replaces; 0: never saved (default: the one that is there)")
-	command.Flags().BoolVar(&force, "force", false, "also when a game server owns it: it loses its session")
-	command.Flags().StringVar(&codec, "codec", "", "how the data is encoded: raw, json or a number (default: as it was; for a new profile json if it is JSON)")
+	w.addFlags(command)
+	command.Flags().StringVar(&w.codec, "codec", "", "how the data is encoded: raw or json (default: as it was; for a new profile json if it is JSON)")
 	command.RunE = act(func(ctx context.Context, args []string) error {
 		data, err := readData(p, args[2])
 		if err != nil {
 			return err
 		}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			request := &pb.SetRequest{
-				Store: args[0], Key: args[1], Expected: revision, Data: data, KeepTags: true, Force: force,
-			}
-			hash := sha256.Sum256(data)
-			request.Hash = hash[:]
-			if err := fillFromCurrent(ctx, c, request, codec, command.Flags().Changed("revision")); err != nil {
-				return err
-			}
-			var stands *pb.Stands
-			err := asTool(ctx, c, func(t *tool) error {
-				var reply *pb.SetResponse
-				err := t.change(ctx, request, func(r *pb.Request) { request.Request = r },
-					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-						reply, err = pb.NewProfilesClient(cc).Set(ctx, request)
-						return err
-					})
-				stands = reply.GetStands()
-				if t.settled != nil {
-					stands = t.settled
-				}
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return printStands(a, args[0], args[1], "saved", stands)
-		})
+		w.revisionGiven = command.Flags().Changed("revision")
+		w.store, w.key, w.data, w.named = args[0], args[1], data, args[2]
+		return w.do(ctx, a)
 	})
 	return command
 }
 
-// fillFromCurrent takes what the command line left open from the profile as it is: the revision to replace, and the codec.
-func fillFromCurrent(ctx context.Context, c *conn, request *pb.SetRequest, codec string, knowsRevision bool) (err error) {
-	if codec != "" {
-		if request.Codec, err = parseCodec(codec); err != nil {
-			return &usageError{err}
-		}
+// overwrite is what is to be written over a profile, and over what.
+type overwrite struct {
+	store, key    string
+	data          []byte
+	named         string // the file that it came from
+	codec         string // as given, empty: as it was
+	revision      uint64
+	revisionGiven bool
+	any           bool
+	force         bool
+}
+
+func (w *overwrite) addFlags(command *cobra.Command) {
+	command.Flags().Uint64Var(&w.revision, "revision", 0, "the revision that this replaces, as get --meta prints it; 0: never saved")
+	command.Flags().BoolVar(&w.any, "any-revision", false, "replace it whatever its revision is: what others saved meanwhile is lost")
+	command.Flags().BoolVar(&w.force, "force", false, "also when a game server owns it: it loses its session")
+	command.MarkFlagsMutuallyExclusive("revision", "any-revision")
+}
+
+func (w *overwrite) do(ctx context.Context, a *asking) error {
+	hash := sha256.Sum256(w.data)
+	request := &pb.SetRequest{
+		Store: w.store, Key: w.key, Expected: w.revision, AnyRevision: w.any, Data: w.data, Hash: hash[:], KeepTags: true, Force: w.force,
 	}
-	if !knowsRevision || codec == "" {
-		reply, err := c.get(ctx, &pb.GetRequest{Store: request.GetStore(), Key: request.GetKey(), WithoutData: true})
+	return a.do(ctx, func(ctx context.Context, c *conn) error {
+		if err := w.complete(ctx, c, request); err != nil {
+			return err
+		}
+		stands, err := setProfile(ctx, c, request)
 		if err != nil {
 			return err
 		}
-		if !knowsRevision {
-			request.Expected = reply.GetProfile().GetRevision()
-		}
-		switch {
-		case codec != "":
-		case reply.GetProfile().GetExists():
-			request.Codec = reply.GetProfile().GetCodec()
-		case json.Valid(request.GetData()):
-			request.Codec = codecJSON
+		return printStands(a, w.store, w.key, "saved", stands)
+	})
+}
+
+// complete takes the codec from the profile as it is, if none was given. Without a revision it goes on only where there is
+// no profile: the one that is there now may be newer than the one that the data was made from.
+func (w *overwrite) complete(ctx context.Context, c *conn, request *pb.SetRequest) (err error) {
+	if w.codec != "" {
+		if request.Codec, err = parseCodec(w.codec); err != nil {
+			return &usageError{err}
 		}
 	}
-	if request.GetCodec() == codecJSON && !json.Valid(request.GetData()) {
-		return &hinted{errors.New("the data is not valid JSON, and this profile's codec is json"), "correct it, or say --codec raw if it is meant to be something else"}
+	reply, err := c.get(ctx, &pb.GetRequest{Store: w.store, Key: w.key, WithoutData: true})
+	if err != nil {
+		return err
+	}
+	profile := reply.GetProfile()
+	switch {
+	case w.revisionGiven || w.any:
+	case profile.GetExists():
+		return &hinted{
+			fmt.Errorf("%s/%s exists, at revision %d: say what this replaces", w.store, w.key, profile.GetRevision()),
+			fmt.Sprintf("--revision N, as get --meta printed it when you read the data (%d if that was just now); --any-revision overwrites what others saved meanwhile; profilenode edit takes care of it", profile.GetRevision()),
+		}
+	default:
+		request.Expected = profile.GetRevision()
+	}
+	if w.codec == "" && profile.GetExists() {
+		request.Codec = profile.GetCodec()
+	} else if w.codec == "" && json.Valid(w.data) {
+		request.Codec = codecJSON
+	}
+	if request.GetCodec() == codecJSON || w.codec != "raw" && w.looksLikeJSON() {
+		return checkJSON(w.data)
 	}
 	return nil
+}
+
+// looksLikeJSON says whether the data is meant to be JSON, whether or not it is.
+func (w *overwrite) looksLikeJSON() bool {
+	return strings.HasSuffix(strings.ToLower(w.named), ".json") || strings.HasPrefix(strings.TrimLeft(string(w.data[:min(len(w.data), 64)]), " \t\r\n"), "{")
+}
+
+// checkJSON says where data stops being JSON.
+func checkJSON(data []byte) error {
+	var ignored json.RawMessage
+	err := json.Unmarshal(data, &ignored)
+	if err == nil {
+		return nil
+	}
+	where := ""
+	if syntax, ok := err.(*json.SyntaxError); ok {
+		before := string(data[:min(int(syntax.Offset), len(data))])
+		where = fmt.Sprintf(" in line %d", 1+strings.Count(before, "\n"))
+	}
+	return &hinted{fmt.Errorf("the data is not valid JSON: %w%s", err, where), "correct it, or say --codec raw if it is meant to be something else"}
+}
+
+func setProfile(ctx context.Context, c *conn, request *pb.SetRequest) (stands *pb.Stands, err error) {
+	err = asTool(ctx, c, func(t *tool) error {
+		var reply *pb.SetResponse
+		err := t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+			func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+				reply, err = pb.NewProfilesClient(cc).Set(ctx, request)
+				return err
+			})
+		stands = reply.GetStands()
+		if t.settled != nil {
+			stands = t.settled
+		}
+		return err
+	})
+	return stands, err
 }
 
 // readData reads a file, or stdin for -, whole; one byte more than allowed is a fault and not read on.

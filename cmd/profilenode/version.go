@@ -21,14 +21,39 @@ func versionCommand(p process) *cobra.Command {
 		if asJSON {
 			return printObject(p.out, struct {
 				Version  string `json:"version"`
+				Commit   string `json:"commit"`
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
-			}{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+			}{version(), commit(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 		}
-		_, err := fmt.Fprintf(p.out, "profilenode %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		_, err := fmt.Fprintf(p.out, "profilenode %s\n", versionLine())
 		return err
 	})
 	return command
+}
+
+// versionLine is everything that tells this build from another.
+func versionLine() string {
+	return fmt.Sprintf("%s (commit %s, %s, %s/%s)", version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// commit is what the build was made from, marked when its tree held changes beside it.
+func commit() string {
+	revision, changed := "unknown", false
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			switch setting.Key {
+			case "vcs.revision":
+				revision = setting.Value[:min(len(setting.Value), 12)]
+			case "vcs.modified":
+				changed = setting.Value == "true"
+			}
+		}
+	}
+	if changed {
+		revision += ", changed"
+	}
+	return revision
 }
 
 // version is what the build was made of: the module's tag, or a pseudo-version of the commit.
