@@ -15,7 +15,7 @@ func Marshal(value any) ([]byte, error) {
 	if err != nil {
 		return nil, whyNot(value, err)
 	}
-	if data == nil {
+	if suspicious(data) {
 		if err := notText(value); err != nil {
 			return nil, err
 		}
