@@ -196,6 +196,11 @@ func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, re
 
 // copy sends one copy of a request to one node. Unless sent, none has left this process.
 func (c *Client) copy(ctx context.Context, addr, method string, request, answer proto.Message) (sent bool, refusal *profilev1.Refusal, err error) {
+	if answerHere := c.config.hooks.Answer; answerHere != nil {
+		proto.Reset(answer)
+		err := answerHere(method, request, answer)
+		return true, wire.RefusalIn(err), err
+	}
 	conn, err := c.nodes.ready(ctx, addr)
 	if err != nil {
 		if ctx.Err() == nil {

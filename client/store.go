@@ -60,7 +60,7 @@ func NewStore[T any](c *Client, name string, template T, options ...StoreOption)
 		option(&o)
 	}
 	err := checkName("the store's name", name, maxStoreName)
-	s := &Store[T]{client: c, name: name}
+	s := &Store[T]{client: c, name: c.config.hooks.StorePrefix + name}
 	if err == nil {
 		s.mold, err = newMold(o, &template)
 	}

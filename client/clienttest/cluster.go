@@ -27,8 +27,13 @@ import (
 // nodeAddress is where clients find the node. Nothing listens there but this package.
 const nodeAddress = "node:7400"
 
-// Cluster is a running one-node cluster.
+// Cluster is a running one-node cluster, or a test's part of a shared one.
 type Cluster struct {
+	*running
+	prefix string // of the names of stores and game servers
+}
+
+type running struct {
 	node    *cluster.Node
 	server  *server.Server
 	clients *bufconn.Listener
@@ -76,14 +81,14 @@ func start(ctx context.Context, network *gossiptest.Network, change func(*cluste
 	config.Memory = true
 	config.Bind, config.Advertise, config.Client = "node:7401", "node:7401", nodeAddress
 	config.Listen = func(string, string) (net.Listener, error) { return bufconn.Listen(1 << 20), nil }
-	c := &Cluster{
+	c := &Cluster{running: &running{
 		clients: bufconn.Listen(1 << 20),
 		served:  make(chan error, 1),
 		links:   make(map[string]*link),
 		ports:   make(map[string]*port),
 		network: network,
 		rumours: make(map[string]int),
-	}
+	}}
 	config.Dial = c.ping // there is no other node
 	config.OnEvents = hub.Tell
 	change(&config)
@@ -123,9 +128,9 @@ func (c *Cluster) Close() error {
 // Config is that of a client with this name, to be changed and given to client.Open.
 func (c *Cluster) Config(name string) client.Config {
 	l := c.link(name)
-	config := client.Config{Seeds: []string{nodeAddress}, Name: name, Insecure: true}
+	config := client.Config{Seeds: []string{nodeAddress}, Name: c.prefix + name, Insecure: true}
 	hooks := clienthooks.Of(&config)
-	hooks.Dial, hooks.ListenPing = l.dial, l.listen
+	hooks.Dial, hooks.ListenPing, hooks.StorePrefix = l.dial, l.listen, c.prefix
 	return config
 }
 
@@ -181,7 +186,7 @@ func (c *Cluster) expire(ctx context.Context, name string) (gone bool, err error
 		return false, fmt.Errorf("expire %q: %w", name, err)
 	}
 	for _, s := range servers {
-		if s.Name == name && s.Alive {
+		if s.Name == c.prefix+name && s.Alive {
 			_, err := c.node.Propose(ctx, fsm.Do(nil, &fsm.ExpireServers{Term: term, Verdicts: []*fsm.Verdict{{
 				Incarnation: uint64(s.Incarnation), Last: uint64(s.Last),
 			}}}))

@@ -26,6 +26,7 @@ type link struct {
 func (c *Cluster) link(name string) *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	name = c.prefix + name
 	if c.links[name] == nil {
 		c.links[name] = &link{cluster: c, conns: make(map[*tracked]struct{})}
 	}

@@ -16,6 +16,7 @@ import (
 // Release does what an operator's `profilenode release` does: it asks the owner of a profile to let go, or with force takes
 // the profile from it. It does not wait until the owner has.
 func (c *Cluster) Release(ctx context.Context, store, key string, force bool) error {
+	store = c.prefix + store
 	conn, err := grpc.NewClient("passthrough:///"+nodeAddress, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.clients.DialContext(ctx) }))
 	if err != nil {

@@ -55,7 +55,7 @@ func (c *Cluster) Seems(name string) (seems string, err error) {
 	}
 	youngest := uint64(0)
 	for _, s := range servers {
-		if s.Name == name && uint64(s.Incarnation) >= youngest {
+		if s.Name == c.prefix+name && uint64(s.Incarnation) >= youngest {
 			youngest, seems = uint64(s.Incarnation), c.node.Seems(s.Incarnation)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -22,6 +23,10 @@ type Hooks struct {
 	ListenPing func(ctx context.Context, node string) (net.Listener, error)
 	// DialOptions lose, delay or double what is sent.
 	DialOptions []grpc.DialOption
+	// StorePrefix stands before the name of every store, so that tests share a cluster.
+	StorePrefix string
+	// Answer stands in for all nodes: it answers each request in this process, and nothing is dialled.
+	Answer func(method string, request, answer proto.Message) error
 	// Fields are those of requests that need a feature of the cluster, as profilev1.Fields.
 	Fields map[protoreflect.FullName]string
 }
