@@ -1,13 +1,3 @@
-// Package client is what a game developer sees of a profilenode cluster.
-//
-// It promises that a profile with a session here is owned by this game server alone as long as IsActive says so; that
-// what Save acknowledged is what the next owner loads; that nothing which was refused has happened, and that what may
-// have happened is said to be unknown. It never blocks a game on the network except in calls that take a context, and it
-// never holds a profile's lock while it waits.
-//
-// Start at store.go and profile.go for what a game calls, errors.go for what can go wrong. Beneath the generic shell:
-// session.go is one session, write.go its saves, live.go and standing.go how a game server knows what it still owns,
-// reclaim.go what it takes back after a false verdict, retry.go what may be sent again.
 package client
 
 import (
