@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 )
@@ -49,22 +50,41 @@ func (c *Client) granted(l *life, g *profilev1.Granted) {
 	}
 }
 
+// comparison is a list of what the log says is held, which comes in pages.
+type comparison struct {
+	index  uint64    // at which every page lists
+	began  uint64    // the number of the renewal that began it
+	left   time.Time // when that one left
+	listed map[holding]bool
+}
+
 // reconcile makes this client and the log agree on what is held. What the log lists and nobody here knows is released.
 // What is held here and not listed is looked up: being absent from a list ends nothing, since a grant and a list may
 // cross on their way. Until then it is in doubt, for the answer that did not list it renews all the same.
-func (c *Client) reconcile(l *life, answer *profilev1.Renewed) {
-	listed := make(map[holding]bool, len(answer.Grants))
+//
+// A list may come in pages. Until the last one nothing is absent, and nothing is renewed, since what is still to be listed may
+// be over; the last one renews as of the renewal that began the list.
+func (c *Client) reconcile(l *life, answer *profilev1.Renewed, left time.Time) (since time.Time, complete bool) {
+	all := l.compared
+	if l.page == nil || all == nil || all.index != answer.Comparison {
+		all = &comparison{index: answer.Comparison, began: answer.Sequence, left: left, listed: make(map[holding]bool, len(answer.Grants))}
+	}
 	for _, g := range answer.Grants {
-		listed[holding{Ref{g.Store, g.Key}, g.Token}] = true
+		all.listed[holding{Ref{g.Store, g.Key}, g.Token}] = true
 		c.granted(l, g)
 	}
+	if answer.Last != nil {
+		l.page, l.compared = answer.Last, all
+		return all.left, false
+	}
+	l.page, l.compared = nil, nil
 	c.mu.Lock()
 	var missing []*session
 	for h, s := range l.held {
 		switch {
-		case listed[h]:
+		case all.listed[h]:
 			s.missed.Store(0)
-		case s.since < answer.Sequence:
+		case s.since < all.began:
 			s.missed.Store(answer.Sequence)
 			missing = append(missing, s)
 		}
@@ -73,6 +93,7 @@ func (c *Client) reconcile(l *life, answer *profilev1.Renewed) {
 	for _, s := range missing {
 		s.verify()
 	}
+	return all.left, true
 }
 
 // release gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once nothing

@@ -90,6 +90,7 @@ func (c *Client) renewOver(via *stream, l *life, addr string, mute int, first fu
 	defer lost.Stop()
 	tick := time.NewTicker(l.timing.Renew)
 	defer tick.Stop()
+	l.page, l.compared = nil, nil // pages are asked for where the comparison began
 	for {
 		renewal := c.renewal(l)
 		sent[renewal.Sequence] = c.config.hooks.Now()
@@ -112,6 +113,7 @@ func (c *Client) renewOver(via *stream, l *life, addr string, mute int, first fu
 						}
 						lost.Reset(patience)
 					}
+					waiting = l.page == nil // the next page is asked for at once
 				case *profilev1.Event_Goodbye:
 					if what.Goodbye.ServerGone {
 						return heard, false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}
@@ -142,7 +144,7 @@ func (c *Client) renewal(l *life) *profilev1.Renewal {
 	l.sequence++
 	return &profilev1.Renewal{
 		Incarnation: l.incarnation, Sequence: l.sequence, HeldCount: uint64(len(l.held)), HeldHash: l.heldHash,
-		Binding: l.of.binding, Registration: l.registration,
+		Binding: l.of.binding, Registration: l.registration, Page: l.page,
 	}
 }
 
@@ -168,8 +170,12 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 		return false
 	}
 	if answer.Differs {
-		c.reconcile(l, answer)
+		var complete bool
+		if left, complete = c.reconcile(l, answer, left); !complete {
+			return answer.ProvedTerm != 0 // it speaks for the node, and for no session yet
+		}
 	} else {
+		l.page, l.compared = nil, nil
 		l.agreed.Store(answer.Sequence)
 	}
 	l.standing.prove(left)

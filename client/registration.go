@@ -29,6 +29,10 @@ type life struct {
 	agreed       atomic.Uint64 // the last renewal whose answer confirmed, and lists what is held here
 	why          error
 
+	// Of the goroutine that renews.
+	page     *profilev1.Page // that the next renewal asks for; nil: none
+	compared *comparison     // of which it is a page; nil: none
+
 	// Guarded by Client.mu.
 	mistaken  bool                 // it has ended though this process lives: its sessions may be reclaimed
 	held      map[holding]*session // what the renewals say

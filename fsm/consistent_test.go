@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"crypto/sha256"
+	"maps"
 	"testing"
 
 	"github.com/profilenode/profilenode/fsm"
@@ -39,11 +40,12 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 			sessions         int
 			held             uint64
 			owned, contested map[fsm.ProfileName]bool
+			mail             map[fsm.ProfileName]uint64
 		}
 		books := map[lock.Incarnation]*book{}
 		of := func(id lock.Incarnation) *book {
 			if books[id] == nil {
-				books[id] = &book{owned: map[fsm.ProfileName]bool{}, contested: map[fsm.ProfileName]bool{}}
+				books[id] = &book{owned: map[fsm.ProfileName]bool{}, contested: map[fsm.ProfileName]bool{}, mail: map[fsm.ProfileName]uint64{}}
 			}
 			return books[id]
 		}
@@ -58,6 +60,9 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 			if g.Owner != 0 {
 				b := of(g.Owner)
 				b.owned[p] = alive[g.Owner]
+				if box := read(v.Mailbox(p.Store, p.Key))(t); alive[g.Owner] && box.Waiting > 0 {
+					b.mail[p] = box.Last
+				}
 				if !g.Revoked {
 					b.sessions++
 					b.held = lock.HeldHash(b.held, p.Store, p.Key, g.Token)
@@ -86,6 +91,13 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 				if living {
 					t.Errorf("%s is not listed as owner of %v", s.Name, p)
 				}
+			}
+			mail := map[fsm.ProfileName]uint64{}
+			for _, m := range read(v.Mail(s.Incarnation, 1000))(t) {
+				mail[fsm.ProfileName{Store: m.Store, Key: m.Key}] = m.Last
+			}
+			if !maps.Equal(mail, b.mail) {
+				t.Errorf("%s has mail in %v, its profiles say %v", s.Name, mail, b.mail)
 			}
 			for _, g := range read(v.Contested(s.Incarnation, 0))(t) {
 				if p := (fsm.ProfileName{Store: g.Store, Key: g.Key}); !b.contested[p] {

@@ -145,6 +145,14 @@ func (t *tx) keepStep(store, key string, old, row GrantRow) {
 	if moved && row.Owner != 0 {
 		t.put(ownedKey(tableOwned, row.Owner, store, key), newRow(0))
 	}
+	if moved && t.mailbox(store, key).Waiting > 0 {
+		if old.Owner != 0 {
+			t.delete(ownedKey(tableMail, old.Owner, store, key))
+		}
+		if row.Owner != 0 {
+			t.put(ownedKey(tableMail, row.Owner, store, key), newRow(0))
+		}
+	}
 	if old.holds() && (moved || !row.holds()) {
 		t.held(old.Owner, -1, store, key, old.Token)
 	}

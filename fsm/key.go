@@ -29,6 +29,7 @@ const (
 	tableMailbox   = 'b' // store, key -> next message id, count
 	tableMessage   = 'm' // store, key, id -> message, without its body
 	tableBody      = 'M' // store, key, id -> body of a message
+	tableMail      = 'u' // incarnation, store, key: its profiles with messages that are offered
 	tableAudit     = 'A' // number -> what was done to whom
 	tableAudits    = 'B' // one row: the numbers that are kept
 )

@@ -66,7 +66,16 @@ func (r *reader) mailbox(store, key string) Mailbox {
 	return b
 }
 
+// putMailbox also keeps the table of owners' profiles with messages in step.
 func (t *tx) putMailbox(store, key string, b Mailbox) {
+	was := t.mailbox(store, key).Waiting > 0
+	if owner := t.grant(store, key).Owner; was != (b.Waiting > 0) && owner != 0 && t.alive(owner) {
+		if was {
+			t.delete(ownedKey(tableMail, owner, store, key))
+		} else {
+			t.put(ownedKey(tableMail, owner, store, key), newRow(0))
+		}
+	}
 	w := newRow(20)
 	w.uint(b.Last)
 	w.uint(b.Waiting)

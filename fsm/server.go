@@ -173,6 +173,7 @@ func (t *tx) end(id lock.Incarnation, ground lock.Ground) {
 	t.put(goneKey(s.EndedMS, id), newRow(0))
 	t.delete(appendText([]byte{tableName}, s.Name))
 	t.sweep(serverKey(tableOwned, id))
+	t.sweep(serverKey(tableMail, id))
 	t.sweep(serverKey(tablePart, id))
 	t.delete(serverKey(tableParts, id))
 	t.tell(Event{Kind: ServerEnded, Server: id})

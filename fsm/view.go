@@ -154,6 +154,51 @@ func (v *View) GrantsOf(id lock.Incarnation) ([]OwnedGrant, error) {
 	return v.indexed(serverKey(tableOwned, id), 1+8, 0)
 }
 
+// GrantsAfter lists an incarnation's grants after a profile, in order of store and key; more says that there are others.
+func (v *View) GrantsAfter(id lock.Incarnation, store, key string, limit int) (list []OwnedGrant, more bool, err error) {
+	r := v.reader()
+	prefix := serverKey(tableOwned, id)
+	from := prefix
+	if store != "" {
+		from = append(ownedKey(tableOwned, id, store, key), 0)
+	}
+	r.scan(from, after(prefix), func(row, _ []byte) bool {
+		if more = len(list) == limit; more {
+			return false
+		}
+		s, k, _ := splitProfile(row[len(prefix):])
+		list = append(list, OwnedGrant{Store: s, Key: k})
+		return true
+	})
+	for i := range list {
+		list[i].GrantRow = r.grant(list[i].Store, list[i].Key)
+	}
+	return list, more, r.err
+}
+
+// OwnedMail is a profile that has messages which are offered to its owner.
+type OwnedMail struct {
+	OwnedGrant
+	Mailbox
+}
+
+// Mail lists an incarnation's profiles with messages, at most limit of them. It reads none of the messages.
+func (v *View) Mail(id lock.Incarnation, limit int) ([]OwnedMail, error) {
+	r := v.reader()
+	var list []OwnedMail
+	prefix := serverKey(tableMail, id)
+	r.scan(prefix, after(prefix), func(row, _ []byte) bool {
+		s, k, _ := splitProfile(row[len(prefix):])
+		list = append(list, OwnedMail{OwnedGrant: OwnedGrant{Store: s, Key: k}})
+		return len(list) < limit
+	})
+	for i := range list {
+		m := &list[i]
+		m.GrantRow, m.Mailbox = r.grant(m.Store, m.Key), r.mailbox(m.Store, m.Key)
+	}
+	return list, r.err
+}
+
 // Contested lists an incarnation's grants, or for 0 everybody's, that somebody waits for or that were revoked; those of
 // ended incarnations too, until they have been walked.
 func (v *View) Contested(id lock.Incarnation, limit int) ([]OwnedGrant, error) {

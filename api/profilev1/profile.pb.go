@@ -1403,19 +1403,25 @@ func (x *Page) GetAfterKey() string {
 // Renewed answers a renewal. Only one with a proved term renews: it says that this node proved its lead in that term
 // after the renewal came.
 type Renewed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	ProvedTerm    uint64                 `protobuf:"varint,2,opt,name=proved_term,json=provedTerm,proto3" json:"proved_term,omitempty"` // 0: this answer renews nothing
-	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	Differs       bool                   `protobuf:"varint,4,opt,name=differs,proto3" json:"differs,omitempty"`        // the held set is not the log's; all the incarnation's grants follow
-	Grants        []*Granted             `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`           // when differs: a page of the incarnation's grants, in order of store and key
-	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`             // client addresses of every node
-	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`          // of every node that takes part in the game servers' gossip, host:port
-	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`            // 0: as told before
-	Features      []string               `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"`       // with level
-	Comparison    uint64                 `protobuf:"varint,10,opt,name=comparison,proto3" json:"comparison,omitempty"` // when differs: the index at which every page of this comparison lists the grants
-	More          bool                   `protobuf:"varint,11,opt,name=more,proto3" json:"more,omitempty"`             // another page follows; absence from a list counts only after the last one
-	Events        []*Event               `protobuf:"bytes,12,rep,name=events,proto3" json:"events,omitempty"`          // of the unary Renew: what a stream would have brought, all that was revoked included
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Sequence   uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	ProvedTerm uint64                 `protobuf:"varint,2,opt,name=proved_term,json=provedTerm,proto3" json:"proved_term,omitempty"` // 0: this answer renews nothing
+	Index      uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Differs    bool                   `protobuf:"varint,4,opt,name=differs,proto3" json:"differs,omitempty"`        // the held set is not the log's; all the incarnation's grants follow
+	Grants     []*Granted             `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`           // when differs: a page of the incarnation's grants, in order of store and key
+	Nodes      []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`             // client addresses of every node
+	Gossip     []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`          // of every node that takes part in the game servers' gossip, host:port
+	Level      uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`            // 0: as told before
+	Features   []string               `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"`       // with level
+	Comparison uint64                 `protobuf:"varint,10,opt,name=comparison,proto3" json:"comparison,omitempty"` // when differs: the index at which every page of this comparison lists the grants
+	// Where the next page begins, for Renewal.page; absent: this was the last one. Absence from the list counts only after the
+	// last page of a comparison, and only of grants that the caller knew of before it sent the renewal that began it. Until then
+	// none of its answers renews, since what they do not list may be over; the last one renews as of that first renewal. An answer
+	// of another comparison than the one asked for begins anew.
+	Last *Page `protobuf:"bytes,11,opt,name=last,proto3" json:"last,omitempty"`
+	// Of the unary Renew: what a stream would have brought. All that was revoked is in it, or the answer has no proved term; of the
+	// profiles to let go of and those with messages, as many as fit.
+	Events        []*Event `protobuf:"bytes,12,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1520,11 +1526,11 @@ func (x *Renewed) GetComparison() uint64 {
 	return 0
 }
 
-func (x *Renewed) GetMore() bool {
+func (x *Renewed) GetLast() *Page {
 	if x != nil {
-		return x.More
+		return x.Last
 	}
-	return false
+	return nil
 }
 
 func (x *Renewed) GetEvents() []*Event {
@@ -6721,7 +6727,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"comparison\x12\x1f\n" +
 	"\vafter_store\x18\x02 \x01(\tR\n" +
 	"afterStore\x12\x1b\n" +
-	"\tafter_key\x18\x03 \x01(\tR\bafterKey\"\xea\x02\n" +
+	"\tafter_key\x18\x03 \x01(\tR\bafterKey\"\x80\x03\n" +
 	"\aRenewed\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
 	"\vproved_term\x18\x02 \x01(\x04R\n" +
@@ -6736,8 +6742,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
 	"comparison\x18\n" +
 	" \x01(\x04R\n" +
-	"comparison\x12\x12\n" +
-	"\x04more\x18\v \x01(\bR\x04more\x12-\n" +
+	"comparison\x12(\n" +
+	"\x04last\x18\v \x01(\v2\x14.profilenode.v1.PageR\x04last\x12-\n" +
 	"\x06events\x18\f \x03(\v2\x15.profilenode.v1.EventR\x06events\"\xc4\x02\n" +
 	"\x05Event\x123\n" +
 	"\arenewed\x18\x01 \x01(\v2\x17.profilenode.v1.RenewedH\x00R\arenewed\x123\n" +
@@ -7366,164 +7372,165 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	11,  // 6: profilenode.v1.RegisterResponse.limits:type_name -> profilenode.v1.Limits
 	14,  // 7: profilenode.v1.Renewal.page:type_name -> profilenode.v1.Page
 	17,  // 8: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
-	16,  // 9: profilenode.v1.Renewed.events:type_name -> profilenode.v1.Event
-	15,  // 10: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
-	17,  // 11: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
-	18,  // 12: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
-	19,  // 13: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
-	20,  // 14: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	21,  // 15: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
-	3,   // 16: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
-	40,  // 17: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	5,   // 18: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	6,   // 19: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 20: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	6,   // 21: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
-	1,   // 22: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	5,   // 23: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	4,   // 24: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	6,   // 25: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
-	34,  // 26: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	40,  // 27: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	8,   // 28: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	5,   // 29: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
-	29,  // 30: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
-	6,   // 31: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
-	31,  // 32: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
-	8,   // 33: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
-	5,   // 34: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,   // 35: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
-	87,  // 36: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	5,   // 37: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	88,  // 38: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	6,   // 39: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 40: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	3,   // 41: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
-	38,  // 42: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
-	6,   // 43: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 44: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 45: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 46: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 47: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 48: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 49: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
-	40,  // 50: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,   // 51: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 52: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
-	34,  // 53: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,   // 54: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 55: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 56: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
-	34,  // 57: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,   // 58: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	89,  // 59: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 60: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 61: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 62: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
-	58,  // 63: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	57,  // 64: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
-	0,   // 65: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 66: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
-	63,  // 67: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 68: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 69: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 70: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 71: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 72: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
-	66,  // 73: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 74: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	12,  // 75: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
-	5,   // 76: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,   // 77: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,   // 78: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 79: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 80: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
-	71,  // 81: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
-	8,   // 82: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
-	8,   // 83: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
-	3,   // 84: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
-	0,   // 85: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 86: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	74,  // 87: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 88: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 89: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 90: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 91: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
-	12,  // 92: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 93: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 94: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 95: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 96: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 97: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
-	0,   // 98: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 99: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
-	5,   // 100: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 101: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
-	9,   // 102: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 103: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 104: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 105: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 106: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 107: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 108: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 109: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 110: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 111: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 112: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 113: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 114: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 115: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 116: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 117: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 118: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 119: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	59,  // 120: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	61,  // 121: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	64,  // 122: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	67,  // 123: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
-	69,  // 124: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	72,  // 125: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	75,  // 126: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	77,  // 127: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	79,  // 128: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	81,  // 129: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	83,  // 130: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	85,  // 131: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 132: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 133: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 134: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 135: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 136: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 137: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 138: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 139: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 140: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 141: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 142: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 143: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 144: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 145: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 146: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 147: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 148: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 149: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	60,  // 150: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	62,  // 151: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	65,  // 152: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	68,  // 153: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
-	70,  // 154: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	73,  // 155: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	76,  // 156: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	78,  // 157: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	80,  // 158: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	82,  // 159: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	84,  // 160: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	86,  // 161: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	132, // [132:162] is the sub-list for method output_type
-	102, // [102:132] is the sub-list for method input_type
-	102, // [102:102] is the sub-list for extension type_name
-	102, // [102:102] is the sub-list for extension extendee
-	0,   // [0:102] is the sub-list for field type_name
+	14,  // 9: profilenode.v1.Renewed.last:type_name -> profilenode.v1.Page
+	16,  // 10: profilenode.v1.Renewed.events:type_name -> profilenode.v1.Event
+	15,  // 11: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
+	17,  // 12: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
+	18,  // 13: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
+	19,  // 14: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
+	20,  // 15: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
+	21,  // 16: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
+	3,   // 17: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
+	40,  // 18: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	5,   // 19: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	6,   // 20: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 21: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	6,   // 22: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
+	1,   // 23: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	5,   // 24: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	4,   // 25: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	6,   // 26: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
+	34,  // 27: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	40,  // 28: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	8,   // 29: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	5,   // 30: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	29,  // 31: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	6,   // 32: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
+	31,  // 33: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	8,   // 34: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	5,   // 35: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,   // 36: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	87,  // 37: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,   // 38: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	88,  // 39: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	6,   // 40: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 41: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	3,   // 42: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
+	38,  // 43: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
+	6,   // 44: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 45: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 46: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 47: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 48: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 49: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 50: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	40,  // 51: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 52: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 53: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	34,  // 54: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 55: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 56: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 57: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	34,  // 58: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 59: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	89,  // 60: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 61: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 62: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 63: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	58,  // 64: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	57,  // 65: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
+	0,   // 66: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 67: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	63,  // 68: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 69: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 70: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 71: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 72: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 73: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	66,  // 74: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 75: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	12,  // 76: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
+	5,   // 77: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
+	6,   // 78: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
+	8,   // 79: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 80: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 81: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
+	71,  // 82: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
+	8,   // 83: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
+	8,   // 84: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
+	3,   // 85: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
+	0,   // 86: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 87: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	74,  // 88: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 89: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 90: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 91: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 92: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
+	12,  // 93: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 94: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 95: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 96: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 97: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 98: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
+	0,   // 99: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 100: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
+	5,   // 101: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 102: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
+	9,   // 103: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 104: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 105: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 106: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 107: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 108: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 109: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 110: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 111: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 112: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 113: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 114: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 115: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 116: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 117: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 118: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 119: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 120: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	59,  // 121: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	61,  // 122: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	64,  // 123: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	67,  // 124: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	69,  // 125: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	72,  // 126: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	75,  // 127: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	77,  // 128: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	79,  // 129: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	81,  // 130: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	83,  // 131: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	85,  // 132: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 133: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 134: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 135: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 136: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 137: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 138: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 139: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 140: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 141: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 142: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 143: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 144: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 145: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 146: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 147: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 148: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 149: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 150: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	60,  // 151: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	62,  // 152: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	65,  // 153: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	68,  // 154: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	70,  // 155: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	73,  // 156: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	76,  // 157: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	78,  // 158: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	80,  // 159: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	82,  // 160: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	84,  // 161: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	86,  // 162: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	133, // [133:163] is the sub-list for method output_type
+	103, // [103:133] is the sub-list for method input_type
+	103, // [103:103] is the sub-list for extension type_name
+	103, // [103:103] is the sub-list for extension extendee
+	0,   // [0:103] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

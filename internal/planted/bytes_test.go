@@ -79,7 +79,7 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "a batch is read behind its deleted ranges",
-		edits: []edit{{"fsm/server.go", "\tt.sweep(serverKey(tableOwned, id))\n\tt.sweep(serverKey(tablePart, id))\n", "\tt.deleteAll(serverKey(tableOwned, id))\n\tt.deleteAll(serverKey(tablePart, id))\n"}},
+		edits: []edit{{"fsm/server.go", "\tt.sweep(serverKey(tableOwned, id))\n\tt.sweep(serverKey(tableMail, id))\n\tt.sweep(serverKey(tablePart, id))\n", "\tt.deleteAll(serverKey(tableOwned, id))\n\tt.deleteAll(serverKey(tablePart, id))\n"}},
 		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/verdicts_on_many",
 	},
 	{

@@ -128,6 +128,11 @@ var ownershipFaults = []fault{
 		pkg:   "client", test: "TestAnUnlistedSessionThatIsOwnedGoesOn",
 	},
 	{
+		name:  "an answer that cannot hold what was revoked renews",
+		edits: []edit{{"internal/server/news.go", "\t\t\t\trenewed.ProvedTerm = 0\n", "\t\t\t\t_ = i\n"}},
+		pkg:   "internal/server", test: "TestRenewWithoutAStreamTellsAllThatWasRevokedOrConfirmsNothing",
+	},
+	{
 		name: "a registration has no nonce",
 		edits: []edit{{
 			"fsm/server.go", "if row, ok := t.get(nonce); ok {", "if row, ok := t.get(nonce); ok && len(row) == 0 {",
@@ -171,7 +176,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "an answer leaves out what was revoked",
-		edits: []edit{{"internal/server/news.go", "\t\tcase g.Revoked:\n\t\t\ta.events = append(a.events, lost(g.Store, g.Key, g.Token, g.Cause))\n", "\t\tcase g.Revoked:\n"}},
+		edits: []edit{{"internal/server/news.go", "\t\tcase g.Revoked:\n\t\t\trevoked = append(revoked, lost(g.Store, g.Key, g.Token, g.Cause))\n", "\t\tcase g.Revoked:\n"}},
 		pkg:   "internal/server", test: "TestLostEvents",
 	},
 	{

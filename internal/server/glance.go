@@ -108,6 +108,12 @@ func (g *glance) contestedOf(server lock.Incarnation) ([]fsm.OwnedGrant, error) 
 	return g.contested[server], nil
 }
 
+// share is for another user, who must close it too.
+func (g *glance) share() *glance {
+	g.users.Add(1)
+	return g
+}
+
 // Close lets go of it; the view closes with the last.
 func (g *glance) Close() error {
 	if g.users.Add(-1) == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 	"time"
 
@@ -363,4 +364,144 @@ func TestSilentStream(t *testing.T) {
 	s := (&game{world: w}).live()
 	_, err := s.live.Recv()
 	wantReason(t, err, profilev1.Reason_REASON_INVALID)
+}
+
+// The first renewal after a reconnect says where messages wait. It reads none of them: ten profiles with 90 MB would hold
+// up the answer, and with it the game server's lease.
+func TestTheFirstRenewalReadsNoMessage(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	g := w.register("gs-1")
+	body := make([]byte, 60_000)
+	held := map[string]uint64{}
+	for i := range 10 {
+		key := fmt.Sprint("p", i)
+		held[key] = g.start(key, wait).Stands.Token
+		for range 150 {
+			q := g.next()
+			if _, err := node.Propose(soon(t), fsm.Do(&fsm.Request{
+				Incarnation: q.Incarnation, Number: q.Number, Settled: q.Number - 1, Hash: q.Hash, Registration: q.Registration,
+			}, &fsm.Send{Store: "players", Key: key, Body: body})); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r := g.live().renewal()
+	r.Sequence, r.HeldCount = 1, uint64(len(held))
+	for key, token := range held {
+		r.HeldHash = lock.HeldHash(r.HeldHash, "players", key, lock.Token(token))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	renewed, err := w.profiles.Renew(soon(t), r)
+	runtime.ReadMemStats(&after)
+	if err != nil || renewed.ProvedTerm == 0 || renewed.Differs || len(renewed.Events) != 10 {
+		t.Fatalf("answered %v, %v", renewed, err)
+	}
+	for _, event := range renewed.Events {
+		if m := event.GetMessage(); m.GetId() != 150 || m.GetMessage() != nil {
+			t.Errorf("told of %v, want message 150 without its body", event)
+		}
+	}
+	if read := after.TotalAlloc - before.TotalAlloc; read > 16<<20 {
+		t.Errorf("the renewal took %d bytes: it reads bodies", read)
+	}
+}
+
+// More grants than fit into one answer come in pages, all at the index at which the comparison began.
+func TestGrantsComeInPagesOfOneIndex(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	g := w.register("gs-1")
+	const many = 2500
+	propose := func(act any) {
+		t.Helper()
+		q := g.next()
+		if _, err := node.Propose(soon(t), fsm.Do(&fsm.Request{
+			Incarnation: q.Incarnation, Number: q.Number, Settled: q.Number - 1, Hash: q.Hash, Registration: q.Registration,
+		}, act)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range many {
+		propose(&fsm.StartSession{Store: "players", Key: fmt.Sprintf("p%04d", i)})
+	}
+	renew := func(page *profilev1.Page) *profilev1.Renewed {
+		t.Helper()
+		r := (&stream{game: g}).renewal()
+		r.Page = page
+		renewed, err := w.profiles.Renew(soon(t), r)
+		if err != nil || !renewed.Differs || renewed.ProvedTerm == 0 {
+			t.Fatalf("answered %v, %v", renewed, err)
+		}
+		return renewed
+	}
+	first := renew(nil)
+	index := first.Comparison
+	propose(&fsm.StartSession{Store: "players", Key: "p9999"}) // after the comparison began
+	keys := map[string]bool{}
+	pages := 0
+	for page := first; ; page = renew(page.Last) {
+		pages++
+		if page.Comparison != index {
+			t.Fatalf("page %d is of comparison %d, the first of %d", pages, page.Comparison, index)
+		}
+		for _, grant := range page.Grants {
+			if keys[grant.Key] {
+				t.Errorf("%s is listed twice", grant.Key)
+			}
+			keys[grant.Key] = true
+		}
+		if page.Last == nil {
+			break
+		}
+	}
+	if len(keys) != many || pages != 3 || keys["p9999"] {
+		t.Errorf("%d pages list %d grants, want 3 with %d and without the later one", pages, len(keys), many)
+	}
+	// Once its tables are gone the comparison begins anew.
+	if again := renew(&profilev1.Page{Comparison: index, AfterStore: "players", AfterKey: "p0999"}); again.Comparison == index || again.Grants[0].Key != "p0000" {
+		t.Errorf("a comparison that is over goes on at %s with %d", again.Grants[0].Key, again.Comparison)
+	}
+}
+
+// A lapse rests on it that no confirmed answer is without what was revoked: an answer that cannot hold it confirms nothing.
+func TestRenewWithoutAStreamTellsAllThatWasRevokedOrConfirmsNothing(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	g, thief := w.register("gs-1"), w.register("gs-2")
+	propose := func(by *game, act any) {
+		t.Helper()
+		q := by.next()
+		if _, err := node.Propose(soon(t), fsm.Do(&fsm.Request{
+			Incarnation: q.Incarnation, Number: q.Number, Settled: q.Number - 1, Hash: q.Hash, Registration: q.Registration,
+		}, act)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := func(i int) string { return fmt.Sprintf("%0250d", i) }
+	steals := func(from, to int) {
+		for i := from; i < to; i++ {
+			propose(g, &fsm.StartSession{Store: "players", Key: key(i)})
+			propose(thief, &fsm.StartSession{Store: "players", Key: key(i), WhenOwned: uint32(lock.Steal)})
+		}
+	}
+	renew := func() *profilev1.Renewed {
+		t.Helper()
+		renewed, err := w.profiles.Renew(soon(t), (&stream{game: g}).renewal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return renewed
+	}
+	steals(0, 100)
+	r := renew()
+	told := map[string]bool{}
+	for _, event := range r.Events {
+		told[event.GetLost().GetKey()] = true
+	}
+	if r.ProvedTerm == 0 || len(told) != 100 {
+		t.Fatalf("the answer in term %d tells of %d losses, want a confirmed one with 100", r.ProvedTerm, len(told))
+	}
+	steals(100, 4500) // more than a MiB of names
+	if r := renew(); r.ProvedTerm != 0 {
+		t.Errorf("an answer with %d of 4500 losses confirms in term %d", len(r.Events), r.ProvedTerm)
+	}
 }

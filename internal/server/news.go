@@ -1,30 +1,30 @@
 package server
 
 import (
+	"slices"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/lock"
+	"google.golang.org/protobuf/proto"
+)
+
+// unaryEvents is how many bytes of names the events of an answer without a stream may have, and mailMost how many
+// profiles with messages one answer names; the others come again, since each answer looks anew.
+const (
+	unaryEvents = 1 << 20
+	mailMost    = 1000
 )
 
 // news is what the tables have to say to a game server that renewed: first what it lost and what it is asked for, then
-// the answer itself. Events push the same things sooner; this is what makes it safe to lose them. All that was revoked
-// has to come along: the next owner's grant counts on it that no answer to this one was without.
+// the answer itself. Events push the same things sooner; this is what makes it safe to lose them.
 func (s *Server) news(view *glance, r *profilev1.Renewal, term uint64, missed bool) (answered, error) {
 	server := lock.Incarnation(r.GetIncarnation())
-	var a answered
-	contested, err := view.contestedOf(server)
+	revoked, wanted, err := contests(view, server)
 	if err != nil {
-		return a, err
+		return answered{}, err
 	}
-	for _, g := range contested {
-		switch {
-		case g.Owner != server:
-		case g.Revoked:
-			a.events = append(a.events, lost(g.Store, g.Key, g.Token, g.Cause))
-		case g.Wanted():
-			a.events = append(a.events, letGo(g.Store, g.Key, g.Token, g.Asked))
-		}
-	}
-	renewed, err := compare(view, r)
+	a := answered{events: slices.Concat(revoked, wanted)}
+	renewed, err := s.compare(view, r)
 	if err != nil {
 		return a, err
 	}
@@ -38,65 +38,63 @@ func (s *Server) news(view *glance, r *profilev1.Renewal, term uint64, missed bo
 	return a, err
 }
 
-// compare holds the caller's held set against the log's. They differ for a moment whenever a grant or a release is on
-// its way: that is only information.
-func compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed, error) {
-	server := lock.Incarnation(r.GetIncarnation())
-	count, hash, err := view.Held(server)
-	if err != nil {
-		return nil, err
-	}
-	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Standing().Index, Nodes: view.nodes, Gossip: view.gossip}
-	if uint64(count) == r.GetHeldCount() && hash == r.GetHeldHash() {
-		return renewed, nil
-	}
-	renewed.Differs = true
-	grants, err := view.GrantsOf(server)
-	if err != nil {
-		return nil, err
-	}
-	for _, g := range grants {
-		if g.Owner != server || g.Revoked {
-			continue
+// contests is what a game server lost and what it is asked for. All that was revoked has to reach it before it counts an
+// answer: the next owner's grant counts on it that no confirmed answer to this one was without.
+func contests(view *glance, server lock.Incarnation) (revoked, wanted []*profilev1.Event, err error) {
+	contested, err := view.contestedOf(server)
+	for _, g := range contested {
+		switch {
+		case g.Owner != server:
+		case g.Revoked:
+			revoked = append(revoked, lost(g.Store, g.Key, g.Token, g.Cause))
+		case g.Wanted():
+			wanted = append(wanted, letGo(g.Store, g.Key, g.Token, g.Asked))
 		}
-		renewed.Grants = append(renewed.Grants, &profilev1.Granted{
-			Store: g.Store, Key: g.Key, Token: uint64(g.Token), Ticket: uint64(g.Ticket), LetGo: g.Wanted(),
-		})
+	}
+	return revoked, wanted, err
+}
+
+// unary is the answer to a renewal without a stream, with all that a stream would have brought. One that cannot hold what
+// was revoked confirms nothing.
+func (s *Server) unary(view *glance, r *profilev1.Renewal, term uint64) (*profilev1.Renewed, error) {
+	server := lock.Incarnation(r.GetIncarnation())
+	revoked, wanted, err := contests(view, server)
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := mail(view.View, server)
+	if err != nil {
+		return nil, err
+	}
+	renewed, err := s.compare(view, r)
+	if err != nil {
+		return nil, err
+	}
+	renewed.ProvedTerm = term
+	left := unaryEvents
+	for i, event := range slices.Concat(revoked, wanted, waiting) {
+		if left -= proto.Size(event); left < 0 {
+			if i < len(revoked) {
+				renewed.ProvedTerm = 0
+			}
+			break
+		}
+		renewed.Events = append(renewed.Events, event)
 	}
 	return renewed, nil
 }
 
-// mail says which of a game server's profiles have messages, for a stream that may have missed it.
+// mail says which of a game server's profiles have messages, for a caller that may have missed it. It reads no message.
 func mail(view *View, server lock.Incarnation) ([]*profilev1.Event, error) {
-	grants, err := view.GrantsOf(server)
+	list, err := view.Mail(server, mailMost)
 	if err != nil {
 		return nil, err
 	}
 	var events []*profilev1.Event
-	for _, g := range grants {
-		box, err := view.Mailbox(g.Store, g.Key)
-		if err != nil {
-			return nil, err
+	for _, m := range list {
+		if !m.Revoked {
+			events = append(events, messageWaits(m.Store, m.Key, m.Last))
 		}
-		if box.Waiting == 0 || g.Owner != server || g.Revoked {
-			continue
-		}
-		last, err := lastMessage(view, g.Store, g.Key)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, messageWaits(g.Store, g.Key, last))
 	}
 	return events, nil
-}
-
-// lastMessage is the id of the newest message, read a page at a time since bodies are large.
-func lastMessage(view *View, store, key string) (last uint64, err error) {
-	for {
-		page, err := view.Messages(store, key, last, messagePage)
-		if err != nil || len(page) == 0 {
-			return last, err
-		}
-		last = page[len(page)-1].ID
-	}
 }

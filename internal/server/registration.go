@@ -135,11 +135,10 @@ func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.R
 		return nil, s.unrenewed(err)
 	}
 	defer func() { _ = view.Close() }()
-	renewed, err := compare(view, q)
+	renewed, err := s.unary(view, q, term)
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
-	renewed.ProvedTerm = term
 	renewed.Level = view.Standing().Level
 	renewed.Features = s.features(renewed.Level)
 	return renewed, nil

@@ -20,6 +20,7 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/encoding"
@@ -127,7 +128,8 @@ type Server struct {
 	large    *budget
 	reads    *budget // of answers
 
-	glances *glances
+	glances     *glances
+	comparisons *comparisons
 
 	grpc   *grpc.Server
 	health *health.Server
@@ -173,8 +175,8 @@ func NewOn(node Node, c Config) *Server {
 		node: node, hub: c.Hub, log: c.Log, version: c.Version, limits: limits,
 		features: c.Features, fields: c.Fields,
 		received: newBudget(limits.Received), small: newBudget(limits.SmallBytes), large: newBudget(limits.LargeBytes), reads: newBudget(limits.ReadBytes),
-		glances: newGlances(),
-		health:  health.NewServer(),
+		glances: newGlances(), comparisons: &comparisons{of: map[lock.Incarnation]*comparison{}},
+		health: health.NewServer(),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options(c.TLS)...)
@@ -238,6 +240,7 @@ func (s *Server) Close(ctx context.Context) {
 		s.health.Shutdown()
 		s.hub.shut(&profilev1.Goodbye{Leader: s.elsewhere()})
 		s.end()
+		s.comparisons.close()
 	}
 
 	// GracefulStop alone would wait for a stream whose client does not take its goodbye.

@@ -1,0 +1,143 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/lock"
+)
+
+const (
+	grantsPage      = 1000             // grants of one page of a comparison, at most
+	grantBytes      = 256 << 10        // and about so many bytes of their names
+	comparisonFor   = 10 * time.Second // how long the tables of a comparison are kept for its next page
+	comparisonsMost = 64               // comparisons under way; another one ends the oldest
+)
+
+// comparison is the tables at the index at which the pages of one comparison list an incarnation's grants.
+type comparison struct {
+	view  *glance
+	began time.Time
+	end   *time.Timer
+}
+
+// comparisons are those under way, one for an incarnation at most. One that is gone begins anew.
+type comparisons struct {
+	mu     sync.Mutex
+	of     map[lock.Incarnation]*comparison
+	closed bool
+}
+
+// take takes out the comparison that an incarnation asks for; nil: it is gone. Its view must be closed, or kept again.
+func (cs *comparisons) take(server lock.Incarnation, index uint64) *glance {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.of[server]
+	if c == nil || c.view.Standing().Index != index {
+		return nil
+	}
+	delete(cs.of, server)
+	c.end.Stop()
+	return c.view
+}
+
+// keep keeps a view, which the caller gives up, for the next page.
+func (cs *comparisons) keep(server lock.Incarnation, view *glance) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.closed {
+		_ = view.Close()
+		return
+	}
+	cs.drop(server)
+	if len(cs.of) >= comparisonsMost {
+		oldest := lock.Incarnation(0)
+		for id, c := range cs.of {
+			if oldest == 0 || c.began.Before(cs.of[oldest].began) {
+				oldest = id
+			}
+		}
+		cs.drop(oldest)
+	}
+	c := &comparison{view: view, began: time.Now()}
+	c.end = time.AfterFunc(comparisonFor, func() {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		if cs.of[server] == c {
+			cs.drop(server)
+		}
+	})
+	cs.of[server] = c
+}
+
+// drop needs mu.
+func (cs *comparisons) drop(server lock.Incarnation) {
+	if c := cs.of[server]; c != nil {
+		c.end.Stop()
+		_ = c.view.Close()
+		delete(cs.of, server)
+	}
+}
+
+// close ends them all: nobody reads the tables afterwards.
+func (cs *comparisons) close() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.closed = true
+	for server := range cs.of {
+		cs.drop(server)
+	}
+}
+
+// compare holds the caller's held set against the log's. They differ for a moment whenever a grant or a release is on
+// its way: that is only information. The grants come in pages, all of one comparison at one index.
+func (s *Server) compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed, error) {
+	server := lock.Incarnation(r.GetIncarnation())
+	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Standing().Index, Nodes: view.nodes, Gossip: view.gossip}
+	if page := r.GetPage(); page != nil {
+		if kept := s.comparisons.take(server, page.GetComparison()); kept != nil {
+			return renewed, s.page(kept, server, page.GetAfterStore(), page.GetAfterKey(), renewed)
+		}
+		// It is gone: what follows begins another one.
+	}
+	count, hash, err := view.Held(server)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(count) == r.GetHeldCount() && hash == r.GetHeldHash() {
+		return renewed, nil
+	}
+	return renewed, s.page(view.share(), server, "", "", renewed)
+}
+
+// page adds the grants after a profile, and keeps the view, which it takes over, if there are more.
+func (s *Server) page(view *glance, server lock.Incarnation, store, key string, renewed *profilev1.Renewed) error {
+	renewed.Differs, renewed.Comparison = true, view.Standing().Index
+	grants, more, err := view.GrantsAfter(server, store, key, grantsPage)
+	if err != nil {
+		_ = view.Close()
+		return err
+	}
+	bytes := 0
+	for _, g := range grants {
+		if bytes > grantBytes {
+			more = true
+			break
+		}
+		bytes += len(g.Store) + len(g.Key)
+		renewed.Last = &profilev1.Page{Comparison: renewed.Comparison, AfterStore: g.Store, AfterKey: g.Key}
+		if g.Owner != server || g.Revoked {
+			continue
+		}
+		renewed.Grants = append(renewed.Grants, &profilev1.Granted{
+			Store: g.Store, Key: g.Key, Token: uint64(g.Token), Ticket: uint64(g.Ticket), LetGo: g.Wanted(),
+		})
+	}
+	if !more {
+		renewed.Last = nil
+		return view.Close()
+	}
+	s.comparisons.keep(server, view)
+	return nil
+}
