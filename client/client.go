@@ -169,11 +169,13 @@ type Client struct {
 	open     context.Context // ends when Close begins
 	shut     context.CancelFunc
 	closing  <-chan struct{} // of open
+	done     chan struct{}   // closed once endWhy is set
 	parting  chan struct{}   // closed when the goodbye is said: what ends then was meant to
 	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
 	doubts   handlerQueue    // in which OnDoubt and OnResume run
 	reports  handlerQueue    // in which OnError runs
 	tally    tally
+	told     atomic.Pointer[toldIndex]
 
 	cluster  atomic.Pointer[clusterOf] // of the last registration
 	features atomic.Pointer[[]string]  // that the cluster announced last; nil: none
@@ -184,6 +186,7 @@ type Client struct {
 	ended    bool
 	closed   bool
 	draining bool          // no new sessions
+	endWhy   error         // nil while the client lives
 	life     *life         // nil: between two
 	past     []*life       // ended ones whose sessions may yet be reclaimed
 	lived    chan struct{} // closed and made anew whenever life changes
@@ -212,10 +215,12 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		fetching: make(chan struct{}, 16),
 		lived:    make(chan struct{}),
 		parting:  make(chan struct{}),
+		done:     make(chan struct{}),
 		sessions: make(map[Ref]*session),
 		lines:    make(map[Ref]*line),
 	}
 	c.cluster.Store(&clusterOf{})
+	c.told.Store(&toldIndex{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.open, c.shut = context.WithCancel(c.ctx)
 	c.closing = c.open.Done()
@@ -257,7 +262,7 @@ func (c *Client) Name() string { return c.config.Name }
 // State is how this client's sessions stand: StateHeld or StateInDoubt, and StateOver once it is closed.
 func (c *Client) State() State {
 	c.mu.Lock()
-	closed, doubt := c.closed, c.inDoubt()
+	closed, doubt := c.closed || c.endWhy != nil, c.inDoubt()
 	c.mu.Unlock()
 	switch {
 	case closed:

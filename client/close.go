@@ -130,6 +130,7 @@ func (c *Client) close(ctx context.Context) error {
 		s.finish(endError(s.ref, EndShutDown, nil, ErrClosed))
 		s.leave()
 	}
+	c.markClosed()
 	c.halt()
 	c.join(ctx)
 	c.nodes.close()

@@ -240,6 +240,9 @@ func apply[A proto.Message](town *town, method string, asks *profilev1.Request, 
 		life.answers[asks.Number] = fakeAnswer{hash: asks.Hash, refusal: refusal}
 		return none, refuse(refusal)
 	}
+	if headed, ok := any(answer).(interface{ GetStands() *profilev1.Stands }); ok && headed.GetStands() != nil {
+		headed.GetStands().Index = town.index
+	}
 	life.answers[asks.Number] = fakeAnswer{hash: asks.Hash, message: answer}
 	return answer, nil
 }
@@ -286,7 +289,7 @@ func (n *fakeNode) Register(_ context.Context, q *profilev1.RegisterRequest) (*p
 	}
 	id := n.town.index
 	n.town.lives[id] = &fakeLife{name: q.Name, alive: true, nonce: q.Nonce, answers: map[uint64]fakeAnswer{}}
-	return &profilev1.RegisterResponse{Incarnation: id, Cluster: []byte("town"), Epoch: 1 + n.town.restores, Binding: lock.Binding([]byte("town"), 1+n.town.restores), Timing: n.town.timing, Nodes: slices.Sorted(maps.Keys(n.town.nodes))}, nil
+	return &profilev1.RegisterResponse{Incarnation: id, Cluster: []byte("town"), Epoch: 1 + n.town.restores, Binding: lock.Binding([]byte("town"), 1+n.town.restores), Stands: &profilev1.Stands{Index: id}, Timing: n.town.timing, Nodes: slices.Sorted(maps.Keys(n.town.nodes))}, nil
 }
 
 func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {

@@ -45,6 +45,10 @@ func (c *Client) renew(l *life) {
 			return
 		}
 		l.standing.fail(began)
+		if refusal.GetReason() == profilev1.Reason_REASON_ROLLED_BACK {
+			c.endForGood(refusalError("live", Ref{}, refusal, rolledBackSentence))
+			return
+		}
 		if refusal != nil && dead(refusal.Reason) {
 			c.endLife(l, refusalError("live", Ref{}, refusal, "the cluster has ended this incarnation"))
 			return
@@ -145,6 +149,7 @@ func (c *Client) renewal(l *life) *profilev1.Renewal {
 	return &profilev1.Renewal{
 		Incarnation: l.incarnation, Sequence: l.sequence, HeldCount: uint64(len(l.held)), HeldHash: l.heldHash,
 		Binding: l.of.binding, Registration: l.registration, Page: l.page,
+		Seen: l.told.highest(),
 	}
 }
 
@@ -161,6 +166,7 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 			delete(sent, sequence)
 		}
 	}
+	l.told.note(answer.Index)
 	c.nodes.learn(answer.Nodes)
 	c.rumour.learn(answer.Gossip)
 	if answer.Level != 0 {
@@ -184,3 +190,5 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 	}
 	return true
 }
+
+const rolledBackSentence = "the cluster has lost entries that this game server was told of: old disks were put back"

@@ -24,6 +24,7 @@ type life struct {
 	numbers      *numbers
 	limits       *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
 	standing     *standing
+	told         *toldIndex    // of the cluster and epoch that it was registered under
 	proved       chan struct{} // closed with the first renewal that renews
 	over         chan struct{} // closed when the incarnation has ended; why is written before
 	agreed       atomic.Uint64 // the last renewal whose answer confirmed, and lists what is held here
@@ -61,7 +62,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	request := &profilev1.RegisterRequest{
 		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces,
 		// The epoch is not named: nothing of an older one can be reclaimed, and this is a new beginning.
-		Where: c.config.Where, Cluster: c.cluster.Load().id, TimingClass: c.config.TimingClass,
+		Where: c.config.Where, Cluster: c.cluster.Load().id, SeenEpoch: c.told.Load().epoch, TimingClass: c.config.TimingClass,
 	}
 	answer := &profilev1.RegisterResponse{}
 	began := time.Now()
@@ -73,6 +74,7 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 		left := c.config.hooks.Now()
 		target := c.nodes.target()
 		request.Ping = c.ping.at(ctx, c, target)
+		request.Seen = c.told.Load().highest()
 		sent, refusal, err := c.copy(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
 		if err == nil {
 			break
@@ -82,6 +84,8 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 		}
 		if refusal == nil {
 			out = out || sent
+		} else if refusal.Reason == profilev1.Reason_REASON_ROLLED_BACK {
+			return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 		} else if wire.MeaningOf(refusal.Reason).Retry == wire.Never || refusal.Reason == profilev1.Reason_REASON_OTHER_CLUSTER {
 			switch {
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
@@ -106,8 +110,11 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	c.features.Store(&answer.Features)
 	c.nodes.learn(answer.Nodes)
 	c.rumour.learn(answer.Gossip)
+	told := c.toldUnder(answer.Cluster, answer.Epoch)
+	told.note(answer.Stands.GetIndex())
 	timing := timingOf(answer.Timing)
 	return &life{
+		told:         told,
 		incarnation:  answer.Incarnation,
 		of:           of,
 		registration: lock.Registration(nonce),
@@ -172,6 +179,10 @@ func (c *Client) reregister(old *life) (*life, error) {
 		if err == nil || closedNow(c.parting) {
 			return next, err
 		}
+		if reasonOf(err) == profilev1.Reason_REASON_ROLLED_BACK {
+			c.endForGood(err)
+			return nil, err
+		}
 		c.config.Log.Error("register anew", "error", err)
 		if !pause(c.ctx, time.Second) {
 			return nil, err
@@ -193,10 +204,10 @@ func (c *Client) begin(l *life) {
 func (c *Client) living(ctx context.Context, act string, ref Ref) (*life, error) {
 	for {
 		c.mu.Lock()
-		l, lived, closed := c.life, c.lived, c.closed
+		l, lived, closed := c.life, c.lived, c.closed || c.endWhy != nil
 		c.mu.Unlock()
 		if closed {
-			return nil, &Error{Act: act, Ref: ref, Kind: ErrClosed}
+			return nil, c.closedError(act, ref)
 		}
 		if l != nil {
 			return l, nil
@@ -204,6 +215,7 @@ func (c *Client) living(ctx context.Context, act string, ref Ref) (*life, error)
 		select {
 		case <-lived:
 		case <-c.closing:
+		case <-c.done:
 		case <-ctx.Done():
 			return nil, c.unsent(ctx, act, ref)
 		}

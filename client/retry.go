@@ -125,7 +125,7 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 		if out.IsZero() {
 			overtaken = ch.overtaken
 		}
-		if !pace.wait(ctx, overtaken, refusal) {
+		if c.ctx.Err() != nil || !pace.wait(ctx, overtaken, refusal) {
 			if !out.IsZero() {
 				return c.unknown(ctx, ch, hash)
 			}
@@ -188,7 +188,7 @@ func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, re
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			return refusalError(act, ref, refusal, status.Convert(err).Message())
 		}
-		if !pace.wait(ctx, nil, refusal) {
+		if c.ctx.Err() != nil || !pace.wait(ctx, nil, refusal) {
 			return c.unsent(ctx, act, ref)
 		}
 	}
@@ -215,8 +215,10 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 		}
 	}()
 	proto.Reset(answer)
+	told := c.told.Load()
 	silent, err := conn.Invoke(ctx, method, request, answer)
 	if err == nil {
+		told.noteHeader(answer)
 		return true, nil, nil
 	}
 	if silent {
@@ -244,9 +246,18 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 // unsent is the error of a request of which no copy can have happened.
 func (c *Client) unsent(ctx context.Context, act string, ref Ref) error {
 	if c.ctx.Err() != nil || context.Cause(ctx) == ErrClosed {
-		return &Error{Act: act, Ref: ref, Kind: ErrClosed}
+		return c.closedError(act, ref)
 	}
 	return &Error{Act: act, Ref: ref, Kind: ErrUnavailable, Cause: context.Cause(ctx), Nodes: c.nodes.failures()}
+}
+
+// closedError is the error of a call to a client that has ended, with the reason if that was not Close.
+func (c *Client) closedError(act string, ref Ref) error {
+	e := &Error{Act: act, Ref: ref, Kind: ErrClosed}
+	if why := c.Err(); why != nil && why != ErrClosed {
+		e.Cause = why
+	}
+	return e
 }
 
 // unknown hands the number to the background, where it is settled.

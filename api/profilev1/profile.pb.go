@@ -793,6 +793,7 @@ type RegisterRequest struct {
 	// The highest index that any node told this process under this cluster id and epoch, 0 for none. A cluster whose log
 	// ends before it has lost what it acknowledged.
 	Seen          uint64 `protobuf:"varint,11,opt,name=seen,proto3" json:"seen,omitempty"`
+	SeenEpoch     uint64 `protobuf:"varint,12,opt,name=seen_epoch,json=seenEpoch,proto3" json:"seen_epoch,omitempty"` // the epoch under which seen was told: indexes of another one say nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -900,6 +901,13 @@ func (x *RegisterRequest) GetTimingClass() string {
 func (x *RegisterRequest) GetSeen() uint64 {
 	if x != nil {
 		return x.Seen
+	}
+	return 0
+}
+
+func (x *RegisterRequest) GetSeenEpoch() uint64 {
+	if x != nil {
+		return x.SeenEpoch
 	}
 	return 0
 }
@@ -6658,7 +6666,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05where\x18\x03 \x01(\tR\x05where\x12\x19\n" +
 	"\bin_force\x18\x04 \x01(\bR\ainForce\x12\x19\n" +
-	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\xcd\x02\n" +
+	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\xec\x02\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1a.profilenode.v1.ServerKindR\x04kind\x12\x14\n" +
@@ -6671,7 +6679,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x15replaced_registration\x18\t \x01(\x06R\x14replacedRegistration\x12!\n" +
 	"\ftiming_class\x18\n" +
 	" \x01(\tR\vtimingClass\x12\x12\n" +
-	"\x04seen\x18\v \x01(\x04R\x04seen\"\xee\x02\n" +
+	"\x04seen\x18\v \x01(\x04R\x04seen\x12\x1d\n" +
+	"\n" +
+	"seen_epoch\x18\f \x01(\x04R\tseenEpoch\"\xee\x02\n" +
 	"\x10RegisterResponse\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +

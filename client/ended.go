@@ -1,0 +1,51 @@
+package client
+
+// Done is closed when this client has ended: by Close, or for good, because the cluster that it belonged to is there no
+// more. Err says which. A client that has ended starts no sessions; Close still frees what it holds.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err is why this client has ended: ErrClosed after Close, else an *Error whose code says what became of the cluster. It is
+// nil while Done is open.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endWhy
+}
+
+// endForGood ends the client, all its sessions and everything that runs for it, because no try can ever succeed again. The
+// sessions are not released: the cluster that granted them is gone. It does nothing to a client that has ended or is being
+// closed. It must not be called while a lock is held.
+func (c *Client) endForGood(why error) {
+	c.mu.Lock()
+	if c.endWhy != nil || c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.endWhy = why
+	close(c.done)
+	l := c.life
+	for _, ended := range c.past {
+		ended.mistaken = false // nothing of it will be reclaimed
+	}
+	c.mu.Unlock()
+	c.config.Log.Error("this game server's client has ended for good: start the game server anew", "why", why)
+	if l != nil {
+		c.endLife(l, why)
+	}
+	for _, s := range c.all() {
+		s.finish(overError("keep", s.ref, why))
+		s.stop()
+		s.leave()
+	}
+	c.halt()
+}
+
+// markClosed notes that Close has ended the client, unless something else had.
+func (c *Client) markClosed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.endWhy == nil {
+		c.endWhy = ErrClosed
+		close(c.done)
+	}
+}

@@ -1,0 +1,158 @@
+package client_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/client"
+)
+
+// rolledBack makes a town answer as one whose log ends before what its callers were told of.
+func (town *town) rolledBack(forgets bool) {
+	town.set(func() {
+		last := town.index - 1
+		town.before = func(_, method string, request proto.Message) error {
+			seen := uint64(0)
+			switch q := request.(type) {
+			case *profilev1.Renewal:
+				if forgets { // its rows are older than the incarnation
+					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE})
+				}
+				seen = q.Seen
+			case *profilev1.RegisterRequest:
+				seen = q.Seen
+				if q.SeenEpoch != 1 {
+					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_INVALID})
+				}
+			}
+			if seen > last {
+				return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_ROLLED_BACK})
+			}
+			return nil
+		}
+	})
+}
+
+func codeOf(err error) string {
+	var e *client.Error
+	for errors.As(err, &e) {
+		if e.Code != "" {
+			return string(e.Code)
+		}
+		err = e.Cause
+	}
+	return ""
+}
+
+// Old disks were put back under all nodes. What this game server owned is anybody's now, so it must not go on, nor begin
+// anew as if nothing had happened, whether the old tables still know it or not.
+func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
+	for _, forgets := range []bool{false, true} {
+		town := newTown(t, "n1:1")
+		c := town.open(t, town.config("a"))
+		store := client.NewStore(c, "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Update(func(v *player) { v.Coins++ }); err != nil {
+			t.Fatal(err)
+		}
+		town.set(func() { town.index += 100 })
+		if err := p.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Get(t.Context(), "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if c.Err() != nil {
+			t.Fatalf("a client that lives says that it ended: %v", c.Err())
+		}
+		town.rolledBack(forgets)
+		town.set(func() { town.index += 100 })
+		for name, done := range map[string]<-chan struct{}{"the client": c.Done(), "the session": p.Done()} {
+			select {
+			case <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatalf("forgets %v: %s goes on with a cluster that was rolled back", forgets, name)
+			}
+		}
+		if codeOf(c.Err()) != "ROLLED_BACK" || codeOf(p.Err()) != "ROLLED_BACK" {
+			t.Errorf("the client ended by %v, the session by %v, want ROLLED_BACK", c.Err(), p.Err())
+		}
+		if p.IsActive() || c.State() != client.Over {
+			t.Error("something is active after the client has ended")
+		}
+		began := time.Now()
+		if _, err := store.StartSession(t.Context(), "bob"); !errors.Is(err, client.ErrClosed) || codeOf(err) != "ROLLED_BACK" {
+			t.Errorf("a session is started by a client that has ended: %v", err)
+		}
+		if err := c.Close(t.Context()); err != nil || time.Since(began) > 5*time.Second {
+			t.Errorf("close after the end: %v, after %v", err, time.Since(began))
+		}
+		if codeOf(c.Err()) != "ROLLED_BACK" {
+			t.Errorf("after Close the client ended by %v", c.Err())
+		}
+	}
+}
+
+// After a restore indexes begin elsewhere: what was told in the older epoch says nothing of the newer one.
+func TestIndexesOfAnOlderEpochAreNotHeldAgainstANewOne(t *testing.T) {
+	town := newTown(t, "n1:1")
+	c := town.open(t, town.config("a"))
+	registered := make(chan *profilev1.RegisterRequest, 8)
+	renewed := make(chan uint64, 64)
+	town.set(func() {
+		town.restores = 1
+		town.before = func(_, _ string, request proto.Message) error {
+			switch q := request.(type) {
+			case *profilev1.RegisterRequest:
+				registered <- proto.Clone(q).(*profilev1.RegisterRequest)
+				town.set(func() { town.index = 10 })
+			case *profilev1.Renewal:
+				select {
+				case renewed <- q.Seen:
+				default:
+				}
+			}
+			return nil
+		}
+		for _, life := range town.lives {
+			life.alive = false
+		}
+	})
+	q := <-registered
+	if q.SeenEpoch != 1 || q.Seen < 100 {
+		t.Errorf("the registration says that %d was told in epoch %d", q.Seen, q.SeenEpoch)
+	}
+	for len(renewed) > 0 {
+		<-renewed
+	}
+	if seen := <-renewed; seen >= 100 {
+		t.Errorf("a renewal of the new epoch says that %d was told", seen)
+	}
+	if c.Err() != nil {
+		t.Error(c.Err())
+	}
+}
+
+// Close ends a client too, and Done says so.
+func TestAClosedClientIsDone(t *testing.T) {
+	town := newTown(t, "n1:1")
+	c := town.open(t, town.config("a"))
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-c.Done():
+	default:
+		t.Error("a closed client is not done")
+	}
+	if c.Err() != client.ErrClosed {
+		t.Errorf("a closed client ended by %v", c.Err())
+	}
+}
