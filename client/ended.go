@@ -1,5 +1,7 @@
 package client
 
+import "github.com/profilenode/profilenode/api/profilev1"
+
 // Done is closed when this client has ended: by Close, or for good, because the cluster that it belonged to is there no
 // more. Err says which. A client that has ended starts no sessions; Close still frees what it holds.
 func (c *Client) Done() <-chan struct{} { return c.done }
@@ -29,15 +31,28 @@ func (c *Client) endForGood(why error) {
 	}
 	c.mu.Unlock()
 	c.config.Log.Error("this game server's client has ended for good: start the game server anew", "why", why)
-	if l != nil {
-		c.endLife(l, why)
-	}
+	reason := endForGoodReason(why)
 	for _, s := range c.all() {
-		s.finish(overError("keep", s.ref, why))
+		s.finish(endError(s.ref, reason, nil, why))
 		s.stop()
 		s.leave()
 	}
+	if l != nil {
+		c.endLife(l, why)
+	}
 	c.halt()
+}
+
+// endForGoodReason is how the sessions of a client end that ends for good.
+func endForGoodReason(why error) EndReason {
+	switch reasonOf(why) {
+	case profilev1.Reason_REASON_ROLLED_BACK:
+		return EndRolledBack
+	case profilev1.Reason_REASON_OTHER_CLUSTER:
+		return EndOtherCluster
+	}
+	reason, _ := endedBy(why)
+	return reason
 }
 
 // markClosed notes that Close has ended the client, unless something else had.

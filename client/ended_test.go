@@ -37,6 +37,13 @@ func (town *town) rolledBack(forgets bool) {
 	})
 }
 
+// endOf waits for what the game is told of a session's end.
+func endOf(p *client.Profile[player]) client.End {
+	ended := make(chan client.End, 1)
+	p.OnSessionEnd(func(end client.End) { ended <- end })
+	return <-ended
+}
+
 func codeOf(err error) string {
 	var e *client.Error
 	for errors.As(err, &e) {
@@ -54,7 +61,10 @@ func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 	for _, forgets := range []bool{false, true} {
 		town := newTown(t, "n1:1")
 		c := town.open(t, town.config("a"))
-		store := client.NewStore(c, "players", player{})
+		store, err := client.NewStore(c, "players", player{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		p, err := store.StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
@@ -84,14 +94,17 @@ func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 		if codeOf(c.Err()) != "ROLLED_BACK" || codeOf(p.Err()) != "ROLLED_BACK" {
 			t.Errorf("the client ended by %v, the session by %v, want ROLLED_BACK", c.Err(), p.Err())
 		}
-		if p.IsActive() || c.State() != client.Over {
+		if end := endOf(p); end.Reason != client.EndRolledBack {
+			t.Errorf("the session ended as %v", end.Reason)
+		}
+		if p.IsActive() || c.State() != client.StateOver {
 			t.Error("something is active after the client has ended")
 		}
 		began := time.Now()
 		if _, err := store.StartSession(t.Context(), "bob"); !errors.Is(err, client.ErrClosed) || codeOf(err) != "ROLLED_BACK" {
 			t.Errorf("a session is started by a client that has ended: %v", err)
 		}
-		if err := c.Close(t.Context()); err != nil || time.Since(began) > 5*time.Second {
+		if err := c.Close(); err != nil || time.Since(began) > 5*time.Second {
 			t.Errorf("close after the end: %v, after %v", err, time.Since(began))
 		}
 		if codeOf(c.Err()) != "ROLLED_BACK" {
@@ -144,7 +157,7 @@ func TestIndexesOfAnOlderEpochAreNotHeldAgainstANewOne(t *testing.T) {
 func TestAClosedClientIsDone(t *testing.T) {
 	town := newTown(t, "n1:1")
 	c := town.open(t, town.config("a"))
-	if err := c.Close(t.Context()); err != nil {
+	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -217,8 +217,8 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 	proto.Reset(answer)
 	told := c.told.Load()
 	silent, err := conn.Invoke(ctx, method, request, answer)
+	told.noteHeader(answer)
 	if err == nil {
-		told.noteHeader(answer)
 		return true, nil, nil
 	}
 	if silent {

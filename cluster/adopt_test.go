@@ -56,6 +56,7 @@ func TestAReadAfterAChangeOfMembersWaitsForNoCommand(t *testing.T) {
 		n := c.Nodes[c.Leader()]
 		s := register(t, n, "gs")
 		mustSet(t, n, s, "k", "v")
+		expect(t, c.Nodes[c.Leader()], "n3:7401")
 		fourth := c.Add([]string{"n0:7401", "n1:7401", "n2:7401", "n3:7401"}, nil)
 		c.Until("the fourth to vote, and the log to end there", func() bool {
 			status := n.Status()

@@ -23,6 +23,7 @@ const (
 	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
 	AlarmClockOff         AlarmCode = "CLOCK_OFF"         // a node's clock is far from the median
 	AlarmClocksSet        AlarmCode = "CLOCKS_SET"        // the cluster's time moved by more than the time that went by
+	AlarmRolledBack       AlarmCode = "ROLLED_BACK"       // the cluster has lost entries that it had acknowledged; a row, until it is cleared
 )
 
 // NoticeDown is the code of a notice: something to read, which needs nobody at night. The whole cluster was down, stopped
@@ -33,7 +34,7 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmSavesRefused, AlarmTablesDiffer,
-		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, NoticeDown,
+		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmRolledBack, NoticeDown,
 	}
 }
 
@@ -142,8 +143,15 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 		}
 		return standing
 	}
+	kept, err := n.tables.alarms()
+	if unreadable == nil && err != nil {
+		unreadable = err
+	}
 	if unreadable != nil {
 		standing = append(standing, Alarm{Code: AlarmTablesUnreadable, Text: "the tables cannot be read: " + unreadable.Error()})
+	}
+	for _, row := range kept {
+		standing = append(standing, Alarm{Code: AlarmCode(row.Code), Text: row.Text, Since: time.UnixMilli(row.SinceMS)})
 	}
 	standing = append(standing, n.spaceAlarms()...)
 	if differ := n.differ.Load(); differ != nil {

@@ -38,7 +38,7 @@ func (n *Node) seek(ctx context.Context) error {
 		}
 		if time.Since(said) >= sayEvery {
 			said = time.Now()
-			n.log.Info("waits to be in a cluster", "why", waits)
+			n.log.Warn("waits to be in a cluster", "why", waits)
 		}
 		n.waits.Store(&waits)
 		select {

@@ -133,6 +133,7 @@ func learnerOfAnOlderBuild(t *testing.T, snapshot bool) {
 		}
 		hosts := []string{clustertest.Name(0), clustertest.Name(1), clustertest.Name(2)}
 		nodes := []string{"n0:7401", "n1:7401", "n2:7401", "n3:7401"}
+		expect(t, d.Nodes[d.Leader()], "n3:7401")
 		learner := d.Add(nodes, func(_ int, c *cluster.Config) { c.FS = vfs.NewCrashableMem() })
 		id := d.Nodes[learner].ID()
 		member := func() (in, votes bool) {
@@ -169,6 +170,7 @@ func learnerOfAnOlderBuild(t *testing.T, snapshot bool) {
 		}
 
 		says := fmt.Sprintf("this cluster is at level %d, that node knows %d", newer, fsm.Level)
+		expect(t, d.Nodes[d.Leader()], "n4:7401")
 		stranger := d.Add(append(nodes, "n4:7401"), nil)
 		d.Until("the stranger to say why it waits", func() bool {
 			return strings.Contains(alarms(d.Nodes[stranger]), says)

@@ -149,6 +149,7 @@ func TestAFourthNodeCatchesUpBySnapshotUnderLoad(t *testing.T) {
 				mustSet(t, n, s, fmt.Sprint("l", i%50), fmt.Sprint(i))
 			}
 		}()
+		expect(t, c.Nodes[c.Leader()], "n3:7401")
 		fourth := c.Add([]string{"n0:7401", "n1:7401", "n2:7401", "n3:7401"}, small)
 		c.Until("the fourth node to vote", func() bool { return slices.Contains(voters(n), c.Nodes[fourth].ID()) })
 		close(stop)

@@ -49,8 +49,8 @@ func (r *roll) all() []helloAnswer {
 	return slices.SortedFunc(maps.Values(r.said), func(a, b helloAnswer) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// admit takes a node in as a learner: it gets the log, and votes once it has caught up. Who is in already keeps its vote
-// and moves to the address that it says.
+// admit takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up. Who
+// is in already keeps its vote and moves to the address that it says.
 func (n *Node) admit(ctx context.Context, q joinQuestion) error {
 	if q.ID == "" || q.Address == "" {
 		return errors.New("join: an id and an address are needed")
@@ -79,6 +79,9 @@ func (n *Node) admit(ctx context.Context, q joinQuestion) error {
 		}
 	}
 	if f == nil {
+		if err := n.expects(q.Address); err != nil {
+			return err
+		}
 		f = r.AddNonvoter(raft.ServerID(q.ID), address, 0, joinTimeout)
 	}
 	if err := n.await(ctx, f); err != nil {

@@ -55,6 +55,7 @@ type Node struct {
 	differ     atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
 	strange    atomic.Pointer[string] // which listed node is of another cluster; nil: none, as far as known
 	alarmBook  alarmBook
+	refusals   refusals
 	leadership leadership
 	lookout    lookout
 	ready      chan struct{}

@@ -157,6 +157,9 @@ func (n *Node) answerJoin(q joinQuestion) joinAnswer {
 	ctx, cancel := context.WithTimeout(l.ctx, joinTimeout)
 	defer cancel()
 	if err := n.admit(ctx, q); err != nil {
+		if n.refusals.first(q.Address, time.Now()) {
+			n.log.Warn("refused a node that asked to join; it asks again", "node", q.ID, "address", q.Address, "error", err)
+		}
 		return joinAnswer{Refused: err.Error()}
 	}
 	return joinAnswer{Cluster: n.identity().Cluster}

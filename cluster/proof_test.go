@@ -269,6 +269,7 @@ func TestALearnerProvesNothing(t *testing.T) {
 				c.Network.Cut(clustertest.Name(3), clustertest.Name(i))
 			}
 		}
+		expect(t, c.Nodes[c.Leader()], "n3:7401")
 		learner := c.Add([]string{clustertest.Name(leader) + ":7401", "n3:7401"}, nil)
 		c.Until("n3 to be a learner", func() bool { return c.Nodes[learner].Status().State == "learner" })
 		for i := range 3 {

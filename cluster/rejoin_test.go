@@ -25,6 +25,7 @@ func TestWhoWasLetInByAnEntryThatWasLostAsksAgain(t *testing.T) {
 				s := register(t, c.Nodes[leader], "gs")
 				mustSet(t, c.Nodes[leader], s, "k", "v")
 				others := []string{clustertest.Name((leader + 1) % 3), clustertest.Name((leader + 2) % 3)}
+				expect(t, c.Nodes[leader], "n3:7401")
 				c.Network.Isolate(clustertest.Name(leader), others...)
 				if reached == "nothing" {
 					c.Network.Isolate("n3", others...)
@@ -46,6 +47,7 @@ func TestWhoWasRemovedDoesNotAskAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.Start(t, 3, nil)
 		c.Ready()
+		expect(t, c.Nodes[c.Leader()], "n3:7401")
 		n := c.Nodes[c.Add([]string{"n0:7401", "n1:7401", "n2:7401", "n3:7401"}, nil)]
 		leader := c.Nodes[c.Leader()]
 		members := func() int { return len(leader.Status().Members) }

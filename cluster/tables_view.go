@@ -39,6 +39,16 @@ func (t *tables) view() (*View, error) {
 	return &View{View: v, release: func() { t.release(g) }}, nil
 }
 
+// alarms are the rows of the alarms that are kept.
+func (t *tables) alarms() ([]fsm.Alarm, error) {
+	view, err := t.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	return view.Alarms()
+}
+
 // nodes are the rows of the nodes as they are now.
 func (t *tables) nodes() ([]fsm.Node, error) {
 	view, err := t.view()

@@ -19,6 +19,9 @@ const (
 	DeedLate   Deed = 6 // its owner did not let go in time, and was revoked
 	DeedEnd    Deed = 7 // a verdict ended an incarnation, or it was found in two processes
 	DeedGiveUp Deed = 8 // its owner gave it up without its game's doing: Cause says why
+
+	DeedClearAlarm Deed = 20 // an operator cleared an alarm; Reason is its code
+	DeedExpectNode Deed = 21 // an operator let a node join; Reason is its address
 )
 
 func (d Deed) String() string {
@@ -37,6 +40,10 @@ func (d Deed) String() string {
 		return "late"
 	case DeedEnd:
 		return "end"
+	case DeedClearAlarm:
+		return "clear alarm"
+	case DeedExpectNode:
+		return "expect node"
 	case DeedGiveUp:
 		return "give-up"
 	}
@@ -50,7 +57,7 @@ type Audit struct {
 	StampMS    int64
 	Token      lock.Token // of the command that did it
 	Deed       Deed
-	Store, Key string // empty with DeedEnd
+	Store, Key string // empty if it was done to no profile
 	By, From   Party  // nobody is the cluster itself
 	Ground     lock.Ground
 	Cause      lock.Cause // of the session's end, of all its sessions with DeedEnd; NoCause with DeedAsk

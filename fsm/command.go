@@ -41,6 +41,9 @@ type (
 	Raise         = logpb.Raise
 
 	SetTimingClass = logpb.SetTimingClass
+	RaiseAlarm     = logpb.RaiseAlarm
+	ClearAlarm     = logpb.ClearAlarm
+	ExpectNode     = logpb.ExpectNode
 )
 
 // Do is a command that somebody asked for; request is nil for what the cluster itself does. It panics at an act that
@@ -100,6 +103,12 @@ func Do(request *Request, act any) *Command {
 		c.Act = &logpb.Command_SetTimingClass{SetTimingClass: a}
 	case *Raise:
 		c.Act = &logpb.Command_Raise{Raise: a}
+	case *RaiseAlarm:
+		c.Act = &logpb.Command_RaiseAlarm{RaiseAlarm: a}
+	case *ClearAlarm:
+		c.Act = &logpb.Command_ClearAlarm{ClearAlarm: a}
+	case *ExpectNode:
+		c.Act = &logpb.Command_ExpectNode{ExpectNode: a}
 	default:
 		panic("fsm: not an act")
 	}

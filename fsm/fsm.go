@@ -299,6 +299,8 @@ func (t *tx) command(c *Command) Result {
 		return t.removeNode(act.RemoveNode)
 	case *logpb.Command_Raise:
 		return t.raise(act.Raise)
+	case *logpb.Command_RaiseAlarm:
+		return t.raiseAlarm(act.RaiseAlarm)
 	}
 	_, settling := c.Act.(*logpb.Command_Settle)
 	done, ok := t.admit(c.Request, settling)
@@ -345,6 +347,10 @@ func (t *tx) request(c *Command) Result {
 		return t.setTimingClass(act.SetTimingClass)
 	case *logpb.Command_Free:
 		return t.free(server, act.Free)
+	case *logpb.Command_ClearAlarm:
+		return t.clearAlarm(server, act.ClearAlarm)
+	case *logpb.Command_ExpectNode:
+		return t.expectNode(server, act.ExpectNode)
 	}
 	return Result{Code: Invalid}
 }

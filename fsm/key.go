@@ -32,6 +32,8 @@ const (
 	tableMail      = 'u' // incarnation, store, key: its profiles with messages that are offered
 	tableAudit     = 'A' // number -> what was done to whom
 	tableAudits    = 'B' // one row: the numbers that are kept
+	tableAlarm     = 'l' // code -> an alarm that is kept until it is cleared
+	tableExpected  = 'j' // address that a node may join from
 )
 
 func appendText(key []byte, parts ...string) []byte {

@@ -30,6 +30,10 @@ const (
 	MaxVerdicts   = 1024      // verdicts of one command
 	MaxStep       = 1024      // profiles or incarnations of one step of Walk or Forget, whatever it asks for
 	MaxClasses    = 64        // timing classes
+	MaxAlarms     = 64        // alarms that are kept
+	MaxAlarmCode  = 64        // bytes of an alarm's code
+	MaxAlarmText  = 1024      // bytes of an alarm's text
+	MaxExpected   = 256       // addresses that nodes are expected at
 	NonceBytes    = 16        // bytes of a registration's nonce
 	Window        = 1024      // unsettled numbers of an incarnation
 	maxParts      = 2 * MaxData

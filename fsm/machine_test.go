@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -117,6 +118,12 @@ func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 			classes[c.Name] = c
 		}
 		equal(t, "the timing classes", classes, w.classes)
+		alarms := map[string]fsm.Alarm{}
+		for _, a := range read(v.Alarms())(t) {
+			alarms[a.Code] = a
+		}
+		equal(t, "the alarms", alarms, w.alarms)
+		equal(t, "the nodes expected", read(v.ExpectedNodes())(t), slices.Sorted(maps.Keys(w.expected)))
 		equal(t, "the level", m.Standing().Level, w.level)
 		audits, _, err := v.Audit(fsm.AuditFilter{}, 1<<20)
 		must(t, err)

@@ -129,6 +129,9 @@ func TestMalformed(t *testing.T) {
 	}
 	asked(fsm.PartsMissing, save(&fsm.Data{Hash: hash[:], Parts: math.MaxUint32}), set(&fsm.Data{Size: fsm.MaxData, Hash: hash[:], Parts: 8}))
 	asked(fsm.TooLarge, &fsm.Set{Store: "players", Key: "q", Data: data("x"), Tags: &fsm.Tags{Tags: map[string]string{"x": string(make([]byte, fsm.MaxTagBytes))}}})
+	asked(fsm.Invalid, &fsm.ClearAlarm{}, &fsm.ClearAlarm{Code: "a b"}, &fsm.ExpectNode{}, &fsm.ExpectNode{Address: ":7401"}, &fsm.ExpectNode{Address: "a\x00b:1"},
+		&fsm.ExpectNode{Address: strings.Repeat("x", fsm.MaxWhere) + ":1"})
+	asked(fsm.Superseded, &fsm.ClearAlarm{Code: "NONE"})
 	marks := make([]uint64, fsm.MaxMarks+1)
 	asked(fsm.Invalid, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("x"), ClearMessages: marks})
 	asked(fsm.Invalid, &fsm.Send{Store: "players", Key: "p", Body: make([]byte, fsm.MaxMessage+1)},
@@ -141,7 +144,8 @@ func TestMalformed(t *testing.T) {
 		try(fsm.Superseded, nil, &fsm.Revoke{Store: store, Key: key}, &fsm.Lapse{Term: 1, Store: store, Key: key})
 	}
 	try(fsm.Invalid, nil, &fsm.Register{}, &fsm.Register{Name: "x"}, &fsm.Register{Name: "x", Nonce: make([]byte, 17)},
-		&fsm.Register{Name: "x", Nonce: bytes.Repeat([]byte{2}, 16), Kind: 2}, &fsm.SetNode{}, &fsm.RemoveNode{}, nil)
+		&fsm.Register{Name: "x", Nonce: bytes.Repeat([]byte{2}, 16), Kind: 2}, &fsm.SetNode{}, &fsm.RemoveNode{}, &fsm.RaiseAlarm{},
+		&fsm.RaiseAlarm{Code: "low"}, &fsm.RaiseAlarm{Code: "LOW", Text: string(make([]byte, fsm.MaxAlarmText+1))}, nil)
 	try(fsm.Superseded, nil, &fsm.Found{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{}, nil}}, &fsm.Lapse{}, &fsm.Raise{}, &fsm.Raise{Level: 1})
 	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.Walk{}, &fsm.Forget{}, &fsm.Forget{BeforeMs: -1, Limit: 9})
 
@@ -203,6 +207,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.Release{Store: "players", Key: "p", Token: token, Panics: []*fsm.MessagePanic{{Message: 1, Text: "nil"}, {Message: 1}, {Message: 1}, {Message: 7}}}, &fsm.Send{Store: "players", Key: "p", Kind: "gift"}, &fsm.ClearMessage{Store: "players", Key: "p", Id: 1},
 		&fsm.Set{Store: "players", Key: "p", Expected: 1, Data: data("two"), Force: true}, &fsm.Remove{Store: "players", Key: "p", Expected: 1, Force: true},
 		&fsm.SetPolicy{Name: "history", Value: 1}, fsm.DefaultClasses()[0], &fsm.PutPart{Part: 1, Bytes: []byte("part")},
+		&fsm.ClearAlarm{Code: "LOW"}, &fsm.ExpectNode{Address: "n:1"},
 	} {
 		f.Add(entry(f, 7, fsm.Do(ask, act)).Data)
 	}
@@ -210,7 +215,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)}, &fsm.Found{}, &fsm.OpenTerm{}, &fsm.Walk{Incarnation: server, Limit: 1},
 		&fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{Incarnation: server, Last: uint64(lock.TokenAt(6, 0))}}},
 		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
-		&fsm.Forget{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.Raise{Level: 2},
+		&fsm.Forget{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.Raise{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
 	} {
 		f.Add(entry(f, 7, fsm.Do(nil, act)).Data)
 	}

@@ -107,6 +107,10 @@ func (s *story) act(act string, args storyArgs) any {
 			Name: args.text("name", ""), RenewMs: int64(args.number("renew", 1000)), DoubtMs: int64(args.number("doubt", 3000)),
 			EvidenceMs: int64(args.number("evidence", 4500)), LeaseMs: int64(args.number("lease", 10_000)), HandOffMs: int64(args.number("hand-off", 10_000)),
 		}
+	case "clear-alarm":
+		return &fsm.ClearAlarm{Code: args.text("code", "")}
+	case "expect-node":
+		return &fsm.ExpectNode{Address: args.text("address", "")}
 	case "policy":
 		return &fsm.SetPolicy{
 			Store: args.text("store", ""), Name: args.text("name", ""), Value: int64(args.number("value", 0)), Inherit: args.has("inherit"),
@@ -150,6 +154,8 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 		return fsm.Do(nil, &fsm.SetNode{Id: args.who(), Address: args.text("address", ""), Client: args.text("client", "")})
 	case "remove-node":
 		return fsm.Do(nil, &fsm.RemoveNode{Id: args.who()})
+	case "raise-alarm":
+		return fsm.Do(nil, &fsm.RaiseAlarm{Code: args.who(), Text: args.text("text", "")})
 	case "raise":
 		return fsm.Do(nil, &fsm.Raise{Level: uint32(args.number("level", 1))})
 	}

@@ -238,6 +238,12 @@ func (s *story) servers() string {
 		for _, n := range read(v.Nodes())(s.t) {
 			fmt.Fprintf(&b, "node %s at %s, for clients at %s\n", n.ID, n.Address, n.Client)
 		}
+		for _, a := range read(v.Alarms())(s.t) {
+			fmt.Fprintf(&b, "alarm %s since %d: %s\n", a.Code, a.SinceMS, a.Text)
+		}
+		for _, address := range read(v.ExpectedNodes())(s.t) {
+			fmt.Fprintf(&b, "a node is expected at %s\n", address)
+		}
 	})
 	return b.String()
 }
@@ -258,7 +264,9 @@ func (s *story) audit(f fsm.AuditFilter, limit int) string {
 			if a.By.Incarnation != 0 {
 				fmt.Fprintf(&b, " by %s %q", s.call(lock.Token(a.By.Incarnation)), a.By.Name)
 			}
-			fmt.Fprintf(&b, " to %s %q", s.call(lock.Token(a.From.Incarnation)), a.From.Name)
+			if a.Deed < fsm.DeedClearAlarm {
+				fmt.Fprintf(&b, " to %s %q", s.call(lock.Token(a.From.Incarnation)), a.From.Name)
+			}
 			if a.Ground != lock.Living {
 				fmt.Fprintf(&b, " for %s", a.Ground)
 			}

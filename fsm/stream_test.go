@@ -181,6 +181,8 @@ func (s *stream) request(c *sender) *fsm.Request {
 	return q
 }
 
+var streamAlarms = []string{"ROLLED_BACK", "DISK_LOW"}
+
 func value(n int) []byte { return []byte(fmt.Sprintf("%0*d", n*4, n)) }
 
 func (s *stream) profile() fsm.ProfileName { return streamProfiles[s.roll(len(streamProfiles))] }
@@ -233,6 +235,11 @@ func (s *stream) act(c *sender) any {
 			return &fsm.Free{Store: p.Store, Key: p.Key, Token: s.token(p), Force: s.roll(2) == 0, Reason: string(value(s.roll(3)))}
 		}
 		return &fsm.Send{Store: p.Store, Key: p.Key, Body: value(s.roll(3)), Kind: s.kind()}
+	case roll < 32 && s.roll(3) == 0:
+		if s.roll(2) == 0 {
+			return &fsm.ClearAlarm{Code: streamAlarms[s.roll(2)]}
+		}
+		return &fsm.ExpectNode{Address: []string{"n4:7401", "n5:7401", "nowhere"}[s.roll(3)]}
 	case roll < 33:
 		return &fsm.ClearMessage{Store: p.Store, Key: p.Key, Id: uint64(s.roll(8))}
 	case roll < 35:
@@ -394,7 +401,9 @@ func (s *stream) leaders() any {
 	case 8:
 		return &fsm.Lapse{Term: term, Store: p.Store, Key: p.Key, Token: s.token(p)}
 	}
-	switch s.roll(5) {
+	switch s.roll(6) {
+	case 4:
+		return &fsm.RaiseAlarm{Code: streamAlarms[s.roll(2)], Text: string(value(s.roll(2)))}
 	case 0:
 		return &fsm.SetNode{Id: string(value(s.roll(2))), Address: "10.0.0.1:7401", Client: string(value(s.roll(2))), ServerGossip: string(value(s.roll(2)))}
 	case 1:

@@ -22,6 +22,8 @@ type twin struct {
 	policies    map[[2]string]int64 // store and name; the empty store has the defaults
 	nodes       map[string]fsm.Node
 	classes     map[string]fsm.TimingClass
+	alarms      map[string]fsm.Alarm
+	expected    map[string]bool // addresses
 	events      []fsm.Event
 	audits      []fsm.Audit
 }
@@ -38,7 +40,8 @@ type twinAnswer struct {
 }
 
 func newTwin() *twin {
-	return &twin{profiles: map[fsm.ProfileName]*twinProfile{}, policies: map[[2]string]int64{}, nodes: map[string]fsm.Node{}, classes: map[string]fsm.TimingClass{}}
+	return &twin{profiles: map[fsm.ProfileName]*twinProfile{}, policies: map[[2]string]int64{}, nodes: map[string]fsm.Node{}, classes: map[string]fsm.TimingClass{},
+		alarms: map[string]fsm.Alarm{}, expected: map[string]bool{}}
 }
 
 // entry applies one entry.
@@ -100,6 +103,12 @@ func (w *twin) command(c *fsm.Command) fsm.Result {
 	case c.GetRemoveNode() != nil:
 		delete(w.nodes, c.GetRemoveNode().Id)
 		return fsm.Result{}
+	case c.GetRaiseAlarm() != nil:
+		if code := c.GetRaiseAlarm().Code; w.alarms[code].Code == "" {
+			w.alarms[code] = fsm.Alarm{Code: code, Text: c.GetRaiseAlarm().Text, SinceMS: w.stamp}
+			return fsm.Result{}
+		}
+		return fsm.Result{Code: fsm.Superseded}
 	case c.GetRaise() != nil:
 		if c.GetRaise().Level <= w.level {
 			return fsm.Result{Code: fsm.Superseded}
@@ -206,6 +215,24 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 		return w.setClass(c.GetSetTimingClass())
 	case c.GetFree() != nil:
 		return w.freed(me, c.GetFree())
+	case c.GetClearAlarm() != nil:
+		code := c.GetClearAlarm().Code
+		if w.alarms[code].Code == "" {
+			return fsm.Result{Code: fsm.Superseded}
+		}
+		delete(w.alarms, code)
+		w.audit(fsm.Audit{Deed: fsm.DeedClearAlarm, Reason: code}, me, 0)
+		return fsm.Result{}
+	case c.GetExpectNode() != nil:
+		address := c.GetExpectNode().Address
+		if address == "nowhere" {
+			return fsm.Result{Code: fsm.Invalid}
+		}
+		if !w.expected[address] {
+			w.expected[address] = true
+			w.audit(fsm.Audit{Deed: fsm.DeedExpectNode, Reason: address}, me, 0)
+		}
+		return fsm.Result{}
 	}
 	return fsm.Result{Code: fsm.Invalid}
 }

@@ -112,9 +112,9 @@ Ask a cluster:    profilenode status`,
 	for group, commands := range map[string][]*cobra.Command{
 		"run": {serveCommand(p), devCommand(p)},
 		"ask": {
-			statusCommand(p), getCommand(p), listCommand(p), messagesCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p),
+			statusCommand(p), getCommand(p), listCommand(p), messagesCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p), membersCommand(p),
 		},
-		"change": {setCommand(p), editCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p), timingCommand(p)},
+		"change": {setCommand(p), editCommand(p), removeCommand(p), sendCommand(p), releaseCommand(p), policyCommand(p), timingCommand(p), alarmsCommand(p)},
 	} {
 		for _, command := range commands {
 			command.GroupID = group

@@ -59,6 +59,21 @@ var operatorFaults = []fault{
 		pkg:   "internal/metrics", test: "TestWhatIsToldIsShown",
 	},
 	{
+		name:  "a node joins that nobody expects",
+		edits: []edit{{"cluster/members.go", "if err := n.expects(q.Address); err != nil {", "if err := n.expects(q.Address); err != nil && q.Address == \"\" {"}},
+		pkg:   "cluster", test: "TestANodeThatNobodyExpectsDoesNotJoin",
+	},
+	{
+		name:  "a sound cluster is taken for one that was rolled back",
+		edits: []edit{{"internal/server/rolled_back.go", "if seen <= last {", "if seen < last {"}},
+		pkg:   "internal/server", test: "TestALeaderWhoseTablesAreBehindWasNotRolledBack",
+	},
+	{
+		name:  "renewals do not say what was told",
+		edits: []edit{{"client/live.go", "\t\tSeen: l.told.highest(),\n", ""}},
+		pkg:   "client", test: "TestARolledBackClusterEndsTheGameServersClient",
+	},
+	{
 		name:  "a metric goes undescribed",
 		edits: []edit{{"internal/metrics/node.go", `{"level", "Format`, `{"format", "Format`}},
 		pkg:   "internal/metrics", test: "TestMetricsAreDescribed",

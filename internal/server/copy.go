@@ -101,11 +101,11 @@ func (s *Server) checkFields(number uint64, in any) error {
 }
 
 // checkFirst checks the renewal that names a stream's incarnation.
-func (s *Server) checkFirst(r *profilev1.Renewal) error {
+func (s *Server) checkFirst(ctx context.Context, r *profilev1.Renewal) error {
 	if err := s.checkBinding(0, r.GetBinding()); err != nil {
 		return err
 	}
-	return s.checkRegistration(lock.Incarnation(r.GetIncarnation()), r.GetRegistration())
+	return s.checkRegistration(ctx, lock.Incarnation(r.GetIncarnation()), r.GetRegistration(), r.GetSeen())
 }
 
 // checkLater checks a renewal of a stream whose first one was let in.
@@ -121,9 +121,18 @@ func (s *Server) checkLater(server lock.Incarnation, known *streamer, r *profile
 
 // checkRegistration refuses a renewal of an incarnation that another process registered, as far as this node's tables know
 // it: a row that is here says so however old the tables are. live.go asks once more after it has confirmed the lead.
-func (s *Server) checkRegistration(server lock.Incarnation, registration uint64) error {
+func (s *Server) checkRegistration(ctx context.Context, server lock.Incarnation, registration, seen uint64) error {
 	if registration == 0 {
 		return shaped(0, invalid("the renewal has no registration: send the first eight bytes, big-endian, of the nonce that this process registered with"))
+	}
+	// Before the row: of a cluster that was rolled back it may be another process's by now, registered under the same number.
+	if seen > s.node.LastIndex() {
+		if _, err := s.node.Prove(ctx); err != nil {
+			return s.unread(err)
+		}
+		if err := s.holdsAll(ctx, seen); err != nil {
+			return s.unrenewed(err)
+		}
 	}
 	view, err := s.glance()
 	if err != nil {

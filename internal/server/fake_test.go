@@ -31,6 +31,7 @@ type fakeNode struct {
 	machine  *fsm.Machine
 	index    uint64
 	acts     []string // kinds of what was applied
+	logEnd   uint64   // where the log ends, if that is not where the tables are
 	deaf     bool     // events are lost
 	full     bool     // no space but for what ends a session
 	follower bool
@@ -121,6 +122,20 @@ func (n *fakeNode) Propose(ctx context.Context, c *fsm.Command) (fsm.Result, err
 		err = n.after(c)
 	}
 	return result, err
+}
+
+func (n *fakeNode) LastIndex() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.logEnd > 0 {
+		return n.logEnd
+	}
+	return n.index
+}
+
+func (n *fakeNode) RaiseRolledBack(ctx context.Context, _ uint64) error {
+	_, err := n.Propose(ctx, fsm.Do(nil, &fsm.RaiseAlarm{Code: string(cluster.AlarmRolledBack), Text: "old disks"}))
+	return err
 }
 
 func (n *fakeNode) Seems(lock.Incarnation) string { return "" }

@@ -45,7 +45,7 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 		return err
 	}
 
-	if err := s.checkFirst(first); err != nil { // before it takes the place of the rightful one's stream
+	if err := s.checkFirst(stream.Context(), first); err != nil { // before it takes the place of the rightful one's stream
 		return err
 	}
 	box := s.hub.open(lock.Incarnation(first.GetIncarnation()))
@@ -169,9 +169,11 @@ func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream
 	defer cancel()
 	nothing := answered{events: []*profilev1.Event{{What: &profilev1.Event_Renewed{Renewed: &profilev1.Renewed{Sequence: r.GetSequence()}}}}}
 
-	term, view, err := s.prove(ctx, box.server, known.registration, !known.answered)
+	term, view, err := s.prove(ctx, box.server, known.registration, !known.answered, r.GetSeen())
 	var notLeader *cluster.NotLeaderError
 	switch {
+	case errors.Is(err, errRolledBack):
+		return answered{last: true, err: s.unrenewed(err)}
 	case errors.Is(err, errServerGone):
 		return goodbye(&profilev1.Goodbye{ServerGone: true})
 	case errors.Is(err, errOtherRegistration):
@@ -220,10 +222,13 @@ func goodbye(g *profilev1.Goodbye) answered {
 // prove proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables say
 // that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
 // before the judge hears of it.
-func (s *Server) prove(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool) (uint64, *glance, error) {
+func (s *Server) prove(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool, seen uint64) (uint64, *glance, error) {
 	s.node.Noticed(server)
-	if lookUp {
+	if lookUp || seen > s.node.LastIndex() {
 		if _, err := s.node.Prove(ctx); err != nil {
+			return 0, nil, err
+		}
+		if err := s.holdsAll(ctx, seen); err != nil {
 			return 0, nil, err
 		}
 		view, err := s.living(server, registration)
@@ -262,6 +267,9 @@ func (s *Server) living(server lock.Incarnation, registration uint64) (*glance, 
 
 // unrenewed is the status of a renewal without a stream that renewed nothing.
 func (s *Server) unrenewed(err error) error {
+	if errors.Is(err, errRolledBack) {
+		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_ROLLED_BACK}, "")
+	}
 	if errors.Is(err, errServerGone) {
 		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, "")
 	}

@@ -39,6 +39,10 @@ type Node interface {
 	// Pending is how long the judge has been waiting for an owner to let go, or to say that it is over; false: it does not
 	// know of it.
 	Pending(grant fsm.OwnedGrant) (pending time.Duration, ok bool)
+	// LastIndex is how far this node's log reaches, or its newest snapshot.
+	LastIndex() uint64
+	// RaiseRolledBack keeps an alarm that the log ends before an index that somebody was told of.
+	RaiseRolledBack(ctx context.Context, seen uint64) error
 	Status() cluster.Status
 	ID() string
 	// Ready is closed once the node knows a leader and its tables are its.

@@ -41,6 +41,47 @@ func (s operator) Status(context.Context, *profilev1.StatusRequest) (*profilev1.
 	return reply, nil
 }
 
+// ClearAlarm takes away an alarm that is kept in the log.
+func (s operator) ClearAlarm(ctx context.Context, q *profilev1.ClearAlarmRequest) (*profilev1.ClearAlarmResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), fsm.CheckAlarmCode(q.GetCode())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.ClearAlarm{Code: q.GetCode()})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.ClearAlarmResponse{Stands: stands(q.GetRequest(), result)}, nil
+}
+
+// ExpectedMembers lists the addresses that operators have let nodes join from.
+func (s operator) ExpectedMembers(ctx context.Context, q *profilev1.ExpectedMembersRequest) (*profilev1.ExpectedMembersResponse, error) {
+	if err := shaped(0, checkMode(q.GetMode())); err != nil {
+		return nil, err
+	}
+	view, err := s.view(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	addresses, err := view.ExpectedNodes()
+	if err != nil {
+		return nil, s.broken(0, err)
+	}
+	return &profilev1.ExpectedMembersResponse{Stands: readAt(view, q.GetMode(), 0, 0), Addresses: addresses}, nil
+}
+
+// AddMember lets a node join from an address.
+func (s operator) AddMember(ctx context.Context, q *profilev1.AddMemberRequest) (*profilev1.AddMemberResponse, error) {
+	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), fsm.CheckNodeAddress(q.GetAddress())); err != nil {
+		return nil, err
+	}
+	result, err := s.change(ctx, q.GetRequest(), &fsm.ExpectNode{Address: q.GetAddress()})
+	if err != nil {
+		return nil, err
+	}
+	return &profilev1.AddMemberResponse{Stands: stands(q.GetRequest(), result)}, nil
+}
+
 // Digest waits until this node's tables reach an index, and needs no leader.
 func (s operator) Digest(ctx context.Context, q *profilev1.DigestRequest) (*profilev1.DigestResponse, error) {
 	if q.GetIndex() > 0 {

@@ -15,6 +15,9 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 	if err := shaped(0, checkRegister(q)); err != nil {
 		return nil, err
 	}
+	if err := s.notRolledBack(ctx, q.GetSeenEpoch(), q.GetSeen()); err != nil {
+		return nil, s.unrenewed(err)
+	}
 	from := ""
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		from = p.Addr.String()
@@ -125,12 +128,12 @@ func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.R
 	if server == 0 {
 		return nil, shaped(0, invalid("the renewal names no incarnation: register first"))
 	}
-	if err := s.checkRegistration(server, q.GetRegistration()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
-	term, view, err := s.prove(ctx, server, q.GetRegistration(), true)
+	if err := s.checkRegistration(ctx, server, q.GetRegistration(), q.GetSeen()); err != nil {
+		return nil, err
+	}
+	term, view, err := s.prove(ctx, server, q.GetRegistration(), true, q.GetSeen())
 	if err != nil {
 		return nil, s.unrenewed(err)
 	}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+)
+
+func membersCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "members",
+		Short: "list the nodes of the cluster, and where others may join from",
+		Long: `members lists the nodes of the cluster, and the addresses that an operator has let nodes join from. A node joins only from such
+an address, or from one that the setting nodes of the leader lists.`,
+		Example: `  profilenode members
+  profilenode members add 10.0.0.4:7401`,
+		Args: cobra.NoArgs,
+	}
+	a := askFlags(p, command)
+	command.RunE = act(func(ctx context.Context, _ []string) error {
+		return a.do(ctx, func(ctx context.Context, c *conn) error { return listMembers(ctx, a, c) })
+	})
+	command.AddCommand(addMemberCommand(p))
+	return command
+}
+
+func addMemberCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "add ADDRESS",
+		Short: "let a node join from an address",
+		Long: `add lets a node join from ADDRESS: host:port for nodes, exactly as that node advertises it (advertise-nodes). Start the node
+before or after. It votes once it has caught up.`,
+		Example: `  profilenode members add 10.0.0.4:7401`,
+		Args:    exactly("ADDRESS"),
+	}
+	a := askFlags(p, command)
+	command.RunE = act(func(ctx context.Context, args []string) error {
+		request := &pb.AddMemberRequest{Address: args[0]}
+		return a.do(ctx, func(ctx context.Context, c *conn) error {
+			if err := asTool(ctx, c, func(t *tool) error {
+				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+					func(ctx context.Context, cc *grpc.ClientConn) error {
+						_, err := pb.NewClusterClient(cc).AddMember(ctx, request)
+						return err
+					})
+			}); err != nil {
+				return err
+			}
+			return listMembers(ctx, a, c)
+		})
+	})
+	return command
+}
+
+type memberJSON struct {
+	Nodes   string `json:"nodes"` // address for nodes
+	ID      string `json:"id,omitempty"`
+	Clients string `json:"clients,omitempty"`
+	State   string `json:"state"` // voter, learner, expected
+	Leader  bool   `json:"leader"`
+}
+
+func listMembers(ctx context.Context, a *asking, c *conn) error {
+	var status *pb.StatusResponse
+	var expected *pb.ExpectedMembersResponse
+	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		if expected, err = pb.NewClusterClient(cc).ExpectedMembers(ctx, &pb.ExpectedMembersRequest{}); err != nil {
+			return err
+		}
+		status, err = pb.NewClusterClient(cc).Status(ctx, &pb.StatusRequest{})
+		return err
+	}); err != nil {
+		return err
+	}
+	var list []memberJSON
+	for _, m := range status.GetMembers() {
+		state := "learner"
+		if m.GetVoter() {
+			state = "voter"
+		}
+		list = append(list, memberJSON{Nodes: m.GetAddress(), ID: m.GetId(), Clients: m.GetClient(), State: state, Leader: m.GetLeader()})
+	}
+	for _, address := range expected.GetAddresses() {
+		if !slices.ContainsFunc(list, func(m memberJSON) bool { return m.Nodes == address }) {
+			list = append(list, memberJSON{Nodes: address, State: "expected"})
+		}
+	}
+	t := newTable(discardIf(a.json, a.p.out), "NODES", "STATE", "LEADER", "NODE", "CLIENTS")
+	for _, m := range list {
+		if a.json {
+			if err := printJSON(a.p.out, m); err != nil {
+				return err
+			}
+			continue
+		}
+		t.row(printable(m.Nodes), m.State, yesOrNo(m.Leader), shortID(m.ID), printable(m.Clients))
+	}
+	return t.end()
+}
+
+func alarmsCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "alarms",
+		Short: "clear an alarm that is kept in the log",
+		Args:  cobra.NoArgs,
+		RunE:  func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
+	command.AddCommand(clearAlarmCommand(p))
+	return command
+}
+
+func clearAlarmCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "clear CODE",
+		Short: "take away an alarm that is kept until somebody has seen to it",
+		Long: `clear takes away an alarm that stands in the log, such as ROLLED_BACK, once somebody has seen to what it tells of. Others end by
+themselves, when what they tell of does. That it was cleared, and by which user, is in the audit.`,
+		Example: `  profilenode alarms clear ROLLED_BACK`,
+		Args:    exactly("CODE"),
+	}
+	a := askFlags(p, command)
+	command.RunE = act(func(ctx context.Context, args []string) error {
+		request := &pb.ClearAlarmRequest{Code: args[0]}
+		return a.do(ctx, func(ctx context.Context, c *conn) error {
+			err := asTool(ctx, c, func(t *tool) error {
+				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+					func(ctx context.Context, cc *grpc.ClientConn) error {
+						_, err := pb.NewClusterClient(cc).ClearAlarm(ctx, request)
+						return err
+					})
+			})
+			if wire.RefusalIn(err).GetReason() == pb.Reason_REASON_SUPERSEDED {
+				return &hinted{fmt.Errorf("no alarm %s is kept in the log", args[0]), "profilenode status shows every alarm; those that are not kept end by themselves"}
+			}
+			return err
+		})
+	})
+	return command
+}
