@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -203,6 +204,22 @@ func TestEachNodeThatWasTriedSaysWhatItAnswered(t *testing.T) {
 		got.want(t, exitFailed, down+": connection refused", follower.address+": refused: REASON_NOT_LEADER")
 		if strings.Contains(got.errs, "no node answers") || strings.Contains(got.errs, "may have happened") {
 			t.Errorf("one node answers, and nothing was sent to the other, and yet: %s", got.errs)
+		}
+	}
+}
+
+func TestLeaderlessSentenceCountsTheVoters(t *testing.T) {
+	up := func(voter bool) *surveyed {
+		return &surveyed{member: &pb.Member{Voter: voter}, status: &pb.StatusResponse{}}
+	}
+	down := &surveyed{member: &pb.Member{Voter: true}, err: errors.New("connection refused")}
+	for want, found := range map[string][]*surveyed{
+		"no leader: 2 of 3 nodes are down":                                 {up(true), down, down, up(false)},
+		"no leader: 2 of 3 nodes answer, and none of them leads yet":       {up(true), up(true), down},
+		"no leader: there is no cluster yet, or no node knows its members": {{err: errors.New("connection refused")}},
+	} {
+		if got := leaderlessSentence(found); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -44,6 +44,26 @@ var operatorFaults = []fault{
 		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{
+		name:  "set overwrites what was saved while its data was made",
+		edits: []edit{{"cmd/profilenode/set.go", "\tcase profile.GetExists():\n", "\tcase profile.GetExists() && profile.GetRevision() == 0:\n"}},
+		pkg:   "cmd/profilenode", test: "TestSetNeverOverwritesUnseen",
+	},
+	{
+		name:  "edit drops what could not be stored",
+		edits: []edit{{"cmd/profilenode/edit.go", "\tif err != nil {\n\t\treturn e.kept(err)\n\t}\n", "\tif err != nil {\n\t\t_ = os.Remove(e.path)\n\t\treturn e.kept(err)\n\t}\n"}},
+		pkg:   "cmd/profilenode", test: "TestEdit",
+	},
+	{
+		name:  "a command calls a lost change refused",
+		edits: []edit{{"cmd/profilenode/answers.go", "\tif fate == wire.MayHaveHappened {\n", "\tif fate > wire.Refused {\n"}},
+		pkg:   "cmd/profilenode", test: "TestUnsureIsSaid",
+	},
+	{
+		name:  "a command does not ask what became of its change",
+		edits: []edit{{"cmd/profilenode/tool.go", "\t\treturn t.settle(ctx, request, err)\n", "\t\treturn err\n"}},
+		pkg:   "cmd/profilenode", test: "TestALostAnswerIsSettled",
+	},
+	{
 		name:  "a refused verdict is told as a death",
 		edits: []edit{{"cluster/story.go", "applied := err == nil && ok && !row.Alive && row.Ground == s.ground", "applied := err == nil && ok"}},
 		pkg:   "cluster", test: "TestTheLogTellsARefusedVerdict",
