@@ -181,7 +181,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a client that gave up settles nothing",
-		edits: []edit{{"client/retry.go", "\tif !c.spawn(func() { c.settle(ch, hash) }) {\n\t\tunheard()\n\t}\n", "\tunheard()\n"}},
+		edits: []edit{{"client/retry.go", "\tif !c.spawn(func() { c.settle(ch, hash, s) }) {\n\t\ts.end(Outcome{})\n", "\tif s.end(Outcome{}); true {\n"}},
 		pkg:   "client", test: "TestALateCopyOfWhatWasGivenUpIsBurned",
 	},
 	{
