@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 
 	// A whole cluster and its game servers in virtual time. What judges a run is apart, and knows nothing of ours.
 	"internal/sim": {
-		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "gossip", "internal/clienthooks", "internal/server", "internal/sim/check", "lock",
+		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "gossip", "internal/clienthooks", "internal/server", "internal/sim/check", "internal/wire", "lock",
 	},
 	"internal/sim/check": {},
 

@@ -17,7 +17,8 @@ import (
 )
 
 // postman stands between every game server and the nodes, on the game server's machine. He passes on what he is given, and
-// keeps a copy of each request, which he delivers again seconds or minutes later, to any node and in any order.
+// keeps a copy of each request, which he delivers again seconds or minutes later, to any node and in any order. Beside the
+// copies he sends forgeries, which no node may carry out; see forge.go.
 type postman struct {
 	world *World
 	host  clustertest.Host
@@ -25,18 +26,24 @@ type postman struct {
 	die   context.CancelFunc
 	late  sync.WaitGroup
 
-	mu     sync.Mutex
-	draw   *rand.Rand
-	kept   []letter
-	nodes  map[string]*grpc.ClientConn // by address, from his own machine
-	boxes  map[string]*box             // by process and address
-	again  int                         // copies that were delivered
-	closed bool
+	mu      sync.Mutex
+	draw    *rand.Rand
+	kept    []letter
+	nodes   map[string]*grpc.ClientConn // by address, from his own machine
+	boxes   map[string]*box             // by process and address
+	lost    map[asked]forgery           // requests whose first answer was lost, and what the next attempt meets
+	again   int                         // copies that were delivered
+	refused [forgeries]int              // forgeries that a node refused
+	misled  int                         // attempts that met a forgery's refusal
+	closed  bool
 }
 
+// letter is one copy of a request.
 type letter struct {
 	method string
 	body   frame
+	forged bool
+	kind   forgery // if it is forged
 }
 
 // box is where one game server's requests for one node are taken.
@@ -62,7 +69,7 @@ func (frames) Unmarshal(data []byte, v any) error {
 func newPostman(w *World, draw *rand.Rand) *postman {
 	p := &postman{
 		world: w, host: w.network.Host("postman"), draw: draw,
-		nodes: map[string]*grpc.ClientConn{}, boxes: map[string]*box{},
+		nodes: map[string]*grpc.ClientConn{}, boxes: map[string]*box{}, lost: map[asked]forgery{},
 	}
 	p.life, p.die = context.WithCancel(context.Background())
 	return p
@@ -117,20 +124,20 @@ func (p *postman) box(process, addr string, host clustertest.Host) (*box, error)
 func (p *postman) pass(in grpc.ServerStream, conn *grpc.ClientConn) error {
 	method, _ := grpc.MethodFromServerStream(in)
 	if method == profilev1.Profiles_Live_FullMethodName {
-		return passStream(in, conn, method)
+		return p.passStream(in, conn, method)
 	}
-	var question, answer frame
+	var question frame
 	if err := in.RecvMsg(&question); err != nil {
 		return err
 	}
-	p.keep(letter{method, question})
-	if err := conn.Invoke(in.Context(), method, &question, &answer, grpc.WaitForReady(true)); err != nil {
+	answer, err := p.passUnary(in.Context(), conn, letter{method: method, body: question})
+	if err != nil {
 		return err
 	}
 	return in.SendMsg(&answer)
 }
 
-func passStream(in grpc.ServerStream, conn *grpc.ClientConn, method string) error {
+func (p *postman) passStream(in grpc.ServerStream, conn *grpc.ClientConn, method string) error {
 	ctx, cancel := context.WithCancel(in.Context())
 	defer cancel()
 	out, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
@@ -144,6 +151,7 @@ func passStream(in grpc.ServerStream, conn *grpc.ClientConn, method string) erro
 				_ = out.CloseSend()
 				return
 			}
+			p.keepForgeries(letter{method: profilev1.Profiles_Renew_FullMethodName, body: up})
 		}
 	}()
 	for {
@@ -157,15 +165,34 @@ func passStream(in grpc.ServerStream, conn *grpc.ClientConn, method string) erro
 	}
 }
 
-// keep copies a request, and may send the copy out later.
+// keep copies a request, may send the copy out later, and forgeries of it.
 func (p *postman) keep(l letter) {
+	p.mu.Lock()
+	if !p.closed {
+		p.kept = append(p.kept, l)
+		p.sendLater(l, p.draw.IntN(3))
+	}
+	p.mu.Unlock()
+	p.keepForgeries(l)
+}
+
+// keepForgeries may forge copies of a request, and send them out later. A renewal is sent as a forgery only: another copy
+// of it would be a game server that lives on.
+func (p *postman) keepForgeries(l letter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return
 	}
-	p.kept = append(p.kept, l)
-	for range p.draw.IntN(3) {
+	for _, forged := range p.forgeSome(l) {
+		p.kept = append(p.kept, forged)
+		p.sendLater(forged, 1+p.draw.IntN(2))
+	}
+}
+
+// sendLater sends so many copies out, each after a while. The caller holds p.mu.
+func (p *postman) sendLater(l letter, copies int) {
+	for range copies {
 		wait := upTo(p.draw, 4*time.Second)
 		if p.draw.IntN(3) == 0 {
 			wait = upTo(p.draw, 2*time.Minute)
@@ -183,7 +210,7 @@ func (p *postman) keep(l letter) {
 	}
 }
 
-// deliver sends a copy to a node. Whatever the answer, nobody waits for it.
+// deliver sends a copy to a node. Nobody waits for the answer; that of a forgery must be a refusal.
 func (p *postman) deliver(l letter, addr string) {
 	p.mu.Lock()
 	conn := p.nodes[addr]
@@ -201,7 +228,10 @@ func (p *postman) deliver(l letter, addr string) {
 	ctx, cancel := context.WithTimeout(p.life, 3*time.Second)
 	defer cancel()
 	var answer frame
-	_ = conn.Invoke(ctx, l.method, &l.body, &answer)
+	err := conn.Invoke(ctx, l.method, &l.body, &answer)
+	if l.forged {
+		p.judgeForged(l, addr, err)
+	}
 }
 
 // deliverAll sends every copy that he ever kept once more to every node, in any order.

@@ -164,11 +164,26 @@ func TestWhoReachesAFollowerIsSentToTheLeader(t *testing.T) {
 	})
 }
 
-// Copies of every request, seconds and minutes late, to any node and in any order, while leaders change.
+// Copies of every request, seconds and minutes late, to any node and in any order, while leaders change; and beside them copies
+// that each node must refuse, in place of the honest one too.
 func TestTheHostilePostman(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			Run(t, seed, Scenario{Nodes: 3, Postman: true, Ping: true}, func(w *World) { w.Havoc(3, 30*time.Second) })
+			Run(t, seed, Scenario{Nodes: 3, Postman: true, Ping: true}, func(w *World) {
+				w.Havoc(3, 30*time.Second)
+				w.post.mu.Lock()
+				refused, misled := w.post.refused, w.post.misled
+				w.post.mu.Unlock()
+				for kind, times := range refused {
+					if times == 0 {
+						w.Complain("", "no copy with %v was refused: nothing is shown", forgery(kind))
+					}
+				}
+				if misled == 0 {
+					w.Complain("", "no attempt met another's refusal: nothing is shown")
+				}
+				t.Logf("refused copies by kind: %v; attempts that met one: %d", refused, misled)
+			})
 		})
 	}
 }

@@ -137,7 +137,7 @@ func (s *Session) write(limit time.Duration, act string, write func(context.Cont
 	err := write(ctx)
 	revision := s.Revision()
 	w.done(&record.Span, func() {
-		record.Outcome, record.Revision = w.outcome(err, client.ErrSessionOver), revision
+		record.Outcome, record.Revision = w.outcome(err, client.ErrSessionOver, client.ErrInvalid), revision
 	})
 	w.tell(s.record.Profile, "%s#%d %s, at revision %d: %v", s.record.Writer, seq, act, revision, err)
 	return err

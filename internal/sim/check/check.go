@@ -22,6 +22,9 @@ func (j *judge) revisions(p *Profile) {
 		if last.Number > 0 && last.Doc.Writer != r.Doc.Writer && lastSeq[r.Doc.Writer] > 0 {
 			j.complain(p.Key, "revision %d is of %s again, after %s", r.Number, r.Doc.Writer, last.Doc.Writer)
 		}
+		if r.Doc.Writer == Forged {
+			j.complain(p.Key, "revision %d is of a forged copy, which every node had to refuse", r.Number)
+		}
 		lastSeq[r.Doc.Writer] = r.Doc.Seq
 		if r.Token > 0 {
 			if r.Token < owned {
@@ -167,6 +170,9 @@ func (j *judge) messages(p *Profile) {
 		if applied[body] > 0 {
 			j.complain(p.Key, "message %s was applied, and waits still", body)
 		}
+	}
+	if applied[Forged] > 0 || waiting[Forged] > 0 {
+		j.complain(p.Key, "the message of a forged copy, which every node had to refuse, is there")
 	}
 	var of []*Send
 	for _, s := range j.h.Sends {

@@ -96,6 +96,10 @@ func TestEachBrokenPromiseIsFound(t *testing.T) {
 			p.Revisions[3].Doc.Applied = []string{"m2", "m1"}
 			p.Waiting = nil
 		}},
+		{"forged save landed", "is of a forged copy", func(_ *check.History, p *check.Profile) { p.Revisions[2].Doc.Writer = check.Forged }},
+		{"forged message landed", "message of a forged copy", func(_ *check.History, p *check.Profile) {
+			p.Waiting = append(p.Waiting, check.Forged)
+		}},
 		{"effect lost again", "has the effects", func(_ *check.History, p *check.Profile) {
 			p.Revisions[2].Doc.Applied = []string{"m0"}
 		}},

@@ -19,6 +19,10 @@ type Doc struct {
 	Bulk    []byte   `json:",omitempty"` // makes it large
 }
 
+// Forged is the writer of data, and the body of a message, that only copies with a wrong binding, a wrong registration or an
+// unknown field have. Nothing of it may be stored.
+const Forged = "forged"
+
 func (d Doc) String() string { return fmt.Sprintf("%s#%d+%d", d.Writer, d.Seq, len(d.Applied)) }
 
 func (d Doc) equal(o Doc) bool {

@@ -1,0 +1,204 @@
+package sim
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/sim/check"
+	"github.com/profilenode/profilenode/internal/wire"
+)
+
+// A forgery is a copy of a request with something in it by which every node must refuse it: the binding of another cluster,
+// the bits of another registration, or a field that no build knows. It has other data and another hash than the request, so
+// that it shows in the log if it is carried out, and ends the incarnation if it reaches the table of answers.
+type forgery uint8
+
+const (
+	otherCluster forgery = iota
+	otherRegistration
+	unknownField
+	unknownNestedField
+	forgeries
+)
+
+func (f forgery) String() string {
+	return [...]string{"another cluster's binding", "another registration's bits", "an unknown field", "a nested unknown field"}[f]
+}
+
+// forge makes a forgery out of a request. It returns false if a request of that method has nothing to forge.
+func forge(l letter, kind forgery) (letter, bool) {
+	request := decode(l)
+	if request == nil {
+		return letter{}, false
+	}
+	m := request.ProtoReflect()
+	fields := m.Descriptor().Fields()
+	asks := m // the message that has binding and registration
+	if nested := fields.ByName("request"); nested != nil {
+		asks = m.Mutable(nested).Message()
+	}
+	switch kind {
+	case otherCluster:
+		if named := fields.ByName("cluster"); named != nil { // a registration
+			m.Set(named, protoreflect.ValueOfBytes([]byte("another cluster!")))
+		} else if !flip(asks, "binding") {
+			return letter{}, false
+		}
+	case otherRegistration:
+		if !flip(asks, "registration") {
+			return letter{}, false
+		}
+	case unknownField, unknownNestedField:
+		// Where level and features are learned, what is unknown is ignored.
+		switch request.(type) {
+		case *profilev1.RegisterRequest, *profilev1.StatusRequest, *profilev1.Renewal:
+			return letter{}, false
+		}
+		at := m
+		if kind == unknownNestedField {
+			if at = asks; at == m {
+				return letter{}, false
+			}
+			if claims := fields.ByName("claims"); claims != nil && m.Get(claims).List().Len() > 0 {
+				at = m.Get(claims).List().Get(0).Message()
+			}
+		}
+		at.SetUnknown([]byte{0xf8, 0x7f, 1}) // field 2047: 1
+	}
+	if asks != m {
+		flip(asks, "hash")
+	}
+	if data := fields.ByName("data"); data != nil {
+		stored, _ := json.Marshal(check.Doc{Writer: check.Forged, Seq: 1})
+		sum := sha256.Sum256(stored)
+		m.Set(data, protoreflect.ValueOfBytes(stored))
+		m.Set(fields.ByName("hash"), protoreflect.ValueOfBytes(sum[:]))
+	}
+	if body := fields.ByName("body"); body != nil {
+		m.Set(body, protoreflect.ValueOfBytes([]byte(`"`+check.Forged+`"`)))
+	}
+	body, err := proto.Marshal(request)
+	return letter{method: l.method, body: body, forged: true, kind: kind}, err == nil
+}
+
+// flip changes a number of a message. It returns false if the message has no such field.
+func flip(m protoreflect.Message, name protoreflect.Name) bool {
+	field := m.Descriptor().Fields().ByName(name)
+	if field == nil || field.Kind() != protoreflect.Fixed64Kind {
+		return false
+	}
+	m.Set(field, protoreflect.ValueOfUint64(m.Get(field).Uint()^0x5555))
+	return true
+}
+
+// decode makes a message of a request's bytes; nil: they are none.
+func decode(l letter) proto.Message {
+	services := profilev1.File_api_profilev1_profile_proto.Services()
+	for i := range services.Len() {
+		methods := services.Get(i).Methods()
+		for j := range methods.Len() {
+			m := methods.Get(j)
+			if "/"+string(services.Get(i).FullName())+"/"+string(m.Name()) != l.method {
+				continue
+			}
+			kind, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
+			if err != nil {
+				return nil
+			}
+			request := kind.New().Interface()
+			if proto.Unmarshal(l.body, request) != nil {
+				return nil
+			}
+			return request
+		}
+	}
+	return nil
+}
+
+// forgeSome makes forgeries of one request in four. The caller holds p.mu.
+func (p *postman) forgeSome(l letter) (forged []letter) {
+	if p.draw.IntN(4) > 0 {
+		return nil
+	}
+	if f, ok := forge(l, forgery(p.draw.IntN(int(forgeries)))); ok {
+		forged = append(forged, f)
+	}
+	return forged
+}
+
+// judgeForged complains when a node answered a forgery, or refused the request by its rules, which means that it looked into
+// it. A refusal of the copy alone, and no answer at all, are right.
+func (p *postman) judgeForged(l letter, addr string, err error) {
+	refusal := wire.RefusalIn(err)
+	p.mu.Lock()
+	if refusal != nil {
+		p.refused[l.kind]++
+	}
+	p.mu.Unlock()
+	switch {
+	case err == nil:
+		p.world.Complain("", "%s carried out a copy of %s with %v", addr, l.method, l.kind)
+	case refusal != nil && wire.MeaningOf(refusal.Reason).Fate == wire.Refused:
+		p.world.Complain("", "%s judged a copy of %s with %v by the rules: %v", addr, l.method, l.kind, refusal.Reason)
+	}
+}
+
+// asked names a request, of which each attempt of a client is a copy.
+type asked struct {
+	method                    string
+	incarnation, number, hash uint64
+}
+
+// misleads says what an attempt is to meet. Of one numbered request in eight the first attempt's answer is lost, and the
+// second attempt meets a node that refuses its copy as a forgery; the third gets through. So a client is told of a refusal
+// while an earlier copy of the request is in the log.
+func (p *postman) misleads(l letter) (lose bool, instead *letter) {
+	numbered, ok := decode(l).(interface{ GetRequest() *profilev1.Request })
+	if !ok || numbered.GetRequest().GetNumber() == 0 {
+		return false, nil
+	}
+	q := numbered.GetRequest()
+	name := asked{l.method, q.GetIncarnation(), q.GetNumber(), q.GetHash()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kind, second := p.lost[name]
+	switch {
+	case second:
+		delete(p.lost, name)
+		if f, ok := forge(l, kind); ok {
+			p.misled++
+			return false, &f
+		}
+	case p.draw.IntN(8) == 0:
+		p.lost[name] = forgery(p.draw.IntN(int(forgeries)))
+		return true, nil
+	}
+	return false, nil
+}
+
+// passUnary hands on one call that is no stream, or misleads its caller.
+func (p *postman) passUnary(ctx context.Context, conn *grpc.ClientConn, l letter) (answer frame, err error) {
+	lose, instead := p.misleads(l)
+	if instead != nil {
+		err := conn.Invoke(ctx, instead.method, &instead.body, &answer, grpc.WaitForReady(true))
+		p.judgeForged(*instead, conn.Target(), err)
+		return answer, err
+	}
+	p.keep(l)
+	if err := conn.Invoke(ctx, l.method, &l.body, &answer, grpc.WaitForReady(true)); err != nil {
+		return nil, err
+	}
+	if lose {
+		return nil, status.Error(codes.Unavailable, "the answer is lost")
+	}
+	return answer, nil
+}
