@@ -24,7 +24,7 @@ func (f FieldFeatures) Missing(request proto.Message, features []string) (field 
 	if len(f) == 0 {
 		return "", ""
 	}
-	walkMessages(request.ProtoReflect(), func(m protoreflect.Message) bool {
+	findMessage(request.ProtoReflect(), func(m protoreflect.Message) bool {
 		m.Range(func(set protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
 			need, ok := f[set.FullName()]
 			if ok && !slices.Contains(features, need) {
@@ -32,54 +32,60 @@ func (f FieldFeatures) Missing(request proto.Message, features []string) (field 
 			}
 			return field == ""
 		})
-		return field == ""
+		return field != ""
 	})
 	return field, feature
 }
 
 // UnknownField describes a field that a request has, at whatever depth, and that this build does not know; "" if there is
-// none. Entries of maps are not looked into: Go's protobuf drops unknown fields there.
+// none. Entries of maps are not looked into: Go's protobuf drops unknown fields there. Every request is looked through, so
+// this allocates nothing unless it finds one.
 func UnknownField(request proto.Message) (field string) {
-	walkMessages(request.ProtoReflect(), func(m protoreflect.Message) bool {
-		if unknown := m.GetUnknown(); len(unknown) > 0 {
-			number, _, _ := protowire.ConsumeTag(unknown)
-			field = fmt.Sprintf("field %d of %s", number, m.Descriptor().FullName())
-		}
-		return field == ""
-	})
-	return field
+	m := findMessage(request.ProtoReflect(), hasUnknown)
+	if m == nil {
+		return ""
+	}
+	number, _, _ := protowire.ConsumeTag(m.GetUnknown())
+	return fmt.Sprintf("field %d of %s", number, m.Descriptor().FullName())
 }
 
-// walkMessages visits a message and every message within it, until visit returns false.
-func walkMessages(m protoreflect.Message, visit func(protoreflect.Message) bool) bool {
-	if !visit(m) {
-		return false
+func hasUnknown(m protoreflect.Message) bool { return len(m.GetUnknown()) > 0 }
+
+// findMessage returns the first message, m or one within it, that is looked for; nil if there is none.
+func findMessage(m protoreflect.Message, sought func(protoreflect.Message) bool) protoreflect.Message {
+	if sought(m) {
+		return m
 	}
 	for _, field := range messageFields(m.Descriptor()) {
 		if !m.Has(field) {
 			continue
 		}
-		value := m.Get(field)
-		going := true
-		switch {
+		var found protoreflect.Message
+		switch value := m.Get(field); {
 		case field.IsMap():
-			value.Map().Range(func(_ protoreflect.MapKey, entry protoreflect.Value) bool {
-				going = walkMessages(entry.Message(), visit)
-				return going
-			})
+			found = findInMap(value.Map(), sought)
 		case field.IsList():
 			list := value.List()
-			for i := 0; going && i < list.Len(); i++ {
-				going = walkMessages(list.Get(i).Message(), visit)
+			for i := 0; found == nil && i < list.Len(); i++ {
+				found = findMessage(list.Get(i).Message(), sought)
 			}
 		default:
-			going = walkMessages(value.Message(), visit)
+			found = findMessage(value.Message(), sought)
 		}
-		if !going {
-			return false
+		if found != nil {
+			return found
 		}
 	}
-	return true
+	return nil
+}
+
+// findInMap is apart, since its closure is allocated.
+func findInMap(entries protoreflect.Map, sought func(protoreflect.Message) bool) (found protoreflect.Message) {
+	entries.Range(func(_ protoreflect.MapKey, entry protoreflect.Value) bool {
+		found = findMessage(entry.Message(), sought)
+		return found == nil
+	})
+	return found
 }
 
 // messageFieldsOf caches, by message type, the fields that hold messages: only they need to be looked at in each request.
