@@ -44,6 +44,8 @@ type Config struct {
 	Autosave time.Duration
 	// DoubtLimit is how long sessions may be in doubt before they are over; they never are sooner than in doubt.
 	// 0: 60 s. Negative: as soon as one more try fails. Forever: until the cluster says so.
+	// The last data of a session that ended so is kept for ten minutes, and saved if the cluster is back by then and nobody
+	// else has had the profile: OnAfterSave tells.
 	DoubtLimit time.Duration
 
 	// NoPing is for machines on which no port may be opened. Otherwise this client holds one for its whole life, on the IP

@@ -127,7 +127,9 @@ func (c *Client) close(ctx context.Context) error {
 		}
 	}
 	for _, s := range c.all() {
-		s.finish(endError(s.ref, EndShutDown, nil, ErrClosed))
+		end := endError(s.ref, EndShutDown, nil, ErrClosed)
+		s.finish(end)
+		s.giveUpKept(end)
 		s.leave()
 	}
 	c.markClosed()
@@ -183,7 +185,16 @@ func (c *Client) endAll(ctx context.Context) *CloseError {
 		})
 	}
 	for _, s := range c.all() {
-		if !closedNow(s.done) {
+		switch {
+		case s.kept.Load(): // its save is being tried already
+			ends.Go(func() {
+				select {
+				case <-s.left:
+				case <-patience.Done():
+				}
+				note(s, endError(s.ref, EndOutOfReach, nil, nil))
+			})
+		case !closedNow(s.done):
 			sessions <- s
 		}
 	}

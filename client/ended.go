@@ -33,8 +33,10 @@ func (c *Client) endForGood(why error) {
 	c.config.Log.Error("this game server's client has ended for good: start the game server anew", "why", why)
 	reason := endForGoodReason(why)
 	for _, s := range c.all() {
-		s.finish(endError(s.ref, reason, nil, why))
-		s.stop()
+		end := endError(s.ref, reason, nil, why)
+		s.finish(end)
+		s.giveUpKept(end)
+		s.stop(nil)
 		s.leave()
 	}
 	if l != nil {

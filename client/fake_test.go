@@ -325,9 +325,6 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 		if n.town.features != nil {
 			answer.Level, answer.Features = 2, n.town.features
 		}
-		if n.town.unproven {
-			answer.ProvedTerm = 0
-		}
 		count, hash := uint64(0), uint64(0)
 		for ref, p := range n.town.profiles {
 			if p.owner == renewal.Incarnation && !n.town.unlisted {
@@ -341,6 +338,9 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 		}
 		if answer.Differs {
 			n.town.differed++
+		}
+		if n.town.unproven {
+			answer = &profilev1.Renewed{Sequence: renewal.Sequence} // as a node that has not looked at its tables
 		}
 		err = stream.Send(&profilev1.Event{What: &profilev1.Event_Renewed{Renewed: answer}})
 		n.town.mu.Unlock()

@@ -134,7 +134,7 @@ func TestAProfileWhoseLockIsHeldStopsNoOther(t *testing.T) {
 		}
 		<-got
 		for i := range 20 {
-			if lines := log.about("LOCK_HELD", fmt.Sprintf("players/stuck %d ", i)); len(lines) != 1 {
+			if lines := log.about("LOCK_HELD", fmt.Sprintf("lock players/stuck %d:", i)); len(lines) != 1 {
 				t.Errorf("profile %d: reported %q, want its lock once", i, lines)
 			}
 		}

@@ -178,7 +178,7 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 	if answer.Differs {
 		var complete bool
 		if left, complete = c.reconcile(l, answer, left); !complete {
-			return answer.ProvedTerm != 0 // it speaks for the node, and for no session yet
+			return true // it speaks for the node, and for no session yet
 		}
 	} else {
 		l.page, l.compared = nil, nil

@@ -312,7 +312,7 @@ func (s *session) forgetCleared() error {
 			after = max(after, m.Id)
 		}
 	}
-	if !s.data.lockUnless(s.done, s.ctx.Done()) {
+	if !s.data.lockUnless(s.unlessOver(), s.ctx.Done()) {
 		return s.writable("save")
 	}
 	defer s.data.Unlock()

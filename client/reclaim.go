@@ -108,7 +108,7 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 	select {
 	case s.turn <- struct{}{}:
 		defer s.rest()
-	case <-s.done:
+	case <-s.unlessOver():
 		return
 	case <-l.over:
 		return
@@ -116,10 +116,15 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 		return
 	}
 	s.mu.Lock()
-	old, over := s.life, s.stage == over // a last save that did not happen waits for this, too
+	old, over := s.life, s.stage == over && !s.kept.Load() // a last save that did not happen waits for this, too
 	cl := &claim{s: s, token: s.token, revision: s.revision, done: make(chan struct{})}
 	s.mu.Unlock()
 	if over {
+		return
+	}
+	if old.of.epoch != l.of.epoch && s.kept.Load() {
+		s.giveUpKept(endError(s.ref, EndOtherCluster, nil, errors.New("the cluster was restored, and the copy is of the time before")))
+		s.leave()
 		return
 	}
 	claims <- cl
@@ -130,12 +135,15 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 		s.fetch() // what was sent to it meanwhile was told to nobody
 	case cl.anew != 0:
 		s.client.release(l, s.ref, cl.anew, nil)
-		s.finish(endError(s.ref, EndExpired, nil, nil))
+		why := endError(s.ref, EndExpired, nil, nil)
+		s.finish(why)
+		s.giveUpKept(why)
 		s.leave()
 	case dead(reasonOf(cl.err)) || errors.Is(cl.err, ErrClosed):
 	default:
 		why := endError(s.ref, EndExpired, ownerOf(cl.owner), cl.err)
 		s.finish(why)
+		s.giveUpKept(why)
 		s.leave()
 	}
 }
@@ -148,7 +156,7 @@ func (s *session) move(from, to *life, token uint64) bool {
 	defer s.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.stage == over || to.why != nil && !to.mistaken {
+	if s.stage == over && !s.kept.Load() || to.why != nil && !to.mistaken {
 		return false
 	}
 	from.drop(s, s.token)
@@ -185,7 +193,7 @@ func (s *session) step(ctx context.Context) (*life, error) {
 	for {
 		s.mu.Lock()
 		l, moved := s.life, s.moved
-		if s.stage == over {
+		if s.stage == over && !s.kept.Load() {
 			defer s.mu.Unlock()
 			return nil, overError("save", s.ref, s.why)
 		}
@@ -193,7 +201,7 @@ func (s *session) step(ctx context.Context) (*life, error) {
 		if closedNow(l.over) {
 			select {
 			case <-moved:
-			case <-s.done:
+			case <-s.unlessOver():
 			case <-ctx.Done():
 				return nil, s.client.unsent(ctx, "save", s.ref)
 			}

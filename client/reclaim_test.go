@@ -348,6 +348,9 @@ func TestTheLimitForDoubtCountsWhileTheNameIsTaken(t *testing.T) {
 func TestTheLimitForDoubtCountsBetweenTwoLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, func(c *client.Config) { c.DoubtLimit = 20 * time.Second })
+		if err := m.p.Save(t.Context()); err != nil { // or the copy would be kept, and reclaimed to be saved
+			t.Fatal(err)
+		}
 		m.wire.set(m.wire.mute, profilev1.Profiles_Register_FullMethodName, true)
 		m.verdict()
 		time.Sleep(19 * time.Second)

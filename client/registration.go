@@ -245,7 +245,9 @@ func (c *Client) endLife(l *life, why error) {
 	c.mu.Unlock()
 	for _, s := range sessions {
 		if !l.mistaken || !s.hasBegun() {
-			s.finish(endError(s.ref, l.endReason(), nil, why))
+			end := endError(s.ref, l.endReason(), nil, why)
+			s.finish(end)
+			s.giveUpKept(end)
 			s.leave()
 		}
 	}
@@ -292,12 +294,8 @@ func (c *Client) watch() {
 			c.tellDoubt(doubt, now.Sub(turned))
 			doubting, turned = doubt, now
 		}
-		// They are not released here: nobody could be told. Once the cluster is back it lists them as held, and what
-		// nobody here holds is released then.
 		for _, s := range lost {
-			s.finish(endError(s.ref, EndOutOfReach, nil, nil))
-			s.stop()
-			s.leave()
+			s.endOutOfReach()
 		}
 	}
 }

@@ -41,7 +41,7 @@ type session struct {
 	client *Client
 	ref    Ref
 	ctx    context.Context // of its writes; ends when nobody could want their outcome any more
-	stop   context.CancelFunc
+	stop   context.CancelCauseFunc
 	done   chan struct{} // closed when it is over
 	turn   chan struct{} // holds one value while a write is under way, or the session changes its incarnation
 	left   chan struct{} // closed when the key is free for another session of this client
@@ -52,6 +52,9 @@ type session struct {
 	later   atomic.Bool   // a handler wants to be given a message again
 	changes atomic.Uint64 // rises with each change, under data
 	hooked  atomic.Bool   // a handler wants to run before each save
+
+	kept    atomic.Bool   // it is over, and its last copy is to be saved when the cluster is back; set under mu
+	keeping chan struct{} // closed when that begins
 
 	mu         sync.Mutex
 	life       *life
@@ -77,6 +80,7 @@ type session struct {
 	cleared    []uint64 // messages that a save has cleared, and mail does not know yet
 	next       *write
 	current    *write
+	lastCopy   *write   // of a session that is over, kept until the cluster is back
 	running    bool     // a goroutine writes
 	flying     uint64   // changes that the write under way carries, or the last one did
 	unclear    bool     // nobody knows what became of that one
@@ -102,9 +106,9 @@ func newSession(c *Client, ref Ref) *session {
 	s := &session{
 		client: c, ref: ref, data: newProfileLock(),
 		done: make(chan struct{}), left: make(chan struct{}), granted: make(chan struct{}),
-		turn: make(chan struct{}, 1), moved: make(chan struct{}),
+		keeping: make(chan struct{}), turn: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
-	s.ctx, s.stop = context.WithCancel(c.ctx)
+	s.ctx, s.stop = context.WithCancelCause(c.ctx)
 	return s
 }
 
@@ -173,6 +177,7 @@ func (s *session) begin(b body) error {
 // lose ends a session that the log has ended, and says so there, since the next owner waits for that.
 func (s *session) lose(why error) {
 	s.finish(why)
+	s.dropKept()
 	s.mu.Lock()
 	l, token, panicked := s.life, s.token, s.panicked
 	s.mu.Unlock()
@@ -218,7 +223,7 @@ func (s *session) finish(why error) {
 			"unsaved_changes", end.Unsaved)
 	}
 	c.mu.Lock()
-	if l != nil {
+	if l != nil && !s.kept.Load() {
 		l.drop(s, token)
 		c.forgetPast()
 	}
@@ -250,7 +255,7 @@ func (s *session) retire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.running && closedNow(s.left) {
-		s.stop()
+		s.stop(nil)
 	}
 }
 

@@ -63,6 +63,35 @@ func TestUnprovenAnswersDoNotRenew(t *testing.T) {
 	})
 }
 
+// A session that the last confirmed answer did not list is in doubt until it is looked up, whatever a node answers that has
+// confirmed nothing. The owner here has been robbed, and only its leader, which is stuck, could say so.
+func TestAnAnswerThatConfirmsNothingTakesNoDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town, _, p := playing(t, "n1:7400")
+		time.Sleep(2 * time.Second)
+		stuck := make(chan struct{})
+		town.set(func() {
+			town.unlisted = true
+			town.before = func(_, method string, _ proto.Message) error {
+				if method == "Get" {
+					<-stuck
+				}
+				return nil
+			}
+		})
+		until(t, "the doubt of the session that was not listed", func() bool { return p.State() == client.StateInDoubt })
+		town.set(func() { town.unproven = true })
+		for began := time.Now(); time.Since(began) < 2500*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+			if p.IsActive() {
+				t.Fatalf("active %v after the leader got stuck, though the last confirmed answer did not list it", time.Since(began))
+			}
+		}
+		close(stuck)
+		town.set(func() { town.unproven, town.unlisted = false, false })
+		until(t, "the session, which is owned after all, to be held again", p.IsActive)
+	})
+}
+
 func TestDoubtLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")

@@ -26,7 +26,11 @@ func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	sessions, unsettled := 0, uint64(0)
 	for _, l := range c.lives() {
-		sessions += len(l.held)
+		for _, s := range l.held {
+			if !s.kept.Load() {
+				sessions++
+			}
+		}
 		unsettled += l.numbers.unsettled()
 	}
 	c.mu.Unlock()

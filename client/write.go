@@ -45,6 +45,7 @@ type image struct {
 type write struct {
 	last      bool // the session ends with it
 	reason    LastSaveReason
+	kept      bool          // it is of a session that is over, whose last copy was kept
 	lazy      bool          // nobody asked for it but the autosave: look only if something may have changed
 	overtaken chan struct{} // closed when a last save waits behind it
 	encoded   chan struct{} // closed when the game's own code is not needed any more
@@ -70,6 +71,14 @@ func (w *write) wait(ctx context.Context, s *session) error {
 	select {
 	case <-w.done:
 		return w.err
+	case <-s.keeping:
+		if closedNow(w.done) {
+			return w.err
+		}
+		return &Error{
+			Act: "save", Ref: s.ref, Kind: ErrUnknown, pending: &pending{done: w.done, save: w},
+			Sentence: "the cluster is out of reach; the data is kept for a while, and saved if that comes back",
+		}
 	case <-ctx.Done():
 		return &Error{
 			Act: "save", Ref: s.ref, Kind: ErrUnknown, Sentence: "it is still being tried", Cause: context.Cause(ctx),
@@ -106,6 +115,8 @@ func (s *session) request(last bool, reason LastSaveReason, lazy bool) (*write, 
 	switch {
 	case s.stage == over && s.carries(), s.stage == ending && s.current != nil:
 		return s.current, nil
+	case s.kept.Load():
+		return s.lastCopy, nil
 	case !s.begun:
 		return nil, overError("save", s.ref, s.why)
 	case s.stage == over || s.stage == ending:
@@ -210,6 +221,9 @@ func (s *session) conclude(w *write, err error) {
 		err = s.fate(err)
 	}
 	s.mu.Unlock()
+	if w.kept && err != nil && !errors.Is(err, ErrUnknown) {
+		err = s.keptError(err)
+	}
 	if err != nil {
 		s.client.tally.failed.Add(1)
 		var e *Error
@@ -217,6 +231,9 @@ func (s *session) conclude(w *write, err error) {
 			s.client.report(e)
 		}
 		s.tellSaved(Saved{Ref: s.ref, Revision: s.knownRevision(), Last: w.last, Err: err})
+	}
+	if w.kept && err != nil {
+		s.lose(err)
 	}
 	s.client.saver.saved(s, err)
 	w.finish(err, s.knownRevision())
@@ -238,7 +255,7 @@ func (s *session) put(w *write, im image) error {
 			s.acknowledged(w, im, stands, unchanged)
 			return nil
 		}
-		if reasonOf(err) == profilev1.Reason_REASON_SERVER_GONE && !closedNow(s.done) {
+		if reasonOf(err) == profilev1.Reason_REASON_SERVER_GONE && (w.kept || !closedNow(s.done)) {
 			continue // it did not happen; the session may go on under another incarnation
 		}
 		if w.last {
@@ -255,7 +272,7 @@ func (s *session) put(w *write, im image) error {
 // encode takes the image to be written: for a write, or if there is none for the one that is requested by then. It runs the
 // game's functions, and waits for the profile's lock, so the caller holds nothing that others wait for.
 func (s *session) encode(w *write) (*write, image, error) {
-	locked := s.data.lockUnless(s.done, s.ctx.Done())
+	locked := s.data.lockUnless(s.unlessOver(), s.ctx.Done())
 	if locked {
 		defer s.data.Unlock()
 	}
@@ -276,7 +293,7 @@ func (s *session) encode(w *write) (*write, image, error) {
 		return w, image{}, s.client.unsent(s.ctx, "save", s.ref)
 	}
 	s.mail.cleared(cleared)
-	if err := s.writable("save"); err != nil {
+	if err := s.writable("save"); err != nil && !w.kept {
 		return w, image{}, err
 	}
 	changes := s.changes.Load()
@@ -285,8 +302,10 @@ func (s *session) encode(w *write) (*write, image, error) {
 	}
 	var data []byte
 	var err error
-	if over := s.withData("OnSave or OnLastSave", func() { s.body.beforeSave(w.last, w.reason) }); over != nil {
-		return w, image{}, over
+	if !w.kept {
+		if over := s.withData("OnSave or OnLastSave", func() { s.body.beforeSave(w.last, w.reason) }); over != nil {
+			return w, image{}, over
+		}
 	}
 	if over := s.withData("the codec", func() { data, err = s.body.encode() }); over != nil {
 		return w, image{}, over
@@ -366,6 +385,9 @@ func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, rel
 	}
 	s.stored = image{hash: im.hash, known: true, changes: im.changes}
 	revision := s.revision
+	if w.last && s.next != nil { // of a kept copy, which this was
+		w.heirs, s.next = append(w.heirs, s.next), nil
+	}
 	s.mu.Unlock()
 	if !released {
 		s.client.tally.saves.Add(1)
@@ -378,6 +400,7 @@ func (s *session) acknowledged(w *write, im image, stands *profilev1.Stands, rel
 		s.ended = endOfLastSave(w.reason)
 		s.mu.Unlock()
 		s.finish(nil)
+		s.dropKept()
 		s.leave()
 	}
 }

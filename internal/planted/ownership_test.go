@@ -267,4 +267,14 @@ var ownershipFaults = []fault{
 		edits: []edit{{"client/panic.go", "\ts.finish(why)\n", ""}},
 		pkg:   "client", test: "TestAPanicEndsAtMostItsSession",
 	},
+	{
+		name:  "an answer that confirms nothing takes the doubt of a session",
+		edits: []edit{{"client/live.go", "\tif answer.ProvedTerm == 0 {\n\t\treturn false\n\t}\n", "\tif answer.ProvedTerm == 0 {\n\t\tl.agreed.Store(answer.Sequence)\n\t\treturn false\n\t}\n"}},
+		pkg:   "client", test: "TestAnAnswerThatConfirmsNothingTakesNoDoubt",
+	},
+	{
+		name:  "the grant of a kept copy leaves the held set",
+		edits: []edit{{"client/session.go", "if l != nil && !s.kept.Load() {", "if l != nil {"}},
+		pkg:   "client", test: "TestAKeptCopyIsReclaimedAndSaved",
+	},
 }

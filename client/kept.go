@@ -1,0 +1,102 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// keptFor is how long the last copy of a session is kept that is over because the cluster was out of reach.
+const keptFor = 10 * time.Minute
+
+// endOutOfReach ends a session at the game's limit for doubt. What is not stored is kept as it is then, and saved, with the
+// release in the same entry, when the cluster is back: under its token if its incarnation lives, else after a reclaim at the
+// exact revision. Both are fenced, so nothing of anybody else is overwritten. Its grant stays in the held set meanwhile, or
+// the first comparison would release it before the save. A session without unsaved changes is dropped from the held set: the
+// cluster lists it as held when it is back, and what nobody here holds is released then.
+func (s *session) endOutOfReach() {
+	s.mu.Lock()
+	if s.stage == over {
+		s.mu.Unlock()
+		return
+	}
+	w := newWrite()
+	w.last, w.lazy, w.kept = true, false, true
+	keep := s.begun && !(s.stored.known && s.stored.changes == s.changes.Load())
+	if keep {
+		s.kept.Store(true)
+		s.lastCopy = w
+		if s.next != nil {
+			w.heirs, s.next = append(w.heirs, s.next), nil
+		}
+		if s.current != nil && !closedNow(s.current.overtaken) {
+			close(s.current.overtaken)
+		}
+		close(s.keeping)
+	}
+	s.mu.Unlock()
+	s.finish(endError(s.ref, EndOutOfReach, nil, nil))
+	if !keep {
+		s.stop(nil)
+		s.leave()
+		return
+	}
+	s.mu.Lock()
+	s.next = w
+	if !s.running {
+		s.running = s.client.spawn(s.write)
+	}
+	s.mu.Unlock()
+	s.client.spawn(s.boundKept)
+}
+
+// boundKept gives the copy up in the end.
+func (s *session) boundKept() {
+	timer := time.NewTimer(keptFor)
+	defer timer.Stop()
+	select {
+	case <-s.left:
+	case <-s.client.ctx.Done():
+	case <-timer.C:
+		s.stop(errors.New("the cluster was out of reach for too long after the session had ended"))
+	}
+}
+
+// dropKept takes the grant of a kept copy out of the held set.
+func (s *session) dropKept() {
+	if !s.kept.Swap(false) {
+		return
+	}
+	c := s.client
+	s.mu.Lock()
+	l, token := s.life, s.token
+	c.mu.Lock()
+	l.drop(s, token)
+	c.forgetPast()
+	c.mu.Unlock()
+	s.mu.Unlock()
+}
+
+// giveUpKept gives up the copy for a reason that leaves nothing to be released; the handlers of OnAfterSave are told.
+func (s *session) giveUpKept(why error) {
+	if s.kept.Load() {
+		s.stop(why)
+		s.dropKept()
+	}
+}
+
+// unlessOver is a channel that is closed when nothing of the session is to be saved any more.
+func (s *session) unlessOver() <-chan struct{} {
+	if s.kept.Load() {
+		return nil // the end of its context says so
+	}
+	return s.done
+}
+
+// keptError says why a kept copy is not saved.
+func (s *session) keptError(err error) error {
+	if cause := context.Cause(s.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return &Error{Act: "save", Ref: s.ref, Kind: ErrSessionOver, Sentence: "the last copy, which was kept, is not stored", Cause: err}
+}

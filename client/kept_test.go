@@ -1,0 +1,180 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
+)
+
+// outOfReach is a session of "a" with unsaved changes that is over since the cluster was out of reach for 20 s.
+func outOfReach(t *testing.T, config client.Config, open func(testing.TB, client.Config) *client.Client, cut func()) (*client.Store[player], *client.Profile[player], chan client.Saved) {
+	t.Helper()
+	config.DoubtLimit, config.Autosave = 20*time.Second, -1
+	store := clienttest.Store(t, open(t, config), "players", player{})
+	p, err := store.StartSession(t.Context(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := make(chan client.Saved, 10)
+	p.OnAfterSave(func(s client.Saved) { saved <- s })
+	if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
+		t.Fatal(err)
+	}
+	cut()
+	<-p.Done()
+	if err := p.Update(func(d *player) { d.Coins = 8 }); !errors.Is(err, client.ErrSessionOver) {
+		t.Errorf("update of the kept copy: got %v, want ErrSessionOver", err)
+	}
+	if err := p.Save(t.Context()); !errors.Is(err, client.ErrUnknown) {
+		t.Errorf("save of the kept copy: got %v, want ErrUnknown", err)
+	}
+	return store, p, saved
+}
+
+// The last data of a session that ended at the limit for doubt is stored when the cluster is back, under its token.
+func TestWhatWasUnsavedAtTheLimitForDoubtIsSavedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		store, p, saved := outOfReach(t, town.config("a"), town.open, func() { town.set(func() { town.leader = "" }) })
+		time.Sleep(5 * time.Minute)
+		town.set(func() { town.leader = "n1:7400" })
+		again, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := coins(again); got != 7 {
+			t.Errorf("the next session: got %d coins, want those that were kept", got)
+		}
+		if s := <-saved; s.Err != nil || !s.Last || s.Revision != 1 {
+			t.Errorf("OnAfterSave: got %+v, want the last save", s)
+		}
+		if p.IsActive() || town.count("Release") != 0 {
+			t.Errorf("the old session: got %v and %d releases, want it over, and released by its save", p.State(), town.count("Release"))
+		}
+	})
+}
+
+// A save whose answer was lost before is settled first, and nothing is stored twice.
+func TestAKeptCopyWaitsForTheSaveBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		config := town.config("a")
+		config.DoubtLimit = 20 * time.Second
+		store := clienttest.Store(t, town.open(t, config), "players", player{})
+		p, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		town.set(func() {
+			town.after = func(_, method string, _ proto.Message) error {
+				if method == "Save" {
+					town.set(func() { town.leader = "" })
+					return errLost
+				}
+				return nil
+			}
+		})
+		if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = p.Save(t.Context()) }()
+		time.Sleep(time.Second)
+		if err := p.Update(func(d *player) { d.Coins = 9 }); err != nil {
+			t.Fatal(err)
+		}
+		<-p.Done()
+		town.set(func() { town.leader, town.after = "n1:7400", nil })
+		again, err := store.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := coins(again); got != 9 || again.Revision() != 2 {
+			t.Errorf("the next session: got %d coins at revision %d, want 9 at 2", got, again.Revision())
+		}
+	})
+}
+
+// The same after the cluster took the game server for gone: the profile is reclaimed, saved and released.
+func TestAKeptCopyIsReclaimedAndSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clienttest.Start(t)
+		store, _, saved := outOfReach(t, cluster.Config("a"), cluster.Open, func() { cluster.Disconnect("a") })
+		time.Sleep(time.Minute)
+		cluster.Reconnect("a")
+		if s := <-saved; s.Err != nil {
+			t.Errorf("OnAfterSave: got %+v, want the last save", s)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		again, err := store.StartSession(ctx, "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := coins(again); got != 7 {
+			t.Errorf("the next session: got %d coins, want those that were kept", got)
+		}
+	})
+}
+
+// What somebody else has had since is not overwritten: the copy is dropped, and OnAfterSave says so.
+func TestAKeptCopyOverwritesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clienttest.Start(t)
+		b := clienttest.Store(t, cluster.Client(t, "b"), "players", player{})
+		store, _, saved := outOfReach(t, cluster.Config("a"), cluster.Open, func() { cluster.Disconnect("a") })
+		q, err := b.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Update(func(d *player) { d.Coins = 1 }); err != nil {
+			t.Fatal(err)
+		}
+		cluster.Reconnect("a")
+		if s := <-saved; !errors.Is(s.Err, client.ErrSessionOver) {
+			t.Errorf("OnAfterSave: got %+v, want that the copy is not stored", s)
+		}
+		if err := q.EndSession(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.Get(t.Context(), "ann"); err != nil || got.Data.Coins != 1 {
+			t.Errorf("stored: got %+v, %v, want what the other stored", got, err)
+		}
+	})
+}
+
+// A copy is not kept for ever, nor longer than the client.
+func TestAKeptCopyIsGivenUp(t *testing.T) {
+	for _, closing := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			town := newTown(t, "n1:7400")
+			var c *client.Client
+			open := func(t testing.TB, config client.Config) *client.Client { c = town.open(t, config); return c }
+			_, p, saved := outOfReach(t, town.config("a"), open, func() { town.set(func() { town.leader = "" }) })
+			if closing {
+				var left *client.CloseError
+				if err := c.Close(); !errors.As(err, &left) || len(left.Unsaved)+len(left.Unknown) != 1 {
+					t.Errorf("close: got %v, want the kept profile in it", err)
+				}
+			} else {
+				time.Sleep(11 * time.Minute)
+			}
+			if s := <-saved; s.Err == nil {
+				t.Errorf("OnAfterSave: got %+v, want an error", s)
+			}
+			town.set(func() { town.leader = "n1:7400" })
+			time.Sleep(time.Minute)
+			town.mu.Lock()
+			defer town.mu.Unlock()
+			if row := town.profiles[p.Ref()]; row.revision != 0 || !closing && row.owner != 0 {
+				t.Errorf("afterwards: got revision %d and owner %d, want nothing stored, and nobody", row.revision, row.owner)
+			}
+		})
+	}
+}
