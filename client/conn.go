@@ -21,6 +21,7 @@ type nodes struct {
 	mu     sync.Mutex
 	conns  map[string]*wire.Link
 	seeds  []string
+	given  []string // those that a node listed last as the cluster's; empty: none did yet
 	order  []string // every known address, the seeds first
 	next   int      // in order, whom to ask while no leader is known
 	leader string   // empty: not known
@@ -117,7 +118,7 @@ func (n *nodes) learn(addrs []string) {
 			order = append(order, addr)
 		}
 	}
-	n.order = order
+	n.given, n.order = slices.Clone(addrs), order
 	var left []*wire.Link
 	for addr, conn := range n.conns {
 		if addr != n.leader && !slices.Contains(order, addr) {

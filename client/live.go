@@ -1,10 +1,12 @@
 package client
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // renew keeps an incarnation alive until it is over or the client ends. Renewals travel on a connection of their own,
@@ -30,6 +32,9 @@ func (c *Client) renew(l *life) {
 		via, refusal := c.openStream(addr)
 		if via != nil {
 			heard, silent, refusal = c.renewOver(via, l, addr, mute, settle)
+		}
+		if refusal != nil {
+			c.noteAnswer(addr, nil, refusal, errors.New("it refuses renewals: "+wire.Code(refusal.Reason)))
 		}
 		switch {
 		case silent:

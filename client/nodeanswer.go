@@ -23,19 +23,37 @@ type nodeState struct {
 	failed      error // nil: it did what it was asked
 	unreachable bool  // and no request could be sent, or nothing was answered
 	explained   bool
+	ofAnother   time.Time // when it last answered as another cluster's, and not as this one's since; zero: it did not
+	notAllowed  bool      // it said that this client is not allowed to do what it asked
 }
 
 // noteAnswer takes down how a request to a node went, and logs the first failure to reach it and the end of that.
 func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Refusal, err error) {
 	n := c.nodes
-	next := nodeState{failed: answerOf(refusal, err), unreachable: err != nil && refusal == nil}
+	next := nodeState{
+		failed: answerOf(refusal, err), unreachable: err != nil && refusal == nil,
+		notAllowed: refusal.GetReason() == profilev1.Reason_REASON_UNAUTHORIZED,
+	}
+	var cluster []byte
+	if of := c.cluster.Load(); of != nil {
+		cluster = of.id
+	}
 	n.mu.Lock()
 	was, known := n.states[addr]
+	switch {
+	case isOfAnother(refusal, cluster):
+		next.ofAnother = time.Now()
+	case next.unreachable:
+		next.ofAnother = was.ofAnother
+	}
 	if next.unreachable && was.unreachable && was.explained && errors.As(err, new(*wire.ConnectError)) {
 		next.failed, next.explained = was.failed, true
 	}
 	n.states[addr] = next
 	n.mu.Unlock()
+	if !next.ofAnother.IsZero() {
+		c.endIfOutlived()
+	}
 	switch {
 	case c.ctx.Err() != nil:
 	case next.unreachable && !was.unreachable:
@@ -68,7 +86,8 @@ func (c *Client) explainFailure(addr string, link *wire.Link, failed error) {
 			failed = why
 			c.nodes.mu.Lock()
 			if state := c.nodes.states[addr]; state.unreachable {
-				c.nodes.states[addr] = nodeState{failed: why, unreachable: true, explained: true}
+				state.failed, state.explained = why, true
+				c.nodes.states[addr] = state
 			}
 			c.nodes.mu.Unlock()
 		}

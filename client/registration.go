@@ -86,8 +86,9 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 			out = out || sent
 		} else if refusal.Reason == profilev1.Reason_REASON_ROLLED_BACK {
 			return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
-		} else if wire.MeaningOf(refusal.Reason).Retry == wire.Never || refusal.Reason == profilev1.Reason_REASON_OTHER_CLUSTER {
+		} else if wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			switch {
+			case refusal.Reason == profilev1.Reason_REASON_UNAUTHORIZED && !c.nodes.everyOneRefuses():
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
 				return c.register(ctx, old) // this took so long that what it made is over
 			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Since(began) < heldFor(refusal):
