@@ -35,7 +35,7 @@ func (n *noted) Handle(_ context.Context, r slog.Record) error {
 	defer n.mu.Unlock()
 	line := r.Message
 	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
-	n.lines = append(n.lines, line)
+	n.lines = append(n.lines, line+" ") // so that a key can be told from one that begins with it
 	return nil
 }
 
