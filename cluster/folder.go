@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -65,18 +67,28 @@ func openFolder(c Config) (*folder, error) {
 		f.who.ID = newID()
 		return f, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); errors.Is(err, iofs.ErrPermission) {
+		return nil, errLock(dir, err)
+	} else if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
 	var err error
 	if f.lock, err = vfs.Default.Lock(filepath.Join(dir, fileLock)); err != nil {
-		return nil, fmt.Errorf("data folder %s is in use by another process, or its lock file cannot be written: stop that process first: %w", dir, err)
+		return nil, errLock(dir, err)
 	}
 	if err := f.read(); err != nil {
 		_ = f.close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// errLock tells a folder that this process may not write from one that another process has.
+func errLock(dir string, err error) error {
+	if errors.Is(err, iofs.ErrPermission) && !errors.Is(err, syscall.EAGAIN) {
+		return fmt.Errorf("data folder %s cannot be written by this user: give the folder and all in it to the user that runs this node: %w", dir, err)
+	}
+	return fmt.Errorf("data folder %s is in use by another process: stop that process first, or give this node a folder of its own: %w", dir, err)
 }
 
 func (f *folder) read() error {
@@ -99,7 +111,7 @@ func (f *folder) read() error {
 		return fmt.Errorf("open data folder: %w", err)
 	}
 	if err := json.Unmarshal(text, &f.who); err != nil {
-		return fmt.Errorf("read %s: %w", f.path(fileNode), err)
+		return fmt.Errorf("%s is cut off or damaged, so the folder does not say whose it is: remove the folder, and the node joins anew under a new id: %w", f.path(fileNode), err)
 	}
 	if f.who.Format != folderFormat || f.who.ID == "" {
 		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.path(fileNode), f.who.Format, folderFormat)

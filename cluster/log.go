@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -33,7 +34,23 @@ func level(l hclog.Level) slog.Level {
 }
 
 func (r raftLog) Log(l hclog.Level, msg string, args ...any) {
-	r.to.Log(context.Background(), level(l), r.name+": "+msg, args...)
+	if r.enabled(l) {
+		r.to.Log(context.Background(), level(l), r.name+": "+msg, spelled(args)...)
+	}
+}
+
+// spelled puts into words the fields that raft leaves to its logger to format.
+func spelled(args []any) []any {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		out[i] = arg
+		if later, ok := arg.(hclog.Format); ok && len(later) > 0 {
+			if format, ok := later[0].(string); ok {
+				out[i] = fmt.Sprintf(format, later[1:]...)
+			}
+		}
+	}
+	return out
 }
 
 func (r raftLog) Trace(msg string, args ...any) { r.Log(hclog.Trace, msg, args...) }
@@ -55,7 +72,7 @@ func (r raftLog) IsError() bool { return r.enabled(hclog.Error) }
 func (r raftLog) ImpliedArgs() []any { return r.args }
 
 func (r raftLog) With(args ...any) hclog.Logger {
-	return raftLog{to: r.to.With(args...), name: r.name, args: append(r.args[:len(r.args):len(r.args)], args...)}
+	return raftLog{to: r.to.With(spelled(args)...), name: r.name, args: append(r.args[:len(r.args):len(r.args)], args...)}
 }
 
 func (r raftLog) Name() string { return r.name }

@@ -113,6 +113,8 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	who := n.folder.who
 	n.who.Store(&who)
+	n.log = n.log.With("id", who.ID) // from here on every line says whose it is
+	n.config.Log = n.log
 	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
 		return err
 	}
