@@ -10,10 +10,7 @@ import (
 // report says what went wrong where no call of the game returns it: in the log, and to Config.OnError, which is told of one
 // error after the other.
 func (c *Client) report(e *Error) {
-	args := []any{"act", e.Act, "code", string(e.Code)}
-	if e.Ref != (Ref{}) {
-		args = append(args, "profile", e.Ref.String())
-	}
+	args := []any{"act", e.Act, "profile", e.Ref.String(), "code", string(e.Code)}
 	if stack := stackOf(e); stack != "" {
 		args = append(args, "stack", stack)
 	}
