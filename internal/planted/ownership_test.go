@@ -30,13 +30,28 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a foreign stream takes the place of the rightful one",
-		edits: []edit{{"internal/server/live.go", "\tif err := s.checkFirst(first); err != nil { // before it takes the place of the rightful one's stream\n\t\treturn err\n\t}\n", ""}},
+		edits: []edit{{"internal/server/live.go", "\tif err := s.checkFirst(stream.Context(), first); err != nil { // before it takes the place of the rightful one's stream\n\t\treturn err\n\t}\n", ""}},
 		pkg:   "internal/server", test: "TestAnotherRegistrationHurtsNoIncarnation",
 	},
 	{
 		name:  "unknown fields within a request are left out",
 		edits: []edit{{"api/profilev1/fields.go", "\tfor _, field := range messageFields(m.Descriptor()) {\n", "\tfor _, field := range messageFields(m.Descriptor())[:0] {\n"}},
 		pkg:   "internal/server", test: "TestUnknownFieldsAreRefusedWithoutEffect",
+	},
+	{
+		name:  "a set at any revision is taken for one of a profile never saved",
+		edits: []edit{{"fsm/save.go", "if !c.GetAnyRevision() && c.GetExpected() != old.Revision {", "if c.GetExpected() != old.Revision {"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name:  "any revision beside an expected one is not refused",
+		edits: []edit{{"fsm/save.go", "|| c.Data == nil || c.AnyRevision && c.Expected != 0 {", "|| c.Data == nil {"}},
+		pkg:   "fsm", test: "TestStories",
+	},
+	{
+		name:  "a node forgets that a set is at any revision",
+		edits: []edit{{"internal/server/save.go", "AnyRevision: q.GetAnyRevision(), Tags:", "Tags:"}},
+		pkg:   "internal/server", test: "TestSetAndRemove",
 	},
 	{
 		name:  "any epoch ends an incarnation",

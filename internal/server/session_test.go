@@ -274,6 +274,19 @@ func TestSetAndRemove(t *testing.T) {
 		if r := wantReason(t, err, profilev1.Reason_REASON_REVISION_DIFFERS); r.Revision != 1 {
 			t.Errorf("refused at revision %d", r.Revision)
 		}
+		// Whatever its revision is; and a revision beside that is a contradiction.
+		anyRevision := func(expected uint64) (*profilev1.SetResponse, error) {
+			return tool.profiles.Set(soon(t), &profilev1.SetRequest{
+				Request: tool.next(), Store: "players", Key: "any", Expected: expected, AnyRevision: true, Data: []byte("set"), Hash: hash[:],
+			})
+		}
+		for revision := range uint64(2) {
+			if done, err := anyRevision(0); err != nil || done.Stands.Revision != revision+1 {
+				t.Fatalf("set at any revision: %v, %v, want revision %d", done, err, revision+1)
+			}
+		}
+		_, err = anyRevision(2)
+		wantReason(t, err, profilev1.Reason_REASON_INVALID)
 		held := g.start("p", wait)
 		if string(held.Profile.GetData()) != "set" {
 			t.Errorf("opens as %v", held.Profile)
@@ -297,5 +310,11 @@ func TestSetAndRemove(t *testing.T) {
 		}
 		_, err = tool.profiles.Remove(soon(t), &profilev1.RemoveRequest{Request: tool.next(), Store: "players", Key: "p", Expected: 3})
 		wantReason(t, err, profilev1.Reason_REASON_NO_PROFILE)
+		_, err = tool.profiles.Remove(soon(t), &profilev1.RemoveRequest{Request: tool.next(), Store: "players", Key: "any", Expected: 2, AnyRevision: true})
+		wantReason(t, err, profilev1.Reason_REASON_INVALID)
+		removed, err = tool.profiles.Remove(soon(t), &profilev1.RemoveRequest{Request: tool.next(), Store: "players", Key: "any", AnyRevision: true})
+		if err != nil || removed.Stands.Revision != 3 {
+			t.Fatalf("remove at any revision: %v, %v", removed, err)
+		}
 	})
 }
