@@ -162,7 +162,7 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			h.apply(h.ask(s[0], &fsm.EndServer{}))
 			return fsm.Do(nil, &fsm.Walk{Incarnation: s[0], Limit: 64})
 		}},
-		{"verdicts on many", 8*fsm.MaxVerdicts + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
+		{"verdicts on many", 9*fsm.MaxVerdicts + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
 			var verdicts []*fsm.Verdict
 			for i, s := range h.servers(fsm.MaxVerdicts) {
 				h.start(s, fmt.Sprint("p", i))

@@ -261,7 +261,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "the turn is kept while the profile's lock is waited for",
-		edits: []edit{{"client/write.go", "\tlocked := s.data.lockUnless(s.done, s.ctx.Done())\n", "\tif l, err := s.step(s.ctx); err == nil {\n\t\tdefer s.rest()\n\t\tn, _ := l.numbers.take(s.ctx, nil)\n\t\tdefer l.numbers.settle(n)\n\t}\n\tlocked := s.data.lockUnless(s.done, s.ctx.Done())\n"}},
+		edits: []edit{{"client/write.go", "\tlocked := s.data.lockUnless(s.unlessOver(), s.ctx.Done())\n", "\tif l, err := s.step(s.ctx); err == nil {\n\t\tdefer s.rest()\n\t\tn, _ := l.numbers.take(s.ctx, nil)\n\t\tdefer l.numbers.settle(n)\n\t}\n\tlocked := s.data.lockUnless(s.unlessOver(), s.ctx.Done())\n"}},
 		pkg:   "client", test: "TestAProfileWhoseLockIsHeldStopsNoOther",
 	},
 	{
