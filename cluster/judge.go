@@ -102,6 +102,10 @@ type judge struct {
 	living map[lock.Incarnation]lock.Timing // the class that each registered with, as its owner was told
 	read   time.Time
 	stale  bool // somebody has come or ended since; guarded by mu
+
+	// Of the living, those whose process registered anew and said that it had stopped using their sessions, each with its
+	// successor. Guarded by mu.
+	replaced map[lock.Incarnation]lock.Incarnation
 }
 
 // dispute is a grant that somebody waits for, or that was revoked and not let go.
@@ -127,6 +131,10 @@ func newJudge(l *lead) *judge {
 func (j *judge) mark(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
 	for {
 		j.mu.Lock()
+		if by := j.replaced[inc]; by != 0 {
+			j.mu.Unlock()
+			return fmt.Errorf("%w: its process registered anew, as incarnation %d, and this one is about to end", ErrUnproven, by)
+		}
 		trial := j.trials[inc]
 		if trial == nil {
 			if _, known := j.heard[inc]; !known {
@@ -217,7 +225,7 @@ func (j *judge) look(now time.Time) error {
 	j.mu.Lock()
 	j.grace(now)
 	j.weigh(now, view)
-	j.l.witnesses.look(now, j.living)
+	j.l.witnesses.look(now, j.living, j.replaced)
 	j.arbitrate(now, contested)
 	j.mu.Unlock()
 	j.signal()
@@ -230,12 +238,19 @@ func (j *judge) readLiving(view *View) error {
 		return err // who was read before still counts
 	}
 	living := make(map[lock.Incarnation]lock.Timing, len(j.living))
+	replaced := map[lock.Incarnation]lock.Incarnation{}
 	for _, s := range servers {
 		if s.Alive {
 			living[s.Incarnation] = s.Class.Timing
+			if s.Successor != 0 {
+				replaced[s.Incarnation] = s.Successor
+			}
 		}
 	}
 	j.living = living
+	j.mu.Lock()
+	j.replaced = replaced
+	j.mu.Unlock()
 	return nil
 }
 
@@ -288,7 +303,7 @@ func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, timing lock
 	if j.trials[inc] != nil {
 		return
 	}
-	signals := j.l.witnesses.signals(inc, now)
+	signals := j.l.witnesses.signals(inc, now, j.replaced[inc])
 	signals.Silent = silent
 	signals.Gossip = j.l.node.seemsDead(inc)
 	ground := j.detector.Judge(timing, signals)
@@ -311,7 +326,7 @@ func (j *judge) try(now time.Time, view *View, inc lock.Incarnation, timing lock
 // know by how much they are late.
 func (j *judge) prove(inc lock.Incarnation) {
 	now := time.Now()
-	if !j.detector.Proves(j.l.witnesses.signals(inc, now)) {
+	if !j.detector.Proves(j.l.witnesses.signals(inc, now, 0)) {
 		return
 	}
 	view, err := j.l.node.tables.view()

@@ -131,12 +131,16 @@ func (j *judge) served(s *story, granted uint64, err error) {
 
 func (s *story) why(other lock.Incarnation) string {
 	switch {
+	case s.ground == lock.Proof && s.signals.Successor:
+		return fmt.Sprintf("its process goes on as incarnation %d, which answers on its ping port", other)
 	case s.ground == lock.Proof && s.signals.Another:
 		return fmt.Sprintf("its host ended the stream, and incarnation %d answers on its ping port", other)
 	case s.ground == lock.Proof:
 		return fmt.Sprintf("its host ended the stream, and refused its ping port %d times", s.signals.Refused)
 	case s.ground == lock.Evidence && s.signals.Stream == lock.EndedByPeer:
 		return "its host ended the stream, it opened no other, and was not heard"
+	case s.ground == lock.Evidence && s.signals.Replaced:
+		return "its process registered anew, and it was not heard"
 	case s.ground == lock.Evidence:
 		return "gossip says that it is dead, and it was not heard"
 	}

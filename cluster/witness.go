@@ -157,20 +157,21 @@ func (x *witness) clear() {
 	x.refused, x.spread, x.another = 0, 0, 0
 }
 
-// signals is what is known of an incarnation but its silence.
-func (w *witnesses) signals(inc lock.Incarnation, now time.Time) lock.Signals {
+// signals is what is known of an incarnation but its silence. successor is the one that replaced it, 0 for none.
+func (w *witnesses) signals(inc lock.Incarnation, now time.Time, successor lock.Incarnation) lock.Signals {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x := w.of[inc]
 	if x == nil {
-		return lock.Signals{}
+		return lock.Signals{Replaced: successor != 0}
 	}
 	return lock.Signals{
-		Stream: x.state, Ended: now.Sub(x.over),
+		Replaced: successor != 0,
+		Stream:   x.state, Ended: now.Sub(x.over),
 		SameHost: sameHost(x.port, x.stream.Peer),
 		Reached:  x.reached, Since: now.Sub(x.answered),
 		Refused: x.refused, Spread: x.spread, Between: x.between(),
-		Another: x.another != 0,
+		Another: x.another != 0, Successor: successor != 0 && x.another == successor,
 	}
 }
 
@@ -188,17 +189,22 @@ func (w *witnesses) answerer(inc lock.Incarnation) lock.Incarnation {
 }
 
 // look forgets who is gone, and sends out the pings that are due. living holds everybody living who had renewed before now.
-func (w *witnesses) look(now time.Time, living map[lock.Incarnation]lock.Timing) {
+// The port of one that was replaced is asked more often, also without a stream: once its successor answers there, it is gone.
+func (w *witnesses) look(now time.Time, living map[lock.Incarnation]lock.Timing, replaced map[lock.Incarnation]lock.Incarnation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for inc, x := range w.of {
 		_, alive := living[inc]
+		due := x.state == lock.OpenStream && now.Sub(x.asked) >= w.detector.Ping
+		if replaced[inc] != 0 && x.state != lock.EndedByPeer { // that one is chased
+			due = now.Sub(x.asked) >= w.detector.Again
+		}
 		switch {
 		case !alive:
 			if x.since.Before(now) {
 				w.forget(inc)
 			}
-		case x.state == lock.OpenStream && x.port != "" && now.Sub(x.asked) >= w.detector.Ping:
+		case due && x.port != "":
 			select {
 			case w.tries <- struct{}{}:
 				x.asked = now

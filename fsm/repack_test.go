@@ -122,6 +122,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 		}
 		for _, s := range read(v.Servers())(t) {
 			s.Incarnation, s.Last, s.Held = lock.Incarnation(now[lock.Token(s.Incarnation)]), lock.Token(now[s.Last]), 0
+			s.Successor = lock.Incarnation(now[lock.Token(s.Successor)])
 			facts[fmt.Sprint("game server ", s.Incarnation)] = s
 		}
 	})
@@ -135,6 +136,8 @@ func renumbered(c *fsm.Command, token func(*uint64)) *fsm.Command {
 		token(&c.Request.Incarnation)
 	}
 	switch {
+	case c.GetRegister() != nil:
+		token(&c.GetRegister().Replaces)
 	case c.GetSave() != nil:
 		token(&c.GetSave().Token)
 	case c.GetRelease() != nil:

@@ -16,6 +16,7 @@ type Server struct {
 	Peer        string // where the leader saw it come from
 	Tool        bool
 	Alive       bool
+	Successor   lock.Incarnation // its process registered anew as this one, and stopped using its sessions; 0: it did not
 	SinceMS     int64
 	EndedMS     int64
 	Ground      lock.Ground // on which it ended
@@ -45,6 +46,7 @@ func (s Server) encode() []byte {
 	w.string(s.Peer)
 	w.bool(s.Tool)
 	w.bool(s.Alive)
+	w.uint(uint64(s.Successor))
 	w.int(s.SinceMS)
 	w.int(s.EndedMS)
 	w.uint(uint64(s.Ground))
@@ -58,7 +60,7 @@ func decodeServer(id lock.Incarnation, row []byte) (Server, error) {
 	f := readRow(row)
 	s := Server{
 		Incarnation: id, Name: f.string(), Where: f.string(), Ping: f.string(), Peer: f.string(), Tool: f.bool(), Alive: f.bool(),
-		SinceMS: f.int(), EndedMS: f.int(), Ground: lock.Ground(f.uint()), Nonce: bytes.Clone(f.bytes()), Class: TimingClass{f.string(), f.timing()},
+		Successor: lock.Incarnation(f.uint()), SinceMS: f.int(), EndedMS: f.int(), Ground: lock.Ground(f.uint()), Nonce: bytes.Clone(f.bytes()), Class: TimingClass{f.string(), f.timing()},
 	}
 	return s, f.done(tableServer)
 }
@@ -132,12 +134,18 @@ func (t *tx) register(c *Register) Result {
 		return Result{Code: UnknownClass}
 	}
 	name := appendText([]byte{tableName}, c.Name)
-	if holder, ok := t.nameHolder(name); ok {
+	replaced, replaces := t.replaced(c)
+	if holder, ok := t.nameHolder(name); ok && !(replaces && holder == replaced.Incarnation) {
 		held, _ := t.server(holder)
 		return Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}
 	}
 
 	id := lock.Incarnation(t.at)
+	if replaces {
+		t.delete(appendText([]byte{tableName}, replaced.Name))
+		replaced.Successor = id
+		t.put(serverKey(tableServer, replaced.Incarnation), replaced.encode())
+	}
 	w := newRow(10)
 	w.uint(uint64(id))
 	t.put(name, w)
@@ -148,6 +156,17 @@ func (t *tx) register(c *Register) Result {
 	}.encode())
 	t.put(serverKey(tableActivity, id), Activity{Last: t.at}.encode())
 	return Result{Token: t.at}
+}
+
+// replaced is the living incarnation whose goodbye a registration is, if it is one. Who registers must show that it is the
+// process that registered that one. It is not ended here: a copy of that process, or its successor that started from a file,
+// knows the same, and whoever was confirmed a moment ago may still believe.
+func (r *reader) replaced(c *Register) (Server, bool) {
+	if c.Replaces == 0 || c.ReplacedRegistration == 0 || len(c.Cluster) == 0 {
+		return Server{}, false
+	}
+	s, ok := r.server(lock.Incarnation(c.Replaces))
+	return s, ok && s.Alive && s.Successor == 0 && lock.Registration(s.Nonce) == c.ReplacedRegistration
 }
 
 func (r *reader) nameHolder(name []byte) (lock.Incarnation, bool) {
@@ -171,7 +190,9 @@ func (t *tx) end(id lock.Incarnation, ground lock.Ground) {
 	s.Alive, s.EndedMS, s.Ground = false, t.standing.StampMS, ground
 	t.put(serverKey(tableServer, id), s.encode())
 	t.put(goneKey(s.EndedMS, id), newRow(0))
-	t.delete(appendText([]byte{tableName}, s.Name))
+	if s.Successor == 0 { // else it has lost its name already, and another one may have it
+		t.delete(appendText([]byte{tableName}, s.Name))
+	}
 	t.sweep(serverKey(tableOwned, id))
 	t.sweep(serverKey(tableMail, id))
 	t.sweep(serverKey(tablePart, id))

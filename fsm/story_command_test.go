@@ -176,6 +176,15 @@ func (s *story) register(args storyArgs) *fsm.Register {
 	if args.has("other-cluster") {
 		c.Cluster = bytes.Repeat([]byte{8}, 16)
 	}
+	if old := args.text("replaces", ""); old != "" {
+		c.Replaces, c.ReplacedRegistration = uint64(s.actor(old).id), s.registered[old]
+		if !args.has("no-cluster") {
+			c.Cluster = testCluster
+		}
+		if args.has("other-nonce") {
+			c.ReplacedRegistration++
+		}
+	}
 	return c
 }
 

@@ -226,6 +226,9 @@ func (s *story) servers() string {
 			}
 			if server.Alive {
 				fmt.Fprintf(&b, " alive since %d", server.SinceMS)
+				if server.Successor != 0 {
+					fmt.Fprintf(&b, ", replaced by %s", s.call(lock.Token(server.Successor)))
+				}
 			} else {
 				fmt.Fprintf(&b, " ended at %d by %s", server.EndedMS, server.Ground)
 			}

@@ -376,6 +376,20 @@ func (s *stream) register() *fsm.Register {
 		c.Nonce = c.Nonce[:s.roll(16)]
 	case 3:
 		c.Name = ""
+	case 4, 5, 6, 7:
+		if len(s.clients) == 0 {
+			break
+		}
+		old := s.sender()
+		c.Cluster, c.Replaces, c.ReplacedRegistration = testCluster, uint64(old.id), old.registration
+		switch s.roll(6) {
+		case 0:
+			c.Cluster = nil
+		case 1:
+			c.ReplacedRegistration++
+		case 2:
+			c.ReplacedRegistration = 0
+		}
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -260,10 +261,18 @@ func (w *twin) register(c *fsm.Register) fsm.Result {
 	if _, ok := w.classes[class]; !ok {
 		return fsm.Result{Code: fsm.UnknownClass}
 	}
+	var old *twinServer // whose goodbye this is
+	if s := w.server(c.Replaces); s != nil && s.about.Alive && s.about.Successor == 0 && len(c.Cluster) > 0 && c.ReplacedRegistration != 0 &&
+		bytes.Equal(s.about.Nonce[:8], binary.BigEndian.AppendUint64(nil, c.ReplacedRegistration)) {
+		old = s
+	}
 	for _, s := range w.servers {
-		if s.about.Alive && s.about.Name == c.Name {
+		if s.about.Alive && s.about.Successor == 0 && s != old && s.about.Name == c.Name {
 			return fsm.Result{Code: fsm.NameHeld, Owner: s.about.Incarnation, Limit: uint64(s.about.Class.Lease / time.Millisecond)}
 		}
+	}
+	if old != nil {
+		old.about.Successor = lock.Incarnation(w.at)
 	}
 	w.servers = append(w.servers, &twinServer{
 		about: fsm.Server{

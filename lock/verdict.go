@@ -9,7 +9,7 @@ const (
 	Living   Ground = iota
 	Goodbye         // it said so
 	Proof           // its own host proves it
-	Evidence        // its stream or gossip says so, and it has been silent
+	Evidence        // its stream, gossip or its process's next registration says so, and it has been silent
 	Silence         // it has been silent for a lease
 )
 
@@ -40,19 +40,21 @@ const (
 // Signals is what one leader knows of an incarnation, all of it seen by itself and in its own lead. A field that it knows
 // nothing of stays zero, which speaks for the living.
 type Signals struct {
-	Silent time.Duration // since it was heard, or since this leader's opening command was applied, whichever is less, less the time by which the judge's own ticks came late
-	Stream Stream
-	Ended  time.Duration // since the stream ended
-	Gossip bool          // gossip says dead
+	Silent   time.Duration // since it was heard, or since this leader's opening command was applied, whichever is less, less the time by which the judge's own ticks came late
+	Stream   Stream
+	Ended    time.Duration // since the stream ended
+	Gossip   bool          // gossip says dead
+	Replaced bool          // its process registered anew, and said that it had stopped using its sessions
 
 	// Of its ping port.
-	SameHost bool          // the port's IP is the one that the stream came from
-	Reached  bool          // this incarnation answered there once
-	Since    time.Duration // since it last did
-	Refused  int           // times running that the port refused, up to now
-	Spread   time.Duration // between the first and the last of them
-	Between  bool          // a request of this incarnation came since the first of them
-	Another  bool          // at last another incarnation answered there
+	SameHost  bool          // the port's IP is the one that the stream came from
+	Reached   bool          // this incarnation answered there once
+	Since     time.Duration // since it last did
+	Refused   int           // times running that the port refused, up to now
+	Spread    time.Duration // between the first and the last of them
+	Between   bool          // a request of this incarnation came since the first of them
+	Another   bool          // at last another incarnation answered there
+	Successor bool          // at last the incarnation that replaced it answered there
 }
 
 // Judge is the judge's half: the ground on which an incarnation of a timing class counts as gone, or Living. Goodbye is
@@ -61,7 +63,7 @@ func (d Detector) Judge(t Timing, s Signals) Ground {
 	switch {
 	case d.Proves(s):
 		return Proof
-	case s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):
+	case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.abandoned(s)):
 		return Evidence
 	case s.Silent >= t.Lease:
 		return Silence
@@ -74,10 +76,16 @@ func (d Detector) Judge(t Timing, s Signals) Ground {
 func (t Timing) abandoned(s Signals) bool { return s.Stream == EndedByPeer && s.Ended >= 2*t.Renew }
 
 // Proves says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
-// of a port that this leader is known to reach: a firewall refuses too.
+// of a port that this leader is known to reach: a firewall refuses too. Or its own process does, that goes on as the
+// incarnation which replaced this one: it answers as that one on the port that it holds for its whole life.
 func (d Detector) Proves(s Signals) bool {
 	reached := s.Reached && s.Since <= d.Reach
-	if s.Stream != EndedByPeer || !s.SameHost || !reached {
+	switch {
+	case !s.SameHost || !reached:
+		return false
+	case s.Successor:
+		return true
+	case s.Stream != EndedByPeer:
 		return false
 	}
 	return s.Another || s.Refused >= 2 && s.Spread >= d.Again && !s.Between

@@ -27,6 +27,7 @@ func TestJudge(t *testing.T) {
 	silent := func(d time.Duration) func(*lock.Signals) { return func(s *lock.Signals) { s.Silent = d } }
 	stream := func(x lock.Stream) func(*lock.Signals) { return func(s *lock.Signals) { s.Stream = x } }
 	another := func(s *lock.Signals) { s.Refused, s.Spread, s.Another = 0, 0, true }
+	successor := func(s *lock.Signals) { s.Replaced, s.Another, s.Successor = true, true, true }
 	far := func(s *lock.Signals) { s.SameHost = false }
 	unreached := func(s *lock.Signals) { s.Reached, s.Since = false, 0 }
 	stale := func(s *lock.Signals) { s.Since = detector.Reach + 1 }
@@ -58,12 +59,22 @@ func TestJudge(t *testing.T) {
 		{"the stream ended here", with(stream(lock.EndedHere)), lock.Living},
 		{"this leader held no stream", with(stream(lock.NoStream)), lock.Living},
 		{"this leader held no stream, and another answers", with(another, stream(lock.NoStream)), lock.Living},
+		{"its successor answers", with(successor, func(s *lock.Signals) { s.Refused = 0 }), lock.Proof},
+		{"its stream is open, and its successor answers", with(successor, stream(lock.OpenStream)), lock.Proof},
+		{"its stream ended here, and its successor answers", with(successor, stream(lock.EndedHere)), lock.Proof},
+		{"its successor answers on another host", with(successor, far), lock.Living},
+		{"never reached, and its successor answers", with(successor, unreached), lock.Living},
+		{"reached more than a minute ago, and its successor answers", with(successor, stale), lock.Living},
 		{"everything but proof, with evidence", with(unreached, silent(timing.Evidence)), lock.Evidence},
 
 		{"evidence: its stream ended", lock.Signals{Stream: lock.EndedByPeer, Ended: 2 * timing.Renew, Silent: timing.Evidence}, lock.Evidence},
 		{"its stream ended just now, after long silence", lock.Signals{Stream: lock.EndedByPeer, Ended: 2*timing.Renew - 1, Silent: timing.Lease - 1}, lock.Living},
 		{"its stream ended just now, and gossip says dead", lock.Signals{Stream: lock.EndedByPeer, Gossip: true, Silent: timing.Evidence}, lock.Evidence},
 		{"evidence: gossip", lock.Signals{Gossip: true, Silent: timing.Evidence}, lock.Evidence},
+		{"evidence: it was replaced", lock.Signals{Replaced: true, Silent: timing.Evidence}, lock.Evidence},
+		{"it was replaced, and its stream is open", lock.Signals{Replaced: true, Stream: lock.OpenStream, Silent: timing.Evidence}, lock.Evidence},
+		{"it was replaced, heard too lately", lock.Signals{Replaced: true, Silent: timing.Evidence - 1}, lock.Living},
+		{"it was replaced, freshly renewed", lock.Signals{Replaced: true}, lock.Living},
 		{"gossip, and its stream is open", lock.Signals{Gossip: true, Stream: lock.OpenStream, Silent: timing.Evidence}, lock.Evidence},
 		{"evidence says so also after a lease", lock.Signals{Gossip: true, Silent: timing.Lease}, lock.Evidence},
 		{"its stream ended, heard too lately", lock.Signals{Stream: lock.EndedByPeer, Ended: timing.Evidence, Silent: timing.Evidence - 1}, lock.Living},
@@ -94,20 +105,20 @@ func slowJudge(t lock.Timing, d lock.Detector, s lock.Signals) lock.Ground {
 		misses []bool
 	}{
 		{lock.Proof, []bool{
-			s.Stream == lock.NoStream,   // this leader held the stream itself
-			s.Stream == lock.OpenStream, // and saw it end
-			s.Stream == lock.EndedHere,  // FIN or RST from the peer, never our own time-out
-			!s.Reached,                  // it got this incarnation's answer on its ping port
-			s.Since > d.Reach,           // within the last minute
-			!s.SameHost,                 // the ping IP is the stream's peer IP
-			!s.Another && s.Refused < 2, // the port now refuses, twice, or another incarnation answers there
-			!s.Another && s.Spread < d.Again,
-			!s.Another && s.Between, // with no request in between
+			!s.Successor && s.Stream == lock.NoStream,   // this leader held the stream itself
+			!s.Successor && s.Stream == lock.OpenStream, // and saw it end
+			!s.Successor && s.Stream == lock.EndedHere,  // FIN or RST from the peer, never our own time-out
+			!s.Reached,        // it got this incarnation's answer on its ping port
+			s.Since > d.Reach, // within the last minute
+			!s.SameHost,       // the ping IP is the stream's peer IP
+			!s.Successor && !s.Another && s.Refused < 2, // the port now refuses, twice, or another incarnation answers there
+			!s.Successor && !s.Another && s.Spread < d.Again,
+			!s.Successor && !s.Another && s.Between, // with no request in between
 		}},
 		{lock.Evidence, []bool{
-			!s.Gossip && s.Stream != lock.EndedByPeer, // memberlist says dead, or the stream ended so
-			!s.Gossip && s.Ended < 2*t.Renew,          // and was not reopened, with time to
-			s.Silent < t.Evidence,                     // and silence
+			!s.Gossip && !s.Replaced && s.Stream != lock.EndedByPeer, // memberlist says dead, it was replaced, or the stream ended so
+			!s.Gossip && !s.Replaced && s.Ended < 2*t.Renew,          // and was not reopened, with time to
+			s.Silent < t.Evidence,                                    // and silence
 		}},
 		{lock.Silence, []bool{s.Silent < t.Lease}},
 	}
@@ -141,6 +152,10 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 			Gossip:   !likely(),
 			SameHost: likely(), Reached: likely(), Since: around(0, detector.Reach),
 			Refused: random.IntN(4), Spread: around(0, detector.Again), Between: !likely(), Another: !likely(),
+		}
+		if !likely() {
+			s.Replaced = true
+			s.Successor = s.Another && !likely()
 		}
 		if !likely() {
 			s.Stream = lock.Stream(random.IntN(4))

@@ -775,9 +775,13 @@ func (x *Owner) GetWaitsMs() int64 {
 	return 0
 }
 
+// RegisterRequest makes an incarnation. A simple client sends name and nonce, and the answer's binding with each request after
+// it. kind may be left out by a game server; replaces, replaced_registration, where and timing_class may be left empty always.
+// Without ping the death of the process is noticed later. Without cluster and epoch it is taken by whichever cluster answers,
+// so only at first contact; without seen and seen_epoch a cluster that lost what it acknowledged goes unnoticed.
 type RegisterRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
-	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique among the living
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique among the living that were not replaced
 	Kind     ServerKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=profilenode.v1.ServerKind" json:"kind,omitempty"`
 	Nonce    []byte                 `protobuf:"bytes,3,opt,name=nonce,proto3" json:"nonce,omitempty"`        // 16 random bytes, of this registration and not of the process
 	Replaces uint64                 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"` // the incarnation that this process had before, 0 for none
@@ -787,7 +791,11 @@ type RegisterRequest struct {
 	Epoch    uint64                 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`    // 0 at first contact
 	// With replaces: the first eight bytes, big-endian, of the nonce of the registration that is replaced. It makes this
 	// request the goodbye of that incarnation, so only the process that made it may send this, after it stopped using its
-	// sessions.
+	// sessions. It takes cluster too. Never store these bits: a successor that starts from a file does not know what the process
+	// before it believes. The incarnation loses its name, also to this registration, and is not confirmed any more. Its grants
+	// stay in force until the leader has not heard it for evidence_ms, or until the leader is answered as the new incarnation on
+	// the old one's ping port. Where the bits or the incarnation do not fit, where it has ended or was replaced before, this
+	// request only registers. A process whose incarnation the cluster has ended need not send it, nor one that sends EndServer.
 	ReplacedRegistration uint64 `protobuf:"fixed64,9,opt,name=replaced_registration,json=replacedRegistration,proto3" json:"replaced_registration,omitempty"`
 	TimingClass          string `protobuf:"bytes,10,opt,name=timing_class,json=timingClass,proto3" json:"timing_class,omitempty"` // empty: the default one
 	// The highest index that any node told this process under this cluster id and epoch, 0 for none. A cluster whose log
@@ -1247,6 +1255,10 @@ func (x *Timing) GetName() string {
 	return ""
 }
 
+// Renewal is sent each renew_ms, on the stream or by Renew. A simple client sends incarnation, registration, binding, and
+// held_count and held_hash, which are 0 only while it holds nothing: else each answer lists the grants. sequence may be 0 with Renew,
+// which gives it back as it came; seen may be 0, and then a cluster that lost what it acknowledged goes unnoticed; page is
+// needed once an answer has last.
 type Renewal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`

@@ -694,21 +694,22 @@ func (x *Request) GetRegistration() uint64 {
 	return 0
 }
 
-// Register makes an incarnation: the token of this command.
+// Register makes an incarnation: the token of this command. With a replaced_registration that fits, and the cluster named, it
+// is the goodbye of the incarnation in replaces too: that one loses its name, and is marked as replaced. Its grants stay in
+// force until the leader has found that its process cannot believe in them any more.
 type Register struct {
 	state                protoimpl.MessageState `protogen:"open.v1"`
 	Name                 string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Kind                 uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Nonce                []byte                 `protobuf:"bytes,3,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	Replaces             uint64                 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Replaces             uint64                 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"` // the incarnation that its process had before, 0 for none
 	Where                string                 `protobuf:"bytes,5,opt,name=where,proto3" json:"where,omitempty"`
 	Ping                 string                 `protobuf:"bytes,6,opt,name=ping,proto3" json:"ping,omitempty"`
 	Peer                 string                 `protobuf:"bytes,7,opt,name=peer,proto3" json:"peer,omitempty"`       // the address that the leader saw it come from
 	Cluster              []byte                 `protobuf:"bytes,8,opt,name=cluster,proto3" json:"cluster,omitempty"` // empty at first contact
 	Epoch                uint64                 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`    // 0 at first contact
 	TimingClass          string                 `protobuf:"bytes,10,opt,name=timing_class,json=timingClass,proto3" json:"timing_class,omitempty"`
-	ReplacedRegistration uint64                 `protobuf:"fixed64,11,opt,name=replaced_registration,json=replacedRegistration,proto3" json:"replaced_registration,omitempty"` // with replaces: of the nonce of that registration
-	Recent               bool                   `protobuf:"varint,12,opt,name=recent,proto3" json:"recent,omitempty"`                                                          // the leader confirmed the replaced incarnation so lately that its process may still believe
+	ReplacedRegistration uint64                 `protobuf:"fixed64,11,opt,name=replaced_registration,json=replacedRegistration,proto3" json:"replaced_registration,omitempty"` // the first eight bytes of the nonce of the registration of replaces
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -818,13 +819,6 @@ func (x *Register) GetReplacedRegistration() uint64 {
 		return x.ReplacedRegistration
 	}
 	return 0
-}
-
-func (x *Register) GetRecent() bool {
-	if x != nil {
-		return x.Recent
-	}
-	return false
 }
 
 type EndServer struct {
@@ -2949,7 +2943,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x18\n" +
 	"\asettled\x18\x03 \x01(\x04R\asettled\x12\x12\n" +
 	"\x04hash\x18\x04 \x01(\x06R\x04hash\x12\"\n" +
-	"\fregistration\x18\x05 \x01(\x06R\fregistration\"\xc2\x02\n" +
+	"\fregistration\x18\x05 \x01(\x06R\fregistration\"\xaa\x02\n" +
 	"\bRegister\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x14\n" +
@@ -2962,8 +2956,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12!\n" +
 	"\ftiming_class\x18\n" +
 	" \x01(\tR\vtimingClass\x123\n" +
-	"\x15replaced_registration\x18\v \x01(\x06R\x14replacedRegistration\x12\x16\n" +
-	"\x06recent\x18\f \x01(\bR\x06recent\"\v\n" +
+	"\x15replaced_registration\x18\v \x01(\x06R\x14replacedRegistration\"\v\n" +
 	"\tEndServer\"\b\n" +
 	"\x06Settle\"U\n" +
 	"\fStartSession\x12\x14\n" +

@@ -3,8 +3,23 @@ package planted
 var gossipFaults = []fault{
 	{
 		name:  "gossip alone kills",
-		edits: []edit{{"lock/verdict.go", "case s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):", "case s.Gossip || s.Silent >= t.Evidence && t.abandoned(s):"}},
+		edits: []edit{{"lock/verdict.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.abandoned(s)):", "case s.Gossip || s.Silent >= t.Evidence && (s.Replaced || t.abandoned(s)):"}},
 		pkg:   "client/clienttest", test: "TestACutOfGossipAloneCostsNothing",
+	},
+	{
+		name:  "a replaced incarnation ends at once",
+		edits: []edit{{"lock/verdict.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.abandoned(s)):", "case s.Replaced || s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):"}},
+		pkg:   "cluster", test: "TestAReplacedIncarnationKeepsItsProfilesWhileItsProcessMayBelieve",
+	},
+	{
+		name:  "a replaced incarnation ends in apply",
+		edits: []edit{{"fsm/server.go", "		replaced.Successor = id\n		t.put(serverKey(tableServer, replaced.Incarnation), replaced.encode())\n", "		t.end(replaced.Incarnation, lock.Goodbye)\n"}},
+		pkg:   "cluster", test: "TestAReplacedIncarnationKeepsItsProfilesWhileItsProcessMayBelieve",
+	},
+	{
+		name:  "anybody may replace an incarnation",
+		edits: []edit{{"fsm/server.go", " && lock.Registration(s.Nonce) == c.ReplacedRegistration", ""}},
+		pkg:   "fsm", test: "TestStories",
 	},
 	{
 		name:  "gossip is not asked",

@@ -25,7 +25,7 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 	result, err := s.node.Propose(ctx, fsm.Do(nil, &fsm.Register{
 		Name: q.GetName(), Kind: uint32(q.GetKind()), Nonce: q.GetNonce(), Replaces: q.GetReplaces(), Where: q.GetWhere(),
 		Ping: q.GetPing(), Peer: from[:min(len(from), fsm.MaxWhere)], Cluster: q.GetCluster(), Epoch: q.GetEpoch(),
-		TimingClass: q.GetTimingClass(),
+		TimingClass: q.GetTimingClass(), ReplacedRegistration: q.GetReplacedRegistration(),
 	}))
 	if err != nil {
 		return nil, s.unchanged(0, err)
