@@ -26,6 +26,7 @@ type transport struct {
 	tls     *tls.Config
 	dialer  func(ctx context.Context, network, addr string) (net.Conn, error)
 	log     *slog.Logger
+	failed  HandshakeLog
 	serve   func(c net.Conn, strict bool) // answers a peer's questions until the connection ends
 
 	listener net.Listener
@@ -49,7 +50,8 @@ func listen(c Config, id string) (*transport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &transport{
 		id: id, address: c.Advertise, tls: c.TLS, dialer: c.Dial, log: c.Log, listener: listener,
-		ctx: ctx, cancel: cancel, streams: make(chan net.Conn), open: map[net.Conn]struct{}{},
+		failed: HandshakeLog{Port: "nodes", Log: c.Log},
+		ctx:    ctx, cancel: cancel, streams: make(chan net.Conn), open: map[net.Conn]struct{}{},
 	}
 	if t.address == "" {
 		t.address = listener.Addr().String()
@@ -124,6 +126,7 @@ func (t *transport) welcome(c net.Conn) (net.Conn, opening, bool, error) {
 	if t.tls != nil {
 		secured := tls.Server(c, t.tls)
 		if err := secured.HandshakeContext(t.ctx); err != nil {
+			t.failed.Failed(c.RemoteAddr(), err)
 			return nil, opening{}, false, err
 		}
 		c = secured

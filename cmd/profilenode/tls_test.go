@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -150,4 +151,76 @@ func greet(t *testing.T, address string, config *tls.Config) error {
 		return nil
 	}
 	return err
+}
+
+// An operator sees in the node's log why a game server or a node cannot connect, on both ports, and of each host once.
+func TestFailedHandshakesAreLogged(t *testing.T) {
+	ca := newAuthority(t)
+	node, game, stranger := ca.issue(t, "node1", nodeUnit), ca.issue(t, "game"), newAuthority(t).issue(t, "stranger")
+	trusting := func(flags []string) *tls.Config {
+		certificates, err := readCertificates(flags[1], flags[3], ca.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := certificates.forAsking()
+		config.ServerName, config.NextProtos = "127.0.0.1", []string{"h2"}
+		return config
+	}
+	bare := trusting(game)
+	bare.Certificates = nil
+	wary := trusting(game)
+	wary.RootCAs = x509.NewCertPool()
+
+	for _, c := range []struct {
+		name, port string
+		config     *tls.Config // nil: plain
+		cause      string
+	}{
+		{"PlainClient", "clients", nil, "it does not speak TLS, and this node does"},
+		{"PlainNode", "nodes", nil, "it does not speak TLS, and this node does"},
+		{"ClientOfAnotherAuthority", "clients", trusting(stranger), "its certificate is signed by an authority that this node does not trust"},
+		{"ClientWithoutCertificate", "clients", bare, "it shows no certificate"},
+		{"ClientThatDoesNotTrust", "clients", wary, "it does not accept this node's certificate: bad certificate"},
+		{"GameServerAsNode", "nodes", trusting(game), "it is no node"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := beginServe(t, node...)
+			var ready string
+			select {
+			case ready = <-s.out.lines:
+			case <-time.After(startLimit):
+				t.Fatalf("not ready in %v", startLimit)
+			}
+			for range 3 {
+				if c.config != nil {
+					_ = greet(t, field(t, ready, c.port), c.config)
+					continue
+				}
+				plain, err := net.Dial("tcp", field(t, ready, c.port))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := plain.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, plain) // until the node has ended it
+				_ = plain.Close()
+			}
+			awaitText(t, s.errs, c.cause)
+			log := s.errs.String()
+			if got := strings.Count(log, "a TLS handshake failed"); got != 1 || !strings.Contains(log, "port="+c.port+" from=127.0.0.1:") {
+				t.Errorf("%d lines of failed handshakes, want one of port %s:\n%s", got, c.port, log)
+			}
+		})
+	}
+}
+
+// awaitText waits until a log says something.
+func awaitText(t *testing.T, log *lockedBuffer, text string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(log.String(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the log does not say %q:\n%s", text, log)
+		}
+	}
 }

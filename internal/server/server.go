@@ -208,7 +208,7 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.ChainStreamInterceptor(s.recoverStream, s.boundStream),
 	}
 	if secure != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(secure)))
+		options = append(options, grpc.Creds(&tellingCredentials{credentials.NewTLS(secure), &cluster.HandshakeLog{Port: "clients", Log: s.log}}))
 	}
 	return options
 }
