@@ -53,7 +53,7 @@ func TestRelease(t *testing.T) {
 			t.Error(err)
 		}
 		within(t, "the owner is told", profile.Done())
-		if err := profile.Err(); err == nil || !strings.Contains(err.Error(), "an operator released it") {
+		if err := profile.Err(); err == nil || !strings.Contains(err.Error(), "released by an operator") {
 			t.Errorf("its session ended with %v", err)
 		}
 	})
