@@ -13,6 +13,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 // cutBed is a cluster of nodes on hosts of their own, and game servers on another, all of whose sessions save again and
@@ -66,7 +68,7 @@ func (b *cutBed) startNodes(program, dir string) error {
 				"--bind-server-gossip", at(host, 7404), "--server-gossip-key", base64.StdEncoding.EncodeToString(serverKey())},
 		}
 		conn, err := grpc.NewClient("passthrough:///"+n.clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
 		if err != nil {
 			return err
 		}
