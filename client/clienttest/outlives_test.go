@@ -3,6 +3,7 @@ package clienttest_test
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -120,32 +121,37 @@ func TestAGameServerThatOutlivesItsClusterChangesNothingInTheNext(t *testing.T) 
 			t.Fatalf("incarnation %d and token %d are not those of the first cluster, %d and %d: nothing is shown",
 				after.incarnation, after.token, before.incarnation, before.token)
 		}
-		at.Store(second)
 
 		brief := func() context.Context {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			t.Cleanup(cancel)
 			return ctx
 		}
+		// All of these wait for a node, and go out as soon as there is one: the client may end soon after that.
+		var sending sync.WaitGroup
+		for what, send := range map[string]func() error{
+			"save": func() error { return old.Save(brief()) },
+			"set": func() error {
+				_, err := store.Set(brief(), "ann", player{Coins: 9}, client.AnyRevision(), client.Force())
+				return err
+			},
+			"message": func() error { _, err := store.Send(brief(), "ann", "from the old one"); return err },
+			"release": func() error { return old.EndSession(brief()) },
+		} {
+			sending.Go(func() {
+				if err := send(); err == nil {
+					t.Errorf("the old game server's %s is acknowledged", what)
+				}
+			})
+		}
+		synctest.Wait()
+		at.Store(second)
+		sending.Wait()
 		time.Sleep(20 * time.Second) // renewals and autosaves
 		if old.IsActive() {
 			t.Error("the new cluster renews the old game server")
 		}
-		if err := old.Save(brief()); err == nil {
-			t.Error("the old game server's save is acknowledged")
-		}
-		if _, err := store.Set(brief(), "ann", player{Coins: 9}, client.AnyRevision(), client.Force()); err == nil {
-			t.Error("the old game server's set is acknowledged")
-		}
-		if _, err := store.Send(brief(), "ann", "from the old one"); err == nil {
-			t.Error("the old game server's message is acknowledged")
-		}
-		if err := old.EndSession(brief()); err == nil {
-			t.Error("the old game server's release is acknowledged")
-		}
-		if err := game.Shutdown(brief()); err == nil {
-			t.Error("the old game server's goodbye is acknowledged, with a session that was not saved")
-		}
+		_ = game.Shutdown(brief()) // a goodbye, if it has not ended for good before
 
 		if now := inspect(t, second); now != after {
 			t.Errorf("the new cluster is %+v, and was %+v before the old game server found it", now, after)
