@@ -26,7 +26,7 @@ func registerAs(t *testing.T, n *cluster.Node, name, class string) *server {
 	if r.Code != fsm.OK {
 		t.Fatalf("register %s: code %d", name, r.Code)
 	}
-	return &server{inc: lock.Incarnation(r.Token), revisions: map[string]uint64{}}
+	return &server{inc: lock.Incarnation(r.Token), nonce: nonce[:16], revisions: map[string]uint64{}}
 }
 
 // An owner that registered with 20 s of doubt believes for so long. A class that an operator makes shorter afterwards must

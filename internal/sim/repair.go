@@ -130,10 +130,10 @@ func (w *World) upgraded() bool {
 	return true
 }
 
-// keepHistory has the log keep every revision, so that they can be looked at in the end. The lead may change meanwhile: what was
-// asked is asked again.
-func (w *World) keepHistory() bool {
-	return w.Until(20*time.Second, "the policy of history", func() bool {
+// setUp does what an operator would before the trouble begins: it keeps the whole history, by which the run is judged, and says
+// where nodes may join from. The lead may change meanwhile, so what was asked is asked again: nothing is settled.
+func (w *World) setUp() bool {
+	return w.Until(20*time.Second, "the cluster's settings", func() bool {
 		leader := w.leading()
 		if leader == nil {
 			return false
@@ -146,8 +146,17 @@ func (w *World) keepHistory() bool {
 			return false
 		}
 		asks := &fsm.Request{Incarnation: uint64(tool.Token), Number: 1, Hash: 1, Registration: lock.Registration(nonce)}
-		_, err = leader.Propose(ctx, fsm.Do(asks, &fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000}))
-		return err == nil
+		acts := []any{&fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000}}
+		for _, spare := range w.nodes[w.scenario.Nodes:] {
+			acts = append(acts, &fsm.ExpectNode{Address: spare.nodesAddress()})
+		}
+		for _, act := range acts {
+			if result, err := leader.Propose(ctx, fsm.Do(asks, act)); err != nil || result.Code != fsm.OK {
+				return false
+			}
+			asks = &fsm.Request{Incarnation: asks.Incarnation, Number: asks.Number + 1, Hash: 1, Registration: asks.Registration}
+		}
+		return true
 	})
 }
 

@@ -153,7 +153,7 @@ func (w *World) open() bool {
 	if !w.Until(30*time.Second, "the cluster to begin", func() bool { return w.Leader() >= 0 }) {
 		return false
 	}
-	return w.keepHistory()
+	return w.setUp()
 }
 
 // founders are the nodes that begin the cluster.
