@@ -202,7 +202,7 @@ func (w *World) outcome(err error, never ...error) check.Outcome {
 // poison is the kind of messages whose handler panics; after setAsideAfter counted panics they are offered no more.
 const (
 	poison        client.Kind = "poison"
-	setAsideAfter             = 3
+	setAsideAfter int         = 3
 )
 
 // Send sends a message whose effect shows in the profile's data.

@@ -325,7 +325,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("%q: loaded %+v, from %s %+v, %v", stored, value, document, back, err)
 		}
 		change(rand.New(rand.NewPCG(seed, 2)), reflect.ValueOf(&value).Elem())
-		if document, _, err = d.Encode(&value); err != nil { // it has read back what it wrote
+		if _, _, err := d.Encode(&value); err != nil { // it has read back what it wrote
 			t.Fatalf("%q: save %+v: %v", stored, value, err)
 		}
 	})
