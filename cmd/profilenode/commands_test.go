@@ -149,7 +149,7 @@ func TestCommands(t *testing.T) {
 		if err := json.Unmarshal([]byte(strings.SplitN(got.out, "\n", 2)[0]), &first); err != nil {
 			t.Fatal(err)
 		}
-		s.ask(t, "", "policy", "players", "no-such-policy=1").want(t, exitFailed, "no-such-policy", "profilenode policy shows every policy")
+		s.ask(t, "", "policy", "players", "no-such-policy=1").want(t, exitFailed, "no_such_policy", "profilenode policy shows every policy")
 		s.ask(t, "", "policy", "players", first.Name+"=many").want(t, exitUsage, "no whole number behind the =")
 	})
 

@@ -149,9 +149,9 @@ func TestFaults(t *testing.T) {
 		{name: "NotAMapping", file: "- data\n", want: []string{"line 1: want lines of the form name: value"}},
 		{name: "TwoDocuments", file: "data: d\n---\ndata: e\n", want: []string{"more than one document"}},
 		{name: "NestedValue", file: "data: {a: b}\n", want: []string{"line 1: data: want a plain value"}},
-		{name: "ValueInFile", file: "\nlease: soon\n", want: []string{`line 2: lease "soon" is not a duration`}},
-		{name: "ValueInVariable", environ: []string{"PROFILENODE_LEASE=soon"}, want: []string{`PROFILENODE_LEASE: lease "soon" is not a duration`}},
-		{name: "Duration", args: []string{"--lease=10"}, want: []string{`--lease "10" is not a duration above zero: write a number with a unit`}},
+		{name: "ValueInFile", file: "\nping: soon\n", want: []string{`line 2: ping "soon" is not a duration`}},
+		{name: "ValueInVariable", environ: []string{"PROFILENODE_PING=soon"}, want: []string{`PROFILENODE_PING: ping "soon" is not a duration`}},
+		{name: "Duration", args: []string{"--ping=10"}, want: []string{`--ping "10" is not a duration above zero: write a number with a unit`}},
 		{name: "Size", args: []string{"--snapshot-bytes=1MB"}, want: []string{`--snapshot-bytes "1MB" is not a size`}},
 		{name: "Level", args: []string{"--log-level=loud"}, want: []string{`--log-level "loud" is none of debug`}},
 		{name: "Bool", args: []string{"--insecure=yes"}, want: []string{`--insecure "yes" is neither true nor false`}},
@@ -172,10 +172,10 @@ func TestFaults(t *testing.T) {
 		{name: "OneKeyForBothPools", args: []string{"--gossip-key=MDEyMzQ1Njc4OWFiY2RlZg==", "--server-gossip-key=MDEyMzQ1Njc4OWFiY2RlZg=="}, want: []string{"are one"}},
 		{name: "HalfTLS", args: []string{"--tls-cert=a.pem"}, want: []string{"tls-cert, tls-key and tls-ca belong together"}},
 		{name: "NoCertificate", args: []string{"--tls-cert=" + missing, "--tls-key=" + missing, "--tls-ca=" + notPEM}, want: []string{"read tls-cert and tls-key", "holds no certificate"}},
-		{name: "TimesThatDoNotFit", args: []string{"--evidence=1s"}, want: []string{"evidence 1s must be above"}},
+		{name: "TimesThatDoNotFit", args: []string{"--tick=1s"}, want: []string{"tick 1s must not be above"}},
 		{
-			name: "AllAtOnce", file: "nothing: 1\nlease: soon\n", environ: []string{"PROFILENODE_TICK=x"}, args: []string{"--bind=x", "--log-level=loud"},
-			want: []string{`unknown key "nothing"`, `lease "soon"`, `log-level "loud"`, "PROFILENODE_TICK", `bind "x"`},
+			name: "AllAtOnce", file: "nothing: 1\nping: soon\n", environ: []string{"PROFILENODE_TICK=x"}, args: []string{"--bind=x", "--log-level=loud"},
+			want: []string{`unknown key "nothing"`, `ping "soon"`, `log-level "loud"`, "PROFILENODE_TICK", `bind "x"`},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestFaults(t *testing.T) {
 
 func TestUnknownVariables(t *testing.T) {
 	got := unknownVariables([]string{
-		"PROFILENODE_HARTBEAT=1s", "PROFILENODE_LEASE=1s", "PROFILENODE_ADDR=x", "PROFILENODE_SERVICE_HOST=10.0.0.1",
+		"PROFILENODE_HARTBEAT=1s", "PROFILENODE_PING=1s", "PROFILENODE_ADDR=x", "PROFILENODE_SERVICE_HOST=10.0.0.1",
 		"PROFILENODE_PORT_7400_TCP=tcp://10.0.0.1:7400", "PROFILENODE_GOSSIP_SERVICE_PORT=1", "HOME=/",
 	})
 	if want := []string{"PROFILENODE_HARTBEAT"}; !reflect.DeepEqual(got, want) {

@@ -164,7 +164,14 @@ func TestEveryExampleOfEveryCommandRuns(t *testing.T) {
 				shell := exec.CommandContext(t.Context(), "sh", "-c", line)
 				shell.Dir = folder
 				shell.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), addrVariable+"="+s.clients, "EDITOR=true")
-				if out, err := shell.CombinedOutput(); err != nil {
+				out, err := shell.CombinedOutput()
+				if strings.Contains(line, "alarms clear") { // there is none to clear on a node that is well
+					if !strings.Contains(string(out), "is kept in the log") {
+						t.Errorf("%v\n%s", err, out)
+					}
+					return
+				}
+				if err != nil {
 					t.Errorf("%v\n%s", err, out)
 				}
 			})

@@ -132,9 +132,9 @@ func warnUnknownVariables(p process) {
 	}
 }
 
-// flagError says what to do about a key that begins with -.
+// flagError says, of a command that takes a key, what to do about one that begins with -.
 func flagError(command *cobra.Command, err error) error {
-	if strings.HasPrefix(err.Error(), "unknown ") {
+	if strings.HasPrefix(err.Error(), "unknown ") && strings.Contains(command.Use, "STORE") {
 		return &hinted{err, "a key or store that begins with - comes behind --, after every flag: " + command.CommandPath() + " ... -- STORE -KEY"}
 	}
 	return err
