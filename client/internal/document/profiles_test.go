@@ -9,16 +9,18 @@ import (
 	"testing"
 )
 
-// profiles are where real players' profiles lie, where there are any; they may not be copied to here.
-const profiles = "/work/shared/data/profiles"
-
+// eachProfile reads the real saves of players, where there are any; they may not be copied to here.
 func eachProfile(t testing.TB, visit func(name string, data []byte)) {
-	names, err := filepath.Glob(filepath.Join(profiles, "*", "*", "*.json"))
+	root := os.Getenv("PROFILENODE_PROFILES")
+	if root == "" {
+		root = filepath.Join("..", "..", "..", "..", "shared", "data", "profiles")
+	}
+	names, err := filepath.Glob(filepath.Join(root, "*", "player-*", "*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(names) == 0 {
-		t.Skip("there are no real profiles on this machine")
+		t.Skipf("there are no saves in %s: set PROFILENODE_PROFILES to a folder of game/player-*/*.json", root)
 	}
 	for _, name := range names {
 		data, err := os.ReadFile(name)
