@@ -11,11 +11,6 @@ import (
 	"os"
 	"slices"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 const (
@@ -100,8 +95,7 @@ func nodesAt(program, dir, host string) ([]*node, error) {
 		n.flags = append(n.flags, "--insecure", "--gossip-key", base64.StdEncoding.EncodeToString(key))
 		n.clients = at(host, n.clients)
 		_ = n.conn.Close() // it was never used
-		n.conn, err = grpc.NewClient("passthrough:///"+n.clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
+		n.conn, err = dialNode(n.clients)
 		if err != nil {
 			return nil, err
 		}

@@ -10,11 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 // cutBed is a cluster of nodes on hosts of their own, and game servers on another, all of whose sessions save again and
@@ -67,8 +62,7 @@ func (b *cutBed) startNodes(program, dir string) error {
 			flags: []string{"--insecure", "--bind-gossip", at(host, 7402), "--gossip-key", base64.StdEncoding.EncodeToString(key),
 				"--bind-server-gossip", at(host, 7404), "--server-gossip-key", base64.StdEncoding.EncodeToString(serverKey())},
 		}
-		conn, err := grpc.NewClient("passthrough:///"+n.clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
+		conn, err := dialNode(n.clients)
 		if err != nil {
 			return err
 		}

@@ -63,8 +63,7 @@ func newNodes(program, dir string, count int) ([]*node, error) {
 	}
 	nodes := make([]*node, count)
 	for i := range nodes {
-		conn, err := grpc.NewClient("passthrough:///"+free[i], grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
+		conn, err := dialNode(free[i])
 		if err != nil {
 			return nil, err
 		}
@@ -74,6 +73,12 @@ func newNodes(program, dir string, count int) ([]*node, error) {
 		}
 	}
 	return nodes, nil
+}
+
+// dialNode is a connection for an operator's calls, which wait until the node is there.
+func dialNode(address string) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
 }
 
 // keptAddresses are those that the nodes of this folder had before, since a cluster knows its members by them; if there were none,

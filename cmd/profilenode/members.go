@@ -42,13 +42,11 @@ before or after. It votes once it has caught up.`,
 	command.RunE = act(func(ctx context.Context, args []string) error {
 		request := &pb.AddMemberRequest{Address: args[0]}
 		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			if err := asTool(ctx, c, func(t *tool) error {
-				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
-					func(ctx context.Context, cc *grpc.ClientConn) error {
-						_, err := pb.NewClusterClient(cc).AddMember(ctx, request)
-						return err
-					})
-			}); err != nil {
+			if err := changeOnce(ctx, c, request,
+				func(ctx context.Context, cc *grpc.ClientConn) error {
+					_, err := pb.NewClusterClient(cc).AddMember(ctx, request)
+					return err
+				}); err != nil {
 				return err
 			}
 			return listMembers(ctx, a, c)
@@ -127,13 +125,11 @@ themselves, when what they tell of does. That it was cleared, and by which user,
 	command.RunE = act(func(ctx context.Context, args []string) error {
 		request := &pb.ClearAlarmRequest{Code: args[0]}
 		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			err := asTool(ctx, c, func(t *tool) error {
-				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
-					func(ctx context.Context, cc *grpc.ClientConn) error {
-						_, err := pb.NewClusterClient(cc).ClearAlarm(ctx, request)
-						return err
-					})
-			})
+			err := changeOnce(ctx, c, request,
+				func(ctx context.Context, cc *grpc.ClientConn) error {
+					_, err := pb.NewClusterClient(cc).ClearAlarm(ctx, request)
+					return err
+				})
 			if wire.RefusalIn(err).GetReason() == pb.Reason_REASON_SUPERSEDED {
 				return &hinted{fmt.Errorf("no alarm %s is kept in the log", args[0]), "profilenode status shows every alarm; those that are not kept end by themselves"}
 			}

@@ -121,13 +121,11 @@ has applied it already and has not saved it yet keeps the effect.`,
 		}
 		return a.do(ctx, func(ctx context.Context, c *conn) error {
 			request := &pb.ClearMessageRequest{Store: args[0], Key: args[1], Id: id}
-			err := asTool(ctx, c, func(t *tool) error {
-				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
-					func(ctx context.Context, cc *grpc.ClientConn) error {
-						_, err := pb.NewProfilesClient(cc).ClearMessage(ctx, request)
-						return err
-					})
-			})
+			err := changeOnce(ctx, c, request,
+				func(ctx context.Context, cc *grpc.ClientConn) error {
+					_, err := pb.NewProfilesClient(cc).ClearMessage(ctx, request)
+					return err
+				})
 			if err != nil {
 				return err
 			}

@@ -70,7 +70,7 @@ func setPolicies(ctx context.Context, c *conn, changes []*pb.SetPolicyRequest) e
 	}
 	return asTool(ctx, c, func(t *tool) error {
 		for _, change := range changes {
-			err := t.change(ctx, change, func(r *pb.Request) { change.Request = r },
+			err := t.change(ctx, change,
 				func(ctx context.Context, cc *grpc.ClientConn) error {
 					_, err := pb.NewClusterClient(cc).SetPolicy(ctx, change)
 					return err

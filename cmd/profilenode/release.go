@@ -96,13 +96,11 @@ func release(ctx context.Context, c *conn, request *pb.FreeRequest) (*released, 
 	}
 	request.Token = current.GetStands().GetToken()
 	r := &released{request: request, since: time.Now(), revision: current.GetProfile().GetRevision()}
-	err = asTool(ctx, c, func(t *tool) error {
-		return t.change(ctx, request, func(q *pb.Request) { request.Request = q },
-			func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-				r.reply, err = pb.NewClusterClient(cc).Free(ctx, request)
-				return err
-			})
-	})
+	err = changeOnce(ctx, c, request,
+		func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+			r.reply, err = pb.NewClusterClient(cc).Free(ctx, request)
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ It is refused when somebody saves in between, and when a game server owns the pr
 			var stands *pb.Stands
 			err := asTool(ctx, c, func(t *tool) error {
 				var reply *pb.RemoveResponse
-				err := t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+				err := t.change(ctx, request,
 					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 						reply, err = pb.NewProfilesClient(cc).Remove(ctx, request)
 						return err

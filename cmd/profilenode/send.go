@@ -38,13 +38,11 @@ The message is JSON; - reads it from stdin.`,
 		return a.do(ctx, func(ctx context.Context, c *conn) error {
 			request := &pb.SendRequest{Store: args[0], Key: args[1], Body: body, Kind: kind}
 			var reply *pb.SendResponse
-			err := asTool(ctx, c, func(t *tool) error {
-				return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
-					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-						reply, err = pb.NewProfilesClient(cc).Send(ctx, request)
-						return err
-					})
-			})
+			err := changeOnce(ctx, c, request,
+				func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+					reply, err = pb.NewProfilesClient(cc).Send(ctx, request)
+					return err
+				})
 			if err != nil {
 				return err
 			}

@@ -140,7 +140,7 @@ func checkJSON(data []byte) error {
 func setProfile(ctx context.Context, c *conn, request *pb.SetRequest) (stands *pb.Stands, err error) {
 	err = asTool(ctx, c, func(t *tool) error {
 		var reply *pb.SetResponse
-		err := t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+		err := t.change(ctx, request,
 			func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 				reply, err = pb.NewProfilesClient(cc).Set(ctx, request)
 				return err

@@ -102,13 +102,10 @@ func timingFields(t *pb.Timing) map[string]*int64 {
 }
 
 func setTiming(ctx context.Context, c *conn, timing *pb.Timing) error {
-	return asTool(ctx, c, func(t *tool) error {
-		request := &pb.SetTimingClassRequest{Timing: timing}
-		return t.change(ctx, request, func(r *pb.Request) { request.Request = r },
-			func(ctx context.Context, cc *grpc.ClientConn) error {
-				_, err := pb.NewClusterClient(cc).SetTimingClass(ctx, request)
-				return err
-			})
+	request := &pb.SetTimingClassRequest{Timing: timing}
+	return changeOnce(ctx, c, request, func(ctx context.Context, cc *grpc.ClientConn) error {
+		_, err := pb.NewClusterClient(cc).SetTimingClass(ctx, request)
+		return err
 	})
 }
 

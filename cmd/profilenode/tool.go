@@ -17,6 +17,7 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // goodbyeLimit bounds the goodbye of a tool. When it is lost the lease ends the tool's incarnation as well.
@@ -85,8 +86,13 @@ func whoAndWhere() string {
 	return strings.ToValidUTF8(where[:min(len(where), maxWhere)], "")
 }
 
-// change sends one change until it is answered. message is what is asked, still without the request that fill puts in.
-func (t *tool) change(ctx context.Context, message proto.Message, fill func(*pb.Request), ask func(context.Context, *grpc.ClientConn) error) error {
+// changeOnce registers, makes one change and says goodbye. ask sends message.
+func changeOnce(ctx context.Context, c *conn, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
+	return asTool(ctx, c, func(t *tool) error { return t.change(ctx, message, ask) })
+}
+
+// change sends one change until it is answered. It writes into message, which ask sends, who asks under which number.
+func (t *tool) change(ctx context.Context, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
 	hash, err := hashOf(message)
 	if err != nil {
 		return err
@@ -97,7 +103,8 @@ func (t *tool) change(ctx context.Context, message proto.Message, fill func(*pb.
 	request := &pb.Request{
 		Incarnation: t.incarnation, Number: t.number, Settled: settled, Hash: hash, Binding: t.binding, Registration: t.registration,
 	}
-	fill(request)
+	fields := message.ProtoReflect()
+	fields.Set(fields.Descriptor().Fields().ByName("request"), protoreflect.ValueOfMessage(request.ProtoReflect()))
 	err = t.conn.try(ctx, ask)
 	var unsure *unsureError
 	if errors.As(err, &unsure) {
@@ -133,7 +140,7 @@ func (t *tool) goodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeLimit)
 	defer cancel()
 	request := &pb.EndServerRequest{}
-	_ = t.change(ctx, request, func(r *pb.Request) { request.Request = r },
+	_ = t.change(ctx, request,
 		func(ctx context.Context, cc *grpc.ClientConn) error {
 			_, err := pb.NewProfilesClient(cc).EndServer(ctx, request)
 			return err

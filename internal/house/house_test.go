@@ -20,11 +20,12 @@ var mayImport = map[string][]string{
 	"gossip/gossiptest": {},
 
 	"fsm":             {"lock", "fsm/logpb"},
-	"cluster":         {"fsm", "lock", "gossip"},
-	"internal/server": {"api/profilev1", "cluster", "fsm", "lock"},
+	"cluster":         {"internal/tcp", "fsm", "lock", "gossip"},
+	"internal/server": {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},
 	// What a refusal is called is the error table's business.
 	"internal/metrics":     {"cluster", "fsm", "internal/server", "lock"},
-	"internal/wire":        {"api/profilev1"},
+	"internal/tcp":         {},
+	"internal/wire":        {"internal/tcp", "api/profilev1"},
 	"client":               {"api/profilev1", "client/internal/document", "internal/clienthooks", "internal/wire", "lock"},
 	"internal/clienthooks": {},
 	// How a game's value becomes JSON and back, without anything of sessions.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"google.golang.org/grpc/peer"
+
+	"github.com/profilenode/profilenode/internal/tcp"
 )
 
 // gRPC does not say how a connection ended, and that is what proves a game server's death: FIN or RST are sent by the
@@ -26,7 +28,7 @@ func (l witnessing) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := giveUp(c, pingTimeout); err != nil { // gRPC sets it on a connection of net's own only
+	if err := tcp.LimitUnacknowledged(c, pingTimeout); err != nil { // gRPC sets it on a connection of net's own only
 		_ = c.Close()
 		return nil, &acceptError{err}
 	}

@@ -60,7 +60,7 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 // hardLimits are those of the state machine, which no policy widens.
 func hardLimits() *profilev1.Limits {
 	return &profilev1.Limits{
-		DataBytes: fsm.MaxData, MessageBytes: fsm.MaxMessage, StoreBytes: fsm.MaxStore, KeyBytes: fsm.MaxKey, NameBytes: fsm.MaxName,
+		DataBytes: fsm.MaxData, MessageBytes: fsm.MaxMessage, KindBytes: fsm.MaxKind, StoreBytes: fsm.MaxStore, KeyBytes: fsm.MaxKey, NameBytes: fsm.MaxName,
 		WhereBytes: fsm.MaxWhere, Tags: fsm.MaxTags, TagBytes: fsm.MaxTagBytes, Clears: fsm.MaxMarks, Claims: fsm.MaxClaims,
 	}
 }

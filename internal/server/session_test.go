@@ -83,6 +83,12 @@ func TestRegisterAgain(t *testing.T) {
 		if len(first.Cluster) == 0 || first.Epoch == 0 || first.Timing.GetRenewMs() != 1000 || first.Timing.GetLeaseMs() != 10_000 {
 			t.Errorf("the registration is %v", first)
 		}
+		limits := first.GetLimits().ProtoReflect()
+		for i := range limits.Descriptor().Fields().Len() {
+			if field := limits.Descriptor().Fields().Get(i); !limits.Has(field) {
+				t.Errorf("the registration does not tell the limit %s", field.Name())
+			}
+		}
 		request.Nonce = bytes.Repeat([]byte{2}, 16)
 		_, err = w.profiles.Register(soon(t), request)
 		if r := wantReason(t, err, profilev1.Reason_REASON_NAME_HELD); r.Owner.GetIncarnation() != first.Incarnation || r.Owner.GetWhere() != "here" {

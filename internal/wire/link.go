@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/tcp"
 )
 
 const (
@@ -83,7 +84,7 @@ func Connect(address string, creds credentials.TransportCredentials, dial Dial, 
 			if err != nil {
 				return nil, err
 			}
-			if err := limitUnacknowledged(conn, deadAfter); err != nil {
+			if err := tcp.LimitUnacknowledged(conn, deadAfter); err != nil {
 				_ = conn.Close()
 				return nil, fmt.Errorf("limit how long %s may leave data unacknowledged: %w", address, err)
 			}

@@ -1,4 +1,4 @@
-package wire
+package tcp
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitUnacknowledged makes the kernel end a connection whose peer leaves data unacknowledged for so long. gRPC would set
-// it too, but only on a connection of package net that nothing wraps.
-func limitUnacknowledged(conn net.Conn, limit time.Duration) error {
+// LimitUnacknowledged makes the kernel end a connection whose peer leaves data unacknowledged for so long. On a connection
+// that is not TCP, or is wrapped, it does nothing.
+func LimitUnacknowledged(conn net.Conn, limit time.Duration) error {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil
