@@ -37,7 +37,7 @@ func (ch *change) check() (hash uint64, err error) {
 	} {
 		if part.limit > 0 && uint64(part.size) > part.limit {
 			return 0, &Error{
-				Act: ch.act, Ref: ch.ref, Kind: ErrInvalid, Code: CodeTooLarge, Limit: part.limit, reason: profilev1.Reason_REASON_TOO_LARGE,
+				Act: ch.act, Ref: ch.ref, Kind: ErrInvalid, Code: CodeTooLarge, Limit: part.limit,
 				Sentence: fmt.Sprintf("%s has %d bytes, at most %d are allowed", part.name, part.size, part.limit),
 			}
 		}

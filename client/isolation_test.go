@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -332,4 +333,50 @@ func TestASaveThatIsNeverAnsweredStopsNoOther(t *testing.T) {
 			t.Errorf("got revision %d, want it stored once", got)
 		}
 	})
+}
+
+// countingCodec counts how often it encodes.
+type countingCodec struct {
+	client.JSON
+	encoded *atomic.Int64
+}
+
+func (c countingCodec) ID() uint8 { return 16 }
+
+func (c countingCodec) Encode(value any) ([]byte, error) {
+	c.encoded.Add(1)
+	return c.JSON.Encode(value)
+}
+
+// A profile that can never be stored as it is takes no time from the others at each autosave: it is looked at again once
+// it has changed, or if a handler may change it.
+func TestDataThatCannotBeStoredIsEncodedOnceUntilItChanges(t *testing.T) {
+	town := newTown(t, "a:1")
+	var encoded atomic.Int64
+	store, err := client.NewStore(town.open(t, town.config("a")), "blobs", player{}, client.WithCodec(countingCodec{encoded: &encoded}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := store.StartSession(t.Context(), "big")
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(want error, wantEncoded int64) {
+		t.Helper()
+		before := encoded.Load()
+		if err := p.Save(t.Context()); !errors.Is(err, want) {
+			t.Errorf("save: %v, want %v", err, want)
+		}
+		if got := encoded.Load() - before; got != wantEncoded {
+			t.Errorf("encoded %d times, want %d", got, wantEncoded)
+		}
+	}
+	_ = p.Update(func(d *player) { d.Items = []string{strings.Repeat("x", 6<<20)} })
+	save(client.ErrInvalid, 1)
+	save(client.ErrInvalid, 0)
+	_ = p.Update(func(d *player) { d.Coins++ })
+	save(client.ErrInvalid, 1)
+	stop := p.OnSave(func(d *player) { d.Items = nil })
+	save(nil, 1)
+	stop()
 }

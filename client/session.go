@@ -74,8 +74,9 @@ type session struct {
 	handing    bool // a hand-off is under way
 	revision   uint64
 	loads      uint64
-	loadedLate bool     // without messages
-	stored     image    // as last acknowledged; without data
+	loadedLate bool  // without messages
+	stored     image // as last acknowledged; without data
+	unstorable unstorable
 	frozen     bool     // the last save is encoded: a change would be lost; set under data too
 	cleared    []uint64 // messages that a save has cleared, and mail does not know yet
 	next       *write

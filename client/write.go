@@ -191,6 +191,7 @@ func (s *session) attempt() (*write, error) {
 		if err == nil {
 			err = s.put(w, im)
 		}
+		s.noteUnstorable(im.changes, err)
 		switch {
 		case reasonOf(err) == profilev1.Reason_REASON_NO_MESSAGE && try < 3 && s.forgetCleared() == nil:
 			// A message that a handler took has been cleared by somebody else since. Its effect stays in the data.
@@ -300,6 +301,9 @@ func (s *session) encode(w *write) (*write, image, error) {
 	if w.lazy && !w.last && stored.known && changes == stored.changes && len(s.mail.handled) == 0 && !s.hooked.Load() {
 		return w, image{changes: changes, skip: true}, nil
 	}
+	if err := s.knownUnstorable(w, changes); err != nil {
+		return w, image{changes: changes}, err
+	}
 	var data []byte
 	var err error
 	if !w.kept {
@@ -311,7 +315,7 @@ func (s *session) encode(w *write) (*write, image, error) {
 		return w, image{}, over
 	}
 	if err != nil {
-		return w, image{}, &Error{Act: "save", Ref: s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
+		return w, image{changes: changes}, &Error{Act: "save", Ref: s.ref, Kind: ErrInvalid, Sentence: "the data cannot be encoded", Cause: err}
 	}
 	s.mu.Lock()
 	s.unclear = s.unclear && s.flying == changes
@@ -327,6 +331,37 @@ func (s *session) encode(w *write) (*write, image, error) {
 	}
 	s.mu.Unlock()
 	return w, image{data: data, hash: sha256.Sum256(data), marks: s.mail.marks(), changes: changes}, nil
+}
+
+// unstorable is data that this side refused before it took a number: too large for any cluster of this kind, or not encodable.
+type unstorable struct {
+	changes uint64
+	life    *life // whose limits it was held against
+	err     error // nil: there is none
+}
+
+// noteUnstorable takes down a refusal by this side. What a node refuses is not noted: its policies may change.
+func (s *session) noteUnstorable(changes uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unstorable = unstorable{}
+	if errors.Is(err, ErrInvalid) && reasonOf(err) == profilev1.Reason_REASON_UNSPECIFIED {
+		s.unstorable = unstorable{changes, s.life, err}
+	}
+}
+
+// knownUnstorable is the refusal of data that has not changed since. To encode it again at each autosave would cost the other
+// profiles of this process their time, for the same refusal. Handlers that run before a save may make it storable.
+func (s *session) knownUnstorable(w *write, changes uint64) error {
+	if w.last || s.hooked.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unstorable.changes != changes || s.unstorable.life != s.life {
+		return nil
+	}
+	return s.unstorable.err
 }
 
 // send sends an image, or if that is stored already the release alone.
