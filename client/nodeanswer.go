@@ -92,12 +92,10 @@ func (c *Client) explainFailure(addr string, link *wire.Link, failed error) {
 			c.nodes.mu.Unlock()
 		}
 	}
-	if c.ctx.Err() == nil && !c.isClosing() {
+	if c.ctx.Err() == nil && !closedNow(c.closing) {
 		c.config.Log.Warn("a node cannot be reached", "node", addr, "error", failed)
 	}
 }
-
-func (c *Client) isClosing() bool { return closedNow(c.closing) }
 
 // failures are the nodes whose last answer was no success, in the order in which they are asked.
 func (n *nodes) failures() (failures []NodeAnswer) {

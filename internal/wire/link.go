@@ -1,5 +1,6 @@
-// Package wire is one client of the nodes' public wire, used by game servers, commands and tools alike: how a node is
-// connected to, how long a request waits for it, and what its refusals say of the request.
+// Package wire is what every caller of the nodes' public wire has in common, game servers, commands and tools alike: how a
+// node is connected to, how long a request waits for it (link.go), what an address answered to the attempt to connect
+// (problem.go), and what a refusal says of the request that it answers (reasons.go).
 package wire
 
 import (
