@@ -247,3 +247,69 @@ func TestSessionsThatStartBesideCloseAreSavedOrRefused(t *testing.T) {
 		}
 	})
 }
+
+// loadingCodec is the JSON codec of a game whose data takes long to decode.
+type loadingCodec struct {
+	client.JSON
+	decoding func()
+}
+
+func (c loadingCodec) ID() uint8 { return 16 }
+
+func (c loadingCodec) Decode(data []byte, value any) error {
+	c.decoding()
+	return c.JSON.Decode(data, value)
+}
+
+// A session whose data is still being decoded when Close begins is refused, since Close would not make its last save.
+func TestASessionThatIsLoadingWhenCloseBeginsIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		c := town.open(t, town.config("a"))
+		decoding := func() {}
+		store, err := client.NewStore(c, "players", player{}, client.WithCodec(loadingCodec{decoding: func() { decoding() }}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"ann", "bob"} {
+			p, err := store.StartSession(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = p.Update(func(d *player) { d.Coins = 1 })
+			if err := p.EndSession(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bob, err := store.StartSession(t.Context(), "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = bob.Update(func(d *player) { d.Coins = 2 })
+		town.set(func() { // bob's last save keeps Close busy
+			town.before = func(_, method string, _ proto.Message) error {
+				if method == "Save" {
+					time.Sleep(time.Second)
+				}
+				return nil
+			}
+		})
+		closed := make(chan error, 1)
+		decoding = func() {
+			go func() { closed <- c.Close() }()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if _, err := store.StartSession(t.Context(), "ann"); !errors.Is(err, client.ErrClosed) {
+			t.Errorf("start while Close runs: got %v, want ErrClosed", err)
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("close: %v", err)
+		}
+		time.Sleep(time.Second) // until the grant has been given back
+		town.mu.Lock()
+		defer town.mu.Unlock()
+		if p := town.profiles[client.Ref{Store: "players", Key: "ann"}]; p.owner != 0 && town.lives[p.owner].alive {
+			t.Error("ann is still owned")
+		}
+	})
+}

@@ -65,4 +65,8 @@ func unanswered(t *testing.T, closing bool) {
 			t.Errorf("%s: got %v, want ErrUnknown alone", what, err)
 		}
 	}
+	_ = c.Close() // gives up the copy that was kept
+	if err := p.Save(t.Context()); !errors.Is(err, client.ErrUnknown) || errors.Is(err, client.ErrSessionOver) {
+		t.Errorf("a save after Close: got %v, want ErrUnknown alone", err)
+	}
 }

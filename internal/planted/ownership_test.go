@@ -275,7 +275,7 @@ var ownershipFaults = []fault{
 	{
 		name:  "a session begins when the client is closing",
 		edits: []edit{{"client/session.go", "\tif closed {\n\t\ts.mu.Unlock()\n\t\treturn &Error{Act: \"start session\"", "\tif closed && s.begun {\n\t\ts.mu.Unlock()\n\t\treturn &Error{Act: \"start session\""}},
-		pkg:   "client", test: "TestSessionsThatStartBesideCloseAreSavedOrRefused",
+		pkg:   "client", test: "TestASessionThatIsLoadingWhenCloseBeginsIsRefused",
 	},
 	{
 		name:  "data that a handler left half changed is saved",
