@@ -17,12 +17,13 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/memnet"
 	"github.com/profilenode/profilenode/lock"
 )
 
 // pingPort is the ping port of a game server's process.
 type pingPort struct {
-	network *clustertest.Network
+	network *memnet.Network
 	at      string
 
 	mu       sync.Mutex
@@ -32,7 +33,7 @@ type pingPort struct {
 	asked    int
 }
 
-func openPort(t *testing.T, network *clustertest.Network, host string) *pingPort {
+func openPort(t *testing.T, network *memnet.Network, host string) *pingPort {
 	t.Helper()
 	p := &pingPort{network: network, at: host + ":6000"}
 	p.open(t)

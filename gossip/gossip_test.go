@@ -5,13 +5,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/profilenode/profilenode/gossip"
-	"github.com/profilenode/profilenode/gossip/gossiptest"
+	"github.com/profilenode/profilenode/internal/memnet"
 )
 
 func TestThreeOnLoopback(t *testing.T) {
@@ -49,7 +51,7 @@ func TestThreeOnLoopback(t *testing.T) {
 
 func TestLeftAndDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		pools := n.pools(t, 4)
 		time.Sleep(5 * time.Second)
 		wantMembers(t, pools[0], states(gossip.Alive, 1, 2, 3))
@@ -76,17 +78,17 @@ func TestLeftAndDead(t *testing.T) {
 
 func TestOverCutIsNotLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		pools := n.pools(t, 3)
 		time.Sleep(5 * time.Second)
-		n.Move(1, address(2))
+		n.Unplug(hostOf(address(2)))
 		time.Sleep(10 * time.Second)
 		want := states(gossip.Alive, 1)
 		want[name(2)] = gossip.Dead
 		wantMembers(t, pools[0], want)
 		wantMembers(t, pools[2], states(gossip.Dead, 0, 1))
 
-		n.Move(0, address(2))
+		n.Plug(hostOf(address(2)))
 		time.Sleep(20 * time.Second)
 		wantMembers(t, pools[0], states(gossip.Alive, 1, 2))
 		wantMembers(t, pools[2], states(gossip.Alive, 0, 1))
@@ -96,7 +98,7 @@ func TestOverCutIsNotLeaving(t *testing.T) {
 // In a cluster that has just begun the log names no other node yet. They meet soon after it does.
 func TestSeedsThatComeLaterAreMetSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		began := time.Now()
 		pools := n.pools(t, 2, func(c *gossip.Config) {
 			seeds := c.Seeds
@@ -118,14 +120,14 @@ func TestSeedsThatComeLaterAreMetSoon(t *testing.T) {
 // After half a minute memberlist has forgotten the dead and no longer tells them anything: only the seeds lead back.
 func TestHalvesMergeByRejoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		pools := n.pools(t, 4, func(c *gossip.Config) { c.Rejoin = 10 * time.Minute })
 		time.Sleep(time.Minute)
 		wantMembers(t, pools[0], states(gossip.Alive, 1, 2, 3))
 
-		n.Move(1, address(2), address(3))
+		n.separate()
 		time.Sleep(4 * time.Minute)
-		n.Move(0, address(2), address(3))
+		n.HealAll()
 		time.Sleep(4 * time.Minute)
 		want := states(gossip.Dead, 2, 3)
 		want[name(1)] = gossip.Alive
@@ -150,7 +152,7 @@ func TestStrangersNeverJoin(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := network{gossiptest.New(t)}
+				n := newNetwork(t)
 				pools := n.pools(t, 3, func(c *gossip.Config) {
 					c.Key = key
 					if c.Name == name(2) {
@@ -168,7 +170,7 @@ func TestStrangersNeverJoin(t *testing.T) {
 
 func TestNameInUseIsRefusedElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		pools := n.pools(t, 2)
 		time.Sleep(5 * time.Second)
 		c := n.config(2)
@@ -189,7 +191,7 @@ func TestGoneAreBounded(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1024
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		one := n.pools(t, 1, func(c *gossip.Config) { c.Remember = 24 * time.Hour })[0]
 		for i := range most + 10 {
 			c := n.config(i + 1)
@@ -212,13 +214,13 @@ func TestGoneAreBounded(t *testing.T) {
 
 func TestLivingSeedsAreLeftInPeace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		n.pools(t, 3, func(c *gossip.Config) { c.Rejoin = time.Second })
 		time.Sleep(10 * time.Second)
-		before := n.Opened()
+		before := n.dials.Load()
 		time.Sleep(5 * time.Minute)
 		// Each exchanges everything with somebody every 30 s by itself.
-		if got, want := n.Opened()-before, int64(3*11); got > want {
+		if got, want := n.dials.Load()-before, int64(3*11); got > want {
 			t.Errorf("%d streams in five minutes, want at most %d", got, want)
 		}
 	})
@@ -226,10 +228,10 @@ func TestLivingSeedsAreLeftInPeace(t *testing.T) {
 
 func TestCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{gossiptest.New(t)}
+		n := newNetwork(t)
 		pools := n.pools(t, 3)
 		time.Sleep(5 * time.Second)
-		n.Move(1, address(0))
+		n.Unplug(hostOf(address(0)))
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
@@ -244,7 +246,41 @@ func TestCloseIsBounded(t *testing.T) {
 	})
 }
 
-type network struct{ *gossiptest.Network }
+// network has one host for each pool.
+type network struct {
+	*memnet.Network
+	dials *atomic.Int64
+}
+
+// newNetwork is made before the pools on it, so that its cleanup comes last: probes under way end by themselves, in time.
+func newNetwork(t testing.TB) network {
+	t.Cleanup(func() { time.Sleep(time.Minute) })
+	return network{memnet.New(), &atomic.Int64{}}
+}
+
+// listenAt is what a pool at an address needs of the network. Dials are counted.
+func (n network) listenAt(address string) (
+	listen func(string, string) (net.Listener, error), listenPacket func(string, string) (net.PacketConn, error),
+	dial func(context.Context, string, string) (net.Conn, error),
+) {
+	host := n.Host(hostOf(address))
+	return host.Listen, host.ListenPacket, func(ctx context.Context, network, to string) (net.Conn, error) {
+		n.dials.Add(1)
+		return host.Dial(ctx, network, to)
+	}
+}
+
+// separate cuts the first two hosts off from the next two.
+func (n network) separate() {
+	for _, i := range []int{2, 3} {
+		n.Isolate(hostOf(address(i)), hostOf(address(0)), hostOf(address(1)))
+	}
+}
+
+func hostOf(address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	return host
+}
 
 // pools opens n pools that have each other for seeds.
 func (n network) pools(t *testing.T, count int, changes ...func(*gossip.Config)) []*gossip.Pool {
@@ -268,7 +304,7 @@ func (n network) pools(t *testing.T, count int, changes ...func(*gossip.Config))
 func (n network) config(i int) gossip.Config {
 	c := gossip.DefaultConfig()
 	c.Name, c.Bind = name(i), address(i)
-	c.Listen, c.ListenPacket, c.Dial = n.Listen, n.ListenPacket, n.DialFrom(c.Bind)
+	c.Listen, c.ListenPacket, c.Dial = n.listenAt(c.Bind)
 	return c
 }
 

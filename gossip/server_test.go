@@ -13,12 +13,11 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/gossip"
-	"github.com/profilenode/profilenode/gossip/gossiptest"
 )
 
 // fleet is nodes and game servers in one pool.
 type fleet struct {
-	*gossiptest.Network
+	network
 	nodes []*gossip.Pool
 	log   lines
 }
@@ -26,7 +25,7 @@ type fleet struct {
 var someCluster = []byte("0123456789abcdef")
 
 func newFleet(t *testing.T, nodes int) *fleet {
-	f := &fleet{Network: gossiptest.New(t)}
+	f := &fleet{network: newNetwork(t)}
 	for i := range nodes {
 		p, err := f.config(address(i)).OpenNode(name(i), f.seeds(nodes), nil)
 		if err != nil {
@@ -39,7 +38,9 @@ func newFleet(t *testing.T, nodes int) *fleet {
 }
 
 func (f *fleet) config(at string) gossip.ServerConfig {
-	return gossip.ServerConfig{Bind: at, Key: []byte("0123456789abcdef"), Listen: f.Listen, ListenPacket: f.ListenPacket, Dial: f.DialFrom(at)}
+	c := gossip.ServerConfig{Bind: at, Key: []byte("0123456789abcdef")}
+	c.Listen, c.ListenPacket, c.Dial = f.listenAt(at)
+	return c
 }
 
 func (f *fleet) seeds(nodes int) func() []string {
@@ -111,7 +112,7 @@ func TestALostGameServerIsKnownBeforeItsSilenceCounts(t *testing.T) {
 					if state, ok := f.nodes[0].Seems(lost); !ok || state != gossip.Alive {
 						t.Fatalf("before: %v, %t, want alive", state, ok)
 					}
-					f.Move(victim+1, address(10+victim))
+					f.Unplug(hostOf(address(10 + victim)))
 					at := time.Now()
 					for _, n := range f.nodes {
 						for !n.Dead(lost) && time.Since(at) < time.Minute {
@@ -149,13 +150,13 @@ func TestAReturningSeedIsNotStormed(t *testing.T) {
 			f.enter(t, uint64(i+1), f.config(address(10+i)))
 		}
 		time.Sleep(30 * time.Second)
-		f.Move(1, address(2))
+		f.Unplug(hostOf(address(2)))
 		time.Sleep(time.Minute)
-		f.Move(0, address(2))
-		before := f.Opened()
+		f.Plug(hostOf(address(2)))
+		before := f.dials.Load()
 		time.Sleep(12 * time.Second)
 		// Each exchanges everything with somebody every 30 s by itself, and nodes with a lost one every 10 s.
-		if got, most := f.Opened()-before, int64(servers); got > most {
+		if got, most := f.dials.Load()-before, int64(servers); got > most {
 			t.Errorf("%d streams within 12 s of the return, want at most %d", got, most)
 		}
 		if state, ok := f.nodes[0].Seems(name(2)); !ok || state != gossip.Alive {
@@ -167,7 +168,7 @@ func TestAReturningSeedIsNotStormed(t *testing.T) {
 // Whoever advertises a loopback address to another machine would be found dead there, on that machine's own loopback.
 func TestALoopbackAddressIsNotTakenToOtherMachines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{Network: gossiptest.New(t)}
+		f := &fleet{network: newNetwork(t)}
 		far := "10.1.2.3:7404"
 		node, err := f.config(far).OpenNode("node", func() []string { return nil }, nil)
 		if err != nil {

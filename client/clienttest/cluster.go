@@ -7,20 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/test/bufconn"
-
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
-	"github.com/profilenode/profilenode/gossip/gossiptest"
 	"github.com/profilenode/profilenode/internal/clienthooks"
+	"github.com/profilenode/profilenode/internal/memnet"
 	"github.com/profilenode/profilenode/internal/server"
 )
 
@@ -36,29 +32,25 @@ type Cluster struct {
 type running struct {
 	node    *cluster.Node
 	server  *server.Server
-	clients *bufconn.Listener
 	served  chan error
-	network *gossiptest.Network // nil: nobody gossips
+	network *memnet.Network
 
-	mu       sync.Mutex
-	links    map[string]*link // by client's name
-	ports    map[string]*port // by address
-	numbered int
-	rumours  map[string]int // a number for each client that gossips
+	mu          sync.Mutex
+	gossipHosts map[string]string // IP address of each client that gossips, by its name
 }
 
 // Start starts a cluster, and stops it with the test.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
-	return within(t, nil, func(*cluster.Config) {})
+	return startWith(t, func(*cluster.Config, *memnet.Network) {})
 }
 
-// within starts a cluster, and stops it with the test.
-func within(t testing.TB, network *gossiptest.Network, change func(*cluster.Config)) *Cluster {
+// startWith starts a cluster whose node's configuration change may alter, and stops it with the test.
+func startWith(t testing.TB, change func(*cluster.Config, *memnet.Network)) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := start(ctx, network, change)
+	c, err := start(ctx, change)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,33 +64,30 @@ func within(t testing.TB, network *gossiptest.Network, change func(*cluster.Conf
 
 // New starts a cluster outside of a test, for an Example. It returns once the node leads.
 func New(ctx context.Context) (*Cluster, error) {
-	return start(ctx, nil, func(*cluster.Config) {})
+	return start(ctx, func(*cluster.Config, *memnet.Network) {})
 }
 
-func start(ctx context.Context, network *gossiptest.Network, change func(*cluster.Config)) (*Cluster, error) {
+func start(ctx context.Context, change func(*cluster.Config, *memnet.Network)) (*Cluster, error) {
 	hub := server.NewHub()
 	config := cluster.DefaultConfig()
 	config.Memory = true
 	config.Bind, config.Advertise, config.Client = "node:7401", "node:7401", nodeAddress
-	config.Listen = func(string, string) (net.Listener, error) { return bufconn.Listen(1 << 20), nil }
-	c := &Cluster{running: &running{
-		clients: bufconn.Listen(1 << 20),
-		served:  make(chan error, 1),
-		links:   make(map[string]*link),
-		ports:   make(map[string]*port),
-		network: network,
-		rumours: make(map[string]int),
-	}}
-	config.Dial = c.ping // there is no other node
+	c := &Cluster{running: &running{served: make(chan error, 1), network: memnet.New(), gossipHosts: make(map[string]string)}}
+	host := c.network.Host(nodeHost)
+	config.Listen, config.Dial = host.Listen, host.Dial
 	config.OnEvents = hub.Tell
-	change(&config)
+	change(&config, c.network)
+	clients, err := host.Listen("tcp", nodeAddress)
+	if err != nil {
+		return nil, fmt.Errorf("listen for clients: %w", err)
+	}
 	node, err := cluster.Open(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("start a node in memory: %w", err)
 	}
 	c.node = node
 	c.server = server.New(server.Config{Node: node, Hub: hub, Version: "clienttest"})
-	go func() { c.served <- c.server.Serve(c.clients) }()
+	go func() { c.served <- c.server.Serve(clients) }()
 	select {
 	case <-node.Ready():
 		return c, nil
@@ -114,12 +103,7 @@ func start(ctx context.Context, network *gossiptest.Network, change func(*cluste
 func (c *Cluster) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c.mu.Lock()
-	links := slices.Collect(maps.Values(c.links))
-	c.mu.Unlock()
-	for _, l := range links {
-		l.bury(false)
-	}
+	c.network.HealAll() // the ends of cut connections arrive
 	c.server.Close(ctx)
 	err := <-c.served
 	return errors.Join(err, c.node.Close(ctx))
@@ -127,10 +111,12 @@ func (c *Cluster) Close() error {
 
 // Config is that of a client with this name, to be changed and given to client.Open.
 func (c *Cluster) Config(name string) client.Config {
-	l := c.link(name)
+	host := c.host(name)
 	config := client.Config{Seeds: []string{nodeAddress}, Name: c.prefix + name, Insecure: true}
 	hooks := clienthooks.Of(&config)
-	hooks.Dial, hooks.ListenPing, hooks.StorePrefix = l.dial, l.listen, c.prefix
+	hooks.StorePrefix = c.prefix
+	hooks.Dial = func(ctx context.Context, node string) (net.Conn, error) { return host.Dial(ctx, "tcp", node) }
+	hooks.ListenPing = func(context.Context, string) (net.Listener, error) { return host.Listen("tcp", ":0") }
 	return config
 }
 

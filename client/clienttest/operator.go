@@ -18,7 +18,9 @@ import (
 func (c *Cluster) Release(ctx context.Context, store, key string, force bool) error {
 	store = c.prefix + store
 	conn, err := grpc.NewClient("passthrough:///"+nodeAddress, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.clients.DialContext(ctx) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return c.host("operator").Dial(ctx, "tcp", nodeAddress)
+		}))
 	if err != nil {
 		return fmt.Errorf("release %s/%s: %w", store, key, err)
 	}

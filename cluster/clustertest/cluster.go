@@ -1,3 +1,4 @@
+// Package clustertest makes clusters of real nodes over a network in memory, for tests in real or virtual time.
 package clustertest
 
 import (
@@ -7,12 +8,13 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/internal/memnet"
 )
 
 // Cluster is nodes n0, n1, ... that keep everything in memory: one that was stopped comes back as a new node at the old
 // address.
 type Cluster struct {
-	Network *Network
+	Network *memnet.Network
 	Nodes   []*cluster.Node // nil: stopped
 
 	t       testing.TB
@@ -25,7 +27,7 @@ func Name(i int) string { return fmt.Sprintf("n%d", i) }
 // Start runs count nodes and stops them with the test. change may alter the configuration of each before it starts.
 func Start(t testing.TB, count int, change func(i int, c *cluster.Config)) *Cluster {
 	t.Helper()
-	c := &Cluster{Network: NewNetwork(), t: t}
+	c := &Cluster{Network: memnet.New(), t: t}
 	var nodes []string
 	for i := range count {
 		nodes = append(nodes, Name(i)+":7401")

@@ -17,8 +17,6 @@ var mayImport = map[string][]string{
 	"fsm/logpb":     {},
 	"gossip":        {},
 
-	"gossip/gossiptest": {},
-
 	"fsm":             {"lock", "fsm/logpb"},
 	"cluster":         {"internal/tcp", "fsm", "lock", "gossip"},
 	"internal/server": {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},
@@ -33,15 +31,16 @@ var mayImport = map[string][]string{
 	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
 	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/server", "internal/wire", "gossip", "client"},
 
-	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "lock", "gossip"},
+	"internal/memnet":     {},
+	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "internal/memnet", "lock", "gossip"},
 	"client/clienttest": {
-		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "fsm/logpb", "gossip", "gossip/gossiptest", "internal/clienthooks",
-		"internal/server", "lock",
+		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "fsm/logpb", "gossip", "internal/clienthooks",
+		"internal/memnet", "internal/server", "lock",
 	},
 
 	// A whole cluster and its game servers in virtual time. What judges a run is apart, and knows nothing of ours.
 	"internal/sim": {
-		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "gossip", "internal/clienthooks", "internal/server", "internal/sim/check", "internal/wire", "lock",
+		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "gossip", "internal/clienthooks", "internal/memnet", "internal/server", "internal/sim/check", "internal/wire", "lock",
 	},
 	"internal/sim/check": {},
 
@@ -73,7 +72,7 @@ var judges = []string{"internal/sim/check", "scripts/jepsen/model", "scripts/jep
 var defendants = []string{"fsm", "lock"}
 
 // forTests are the packages that only tests import, and each other.
-var forTests = []string{"client/clienttest", "cluster/clustertest", "gossip/gossiptest", "internal/sim", "internal/sim/check"}
+var forTests = []string{"client/clienttest", "cluster/clustertest", "internal/memnet", "internal/sim", "internal/sim/check"}
 
 // pure are the packages that give the same verdict on every node at every replay. Their tests may do what they like.
 var pure = []string{"fsm", "lock"}

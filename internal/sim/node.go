@@ -16,6 +16,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/memnet"
 	"github.com/profilenode/profilenode/internal/server"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -120,7 +121,7 @@ func (n *node) start() {
 }
 
 // dial is its way to others. Behind a wall every game server's host seems to refuse it.
-func (n *node) dial(host clustertest.Host) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (n *node) dial(host memnet.Host) func(ctx context.Context, network, address string) (net.Conn, error) {
 	if !n.world.scenario.Walled || n.number > 0 {
 		return host.Dial
 	}

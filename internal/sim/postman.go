@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/internal/memnet"
 )
 
 // postman stands between every game server and the nodes, on the game server's machine. He passes on what he is given, and
@@ -21,7 +21,7 @@ import (
 // copies he sends forgeries, which no node may carry out; see forge.go.
 type postman struct {
 	world *World
-	host  clustertest.Host
+	host  memnet.Host
 	life  context.Context
 	die   context.CancelFunc
 	late  sync.WaitGroup
@@ -75,7 +75,7 @@ func newPostman(w *World, draw *rand.Rand) *postman {
 	return p
 }
 
-func onward(addr string, host clustertest.Host) (*grpc.ClientConn, error) {
+func onward(addr string, host memnet.Host) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, "tcp", addr) }),
@@ -85,7 +85,7 @@ func onward(addr string, host clustertest.Host) (*grpc.ClientConn, error) {
 }
 
 // dial is how a game server reaches a node through him.
-func (p *postman) dial(process string, host clustertest.Host) func(ctx context.Context, addr string) (net.Conn, error) {
+func (p *postman) dial(process string, host memnet.Host) func(ctx context.Context, addr string) (net.Conn, error) {
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		b, err := p.box(process, addr, host)
 		if err != nil {
@@ -95,7 +95,7 @@ func (p *postman) dial(process string, host clustertest.Host) func(ctx context.C
 	}
 }
 
-func (p *postman) box(process, addr string, host clustertest.Host) (*box, error) {
+func (p *postman) box(process, addr string, host memnet.Host) (*box, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/cluster"
-	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/internal/memnet"
 	"github.com/profilenode/profilenode/internal/sim/check"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -47,7 +47,7 @@ type World struct {
 	Rand   *rand.Rand // for the function that Run was given; nobody else draws from it
 
 	scenario Scenario
-	network  *clustertest.Network
+	network  *memnet.Network
 	began    time.Time
 	nodes    []*node
 	profiles []string
@@ -128,7 +128,7 @@ func newWorld(seed uint64, s Scenario) *World {
 	}
 	w := &World{
 		Seed: seed, Timing: s.Timing, Rand: rand.New(rand.NewPCG(seed, 2)),
-		scenario: s, network: clustertest.NewNetwork(), began: time.Now(),
+		scenario: s, network: memnet.New(), began: time.Now(),
 		servers: map[string]*Server{}, skews: map[string]*clock{}, still: map[string]bool{}, struck: map[string]int{},
 	}
 	for i := range s.Profiles {

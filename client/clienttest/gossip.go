@@ -4,42 +4,44 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/gossip"
-	"github.com/profilenode/profilenode/gossip/gossiptest"
+	"github.com/profilenode/profilenode/internal/memnet"
 )
 
-const nodeRumours = "127.1.0.1:7404"
+const (
+	nodeGossipHost = "127.1.0.1"
+	nodeGossipAt   = nodeGossipHost + ":7404"
+)
 
 // StartGossiping is Start with a node that listens to game servers' gossip. Game servers take part with Gossip.
 func StartGossiping(t testing.TB) *Cluster {
 	t.Helper()
-	network := gossiptest.New(t)
-	return within(t, network, func(config *cluster.Config) {
-		config.ServerGossip = gossip.ServerConfig{
-			Bind: nodeRumours, Listen: network.Listen, ListenPacket: network.ListenPacket, Dial: network.DialFrom(nodeRumours),
-		}
+	t.Cleanup(func() { time.Sleep(time.Minute) }) // comes last: gossip's probes under way end by themselves, in time
+	return startWith(t, func(config *cluster.Config, network *memnet.Network) {
+		config.ServerGossip = gossipAt(network, nodeGossipHost, nodeGossipAt)
 	})
+}
+
+func gossipAt(network *memnet.Network, host, at string) gossip.ServerConfig {
+	h := network.Host(host)
+	return gossip.ServerConfig{Bind: at, Listen: h.Listen, ListenPacket: h.ListenPacket, Dial: h.Dial}
 }
 
 // Gossip is for the configuration of the client with this name. Disconnect and Kill take its gossip along.
 func (c *Cluster) Gossip(name string) client.Gossip {
-	at := c.rumoursOf(name)
-	return gossip.ServerConfig{
-		Bind: at, Listen: c.network.Listen, ListenPacket: c.network.ListenPacket, Dial: c.network.DialFrom(at),
-	}
+	host := c.gossipHost(name)
+	return gossipAt(c.network, host, net.JoinHostPort(host, "7405"))
 }
 
 // CutGossip cuts the gossip of the client with this name, and nothing else of it.
-func (c *Cluster) CutGossip(name string) { c.moveGossip(name, 1) }
+func (c *Cluster) CutGossip(name string) { c.network.Unplug(c.gossipHost(name)) }
 
 // HealGossip undoes it.
-func (c *Cluster) HealGossip(name string) { c.moveGossip(name, 0) }
-
-// CutCalls cuts off the client with this name as Disconnect does, but for its gossip.
-func (c *Cluster) CutCalls(name string) { c.link(name).disconnect() }
+func (c *Cluster) HealGossip(name string) { c.network.Plug(c.gossipHost(name)) }
 
 // Seems is how the client with this name seems to the node's gossip: alive, dead, left, or empty. It is asked for the
 // youngest incarnation of that name.
@@ -62,23 +64,14 @@ func (c *Cluster) Seems(name string) (seems string, err error) {
 	return seems, nil
 }
 
-// moveGossip gives each client that is cut off a side of its own.
-func (c *Cluster) moveGossip(name string, cut int) {
-	if c.network == nil {
-		return
-	}
-	at := c.rumoursOf(name)
-	c.mu.Lock()
-	side := cut * c.rumours[name]
-	c.mu.Unlock()
-	c.network.Move(side, at)
-}
-
-func (c *Cluster) rumoursOf(name string) string {
+// gossipHost is the address of the machine, apart from that of its calls, on which the client with this name gossips.
+func (c *Cluster) gossipHost(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rumours[name] == 0 {
-		c.rumours[name] = len(c.rumours) + 1
+	host := c.gossipHosts[name]
+	if host == "" {
+		host = fmt.Sprintf("127.2.%d.%d", len(c.gossipHosts)/250, 1+len(c.gossipHosts)%250)
+		c.gossipHosts[name] = host
 	}
-	return net.JoinHostPort(fmt.Sprintf("127.2.0.%d", c.rumours[name]), "7405")
+	return host
 }

@@ -1,4 +1,4 @@
-package clustertest_test
+package memnet_test
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/internal/memnet"
 )
 
 // pair is a connection from a to b.
-func pair(t *testing.T, n *clustertest.Network) (a, b net.Conn) {
+func pair(t *testing.T, n *memnet.Network) (a, b net.Conn) {
 	t.Helper()
 	l, err := n.Host("b").Listen("tcp", "b:1")
 	if err != nil {
@@ -32,7 +32,7 @@ func pair(t *testing.T, n *clustertest.Network) (a, b net.Conn) {
 // Where a write is refused, a read that waits must end too, whatever is still on its way.
 func TestAResetEndsBothDirections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := clustertest.NewNetwork()
+		n := memnet.New()
 		a, b := pair(t, n)
 		n.Delay("b", "a", time.Hour)
 		if _, err := b.Write([]byte("late")); err != nil {
@@ -70,7 +70,7 @@ func TestAResetEndsBothDirections(t *testing.T) {
 // What arrived before a reset can still be read, and an end without one is an end.
 func TestWhatArrivedIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := clustertest.NewNetwork()
+		n := memnet.New()
 		a, b := pair(t, n)
 		if _, err := b.Write([]byte("early")); err != nil {
 			t.Fatal(err)
