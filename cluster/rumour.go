@@ -57,8 +57,8 @@ func (n *Node) gossipName() string {
 
 // seemsDead says whether gossip holds a game server for dead. It does not block.
 func (n *Node) seemsDead(inc lock.Incarnation) bool {
-	if n.config.GameServers != nil {
-		return n.config.GameServers(inc)
+	if n.config.GameServers != nil && n.config.GameServers(inc) {
+		return true
 	}
 	return n.servers != nil && n.servers.Dead(gossip.ServerName(n.clusterID(), uint64(inc)))
 }

@@ -54,9 +54,12 @@ func packetAddr(address string) net.Addr {
 
 // addressOf is an address of this host; port 0 stands for a free one. It is called with the network's mu held.
 func (h Host) addressOf(address string) (string, error) {
-	_, port, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", err
+	}
+	if h.network.names[host] != h.name {
+		host = h.name
 	}
 	if h.machine.over {
 		return "", net.ErrClosed
@@ -65,7 +68,7 @@ func (h Host) addressOf(address string) (string, error) {
 		h.network.port++
 		port = strconv.Itoa(h.network.port)
 	}
-	return net.JoinHostPort(h.name, port), nil
+	return net.JoinHostPort(host, port), nil
 }
 
 type listener struct {
@@ -127,13 +130,10 @@ func (l *listener) Close() error {
 
 // Dial reaches an address from this host. An address without a listener is refused at once; over a cut link it waits.
 func (h Host) Dial(ctx context.Context, _, address string) (net.Conn, error) {
-	to, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
 	n := h.network
 	for {
 		n.mu.Lock()
+		to, err := n.nameOf(address)
 		cut := n.linkStateLocked(h.name, to).cut || n.linkStateLocked(to, h.name).cut || n.vanished[to] != nil
 		changed := n.changed
 		over := h.machine.over
@@ -141,6 +141,9 @@ func (h Host) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 		n.port++
 		local := net.JoinHostPort(h.name, strconv.Itoa(n.port))
 		n.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
 		if over {
 			return nil, net.ErrClosed
 		}

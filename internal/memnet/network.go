@@ -7,6 +7,7 @@ package memnet
 
 import (
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 )
@@ -19,6 +20,7 @@ type Network struct {
 	packets   map[string]*packetPort
 	links     map[link]*linkState
 	unplugged map[string]bool
+	names     map[string]string   // of the hosts that have an IP address besides, by that
 	machines  map[string]*machine // that run
 	vanished  map[string]*machine // that have not come back
 	pipes     map[*pipe]struct{}
@@ -47,7 +49,7 @@ func (s linkState) drawDelay() time.Duration {
 func New() *Network {
 	return &Network{
 		listeners: map[string]*listener{}, packets: map[string]*packetPort{},
-		links: map[link]*linkState{}, unplugged: map[string]bool{}, pipes: map[*pipe]struct{}{},
+		links: map[link]*linkState{}, unplugged: map[string]bool{}, names: map[string]string{}, pipes: map[*pipe]struct{}{},
 		machines: map[string]*machine{}, vanished: map[string]*machine{},
 		changed: make(chan struct{}), port: 40_000,
 	}
@@ -90,6 +92,23 @@ func (n *Network) change(alter func()) {
 	for _, p := range pipes {
 		p.wake()
 	}
+}
+
+// AddIP gives a host an IP address besides its name, for programs that want one, such as memberlist. What happens to the host
+// happens to both.
+func (n *Network) AddIP(host, ip string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names[ip] = host
+}
+
+// nameOf is the host that an address belongs to. It is called with mu held.
+func (n *Network) nameOf(address string) (string, error) {
+	host, _, err := net.SplitHostPort(address)
+	if name := n.names[host]; name != "" {
+		host = name
+	}
+	return host, err
 }
 
 // Cut stops everything between two hosts, both ways.

@@ -57,19 +57,22 @@ func (p *packetPort) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, net.ErrClosed
 	default:
 	}
-	host, _, err := net.SplitHostPort(to.String())
+	n := p.host.network
+	n.mu.Lock()
+	host, err := n.nameOf(to.String())
+	state := n.linkStateLocked(p.host.name, host)
+	n.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-	state := p.host.network.linkState(p.host.name, host)
 	if state.cut {
 		return len(b), nil
 	}
 	sent := packet{append([]byte(nil), b...), p.at}
 	if delay := state.drawDelay(); delay > 0 {
-		time.AfterFunc(delay, func() { p.host.network.deliver(sent, to.String()) })
+		time.AfterFunc(delay, func() { n.deliver(sent, to.String()) })
 	} else {
-		p.host.network.deliver(sent, to.String())
+		n.deliver(sent, to.String())
 	}
 	return len(b), nil
 }

@@ -64,6 +64,7 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 		w.skews[name] = s.clock
 	}
 	w.processes = append(w.processes, s)
+	number := len(w.processes)
 	w.mu.Unlock()
 	w.calm()
 
@@ -82,6 +83,9 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 	}
 	if w.scenario.Ping {
 		hooks.ListenPing = func(context.Context, string) (net.Listener, error) { return host.Listen("tcp", s.process+":0") }
+	}
+	if w.scenario.Gossip {
+		config.Gossip = w.gossipAt(host, s.process, fmt.Sprintf("127.2.%d.%d", number/250, number%250+1))
 	}
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()

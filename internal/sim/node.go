@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/gossip"
 	"github.com/profilenode/profilenode/internal/memnet"
 	"github.com/profilenode/profilenode/internal/server"
 	"github.com/profilenode/profilenode/lock"
@@ -96,6 +98,9 @@ func (n *node) start() {
 	c.Classes = append(fsm.DefaultClasses(), fsm.ClassOf(fsm.TimingClass{Name: timingClass, Timing: n.world.Timing}))
 	c.Now, c.OnEvents = n.clock.now, n.tell(hub)
 	c.GameServers = func(lock.Incarnation) bool { return n.slanders.Load() }
+	if n.world.scenario.Gossip {
+		c.ServerGossip = n.world.gossipAt(host, n.name, fmt.Sprintf("127.1.0.%d", n.number+1))
+	}
 	c.SnapshotBytes, c.TrailingBytes, c.TrailingLogs = n.snapshotBytes, n.trailingBytes, 20
 	if d := n.world.scenario.Heartbeat; d > 0 {
 		c.Heartbeat, c.Election, c.LeaderLease = d, d, d
@@ -118,6 +123,12 @@ func (n *node) start() {
 	n.mu.Lock()
 	n.process = p
 	n.mu.Unlock()
+}
+
+// gossipAt is how a host takes part in the game servers' gossip. memberlist wants an IP address.
+func (w *World) gossipAt(host memnet.Host, name, ip string) gossip.ServerConfig {
+	w.network.AddIP(name, ip)
+	return gossip.ServerConfig{Bind: ip + ":7404", Listen: host.Listen, ListenPacket: host.ListenPacket, Dial: host.Dial}
 }
 
 // dial is its way to others. Behind a wall every game server's host seems to refuse it.

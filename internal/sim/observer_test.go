@@ -26,6 +26,7 @@ func TestTheObserver(t *testing.T) {
 func testTheObserver(t *testing.T, timing lock.Timing) {
 	tests := []struct {
 		name        string
+		gossip      bool                                            // game servers and nodes gossip
 		walled      bool                                            // n0 leads, and a firewall refuses it in the owner's name from the first
 		act         func(w *World, owner *Server, session *Session) // what befalls the owner
 		when        client.IfOwned                                  // what the heir asks for
@@ -51,6 +52,20 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 		{
 			name: "evidence: killed behind a firewall", walled: true, act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
 			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
+		},
+		{
+			name: "evidence: a lost host", gossip: true, act: func(_ *World, owner *Server, _ *Session) { owner.Lose() },
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
+		},
+		{
+			name: "evidence: a cut from everything", gossip: true, act: func(w *World, owner *Server, _ *Session) {
+				w.network.Isolate(owner.process, w.hosts()...)
+			},
+			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
+		},
+		{ // another game server still reaches it, and says so
+			name: "silence: a cut from the nodes alone", gossip: true, act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) },
+			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
 		},
 		{
 			name: "silence: a lost host", act: func(_ *World, owner *Server, _ *Session) { owner.Lose() },
@@ -105,7 +120,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 	for _, test := range tests {
 		for _, rate := range []float64{1 / lock.ClockRatio, 1, lock.ClockRatio} {
 			t.Run(test.name, func(t *testing.T) {
-				scenario := Scenario{Nodes: 3, Profiles: 2, DoubtLimit: time.Minute, Autosave: -1, Ping: true, Walled: test.walled, Timing: timing}
+				scenario := Scenario{Nodes: 3, Profiles: 2, DoubtLimit: time.Minute, Autosave: -1, Ping: true, Gossip: test.gossip, Walled: test.walled, Timing: timing}
 				Run(t, 1, scenario, func(w *World) {
 					if test.walled {
 						w.Until(30*time.Second, "n0 to lead", func() bool {

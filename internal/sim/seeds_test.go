@@ -84,9 +84,9 @@ func soFar(w *World) string {
 }
 
 // havocOf is what a seed begins with: a hostile postman for some, ping ports for most, a node to come for every other,
-// jitter and newer builds for some, large data and slow or hasty elections for a few.
+// gossip for some, jitter and newer builds for some, large data and slow or hasty elections for a few.
 func havocOf(seed uint64) Scenario {
-	s := Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3, Upgrade: seed/2%3 == 1}
+	s := Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3, Gossip: seed%4 == 1, Upgrade: seed/2%3 == 1}
 	switch seed % 8 {
 	case 2, 6:
 		s.Jitter = 3 * time.Millisecond

@@ -36,6 +36,7 @@ type Scenario struct {
 	Postman    bool          // every call goes through a postman who keeps copies
 	Bulk       int           // bytes of every eighth change's data, which go into the log in parts; 0: none
 	Ping       bool          // game servers hold a ping port
+	Gossip     bool          // nodes and game servers gossip with memberlist
 	Walled     bool          // a firewall refuses n0 in the name of every game server, always
 	Upgrade    bool          // whoever is started again, or joins, is of a newer build
 }
@@ -244,5 +245,8 @@ func (w *World) close() {
 	w.ending.Wait()
 	if w.post != nil {
 		w.post.close()
+	}
+	if w.scenario.Gossip {
+		time.Sleep(time.Minute) // until the probes under way have ended by themselves
 	}
 }
