@@ -10,7 +10,7 @@ var messageFaults = []fault{
 	{
 		name:  "a panic is counted twice",
 		edits: []edit{{"fsm/message.go", "m.Panics, m.PanicText = m.Panics+1, p.GetText()", "m.Panics, m.PanicText = m.Panics+2, p.GetText()"}},
-		pkg:   "internal/sim", test: "TestTheHostilePostman",
+		pkg:   "internal/sim", test: "TestTheReorderingProxy",
 	},
 	{
 		name:  "the goodbye overtakes the count of a panic",

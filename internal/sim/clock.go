@@ -23,32 +23,32 @@ func (c *clock) now() time.Time {
 	if !c.frozen.IsZero() {
 		return c.frozen
 	}
-	return c.read()
+	return c.readLocked()
 }
 
-func (c *clock) read() time.Time {
+func (c *clock) readLocked() time.Time {
 	now := time.Now()
 	return now.Add(c.ahead + time.Duration(float64(now.Sub(c.since))*(c.rate-1)))
 }
 
-// skew puts the clock off by so much at once, and lets it run at a rate from here on.
-func (c *clock) skew(by time.Duration, rate float64) {
+// setSkew puts the clock off by so much at once, and lets it run at a rate from here on.
+func (c *clock) setSkew(by time.Duration, rate float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	c.ahead = c.read().Sub(now) + by
+	c.ahead = c.readLocked().Sub(now) + by
 	c.since, c.rate = now, rate
 }
 
-func (c *clock) freeze() {
+func (c *clock) freezeClock() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.frozen.IsZero() {
-		c.frozen = c.read()
+		c.frozen = c.readLocked()
 	}
 }
 
-func (c *clock) thaw() {
+func (c *clock) thawClock() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.frozen = time.Time{}

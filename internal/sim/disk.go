@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// disk is what one run of a node writes to. The syncs of its log, without which it acknowledges nothing, can take longer, or
+// disk is the file system of one run of a node. The syncs of its log, without which it acknowledges nothing, can take longer, or
 // not come back.
 type disk struct {
 	vfs.FS
@@ -25,14 +25,14 @@ func newDisk(under vfs.FS) *disk {
 		// No others: while it opens, Pebble syncs with its lock held.
 		appended := strings.Contains(op.Path, "log/") && strings.HasSuffix(op.Path, ".log")
 		if appended && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
-			d.wait()
+			d.waitForDelay()
 		}
 		return nil
 	}))
 	return d
 }
 
-func (d *disk) wait() {
+func (d *disk) waitForDelay() {
 	d.mu.Lock()
 	slow, held := d.slow, d.held
 	d.mu.Unlock()
@@ -44,13 +44,13 @@ func (d *disk) wait() {
 	}
 }
 
-func (d *disk) delay(by time.Duration) {
+func (d *disk) setDelay(by time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.slow = by
 }
 
-func (d *disk) hold() {
+func (d *disk) holdWrites() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.held == nil {
@@ -58,7 +58,7 @@ func (d *disk) hold() {
 	}
 }
 
-func (d *disk) release() {
+func (d *disk) releaseWrites() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.held != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// hosts are all that are on the network: nodes first.
-func (w *World) hosts() []string {
+// allHosts are all that are on the network: nodes first.
+func (w *World) allHosts() []string {
 	var hosts []string
 	for _, n := range w.nodes {
 		hosts = append(hosts, n.name)
@@ -21,15 +21,15 @@ func (w *World) hosts() []string {
 	return hosts
 }
 
-// calm gives every link of every node the delay that it has when all is well. Who stands still stays out of reach.
-func (w *World) calm() {
-	for _, a := range w.hosts() {
+// applyDefaultDelays gives every link of every node the delay that it has when all is well. Who stands still stays out of reach.
+func (w *World) applyDefaultDelays() {
+	for _, a := range w.allHosts() {
 		for _, n := range w.nodes {
 			if a == n.name {
 				continue
 			}
 			for _, way := range [][2]string{{a, n.name}, {n.name, a}} {
-				draw := rand.New(rand.NewPCG(w.Seed, hash(way[0]+way[1])))
+				draw := rand.New(rand.NewPCG(w.Seed, hashText(way[0]+way[1])))
 				d := 200*time.Microsecond + time.Duration(draw.IntN(2000))*time.Microsecond
 				w.network.Delay(way[0], way[1], d)
 				if w.scenario.Jitter > 0 {
@@ -42,11 +42,11 @@ func (w *World) calm() {
 	still := slices.Collect(maps.Keys(w.still))
 	w.mu.Unlock()
 	for _, host := range still {
-		w.network.Isolate(host, w.hosts()...)
+		w.network.Isolate(host, w.allHosts()...)
 	}
 }
 
-func hash(s string) (h uint64) {
+func hashText(s string) (h uint64) {
 	for _, b := range []byte(s) {
 		h = h*1099511628211 + uint64(b)
 	}
@@ -55,35 +55,35 @@ func hash(s string) (h uint64) {
 
 // Cut stops everything between two hosts, both ways. Hosts are n0, n1, ... and the names of game servers.
 func (w *World) Cut(a, b string) {
-	w.fault("cut %s from %s", a, b)
-	w.network.Cut(w.host(a), w.host(b))
+	w.logFault("cut %s from %s", a, b)
+	w.network.Cut(w.hostOf(a), w.hostOf(b))
 }
 
-// CutOneWay stops what one host sends to another.
+// CutOneWay stops all traffic from one host to another.
 func (w *World) CutOneWay(from, to string) {
-	w.fault("cut the way from %s to %s", from, to)
-	w.network.CutOneWay(w.host(from), w.host(to))
+	w.logFault("cut the way from %s to %s", from, to)
+	w.network.CutOneWay(w.hostOf(from), w.hostOf(to))
 }
 
 // Isolate cuts a host off from all nodes.
 func (w *World) Isolate(host string) {
-	w.fault("isolate %s", host)
+	w.logFault("isolate %s", host)
 	for _, n := range w.nodes {
 		if n.name != host {
-			w.network.Cut(w.host(host), n.name)
+			w.network.Cut(w.hostOf(host), n.name)
 		}
 	}
 }
 
-// Delay makes what one host sends to another arrive later.
+// Delay makes all traffic from one host to another arrive later.
 func (w *World) Delay(from, to string, by time.Duration) {
-	w.fault("delay what %s sends to %s by %v", from, to, by)
-	w.network.Delay(w.host(from), w.host(to), by)
+	w.logFault("delay what %s sends to %s by %v", from, to, by)
+	w.network.Delay(w.hostOf(from), w.hostOf(to), by)
 }
 
-// Apart cuts every node off from every other.
-func (w *World) Apart() {
-	w.fault("cut all nodes from each other")
+// SeparateNodes cuts every node off from every other.
+func (w *World) SeparateNodes() {
+	w.logFault("cut all nodes from each other")
 	for i, a := range w.nodes {
 		for _, b := range w.nodes[:i] {
 			w.network.Cut(a.name, b.name)
@@ -91,51 +91,51 @@ func (w *World) Apart() {
 	}
 }
 
-// Heal undoes what was done to links and to what nodes hear and write. Who stands still goes on standing still.
+// Heal undoes the faults of links, disks and gossip. A process that stands still goes on standing still.
 func (w *World) Heal() {
-	w.fault("heal")
+	w.logFault("heal")
 	for _, n := range w.nodes {
-		n.slanders.Store(false)
-		n.deaf.Store(false)
-		n.slowDown(0)
+		n.reportsAllDead.Store(false)
+		n.losesEvents.Store(false)
+		n.slowDisk(0)
 	}
 	w.network.HealAll()
-	w.calm()
+	w.applyDefaultDelays()
 }
 
 // Skew sets a host's clock off, and lets it run at a rate from here on.
 func (w *World) Skew(host string, by time.Duration, rate float64) {
-	w.fault("the clock of %s jumps by %v and runs at %.2f", host, by, rate)
+	w.logFault("the clock of %s jumps by %v and runs at %.2f", host, by, rate)
 	w.mu.Lock()
 	c := w.skews[host]
 	w.mu.Unlock()
-	c.skew(by, rate)
+	c.setSkew(by, rate)
 }
 
 // Stop stops a game server's process: nothing reaches it or leaves it, and its clock stands still for it. Its goroutines
-// cannot be stopped in a bubble: they go on with what they have, and find their clock where it was.
+// cannot be stopped in a bubble: they go on with the data in hand, and find their clock where it was.
 func (w *World) Stop(name string) {
-	w.fault("stop %s", name)
+	w.logFault("stop %s", name)
 	w.mu.Lock()
 	s := w.servers[name]
 	s.stopped = true
 	w.mu.Unlock()
-	w.standStill(s.process, s.clock)
+	w.freezeHost(s.process, s.clock)
 }
 
-// Wake lets a stopped game server go on. All that came meanwhile comes at once, and its clock shows what has passed.
+// Wake lets a stopped game server go on. All that came meanwhile comes at once, and its clock shows the time that has passed.
 func (w *World) Wake(name string) {
-	w.fault("wake %s", name)
+	w.logFault("wake %s", name)
 	w.mu.Lock()
 	s := w.servers[name]
 	w.mu.Unlock()
-	w.goOn(s.process, s.clock)
+	w.unfreezeHost(s.process, s.clock)
 	w.mu.Lock()
 	s.stopped = false
 	w.mu.Unlock()
 }
 
-// wakeAll lets everybody go on who stands still.
+// wakeAll lets every process go on that stands still.
 func (w *World) wakeAll() {
 	w.mu.Lock()
 	var stopped []string
@@ -149,22 +149,22 @@ func (w *World) wakeAll() {
 	for _, name := range stopped {
 		w.Wake(name)
 	}
-	for _, n := range w.members() {
-		if w.paused(n.number) {
+	for _, n := range w.joinedNodes() {
+		if w.isPaused(n.number) {
 			w.Resume(n.number)
 		}
 	}
 }
 
-func (w *World) standStill(host string, c *clock) {
-	c.freeze()
+func (w *World) freezeHost(host string, c *clock) {
+	c.freezeClock()
 	w.mu.Lock()
 	w.still[host] = true
 	w.mu.Unlock()
-	w.network.Isolate(host, w.hosts()...)
+	w.network.Isolate(host, w.allHosts()...)
 }
 
-func (w *World) goOn(host string, c *clock) {
+func (w *World) unfreezeHost(host string, c *clock) {
 	w.mu.Lock()
 	still := w.still[host]
 	delete(w.still, host)
@@ -172,16 +172,16 @@ func (w *World) goOn(host string, c *clock) {
 	if !still {
 		return
 	}
-	c.thaw()
-	for _, other := range w.hosts() {
+	c.thawClock()
+	for _, other := range w.allHosts() {
 		if other != host {
 			w.network.Heal(host, other)
 		}
 	}
 }
 
-// host is the machine that a name runs on now.
-func (w *World) host(name string) string {
+// hostOf is the machine that a name runs on now.
+func (w *World) hostOf(name string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.servers[name]; s != nil {

@@ -5,34 +5,34 @@ import (
 	"time"
 )
 
-// Crash ends a node's process: the others are refused there. Its disk keeps what was synced.
+// Crash ends a node's process: the others are refused there. Its disk keeps all synced data.
 func (w *World) Crash(node int) {
-	w.fault("crash n%d", node)
-	w.nodes[node].stop(false)
+	w.logFault("crash n%d", node)
+	w.nodes[node].stopProcess(false)
 }
 
 // Lose ends a node's machine: the others hear nothing of it any more.
 func (w *World) Lose(node int) {
-	w.fault("lose n%d", node)
-	w.nodes[node].stop(true)
+	w.logFault("lose n%d", node)
+	w.nodes[node].stopProcess(true)
 }
 
 // Restart starts a node that was crashed, lost or wiped.
 func (w *World) Restart(node int) {
-	w.fault("restart n%d", node)
+	w.logFault("restart n%d", node)
 	w.nodes[node].start()
 }
 
 // Wipe takes a stopped node's disk away.
 func (w *World) Wipe(node int) {
-	w.fault("wipe n%d", node)
-	w.nodes[node].wipe()
+	w.logFault("wipe n%d", node)
+	w.nodes[node].wipeDisk()
 }
 
 // Replace takes the disk of a node away and starts it at once: it comes back as a new one at the old address, which the
 // cluster takes in for the lost one. Only while every member runs and votes: two lost disks may be one too many.
 func (w *World) Replace(node int) {
-	if !w.whole() {
+	if !w.allNodesRun() {
 		return
 	}
 	w.Crash(node)
@@ -40,15 +40,15 @@ func (w *World) Replace(node int) {
 	w.Restart(node)
 }
 
-// whole says that all members run and vote, as the leader knows them.
-func (w *World) whole() bool {
-	n := w.leading()
+// allNodesRun says that all members run and vote, as the leader knows them.
+func (w *World) allNodesRun() bool {
+	n := w.leadingNode()
 	if n == nil {
 		return false
 	}
 	running := map[string]bool{}
-	for _, member := range w.members() {
-		r := member.running()
+	for _, member := range w.joinedNodes() {
+		r := member.runningNode()
 		if r == nil {
 			return false
 		}
@@ -66,8 +66,8 @@ func (w *World) whole() bool {
 // Join starts a node that was not there before: it learns first, and then votes. It returns false when there is none left.
 func (w *World) Join() bool {
 	for _, n := range w.nodes {
-		if !n.member() {
-			w.fault("n%d joins", n.number)
+		if !n.hasJoined() {
+			w.logFault("n%d joins", n.number)
 			n.start()
 			return true
 		}
@@ -85,25 +85,25 @@ func (w *World) Pause(node int) {
 	if p == nil {
 		return
 	}
-	w.fault("pause n%d", node)
-	p.disk.hold()
-	w.standStill(n.name, n.clock)
+	w.logFault("pause n%d", node)
+	p.disk.holdWrites()
+	w.freezeHost(n.name, n.clock)
 }
 
 // Resume lets a paused node go on. All that came meanwhile comes at once.
 func (w *World) Resume(node int) {
 	n := w.nodes[node]
-	w.fault("resume n%d", node)
+	w.logFault("resume n%d", node)
 	n.mu.Lock()
 	p := n.process
 	n.mu.Unlock()
 	if p != nil {
-		p.disk.release()
+		p.disk.releaseWrites()
 	}
-	w.goOn(n.name, n.clock)
+	w.unfreezeHost(n.name, n.clock)
 }
 
-func (w *World) paused(node int) bool {
+func (w *World) isPaused(node int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.still[w.nodes[node].name]
@@ -111,35 +111,35 @@ func (w *World) paused(node int) bool {
 
 // SlowDisk makes each sync of a node's log take so much longer.
 func (w *World) SlowDisk(node int, by time.Duration) {
-	w.fault("each sync of n%d takes %v longer", node, by)
-	w.nodes[node].slowDown(by)
+	w.logFault("each sync of n%d takes %v longer", node, by)
+	w.nodes[node].slowDisk(by)
 }
 
-func (n *node) slowDown(by time.Duration) {
+func (n *node) slowDisk(by time.Duration) {
 	n.mu.Lock()
 	p := n.process
 	n.mu.Unlock()
 	if p != nil {
-		p.disk.delay(by)
+		p.disk.setDelay(by)
 	}
 }
 
-// Slander has a node hear from gossip that every game server is dead.
-func (w *World) Slander(node int) {
-	w.fault("n%d hears that all game servers are dead", node)
-	w.nodes[node].slanders.Store(true)
+// ReportAllDead has a node hear from gossip that every game server is dead.
+func (w *World) ReportAllDead(node int) {
+	w.logFault("n%d hears that all game servers are dead", node)
+	w.nodes[node].reportsAllDead.Store(true)
 }
 
-// Deafen loses what a node's log tells: grants, asks to let go, losses and ends.
-func (w *World) Deafen(node int) {
-	w.fault("what the log of n%d tells is lost", node)
-	w.nodes[node].deaf.Store(true)
+// LoseEvents drops the events of a node's log on the way to its streams: grants, requests to let go, losses and ends.
+func (w *World) LoseEvents(node int) {
+	w.logFault("what the log of n%d tells is lost", node)
+	w.nodes[node].losesEvents.Store(true)
 }
 
 // Transfer has a leader hand the lead over.
 func (w *World) Transfer(node int) {
 	if n := w.Node(node); n != nil {
-		w.fault("n%d is to hand the lead over", node)
+		w.logFault("n%d is to hand the lead over", node)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = n.Transfer(ctx) // it may not lead
@@ -149,7 +149,7 @@ func (w *World) Transfer(node int) {
 // Snapshot has a node take one, which lasts while its disk stands still.
 func (w *World) Snapshot(node int) {
 	if n := w.Node(node); n != nil {
-		w.fault("n%d takes a snapshot", node)
+		w.logFault("n%d takes a snapshot", node)
 		w.ending.Go(func() { _ = n.Snapshot() }) // refused while the tables are ahead of the replay
 	}
 }

@@ -40,14 +40,16 @@ type Server struct {
 
 // Server starts a game server, in the place of the one of that name if there was one. It returns nil if the cluster did not
 // let it in within the limit.
-func (w *World) Server(name string, limit time.Duration) *Server { return w.launch(name, limit, false) }
+func (w *World) Server(name string, limit time.Duration) *Server {
+	return w.launchServer(name, limit, false)
+}
 
 // Namesake starts another process under the name of a game server that may live. It returns nil if it was not let in.
 func (w *World) Namesake(name string, limit time.Duration) *Server {
-	return w.launch(name, limit, true)
+	return w.launchServer(name, limit, true)
 }
 
-func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
+func (w *World) launchServer(name string, limit time.Duration, beside bool) *Server {
 	w.mu.Lock()
 	runs := 1
 	for _, s := range w.processes {
@@ -66,7 +68,7 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 	w.processes = append(w.processes, s)
 	number := len(w.processes)
 	w.mu.Unlock()
-	w.calm()
+	w.applyDefaultDelays()
 
 	host := w.network.Host(s.process)
 	config := client.Config{
@@ -78,8 +80,8 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 	for _, n := range w.founders() {
 		config.Seeds = append(config.Seeds, n.clientsAddress())
 	}
-	if w.post != nil {
-		hooks.Dial = w.post.dial(s.process, host)
+	if w.proxy != nil {
+		hooks.Dial = w.proxy.dialThrough(s.process, host)
 	}
 	if w.scenario.Ping {
 		hooks.ListenPing = func(context.Context, string) (net.Listener, error) { return host.Listen("tcp", s.process+":0") }
@@ -91,11 +93,11 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 	defer cancel()
 	opened, err := client.Open(ctx, config)
 	if err != nil {
-		w.fault("%s is not let in: %v", s.process, err)
+		w.logFault("%s is not let in: %v", s.process, err)
 		s.Kill()
 		return nil
 	}
-	w.fault("%s is in", s.process)
+	w.logFault("%s is in", s.process)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.client = opened
@@ -103,19 +105,19 @@ func (w *World) launch(name string, limit time.Duration, beside bool) *Server {
 		panic(err) // the name and the template are this file's
 	}
 	if s.dead {
-		s.working.Go(func() { s.abandon(opened) })
+		s.working.Go(func() { s.closeAbandoned(opened) })
 		return nil
 	}
 	return s
 }
 
-// Kill ends the process: its host says so to whoever is connected to it or tries.
-func (s *Server) Kill() { s.end(s.world.network.Crash) }
+// Kill ends the process: its host resets connections and refuses new ones.
+func (s *Server) Kill() { s.endProcess(s.world.network.Crash) }
 
-// Lose ends its machine: nobody hears anything of it any more.
-func (s *Server) Lose() { s.end(s.world.network.Vanish) }
+// Lose ends its machine: no packet comes from it any more.
+func (s *Server) Lose() { s.endProcess(s.world.network.Vanish) }
 
-func (s *Server) end(how func(host string)) {
+func (s *Server) endProcess(how func(host string)) {
 	s.killing.Do(func() {
 		s.mu.Lock()
 		s.dead = true
@@ -124,14 +126,14 @@ func (s *Server) end(how func(host string)) {
 		how(s.process)
 		s.die()
 		if opened != nil {
-			s.working.Go(func() { s.abandon(opened) })
+			s.working.Go(func() { s.closeAbandoned(opened) })
 		}
 	})
 	s.working.Wait()
 }
 
-// abandon ends a client that nobody hears any more.
-func (s *Server) abandon(opened *client.Client) {
+// closeAbandoned ends a client whose machine is cut off for good.
+func (s *Server) closeAbandoned(opened *client.Client) {
 	soon, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	_ = opened.Shutdown(soon)
@@ -147,12 +149,12 @@ func (s *Server) Close(limit time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		err := s.client.Shutdown(ctx)
-		s.world.fault("%s is closed: %v", s.process, err)
+		s.world.logFault("%s is closed: %v", s.process, err)
 		var left *client.CloseError
 		if errors.As(err, &left) {
-			sessions := s.open()
+			sessions := s.openSessions()
 			for _, ref := range left.Unsaved {
-				sessions[ref.Key].claim(check.Refused)
+				sessions[ref.Key].recordOutcome(check.Refused)
 			}
 		}
 		s.world.network.Crash(s.process)
@@ -160,15 +162,15 @@ func (s *Server) Close(limit time.Duration) {
 	s.working.Wait()
 }
 
-// open are its sessions, by profile: on each the one that it opened last.
-func (s *Server) open() map[string]*Session {
+// openSessions are its sessions, by profile: on each the one that it opened last.
+func (s *Server) openSessions() map[string]*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.sessions)
 }
 
-// alive says that the process runs, and is not stopped.
-func (s *Server) alive() bool {
+// isAlive says that the process runs, and is not stopped.
+func (s *Server) isAlive() bool {
 	s.mu.Lock()
 	dead := s.dead
 	s.mu.Unlock()
@@ -177,17 +179,17 @@ func (s *Server) alive() bool {
 	return !dead && !s.stopped
 }
 
-func (s *Server) next(what string) string {
+func (s *Server) nextName(what string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made++
 	return fmt.Sprintf("%s/%s%d", s.process, what, s.made)
 }
 
-// outcome sorts what a caller was told. never are the errors by which it promises that it did not and will not happen.
-// ErrUnavailable and ErrClosed say that each node that was asked refused its copy; where a postman hands such a copy to
+// outcomeOf classifies the error that a caller got. never are the errors by which it promises that it did not and will not happen.
+// ErrUnavailable and ErrClosed say that each node that was asked refused its copy; where the proxy hands such a copy to
 // another node, they say nothing.
-func (w *World) outcome(err error, never ...error) check.Outcome {
+func (w *World) outcomeOf(err error, never ...error) check.Outcome {
 	switch {
 	case err == nil:
 		return check.Done
@@ -196,50 +198,52 @@ func (w *World) outcome(err error, never ...error) check.Outcome {
 	}
 	for _, kind := range never {
 		passing := kind == client.ErrUnavailable || kind == client.ErrClosed
-		if errors.Is(err, kind) && (w.post == nil || !passing) {
+		if errors.Is(err, kind) && (w.proxy == nil || !passing) {
 			return check.Refused
 		}
 	}
 	return check.Unknown
 }
 
-// poison is the kind of messages whose handler panics; after setAsideAfter counted panics they are offered no more.
+// poison is the kind of messages that make their handler panic; after setAsideAfter counted panics they are offered no more.
 const (
 	poison        client.Kind = "poison"
 	setAsideAfter int         = 3
 )
 
-// Send sends a message whose effect shows in the profile's data.
-func (s *Server) Send(key string, limit time.Duration) error { return s.send(key, limit, "") }
+// Send sends a message; its effect shows in the profile's data.
+func (s *Server) Send(key string, limit time.Duration) error { return s.sendMessage(key, limit, "") }
 
-// Poison sends a message whose handler panics.
-func (s *Server) Poison(key string, limit time.Duration) error { return s.send(key, limit, poison) }
+// Poison sends a message that makes its handler panic.
+func (s *Server) Poison(key string, limit time.Duration) error {
+	return s.sendMessage(key, limit, poison)
+}
 
-func (s *Server) send(key string, limit time.Duration, kind client.Kind) error {
-	record := &check.Send{Sender: s.process, Body: s.next("m"), Profile: key, Poison: kind == poison}
-	s.world.record(func(h *check.History) { h.Sends = append(h.Sends, record) })
+func (s *Server) sendMessage(key string, limit time.Duration, kind client.Kind) error {
+	record := &check.Send{Sender: s.process, Body: s.nextName("m"), Profile: key, Poison: kind == poison}
+	s.world.recordHistory(func(h *check.History) { h.Sends = append(h.Sends, record) })
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	record.Call = s.world.Now()
 	_, err := s.store.Send(ctx, key, record.Body, kind)
-	s.world.done(&record.Span, func() {
-		record.Outcome = s.world.outcome(err, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
+	s.world.finishSpan(&record.Span, func() {
+		record.Outcome = s.world.outcomeOf(err, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
 	})
-	s.world.tell(key, "%s sends: %v", record.Body, err)
+	s.world.logEvent(key, "%s sends: %v", record.Body, err)
 	return err
 }
 
-// Get reads a profile, and remembers what it read.
+// Get reads a profile, and records the revision that it read.
 func (s *Server) Get(key string, limit time.Duration) (*client.Snapshot[check.Doc], error) {
 	record := &check.Read{Profile: key}
-	s.world.record(func(h *check.History) { h.Reads = append(h.Reads, record) })
+	s.world.recordHistory(func(h *check.History) { h.Reads = append(h.Reads, record) })
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	record.Call = s.world.Now()
 	got, err := s.store.Get(ctx, key)
 	if err == nil {
-		s.world.done(&record.Span, func() { record.Revision, record.Exists, record.Doc = got.Revision, got.Exists, got.Data })
-		s.world.tell(key, "%s reads revision %d", s.process, got.Revision)
+		s.world.finishSpan(&record.Span, func() { record.Revision, record.Exists, record.Doc = got.Revision, got.Exists, got.Data })
+		s.world.logEvent(key, "%s reads revision %d", s.process, got.Revision)
 	}
 	return got, err
 }
@@ -250,22 +254,22 @@ func (s *Server) Set(key string, limit time.Duration, options ...client.WriteOpt
 	if err != nil {
 		return err
 	}
-	record := &check.Set{Writer: s.next("set"), Profile: key}
-	s.world.record(func(h *check.History) { h.Sets = append(h.Sets, record) })
+	record := &check.Set{Writer: s.nextName("set"), Profile: key}
+	s.world.recordHistory(func(h *check.History) { h.Sets = append(h.Sets, record) })
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	doc := check.Doc{Writer: record.Writer, Seq: 1, Applied: got.Data.Applied}
 	record.Call = s.world.Now()
 	revision, err := s.store.Set(ctx, key, doc, client.AtRevision(got.Revision), options...)
-	s.world.done(&record.Span, func() {
+	s.world.finishSpan(&record.Span, func() {
 		record.Revision = revision
-		record.Outcome = s.world.outcome(err, client.ErrConflict, client.ErrOwned, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
+		record.Outcome = s.world.outcomeOf(err, client.ErrConflict, client.ErrOwned, client.ErrUnavailable, client.ErrInvalid, client.ErrClosed)
 	})
-	s.world.tell(key, "%s on revision %d: %v", record.Writer, got.Revision, err)
+	s.world.logEvent(key, "%s on revision %d: %v", record.Writer, got.Revision, err)
 	return err
 }
 
-// draw is the randomness of one of a process' tasks.
-func (s *Server) draw(task uint64) *rand.Rand {
-	return rand.New(rand.NewPCG(s.world.Seed, hash(s.process)+task))
+// randomFor is the randomness of one of a process' tasks.
+func (s *Server) randomFor(task uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(s.world.Seed, hashText(s.process)+task))
 }

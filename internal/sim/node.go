@@ -29,12 +29,12 @@ type node struct {
 	number int
 	name   string
 	clock  *clock
-	draw   *rand.Rand // of what a crash leaves of the disk, and of the sizes
+	draw   *rand.Rand // for the unsynced data that survives a crash, and for sizes
 
 	snapshotBytes, trailingBytes uint64
 
-	slanders atomic.Bool // its gossip holds every game server for dead
-	deaf     atomic.Bool // what its log tells reaches no stream
+	reportsAllDead atomic.Bool // its gossip holds every game server for dead
+	losesEvents    atomic.Bool // the events of its log reach no stream
 
 	mu      sync.Mutex
 	disk    *vfs.MemFS
@@ -46,7 +46,7 @@ type node struct {
 // newer is the level of a build to come.
 const newer = fsm.Level + 1
 
-func (n *node) old() bool {
+func (n *node) runsOldBuild() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.level < newer
@@ -72,7 +72,7 @@ func newNode(w *World, i int, draw *rand.Rand) *node {
 func (n *node) nodesAddress() string   { return n.name + ":7401" }
 func (n *node) clientsAddress() string { return n.name + ":7400" }
 
-// start runs the node on what its disk holds.
+// start runs the node on the data of its disk.
 func (n *node) start() {
 	n.mu.Lock()
 	running, disk := n.process != nil, newDisk(n.disk)
@@ -94,10 +94,10 @@ func (n *node) start() {
 	for _, other := range n.world.founders() {
 		c.Nodes = append(c.Nodes, other.nodesAddress())
 	}
-	c.Listen, c.Dial = host.Listen, n.dial(host)
+	c.Listen, c.Dial = host.Listen, n.dialFunc(host)
 	c.Classes = append(fsm.DefaultClasses(), fsm.ClassOf(fsm.TimingClass{Name: timingClass, Timing: n.world.Timing}))
-	c.Now, c.OnEvents = n.clock.now, n.tell(hub)
-	c.GameServers = func(lock.Incarnation) bool { return n.slanders.Load() }
+	c.Now, c.OnEvents = n.clock.now, n.forwardEvents(hub)
+	c.GameServers = func(lock.Incarnation) bool { return n.reportsAllDead.Load() }
 	if n.world.scenario.Gossip {
 		c.ServerGossip = n.world.gossipAt(host, n.name, fmt.Sprintf("127.1.0.%d", n.number+1))
 	}
@@ -116,7 +116,7 @@ func (n *node) start() {
 	if err != nil {
 		n.world.Complain("", "%s does not listen: %v", n.name, err)
 		p.served <- nil
-		n.end(p)
+		n.closeProcess(p)
 		return
 	}
 	go func() { p.served <- p.server.Serve(clients) }()
@@ -131,8 +131,8 @@ func (w *World) gossipAt(host memnet.Host, name, ip string) gossip.ServerConfig 
 	return gossip.ServerConfig{Bind: ip + ":7404", Listen: host.Listen, ListenPacket: host.ListenPacket, Dial: host.Dial}
 }
 
-// dial is its way to others. Behind a wall every game server's host seems to refuse it.
-func (n *node) dial(host memnet.Host) func(ctx context.Context, network, address string) (net.Conn, error) {
+// dialFunc is its way to others. Behind a wall every game server's host seems to refuse it.
+func (n *node) dialFunc(host memnet.Host) func(ctx context.Context, network, address string) (net.Conn, error) {
 	if !n.world.scenario.Walled || n.number > 0 {
 		return host.Dial
 	}
@@ -144,25 +144,25 @@ func (n *node) dial(host memnet.Host) func(ctx context.Context, network, address
 	}
 }
 
-// tell passes on what the log tells, unless the node is deaf. Then only messages come through: of what a stream has missed
-// a node knows by itself, and nothing else is lost between a log and a stream.
-func (n *node) tell(hub *server.Hub) func([]fsm.Event) {
+// forwardEvents passes on the log's events, unless the node loses them. Then only messages come through: of the other events
+// a node knows by itself which ones a stream has missed.
+func (n *node) forwardEvents(hub *server.Hub) func([]fsm.Event) {
 	return func(events []fsm.Event) {
-		if n.deaf.Load() {
+		if n.losesEvents.Load() {
 			events = slices.DeleteFunc(slices.Clone(events), func(e fsm.Event) bool { return e.Kind != fsm.MessageWait })
 		}
 		hub.Tell(events)
 	}
 }
 
-func (n *node) member() bool {
+func (n *node) hasJoined() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.joined
 }
 
-// running is nil while the node is stopped, or has stopped itself.
-func (n *node) running() *cluster.Node {
+// runningNode is nil while the node is stopped, or has stopped itself.
+func (n *node) runningNode() *cluster.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.process == nil {
@@ -176,8 +176,8 @@ func (n *node) running() *cluster.Node {
 	}
 }
 
-// failed is why a node has stopped itself.
-func (n *node) failed() error {
+// failure is why a node has stopped itself.
+func (n *node) failure() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.process == nil {
@@ -186,9 +186,9 @@ func (n *node) failed() error {
 	return n.process.node.Err()
 }
 
-// stop crashes the node: its machine vanishes from the network, or its process ends on it, and the disk keeps what was
-// synced, and by chance some of what was not.
-func (n *node) stop(vanish bool) {
+// stopProcess crashes the node: its machine vanishes from the network, or its process ends on it, and the disk keeps all
+// synced data, and by chance some of the rest.
+func (n *node) stopProcess(vanish bool) {
 	n.mu.Lock()
 	p := n.process
 	n.process = nil
@@ -201,24 +201,24 @@ func (n *node) stop(vanish bool) {
 	} else {
 		n.world.network.Crash(n.name)
 	}
-	n.world.goOn(n.name, n.clock)
+	n.world.unfreezeHost(n.name, n.clock)
 	left := n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.draw.IntN(3) * 50, RNG: n.draw})
 	n.mu.Lock()
 	n.disk = left
 	n.mu.Unlock()
-	p.disk.release()
-	n.end(p)
+	p.disk.releaseWrites()
+	n.closeProcess(p)
 }
 
-// wipe gives a stopped node an empty disk.
-func (n *node) wipe() {
+// wipeDisk gives a stopped node an empty disk.
+func (n *node) wipeDisk() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.disk = vfs.NewCrashableMem()
 }
 
-// end lets what is left of a process go down in the background. Nobody hears it any more.
-func (n *node) end(p *process) {
+// closeProcess closes the rest of a process in the background. Its packets reach no host any more.
+func (n *node) closeProcess(p *process) {
 	n.world.ending.Go(func() {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()

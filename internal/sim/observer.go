@@ -18,7 +18,7 @@ var over = func() context.Context {
 // sampled is how often the observer looks.
 const sampled = 10 * time.Millisecond
 
-// observer holds, at every look, what sessions believe against what any node's tables have, and the nodes' tables against
+// observer compares, every 10 ms, the state of the sessions with the tables of every node, and the nodes' tables with
 // each other. What is in one node's tables is in the log, so the furthest of them is the truth that is known.
 type observer struct {
 	world *World
@@ -27,27 +27,27 @@ type observer struct {
 
 	seen    map[*cluster.Node]uint64 // index of the tables at the last look
 	digests map[uint64]uint64        // by index
-	truth   map[string]truth         // by profile
+	truth   map[string]grantedState  // by profile
 	crashed time.Duration            // when a node was last seen to be gone
 	runs    map[*node]*cluster.Node  // at the last look
 }
 
-// truth is a profile's grant.
-type truth struct {
+// grantedState is a profile's grant.
+type grantedState struct {
 	index   uint64 // of the tables that say so
 	loads   uint64
 	token   uint64
 	owner   uint64
-	name    string // of its last owner: who reclaims has another incarnation, and the same name
+	name    string // of its last owner: a reclaiming game server has another incarnation, and the same name
 	inForce bool   // its owner lives
 	revoked bool
-	waited  bool // somebody waits for it
+	waited  bool // a game server waits for it
 }
 
-func observe(w *World) *observer {
+func startObserver(w *World) *observer {
 	o := &observer{
 		world: w, quit: make(chan struct{}), over: make(chan struct{}),
-		seen: map[*cluster.Node]uint64{}, digests: map[uint64]uint64{}, truth: map[string]truth{}, runs: map[*node]*cluster.Node{},
+		seen: map[*cluster.Node]uint64{}, digests: map[uint64]uint64{}, truth: map[string]grantedState{}, runs: map[*node]*cluster.Node{},
 	}
 	go func() {
 		defer close(o.over)
@@ -56,7 +56,7 @@ func observe(w *World) *observer {
 		for {
 			select {
 			case <-tick.C:
-				o.look()
+				o.observeOnce()
 			case <-o.quit:
 				return
 			}
@@ -65,15 +65,15 @@ func observe(w *World) *observer {
 	return o
 }
 
-func (o *observer) stop() {
+func (o *observer) stopObserving() {
 	close(o.quit)
 	<-o.over
 }
 
-func (o *observer) look() {
+func (o *observer) observeOnce() {
 	for _, n := range o.world.nodes {
-		r := n.running()
-		if r != nil && o.read(n.name, r) != nil {
+		r := n.runningNode()
+		if r != nil && o.readGrants(n.name, r) != nil {
 			r = nil // it closes just now
 		}
 		if before := o.runs[n]; before != nil && before != r {
@@ -85,17 +85,17 @@ func (o *observer) look() {
 	processes := o.world.processes
 	o.world.mu.Unlock()
 	for _, s := range processes {
-		if !s.alive() {
+		if !s.isAlive() {
 			continue
 		}
-		for _, session := range s.open() {
-			o.judge(s, session)
+		for _, session := range s.openSessions() {
+			o.checkSession(s, session)
 		}
 	}
 }
 
-// read takes what a node's tables have that is new.
-func (o *observer) read(name string, n *cluster.Node) error {
+// readGrants takes over the grants in a node's tables that are new.
+func (o *observer) readGrants(name string, n *cluster.Node) error {
 	if errors.Is(n.WaitApplied(over, o.seen[n]), context.Canceled) {
 		o.world.Complain("", "the tables of %s went back from entry %d", name, o.seen[n])
 	}
@@ -121,7 +121,7 @@ func (o *observer) read(name string, n *cluster.Node) error {
 		if err != nil {
 			return err
 		}
-		now := truth{index: standing.Index, loads: row.Loads, token: uint64(row.Token), owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
+		now := grantedState{index: standing.Index, loads: row.Loads, token: uint64(row.Token), owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
 		if row.Owner != 0 {
 			owner, ok, err := view.Server(row.Owner)
 			if err != nil {
@@ -145,14 +145,14 @@ func (o *observer) read(name string, n *cluster.Node) error {
 	return nil
 }
 
-// judge looks at a session after the tables, so that what it finds active was in force by then or should not be active.
-func (o *observer) judge(s *Server, session *Session) {
+// checkSession looks at a session after the tables, so that an active session was in force by then or should not be active.
+func (o *observer) checkSession(s *Server, session *Session) {
 	w, record := o.world, session.record
 	is := o.truth[record.Profile]
 	if session.IsActive() {
 		session.active = w.Now()
 		switch {
-		case !s.alive(): // it was stopped meanwhile
+		case !s.isAlive(): // it was stopped meanwhile
 		case is.loads > record.Loads:
 			w.Complain(record.Profile, "%s is active under grant %d, and grant %d was made", record.Writer, record.Loads, is.loads)
 		case is.loads == record.Loads && is.owner != 0 && !is.inForce:
@@ -160,7 +160,7 @@ func (o *observer) judge(s *Server, session *Session) {
 		}
 		return
 	}
-	if session.ended || !session.thrownOut() {
+	if session.ended || !session.lostByMistake() {
 		return
 	}
 	session.ended = true

@@ -10,7 +10,7 @@ import (
 )
 
 // One bound for each ground on which an owner loses a profile: sooner than the least it would be robbed while it believes,
-// later than the most somebody waits in vain. The observer looks every 10 ms whether it is active while another one's grant
+// later than its bound. The observer looks every 10 ms whether it is active while another one's grant
 // is in force.
 func TestTheObserver(t *testing.T) {
 	t.Run("default class", func(t *testing.T) {
@@ -28,8 +28,8 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 		name        string
 		gossip      bool                                            // game servers and nodes gossip
 		walled      bool                                            // n0 leads, and a firewall refuses it in the owner's name from the first
-		act         func(w *World, owner *Server, session *Session) // what befalls the owner
-		when        client.IfOwned                                  // what the heir asks for
+		act         func(w *World, owner *Server, session *Session) // the fault that hits the owner
+		when        client.IfOwned                                  // how the heir asks for the profile
 		ground      lock.Ground                                     // on which the owner's incarnation ends; Living: it does not
 		least, most time.Duration                                   // until the heir has it
 	}{
@@ -42,11 +42,11 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 			ground: lock.Proof, least: lock.DefaultDetector().Again, most: 500 * time.Millisecond,
 		},
 		{
-			name: "evidence: gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.slanderAll(); owner.Lose() },
+			name: "evidence: gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.reportAllDead(); owner.Lose() },
 			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
 		},
 		{
-			name: "evidence: a cut, and gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.slanderAll(); w.Isolate(owner.Name) },
+			name: "evidence: a cut, and gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.reportAllDead(); w.Isolate(owner.Name) },
 			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
 		},
 		{
@@ -59,7 +59,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 		},
 		{
 			name: "evidence: a cut from everything", gossip: true, act: func(w *World, owner *Server, _ *Session) {
-				w.network.Isolate(owner.process, w.hosts()...)
+				w.network.Isolate(owner.process, w.allHosts()...)
 			},
 			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
 		},
@@ -80,7 +80,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
 		},
 		{
-			name: "silence: it hears nothing, and nobody hears it", act: func(w *World, owner *Server, _ *Session) {
+			name: "silence: cut off both ways", act: func(w *World, owner *Server, _ *Session) {
 				for _, n := range w.nodes {
 					w.CutOneWay(n.name, owner.Name)
 					w.CutOneWay(owner.Name, n.name)
@@ -93,7 +93,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 			most: 50 * time.Millisecond,
 		},
 		{
-			name: "hand-off, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.deafenAll() },
+			name: "hand-off, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.loseAllEvents() },
 			most: timing.Renew + 2*time.Second + 100*time.Millisecond, // asked with its next renewal; the heir looks every 2 s
 		},
 		{
@@ -101,7 +101,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 			most: 50 * time.Millisecond,
 		},
 		{
-			name: "steal, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.deafenAll() }, when: client.IfOwnedSteal,
+			name: "steal, and what it is told is lost", act: func(w *World, _ *Server, _ *Session) { w.loseAllEvents() }, when: client.IfOwnedSteal,
 			most: timing.Renew + 2*time.Second + 100*time.Millisecond,
 		},
 		{
@@ -163,22 +163,22 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 	}
 }
 
-func (w *World) slanderAll() {
+func (w *World) reportAllDead() {
 	for i := range w.nodes {
-		w.Slander(i)
+		w.ReportAllDead(i)
 	}
 }
 
-func (w *World) deafenAll() {
+func (w *World) loseAllEvents() {
 	for i := range w.nodes {
-		w.Deafen(i)
+		w.LoseEvents(i)
 	}
 }
 
 // leaders is the node that leads.
 func (w *World) leaders() (leader *cluster.Node) {
 	w.Until(20*time.Second, "a leader", func() bool {
-		leader = w.leading()
+		leader = w.leadingNode()
 		return leader != nil
 	})
 	return leader

@@ -11,10 +11,10 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Release is an operator's who frees a profile through the node that leads: it asks the owner to let go, or takes the profile
-// from it. It gives up after the limit, and what it asked may happen all the same.
+// Release acts as an operator that releases a profile through the leader: it asks the owner to let go, or takes the profile
+// from it. It gives up after the limit, and its request may be carried out all the same.
 func (w *World) Release(key string, force bool, limit time.Duration) {
-	node := w.leading()
+	node := w.leadingNode()
 	if node == nil {
 		return
 	}
@@ -28,14 +28,14 @@ func (w *World) Release(key string, force bool, limit time.Duration) {
 	request := func(number uint64) *fsm.Request {
 		return &fsm.Request{Incarnation: uint64(tool.Token), Number: number, Settled: number - 1, Hash: number, Registration: lock.Registration(nonce)}
 	}
-	if token, err := tokenOf(node, key); err == nil && token != 0 {
-		w.fault("release %s, session %d, force %v", key, token, force)
+	if token, err := readToken(node, key); err == nil && token != 0 {
+		w.logFault("release %s, session %d, force %v", key, token, force)
 		_, _ = node.Propose(ctx, fsm.Do(request(1), &fsm.Free{Store: store, Key: key, Token: token, Force: force}))
 	}
 	_, _ = node.Propose(ctx, fsm.Do(request(2), &fsm.EndServer{})) // else it is silent for a lease
 }
 
-func tokenOf(node *cluster.Node, key string) (uint64, error) {
+func readToken(node *cluster.Node, key string) (uint64, error) {
 	view, err := node.View()
 	if err != nil {
 		return 0, err

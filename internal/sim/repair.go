@@ -16,45 +16,45 @@ import (
 
 // Bounds within which a cluster is well again once every fault is undone.
 const (
-	leaderBound = 10 * time.Second // until somebody leads; a node that was wiped or fell far behind has to catch up too
+	leaderBound = 10 * time.Second // until there is a leader; a node that was wiped or fell far behind has to catch up too
 	writeBound  = 5 * time.Second  // after that, until a write goes through
 	detectBound = 3 * time.Second  // beyond a lease, until a profile of a game server that is gone can be loaded
 )
 
-// repair undoes every fault, holds the world to its bounds, and compares what was told with the log.
-func (w *World) repair() {
-	w.fault("all is repaired")
+// repairAll undoes every fault, holds the world to its bounds, and compares the recorded answers with the log.
+func (w *World) repairAll() {
+	w.logFault("all is repaired")
 	w.mu.Lock()
 	processes := w.processes
 	w.mu.Unlock()
 	w.wakeAll()
 	w.Heal()
-	for _, n := range w.members() {
-		if err := n.failed(); err != nil {
+	for _, n := range w.joinedNodes() {
+		if err := n.failure(); err != nil {
 			w.Complain("", "%s stopped itself: %v", n.name, err)
 		}
-		if w.scenario.Upgrade && n.old() {
-			n.stop(false)
+		if w.scenario.Upgrade && n.runsOldBuild() {
+			n.stopProcess(false)
 		}
 		n.start()
 	}
 	if !w.Until(leaderBound, "a leader, all nodes up", func() bool { return w.Leader() >= 0 }) {
 		return
 	}
-	if w.steady() {
-		w.loadable()
+	if w.leadersStay() {
+		w.checkLoadable()
 	}
 	for _, s := range processes {
-		if s.alive() {
+		if s.isAlive() {
 			s.Close(10 * time.Second)
 		}
 	}
-	if w.post != nil {
-		w.post.deliverAll()
+	if w.proxy != nil {
+		w.proxy.deliverAllKept()
 	}
-	w.Until(20*time.Second, "equal tables on all nodes", w.agree)
+	w.Until(20*time.Second, "equal tables on all nodes", w.compareDigests)
 	if w.scenario.Upgrade {
-		w.Until(10*time.Second, "the level of the newer build on all nodes", w.upgraded)
+		w.Until(10*time.Second, "the level of the newer build on all nodes", w.checkUpgraded)
 	}
 	if err := w.readLog(); err != nil {
 		w.Complain("", "read the log's outcome: %v", err)
@@ -65,14 +65,15 @@ func (w *World) repair() {
 	w.found = append(w.found, check.Check(&w.history)...)
 }
 
-// steady says that leads last once all is well. Where a message may take nearly as long as a follower waits for one, a lead is lost
-// every few seconds, and each counts everybody's silence anew: then nobody can promise when a profile is loadable.
-func (w *World) steady() bool {
+// leadersStay says that leaders stay once all is well. Where a message may take nearly as long as a follower waits for
+// one, the leader changes every few seconds, and each new leader counts the silence of all game servers from its start: then
+// no bound on loading can be promised.
+func (w *World) leadersStay() bool {
 	return w.scenario.Heartbeat == 0 || w.scenario.Jitter < w.scenario.Heartbeat/2
 }
 
-// loadable has a game server that was never there before write, and load every profile.
-func (w *World) loadable() {
+// checkLoadable has a game server that was never there before write, and load every profile.
+func (w *World) checkLoadable() {
 	since := w.Now()
 	s := w.Server("probe", writeBound)
 	if s == nil {
@@ -106,11 +107,11 @@ func (w *World) loadable() {
 	}
 }
 
-// agree says that all nodes have the same tables. That equal indexes have equal digests the observer sees to.
-func (w *World) agree() bool {
+// compareDigests says that all nodes have the same tables. That equal indexes have equal digests the observer sees to.
+func (w *World) compareDigests() bool {
 	furthest, last := uint64(0), uint64(math.MaxUint64)
-	for _, n := range w.members() {
-		running := n.running()
+	for _, n := range w.joinedNodes() {
+		running := n.runningNode()
 		if running == nil {
 			return false
 		}
@@ -120,25 +121,25 @@ func (w *World) agree() bool {
 	return furthest == last && last > 0
 }
 
-// upgraded says that the level has risen, as it must once every voter runs the newer build.
-func (w *World) upgraded() bool {
-	for _, n := range w.members() {
-		if running := n.running(); running == nil || running.Status().Level != newer {
+// checkUpgraded says that the level has risen, as it must once every voter runs the newer build.
+func (w *World) checkUpgraded() bool {
+	for _, n := range w.joinedNodes() {
+		if running := n.runningNode(); running == nil || running.Status().Level != newer {
 			return false
 		}
 	}
 	return true
 }
 
-// setUp does what an operator would before the trouble begins: it keeps the whole history, by which the run is judged, and says
-// where nodes may join from. The lead may change meanwhile, so what was asked is asked again: nothing is settled.
-func (w *World) setUp() bool {
+// setUpPolicies sets the cluster up as an operator would: it keeps the whole history, which the checker needs, and says
+// where nodes may join from. The lead may change meanwhile, so requests are repeated: none is settled.
+func (w *World) setUpPolicies() bool {
 	return w.Until(20*time.Second, "the cluster's settings", func() bool {
-		leader := w.leading()
+		leader := w.leadingNode()
 		if leader == nil {
 			return false
 		}
-		ctx, cancel := w.within(5 * time.Second)
+		ctx, cancel := w.withTimeout(5 * time.Second)
 		defer cancel()
 		nonce := []byte("0123456789abcdef")
 		tool, err := leader.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: nonce}))
@@ -163,7 +164,7 @@ func (w *World) setUp() bool {
 func (w *World) readLog() error {
 	var view *cluster.View
 	for _, n := range w.nodes {
-		if running := n.running(); running != nil {
+		if running := n.runningNode(); running != nil {
 			v, err := running.View()
 			if err != nil {
 				return err
@@ -213,6 +214,6 @@ func (w *World) readLog() error {
 			p.Panics[body] = int(m.Panics)
 		}
 	}
-	w.record(func(h *check.History) { h.Profiles = profiles })
+	w.recordHistory(func(h *check.History) { h.Profiles = profiles })
 	return nil
 }

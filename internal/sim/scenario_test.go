@@ -38,13 +38,13 @@ func openAll(w *World, s *Server, keys []string) (sessions []*Session) {
 	return sessions
 }
 
-// Without a quorum nobody can be robbed, and nobody is thrown out within his limit for doubt.
+// Without a quorum no profile changes its owner, and no session ends within its limit for doubt.
 func TestWithoutAQuorumNoSessionEnds(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		lose, end func(w *World)
 	}{
-		{"the nodes are cut from each other", (*World).Apart, (*World).Heal},
+		{"the nodes are cut from each other", (*World).SeparateNodes, (*World).Heal},
 		{
 			"two of three nodes are down",
 			func(w *World) { w.Crash(0); w.Lose(1) },
@@ -103,14 +103,14 @@ func TestWithoutAQuorumNoSessionEnds(t *testing.T) {
 }
 
 func (w *World) holdDisks(hold bool) {
-	for _, n := range w.members() {
+	for _, n := range w.joinedNodes() {
 		n.mu.Lock()
 		p := n.process
 		n.mu.Unlock()
 		if hold {
-			p.disk.hold()
+			p.disk.holdWrites()
 		} else {
-			p.disk.release()
+			p.disk.releaseWrites()
 		}
 	}
 }
@@ -166,14 +166,14 @@ func TestWhoReachesAFollowerIsSentToTheLeader(t *testing.T) {
 
 // Copies of every request, seconds and minutes late, to any node and in any order, while leaders change; and beside them copies
 // that each node must refuse, in place of the honest one too.
-func TestTheHostilePostman(t *testing.T) {
+func TestTheReorderingProxy(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			Run(t, seed, Scenario{Nodes: 3, Postman: true, Ping: true}, func(w *World) {
-				w.Havoc(3, 30*time.Second)
-				w.post.mu.Lock()
-				refused, misled := w.post.refused, w.post.misled
-				w.post.mu.Unlock()
+			Run(t, seed, Scenario{Nodes: 3, ReorderingProxy: true, Ping: true}, func(w *World) {
+				w.RunNemesis(3, 30*time.Second)
+				w.proxy.mu.Lock()
+				refused, misled := w.proxy.refused, w.proxy.misled
+				w.proxy.mu.Unlock()
 				for kind, times := range refused {
 					if times == 0 {
 						w.Complain("", "no copy with %v was refused: nothing is shown", forgery(kind))

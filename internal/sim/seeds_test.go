@@ -13,13 +13,13 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 25, "how many seeds TestSeeds runs")
-	from     = flag.Uint64("from", 1, "the first seed of TestSeeds")
-	havocFor = flag.Duration("havoc", 30*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
-	workers  = flag.Int("workers", min(2, runtime.GOMAXPROCS(0)), "how many seeds TestSeeds runs at a time")
+	seeds      = flag.Int("seeds", 25, "how many seeds TestSeeds runs")
+	from       = flag.Uint64("from", 1, "the first seed of TestSeeds")
+	nemesisFor = flag.Duration("nemesis", 30*time.Second, "how long TestSeeds lets faults follow each other, in virtual time")
+	workers    = flag.Int("workers", min(2, runtime.GOMAXPROCS(0)), "how many seeds TestSeeds runs at a time")
 )
 
-// stuck is how long one seed may take by the wall. Time stands still in a bubble where somebody waits for a mutex whose
+// stuck is how long one seed may take in real time. Virtual time stands still where a goroutine waits for a mutex whose
 // holder waits, and where a goroutine tries again and again without waiting.
 const stuck = 3 * time.Minute
 
@@ -37,15 +37,15 @@ func TestSeeds(t *testing.T) {
 				t.Parallel()
 				for at := next.Add(1) - 1; at < count; at = next.Add(1) - 1 {
 					seed := *from + at
-					again := fmt.Sprintf("go test ./internal/sim -run 'TestSeeds$' -seeds 1 -from %d -havoc %v", seed, *havocFor)
+					again := fmt.Sprintf("go test ./internal/sim -run 'TestSeeds$' -seeds 1 -from %d -nemesis %v", seed, *nemesisFor)
 					var world atomic.Pointer[World]
 					watch := time.AfterFunc(stuck, func() {
 						debug.SetTraceback("all")
 						panic(fmt.Sprintf("seed %d stands still for %v\n%sagain: %s\n", seed, stuck, soFar(world.Load()), again))
 					})
-					r := run(t, seed, havocOf(seed), func(w *World) {
+					r := runWorld(t, seed, scenarioOf(seed), func(w *World) {
 						world.Store(w)
-						w.Havoc(2+int(seed%13)/4, *havocFor)
+						w.RunNemesis(2+int(seed%13)/4, *nemesisFor)
 					})
 					watch.Stop()
 					if len(r.Violations) > 0 {
@@ -65,28 +65,28 @@ func TestSeeds(t *testing.T) {
 	if total.sessions < count || total.saves < count || total.faults < count || count > 10 && total.unknown == 0 {
 		t.Errorf("%v is hardly anything for %d seeds: they show nothing", &total, count)
 	}
-	for _, a := range acts {
+	for _, a := range faultKinds {
 		if n := total.struck[a.name]; n == 0 && count >= 25 {
-			t.Errorf("in %d seeds nobody tried to %s", count, a.name)
+			t.Errorf("in %d seeds there was no fault of the kind: %s", count, a.name)
 		} else {
 			t.Logf("%6d times: %s", n, a.name)
 		}
 	}
 }
 
-// soFar is how the story of a world ends that stands still, if nobody stands in its way.
+// soFar is the end of the story of a world that stands still, if its mutex is free.
 func soFar(w *World) string {
 	if w == nil || !w.mu.TryLock() {
 		return ""
 	}
 	defer w.mu.Unlock()
-	return "the story so far ends:\n" + last(tellAll(w.story))
+	return "the story so far ends:\n" + lastLines(formatStory(w.story))
 }
 
-// havocOf is what a seed begins with: a hostile postman for some, ping ports for most, a node to come for every other,
+// scenarioOf is the scenario of a seed: a reordering proxy for some, ping ports for most, a node to come for every other,
 // gossip for some, jitter and newer builds for some, large data and slow or hasty elections for a few.
-func havocOf(seed uint64) Scenario {
-	s := Scenario{Postman: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3, Gossip: seed%4 == 1, Upgrade: seed/2%3 == 1}
+func scenarioOf(seed uint64) Scenario {
+	s := Scenario{ReorderingProxy: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3, Gossip: seed%4 == 1, Upgrade: seed/2%3 == 1}
 	switch seed % 8 {
 	case 2, 6:
 		s.Jitter = 3 * time.Millisecond
@@ -104,7 +104,7 @@ func havocOf(seed uint64) Scenario {
 	return s
 }
 
-// tally is what all seeds did together.
+// tally sums up the runs of all seeds.
 type tally struct {
 	mu                                             sync.Mutex
 	done, sessions, saves, unknown, faults, failed uint64

@@ -11,7 +11,7 @@ import (
 	"github.com/profilenode/profilenode/internal/sim/check"
 )
 
-// Session is a session of a game server, with what it was told.
+// Session is a session of a game server, with its record in the history.
 type Session struct {
 	*client.Profile[check.Doc]
 	server *Server
@@ -24,28 +24,28 @@ type Session struct {
 
 // Start opens a session on a profile; messages to it are applied as they come.
 func (s *Server) Start(key string, limit time.Duration, options ...client.StartOption) (*Session, error) {
-	record := &check.Session{Writer: s.next("s"), Profile: key}
+	record := &check.Session{Writer: s.nextName("s"), Profile: key}
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	call := s.world.Now()
 	p, err := s.store.StartSession(ctx, key, options...)
 	if err != nil {
-		s.world.tell(key, "%s is given no session: %v", record.Writer, err)
+		s.world.logEvent(key, "%s is given no session: %v", record.Writer, err)
 		return nil, err
 	}
 	session := &Session{Profile: p, server: s, record: record, active: -time.Hour}
 	record.Revision, record.Loads = p.Revision(), p.Loads()
 	p.Read(func(d *check.Doc) { record.Loaded = *d; record.Loaded.Applied = slices.Clone(d.Applied) })
-	s.world.record(func(h *check.History) {
+	s.world.recordHistory(func(h *check.History) {
 		h.Sessions = append(h.Sessions, record)
 		record.Span = check.Span{Call: call, Return: s.world.Now(), Answered: true}
 	})
-	s.world.tell(key, "%s is given grant %d at revision %d", record.Writer, record.Loads, record.Revision)
+	s.world.logEvent(key, "%s is given grant %d at revision %d", record.Writer, record.Loads, record.Revision)
 	s.mu.Lock()
 	s.sessions[key] = session
 	s.mu.Unlock()
 	if record.Loaded.Writer == "" {
-		session.Touch() // nothing is ever stored that does not say whose it is
+		session.Touch() // all stored data names its writer
 	}
 	p.OnMessage(func(d *check.Doc, m client.Message) client.Answer {
 		var body string
@@ -53,7 +53,7 @@ func (s *Server) Start(key string, limit time.Duration, options ...client.StartO
 			return client.AnswerNotMine
 		}
 		if m.Kind == poison {
-			s.world.record(func(h *check.History) {
+			s.world.recordHistory(func(h *check.History) {
 				if h.Panics == nil {
 					h.Panics = map[string]int{}
 				}
@@ -64,24 +64,24 @@ func (s *Server) Start(key string, limit time.Duration, options ...client.StartO
 			}
 			panic(string(poison))
 		}
-		session.change(d)
+		session.changeDoc(d)
 		d.Applied = append(d.Applied, body)
 		return client.AnswerDone
 	})
-	p.OnSessionEnd(session.over)
+	p.OnSessionEnd(session.onSessionEnd)
 	return session, nil
 }
 
-// over is told that it has ended. Without an error all that was ever changed in it is stored.
-func (s *Session) over(end client.End) {
-	s.server.world.tell(s.record.Profile, "%s is over: %v, %v", s.record.Writer, end.Reason, end.Err)
+// onSessionEnd is told that it has ended. Without an error all that was ever changed in it is stored.
+func (s *Session) onSessionEnd(end client.End) {
+	s.server.world.logEvent(s.record.Profile, "%s is over: %v, %v", s.record.Writer, end.Reason, end.Err)
 	if end.Err == nil {
-		s.claim(check.Done)
+		s.recordOutcome(check.Done)
 	}
 }
 
-// claim notes that somebody said what became of the last change.
-func (s *Session) claim(outcome check.Outcome) {
+// recordOutcome records that the outcome of the last change was told.
+func (s *Session) recordOutcome(outcome check.Outcome) {
 	record := &check.Save{Session: s.record, Outcome: outcome, Revision: s.Revision()}
 	s.Read(func(d *check.Doc) {
 		if d.Writer == s.record.Writer {
@@ -89,62 +89,64 @@ func (s *Session) claim(outcome check.Outcome) {
 		}
 	})
 	w := s.server.world
-	w.record(func(h *check.History) {
+	w.recordHistory(func(h *check.History) {
 		if record.Seq > 0 {
 			h.Saves = append(h.Saves, record)
 		}
 	})
-	w.done(&record.Span, func() {})
+	w.finishSpan(&record.Span, func() {})
 }
 
-func (s *Session) change(d *check.Doc) {
+func (s *Session) changeDoc(d *check.Doc) {
 	if d.Writer != s.record.Writer {
 		d.Writer, d.Seq = s.record.Writer, 0
 	}
 	d.Seq++
 	d.Bulk = nil
 	if bulk := s.server.world.scenario.Bulk; bulk > 0 && d.Seq%8 == 1 {
-		d.Bulk = bytes.Repeat([]byte{byte(hash(d.Writer))}, bulk)
+		d.Bulk = bytes.Repeat([]byte{byte(hashText(d.Writer))}, bulk)
 	}
 }
 
 // Touch changes the data, and returns the number of that change; 0: the session is over.
 func (s *Session) Touch() (seq int) {
 	_ = s.Update(func(d *check.Doc) {
-		s.change(d)
+		s.changeDoc(d)
 		seq = d.Seq
 	})
 	return seq
 }
 
 // Save changes the data and stores it.
-func (s *Session) Save(limit time.Duration) error { return s.write(limit, "saves", s.Profile.Save) }
+func (s *Session) Save(limit time.Duration) error {
+	return s.writeRecorded(limit, "saves", s.Profile.Save)
+}
 
 // End changes the data and ends the session with a last save.
-func (s *Session) End(limit time.Duration) error { return s.write(limit, "ends", s.EndSession) }
+func (s *Session) End(limit time.Duration) error { return s.writeRecorded(limit, "ends", s.EndSession) }
 
-func (s *Session) write(limit time.Duration, act string, write func(context.Context) error) error {
+func (s *Session) writeRecorded(limit time.Duration, act string, write func(context.Context) error) error {
 	w := s.server.world
 	seq := s.Touch()
 	if seq == 0 {
 		return s.Err()
 	}
 	record := &check.Save{Session: s.record, Seq: seq}
-	w.record(func(h *check.History) { h.Saves = append(h.Saves, record) })
+	w.recordHistory(func(h *check.History) { h.Saves = append(h.Saves, record) })
 	ctx, cancel := context.WithTimeout(s.server.life, limit)
 	defer cancel()
 	record.Call = w.Now()
 	err := write(ctx)
 	revision := s.Revision()
-	w.done(&record.Span, func() {
-		record.Outcome, record.Revision = w.outcome(err, client.ErrSessionOver, client.ErrInvalid), revision
+	w.finishSpan(&record.Span, func() {
+		record.Outcome, record.Revision = w.outcomeOf(err, client.ErrSessionOver, client.ErrInvalid), revision
 	})
-	w.tell(s.record.Profile, "%s#%d %s, at revision %d: %v", s.record.Writer, seq, act, revision, err)
+	w.logEvent(s.record.Profile, "%s#%d %s, at revision %d: %v", s.record.Writer, seq, act, revision, err)
 	return err
 }
 
-// thrownOut says that the session is over without the game's doing, and not with all data stored.
-func (s *Session) thrownOut() bool {
+// lostByMistake says that the session is over without the game's doing, and not with all data stored.
+func (s *Session) lostByMistake() bool {
 	select {
 	case <-s.Done():
 		var e *client.Error

@@ -1,11 +1,12 @@
 // Package sim runs real nodes and real game servers in one process and in virtual time, over a network in memory, on disks
-// that forget what was not synced, and holds what they were told against what the log came to.
+// that forget unsynced data, and compares the answers that game servers got with the log.
 //
-// Run makes a World for a seed; a test's function does to it what it likes, or lets Havoc do it; when it returns, all that
+// Run makes a World for a seed; a test's function injects faults, or lets RunNemesis do so; when it returns, all that
 // is broken is repaired, and package check and the observer say which promise was not kept. The same seed has the same
-// schedule of faults and operations; what runs at the same virtual instant may still take turns differently, so a seed that
-// failed may have to be run a few times. acts.go has what Havoc does, fault.go and fault_node.go what a test may do by hand;
-// docs/hazards.md says which test plays what.
+// schedule of faults and operations; goroutines of one virtual instant may still take turns differently, so a seed that
+// failed may have to be run a few times. fault_kinds.go has the faults that RunNemesis injects, fault.go and fault_node.go
+// those that a test injects by hand;
+// docs/hazards.md leads from each hazard to its test.
 package sim
 
 import (
@@ -23,36 +24,36 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Scenario is what a World begins with. A zero is drawn from the seed.
+// Scenario is the setting of a World. A zero is drawn from the seed.
 type Scenario struct {
-	Nodes      int           // 3 to 5
-	Spares     int           // nodes that may join later; 0: none
-	Profiles   int           // 2 to 4
-	DoubtLimit time.Duration // of the game servers
-	Autosave   time.Duration
-	Timing     lock.Timing   // the timing class of the game servers; zero: the default one
-	Heartbeat  time.Duration // of raft, and its election time-out and leader lease; 0: the default
-	Jitter     time.Duration // by which each thing sent may take longer, drawn anew for each; 0: none
-	Postman    bool          // every call goes through a postman who keeps copies
-	Bulk       int           // bytes of every eighth change's data, which go into the log in parts; 0: none
-	Ping       bool          // game servers hold a ping port
-	Gossip     bool          // nodes and game servers gossip with memberlist
-	Walled     bool          // a firewall refuses n0 in the name of every game server, always
-	Upgrade    bool          // whoever is started again, or joins, is of a newer build
+	Nodes           int           // 3 to 5
+	Spares          int           // nodes that may join later; 0: none
+	Profiles        int           // 2 to 4
+	DoubtLimit      time.Duration // of the game servers
+	Autosave        time.Duration
+	Timing          lock.Timing   // the timing class of the game servers; zero: the default one
+	Heartbeat       time.Duration // of raft, and its election time-out and leader lease; 0: the default
+	Jitter          time.Duration // by which each thing sent may take longer, drawn for each; 0: none
+	ReorderingProxy bool          // every call goes through a proxy that keeps copies
+	Bulk            int           // bytes of every eighth change's data, which go into the log in parts; 0: none
+	Ping            bool          // game servers hold a ping port
+	Gossip          bool          // nodes and game servers gossip with memberlist
+	Walled          bool          // a firewall refuses n0 in the name of every game server, always
+	Upgrade         bool          // nodes that are restarted, or join, are of a newer build
 }
 
 // World is a cluster, game servers, and a network between them.
 type World struct {
 	Seed   uint64
 	Timing lock.Timing
-	Rand   *rand.Rand // for the function that Run was given; nobody else draws from it
+	Rand   *rand.Rand // for the function that Run was given; nothing else draws from it
 
 	scenario Scenario
 	network  *memnet.Network
 	began    time.Time
 	nodes    []*node
 	profiles []string
-	ending   sync.WaitGroup // of what crashed, and goes down in the background
+	ending   sync.WaitGroup // of crashed nodes, which close in the background
 	observer *observer
 
 	mu        sync.Mutex
@@ -62,9 +63,9 @@ type World struct {
 	still     map[string]bool    // hosts that stand still
 	struck    map[string]int     // how often each act was tried
 	history   check.History
-	story     []line
+	story     []storyLine
 	found     []check.Violation
-	post      *postman
+	proxy     *reorderingProxy
 }
 
 const store = "sim"
@@ -72,37 +73,37 @@ const store = "sim"
 // timingClass is that of all game servers.
 const timingClass = "sim"
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
 	Seed       uint64
 	Violations []check.Violation
-	Story      []string // what concerns them
+	Story      []string // the lines about them
 	Sessions   int
 	Saves      int // acknowledged
 	Unknown    int // operations without an outcome
 	Faults     int
-	Struck     map[string]int // how often Havoc tried each act
+	Struck     map[string]int // how often RunNemesis tried each fault
 	Virtual    time.Duration
 }
 
 // Run makes a world, lets f at it, repairs it, and fails t if a promise was not kept.
 func Run(t *testing.T, seed uint64, scenario Scenario, f func(w *World)) {
 	t.Helper()
-	if r := run(t, seed, scenario, f); len(r.Violations) > 0 {
+	if r := runWorld(t, seed, scenario, f); len(r.Violations) > 0 {
 		t.Error(r.String("go test ./internal/sim -run '^" + t.Name() + "$'"))
 	}
 }
 
-func run(t *testing.T, seed uint64, scenario Scenario, f func(w *World)) (r Report) {
+func runWorld(t *testing.T, seed uint64, scenario Scenario, f func(w *World)) (r Report) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(seed, scenario)
-		defer func() { r = w.report() }()
-		defer w.close()
-		if !w.open() {
+		defer func() { r = w.makeReport() }()
+		defer w.closeAll()
+		if !w.startNodes() {
 			return
 		}
 		f(w)
-		w.repair()
+		w.repairAll()
 	})
 	return r
 }
@@ -138,32 +139,32 @@ func newWorld(seed uint64, s Scenario) *World {
 	for i := range s.Nodes + s.Spares {
 		w.nodes = append(w.nodes, newNode(w, i, rand.New(rand.NewPCG(seed, 100+uint64(i)))))
 	}
-	if s.Postman {
-		w.post = newPostman(w, rand.New(rand.NewPCG(seed, 3)))
+	if s.ReorderingProxy {
+		w.proxy = newReorderingProxy(w, rand.New(rand.NewPCG(seed, 3)))
 	}
 	return w
 }
 
-// open starts every node and waits until there is a leader.
-func (w *World) open() bool {
-	w.calm()
+// startNodes starts every node and waits until there is a leader.
+func (w *World) startNodes() bool {
+	w.applyDefaultDelays()
 	for _, n := range w.founders() {
 		n.start()
 	}
-	w.observer = observe(w)
+	w.observer = startObserver(w)
 	if !w.Until(30*time.Second, "the cluster to begin", func() bool { return w.Leader() >= 0 }) {
 		return false
 	}
-	return w.setUp()
+	return w.setUpPolicies()
 }
 
 // founders are the nodes that begin the cluster.
 func (w *World) founders() []*node { return w.nodes[:w.scenario.Nodes] }
 
-// members are the nodes that were ever started, whether they run or not.
-func (w *World) members() (members []*node) {
+// joinedNodes are the nodes that were ever started, whether they run or not.
+func (w *World) joinedNodes() (members []*node) {
 	for _, n := range w.nodes {
-		if n.member() {
+		if n.hasJoined() {
 			members = append(members, n)
 		}
 	}
@@ -180,7 +181,7 @@ func (w *World) Sleep(d time.Duration) { time.Sleep(d) }
 func (w *World) Until(limit time.Duration, what string, holds func() bool) bool {
 	for until := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(until) {
-			w.Complain("", "waited %v in vain for %s", limit, what)
+			w.Complain("", "waited %v for %s, which did not come", limit, what)
 			return false
 		}
 	}
@@ -200,7 +201,7 @@ func (w *World) Complain(profile, format string, args ...any) {
 // Leader is the number of the node that can prove its lead now; -1: none.
 func (w *World) Leader() int {
 	for _, n := range w.nodes {
-		running := n.running()
+		running := n.runningNode()
 		if running == nil {
 			continue
 		}
@@ -217,8 +218,8 @@ func (w *World) Leader() int {
 	return -1
 }
 
-// leading is the node that leads; nil: none does.
-func (w *World) leading() *cluster.Node {
+// leadingNode is the node that leads; nil: none does.
+func (w *World) leadingNode() *cluster.Node {
 	if i := w.Leader(); i >= 0 {
 		return w.Node(i)
 	}
@@ -226,10 +227,10 @@ func (w *World) leading() *cluster.Node {
 }
 
 // Node is a node that runs; nil: it does not.
-func (w *World) Node(i int) *cluster.Node { return w.nodes[i].running() }
+func (w *World) Node(i int) *cluster.Node { return w.nodes[i].runningNode() }
 
-// close ends all that runs. A bubble that is left with a goroutine in it ends the test process.
-func (w *World) close() {
+// closeAll ends all that runs. A bubble that is left with a goroutine in it ends the test process.
+func (w *World) closeAll() {
 	w.mu.Lock()
 	processes := w.processes
 	w.mu.Unlock()
@@ -237,14 +238,14 @@ func (w *World) close() {
 		s.Kill()
 	}
 	if w.observer != nil {
-		w.observer.stop()
+		w.observer.stopObserving()
 	}
 	for _, n := range w.nodes {
-		n.stop(false)
+		n.stopProcess(false)
 	}
 	w.ending.Wait()
-	if w.post != nil {
-		w.post.close()
+	if w.proxy != nil {
+		w.proxy.close()
 	}
 	if w.scenario.Gossip {
 		time.Sleep(time.Minute) // until the probes under way have ended by themselves

@@ -6,42 +6,42 @@ import (
 	"time"
 )
 
-// revisions rise by one; what a writer wrote lands once and in its order; tokens only rise, also those of one session that
+// checkRevisions rise by one; a writer's changes land once and in order; tokens only rise, also those of one session that
 // was reclaimed; and no effect of a message is ever lost again.
-func (j *judge) revisions(p *Profile) {
+func (j *checker) checkRevisions(p *Profile) {
 	var last Revision
 	lastSeq := map[string]int{}
 	owned := uint64(0) // the highest token so far
 	for i, r := range p.Revisions {
 		if r.Number != uint64(i)+1 {
-			j.complain(p.Key, "revision %d stands in place %d", r.Number, i+1)
+			j.addViolation(p.Key, "revision %d stands in place %d", r.Number, i+1)
 		}
 		if seq, ok := lastSeq[r.Doc.Writer]; ok && r.Doc.Seq <= seq {
-			j.complain(p.Key, "revision %d is %v, which comes after %d of the same writer: it landed late, or twice", r.Number, r.Doc, seq)
+			j.addViolation(p.Key, "revision %d is %v, which comes after %d of the same writer: it landed late, or twice", r.Number, r.Doc, seq)
 		}
 		if last.Number > 0 && last.Doc.Writer != r.Doc.Writer && lastSeq[r.Doc.Writer] > 0 {
-			j.complain(p.Key, "revision %d is of %s again, after %s", r.Number, r.Doc.Writer, last.Doc.Writer)
+			j.addViolation(p.Key, "revision %d is of %s again, after %s", r.Number, r.Doc.Writer, last.Doc.Writer)
 		}
 		if r.Doc.Writer == Forged {
-			j.complain(p.Key, "revision %d is of a forged copy, which every node had to refuse", r.Number)
+			j.addViolation(p.Key, "revision %d is of a forged copy, which every node had to refuse", r.Number)
 		}
 		lastSeq[r.Doc.Writer] = r.Doc.Seq
 		if r.Token > 0 {
 			if r.Token < owned {
-				j.complain(p.Key, "revision %d was written under token %d after one under %d", r.Number, r.Token, owned)
+				j.addViolation(p.Key, "revision %d was written under token %d after one under %d", r.Number, r.Token, owned)
 			}
 			owned = max(owned, r.Token)
 		}
 		if len(r.Doc.Applied) < len(last.Doc.Applied) || !slices.Equal(r.Doc.Applied[:len(last.Doc.Applied)], last.Doc.Applied) {
-			j.complain(p.Key, "revision %d has the effects %v, the one before %v", r.Number, r.Doc.Applied, last.Doc.Applied)
+			j.addViolation(p.Key, "revision %d has the effects %v, the one before %v", r.Number, r.Doc.Applied, last.Doc.Applied)
 		}
 		last = r
 	}
 }
 
-// sessions: each grant is one session's; it loads the last that was written before it, and what it writes follows
+// checkSessions: each grant is one session's; it loads the last revision before it, and its writes follow
 // without a gap.
-func (j *judge) sessions(p *Profile) {
+func (j *checker) checkSessions(p *Profile) {
 	var of []*Session
 	byWriter := map[string]*Session{}
 	for _, s := range j.h.Sessions {
@@ -56,7 +56,7 @@ func (j *judge) sessions(p *Profile) {
 	for _, r := range p.Revisions {
 		s := byWriter[r.Doc.Writer]
 		if s == nil {
-			continue // a Set, or a session whose caller was never told
+			continue // a Set, or a session whose start was never answered
 		}
 		tokens[s.Writer] = r.Token
 		want, wrote := next[s.Writer]
@@ -64,43 +64,43 @@ func (j *judge) sessions(p *Profile) {
 			want = s.Revision + 1
 		}
 		if r.Number != want {
-			j.complain(p.Key, "%s loaded revision %d, and wrote %d where %d was to come", s.Writer, s.Revision, r.Number, want)
+			j.addViolation(p.Key, "%s loaded revision %d, and wrote %d where %d was to come", s.Writer, s.Revision, r.Number, want)
 		}
 		next[s.Writer] = r.Number + 1
 	}
 	for i, s := range of {
 		if s.Loads > p.Loads {
-			j.complain(p.Key, "%s was told of grant %d, the log knows %d", s.Writer, s.Loads, p.Loads)
+			j.addViolation(p.Key, "%s was told of grant %d, the log knows %d", s.Writer, s.Loads, p.Loads)
 		}
-		j.loaded(p, s)
+		j.checkLoaded(p, s)
 		if i == 0 {
 			continue
 		}
 		before := of[i-1]
 		if s.Loads == before.Loads {
-			j.complain(p.Key, "%s and %s were both given grant %d", before.Writer, s.Writer, s.Loads)
+			j.addViolation(p.Key, "%s and %s were both given grant %d", before.Writer, s.Writer, s.Loads)
 		}
 		if a, b := tokens[before.Writer], tokens[s.Writer]; a > 0 && b > 0 && a >= b {
-			j.complain(p.Key, "%s wrote under token %d after %s under %d", s.Writer, b, before.Writer, a)
+			j.addViolation(p.Key, "%s wrote under token %d after %s under %d", s.Writer, b, before.Writer, a)
 		}
 		if last, wrote := next[before.Writer]; wrote && last-1 > s.Revision {
-			j.complain(p.Key, "%s loaded revision %d, but %s, an earlier owner, wrote %d", s.Writer, s.Revision, before.Writer, last-1)
+			j.addViolation(p.Key, "%s loaded revision %d, but %s, an earlier owner, wrote %d", s.Writer, s.Revision, before.Writer, last-1)
 		}
 	}
 }
 
-func (j *judge) loaded(p *Profile, s *Session) {
+func (j *checker) checkLoaded(p *Profile, s *Session) {
 	switch {
 	case s.Revision == 0:
 	case s.Revision > uint64(len(p.Revisions)):
-		j.complain(p.Key, "%s loaded revision %d, the log ends at %d", s.Writer, s.Revision, len(p.Revisions))
+		j.addViolation(p.Key, "%s loaded revision %d, the log ends at %d", s.Writer, s.Revision, len(p.Revisions))
 	case !p.Revisions[s.Revision-1].Doc.equal(s.Loaded):
-		j.complain(p.Key, "%s loaded %v as revision %d, the log has %v", s.Writer, s.Loaded, s.Revision, p.Revisions[s.Revision-1].Doc)
+		j.addViolation(p.Key, "%s loaded %v as revision %d, the log has %v", s.Writer, s.Loaded, s.Revision, p.Revisions[s.Revision-1].Doc)
 	}
 }
 
-// saves: what was acknowledged is in the log, and what was refused is not.
-func (j *judge) saves() {
+// checkSaves: an acknowledged save is in the log, and a refused one is not.
+func (j *checker) checkSaves() {
 	stored := map[string][]Revision{}
 	for _, p := range j.h.Profiles {
 		for _, r := range p.Revisions {
@@ -112,20 +112,20 @@ func (j *judge) saves() {
 		switch s.Outcome {
 		case Done:
 			if i < 0 {
-				j.complain(s.Session.Profile, "a save of %s#%d was acknowledged at %v, and is lost", s.Session.Writer, s.Seq, s.Return)
+				j.addViolation(s.Session.Profile, "a save of %s#%d was acknowledged at %v, and is lost", s.Session.Writer, s.Seq, s.Return)
 			} else if r := stored[s.Session.Writer][i]; r.Number > s.Revision {
-				j.complain(s.Session.Profile, "a save of %s#%d was acknowledged as revision %d at the latest, and is %d", s.Session.Writer, s.Seq, s.Revision, r.Number)
+				j.addViolation(s.Session.Profile, "a save of %s#%d was acknowledged as revision %d at the latest, and is %d", s.Session.Writer, s.Seq, s.Revision, r.Number)
 			}
 		case Refused:
 			if i >= 0 {
-				j.complain(s.Session.Profile, "a save of %s#%d was refused at %v, and is revision %d", s.Session.Writer, s.Seq, s.Return, stored[s.Session.Writer][i].Number)
+				j.addViolation(s.Session.Profile, "a save of %s#%d was refused at %v, and is revision %d", s.Session.Writer, s.Seq, s.Return, stored[s.Session.Writer][i].Number)
 			}
 		}
 	}
 }
 
-// landed is the revision that has what a save was to store; 0: none.
-func (j *judge) landed(s *Save) uint64 {
+// landedRevision is the revision with a save's data; 0: none.
+func (j *checker) landedRevision(s *Save) uint64 {
 	for _, r := range j.h.Profiles[s.Session.Profile].Revisions {
 		if r.Doc.Writer == s.Session.Writer && r.Doc.Seq >= s.Seq {
 			return r.Number
@@ -134,29 +134,29 @@ func (j *judge) landed(s *Save) uint64 {
 	return 0
 }
 
-func (j *judge) sets() {
+func (j *checker) checkSets() {
 	for _, s := range j.h.Sets {
 		p := j.h.Profiles[s.Profile]
 		i := slices.IndexFunc(p.Revisions, func(r Revision) bool { return r.Doc.Writer == s.Writer })
 		switch {
 		case s.Outcome == Done && i < 0:
-			j.complain(s.Profile, "%s was acknowledged as revision %d, and is lost", s.Writer, s.Revision)
+			j.addViolation(s.Profile, "%s was acknowledged as revision %d, and is lost", s.Writer, s.Revision)
 		case s.Outcome == Done && p.Revisions[i].Number != s.Revision:
-			j.complain(s.Profile, "%s was acknowledged as revision %d, and is %d", s.Writer, s.Revision, p.Revisions[i].Number)
+			j.addViolation(s.Profile, "%s was acknowledged as revision %d, and is %d", s.Writer, s.Revision, p.Revisions[i].Number)
 		case s.Outcome == Refused && i >= 0:
-			j.complain(s.Profile, "%s was refused, and is revision %d", s.Writer, p.Revisions[i].Number)
+			j.addViolation(s.Profile, "%s was refused, and is revision %d", s.Writer, p.Revisions[i].Number)
 		}
 	}
 }
 
-// messages: each that was acknowledged is applied once or waits, each that was refused is nowhere, and those of one sender
+// checkMessages: each that was acknowledged is applied once or waits, each that was refused is nowhere, and those of one sender
 // keep their order.
-func (j *judge) messages(p *Profile) {
+func (j *checker) checkMessages(p *Profile) {
 	applied := map[string]int{} // place, from 1
 	if n := len(p.Revisions); n > 0 {
 		for i, body := range p.Revisions[n-1].Doc.Applied {
 			if applied[body] > 0 {
-				j.complain(p.Key, "message %s was applied twice", body)
+				j.addViolation(p.Key, "message %s was applied twice", body)
 			}
 			applied[body] = i + 1
 		}
@@ -164,15 +164,15 @@ func (j *judge) messages(p *Profile) {
 	waiting := map[string]int{}
 	for i, body := range p.Waiting {
 		if waiting[body] > 0 {
-			j.complain(p.Key, "message %s waits twice", body)
+			j.addViolation(p.Key, "message %s waits twice", body)
 		}
 		waiting[body] = i + 1
 		if applied[body] > 0 {
-			j.complain(p.Key, "message %s was applied, and waits still", body)
+			j.addViolation(p.Key, "message %s was applied, and waits still", body)
 		}
 	}
 	if applied[Forged] > 0 || waiting[Forged] > 0 {
-		j.complain(p.Key, "the message of a forged copy, which every node had to refuse, is there")
+		j.addViolation(p.Key, "the message of a forged copy, which every node had to refuse, is there")
 	}
 	var of []*Send
 	for _, s := range j.h.Sends {
@@ -181,16 +181,16 @@ func (j *judge) messages(p *Profile) {
 		}
 		is := applied[s.Body] > 0 || waiting[s.Body] > 0
 		if s.Outcome == Done && !is {
-			j.complain(p.Key, "message %s was acknowledged at %v, and is lost", s.Body, s.Return)
+			j.addViolation(p.Key, "message %s was acknowledged at %v, and is lost", s.Body, s.Return)
 		}
 		if s.Outcome == Refused && is {
-			j.complain(p.Key, "message %s was refused, and is there", s.Body)
+			j.addViolation(p.Key, "message %s was refused, and is there", s.Body)
 		}
 		if s.Poison && applied[s.Body] > 0 {
-			j.complain(p.Key, "message %s was applied, although its handler panics", s.Body)
+			j.addViolation(p.Key, "message %s was applied, although its handler panics", s.Body)
 		}
 		if counted, seen := p.Panics[s.Body], j.h.Panics[s.Body]; counted > seen {
-			j.complain(p.Key, "%d panics are counted against message %s, there were %d", counted, s.Body, seen)
+			j.addViolation(p.Key, "%d panics are counted against message %s, there were %d", counted, s.Body, seen)
 		}
 		if is && !s.Poison {
 			of = append(of, s)
@@ -205,25 +205,25 @@ func (j *judge) messages(p *Profile) {
 	for _, a := range of {
 		for _, b := range of {
 			if a.Sender == b.Sender && a.before(b.Span) && place(a) > place(b) {
-				j.complain(p.Key, "message %s was sent after %s and comes before it", b.Body, a.Body)
+				j.addViolation(p.Key, "message %s was sent after %s and comes before it", b.Body, a.Body)
 			}
 		}
 	}
 }
 
-// sight is a revision that somebody knew of at a time.
-type sight struct {
+// observation is a revision that was known at a time.
+type observation struct {
 	at       time.Duration
 	revision uint64
 }
 
-// floors: whatever was known to anybody before a read or a load began is in what it returned, and before a write was asked
-// for, is below it. So of two owners who both see a save acknowledged, the one with the smaller token saw it first.
-func (j *judge) floors() {
-	known := map[string][]sight{}
+// checkMonotonic: every revision known before a read or a load began is in its result, and each known before a write was requested
+// is below it. So of two owners that both see a save acknowledged, the one with the smaller token saw it first.
+func (j *checker) checkMonotonic() {
+	known := map[string][]observation{}
 	note := func(profile string, s Span, revision uint64) {
 		if s.Answered {
-			known[profile] = append(known[profile], sight{s.Return, revision})
+			known[profile] = append(known[profile], observation{s.Return, revision})
 		}
 	}
 	for _, s := range j.h.Saves {
@@ -243,14 +243,14 @@ func (j *judge) floors() {
 		note(s.Profile, s.Span, s.Revision)
 	}
 	for _, sights := range known {
-		slices.SortFunc(sights, func(a, b sight) int { return cmp.Compare(a.at, b.at) })
+		slices.SortFunc(sights, func(a, b observation) int { return cmp.Compare(a.at, b.at) })
 		for i := 1; i < len(sights); i++ {
 			sights[i].revision = max(sights[i].revision, sights[i-1].revision)
 		}
 	}
 	floor := func(profile string, call time.Duration) uint64 {
 		sights := known[profile]
-		i, _ := slices.BinarySearchFunc(sights, call, func(s sight, at time.Duration) int { return cmp.Compare(s.at, at) })
+		i, _ := slices.BinarySearchFunc(sights, call, func(s observation, at time.Duration) int { return cmp.Compare(s.at, at) })
 		if i == 0 {
 			return 0
 		}
@@ -258,34 +258,34 @@ func (j *judge) floors() {
 	}
 	for _, r := range j.h.Reads {
 		if at := floor(r.Profile, r.Call); r.Answered && r.Revision < at {
-			j.complain(r.Profile, "a read from %v to %v returned revision %d, and %d was known before it", r.Call, r.Return, r.Revision, at)
+			j.addViolation(r.Profile, "a read from %v to %v returned revision %d, and %d was known before it", r.Call, r.Return, r.Revision, at)
 		}
-		j.read(r)
+		j.checkRead(r)
 	}
 	for _, s := range j.h.Saves {
-		if at := floor(s.Session.Profile, s.Call); s.Outcome == Done && j.landed(s) > 0 && j.landed(s) <= at {
-			j.complain(s.Session.Profile, "a save of %s#%d, asked for at %v, is revision %d, and %d was known before it", s.Session.Writer, s.Seq, s.Call, j.landed(s), at)
+		if at := floor(s.Session.Profile, s.Call); s.Outcome == Done && j.landedRevision(s) > 0 && j.landedRevision(s) <= at {
+			j.addViolation(s.Session.Profile, "a save of %s#%d, asked for at %v, is revision %d, and %d was known before it", s.Session.Writer, s.Seq, s.Call, j.landedRevision(s), at)
 		}
 	}
 	for _, s := range j.h.Sets {
 		if at := floor(s.Profile, s.Call); s.Outcome == Done && s.Revision <= at {
-			j.complain(s.Profile, "%s, asked for at %v, is revision %d, and %d was known before it", s.Writer, s.Call, s.Revision, at)
+			j.addViolation(s.Profile, "%s, asked for at %v, is revision %d, and %d was known before it", s.Writer, s.Call, s.Revision, at)
 		}
 	}
 	for _, s := range j.h.Sessions {
 		if at := floor(s.Profile, s.Call); s.Revision < at {
-			j.complain(s.Profile, "%s, asked for from %v to %v, loaded revision %d, and %d was known before it", s.Writer, s.Call, s.Return, s.Revision, at)
+			j.addViolation(s.Profile, "%s, asked for from %v to %v, loaded revision %d, and %d was known before it", s.Writer, s.Call, s.Return, s.Revision, at)
 		}
 	}
 }
 
-func (j *judge) read(r *Read) {
+func (j *checker) checkRead(r *Read) {
 	p := j.h.Profiles[r.Profile]
 	switch {
 	case !r.Answered:
 	case r.Revision > uint64(len(p.Revisions)):
-		j.complain(r.Profile, "a read at %v returned revision %d, the log ends at %d", r.Return, r.Revision, len(p.Revisions))
+		j.addViolation(r.Profile, "a read at %v returned revision %d, the log ends at %d", r.Return, r.Revision, len(p.Revisions))
 	case r.Revision > 0 && !p.Revisions[r.Revision-1].Doc.equal(r.Doc):
-		j.complain(r.Profile, "a read at %v returned %v as revision %d, the log has %v", r.Return, r.Doc, r.Revision, p.Revisions[r.Revision-1].Doc)
+		j.addViolation(r.Profile, "a read at %v returned %v as revision %d, the log has %v", r.Return, r.Doc, r.Revision, p.Revisions[r.Revision-1].Doc)
 	}
 }

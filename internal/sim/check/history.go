@@ -1,4 +1,4 @@
-// Package check holds what game servers of a simulation were told against what the log came to. It knows the promises and
+// Package check compares the answers that game servers of a simulation got with the log. It knows the promises and
 // none of the code that keeps them: it imports nothing of ours.
 package check
 
@@ -15,7 +15,7 @@ import (
 type Doc struct {
 	Writer  string   // the session, or the Set, that wrote it
 	Seq     int      // rises with each change of that writer
-	Applied []string // messages whose effect is in it, in order
+	Applied []string // messages with their effect in it, in order
 	Bulk    []byte   `json:",omitempty"` // makes it large
 }
 
@@ -29,11 +29,11 @@ func (d Doc) equal(o Doc) bool {
 	return d.Writer == o.Writer && d.Seq == o.Seq && slices.Equal(d.Applied, o.Applied) && bytes.Equal(d.Bulk, o.Bulk)
 }
 
-// Outcome is what a caller was told.
+// Outcome is the result that a caller was told.
 type Outcome uint8
 
 const (
-	Unknown Outcome = iota // nothing, or that nobody knows
+	Unknown Outcome = iota // no answer, or an unknown outcome
 	Done
 	Refused // it did not happen, and never will
 )
@@ -109,7 +109,7 @@ type Profile struct {
 	Revisions []Revision     // from 1
 	Loads     uint64         // grants ever made
 	Waiting   []string       // bodies of messages that no handler took
-	Panics    map[string]int // by body: what the log counts against a message
+	Panics    map[string]int // by body: the log's count of panics
 }
 
 // Violation is a promise that was not kept.
@@ -125,7 +125,7 @@ func (v Violation) String() string {
 	return v.Profile + ": " + v.What
 }
 
-// History is what was told, and what the log says.
+// History is the recorded answers, and the log's revisions.
 type History struct {
 	Sessions []*Session
 	Saves    []*Save
@@ -136,26 +136,26 @@ type History struct {
 	Profiles map[string]*Profile
 }
 
-type judge struct {
+type checker struct {
 	h     *History
 	found []Violation
 }
 
-func (j *judge) complain(profile, format string, args ...any) {
+func (j *checker) addViolation(profile, format string, args ...any) {
 	j.found = append(j.found, Violation{profile, fmt.Sprintf(format, args...)})
 }
 
 // Check returns every promise that was not kept.
 func Check(h *History) []Violation {
-	j := &judge{h: h}
+	j := &checker{h: h}
 	for _, p := range h.Profiles {
-		j.revisions(p)
-		j.sessions(p)
-		j.messages(p)
+		j.checkRevisions(p)
+		j.checkSessions(p)
+		j.checkMessages(p)
 	}
-	j.saves()
-	j.sets()
-	j.floors()
+	j.checkSaves()
+	j.checkSets()
+	j.checkMonotonic()
 	slices.SortFunc(j.found, func(a, b Violation) int { return strings.Compare(a.String(), b.String()) })
 	return j.found
 }

@@ -8,32 +8,32 @@ import (
 	"github.com/profilenode/profilenode/client"
 )
 
-// Havoc lets game servers play for so long while one fault follows another.
-func (w *World) Havoc(servers int, d time.Duration) {
-	h := &havoc{World: w, until: make(chan struct{})}
+// RunNemesis lets game servers play for so long while one fault follows another.
+func (w *World) RunNemesis(servers int, d time.Duration) {
+	h := &nemesis{World: w, until: make(chan struct{})}
 	for i := range servers {
 		h.names = append(h.names, fmt.Sprint("g", i))
-		h.join(h.names[i])
+		h.startOrJoin(h.names[i])
 	}
 	for end := w.Now() + d; w.Now() < end; {
-		w.Sleep(100*time.Millisecond + upTo(w.Rand, 2500*time.Millisecond))
-		for h.strike(); w.Rand.IntN(6) == 0; { // it never rains but it pours
-			h.strike()
+		w.Sleep(100*time.Millisecond + drawDuration(w.Rand, 2500*time.Millisecond))
+		for h.injectFault(); w.Rand.IntN(6) == 0; { // it never rains but it pours
+			h.injectFault()
 		}
 	}
 	close(h.until)
 	h.joining.Wait()
 }
 
-type havoc struct {
+type nemesis struct {
 	*World
 	names   []string
 	until   chan struct{} // closed when the play ends
 	joining sync.WaitGroup
 }
 
-// join starts a game server, however long that takes.
-func (h *havoc) join(name string) {
+// startOrJoin starts a game server, however long that takes.
+func (h *nemesis) startOrJoin(name string) {
 	h.joining.Go(func() {
 		for {
 			if s := h.Server(name, 20*time.Second); s != nil {
@@ -49,12 +49,12 @@ func (h *havoc) join(name string) {
 	})
 }
 
-// present is the process of a name, if it runs.
-func (h *havoc) present(name string) *Server {
+// runningServer is the process of a name, if it runs.
+func (h *nemesis) runningServer(name string) *Server {
 	h.mu.Lock()
 	s := h.servers[name]
 	h.mu.Unlock()
-	if s == nil || !s.alive() {
+	if s == nil || !s.isAlive() {
 		return nil
 	}
 	s.mu.Lock()
@@ -65,8 +65,8 @@ func (h *havoc) present(name string) *Server {
 	return s
 }
 
-func (h *havoc) down() (down []int) {
-	for _, n := range h.members() {
+func (h *nemesis) stoppedNodes() (down []int) {
+	for _, n := range h.joinedNodes() {
 		n.mu.Lock()
 		if n.process == nil {
 			down = append(down, n.number)
@@ -76,30 +76,30 @@ func (h *havoc) down() (down []int) {
 	return down
 }
 
-// strike does one thing.
-func (h *havoc) strike() {
+// injectFault does one thing.
+func (h *nemesis) injectFault() {
 	draw := h.Rand
-	members := h.members()
+	members := h.joinedNodes()
 	node := draw.IntN(len(members))
 	if leader := h.Leader(); leader >= 0 && draw.IntN(2) == 0 {
 		node = leader
 	}
 	other := (node + 1 + draw.IntN(len(members)-1)) % len(members)
-	at := place{
+	at := target{
 		node: node, a: h.nodes[node].name, b: h.nodes[other].name, game: h.names[draw.IntN(len(h.names))],
 	}
-	down := h.down()
+	down := h.stoppedNodes()
 	if draw.IntN(4) == 0 {
 		for _, i := range down {
 			h.Restart(i)
 		}
 		h.Heal()
 		if draw.IntN(6) == 0 {
-			h.lull()
+			h.waitBetweenFaults()
 		}
 		return
 	}
-	act := acts[draw.IntN(len(acts))]
+	act := faultKinds[draw.IntN(len(faultKinds))]
 	h.struck[act.name]++
 	act.do(h, at)
 	if len(down) > 0 && draw.IntN(3) > 0 {
@@ -111,39 +111,39 @@ func (h *havoc) strike() {
 // that has just lost another leader, and a renewal.
 const wellAgain = 10 * time.Second
 
-// lull wakes whoever stands still, and lets time pass in which nothing goes wrong. By its end every session of a living game
+// waitBetweenFaults wakes all stopped processes, and lets time pass without faults. By its end every session of a living game
 // server is held or over, and writes go through.
-func (h *havoc) lull() {
+func (h *nemesis) waitBetweenFaults() {
 	h.wakeAll()
 	h.Sleep(wellAgain)
 	for _, name := range h.names {
-		s := h.present(name)
+		s := h.runningServer(name)
 		if s == nil {
 			continue
 		}
-		for key, session := range s.open() {
+		for key, session := range s.openSessions() {
 			if session.State() == client.StateInDoubt {
 				h.Complain(key, "%s is in doubt %v after everything was well", session.record.Writer, wellAgain)
 			}
 		}
-		if err := s.Send(h.profiles[0], 2*time.Second); err != nil && s.alive() {
+		if err := s.Send(h.profiles[0], 2*time.Second); err != nil && s.isAlive() {
 			h.Complain(h.profiles[0], "%s cannot write %v after everything was well: %v", s.process, wellAgain, err)
 		}
 	}
 }
 
-// end ends a game server's process, and starts the next.
-func (h *havoc) end(name, how string, act func(*Server)) {
-	s := h.present(name)
+// endServer ends a game server's process, and starts the next.
+func (h *nemesis) endServer(name, how string, act func(*Server)) {
+	s := h.runningServer(name)
 	if s == nil {
 		return
 	}
-	h.fault("%s %s", how, s.process)
+	h.logFault("%s %s", how, s.process)
 	act(s)
-	h.join(name)
+	h.startOrJoin(name)
 }
 
-func (h *havoc) stopOrWake(name string) {
+func (h *nemesis) stopOrWakeServer(name string) {
 	h.mu.Lock()
 	s := h.servers[name]
 	stopped := s != nil && s.stopped
@@ -151,7 +151,7 @@ func (h *havoc) stopOrWake(name string) {
 	switch {
 	case stopped:
 		h.Wake(name)
-	case h.present(name) != nil:
+	case h.runningServer(name) != nil:
 		h.Stop(name)
 	}
 }

@@ -9,33 +9,33 @@ import (
 	"github.com/profilenode/profilenode/internal/sim/check"
 )
 
-// line is one thing that happened.
-type line struct {
+// storyLine is one thing that happened.
+type storyLine struct {
 	at      time.Duration
-	profile string // empty: a fault, or what befell a game server
+	profile string // empty: a fault, or an event of a game server
 	text    string
 }
 
-// tell notes what happened to a profile.
-func (w *World) tell(profile, format string, args ...any) {
-	l := line{at: w.Now(), profile: profile, text: fmt.Sprintf(format, args...)}
+// logEvent adds a line about a profile to the story.
+func (w *World) logEvent(profile, format string, args ...any) {
+	l := storyLine{at: w.Now(), profile: profile, text: fmt.Sprintf(format, args...)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.story = append(w.story, l)
 }
 
-// fault notes what was done to the world.
-func (w *World) fault(format string, args ...any) { w.tell("", format, args...) }
+// logFault adds a line about a fault to the story.
+func (w *World) logFault(format string, args ...any) { w.logEvent("", format, args...) }
 
-// record changes the history.
-func (w *World) record(f func(h *check.History)) {
+// recordHistory changes the history.
+func (w *World) recordHistory(f func(h *check.History)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f(&w.history)
 }
 
-// done notes an answer.
-func (w *World) done(s *check.Span, f func()) {
+// finishSpan notes an answer.
+func (w *World) finishSpan(s *check.Span, f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
@@ -44,8 +44,8 @@ func (w *World) done(s *check.Span, f func()) {
 
 const storyLines = 150
 
-// report is what came of it, with the part of the story that concerns the profiles of which something is amiss.
-func (w *World) report() Report {
+// makeReport sums the run up, with the part of the story that concerns the profiles with violations.
+func (w *World) makeReport() Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := Report{Seed: w.Seed, Violations: w.found, Sessions: len(w.history.Sessions), Struck: w.struck, Virtual: time.Since(w.began)}
@@ -60,7 +60,7 @@ func (w *World) report() Report {
 	for _, v := range w.found {
 		about = append(about, v.Profile)
 	}
-	var concerns []line
+	var concerns []storyLine
 	for _, l := range w.story {
 		if l.profile == "" {
 			r.Faults++
@@ -69,19 +69,19 @@ func (w *World) report() Report {
 			concerns = append(concerns, l)
 		}
 	}
-	r.Story = tellAll(concerns)
+	r.Story = formatStory(concerns)
 	return r
 }
 
-func tellAll(lines []line) (story []string) {
+func formatStory(lines []storyLine) (story []string) {
 	for _, l := range lines {
 		story = append(story, strings.TrimSpace(fmt.Sprintf("%10v %s %s", l.at.Round(time.Millisecond), l.profile, l.text)))
 	}
 	return story
 }
 
-// last is the end of a story that may be long.
-func last(story []string) string {
+// lastLines is the end of a story that may be long.
+func lastLines(story []string) string {
 	var b strings.Builder
 	if left := len(story) - storyLines; left > 0 {
 		fmt.Fprintf(&b, "  (%d lines are left out)\n", left)
@@ -93,13 +93,13 @@ func last(story []string) string {
 	return b.String()
 }
 
-// String is what a person needs to see of a failed run.
+// String is a failed run for a reader: its violations, the story, and the command that repeats it.
 func (r Report) String(again string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d: %d promises not kept\n", r.Seed, len(r.Violations))
 	for _, v := range r.Violations {
 		fmt.Fprintf(&b, "  %s\n", v)
 	}
-	fmt.Fprintf(&b, "the story:\n%sagain: %s\n", last(r.Story), again)
+	fmt.Fprintf(&b, "the story:\n%sagain: %s\n", lastLines(r.Story), again)
 	return b.String()
 }

@@ -34,11 +34,11 @@ func (f forgery) String() string {
 	return [...]string{"another cluster's binding", "another registration's bits", "an unknown field", "a nested unknown field"}[f]
 }
 
-// forge makes a forgery out of a request. It returns false if a request of that method has nothing to forge.
-func forge(l letter, kind forgery) (letter, bool) {
-	request := decode(l)
+// forgeCopy makes a forgery out of a request. It returns false if a request of that method has nothing to forge.
+func forgeCopy(l requestCopy, kind forgery) (requestCopy, bool) {
+	request := decodeRequest(l)
 	if request == nil {
-		return letter{}, false
+		return requestCopy{}, false
 	}
 	m := request.ProtoReflect()
 	fields := m.Descriptor().Fields()
@@ -50,23 +50,23 @@ func forge(l letter, kind forgery) (letter, bool) {
 	case otherCluster:
 		if named := fields.ByName("cluster"); named != nil { // a registration
 			m.Set(named, protoreflect.ValueOfBytes([]byte("another cluster!")))
-		} else if !flip(asks, "binding") {
-			return letter{}, false
+		} else if !flipNumber(asks, "binding") {
+			return requestCopy{}, false
 		}
 	case otherRegistration:
-		if !flip(asks, "registration") {
-			return letter{}, false
+		if !flipNumber(asks, "registration") {
+			return requestCopy{}, false
 		}
 	case unknownField, unknownNestedField:
-		// Where level and features are learned, what is unknown is ignored.
+		// Where level and features are learned, unknown fields are ignored.
 		switch request.(type) {
 		case *profilev1.RegisterRequest, *profilev1.StatusRequest, *profilev1.Renewal:
-			return letter{}, false
+			return requestCopy{}, false
 		}
 		at := m
 		if kind == unknownNestedField {
 			if at = asks; at == m {
-				return letter{}, false
+				return requestCopy{}, false
 			}
 			if claims := fields.ByName("claims"); claims != nil && m.Get(claims).List().Len() > 0 {
 				at = m.Get(claims).List().Get(0).Message()
@@ -75,7 +75,7 @@ func forge(l letter, kind forgery) (letter, bool) {
 		at.SetUnknown([]byte{0xf8, 0x7f, 1}) // field 2047: 1
 	}
 	if asks != m {
-		flip(asks, "hash")
+		flipNumber(asks, "hash")
 	}
 	if data := fields.ByName("data"); data != nil {
 		stored, _ := json.Marshal(check.Doc{Writer: check.Forged, Seq: 1})
@@ -87,11 +87,11 @@ func forge(l letter, kind forgery) (letter, bool) {
 		m.Set(body, protoreflect.ValueOfBytes([]byte(`"`+check.Forged+`"`)))
 	}
 	body, err := proto.Marshal(request)
-	return letter{method: l.method, body: body, forged: true, kind: kind}, err == nil
+	return requestCopy{method: l.method, body: body, forged: true, kind: kind}, err == nil
 }
 
-// flip changes a number of a message. It returns false if the message has no such field.
-func flip(m protoreflect.Message, name protoreflect.Name) bool {
+// flipNumber changes a number of a message. It returns false if the message has no such field.
+func flipNumber(m protoreflect.Message, name protoreflect.Name) bool {
 	field := m.Descriptor().Fields().ByName(name)
 	if field == nil || field.Kind() != protoreflect.Fixed64Kind {
 		return false
@@ -100,8 +100,8 @@ func flip(m protoreflect.Message, name protoreflect.Name) bool {
 	return true
 }
 
-// decode makes a message of a request's bytes; nil: they are none.
-func decode(l letter) proto.Message {
+// decodeRequest makes a message of a request's bytes; nil: they are none.
+func decodeRequest(l requestCopy) proto.Message {
 	services := profilev1.File_api_profilev1_profile_proto.Services()
 	for i := range services.Len() {
 		methods := services.Get(i).Methods()
@@ -124,20 +124,20 @@ func decode(l letter) proto.Message {
 	return nil
 }
 
-// forgeSome makes forgeries of one request in four. The caller holds p.mu.
-func (p *postman) forgeSome(l letter) (forged []letter) {
+// forgeSomeCopies makes forgeries of one request in four. The caller holds p.mu.
+func (p *reorderingProxy) forgeSomeCopies(l requestCopy) (forged []requestCopy) {
 	if p.draw.IntN(4) > 0 {
 		return nil
 	}
-	if f, ok := forge(l, forgery(p.draw.IntN(int(forgeries)))); ok {
+	if f, ok := forgeCopy(l, forgery(p.draw.IntN(int(forgeries)))); ok {
 		forged = append(forged, f)
 	}
 	return forged
 }
 
-// judgeForged complains when a node answered a forgery, or refused the request by its rules, which means that it looked into
+// checkForgedAnswer complains when a node answered a forgery, or refused the request by its rules, which means that it looked into
 // it. A refusal of the copy alone, and no answer at all, are right.
-func (p *postman) judgeForged(l letter, addr string, err error) {
+func (p *reorderingProxy) checkForgedAnswer(l requestCopy, addr string, err error) {
 	refusal := wire.RefusalIn(err)
 	p.mu.Lock()
 	if refusal != nil {
@@ -152,29 +152,29 @@ func (p *postman) judgeForged(l letter, addr string, err error) {
 	}
 }
 
-// asked names a request, of which each attempt of a client is a copy.
-type asked struct {
+// misledCall names a request, of which each attempt of a client is a copy.
+type misledCall struct {
 	method                    string
 	incarnation, number, hash uint64
 }
 
-// misleads says what an attempt is to meet. Of one numbered request in eight the first attempt's answer is lost, and the
+// chooseMisleading draws how an attempt fails. Of one numbered request in eight the first attempt's answer is lost, and the
 // second attempt meets a node that refuses its copy as a forgery; the third gets through. So a client is told of a refusal
 // while an earlier copy of the request is in the log.
-func (p *postman) misleads(l letter) (lose bool, instead *letter) {
-	numbered, ok := decode(l).(interface{ GetRequest() *profilev1.Request })
+func (p *reorderingProxy) chooseMisleading(l requestCopy) (lose bool, instead *requestCopy) {
+	numbered, ok := decodeRequest(l).(interface{ GetRequest() *profilev1.Request })
 	if !ok || numbered.GetRequest().GetNumber() == 0 {
 		return false, nil
 	}
 	q := numbered.GetRequest()
-	name := asked{l.method, q.GetIncarnation(), q.GetNumber(), q.GetHash()}
+	name := misledCall{l.method, q.GetIncarnation(), q.GetNumber(), q.GetHash()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kind, second := p.lost[name]
 	switch {
 	case second:
 		delete(p.lost, name)
-		if f, ok := forge(l, kind); ok {
+		if f, ok := forgeCopy(l, kind); ok {
 			p.misled++
 			return false, &f
 		}
@@ -185,15 +185,15 @@ func (p *postman) misleads(l letter) (lose bool, instead *letter) {
 	return false, nil
 }
 
-// passUnary hands on one call that is no stream, or misleads its caller.
-func (p *postman) passUnary(ctx context.Context, conn *grpc.ClientConn, l letter) (answer frame, err error) {
-	lose, instead := p.misleads(l)
+// passUnaryCall hands on one call that is no stream, or misleads its caller.
+func (p *reorderingProxy) passUnaryCall(ctx context.Context, conn *grpc.ClientConn, l requestCopy) (answer rawFrame, err error) {
+	lose, instead := p.chooseMisleading(l)
 	if instead != nil {
 		err := conn.Invoke(ctx, instead.method, &instead.body, &answer, grpc.WaitForReady(true))
-		p.judgeForged(*instead, conn.Target(), err)
+		p.checkForgedAnswer(*instead, conn.Target(), err)
 		return answer, err
 	}
-	p.keep(l)
+	p.keepCopy(l)
 	if err := conn.Invoke(ctx, l.method, &l.body, &answer, grpc.WaitForReady(true)); err != nil {
 		return nil, err
 	}
