@@ -50,6 +50,9 @@ func readOpening(from io.Reader) (opening, error) {
 	if _, err := io.ReadFull(from, head[:]); err != nil {
 		return opening{}, err
 	}
+	if SpeaksTLS(head[:]) {
+		return opening{}, ErrSpeaksTLS
+	}
 	o := opening{kind: kind(head[len(wireMagic)+1])}
 	if string(head[:len(wireMagic)]) != wireMagic || head[len(wireMagic)] != wireVersion {
 		return opening{}, errWire

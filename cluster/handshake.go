@@ -38,6 +38,13 @@ func (h *HandshakeLog) Failed(from net.Addr, err error) {
 	}
 }
 
+// ErrSpeaksTLS is the cause of a failed handshake on a port without TLS.
+var ErrSpeaksTLS = errors.New("it speaks TLS, and this node does not: give this node tls-cert, tls-key and tls-ca, or connect without TLS")
+
+// SpeaksTLS says whether the first bytes of a connection begin a TLS handshake: 22 is the type of such a record, and neither
+// HTTP/2 nor the nodes' own opening begins with it.
+func SpeaksTLS(first []byte) bool { return len(first) > 0 && first[0] == 22 }
+
 // handshakeCause says in words why the side that was dialed ended a handshake. "It" is the other side.
 func handshakeCause(err error) string {
 	var (

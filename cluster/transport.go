@@ -132,6 +132,9 @@ func (t *transport) welcome(c net.Conn) (net.Conn, opening, bool, error) {
 		c = secured
 	}
 	o, err := readOpening(c)
+	if t.tls == nil && errors.Is(err, ErrSpeaksTLS) {
+		t.failed.Failed(c.RemoteAddr(), err)
+	}
 	if err != nil {
 		return nil, o, false, err
 	}

@@ -215,6 +215,32 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 	}
 }
 
+// An operator sees in the log of a node without TLS that a game server or a node speaks TLS to it, and what to do.
+func TestTLSToAPlainPortIsLogged(t *testing.T) {
+	s := beginServe(t)
+	var ready string
+	select {
+	case ready = <-s.out.lines:
+	case <-time.After(startLimit):
+		t.Fatalf("not ready in %v", startLimit)
+	}
+	for _, port := range []string{"clients", "nodes"} {
+		for range 3 {
+			if err := greet(t, field(t, ready, port), &tls.Config{MinVersion: tls.VersionTLS13, ServerName: "127.0.0.1"}); err == nil {
+				t.Errorf("the %s port without TLS finished a TLS handshake", port)
+			}
+		}
+		awaitText(t, s.errs, "port="+port+" from=127.0.0.1:")
+	}
+	log := s.errs.String()
+	if got := strings.Count(log, "level=WARN msg=\"a TLS handshake failed\""); got != 2 {
+		t.Errorf("%d warnings, want one of each port", got)
+	}
+	if got := strings.Count(log, "it speaks TLS, and this node does not: give this node tls-cert, tls-key and tls-ca, or connect without TLS"); got != 2 {
+		t.Errorf("%d of the warnings say the cause and what to do, want both", got)
+	}
+}
+
 // awaitText waits until a log says something.
 func awaitText(t *testing.T, log *lockedBuffer, text string) {
 	t.Helper()

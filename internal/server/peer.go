@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/peer"
 
+	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/internal/tcp"
 )
 
@@ -20,7 +21,8 @@ import (
 // witnessing is a listener whose connections notice how they end.
 type witnessing struct {
 	net.Listener
-	share int64 // bytes of answers that one may hold
+	share int64                 // bytes of answers that one may hold
+	plain *cluster.HandshakeLog // hears of connections that begin with TLS; nil: the port speaks it
 }
 
 func (l witnessing) Accept() (net.Conn, error) {
@@ -32,7 +34,7 @@ func (l witnessing) Accept() (net.Conn, error) {
 		_ = c.Close()
 		return nil, &acceptError{err}
 	}
-	return &witnessed{Conn: c, share: newShare(l.share), rooms: map[*room]struct{}{}}, nil
+	return &witnessed{Conn: c, share: newShare(l.share), plain: l.plain, rooms: map[*room]struct{}{}}, nil
 }
 
 // acceptError is about one connection, which ended just now: the next one is accepted.
@@ -45,9 +47,10 @@ func (e *acceptError) Unwrap() error { return e.error }
 // witnessed is one connection.
 type witnessed struct {
 	net.Conn
-	closed atomic.Bool // on this side
-	ended  atomic.Bool // FIN or RST came from the peer before
-	share  *budget     // of answers
+	closed atomic.Bool           // on this side
+	ended  atomic.Bool           // FIN or RST came from the peer before
+	share  *budget               // of answers
+	plain  *cluster.HandshakeLog // until the first bytes were read; nil: they are not looked at. Its reader's alone
 
 	mu    sync.Mutex
 	rooms map[*room]struct{} // of answers that gRPC has; nil once it is closed
@@ -55,6 +58,12 @@ type witnessed struct {
 
 func (c *witnessed) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if c.plain != nil && n > 0 {
+		if cluster.SpeaksTLS(p[:n]) {
+			c.plain.Failed(c.Conn.RemoteAddr(), cluster.ErrSpeaksTLS)
+		}
+		c.plain = nil
+	}
 	if errors.Is(err, io.EOF) || isReset(err) {
 		c.end()
 	}

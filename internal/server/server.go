@@ -131,8 +131,10 @@ type Server struct {
 	glances     *glances
 	comparisons *comparisons
 
-	grpc   *grpc.Server
-	health *health.Server
+	grpc       *grpc.Server
+	health     *health.Server
+	handshakes *cluster.HandshakeLog // of those that failed
+	plain      bool                  // the port does not speak TLS
 
 	life    context.Context // until Close
 	end     context.CancelFunc
@@ -176,7 +178,7 @@ func NewOn(node Node, c Config) *Server {
 		features: c.Features, fields: c.Fields,
 		received: newBudget(limits.Received), small: newBudget(limits.SmallBytes), large: newBudget(limits.LargeBytes), reads: newBudget(limits.ReadBytes),
 		glances: newGlances(), comparisons: &comparisons{of: map[lock.Incarnation]*comparison{}},
-		health: health.NewServer(),
+		health: health.NewServer(), handshakes: &cluster.HandshakeLog{Port: "clients", Log: c.Log}, plain: c.TLS == nil,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options(c.TLS)...)
@@ -208,7 +210,7 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.ChainStreamInterceptor(s.recoverStream, s.boundStream),
 	}
 	if secure != nil {
-		options = append(options, grpc.Creds(&tellingCredentials{credentials.NewTLS(secure), &cluster.HandshakeLog{Port: "clients", Log: s.log}}))
+		options = append(options, grpc.Creds(&tellingCredentials{credentials.NewTLS(secure), s.handshakes}))
 	}
 	return options
 }
@@ -222,7 +224,11 @@ func (s *Server) Serve(lis net.Listener) error {
 	if watch {
 		s.enter(s.watch)
 	}
-	err := s.grpc.Serve(witnessing{lis, s.limits.ReadShare}) // closes lis when it comes after Close
+	port := witnessing{Listener: lis, share: s.limits.ReadShare}
+	if s.plain {
+		port.plain = s.handshakes
+	}
+	err := s.grpc.Serve(port) // closes lis when it comes after Close
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
