@@ -118,7 +118,7 @@ func (m mold[T]) deepCopy(value *T) (copied T, err error) {
 	case m.form != nil:
 		return m.form.Copy(value)
 	}
-	if err = document.Loses(reflect.TypeFor[T]()); err != nil {
+	if err = document.CheckCopyable(reflect.TypeFor[T]()); err != nil {
 		return copied, err
 	}
 	data, err := m.codec.Encode(value)

@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// Marshal is json.Marshal without the escapes for HTML, and without silence: a string that is not UTF-8 is an error and
-// not replaced, and errors say where in the document what cannot be encoded would be, as in $.stats.speed.
+// Marshal is json.Marshal without the escapes for HTML, and stricter: a string that is not UTF-8 is an error instead of
+// being replaced, and an error names the path of the value that cannot be encoded, such as $.stats.speed.
 func Marshal(value any) ([]byte, error) {
-	data, err := marshal(value)
+	data, err := marshalUnchecked(value)
 	if err != nil {
-		return nil, whyNot(value, err)
+		return nil, locateEncodeError(value, err)
 	}
-	if suspicious(data) {
-		if err := notText(value); err != nil {
+	if mayHideInvalidUTF8(data) {
+		if err := findInvalidUTF8(value); err != nil {
 			return nil, err
 		}
 		if !utf8.Valid(data) {
@@ -26,7 +26,7 @@ func Marshal(value any) ([]byte, error) {
 	return data, nil
 }
 
-// Unmarshal is json.Unmarshal with exact numbers: in a value of type any they are json.Number.
+// Unmarshal is json.Unmarshal with exact numbers: in a value of type any they become json.Number.
 func Unmarshal(data []byte, value any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -39,7 +39,7 @@ func Unmarshal(data []byte, value any) error {
 	return nil
 }
 
-func marshal(value any) ([]byte, error) {
+func marshalUnchecked(value any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -49,8 +49,8 @@ func marshal(value any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// suspicious says whether encoding/json may have replaced something that is not UTF-8 (it writes the escape), or let it
-// through in what a MarshalJSON gave it.
-func suspicious(data []byte) bool {
+// mayHideInvalidUTF8 reports whether encoding/json may have replaced a string that is not UTF-8 (it writes the escape of
+// U+FFFD), or copied one from the output of a MarshalJSON. It has false positives: a text may hold U+FFFD itself.
+func mayHideInvalidUTF8(data []byte) bool {
 	return bytes.Contains(data, []byte(`\ufffd`)) || bytes.Contains(data, []byte("\uFFFD")) || !utf8.Valid(data)
 }

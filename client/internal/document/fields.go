@@ -10,20 +10,21 @@ import (
 
 // field is a struct's field as encoding/json sees it: fields of embedded structs belong to the struct around them.
 type field struct {
-	name      string
-	index     []int // for reflect.Value.Field, one number for each struct on the way
-	typ       reflect.Type
-	shape     *shape
-	tagged    bool // the name comes from the tag
-	omitEmpty bool
-	omitZero  bool
-	quoted    bool // the option string: a number or bool is written as a string
-	sealed    bool // behind an embedded pointer to an unexported struct, which encoding/json writes and cannot read
+	name       string
+	index      []int // arguments of reflect.Value.Field, one for each struct on the way
+	typ        reflect.Type
+	shape      *shape
+	tagged     bool // the tag gives the name
+	omitEmpty  bool
+	omitZero   bool
+	quoted     bool // it has the tag option "string": a number or bool is written as a string
+	unreadable bool // it is behind an embedded pointer to an unexported struct, which encoding/json can write but not read
 }
 
-// fieldsOf lists the fields that encoding/json writes and reads of a struct, by its rules: of fields with one name the
-// shallowest counts, among equals the one with a tag, and several that are still equal hide each other.
-func fieldsOf(t reflect.Type) []field {
+// listFields lists the fields that encoding/json writes and reads of a struct, by its rules: of several fields with one
+// name the shallowest counts, at equal depth the one with a tag, and fields that are still equal hide each other. The
+// breadth-first search over embedded structs follows typeFields in encoding/json/encode.go.
+func listFields(t reflect.Type) []field {
 	var found []field
 	next := []field{{typ: t}}
 	visited := make(map[reflect.Type]bool)
@@ -37,7 +38,7 @@ func fieldsOf(t reflect.Type) []field {
 			}
 			visited[outer.typ] = true
 			for i := range outer.typ.NumField() {
-				f, embedded, ok := fieldAt(outer, i)
+				f, embedded, ok := readField(outer, i)
 				switch {
 				case !ok:
 				case embedded:
@@ -53,11 +54,11 @@ func fieldsOf(t reflect.Type) []field {
 			}
 		}
 	}
-	return dominant(found)
+	return dropHiddenFields(found)
 }
 
-// fieldAt is the i-th field of a struct, or one that is embedded and whose fields count in its place.
-func fieldAt(outer field, i int) (f field, embedded, ok bool) {
+// readField returns the i-th field of a struct. embedded says that it is a struct and that its own fields count instead.
+func readField(outer field, i int) (f field, embedded, ok bool) {
 	sf := outer.typ.Field(i)
 	inner := sf.Type
 	if inner.Kind() == reflect.Pointer && (sf.Anonymous || inner.Name() == "") {
@@ -71,14 +72,14 @@ func fieldAt(outer field, i int) (f field, embedded, ok bool) {
 		return field{}, false, false
 	}
 	name, options, _ := strings.Cut(tag, ",")
-	if !validName(name) {
+	if !isValidName(name) {
 		name = ""
 	}
 	f = field{
-		name: name, index: append(slices.Clip(outer.index), i), typ: sf.Type, tagged: name != "", sealed: outer.sealed,
+		name: name, index: append(slices.Clip(outer.index), i), typ: sf.Type, tagged: name != "", unreadable: outer.unreadable,
 	}
 	if name == "" && sf.Anonymous && inner.Kind() == reflect.Struct {
-		f.sealed = f.sealed || !sf.IsExported() && sf.Type.Kind() == reflect.Pointer
+		f.unreadable = f.unreadable || !sf.IsExported() && sf.Type.Kind() == reflect.Pointer
 		f.typ = inner
 		return f, true, true
 	}
@@ -92,17 +93,17 @@ func fieldAt(outer field, i int) (f field, embedded, ok bool) {
 		case "omitzero":
 			f.omitZero = true
 		case "string":
-			f.quoted = quotable(inner.Kind())
+			f.quoted = canBeQuoted(inner.Kind())
 		}
 	}
 	return f, false, true
 }
 
-func quotable(k reflect.Kind) bool {
+func canBeQuoted(k reflect.Kind) bool {
 	return k >= reflect.Bool && k <= reflect.Float64 || k == reflect.String
 }
 
-func validName(name string) bool {
+func isValidName(name string) bool {
 	for _, r := range name {
 		if !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
 			return false
@@ -111,7 +112,8 @@ func validName(name string) bool {
 	return name != ""
 }
 
-func dominant(found []field) []field {
+// dropHiddenFields keeps the fields that no other field of the same name hides, in the order of their declaration.
+func dropHiddenFields(found []field) []field {
 	slices.SortStableFunc(found, func(a, b field) int {
 		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(len(a.index), len(b.index)), compareBool(b.tagged, a.tagged),
 			slices.Compare(a.index, b.index))
@@ -141,8 +143,8 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// in is the field's value, invalid if an embedded pointer on the way is nil.
-func (f *field) in(v reflect.Value) reflect.Value {
+// valueIn returns the field's value in a struct; it is invalid if an embedded pointer on the way is nil.
+func (f *field) valueIn(v reflect.Value) reflect.Value {
 	for i, at := range f.index {
 		if i > 0 && v.Kind() == reflect.Pointer {
 			if v.IsNil() {
@@ -155,8 +157,8 @@ func (f *field) in(v reflect.Value) reflect.Value {
 	return v
 }
 
-// omits says whether the field's options leave this value out of the document.
-func (f *field) omits(v reflect.Value) bool {
+// omitsValue reports whether omitempty or omitzero leave this value out of the document.
+func (f *field) omitsValue(v reflect.Value) bool {
 	if f.omitEmpty {
 		switch k := v.Kind(); {
 		case k == reflect.Array || k == reflect.Map || k == reflect.Slice || k == reflect.String:
@@ -169,10 +171,10 @@ func (f *field) omits(v reflect.Value) bool {
 			}
 		}
 	}
-	return f.omitZero && isZero(v)
+	return f.omitZero && isZeroValue(v)
 }
 
-func isZero(v reflect.Value) bool {
+func isZeroValue(v reflect.Value) bool {
 	if v.Kind() == reflect.Pointer && v.IsNil() {
 		return true
 	}

@@ -2,36 +2,36 @@ package document
 
 import "bytes"
 
-// fill is a stored document with what only the template has. What is missing is judged on the two documents: the fields
-// of structs and the places of arrays are filled in; a map or slice that is there is taken whole, or an item that a
-// player lost would come back. Where the root is a map, or any, the keys of it and of the maps in it are filled in.
-// The result is the stored bytes themselves if nothing is missing.
-func (s *shape) fill(stored, template []byte) []byte {
-	stored = trim(stored)
-	if isNull(stored) && (s.kind == dict || !s.hasNull()) {
+// fillFromTemplate returns a stored document with the parts that only the template has. A part is missing if the stored
+// document does not have it, whatever its Go value would be. Fields of structs and places of arrays are filled in; a map
+// or slice that is there is taken whole, or an item that a player lost would come back. If the root is a map, or any, the
+// missing keys of the root and of the maps below it are filled in. If nothing is missing, the stored bytes are returned.
+func (s *shape) fillFromTemplate(stored, template []byte) []byte {
+	stored = trimSpace(stored)
+	if isNull(stored) && (s.kind == mapKind || !s.acceptsNull()) {
 		return template
 	}
-	return s.fillIn(stored, template, true)
+	return s.fillValue(stored, template, true)
 }
 
-func (s *shape) fillIn(stored, template []byte, keys bool) []byte {
-	if isNull(stored) && !s.hasNull() {
+func (s *shape) fillValue(stored, template []byte, keys bool) []byte {
+	if isNull(stored) && !s.acceptsNull() {
 		return template
 	}
 	switch s.kind {
-	case pointer:
+	case pointerKind:
 		if !isNull(stored) {
-			return s.elem.fillIn(stored, template, keys)
+			return s.elem.fillValue(stored, template, keys)
 		}
-	case object:
+	case structKind:
 		if isObject(stored) && isObject(template) {
 			return s.fillFields(stored, template)
 		}
-	case tuple:
+	case arrayKind:
 		if isArray(stored) && isArray(template) {
 			return s.fillPlaces(stored, template)
 		}
-	case dict, loose:
+	case mapKind, anyKind:
 		if keys && isObject(stored) && isObject(template) {
 			return s.fillKeys(stored, template)
 		}
@@ -40,45 +40,45 @@ func (s *shape) fillIn(stored, template []byte, keys bool) []byte {
 }
 
 func (s *shape) fillFields(stored, template []byte) []byte {
-	have, want := members(stored), members(template)
-	last := s.last(have)
-	var b buffer
+	have, want := objectMembers(stored), objectMembers(template)
+	last := s.lastMembers(have)
+	var b jsonBuilder
 	same := true
 	for i, m := range have {
-		at := s.field(m.key)
+		at := s.fieldIndex(m.key)
 		if at >= 0 && last[at] != i {
-			same = false // of a key that is there twice the last counts
+			same = false // of a duplicate key the last counts
 			continue
 		}
-		raw := m.raw
+		raw := m.value
 		if at >= 0 {
-			if from := find(want, s.fields[at].name); from != nil {
-				raw = s.fields[at].shape.fillIn(raw, from, false)
+			if from := valueOfKey(want, s.fields[at].name); from != nil {
+				raw = s.fields[at].shape.fillValue(raw, from, false)
 			}
 		}
-		same = same && bytes.Equal(raw, m.raw)
-		b.member(m.name, raw)
+		same = same && bytes.Equal(raw, m.value)
+		b.addMember(m.quotedKey, raw)
 	}
 	for _, m := range want {
-		if last[s.field(m.key)] < 0 {
+		if last[s.fieldIndex(m.key)] < 0 {
 			same = false
-			b.member(m.name, m.raw)
+			b.addMember(m.quotedKey, m.value)
 		}
 	}
 	if same {
 		return stored
 	}
-	return b.end('}')
+	return b.closeWith('}')
 }
 
-// last is, for each field, the last member that belongs to it, -1 if there is none.
-func (s *shape) last(members []member) []int {
+// lastMembers returns, for each field, the index of the last member that belongs to it, -1 if there is none.
+func (s *shape) lastMembers(members []member) []int {
 	last := make([]int, len(s.fields))
 	for i := range last {
 		last[i] = -1
 	}
 	for i, m := range members {
-		if at := s.field(m.key); at >= 0 {
+		if at := s.fieldIndex(m.key); at >= 0 {
 			last[at] = i
 		}
 	}
@@ -86,93 +86,93 @@ func (s *shape) last(members []member) []int {
 }
 
 func (s *shape) fillPlaces(stored, template []byte) []byte {
-	have, want := elements(stored), elements(template)
-	var b buffer
+	have, want := arrayElements(stored), arrayElements(template)
+	var b jsonBuilder
 	same := len(have) >= len(want)
 	for i := range max(len(have), len(want)) {
 		switch {
 		case i >= len(have):
-			b.element(want[i])
+			b.addElement(want[i])
 		case i >= len(want):
-			b.element(have[i])
+			b.addElement(have[i])
 		default:
-			raw := s.elem.fillIn(have[i], want[i], false)
+			raw := s.elem.fillValue(have[i], want[i], false)
 			same = same && bytes.Equal(raw, have[i])
-			b.element(raw)
+			b.addElement(raw)
 		}
 	}
 	if same {
 		return stored
 	}
-	return b.end(']')
+	return b.closeWith(']')
 }
 
 func (s *shape) fillKeys(stored, template []byte) []byte {
 	below := s
-	if s.kind == dict {
+	if s.kind == mapKind {
 		below = s.elem
 	}
-	have := members(stored)
-	values := byKey(have)
-	wanted := members(template)
-	from := byKey(wanted)
-	var b buffer
+	have := objectMembers(stored)
+	values := valuesByKey(have)
+	wanted := objectMembers(template)
+	from := valuesByKey(wanted)
+	var b jsonBuilder
 	same := true
 	for _, m := range have {
-		raw := m.raw
+		raw := m.value
 		if want, ok := from[m.key]; ok {
-			raw = below.fillIn(raw, want, true)
+			raw = below.fillValue(raw, want, true)
 		}
-		same = same && bytes.Equal(raw, m.raw)
-		b.member(m.name, raw)
+		same = same && bytes.Equal(raw, m.value)
+		b.addMember(m.quotedKey, raw)
 	}
 	for _, m := range wanted {
 		if _, ok := values[m.key]; !ok {
 			same = false
-			b.member(m.name, m.raw)
+			b.addMember(m.quotedKey, m.value)
 		}
 	}
 	if same {
 		return stored
 	}
-	return b.end('}')
+	return b.closeWith('}')
 }
 
-func find(members []member, key string) []byte {
+func valueOfKey(members []member, key string) []byte {
 	for _, m := range members {
 		if m.key == key {
-			return m.raw
+			return m.value
 		}
 	}
 	return nil
 }
 
-// buffer builds an object or an array.
-type buffer struct{ b []byte }
+// jsonBuilder builds the text of one object or one array.
+type jsonBuilder struct{ bytes []byte }
 
-func (b *buffer) member(name, raw []byte) {
-	b.begin('{')
-	b.b = append(b.b, name...)
-	b.b = append(b.b, ':')
-	b.b = append(b.b, raw...)
+func (b *jsonBuilder) addMember(name, raw []byte) {
+	b.addSeparator('{')
+	b.bytes = append(b.bytes, name...)
+	b.bytes = append(b.bytes, ':')
+	b.bytes = append(b.bytes, raw...)
 }
 
-func (b *buffer) element(raw []byte) {
-	b.begin('[')
-	b.b = append(b.b, raw...)
+func (b *jsonBuilder) addElement(raw []byte) {
+	b.addSeparator('[')
+	b.bytes = append(b.bytes, raw...)
 }
 
-func (b *buffer) begin(open byte) {
-	if len(b.b) == 0 {
-		b.b = append(b.b, open)
+func (b *jsonBuilder) addSeparator(open byte) {
+	if len(b.bytes) == 0 {
+		b.bytes = append(b.bytes, open)
 	} else {
-		b.b = append(b.b, ',')
+		b.bytes = append(b.bytes, ',')
 	}
 }
 
-func (b *buffer) end(end byte) []byte {
-	if len(b.b) == 0 {
+func (b *jsonBuilder) closeWith(end byte) []byte {
+	if len(b.bytes) == 0 {
 		return []byte{end - 2, end} // the opening bracket is two before the closing one
 	}
-	return append(b.b, end)
+	return append(b.bytes, end)
 }

@@ -67,7 +67,7 @@ type classes struct {
 	Omitted  map[string]int `json:",omitempty"`
 }
 
-func template() classes {
+func classesTemplate() classes {
 	return classes{
 		base: base{Coins: 100, Gems: 5}, Open: &Open{Rank: 9}, Level: 1, Quoted: 7, Stats: stats{4, 2}, Pet: &stats{7, 8},
 		Bag: map[string]int{"sword": 1}, Heroes: map[string]stats{"a": {1, 1}}, Path: []stats{{5, 6}}, Hotbar: [3]int{1, 2, 3},
@@ -77,8 +77,7 @@ func template() classes {
 	}
 }
 
-// What is missing is filled in from the template, whatever the type; what is there is as it is there, also where it is
-// what Go has for nothing.
+// Missing parts are filled in from the template, for every type; stored parts stay, also where they are Go's zero value.
 func TestMissingIsJudgedOnTheStoredDocument(t *testing.T) {
 	zero := func(change func(*classes)) func(*classes) { return change }
 	for _, c := range []struct {
@@ -119,7 +118,7 @@ func TestMissingIsJudgedOnTheStoredDocument(t *testing.T) {
 		{"float", `{"Score":0}`, func(c *classes) { c.Score = 0 }},
 		{"with space", " {\n\"Level\" : 0 ,\t\"Stats\" : { } } ", func(c *classes) { c.Level = 0 }},
 	} {
-		want := template()
+		want := classesTemplate()
 		form, err := New(&want)
 		if err != nil {
 			t.Fatal(err)

@@ -5,132 +5,133 @@ import (
 	"slices"
 )
 
-// merger writes a changed value into the document that it was loaded from, so that what this binary does not know stays.
+// merger writes a changed value into the document that it was loaded from, so that fields that this binary does not know
+// survive: a three-way merge.
 //
-// Each step has one place of three documents: stored is what the store has, known is what this binary writes of it
-// unchanged, and now is what it writes of the value as it is. The result reads back as now does: where now is as known
-// was, stored stands for both.
+// Each step looks at one place in three documents: stored is the document in the store, known is this binary's encoding of
+// the value as loaded, and now is its encoding of the value as it is. The result reads back as now does. Where now equals
+// known, the game changed nothing, and the bytes of stored are kept.
 type merger struct {
-	lost []string // paths of what was in stored, that this binary does not know and could not keep
+	lostPaths []string // paths of stored members that this binary does not know and could not keep
 }
 
-func (m *merger) merge(s *shape, at path, stored, known, now []byte) []byte {
+func (m *merger) mergeValue(s *shape, at path, stored, known, now []byte) []byte {
 	if bytes.Equal(known, now) {
 		return stored
 	}
 	if bytes.Equal(stored, known) {
-		return now // this binary knows all that is there
+		return now // stored holds nothing that is unknown
 	}
 	switch s.kind {
-	case pointer:
-		return m.merge(s.elem, at, stored, known, now)
-	case object:
+	case pointerKind:
+		return m.mergeValue(s.elem, at, stored, known, now)
+	case structKind:
 		if isObject(stored) && isObject(known) && isObject(now) {
-			return m.mergeFields(s, at, stored, known, now)
+			return m.mergeStruct(s, at, stored, known, now)
 		}
-	case dict:
+	case mapKind:
 		if s.elem.lossy && isObject(stored) && isObject(known) && isObject(now) {
-			return m.mergeKeys(s, at, stored, known, now)
+			return m.mergeMap(s, at, stored, known, now)
 		}
-	case tuple:
+	case arrayKind:
 		if s.elem.lossy && isArray(stored) && isArray(known) && isArray(now) {
-			return m.mergePlaces(s, at, stored, known, now)
+			return m.mergeArray(s, at, stored, known, now)
 		}
-	case list:
+	case sliceKind:
 		if s.elem.lossy && isArray(stored) && isArray(known) && isArray(now) {
-			return m.mergeElements(s, at, stored, known, now)
+			return m.mergeSlice(s, at, stored, known, now)
 		}
-	case opaque:
-		m.loseWithin(at, stored, known)
+	case selfWritingKind:
+		m.noteDropped(at, stored, known)
 	}
 	return now
 }
 
-// mergeFields keeps the members that are no fields of this binary's struct.
-func (m *merger) mergeFields(s *shape, at path, stored, known, now []byte) []byte {
-	have, was, is := members(stored), members(known), members(now)
-	last := s.last(have)
-	var b buffer
+// mergeStruct keeps the members that are no fields of this binary's struct.
+func (m *merger) mergeStruct(s *shape, at path, stored, known, now []byte) []byte {
+	have, was, is := objectMembers(stored), objectMembers(known), objectMembers(now)
+	last := s.lastMembers(have)
+	var b jsonBuilder
 	for i, h := range have {
-		f := s.field(h.key)
+		f := s.fieldIndex(h.key)
 		if f < 0 {
-			b.member(h.name, h.raw)
+			b.addMember(h.quotedKey, h.value)
 			continue
 		}
 		if last[f] != i {
 			continue
 		}
 		name := s.fields[f].name
-		before, after := find(was, name), find(is, name)
+		before, after := valueOfKey(was, name), valueOfKey(is, name)
 		switch {
 		case before == nil && after == nil:
-			b.member(h.name, h.raw) // an empty value that this binary leaves out
+			b.addMember(h.quotedKey, h.value) // an empty value that this binary leaves out
 		case before == nil:
-			b.member(h.name, after)
+			b.addMember(h.quotedKey, after)
 		case after != nil:
-			b.member(h.name, m.merge(s.fields[f].shape, at.key(name), h.raw, before, after))
+			b.addMember(h.quotedKey, m.mergeValue(s.fields[f].shape, at.atKey(name), h.value, before, after))
 		}
 	}
 	for _, i := range is {
-		if last[s.field(i.key)] < 0 {
-			b.member(i.name, i.raw)
+		if last[s.fieldIndex(i.key)] < 0 {
+			b.addMember(i.quotedKey, i.value)
 		}
 	}
-	return b.end('}')
+	return b.closeWith('}')
 }
 
-// mergeKeys keeps what is unknown below the keys that the game's map still has.
-func (m *merger) mergeKeys(s *shape, at path, stored, known, now []byte) []byte {
-	have, is := members(stored), members(now)
-	was, left := byKey(members(known)), byKey(is)
+// mergeMap keeps unknown fields below the keys that the game's map still has.
+func (m *merger) mergeMap(s *shape, at path, stored, known, now []byte) []byte {
+	have, is := objectMembers(stored), objectMembers(now)
+	was, left := valuesByKey(objectMembers(known)), valuesByKey(is)
 	last := make(map[string]int, len(have))
 	for i, h := range have {
 		last[h.key] = i
-		if was[h.key] == nil { // this binary writes keys in another way, so that none can be told from another
-			m.lose(s, at, stored)
+		if was[h.key] == nil { // this binary writes keys in another form: stored keys cannot be matched
+			m.noteUnknown(s, at, stored)
 			return now
 		}
 	}
-	var b buffer
+	var b jsonBuilder
 	for i, h := range have {
 		if after := left[h.key]; after != nil && last[h.key] == i {
-			b.member(h.name, m.merge(s.elem, at.key(h.key), h.raw, was[h.key], after))
+			b.addMember(h.quotedKey, m.mergeValue(s.elem, at.atKey(h.key), h.value, was[h.key], after))
 		}
 	}
 	for _, i := range is {
 		if _, written := last[i.key]; !written {
-			b.member(i.name, i.raw)
+			b.addMember(i.quotedKey, i.value)
 		}
 	}
-	return b.end('}')
+	return b.closeWith('}')
 }
 
-// mergePlaces keeps what is unknown in each place of an array, and the places that a longer array of a newer binary has.
-func (m *merger) mergePlaces(s *shape, at path, stored, known, now []byte) []byte {
-	have, was, is := elements(stored), elements(known), elements(now)
-	var b buffer
+// mergeArray keeps unknown fields in each place of an array, and the further places of a newer binary's longer array.
+func (m *merger) mergeArray(s *shape, at path, stored, known, now []byte) []byte {
+	have, was, is := arrayElements(stored), arrayElements(known), arrayElements(now)
+	var b jsonBuilder
 	for i := range max(len(have), len(is)) {
 		switch {
 		case i >= len(is):
-			b.element(have[i])
+			b.addElement(have[i])
 		case i >= len(have) || i >= len(was):
-			b.element(is[i])
+			b.addElement(is[i])
 		default:
-			b.element(m.merge(s.elem, at.index(i), have[i], was[i], is[i]))
+			b.addElement(m.mergeValue(s.elem, at.atIndex(i), have[i], was[i], is[i]))
 		}
 	}
-	return b.end(']')
+	return b.closeWith(']')
 }
 
-// mergeElements keeps elements as they are stored where this binary writes them unchanged, wherever in the slice they
-// are now. Each stored element stands for one at most, or what is unique in it would be there twice. Of an element that
-// was changed nobody can say which stored one it was, so what is unknown in it is lost.
-func (m *merger) mergeElements(s *shape, at path, stored, known, now []byte) []byte {
-	have, was, is := elements(stored), elements(known), elements(now)
+// mergeSlice keeps the stored form of each element that the game did not change, wherever in the slice it is now. A stored
+// element is used at most once, or a unique serial number in it would exist twice. An element that was changed cannot be
+// matched with a stored one, so its unknown fields are lost.
+func (m *merger) mergeSlice(s *shape, at path, stored, known, now []byte) []byte {
+	have, was, is := arrayElements(stored), arrayElements(known), arrayElements(now)
 	if len(have) != len(was) {
 		return now
 	}
-	from := make([]int, len(is)) // the stored element that stands for each, -1 for none
+	from := make([]int, len(is)) // for each element now, the index of its stored form, -1 for none
 	used := make([]bool, len(have))
 	for i := range is {
 		from[i] = -1
@@ -138,82 +139,82 @@ func (m *merger) mergeElements(s *shape, at path, stored, known, now []byte) []b
 			from[i], used[i] = i, true
 		}
 	}
-	moved := make(map[string][]int) // elements that are not where they were, by what this binary writes of them
+	moved := make(map[string][]int) // stored elements not used yet, by this binary's encoding of them
 	for i := range was {
 		if !used[i] {
 			moved[string(was[i])] = append(moved[string(was[i])], i)
 		}
 	}
 	changed := false
-	var b buffer
+	var b jsonBuilder
 	for i := range is {
 		if same := moved[string(is[i])]; from[i] < 0 && len(same) > 0 {
 			from[i], used[same[0]] = same[0], true
 			moved[string(is[i])] = same[1:]
 		}
 		if from[i] >= 0 {
-			b.element(have[from[i]])
+			b.addElement(have[from[i]])
 		} else {
 			changed = true
-			b.element(is[i])
+			b.addElement(is[i])
 		}
 	}
 	for i := range have {
-		if changed && !used[i] { // otherwise the game has removed it, and with it all that is in it
-			m.lose(s.elem, at.any(), have[i])
+		if changed && !used[i] { // with no changed element, the game removed this one on purpose
+			m.noteUnknown(s.elem, at.atAnyIndex(), have[i])
 		}
 	}
-	return b.end(']')
+	return b.closeWith(']')
 }
 
-// lose notes what is in stored and has no name in this binary.
-func (m *merger) lose(s *shape, at path, stored []byte) {
+// noteUnknown adds the paths of stored members that this binary has no field for.
+func (m *merger) noteUnknown(s *shape, at path, stored []byte) {
 	switch s.kind {
-	case pointer:
-		m.lose(s.elem, at, stored)
-	case object:
+	case pointerKind:
+		m.noteUnknown(s.elem, at, stored)
+	case structKind:
 		if isObject(stored) {
-			for _, h := range members(stored) {
-				if f := s.field(h.key); f < 0 {
-					m.note(at.key(h.key))
+			for _, h := range objectMembers(stored) {
+				if f := s.fieldIndex(h.key); f < 0 {
+					m.addLostPath(at.atKey(h.key))
 				} else {
-					m.lose(s.fields[f].shape, at.key(h.key), h.raw)
+					m.noteUnknown(s.fields[f].shape, at.atKey(h.key), h.value)
 				}
 			}
 		}
-	case dict:
+	case mapKind:
 		if isObject(stored) && s.elem.lossy {
-			for _, h := range members(stored) {
-				m.lose(s.elem, at.key(h.key), h.raw)
+			for _, h := range objectMembers(stored) {
+				m.noteUnknown(s.elem, at.atKey(h.key), h.value)
 			}
 		}
-	case list, tuple:
+	case sliceKind, arrayKind:
 		if isArray(stored) && s.elem.lossy {
-			for _, h := range elements(stored) {
-				m.lose(s.elem, at.any(), h)
+			for _, h := range arrayElements(stored) {
+				m.noteUnknown(s.elem, at.atAnyIndex(), h)
 			}
 		}
 	}
 }
 
-// loseWithin notes what a type that reads and writes itself does not write any more.
-func (m *merger) loseWithin(at path, stored, known []byte) {
+// noteDropped adds the paths of stored members that a type with its own UnmarshalJSON and MarshalJSON did not write back.
+func (m *merger) noteDropped(at path, stored, known []byte) {
 	if !isObject(stored) || !isObject(known) {
 		return
 	}
-	was := byKey(members(known))
-	for _, h := range members(stored) {
+	was := valuesByKey(objectMembers(known))
+	for _, h := range objectMembers(stored) {
 		if before, ok := was[h.key]; ok {
-			m.loseWithin(at.key(h.key), h.raw, before)
+			m.noteDropped(at.atKey(h.key), h.value, before)
 		} else {
-			m.note(at.key(h.key))
+			m.addLostPath(at.atKey(h.key))
 		}
 	}
 }
 
-// note keeps the first few paths: they are for people.
-func (m *merger) note(at path) {
-	if p := at.String(); len(m.lost) < 16 && !slices.Contains(m.lost, p) {
-		m.lost = append(m.lost, p)
+// addLostPath keeps the first 16 paths: they go into a log line.
+func (m *merger) addLostPath(at path) {
+	if p := at.String(); len(m.lostPaths) < 16 && !slices.Contains(m.lostPaths, p) {
+		m.lostPaths = append(m.lostPaths, p)
 	}
 }

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// path is where something is in a document, written as in JSONPath: $.bag[3].name.
+// path is a place in a document, printed as JSONPath: $.bag[3].name. Its zero value is the root.
 type path struct {
-	up   *path
-	step string
+	parent *path
+	step   string
 }
 
-func (p path) key(key string) path {
+func (p path) atKey(key string) path {
 	if plain := key != "" && strings.IndexFunc(key, func(r rune) bool {
 		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	}) < 0; plain {
@@ -20,14 +20,14 @@ func (p path) key(key string) path {
 	return path{&p, "[" + strconv.Quote(key) + "]"}
 }
 
-func (p path) index(i int) path { return path{&p, "[" + strconv.Itoa(i) + "]"} }
+func (p path) atIndex(i int) path { return path{&p, "[" + strconv.Itoa(i) + "]"} }
 
-// any stands for every element of an array.
-func (p path) any() path { return path{&p, "[*]"} }
+// atAnyIndex returns the path that means every element of an array.
+func (p path) atAnyIndex() path { return path{&p, "[*]"} }
 
 func (p path) String() string {
 	var steps []string
-	for at := &p; at != nil; at = at.up {
+	for at := &p; at != nil; at = at.parent {
 		steps = append(steps, at.step)
 	}
 	var b strings.Builder

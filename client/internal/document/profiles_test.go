@@ -31,7 +31,7 @@ func eachProfile(t testing.TB, visit func(name string, data []byte)) {
 	}
 }
 
-// partial is a game that knows a few fields of what real games store.
+// partial is the data of a game that knows a few fields of real games' profiles.
 type partial struct {
 	UUID       string `json:"uuid"`
 	Playerdata *struct {
@@ -69,7 +69,7 @@ func TestRealProfilesKeepWhatAGameDoesNotKnow(t *testing.T) {
 		if err != nil || len(lost) > 0 {
 			t.Fatal(name, lost, err)
 		}
-		want, is := parsed(t, data).(map[string]any), parsed(t, got).(map[string]any)
+		want, is := parseJSON(t, data).(map[string]any), parseJSON(t, got).(map[string]any)
 		want["Rounds"] = json.Number("1")
 		if _, there := want["uuid"]; !there {
 			want["uuid"] = "" // of the template
@@ -77,7 +77,7 @@ func TestRealProfilesKeepWhatAGameDoesNotKnow(t *testing.T) {
 		if p, ok := want["playerdata"].(map[string]any); ok {
 			for key, value := range is["playerdata"].(map[string]any) {
 				if _, there := p[key]; !there {
-					p[key] = value // what the profile did not have
+					p[key] = value // filled in from the template
 				}
 			}
 		}
@@ -95,7 +95,7 @@ func TestRealProfilesKeepWhatAGameDoesNotKnow(t *testing.T) {
 	})
 }
 
-// BenchmarkRealProfiles compares a save, a load and a first save with what encoding/json alone takes for them.
+// BenchmarkRealProfiles compares a save, a load and a first save with the cost of encoding/json alone.
 func BenchmarkRealProfiles(b *testing.B) {
 	var all [][]byte
 	size := 0
@@ -104,12 +104,14 @@ func BenchmarkRealProfiles(b *testing.B) {
 		size += len(data)
 	})
 	b.Run("any", func(b *testing.B) {
-		benchmark(b, &map[string]any{}, all, size, func(m *map[string]any, i int) { (*m)["round"] = i })
+		benchmarkProfiles(b, &map[string]any{}, all, size, func(m *map[string]any, i int) { (*m)["round"] = i })
 	})
-	b.Run("partial", func(b *testing.B) { benchmark(b, &partial{}, all, size, func(p *partial, i int) { p.Rounds = i + 1 }) })
+	b.Run("partial", func(b *testing.B) {
+		benchmarkProfiles(b, &partial{}, all, size, func(p *partial, i int) { p.Rounds = i + 1 })
+	})
 }
 
-func benchmark[T any](b *testing.B, template *T, all [][]byte, size int, change func(*T, int)) {
+func benchmarkProfiles[T any](b *testing.B, template *T, all [][]byte, size int, change func(*T, int)) {
 	form, err := New(template)
 	if err != nil {
 		b.Fatal(err)
@@ -129,7 +131,7 @@ func benchmark[T any](b *testing.B, template *T, all [][]byte, size int, change 
 	}
 	run("json.Unmarshal", func(i, _ int) error { var value T; return Unmarshal(all[i], &value) })
 	run("load", func(i, _ int) (err error) { values[i], documents[i], _, err = form.Load(all[i]); return err })
-	run("json.Marshal", func(i, _ int) error { _, err := marshal(&values[i]); return err })
+	run("json.Marshal", func(i, _ int) error { _, err := marshalUnchecked(&values[i]); return err })
 	run("unchanged", func(i, _ int) error { _, _, err := documents[i].Encode(&values[i]); return err })
 	run("changed", func(i, round int) error {
 		change(&values[i], round)

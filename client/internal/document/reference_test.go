@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// older is a game's data, and newer what a later version of the game made of it.
+// older is a game's data, and newer the same data in a later version of the game.
 type older struct {
 	Name   string
 	Coins  int            `json:"coins"`
@@ -56,8 +56,8 @@ type newerPlace struct {
 	Tags []string    `json:",omitempty"`
 }
 
-// random fills a value with few different values, so that equal ones are frequent.
-func random(r *rand.Rand, v reflect.Value, depth int) {
+// fillRandomly fills a value with few different values, so that equal ones are frequent.
+func fillRandomly(r *rand.Rand, v reflect.Value, depth int) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString([]string{"", "a", "\"é\\", "\u2028<\uFFFD"}[r.IntN(4)])
@@ -70,29 +70,29 @@ func random(r *rand.Rand, v reflect.Value, depth int) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if r.IntN(4) > 0 {
-				random(r, v.Field(i), depth+1)
+				fillRandomly(r, v.Field(i), depth+1)
 			}
 		}
 	case reflect.Pointer:
 		v.SetZero()
 		if depth < 6 && r.IntN(2) == 0 {
 			v.Set(reflect.New(v.Type().Elem()))
-			random(r, v.Elem(), depth+1)
+			fillRandomly(r, v.Elem(), depth+1)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), r.IntN(4), 4))
 		for i := range v.Len() {
-			random(r, v.Index(i), depth+1)
+			fillRandomly(r, v.Index(i), depth+1)
 		}
 	case reflect.Array:
 		for i := range v.Len() {
-			random(r, v.Index(i), depth+1)
+			fillRandomly(r, v.Index(i), depth+1)
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		for range r.IntN(4) {
 			entry := reflect.New(v.Type().Elem()).Elem()
-			random(r, entry, depth+1)
+			fillRandomly(r, entry, depth+1)
 			v.SetMapIndex(reflect.ValueOf([]string{"a", "B", "X", "x.y"}[r.IntN(4)]), entry)
 		}
 	case reflect.Interface:
@@ -100,17 +100,17 @@ func random(r *rand.Rand, v reflect.Value, depth int) {
 	}
 }
 
-// change makes some parts of a value new.
-func change(r *rand.Rand, v reflect.Value) {
+// changeRandomly makes some parts of a value new.
+func changeRandomly(r *rand.Rand, v reflect.Value) {
 	switch {
 	case r.IntN(6) == 0:
-		random(r, v, 3)
+		fillRandomly(r, v, 3)
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
-			change(r, v.Field(i))
+			changeRandomly(r, v.Field(i))
 		}
 	case v.Kind() == reflect.Pointer && !v.IsNil():
-		change(r, v.Elem())
+		changeRandomly(r, v.Elem())
 	case v.Kind() == reflect.Slice && v.Len() > 0 && r.IntN(3) == 0:
 		i, j := r.IntN(v.Len()), r.IntN(v.Len())
 		kept := reflect.ValueOf(v.Index(i).Interface())
@@ -122,13 +122,13 @@ func change(r *rand.Rand, v reflect.Value) {
 		v.Set(reflect.AppendSlice(v.Slice(0, 0), v.Slice(1, v.Len())))
 	case v.Kind() == reflect.Slice || v.Kind() == reflect.Array:
 		for i := range v.Len() {
-			change(r, v.Index(i))
+			changeRandomly(r, v.Index(i))
 		}
 	case v.Kind() == reflect.Map:
 		for _, key := range v.MapKeys() {
 			entry := reflect.New(v.Type().Elem()).Elem()
 			entry.Set(v.MapIndex(key))
-			change(r, entry)
+			changeRandomly(r, entry)
 			if v.SetMapIndex(key, entry); r.IntN(6) == 0 {
 				v.SetMapIndex(key, reflect.Value{})
 			}
@@ -136,12 +136,12 @@ func change(r *rand.Rand, v reflect.Value) {
 	}
 }
 
-// reference is what a save must store, said with maps, without regard for order and cost.
-func reference(t reflect.Type, stored, known, now any) any {
+// referenceMerge is the reference model of a save: on maps, without regard for order and cost.
+func referenceMerge(t reflect.Type, stored, known, now any) any {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if same(known, now) {
+	if equalValues(known, now) {
 		return stored
 	}
 	switch s := stored.(type) {
@@ -153,14 +153,14 @@ func reference(t reflect.Type, stored, known, now any) any {
 		}
 		merged := make(map[string]any)
 		for key, value := range s {
-			name, of := ours(t, key)
+			name, of := findOwnField(t, key)
 			_, was := k[name]
 			_, is := n[name]
 			switch {
 			case of == nil, !was && !is && t.Kind() == reflect.Struct: // unknown, or empty and left out
 				merged[key] = value
 			case was && is:
-				merged[key] = reference(of, value, k[name], n[name])
+				merged[key] = referenceMerge(of, value, k[name], n[name])
 			case is:
 				merged[key] = n[name]
 			}
@@ -168,7 +168,7 @@ func reference(t reflect.Type, stored, known, now any) any {
 		for name, value := range n {
 			there := false
 			for key := range s {
-				if its, _ := ours(t, key); its == name {
+				if its, _ := findOwnField(t, key); its == name {
 					there = true
 				}
 			}
@@ -186,7 +186,7 @@ func reference(t reflect.Type, stored, known, now any) any {
 		if t.Kind() == reflect.Array {
 			merged := append([]any(nil), s...)
 			for i := range n {
-				merged[i] = reference(t.Elem(), s[i], k[i], n[i])
+				merged[i] = referenceMerge(t.Elem(), s[i], k[i], n[i])
 			}
 			return merged
 		}
@@ -196,13 +196,13 @@ func reference(t reflect.Type, stored, known, now any) any {
 		merged := make([]any, len(n))
 		used := make(map[int]bool)
 		for i := range n { // those that stayed in their place have the first choice
-			if i < len(k) && same(k[i], n[i]) {
+			if i < len(k) && equalValues(k[i], n[i]) {
 				merged[i], used[i] = s[i], true
 			}
 		}
 		for i := range n {
 			for j := 0; merged[i] == nil && j < len(k); j++ {
-				if !used[j] && same(k[j], n[i]) {
+				if !used[j] && equalValues(k[j], n[i]) {
 					merged[i], used[j] = s[j], true
 				}
 			}
@@ -215,8 +215,8 @@ func reference(t reflect.Type, stored, known, now any) any {
 	return now
 }
 
-// ours is the name by which a type writes a key, and what is there; no type if it does not know the key.
-func ours(t reflect.Type, key string) (string, reflect.Type) {
+// findOwnField returns the name by which a type writes a key, and the field's type; nil if it does not know the key.
+func findOwnField(t reflect.Type, key string) (string, reflect.Type) {
 	if t.Kind() == reflect.Map {
 		return key, t.Elem()
 	}
@@ -232,9 +232,9 @@ func ours(t reflect.Type, key string) (string, reflect.Type) {
 	return "", nil
 }
 
-func same(a, b any) bool { return reflect.DeepEqual(a, b) }
+func equalValues(a, b any) bool { return reflect.DeepEqual(a, b) }
 
-func parsed(t *testing.T, data []byte) (value any) {
+func parseJSON(t *testing.T, data []byte) (value any) {
 	t.Helper()
 	if err := Unmarshal(data, &value); err != nil {
 		t.Fatalf("%s: %v", data, err)
@@ -242,12 +242,12 @@ func parsed(t *testing.T, data []byte) (value any) {
 	return value
 }
 
-// FuzzSaveAgainstTheReference lets an older version of a game load, change and save what a newer one stored.
+// FuzzSaveAgainstTheReference lets an older version of a game load, change and save data that a newer one stored.
 func FuzzSaveAgainstTheReference(f *testing.F) {
 	for seed := range uint64(400) {
 		f.Add(seed, seed%3 == 0)
 	}
-	var fromNewer older // what both know of a template
+	var fromNewer older // the part of a template that both know
 	fromNewer.Coins, fromNewer.Name, fromNewer.Rooms = 100, "new", [2]olderPlace{{X: 7}, {X: 8}}
 	form, err := New(&fromNewer)
 	if err != nil {
@@ -256,7 +256,7 @@ func FuzzSaveAgainstTheReference(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, indented bool) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var theirs newer
-		random(r, reflect.ValueOf(&theirs).Elem(), 0)
+		fillRandomly(r, reflect.ValueOf(&theirs).Elem(), 0)
 		stored, err := Marshal(&theirs)
 		if indented && err == nil {
 			stored, err = json.MarshalIndent(&theirs, "", " ")
@@ -268,7 +268,7 @@ func FuzzSaveAgainstTheReference(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !same(parsed(t, document), parsed(t, form.root.fill(stored, form.template))) {
+		if !equalValues(parseJSON(t, document), parseJSON(t, form.root.fillFromTemplate(stored, form.template))) {
 			t.Fatalf("loaded %s\ngot %s", stored, document)
 		}
 		known, err := Marshal(&value)
@@ -276,7 +276,7 @@ func FuzzSaveAgainstTheReference(f *testing.F) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			change(r, reflect.ValueOf(&value).Elem())
+			changeRandomly(r, reflect.ValueOf(&value).Elem())
 			now, err := Marshal(&value)
 			if err != nil {
 				t.Fatal(err)
@@ -285,8 +285,8 @@ func FuzzSaveAgainstTheReference(f *testing.F) {
 			if err != nil {
 				t.Fatalf("stored %s\nnow %s\n%v", document, now, err)
 			}
-			want := reference(reflect.TypeFor[older](), parsed(t, document), parsed(t, known), parsed(t, now))
-			if !same(parsed(t, got), want) {
+			want := referenceMerge(reflect.TypeFor[older](), parseJSON(t, document), parseJSON(t, known), parseJSON(t, now))
+			if !equalValues(parseJSON(t, got), want) {
 				wanted, _ := Marshal(want)
 				t.Fatalf("stored %s\nknown %s\nnow %s\ngot %s\nwant %s", document, known, now, got, wanted)
 			}
@@ -324,8 +324,8 @@ func FuzzLoad(f *testing.F) {
 		if err != nil || !reflect.DeepEqual(back, value) {
 			t.Fatalf("%q: loaded %+v, from %s %+v, %v", stored, value, document, back, err)
 		}
-		change(rand.New(rand.NewPCG(seed, 2)), reflect.ValueOf(&value).Elem())
-		if _, _, err := d.Encode(&value); err != nil { // it has read back what it wrote
+		changeRandomly(rand.New(rand.NewPCG(seed, 2)), reflect.ValueOf(&value).Elem())
+		if _, _, err := d.Encode(&value); err != nil { // Load checked that the value can be read back
 			t.Fatalf("%q: save %+v: %v", stored, value, err)
 		}
 	})

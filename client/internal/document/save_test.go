@@ -34,7 +34,7 @@ func TestUnknownFieldsSurviveASave(t *testing.T) {
 	for _, c := range []struct {
 		name, stored string
 		change       func(*inventory)
-		want         string // in the order of the stored document, then what this binary adds
+		want         string // in the order of the stored document, then the fields that this binary adds
 		lost         string
 	}{
 		{"at the top", `{"new":{"a":[1]},"Level":1}`, func(v *inventory) { v.Level = 2 }, `{"new":{"a":[1]},"Level":2}`, ""},
@@ -84,7 +84,7 @@ func TestUnknownFieldsSurviveASave(t *testing.T) {
 		}
 		c.change(&value)
 		got, lost, err := d.Encode(&value)
-		// What the template has beside it is of no interest here.
+		// Further fields of the template are ignored here.
 		if want := strings.TrimSuffix(c.want, "}"); err != nil || !strings.HasPrefix(string(got), want) || strings.Join(lost, " ") != c.lost {
 			t.Errorf("%s: got %s, lost %v, %v, want %s, lost %s", c.name, got, lost, err, c.want, c.lost)
 		}
@@ -138,7 +138,7 @@ type fragile struct {
 	When   time.Time
 }
 
-// What is written and cannot be read back as the same would be lost, or lock the player out: the first save refuses it,
+// A value that cannot be read back as the same would be lost, or lock the player out: the first save refuses it,
 // and names its path.
 func TestWhatCannotBeReadBackIsRefused(t *testing.T) {
 	inf := math.Inf(1)

@@ -6,79 +6,79 @@ import (
 	"unicode"
 )
 
-// What follows reads valid JSON only; what calls it has asked json.Valid, or got it from encoding/json. On anything else
-// it gives nonsense, but stays within the bytes.
+// The functions of this file cut valid JSON into its parts without copying. Their callers have checked it by json.Valid, or
+// got it from encoding/json. For invalid JSON the result is meaningless, but no function reads outside of the slice.
 
-// member is one key of an object with its value, as they stand in the document.
+// member is one key of an object with its value. quotedKey and value are slices of the document.
 type member struct {
-	key  string
-	name []byte // the key in its quotes
-	raw  []byte
+	key       string
+	quotedKey []byte // the key in its quotes
+	value     []byte
 }
 
-// isObject and isArray look at the first byte of a value without space around it.
+// isObject, isArray and isNull look at the first byte of a value, which must have no space before it.
 func isObject(raw []byte) bool { return len(raw) > 0 && raw[0] == '{' }
 
 func isArray(raw []byte) bool { return len(raw) > 0 && raw[0] == '[' }
 
 func isNull(raw []byte) bool { return len(raw) > 0 && raw[0] == 'n' }
 
-func trim(raw []byte) []byte { return bytes.Trim(raw, " \t\r\n") }
+func trimSpace(raw []byte) []byte { return bytes.Trim(raw, " \t\r\n") }
 
-// members are those of an object, in their order, duplicates too.
-func members(raw []byte) []member {
+// objectMembers returns the members of an object in their order, duplicate keys included.
+func objectMembers(raw []byte) []member {
 	var found []member
-	for i := space(raw, 1); i < len(raw) && raw[i] == '"'; {
+	for i := skipSpace(raw, 1); i < len(raw) && raw[i] == '"'; {
 		var m member
-		end := skip(raw, i)
-		m.name, m.key = raw[i:end], unquote(raw[i:end])
-		i = space(raw, end)
-		i = space(raw, min(i+1, len(raw))) // the colon
-		end = skip(raw, i)
-		m.raw = raw[i:end]
+		end := skipValue(raw, i)
+		m.quotedKey, m.key = raw[i:end], unquoteString(raw[i:end])
+		i = skipSpace(raw, end)
+		i = skipSpace(raw, min(i+1, len(raw))) // the colon
+		end = skipValue(raw, i)
+		m.value = raw[i:end]
 		found = append(found, m)
-		i = space(raw, end)
+		i = skipSpace(raw, end)
 		if i >= len(raw) || raw[i] != ',' {
 			break
 		}
-		i = space(raw, i+1)
+		i = skipSpace(raw, i+1)
 	}
 	return found
 }
 
-// elements are those of an array.
-func elements(raw []byte) [][]byte {
+// arrayElements returns the elements of an array.
+func arrayElements(raw []byte) [][]byte {
 	var found [][]byte
-	for i := space(raw, 1); i < len(raw) && raw[i] != ']'; {
-		end := skip(raw, i)
+	for i := skipSpace(raw, 1); i < len(raw) && raw[i] != ']'; {
+		end := skipValue(raw, i)
 		found = append(found, raw[i:end])
-		i = space(raw, end)
+		i = skipSpace(raw, end)
 		if i >= len(raw) || raw[i] != ',' {
 			break
 		}
-		i = space(raw, i+1)
+		i = skipSpace(raw, i+1)
 	}
 	return found
 }
 
-// byKey are the values of an object; of a key that is there twice the last counts.
-func byKey(members []member) map[string][]byte {
+// valuesByKey returns the values of an object by key; of a duplicate key the last counts, as in encoding/json.
+func valuesByKey(members []member) map[string][]byte {
 	values := make(map[string][]byte, len(members))
 	for _, m := range members {
-		values[m.key] = m.raw
+		values[m.key] = m.value
 	}
 	return values
 }
 
-func space(raw []byte, i int) int {
+func skipSpace(raw []byte, i int) int {
 	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\t' || raw[i] == '\n' || raw[i] == '\r') {
 		i++
 	}
 	return i
 }
 
-// skip is the end of the value that begins at i.
-func skip(raw []byte, i int) int {
+// skipValue returns the end of the value that begins at i.
+func skipValue(raw []byte, i int) int {
 	if i >= len(raw) {
 		return len(raw)
 	}
@@ -128,7 +128,7 @@ func skipString(raw []byte, i int) int {
 	return len(raw)
 }
 
-func unquote(raw []byte) string {
+func unquoteString(raw []byte) string {
 	if bytes.IndexByte(raw, '\\') < 0 && len(raw) >= 2 {
 		return string(raw[1 : len(raw)-1])
 	}
@@ -137,7 +137,7 @@ func unquote(raw []byte) string {
 	return s
 }
 
-// foldRune is the smallest of the runes that differ from r only in upper and lower case.
+// foldRune returns the smallest of the runes that differ from r only in upper and lower case.
 func foldRune(r rune) rune {
 	for {
 		next := unicode.SimpleFold(r)

@@ -5,42 +5,43 @@ import (
 	"reflect"
 )
 
-// comesBack finds a value in the template that a game could not get rid of: its field is left out of the document when it
-// is empty, and what is missing in a document is filled in at the next load.
-func (s *shape) comesBack(v reflect.Value, at path, keys bool) error {
+// checkTemplate returns an error for a template value that a game could never empty: its field is left out of the
+// document when it is empty, and the next load would fill the missing field in from the template. keys says that the keys
+// of a map are filled in too.
+func (s *shape) checkTemplate(v reflect.Value, at path, keys bool) error {
 	switch s.kind {
-	case pointer:
+	case pointerKind:
 		if !v.IsNil() {
-			return s.elem.comesBack(v.Elem(), at, keys)
+			return s.elem.checkTemplate(v.Elem(), at, keys)
 		}
-	case object:
+	case structKind:
 		for i := range s.fields {
 			f := &s.fields[i]
-			inner := f.in(v)
-			if !inner.IsValid() || f.omits(inner) {
+			inner := f.valueIn(v)
+			if !inner.IsValid() || f.omitsValue(inner) {
 				continue
 			}
-			if f.omitEmpty && canBeEmpty(inner) || f.omitZero && !emptyMap(inner) {
+			if f.omitEmpty && canBeEmpty(inner) || f.omitZero && !isEmptyContainer(inner) {
 				return fmt.Errorf("the template has a value at %s, a field that is left out when it is empty: once a game has "+
 					"emptied it, the next load would fill it in again; take omitempty or omitzero out of its tag, or the value "+
-					"out of the template", at.key(f.name))
+					"out of the template", at.atKey(f.name))
 			}
-			if err := f.shape.comesBack(inner, at.key(f.name), false); err != nil {
+			if err := f.shape.checkTemplate(inner, at.atKey(f.name), false); err != nil {
 				return err
 			}
 		}
-	case tuple:
+	case arrayKind:
 		for i := range v.Len() {
-			if err := s.elem.comesBack(v.Index(i), at.index(i), false); err != nil {
+			if err := s.elem.checkTemplate(v.Index(i), at.atIndex(i), false); err != nil {
 				return err
 			}
 		}
-	case dict:
+	case mapKind:
 		if !keys {
 			return nil // taken whole from the stored document
 		}
 		for each := v.MapRange(); each.Next(); {
-			if err := s.elem.comesBack(each.Value(), at.key(fmt.Sprint(each.Key())), true); err != nil {
+			if err := s.elem.checkTemplate(each.Value(), at.atKey(fmt.Sprint(each.Key())), true); err != nil {
 				return err
 			}
 		}
@@ -59,42 +60,44 @@ func canBeEmpty(v reflect.Value) bool {
 	}
 }
 
-// emptyMap: of a map or slice that is empty but not nil nothing would come back that a game could notice.
-func emptyMap(v reflect.Value) bool {
+// isEmptyContainer reports whether v is an empty map or slice: if it came back after a load, a game would see no difference.
+func isEmptyContainer(v reflect.Value) bool {
 	return (v.Kind() == reflect.Map || v.Kind() == reflect.Slice) && v.Len() == 0
 }
 
-// Loses says which field a copy of a T by way of JSON would not have, as an error; nil if there is none.
-func Loses(t reflect.Type) error { return shapeOf(t).loses(path{}, make(map[*shape]bool)) }
+// CheckCopyable returns an error that names a field that a copy of a T by way of JSON would lack; nil if there is none.
+func CheckCopyable(t reflect.Type) error {
+	return shapeOf(t).checkCopyable(path{}, make(map[*shape]bool))
+}
 
-// loses finds what a copy by way of the document would not have: fields that encoding/json leaves out.
-func (s *shape) loses(at path, seen map[*shape]bool) error {
+// checkCopyable returns an error that names a field that encoding/json leaves out, and a copy therefore lacks.
+func (s *shape) checkCopyable(at path, seen map[*shape]bool) error {
 	if seen[s] {
 		return nil
 	}
 	seen[s] = true
-	if s.kind == object {
-		if name := s.leftOut(s.typ, nil); name != "" {
+	if s.kind == structKind {
+		if name := s.fieldNotListed(s.typ, nil); name != "" {
 			return fmt.Errorf("%s: %s is not in the JSON of a %s, so that a copy would not have it: give the store a function "+
 				"that copies, by WithCopy", at, name, s.typ)
 		}
 		for i := range s.fields {
-			if err := s.fields[i].shape.loses(at.key(s.fields[i].name), seen); err != nil {
+			if err := s.fields[i].shape.checkCopyable(at.atKey(s.fields[i].name), seen); err != nil {
 				return err
 			}
 		}
 	}
 	if s.elem != nil {
-		if s.kind != pointer {
-			at = at.any()
+		if s.kind != pointerKind {
+			at = at.atAnyIndex()
 		}
-		return s.elem.loses(at, seen)
+		return s.elem.checkCopyable(at, seen)
 	}
 	return nil
 }
 
-// leftOut names a field of a struct, or of one embedded in it, that is no field of the shape.
-func (s *shape) leftOut(t reflect.Type, index []int) string {
+// fieldNotListed names a field of a struct, or of a struct embedded in it, that the shape does not list.
+func (s *shape) fieldNotListed(t reflect.Type, index []int) string {
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		at := append(index[:len(index):len(index)], i)
@@ -111,7 +114,7 @@ func (s *shape) leftOut(t reflect.Type, index []int) string {
 		switch {
 		case listed || sf.Type.Size() == 0:
 		case deeper:
-			if name := s.leftOut(inner, at); name != "" {
+			if name := s.fieldNotListed(inner, at); name != "" {
 				return name
 			}
 		default:

@@ -8,38 +8,38 @@ import (
 	"unicode/utf8"
 )
 
-// walker goes through a value as encoding/json does, to find the place of what it complains of. It is slow, and runs when
-// something is wrong.
-type walker struct{ fields map[reflect.Type][]field }
+// valueWalker visits the parts of a value in the way encoding/json does, to find the part that made it fail. It encodes
+// each part again, and is used only after an error.
+type valueWalker struct{ fields map[reflect.Type][]field }
 
-func newWalker() *walker { return &walker{fields: make(map[reflect.Type][]field)} }
+func newValueWalker() *valueWalker { return &valueWalker{fields: make(map[reflect.Type][]field)} }
 
-// whyNot adds to an error of encoding/json where it comes from: from the innermost part that has an error alone.
-func whyNot(value any, err error) error {
-	w := newWalker()
-	at, inner, ok := w.culprit(reflect.ValueOf(value), path{}, err, 0)
+// locateEncodeError adds to an error of encoding/json the path of its cause: the innermost part that fails by itself.
+func locateEncodeError(value any, err error) error {
+	w := newValueWalker()
+	at, inner, ok := w.findEncodeError(reflect.ValueOf(value), path{}, err, 0)
 	if !ok {
 		at, inner = path{}, err
 	}
 	return fmt.Errorf("%s: %w", at, inner)
 }
 
-// deepest is where the search for a culprit gives up: the value contains itself, or nearly does.
-const deepest = 100
+// maxSearchDepth bounds the search for the cause of an error: a deeper value probably contains itself.
+const maxSearchDepth = 100
 
-func (w *walker) culprit(v reflect.Value, at path, err error, depth int) (path, error, bool) {
-	ok := depth < deepest
+func (w *valueWalker) findEncodeError(v reflect.Value, at path, err error, depth int) (path, error, bool) {
+	ok := depth < maxSearchDepth
 	if !ok {
 		return at, err, false
 	}
-	w.parts(v, at, func(part reflect.Value, where path) bool {
-		_, worse := marshal(whole(part))
+	w.visitParts(v, at, func(part reflect.Value, where path) bool {
+		_, worse := marshalUnchecked(addressable(part))
 		if worse != nil {
-			at, err, ok = w.culprit(part, where, worse, depth+1)
+			at, err, ok = w.findEncodeError(part, where, worse, depth+1)
 		}
 		return worse == nil
 	}, func(key reflect.Value, where path) bool {
-		_, _, worse := keyText(key)
+		_, _, worse := textOfKey(key)
 		if worse != nil {
 			at, err = where, worse
 		}
@@ -48,17 +48,18 @@ func (w *walker) culprit(v reflect.Value, at path, err error, depth int) (path, 
 	return at, err, ok
 }
 
-// notText finds a string that is not UTF-8, nil if there is none: a text may have the replacement character itself.
-func notText(value any) error {
+// findInvalidUTF8 returns an error that names a string that is not UTF-8; nil if there is none, since a valid text may
+// hold the replacement character too.
+func findInvalidUTF8(value any) error {
 	var found error
 	complain := func(where path, text []byte) bool {
 		found = fmt.Errorf("%s: the string %q is not UTF-8", where, text)
 		return false
 	}
-	w := newWalker()
+	w := newValueWalker()
 	var look func(v reflect.Value, at path) bool
 	look = func(v reflect.Value, at path) bool {
-		if v = opened(v); !v.IsValid() {
+		if v = dereference(v); !v.IsValid() {
 			return true
 		}
 		switch text, isText, err := textOf(v); {
@@ -67,8 +68,8 @@ func notText(value any) error {
 		case isText:
 			return true
 		}
-		return w.parts(v, at, look, func(key reflect.Value, where path) bool {
-			text, isText, err := keyText(key)
+		return w.visitParts(v, at, look, func(key reflect.Value, where path) bool {
+			text, isText, err := textOfKey(key)
 			return err != nil || !isText || utf8.Valid(text) || complain(where, text)
 		})
 	}
@@ -76,28 +77,28 @@ func notText(value any) error {
 	return found
 }
 
-// parts gives each part of a value to visit, and each key of a map to key, until one returns false, which it then returns
-// itself. It goes one level deep, and not into what writes itself.
-func (w *walker) parts(v reflect.Value, at path, visit, key func(reflect.Value, path) bool) bool {
-	if v = opened(v); !v.IsValid() || writesItself(v) {
+// visitParts calls visit for each direct part of a value, and key for each key of a map, until one of them returns false;
+// it reports whether all returned true. It does not look into types with their own marshalling code.
+func (w *valueWalker) visitParts(v reflect.Value, at path, visit, key func(reflect.Value, path) bool) bool {
+	if v = dereference(v); !v.IsValid() || writesItself(v) {
 		return true
 	}
 	switch v.Kind() {
 	case reflect.Struct:
 		fields, known := w.fields[v.Type()]
 		if !known {
-			fields = fieldsOf(v.Type())
+			fields = listFields(v.Type())
 			w.fields[v.Type()] = fields
 		}
 		for i := range fields {
 			f := &fields[i]
-			if part := f.in(v); part.IsValid() && !f.omits(part) && !visit(part, at.key(f.name)) {
+			if part := f.valueIn(v); part.IsValid() && !f.omitsValue(part) && !visit(part, at.atKey(f.name)) {
 				return false
 			}
 		}
 	case reflect.Map:
 		for each := v.MapRange(); each.Next(); {
-			where := at.key(fmt.Sprint(each.Key()))
+			where := at.atKey(fmt.Sprint(each.Key()))
 			if !key(each.Key(), where) || !visit(each.Value(), where) {
 				return false
 			}
@@ -107,7 +108,7 @@ func (w *walker) parts(v reflect.Value, at path, visit, key func(reflect.Value, 
 			return true
 		}
 		for i := range v.Len() {
-			if !visit(v.Index(i), at.index(i)) {
+			if !visit(v.Index(i), at.atIndex(i)) {
 				return false
 			}
 		}
@@ -115,8 +116,8 @@ func (w *walker) parts(v reflect.Value, at path, visit, key func(reflect.Value, 
 	return true
 }
 
-// opened is what pointers and interfaces lead to, as far as it does not write itself; invalid if that is nil.
-func opened(v reflect.Value) reflect.Value {
+// dereference follows pointers and interfaces, and stops at a type with its own marshalling code. It is invalid after nil.
+func dereference(v reflect.Value) reflect.Value {
 	for v.IsValid() && (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) {
 		if v.IsNil() {
 			return reflect.Value{}
@@ -129,8 +130,8 @@ func opened(v reflect.Value) reflect.Value {
 	return v
 }
 
-// whole is a part with the methods that its pointer has, where encoding/json would find them.
-func whole(v reflect.Value) any {
+// addressable returns a part as encoding/json would use it: by its pointer, with the pointer's methods, where there is one.
+func addressable(v reflect.Value) any {
 	if v.CanAddr() {
 		return v.Addr().Interface()
 	}
@@ -145,11 +146,11 @@ func writesItself(v reflect.Value) bool {
 	return t.Implements(jsonMarshaler) || t.Implements(textMarshaler)
 }
 
-// textOf is the text of a string, or of what writes itself as text. Of what writes itself as JSON there is none to look
-// at: it stands in the document as it is.
+// textOf returns the text of a string or of a TextMarshaler. ok without a text means a json.Marshaler: its JSON is copied
+// into the document as it is.
 func textOf(v reflect.Value) (text []byte, ok bool, err error) {
 	if writesItself(v) {
-		switch m := whole(v).(type) {
+		switch m := addressable(v).(type) {
 		case json.Marshaler:
 			return nil, true, nil
 		case encoding.TextMarshaler:
@@ -163,7 +164,7 @@ func textOf(v reflect.Value) (text []byte, ok bool, err error) {
 	return []byte(v.String()), true, nil
 }
 
-func keyText(key reflect.Value) (text []byte, ok bool, err error) {
+func textOfKey(key reflect.Value) (text []byte, ok bool, err error) {
 	if key.Kind() == reflect.String {
 		return []byte(key.String()), true, nil
 	}
