@@ -7,14 +7,14 @@ import (
 )
 
 // printAlarms writes a line for each alarm and each notice of a node.
-func printAlarms(p process, s *surveyed) {
+func printAlarms(p process, s *nodeStatus) {
 	for _, alarm := range s.status.GetAlarms() {
 		kind := "alarm"
 		if alarm.GetNotice() {
 			kind = "notice"
 		}
-		fmt.Fprintf(p.out, "%s %s at %s since %s: %s\n", kind, printable(alarm.GetCode()), shortID(s.id()),
-			formatTime(alarm.GetSinceMs()), printable(alarm.GetText()))
+		fmt.Fprintf(p.out, "%s %s at %s since %s: %s\n", kind, escapeUnprintable(alarm.GetCode()), abbreviateID(s.nodeID()),
+			formatTime(alarm.GetSinceMs()), escapeUnprintable(alarm.GetText()))
 	}
 }
 
@@ -24,8 +24,8 @@ type alarmJSON struct {
 	Since string `json:"since"`
 }
 
-// alarmShapes are a node's alarms and its notices, apart from each other.
-func alarmShapes(all []*pb.Alarm) (alarms, notices []alarmJSON) {
+// alarmsToJSON are a node's alarms and its notices, apart from each other.
+func alarmsToJSON(all []*pb.Alarm) (alarms, notices []alarmJSON) {
 	alarms, notices = []alarmJSON{}, []alarmJSON{} // printed as lists, also when there are none
 	for _, alarm := range all {
 		shape := alarmJSON{alarm.GetCode(), alarm.GetText(), formatTime(alarm.GetSinceMs())}

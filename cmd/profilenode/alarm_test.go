@@ -14,13 +14,13 @@ func TestStatusShowsAlarmsAndNoticesByCode(t *testing.T) {
 		{Code: "WAS_DOWN", Text: "nothing to do", SinceMs: 2000, Notice: true},
 	}
 	var out strings.Builder
-	printAlarms(process{out: &out}, &surveyed{status: &pb.StatusResponse{Id: "0123456789", Alarms: alarms}})
+	printAlarms(process{out: &out}, &nodeStatus{status: &pb.StatusResponse{Id: "0123456789", Alarms: alarms}})
 	want := "alarm DISK_LOW at 01234567 since 1970-01-01T00:00:01.000Z: free some space\n" +
 		"notice WAS_DOWN at 01234567 since 1970-01-01T00:00:02.000Z: nothing to do\n"
 	if out.String() != want {
 		t.Errorf("status prints %q, want %q", out.String(), want)
 	}
-	shapes, notices := alarmShapes(alarms)
+	shapes, notices := alarmsToJSON(alarms)
 	if len(shapes) != 1 || shapes[0] != (alarmJSON{"DISK_LOW", "free some space", "1970-01-01T00:00:01.000Z"}) {
 		t.Errorf("status --json has the alarms %v", shapes)
 	}

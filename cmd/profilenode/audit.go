@@ -37,14 +37,14 @@ The cluster keeps the newest 10,000.`,
   profilenode audit --since 24h --json`,
 		Args: cobra.NoArgs,
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().StringVar(&request.Store, "store", "", "of this store alone")
 	command.Flags().StringVar(&request.Key, "key", "", "of this key alone")
 	command.Flags().DurationVar(&since, "since", 0, "not older than this (default: all that are kept)")
 	command.Flags().IntVar(&limit, "limit", 100, "the newest so many; 0: all that are kept")
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
-	command.RunE = act(func(ctx context.Context, _ []string) error {
-		request.Mode = readMode(stale)
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		request.Mode = readModeFor(stale)
 		if since > 0 {
 			request.SinceMs = time.Now().Add(-since).UnixMilli()
 		}
@@ -52,32 +52,32 @@ The cluster keeps the newest 10,000.`,
 		if err != nil {
 			return err
 		}
-		t := newTable(discardIf(a.json, p.out), "TIME", "DEED", "STORE", "KEY", "FROM", "BY", "REASON")
+		t := newTextTable(discardIf(a.json, p.out), "TIME", "DEED", "STORE", "KEY", "FROM", "BY", "REASON")
 		for _, audit := range audits {
 			if a.json {
-				if err := printJSON(p.out, auditShape(audit)); err != nil {
+				if err := printJSON(p.out, auditToJSON(audit)); err != nil {
 					return err
 				}
 				continue
 			}
-			t.row(formatTime(audit.GetStampMs()), audit.GetDeed(), audit.GetStore(), printable(audit.GetKey()), printable(named(audit.GetFrom())),
-				auditor(audit), printable(auditReason(audit)))
+			t.addRow(formatTime(audit.GetStampMs()), audit.GetDeed(), audit.GetStore(), escapeUnprintable(audit.GetKey()), escapeUnprintable(describeOwner(audit.GetFrom())),
+				auditActor(audit), escapeUnprintable(auditReason(audit)))
 		}
-		return t.end()
+		return t.flush()
 	})
 	return command
 }
 
 // readAudits reads pages from the newest backwards.
-func readAudits(ctx context.Context, a *asking, request *pb.AuditRequest, limit int) (audits []*pb.Audit, err error) {
+func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, limit int) (audits []*pb.Audit, err error) {
 	for {
 		request.Limit = auditPage
 		if limit > 0 {
 			request.Limit = uint32(min(limit-len(audits), auditPage))
 		}
 		var reply *pb.AuditResponse
-		if err := a.do(ctx, func(ctx context.Context, c *conn) error {
-			return c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			return c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 				reply, err = pb.NewClusterClient(cc).Audit(ctx, request)
 				return err
 			})
@@ -109,11 +109,11 @@ func auditCause(audit *pb.Audit) string {
 	return causeName(audit.GetCause())
 }
 
-func auditor(audit *pb.Audit) string {
+func auditActor(audit *pb.Audit) string {
 	if audit.GetBy() == nil {
 		return "the cluster"
 	}
-	return printable(named(audit.GetBy()))
+	return escapeUnprintable(describeOwner(audit.GetBy()))
 }
 
 type auditJSON struct {
@@ -136,15 +136,15 @@ type partyJSON struct {
 	Where       string `json:"where,omitempty"`
 }
 
-func auditShape(audit *pb.Audit) auditJSON {
+func auditToJSON(audit *pb.Audit) auditJSON {
 	return auditJSON{
 		Number: audit.GetNumber(), Time: formatTime(audit.GetStampMs()), Deed: audit.GetDeed(), Store: audit.GetStore(), Key: audit.GetKey(),
-		From: partyShape(audit.GetFrom()), By: partyShape(audit.GetBy()), Ground: audit.GetGround(), Cause: auditCause(audit), Reason: audit.GetReason(),
+		From: partyToJSON(audit.GetFrom()), By: partyToJSON(audit.GetBy()), Ground: audit.GetGround(), Cause: auditCause(audit), Reason: audit.GetReason(),
 		Token: strconv.FormatUint(audit.GetToken(), 10),
 	}
 }
 
-func partyShape(party *pb.Owner) *partyJSON {
+func partyToJSON(party *pb.Owner) *partyJSON {
 	if party == nil {
 		return nil
 	}

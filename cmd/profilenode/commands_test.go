@@ -19,7 +19,7 @@ type asked struct {
 func (s *served) ask(t *testing.T, stdin string, args ...string) asked {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code := run(t.Context(), args, process{strings.NewReader(stdin), &out, &errs, []string{addrVariable + "=" + s.clients}})
+	code := runCommandLine(t.Context(), args, process{strings.NewReader(stdin), &out, &errs, []string{addrVariable + "=" + s.clients}})
 	return asked{code, out.String(), errs.String()}
 }
 

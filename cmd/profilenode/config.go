@@ -58,36 +58,36 @@ func DefaultConfig() Config {
 	}
 }
 
-// check reports every fault in what this package knows of, each as one sentence that says what to do. How times and
+// validate reports every fault in what this package knows of, each as one sentence that says what to do. How times and
 // sizes must relate is for cluster.Config to say.
-func (c Config) check() (faults []error) {
+func (c Config) validate() (faults []error) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 
 	if c.Data == "" {
 		fault("data is empty: name the folder that this node keeps everything in")
 	}
-	faults = append(faults, checkPlace("bind", c.Bind, "advertise", c.Advertise)...)
-	faults = append(faults, checkPlace("bind-nodes", c.BindNodes, "advertise-nodes", c.AdvertiseNodes)...)
+	faults = append(faults, checkBindAndAdvertise("bind", c.Bind, "advertise", c.Advertise)...)
+	faults = append(faults, checkBindAndAdvertise("bind-nodes", c.BindNodes, "advertise-nodes", c.AdvertiseNodes)...)
 	if c.BindGossip != "" {
-		faults = append(faults, checkPlace("bind-gossip", c.BindGossip, "advertise-gossip", c.AdvertiseGossip)...)
+		faults = append(faults, checkBindAndAdvertise("bind-gossip", c.BindGossip, "advertise-gossip", c.AdvertiseGossip)...)
 	}
 	if c.BindServerGossip != "" {
-		faults = append(faults, checkPlace("bind-server-gossip", c.BindServerGossip, "advertise-server-gossip", c.AdvertiseServerGossip)...)
+		faults = append(faults, checkBindAndAdvertise("bind-server-gossip", c.BindServerGossip, "advertise-server-gossip", c.AdvertiseServerGossip)...)
 	}
 	if c.BindHTTP != "" {
 		if err := checkAddress("bind-http", c.BindHTTP); err != nil {
 			faults = append(faults, err)
 		}
 	}
-	if c.Pprof && (c.BindHTTP == "" || beyondLoopback(c.BindHTTP)) {
+	if c.Pprof && (c.BindHTTP == "" || isBeyondLoopback(c.BindHTTP)) {
 		fault("pprof needs bind-http on loopback: whoever reaches it can read what this process holds in memory")
 	}
-	faults = append(faults, c.checkNodes()...)
-	faults = append(faults, c.checkSafety()...)
+	faults = append(faults, c.validateNodes()...)
+	faults = append(faults, c.validateSafety()...)
 	return faults
 }
 
-func (c Config) checkNodes() (faults []error) {
+func (c Config) validateNodes() (faults []error) {
 	seen := make(map[string]bool)
 	for _, node := range c.Nodes {
 		if err := checkDialable("nodes", node); err != nil {
@@ -109,8 +109,8 @@ func (c Config) checkNodes() (faults []error) {
 	return faults
 }
 
-// checkSafety keeps a node from listening where strangers are without anything that keeps them out.
-func (c Config) checkSafety() (faults []error) {
+// validateSafety keeps a node from listening where strangers are without anything that keeps them out.
+func (c Config) validateSafety() (faults []error) {
 	given := 0
 	for _, file := range []string{c.TLSCert, c.TLSKey, c.TLSCA} {
 		if file != "" {
@@ -121,7 +121,7 @@ func (c Config) checkSafety() (faults []error) {
 		faults = append(faults, errors.New("tls-cert, tls-key and tls-ca belong together: give all three, or none"))
 	}
 	for _, port := range []struct{ name, address string }{{"bind", c.Bind}, {"bind-nodes", c.BindNodes}} {
-		if given == 0 && !c.Insecure && beyondLoopback(port.address) {
+		if given == 0 && !c.Insecure && isBeyondLoopback(port.address) {
 			faults = append(faults, fmt.Errorf(
 				"%s %s is open to other machines without TLS: give tls-cert, tls-key and tls-ca, or insecure if nobody else can reach it",
 				port.name, port.address))
@@ -131,12 +131,12 @@ func (c Config) checkSafety() (faults []error) {
 		{"bind-gossip", c.BindGossip, "gossip-key", c.GossipKey, "node"},
 		{"bind-server-gossip", c.BindServerGossip, "server-gossip-key", c.ServerGossipKey, "node and game server"},
 	} {
-		if pool.key == "" && !c.Insecure && pool.bind != "" && beyondLoopback(pool.bind) {
+		if pool.key == "" && !c.Insecure && pool.bind != "" && isBeyondLoopback(pool.bind) {
 			faults = append(faults, fmt.Errorf(
 				"%s %s is open to other machines without a key: give %s (head -c 32 /dev/urandom | base64), the same on every %s, or insecure if nobody else can reach it",
 				pool.bindName, pool.bind, pool.keyName, pool.who))
 		}
-		if _, err := gossipKey(pool.keyName, pool.key); err != nil {
+		if _, err := parseGossipKey(pool.keyName, pool.key); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -146,8 +146,8 @@ func (c Config) checkSafety() (faults []error) {
 	return faults
 }
 
-// gossipKey decodes a key. Its errors never show it.
-func gossipKey(name, text string) ([]byte, error) {
+// parseGossipKey decodes a key. Its errors never show it.
+func parseGossipKey(name, text string) ([]byte, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -158,8 +158,8 @@ func gossipKey(name, text string) ([]byte, error) {
 	return key, nil
 }
 
-// checkPlace looks at a bound address and at the one by which others reach it.
-func checkPlace(bindName, bind, advertiseName, advertise string) (faults []error) {
+// checkBindAndAdvertise looks at a bound address and at the one by which others reach it.
+func checkBindAndAdvertise(bindName, bind, advertiseName, advertise string) (faults []error) {
 	if err := checkAddress(bindName, bind); err != nil {
 		return []error{err}
 	}
@@ -169,7 +169,7 @@ func checkPlace(bindName, bind, advertiseName, advertise string) (faults []error
 		}
 		return nil
 	}
-	if host, _, _ := net.SplitHostPort(bind); unspecified(host) {
+	if host, _, _ := net.SplitHostPort(bind); isUnspecifiedHost(host) {
 		return []error{fmt.Errorf("%s is needed, since nobody can dial %s %s: give the address by which others reach this node",
 			advertiseName, bindName, bind)}
 	}
@@ -192,19 +192,19 @@ func checkDialable(name, address string) error {
 		return err
 	}
 	host, port, _ := net.SplitHostPort(address)
-	if unspecified(host) || port == "0" {
+	if isUnspecifiedHost(host) || port == "0" {
 		return fmt.Errorf("%s %q is nothing that others can dial: give a host and a port above 0", name, address)
 	}
 	return nil
 }
 
-func unspecified(host string) bool {
+func isUnspecifiedHost(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || (ip != nil && ip.IsUnspecified())
 }
 
-// beyondLoopback says whether somebody on another machine could connect. A name other than localhost might lead anywhere.
-func beyondLoopback(address string) bool {
+// isBeyondLoopback says whether somebody on another machine could connect. A name other than localhost might lead anywhere.
+func isBeyondLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false // a fault of its own

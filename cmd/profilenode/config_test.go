@@ -23,7 +23,7 @@ func configure(t *testing.T, file string, environ []string, args ...string) (Con
 		}
 	}
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	addFlags(flags)
+	addSettingFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestSampleIsTheDefaults(t *testing.T) {
 	if want := DefaultConfig(); !reflect.DeepEqual(got, want) {
 		t.Errorf("profilenode.yml says\n%+v\nand the defaults are\n%+v", got, want)
 	}
-	for _, s := range settings() {
+	for _, s := range allSettings() {
 		if !strings.Contains(sample, "\n"+s.name+": ") {
 			t.Errorf("profilenode.yml does not list %s", s.name)
 		}
@@ -53,7 +53,7 @@ func TestEveryFieldIsASetting(t *testing.T) {
 		"duration": "77ms", "level": "error", "size": "77KiB", "number": "77",
 	}
 	set := make(map[string]string)
-	for _, s := range settings() {
+	for _, s := range allSettings() {
 		c := DefaultConfig()
 		if err := s.set(&c, values[s.shape]); err != nil {
 			t.Fatalf("%s: %v", s.name, err)
@@ -191,7 +191,7 @@ func TestFaults(t *testing.T) {
 				args = append(args, "--data", filepath.Join(t.TempDir(), "data"))
 			}
 			var out, errs bytes.Buffer
-			if got := run(t.Context(), args, process{strings.NewReader(""), &out, &errs, test.environ}); got != exitUsage {
+			if got := runCommandLine(t.Context(), args, process{strings.NewReader(""), &out, &errs, test.environ}); got != exitUsage {
 				t.Errorf("exit code: got %d, want %d", got, exitUsage)
 			}
 			lines := strings.Split(strings.TrimSpace(errs.String()), "\n")
@@ -235,7 +235,7 @@ func TestUnknownVariables(t *testing.T) {
 
 func TestPrintConfig(t *testing.T) {
 	var out, errs bytes.Buffer
-	if got := run(t.Context(), []string{"serve", "--print-config"}, process{nil, &out, &errs, nil}); got != exitOK {
+	if got := runCommandLine(t.Context(), []string{"serve", "--print-config"}, process{nil, &out, &errs, nil}); got != exitOK {
 		t.Fatalf("exit code %d: %s", got, errs.String())
 	}
 	if out.String() != sample {

@@ -42,27 +42,27 @@ From another terminal: profilenode dev --start 2, profilenode dev --kill 2.`,
 	flags.BoolVar(&fresh, "fresh", false, "begin anew: empty the folder first, if dev made it")
 	flags.IntVar(&startNode, "start", 0, "tell the dev that runs on this folder to start node `N` again")
 	flags.IntVar(&killNode, "kill", 0, "tell the dev that runs on this folder to kill -9 node `N`")
-	command.RunE = act(func(ctx context.Context, _ []string) error {
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
 		switch {
 		case flags.Changed("start"):
-			return tellDev(p, o.data, fmt.Sprintf("start %d", startNode))
+			return sendDevCommand(p, o.data, fmt.Sprintf("start %d", startNode))
 		case flags.Changed("kill"):
-			return tellDev(p, o.data, fmt.Sprintf("kill %d", killNode))
+			return sendDevCommand(p, o.data, fmt.Sprintf("kill %d", killNode))
 		}
-		return dev(ctx, o, fresh, flags.Changed("nodes"), flags.Changed("base-port"), p)
+		return runDev(ctx, o, fresh, flags.Changed("nodes"), flags.Changed("base-port"), p)
 	})
 	return command
 }
 
-// dev makes everything ready and hands over to the loop.
-func dev(ctx context.Context, o devOptions, fresh, nodesChosen, baseChosen bool, p process) error {
-	if err := o.check(); err != nil {
+// runDev makes everything ready and hands over to the loop.
+func runDev(ctx context.Context, o devOptions, fresh, nodesChosen, baseChosen bool, p process) error {
+	if err := o.validate(); err != nil {
 		return &usageError{err}
 	}
-	if devRuns(o.data) {
-		return &hinted{fmt.Errorf("profilenode dev runs on %s already", o.data), "stop it with Ctrl-C, or name another folder with --data and other ports with --base-port"}
+	if isDevRunning(o.data) {
+		return &hintedError{fmt.Errorf("profilenode dev runs on %s already", o.data), "stop it with Ctrl-C, or name another folder with --data and other ports with --base-port"}
 	}
-	o, prepare, err := planDev(o, fresh, nodesChosen, baseChosen)
+	o, prepare, err := planDevFolder(o, fresh, nodesChosen, baseChosen)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func dev(ctx context.Context, o devOptions, fresh, nodesChosen, baseChosen bool,
 		return fmt.Errorf("find own program: %w", err)
 	}
 	loop := newDevLoop(o, program, p)
-	control, err := listenControl(o.data, loop.ask)
+	control, err := listenControl(o.data, loop.requestCommand)
 	if err != nil {
 		fmt.Fprintf(p.err, "dev --start and --kill are not available: %v\n", err)
 	} else {
@@ -86,7 +86,7 @@ func dev(ctx context.Context, o devOptions, fresh, nodesChosen, baseChosen bool,
 	return loop.run(ctx)
 }
 
-func (o devOptions) check() error {
+func (o devOptions) validate() error {
 	var faults []error
 	if o.nodes != 1 && o.nodes != 3 && o.nodes != 5 {
 		faults = append(faults, fmt.Errorf("nodes %d is none of 1, 3 and 5: an even number bears no more failures than one fewer", o.nodes))
@@ -100,8 +100,8 @@ func (o devOptions) check() error {
 	return errors.Join(faults...)
 }
 
-// address is where one of a node's five ports is.
-func (o devOptions) address(node int, port devPort) string {
+// nodeAddress is where one of a node's five ports is.
+func (o devOptions) nodeAddress(node int, port devPort) string {
 	return fmt.Sprintf("127.0.0.1:%d", o.base+10*(node-1)+int(port))
 }
 
@@ -120,25 +120,25 @@ func (port devPort) String() string {
 	return [...]string{"clients", "nodes", "gossip", "HTTP", "game servers' gossip"}[port]
 }
 
-// addresses is that port of every node, separated by commas.
-func (o devOptions) addresses(port devPort) string {
+// nodeAddresses is that port of every node, separated by commas.
+func (o devOptions) nodeAddresses(port devPort) string {
 	var all []string
 	for node := 1; node <= o.nodes; node++ {
-		all = append(all, o.address(node, port))
+		all = append(all, o.nodeAddress(node, port))
 	}
 	return strings.Join(all, ",")
 }
 
-// arguments is the command line of a node.
-func (o devOptions) arguments(node int) []string {
+// nodeArguments is the command line of a node.
+func (o devOptions) nodeArguments(node int) []string {
 	return []string{
 		"serve", "--exit-with-stdin",
 		"--data", filepath.Join(o.data, fmt.Sprintf("node%d", node)),
-		"--bind", o.address(node, clientsPort),
-		"--bind-nodes", o.address(node, nodesPort),
-		"--bind-gossip", o.address(node, gossipPort),
-		"--bind-http", o.address(node, httpPort),
-		"--bind-server-gossip", o.address(node, serverGossipPort),
-		"--nodes", o.addresses(nodesPort),
+		"--bind", o.nodeAddress(node, clientsPort),
+		"--bind-nodes", o.nodeAddress(node, nodesPort),
+		"--bind-gossip", o.nodeAddress(node, gossipPort),
+		"--bind-http", o.nodeAddress(node, httpPort),
+		"--bind-server-gossip", o.nodeAddress(node, serverGossipPort),
+		"--nodes", o.nodeAddresses(nodesPort),
 	}
 }

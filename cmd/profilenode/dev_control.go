@@ -20,22 +20,22 @@ const (
 	controlLimit = 5 * time.Second
 )
 
-// control lets another terminal speak to a running dev: one line there, one line back.
-type control struct {
+// controlPort lets another terminal speak to a running dev: one line there, one line back.
+type controlPort struct {
 	listener net.Listener
 	serving  sync.WaitGroup
 }
 
 // listenControl opens the socket. A socket that is left from a dev that was killed is replaced; nobody else can be
 // listening there, since running was asked before.
-func listenControl(folder string, ask func(line string) (string, error)) (*control, error) {
+func listenControl(folder string, ask func(line string) (string, error)) (*controlPort, error) {
 	path := filepath.Join(folder, socketName)
 	_ = os.Remove(path)
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, err
 	}
-	c := &control{listener: listener}
+	c := &controlPort{listener: listener}
 	c.serving.Go(func() {
 		for {
 			connection, err := listener.Accept()
@@ -63,13 +63,13 @@ func answerControl(connection net.Conn, ask func(string) (string, error)) {
 	fmt.Fprintf(connection, "ok %s\n", reply)
 }
 
-func (c *control) close() {
+func (c *controlPort) close() {
 	_ = c.listener.Close() // removes the socket too
 	c.serving.Wait()
 }
 
-// devRuns says whether a dev answers in this folder.
-func devRuns(folder string) bool {
+// isDevRunning says whether a dev answers in this folder.
+func isDevRunning(folder string) bool {
 	connection, err := net.DialTimeout("unix", filepath.Join(folder, socketName), controlLimit)
 	if err != nil {
 		return false
@@ -78,11 +78,11 @@ func devRuns(folder string) bool {
 	return true
 }
 
-// tellDev hands one command to the dev that runs on a folder.
-func tellDev(p process, folder, command string) error {
+// sendDevCommand hands one command to the dev that runs on a folder.
+func sendDevCommand(p process, folder, command string) error {
 	connection, err := net.DialTimeout("unix", filepath.Join(folder, socketName), controlLimit)
 	if err != nil {
-		return &hinted{fmt.Errorf("no profilenode dev runs on %s", folder), "start one with profilenode dev, or name its folder with --data"}
+		return &hintedError{fmt.Errorf("no profilenode dev runs on %s", folder), "start one with profilenode dev, or name its folder with --data"}
 	}
 	defer connection.Close()
 	_ = connection.SetDeadline(time.Now().Add(controlLimit))

@@ -20,10 +20,10 @@ type devMarker struct {
 	BasePort int `json:"base_port"`
 }
 
-// planDev decides what to do with the folder, and touches nothing yet; prepare then does it. A folder that holds a cluster
+// planDevFolder decides what to do with the folder, and touches nothing yet; prepare then does it. A folder that holds a cluster
 // goes on with it: number and ports of its nodes are in its log, so they stay as they were.
-func planDev(o devOptions, fresh, nodesChosen, baseChosen bool) (_ devOptions, prepare func() error, err error) {
-	marker, err := readMarker(o.data)
+func planDevFolder(o devOptions, fresh, nodesChosen, baseChosen bool) (_ devOptions, prepare func() error, err error) {
+	marker, err := readDevMarker(o.data)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		entries, err := os.ReadDir(o.data)
@@ -31,10 +31,10 @@ func planDev(o devOptions, fresh, nodesChosen, baseChosen bool) (_ devOptions, p
 			return o, nil, fmt.Errorf("look into folder: %w", err)
 		}
 		if len(entries) > 0 {
-			return o, nil, &hinted{fmt.Errorf("%s is not empty and was not made by profilenode dev (no %s in it)", o.data, markerName),
+			return o, nil, &hintedError{fmt.Errorf("%s is not empty and was not made by profilenode dev (no %s in it)", o.data, markerName),
 				"name another folder with --data; dev touches none but its own"}
 		}
-		return o, o.newDevFolder, nil
+		return o, o.createDevFolder, nil
 	case err != nil:
 		return o, nil, err
 	case fresh:
@@ -42,18 +42,18 @@ func planDev(o devOptions, fresh, nodesChosen, baseChosen bool) (_ devOptions, p
 			if err := o.emptyDevFolder(marker); err != nil {
 				return err
 			}
-			return o.newDevFolder()
+			return o.createDevFolder()
 		}, nil
 	}
 	if (nodesChosen && o.nodes != marker.Nodes) || (baseChosen && o.base != marker.BasePort) {
-		return o, nil, &hinted{fmt.Errorf("%s holds a cluster of %d nodes from port %d on", o.data, marker.Nodes, marker.BasePort),
+		return o, nil, &hintedError{fmt.Errorf("%s holds a cluster of %d nodes from port %d on", o.data, marker.Nodes, marker.BasePort),
 			"leave --nodes and --base-port away, name another folder with --data, or begin anew with --fresh"}
 	}
 	o.nodes, o.base = marker.Nodes, marker.BasePort
-	return o, func() error { return nil }, o.check()
+	return o, func() error { return nil }, o.validate()
 }
 
-func readMarker(folder string) (devMarker, error) {
+func readDevMarker(folder string) (devMarker, error) {
 	path := filepath.Join(folder, markerName)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -66,7 +66,7 @@ func readMarker(folder string) (devMarker, error) {
 	return marker, nil
 }
 
-func (o devOptions) newDevFolder() error {
+func (o devOptions) createDevFolder() error {
 	if err := os.MkdirAll(o.data, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}

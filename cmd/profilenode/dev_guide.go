@@ -8,61 +8,61 @@ import (
 	"time"
 )
 
-// guide prints everything that a newcomer needs.
-func (d *devLoop) guide() {
+// printGuide prints everything that a newcomer needs.
+func (d *devLoop) printGuide() {
 	o := d.options
-	d.say("\nready\n")
-	t := newTable(d.process.out, "NODE", "CLIENTS", "NODES", "GOSSIP", "HEALTH", "PID")
+	d.printLine("\nready\n")
+	t := newTextTable(d.process.out, "NODE", "CLIENTS", "NODES", "GOSSIP", "HEALTH", "PID")
 	for number := 1; number <= o.nodes; number++ {
-		t.row(fmt.Sprint(number), o.address(number, clientsPort), o.address(number, nodesPort), o.address(number, gossipPort),
-			"http://"+o.address(number, httpPort)+"/readyz", fmt.Sprint(d.nodes[number].pid))
+		t.addRow(fmt.Sprint(number), o.nodeAddress(number, clientsPort), o.nodeAddress(number, nodesPort), o.nodeAddress(number, gossipPort),
+			"http://"+o.nodeAddress(number, httpPort)+"/readyz", fmt.Sprint(d.nodes[number].pid))
 	}
-	_ = t.end()
-	d.say("\nin another terminal:")
-	if o.addresses(clientsPort) != defaultAddr && o.nodes > 1 || o.base != devBase {
-		d.say("  export %s=%s", addrVariable, o.addresses(clientsPort))
+	_ = t.flush()
+	d.printLine("\nin another terminal:")
+	if o.nodeAddresses(clientsPort) != defaultAddr && o.nodes > 1 || o.base != devBase {
+		d.printLine("  export %s=%s", addrVariable, o.nodeAddresses(clientsPort))
 	}
-	d.say("  %s", d.invocation("status"))
-	d.say("  go run ./examples/quickstart")
-	d.say("  go run ./examples/gameserver")
+	d.printLine("  %s", d.commandLine("status"))
+	d.printLine("  go run ./examples/quickstart")
+	d.printLine("  go run ./examples/gameserver")
 	if o.nodes > 1 {
-		d.say("\nkill a node, and see that the rest goes on:")
+		d.printLine("\nkill a node, and see that the rest goes on:")
 	} else {
-		d.say("\nkill it, start it again, and see that nothing is lost:")
+		d.printLine("\nkill it, start it again, and see that nothing is lost:")
 	}
 	for number := 1; number <= o.nodes; number++ {
-		d.say("  kill -9 %-8d# node %d%s", d.nodes[number].pid, number, d.leadingNote(number))
+		d.printLine("  kill -9 %-8d# node %d%s", d.nodes[number].pid, number, d.leaderNote(number))
 	}
-	d.say("\nEnter starts again what has died, k N kills node N, Ctrl-C stops all.")
-	d.say("Data stays in %s; begin anew with --fresh.\n", o.data)
+	d.printLine("\nEnter starts again what has died, k N kills node N, Ctrl-C stops all.")
+	d.printLine("Data stays in %s; begin anew with --fresh.\n", o.data)
 }
 
-func (d *devLoop) leadingNote(number int) string {
-	if d.leader != "" && d.leader == d.options.address(number, clientsPort) {
+func (d *devLoop) leaderNote(number int) string {
+	if d.leader != "" && d.leader == d.options.nodeAddress(number, clientsPort) {
 		return ", leads"
 	}
 	return ""
 }
 
-// leads notes who leads, and says so once all is running.
-func (d *devLoop) leads(leader string) {
+// onLeaderChange notes who leads, and says so once all is running.
+func (d *devLoop) onLeaderChange(leader string) {
 	d.leader = leader
 	if !d.guided {
-		d.introduce()
+		d.printIntroduction()
 		return
 	}
 	for number := 1; number <= d.options.nodes; number++ {
-		if d.leadingNote(number) != "" {
-			d.say("node %d leads now", number)
+		if d.leaderNote(number) != "" {
+			d.printLine("node %d leads now", number)
 			return
 		}
 	}
-	d.say("no leader: more than half of the nodes must run")
+	d.printLine("no leader: more than half of the nodes must run")
 }
 
 // watchLeader tells the loop whenever another node leads, until ctx ends.
 func (d *devLoop) watchLeader(ctx context.Context) {
-	c := newConn(splitList(d.options.addresses(clientsPort)), nil, false)
+	c := newClusterConn(splitCommaList(d.options.nodeAddresses(clientsPort)), nil, false)
 	defer c.close()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -74,7 +74,7 @@ func (d *devLoop) watchLeader(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := ""
-		for _, s := range c.statuses(ctx, c.seeds) {
+		for _, s := range c.askStatuses(ctx, c.seeds) {
 			if s.status.GetState() == "leader" {
 				now = s.address
 			}
@@ -99,8 +99,8 @@ func (d *devLoop) watchLeader(ctx context.Context) {
 // devBase is the first port unless another is named.
 const devBase = 7400
 
-// invocation is how this program is called, with these arguments.
-func (d *devLoop) invocation(arguments string) string {
+// commandLine is how this program is called, with these arguments.
+func (d *devLoop) commandLine(arguments string) string {
 	program := os.Args[0]
 	if strings.Contains(d.program, "go-build") {
 		program = "go run ./cmd/profilenode"

@@ -20,7 +20,7 @@ type devLoop struct {
 	process process
 
 	events  chan devEvent
-	asked   chan devAsked
+	asked   chan devRequest
 	leaders chan string
 	done    chan struct{} // run has ended
 
@@ -30,8 +30,8 @@ type devLoop struct {
 	warnings map[string]time.Time
 }
 
-// devAsked is a command from a key or from another terminal.
-type devAsked struct {
+// devRequest is a command from a key or from another terminal.
+type devRequest struct {
 	line  string
 	reply chan<- devReply // nil: a key, so the answer goes to this terminal
 }
@@ -44,7 +44,7 @@ type devReply struct {
 func newDevLoop(o devOptions, program string, p process) *devLoop {
 	return &devLoop{
 		options: o, program: program, process: p,
-		events: make(chan devEvent), asked: make(chan devAsked), leaders: make(chan string), done: make(chan struct{}),
+		events: make(chan devEvent), asked: make(chan devRequest), leaders: make(chan string), done: make(chan struct{}),
 		nodes: make(map[int]*devNode), warnings: make(map[string]time.Time),
 	}
 }
@@ -55,31 +55,31 @@ func (d *devLoop) run(ctx context.Context) (err error) {
 	defer close(d.done)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d.say("starting %d nodes, data and logs in %s", d.options.nodes, d.options.data)
+	d.printLine("starting %d nodes, data and logs in %s", d.options.nodes, d.options.data)
 	for number := 1; number <= d.options.nodes && err == nil; number++ {
-		err = d.start(number)
+		err = d.startNode(number)
 	}
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
 		d.watchLeader(ctx)
 	}()
-	readKeysQuietly()
+	ignoreTerminalInputSignal()
 	go d.readKeys() // ends with stdin, or with the process
 	slow := time.After(15 * time.Second)
 	for err == nil {
 		select {
 		case event := <-d.events:
-			err = d.happened(event)
+			err = d.handleEvent(event)
 		case asked := <-d.asked:
-			text, err := d.command(asked.line)
-			d.answer(asked, text, err)
+			text, err := d.runCommand(asked.line)
+			d.answerRequest(asked, text, err)
 		case leader := <-d.leaders:
-			d.leads(leader)
+			d.onLeaderChange(leader)
 		case <-slow:
-			d.waiting()
+			d.printWaiting()
 		case <-ctx.Done():
-			d.say("stopping")
+			d.printLine("stopping")
 			d.stopAll()
 			cancel()
 			<-watching
@@ -92,8 +92,8 @@ func (d *devLoop) run(ctx context.Context) (err error) {
 	return err
 }
 
-func (d *devLoop) start(number int) error {
-	node, err := startNode(d.options, d.program, number, d.process.environ, func(event devEvent) { d.events <- event })
+func (d *devLoop) startNode(number int) error {
+	node, err := startNodeProcess(d.options, d.program, number, d.process.environ, func(event devEvent) { d.events <- event })
 	if err != nil {
 		return err
 	}
@@ -101,33 +101,33 @@ func (d *devLoop) start(number int) error {
 	return nil
 }
 
-func (d *devLoop) happened(event devEvent) error {
+func (d *devLoop) handleEvent(event devEvent) error {
 	number := event.node.number
 	switch event.kind {
 	case nodeReady:
 		event.node.ready = true
 		if d.guided {
-			d.say("node %d is back (pid %d): kill -9 %d", number, event.node.pid, event.node.pid)
+			d.printLine("node %d is back (pid %d): kill -9 %d", number, event.node.pid, event.node.pid)
 		} else {
-			d.introduce()
+			d.printIntroduction()
 		}
 	case nodeWarned:
-		d.warn(number, event.text)
+		d.printWarning(number, event.text)
 	case nodeEnded:
 		delete(d.nodes, number)
 		if !d.guided {
-			return &hinted{fmt.Errorf("node %d %s", number, event.text), "its log is " + d.options.logFile(number)}
+			return &hintedError{fmt.Errorf("node %d %s", number, event.text), "its log is " + d.options.logFile(number)}
 		}
-		d.say("node %d (pid %d) %s; start it again with Enter, or %s", number, event.node.pid, event.text, d.invocation(fmt.Sprintf("dev --start %d", number)))
+		d.printLine("node %d (pid %d) %s; start it again with Enter, or %s", number, event.node.pid, event.text, d.commandLine(fmt.Sprintf("dev --start %d", number)))
 	}
 	return nil
 }
 
-// introduce tells the newcomer everything, once there is everything to tell.
-func (d *devLoop) introduce() {
+// printIntroduction tells the newcomer everything, once there is everything to tell.
+func (d *devLoop) printIntroduction() {
 	if !d.guided && d.leader != "" && d.allReady() {
 		d.guided = true
-		d.guide()
+		d.printGuide()
 	}
 }
 
@@ -143,19 +143,19 @@ func (d *devLoop) allReady() bool {
 	return true
 }
 
-func (d *devLoop) waiting() {
+func (d *devLoop) printWaiting() {
 	if d.guided {
 		return
 	}
 	for number := 1; number <= d.options.nodes; number++ {
 		if node := d.nodes[number]; node != nil && !node.ready {
-			d.say("still waiting for node %d: its log is %s", number, d.options.logFile(number))
+			d.printLine("still waiting for node %d: its log is %s", number, d.options.logFile(number))
 		}
 	}
 }
 
-// warn shows a warning of a node, the same one only now and then.
-func (d *devLoop) warn(number int, text string) {
+// printWarning shows a warning of a node, the same one only now and then.
+func (d *devLoop) printWarning(number int, text string) {
 	kind := fmt.Sprintf("%d %.40s", number, text)
 	if time.Since(d.warnings[kind]) < warnAgain {
 		return
@@ -180,22 +180,22 @@ func (d *devLoop) stopAll() {
 				delete(d.nodes, event.node.number)
 			}
 		case asked := <-d.asked:
-			d.answer(asked, "", errors.New("dev is stopping"))
+			d.answerRequest(asked, "", errors.New("dev is stopping"))
 		case <-d.leaders:
 		case <-late:
 			for _, node := range d.nodes {
-				d.say("node %d does not stop, killing it", node.number)
+				d.printLine("node %d does not stop, killing it", node.number)
 				_ = node.process.Kill()
 			}
 		}
 	}
 }
 
-// ask hands a command to run and waits for its answer.
-func (d *devLoop) ask(line string) (string, error) {
+// requestCommand hands a command to run and waits for its answer.
+func (d *devLoop) requestCommand(line string) (string, error) {
 	reply := make(chan devReply, 1)
 	select {
-	case d.asked <- devAsked{line, reply}:
+	case d.asked <- devRequest{line, reply}:
 	case <-d.done:
 		return "", errors.New("dev has stopped")
 	}
@@ -207,11 +207,11 @@ func (d *devLoop) ask(line string) (string, error) {
 	}
 }
 
-// command does what a key or another terminal asks: nothing (start what is dead), N or start N, k N or kill N.
-func (d *devLoop) command(line string) (string, error) {
+// runCommand does what a key or another terminal asks: nothing (start what is dead), N or start N, k N or kill N.
+func (d *devLoop) runCommand(line string) (string, error) {
 	words := strings.Fields(line)
 	if len(words) == 0 {
-		return d.startDead()
+		return d.startDeadNodes()
 	}
 	verb, rest := words[0], words[1:]
 	if _, err := strconv.Atoi(verb); err == nil {
@@ -231,7 +231,7 @@ func (d *devLoop) command(line string) (string, error) {
 		if node != nil {
 			return "", fmt.Errorf("node %d runs already, pid %d", number, node.pid)
 		}
-		if err := d.start(number); err != nil {
+		if err := d.startNode(number); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("node %d started, pid %d", number, d.nodes[number].pid), nil
@@ -247,11 +247,11 @@ func (d *devLoop) command(line string) (string, error) {
 	return "", usage
 }
 
-func (d *devLoop) startDead() (string, error) {
+func (d *devLoop) startDeadNodes() (string, error) {
 	var started []string
 	for number := 1; number <= d.options.nodes; number++ {
 		if d.nodes[number] == nil {
-			if err := d.start(number); err != nil {
+			if err := d.startNode(number); err != nil {
 				return "", err
 			}
 			started = append(started, fmt.Sprintf("node %d started, pid %d", number, d.nodes[number].pid))
@@ -268,24 +268,24 @@ func (d *devLoop) readKeys() {
 	lines := bufio.NewScanner(d.process.in)
 	for lines.Scan() {
 		select {
-		case d.asked <- devAsked{line: lines.Text()}:
+		case d.asked <- devRequest{line: lines.Text()}:
 		case <-d.done:
 			return
 		}
 	}
 }
 
-func (d *devLoop) answer(asked devAsked, text string, err error) {
+func (d *devLoop) answerRequest(asked devRequest, text string, err error) {
 	switch {
 	case asked.reply != nil:
 		asked.reply <- devReply{text, err}
 	case err != nil:
-		d.say("%v", err)
+		d.printLine("%v", err)
 	default:
-		d.say("%s", text)
+		d.printLine("%s", text)
 	}
 }
 
-func (d *devLoop) say(format string, args ...any) {
+func (d *devLoop) printLine(format string, args ...any) {
 	fmt.Fprintf(d.process.out, format+"\n", args...)
 }

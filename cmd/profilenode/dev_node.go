@@ -34,16 +34,16 @@ const (
 	nodeEnded
 )
 
-// startNode starts a node's process. tell is called from other goroutines, at last once with nodeEnded; it must not be
+// startNodeProcess starts a node's process. tell is called from other goroutines, at last once with nodeEnded; it must not be
 // called any more after that. The process ends with this one, however this one ends, since its stdin does.
-func startNode(o devOptions, program string, number int, environ []string, tell func(devEvent)) (*devNode, error) {
+func startNodeProcess(o devOptions, program string, number int, environ []string, tell func(devEvent)) (*devNode, error) {
 	log, err := os.OpenFile(o.logFile(number), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	command := exec.Command(program, o.arguments(number)...)
-	command.Env = withoutSettings(environ)
-	command.SysProcAttr = apart()
+	command := exec.Command(program, o.nodeArguments(number)...)
+	command.Env = dropSettings(environ)
+	command.SysProcAttr = inOwnProcessGroup()
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		_ = log.Close()
@@ -76,12 +76,12 @@ func startNode(o devOptions, program string, number int, environ []string, tell 
 	go func() {
 		err := command.Wait() // also waits for the last lines
 		_ = log.Close()
-		tell(devEvent{node: node, kind: nodeEnded, text: endedHow(err, last)})
+		tell(devEvent{node: node, kind: nodeEnded, text: describeExit(err, last)})
 	}()
 	return node, nil
 }
 
-func endedHow(err error, last string) string {
+func describeExit(err error, last string) string {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -94,8 +94,8 @@ func endedHow(err error, last string) string {
 	return "died: " + err.Error()
 }
 
-// withoutSettings keeps variables that are meant for another node from the nodes of dev, which need no configuration.
-func withoutSettings(environ []string) (kept []string) {
+// dropSettings keeps variables that are meant for another node from the nodes of dev, which need no configuration.
+func dropSettings(environ []string) (kept []string) {
 	for _, line := range environ {
 		if !strings.HasPrefix(line, variablePrefix) {
 			kept = append(kept, line)

@@ -11,7 +11,7 @@ import (
 func (o devOptions) checkPorts() error {
 	for node := 1; node <= o.nodes; node++ {
 		for port := clientsPort; port <= serverGossipPort; port++ {
-			address := o.address(node, port)
+			address := o.nodeAddress(node, port)
 			err := tryListen(address, port == gossipPort || port == serverGossipPort)
 			if err == nil {
 				continue
@@ -20,14 +20,14 @@ func (o devOptions) checkPorts() error {
 			if errors.Is(err, syscall.EADDRINUSE) {
 				err = errors.New("it is taken")
 			}
-			return &hinted{fmt.Errorf("port %s (%s of node %d) cannot be used: %w", number, port, node, err),
-				fmt.Sprintf("stop what listens there, or use other ports: --base-port %d --data %s-%d", o.otherBase(), o.data, o.otherBase())}
+			return &hintedError{fmt.Errorf("port %s (%s of node %d) cannot be used: %w", number, port, node, err),
+				fmt.Sprintf("stop what listens there, or use other ports: --base-port %d --data %s-%d", o.findFreeBase(), o.data, o.findFreeBase())}
 		}
 	}
 	return nil
 }
 
-func (o devOptions) otherBase() int {
+func (o devOptions) findFreeBase() int {
 	if o.base > 60000 {
 		return o.base - 1000
 	}

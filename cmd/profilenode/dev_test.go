@@ -21,7 +21,7 @@ func TestDevFolder(t *testing.T) {
 
 	plan := func(o devOptions, fresh, nodesChosen, baseChosen bool) (devOptions, error) {
 		t.Helper()
-		o, prepare, err := planDev(o, fresh, nodesChosen, baseChosen)
+		o, prepare, err := planDevFolder(o, fresh, nodesChosen, baseChosen)
 		if err != nil {
 			return o, err
 		}
@@ -94,7 +94,7 @@ func TestDevFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var out, errs bytes.Buffer
 			args := append([]string{"dev", "--data", folder}, test.args...)
-			if got := run(t.Context(), args, process{strings.NewReader(""), &out, &errs, nil}); got != test.code {
+			if got := runCommandLine(t.Context(), args, process{strings.NewReader(""), &out, &errs, nil}); got != test.code {
 				t.Errorf("exit code: got %d, want %d", got, test.code)
 			}
 			if !strings.Contains(errs.String(), "profilenode: "+test.want) {
@@ -202,8 +202,8 @@ func TestDev(t *testing.T) {
 	program := buildProgram(t)
 	folder := filepath.Join(t.TempDir(), "dev")
 	o := devOptions{data: folder, nodes: 3, base: freeBase(t)}
-	clients := splitList(o.addresses(clientsPort))
-	s := &served{clients: o.addresses(clientsPort)}
+	clients := splitCommaList(o.nodeAddresses(clientsPort))
+	s := &served{clients: o.nodeAddresses(clientsPort)}
 	tell := func(args ...string) asked {
 		t.Helper()
 		return s.ask(t, "", append([]string{"dev", "--data", folder}, args...)...)

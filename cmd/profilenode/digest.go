@@ -22,15 +22,15 @@ func digestCommand(p process) *cobra.Command {
 Exit code 0 only when every node of the cluster answered, and all with the same digest.`,
 		Args: cobra.NoArgs,
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, _ []string) error {
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			found, err := c.survey(ctx)
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			found, err := c.askStatusOfAll(ctx)
 			if err != nil {
 				return err
 			}
-			digests := c.digests(ctx, relevant(found, a.chosen()))
-			outcome := compare(digests)
+			digests := c.digestsAtCommonIndex(ctx, relevantNodes(found, a.choosesNodes()))
+			outcome := compareDigests(digests)
 			if err := printDigests(a, digests, outcome); err != nil {
 				return err
 			}
@@ -40,20 +40,20 @@ Exit code 0 only when every node of the cluster answered, and all with the same 
 	return command
 }
 
-// digested is one node's digest.
-type digested struct {
-	node  *surveyed
+// nodeDigest is one node's digest.
+type nodeDigest struct {
+	node  *nodeStatus
 	reply *pb.DigestResponse // nil: it did not answer
 	err   error
 }
 
-// digests asks until all who answer do so at the same index: a node may have gone on past the one asked for.
-func (c *conn) digests(ctx context.Context, found []*surveyed) []*digested {
+// digestsAtCommonIndex asks until all who answer do so at the same index: a node may have gone on past the one asked for.
+func (c *clusterConn) digestsAtCommonIndex(ctx context.Context, found []*nodeStatus) []*nodeDigest {
 	var index uint64
 	for _, s := range found {
 		index = max(index, s.status.GetApplied())
 	}
-	var answers []*digested
+	var answers []*nodeDigest
 	for range digestRounds {
 		answers = c.digestsAt(ctx, found, index)
 		highest, same := uint64(0), true
@@ -72,17 +72,17 @@ func (c *conn) digests(ctx context.Context, found []*surveyed) []*digested {
 	return answers
 }
 
-func (c *conn) digestsAt(ctx context.Context, found []*surveyed, index uint64) []*digested {
-	answers := make([]*digested, len(found))
+func (c *clusterConn) digestsAt(ctx context.Context, found []*nodeStatus, index uint64) []*nodeDigest {
+	answers := make([]*nodeDigest, len(found))
 	var addresses []string
 	var places []int // of addresses in found
 	for i, s := range found {
-		answers[i] = &digested{node: s, err: s.err}
+		answers[i] = &nodeDigest{node: s, err: s.err}
 		if s.status != nil {
 			addresses, places = append(addresses, s.address), append(places, i)
 		}
 	}
-	c.askAll(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
+	c.askAllNodes(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
 		answers[places[i]].reply, err = pb.NewClusterClient(cc).Digest(ctx, &pb.DigestRequest{Index: index})
 		return err
 	}, func(i int, err error) {
@@ -91,8 +91,8 @@ func (c *conn) digestsAt(ctx context.Context, found []*surveyed, index uint64) [
 	return answers
 }
 
-// compare is nil only when all answered, at one index, with one digest.
-func compare(digests []*digested) error {
+// compareDigests is nil only when all answered, at one index, with one digest.
+func compareDigests(digests []*nodeDigest) error {
 	var first *pb.DigestResponse
 	missing, apart, differ := 0, false, false
 	for _, d := range digests {
@@ -109,9 +109,9 @@ func compare(digests []*digested) error {
 	}
 	switch {
 	case differ:
-		return &hinted{errors.New("the nodes do not agree"), "keep the data folders and logs of all nodes; the one that differs from the rest must be replaced"}
+		return &hintedError{errors.New("the nodes do not agree"), "keep the data folders and logs of all nodes; the one that differs from the rest must be replaced"}
 	case apart:
-		return &hinted{errors.New("the nodes could not be compared: they answered at different indexes"), "try again when there is less load"}
+		return &hintedError{errors.New("the nodes could not be compared: they answered at different indexes"), "try again when there is less load"}
 	case first == nil:
 		return errors.New("no node answered")
 	case missing > 0:
@@ -120,14 +120,14 @@ func compare(digests []*digested) error {
 	return nil
 }
 
-func printDigests(a *asking, digests []*digested, outcome error) error {
+func printDigests(a *clusterFlags, digests []*nodeDigest, outcome error) error {
 	if a.json {
 		shape := digestsJSON{Agree: outcome == nil}
 		if outcome != nil {
 			shape.Why = outcome.Error()
 		}
 		for _, d := range digests {
-			node := digestJSON{ID: d.node.id(), Clients: d.node.address}
+			node := digestJSON{ID: d.node.nodeID(), Clients: d.node.address}
 			if d.reply != nil {
 				node.Reachable, node.Index, node.Digest = true, d.reply.GetIndex(), formatDigest(d.reply.GetDigest())
 			}
@@ -135,15 +135,15 @@ func printDigests(a *asking, digests []*digested, outcome error) error {
 		}
 		return printObject(a.p.out, shape)
 	}
-	t := newTable(a.p.out, "NODE", "CLIENTS", "INDEX", "DIGEST")
+	t := newTextTable(a.p.out, "NODE", "CLIENTS", "INDEX", "DIGEST")
 	for _, d := range digests {
-		index, digest := "", unreachable(d.err)
+		index, digest := "", describeUnreachable(d.err)
 		if d.reply != nil {
 			index, digest = strconv.FormatUint(d.reply.GetIndex(), 10), formatDigest(d.reply.GetDigest())
 		}
-		t.row(shortID(d.node.id()), d.node.address, index, digest)
+		t.addRow(abbreviateID(d.node.nodeID()), d.node.address, index, digest)
 	}
-	if err := t.end(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	if outcome == nil {

@@ -26,23 +26,23 @@ func editCommand(p process) *cobra.Command {
 somebody has saved meanwhile, or the change is not valid JSON, nothing is stored and the edited file is kept: the error says
 where, and what to do. JSON without line breaks is indented for the editor, and stored without them again.`,
 		Example: `  profilenode edit players alice`,
-		Args:    exactly("STORE", "KEY"),
+		Args:    requireArguments("STORE", "KEY"),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().BoolVar(&force, "force", false, "also when a game server owns it: it loses its session")
-	command.RunE = act(func(ctx context.Context, args []string) error {
-		e := &edit{a: a, store: args[0], key: args[1], force: force}
-		if err := a.do(ctx, e.open); err != nil {
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		e := &profileEdit{a: a, store: args[0], key: args[1], force: force}
+		if err := a.withCluster(ctx, e.openProfile); err != nil {
 			return err
 		}
-		return e.run(ctx)
+		return e.editUntilSaved(ctx)
 	})
 	return command
 }
 
-// edit is one profile on its way through an editor.
-type edit struct {
-	a          *asking
+// profileEdit is one profile on its way through an editor.
+type profileEdit struct {
+	a          *clusterFlags
 	store, key string
 	force      bool
 	profile    *pb.Profile
@@ -51,18 +51,18 @@ type edit struct {
 	path       string
 }
 
-func (e *edit) open(ctx context.Context, c *conn) error {
-	reply, err := c.get(ctx, &pb.GetRequest{Store: e.store, Key: e.key})
+func (e *profileEdit) openProfile(ctx context.Context, c *clusterConn) error {
+	reply, err := c.getProfile(ctx, &pb.GetRequest{Store: e.store, Key: e.key})
 	if err != nil {
 		return err
 	}
 	e.profile = reply.GetProfile()
 	if !e.profile.GetExists() {
-		return noProfile(e.store, e.key)
+		return profileNotFound(e.store, e.key)
 	}
 	e.text = e.profile.GetData()
 	if !isText(e.text) {
-		return &hinted{fmt.Errorf("%s/%s holds binary data", e.store, e.key), "get it into a file, and set it from one with --revision"}
+		return &hintedError{fmt.Errorf("%s/%s holds binary data", e.store, e.key), "get it into a file, and set it from one with --revision"}
 	}
 	var indented bytes.Buffer
 	if e.profile.GetCodec() == codecJSON && !bytes.ContainsRune(e.text, '\n') && json.Indent(&indented, e.text, "", "  ") == nil {
@@ -72,15 +72,15 @@ func (e *edit) open(ctx context.Context, c *conn) error {
 	return nil
 }
 
-// run edits and stores. The file is removed only when nothing in it could be lost.
-func (e *edit) run(ctx context.Context) error {
-	if err := e.write(); err != nil {
+// editUntilSaved edits and stores. The file is removed only when nothing in it could be lost.
+func (e *profileEdit) editUntilSaved(ctx context.Context) error {
+	if err := e.writeTempFile(); err != nil {
 		return err
 	}
 	failed := e.startEditor()
 	data, err := readData(e.a.p, e.path)
 	if err != nil {
-		return &hinted{err, "what was edited is in " + e.path}
+		return &hintedError{err, "what was edited is in " + e.path}
 	}
 	switch {
 	case bytes.Equal(data, e.text) || !bytes.HasSuffix(e.text, []byte("\n")) && bytes.Equal(bytes.TrimSuffix(data, []byte("\n")), e.text):
@@ -91,49 +91,49 @@ func (e *edit) run(ctx context.Context) error {
 		fmt.Fprintln(e.a.p.err, "nothing was changed")
 		return nil
 	case failed != nil:
-		return e.kept(failed)
+		return e.errorWithKeptFile(failed)
 	}
 	if !bytes.HasSuffix(e.text, []byte("\n")) {
 		data = bytes.TrimSuffix(data, []byte("\n")) // editors add it
 	}
 	if e.profile.GetCodec() == codecJSON {
-		var broken *hinted
+		var broken *hintedError
 		if err := checkJSON(data); errors.As(err, &broken) {
-			return e.kept(broken.error)
+			return e.errorWithKeptFile(broken.error)
 		}
 	}
 	if e.indented {
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, data); err != nil {
-			return e.kept(err)
+			return e.errorWithKeptFile(err)
 		}
 		data = compact.Bytes()
 	}
-	return e.save(ctx, data)
+	return e.saveEdited(ctx, data)
 }
 
-func (e *edit) save(ctx context.Context, data []byte) error {
+func (e *profileEdit) saveEdited(ctx context.Context, data []byte) error {
 	hash := sha256.Sum256(data)
 	request := &pb.SetRequest{
 		Store: e.store, Key: e.key, Expected: e.profile.GetRevision(), Codec: e.profile.GetCodec(), Data: data, Hash: hash[:],
 		KeepTags: true, Force: e.force,
 	}
 	var stands *pb.Stands
-	err := e.a.do(ctx, func(ctx context.Context, c *conn) (err error) {
+	err := e.a.withCluster(ctx, func(ctx context.Context, c *clusterConn) (err error) {
 		stands, err = setProfile(ctx, c, request)
 		return err
 	})
 	if err != nil {
-		return e.kept(err)
+		return e.errorWithKeptFile(err)
 	}
 	if err := os.Remove(e.path); err != nil {
 		fmt.Fprintf(e.a.p.err, "it is stored, and its copy could not be removed: %v\n", err)
 	}
-	return printStands(e.a, e.store, e.key, "saved", stands)
+	return printReplyHeader(e.a, e.store, e.key, "saved", stands)
 }
 
-// write makes the file for the editor, which only its owner may read.
-func (e *edit) write() error {
+// writeTempFile makes the file for the editor, which only its owner may read.
+func (e *profileEdit) writeTempFile() error {
 	suffix := ".txt"
 	if e.profile.GetCodec() == codecJSON {
 		suffix = ".json"
@@ -151,10 +151,10 @@ func (e *edit) write() error {
 	return nil
 }
 
-func (e *edit) startEditor() error {
+func (e *profileEdit) startEditor() error {
 	editor := "vi"
 	for _, name := range []string{"EDITOR", "VISUAL"} {
-		if text, ok := e.a.p.lookup(name); ok && strings.TrimSpace(text) != "" {
+		if text, ok := e.a.p.lookupVariable(name); ok && strings.TrimSpace(text) != "" {
 			editor = text
 		}
 	}
@@ -165,14 +165,14 @@ func (e *edit) startEditor() error {
 	}
 	command.Env, command.Stdin, command.Stdout, command.Stderr = e.a.p.environ, e.a.p.in, e.a.p.out, e.a.p.err
 	if err := command.Run(); err != nil {
-		return &hinted{fmt.Errorf("the editor %q failed: %w", editor, err), "name another in EDITOR"}
+		return &hintedError{fmt.Errorf("the editor %q failed: %w", editor, err), "name another in EDITOR"}
 	}
 	return nil
 }
 
-// kept is an error after which the edited file is still there, with what to do with it.
-func (e *edit) kept(err error) error {
-	again := fmt.Sprintf("profilenode set %s %s %s --revision", quote(e.store), quote(e.key), e.path)
+// errorWithKeptFile is an error after which the edited file is still there, with what to do with it.
+func (e *profileEdit) errorWithKeptFile(err error) error {
+	again := fmt.Sprintf("profilenode set %s %s %s --revision", quoteForShell(e.store), quoteForShell(e.key), e.path)
 	do := fmt.Sprintf("then: %s %d", again, e.profile.GetRevision())
 	switch refusal := wire.RefusalIn(err); refusal.GetReason() {
 	case pb.Reason_REASON_REVISION_DIFFERS:
@@ -180,11 +180,11 @@ func (e *edit) kept(err error) error {
 	case pb.Reason_REASON_OWNED:
 		do = "a game server owns it: --force takes it away; " + do
 	}
-	return &hinted{err, fmt.Sprintf("the edited file is kept in %s; %s", e.path, do)}
+	return &hintedError{err, fmt.Sprintf("the edited file is kept in %s; %s", e.path, do)}
 }
 
-// quote is text as one word of a shell.
-func quote(text string) string {
+// quoteForShell is text as one word of a shell.
+func quoteForShell(text string) string {
 	plain := func(r rune) bool {
 		return r < 128 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:@%+=-", r))
 	}

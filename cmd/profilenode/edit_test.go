@@ -20,7 +20,7 @@ func (s *served) editWith(t *testing.T, script string, args ...string) asked {
 	t.Setenv("TMPDIR", t.TempDir())
 	var out, errs bytes.Buffer
 	environ := append(os.Environ(), addrVariable+"="+s.clients, "VISUAL="+editor)
-	code := run(t.Context(), append([]string{"edit"}, args...), process{strings.NewReader(""), &out, &errs, environ})
+	code := runCommandLine(t.Context(), append([]string{"edit"}, args...), process{strings.NewReader(""), &out, &errs, environ})
 	return asked{code, out.String(), errs.String()}
 }
 

@@ -29,15 +29,15 @@ func getCommand(p process) *cobra.Command {
 The exit code is 1 when the profile was never saved or was removed. Data that is no text is not written to a terminal.`,
 		Example: `  profilenode get players alice > alice.json
   profilenode get players alice --meta`,
-		Args: exactly("STORE", "KEY"),
+		Args: requireArguments("STORE", "KEY"),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().BoolVar(&meta, "meta", false, "print what is known about the profile instead of its data")
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
-	command.RunE = act(func(ctx context.Context, args []string) error {
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			request := &pb.GetRequest{Store: args[0], Key: args[1], Mode: readMode(stale), WithoutData: meta && !a.json}
-			reply, err := c.get(ctx, request)
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			request := &pb.GetRequest{Store: args[0], Key: args[1], Mode: readModeFor(stale), WithoutData: meta && !a.json}
+			reply, err := c.getProfile(ctx, request)
 			if err != nil {
 				return err
 			}
@@ -45,7 +45,7 @@ The exit code is 1 when the profile was never saved or was removed. Data that is
 				return err
 			}
 			if !reply.GetProfile().GetExists() {
-				return noProfile(args[0], args[1])
+				return profileNotFound(args[0], args[1])
 			}
 			return nil
 		})
@@ -53,15 +53,15 @@ The exit code is 1 when the profile was never saved or was removed. Data that is
 	return command
 }
 
-func printProfile(a *asking, meta bool, request *pb.GetRequest, reply *pb.GetResponse) error {
+func printProfile(a *clusterFlags, meta bool, request *pb.GetRequest, reply *pb.GetResponse) error {
 	data := reply.GetProfile().GetData()
 	switch {
 	case a.json:
-		return printObject(a.p.out, wholeProfile(request, reply))
+		return printObject(a.p.out, profileWithDataToJSON(request, reply))
 	case meta:
-		return printMeta(a.p, request, reply)
+		return printProfileMeta(a.p, request, reply)
 	case isTerminal(a.p.out) && !isText(data):
-		return &hinted{
+		return &hintedError{
 			fmt.Errorf("%s/%s holds %d bytes that are no text, which could confuse the terminal", request.GetStore(), request.GetKey(), len(data)),
 			"write them to a file with > FILE, or see them with --json",
 		}
@@ -70,58 +70,58 @@ func printProfile(a *asking, meta bool, request *pb.GetRequest, reply *pb.GetRes
 	return err
 }
 
-func (c *conn) get(ctx context.Context, request *pb.GetRequest) (reply *pb.GetResponse, err error) {
-	err = c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+func (c *clusterConn) getProfile(ctx context.Context, request *pb.GetRequest) (reply *pb.GetResponse, err error) {
+	err = c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(cc).Get(ctx, request)
 		return err
 	})
 	return reply, err
 }
 
-func noProfile(store, key string) error {
-	return &hinted{fmt.Errorf("there is nothing at %s/%s", store, key), "profilenode list " + store + " shows what there is"}
+func profileNotFound(store, key string) error {
+	return &hintedError{fmt.Errorf("there is nothing at %s/%s", store, key), "profilenode list " + store + " shows what there is"}
 }
 
-func readMode(stale bool) pb.ReadMode {
+func readModeFor(stale bool) pb.ReadMode {
 	if stale {
 		return pb.ReadMode_READ_MODE_STALE
 	}
 	return pb.ReadMode_READ_MODE_LINEARIZABLE
 }
 
-func printMeta(p process, request *pb.GetRequest, reply *pb.GetResponse) error {
+func printProfileMeta(p process, request *pb.GetRequest, reply *pb.GetResponse) error {
 	profile := reply.GetProfile()
-	t := newTable(p.out, "store", request.GetStore())
-	t.row("key", request.GetKey())
-	t.row("exists", yesOrNo(profile.GetExists()))
-	t.row("revision", strconv.FormatUint(profile.GetRevision(), 10))
-	t.row("owner", ownerCell(reply.GetOwner()))
-	t.row("codec", codecName(profile.GetCodec()))
-	t.row("hash", hex.EncodeToString(profile.GetHash()))
-	t.row("created", formatTime(profile.GetCreatedMs()))
-	t.row("saved", formatTime(profile.GetSavedMs()))
-	t.row("token", strconv.FormatUint(profile.GetToken(), 10))
-	t.row("sessions", strconv.FormatUint(reply.GetLoadCount(), 10))
-	t.row("waiting", strconv.FormatUint(reply.GetWaiters(), 10))
-	t.row("messages", strconv.FormatUint(reply.GetMessages(), 10))
-	t.row("set aside", strconv.FormatUint(reply.GetSetAside(), 10))
-	t.row("tags", tagsCell(profile.GetTags()))
-	t.row("index", strconv.FormatUint(reply.GetStands().GetIndex(), 10))
-	return t.end()
+	t := newTextTable(p.out, "store", request.GetStore())
+	t.addRow("key", request.GetKey())
+	t.addRow("exists", yesOrNo(profile.GetExists()))
+	t.addRow("revision", strconv.FormatUint(profile.GetRevision(), 10))
+	t.addRow("owner", formatOwner(reply.GetOwner()))
+	t.addRow("codec", codecName(profile.GetCodec()))
+	t.addRow("hash", hex.EncodeToString(profile.GetHash()))
+	t.addRow("created", formatTime(profile.GetCreatedMs()))
+	t.addRow("saved", formatTime(profile.GetSavedMs()))
+	t.addRow("token", strconv.FormatUint(profile.GetToken(), 10))
+	t.addRow("sessions", strconv.FormatUint(reply.GetLoadCount(), 10))
+	t.addRow("waiting", strconv.FormatUint(reply.GetWaiters(), 10))
+	t.addRow("messages", strconv.FormatUint(reply.GetMessages(), 10))
+	t.addRow("set aside", strconv.FormatUint(reply.GetSetAside(), 10))
+	t.addRow("tags", formatTags(profile.GetTags()))
+	t.addRow("index", strconv.FormatUint(reply.GetStands().GetIndex(), 10))
+	return t.flush()
 }
 
-func ownerCell(owner *pb.Owner) string {
-	cell := printable(named(owner))
+func formatOwner(owner *pb.Owner) string {
+	cell := escapeUnprintable(describeOwner(owner))
 	if owner != nil && !owner.GetInForce() {
 		cell += ", gone"
 	}
 	return cell
 }
 
-func tagsCell(tags map[string]string) string {
+func formatTags(tags map[string]string) string {
 	var cells []string
 	for name, value := range tags {
-		cells = append(cells, printable(name+"="+value))
+		cells = append(cells, escapeUnprintable(name+"="+value))
 	}
 	slices.Sort(cells)
 	return strings.Join(cells, " ")
@@ -177,10 +177,10 @@ type (
 	}
 )
 
-func wholeProfile(request *pb.GetRequest, reply *pb.GetResponse) profileJSON {
-	shape := profileShape(reply.GetProfile())
+func profileWithDataToJSON(request *pb.GetRequest, reply *pb.GetResponse) profileJSON {
+	shape := profileToJSON(reply.GetProfile())
 	shape.Store, shape.Key = request.GetStore(), request.GetKey()
-	shape.Owner = ownerShape(reply.GetOwner())
+	shape.Owner = ownerToJSON(reply.GetOwner())
 	messages, setAside, waiting, sessions := reply.GetMessages(), reply.GetSetAside(), reply.GetWaiters(), reply.GetLoadCount()
 	shape.Messages, shape.SetAside, shape.Waiting, shape.Sessions = &messages, &setAside, &waiting, &sessions
 	shape.Index = reply.GetStands().GetIndex()
@@ -193,7 +193,7 @@ func wholeProfile(request *pb.GetRequest, reply *pb.GetResponse) profileJSON {
 	return shape
 }
 
-func profileShape(profile *pb.Profile) profileJSON {
+func profileToJSON(profile *pb.Profile) profileJSON {
 	return profileJSON{
 		Store: profile.GetStore(), Key: profile.GetKey(),
 		Exists: profile.GetExists(), Revision: profile.GetRevision(),
@@ -203,7 +203,7 @@ func profileShape(profile *pb.Profile) profileJSON {
 	}
 }
 
-func ownerShape(owner *pb.Owner) *ownerJSON {
+func ownerToJSON(owner *pb.Owner) *ownerJSON {
 	if owner == nil {
 		return nil
 	}

@@ -85,7 +85,7 @@ func TestBinaryDataIsNotWrittenToATerminal(t *testing.T) {
 	s.ask(t, `{"a":"é"}`, "set", "raw", "text", "-").want(t, exitOK)
 	for key, want := range map[string]int{"steers": exitFailed, "text": exitOK} {
 		var errs bytes.Buffer
-		got := run(t.Context(), []string{"get", "raw", key}, process{strings.NewReader(""), terminal, &errs, []string{addrVariable + "=" + s.clients}})
+		got := runCommandLine(t.Context(), []string{"get", "raw", key}, process{strings.NewReader(""), terminal, &errs, []string{addrVariable + "=" + s.clients}})
 		if got != want || want == exitFailed && !strings.Contains(errs.String(), "no text") {
 			t.Errorf("%s: got %d %s, want %d", key, got, errs.String(), want)
 		}
@@ -96,7 +96,7 @@ func TestBinaryDataIsNotWrittenToATerminal(t *testing.T) {
 func TestEveryCommandNamesUnknownVariables(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"status", "--addr", "127.0.0.1:1", "--timeout", "1s"}, {"dev", "--nodes", "2"}} {
 		var out, errs bytes.Buffer
-		run(t.Context(), args, process{strings.NewReader(""), &out, &errs, []string{"PROFILENODE_ADRR=10.0.0.1:7400", "PROFILENODE_ADDR=127.0.0.1:1"}})
+		runCommandLine(t.Context(), args, process{strings.NewReader(""), &out, &errs, []string{"PROFILENODE_ADRR=10.0.0.1:7400", "PROFILENODE_ADDR=127.0.0.1:1"}})
 		if !strings.Contains(errs.String(), "variable PROFILENODE_ADRR is no setting") || strings.Contains(errs.String(), "PROFILENODE_ADDR is") {
 			t.Errorf("%v: got %s", args, errs.String())
 		}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// standing is what the health answers ask of a node.
-type standing interface {
+// healthSource is what the health answers ask of a node.
+type healthSource interface {
 	Ready() <-chan struct{}
 	Done() <-chan struct{}
 	Err() error
@@ -18,7 +18,7 @@ type standing interface {
 // newHealth answers /livez: this process is of use, restart it if not; /readyz: send it requests; and /metrics. A node that
 // knows no leader is alive, since restarting it would not help, but not ready. With profiles it also serves Go's, which only
 // this machine may see.
-func newHealth(node standing, metrics http.Handler, profiles bool) *http.Server {
+func newHealth(node healthSource, metrics http.Handler, profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	writing := 5 * time.Second
 	if profiles {
@@ -27,8 +27,8 @@ func newHealth(node standing, metrics http.Handler, profiles bool) *http.Server 
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 		writing = 0 // a profile takes as long as was asked for
 	}
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, alive(node)) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready(node)) })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answerProbe(w, checkAlive(node)) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answerProbe(w, checkReady(node)) })
 	mux.Handle("GET /metrics", metrics)
 	return &http.Server{
 		Handler:           mux,
@@ -39,7 +39,7 @@ func newHealth(node standing, metrics http.Handler, profiles bool) *http.Server 
 	}
 }
 
-func alive(node standing) error {
+func checkAlive(node healthSource) error {
 	select {
 	case <-node.Done():
 		return fmt.Errorf("stopped: %w", node.Err())
@@ -48,8 +48,8 @@ func alive(node standing) error {
 	}
 }
 
-func ready(node standing) error {
-	if err := alive(node); err != nil {
+func checkReady(node healthSource) error {
+	if err := checkAlive(node); err != nil {
 		return err
 	}
 	select {
@@ -63,7 +63,7 @@ func ready(node standing) error {
 	return nil
 }
 
-func answer(w http.ResponseWriter, err error) {
+func answerProbe(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)

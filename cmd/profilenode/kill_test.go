@@ -132,7 +132,7 @@ func (k *killed) start(t *testing.T, i int) {
 	if _, err := n.process.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	n.process.Env = withoutSettings(os.Environ())
+	n.process.Env = dropSettings(os.Environ())
 	out := newLineReader()
 	n.process.Stdout, n.process.Stderr, n.ready = out, n.log, out.lines
 	if err := n.process.Start(); err != nil {

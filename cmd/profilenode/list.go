@@ -17,13 +17,13 @@ func listCommand(p process) *cobra.Command {
 		Short: "list stores, or the profiles of a store",
 		Args:  cobra.MaximumNArgs(2),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().Uint64Var(&limit, "limit", 0, "stop after this many profiles (default: all)")
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
-	command.RunE = act(func(ctx context.Context, args []string) error {
-		request := &pb.ListRequest{Mode: readMode(stale)}
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		request := &pb.ListRequest{Mode: readModeFor(stale)}
 		if len(args) == 0 {
-			return a.do(ctx, func(ctx context.Context, c *conn) error { return listStores(ctx, a, c, request) })
+			return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error { return listStores(ctx, a, c, request) })
 		}
 		request.Store = args[0]
 		if len(args) == 2 {
@@ -34,8 +34,8 @@ func listCommand(p process) *cobra.Command {
 	return command
 }
 
-func listStores(ctx context.Context, a *asking, c *conn, request *pb.ListRequest) error {
-	reply, err := c.list(ctx, request)
+func listStores(ctx context.Context, a *clusterFlags, c *clusterConn, request *pb.ListRequest) error {
+	reply, err := c.listPage(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -49,33 +49,33 @@ func listStores(ctx context.Context, a *asking, c *conn, request *pb.ListRequest
 		}
 		return nil
 	}
-	t := newTable(a.p.out, "STORE")
+	t := newTextTable(a.p.out, "STORE")
 	for _, store := range reply.GetStores() {
-		t.row(printable(store))
+		t.addRow(escapeUnprintable(store))
 	}
-	return t.end()
+	return t.flush()
 }
 
 // listProfiles asks page by page; the time limit is for each, since a store may be long.
-func listProfiles(ctx context.Context, a *asking, request *pb.ListRequest, limit uint64) error {
-	t := newTable(discardIf(a.json, a.p.out), "KEY", "REVISION", "CODEC", "SAVED")
+func listProfiles(ctx context.Context, a *clusterFlags, request *pb.ListRequest, limit uint64) error {
+	t := newTextTable(discardIf(a.json, a.p.out), "KEY", "REVISION", "CODEC", "SAVED")
 	for left := limit; ; {
 		request.Limit = uint32(min(left, 1000)) // 0: the node's own page
 		var reply *pb.ListResponse
-		if err := a.do(ctx, func(ctx context.Context, c *conn) (err error) {
-			reply, err = c.list(ctx, request)
+		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) (err error) {
+			reply, err = c.listPage(ctx, request)
 			return err
 		}); err != nil {
 			return err
 		}
 		for _, profile := range reply.GetProfiles() {
 			if a.json {
-				if err := printJSON(a.p.out, profileShape(profile)); err != nil {
+				if err := printJSON(a.p.out, profileToJSON(profile)); err != nil {
 					return err
 				}
 				continue
 			}
-			t.row(printable(profile.GetKey()), strconv.FormatUint(profile.GetRevision(), 10),
+			t.addRow(escapeUnprintable(profile.GetKey()), strconv.FormatUint(profile.GetRevision(), 10),
 				codecName(profile.GetCodec()), formatTime(profile.GetSavedMs()))
 		}
 		got := len(reply.GetProfiles())
@@ -83,14 +83,14 @@ func listProfiles(ctx context.Context, a *asking, request *pb.ListRequest, limit
 			left -= min(left, uint64(got))
 		}
 		if !reply.GetMore() || got == 0 || (limit > 0 && left == 0) {
-			return t.end()
+			return t.flush()
 		}
 		request.After = reply.GetProfiles()[got-1].GetKey()
 	}
 }
 
-func (c *conn) list(ctx context.Context, request *pb.ListRequest) (reply *pb.ListResponse, err error) {
-	err = c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+func (c *clusterConn) listPage(ctx context.Context, request *pb.ListRequest) (reply *pb.ListResponse, err error) {
+	err = c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(cc).List(ctx, request)
 		return err
 	})

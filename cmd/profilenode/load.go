@@ -24,12 +24,12 @@ func loadConfig(path string, flags *pflag.FlagSet, p process) (c Config, warning
 	c = DefaultConfig()
 	var faults []error
 	if path != "" {
-		faults = append(faults, readFile(&c, path)...)
+		faults = append(faults, readConfigFile(&c, path)...)
 	}
-	for _, s := range settings() {
-		if text, ok := p.lookup(s.variable()); ok {
+	for _, s := range allSettings() {
+		if text, ok := p.lookupVariable(s.variableName()); ok {
 			if err := s.set(&c, text); err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", s.variable(), err))
+				faults = append(faults, fmt.Errorf("%s: %w", s.variableName(), err))
 			}
 		}
 		if flag := flags.Lookup(s.name); flag != nil && flag.Changed {
@@ -38,18 +38,18 @@ func loadConfig(path string, flags *pflag.FlagSet, p process) (c Config, warning
 			}
 		}
 	}
-	faults = append(faults, c.check()...)
+	faults = append(faults, c.validate()...)
 	if len(faults) == 0 {
-		if err := c.cluster().Validate(); err != nil {
+		if err := c.clusterConfig().Validate(); err != nil {
 			faults = append(faults, err)
 		}
 	}
 	return c, unknownVariables(p.environ), errors.Join(faults...)
 }
 
-// readFile sets what a file says. Keys that are no setting, and keys that come twice, are faults: a misspelt one would
+// readConfigFile sets what a file says. Keys that are no setting, and keys that come twice, are faults: a misspelt one would
 // else be a setting that silently does nothing.
-func readFile(c *Config, path string) (faults []error) {
+func readConfigFile(c *Config, path string) (faults []error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return []error{fmt.Errorf("read configuration: %w", err)}
@@ -73,7 +73,7 @@ func readFile(c *Config, path string) (faults []error) {
 		}
 		return []error{fmt.Errorf("%s line %d: want lines of the form name: value", path, root.Line)}
 	}
-	all, seen := settings(), make(map[string]bool)
+	all, seen := allSettings(), make(map[string]bool)
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		at := slices.IndexFunc(all, func(s setting) bool { return s.name == key.Value })
@@ -86,7 +86,7 @@ func readFile(c *Config, path string) (faults []error) {
 			continue
 		}
 		seen[key.Value] = true
-		text, err := plainText(value)
+		text, err := yamlPlainText(value)
 		if err != nil {
 			fault(value.Line, fmt.Errorf("%s: %w", key.Value, err))
 			continue
@@ -98,8 +98,8 @@ func readFile(c *Config, path string) (faults []error) {
 	return faults
 }
 
-// plainText is a value as it would stand on the command line.
-func plainText(value *yaml.Node) (string, error) {
+// yamlPlainText is a value as it would stand on the command line.
+func yamlPlainText(value *yaml.Node) (string, error) {
 	switch value.Kind {
 	case yaml.ScalarNode:
 		if value.Tag == "!!null" {
@@ -123,8 +123,8 @@ func plainText(value *yaml.Node) (string, error) {
 // PROFILENODE_SERVICE_HOST into every container beside a service of our name.
 func unknownVariables(environ []string) (unknown []string) {
 	known := map[string]bool{configVariable: true, addrVariable: true, timeoutVariable: true}
-	for _, s := range settings() {
-		known[s.variable()] = true
+	for _, s := range allSettings() {
+		known[s.variableName()] = true
 	}
 	for _, line := range environ {
 		name, _, _ := strings.Cut(line, "=")

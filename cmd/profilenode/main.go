@@ -37,7 +37,7 @@ func main() {
 		<-signals
 		os.Exit(exitFailed)
 	}()
-	os.Exit(run(ctx, os.Args[1:], process{os.Stdin, os.Stdout, os.Stderr, os.Environ()}))
+	os.Exit(runCommandLine(ctx, os.Args[1:], process{os.Stdin, os.Stdout, os.Stderr, os.Environ()}))
 }
 
 // process is what a command has of the process that it runs in.
@@ -48,8 +48,8 @@ type process struct {
 	environ []string
 }
 
-// lookup reads a variable of the environment.
-func (p process) lookup(name string) (string, bool) {
+// lookupVariable reads a variable of the environment.
+func (p process) lookupVariable(name string) (string, bool) {
 	for _, line := range p.environ {
 		if value, ok := strings.CutPrefix(line, name+"="); ok {
 			return value, true
@@ -58,8 +58,8 @@ func (p process) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// run carries out one command line and returns the exit code.
-func run(ctx context.Context, args []string, p process) int {
+// runCommandLine carries out one command line and returns the exit code.
+func runCommandLine(ctx context.Context, args []string, p process) int {
 	root := rootCommand(p)
 	root.SetArgs(args)
 	root.SetIn(p.in)
@@ -135,7 +135,7 @@ func warnUnknownVariables(p process) {
 // flagError says, of a command that takes a key, what to do about one that begins with -.
 func flagError(command *cobra.Command, err error) error {
 	if strings.HasPrefix(err.Error(), "unknown ") && strings.Contains(command.Use, "STORE") {
-		return &hinted{err, "a key or store that begins with - comes behind --, after every flag: " + command.CommandPath() + " ... -- STORE -KEY"}
+		return &hintedError{err, "a key or store that begins with - comes behind --, after every flag: " + command.CommandPath() + " ... -- STORE -KEY"}
 	}
 	return err
 }
@@ -150,8 +150,8 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// act marks the errors of a command that has begun.
-func act(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+// runAct marks the errors of a command that has begun.
+func runAct(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		for _, arg := range args {
 			if !utf8.ValidString(arg) {
@@ -165,27 +165,27 @@ func act(f func(ctx context.Context, args []string) error) func(*cobra.Command, 
 	}
 }
 
-// hinted is an error with a word on what to do about it.
-type hinted struct {
+// hintedError is an error with a word on what to do about it.
+type hintedError struct {
 	error
 	hint string
 }
 
-func (e *hinted) Unwrap() error { return e.error }
+func (e *hintedError) Unwrap() error { return e.error }
 
 // printError writes one line for each fault, and one for what to do where we know it.
 func printError(w io.Writer, err error) {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(w, "profilenode: %s\n", line)
 	}
-	var h *hinted
+	var h *hintedError
 	if errors.As(err, &h) && h.hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", h.hint)
 	}
 }
 
-// exactly is for commands that take these arguments and no others.
-func exactly(names ...string) cobra.PositionalArgs {
+// requireArguments is for commands that take these arguments and no others.
+func requireArguments(names ...string) cobra.PositionalArgs {
 	return func(command *cobra.Command, args []string) error {
 		if len(args) != len(names) {
 			return fmt.Errorf("%s takes %s, not %d arguments", command.Name(), strings.Join(names, " "), len(args))

@@ -21,9 +21,9 @@ an address, or from one that the setting nodes of the leader lists.`,
   profilenode members add 10.0.0.4:7401`,
 		Args: cobra.NoArgs,
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, _ []string) error {
-		return a.do(ctx, func(ctx context.Context, c *conn) error { return listMembers(ctx, a, c) })
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error { return listMembers(ctx, a, c) })
 	})
 	command.AddCommand(addMemberCommand(p))
 	return command
@@ -36,12 +36,12 @@ func addMemberCommand(p process) *cobra.Command {
 		Long: `add lets a node join from ADDRESS: host:port for nodes, exactly as that node advertises it (advertise-nodes). Start the node
 before or after. It votes once it has caught up.`,
 		Example: `  profilenode members add 10.0.0.4:7401`,
-		Args:    exactly("ADDRESS"),
+		Args:    requireArguments("ADDRESS"),
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		request := &pb.AddMemberRequest{Address: args[0]}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			if err := changeOnce(ctx, c, request,
 				func(ctx context.Context, cc *grpc.ClientConn) error {
 					_, err := pb.NewClusterClient(cc).AddMember(ctx, request)
@@ -63,10 +63,10 @@ type memberJSON struct {
 	Leader  bool   `json:"leader"`
 }
 
-func listMembers(ctx context.Context, a *asking, c *conn) error {
+func listMembers(ctx context.Context, a *clusterFlags, c *clusterConn) error {
 	var status *pb.StatusResponse
 	var expected *pb.ExpectedMembersResponse
-	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		if expected, err = pb.NewClusterClient(cc).ExpectedMembers(ctx, &pb.ExpectedMembersRequest{}); err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func listMembers(ctx context.Context, a *asking, c *conn) error {
 			list = append(list, memberJSON{Nodes: address, State: "expected"})
 		}
 	}
-	t := newTable(discardIf(a.json, a.p.out), "NODES", "STATE", "LEADER", "NODE", "CLIENTS")
+	t := newTextTable(discardIf(a.json, a.p.out), "NODES", "STATE", "LEADER", "NODE", "CLIENTS")
 	for _, m := range list {
 		if a.json {
 			if err := printJSON(a.p.out, m); err != nil {
@@ -96,9 +96,9 @@ func listMembers(ctx context.Context, a *asking, c *conn) error {
 			}
 			continue
 		}
-		t.row(printable(m.Nodes), m.State, yesOrNo(m.Leader), shortID(m.ID), printable(m.Clients))
+		t.addRow(escapeUnprintable(m.Nodes), m.State, yesOrNo(m.Leader), abbreviateID(m.ID), escapeUnprintable(m.Clients))
 	}
-	return t.end()
+	return t.flush()
 }
 
 func alarmsCommand(p process) *cobra.Command {
@@ -119,19 +119,19 @@ func clearAlarmCommand(p process) *cobra.Command {
 		Long: `clear takes away an alarm that stands in the log, such as ROLLED_BACK, once somebody has seen to what it tells of. Others end by
 themselves, when what they tell of does. That it was cleared, and by which user, is in the audit.`,
 		Example: `  profilenode alarms clear ROLLED_BACK`,
-		Args:    exactly("CODE"),
+		Args:    requireArguments("CODE"),
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		request := &pb.ClearAlarmRequest{Code: args[0]}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			err := changeOnce(ctx, c, request,
 				func(ctx context.Context, cc *grpc.ClientConn) error {
 					_, err := pb.NewClusterClient(cc).ClearAlarm(ctx, request)
 					return err
 				})
 			if wire.RefusalIn(err).GetReason() == pb.Reason_REASON_SUPERSEDED {
-				return &hinted{fmt.Errorf("no alarm %s is kept in the log", args[0]), "profilenode status shows every alarm; those that are not kept end by themselves"}
+				return &hintedError{fmt.Errorf("no alarm %s is kept in the log", args[0]), "profilenode status shows every alarm; those that are not kept end by themselves"}
 			}
 			return err
 		})

@@ -24,24 +24,24 @@ A message waits until a handler of its kind takes it; one that waits for long ma
 		Example: `  profilenode messages players alice
   profilenode messages players alice --json
   profilenode messages clear players alice 7`,
-		Args: exactly("STORE", "KEY"),
+		Args: requireArguments("STORE", "KEY"),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
-	command.RunE = act(func(ctx context.Context, args []string) error {
-		return listMessages(ctx, a, &pb.MessagesRequest{Store: args[0], Key: args[1], Mode: readMode(stale), SetAside: true})
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		return listMessages(ctx, a, &pb.MessagesRequest{Store: args[0], Key: args[1], Mode: readModeFor(stale), SetAside: true})
 	})
 	command.AddCommand(clearMessageCommand(p))
 	return command
 }
 
 // listMessages asks page by page; the time limit is for each.
-func listMessages(ctx context.Context, a *asking, request *pb.MessagesRequest) error {
-	t := newTable(discardIf(a.json, a.p.out), "ID", "KIND", "SENDER", "AGE", "SIZE", "PANICS", "STATE", "TEXT")
+func listMessages(ctx context.Context, a *clusterFlags, request *pb.MessagesRequest) error {
+	t := newTextTable(discardIf(a.json, a.p.out), "ID", "KIND", "SENDER", "AGE", "SIZE", "PANICS", "STATE", "TEXT")
 	for {
 		var reply *pb.MessagesResponse
-		if err := a.do(ctx, func(ctx context.Context, c *conn) error {
-			return c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			return c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 				reply, err = pb.NewProfilesClient(cc).Messages(ctx, request)
 				return err
 			})
@@ -49,18 +49,18 @@ func listMessages(ctx context.Context, a *asking, request *pb.MessagesRequest) e
 			return err
 		}
 		if len(reply.GetMessages()) == 0 {
-			return t.end()
+			return t.flush()
 		}
 		for _, m := range reply.GetMessages() {
 			request.After = m.GetId()
 			if a.json {
-				if err := printJSON(a.p.out, messageShape(m)); err != nil {
+				if err := printJSON(a.p.out, messageToJSON(m)); err != nil {
 					return err
 				}
 				continue
 			}
-			t.row(strconv.FormatUint(m.GetId(), 10), printable(m.GetKind()), printable(m.GetSender()), messageAge(m).String(),
-				strconv.Itoa(len(m.GetBody())), strconv.FormatUint(uint64(m.GetPanics()), 10), messageState(m), printable(m.GetPanicText()))
+			t.addRow(strconv.FormatUint(m.GetId(), 10), escapeUnprintable(m.GetKind()), escapeUnprintable(m.GetSender()), messageAge(m).String(),
+				strconv.Itoa(len(m.GetBody())), strconv.FormatUint(uint64(m.GetPanics()), 10), messageState(m), escapeUnprintable(m.GetPanicText()))
 		}
 	}
 }
@@ -91,7 +91,7 @@ type messageJSON struct {
 	BodyBase64 []byte          `json:"body_base64,omitempty"`
 }
 
-func messageShape(m *pb.Message) messageJSON {
+func messageToJSON(m *pb.Message) messageJSON {
 	shape := messageJSON{
 		ID: strconv.FormatUint(m.GetId(), 10), Kind: m.GetKind(), Sender: m.GetSender(), Sent: formatTime(m.GetSentMs()),
 		AgeSeconds: int64(messageAge(m) / time.Second), Size: len(m.GetBody()), Panics: m.GetPanics(), State: messageState(m), Text: m.GetPanicText(),
@@ -111,15 +111,15 @@ func clearMessageCommand(p process) *cobra.Command {
 		Long: `clear takes a message away, one that waits as well as one that was set aside. Its effect is not applied. An owner that
 has applied it already and has not saved it yet keeps the effect.`,
 		Example: `  profilenode messages clear players alice 7`,
-		Args:    exactly("STORE", "KEY", "ID"),
+		Args:    requireArguments("STORE", "KEY", "ID"),
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		id, err := strconv.ParseUint(args[2], 10, 64)
 		if err != nil || id == 0 {
 			return &usageError{fmt.Errorf("%q is not the id of a message: profilenode messages %s %s lists them", args[2], args[0], args[1])}
 		}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			request := &pb.ClearMessageRequest{Store: args[0], Key: args[1], Id: id}
 			err := changeOnce(ctx, c, request,
 				func(ctx context.Context, cc *grpc.ClientConn) error {

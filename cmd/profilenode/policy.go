@@ -23,14 +23,14 @@ Policies lie in the log: they hold on every node from the same moment on. max-wa
   profilenode policy players --reset max-waiters`,
 		Args: cobra.ArbitraryArgs,
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().StringSliceVar(&resets, "reset", nil, "`names` that go back to the default")
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		store, changes, err := parsePolicies(args, resets)
 		if err != nil {
 			return &usageError{err}
 		}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			if err := setPolicies(ctx, c, changes); err != nil {
 				return err
 			}
@@ -64,13 +64,13 @@ func parsePolicies(args, resets []string) (store string, changes []*pb.SetPolicy
 // policyName is the name as the log has it.
 func policyName(text string) string { return strings.ReplaceAll(text, "-", "_") }
 
-func setPolicies(ctx context.Context, c *conn, changes []*pb.SetPolicyRequest) error {
+func setPolicies(ctx context.Context, c *clusterConn, changes []*pb.SetPolicyRequest) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	return asTool(ctx, c, func(t *tool) error {
+	return withRegisteredTool(ctx, c, func(t *registeredTool) error {
 		for _, change := range changes {
-			err := t.change(ctx, change,
+			err := t.changeAndSettle(ctx, change,
 				func(ctx context.Context, cc *grpc.ClientConn) error {
 					_, err := pb.NewClusterClient(cc).SetPolicy(ctx, change)
 					return err
@@ -83,15 +83,15 @@ func setPolicies(ctx context.Context, c *conn, changes []*pb.SetPolicyRequest) e
 	})
 }
 
-func showPolicies(ctx context.Context, a *asking, c *conn, store string) error {
+func showPolicies(ctx context.Context, a *clusterFlags, c *clusterConn, store string) error {
 	var reply *pb.GetPolicyResponse
-	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewClusterClient(cc).GetPolicy(ctx, &pb.GetPolicyRequest{Store: store})
 		return err
 	}); err != nil {
 		return err
 	}
-	t := newTable(discardIf(a.json, a.p.out), "NAME", "VALUE", "UNIT", "FROM", "MEANING")
+	t := newTextTable(discardIf(a.json, a.p.out), "NAME", "VALUE", "UNIT", "FROM", "MEANING")
 	for _, policy := range reply.GetPolicies() {
 		if a.json {
 			if err := printJSON(a.p.out, policyJSON{
@@ -105,9 +105,9 @@ func showPolicies(ctx context.Context, a *asking, c *conn, store string) error {
 		if policy.GetInherited() {
 			from = "default"
 		}
-		t.row(policy.GetName(), strconv.FormatInt(policy.GetValue(), 10), policy.GetUnit(), from, policy.GetHelp())
+		t.addRow(policy.GetName(), strconv.FormatInt(policy.GetValue(), 10), policy.GetUnit(), from, policy.GetHelp())
 	}
-	return t.end()
+	return t.flush()
 }
 
 type policyJSON struct {

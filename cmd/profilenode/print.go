@@ -14,16 +14,16 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// table lines up columns; the first row is the heading.
-type table struct{ w *tabwriter.Writer }
+// textTable lines up columns; the first row is the heading.
+type textTable struct{ w *tabwriter.Writer }
 
-func newTable(w io.Writer, heading ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-	t.row(heading...)
+func newTextTable(w io.Writer, heading ...string) *textTable {
+	t := &textTable{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.addRow(heading...)
 	return t
 }
 
-func (t *table) row(cells ...string) {
+func (t *textTable) addRow(cells ...string) {
 	for i, cell := range cells {
 		if cell == "" {
 			cells[i] = "-"
@@ -32,7 +32,7 @@ func (t *table) row(cells ...string) {
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 }
 
-func (t *table) end() error { return t.w.Flush() }
+func (t *textTable) flush() error { return t.w.Flush() }
 
 // printJSON writes one object on one line.
 func printJSON(w io.Writer, object any) error {
@@ -79,8 +79,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// printable keeps names that somebody else chose from steering the terminal.
-func printable(text string) string {
+// escapeUnprintable keeps names that somebody else chose from steering the terminal.
+func escapeUnprintable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || (r >= 0x7f && r < 0xa0) {
 			return '?'

@@ -4,6 +4,6 @@ package main
 
 import "syscall"
 
-func apart() *syscall.SysProcAttr { return nil }
+func inOwnProcessGroup() *syscall.SysProcAttr { return nil }
 
-func readKeysQuietly() {}
+func ignoreTerminalInputSignal() {}

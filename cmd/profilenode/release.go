@@ -34,31 +34,31 @@ mute one. Game servers that wait for the profile get it in their order.
 It is written to the audit, with the reason.`,
 		Example: `  profilenode release players alice --reason "stuck in the lobby, ticket 4711" --wait
   profilenode release players alice --force`,
-		Args: exactly("STORE", "KEY"),
+		Args: requireArguments("STORE", "KEY"),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().BoolVar(&force, "force", false, "revoke the session at once: the owner's unsaved changes are lost")
 	command.Flags().BoolVar(&wait, "wait", false, "return only when the session is over (the timeout is 30s then)")
 	command.Flags().StringVar(&reason, "reason", "", "why, for the audit")
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		if wait && a.timeout == defaultTimeout && !command.Flags().Changed("timeout") {
 			a.timeout = releaseTimeout
 		}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			r, err := release(ctx, c, &pb.FreeRequest{Store: args[0], Key: args[1], Force: force, Reason: reason})
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			r, err := requestRelease(ctx, c, &pb.FreeRequest{Store: args[0], Key: args[1], Force: force, Reason: reason})
 			if err != nil {
 				return err
 			}
 			if !a.json {
-				r.print(p)
+				r.printOutcome(p)
 			}
 			if wait {
-				if err := r.wait(ctx, c); err != nil {
+				if err := r.waitForRelease(ctx, c); err != nil {
 					return err
 				}
 			}
 			if a.json {
-				return printObject(p.out, r.shape())
+				return printObject(p.out, r.toJSON())
 			}
 			if wait {
 				fmt.Fprintf(p.out, "its session is over after %v, at revision %d\n", r.took.Round(time.Millisecond), r.revision)
@@ -69,8 +69,8 @@ It is written to the audit, with the reason.`,
 	return command
 }
 
-// released is what a release did.
-type released struct {
+// releaseProgress is what a release did.
+type releaseProgress struct {
 	request  *pb.FreeRequest
 	reply    *pb.FreeResponse
 	since    time.Time
@@ -79,23 +79,23 @@ type released struct {
 	revision uint64
 }
 
-// release frees the session that is there now, and no later one.
-func release(ctx context.Context, c *conn, request *pb.FreeRequest) (*released, error) {
-	current, err := c.get(ctx, &pb.GetRequest{Store: request.GetStore(), Key: request.GetKey(), WithoutData: true})
+// requestRelease frees the session that is there now, and no later one.
+func requestRelease(ctx context.Context, c *clusterConn, request *pb.FreeRequest) (*releaseProgress, error) {
+	current, err := c.getProfile(ctx, &pb.GetRequest{Store: request.GetStore(), Key: request.GetKey(), WithoutData: true})
 	if err != nil {
 		return nil, err
 	}
 	profile, owner := request.GetStore()+"/"+request.GetKey(), current.GetOwner()
 	switch {
 	case owner == nil && !current.GetProfile().GetExists() && current.GetLoadCount() == 0:
-		return nil, noProfile(request.GetStore(), request.GetKey())
+		return nil, profileNotFound(request.GetStore(), request.GetKey())
 	case owner == nil:
-		return nil, &hinted{fmt.Errorf("nobody owns %s", profile), "there is no session to end: whoever asks for it gets it"}
+		return nil, &hintedError{fmt.Errorf("nobody owns %s", profile), "there is no session to end: whoever asks for it gets it"}
 	case !owner.GetInForce():
-		return nil, &hinted{fmt.Errorf("%s, which owned %s, is gone", printable(named(owner)), profile), "there is no session to end: whoever asks for it gets it"}
+		return nil, &hintedError{fmt.Errorf("%s, which owned %s, is gone", escapeUnprintable(describeOwner(owner)), profile), "there is no session to end: whoever asks for it gets it"}
 	}
 	request.Token = current.GetStands().GetToken()
-	r := &released{request: request, since: time.Now(), revision: current.GetProfile().GetRevision()}
+	r := &releaseProgress{request: request, since: time.Now(), revision: current.GetProfile().GetRevision()}
 	err = changeOnce(ctx, c, request,
 		func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 			r.reply, err = pb.NewClusterClient(cc).Free(ctx, request)
@@ -108,13 +108,13 @@ func release(ctx context.Context, c *conn, request *pb.FreeRequest) (*released, 
 	return r, nil
 }
 
-// wait looks until the session is over.
-func (r *released) wait(ctx context.Context, c *conn) error {
+// waitForRelease looks until the session is over.
+func (r *releaseProgress) waitForRelease(ctx context.Context, c *clusterConn) error {
 	for {
-		current, err := c.get(ctx, &pb.GetRequest{Store: r.request.GetStore(), Key: r.request.GetKey(), WithoutData: true})
+		current, err := c.getProfile(ctx, &pb.GetRequest{Store: r.request.GetStore(), Key: r.request.GetKey(), WithoutData: true})
 		switch {
 		case ctx.Err() != nil:
-			return &hinted{fmt.Errorf("%s has not let go yet", printable(named(r.reply.GetOwner()))), r.hint()}
+			return &hintedError{fmt.Errorf("%s has not let go yet", escapeUnprintable(describeOwner(r.reply.GetOwner()))), r.nextStepHint()}
 		case err != nil:
 			return err
 		}
@@ -129,20 +129,20 @@ func (r *released) wait(ctx context.Context, c *conn) error {
 	}
 }
 
-func (r *released) hint() string {
+func (r *releaseProgress) nextStepHint() string {
 	if r.reply.GetRevoked() {
 		return "the next session starts once it has, or must be in doubt; profilenode sessions shows it"
 	}
 	return "it was asked, and is revoked after the hand-off time; --force takes the profile from it at once"
 }
 
-func (r *released) print(p process) {
-	profile, owner := r.request.GetStore()+"/"+r.request.GetKey(), printable(named(r.reply.GetOwner()))
+func (r *releaseProgress) printOutcome(p process) {
+	profile, owner := r.request.GetStore()+"/"+r.request.GetKey(), escapeUnprintable(describeOwner(r.reply.GetOwner()))
 	switch {
 	case r.request.GetForce() || r.reply.GetRevoked():
 		fmt.Fprintf(p.out, "took %s from %s: what it changed since revision %d is lost\n", profile, owner, r.reply.GetStands().GetRevision())
 	default:
-		fmt.Fprintf(p.out, "asked %s to let go of %s: it saves and ends, or is revoked after %v\n", owner, profile, milliseconds(r.reply.GetHandOffMs()))
+		fmt.Fprintf(p.out, "asked %s to let go of %s: it saves and ends, or is revoked after %v\n", owner, profile, durationOfMS(r.reply.GetHandOffMs()))
 	}
 	if n := r.reply.GetWaiters(); n > 0 {
 		fmt.Fprintf(p.out, "%d waiting: the first of them gets it\n", n)
@@ -163,10 +163,10 @@ type releasedJSON struct {
 	Index    uint64     `json:"index"`
 }
 
-func (r *released) shape() releasedJSON {
+func (r *releaseProgress) toJSON() releasedJSON {
 	shape := releasedJSON{
 		Store: r.request.GetStore(), Key: r.request.GetKey(), Token: strconv.FormatUint(r.request.GetToken(), 10),
-		Owner: ownerShape(r.reply.GetOwner()), Forced: r.request.GetForce(), Revoked: r.reply.GetRevoked(), Over: r.over,
+		Owner: ownerToJSON(r.reply.GetOwner()), Forced: r.request.GetForce(), Revoked: r.reply.GetRevoked(), Over: r.over,
 		Waiting: r.reply.GetWaiters(), Revision: r.revision, Index: r.reply.GetStands().GetIndex(),
 	}
 	if r.took > 0 {

@@ -18,30 +18,30 @@ func removeCommand(p process) *cobra.Command {
 It is refused when somebody saves in between, and when a game server owns the profile.`,
 		Example: `  profilenode remove players alice
   profilenode remove players alice --revision 12`,
-		Args: exactly("STORE", "KEY"),
+		Args: requireArguments("STORE", "KEY"),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().Uint64Var(&revision, "revision", 0, "the revision that is to be removed (default: the one that is there)")
 	command.Flags().BoolVar(&any, "any-revision", false, "remove it whatever its revision is by then")
 	command.MarkFlagsMutuallyExclusive("revision", "any-revision")
 	command.Flags().BoolVar(&force, "force", false, "also when a game server owns it: it loses its session")
-	command.RunE = act(func(ctx context.Context, args []string) error {
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			request := &pb.RemoveRequest{Store: args[0], Key: args[1], Expected: revision, AnyRevision: any, Force: force}
 			if !command.Flags().Changed("revision") && !any {
-				current, err := c.get(ctx, &pb.GetRequest{Store: args[0], Key: args[1], WithoutData: true})
+				current, err := c.getProfile(ctx, &pb.GetRequest{Store: args[0], Key: args[1], WithoutData: true})
 				if err != nil {
 					return err
 				}
 				if !current.GetProfile().GetExists() {
-					return noProfile(args[0], args[1])
+					return profileNotFound(args[0], args[1])
 				}
 				request.Expected = current.GetProfile().GetRevision()
 			}
 			var stands *pb.Stands
-			err := asTool(ctx, c, func(t *tool) error {
+			err := withRegisteredTool(ctx, c, func(t *registeredTool) error {
 				var reply *pb.RemoveResponse
-				err := t.change(ctx, request,
+				err := t.changeAndSettle(ctx, request,
 					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 						reply, err = pb.NewProfilesClient(cc).Remove(ctx, request)
 						return err
@@ -55,7 +55,7 @@ It is refused when somebody saves in between, and when a game server owns the pr
 			if err != nil {
 				return err
 			}
-			return printStands(a, args[0], args[1], "removed", stands)
+			return printReplyHeader(a, args[0], args[1], "removed", stands)
 		})
 	})
 	return command

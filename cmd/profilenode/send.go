@@ -20,11 +20,11 @@ func sendCommand(p process) *cobra.Command {
 		Long: `send queues a message to a profile. The game server that owns it, or the next one that does, gets it once.
 The message is JSON; - reads it from stdin.`,
 		Example: `  profilenode send players alice '{"item":"sword"}' --kind gift`,
-		Args:    exactly("STORE", "KEY", "JSON"),
+		Args:    requireArguments("STORE", "KEY", "JSON"),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().StringVar(&kind, "kind", "", "what the message is about, by which games choose its handler")
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		body := []byte(args[2])
 		if args[2] == "-" {
 			var err error
@@ -35,7 +35,7 @@ The message is JSON; - reads it from stdin.`,
 		if !json.Valid(body) {
 			return &usageError{errors.New(`the message is not valid JSON: quote it for the shell, such as '{"gift":"sword"}'`)}
 		}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			request := &pb.SendRequest{Store: args[0], Key: args[1], Body: body, Kind: kind}
 			var reply *pb.SendResponse
 			err := changeOnce(ctx, c, request,

@@ -37,13 +37,13 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
       --nodes 10.0.0.1:7401,10.0.0.2:7401,10.0.0.3:7401 --tls-cert n1.pem --tls-key n1.key --tls-ca ca.pem`,
 		Args: cobra.NoArgs,
 	}
-	command.RunE = act(func(ctx context.Context, _ []string) error {
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
 		if printSample {
 			_, err := io.WriteString(p.out, sample)
 			return err
 		}
 		if path == "" {
-			path, _ = p.lookup(configVariable)
+			path, _ = p.lookupVariable(configVariable)
 		}
 		c, warnings, err := loadConfig(path, command.Flags(), p)
 		if err != nil {
@@ -62,11 +62,11 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 				cancel()
 			}()
 		}
-		return serve(ctx, c, p.out, log)
+		return runServe(ctx, c, p.out, log)
 	})
 	command.Flags().StringVar(&path, "config", "", "configuration `file`")
 	command.Flags().BoolVar(&printSample, "print-config", false, "print a configuration file with every setting and stop")
-	addFlags(command.Flags())
+	addSettingFlags(command.Flags())
 	command.Flags().BoolVar(&withStdin, "exit-with-stdin", false, "stop when stdin ends")
 	if err := command.Flags().MarkHidden("exit-with-stdin"); err != nil {
 		panic(err)
@@ -74,9 +74,9 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 	return command
 }
 
-// serve runs a node until ctx ends, which is success, or until the node stops itself.
-func serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) error {
-	r, err := start(ctx, c, log)
+// runServe runs a node until ctx ends, which is success, or until the node stops itself.
+func runServe(ctx context.Context, c Config, out io.Writer, log *slog.Logger) error {
+	r, err := startServing(ctx, c, log)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) error
 		select {
 		case <-ready:
 			ready = nil
-			fmt.Fprintf(out, "ready %s\n", r.addresses())
+			fmt.Fprintf(out, "ready %s\n", r.listenAddresses())
 			continue
 		case <-ctx.Done():
 			log.Info("stopping")
@@ -97,7 +97,7 @@ func serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) error
 	}
 	limit, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
-	if stopErr := r.stop(limit); stopErr != nil && err == nil {
+	if stopErr := r.stopGracefully(limit); stopErr != nil && err == nil {
 		err = fmt.Errorf("stop: %w", stopErr)
 		if errors.Is(stopErr, context.DeadlineExceeded) {
 			err = fmt.Errorf("not stopped in order within %v", stopLimit)

@@ -37,7 +37,7 @@ func beginServe(t *testing.T, args ...string) *served {
 		"serve", "--data", filepath.Join(t.TempDir(), "data"), "--bind", "127.0.0.1:0", "--bind-nodes", "127.0.0.1:0",
 		"--bind-gossip", "", "--bind-http", "127.0.0.1:0",
 	}, args...)
-	go func() { s.exit <- run(ctx, args, process{strings.NewReader(""), s.out, s.errs, nil}) }()
+	go func() { s.exit <- runCommandLine(ctx, args, process{strings.NewReader(""), s.out, s.errs, nil}) }()
 	t.Cleanup(func() {
 		cancel()
 		select {
@@ -135,7 +135,7 @@ func TestServePortTaken(t *testing.T) {
 	for flag, address := range map[string]string{"--bind": s.clients, "--bind-http": s.http} {
 		var out, errs bytes.Buffer
 		args := []string{"serve", "--data", folder, "--bind", "127.0.0.1:0", "--bind-nodes", "127.0.0.1:0", "--bind-gossip", "", "--bind-http", "127.0.0.1:0", flag, address}
-		if got := run(t.Context(), args, process{nil, &out, &errs, nil}); got != exitFailed {
+		if got := runCommandLine(t.Context(), args, process{nil, &out, &errs, nil}); got != exitFailed {
 			t.Errorf("%s: exit code %d, want %d", flag, got, exitFailed)
 		}
 		if got := errs.String(); !strings.Contains(got, address) || !strings.Contains(got, "hint: another process has this port") || strings.Count(got, "\n") != 2 {
@@ -152,7 +152,7 @@ func TestServeStopsWithStdin(t *testing.T) {
 	exit := make(chan int, 1)
 	out, errs := newLineReader(), &lockedBuffer{}
 	go func() {
-		exit <- run(context.Background(), []string{"serve", "--exit-with-stdin", "--data", filepath.Join(t.TempDir(), "data"), "--bind", "127.0.0.1:0",
+		exit <- runCommandLine(context.Background(), []string{"serve", "--exit-with-stdin", "--data", filepath.Join(t.TempDir(), "data"), "--bind", "127.0.0.1:0",
 			"--bind-nodes", "127.0.0.1:0", "--bind-gossip", "", "--bind-http", ""}, process{in, out, errs, nil})
 	}()
 	select {

@@ -21,78 +21,78 @@ after 4.5 s if there is evidence that it is dead, after 10 s in any case. With -
 last hour, and on what ground: goodbye, proof, evidence or silence.`,
 		Args: cobra.NoArgs,
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().BoolVar(&gone, "gone", false, "also those that are gone and not forgotten yet")
 	command.Flags().BoolVar(&all, "all", false, "also those, and command-line tools")
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
-	command.RunE = act(func(ctx context.Context, _ []string) error {
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			var reply *pb.ServersResponse
-			if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-				reply, err = pb.NewClusterClient(cc).Servers(ctx, &pb.ServersRequest{Mode: readMode(stale)})
+			if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+				reply, err = pb.NewClusterClient(cc).Servers(ctx, &pb.ServersRequest{Mode: readModeFor(stale)})
 				return err
 			}); err != nil {
 				return err
 			}
-			t := newTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "TIMING", "ENDED", "INCARNATION")
+			t := newTextTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "TIMING", "ENDED", "INCARNATION")
 			for _, s := range reply.GetServers() {
 				tool := s.GetKind() == pb.ServerKind_SERVER_KIND_TOOL
 				if !all && (tool || !s.GetAlive() && !gone) {
 					continue
 				}
 				if a.json {
-					if err := printJSON(p.out, serverShape(s)); err != nil {
+					if err := printJSON(p.out, serverToJSON(s)); err != nil {
 						return err
 					}
 					continue
 				}
-				t.row(printable(s.GetName()), printable(s.GetWhere()), kindName(s.GetKind()), serverState(s), formatTime(s.GetSinceMs()),
-					holds(s), strconv.FormatUint(s.GetWanted(), 10), heard(s.GetAlive(), s.GetSilentMs()),
-					printable(s.GetGossip()), s.GetTiming().GetName(), formatTime(s.GetEndedMs()), strconv.FormatUint(s.GetIncarnation(), 10))
+				t.addRow(escapeUnprintable(s.GetName()), escapeUnprintable(s.GetWhere()), serverKindName(s.GetKind()), describeServerState(s), formatTime(s.GetSinceMs()),
+					formatHeldGrants(s), strconv.FormatUint(s.GetWanted(), 10), formatSilence(s.GetAlive(), s.GetSilentMs()),
+					escapeUnprintable(s.GetGossip()), s.GetTiming().GetName(), formatTime(s.GetEndedMs()), strconv.FormatUint(s.GetIncarnation(), 10))
 			}
-			return t.end()
+			return t.flush()
 		})
 	})
 	return command
 }
 
-// serverState calls a game server silent from when it is in doubt on.
-func serverState(s *pb.Server) string {
-	switch silent := milliseconds(s.GetSilentMs()); {
+// describeServerState calls a game server silent from when it is in doubt on.
+func describeServerState(s *pb.Server) string {
+	switch silent := durationOfMS(s.GetSilentMs()); {
 	case !s.GetAlive():
 		return "gone by " + s.GetGround()
-	case silent >= milliseconds(s.GetTiming().GetDoubtMs()) && s.GetKind() == pb.ServerKind_SERVER_KIND_GAME_SERVER:
-		return "silent for " + brief(silent)
+	case silent >= durationOfMS(s.GetTiming().GetDoubtMs()) && s.GetKind() == pb.ServerKind_SERVER_KIND_GAME_SERVER:
+		return "silent for " + formatBriefDuration(silent)
 	}
 	return "alive"
 }
 
-func kindName(kind pb.ServerKind) string {
+func serverKindName(kind pb.ServerKind) string {
 	if kind == pb.ServerKind_SERVER_KIND_TOOL {
 		return "tool"
 	}
 	return "game server"
 }
 
-// holds is how many sessions it has; one that is gone has none, whatever nobody has asked for since.
-func holds(s *pb.Server) string {
+// formatHeldGrants is how many sessions it has; one that is gone has none, whatever nobody has asked for since.
+func formatHeldGrants(s *pb.Server) string {
 	if !s.GetAlive() {
 		return ""
 	}
 	return strconv.FormatUint(s.GetSessions(), 10)
 }
 
-// heard is when the leader heard somebody last; empty when the node asked does not know, since it does not lead.
-func heard(alive bool, silentMS int64) string {
+// formatSilence is when the leader heard somebody last; empty when the node asked does not know, since it does not lead.
+func formatSilence(alive bool, silentMS int64) string {
 	if silentMS < 0 || !alive {
 		return ""
 	}
-	return brief(milliseconds(silentMS)) + " ago"
+	return formatBriefDuration(durationOfMS(silentMS)) + " ago"
 }
 
-func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+func durationOfMS(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-func brief(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
+func formatBriefDuration(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
 
 type serverJSON struct {
 	Incarnation string     `json:"incarnation"`
@@ -110,11 +110,11 @@ type serverJSON struct {
 	Ended       string     `json:"ended,omitempty"`
 }
 
-func serverShape(s *pb.Server) serverJSON {
+func serverToJSON(s *pb.Server) serverJSON {
 	shape := serverJSON{
-		Incarnation: strconv.FormatUint(s.GetIncarnation(), 10), Name: s.GetName(), Where: s.GetWhere(), Kind: kindName(s.GetKind()),
+		Incarnation: strconv.FormatUint(s.GetIncarnation(), 10), Name: s.GetName(), Where: s.GetWhere(), Kind: serverKindName(s.GetKind()),
 		Alive: s.GetAlive(), Since: formatTime(s.GetSinceMs()), Sessions: s.GetSessions(), Wanted: s.GetWanted(), Gossip: s.GetGossip(),
-		Timing: timingShape(s.GetTiming()), Ground: s.GetGround(), Ended: formatTime(s.GetEndedMs()),
+		Timing: timingToJSON(s.GetTiming()), Ground: s.GetGround(), Ended: formatTime(s.GetEndedMs()),
 	}
 	if silent := s.GetSilentMs(); silent >= 0 {
 		shape.SilentMS = &silent

@@ -27,10 +27,10 @@ func sessionsCommand(p process) *cobra.Command {
 Below each stand those who wait for it, in their order.`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
-	command.RunE = act(func(ctx context.Context, args []string) error {
-		request := &pb.SessionsRequest{Mode: readMode(stale)}
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		request := &pb.SessionsRequest{Mode: readModeFor(stale)}
 		if len(args) == 1 {
 			request.Store = args[0]
 		}
@@ -39,12 +39,12 @@ Below each stand those who wait for it, in their order.`,
 	return command
 }
 
-func listSessions(ctx context.Context, a *asking, request *pb.SessionsRequest) error {
-	t := newTable(discardIf(a.json, a.p.out), "STORE", "KEY", "OWNER", "SINCE", "REVISION", "WAITING", "LAST HEARD", "STATE")
+func listSessions(ctx context.Context, a *clusterFlags, request *pb.SessionsRequest) error {
+	t := newTextTable(discardIf(a.json, a.p.out), "STORE", "KEY", "OWNER", "SINCE", "REVISION", "WAITING", "LAST HEARD", "STATE")
 	for {
 		var reply *pb.SessionsResponse
-		if err := a.do(ctx, func(ctx context.Context, c *conn) error {
-			return c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			return c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 				reply, err = pb.NewClusterClient(cc).Sessions(ctx, request)
 				return err
 			})
@@ -53,21 +53,21 @@ func listSessions(ctx context.Context, a *asking, request *pb.SessionsRequest) e
 		}
 		for _, session := range reply.GetSessions() {
 			if a.json {
-				if err := printJSON(a.p.out, sessionShape(session)); err != nil {
+				if err := printJSON(a.p.out, sessionToJSON(session)); err != nil {
 					return err
 				}
 				continue
 			}
-			t.row(printable(session.GetStore()), printable(session.GetKey()), ownerCell(session.GetOwner()),
+			t.addRow(escapeUnprintable(session.GetStore()), escapeUnprintable(session.GetKey()), formatOwner(session.GetOwner()),
 				formatTime(session.GetSinceMs()), strconv.FormatUint(session.GetRevision(), 10),
-				strconv.Itoa(len(session.GetWaiters())), heard(true, session.GetSilentMs()), sessionState(session))
+				strconv.Itoa(len(session.GetWaiters())), formatSilence(true, session.GetSilentMs()), describeSessionState(session))
 			for i, waiter := range session.GetWaiters() {
-				t.row(" ", " ", fmt.Sprintf("%d. %s", i+1, printable(named(waiter))), " ", " ", " ", " ", "waits for "+brief(milliseconds(waiter.GetWaitsMs())))
+				t.addRow(" ", " ", fmt.Sprintf("%d. %s", i+1, escapeUnprintable(describeOwner(waiter))), " ", " ", " ", " ", "waits for "+formatBriefDuration(durationOfMS(waiter.GetWaitsMs())))
 			}
 		}
 		got := len(reply.GetSessions())
 		if !reply.GetMore() || got == 0 {
-			return t.end()
+			return t.flush()
 		}
 		request.AfterStore, request.AfterKey = reply.GetSessions()[got-1].GetStore(), reply.GetSessions()[got-1].GetKey()
 	}
@@ -76,14 +76,14 @@ func listSessions(ctx context.Context, a *asking, request *pb.SessionsRequest) e
 // silentFrom is from when on the owner of a session is shown as silent: in the default timing class it is in doubt by then.
 const silentFrom = 3 * time.Second
 
-func sessionState(session *pb.Session) string {
+func describeSessionState(session *pb.Session) string {
 	pending := ""
 	if ms := session.GetPendingMs(); ms >= 0 {
-		pending = " for " + brief(milliseconds(ms))
+		pending = " for " + formatBriefDuration(durationOfMS(ms))
 	}
 	silent := ""
-	if d := milliseconds(session.GetSilentMs()); d >= silentFrom {
-		silent = ", owner silent for " + brief(d)
+	if d := durationOfMS(session.GetSilentMs()); d >= silentFrom {
+		silent = ", owner silent for " + formatBriefDuration(d)
 	}
 	switch {
 	case session.GetRevoked():
@@ -127,10 +127,10 @@ type waiterJSON struct {
 	WaitsMS int64 `json:"waits_ms"`
 }
 
-func sessionShape(session *pb.Session) sessionJSON {
+func sessionToJSON(session *pb.Session) sessionJSON {
 	shape := sessionJSON{
 		Store: session.GetStore(), Key: session.GetKey(), Token: strconv.FormatUint(session.GetToken(), 10),
-		Owner: ownerShape(session.GetOwner()), Since: formatTime(session.GetSinceMs()), Revision: session.GetRevision(),
+		Owner: ownerToJSON(session.GetOwner()), Since: formatTime(session.GetSinceMs()), Revision: session.GetRevision(),
 		LetGo: session.GetLetGo(), Operator: session.GetOperator(), Revoked: session.GetRevoked(), Waiters: []waiterJSON{},
 	}
 	if session.GetRevoked() {
@@ -143,7 +143,7 @@ func sessionShape(session *pb.Session) sessionJSON {
 		shape.SilentMS = &ms
 	}
 	for _, waiter := range session.GetWaiters() {
-		shape.Waiters = append(shape.Waiters, waiterJSON{*ownerShape(waiter), waiter.GetWaitsMs()})
+		shape.Waiters = append(shape.Waiters, waiterJSON{*ownerToJSON(waiter), waiter.GetWaitsMs()})
 	}
 	return shape
 }

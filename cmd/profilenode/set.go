@@ -18,7 +18,7 @@ import (
 const maxData = 4 << 20
 
 func setCommand(p process) *cobra.Command {
-	var w overwrite
+	var w setOptions
 	command := &cobra.Command{
 		Use:   "set STORE KEY FILE",
 		Short: "overwrite a profile's data with a file, or - for stdin",
@@ -30,25 +30,25 @@ profilenode edit does all of it in an editor.`,
 		Example: `  profilenode set players alice alice.json --revision 1
   profilenode set players alice alice.json --any-revision
   profilenode set players bob alice.json`,
-		Args: exactly("STORE", "KEY", "FILE"),
+		Args: requireArguments("STORE", "KEY", "FILE"),
 	}
-	a := askFlags(p, command)
+	a := addClusterFlags(p, command)
 	w.addFlags(command)
 	command.Flags().StringVar(&w.codec, "codec", "", "how the data is encoded: raw or json (default: as it was; for a new profile json if it is JSON)")
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		data, err := readData(p, args[2])
 		if err != nil {
 			return err
 		}
 		w.revisionGiven = command.Flags().Changed("revision")
 		w.store, w.key, w.data, w.named = args[0], args[1], data, args[2]
-		return w.do(ctx, a)
+		return w.runSet(ctx, a)
 	})
 	return command
 }
 
-// overwrite is what is to be written over a profile, and over what.
-type overwrite struct {
+// setOptions is what is to be written over a profile, and over what.
+type setOptions struct {
 	store, key    string
 	data          []byte
 	named         string // the file that it came from
@@ -59,39 +59,39 @@ type overwrite struct {
 	force         bool
 }
 
-func (w *overwrite) addFlags(command *cobra.Command) {
+func (w *setOptions) addFlags(command *cobra.Command) {
 	command.Flags().Uint64Var(&w.revision, "revision", 0, "the revision that this replaces, as get --meta prints it; 0: never saved")
 	command.Flags().BoolVar(&w.any, "any-revision", false, "replace it whatever its revision is: what others saved meanwhile is lost")
 	command.Flags().BoolVar(&w.force, "force", false, "also when a game server owns it: it loses its session")
 	command.MarkFlagsMutuallyExclusive("revision", "any-revision")
 }
 
-func (w *overwrite) do(ctx context.Context, a *asking) error {
+func (w *setOptions) runSet(ctx context.Context, a *clusterFlags) error {
 	hash := sha256.Sum256(w.data)
 	request := &pb.SetRequest{
 		Store: w.store, Key: w.key, Expected: w.revision, AnyRevision: w.any, Data: w.data, Hash: hash[:], KeepTags: true, Force: w.force,
 	}
-	return a.do(ctx, func(ctx context.Context, c *conn) error {
-		if err := w.complete(ctx, c, request); err != nil {
+	return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+		if err := w.completeRequest(ctx, c, request); err != nil {
 			return err
 		}
 		stands, err := setProfile(ctx, c, request)
 		if err != nil {
 			return err
 		}
-		return printStands(a, w.store, w.key, "saved", stands)
+		return printReplyHeader(a, w.store, w.key, "saved", stands)
 	})
 }
 
-// complete takes the codec from the profile as it is, if none was given. Without a revision it goes on only where there is
+// completeRequest takes the codec from the profile as it is, if none was given. Without a revision it goes on only where there is
 // no profile: the one that is there now may be newer than the one that the data was made from.
-func (w *overwrite) complete(ctx context.Context, c *conn, request *pb.SetRequest) (err error) {
+func (w *setOptions) completeRequest(ctx context.Context, c *clusterConn, request *pb.SetRequest) (err error) {
 	if w.codec != "" {
 		if request.Codec, err = parseCodec(w.codec); err != nil {
 			return &usageError{err}
 		}
 	}
-	reply, err := c.get(ctx, &pb.GetRequest{Store: w.store, Key: w.key, WithoutData: true})
+	reply, err := c.getProfile(ctx, &pb.GetRequest{Store: w.store, Key: w.key, WithoutData: true})
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (w *overwrite) complete(ctx context.Context, c *conn, request *pb.SetReques
 	switch {
 	case w.revisionGiven || w.any:
 	case profile.GetExists():
-		return &hinted{
+		return &hintedError{
 			fmt.Errorf("%s/%s exists, at revision %d: say what this replaces", w.store, w.key, profile.GetRevision()),
 			fmt.Sprintf("--revision N, as get --meta printed it when you read the data (%d if that was just now); --any-revision overwrites what others saved meanwhile; profilenode edit takes care of it", profile.GetRevision()),
 		}
@@ -118,7 +118,7 @@ func (w *overwrite) complete(ctx context.Context, c *conn, request *pb.SetReques
 }
 
 // looksLikeJSON says whether the data is meant to be JSON, whether or not it is.
-func (w *overwrite) looksLikeJSON() bool {
+func (w *setOptions) looksLikeJSON() bool {
 	return strings.HasSuffix(strings.ToLower(w.named), ".json") || strings.HasPrefix(strings.TrimLeft(string(w.data[:min(len(w.data), 64)]), " \t\r\n"), "{")
 }
 
@@ -134,13 +134,13 @@ func checkJSON(data []byte) error {
 		before := string(data[:min(int(syntax.Offset), len(data))])
 		where = fmt.Sprintf(" in line %d", 1+strings.Count(before, "\n"))
 	}
-	return &hinted{fmt.Errorf("the data is not valid JSON: %w%s", err, where), "correct it, or say --codec raw if it is meant to be something else"}
+	return &hintedError{fmt.Errorf("the data is not valid JSON: %w%s", err, where), "correct it, or say --codec raw if it is meant to be something else"}
 }
 
-func setProfile(ctx context.Context, c *conn, request *pb.SetRequest) (stands *pb.Stands, err error) {
-	err = asTool(ctx, c, func(t *tool) error {
+func setProfile(ctx context.Context, c *clusterConn, request *pb.SetRequest) (stands *pb.Stands, err error) {
+	err = withRegisteredTool(ctx, c, func(t *registeredTool) error {
 		var reply *pb.SetResponse
-		err := t.change(ctx, request,
+		err := t.changeAndSettle(ctx, request,
 			func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 				reply, err = pb.NewProfilesClient(cc).Set(ctx, request)
 				return err
@@ -175,8 +175,8 @@ func readData(p process, name string) ([]byte, error) {
 	return data, nil
 }
 
-// printStands tells how a change ended.
-func printStands(a *asking, store, key, what string, stands *pb.Stands) error {
+// printReplyHeader tells how a change ended.
+func printReplyHeader(a *clusterFlags, store, key, what string, stands *pb.Stands) error {
 	if a.json {
 		return printObject(a.p.out, struct {
 			Store    string `json:"store"`

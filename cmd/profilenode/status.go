@@ -20,23 +20,23 @@ func statusCommand(p process) *cobra.Command {
 Exit code 1 when no node leads or none answers; what is known is printed all the same.`,
 		Args: cobra.NoArgs,
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, _ []string) error {
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
-			found, err := c.survey(ctx)
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			found, err := c.askStatusOfAll(ctx)
 			if err != nil {
 				return err
 			}
-			found = relevant(found, a.chosen())
+			found = relevantNodes(found, a.choosesNodes())
 			print := printStatus
 			if a.json {
-				print = func(p process, found []*surveyed) error { return printObject(p.out, statusShape(found)) }
+				print = func(p process, found []*nodeStatus) error { return printObject(p.out, statusToJSON(found)) }
 			}
 			if err := print(p, found); err != nil {
 				return err
 			}
-			if leading(found) == nil {
-				return &hinted{errors.New(leaderlessSentence(found)), "writes wait until more than half of the nodes see each other; get, list and sessions read with --stale"}
+			if latestLeader(found) == nil {
+				return &hintedError{errors.New(describeLeaderless(found)), "writes wait until more than half of the nodes see each other; get, list and sessions read with --stale"}
 			}
 			return nil
 		})
@@ -44,9 +44,9 @@ Exit code 1 when no node leads or none answers; what is known is printed all the
 	return command
 }
 
-// relevant leaves out addresses where nobody is, unless somebody asked for them: the default names three, and a cluster
+// relevantNodes leaves out addresses where nobody is, unless somebody asked for them: the default names three, and a cluster
 // of one is there at one of them.
-func relevant(found []*surveyed, chosen bool) (kept []*surveyed) {
+func relevantNodes(found []*nodeStatus, chosen bool) (kept []*nodeStatus) {
 	for _, s := range found {
 		if chosen || s.member != nil || s.status != nil {
 			kept = append(kept, s)
@@ -55,10 +55,10 @@ func relevant(found []*surveyed, chosen bool) (kept []*surveyed) {
 	return kept
 }
 
-func printStatus(p process, found []*surveyed) error {
-	t := newTable(p.out, "NODE", "CLIENTS", "NODES", "STATE", "TERM", "APPLIED", "DIGEST", "VOTER", "GOSSIP")
+func printStatus(p process, found []*nodeStatus) error {
+	t := newTextTable(p.out, "NODE", "CLIENTS", "NODES", "STATE", "TERM", "APPLIED", "DIGEST", "VOTER", "GOSSIP")
 	for _, s := range found {
-		state, term, applied, digest, voter := unreachable(s.err), "", "", "", ""
+		state, term, applied, digest, voter := describeUnreachable(s.err), "", "", "", ""
 		if s.status != nil {
 			state = s.status.GetState()
 			term = strconv.FormatUint(s.status.GetTerm(), 10)
@@ -68,16 +68,16 @@ func printStatus(p process, found []*surveyed) error {
 		if s.member != nil {
 			voter = yesOrNo(s.member.GetVoter())
 		}
-		t.row(shortID(s.id()), s.address, s.member.GetAddress(), state, term, applied, digest, voter, s.member.GetGossip())
+		t.addRow(abbreviateID(s.nodeID()), s.address, s.member.GetAddress(), state, term, applied, digest, voter, s.member.GetGossip())
 	}
-	if err := t.end(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(p.out)
-	if best := leading(found); best != nil {
+	if best := latestLeader(found); best != nil {
 		fmt.Fprintf(p.out, "cluster %s, epoch %d, level %d; %d game servers, %d sessions; %s log, %s tables; up %s; version %s\n",
-			shortID(hex.EncodeToString(best.GetCluster())), best.GetEpoch(), best.GetLevel(), best.GetServers(), best.GetSessions(),
-			roughSize(best.GetLogBytes()), roughSize(best.GetTableBytes()),
+			abbreviateID(hex.EncodeToString(best.GetCluster())), best.GetEpoch(), best.GetLevel(), best.GetServers(), best.GetSessions(),
+			formatRoughSize(best.GetLogBytes()), formatRoughSize(best.GetTableBytes()),
 			(time.Duration(best.GetUptimeMs()) * time.Millisecond).Round(time.Second), best.GetVersion())
 	}
 	for _, s := range found {
@@ -89,15 +89,15 @@ func printStatus(p process, found []*surveyed) error {
 	return nil
 }
 
-func (s *surveyed) id() string {
+func (s *nodeStatus) nodeID() string {
 	if s.status != nil {
 		return s.status.GetId()
 	}
 	return s.member.GetId()
 }
 
-// leading is the view of the node that leads in the latest term; nil: none does.
-func leading(found []*surveyed) (best *pb.StatusResponse) {
+// latestLeader is the view of the node that leads in the latest term; nil: none does.
+func latestLeader(found []*nodeStatus) (best *pb.StatusResponse) {
 	for _, s := range found {
 		if s.status.GetState() == "leader" && (best == nil || s.status.GetTerm() > best.GetTerm()) {
 			best = s.status
@@ -106,10 +106,10 @@ func leading(found []*surveyed) (best *pb.StatusResponse) {
 	return best
 }
 
-// shortID is enough of a random id to tell nodes apart.
-func shortID(id string) string { return id[:min(len(id), 8)] }
+// abbreviateID is enough of a random id to tell nodes apart.
+func abbreviateID(id string) string { return id[:min(len(id), 8)] }
 
-func roughSize(n uint64) string {
+func formatRoughSize(n uint64) string {
 	for _, unit := range sizeUnits {
 		if n >= unit.bytes {
 			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.bytes), unit.name)
@@ -153,14 +153,14 @@ type nodeJSON struct {
 	UptimeMS   int64       `json:"uptime_ms"`
 }
 
-func statusShape(found []*surveyed) statusJSON {
+func statusToJSON(found []*nodeStatus) statusJSON {
 	var shape statusJSON
-	if best := leading(found); best != nil {
+	if best := latestLeader(found); best != nil {
 		shape.Cluster, shape.Epoch, shape.Leader = hex.EncodeToString(best.GetCluster()), best.GetEpoch(), best.GetId()
 	}
 	for _, s := range found {
 		node := nodeJSON{
-			ID: s.id(), Clients: s.address, Nodes: s.member.GetAddress(), Reachable: s.status != nil,
+			ID: s.nodeID(), Clients: s.address, Nodes: s.member.GetAddress(), Reachable: s.status != nil,
 			Voter: s.member.GetVoter(), Member: s.member != nil, Gossip: s.member.GetGossip(), Alarms: []alarmJSON{}, Notices: []alarmJSON{},
 		}
 		if s.err != nil {
@@ -171,7 +171,7 @@ func statusShape(found []*surveyed) statusJSON {
 			node.Term, node.Applied, node.Committed = status.GetTerm(), status.GetApplied(), status.GetCommitted()
 			node.Last, node.Snapshot = status.GetLast(), status.GetSnapshot()
 			node.Digest, node.Stamp = formatDigest(status.GetDigest()), formatTime(status.GetStampMs())
-			node.Alarms, node.Notices = alarmShapes(status.GetAlarms())
+			node.Alarms, node.Notices = alarmsToJSON(status.GetAlarms())
 			node.Servers, node.Sessions = status.GetServers(), status.GetSessions()
 			node.LogBytes, node.TableBytes, node.UptimeMS = status.GetLogBytes(), status.GetTableBytes(), status.GetUptimeMs()
 		}

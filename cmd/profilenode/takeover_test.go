@@ -128,7 +128,7 @@ func part(sorted []time.Duration, percent int) time.Duration {
 func startGame(t *testing.T, seeds, keys []string) *exec.Cmd {
 	t.Helper()
 	game := exec.Command(os.Args[0], "-test.run", "^TestTakeoverGame$")
-	game.Env = append(withoutSettings(os.Environ()), gameSeeds+"="+strings.Join(seeds, ","), gameKeys+"="+strings.Join(keys, ","))
+	game.Env = append(dropSettings(os.Environ()), gameSeeds+"="+strings.Join(seeds, ","), gameKeys+"="+strings.Join(keys, ","))
 	if _, err := game.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}

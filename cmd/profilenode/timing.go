@@ -30,11 +30,11 @@ Longer times are for game servers behind HTTP or slow links: they are in doubt l
 profiles when they are lost.`,
 		Example: `  profilenode timing
   profilenode timing set http renew=5s doubt=20s evidence=25s lease=40s hand-off=40s`,
-		Args: exactly(),
+		Args: requireArguments(),
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, _ []string) error {
-		return a.do(ctx, func(ctx context.Context, c *conn) error { return showTiming(ctx, a, c) })
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error { return showTiming(ctx, a, c) })
 	})
 	command.AddCommand(timingSetCommand(p))
 	return command
@@ -50,13 +50,13 @@ registered go on with the times that they were told; the change holds for those 
   profilenode timing set default renew=1s doubt=3s evidence=4.5s lease=10s hand-off=10s`,
 		Args: cobra.MinimumNArgs(1),
 	}
-	a := askFlags(p, command)
-	command.RunE = act(func(ctx context.Context, args []string) error {
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		timing, err := parseTiming(args[0], args[1:])
 		if err != nil {
 			return &usageError{err}
 		}
-		return a.do(ctx, func(ctx context.Context, c *conn) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			if err := setTiming(ctx, c, timing); err != nil {
 				return err
 			}
@@ -101,7 +101,7 @@ func timingFields(t *pb.Timing) map[string]*int64 {
 	}
 }
 
-func setTiming(ctx context.Context, c *conn, timing *pb.Timing) error {
+func setTiming(ctx context.Context, c *clusterConn, timing *pb.Timing) error {
 	request := &pb.SetTimingClassRequest{Timing: timing}
 	return changeOnce(ctx, c, request, func(ctx context.Context, cc *grpc.ClientConn) error {
 		_, err := pb.NewClusterClient(cc).SetTimingClass(ctx, request)
@@ -109,18 +109,18 @@ func setTiming(ctx context.Context, c *conn, timing *pb.Timing) error {
 	})
 }
 
-func showTiming(ctx context.Context, a *asking, c *conn) error {
+func showTiming(ctx context.Context, a *clusterFlags, c *clusterConn) error {
 	var reply *pb.TimingClassesResponse
-	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewClusterClient(cc).TimingClasses(ctx, &pb.TimingClassesRequest{})
 		return err
 	}); err != nil {
 		return err
 	}
-	t := newTable(discardIf(a.json, a.p.out), "NAME", "RENEW", "DOUBT", "EVIDENCE", "LEASE", "HAND-OFF")
+	t := newTextTable(discardIf(a.json, a.p.out), "NAME", "RENEW", "DOUBT", "EVIDENCE", "LEASE", "HAND-OFF")
 	for _, class := range reply.GetClasses() {
 		if a.json {
-			if err := printJSON(a.p.out, timingShape(class)); err != nil {
+			if err := printJSON(a.p.out, timingToJSON(class)); err != nil {
 				return err
 			}
 			continue
@@ -128,11 +128,11 @@ func showTiming(ctx context.Context, a *asking, c *conn) error {
 		row := []string{class.GetName()}
 		fields := timingFields(class)
 		for _, field := range timingNames {
-			row = append(row, shortDuration(milliseconds(*fields[field])))
+			row = append(row, formatShortDuration(durationOfMS(*fields[field])))
 		}
-		t.row(row...)
+		t.addRow(row...)
 	}
-	return t.end()
+	return t.flush()
 }
 
 type timingJSON struct {
@@ -144,6 +144,6 @@ type timingJSON struct {
 	HandOffMS  int64  `json:"hand_off_ms"`
 }
 
-func timingShape(t *pb.Timing) timingJSON {
+func timingToJSON(t *pb.Timing) timingJSON {
 	return timingJSON{t.GetName(), t.GetRenewMs(), t.GetDoubtMs(), t.GetEvidenceMs(), t.GetLeaseMs(), t.GetHandOffMs()}
 }

@@ -57,7 +57,7 @@ func (c *certificates) forClients() *tls.Config {
 
 // forNodes is for both ends of the nodes port: the other end must be a node.
 func (c *certificates) forNodes() (*tls.Config, error) {
-	if !isNode(c.own.Leaf) {
+	if !hasNodeRole(c.own.Leaf) {
 		return nil, fmt.Errorf("tls-cert has no organizational unit %q: other nodes would turn this one away; issue it with OU=%s", nodeUnit, nodeUnit)
 	}
 	return &tls.Config{
@@ -67,7 +67,7 @@ func (c *certificates) forNodes() (*tls.Config, error) {
 		ClientCAs:    c.authority,
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			if len(state.PeerCertificates) == 0 || !isNode(state.PeerCertificates[0]) {
+			if len(state.PeerCertificates) == 0 || !hasNodeRole(state.PeerCertificates[0]) {
 				return fmt.Errorf("the other end's certificate has no organizational unit %q: it is no node", nodeUnit)
 			}
 			return nil
@@ -75,12 +75,12 @@ func (c *certificates) forNodes() (*tls.Config, error) {
 	}, nil
 }
 
-func isNode(certificate *x509.Certificate) bool {
+func hasNodeRole(certificate *x509.Certificate) bool {
 	return certificate != nil && slices.Contains(certificate.Subject.OrganizationalUnit, nodeUnit)
 }
 
-// forAsking is for a caller of the clients port.
-func (c *certificates) forAsking() *tls.Config {
+// forCommands is for a caller of the clients port.
+func (c *certificates) forCommands() *tls.Config {
 	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: c.authority}
 	if c.own != nil {
 		config.Certificates = []tls.Certificate{*c.own}

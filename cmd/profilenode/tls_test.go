@@ -119,7 +119,7 @@ func TestTLSBetweenNodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		config := certificates.forAsking()
+		config := certificates.forCommands()
 		config.ServerName = "127.0.0.1"
 		err = greet(t, nodes[0], config)
 		if opened := err == nil; opened != (name == "node") {
@@ -129,7 +129,7 @@ func TestTLSBetweenNodes(t *testing.T) {
 
 	var out, errs bytes.Buffer
 	args := append([]string{"serve", "--data", t.TempDir(), "--bind", "127.0.0.1:0", "--bind-nodes", "127.0.0.1:0", "--bind-gossip", "", "--bind-http", ""}, game...)
-	if got := run(t.Context(), args, process{nil, &out, &errs, nil}); got != exitUsage || !strings.Contains(errs.String(), "issue it with OU=node") {
+	if got := runCommandLine(t.Context(), args, process{nil, &out, &errs, nil}); got != exitUsage || !strings.Contains(errs.String(), "issue it with OU=node") {
 		t.Errorf("a node with a game server's certificate: got %d and %q", got, errs.String())
 	}
 }
@@ -162,7 +162,7 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		config := certificates.forAsking()
+		config := certificates.forCommands()
 		config.ServerName, config.NextProtos = "127.0.0.1", []string{"h2"}
 		return config
 	}

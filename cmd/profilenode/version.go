@@ -17,14 +17,14 @@ func versionCommand(p process) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = act(func(context.Context, []string) error {
+	command.RunE = runAct(func(context.Context, []string) error {
 		if asJSON {
 			return printObject(p.out, struct {
 				Version  string `json:"version"`
 				Commit   string `json:"commit"`
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
-			}{version(), commit(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+			}{buildVersion(), buildCommit(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 		}
 		_, err := fmt.Fprintf(p.out, "profilenode %s\n", versionLine())
 		return err
@@ -34,11 +34,11 @@ func versionCommand(p process) *cobra.Command {
 
 // versionLine is everything that tells this build from another.
 func versionLine() string {
-	return fmt.Sprintf("%s (commit %s, %s, %s/%s)", version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s (commit %s, %s, %s/%s)", buildVersion(), buildCommit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// commit is what the build was made from, marked when its tree held changes beside it.
-func commit() string {
+// buildCommit is what the build was made from, marked when its tree held changes beside it.
+func buildCommit() string {
 	revision, changed := "unknown", false
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
@@ -56,8 +56,8 @@ func commit() string {
 	return revision
 }
 
-// version is what the build was made of: the module's tag, or a pseudo-version of the commit.
-func version() string {
+// buildVersion is what the build was made of: the module's tag, or a pseudo-version of the commit.
+func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

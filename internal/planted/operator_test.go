@@ -50,17 +50,17 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "edit drops what could not be stored",
-		edits: []edit{{"cmd/profilenode/edit.go", "\tif err != nil {\n\t\treturn e.kept(err)\n\t}\n", "\tif err != nil {\n\t\t_ = os.Remove(e.path)\n\t\treturn e.kept(err)\n\t}\n"}},
+		edits: []edit{{"cmd/profilenode/edit.go", "\tif err != nil {\n\t\treturn e.errorWithKeptFile(err)\n\t}\n", "\tif err != nil {\n\t\t_ = os.Remove(e.path)\n\t\treturn e.kept(err)\n\t}\n"}},
 		pkg:   "cmd/profilenode", test: "TestEdit",
 	},
 	{
 		name:  "a command calls a lost change refused",
-		edits: []edit{{"cmd/profilenode/answers.go", "\tif fate == wire.MayHaveHappened {\n", "\tif fate > wire.Refused {\n"}},
+		edits: []edit{{"cmd/profilenode/node_answers.go", "\tif fate == wire.MayHaveHappened {\n", "\tif fate > wire.Refused {\n"}},
 		pkg:   "cmd/profilenode", test: "TestUnsureIsSaid",
 	},
 	{
 		name:  "a command does not ask what became of its change",
-		edits: []edit{{"cmd/profilenode/tool.go", "\t\treturn t.settle(ctx, request, err)\n", "\t\treturn err\n"}},
+		edits: []edit{{"cmd/profilenode/registered_tool.go", "\t\treturn t.settleLost(ctx, request, err)\n", "\t\treturn err\n"}},
 		pkg:   "cmd/profilenode", test: "TestALostAnswerIsSettled",
 	},
 	{

@@ -29,10 +29,10 @@ const settleLimit = 3 * time.Second
 // maxWhere is how much a registration may say of where it comes from, in bytes.
 const maxWhere = 256
 
-// tool is a short life of a command line in the cluster: whoever changes anything registers first, so that a retry is
+// registeredTool is a short life of a command line in the cluster: whoever changes anything registers first, so that a retry is
 // answered and not repeated.
-type tool struct {
-	conn         *conn
+type registeredTool struct {
+	conn         *clusterConn
 	incarnation  uint64
 	binding      uint64     // of its cluster and epoch
 	registration uint64     // the head of its nonce
@@ -40,40 +40,40 @@ type tool struct {
 	settled      *pb.Stands // of the latest change, if its own answer was lost and its number was settled: it happened
 }
 
-// asTool registers, lets f make its changes and says goodbye.
-func asTool(ctx context.Context, c *conn, f func(*tool) error) error {
+// withRegisteredTool registers, lets f make its changes and says goodbye.
+func withRegisteredTool(ctx context.Context, c *clusterConn, f func(*registeredTool) error) error {
 	random := make([]byte, 16+6)
 	_, _ = rand.Read(random) // never fails
 	request := &pb.RegisterRequest{
 		Name:  "tool-" + hex.EncodeToString(random[16:]),
 		Kind:  pb.ServerKind_SERVER_KIND_TOOL,
 		Nonce: random[:16],
-		Where: whoAndWhere(),
+		Where: userAndHost(),
 	}
 	request.Cluster, request.Epoch = c.binder.Cluster() // what it read before is to be what it changes
 	var reply *pb.RegisterResponse
-	if err := c.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(cc).Register(ctx, request)
 		return err
 	}); err != nil {
 		return err
 	}
-	t := &tool{
+	t := &registeredTool{
 		conn: c, incarnation: reply.GetIncarnation(),
 		binding: reply.GetBinding(), registration: binary.BigEndian.Uint64(request.GetNonce()),
 	}
 	c.binder.Learn(reply)
 	err := f(t)
-	t.goodbye(ctx)
-	var unsure *unsureError
+	t.endRegistration(ctx)
+	var unsure *unknownOutcomeError
 	if errors.As(err, &unsure) {
-		return &hinted{unsure, "it may have happened: look before you try again"}
+		return &hintedError{unsure, "it may have happened: look before you try again"}
 	}
 	return err
 }
 
-// whoAndWhere is user@host, as this machine says: what an audit has to tell people apart by.
-func whoAndWhere() string {
+// userAndHost is user@host, as this machine says: what an audit has to tell people apart by.
+func userAndHost() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -87,13 +87,13 @@ func whoAndWhere() string {
 }
 
 // changeOnce registers, makes one change and says goodbye. ask sends message.
-func changeOnce(ctx context.Context, c *conn, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
-	return asTool(ctx, c, func(t *tool) error { return t.change(ctx, message, ask) })
+func changeOnce(ctx context.Context, c *clusterConn, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
+	return withRegisteredTool(ctx, c, func(t *registeredTool) error { return t.changeAndSettle(ctx, message, ask) })
 }
 
-// change sends one change until it is answered. It writes into message, which ask sends, who asks under which number.
-func (t *tool) change(ctx context.Context, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
-	hash, err := hashOf(message)
+// changeAndSettle sends one change until it is answered. It writes into message, which ask sends, who asks under which number.
+func (t *registeredTool) changeAndSettle(ctx context.Context, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
+	hash, err := hashMessage(message)
 	if err != nil {
 		return err
 	}
@@ -105,21 +105,21 @@ func (t *tool) change(ctx context.Context, message proto.Message, ask func(conte
 	}
 	fields := message.ProtoReflect()
 	fields.Set(fields.Descriptor().Fields().ByName("request"), protoreflect.ValueOfMessage(request.ProtoReflect()))
-	err = t.conn.try(ctx, ask)
-	var unsure *unsureError
+	err = t.conn.tryNodes(ctx, ask)
+	var unsure *unknownOutcomeError
 	if errors.As(err, &unsure) {
-		return t.settle(ctx, request, err)
+		return t.settleLost(ctx, request, err)
 	}
 	return err
 }
 
-// settle asks what became of the latest change after its answer was lost, also after ctx has ended. From there on it has
+// settleLost asks what became of the latest change after its answer was lost, also after ctx has ended. From there on it has
 // happened, or it never will.
-func (t *tool) settle(ctx context.Context, request *pb.Request, lost error) error {
+func (t *registeredTool) settleLost(ctx context.Context, request *pb.Request, lost error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
 	var reply *pb.SettleResponse
-	if err := t.conn.try(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+	if err := t.conn.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(cc).Settle(ctx, &pb.SettleRequest{Request: request})
 		return err
 	}); err != nil {
@@ -130,25 +130,25 @@ func (t *tool) settle(ctx context.Context, request *pb.Request, lost error) erro
 		t.settled = reply.GetStands()
 		return nil
 	case pb.Reason_REASON_BURNED:
-		return &hinted{errors.New("it did not happen, and will not any more: no node could answer in time"), "profilenode status shows every node; then try again"}
+		return &hintedError{errors.New("it did not happen, and will not any more: no node could answer in time"), "profilenode status shows every node; then try again"}
 	}
 	return fmt.Errorf("it did not happen: the cluster refused it with %s", wire.Code(reply.GetReason()))
 }
 
-// goodbye ends the incarnation, also after ctx has ended: what it asked and was not told is then final.
-func (t *tool) goodbye(ctx context.Context) {
+// endRegistration ends the incarnation, also after ctx has ended: what it asked and was not told is then final.
+func (t *registeredTool) endRegistration(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeLimit)
 	defer cancel()
 	request := &pb.EndServerRequest{}
-	_ = t.change(ctx, request,
+	_ = t.changeAndSettle(ctx, request,
 		func(ctx context.Context, cc *grpc.ClientConn) error {
 			_, err := pb.NewProfilesClient(cc).EndServer(ctx, request)
 			return err
 		})
 }
 
-// hashOf names what is asked, so that a number used for two things is noticed. Zero means absent on the wire.
-func hashOf(message proto.Message) (uint64, error) {
+// hashMessage names what is asked, so that a number used for two things is noticed. Zero means absent on the wire.
+func hashMessage(message proto.Message) (uint64, error) {
 	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
 	if err != nil {
 		return 0, err

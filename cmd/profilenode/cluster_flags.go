@@ -18,8 +18,8 @@ const (
 	defaultTimeout = 10 * time.Second
 )
 
-// asking is what every command that speaks to a cluster has in common.
-type asking struct {
+// clusterFlags is what every command that speaks to a cluster has in common.
+type clusterFlags struct {
 	p       process
 	flags   *pflag.FlagSet
 	addr    string
@@ -31,9 +31,9 @@ type asking struct {
 	plain   bool
 }
 
-// askFlags declares the common flags.
-func askFlags(p process, command *cobra.Command) *asking {
-	a := &asking{p: p, flags: command.Flags()}
+// addClusterFlags declares the common flags.
+func addClusterFlags(p process, command *cobra.Command) *clusterFlags {
+	a := &clusterFlags{p: p, flags: command.Flags()}
 	a.flags.SortFlags = false
 	a.flags.BoolVar(&a.json, "json", false, "print JSON: one object, or one a line where there are many")
 	a.flags.StringVar(&a.addr, "addr", defaultAddr, "client `addresses` of nodes, separated by commas; also "+addrVariable)
@@ -45,15 +45,15 @@ func askFlags(p process, command *cobra.Command) *asking {
 	return a
 }
 
-// chosen says whether somebody chose the nodes to ask.
-func (a *asking) chosen() bool {
-	_, fromEnvironment := a.p.lookup(addrVariable)
+// choosesNodes says whether somebody chose the nodes to ask.
+func (a *clusterFlags) choosesNodes() bool {
+	_, fromEnvironment := a.p.lookupVariable(addrVariable)
 	return fromEnvironment || a.flags.Changed("addr")
 }
 
-// do opens a conn, hands it to f, and bounds the whole.
-func (a *asking) do(ctx context.Context, f func(context.Context, *conn) error) error {
-	c, err := a.conn()
+// withCluster opens a conn, hands it to f, and bounds the whole.
+func (a *clusterFlags) withCluster(ctx context.Context, f func(context.Context, *clusterConn) error) error {
+	c, err := a.connect()
 	if err != nil {
 		return &usageError{err}
 	}
@@ -61,15 +61,15 @@ func (a *asking) do(ctx context.Context, f func(context.Context, *conn) error) e
 	bounded, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	err = f(bounded, c)
-	var unsure *unsureError
+	var unsure *unknownOutcomeError
 	if ctx.Err() != nil && err != nil && !errors.As(err, &unsure) {
 		return errors.New("interrupted")
 	}
 	return err
 }
 
-// conn reads the flags and variables, and reports every fault among them.
-func (a *asking) conn() (*conn, error) {
+// connect reads the flags and variables, and reports every fault among them.
+func (a *clusterFlags) connect() (*clusterConn, error) {
 	var faults []error
 	for _, v := range []struct {
 		variable, flag string
@@ -78,31 +78,31 @@ func (a *asking) conn() (*conn, error) {
 		{addrVariable, "addr", &a.addr},
 		{"PROFILENODE_TLS_CA", "tls-ca", &a.ca}, {"PROFILENODE_TLS_CERT", "tls-cert", &a.cert}, {"PROFILENODE_TLS_KEY", "tls-key", &a.key},
 	} {
-		if text, ok := a.p.lookup(v.variable); ok && !a.flags.Changed(v.flag) {
+		if text, ok := a.p.lookupVariable(v.variable); ok && !a.flags.Changed(v.flag) {
 			*v.field = text
 		}
 	}
-	if text, ok := a.p.lookup(timeoutVariable); ok && !a.flags.Changed("timeout") {
+	if text, ok := a.p.lookupVariable(timeoutVariable); ok && !a.flags.Changed("timeout") {
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s %q is not a duration: write a number with a unit, such as 10s", timeoutVariable, text))
 		}
 		a.timeout = d
 	}
-	if text, ok := a.p.lookup("PROFILENODE_INSECURE"); ok && !a.flags.Changed("insecure") {
+	if text, ok := a.p.lookupVariable("PROFILENODE_INSECURE"); ok && !a.flags.Changed("insecure") {
 		a.plain = text == "true"
 	}
 	if a.timeout <= 0 && len(faults) == 0 {
 		faults = append(faults, fmt.Errorf("timeout %v leaves no time: give one above zero", a.timeout))
 	}
-	seeds := splitList(a.addr)
+	seeds := splitCommaList(a.addr)
 	if len(seeds) == 0 {
 		faults = append(faults, errors.New("addr is empty: name at least one node, such as 127.0.0.1:7400"))
 	}
 	for _, seed := range seeds {
 		if err := checkDialable("addr", seed); err != nil {
 			faults = append(faults, err)
-		} else if err := mayDial(seed, a.ca != "" || a.plain); err != nil {
+		} else if err := checkMayDial(seed, a.ca != "" || a.plain); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -111,7 +111,7 @@ func (a *asking) conn() (*conn, error) {
 	} else {
 		certificates, err := readCertificates(a.cert, a.key, a.ca)
 		if err == nil && len(faults) == 0 {
-			c := newConn(seeds, certificates, a.plain)
+			c := newClusterConn(seeds, certificates, a.plain)
 			stale := a.flags.Lookup("stale")
 			c.offersStale = stale != nil && !stale.Changed
 			return c, nil

@@ -12,32 +12,32 @@ import (
 	"google.golang.org/grpc"
 )
 
-// surveyed is one node of a cluster as found by asking all of them.
-type surveyed struct {
+// nodeStatus is one node of a cluster as found by asking all of them.
+type nodeStatus struct {
 	address string             // for clients
 	member  *pb.Member         // as the cluster knows it; nil: it does not
 	status  *pb.StatusResponse // nil: it did not answer
 	err     error              // why not
 }
 
-// survey asks every node that can be found from the seeds for its own view, all at once. It needs no leader. Seeds that
+// askStatusOfAll asks every node that can be found from the seeds for its own view, all at once. It needs no leader. Seeds that
 // are not reached and belong to no known node come last. It fails only when no node answers.
-func (c *conn) survey(ctx context.Context) ([]*surveyed, error) {
-	found, asked := c.find(ctx)
+func (c *clusterConn) askStatusOfAll(ctx context.Context) ([]*nodeStatus, error) {
+	found, asked := c.findNodes(ctx)
 	if found != nil {
 		return found, nil
 	}
 	for address, s := range asked {
 		c.said[address] = s.err
 	}
-	return nil, c.gaveUp(ctx, wire.CopyRefused)
+	return nil, c.errorAfterGivingUp(ctx, wire.CopyRefused)
 }
 
-// find is survey, with every address that was asked; it finds nothing when no node answers.
-func (c *conn) find(ctx context.Context) (nodes []*surveyed, asked map[string]*surveyed) {
-	asked = make(map[string]*surveyed)
+// findNodes is survey, with every address that was asked; it finds nothing when no node answers.
+func (c *clusterConn) findNodes(ctx context.Context) (nodes []*nodeStatus, asked map[string]*nodeStatus) {
+	asked = make(map[string]*nodeStatus)
 	for next := c.seeds; len(next) > 0; {
-		for _, s := range c.statuses(ctx, next) {
+		for _, s := range c.askStatuses(ctx, next) {
 			asked[s.address] = s
 		}
 		next = nil
@@ -50,32 +50,32 @@ func (c *conn) find(ctx context.Context) (nodes []*surveyed, asked map[string]*s
 			}
 		}
 	}
-	byID := make(map[string]*surveyed)
-	var best *surveyed
+	byID := make(map[string]*nodeStatus)
+	var best *nodeStatus
 	for _, s := range asked {
 		if s.status == nil {
 			continue
 		}
 		byID[s.status.GetId()] = s
-		if best == nil || newer(s.status, best.status) {
+		if best == nil || isNewerStatus(s.status, best.status) {
 			best = s
 		}
 	}
 	if best == nil {
 		return nil, asked
 	}
-	var found []*surveyed
+	var found []*nodeStatus
 	for _, member := range best.status.GetMembers() {
 		s := byID[member.GetId()]
 		if s == nil {
 			if s = asked[member.GetClient()]; s == nil || s.status != nil {
-				s = &surveyed{address: member.GetClient(), err: fmt.Errorf("its client address is not known")}
+				s = &nodeStatus{address: member.GetClient(), err: fmt.Errorf("its client address is not known")}
 			}
 		}
 		s.member = member
 		found = append(found, s)
 	}
-	var rest []*surveyed
+	var rest []*nodeStatus
 	for _, s := range asked {
 		known := slices.Contains(found, s)
 		if s.status != nil {
@@ -85,14 +85,14 @@ func (c *conn) find(ctx context.Context) (nodes []*surveyed, asked map[string]*s
 			rest = append(rest, s)
 		}
 	}
-	byAddress := func(a, b *surveyed) int { return strings.Compare(a.address, b.address) }
+	byAddress := func(a, b *nodeStatus) int { return strings.Compare(a.address, b.address) }
 	slices.SortFunc(found, byAddress)
 	slices.SortFunc(rest, byAddress)
 	return append(found, rest...), asked
 }
 
-// newer says whose list of members to believe: the leader's of the latest term, else the furthest one's.
-func newer(a, b *pb.StatusResponse) bool {
+// isNewerStatus says whose list of members to believe: the leader's of the latest term, else the furthest one's.
+func isNewerStatus(a, b *pb.StatusResponse) bool {
 	if a.GetTerm() != b.GetTerm() {
 		return a.GetTerm() > b.GetTerm()
 	}
@@ -102,30 +102,30 @@ func newer(a, b *pb.StatusResponse) bool {
 	return a.GetApplied() > b.GetApplied()
 }
 
-func (c *conn) statuses(ctx context.Context, addresses []string) []*surveyed {
-	found := make([]*surveyed, len(addresses))
-	c.askAll(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
-		found[i] = &surveyed{address: addresses[i]}
+func (c *clusterConn) askStatuses(ctx context.Context, addresses []string) []*nodeStatus {
+	found := make([]*nodeStatus, len(addresses))
+	c.askAllNodes(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
+		found[i] = &nodeStatus{address: addresses[i]}
 		found[i].status, err = pb.NewClusterClient(cc).Status(ctx, &pb.StatusRequest{})
 		return err
 	}, func(i int, err error) {
-		found[i] = &surveyed{address: addresses[i], err: err}
+		found[i] = &nodeStatus{address: addresses[i], err: err}
 	})
 	return found
 }
 
-// askAll asks several addresses at once, one try each, and waits for all.
-func (c *conn) askAll(ctx context.Context, addresses []string, ask func(context.Context, int, *grpc.ClientConn) error, failed func(int, error)) {
+// askAllNodes asks several addresses at once, one try each, and waits for all.
+func (c *clusterConn) askAllNodes(ctx context.Context, addresses []string, ask func(context.Context, int, *grpc.ClientConn) error, failed func(int, error)) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for i, address := range addresses {
-		link, err := c.at(address)
+		link, err := c.linkTo(address)
 		if err != nil {
 			failed(i, &unsentError{err})
 			continue
 		}
 		all.Go(func() {
-			_, err := askLink(ctx, link, func(ctx context.Context, cc *grpc.ClientConn) error { return ask(ctx, i, cc) })
+			_, err := callOverLink(ctx, link, func(ctx context.Context, cc *grpc.ClientConn) error { return ask(ctx, i, cc) })
 			if err != nil {
 				failed(i, err)
 			}
@@ -133,8 +133,8 @@ func (c *conn) askAll(ctx context.Context, addresses []string, ask func(context.
 	}
 }
 
-// unreachable says in a word or two that a node did not answer; the error says more.
-func unreachable(err error) string {
+// describeUnreachable says in a word or two that a node did not answer; the error says more.
+func describeUnreachable(err error) string {
 	switch {
 	case isUnsent(err):
 		return "unreachable"

@@ -30,9 +30,9 @@ const (
 	maxPause   = 500 * time.Millisecond
 )
 
-// conn speaks to whichever node leads. A request is built once and sent as it is until it is answered: to a change that
+// clusterConn speaks to whichever node leads. A request is built once and sent as it is until it is answered: to a change that
 // is the promise that it happens once.
-type conn struct {
+type clusterConn struct {
 	seeds       []string
 	credentials credentials.TransportCredentials
 	anywhere    bool // may leave this machine
@@ -43,29 +43,29 @@ type conn struct {
 	binder      pb.Binder
 }
 
-func newConn(seeds []string, c *certificates, plain bool) *conn {
+func newClusterConn(seeds []string, c *certificates, plain bool) *clusterConn {
 	creds := insecure.NewCredentials()
 	if c != nil {
-		creds = credentials.NewTLS(c.forAsking())
+		creds = credentials.NewTLS(c.forCommands())
 	}
-	return &conn{
+	return &clusterConn{
 		seeds: seeds, credentials: creds, anywhere: plain || c != nil,
 		links: make(map[string]*wire.Link), said: make(map[string]error),
 	}
 }
 
-func (c *conn) close() {
+func (c *clusterConn) close() {
 	for _, link := range c.links {
 		link.Close()
 	}
 }
 
-// at is a connection to one address; it connects when it is first used.
-func (c *conn) at(address string) (*wire.Link, error) {
+// linkTo is a connection to one address; it connects when it is first used.
+func (c *clusterConn) linkTo(address string) (*wire.Link, error) {
 	if link := c.links[address]; link != nil {
 		return link, nil
 	}
-	if err := mayDial(address, c.anywhere); err != nil {
+	if err := checkMayDial(address, c.anywhere); err != nil {
 		return nil, err
 	}
 	link, err := wire.Connect(address, c.credentials, nil,
@@ -78,63 +78,63 @@ func (c *conn) at(address string) (*wire.Link, error) {
 	return link, nil
 }
 
-// mayDial keeps what is asked from crossing a network in the clear unasked, also when a node sends us elsewhere.
-func mayDial(address string, anywhere bool) error {
-	if !anywhere && beyondLoopback(address) {
+// checkMayDial keeps what is asked from crossing a network in the clear unasked, also when a node sends us elsewhere.
+func checkMayDial(address string, anywhere bool) error {
+	if !anywhere && isBeyondLoopback(address) {
 		return fmt.Errorf("%s is on another machine: give --tls-ca, --tls-cert and --tls-key, or --insecure to speak in the clear", address)
 	}
 	return nil
 }
 
-// try asks the leader until it answers, is out of the question, or ctx ends. ask must send the same bytes every time.
-func (c *conn) try(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) error {
+// tryNodes asks the leader until it answers, is out of the question, or ctx ends. ask must send the same bytes every time.
+func (c *clusterConn) tryNodes(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) error {
 	pause, dead := firstPause, 0
 	var copies wire.Copies
 	for {
-		r := c.round(ctx, &copies, ask)
+		r := c.tryEachNode(ctx, &copies, ask)
 		switch {
 		case r.answered:
 			return nil
 		case r.final != nil:
-			return asFar(r.fate, told(r.final))
+			return classifyByFate(r.fate, explainRefusal(r.final))
 		case ctx.Err() != nil:
-			return c.gaveUp(ctx, copies.Fate())
+			return c.errorAfterGivingUp(ctx, copies.Fate())
 		case r.anybody:
 			dead = 0
 		default:
 			dead++
 		}
 		if dead >= deadRounds {
-			return c.gaveUp(ctx, copies.Fate())
+			return c.errorAfterGivingUp(ctx, copies.Fate())
 		}
 		select {
 		case <-ctx.Done():
-			return c.gaveUp(ctx, copies.Fate())
+			return c.errorAfterGivingUp(ctx, copies.Fate())
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxPause)
 	}
 }
 
-// round is what came of asking every node once.
-type round struct {
+// roundResult is what came of asking every node once.
+type roundResult struct {
 	answered bool
 	final    error     // a refusal that asking again would not change
 	fate     wire.Fate // of the request, with final
 	anybody  bool      // a node could be reached
 }
 
-// round asks the leader as far as known, else every node, and follows who is named as the leader, a few times: two nodes
+// tryEachNode asks the leader as far as known, else every node, and follows who is named as the leader, a few times: two nodes
 // may each take the other for it.
-func (c *conn) round(ctx context.Context, copies *wire.Copies, ask func(context.Context, *grpc.ClientConn) error) (r round) {
-	next, hops := c.order(), 0
+func (c *clusterConn) tryEachNode(ctx context.Context, copies *wire.Copies, ask func(context.Context, *grpc.ClientConn) error) (r roundResult) {
+	next, hops := c.addressesByPreference(), 0
 	for len(next) > 0 {
 		address := next[0]
 		next = next[1:]
-		sent, err := c.once(ctx, address, ask)
+		sent, err := c.tryNode(ctx, address, ask)
 		if err == nil {
 			c.leader = address
-			return round{answered: true}
+			return roundResult{answered: true}
 		}
 		refusal := wire.RefusalIn(err)
 		fate := copies.Fate()
@@ -165,29 +165,29 @@ func (c *conn) round(ctx context.Context, copies *wire.Copies, ask func(context.
 	return r
 }
 
-// once asks one node. Unless sent, no copy has left this process.
-func (c *conn) once(ctx context.Context, address string, ask func(context.Context, *grpc.ClientConn) error) (sent bool, err error) {
-	link, err := c.at(address)
+// tryNode asks one node. Unless sent, no copy has left this process.
+func (c *clusterConn) tryNode(ctx context.Context, address string, ask func(context.Context, *grpc.ClientConn) error) (sent bool, err error) {
+	link, err := c.linkTo(address)
 	if err != nil {
 		return false, err
 	}
-	return askLink(ctx, link, ask)
+	return callOverLink(ctx, link, ask)
 }
 
-func askLink(ctx context.Context, link *wire.Link, ask func(context.Context, *grpc.ClientConn) error) (sent bool, err error) {
+func callOverLink(ctx context.Context, link *wire.Link, ask func(context.Context, *grpc.ClientConn) error) (sent bool, err error) {
 	if err := link.WaitReady(ctx); err != nil {
-		return false, answerOf(ctx, link, false, err)
+		return false, nodeAnswer(ctx, link, false, err)
 	}
 	limited, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
 	if err := ask(limited, link.Conn()); err != nil {
-		return true, answerOf(ctx, link, true, err)
+		return true, nodeAnswer(ctx, link, true, err)
 	}
 	return true, nil
 }
 
-// order is whom to ask: who last led, then everybody.
-func (c *conn) order() []string {
+// addressesByPreference is whom to ask: who last led, then everybody.
+func (c *clusterConn) addressesByPreference() []string {
 	if c.leader == "" {
 		return c.seeds
 	}

@@ -8,10 +8,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// told turns a node's answer into its sentence, and says what to do where that is known. It keeps the answer within.
-func told(err error) error {
+// explainRefusal turns a node's answer into its sentence, and says what to do where that is known. It keeps the answer within.
+func explainRefusal(err error) error {
 	refusal := wire.RefusalIn(err)
-	sentence := &answered{status.Convert(err).Message(), err}
+	sentence := &explainedError{status.Convert(err).Message(), err}
 	if refusal == nil {
 		return sentence
 	}
@@ -19,7 +19,7 @@ func told(err error) error {
 	switch refusal.GetReason() {
 	case pb.Reason_REASON_OWNED:
 		if owner := refusal.GetOwner(); owner != nil {
-			hint = fmt.Sprintf("it belongs to %s; --force takes it away, and that game server loses its session", named(owner))
+			hint = fmt.Sprintf("it belongs to %s; --force takes it away, and that game server loses its session", describeOwner(owner))
 		}
 	case pb.Reason_REASON_REVISION_DIFFERS:
 		hint = fmt.Sprintf("somebody else saved it meanwhile; it is at revision %d now: look at it, then try again with --revision %[1]d", refusal.GetRevision())
@@ -39,20 +39,20 @@ func told(err error) error {
 	if hint == "" {
 		return sentence
 	}
-	return &hinted{sentence, hint}
+	return &hintedError{sentence, hint}
 }
 
-// answered is a node's error, shown as its sentence alone.
-type answered struct {
+// explainedError is a node's error, shown as its sentence alone.
+type explainedError struct {
 	sentence string
 	err      error
 }
 
-func (a *answered) Error() string { return a.sentence }
-func (a *answered) Unwrap() error { return a.err }
+func (a *explainedError) Error() string { return a.sentence }
+func (a *explainedError) Unwrap() error { return a.err }
 
-// named is an owner as people tell them apart.
-func named(owner *pb.Owner) string {
+// describeOwner is an owner as people tell them apart.
+func describeOwner(owner *pb.Owner) string {
 	switch {
 	case owner == nil:
 		return ""

@@ -14,17 +14,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// gaveUp says why a request found no node that could answer it, with what each node that was tried answered.
-func (c *conn) gaveUp(ctx context.Context, fate wire.Fate) error {
+// errorAfterGivingUp says why a request found no node that could answer it, with what each node that was tried answered.
+func (c *clusterConn) errorAfterGivingUp(ctx context.Context, fate wire.Fate) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return asFar(fate, errors.New("interrupted"))
+		return classifyByFate(fate, errors.New("interrupted"))
 	}
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryLimit)
 	defer cancel()
-	return asFar(fate, c.explain(looking))
+	return classifyByFate(fate, c.explainNoAnswer(looking))
 }
 
-func (c *conn) explain(ctx context.Context) error {
+func (c *clusterConn) explainNoAnswer(ctx context.Context) error {
 	reached, leaderless := 0, false
 	for _, err := range c.said {
 		refusal := wire.RefusalIn(err)
@@ -35,20 +35,20 @@ func (c *conn) explain(ctx context.Context) error {
 	}
 	switch {
 	case reached == 0:
-		return &hinted{c.listed("no node answers"), "start a cluster with profilenode dev, or name the nodes of another with --addr or " + addrVariable}
+		return &hintedError{c.withNodeErrors("no node answers"), "start a cluster with profilenode dev, or name the nodes of another with --addr or " + addrVariable}
 	case leaderless:
-		if found, _ := c.find(ctx); len(found) > 0 && leading(found) == nil {
+		if found, _ := c.findNodes(ctx); len(found) > 0 && latestLeader(found) == nil {
 			return c.leaderlessError(found)
 		}
 		fallthrough
 	default:
-		return &hinted{c.listed("no node could answer in time"), "profilenode status shows every node" + c.staleHint()}
+		return &hintedError{c.withNodeErrors("no node could answer in time"), "profilenode status shows every node" + c.staleHint()}
 	}
 }
 
 // leaderlessError is why nothing but reads of any node works, from what every node answered.
-func (c *conn) leaderlessError(found []*surveyed) error {
-	says := leaderlessSentence(found)
+func (c *clusterConn) leaderlessError(found []*nodeStatus) error {
+	says := describeLeaderless(found)
 	for _, s := range found {
 		says += "\n  " + s.address + ": "
 		if s.status != nil {
@@ -57,11 +57,11 @@ func (c *conn) leaderlessError(found []*surveyed) error {
 			says += s.err.Error()
 		}
 	}
-	return &hinted{errors.New(says), "a cluster needs more than half of its nodes: start those that are down" + c.staleHint()}
+	return &hintedError{errors.New(says), "a cluster needs more than half of its nodes: start those that are down" + c.staleHint()}
 }
 
-// leaderlessSentence counts the nodes that vote: without more than half of them there is no leader.
-func leaderlessSentence(found []*surveyed) string {
+// describeLeaderless counts the nodes that vote: without more than half of them there is no leader.
+func describeLeaderless(found []*nodeStatus) string {
 	voters, down := 0, 0
 	for _, s := range found {
 		if s.member.GetVoter() {
@@ -80,15 +80,15 @@ func leaderlessSentence(found []*surveyed) string {
 	return fmt.Sprintf("no leader: %d of %d nodes are down", down, voters)
 }
 
-func (c *conn) staleHint() string {
+func (c *clusterConn) staleHint() string {
 	if c.offersStale {
 		return "; --stale reads from any node, which may lag behind"
 	}
 	return ""
 }
 
-// listed is a sentence, and what each node that was tried answered: in the same line if there is only one.
-func (c *conn) listed(sentence string) error {
+// withNodeErrors is a sentence, and what each node that was tried answered: in the same line if there is only one.
+func (c *clusterConn) withNodeErrors(sentence string) error {
 	addresses := slices.Sorted(maps.Keys(c.said))
 	if len(addresses) == 1 {
 		return fmt.Errorf("%s at %s: %w", sentence, addresses[0], c.said[addresses[0]])
@@ -111,8 +111,8 @@ func isUnsent(err error) bool {
 	return errors.As(err, &unsent)
 }
 
-// answerOf turns what came of asking one node into what it answered, for people. It keeps the refusal within.
-func answerOf(ctx context.Context, link *wire.Link, sent bool, err error) error {
+// nodeAnswer turns what came of asking one node into what it answered, for people. It keeps the refusal within.
+func nodeAnswer(ctx context.Context, link *wire.Link, sent bool, err error) error {
 	failed := link.Explain(context.WithoutCancel(ctx))
 	switch code := status.Code(err); {
 	case !sent && failed != nil:
@@ -120,26 +120,26 @@ func answerOf(ctx context.Context, link *wire.Link, sent bool, err error) error 
 	case !sent:
 		return &unsentError{err}
 	case wire.RefusalIn(err) != nil:
-		return &answered{status.Convert(err).Message(), err}
+		return &explainedError{status.Convert(err).Message(), err}
 	case code == codes.Unimplemented:
-		return &answered{"it speaks gRPC, but does not know this request: it is no profilenode, or an older one", err}
+		return &explainedError{"it speaks gRPC, but does not know this request: it is no profilenode, or an older one", err}
 	case code == codes.DeadlineExceeded || code == codes.Canceled:
-		return &answered{"it took the request and did not answer in time: it is stopped, stuck or cut off", err}
+		return &explainedError{"it took the request and did not answer in time: it is stopped, stuck or cut off", err}
 	case code == codes.Unavailable && failed != nil:
-		return &answered{"the connection was lost; then: " + failed.Error(), err}
+		return &explainedError{"the connection was lost; then: " + failed.Error(), err}
 	}
-	return &answered{status.Convert(err).Message(), err}
+	return &explainedError{status.Convert(err).Message(), err}
 }
 
-// asFar keeps an error from saying more than is known of the request.
-func asFar(fate wire.Fate, err error) error {
+// classifyByFate keeps an error from saying more than is known of the request.
+func classifyByFate(fate wire.Fate, err error) error {
 	if fate == wire.MayHaveHappened {
-		return &unsureError{err}
+		return &unknownOutcomeError{err}
 	}
 	return err
 }
 
-// unsureError is the end of a request of which some copy went unanswered. For a change it means: it may have happened.
-type unsureError struct{ error }
+// unknownOutcomeError is the end of a request of which some copy went unanswered. For a change it means: it may have happened.
+type unknownOutcomeError struct{ error }
 
-func (e *unsureError) Unwrap() error { return e.error }
+func (e *unknownOutcomeError) Unwrap() error { return e.error }

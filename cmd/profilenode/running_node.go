@@ -17,8 +17,8 @@ import (
 	"github.com/profilenode/profilenode/internal/server"
 )
 
-// running is everything that one node consists of, in the order in which it starts.
-type running struct {
+// runningNode is everything that one node consists of, in the order in which it starts.
+type runningNode struct {
 	config  Config
 	clients net.Listener
 	web     net.Listener // nil: none
@@ -30,16 +30,16 @@ type running struct {
 	serving sync.WaitGroup // what sends on failed
 }
 
-// cluster is the part of the configuration that the node itself takes.
-func (c Config) cluster() cluster.Config {
+// clusterConfig is the part of the configuration that the node itself takes.
+func (c Config) clusterConfig() cluster.Config {
 	n := cluster.DefaultConfig()
-	n.Dir, n.Nodes, n.Version = c.Data, c.Nodes, version()
+	n.Dir, n.Nodes, n.Version = c.Data, c.Nodes, buildVersion()
 	n.Bind, n.Advertise, n.Client = c.BindNodes, c.AdvertiseNodes, c.Advertise
 	n.GossipBind, n.GossipAdvertise = c.BindGossip, c.AdvertiseGossip
-	n.GossipKey, _ = gossipKey("gossip-key", c.GossipKey) // check has looked at it
+	n.GossipKey, _ = parseGossipKey("gossip-key", c.GossipKey) // check has looked at it
 	n.GossipInsecure = c.Insecure
 	n.ServerGossip = gossip.ServerConfig{Bind: c.BindServerGossip, Advertise: c.AdvertiseServerGossip, Insecure: c.Insecure}
-	n.ServerGossip.Key, _ = gossipKey("server-gossip-key", c.ServerGossipKey)
+	n.ServerGossip.Key, _ = parseGossipKey("server-gossip-key", c.ServerGossipKey)
 	n.Heartbeat, n.Election, n.LeaderLease = c.Heartbeat, c.Election, c.LeaderLease
 	n.Detector.Tick, n.Detector.Ping, n.Detector.Reach, n.Detector.Again = c.Tick, c.Ping, c.PingReach, c.PingAgain
 	n.SnapshotBytes, n.TrailingBytes, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingBytes, c.MaxInFlightBytes
@@ -47,13 +47,13 @@ func (c Config) cluster() cluster.Config {
 	return n
 }
 
-// start starts everything. The ports for clients and HTTP are taken before the node touches its data folder, so that a
+// startServing starts everything. The ports for clients and HTTP are taken before the node touches its data folder, so that a
 // second process that was started by mistake fails on the port and not half way in.
-func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err error) {
-	r := &running{config: c, failed: make(chan error, 2)}
+func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNode, err error) {
+	r := &runningNode{config: c, failed: make(chan error, 2)}
 	defer func() {
 		if err != nil {
-			r.abandon()
+			r.closeAll()
 		}
 	}()
 
@@ -61,17 +61,17 @@ func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err err
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	if r.clients, err = listen("clients", "bind", c.Bind); err != nil {
+	if r.clients, err = listenOn("clients", "bind", c.Bind); err != nil {
 		return nil, err
 	}
 	if c.BindHTTP != "" {
-		if r.web, err = listen("HTTP", "bind-http", c.BindHTTP); err != nil {
+		if r.web, err = listenOn("HTTP", "bind-http", c.BindHTTP); err != nil {
 			return nil, err
 		}
 	}
 
 	hub := server.NewHub()
-	n := c.cluster()
+	n := c.clusterConfig()
 	measured := metrics.New()
 	n.Log, n.OnEvents, n.Metrics = log, hub.Tell, measured
 	if n.Client == "" {
@@ -85,20 +85,20 @@ func start(ctx context.Context, c Config, log *slog.Logger) (_ *running, err err
 		service.TLS = certificates.forClients()
 	}
 	if r.node, err = cluster.Open(ctx, n); err != nil {
-		return nil, inUse(err, "nodes and gossip", "bind-nodes, bind-gossip and bind-server-gossip")
+		return nil, explainListenError(err, "nodes and gossip", "bind-nodes, bind-gossip and bind-server-gossip")
 	}
 	measured.Watch(r.node)
 	service.Node = r.node
 	r.service = server.New(service)
-	r.serve("clients", func() error { return r.service.Serve(r.clients) })
+	r.servePort("clients", func() error { return r.service.Serve(r.clients) })
 	if r.web != nil {
 		r.health = newHealth(r.node, measured.Handler(), c.Pprof)
-		r.serve("HTTP", func() error { return r.health.Serve(r.web) })
+		r.servePort("HTTP", func() error { return r.health.Serve(r.web) })
 	}
 	return r, nil
 }
 
-func (r *running) serve(port string, run func() error) {
+func (r *runningNode) servePort(port string, run func() error) {
 	r.serving.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			r.failed <- fmt.Errorf("serve %s: %w", port, err)
@@ -106,9 +106,9 @@ func (r *running) serve(port string, run func() error) {
 	})
 }
 
-// stop ends everything in the reverse order. The service comes before the node, since its calls read the node's tables;
+// stopGracefully ends everything in the reverse order. The service comes before the node, since its calls read the node's tables;
 // within the service streams are told where to go before they end. Health goes last: until then a probe is told how it is.
-func (r *running) stop(ctx context.Context) error {
+func (r *runningNode) stopGracefully(ctx context.Context) error {
 	r.service.Close(ctx)
 	err := r.node.Close(ctx)
 	if r.health != nil {
@@ -118,8 +118,8 @@ func (r *running) stop(ctx context.Context) error {
 	return err
 }
 
-// abandon lets go of what a failed start had taken.
-func (r *running) abandon() {
+// closeAll lets go of what a failed start had taken.
+func (r *runningNode) closeAll() {
 	for _, port := range []net.Listener{r.clients, r.web} {
 		if port != nil {
 			_ = port.Close()
@@ -127,8 +127,8 @@ func (r *running) abandon() {
 	}
 }
 
-// addresses is the line that tells where this node is.
-func (r *running) addresses() string {
+// listenAddresses is the line that tells where this node is.
+func (r *runningNode) listenAddresses() string {
 	parts := []string{
 		"id=" + r.node.ID(),
 		"clients=" + r.clients.Addr().String(),
@@ -146,18 +146,18 @@ func (r *running) addresses() string {
 	return strings.Join(append(parts, "data="+r.config.Data), " ")
 }
 
-func listen(what, setting, address string) (net.Listener, error) {
+func listenOn(what, setting, address string) (net.Listener, error) {
 	port, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, inUse(fmt.Errorf("listen for %s: %w", what, err), what, setting)
+		return nil, explainListenError(fmt.Errorf("listen for %s: %w", what, err), what, setting)
 	}
 	return port, nil
 }
 
-// inUse adds what to do about a port that is taken.
-func inUse(err error, what, setting string) error {
+// explainListenError adds what to do about a port that is taken.
+func explainListenError(err error, what, setting string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return &hinted{err, fmt.Sprintf("another process has this port: stop it, or choose another for %s with %s", what, setting)}
+		return &hintedError{err, fmt.Sprintf("another process has this port: stop it, or choose another for %s with %s", what, setting)}
 	}
 	return err
 }

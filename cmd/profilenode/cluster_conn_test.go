@@ -209,16 +209,16 @@ func TestEachNodeThatWasTriedSaysWhatItAnswered(t *testing.T) {
 }
 
 func TestLeaderlessSentenceCountsTheVoters(t *testing.T) {
-	up := func(voter bool) *surveyed {
-		return &surveyed{member: &pb.Member{Voter: voter}, status: &pb.StatusResponse{}}
+	up := func(voter bool) *nodeStatus {
+		return &nodeStatus{member: &pb.Member{Voter: voter}, status: &pb.StatusResponse{}}
 	}
-	down := &surveyed{member: &pb.Member{Voter: true}, err: errors.New("connection refused")}
-	for want, found := range map[string][]*surveyed{
+	down := &nodeStatus{member: &pb.Member{Voter: true}, err: errors.New("connection refused")}
+	for want, found := range map[string][]*nodeStatus{
 		"no leader: 2 of 3 nodes are down":                                 {up(true), down, down, up(false)},
 		"no leader: 2 of 3 nodes answer, and none of them leads yet":       {up(true), up(true), down},
 		"no leader: there is no cluster yet, or no node knows its members": {{err: errors.New("connection refused")}},
 	} {
-		if got := leaderlessSentence(found); got != want {
+		if got := describeLeaderless(found); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
