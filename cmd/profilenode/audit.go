@@ -20,7 +20,7 @@ func auditCommand(p process) *cobra.Command {
 	request := &pb.AuditRequest{}
 	command := &cobra.Command{
 		Use:   "audit",
-		Short: "list who took what from whom",
+		Short: "list who took which profile from which owner",
 		Long: `audit lists what was done to game servers against their will, the newest last:
 
   steal     another game server wanted the profile at once

@@ -23,7 +23,7 @@ const (
 	// cluster that elects a leader does not look like that.
 	deadRounds = 3
 
-	// maxHops is how often one round follows a node's word on who leads.
+	// maxHops is how many redirects to another leader one round follows.
 	maxHops = 3
 
 	firstPause = 50 * time.Millisecond
@@ -38,7 +38,7 @@ type clusterConn struct {
 	anywhere    bool // may leave this machine
 	links       map[string]*wire.Link
 	leader      string           // that last answered, or was named as the leader
-	said        map[string]error // by address: what each node that was asked answered last
+	said        map[string]error // by address: the last answer of each node that was asked
 	offersStale bool             // the command can read from any node, and was not told to
 	binder      pb.Binder
 }
@@ -78,7 +78,7 @@ func (c *clusterConn) linkTo(address string) (*wire.Link, error) {
 	return link, nil
 }
 
-// checkMayDial keeps what is asked from crossing a network in the clear unasked, also when a node sends us elsewhere.
+// checkMayDial keeps requests from crossing a network in plain text without --plain, also after a redirect.
 func checkMayDial(address string, anywhere bool) error {
 	if !anywhere && isBeyondLoopback(address) {
 		return fmt.Errorf("%s is on another machine: give --tls-ca, --tls-cert and --tls-key, or --insecure to speak in the clear", address)
@@ -116,7 +116,7 @@ func (c *clusterConn) tryNodes(ctx context.Context, ask func(context.Context, *g
 	}
 }
 
-// roundResult is what came of asking every node once.
+// roundResult is the result of asking every node once.
 type roundResult struct {
 	answered bool
 	final    error     // a refusal that asking again would not change
@@ -124,7 +124,7 @@ type roundResult struct {
 	anybody  bool      // a node could be reached
 }
 
-// tryEachNode asks the leader as far as known, else every node, and follows who is named as the leader, a few times: two nodes
+// tryEachNode asks the leader as far as known, else every node, and follows redirects to the leader, a few times: two nodes
 // may each take the other for it.
 func (c *clusterConn) tryEachNode(ctx context.Context, copies *wire.Copies, ask func(context.Context, *grpc.ClientConn) error) (r roundResult) {
 	next, hops := c.addressesByPreference(), 0
@@ -146,7 +146,7 @@ func (c *clusterConn) tryEachNode(ctx context.Context, copies *wire.Copies, ask 
 			fate = copies.Fate()
 		}
 		if ctx.Err() != nil && refusal == nil && c.said[address] != nil {
-			return r // the end of ctx is no news of this node; what it said before says more
+			return r // the end of ctx says nothing about this node; its earlier answer says more
 		}
 		c.said[address] = err
 		r.anybody = r.anybody || sent
@@ -186,7 +186,7 @@ func callOverLink(ctx context.Context, link *wire.Link, ask func(context.Context
 	return true, nil
 }
 
-// addressesByPreference is whom to ask: who last led, then everybody.
+// addressesByPreference is the order to ask nodes in: the last known leader first, then the others.
 func (c *clusterConn) addressesByPreference() []string {
 	if c.leader == "" {
 		return c.seeds

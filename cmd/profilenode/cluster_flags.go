@@ -14,11 +14,11 @@ const (
 	addrVariable    = "PROFILENODE_ADDR"
 	timeoutVariable = "PROFILENODE_TIMEOUT"
 
-	defaultAddr    = "127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420" // what dev listens on
+	defaultAddr    = "127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420" // the addresses of dev's nodes
 	defaultTimeout = 10 * time.Second
 )
 
-// clusterFlags is what every command that speaks to a cluster has in common.
+// clusterFlags are the flags of every command that speaks to a cluster.
 type clusterFlags struct {
 	p       process
 	flags   *pflag.FlagSet
@@ -45,7 +45,7 @@ func addClusterFlags(p process, command *cobra.Command) *clusterFlags {
 	return a
 }
 
-// choosesNodes says whether somebody chose the nodes to ask.
+// choosesNodes says whether the nodes to ask were chosen by a flag or variable.
 func (a *clusterFlags) choosesNodes() bool {
 	_, fromEnvironment := a.p.lookupVariable(addrVariable)
 	return fromEnvironment || a.flags.Changed("addr")

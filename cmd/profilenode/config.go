@@ -58,7 +58,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// validate reports every fault in what this package knows of, each as one sentence that says what to do. How times and
+// validate reports every fault that this package can see, each as one sentence with the remedy. How times and
 // sizes must relate is for cluster.Config to say.
 func (c Config) validate() (faults []error) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -80,7 +80,7 @@ func (c Config) validate() (faults []error) {
 		}
 	}
 	if c.Pprof && (c.BindHTTP == "" || isBeyondLoopback(c.BindHTTP)) {
-		fault("pprof needs bind-http on loopback: whoever reaches it can read what this process holds in memory")
+		fault("pprof needs bind-http on loopback: everyone who reaches it can read the memory of this process")
 	}
 	faults = append(faults, c.validateNodes()...)
 	faults = append(faults, c.validateSafety()...)
@@ -123,7 +123,7 @@ func (c Config) validateSafety() (faults []error) {
 	for _, port := range []struct{ name, address string }{{"bind", c.Bind}, {"bind-nodes", c.BindNodes}} {
 		if given == 0 && !c.Insecure && isBeyondLoopback(port.address) {
 			faults = append(faults, fmt.Errorf(
-				"%s %s is open to other machines without TLS: give tls-cert, tls-key and tls-ca, or insecure if nobody else can reach it",
+				"%s %s is open to other machines without TLS: give tls-cert, tls-key and tls-ca, or insecure if no one else can reach it",
 				port.name, port.address))
 		}
 	}
@@ -133,7 +133,7 @@ func (c Config) validateSafety() (faults []error) {
 	} {
 		if pool.key == "" && !c.Insecure && pool.bind != "" && isBeyondLoopback(pool.bind) {
 			faults = append(faults, fmt.Errorf(
-				"%s %s is open to other machines without a key: give %s (head -c 32 /dev/urandom | base64), the same on every %s, or insecure if nobody else can reach it",
+				"%s %s is open to other machines without a key: give %s (head -c 32 /dev/urandom | base64), the same on every %s, or insecure if no one else can reach it",
 				pool.bindName, pool.bind, pool.keyName, pool.who))
 		}
 		if _, err := parseGossipKey(pool.keyName, pool.key); err != nil {
@@ -141,7 +141,7 @@ func (c Config) validateSafety() (faults []error) {
 		}
 	}
 	if c.GossipKey != "" && c.GossipKey == c.ServerGossipKey {
-		faults = append(faults, errors.New("gossip-key and server-gossip-key are one: whoever runs a game server could then speak as a node; make another"))
+		faults = append(faults, errors.New("gossip-key and server-gossip-key are the same: a game server could then speak as a node; make another"))
 	}
 	return faults
 }
@@ -170,7 +170,7 @@ func checkBindAndAdvertise(bindName, bind, advertiseName, advertise string) (fau
 		return nil
 	}
 	if host, _, _ := net.SplitHostPort(bind); isUnspecifiedHost(host) {
-		return []error{fmt.Errorf("%s is needed, since nobody can dial %s %s: give the address by which others reach this node",
+		return []error{fmt.Errorf("%s is needed, since %s %s cannot be dialled: give the address by which others reach this node",
 			advertiseName, bindName, bind)}
 	}
 	return nil
@@ -203,7 +203,7 @@ func isUnspecifiedHost(host string) bool {
 	return host == "" || (ip != nil && ip.IsUnspecified())
 }
 
-// isBeyondLoopback says whether somebody on another machine could connect. A name other than localhost might lead anywhere.
+// isBeyondLoopback says whether another machine could connect. A name other than localhost might lead anywhere.
 func isBeyondLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

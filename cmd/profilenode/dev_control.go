@@ -26,7 +26,7 @@ type controlPort struct {
 	serving  sync.WaitGroup
 }
 
-// listenControl opens the socket. A socket that is left from a dev that was killed is replaced; nobody else can be
+// listenControl opens the socket. A socket that is left from a dev that was killed is replaced; no other process can be
 // listening there, since running was asked before.
 func listenControl(folder string, ask func(line string) (string, error)) (*controlPort, error) {
 	path := filepath.Join(folder, socketName)
@@ -53,7 +53,7 @@ func answerControl(connection net.Conn, ask func(string) (string, error)) {
 	_ = connection.SetDeadline(time.Now().Add(controlLimit))
 	line, err := bufio.NewReader(io.LimitReader(connection, 256)).ReadString('\n')
 	if err != nil {
-		return // it only looked whether somebody is here
+		return // it only checked whether dev runs here
 	}
 	reply, err := ask(strings.TrimSpace(line))
 	if err != nil {

@@ -20,7 +20,7 @@ type devMarker struct {
 	BasePort int `json:"base_port"`
 }
 
-// planDevFolder decides what to do with the folder, and touches nothing yet; prepare then does it. A folder that holds a cluster
+// planDevFolder decides how to prepare the folder, without touching it; prepare then does so. A folder that holds a cluster
 // goes on with it: number and ports of its nodes are in its log, so they stay as they were.
 func planDevFolder(o devOptions, fresh, nodesChosen, baseChosen bool) (_ devOptions, prepare func() error, err error) {
 	marker, err := readDevMarker(o.data)
@@ -77,7 +77,7 @@ func (o devOptions) createDevFolder() error {
 	return os.WriteFile(filepath.Join(o.data, markerName), append(text, '\n'), 0o600)
 }
 
-// emptyDevFolder removes what dev made, and nothing else. The marker goes last: until then the folder is known as ours.
+// emptyDevFolder removes the files that dev made, and nothing else. The marker goes last: until then the folder is known as ours.
 func (o devOptions) emptyDevFolder(marker devMarker) error {
 	for node := 1; node <= max(marker.Nodes, o.nodes); node++ {
 		if err := os.RemoveAll(filepath.Join(o.data, fmt.Sprintf("node%d", node))); err != nil {

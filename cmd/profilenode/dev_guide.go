@@ -44,7 +44,7 @@ func (d *devLoop) leaderNote(number int) string {
 	return ""
 }
 
-// onLeaderChange notes who leads, and says so once all is running.
+// onLeaderChange notes the leader, and prints it once all is running.
 func (d *devLoop) onLeaderChange(leader string) {
 	d.leader = leader
 	if !d.guided {

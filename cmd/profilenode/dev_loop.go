@@ -24,7 +24,7 @@ type devLoop struct {
 	leaders chan string
 	done    chan struct{} // run has ended
 
-	nodes    map[int]*devNode // those whose process runs
+	nodes    map[int]*devNode // those with a running process
 	guided   bool             // the newcomer has been told everything
 	leader   string           // client address
 	warnings map[string]time.Time
@@ -207,7 +207,7 @@ func (d *devLoop) requestCommand(line string) (string, error) {
 	}
 }
 
-// runCommand does what a key or another terminal asks: nothing (start what is dead), N or start N, k N or kill N.
+// runCommand carries out a command from the keyboard or another terminal: nothing (start dead nodes), N or start N, k N or kill N.
 func (d *devLoop) runCommand(line string) (string, error) {
 	words := strings.Fields(line)
 	if len(words) == 0 {
@@ -263,7 +263,7 @@ func (d *devLoop) startDeadNodes() (string, error) {
 	return strings.Join(started, "\n"), nil
 }
 
-// readKeys hands on what is typed here.
+// readKeys hands on the lines typed in this terminal.
 func (d *devLoop) readKeys() {
 	lines := bufio.NewScanner(d.process.in)
 	for lines.Scan() {

@@ -16,7 +16,7 @@ type devNode struct {
 	pid     int
 	ready   bool
 	process *os.Process
-	stdin   io.Closer // its end is what tells the process to stop
+	stdin   io.Closer // its end tells the process to stop
 }
 
 // devEvent is something that a node's process did.
@@ -50,7 +50,7 @@ func startNodeProcess(o devOptions, program string, number int, environ []string
 		return nil, err
 	}
 	node := &devNode{number: number, stdin: stdin}
-	var last string // what the process said last that was no log line, for the case that it fails
+	var last string // the process's last line that was no log line, for the case that it fails
 	command.Stdout = &lineWriter{line: func(line string) {
 		if strings.HasPrefix(line, "ready ") {
 			tell(devEvent{node: node, kind: nodeReady})
@@ -104,7 +104,7 @@ func dropSettings(environ []string) (kept []string) {
 	return kept
 }
 
-// readLogLine finds what of a node's log people at the terminal should see: warnings, errors, and whatever is no log
+// readLogLine finds the lines of a node's log that people at the terminal should see: warnings, errors, and all that is no log
 // line at all, such as a panic. What raft says when a node is lost stays in the log: dev tells it in fewer words.
 func readLogLine(line string) (message string, severe bool) {
 	_, rest, isLog := strings.Cut(line, " level=")
@@ -122,7 +122,7 @@ type lineWriter struct {
 	rest []byte
 }
 
-// maxLine bounds a line; what is longer is handed on in pieces.
+// maxLine bounds a line, in bytes; longer ones are handed on in pieces.
 const maxLine = 64 << 10
 
 func (w *lineWriter) Write(p []byte) (int, error) {

@@ -47,7 +47,7 @@ type nodeDigest struct {
 	err   error
 }
 
-// digestsAtCommonIndex asks until all who answer do so at the same index: a node may have gone on past the one asked for.
+// digestsAtCommonIndex asks until all answers are of the same index: a node may have gone on past the one asked for.
 func (c *clusterConn) digestsAtCommonIndex(ctx context.Context, found []*nodeStatus) []*nodeDigest {
 	var index uint64
 	for _, s := range found {

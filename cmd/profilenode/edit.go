@@ -84,7 +84,7 @@ func (e *profileEdit) editUntilSaved(ctx context.Context) error {
 	}
 	switch {
 	case bytes.Equal(data, e.text) || !bytes.HasSuffix(e.text, []byte("\n")) && bytes.Equal(bytes.TrimSuffix(data, []byte("\n")), e.text):
-		_ = os.Remove(e.path) // it holds what the profile holds
+		_ = os.Remove(e.path) // it holds the profile's data
 		if failed != nil {
 			return failed
 		}
@@ -170,13 +170,13 @@ func (e *profileEdit) startEditor() error {
 	return nil
 }
 
-// errorWithKeptFile is an error after which the edited file is still there, with what to do with it.
+// errorWithKeptFile adds to an error that the edited file is still there, and how to use it.
 func (e *profileEdit) errorWithKeptFile(err error) error {
 	again := fmt.Sprintf("profilenode set %s %s %s --revision", quoteForShell(e.store), quoteForShell(e.key), e.path)
 	do := fmt.Sprintf("then: %s %d", again, e.profile.GetRevision())
 	switch refusal := wire.RefusalIn(err); refusal.GetReason() {
 	case pb.Reason_REASON_REVISION_DIFFERS:
-		do = fmt.Sprintf("somebody else saved it meanwhile: compare with profilenode get, and then: %s %d", again, refusal.GetRevision())
+		do = fmt.Sprintf("it was saved by another meanwhile: compare with profilenode get, and then: %s %d", again, refusal.GetRevision())
 	case pb.Reason_REASON_OWNED:
 		do = "a game server owns it: --force takes it away; " + do
 	}

@@ -97,7 +97,7 @@ func TestEdit(t *testing.T) {
 		}()
 		got := s.editWith(t, fmt.Sprintf(`touch %[1]s; while [ ! -e %[1]s-done ]; do sleep 0.05; done; echo '{"coins":7}' > "$1"`, fifo), "players", "carol")
 		(<-saves).want(t, exitOK)
-		got.want(t, exitFailed, "somebody else saved it meanwhile", "--revision 2")
+		got.want(t, exitFailed, "it was saved by another meanwhile", "--revision 2")
 		if kept := got.kept(t); kept != "{\"coins\":7}\n" {
 			t.Errorf("kept %q", kept)
 		}

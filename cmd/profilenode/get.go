@@ -162,7 +162,7 @@ type (
 		Tags       map[string]string `json:"tags,omitempty"`
 		Owner      *ownerJSON        `json:"owner,omitempty"`
 		Messages   *uint64           `json:"messages,omitempty"`
-		SetAside   *uint64           `json:"set_aside,omitempty"` // messages whose handlers panicked three times
+		SetAside   *uint64           `json:"set_aside,omitempty"` // messages set aside after three panics
 		Waiting    *uint64           `json:"waiting,omitempty"`
 		Sessions   *uint64           `json:"sessions,omitempty"`
 		Index      uint64            `json:"index,omitempty"`

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// healthSource is what the health answers ask of a node.
+// healthSource is the state of a node that health answers need.
 type healthSource interface {
 	Ready() <-chan struct{}
 	Done() <-chan struct{}

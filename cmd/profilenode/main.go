@@ -40,7 +40,7 @@ func main() {
 	os.Exit(runCommandLine(ctx, os.Args[1:], process{os.Stdin, os.Stdout, os.Stderr, os.Environ()}))
 }
 
-// process is what a command has of the process that it runs in.
+// process is the streams and the environment of the process that a command runs in.
 type process struct {
 	in      io.Reader
 	out     io.Writer
@@ -132,7 +132,7 @@ func warnUnknownVariables(p process) {
 	}
 }
 
-// flagError says, of a command that takes a key, what to do about one that begins with -.
+// flagError adds a hint for keys that begin with -, in commands that take a key.
 func flagError(command *cobra.Command, err error) error {
 	if strings.HasPrefix(err.Error(), "unknown ") && strings.Contains(command.Use, "STORE") {
 		return &hintedError{err, "a key or store that begins with - comes behind --, after every flag: " + command.CommandPath() + " ... -- STORE -KEY"}
@@ -140,12 +140,12 @@ func flagError(command *cobra.Command, err error) error {
 	return err
 }
 
-// actError is what went wrong after a command line had been understood; everything before it is a usage error.
+// actError is a failure after the command line had been understood; every earlier one is a usage error.
 type actError struct{ error }
 
 func (e *actError) Unwrap() error { return e.error }
 
-// usageError is what went wrong because of how the program was called, found while the command was running.
+// usageError is a wrong use of the command that was found while it was running.
 type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
@@ -165,7 +165,7 @@ func runAct(f func(ctx context.Context, args []string) error) func(*cobra.Comman
 	}
 }
 
-// hintedError is an error with a word on what to do about it.
+// hintedError is an error with a hint on how to go on.
 type hintedError struct {
 	error
 	hint string
@@ -173,7 +173,7 @@ type hintedError struct {
 
 func (e *hintedError) Unwrap() error { return e.error }
 
-// printError writes one line for each fault, and one for what to do where we know it.
+// printError writes one line for each fault, and one for the hint where there is one.
 func printError(w io.Writer, err error) {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(w, "profilenode: %s\n", line)

@@ -115,8 +115,8 @@ func alarmsCommand(p process) *cobra.Command {
 func clearAlarmCommand(p process) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "clear CODE",
-		Short: "take away an alarm that is kept until somebody has seen to it",
-		Long: `clear takes away an alarm that stands in the log, such as ROLLED_BACK, once somebody has seen to what it tells of. Others end by
+		Short: "clear an alarm that is kept until an operator has seen to it",
+		Long: `clear takes away an alarm that stands in the log, such as ROLLED_BACK, once an operator has dealt with its cause. Others end by
 themselves, when what they tell of does. That it was cleared, and by which user, is in the audit.`,
 		Example: `  profilenode alarms clear ROLLED_BACK`,
 		Args:    requireArguments("CODE"),

@@ -86,7 +86,7 @@ type messageJSON struct {
 	Size       int             `json:"size"`
 	Panics     uint32          `json:"panics"`
 	State      string          `json:"state"`
-	Text       string          `json:"text,omitempty"` // what the last handler panicked with
+	Text       string          `json:"text,omitempty"` // text of the last handler's panic
 	Body       json.RawMessage `json:"body,omitempty"` // when it is JSON
 	BodyBase64 []byte          `json:"body_base64,omitempty"`
 }

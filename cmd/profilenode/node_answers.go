@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// errorAfterGivingUp says why a request found no node that could answer it, with what each node that was tried answered.
+// errorAfterGivingUp says why a request found no node that could answer it, with the answer of each node that was tried.
 func (c *clusterConn) errorAfterGivingUp(ctx context.Context, fate wire.Fate) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return classifyByFate(fate, errors.New("interrupted"))
@@ -46,7 +46,7 @@ func (c *clusterConn) explainNoAnswer(ctx context.Context) error {
 	}
 }
 
-// leaderlessError is why nothing but reads of any node works, from what every node answered.
+// leaderlessError says why only stale reads work, from the answers of all nodes.
 func (c *clusterConn) leaderlessError(found []*nodeStatus) error {
 	says := describeLeaderless(found)
 	for _, s := range found {
@@ -87,7 +87,7 @@ func (c *clusterConn) staleHint() string {
 	return ""
 }
 
-// withNodeErrors is a sentence, and what each node that was tried answered: in the same line if there is only one.
+// withNodeErrors adds the answer of each node that was tried to a sentence: in the same line if there is only one.
 func (c *clusterConn) withNodeErrors(sentence string) error {
 	addresses := slices.Sorted(maps.Keys(c.said))
 	if len(addresses) == 1 {
@@ -101,7 +101,7 @@ func (c *clusterConn) withNodeErrors(sentence string) error {
 	return errors.New(b.String())
 }
 
-// unsentError is what an address answered when no request could be sent to it.
+// unsentError is the reason why no request could be sent to an address.
 type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
@@ -111,7 +111,7 @@ func isUnsent(err error) bool {
 	return errors.As(err, &unsent)
 }
 
-// nodeAnswer turns what came of asking one node into what it answered, for people. It keeps the refusal within.
+// nodeAnswer turns the error of a call to one node into a sentence about its answer. It wraps the refusal.
 func nodeAnswer(ctx context.Context, link *wire.Link, sent bool, err error) error {
 	failed := link.Explain(context.WithoutCancel(ctx))
 	switch code := status.Code(err); {

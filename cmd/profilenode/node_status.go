@@ -91,7 +91,8 @@ func (c *clusterConn) findNodes(ctx context.Context) (nodes []*nodeStatus, asked
 	return append(found, rest...), asked
 }
 
-// isNewerStatus says whose list of members to believe: the leader's of the latest term, else the furthest one's.
+// isNewerStatus chooses the list of members to believe: that of the leader of the latest term, else of the node with the
+// highest index.
 func isNewerStatus(a, b *pb.StatusResponse) bool {
 	if a.GetTerm() != b.GetTerm() {
 		return a.GetTerm() > b.GetTerm()

@@ -49,7 +49,7 @@ func printObject(w io.Writer, object any) error {
 	return encoder.Encode(object)
 }
 
-// formatTime is a stamp in UTC, so that what two operators see is the same.
+// formatTime prints a time in UTC, so that two operators see the same.
 func formatTime(ms int64) string {
 	if ms == 0 {
 		return ""
@@ -73,13 +73,13 @@ func isText(data []byte) bool {
 	})
 }
 
-// isTerminal says whether a person would see at once what is written there.
+// isTerminal says whether w is a terminal, where a person reads the output.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// escapeUnprintable keeps names that somebody else chose from steering the terminal.
+// escapeUnprintable keeps names that others chose from controlling the terminal.
 func escapeUnprintable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || (r >= 0x7f && r < 0xa0) {
@@ -89,7 +89,7 @@ func escapeUnprintable(text string) string {
 	}, text)
 }
 
-// discardIf is w, or nowhere when what is written there is not wanted.
+// discardIf is w, or a writer that drops everything if its output is not wanted.
 func discardIf(unwanted bool, w io.Writer) io.Writer {
 	if unwanted {
 		return io.Discard

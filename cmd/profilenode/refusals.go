@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// explainRefusal turns a node's answer into its sentence, and says what to do where that is known. It keeps the answer within.
+// explainRefusal turns a node's refusal into its sentence, with a hint where there is one. It wraps the refusal.
 func explainRefusal(err error) error {
 	refusal := wire.RefusalIn(err)
 	sentence := &explainedError{status.Convert(err).Message(), err}
@@ -22,7 +22,7 @@ func explainRefusal(err error) error {
 			hint = fmt.Sprintf("it belongs to %s; --force takes it away, and that game server loses its session", describeOwner(owner))
 		}
 	case pb.Reason_REASON_REVISION_DIFFERS:
-		hint = fmt.Sprintf("somebody else saved it meanwhile; it is at revision %d now: look at it, then try again with --revision %[1]d", refusal.GetRevision())
+		hint = fmt.Sprintf("it was saved by another meanwhile; it is at revision %d now: look at it, then try again with --revision %[1]d", refusal.GetRevision())
 	case pb.Reason_REASON_NO_PROFILE:
 		hint = "profilenode list STORE shows what there is"
 	case pb.Reason_REASON_UNKNOWN_POLICY:

@@ -23,13 +23,13 @@ import (
 // goodbyeLimit bounds the goodbye of a tool. When it is lost the lease ends the tool's incarnation as well.
 const goodbyeLimit = time.Second
 
-// settleLimit bounds the question what became of a change, after the time of the command itself has run out.
+// settleLimit bounds the settling of a change after the command's own time has run out.
 const settleLimit = 3 * time.Second
 
 // maxWhere is how much a registration may say of where it comes from, in bytes.
 const maxWhere = 256
 
-// registeredTool is a short life of a command line in the cluster: whoever changes anything registers first, so that a retry is
+// registeredTool is the registration of one command: a command that changes anything registers first, so that a retry is
 // answered and not repeated.
 type registeredTool struct {
 	conn         *clusterConn
@@ -50,7 +50,7 @@ func withRegisteredTool(ctx context.Context, c *clusterConn, f func(*registeredT
 		Nonce: random[:16],
 		Where: userAndHost(),
 	}
-	request.Cluster, request.Epoch = c.binder.Cluster() // what it read before is to be what it changes
+	request.Cluster, request.Epoch = c.binder.Cluster() // it changes the same cluster that it read from
 	var reply *pb.RegisterResponse
 	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(cc).Register(ctx, request)
@@ -72,7 +72,7 @@ func withRegisteredTool(ctx context.Context, c *clusterConn, f func(*registeredT
 	return err
 }
 
-// userAndHost is user@host, as this machine says: what an audit has to tell people apart by.
+// userAndHost is user@host, as this machine reports it; the audit tells people apart by it.
 func userAndHost() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -91,7 +91,7 @@ func changeOnce(ctx context.Context, c *clusterConn, message proto.Message, ask 
 	return withRegisteredTool(ctx, c, func(t *registeredTool) error { return t.changeAndSettle(ctx, message, ask) })
 }
 
-// changeAndSettle sends one change until it is answered. It writes into message, which ask sends, who asks under which number.
+// changeAndSettle sends one change until it is answered. It writes into message, which ask sends, the registration and the number.
 func (t *registeredTool) changeAndSettle(ctx context.Context, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
 	hash, err := hashMessage(message)
 	if err != nil {
@@ -113,7 +113,7 @@ func (t *registeredTool) changeAndSettle(ctx context.Context, message proto.Mess
 	return err
 }
 
-// settleLost asks what became of the latest change after its answer was lost, also after ctx has ended. From there on it has
+// settleLost settles the latest change after its answer was lost, also after ctx has ended. From there on it has
 // happened, or it never will.
 func (t *registeredTool) settleLost(ctx context.Context, request *pb.Request, lost error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
@@ -135,7 +135,7 @@ func (t *registeredTool) settleLost(ctx context.Context, request *pb.Request, lo
 	return fmt.Errorf("it did not happen: the cluster refused it with %s", wire.Code(reply.GetReason()))
 }
 
-// endRegistration ends the incarnation, also after ctx has ended: what it asked and was not told is then final.
+// endRegistration ends the incarnation, also after ctx has ended: the outcome of its unanswered requests is then final.
 func (t *registeredTool) endRegistration(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeLimit)
 	defer cancel()
@@ -147,7 +147,7 @@ func (t *registeredTool) endRegistration(ctx context.Context) {
 		})
 }
 
-// hashMessage names what is asked, so that a number used for two things is noticed. Zero means absent on the wire.
+// hashMessage identifies the request, so that a number used for two requests is noticed. Zero means absent on the wire.
 func hashMessage(message proto.Message) (uint64, error) {
 	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
 	if err != nil {

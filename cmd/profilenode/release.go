@@ -69,7 +69,7 @@ It is written to the audit, with the reason.`,
 	return command
 }
 
-// releaseProgress is what a release did.
+// releaseProgress is the state of a release.
 type releaseProgress struct {
 	request  *pb.FreeRequest
 	reply    *pb.FreeResponse
@@ -90,9 +90,9 @@ func requestRelease(ctx context.Context, c *clusterConn, request *pb.FreeRequest
 	case owner == nil && !current.GetProfile().GetExists() && current.GetLoadCount() == 0:
 		return nil, profileNotFound(request.GetStore(), request.GetKey())
 	case owner == nil:
-		return nil, &hintedError{fmt.Errorf("nobody owns %s", profile), "there is no session to end: whoever asks for it gets it"}
+		return nil, &hintedError{fmt.Errorf("no game server owns %s", profile), "there is no session to end: the next game server that asks for it gets it"}
 	case !owner.GetInForce():
-		return nil, &hintedError{fmt.Errorf("%s, which owned %s, is gone", escapeUnprintable(describeOwner(owner)), profile), "there is no session to end: whoever asks for it gets it"}
+		return nil, &hintedError{fmt.Errorf("%s, which owned %s, is gone", escapeUnprintable(describeOwner(owner)), profile), "there is no session to end: the next game server that asks for it gets it"}
 	}
 	request.Token = current.GetStands().GetToken()
 	r := &releaseProgress{request: request, since: time.Now(), revision: current.GetProfile().GetRevision()}
@@ -140,7 +140,7 @@ func (r *releaseProgress) printOutcome(p process) {
 	profile, owner := r.request.GetStore()+"/"+r.request.GetKey(), escapeUnprintable(describeOwner(r.reply.GetOwner()))
 	switch {
 	case r.request.GetForce() || r.reply.GetRevoked():
-		fmt.Fprintf(p.out, "took %s from %s: what it changed since revision %d is lost\n", profile, owner, r.reply.GetStands().GetRevision())
+		fmt.Fprintf(p.out, "took %s from %s: its changes since revision %d are lost\n", profile, owner, r.reply.GetStands().GetRevision())
 	default:
 		fmt.Fprintf(p.out, "asked %s to let go of %s: it saves and ends, or is revoked after %v\n", owner, profile, durationOfMS(r.reply.GetHandOffMs()))
 	}
@@ -153,7 +153,7 @@ type releasedJSON struct {
 	Store    string     `json:"store"`
 	Key      string     `json:"key"`
 	Token    string     `json:"token"`
-	Owner    *ownerJSON `json:"owner"` // whom it was taken from
+	Owner    *ownerJSON `json:"owner"` // the former owner
 	Forced   bool       `json:"forced"`
 	Revoked  bool       `json:"revoked"`
 	Over     bool       `json:"over"`

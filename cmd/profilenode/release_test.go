@@ -24,7 +24,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("its session ended with %v", err)
 		}
 		s.ask(t, "", "get", store, "alice").want(t, exitOK, `{"n":5}`)
-		s.ask(t, "", "release", store, "alice").want(t, exitFailed, "nobody owns games/alice", "there is no session to end")
+		s.ask(t, "", "release", store, "alice").want(t, exitFailed, "no game server owns games/alice", "there is no session to end")
 	})
 
 	t.Run("Forced", func(t *testing.T) {

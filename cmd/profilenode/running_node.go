@@ -27,7 +27,7 @@ type runningNode struct {
 	health  *http.Server
 
 	failed  chan error     // a port that ended by itself
-	serving sync.WaitGroup // what sends on failed
+	serving sync.WaitGroup // the goroutines that send on failed
 }
 
 // clusterConfig is the part of the configuration that the node itself takes.
@@ -118,7 +118,7 @@ func (r *runningNode) stopGracefully(ctx context.Context) error {
 	return err
 }
 
-// closeAll lets go of what a failed start had taken.
+// closeAll closes everything that a failed start had opened.
 func (r *runningNode) closeAll() {
 	for _, port := range []net.Listener{r.clients, r.web} {
 		if port != nil {
@@ -154,7 +154,7 @@ func listenOn(what, setting, address string) (net.Listener, error) {
 	return port, nil
 }
 
-// explainListenError adds what to do about a port that is taken.
+// explainListenError adds a hint for a port that is taken.
 func explainListenError(err error, what, setting string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return &hintedError{err, fmt.Sprintf("another process has this port: stop it, or choose another for %s with %s", what, setting)}

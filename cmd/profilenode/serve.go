@@ -56,7 +56,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		if withStdin {
-			// It stays in Read until the process ends, or until stdin does and it is what ends the process.
+			// It stays in Read until the process ends, or until stdin ends and ends the process.
 			go func() {
 				_, _ = io.Copy(io.Discard, p.in)
 				cancel()

@@ -74,7 +74,7 @@ func serverKindName(kind pb.ServerKind) string {
 	return "game server"
 }
 
-// formatHeldGrants is how many sessions it has; one that is gone has none, whatever nobody has asked for since.
+// formatHeldGrants is how many sessions it has; one that is gone has none, also where its profiles have not been visited since.
 func formatHeldGrants(s *pb.Server) string {
 	if !s.GetAlive() {
 		return ""
@@ -82,7 +82,7 @@ func formatHeldGrants(s *pb.Server) string {
 	return strconv.FormatUint(s.GetSessions(), 10)
 }
 
-// formatSilence is when the leader heard somebody last; empty when the node asked does not know, since it does not lead.
+// formatSilence is the time since the leader heard a game server; empty when the asked node does not lead and so cannot know.
 func formatSilence(alive bool, silentMS int64) string {
 	if silentMS < 0 || !alive {
 		return ""

@@ -98,7 +98,7 @@ func describeSessionState(session *pb.Session) string {
 	return "in force"
 }
 
-// causeName is what ended a session, in the words of the wire: late, stolen, freed, overwritten, ...
+// causeName is the cause of a session's end, in the words of the wire: late, stolen, overwritten, ...
 func causeName(cause pb.Cause) string {
 	if cause == pb.Cause_CAUSE_UNSPECIFIED {
 		return "unknown"

@@ -47,7 +47,7 @@ profilenode edit does all of it in an editor.`,
 	return command
 }
 
-// setOptions is what is to be written over a profile, and over what.
+// setOptions are the data to be written and the revision that it may replace.
 type setOptions struct {
 	store, key    string
 	data          []byte

@@ -14,7 +14,7 @@ import (
 // the file. All three are read by the same set, so that they mean the same and fail in the same words.
 type setting struct {
 	name  string
-	shape string // what a value looks like, for --help
+	shape string // shape of the value, for --help
 	help  string
 	set   func(c *Config, text string) error
 	get   func(c *Config) string

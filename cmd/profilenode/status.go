@@ -44,7 +44,7 @@ Exit code 1 when no node leads or none answers; what is known is printed all the
 	return command
 }
 
-// relevantNodes leaves out addresses where nobody is, unless somebody asked for them: the default names three, and a cluster
+// relevantNodes leaves out addresses that refuse, unless they were chosen by a flag: the default names three, and a cluster
 // of one is there at one of them.
 func relevantNodes(found []*nodeStatus, chosen bool) (kept []*nodeStatus) {
 	for _, s := range found {

@@ -13,7 +13,7 @@ import (
 // and theirs must not open the nodes port.
 const nodeUnit = "node"
 
-// certificates is what TLS is made of.
+// certificates are the parts of a TLS configuration.
 type certificates struct {
 	own       *tls.Certificate // nil: none
 	authority *x509.CertPool
@@ -45,7 +45,7 @@ func readCertificates(certFile, keyFile, caFile string) (*certificates, error) {
 	return c, nil
 }
 
-// forClients is for the clients port: whoever connects shows a certificate of the same authority.
+// forClients is for the clients port: every client shows a certificate of the same authority.
 func (c *certificates) forClients() *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,

@@ -37,7 +37,7 @@ func versionLine() string {
 	return fmt.Sprintf("%s (commit %s, %s, %s/%s)", buildVersion(), buildCommit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// buildCommit is what the build was made from, marked when its tree held changes beside it.
+// buildCommit is the commit of this build, marked when its tree held uncommitted changes.
 func buildCommit() string {
 	revision, changed := "unknown", false
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -56,7 +56,7 @@ func buildCommit() string {
 	return revision
 }
 
-// buildVersion is what the build was made of: the module's tag, or a pseudo-version of the commit.
+// buildVersion is the version of this build: the module's tag, or a pseudo-version of the commit.
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
