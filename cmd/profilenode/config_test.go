@@ -169,7 +169,7 @@ func TestFaults(t *testing.T) {
 		{name: "ServerGossipBeyondLoopback", args: []string{"--bind-server-gossip=10.1.2.3:7404"}, want: []string{"open to other machines without a key: give server-gossip-key"}},
 		{name: "ServerGossipWildcard", args: []string{"--bind-server-gossip=:7404", "--insecure"}, want: []string{"advertise-server-gossip is needed"}},
 		{name: "ServerGossipKey", args: []string{"--server-gossip-key=c2VjcmV0"}, want: []string{"server-gossip-key is not base64 of 16, 24 or 32 bytes"}},
-		{name: "OneKeyForBothPools", args: []string{"--gossip-key=MDEyMzQ1Njc4OWFiY2RlZg==", "--server-gossip-key=MDEyMzQ1Njc4OWFiY2RlZg=="}, want: []string{"are one"}},
+		{name: "OneKeyForBothPools", args: []string{"--gossip-key=MDEyMzQ1Njc4OWFiY2RlZg==", "--server-gossip-key=MDEyMzQ1Njc4OWFiY2RlZg=="}, want: []string{"are the same"}},
 		{name: "HalfTLS", args: []string{"--tls-cert=a.pem"}, want: []string{"tls-cert, tls-key and tls-ca belong together"}},
 		{name: "NoCertificate", args: []string{"--tls-cert=" + missing, "--tls-key=" + missing, "--tls-ca=" + notPEM}, want: []string{"read tls-cert and tls-key", "holds no certificate"}},
 		{name: "TimesThatDoNotFit", args: []string{"--tick=1s"}, want: []string{"tick 1s must not be above"}},
