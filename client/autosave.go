@@ -17,12 +17,12 @@ type autosaver struct {
 
 	mu    sync.Mutex
 	added uint64
-	queue queue
-	of    map[*session]*turn
+	queue autosaveQueue
+	of    map[*session]*autosaveTurn
 }
 
-// turn is a session's next time.
-type turn struct {
+// autosaveTurn is a session's next time.
+type autosaveTurn struct {
 	s     *session
 	due   time.Time
 	phase time.Duration
@@ -30,24 +30,24 @@ type turn struct {
 }
 
 func newAutosaver(period time.Duration) *autosaver {
-	return &autosaver{period: period, began: time.Now(), wake: make(chan struct{}, 1), of: make(map[*session]*turn)}
+	return &autosaver{period: period, began: time.Now(), wake: make(chan struct{}, 1), of: make(map[*session]*autosaveTurn)}
 }
 
-// add gives a session its phase. Steps of the golden ratio spread any number of sessions evenly, whenever they come.
-func (a *autosaver) add(s *session) {
+// addSession gives a session its phase. Steps of the golden ratio spread any number of sessions evenly, whenever they come.
+func (a *autosaver) addSession(s *session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.added++
 	_, phase := math.Modf(float64(a.added) / math.Phi)
-	t := &turn{s: s, phase: time.Duration(phase * float64(a.period))}
-	t.due = a.after(t, time.Now())
+	t := &autosaveTurn{s: s, phase: time.Duration(phase * float64(a.period))}
+	t.due = a.nextTurnAfter(t, time.Now())
 	a.of[s] = t
 	heap.Push(&a.queue, t)
-	a.nudge()
+	a.wakeUp()
 }
 
-// after is the next time of a turn's phase. Without a period it never comes.
-func (a *autosaver) after(t *turn, now time.Time) time.Time {
+// nextTurnAfter is the next time of a turn's phase. Without a period it never comes.
+func (a *autosaver) nextTurnAfter(t *autosaveTurn, now time.Time) time.Time {
 	if a.period == 0 {
 		return now.Add(math.MaxInt64 / 4)
 	}
@@ -59,7 +59,7 @@ func (a *autosaver) after(t *turn, now time.Time) time.Time {
 	return a.began.Add(t.phase + next)
 }
 
-func (a *autosaver) remove(s *session) {
+func (a *autosaver) removeSession(s *session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t := a.of[s]; t != nil {
@@ -68,20 +68,20 @@ func (a *autosaver) remove(s *session) {
 	}
 }
 
-// soon brings a session's turn forward.
-func (a *autosaver) soon(s *session, d time.Duration) {
+// saveSoon brings a session's turn forward.
+func (a *autosaver) saveSoon(s *session, d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := a.of[s]
 	if due := time.Now().Add(d); t != nil && due.Before(t.due) {
 		t.due = due
 		heap.Fix(&a.queue, t.place)
-		a.nudge()
+		a.wakeUp()
 	}
 }
 
-// saved is told how a save ended. One that was refused is tried again sooner than its turn, ever later.
-func (a *autosaver) saved(s *session, err error) {
+// noteSaved is told how a save ended. One that was refused is tried again sooner than its turn, ever later.
+func (a *autosaver) noteSaved(s *session, err error) {
 	s.mu.Lock()
 	if err == nil {
 		s.failures = 0
@@ -91,18 +91,18 @@ func (a *autosaver) saved(s *session, err error) {
 	failures := s.failures
 	s.mu.Unlock()
 	if err != nil && a.period > 0 {
-		a.soon(s, min(a.period/16<<min(failures, 10), a.period))
+		a.saveSoon(s, min(a.period/16<<min(failures, 10), a.period))
 	}
 }
 
-func (a *autosaver) nudge() {
+func (a *autosaver) wakeUp() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (a *autosaver) run(ctx context.Context) {
+func (a *autosaver) runUntil(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -112,7 +112,7 @@ func (a *autosaver) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		due, wait := a.due(time.Now())
+		due, wait := a.takeDue(time.Now())
 		for _, s := range due {
 			s.autosave()
 		}
@@ -120,8 +120,8 @@ func (a *autosaver) run(ctx context.Context) {
 	}
 }
 
-// due is whose turn it is, and when the next one comes.
-func (a *autosaver) due(now time.Time) ([]*session, time.Duration) {
+// takeDue is whose turn it is, and when the next one comes.
+func (a *autosaver) takeDue(now time.Time) ([]*session, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var sessions []*session
@@ -131,7 +131,7 @@ func (a *autosaver) due(now time.Time) ([]*session, time.Duration) {
 			return sessions, t.due.Sub(now)
 		}
 		sessions = append(sessions, t.s)
-		t.due = a.after(t, now)
+		t.due = a.nextTurnAfter(t, now)
 		heap.Fix(&a.queue, 0)
 	}
 	return sessions, time.Hour
@@ -141,35 +141,35 @@ func (a *autosaver) due(now time.Time) ([]*session, time.Duration) {
 // reached must not make this process keep a copy of every profile.
 func (s *session) autosave() {
 	s.mu.Lock()
-	idle := s.stored.known && s.stored.changes == s.changes.Load() && !s.hooked.Load()
-	room := s.life.numbers.hasRoom()
+	idle := s.stored.known && s.stored.changes == s.changes.Load() && !s.hasSaveHandlers.Load()
+	room := s.incarnation.numbers.hasRoom()
 	s.mu.Unlock()
 	switch {
 	case idle:
 	case !room:
-		s.client.saver.soon(s, max(s.client.saver.period/16, lockLook))
+		s.client.saver.saveSoon(s, max(s.client.saver.period/16, lockLook))
 	default:
-		_, _ = s.request(false, LastSaveManual, true) // refused: the session is over, and so are its saves
+		_, _ = s.queueSave(false, LastSaveManual, true) // refused: the session is over, and so are its saves
 	}
 }
 
-// queue is a heap of turns, the next one first.
-type queue []*turn
+// autosaveQueue is a heap of turns, the next one first.
+type autosaveQueue []*autosaveTurn
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-func (q queue) Swap(i, j int) {
+func (q autosaveQueue) Len() int           { return len(q) }
+func (q autosaveQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q autosaveQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].place, q[j].place = i, j
 }
 
-func (q *queue) Push(x any) {
-	t := x.(*turn)
+func (q *autosaveQueue) Push(x any) {
+	t := x.(*autosaveTurn)
 	t.place = len(*q)
 	*q = append(*q, t)
 }
 
-func (q *queue) Pop() any {
+func (q *autosaveQueue) Pop() any {
 	old := *q
 	t := old[len(old)-1]
 	old[len(old)-1] = nil

@@ -9,30 +9,30 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// clusterOf is the cluster that this client belongs to, in one of its epochs.
-type clusterOf struct {
+// knownCluster is the cluster that this client belongs to, in one of its epochs.
+type knownCluster struct {
 	id      []byte // empty before the first registration
 	epoch   uint64
 	binding uint64 // stands for both in every request
 }
 
-// foreign says that a node refused a copy because it was meant for another cluster, epoch or registration than the node's.
+// isBindingRefusal says that a node refused a copy because it was meant for another cluster, epoch or registration than the node's.
 // It says nothing of any other copy, and another node may well carry the request out.
-func foreign(refusal *profilev1.Refusal) bool {
+func isBindingRefusal(refusal *profilev1.Refusal) bool {
 	return refusal.GetReason() == profilev1.Reason_REASON_OTHER_CLUSTER || refusal.GetReason() == profilev1.Reason_REASON_OTHER_REGISTRATION
 }
 
-// supersedes says that a refusal came from a later epoch of a cluster: that one was restored from a backup, and nothing of
+// isGreaterEpoch says that a refusal came from a later epoch of a cluster: that one was restored from a backup, and nothing of
 // the epoch before goes on. A node in a smaller epoch lags, and one of another cluster is only a wrong address.
-func supersedes(refusal *profilev1.Refusal, of clusterOf) bool {
-	return foreign(refusal) && len(of.id) > 0 && bytes.Equal(refusal.Cluster, of.id) && refusal.Epoch > of.epoch
+func isGreaterEpoch(refusal *profilev1.Refusal, of knownCluster) bool {
+	return isBindingRefusal(refusal) && len(of.id) > 0 && bytes.Equal(refusal.Cluster, of.id) && refusal.Epoch > of.epoch
 }
 
 const restoredSince = "the cluster was restored from a backup since, which ended every game server's sessions"
 
-// cannot says which part of a request the cluster cannot carry out, as far as it has announced; nil: it can do all of it.
+// checkFeatures says which part of a request the cluster cannot carry out, as far as it has announced; nil: it can do all of it.
 // Such a request is never sent.
-func (c *Client) cannot(act string, ref Ref, request proto.Message) error {
+func (c *Client) checkFeatures(act string, ref Ref, request proto.Message) error {
 	fields := profilev1.Fields
 	if replaced := c.config.hooks.Fields; replaced != nil {
 		fields = replaced

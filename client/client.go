@@ -90,7 +90,7 @@ func (c Config) Validate() error {
 		faults = append(faults, errors.New("no seeds: give the client address of at least one node"))
 	}
 	for _, addr := range c.Seeds {
-		faults = append(faults, c.permit(addr))
+		faults = append(faults, c.permitAddress(addr))
 	}
 	if len(c.Name) > 128 {
 		faults = append(faults, fmt.Errorf("the name has %d bytes, at most 128 are allowed", len(c.Name)))
@@ -152,48 +152,48 @@ func (c Config) withDefaults() (Config, error) {
 		c.hooks.Now = time.Now
 	}
 	if c.Log == nil {
-		c.Log = slog.New(warnings{slog.Default().Handler()})
+		c.Log = slog.New(warnHandler{slog.Default().Handler()})
 	}
 	return c, nil
 }
 
 // Client is one game server's connection to a cluster. All its methods may be called from any goroutine.
 type Client struct {
-	config Config
-	nodes  *nodes
-	saver  *autosaver
-	rumour *rumour
-	ping   *pingPort
+	config      Config
+	nodes       *nodeSet
+	saver       *autosaver
+	gossipSeeds *gossipPool
+	ping        *pingPort
 
 	ctx    context.Context // ends when Close is done or has run out of time
 	cancel context.CancelFunc
 
-	open     context.Context // ends when Close begins
-	shut     context.CancelFunc
-	closing  <-chan struct{} // of open
-	done     chan struct{}   // closed once endWhy is set
-	parting  chan struct{}   // closed when the goodbye is said: what ends then was meant to
-	fetching chan struct{}   // a place in it for each profile whose messages are being fetched
-	doubts   handlerQueue    // in which OnDoubt and OnResume run
-	reports  handlerQueue    // in which OnError runs
-	tally    tally
-	told     atomic.Pointer[toldIndex]
+	open          context.Context // ends when Close begins
+	shut          context.CancelFunc
+	closing       <-chan struct{} // of open
+	done          chan struct{}   // closed once endWhy is set
+	sayingGoodbye chan struct{}   // closed when the goodbye is said: what ends then was meant to
+	fetching      chan struct{}   // a place in it for each profile whose messages are being fetched
+	doubts        handlerQueue    // in which OnDoubt and OnResume run
+	reports       handlerQueue    // in which OnError runs
+	counters      counters
+	told          atomic.Pointer[toldIndex]
 
-	cluster  atomic.Pointer[clusterOf] // of the last registration
-	features atomic.Pointer[[]string]  // that the cluster announced last; nil: none
+	cluster  atomic.Pointer[knownCluster] // of the last registration
+	features atomic.Pointer[[]string]     // that the cluster announced last; nil: none
 
-	mu       sync.Mutex
-	tasks    sync.WaitGroup // added to under mu while not ended
-	handling running        // the game's handlers that run outside of every lock
-	ended    bool
-	closed   bool
-	draining bool          // no new sessions
-	endWhy   error         // nil while the client lives
-	life     *life         // nil: between two
-	past     []*life       // ended ones whose sessions may yet be reclaimed
-	lived    chan struct{} // closed and made anew whenever life changes
-	sessions map[Ref]*session
-	lines    map[Ref]*line
+	mu                 sync.Mutex
+	tasks              sync.WaitGroup  // added to under mu while not ended
+	handling           runningHandlers // the game's handlers that run outside of every lock
+	ended              bool
+	closed             bool
+	draining           bool           // no new sessions
+	endWhy             error          // nil while the client lives
+	incarnation        *incarnation   // nil: between two
+	past               []*incarnation // ended ones whose sessions may yet be reclaimed
+	incarnationChanged chan struct{}  // closed and made anew whenever life changes
+	sessions           map[Ref]*session
+	lines              map[Ref]*sendLine
 }
 
 // Open registers this game server and returns once it may hold sessions. It waits for a cluster that cannot be reached,
@@ -210,51 +210,51 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		return nil, &Error{Act: "open", Kind: ErrInvalid, Sentence: err.Error()}
 	}
 	c := &Client{
-		config:   config,
-		nodes:    newNodes(config),
-		ping:     &pingPort{listen: config.hooks.ListenPing},
-		rumour:   &rumour{known: make(chan struct{})},
-		fetching: make(chan struct{}, 16),
-		lived:    make(chan struct{}),
-		parting:  make(chan struct{}),
-		done:     make(chan struct{}),
-		sessions: make(map[Ref]*session),
-		lines:    make(map[Ref]*line),
+		config:             config,
+		nodes:              newNodeSet(config),
+		ping:               &pingPort{listen: config.hooks.ListenPing},
+		gossipSeeds:        &gossipPool{known: make(chan struct{})},
+		fetching:           make(chan struct{}, 16),
+		incarnationChanged: make(chan struct{}),
+		sayingGoodbye:      make(chan struct{}),
+		done:               make(chan struct{}),
+		sessions:           make(map[Ref]*session),
+		lines:              make(map[Ref]*sendLine),
 	}
-	c.cluster.Store(&clusterOf{})
+	c.cluster.Store(&knownCluster{})
 	c.told.Store(&toldIndex{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.open, c.shut = context.WithCancel(c.ctx)
 	c.closing = c.open.Done()
 	c.saver = newAutosaver(config.Autosave)
 	if config.hooks.Answer == nil {
-		c.nodes.warm()
+		c.nodes.connectAhead()
 	}
 
-	first, err := c.register(ctx, nil)
+	first, err := c.registerUntilAnswered(ctx, nil)
 	if err != nil {
-		c.abort()
+		c.stopAfterFailedOpen()
 		return nil, err
 	}
-	c.begin(first)
+	c.beginIncarnation(first)
 	if config.hooks.Answer == nil {
-		c.spawn(func() { c.keep(first) })
+		c.startGoroutine(func() { c.keepIncarnation(first) })
 	} else { // there is no node to be renewed by
-		first.standing.prove(config.hooks.Now())
+		first.lease.confirmUntil(config.hooks.Now())
 		close(first.proved)
 	}
 	select {
 	case <-first.proved:
-		c.spawn(c.watch)
-		c.spawn(c.watchLocks)
+		c.startGoroutine(c.watchDoubt)
+		c.startGoroutine(c.watchLocks)
 		if config.Gossip != nil {
-			c.spawn(c.gossip)
+			c.startGoroutine(c.gossipUntilClosed)
 		}
-		c.spawn(func() { c.saver.run(c.ctx) })
+		c.startGoroutine(func() { c.saver.runUntil(c.ctx) })
 		return c, nil
 	case <-ctx.Done():
-		c.abort()
-		return nil, c.unsent(ctx, "open", Ref{})
+		c.stopAfterFailedOpen()
+		return nil, c.notSentError(ctx, "open", Ref{})
 	}
 }
 
@@ -264,7 +264,7 @@ func (c *Client) Name() string { return c.config.Name }
 // State is how this client's sessions stand: StateHeld or StateInDoubt, and StateOver once it is closed.
 func (c *Client) State() State {
 	c.mu.Lock()
-	closed, doubt := c.closed || c.endWhy != nil, c.inDoubt()
+	closed, doubt := c.closed || c.endWhy != nil, c.anyInDoubt()
 	c.mu.Unlock()
 	switch {
 	case closed:
@@ -275,8 +275,8 @@ func (c *Client) State() State {
 	return StateHeld
 }
 
-// spawn runs a goroutine that Close joins. It returns false, and runs nothing, once Close has begun to.
-func (c *Client) spawn(f func()) bool {
+// startGoroutine runs a goroutine that Close joins. It returns false, and runs nothing, once Close has begun to.
+func (c *Client) startGoroutine(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
@@ -286,16 +286,16 @@ func (c *Client) spawn(f func()) bool {
 	return true
 }
 
-// abort ends a client that Open does not return.
-func (c *Client) abort() {
-	c.halt()
+// stopAfterFailedOpen ends a client that Open does not return.
+func (c *Client) stopAfterFailedOpen() {
+	c.stopBackground()
 	c.tasks.Wait()
 	c.nodes.close()
 	c.ping.close()
 }
 
-// halt ends every goroutine of this client but those in which the game's own handlers run.
-func (c *Client) halt() {
+// stopBackground ends every goroutine of this client but those in which the game's own handlers run.
+func (c *Client) stopBackground() {
 	c.mu.Lock()
 	c.ended = true
 	c.mu.Unlock()

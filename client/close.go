@@ -33,7 +33,7 @@ func (e *CloseError) Error() string {
 		refs []Ref
 	}{{"not saved", e.Unsaved}, {"perhaps not saved", e.Unknown}} {
 		if len(p.refs) > 0 {
-			parts = append(parts, fmt.Sprintf("%s: %s", p.what, list(p.refs)))
+			parts = append(parts, fmt.Sprintf("%s: %s", p.what, joinRefs(p.refs)))
 		}
 	}
 	return fmt.Sprintf("close: %s: %v", strings.Join(parts, "; "), e.Cause)
@@ -41,7 +41,7 @@ func (e *CloseError) Error() string {
 
 func (e *CloseError) Unwrap() error { return e.Cause }
 
-func list(refs []Ref) string {
+func joinRefs(refs []Ref) string {
 	const most = 8
 	var b strings.Builder
 	for i, ref := range refs {
@@ -61,7 +61,7 @@ func list(refs []Ref) string {
 func (c *Client) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.config.CloseTimeout)
 	defer cancel()
-	return c.close(ctx)
+	return c.closeOnce(ctx)
 }
 
 // Shutdown ends every session with a last save, says goodbye, so that no other game server waits for a lease, and returns
@@ -76,7 +76,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return c.Close()
 	}
-	return c.close(ctx)
+	return c.closeOnce(ctx)
 }
 
 // Drain lets no new session begin: StartSession refuses with ErrClosed from here on. It returns the profiles that still
@@ -98,7 +98,7 @@ func sortRefs(refs []Ref) {
 	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(a.String(), b.String()) })
 }
 
-func (c *Client) close(ctx context.Context) error {
+func (c *Client) closeOnce(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -108,17 +108,17 @@ func (c *Client) close(ctx context.Context) error {
 	c.mu.Unlock()
 	c.shut()
 
-	left := c.endAll(ctx)
+	left := c.endAllSessions(ctx)
 	c.waitForPanics(ctx)
-	close(c.parting)
+	close(c.sayingGoodbye)
 	c.mu.Lock()
-	l := c.life
+	l := c.incarnation
 	c.mu.Unlock()
 	if l != nil {
 		// After a lease of silence the goodbye says nothing new.
 		brief, cancel := context.WithTimeout(ctx, l.timing.Lease)
 		defer cancel()
-		err := c.do(brief, &change{
+		err := c.sendUntilAnswered(brief, &change{
 			act: "close", life: l, method: profilev1.Profiles_EndServer_FullMethodName,
 			request: &profilev1.EndServerRequest{}, answer: &profilev1.EndServerResponse{},
 		})
@@ -126,15 +126,15 @@ func (c *Client) close(ctx context.Context) error {
 			c.config.Log.Warn("say goodbye: the cluster will wait for a lease", "error", err)
 		}
 	}
-	for _, s := range c.all() {
+	for _, s := range c.allSessions() {
 		end := endError(s.ref, EndShutDown, nil, ErrClosed)
-		s.finish(end)
-		s.giveUpKept(end)
-		s.leave()
+		s.finishSession(end)
+		s.giveUpKeptCopy(end)
+		s.freeKey()
 	}
 	c.markClosed()
-	c.halt()
-	c.join(ctx)
+	c.stopBackground()
+	c.waitForBackground(ctx)
 	c.nodes.close()
 	c.ping.close()
 	if len(left.Unsaved)+len(left.Unknown) > 0 {
@@ -143,9 +143,9 @@ func (c *Client) close(ctx context.Context) error {
 	return nil
 }
 
-// endAll makes the last saves. For the game's own code, which may hold a profile's lock, it waits as long as a Close may
+// endAllSessions makes the last saves. For the game's own code, which may hold a profile's lock, it waits as long as a Close may
 // take; for the cluster until ctx ends.
-func (c *Client) endAll(ctx context.Context) *CloseError {
+func (c *Client) endAllSessions(ctx context.Context) *CloseError {
 	patience, cancel := context.WithTimeout(ctx, c.config.CloseTimeout)
 	defer cancel()
 	var mu sync.Mutex
@@ -153,7 +153,7 @@ func (c *Client) endAll(ctx context.Context) *CloseError {
 	note := func(s *session, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if err != nil && left.add(s) && left.Cause == nil {
+		if err != nil && left.addIfUnsaved(s) && left.Cause == nil {
 			left.Cause = err
 		}
 	}
@@ -162,7 +162,7 @@ func (c *Client) endAll(ctx context.Context) *CloseError {
 	for range endsAtOnce {
 		ends.Go(func() {
 			for s := range sessions {
-				w, err := s.request(true, LastSaveShutdown, false)
+				w, err := s.queueSave(true, LastSaveShutdown, false)
 				if err != nil || w == nil {
 					note(s, err)
 					continue
@@ -171,30 +171,30 @@ func (c *Client) endAll(ctx context.Context) *CloseError {
 				stuck := s.waitEncoded(soon, w) != nil
 				cancel()
 				if !stuck {
-					note(s, w.wait(ctx, s))
+					note(s, w.waitForSave(ctx, s))
 					continue
 				}
 				ends.Go(func() { // the others do not wait behind it
 					err := s.waitEncoded(patience, w)
 					if err == nil {
-						err = w.wait(ctx, s)
+						err = w.waitForSave(ctx, s)
 					}
 					note(s, err)
 				})
 			}
 		})
 	}
-	for _, s := range c.all() {
+	for _, s := range c.allSessions() {
 		switch {
 		case s.kept.Load(): // its save is being tried already
 			ends.Go(func() {
 				select {
-				case <-s.left:
+				case <-s.keyFreed:
 				case <-patience.Done():
 				}
 				note(s, endError(s.ref, EndOutOfReach, nil, nil))
 			})
-		case !closedNow(s.done):
+		case !isClosed(s.done):
 			sessions <- s
 		}
 	}
@@ -207,7 +207,7 @@ func (c *Client) endAll(ctx context.Context) *CloseError {
 }
 
 // waitEncoded waits until a last save has left the profile's lock behind, and with it the game's own code.
-func (s *session) waitEncoded(ctx context.Context, w *write) error {
+func (s *session) waitEncoded(ctx context.Context, w *saveRequest) error {
 	select {
 	case <-w.encoded:
 	case <-w.done:
@@ -220,15 +220,15 @@ func (s *session) waitEncoded(ctx context.Context, w *write) error {
 	return nil
 }
 
-// add lists a session that has data which is not known to be stored.
-func (e *CloseError) add(s *session) bool {
+// addIfUnsaved lists a session that has data which is not known to be stored.
+func (e *CloseError) addIfUnsaved(s *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changes := s.changes.Load()
 	switch {
 	case !s.begun || s.stored.known && s.stored.changes == changes:
 		return false
-	case (s.current != nil || s.unclear) && s.flying == changes:
+	case (s.currentSave != nil || s.lastSaveUnclear) && s.changesInFlight == changes:
 		e.Unknown = append(e.Unknown, s.ref)
 	default:
 		e.Unsaved = append(e.Unsaved, s.ref)
@@ -236,7 +236,7 @@ func (e *CloseError) add(s *session) bool {
 	return true
 }
 
-func (c *Client) all() []*session {
+func (c *Client) allSessions() []*session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sessions := make([]*session, 0, len(c.sessions))
@@ -246,17 +246,17 @@ func (c *Client) all() []*session {
 	return sessions
 }
 
-// join waits for every goroutine. All but the game's own handlers end by themselves once the client has halted; these
+// waitForBackground waits for every goroutine. All but the game's own handlers end by themselves once the client has halted; these
 // get until ctx ends, and a moment. Called from a handler it does not wait for the handlers that are on their own: it
 // would wait for itself.
-func (c *Client) join(ctx context.Context) {
+func (c *Client) waitForBackground(ctx context.Context) {
 	own := calledFromHandler()
 	joined := make(chan struct{})
 	go func() {
 		defer close(joined)
 		c.tasks.Wait()
 		if !own {
-			<-c.handling.none()
+			<-c.handling.allReturned()
 		}
 	}()
 	patience, cancel := context.WithTimeout(ctx, c.config.CloseTimeout)

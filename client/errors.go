@@ -91,7 +91,7 @@ type Error struct {
 	reason profilev1.Reason
 	end    EndReason // with ErrSessionOver, if it is known
 	// pending is what Outcome waits for, with ErrUnknown.
-	pending *pending
+	pending *pendingOutcome
 }
 
 func (e *Error) Error() string {
@@ -121,18 +121,18 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// outcome is what became of a request that was given up, once its number is settled.
-type outcome uint8
+// requestFate is what became of a request that was given up, once its number is settled.
+type requestFate uint8
 
 const (
-	unclear outcome = iota // nobody will ever know
-	refused                // it did not happen and never will
+	fateUnclear requestFate = iota // nobody will ever know
+	refused                        // it did not happen and never will
 	happened
 )
 
-// kindOf is what a reason is to a game. It is total over the reasons of the wire, by a test; what a reason says of the
+// errorForReason is what a reason is to a game. It is total over the reasons of the wire, by a test; what a reason says of the
 // request is in package wire.
-func kindOf(reason profilev1.Reason) error {
+func errorForReason(reason profilev1.Reason) error {
 	switch reason {
 	case profilev1.Reason_REASON_OWNED, profilev1.Reason_REASON_NAME_HELD:
 		return ErrOwned
@@ -161,7 +161,7 @@ func kindOf(reason profilev1.Reason) error {
 
 // refusalError is a refusal as a game sees it.
 func refusalError(act string, ref Ref, r *profilev1.Refusal, sentence string) *Error {
-	kind := kindOf(r.Reason)
+	kind := errorForReason(r.Reason)
 	e := &Error{
 		Act: act, Ref: ref, Kind: kind, reason: r.Reason,
 		Code:     Code(wire.Code(r.Reason)),

@@ -7,25 +7,25 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// hear takes an event. Events may repeat, may come late, and may come before the answer to the request that they are
+// handleEvent takes an event. Events may repeat, may come late, and may come before the answer to the request that they are
 // about; none is needed, since what was missed shows at the next renewal.
-func (c *Client) hear(l *life, event *profilev1.Event) {
+func (c *Client) handleEvent(l *incarnation, event *profilev1.Event) {
 	switch what := event.What.(type) {
 	case *profilev1.Event_Granted:
-		c.granted(l, what.Granted)
+		c.handleGranted(l, what.Granted)
 	case *profilev1.Event_LetGo:
 		if s := c.sessionAt(what.LetGo.Store, what.LetGo.Key); s != nil {
-			s.askedToLetGo(what.LetGo.Token, what.LetGo.Operator)
+			s.requestedToLetGo(what.LetGo.Token, what.LetGo.Operator)
 		}
 	case *profilev1.Event_Lost:
 		if s := c.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
-			s.revoked(what.Lost.Token, what.Lost.Cause)
+			s.handleRevoked(what.Lost.Token, what.Lost.Cause)
 		} else {
-			c.release(l, Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token, nil)
+			c.releaseInBackground(l, Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token, nil)
 		}
 	case *profilev1.Event_Message:
 		if s := c.sessionAt(what.Message.Store, what.Message.Key); s != nil {
-			s.push(what.Message)
+			s.noteMessagesWait(what.Message)
 		}
 	}
 }
@@ -36,42 +36,42 @@ func (c *Client) sessionAt(store, key string) *session {
 	return c.sessions[Ref{store, key}]
 }
 
-// granted takes a grant that waits for its session, and gives back one that nobody here wants: a living game server
+// handleGranted takes a grant that waits for its session, and gives back one that nobody here wants: a living game server
 // renews it otherwise for ever.
-func (c *Client) granted(l *life, g *profilev1.Granted) {
+func (c *Client) handleGranted(l *incarnation, g *profilev1.Granted) {
 	ref := Ref{g.Store, g.Key}
 	s := c.sessionAt(g.Store, g.Key)
 	if s == nil {
-		c.release(l, ref, g.Token, nil)
+		c.releaseInBackground(l, ref, g.Token, nil)
 		return
 	}
-	if s.take(l, g) && g.LetGo {
-		s.askedToLetGo(g.Token, false)
+	if s.takeGrant(l, g) && g.LetGo {
+		s.requestedToLetGo(g.Token, false)
 	}
 }
 
-// comparison is a list of what the log says is held, which comes in pages.
-type comparison struct {
+// grantComparison is a list of what the log says is held, which comes in pages.
+type grantComparison struct {
 	index  uint64    // at which every page lists
 	began  uint64    // the number of the renewal that began it
 	left   time.Time // when that one left
-	listed map[holding]bool
+	listed map[heldGrant]bool
 }
 
-// reconcile makes this client and the log agree on what is held. What the log lists and nobody here knows is released.
+// compareGrants makes this client and the log agree on what is held. What the log lists and nobody here knows is released.
 // What is held here and not listed is looked up: being absent from a list ends nothing, since a grant and a list may
 // cross on their way. Until then it is in doubt, for the answer that did not list it renews all the same.
 //
 // A list may come in pages. Until the last one nothing is absent, and nothing is renewed, since what is still to be listed may
 // be over; the last one renews as of the renewal that began the list.
-func (c *Client) reconcile(l *life, answer *profilev1.Renewed, left time.Time) (since time.Time, complete bool) {
+func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left time.Time) (since time.Time, complete bool) {
 	all := l.compared
 	if l.page == nil || all == nil || all.index != answer.Comparison {
-		all = &comparison{index: answer.Comparison, began: answer.Sequence, left: left, listed: make(map[holding]bool, len(answer.Grants))}
+		all = &grantComparison{index: answer.Comparison, began: answer.Sequence, left: left, listed: make(map[heldGrant]bool, len(answer.Grants))}
 	}
 	for _, g := range answer.Grants {
-		all.listed[holding{Ref{g.Store, g.Key}, g.Token}] = true
-		c.granted(l, g)
+		all.listed[heldGrant{Ref{g.Store, g.Key}, g.Token}] = true
+		c.handleGranted(l, g)
 	}
 	if answer.Last != nil {
 		l.page, l.compared = answer.Last, all
@@ -83,23 +83,23 @@ func (c *Client) reconcile(l *life, answer *profilev1.Renewed, left time.Time) (
 	for h, s := range l.held {
 		switch {
 		case all.listed[h]:
-			s.missed.Store(0)
+			s.missedRenewal.Store(0)
 		case s.since < all.began:
-			s.missed.Store(answer.Sequence)
+			s.missedRenewal.Store(answer.Sequence)
 			missing = append(missing, s)
 		}
 	}
 	c.mu.Unlock()
 	for _, s := range missing {
-		s.verify()
+		s.verifyGrant()
 	}
 	return all.left, true
 }
 
-// release gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once nothing
+// releaseInBackground gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once nothing
 // more will come of it.
-func (c *Client) release(l *life, ref Ref, token uint64, then func()) {
-	h := holding{ref, token}
+func (c *Client) releaseInBackground(l *incarnation, ref Ref, token uint64, then func()) {
+	h := heldGrant{ref, token}
 	c.mu.Lock()
 	known := l.releasing[h]
 	if !known {
@@ -110,7 +110,7 @@ func (c *Client) release(l *life, ref Ref, token uint64, then func()) {
 		return
 	}
 	work := func() {
-		err := c.do(c.ctx, &change{
+		err := c.sendUntilAnswered(c.ctx, &change{
 			act: "release", ref: ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
 			request: &profilev1.ReleaseRequest{Store: ref.Store, Key: ref.Key, Token: token},
 			answer:  &profilev1.ReleaseResponse{},
@@ -126,7 +126,7 @@ func (c *Client) release(l *life, ref Ref, token uint64, then func()) {
 			then()
 		}
 	}
-	if !c.spawn(work) && then != nil {
+	if !c.startGoroutine(work) && then != nil {
 		then()
 	}
 }

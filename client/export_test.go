@@ -16,4 +16,4 @@ func (c Config) WithDialOptions(options ...grpc.DialOption) Config {
 }
 
 // KindOf is the table of errors.
-func KindOf(reason profilev1.Reason) error { return kindOf(reason) }
+func KindOf(reason profilev1.Reason) error { return errorForReason(reason) }

@@ -7,11 +7,11 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// hold takes a grant. false: the incarnation has ended since.
-func (s *session) hold(l *life, token uint64) bool {
+// holdGrant takes a grant. false: the incarnation has ended since.
+func (s *session) holdGrant(l *incarnation, token uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stage != starting || s.given {
+	if s.stage != starting || s.startGivenUp {
 		return s.token == token && s.stage != over
 	}
 	s.client.mu.Lock()
@@ -20,50 +20,50 @@ func (s *session) hold(l *life, token uint64) bool {
 		return false
 	}
 	s.stage, s.token = held, token
-	l.held[holding{s.ref, token}] = s
+	l.held[heldGrant{s.ref, token}] = s
 	l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
 	s.since = l.sequence
 	close(s.granted)
 	return true
 }
 
-// take is told of a grant of this profile, and says whether it is this session's.
-func (s *session) take(l *life, g *profilev1.Granted) bool {
+// takeGrant is told of a grant of this profile, and says whether it is this session's.
+func (s *session) takeGrant(l *incarnation, g *profilev1.Granted) bool {
 	s.mu.Lock()
-	mine := s.life == l
+	mine := s.incarnation == l
 	switch {
-	case !mine || s.given || s.stage == over:
+	case !mine || s.startGivenUp || s.stage == over:
 		s.mu.Unlock()
 		return false // it is on its way out, and what it leaves behind will be listed again
 	case s.stage == starting && s.ticket == 0:
-		s.early = append(s.early, g)
+		s.earlyGrants = append(s.earlyGrants, g)
 		s.mu.Unlock()
 		return false
 	case s.stage == starting:
 		wanted := s.ticket == g.Ticket
 		s.mu.Unlock()
 		if wanted {
-			return s.hold(l, g.Token)
+			return s.holdGrant(l, g.Token)
 		}
-		s.client.release(l, s.ref, g.Token, nil)
+		s.client.releaseInBackground(l, s.ref, g.Token, nil)
 		return false
 	}
 	mine = s.token == g.Token
 	newer := g.Token > s.token
 	s.mu.Unlock()
 	if newer {
-		s.verify()
+		s.verifyGrant()
 	}
 	return mine
 }
 
-// askedToLetGo begins the hand-off: somebody waits for the profile, or an operator asked for it.
-func (s *session) askedToLetGo(token uint64, operator bool) {
+// requestedToLetGo begins the hand-off: somebody waits for the profile, or an operator asked for it.
+func (s *session) requestedToLetGo(token uint64, operator bool) {
 	s.mu.Lock()
-	s.asked, s.operator = token, operator
-	now := s.begun && s.stage == held && s.token == token && !s.handing
+	s.releaseRequested, s.operator = token, operator
+	now := s.begun && s.stage == held && s.token == token && !s.handingOff
 	if now {
-		s.handing = true
+		s.handingOff = true
 	}
 	s.mu.Unlock()
 	if now {
@@ -71,25 +71,25 @@ func (s *session) askedToLetGo(token uint64, operator bool) {
 		if operator {
 			reason = LastSaveOperator
 		}
-		s.client.spawn(func() { s.handOff(reason) })
+		s.client.startGoroutine(func() { s.startHandOff(reason) })
 	}
 }
 
-// handOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time,
+// startHandOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time,
 // after which the session is revoked: if by then no data could be encoded, what is stored already is the last.
-func (s *session) handOff(reason LastSaveReason) {
+func (s *session) startHandOff(reason LastSaveReason) {
 	s.mu.Lock()
-	limit := s.life.timing.HandOff * 7 / 10
+	limit := s.incarnation.timing.HandOff * 7 / 10
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	for {
-		err := s.end(ctx, reason)
-		if err == nil || closedNow(s.done) {
+		err := s.saveAndEnd(ctx, reason)
+		if err == nil || isClosed(s.done) {
 			return
 		}
 		s.client.config.Log.Warn("hand-off", "profile", s.ref.String(), "error", err)
-		if !pause(ctx, limit/20) {
+		if !sleepUnlessDone(ctx, limit/20) {
 			break
 		}
 	}
@@ -97,48 +97,48 @@ func (s *session) handOff(reason LastSaveReason) {
 	sent := s.stage == ending
 	s.mu.Unlock()
 	if !sent && s.ctx.Err() == nil {
-		s.lose(endError(s.ref, EndLate, nil, nil))
+		s.loseSession(endError(s.ref, EndLate, nil, nil))
 	}
 }
 
-// revoked is told that the owner's writes are refused from here on. The next grant waits until this is answered.
-func (s *session) revoked(token uint64, cause profilev1.Cause) {
+// handleRevoked is told that the owner's writes are refused from here on. The next grant waits until this is answered.
+func (s *session) handleRevoked(token uint64, cause profilev1.Cause) {
 	s.mu.Lock()
-	s.lost, s.cause = token, cause
+	s.revokedToken, s.cause = token, cause
 	mine := s.begun && s.token == token && s.stage != over
 	s.mu.Unlock()
 	if mine {
-		s.lose(endError(s.ref, endReasonOf(cause), nil, nil))
+		s.loseSession(endError(s.ref, endReasonOf(cause), nil, nil))
 	}
 }
 
-// verify looks up whether the grant is still in force, and ends the session if it is not.
-func (s *session) verify() {
-	s.client.spawn(func() {
+// verifyGrant looks up whether the grant is still in force, and ends the session if it is not.
+func (s *session) verifyGrant() {
+	s.client.startGoroutine(func() {
 		s.mu.Lock()
-		l, token, at := s.life, s.token, s.stage
+		l, token, at := s.incarnation, s.token, s.stage
 		s.mu.Unlock()
 		if at != held {
 			return
 		}
-		missed := s.missed.Load()
+		missed := s.missedRenewal.Load()
 		got := &profilev1.GetResponse{}
-		err := s.client.ask(s.ctx, "verify", s.ref, profilev1.Profiles_Get_FullMethodName,
+		err := s.client.readUntilAnswered(s.ctx, "verify", s.ref, profilev1.Profiles_Get_FullMethodName,
 			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key, WithoutData: true}, got, false)
-		if err == nil && owns(got, l, token) {
-			s.missed.CompareAndSwap(missed, 0)
+		if err == nil && ownsProfile(got, l, token) {
+			s.missedRenewal.CompareAndSwap(missed, 0)
 		} else if err == nil {
 			s.mu.Lock()
-			same := s.stage == held && s.life == l
+			same := s.stage == held && s.incarnation == l
 			s.mu.Unlock()
-			if same && !closedNow(l.over) { // else its own end has come between, or that of the incarnation
-				s.lose(endError(s.ref, EndUnknown, ownerOf(got.Owner), nil))
+			if same && !isClosed(l.over) { // else its own end has come between, or that of the incarnation
+				s.loseSession(endError(s.ref, EndUnknown, ownerOf(got.Owner), nil))
 			}
 		}
 	})
 }
 
-// owns says whether a linearizable answer names this incarnation and token as the owner.
-func owns(got *profilev1.GetResponse, l *life, token uint64) bool {
-	return got.Owner.GetIncarnation() == l.incarnation && got.Stands.GetToken() == token
+// ownsProfile says whether a linearizable answer names this incarnation and token as the owner.
+func ownsProfile(got *profilev1.GetResponse, l *incarnation, token uint64) bool {
+	return got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() == token
 }

@@ -40,8 +40,8 @@ func (a Answer) String() string {
 // "profilenode messages" lists it with the text of the panic. (What ends the process is not counted: a fatal error of the Go
 // runtime, such as two goroutines that write one map, or os.Exit.)
 func (p *Profile[T]) OnMessage(f func(data *T, m Message) Answer) (stop func()) {
-	stop = p.onMessage.add(f)
-	p.s.listen()
+	stop = p.onMessage.addHandler(f)
+	p.s.startListening()
 	return stop
 }
 
@@ -58,7 +58,7 @@ func Handle[T, M any](p *Profile[T], kind Kind, f func(data *T, m M, info Messag
 		}
 		var m M
 		if err := codec.Decode(info.Body, &m); err != nil {
-			p.s.client.report(&Error{
+			p.s.client.reportError(&Error{
 				Act: "handle message", Ref: p.s.ref, Kind: ErrInvalid, Code: CodeUnreadable, Cause: err,
 				Sentence: fmt.Sprintf("message %d of kind %q from %q cannot be decoded into %T; it waits", info.ID, kind, info.Sender, m),
 			})
@@ -68,10 +68,10 @@ func Handle[T, M any](p *Profile[T], kind Kind, f func(data *T, m M, info Messag
 	})
 }
 
-func (p *Profile[T]) listening() bool { return !p.onMessage.empty() }
+func (p *Profile[T]) hasMessageHandlers() bool { return !p.onMessage.isEmpty() }
 
-func (p *Profile[T]) offer(m Message, after int) (answer Answer, passed int) {
-	passed = p.onMessage.each(after, func(f func(*T, Message) Answer) bool {
+func (p *Profile[T]) offerToHandlers(m Message, after int) (answer Answer, passed int) {
+	passed = p.onMessage.callEach(after, func(f func(*T, Message) Answer) bool {
 		answer = f(&p.value, m)
 		return answer != AnswerDone && answer != AnswerLater
 	})

@@ -22,8 +22,8 @@ type handler[F any] struct {
 	stopped atomic.Bool
 }
 
-// add adds a handler. stop keeps it from being called again; a call that is under way is not waited for.
-func (l *handlerList[F]) add(run F) (stop func()) {
+// addHandler adds a handler. stop keeps it from being called again; a call that is under way is not waited for.
+func (l *handlerList[F]) addHandler(run F) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.added++
@@ -37,10 +37,10 @@ func (l *handlerList[F]) add(run F) (stop func()) {
 	}
 }
 
-// each calls with the handlers that were added after the given place, until call returns false, and without those that
+// callEach calls with the handlers that were added after the given place, until call returns false, and without those that
 // are stopped meanwhile. It returns the place that it got past: of the last one that was ever added, or of the one before
 // that for which call returned false.
-func (l *handlerList[F]) each(after int, call func(F) bool) (last int) {
+func (l *handlerList[F]) callEach(after int, call func(F) bool) (last int) {
 	l.mu.Lock()
 	list, last := slices.Clip(l.list), l.added
 	l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *handlerList[F]) each(after int, call func(F) bool) (last int) {
 	return last
 }
 
-func (l *handlerList[F]) empty() bool {
+func (l *handlerList[F]) isEmpty() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.list) == 0
@@ -66,18 +66,18 @@ type handlerQueue struct {
 	running bool
 }
 
-// push runs f after everything that was pushed before. start runs a goroutine.
-func (q *handlerQueue) push(f func(), start func(func())) {
+// enqueue runs f after everything that was pushed before. start runs a goroutine.
+func (q *handlerQueue) enqueue(f func(), start func(func())) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, f)
 	if !q.running {
 		q.running = true
-		start(q.work)
+		start(q.runQueued)
 	}
 }
 
-func (q *handlerQueue) work() {
+func (q *handlerQueue) runQueued() {
 	for {
 		q.mu.Lock()
 		if len(q.waiting) == 0 {
@@ -92,28 +92,28 @@ func (q *handlerQueue) work() {
 	}
 }
 
-// running counts goroutines that run the game's handlers. Unlike a WaitGroup it may be added to while it is waited for,
+// runningHandlers counts goroutines that run the game's handlers. Unlike a WaitGroup it may be added to while it is waited for,
 // since a handler may be added after Close too.
-type running struct {
+type runningHandlers struct {
 	mu   sync.Mutex
 	n    int
 	idle chan struct{} // closed when n falls to 0; nil: it is 0
 }
 
-// start runs f in a goroutine.
-func (r *running) start(f func()) {
+// startHandler runs f in a goroutine.
+func (r *runningHandlers) startHandler(f func()) {
 	r.mu.Lock()
 	if r.n++; r.n == 1 {
 		r.idle = make(chan struct{})
 	}
 	r.mu.Unlock()
 	go func() {
-		defer r.done()
+		defer r.handlerDone()
 		runHandler(f)
 	}()
 }
 
-func (r *running) done() {
+func (r *runningHandlers) handlerDone() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.n--; r.n == 0 {
@@ -122,8 +122,8 @@ func (r *running) done() {
 	}
 }
 
-// none is closed when none of those runs that run now.
-func (r *running) none() <-chan struct{} {
+// allReturned is closed when none of those runs that run now.
+func (r *runningHandlers) allReturned() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.idle != nil {
@@ -155,5 +155,5 @@ func calledFromHandler() bool {
 	}
 }
 
-// handle runs a handler of the game outside of every lock, in a goroutine of its own.
-func (c *Client) handle(f func()) { c.handling.start(f) }
+// startHandler runs a handler of the game outside of every lock, in a goroutine of its own.
+func (c *Client) startHandler(f func()) { c.handling.startHandler(f) }

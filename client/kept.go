@@ -20,81 +20,81 @@ func (s *session) endOutOfReach() {
 		s.mu.Unlock()
 		return
 	}
-	w := newWrite()
+	w := newSaveRequest()
 	w.last, w.lazy, w.kept = true, false, true
 	keep := s.begun && !(s.stored.known && s.stored.changes == s.changes.Load())
 	if keep {
 		s.kept.Store(true)
 		s.lastCopy = w
-		if s.next != nil {
-			w.heirs, s.next = append(w.heirs, s.next), nil
+		if s.nextSave != nil {
+			w.joinedSaves, s.nextSave = append(w.joinedSaves, s.nextSave), nil
 		}
-		if s.current != nil && !closedNow(s.current.overtaken) {
-			close(s.current.overtaken)
+		if s.currentSave != nil && !isClosed(s.currentSave.overtaken) {
+			close(s.currentSave.overtaken)
 		}
 		close(s.keeping)
 	}
 	s.mu.Unlock()
-	s.finish(endError(s.ref, EndOutOfReach, nil, nil))
+	s.finishSession(endError(s.ref, EndOutOfReach, nil, nil))
 	if !keep {
 		s.stop(nil)
-		s.leave()
+		s.freeKey()
 		return
 	}
 	s.mu.Lock()
-	s.next = w
-	if !s.running {
-		s.running = s.client.spawn(s.write)
+	s.nextSave = w
+	if !s.savesRunning {
+		s.savesRunning = s.client.startGoroutine(s.runSaves)
 	}
 	s.mu.Unlock()
-	s.client.spawn(s.boundKept)
+	s.client.startGoroutine(s.limitKeepTime)
 }
 
-// boundKept gives the copy up in the end.
-func (s *session) boundKept() {
+// limitKeepTime gives the copy up in the end.
+func (s *session) limitKeepTime() {
 	timer := time.NewTimer(keptFor)
 	defer timer.Stop()
 	select {
-	case <-s.left:
+	case <-s.keyFreed:
 	case <-s.client.ctx.Done():
 	case <-timer.C:
 		s.stop(errors.New("the cluster was out of reach for too long after the session had ended"))
 	}
 }
 
-// dropKept takes the grant of a kept copy out of the held set.
-func (s *session) dropKept() {
+// dropKeptGrant takes the grant of a kept copy out of the held set.
+func (s *session) dropKeptGrant() {
 	if !s.kept.Swap(false) {
 		return
 	}
 	c := s.client
 	s.mu.Lock()
-	l, token := s.life, s.token
+	l, token := s.incarnation, s.token
 	c.mu.Lock()
-	l.drop(s, token)
-	c.forgetPast()
+	l.dropGrant(s, token)
+	c.forgetPastIncarnations()
 	c.mu.Unlock()
 	s.mu.Unlock()
 }
 
-// giveUpKept gives up the copy for a reason that leaves nothing to be released; the handlers of OnAfterSave are told.
-func (s *session) giveUpKept(why error) {
+// giveUpKeptCopy gives up the copy for a reason that leaves nothing to be released; the handlers of OnAfterSave are told.
+func (s *session) giveUpKeptCopy(why error) {
 	if s.kept.Load() {
 		s.stop(why)
-		s.dropKept()
+		s.dropKeptGrant()
 	}
 }
 
-// unlessOver is a channel that is closed when nothing of the session is to be saved any more.
-func (s *session) unlessOver() <-chan struct{} {
+// doneUnlessKept is a channel that is closed when nothing of the session is to be saved any more.
+func (s *session) doneUnlessKept() <-chan struct{} {
 	if s.kept.Load() {
 		return nil // the end of its context says so
 	}
 	return s.done
 }
 
-// keptError says why a kept copy is not saved.
-func (s *session) keptError(err error) error {
+// keptCopyError says why a kept copy is not saved.
+func (s *session) keptCopyError(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

@@ -28,12 +28,12 @@ func TestLimitNeedsOneMoreTry(t *testing.T) {
 		{"limit below doubt", 2, []int{1}, 0, false},
 		{"limit below doubt, in doubt", 4, []int{3}, 0, true},
 	} {
-		s := &standing{now: func() time.Time { return at(c.now) }, timing: lock.DefaultTiming()}
-		s.prove(start)
+		s := &leaseState{now: func() time.Time { return at(c.now) }, timing: lock.DefaultTiming()}
+		s.confirmUntil(start)
 		for _, seconds := range c.failed {
-			s.fail(at(seconds))
+			s.noteFailed(at(seconds))
 		}
-		if got := s.spent(c.limit); got != c.want {
+		if got := s.doubtExceeds(c.limit); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}

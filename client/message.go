@@ -32,45 +32,45 @@ type Message struct {
 // Decode fills value with the JSON of the body.
 func (m Message) Decode(value any) error { return JSON{}.Decode(m.Body, value) }
 
-// letter is a message that no handler took yet.
-type letter struct {
+// waitingMessage is a message that no handler took yet.
+type waitingMessage struct {
 	Message
 	passed int  // every handler up to this place said that it is not its own
 	later  bool // the next handler wants it later
 }
 
-// mailbox is what a session knows of its profile's messages. It belongs to this copy of the data, and is guarded by the
+// inbox is what a session knows of its profile's messages. It belongs to this copy of the data, and is guarded by the
 // profile's lock: a handler's change and its mark are one step, and a save carries both or neither.
-type mailbox struct {
+type inbox struct {
 	seen    uint64 // every message up to here was taken over once; none is ever again, so none is handled twice
-	waiting []letter
+	waiting []waitingMessage
 	handled []uint64    // to be cleared with the next save
 	again   *time.Timer // when what a handler wanted later is offered again, at the latest
 	due     bool        // there may be messages that were not fetched, for want of a handler
 }
 
-// add takes over what it has not seen. Ids rise in the order of the log.
-func (b *mailbox) add(messages []*profilev1.Message) {
+// addLoaded takes over what it has not seen. Ids rise in the order of the log.
+func (b *inbox) addLoaded(messages []*profilev1.Message) {
 	for _, m := range messages {
 		if m.Id > b.seen {
 			b.seen = m.Id
-			b.waiting = append(b.waiting, letter{Message: Message{
+			b.waiting = append(b.waiting, waitingMessage{Message: Message{
 				ID: m.Id, Kind: Kind(m.Kind), Body: m.Body, Sender: m.Sender, SentAt: time.UnixMilli(m.SentMs), Panics: int(m.Panics),
 			}})
 		}
 	}
 }
 
-// marks is a copy of what the next save clears.
-func (b *mailbox) marks() []uint64 { return slices.Clone(b.handled[:min(len(b.handled), maxMarks)]) }
+// handledIDs is a copy of what the next save clears.
+func (b *inbox) handledIDs() []uint64 { return slices.Clone(b.handled[:min(len(b.handled), maxMarks)]) }
 
-// cleared notes that a save has cleared these.
-func (b *mailbox) cleared(marks []uint64) {
+// dropCleared notes that a save has cleared these.
+func (b *inbox) dropCleared(marks []uint64) {
 	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return slices.Contains(marks, id) })
 }
 
-// wantNow makes what handlers wanted later due.
-func (b *mailbox) wantNow() {
+// makeAllDue makes what handlers wanted later due.
+func (b *inbox) makeAllDue() {
 	for i := range b.waiting {
 		b.waiting[i].later = false
 	}
@@ -79,48 +79,48 @@ func (b *mailbox) wantNow() {
 	}
 }
 
-// keep drops what is in the store no more.
-func (b *mailbox) keep(stored map[uint64]bool) {
+// keepStored drops what is in the store no more.
+func (b *inbox) keepStored(stored map[uint64]bool) {
 	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return !stored[id] })
-	b.waiting = slices.DeleteFunc(b.waiting, func(l letter) bool { return !stored[l.ID] })
+	b.waiting = slices.DeleteFunc(b.waiting, func(l waitingMessage) bool { return !stored[l.ID] })
 }
 
-// deliver offers what waits to the handlers that were not offered it yet. It is called under data.
-func (s *session) deliver() {
-	if s.writable("deliver") != nil {
+// deliverMessages offers what waits to the handlers that were not offered it yet. It is called under data.
+func (s *session) deliverMessages() {
+	if s.checkWritable("deliver") != nil {
 		return
 	}
-	before, waiting := len(s.mail.handled), s.mail.waiting
-	s.mail.waiting = waiting[:0]
+	before, waiting := len(s.inbox.handled), s.inbox.waiting
+	s.inbox.waiting = waiting[:0]
 	later := false
 	for i, l := range waiting {
 		answer, ok := AnswerNotMine, true
 		if !l.later {
-			answer, ok = s.offer(&l)
+			answer, ok = s.offerMessage(&l)
 		}
 		if !ok {
-			s.mail.waiting = append(s.mail.waiting, waiting[i:]...)
+			s.inbox.waiting = append(s.inbox.waiting, waiting[i:]...)
 			return
 		}
 		if answer == AnswerDone {
-			s.mail.handled = append(s.mail.handled, l.ID)
+			s.inbox.handled = append(s.inbox.handled, l.ID)
 			s.changes.Add(1)
 			continue
 		}
 		l.later = l.later || answer == AnswerLater
 		later = later || l.later
-		s.mail.waiting = append(s.mail.waiting, l)
+		s.inbox.waiting = append(s.inbox.waiting, l)
 	}
-	if later && !s.later.Swap(true) {
-		s.mail.again = time.AfterFunc(offerLaterAfter, s.offerLater)
+	if later && !s.messagesLater.Swap(true) {
+		s.inbox.again = time.AfterFunc(offerLaterAfter, s.offerLater)
 	}
-	if len(s.mail.handled) > before {
-		s.client.saver.soon(s, handledSoon)
+	if len(s.inbox.handled) > before {
+		s.client.saver.saveSoon(s, handledSoon)
 	}
 }
 
-// offer gives a message to the handlers that did not pass it on yet. false: one of them panicked, and the session is over.
-func (s *session) offer(l *letter) (answer Answer, ok bool) {
+// offerMessage gives a message to the handlers that did not pass it on yet. false: one of them panicked, and the session is over.
+func (s *session) offerMessage(l *waitingMessage) (answer Answer, ok bool) {
 	defer func() {
 		if ok {
 			return
@@ -135,13 +135,13 @@ func (s *session) offer(l *letter) (answer Answer, ok bool) {
 		}
 		s.endByPanic(which, value, debug.Stack(), &profilev1.MessagePanic{Message: l.ID, Text: panicText(value)})
 	}()
-	answer, l.passed = s.body.offer(l.Message, l.passed)
+	answer, l.passed = s.body.offerToHandlers(l.Message, l.passed)
 	return answer, true
 }
 
 // offerLater offers again, in the background, what handlers wanted later: after a save, or when it is time.
 func (s *session) offerLater() {
-	if !s.later.Load() {
+	if !s.messagesLater.Load() {
 		return
 	}
 	s.mu.Lock()
@@ -153,10 +153,10 @@ func (s *session) offerLater() {
 	s.startFetch()
 }
 
-// listen is called after a handler was added.
-func (s *session) listen() {
+// startListening is called after a handler was added.
+func (s *session) startListening() {
 	if s.deliverNow() {
-		s.fetch()
+		s.fetchMessages()
 	}
 }
 
@@ -164,29 +164,29 @@ func (s *session) listen() {
 func (s *session) deliverNow() (due bool) {
 	s.data.Lock()
 	defer s.data.Unlock() // also if a handler ends its goroutine
-	s.deliver()
-	due, s.mail.due = s.mail.due, false
+	s.deliverMessages()
+	due, s.inbox.due = s.inbox.due, false
 	return due
 }
 
 // maxPushed is how many pushed messages are kept until they are taken over; then all are fetched.
 const maxPushed = 128
 
-// fetch brings new messages in the background, and offers them.
-func (s *session) fetch() { s.push(nil) }
+// fetchMessages brings new messages in the background, and offers them.
+func (s *session) fetchMessages() { s.noteMessagesWait(nil) }
 
-// push is fetch for a message that may have come along. nil, or without one: what there is must be asked for.
-func (s *session) push(m *profilev1.MessageWaits) {
+// noteMessagesWait is fetch for a message that may have come along. nil, or without one: what there is must be asked for.
+func (s *session) noteMessagesWait(m *profilev1.MessageWaits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.begun || s.stage != held {
 		return // what waits is loaded with the session
 	}
-	s.unpushed = s.unpushed || m.GetMessage() == nil || m.GetToken() != s.token || len(s.pushed) == maxPushed
-	if s.unpushed {
-		s.pushed = nil // all that waits comes with the others
+	s.morePushed = s.morePushed || m.GetMessage() == nil || m.GetToken() != s.token || len(s.pushedMessages) == maxPushed
+	if s.morePushed {
+		s.pushedMessages = nil // all that waits comes with the others
 	} else {
-		s.pushed = append(s.pushed, m)
+		s.pushedMessages = append(s.pushedMessages, m)
 	}
 	s.startFetch()
 }
@@ -197,13 +197,13 @@ func (s *session) startFetch() {
 		s.refetch = true
 		return
 	}
-	s.fetching = s.client.spawn(s.fetchAll)
+	s.fetching = s.client.startGoroutine(s.fetchAllPages)
 }
 
-func (s *session) fetchAll() {
+func (s *session) fetchAllPages() {
 	for more := true; more; {
-		if !s.takePushed() {
-			if err := s.fetchOnce(); err != nil && s.ctx.Err() == nil {
+		if !s.takePushedMessages() {
+			if err := s.fetchNextPage(); err != nil && s.ctx.Err() == nil {
 				s.client.config.Log.Warn("fetch messages", "profile", s.ref.String(), "error", err)
 			}
 		}
@@ -215,48 +215,48 @@ func (s *session) fetchAll() {
 	}
 }
 
-// takePushed takes over the messages that were pushed; false: there are others, which must be fetched. A message is of
+// takePushedMessages takes over the messages that were pushed; false: there are others, which must be fetched. A message is of
 // this session's own time, so none that an earlier one of this profile handled is handled twice.
-func (s *session) takePushed() bool {
+func (s *session) takePushedMessages() bool {
 	s.mu.Lock()
-	pushed, others, again := s.pushed, s.unpushed, s.offerAgain
-	s.pushed, s.unpushed, s.offerAgain = nil, false, false
+	pushed, others, again := s.pushedMessages, s.morePushed, s.offerAgain
+	s.pushedMessages, s.morePushed, s.offerAgain = nil, false, false
 	s.mu.Unlock()
 	if !s.data.lockUnless(s.done, s.ctx.Done()) {
 		return true // the session is over
 	}
 	defer s.data.Unlock()
 	if again {
-		s.mail.wantNow()
-		s.later.Store(false)
+		s.inbox.makeAllDue()
+		s.messagesLater.Store(false)
 	}
-	if !s.body.listening() {
-		s.mail.due = true
+	if !s.body.hasMessageHandlers() {
+		s.inbox.due = true
 		return true
 	}
-	defer s.deliver()
+	defer s.deliverMessages()
 	for _, m := range pushed {
-		if m.After > s.mail.seen {
+		if m.After > s.inbox.seen {
 			return false
 		}
-		s.mail.add([]*profilev1.Message{m.Message})
+		s.inbox.addLoaded([]*profilev1.Message{m.Message})
 	}
 	return !others
 }
 
-func (s *session) fetchOnce() error {
+func (s *session) fetchNextPage() error {
 	for {
 		if !s.data.lockUnless(s.done, s.ctx.Done()) {
 			return nil
 		}
-		after := s.mail.seen
-		listening := s.body.listening()
-		s.mail.due = !listening
+		after := s.inbox.seen
+		listening := s.body.hasMessageHandlers()
+		s.inbox.due = !listening
 		s.data.Unlock()
 		if !listening {
 			return nil
 		}
-		page, err := s.fetchPage(after)
+		page, err := s.fetchPageOrEnd(after)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -272,26 +272,26 @@ func (s *session) takePage(page []*profilev1.Message) bool {
 		return false
 	}
 	defer s.data.Unlock() // also if a handler ends its goroutine
-	s.mail.add(page)
-	s.deliver()
+	s.inbox.addLoaded(page)
+	s.deliverMessages()
 	return true
 }
 
-// fetchPage is page in its turn: a few profiles fetch at once.
-func (s *session) fetchPage(after uint64) ([]*profilev1.Message, error) {
+// fetchPageOrEnd is page in its turn: a few profiles fetch at once.
+func (s *session) fetchPageOrEnd(after uint64) ([]*profilev1.Message, error) {
 	select {
 	case s.client.fetching <- struct{}{}:
 		defer func() { <-s.client.fetching }()
 	case <-s.ctx.Done():
 		return nil, s.ctx.Err()
 	}
-	return s.page(after)
+	return s.requestPage(after)
 }
 
-// page is some of the messages above an id, none if there are none.
-func (s *session) page(after uint64) ([]*profilev1.Message, error) {
+// requestPage is some of the messages above an id, none if there are none.
+func (s *session) requestPage(after uint64) ([]*profilev1.Message, error) {
 	answer := &profilev1.MessagesResponse{}
-	err := s.client.ask(s.ctx, "fetch messages", s.ref, profilev1.Profiles_Messages_FullMethodName,
+	err := s.client.readUntilAnswered(s.ctx, "fetch messages", s.ref, profilev1.Profiles_Messages_FullMethodName,
 		&profilev1.MessagesRequest{Store: s.ref.Store, Key: s.ref.Key, After: after}, answer, false)
 	return answer.Messages, err
 }
@@ -300,7 +300,7 @@ func (s *session) page(after uint64) ([]*profilev1.Message, error) {
 func (s *session) forgetCleared() error {
 	stored := make(map[uint64]bool)
 	for after := uint64(0); ; {
-		page, err := s.page(after)
+		page, err := s.requestPage(after)
 		if err != nil {
 			return err
 		}
@@ -312,13 +312,13 @@ func (s *session) forgetCleared() error {
 			after = max(after, m.Id)
 		}
 	}
-	if !s.data.lockUnless(s.unlessOver(), s.ctx.Done()) {
-		return s.writable("save")
+	if !s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done()) {
+		return s.checkWritable("save")
 	}
 	defer s.data.Unlock()
-	before := len(s.mail.handled)
-	s.mail.keep(stored)
-	if len(s.mail.handled) == before {
+	before := len(s.inbox.handled)
+	s.inbox.keepStored(stored)
+	if len(s.inbox.handled) == before {
 		return errors.New("every message is there")
 	}
 	return nil

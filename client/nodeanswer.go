@@ -31,7 +31,7 @@ type nodeState struct {
 func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Refusal, err error) {
 	n := c.nodes
 	next := nodeState{
-		failed: answerOf(refusal, err), unreachable: err != nil && refusal == nil,
+		failed: nodeAnswerError(refusal, err), unreachable: err != nil && refusal == nil,
 		notAllowed: refusal.GetReason() == profilev1.Reason_REASON_UNAUTHORIZED,
 	}
 	var cluster []byte
@@ -41,7 +41,7 @@ func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Ref
 	n.mu.Lock()
 	was, known := n.states[addr]
 	switch {
-	case isOfAnother(refusal, cluster):
+	case isOfAnotherCluster(refusal, cluster):
 		next.ofAnother = time.Now()
 	case next.unreachable:
 		next.ofAnother = was.ofAnother
@@ -57,14 +57,14 @@ func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Ref
 	switch {
 	case c.ctx.Err() != nil:
 	case next.unreachable && !was.unreachable:
-		c.spawn(func() { c.explainFailure(addr, link, next.failed) })
+		c.startGoroutine(func() { c.explainFailure(addr, link, next.failed) })
 	case known && was.unreachable && !next.unreachable:
 		c.config.Log.Info("a node is reached again", "node", addr)
 	}
 }
 
-// answerOf is an answer in a few words. What gRPC puts around them is left out.
-func answerOf(refusal *profilev1.Refusal, err error) error {
+// nodeAnswerError is an answer in a few words. What gRPC puts around them is left out.
+func nodeAnswerError(refusal *profilev1.Refusal, err error) error {
 	var connect *wire.ConnectError
 	switch {
 	case err == nil:
@@ -92,13 +92,13 @@ func (c *Client) explainFailure(addr string, link *wire.Link, failed error) {
 			c.nodes.mu.Unlock()
 		}
 	}
-	if c.ctx.Err() == nil && !closedNow(c.closing) {
+	if c.ctx.Err() == nil && !isClosed(c.closing) {
 		c.config.Log.Warn("a node cannot be reached", "node", addr, "error", failed)
 	}
 }
 
-// failures are the nodes whose last answer was no success, in the order in which they are asked.
-func (n *nodes) failures() (failures []NodeAnswer) {
+// recentFailures are the nodes whose last answer was no success, in the order in which they are asked.
+func (n *nodeSet) recentFailures() (failures []NodeAnswer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, addr := range n.order {
@@ -123,10 +123,10 @@ const (
 	registerLogEvery = 10 * time.Second
 )
 
-// registerLog tells the log of a registration that does not come about, which may be waited for without end.
-type registerLog struct{ next time.Time }
+// waitingLog tells the log of a registration that does not come about, which may be waited for without end.
+type waitingLog struct{ next time.Time }
 
-func (r *registerLog) look(c *Client, now time.Time) {
+func (r *waitingLog) logIfDue(c *Client, now time.Time) {
 	if r.next.IsZero() {
 		r.next = now.Add(registerLogAfter)
 	}
@@ -134,7 +134,7 @@ func (r *registerLog) look(c *Client, now time.Time) {
 		return
 	}
 	r.next = now.Add(registerLogEvery)
-	answers := listAnswers(c.nodes.failures())
+	answers := listAnswers(c.nodes.recentFailures())
 	if answers == "" {
 		answers = "none yet"
 	}

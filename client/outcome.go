@@ -54,20 +54,20 @@ func (c *Client) Outcome(ctx context.Context, err error) (Outcome, error) {
 	if e != nil {
 		about = e.Ref
 	}
-	switch p := pendingIn(err); {
+	switch p := pendingOutcomeIn(err); {
 	case p != nil:
 		select {
 		case <-p.done:
 		case <-ctx.Done():
 		case <-c.ctx.Done():
 		}
-		if !closedNow(p.done) {
-			return Outcome{}, c.unsent(ctx, act, about)
+		if !isClosed(p.done) {
+			return Outcome{}, c.notSentError(ctx, act, about)
 		}
 		if p.save != nil && p.save.err != nil && errors.Is(p.save.err, ErrUnknown) {
 			return c.Outcome(ctx, p.save.err)
 		}
-		got := p.outcome()
+		got := p.currentOutcome()
 		if got.Fate == FateUnknown {
 			return Outcome{}, &Error{Act: act, Ref: about, Kind: ErrClosed}
 		}
@@ -78,14 +78,14 @@ func (c *Client) Outcome(ctx context.Context, err error) (Outcome, error) {
 	return Outcome{}, &Error{Act: act, Ref: about, Kind: ErrInvalid, Sentence: fmt.Sprintf("%v is not an unknown outcome of this client", err)}
 }
 
-// pending is a request that was left with its outcome unknown. One of save and settled says what became of it.
-type pending struct {
+// pendingOutcome is a request that was left with its outcome unknown. One of save and settled says what became of it.
+type pendingOutcome struct {
 	done    <-chan struct{} // closed when it is known, or when nobody will ever know
-	save    *write
+	save    *saveRequest
 	settled *settlement
 }
 
-func (p *pending) outcome() Outcome {
+func (p *pendingOutcome) currentOutcome() Outcome {
 	if p.settled != nil {
 		return p.settled.outcome
 	}
@@ -95,17 +95,17 @@ func (p *pending) outcome() Outcome {
 	return Outcome{Fate: FateHappened, Revision: p.save.revision}
 }
 
-// pendingIn finds the request that an error is about, in it or in its causes.
-func pendingIn(err error) *pending {
+// pendingOutcomeIn finds the request that an error is about, in it or in its causes.
+func pendingOutcomeIn(err error) *pendingOutcome {
 	if e, ok := err.(*Error); ok && e.pending != nil {
 		return e.pending
 	}
 	switch err := err.(type) {
 	case interface{ Unwrap() error }:
-		return pendingIn(err.Unwrap())
+		return pendingOutcomeIn(err.Unwrap())
 	case interface{ Unwrap() []error }:
 		for _, inner := range err.Unwrap() {
-			if p := pendingIn(inner); p != nil {
+			if p := pendingOutcomeIn(inner); p != nil {
 				return p
 			}
 		}
@@ -119,7 +119,7 @@ type settlement struct {
 	outcome Outcome
 }
 
-func (s *settlement) end(o Outcome) {
+func (s *settlement) finishSettlement(o Outcome) {
 	s.outcome = o
 	close(s.done)
 }

@@ -11,9 +11,9 @@ import (
 // outlivedLimit is at least how long ago an address may have answered as another cluster's: time enough to ask each of them.
 const outlivedLimit = 10 * time.Second
 
-// isOfAnother says whether a refusal came from a node of another cluster than this client's. A node that is in no cluster yet
+// isOfAnotherCluster says whether a refusal came from a node of another cluster than this client's. A node that is in no cluster yet
 // is of none.
-func isOfAnother(refusal *profilev1.Refusal, cluster []byte) bool {
+func isOfAnotherCluster(refusal *profilev1.Refusal, cluster []byte) bool {
 	return refusal.GetReason() == profilev1.Reason_REASON_OTHER_CLUSTER && len(cluster) > 0 && len(refusal.Cluster) > 0 &&
 		!bytes.Equal(refusal.Cluster, cluster)
 }
@@ -37,14 +37,14 @@ func (c *Client) endIfOutlived() {
 		return
 	}
 	c.endForGood(&Error{
-		Act: "live", Kind: ErrSessionOver, Code: CodeOtherCluster, reason: profilev1.Reason_REASON_OTHER_CLUSTER, Nodes: n.failures(),
+		Act: "live", Kind: ErrSessionOver, Code: CodeOtherCluster, reason: profilev1.Reason_REASON_OTHER_CLUSTER, Nodes: n.recentFailures(),
 		Sentence: "every address of its cluster answers as another cluster's: the cluster was founded anew, or restored elsewhere",
 	})
 }
 
-// everyOneRefuses says whether each address that is asked said last that this client is not allowed to do what it asked.
+// allNodesRefuse says whether each address that is asked said last that this client is not allowed to do what it asked.
 // One that does not answer, or answers otherwise, may be the one that would.
-func (n *nodes) everyOneRefuses() bool {
+func (n *nodeSet) allNodesRefuse() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return !slices.ContainsFunc(n.order, func(addr string) bool { return !n.states[addr].notAllowed })

@@ -31,9 +31,9 @@ type pingPort struct {
 // pingLimit is how long one who asks may take to take the answer. One is served after the other.
 const pingLimit = 250 * time.Millisecond
 
-// at is the port's address, or empty. It is made on the way to a node: where that one is reached from, this process is
+// portBeside is the port's address, or empty. It is made on the way to a node: where that one is reached from, this process is
 // reached too.
-func (p *pingPort) at(ctx context.Context, c *Client, node string) string {
+func (p *pingPort) portBeside(ctx context.Context, c *Client, node string) string {
 	if p.listen == nil {
 		return ""
 	}
@@ -41,10 +41,10 @@ func (p *pingPort) at(ctx context.Context, c *Client, node string) string {
 	l, closed := p.listener, p.closed
 	p.mu.Unlock()
 	if l == nil && !closed {
-		if _, err := c.nodes.ready(ctx, node); err != nil {
+		if _, err := c.nodes.readyLink(ctx, node); err != nil {
 			return "" // another node will be asked
 		}
-		l = p.open(ctx, c.config.Log, node)
+		l = p.openListener(ctx, c.config.Log, node)
 	}
 	if l == nil {
 		return ""
@@ -52,8 +52,8 @@ func (p *pingPort) at(ctx context.Context, c *Client, node string) string {
 	return l.Addr().String()
 }
 
-// open is called by one registration at a time.
-func (p *pingPort) open(ctx context.Context, log *slog.Logger, node string) net.Listener {
+// openListener is called by one registration at a time.
+func (p *pingPort) openListener(ctx context.Context, log *slog.Logger, node string) net.Listener {
 	l, err := p.listen(ctx, node)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,11 +69,11 @@ func (p *pingPort) open(ctx context.Context, log *slog.Logger, node string) net.
 		return nil
 	}
 	p.listener = l
-	p.serving.Go(func() { p.serve(l) })
+	p.serving.Go(func() { p.serveConns(l) })
 	return l
 }
 
-func (p *pingPort) serve(l net.Listener) {
+func (p *pingPort) serveConns(l net.Listener) {
 	const most = time.Second
 	wait := 10 * time.Millisecond
 	for {
@@ -81,8 +81,8 @@ func (p *pingPort) serve(l net.Listener) {
 		switch {
 		case err == nil:
 			wait = 10 * time.Millisecond
-			p.answer(conn)
-		case errors.Is(err, net.ErrClosed) || p.over():
+			p.answerConn(conn)
+		case errors.Is(err, net.ErrClosed) || p.isClosed():
 			return
 		default: // out of files, most likely: until that is over the kernel takes the calls, so nothing is refused
 			time.Sleep(wait)
@@ -91,14 +91,14 @@ func (p *pingPort) serve(l net.Listener) {
 	}
 }
 
-func (p *pingPort) answer(conn net.Conn) {
+func (p *pingPort) answerConn(conn net.Conn) {
 	frame := lock.PingFrame(lock.Incarnation(p.present.Load()))
 	_ = conn.SetDeadline(time.Now().Add(pingLimit))
 	_, _ = conn.Write(frame[:]) // who asked asks again
 	_ = conn.Close()
 }
 
-func (p *pingPort) over() bool {
+func (p *pingPort) isClosed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.closed
@@ -131,5 +131,5 @@ func listenBeside(ctx context.Context, node string, port uint16) (net.Listener, 
 	}
 	// Two processes that both allow the reuse of an address can follow each other on a port at once. Without it a port
 	// that was asked lately stays nobody's for a minute, and refuses.
-	return (&net.ListenConfig{Control: noReuse}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+	return (&net.ListenConfig{Control: disableAddressReuse}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
 }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// noReuse undoes what package net sets on every listener.
-func noReuse(_, _ string, c syscall.RawConn) error {
+// disableAddressReuse undoes what package net sets on every listener.
+func disableAddressReuse(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0) })
 	return errors.Join(err, failed)

@@ -11,8 +11,8 @@ import (
 // The functions that are given the data run under the profile's own lock: they must not keep the pointer, must not
 // block, and must not call a method of the same profile, which would wait for itself.
 type Profile[T any] struct {
-	s    *session
-	mold mold[T]
+	s        *session
+	template profileTemplate[T]
 
 	value    T                     // guarded by session.data, as is all below
 	document *document.Document[T] // beside value; nil if the codec is not JSON
@@ -39,11 +39,11 @@ func (p *Profile[T]) Ref() Ref { return p.s.ref }
 func (p *Profile[T]) Update(f func(data *T)) error {
 	p.s.data.Lock()
 	defer p.s.data.Unlock()
-	if err := p.s.writable("update"); err != nil {
+	if err := p.s.checkWritable("update"); err != nil {
 		return err
 	}
 	p.s.changes.Add(1)
-	p.s.update(func() { f(&p.value) })
+	p.s.runUpdate(func() { f(&p.value) })
 	return nil
 }
 
@@ -59,10 +59,10 @@ func (p *Profile[T]) Update(f func(data *T)) error {
 func (p *Profile[T]) Try(f func(data *T) error) error {
 	p.s.data.Lock()
 	defer p.s.data.Unlock()
-	if err := p.s.writable("try"); err != nil {
+	if err := p.s.checkWritable("try"); err != nil {
 		return err
 	}
-	changed, err := p.mold.deepCopy(&p.value)
+	changed, err := p.template.deepCopy(&p.value)
 	if err != nil {
 		return &Error{Act: "try", Ref: p.s.ref, Kind: ErrInvalid, Sentence: "the data cannot be copied", Cause: err}
 	}
@@ -89,7 +89,7 @@ func (p *Profile[T]) Read(f func(data *T)) {
 // it cannot be encoded or is too large; the session goes on. ErrUnknown: ctx ended first, or nobody could say. A save may be
 // acknowledged after Done is closed: it was on its way when the session was taken away, and was first; the next owner has
 // loaded it.
-func (p *Profile[T]) Save(ctx context.Context) error { return p.s.save(ctx) }
+func (p *Profile[T]) Save(ctx context.Context) error { return p.s.saveNow(ctx) }
 
 // EndSession makes a last save, gives the profile back in the same step, and returns once both are in the log: the next
 // owner loads this data. Data that has not changed is not sent. From the moment that the last save is on its way Update
@@ -97,13 +97,15 @@ func (p *Profile[T]) Save(ctx context.Context) error { return p.s.save(ctx) }
 //
 // Errors as Save, but that data which cannot be stored ends the session too, with what was stored before: the error is
 // ErrSessionOver, with ErrInvalid as its cause. After ErrUnknown it is still being tried.
-func (p *Profile[T]) EndSession(ctx context.Context) error { return p.s.end(ctx, LastSaveManual) }
+func (p *Profile[T]) EndSession(ctx context.Context) error {
+	return p.s.saveAndEnd(ctx, LastSaveManual)
+}
 
 // State is how the session stands, computed at every look.
-func (p *Profile[T]) State() State { return p.s.state() }
+func (p *Profile[T]) State() State { return p.s.currentState() }
 
 // IsActive says that the session is held: while it does, no other game server owns the profile.
-func (p *Profile[T]) IsActive() bool { return p.s.state() == StateHeld }
+func (p *Profile[T]) IsActive() bool { return p.s.currentState() == StateHeld }
 
 // Done is closed when the session is over. A channel is no lease: ask IsActive before what cannot be undone.
 func (p *Profile[T]) Done() <-chan struct{} { return p.s.done }
@@ -113,7 +115,7 @@ func (p *Profile[T]) Done() <-chan struct{} { return p.s.done }
 func (p *Profile[T]) Err() error {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	return p.s.why
+	return p.s.overReason
 }
 
 // Revision counts the profile's saves; it is that of the last one known here.
@@ -132,15 +134,15 @@ func (p *Profile[T]) Loads() uint64 {
 
 // OnSave runs before each save, and may change what is saved. With such a handler each autosave looks at the data.
 func (p *Profile[T]) OnSave(f func(data *T)) (stop func()) {
-	stop = p.onSave.add(f)
-	p.s.hooked.Store(true) // and stays so: a look too many costs an encoding
+	stop = p.onSave.addHandler(f)
+	p.s.hasSaveHandlers.Store(true) // and stays so: a look too many costs an encoding
 	return stop
 }
 
 // OnLastSave runs before a save that ends the session, after the handlers of OnSave, and may change what is saved. It
 // does not run if the session is lost. It may run again if a last save was refused.
 func (p *Profile[T]) OnLastSave(f func(data *T, reason LastSaveReason)) (stop func()) {
-	return p.onLastSave.add(f)
+	return p.onLastSave.addHandler(f)
 }
 
 // Saved says how a save went.
@@ -153,30 +155,30 @@ type Saved struct {
 
 // OnAfterSave runs after each save that stored something or failed, one at a time and in the order of the saves. It runs
 // outside of every lock, so it may call any method.
-func (p *Profile[T]) OnAfterSave(f func(Saved)) (stop func()) { return p.s.onSaved.add(f) }
+func (p *Profile[T]) OnAfterSave(f func(Saved)) (stop func()) { return p.s.onSaved.addHandler(f) }
 
 // OnSessionEnd runs once when the session is over, at once if it is over already, in a goroutine of its own: it may call
 // any method.
-func (p *Profile[T]) OnSessionEnd(f func(End)) (stop func()) { return p.s.whenOver(f) }
+func (p *Profile[T]) OnSessionEnd(f func(End)) (stop func()) { return p.s.callWhenOver(f) }
 
-var _ body = (*Profile[any])(nil)
+var _ typedData = (*Profile[any])(nil)
 
-func (p *Profile[T]) beforeSave(last bool, reason LastSaveReason) {
-	p.onSave.each(0, func(f func(*T)) bool {
+func (p *Profile[T]) runSaveHandlers(last bool, reason LastSaveReason) {
+	p.onSave.callEach(0, func(f func(*T)) bool {
 		f(&p.value)
 		return true
 	})
 	if last {
-		p.onLastSave.each(0, func(f func(*T, LastSaveReason)) bool {
+		p.onLastSave.callEach(0, func(f func(*T, LastSaveReason)) bool {
 			f(&p.value, reason)
 			return true
 		})
 	}
 }
 
-func (p *Profile[T]) encode() ([]byte, error) {
+func (p *Profile[T]) encodeData() ([]byte, error) {
 	if p.document == nil {
-		return p.mold.codec.Encode(&p.value)
+		return p.template.codec.Encode(&p.value)
 	}
 	data, lost, err := p.document.Encode(&p.value)
 	if err == nil && len(lost) > 0 {
@@ -201,11 +203,11 @@ func (p *Profile[T]) reportLost(paths []string) {
 		}
 	}
 	if len(news) > 0 {
-		p.s.client.spawn(func() { // the logger is the game's code too, and this runs under the profile's lock
+		p.s.client.startGoroutine(func() { // the logger is the game's code too, and this runs under the profile's lock
 			p.s.client.config.Log.Warn("a save drops fields that this version of the game does not know: the elements that had "+
 				"them were changed", "profile", p.s.ref.String(), "paths", news)
 		})
 	}
 }
 
-func (p *Profile[T]) codec() uint32 { return uint32(p.mold.codec.ID()) }
+func (p *Profile[T]) codecID() uint32 { return uint32(p.template.codec.ID()) }

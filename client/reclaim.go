@@ -17,8 +17,8 @@ const claimsAtOnce = 256
 // claimsWait is how long a request waits for more claims.
 const claimsWait = 5 * time.Millisecond
 
-// claim is a session on its way from an incarnation that was ended to the present one.
-type claim struct {
+// reclaimedGrant is a session on its way from an incarnation that was ended to the present one.
+type reclaimedGrant struct {
 	s        *session
 	token    uint64
 	revision uint64
@@ -28,16 +28,16 @@ type claim struct {
 	err      error
 }
 
-// reclaim lets sessions go on whose incarnation was ended while this process lives: they are granted anew to the present
+// reclaimSessions lets sessions go on whose incarnation was ended while this process lives: they are granted anew to the present
 // one, if nothing has become of their profiles since. Those that cannot be had any more are over. If this incarnation ends
 // on the way, the rest waits for the next one.
-func (c *Client) reclaim(l *life) {
-	before := c.tally.reclaimed.Load()
-	claims := make(chan *claim)
+func (c *Client) reclaimSessions(l *incarnation) {
+	before := c.counters.reclaimed.Load()
+	claims := make(chan *reclaimedGrant)
 	all := make(chan struct{})
 	var each sync.WaitGroup
-	for _, s := range c.outlived() {
-		each.Go(func() { s.reclaim(l, claims) })
+	for _, s := range c.sessionsToReclaim() {
+		each.Go(func() { s.reclaimSession(l, claims) })
 	}
 	go func() {
 		each.Wait()
@@ -46,7 +46,7 @@ func (c *Client) reclaim(l *life) {
 	for {
 		select {
 		case first := <-claims:
-			batch := []*claim{first}
+			batch := []*reclaimedGrant{first}
 			full := time.NewTimer(claimsWait)
 			for more := true; more && len(batch) < claimsAtOnce; {
 				select {
@@ -57,16 +57,16 @@ func (c *Client) reclaim(l *life) {
 				}
 			}
 			full.Stop()
-			c.claimBack(l, batch)
+			c.reclaimBatch(l, batch)
 		case <-all:
-			c.config.Log.Info("went on after a false verdict", "incarnation", l.incarnation, "sessions", c.tally.reclaimed.Load()-before)
+			c.config.Log.Info("went on after a false verdict", "incarnation", l.id, "sessions", c.counters.reclaimed.Load()-before)
 			return
 		}
 	}
 }
 
-// outlived are the sessions whose incarnation has ended and that have not.
-func (c *Client) outlived() []*session {
+// sessionsToReclaim are the sessions whose incarnation has ended and that have not.
+func (c *Client) sessionsToReclaim() []*session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var sessions []*session
@@ -76,8 +76,8 @@ func (c *Client) outlived() []*session {
 	return sessions
 }
 
-// claimBack asks for some sessions in one request.
-func (c *Client) claimBack(l *life, batch []*claim) {
+// reclaimBatch asks for some sessions in one request.
+func (c *Client) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
 	request := &profilev1.ReclaimRequest{}
 	for _, cl := range batch {
 		request.Claims = append(request.Claims, &profilev1.Claim{
@@ -85,7 +85,7 @@ func (c *Client) claimBack(l *life, batch []*claim) {
 		})
 	}
 	answer := &profilev1.ReclaimResponse{}
-	err := c.do(c.ctx, &change{act: "reclaim", life: l, method: profilev1.Profiles_Reclaim_FullMethodName, request: request, answer: answer})
+	err := c.sendUntilAnswered(c.ctx, &change{act: "reclaim", life: l, method: profilev1.Profiles_Reclaim_FullMethodName, request: request, answer: answer})
 	if err == nil && len(answer.Claims) != len(batch) {
 		err = errors.New("the answer is to other claims")
 	}
@@ -102,13 +102,13 @@ func (c *Client) claimBack(l *life, batch []*claim) {
 	}
 }
 
-// reclaim brings one session under an incarnation. No write of it is under way meanwhile, so what became of the last one
+// reclaimSession brings one session under an incarnation. No write of it is under way meanwhile, so what became of the last one
 // is known, and with it the exact revision.
-func (s *session) reclaim(l *life, claims chan<- *claim) {
+func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) {
 	select {
 	case s.turn <- struct{}{}:
-		defer s.rest()
-	case <-s.unlessOver():
+		defer s.endStep()
+	case <-s.doneUnlessKept():
 		return
 	case <-l.over:
 		return
@@ -116,41 +116,41 @@ func (s *session) reclaim(l *life, claims chan<- *claim) {
 		return
 	}
 	s.mu.Lock()
-	old, over := s.life, s.stage == over && !s.kept.Load() // a last save that did not happen waits for this, too
-	cl := &claim{s: s, token: s.token, revision: s.revision, done: make(chan struct{})}
+	old, over := s.incarnation, s.stage == over && !s.kept.Load() // a last save that did not happen waits for this, too
+	cl := &reclaimedGrant{s: s, token: s.token, revision: s.revision, done: make(chan struct{})}
 	s.mu.Unlock()
 	if over {
 		return
 	}
 	if old.of.epoch != l.of.epoch && s.kept.Load() {
-		s.giveUpKept(endError(s.ref, EndOtherCluster, nil, errors.New("the cluster was restored, and the copy is of the time before")))
-		s.leave()
+		s.giveUpKeptCopy(endError(s.ref, EndOtherCluster, nil, errors.New("the cluster was restored, and the copy is of the time before")))
+		s.freeKey()
 		return
 	}
 	claims <- cl
 	<-cl.done
 	switch {
-	case cl.anew != 0 && s.move(old, l, cl.anew):
-		s.client.tally.reclaimed.Add(1)
-		s.fetch() // what was sent to it meanwhile was told to nobody
+	case cl.anew != 0 && s.moveToIncarnation(old, l, cl.anew):
+		s.client.counters.reclaimed.Add(1)
+		s.fetchMessages() // what was sent to it meanwhile was told to nobody
 	case cl.anew != 0:
-		s.client.release(l, s.ref, cl.anew, nil)
+		s.client.releaseInBackground(l, s.ref, cl.anew, nil)
 		why := endError(s.ref, EndExpired, nil, nil)
-		s.finish(why)
-		s.giveUpKept(why)
-		s.leave()
-	case dead(reasonOf(cl.err)) || errors.Is(cl.err, ErrClosed):
+		s.finishSession(why)
+		s.giveUpKeptCopy(why)
+		s.freeKey()
+	case endsIncarnation(reasonOf(cl.err)) || errors.Is(cl.err, ErrClosed):
 	default:
 		why := endError(s.ref, EndExpired, ownerOf(cl.owner), cl.err)
-		s.finish(why)
-		s.giveUpKept(why)
-		s.leave()
+		s.finishSession(why)
+		s.giveUpKeptCopy(why)
+		s.freeKey()
 	}
 }
 
-// move makes a session one of another incarnation, under the token of its new grant. That one may be over by now too; the
+// moveToIncarnation makes a session one of another incarnation, under the token of its new grant. That one may be over by now too; the
 // session then waits for the next, unless there is to be none. false: there is none, or the session itself is over.
-func (s *session) move(from, to *life, token uint64) bool {
+func (s *session) moveToIncarnation(from, to *incarnation, token uint64) bool {
 	c := s.client
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,64 +159,64 @@ func (s *session) move(from, to *life, token uint64) bool {
 	if s.stage == over && !s.kept.Load() || to.why != nil && !to.mistaken {
 		return false
 	}
-	from.drop(s, s.token)
-	s.life, s.token = to, token
-	to.held[holding{s.ref, token}] = s
+	from.dropGrant(s, s.token)
+	s.incarnation, s.token = to, token
+	to.held[heldGrant{s.ref, token}] = s
 	to.heldHash = lock.HeldHash(to.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
 	s.since = to.sequence
-	s.missed.Store(0) // the numbers of renewals begin anew
+	s.missedRenewal.Store(0) // the numbers of renewals begin anew
 	if to.mistaken && !slices.Contains(c.past, to) {
 		c.past = append(c.past, to)
 	}
-	c.forgetPast()
-	close(s.moved)
-	s.moved = make(chan struct{})
+	c.forgetPastIncarnations()
+	close(s.incarnationChanged)
+	s.incarnationChanged = make(chan struct{})
 	return true
 }
 
-// drop takes a session out of what an incarnation holds. It is called under Client.mu.
-func (l *life) drop(s *session, token uint64) {
-	if h := (holding{s.ref, token}); l.held[h] == s {
+// dropGrant takes a session out of what an incarnation holds. It is called under Client.mu.
+func (l *incarnation) dropGrant(s *session, token uint64) {
+	if h := (heldGrant{s.ref, token}); l.held[h] == s {
 		delete(l.held, h)
 		l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
 	}
 }
 
-// forgetPast lets go of ended incarnations that no session waits to leave. It is called under mu.
-func (c *Client) forgetPast() {
-	c.past = slices.DeleteFunc(c.past, func(l *life) bool { return len(l.held) == 0 })
+// forgetPastIncarnations lets go of ended incarnations that no session waits to leave. It is called under mu.
+func (c *Client) forgetPastIncarnations() {
+	c.past = slices.DeleteFunc(c.past, func(l *incarnation) bool { return len(l.held) == 0 })
 }
 
-// step waits until the session may be written under its incarnation, and no other write of it is under way; rest ends
+// beginStep waits until the session may be written under its incarnation, and no other write of it is under way; rest ends
 // that. A session whose incarnation was ended waits until it is reclaimed.
-func (s *session) step(ctx context.Context) (*life, error) {
+func (s *session) beginStep(ctx context.Context) (*incarnation, error) {
 	for {
 		s.mu.Lock()
-		l, moved := s.life, s.moved
+		l, moved := s.incarnation, s.incarnationChanged
 		if s.stage == over && !s.kept.Load() {
 			defer s.mu.Unlock()
-			return nil, overError("save", s.ref, s.why)
+			return nil, overError("save", s.ref, s.overReason)
 		}
 		s.mu.Unlock()
-		if closedNow(l.over) {
+		if isClosed(l.over) {
 			select {
 			case <-moved:
-			case <-s.unlessOver():
+			case <-s.doneUnlessKept():
 			case <-ctx.Done():
-				return nil, s.client.unsent(ctx, "save", s.ref)
+				return nil, s.client.notSentError(ctx, "save", s.ref)
 			}
 			continue
 		}
 		select {
 		case s.turn <- struct{}{}:
 		case <-ctx.Done():
-			return nil, s.client.unsent(ctx, "save", s.ref)
+			return nil, s.client.notSentError(ctx, "save", s.ref)
 		}
-		if !closedNow(l.over) {
+		if !isClosed(l.over) {
 			return l, nil
 		}
-		s.rest()
+		s.endStep()
 	}
 }
 
-func (s *session) rest() { <-s.turn }
+func (s *session) endStep() { <-s.turn }

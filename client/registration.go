@@ -15,15 +15,15 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// life is one incarnation of this game server: from a registration until the cluster has ended it.
-type life struct {
-	incarnation  uint64
-	of           clusterOf
+// incarnation is one incarnation of this game server: from a registration until the cluster has ended it.
+type incarnation struct {
+	id           uint64
+	of           knownCluster
 	registration uint64 // stands for its registration in every request
 	timing       lock.Timing
-	numbers      *numbers
+	numbers      *requestNumbers
 	limits       *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
-	standing     *standing
+	lease        *leaseState
 	told         *toldIndex    // of the cluster and epoch that it was registered under
 	proved       chan struct{} // closed with the first renewal that renews
 	over         chan struct{} // closed when the incarnation has ended; why is written before
@@ -31,33 +31,33 @@ type life struct {
 	why          error
 
 	// Of the goroutine that renews.
-	page     *profilev1.Page // that the next renewal asks for; nil: none
-	compared *comparison     // of which it is a page; nil: none
+	page     *profilev1.Page  // that the next renewal asks for; nil: none
+	compared *grantComparison // of which it is a page; nil: none
 
 	// Guarded by Client.mu.
-	mistaken  bool                 // it has ended though this process lives: its sessions may be reclaimed
-	held      map[holding]*session // what the renewals say
+	mistaken  bool                   // it has ended though this process lives: its sessions may be reclaimed
+	held      map[heldGrant]*session // what the renewals say
 	heldHash  uint64
-	sequence  uint64           // of the last renewal
-	releasing map[holding]bool // grants that are being given back
+	sequence  uint64             // of the last renewal
+	releasing map[heldGrant]bool // grants that are being given back
 }
 
-// holding names a grant. Its token alone does not: two profiles of one owner may have been granted by one command.
-type holding struct {
+// heldGrant names a grant. Its token alone does not: two profiles of one owner may have been granted by one command.
+type heldGrant struct {
 	Ref
 	token uint64
 }
 
-// register makes an incarnation, after another one or none. It is one registration, with one nonce, until a node says that
+// registerUntilAnswered makes an incarnation, after another one or none. It is one registration, with one nonce, until a node says that
 // this nonce's incarnation is over.
-func (c *Client) register(ctx context.Context, old *life) (*life, error) {
+func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*incarnation, error) {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, &Error{Act: "register", Kind: ErrUnavailable, Cause: err}
 	}
 	replaces := uint64(0)
 	if old != nil {
-		replaces = old.incarnation
+		replaces = old.id
 	}
 	request := &profilev1.RegisterRequest{
 		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces,
@@ -67,20 +67,20 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 	answer := &profilev1.RegisterResponse{}
 	began := time.Now()
 	out := false
-	var pace pace
-	var slow registerLog
+	var pace retryPace
+	var slow waitingLog
 	for {
-		slow.look(c, time.Now())
+		slow.logIfDue(c, time.Now())
 		left := c.config.hooks.Now()
-		target := c.nodes.target()
-		request.Ping = c.ping.at(ctx, c, target)
-		request.Seen = c.told.Load().highest()
-		sent, refusal, err := c.copy(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
+		target := c.nodes.nodeToAsk()
+		request.Ping = c.ping.portBeside(ctx, c, target)
+		request.Seen = c.told.Load().highestIndex()
+		sent, refusal, err := c.sendOnce(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
 		if err == nil {
 			break
 		}
 		if old != nil {
-			old.standing.fail(left)
+			old.lease.noteFailed(left)
 		}
 		if refusal == nil {
 			out = out || sent
@@ -88,56 +88,56 @@ func (c *Client) register(ctx context.Context, old *life) (*life, error) {
 			return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 		} else if wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			switch {
-			case refusal.Reason == profilev1.Reason_REASON_UNAUTHORIZED && !c.nodes.everyOneRefuses():
+			case refusal.Reason == profilev1.Reason_REASON_UNAUTHORIZED && !c.nodes.allNodesRefuse():
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
-				return c.register(ctx, old) // this took so long that what it made is over
-			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Since(began) < heldFor(refusal):
+				return c.registerUntilAnswered(ctx, old) // this took so long that what it made is over
+			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Since(began) < nameHeldFor(refusal):
 			default:
 				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 			}
 		}
-		if !pace.wait(ctx, nil, refusal) {
+		if !pace.waitForRetry(ctx, nil, refusal) {
 			switch {
 			case out:
-				return nil, &Error{Act: "register", Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.failures()}
+				return nil, &Error{Act: "register", Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.recentFailures()}
 			case refusal != nil && refusal.Reason == profilev1.Reason_REASON_NAME_HELD:
 				return nil, refusalError("register", Ref{}, refusal, "")
 			}
-			return nil, c.unsent(ctx, "register", Ref{})
+			return nil, c.notSentError(ctx, "register", Ref{})
 		}
 	}
-	of := clusterOf{id: answer.Cluster, epoch: answer.Epoch, binding: answer.Binding}
+	of := knownCluster{id: answer.Cluster, epoch: answer.Epoch, binding: answer.Binding}
 	c.cluster.Store(&of)
 	c.features.Store(&answer.Features)
-	c.nodes.learn(answer.Nodes)
-	c.rumour.learn(answer.Gossip)
-	told := c.toldUnder(answer.Cluster, answer.Epoch)
-	told.note(answer.Stands.GetIndex())
-	timing := timingOf(answer.Timing)
-	return &life{
+	c.nodes.learnAddresses(answer.Nodes)
+	c.gossipSeeds.learnSeeds(answer.Gossip)
+	told := c.toldIndexFor(answer.Cluster, answer.Epoch)
+	told.noteIndex(answer.Stands.GetIndex())
+	timing := timingFromWire(answer.Timing)
+	return &incarnation{
 		told:         told,
-		incarnation:  answer.Incarnation,
+		id:           answer.Incarnation,
 		of:           of,
 		registration: lock.Registration(nonce),
 		timing:       timing,
 		limits:       answer.Limits,
-		numbers:      newNumbers(),
-		standing:     &standing{now: c.config.hooks.Now, timing: timing},
+		numbers:      newRequestNumbers(),
+		lease:        &leaseState{now: c.config.hooks.Now, timing: timing},
 		proved:       make(chan struct{}),
 		over:         make(chan struct{}),
-		held:         make(map[holding]*session),
-		releasing:    make(map[holding]bool),
+		held:         make(map[heldGrant]*session),
+		releasing:    make(map[heldGrant]bool),
 	}, nil
 }
 
-// heldFor is for how long a name that a living game server has is tried all the same: a predecessor that died may count as
+// nameHeldFor is for how long a name that a living game server has is tried all the same: a predecessor that died may count as
 // living for its lease.
-func heldFor(refusal *profilev1.Refusal) time.Duration {
+func nameHeldFor(refusal *profilev1.Refusal) time.Duration {
 	lease := time.Duration(refusal.Limit) * time.Millisecond
 	return max(lease, lock.DefaultTiming().Lease) + 2*time.Second
 }
 
-func timingOf(t *profilev1.Timing) lock.Timing {
+func timingFromWire(t *profilev1.Timing) lock.Timing {
 	timing := lock.DefaultTiming()
 	set := func(to *time.Duration, ms int64) {
 		if ms > 0 {
@@ -152,32 +152,32 @@ func timingOf(t *profilev1.Timing) lock.Timing {
 	return timing
 }
 
-// keep renews one incarnation after the other, until the client is closed.
-func (c *Client) keep(l *life) {
+// keepIncarnation renews one incarnation after the other, until the client is closed.
+func (c *Client) keepIncarnation(l *incarnation) {
 	var claiming sync.WaitGroup
 	defer claiming.Wait()
 	for {
-		c.renew(l)
+		c.renewUntilOver(l)
 		claiming.Wait()
-		if c.ctx.Err() != nil || closedNow(c.parting) {
+		if c.ctx.Err() != nil || isClosed(c.sayingGoodbye) {
 			return
 		}
-		c.config.Log.Warn("the incarnation is over, registering anew", "incarnation", l.incarnation, "why", l.why)
-		next, err := c.reregister(l)
+		c.config.Log.Warn("the incarnation is over, registering anew", "incarnation", l.id, "why", l.why)
+		next, err := c.registerAgain(l)
 		if err != nil {
 			return
 		}
-		c.begin(next)
-		claiming.Go(func() { c.reclaim(next) })
+		c.beginIncarnation(next)
+		claiming.Go(func() { c.reclaimSessions(next) })
 		l = next
 	}
 }
 
-// reregister tries until it has an incarnation, or the client is closed.
-func (c *Client) reregister(old *life) (*life, error) {
+// registerAgain tries until it has an incarnation, or the client is closed.
+func (c *Client) registerAgain(old *incarnation) (*incarnation, error) {
 	for {
-		next, err := c.register(c.ctx, old)
-		if err == nil || closedNow(c.parting) {
+		next, err := c.registerUntilAnswered(c.ctx, old)
+		if err == nil || isClosed(c.sayingGoodbye) {
 			return next, err
 		}
 		if reasonOf(err) == profilev1.Reason_REASON_ROLLED_BACK {
@@ -185,27 +185,27 @@ func (c *Client) reregister(old *life) (*life, error) {
 			return nil, err
 		}
 		c.config.Log.Error("register anew", "error", err)
-		if !pause(c.ctx, time.Second) {
+		if !sleepUnlessDone(c.ctx, time.Second) {
 			return nil, err
 		}
 	}
 }
 
-// begin makes an incarnation the present one.
-func (c *Client) begin(l *life) {
+// beginIncarnation makes an incarnation the present one.
+func (c *Client) beginIncarnation(l *incarnation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.life = l
-	c.ping.present.Store(l.incarnation)
-	close(c.lived)
-	c.lived = make(chan struct{})
+	c.incarnation = l
+	c.ping.present.Store(l.id)
+	close(c.incarnationChanged)
+	c.incarnationChanged = make(chan struct{})
 }
 
-// living is the present incarnation; it waits for one.
-func (c *Client) living(ctx context.Context, act string, ref Ref) (*life, error) {
+// awaitIncarnation is the present incarnation; it waits for one.
+func (c *Client) awaitIncarnation(ctx context.Context, act string, ref Ref) (*incarnation, error) {
 	for {
 		c.mu.Lock()
-		l, lived, closed := c.life, c.lived, c.closed || c.endWhy != nil
+		l, lived, closed := c.incarnation, c.incarnationChanged, c.closed || c.endWhy != nil
 		c.mu.Unlock()
 		if closed {
 			return nil, c.closedError(act, ref)
@@ -218,14 +218,14 @@ func (c *Client) living(ctx context.Context, act string, ref Ref) (*life, error)
 		case <-c.closing:
 		case <-c.done:
 		case <-ctx.Done():
-			return nil, c.unsent(ctx, act, ref)
+			return nil, c.notSentError(ctx, act, ref)
 		}
 	}
 }
 
-// endLife is told that an incarnation has ended. If the cluster took this game server for dead, its sessions are in doubt
+// endIncarnation is told that an incarnation has ended. If the cluster took this game server for dead, its sessions are in doubt
 // until they are reclaimed. If not they are over with it, and nothing of it needs releasing.
-func (c *Client) endLife(l *life, why error) {
+func (c *Client) endIncarnation(l *incarnation, why error) {
 	c.mu.Lock()
 	if l.why != nil {
 		c.mu.Unlock()
@@ -233,29 +233,29 @@ func (c *Client) endLife(l *life, why error) {
 	}
 	l.why = why
 	close(l.over)
-	if c.life == l {
-		c.life = nil
+	if c.incarnation == l {
+		c.incarnation = nil
 		c.ping.present.Store(0)
 	}
-	l.mistaken = reasonOf(why) == profilev1.Reason_REASON_SERVER_GONE && !closedNow(c.parting)
+	l.mistaken = reasonOf(why) == profilev1.Reason_REASON_SERVER_GONE && !isClosed(c.sayingGoodbye)
 	if l.mistaken {
 		c.past = append(c.past, l)
 	}
-	c.forgetPast()
+	c.forgetPastIncarnations()
 	sessions := c.sessionsOf(l)
 	c.mu.Unlock()
 	for _, s := range sessions {
 		if !l.mistaken || !s.hasBegun() {
 			end := endError(s.ref, l.endReason(), nil, why)
-			s.finish(end)
-			s.giveUpKept(end)
-			s.leave()
+			s.finishSession(end)
+			s.giveUpKeptCopy(end)
+			s.freeKey()
 		}
 	}
 }
 
 // endReason is how the sessions of an incarnation end that has ended.
-func (l *life) endReason() EndReason {
+func (l *incarnation) endReason() EndReason {
 	if reason, _ := endedBy(l.why); reason != EndUnknown {
 		return reason
 	}
@@ -263,7 +263,7 @@ func (l *life) endReason() EndReason {
 }
 
 // sessionsOf is called under mu.
-func (c *Client) sessionsOf(l *life) []*session {
+func (c *Client) sessionsOf(l *incarnation) []*session {
 	sessions := make([]*session, 0, len(l.held))
 	for _, s := range l.held {
 		sessions = append(sessions, s)
@@ -271,28 +271,28 @@ func (c *Client) sessionsOf(l *life) []*session {
 	return sessions
 }
 
-// watch tells the game of doubt, and ends sessions when its limit for doubt has run out. What it tells is never what
+// watchDoubt tells the game of doubt, and ends sessions when its limit for doubt has run out. What it tells is never what
 // counts: every look at a session computes anew.
-func (c *Client) watch() {
+func (c *Client) watchDoubt() {
 	const look = 50 * time.Millisecond
 	doubting, doubted := false, false
 	looked := time.Now()
 	turned := looked // into doubt or out of it
-	for pause(c.ctx, look) {
+	for sleepUnlessDone(c.ctx, look) {
 		c.mu.Lock()
-		doubt := c.inDoubt()
+		doubt := c.anyInDoubt()
 		var lost []*session
-		for _, l := range c.lives() {
-			if l.standing.spent(c.config.DoubtLimit) {
+		for _, l := range c.allIncarnations() {
+			if l.lease.doubtExceeds(c.config.DoubtLimit) {
 				lost = append(lost, c.sessionsOf(l)...)
 			}
 		}
 		c.mu.Unlock()
 		now := time.Now()
-		c.tally.looked(doubt, doubted, now.Sub(looked))
+		c.counters.addDoubtTime(doubt, doubted, now.Sub(looked))
 		doubted, looked = doubt, now
 		if doubt != doubting {
-			c.tellDoubt(doubt, now.Sub(turned))
+			c.runDoubtHandlers(doubt, now.Sub(turned))
 			doubting, turned = doubt, now
 		}
 		for _, s := range lost {
@@ -301,30 +301,32 @@ func (c *Client) watch() {
 	}
 }
 
-// lives are the incarnations that have sessions, the present one last. It is called under mu.
-func (c *Client) lives() []*life {
-	if c.life == nil {
+// allIncarnations are the incarnations that have sessions, the present one last. It is called under mu.
+func (c *Client) allIncarnations() []*incarnation {
+	if c.incarnation == nil {
 		return c.past
 	}
-	return append(slices.Clip(c.past), c.life)
+	return append(slices.Clip(c.past), c.incarnation)
 }
 
-// inDoubt says whether sessions may be in doubt. It is called under mu.
-func (c *Client) inDoubt() bool { return c.life == nil || len(c.past) > 0 || c.life.standing.inDoubt() }
+// anyInDoubt says whether sessions may be in doubt. It is called under mu.
+func (c *Client) anyInDoubt() bool {
+	return c.incarnation == nil || len(c.past) > 0 || c.incarnation.lease.isInDoubt()
+}
 
-// tellDoubt tells the game that sessions may be in doubt, or after so long are no more.
-func (c *Client) tellDoubt(doubt bool, lasted time.Duration) {
+// runDoubtHandlers tells the game that sessions may be in doubt, or after so long are no more.
+func (c *Client) runDoubtHandlers(doubt bool, lasted time.Duration) {
 	c.reportDoubt(doubt, lasted)
 	where, told := "OnResume", c.config.OnResume
 	if doubt {
 		where, told = "OnDoubt", c.config.OnDoubt
 	}
 	if told != nil {
-		c.doubts.push(func() { c.alone(where, Ref{}, told) }, c.handle)
+		c.doubts.enqueue(func() { c.runHandlerAlone(where, Ref{}, told) }, c.startHandler)
 	}
 }
 
-func closedNow(ch <-chan struct{}) bool {
+func isClosed(ch <-chan struct{}) bool {
 	select {
 	case <-ch:
 		return true

@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// report says what went wrong where no call of the game returns it: in the log, and to Config.OnError, which is told of one
+// reportError says what went wrong where no call of the game returns it: in the log, and to Config.OnError, which is told of one
 // error after the other.
-func (c *Client) report(e *Error) {
+func (c *Client) reportError(e *Error) {
 	args := []any{"act", e.Act, "profile", e.Ref.String(), "code", string(e.Code)}
 	if stack := stackOf(e); stack != "" {
 		args = append(args, "stack", stack)
 	}
 	c.config.Log.Warn(e.Error(), args...)
 	if c.config.OnError != nil {
-		c.reports.push(func() { c.runOnError(e) }, c.handle)
+		c.reports.enqueue(func() { c.runOnError(e) }, c.startHandler)
 	}
 }
 
 // runOnError logs a panic of OnError, and does not report it there again.
 func (c *Client) runOnError(e *Error) {
-	if p := catch("OnError", Ref{}, func() { c.config.OnError(e) }); p != nil {
+	if p := catchPanic("OnError", Ref{}, func() { c.config.OnError(e) }); p != nil {
 		c.config.Log.Warn(p.Error(), "code", string(p.Code), "stack", stackOf(p))
 	}
 }
@@ -37,17 +37,19 @@ func (c *Client) reportDoubt(doubt bool, lasted time.Duration) {
 		e.Code = CodeDoubtEnds
 		e.Sentence = fmt.Sprintf("the cluster is heard again after %v in doubt: the sessions that are left are held", lasted.Round(time.Millisecond))
 	}
-	c.report(e)
+	c.reportError(e)
 }
 
-// warnings passes on what a log gets if the game names none: the default log's warnings and errors.
-type warnings struct{ slog.Handler }
+// warnHandler passes on what a log gets if the game names none: the default log's warnings and errors.
+type warnHandler struct{ slog.Handler }
 
-func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+func (w warnHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
 }
 
-func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{w.Handler.WithAttrs(attrs)}
+func (w warnHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnHandler{w.Handler.WithAttrs(attrs)}
 }
-func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
+func (w warnHandler) WithGroup(name string) slog.Handler {
+	return warnHandler{w.Handler.WithGroup(name)}
+}

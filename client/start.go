@@ -11,67 +11,67 @@ import (
 // pollGrant is how often a waiting StartSession looks whether it was granted, in case nobody told it.
 const pollGrant = 2 * time.Second
 
-// load is what a session starts from.
-type load struct {
+// loadedProfile is what a session starts from.
+type loadedProfile struct {
 	profile  *profilev1.Profile
 	loads    uint64
 	messages []*profilev1.Message
 	late     bool // read after the grant, without messages
 }
 
-// start opens a session. What it gives up on the way, a place in the queue or a grant that came too late, is given back
+// startSession opens a session. What it gives up on the way, a place in the queue or a grant that came too late, is given back
 // in the background until the log has heard it.
-func (c *Client) start(ctx context.Context, ref Ref, when profilev1.WhenOwned) (*session, load, error) {
+func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenOwned) (*session, loadedProfile, error) {
 	const act = "start session"
 	ctx, cancel := c.whileOpen(ctx)
 	defer cancel()
-	s, err := c.claim(ctx, ref)
+	s, err := c.claimKey(ctx, ref)
 	if err != nil {
-		return nil, load{}, err
+		return nil, loadedProfile{}, err
 	}
 	for {
-		l, err := c.living(ctx, act, ref)
+		l, err := c.awaitIncarnation(ctx, act, ref)
 		if err != nil {
-			s.leave()
-			return nil, load{}, err
+			s.freeKey()
+			return nil, loadedProfile{}, err
 		}
 		s.mu.Lock()
-		s.life, s.ticket, s.early = l, 0, nil
+		s.incarnation, s.ticket, s.earlyGrants = l, 0, nil
 		s.mu.Unlock()
 		answer := &profilev1.StartSessionResponse{}
-		err = c.do(ctx, &change{
+		err = c.sendUntilAnswered(ctx, &change{
 			act: act, ref: ref, life: l, method: profilev1.Profiles_StartSession_FullMethodName,
 			request: &profilev1.StartSessionRequest{Store: ref.Store, Key: ref.Key, WhenOwned: when}, answer: answer,
-			abandoned: func(f outcome, was *profilev1.SettleResponse) { s.settled(l, f, was) },
+			abandoned: func(f requestFate, was *profilev1.SettleResponse) { s.onStartSettled(l, f, was) },
 		})
 		if errors.Is(err, ErrUnknown) {
-			s.give()
-			return nil, load{}, err
+			s.giveUpStart()
+			return nil, loadedProfile{}, err
 		}
 		if err == nil && answer.Queued {
-			err = s.await(ctx, l, answer.Stands.GetToken())
-			if err != nil && !closedNow(l.over) {
-				s.give()
-				s.cancel(l, answer.Stands.GetToken())
-				return nil, load{}, err
+			err = s.awaitGrant(ctx, l, answer.Stands.GetToken())
+			if err != nil && !isClosed(l.over) {
+				s.giveUpStart()
+				s.cancelTicket(l, answer.Stands.GetToken())
+				return nil, loadedProfile{}, err
 			}
 		}
-		again := dead(reasonOf(err)) || err != nil && closedNow(l.over)
+		again := endsIncarnation(reasonOf(err)) || err != nil && isClosed(l.over)
 		var refusal *Error
-		if errors.As(err, &refusal) && refusal.reason == profilev1.Reason_REASON_OWNED && refusal.Owner != nil && refusal.Owner.Incarnation == l.incarnation {
+		if errors.As(err, &refusal) && refusal.reason == profilev1.Reason_REASON_OWNED && refusal.Owner != nil && refusal.Owner.Incarnation == l.id {
 			// Nothing here holds it, or claim would have said so: a grant that was left behind.
 			again = c.releaseOrphan(ctx, l, ref)
 		}
-		if again && pause(ctx, backoffBase) {
+		if again && sleepUnlessDone(ctx, backoffBase) {
 			continue
 		}
 		if err != nil {
-			s.leave()
-			return nil, load{}, err
+			s.freeKey()
+			return nil, loadedProfile{}, err
 		}
-		from, err := s.open(ctx, l, answer)
+		from, err := s.loadAfterGrant(ctx, l, answer)
 		if err != nil {
-			return nil, load{}, err
+			return nil, loadedProfile{}, err
 		}
 		return s, from, nil
 	}
@@ -84,8 +84,8 @@ func (c *Client) whileOpen(ctx context.Context) (context.Context, context.Cancel
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// claim makes the key this session's. One that is on its way out is waited for.
-func (c *Client) claim(ctx context.Context, ref Ref) (*session, error) {
+// claimKey makes the key this session's. One that is on its way out is waited for.
+func (c *Client) claimKey(ctx context.Context, ref Ref) (*session, error) {
 	for {
 		c.mu.Lock()
 		if c.closed {
@@ -104,58 +104,58 @@ func (c *Client) claim(ctx context.Context, ref Ref) (*session, error) {
 			return s, nil
 		}
 		c.mu.Unlock()
-		if !old.leaving() {
+		if !old.isLeaving() {
 			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrAlreadyOpen, Sentence: "use that session, or end it first"}
 		}
 		if ctx.Err() != nil {
-			return nil, c.unsent(ctx, "start session", ref)
+			return nil, c.notSentError(ctx, "start session", ref)
 		}
 		old.waitLeft(ctx)
 	}
 }
 
-// open loads what the session starts from, as of its grant.
-func (s *session) open(ctx context.Context, l *life, answer *profilev1.StartSessionResponse) (load, error) {
+// loadAfterGrant loads what the session starts from, as of its grant.
+func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *profilev1.StartSessionResponse) (loadedProfile, error) {
 	token := answer.Stands.GetToken()
-	if !answer.Queued && !s.hold(l, token) {
-		s.leave()
-		return load{}, overError("start session", s.ref, l.why)
+	if !answer.Queued && !s.holdGrant(l, token) {
+		s.freeKey()
+		return loadedProfile{}, overError("start session", s.ref, l.why)
 	}
-	from := load{profile: answer.Profile, loads: answer.LoadCount, messages: answer.Messages}
+	from := loadedProfile{profile: answer.Profile, loads: answer.LoadCount, messages: answer.Messages}
 	if answer.Queued || answer.Profile == nil || answer.Stands.GetRepeated() {
 		got := &profilev1.GetResponse{}
-		err := s.client.ask(ctx, "load", s.ref, profilev1.Profiles_Get_FullMethodName,
+		err := s.client.readUntilAnswered(ctx, "load", s.ref, profilev1.Profiles_Get_FullMethodName,
 			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key}, got, false)
 		s.mu.Lock()
 		token = s.token
 		s.mu.Unlock()
-		if err == nil && !owns(got, l, token) {
+		if err == nil && !ownsProfile(got, l, token) {
 			err = overError("load", s.ref, errors.New("another game server owns it now"))
 		}
 		if err != nil {
-			s.lose(err)
-			return load{}, err
+			s.loseSession(err)
+			return loadedProfile{}, err
 		}
-		from = load{profile: got.Profile, loads: got.LoadCount, late: true}
+		from = loadedProfile{profile: got.Profile, loads: got.LoadCount, late: true}
 	}
 	s.mu.Lock()
 	s.revision, s.loads, s.loadedLate = from.profile.GetRevision(), from.loads, from.late
 	s.mu.Unlock()
 	s.data.Lock()
-	s.mail.add(from.messages)
+	s.inbox.addLoaded(from.messages)
 	s.data.Unlock()
 	return from, nil
 }
 
-// await waits for the grant that a ticket becomes.
-func (s *session) await(ctx context.Context, l *life, ticket uint64) error {
+// awaitGrant waits for the grant that a ticket becomes.
+func (s *session) awaitGrant(ctx context.Context, l *incarnation, ticket uint64) error {
 	s.mu.Lock()
 	s.ticket = ticket
-	early := s.early
-	s.early = nil
+	early := s.earlyGrants
+	s.earlyGrants = nil
 	s.mu.Unlock()
 	for _, g := range early {
-		s.take(l, g)
+		s.takeGrant(l, g)
 	}
 	poll := time.NewTicker(pollGrant)
 	defer poll.Stop()
@@ -166,29 +166,29 @@ func (s *session) await(ctx context.Context, l *life, ticket uint64) error {
 		case <-l.over:
 			return overError("start session", s.ref, l.why)
 		case <-ctx.Done():
-			return s.client.unsent(ctx, "start session", s.ref)
+			return s.client.notSentError(ctx, "start session", s.ref)
 		case <-poll.C:
 			got := &profilev1.GetResponse{}
-			err := s.client.ask(ctx, "start session", s.ref, profilev1.Profiles_Get_FullMethodName,
+			err := s.client.readUntilAnswered(ctx, "start session", s.ref, profilev1.Profiles_Get_FullMethodName,
 				&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key, WithoutData: true}, got, false)
-			if err == nil && got.Owner.GetIncarnation() == l.incarnation && got.Stands.GetToken() > ticket {
-				s.hold(l, got.Stands.GetToken())
+			if err == nil && got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() > ticket {
+				s.holdGrant(l, got.Stands.GetToken())
 			}
 		}
 	}
 }
 
-// give says that nobody waits for this session any more.
-func (s *session) give() {
+// giveUpStart says that nobody waits for this session any more.
+func (s *session) giveUpStart() {
 	s.mu.Lock()
-	s.given = true
+	s.startGivenUp = true
 	s.mu.Unlock()
 }
 
-// cancel leaves the queue, or ends what the ticket has become.
-func (s *session) cancel(l *life, ticket uint64) {
-	ok := s.client.spawn(func() {
-		err := s.client.do(s.client.ctx, &change{
+// cancelTicket leaves the queue, or ends what the ticket has become.
+func (s *session) cancelTicket(l *incarnation, ticket uint64) {
+	ok := s.client.startGoroutine(func() {
+		err := s.client.sendUntilAnswered(s.client.ctx, &change{
 			act: "cancel", ref: s.ref, life: l, method: profilev1.Profiles_Cancel_FullMethodName,
 			request: &profilev1.CancelRequest{Store: s.ref.Store, Key: s.ref.Key, Ticket: ticket},
 			answer:  &profilev1.CancelResponse{},
@@ -196,39 +196,39 @@ func (s *session) cancel(l *life, ticket uint64) {
 		if err != nil && reasonOf(err) != profilev1.Reason_REASON_NOT_WAITING && !errors.Is(err, ErrSessionOver) {
 			s.client.config.Log.Warn("cancel", "profile", s.ref.String(), "error", err)
 		}
-		s.finish(err)
-		s.leave()
+		s.finishSession(err)
+		s.freeKey()
 	})
 	if !ok {
-		s.leave()
+		s.freeKey()
 	}
 }
 
-// settled is told what became of a StartSession that was given up while a copy of it was unanswered.
-func (s *session) settled(l *life, f outcome, was *profilev1.SettleResponse) {
+// onStartSettled is told what became of a StartSession that was given up while a copy of it was unanswered.
+func (s *session) onStartSettled(l *incarnation, f requestFate, was *profilev1.SettleResponse) {
 	switch {
 	case f == happened && was.Queued:
-		s.cancel(l, was.Stands.GetToken())
+		s.cancelTicket(l, was.Stands.GetToken())
 	case f == happened:
-		s.client.release(l, s.ref, was.Stands.GetToken(), s.leave)
+		s.client.releaseInBackground(l, s.ref, was.Stands.GetToken(), s.freeKey)
 	default:
-		s.leave()
+		s.freeKey()
 	}
 }
 
 // releaseOrphan gives back a grant of this incarnation that no session here has.
-func (c *Client) releaseOrphan(ctx context.Context, l *life, ref Ref) bool {
+func (c *Client) releaseOrphan(ctx context.Context, l *incarnation, ref Ref) bool {
 	got := &profilev1.GetResponse{}
-	err := c.ask(ctx, "start session", ref, profilev1.Profiles_Get_FullMethodName,
+	err := c.readUntilAnswered(ctx, "start session", ref, profilev1.Profiles_Get_FullMethodName,
 		&profilev1.GetRequest{Store: ref.Store, Key: ref.Key, WithoutData: true}, got, false)
 	if err != nil {
 		return false
 	}
-	if got.Owner.GetIncarnation() != l.incarnation {
+	if got.Owner.GetIncarnation() != l.id {
 		return true
 	}
 	released := make(chan struct{})
-	c.release(l, ref, got.Stands.GetToken(), func() { close(released) })
+	c.releaseInBackground(l, ref, got.Stands.GetToken(), func() { close(released) })
 	select {
 	case <-released:
 		return true

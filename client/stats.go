@@ -25,31 +25,31 @@ type Stats struct {
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	sessions, unsettled := 0, uint64(0)
-	for _, l := range c.lives() {
+	for _, l := range c.allIncarnations() {
 		for _, s := range l.held {
 			if !s.kept.Load() {
 				sessions++
 			}
 		}
-		unsettled += l.numbers.unsettled()
+		unsettled += l.numbers.countUnsettled()
 	}
 	c.mu.Unlock()
-	t := &c.tally
+	t := &c.counters
 	return Stats{
 		Sessions: sessions, Lost: t.lost.Load(), Reclaimed: t.reclaimed.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
 		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(), Unsettled: unsettled,
-		Node: c.nodes.leading(),
+		Node: c.nodes.knownLeader(),
 	}
 }
 
-// tally is what Stats is made of.
-type tally struct {
+// counters is what Stats is made of.
+type counters struct {
 	lost, reclaimed, doubts, saves, savedBytes, failed, retries atomic.Uint64
 	inDoubt                                                     atomic.Int64 // time.Duration
 }
 
-// looked is told how a look of the watch found the client, and how long after the one before.
-func (t *tally) looked(doubt, before bool, passed time.Duration) {
+// addDoubtTime is told how a look of the watch found the client, and how long after the one before.
+func (t *counters) addDoubtTime(doubt, before bool, passed time.Duration) {
 	if !doubt {
 		return
 	}
@@ -60,8 +60,8 @@ func (t *tally) looked(doubt, before bool, passed time.Duration) {
 	t.inDoubt.Add(int64(passed))
 }
 
-// ended is told why a session is over.
-func (t *tally) ended(why error) {
+// addEnd is told why a session is over.
+func (t *counters) addEnd(why error) {
 	if why != nil && !errors.Is(why, ErrClosed) {
 		t.lost.Add(1)
 	}

@@ -13,9 +13,9 @@ import (
 
 // Store is the profiles of one kind, with data of type T.
 type Store[T any] struct {
-	client *Client
-	name   string
-	mold   mold[T]
+	client   *Client
+	name     string
+	template profileTemplate[T]
 }
 
 // StoreOption changes how a store is made: WithCodec, WithCopy.
@@ -62,7 +62,7 @@ func NewStore[T any](c *Client, name string, template T, options ...StoreOption)
 	err := checkName("the store's name", name, maxStoreName)
 	s := &Store[T]{client: c, name: c.config.hooks.StorePrefix + name}
 	if err == nil {
-		s.mold, err = newMold(o, &template)
+		s.template, err = newProfileTemplate(o, &template)
 	}
 	if err != nil {
 		return nil, &Error{Act: "open store", Ref: Ref{Store: name}, Kind: ErrInvalid, Sentence: err.Error()}
@@ -118,67 +118,67 @@ func (s *Store[T]) StartSession(ctx context.Context, key string, options ...Star
 	for _, option := range options {
 		option.start(&o)
 	}
-	session, from, err := s.client.start(ctx, Ref{s.name, key}, profilev1.WhenOwned(o.when))
+	session, from, err := s.client.startSession(ctx, Ref{s.name, key}, profilev1.WhenOwned(o.when))
 	if err != nil {
 		return nil, err
 	}
-	p := &Profile[T]{s: session, mold: s.mold}
+	p := &Profile[T]{s: session, template: s.template}
 	returned := false
 	defer func() {
 		if !returned { // the game's codec panics, and its caller is told; the profile must not stay owned
-			session.lose(endError(session.ref, EndPanicked, nil, nil))
+			session.loseSession(endError(session.ref, EndPanicked, nil, nil))
 		}
 	}()
-	err = p.load(from.profile)
+	err = p.loadStored(from.profile)
 	returned = true
 	if err == nil {
-		err = session.begin(p)
+		err = session.beginWith(p)
 	}
 	if err != nil {
-		session.lose(err)
+		session.loseSession(err)
 		return nil, err
 	}
 	return p, nil
 }
 
-// load makes the value of what was loaded, and notes what the store has. Data that was only filled in from the template
+// loadStored makes the value of what was loaded, and notes what the store has. Data that was only filled in from the template
 // counts as unchanged; data that does not exist yet as changed.
-func (p *Profile[T]) load(stored *profilev1.Profile) error {
+func (p *Profile[T]) loadStored(stored *profilev1.Profile) error {
 	if !stored.GetExists() {
 		var err error
-		if p.value, p.document, err = p.mold.start(); err != nil {
-			return undecoded("start session", p.s.ref, err)
+		if p.value, p.document, err = p.template.startDocument(); err != nil {
+			return decodeError("start session", p.s.ref, err)
 		}
 		return nil
 	}
-	err := p.mold.wants(stored)
+	err := p.template.checkCodec(stored)
 	var unchanged []byte
 	if err == nil {
-		p.value, p.document, unchanged, err = p.mold.load(stored.Data)
+		p.value, p.document, unchanged, err = p.template.decodeDocument(stored.Data)
 	}
 	if err != nil {
-		return undecoded("start session", p.s.ref, err)
+		return decodeError("start session", p.s.ref, err)
 	}
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	p.s.stored = image{known: true, hash: sha256.Sum256(unchanged)}
+	p.s.stored = encodedData{known: true, hash: sha256.Sum256(unchanged)}
 	return nil
 }
 
-// read is the value of what was read without a session.
-func (s *Store[T]) read(act, key string, stored *profilev1.Profile) (value T, err error) {
+// decodeProfile is the value of what was read without a session.
+func (s *Store[T]) decodeProfile(act, key string, stored *profilev1.Profile) (value T, err error) {
 	if !stored.GetExists() {
-		value, err = s.mold.fresh()
-	} else if err = s.mold.wants(stored); err == nil {
-		value, err = s.mold.read(stored.Data)
+		value, err = s.template.freshValue()
+	} else if err = s.template.checkCodec(stored); err == nil {
+		value, err = s.template.decodeSnapshot(stored.Data)
 	}
 	if err != nil {
-		return value, undecoded(act, Ref{s.name, key}, err)
+		return value, decodeError(act, Ref{s.name, key}, err)
 	}
 	return value, nil
 }
 
-func undecoded(act string, ref Ref, err error) error {
+func decodeError(act string, ref Ref, err error) error {
 	return &Error{Act: act, Ref: ref, Kind: ErrInvalid, Sentence: err.Error()}
 }
 
@@ -192,7 +192,7 @@ type Info struct {
 	Tags      map[string]string
 }
 
-func infoOf(p *profilev1.Profile) Info {
+func infoFromWire(p *profilev1.Profile) Info {
 	info := Info{Key: p.GetKey(), Exists: p.GetExists(), Revision: p.GetRevision(), Tags: p.GetTags()}
 	if p.GetCreatedMs() != 0 {
 		info.CreatedAt = time.UnixMilli(p.GetCreatedMs())
@@ -221,17 +221,17 @@ func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
 	ctx, cancel := s.client.whileOpen(ctx)
 	defer cancel()
 	answer := &profilev1.GetResponse{}
-	err := s.client.ask(ctx, "get", Ref{s.name, key}, profilev1.Profiles_Get_FullMethodName,
+	err := s.client.readUntilAnswered(ctx, "get", Ref{s.name, key}, profilev1.Profiles_Get_FullMethodName,
 		&profilev1.GetRequest{Store: s.name, Key: key}, answer, false)
 	if err != nil {
 		return nil, err
 	}
 	snapshot := &Snapshot[T]{
-		Info: infoOf(answer.Profile), Owner: ownerOf(answer.Owner),
+		Info: infoFromWire(answer.Profile), Owner: ownerOf(answer.Owner),
 		Messages: answer.Messages, SetAside: answer.SetAside, Waiters: answer.Waiters, Loads: answer.LoadCount,
 	}
 	snapshot.Key = key
-	if snapshot.Data, err = s.read("get", key, answer.Profile); err != nil {
+	if snapshot.Data, err = s.decodeProfile("get", key, answer.Profile); err != nil {
 		return nil, err
 	}
 	return snapshot, nil
@@ -246,13 +246,13 @@ func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, erro
 		request := &profilev1.ListRequest{Store: s.name, Prefix: prefix}
 		for {
 			page := &profilev1.ListResponse{}
-			err := s.client.ask(ctx, "list", Ref{Store: s.name}, profilev1.Profiles_List_FullMethodName, request, page, false)
+			err := s.client.readUntilAnswered(ctx, "list", Ref{Store: s.name}, profilev1.Profiles_List_FullMethodName, request, page, false)
 			if err != nil {
 				yield(Info{}, err)
 				return
 			}
 			for _, p := range page.Profiles {
-				if request.After = p.Key; p.Exists && !yield(infoOf(p), nil) {
+				if request.After = p.Key; p.Exists && !yield(infoFromWire(p), nil) {
 					return
 				}
 			}
@@ -275,7 +275,7 @@ func (s *Store[T]) Send(ctx context.Context, key string, message any, options ..
 	for _, option := range options {
 		option.send(&o)
 	}
-	return s.client.send(ctx, Ref{s.name, key}, message, string(o.kind))
+	return s.client.sendMessage(ctx, Ref{s.name, key}, message, string(o.kind))
 }
 
 // SendOption changes how a message is sent: Kind.

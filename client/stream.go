@@ -7,8 +7,8 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 )
 
-// stream is a stream to one node, on a connection of its own.
-type stream struct {
+// renewalStream is a stream to one node, on a connection of its own.
+type renewalStream struct {
 	link   *wire.Link
 	live   profilev1.Profiles_LiveClient
 	cancel context.CancelFunc
@@ -17,8 +17,8 @@ type stream struct {
 }
 
 // openStream is nil if there is no stream to be had there. The refusal is nil too if nobody answered.
-func (c *Client) openStream(addr string) (*stream, *profilev1.Refusal) {
-	link, err := c.config.connect(addr)
+func (c *Client) openStream(addr string) (*renewalStream, *profilev1.Refusal) {
+	link, err := c.config.connectTo(addr)
 	if err != nil {
 		return nil, nil
 	}
@@ -34,12 +34,12 @@ func (c *Client) openStream(addr string) (*stream, *profilev1.Refusal) {
 		link.Close()
 		return nil, wire.RefusalIn(err)
 	}
-	s := &stream{link: link, live: live, cancel: cancel, events: make(chan *profilev1.Event)}
-	go s.receive(ctx)
+	s := &renewalStream{link: link, live: live, cancel: cancel, events: make(chan *profilev1.Event)}
+	go s.receiveUntilEnd(ctx)
 	return s, nil
 }
 
-func (s *stream) receive(ctx context.Context) {
+func (s *renewalStream) receiveUntilEnd(ctx context.Context) {
 	defer close(s.events)
 	for {
 		event, err := s.live.Recv()
@@ -56,15 +56,15 @@ func (s *stream) receive(ctx context.Context) {
 	}
 }
 
-// why is the refusal with which it has ended, if it was one. It waits for the end.
-func (s *stream) why() *profilev1.Refusal {
+// refusalOfStream is the refusal with which it has ended, if it was one. It waits for the end.
+func (s *renewalStream) refusalOfStream() *profilev1.Refusal {
 	for range s.events {
 	}
 	return wire.RefusalIn(s.ended)
 }
 
-// end ends it, and its connection.
-func (s *stream) end() {
+// closeStream ends it, and its connection.
+func (s *renewalStream) closeStream() {
 	s.cancel()
 	for range s.events {
 	}

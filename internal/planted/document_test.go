@@ -39,7 +39,7 @@ var documentFaults = []fault{
 	},
 	{
 		name:  "Try works on the data itself",
-		edits: []edit{{"client/profile.go", "\tchanged, err := p.mold.deepCopy(&p.value)\n", "\tchanged, err := p.value, error(nil)\n"}},
+		edits: []edit{{"client/profile.go", "\tchanged, err := p.template.deepCopy(&p.value)\n", "\tchanged, err := p.value, error(nil)\n"}},
 		pkg:   "client", test: "TestTryChangesAllOrNothing",
 	},
 	{

@@ -39,8 +39,8 @@ var gossipFaults = []fault{
 	{
 		name: "a name in gossip is used again",
 		edits: []edit{
-			{"client/rumour.go", "// rumour is where the nodes", "var reused sync.Map\n\n// rumour is where the nodes"},
-			{"client/rumour.go", "leave, err := c.config.Gossip.Join(cluster, l.incarnation,", "first, _ := reused.LoadOrStore(c, l.incarnation)\n		leave, err := c.config.Gossip.Join(cluster, first.(uint64),"},
+			{"client/gossip.go", "// gossipPool is where the nodes", "var reused sync.Map\n\n// gossipPool is where the nodes"},
+			{"client/gossip.go", "leave, err := c.config.Gossip.Join(cluster, l.id,", "first, _ := reused.LoadOrStore(c, l.id)\n		leave, err := c.config.Gossip.Join(cluster, first.(uint64),"},
 		},
 		pkg: "client/clienttest", test: "TestANewIncarnationGossipsUnderANewName",
 	},

@@ -28,12 +28,12 @@ var lockFaults = []fault{
 	},
 	{
 		name:  "a profile is claimed while its last save is under way",
-		edits: []edit{{"client/reclaim.go", "\tcase s.turn <- struct{}{}:\n\t\tdefer s.rest()\n", "\tdefault:\n"}},
+		edits: []edit{{"client/reclaim.go", "\tcase s.turn <- struct{}{}:\n\t\tdefer s.endStep()\n", "\tdefault:\n"}},
 		pkg:   "client", test: "TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim",
 	},
 	{
 		name:  "a stream without answers is ended at once",
-		edits: []edit{{"client/live.go", "\t\t\t\treturn heard, true, nil\n", "\t\t\t\treturn heard, false, nil\n"}},
+		edits: []edit{{"client/renewals.go", "\t\t\t\treturn heard, true, nil\n", "\t\t\t\treturn heard, false, nil\n"}},
 		pkg:   "client", test: "TestASlowLeaderSeesNoStreamEnd",
 	},
 	{

@@ -4,7 +4,7 @@ package planted
 var messageFaults = []fault{
 	{
 		name:  "a session lost in a panic is released without the count",
-		edits: []edit{{"client/session.go", "\tif panicked {\n\t\treturn ", "\tif panicked && false {\n\t\treturn "}, {"client/panic.go", "\tcase s.turn <- struct{}{}:\n\t\tdefer s.rest()\n", "\tcase s.turn <- struct{}{}:\n\t\ts.lose(nil)\n\t\tdefer s.rest()\n"}},
+		edits: []edit{{"client/session.go", "\tif panicked {\n\t\treturn ", "\tif panicked && false {\n\t\treturn "}, {"client/end_by_panic.go", "\tcase s.turn <- struct{}{}:\n\t\tdefer s.endStep()\n", "\tcase s.turn <- struct{}{}:\n\t\ts.lose(nil)\n\t\tdefer s.endStep()\n"}},
 		pkg:   "client", test: "TestPanicIsCountedOnceThroughLostAnswers",
 	},
 	{
@@ -34,7 +34,7 @@ var messageFaults = []fault{
 	},
 	{
 		name:  "a message that a handler wants later waits for a save that may never come",
-		edits: []edit{{"client/message.go", "s.mail.again = time.AfterFunc(offerLaterAfter, s.offerLater)", "s.mail.again = nil"}},
+		edits: []edit{{"client/message.go", "s.inbox.again = time.AfterFunc(offerLaterAfter, s.offerLater)", "s.inbox.again = nil"}},
 		pkg:   "client", test: "TestMessageForLaterIsOfferedAgainAfterThirtySeconds",
 	},
 }

@@ -90,7 +90,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "renewals do not say what was told",
-		edits: []edit{{"client/live.go", "\t\tSeen: l.told.highest(),\n", ""}},
+		edits: []edit{{"client/renewals.go", "\t\tSeen: l.told.highestIndex(),\n", ""}},
 		pkg:   "client", test: "TestARolledBackClusterEndsTheGameServersClient",
 	},
 	{

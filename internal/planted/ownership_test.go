@@ -65,30 +65,30 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "doubt counts from when an answer came",
-		edits: []edit{{"client/live.go", "l.standing.prove(left)", "l.standing.prove(left.Add(c.config.hooks.Now().Sub(left)))"}},
+		edits: []edit{{"client/renewals.go", "l.lease.confirmUntil(left)", "l.lease.confirmUntil(left.Add(c.config.hooks.Now().Sub(left)))"}},
 		pkg:   "client", test: "TestDoubtCountsFromTheSendTime",
 	},
 	{
 		name:  "doubt counts by the monotonic clock alone",
-		edits: []edit{{"client/standing.go", "max(now.Sub(s.proven), now.Round(0).Sub(s.proven.Round(0)))", "now.Sub(s.proven)"}},
+		edits: []edit{{"client/lease_state.go", "max(now.Sub(s.proven), now.Round(0).Sub(s.proven.Round(0)))", "now.Sub(s.proven)"}},
 		pkg:   "client", test: "TestStoppedProcessIsInDoubtAtTheFirstLook",
 	},
 	{
 		name:  "an answer without proof renews",
-		edits: []edit{{"client/live.go", "\tif answer.ProvedTerm == 0 {\n\t\treturn false\n\t}\n", ""}},
+		edits: []edit{{"client/renewals.go", "\tif answer.ProvedTerm == 0 {\n\t\treturn false\n\t}\n", ""}},
 		pkg:   "client", test: "TestUnprovenAnswersDoNotRenew",
 	},
 	{
 		name: "any answer renews",
 		edits: []edit{{
-			"client/retry.go", "\tif err == nil {\n\t\treturn true, nil, nil\n\t}\n",
-			"\tif err == nil {\n\t\tc.mu.Lock()\n\t\tif c.life != nil {\n\t\t\tc.life.standing.prove(c.config.hooks.Now())\n\t\t}\n\t\tc.mu.Unlock()\n\t\treturn true, nil, nil\n\t}\n",
+			"client/send_request.go", "\tif err == nil {\n\t\treturn true, nil, nil\n\t}\n",
+			"\tif err == nil {\n\t\tc.mu.Lock()\n\t\tif c.incarnation != nil {\n\t\t\tc.incarnation.lease.confirmUntil(c.config.hooks.Now())\n\t\t}\n\t\tc.mu.Unlock()\n\t\treturn true, nil, nil\n\t}\n",
 		}},
 		pkg: "client", test: "TestOtherAnswersRenewNothing",
 	},
 	{
 		name:  "the limit for doubt wants no last try",
-		edits: []edit{{"client/standing.go", " && s.failed.Sub(s.proven) >= limit", ""}},
+		edits: []edit{{"client/lease_state.go", " && s.failed.Sub(s.proven) >= limit", ""}},
 		pkg:   "client", test: "TestLimitNeedsOneMoreTry",
 	},
 	{
@@ -139,7 +139,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "what a list lacks is over",
-		edits: []edit{{"client/events.go", "\t\ts.verify()\n", "\t\ts.lose(overError(\"keep\", s.ref, nil))\n"}},
+		edits: []edit{{"client/events.go", "\t\ts.verifyGrant()\n", "\t\ts.lose(overError(\"keep\", s.ref, nil))\n"}},
 		pkg:   "client", test: "TestAnUnlistedSessionThatIsOwnedGoesOn",
 	},
 	{
@@ -196,7 +196,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a client that gave up settles nothing",
-		edits: []edit{{"client/retry.go", "\tif !c.spawn(func() { c.settle(ch, hash, s) }) {\n\t\ts.end(Outcome{})\n", "\tif s.end(Outcome{}); true {\n"}},
+		edits: []edit{{"client/send_request.go", "\tif !c.startGoroutine(func() { c.settleUntilAnswered(ch, hash, s) }) {\n\t\ts.finishSettlement(Outcome{})\n", "\tif s.finishSettlement(Outcome{}); true {\n"}},
 		pkg:   "client", test: "TestALateCopyOfWhatWasGivenUpIsBurned",
 	},
 	{
@@ -211,12 +211,12 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a save that nobody answered is told as refused",
-		edits: []edit{{"client/write.go", "s.unclear = s.unclear || errors.Is(err, ErrUnknown); err != nil {", "s.unclear = false; err != nil {"}},
+		edits: []edit{{"client/save.go", "s.lastSaveUnclear = s.lastSaveUnclear || errors.Is(err, ErrUnknown); err != nil {", "s.lastSaveUnclear = false; err != nil {"}},
 		pkg:   "client", test: "TestASaveThatMayHaveHappenedIsNeverCalledRefused",
 	},
 	{
 		name:  "what the last save stores is told as refused",
-		edits: []edit{{"client/write.go", "\tcase s.stage == over && s.why == nil:", "\tcase s.stage == over && s.why == nil && s.unclear:"}},
+		edits: []edit{{"client/save.go", "\tcase s.stage == over && s.overReason == nil:", "\tcase s.stage == over && s.overReason == nil && s.lastSaveUnclear:"}},
 		pkg:   "client", test: "TestASaveBesideTheLastOneSharesItsFate",
 	},
 	{
@@ -231,44 +231,44 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "who is without a quorum is thrown out",
-		edits: []edit{{"client/registration.go", "l.standing.spent(c.config.DoubtLimit)", "l.standing.spent(c.config.DoubtLimit/2)"}},
+		edits: []edit{{"client/registration.go", "l.lease.doubtExceeds(c.config.DoubtLimit)", "l.lease.doubtExceeds(c.config.DoubtLimit/2)"}},
 		pkg:   "internal/sim", test: "TestWithoutAQuorumNoSessionEnds",
 	},
 	{
 		name:  "a client waits at a follower for the leader",
-		edits: []edit{{"client/retry.go", "\t\tc.nodes.passes(addr)\n\t\tc.nodes.leads(refusal.Leader)\n", ""}},
+		edits: []edit{{"client/send_request.go", "\t\tc.nodes.notePassed(addr)\n\t\tc.nodes.noteLeader(refusal.Leader)\n", ""}},
 		pkg:   "internal/sim", test: "TestWhoReachesAFollowerIsSentToTheLeader",
 	},
 	{
 		name:  "a last save waits behind a save that was only refused",
-		edits: []edit{{"client/write.go", "\t\tch.overtaken = w.overtaken\n", ""}},
+		edits: []edit{{"client/save.go", "\t\tch.overtaken = w.overtaken\n", ""}},
 		pkg:   "client", test: "TestALastSaveOvertakesASaveThatWasOnlyRefused",
 	},
 	{
 		name:  "a save that may have happened is overtaken",
-		edits: []edit{{"client/retry.go", "\t\tif out.IsZero() {\n\t\t\tovertaken = ch.overtaken\n\t\t}\n", "\t\tovertaken = ch.overtaken\n\t\tif overtaken != nil && closedNow(overtaken) {\n\t\t\tout = time.Time{}\n\t\t}\n"}},
+		edits: []edit{{"client/send_request.go", "\t\tif out.IsZero() {\n\t\t\tovertaken = ch.overtaken\n\t\t}\n", "\t\tovertaken = ch.overtaken\n\t\tif overtaken != nil && isClosed(overtaken) {\n\t\t\tout = time.Time{}\n\t\t}\n"}},
 		pkg:   "client", test: "TestALastSaveWaitsForASaveThatMayHaveHappened",
 	},
 	{
 		name:  "a save that finds no space keeps its number",
-		edits: []edit{{"client/retry.go", "\t\t\tanew = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE\n", ""}},
+		edits: []edit{{"client/send_request.go", "\t\t\tanew = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE\n", ""}},
 		pkg:   "client", test: "TestALastSaveOvertakesASaveThatWasOnlyRefused",
 	},
 	{
 		name:  "one profile's unanswered save keeps its number",
-		edits: []edit{{"client/retry.go", "time.Since(out) > longOut", "false"}},
+		edits: []edit{{"client/send_request.go", "time.Since(out) > longOut", "false"}},
 		pkg:   "client", test: "TestASaveThatIsNeverAnsweredStopsNoOther",
 	},
 	{
 		name:  "the turn is kept while the profile's lock is waited for",
-		edits: []edit{{"client/write.go", "\tlocked := s.data.lockUnless(s.unlessOver(), s.ctx.Done())\n", "\tif l, err := s.step(s.ctx); err == nil {\n\t\tdefer s.rest()\n\t\tn, _ := l.numbers.take(s.ctx, nil)\n\t\tdefer l.numbers.settle(n)\n\t}\n\tlocked := s.data.lockUnless(s.unlessOver(), s.ctx.Done())\n"}},
+		edits: []edit{{"client/save.go", "\tlocked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())\n", "\tif l, err := s.beginStep(s.ctx); err == nil {\n\t\tdefer s.endStep()\n\t\tn, _ := l.numbers.takeNumber(s.ctx, nil)\n\t\tdefer l.numbers.settle(n)\n\t}\n\tlocked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())\n"}},
 		pkg:   "client", test: "TestAProfileWhoseLockIsHeldStopsNoOther",
 	},
 	{
 		name: "what is too large for the wire is tried again for ever",
 		edits: []edit{
-			{"client/check.go", "if part.limit > 0 && uint64(part.size) > part.limit {", "if part.limit == 0 {"},
-			{"client/retry.go", "case refusal == nil && madeHere(err):", "case refusal == nil && err == nil:"},
+			{"client/check_request.go", "if part.limit > 0 && uint64(part.size) > part.limit {", "if part.limit == 0 {"},
+			{"client/send_request.go", "case refusal == nil && isLocalError(err):", "case refusal == nil && err == nil:"},
 		},
 		pkg: "client", test: "TestWhatCanNeverBeSentIsRefused",
 	},
@@ -279,12 +279,12 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "data that a handler left half changed is saved",
-		edits: []edit{{"client/panic.go", "\ts.finish(why)\n", ""}},
+		edits: []edit{{"client/end_by_panic.go", "\ts.finishSession(why)\n", ""}},
 		pkg:   "client", test: "TestAPanicEndsAtMostItsSession",
 	},
 	{
 		name:  "an answer that confirms nothing takes the doubt of a session",
-		edits: []edit{{"client/live.go", "\tif answer.ProvedTerm == 0 {\n\t\treturn false\n\t}\n", "\tif answer.ProvedTerm == 0 {\n\t\tl.agreed.Store(answer.Sequence)\n\t\treturn false\n\t}\n"}},
+		edits: []edit{{"client/renewals.go", "\tif answer.ProvedTerm == 0 {\n\t\treturn false\n\t}\n", "\tif answer.ProvedTerm == 0 {\n\t\tl.agreed.Store(answer.Sequence)\n\t\treturn false\n\t}\n"}},
 		pkg:   "client", test: "TestAnAnswerThatConfirmsNothingTakesNoDoubt",
 	},
 	{

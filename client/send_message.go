@@ -7,18 +7,18 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// line lets one message at a time through to a profile: that is how messages of one sender keep their order.
-type line struct {
+// sendLine lets one message at a time through to a profile: that is how messages of one sender keep their order.
+type sendLine struct {
 	busy  chan struct{} // holds one value while a message is on its way
 	users int           // guarded by Client.mu
 }
 
-// lineUp waits until no message of this client is on its way to the profile.
-func (c *Client) lineUp(ctx context.Context, ref Ref) (leave func(), err error) {
+// awaitTurnToSend waits until no message of this client is on its way to the profile.
+func (c *Client) awaitTurnToSend(ctx context.Context, ref Ref) (leave func(), err error) {
 	c.mu.Lock()
 	l := c.lines[ref]
 	if l == nil {
-		l = &line{busy: make(chan struct{}, 1)}
+		l = &sendLine{busy: make(chan struct{}, 1)}
 		c.lines[ref] = l
 	}
 	l.users++
@@ -35,27 +35,27 @@ func (c *Client) lineUp(ctx context.Context, ref Ref) (leave func(), err error) 
 		return func() { <-l.busy; out() }, nil
 	case <-ctx.Done():
 		out()
-		return nil, c.unsent(ctx, "send", ref)
+		return nil, c.notSentError(ctx, "send", ref)
 	}
 }
 
-// send sends one message, and lets the next one go only once the fate of this one is known.
-func (c *Client) send(ctx context.Context, ref Ref, message any, kind string) (uint64, error) {
+// sendMessage sends one message, and lets the next one go only once the fate of this one is known.
+func (c *Client) sendMessage(ctx context.Context, ref Ref, message any, kind string) (uint64, error) {
 	body, err := encodeMessage(message)
 	if err != nil {
 		return 0, &Error{Act: "send", Ref: ref, Kind: ErrInvalid, Sentence: "the message cannot be encoded", Cause: err}
 	}
 	ctx, cancel := c.whileOpen(ctx)
 	defer cancel()
-	leave, err := c.lineUp(ctx, ref)
+	leave, err := c.awaitTurnToSend(ctx, ref)
 	if err != nil {
 		return 0, err
 	}
 	answer := &profilev1.SendResponse{}
-	err = c.anew(ctx, &change{
+	err = c.sendAcrossIncarnations(ctx, &change{
 		act: "send", ref: ref, method: profilev1.Profiles_Send_FullMethodName,
 		request: &profilev1.SendRequest{Store: ref.Store, Key: ref.Key, Body: body, Kind: kind}, answer: answer,
-		abandoned: func(outcome, *profilev1.SettleResponse) { leave() },
+		abandoned: func(requestFate, *profilev1.SettleResponse) { leave() },
 	})
 	if !errors.Is(err, ErrUnknown) {
 		leave()
@@ -63,17 +63,17 @@ func (c *Client) send(ctx context.Context, ref Ref, message any, kind string) (u
 	return answer.Id, err
 }
 
-// anew does a change that belongs to no session. If the incarnation ended before it, it did not happen, and it is made
+// sendAcrossIncarnations does a change that belongs to no session. If the incarnation ended before it, it did not happen, and it is made
 // under the next one.
-func (c *Client) anew(ctx context.Context, ch *change) error {
+func (c *Client) sendAcrossIncarnations(ctx context.Context, ch *change) error {
 	for {
-		l, err := c.living(ctx, ch.act, ch.ref)
+		l, err := c.awaitIncarnation(ctx, ch.act, ch.ref)
 		if err != nil {
 			return err
 		}
 		ch.life, ch.number = l, 0
-		err = c.do(ctx, ch)
-		if !ended(err) || !pause(ctx, backoffBase) {
+		err = c.sendUntilAnswered(ctx, ch)
+		if !endsClient(err) || !sleepUnlessDone(ctx, backoffBase) {
 			return err
 		}
 	}

@@ -16,10 +16,10 @@ import (
 // requestRoom is what stands around the data in the largest frame.
 const requestRoom = 32 << 10
 
-// check refuses a change that can never happen, before it has a number: what cannot leave this process, and what is beyond
+// checkBeforeSending refuses a change that can never happen, before it has a number: what cannot leave this process, and what is beyond
 // the cluster's hard limits. It returns the change's hash. Tighter limits, those of a store, are the cluster's to check.
-func (ch *change) check() (hash uint64, err error) {
-	if err := checkText(ch.act, ch.ref, kindIn(ch.request)); err != nil {
+func (ch *change) checkBeforeSending() (hash uint64, err error) {
+	if err := checkText(ch.act, ch.ref, messageKindIn(ch.request)); err != nil {
 		return 0, err
 	}
 	limits := ch.life.limits
@@ -32,7 +32,7 @@ func (ch *change) check() (hash uint64, err error) {
 		{"the key", len(ch.ref.Key), limits.GetKeyBytes()},
 		{"the data", dataSize(ch.request), limits.GetDataBytes()},
 		{"the message", bodySize(ch.request), limits.GetMessageBytes()},
-		{"the message's kind", len(kindIn(ch.request)), limits.GetKindBytes()},
+		{"the message's kind", len(messageKindIn(ch.request)), limits.GetKindBytes()},
 		{"the request", proto.Size(ch.request), wire.MaxFrame - requestRoom},
 	} {
 		if part.limit > 0 && uint64(part.size) > part.limit {
@@ -42,7 +42,7 @@ func (ch *change) check() (hash uint64, err error) {
 			}
 		}
 	}
-	hash, err = fingerprint(ch.request)
+	hash, err = hashRequest(ch.request)
 	if err != nil {
 		return 0, &Error{Act: ch.act, Ref: ch.ref, Kind: ErrInvalid, Sentence: "the request cannot be encoded", Cause: err}
 	}
@@ -63,7 +63,7 @@ func bodySize(request any) int {
 	return 0
 }
 
-func kindIn(request any) string {
+func messageKindIn(request any) string {
 	if r, ok := request.(*profilev1.SendRequest); ok {
 		return r.GetKind()
 	}
@@ -83,9 +83,9 @@ func checkText(act string, ref Ref, kind string) error {
 	return nil
 }
 
-// madeHere says that gRPC made an error on this side before anything was sent. What check lets through has none of them
+// isLocalError says that gRPC made an error on this side before anything was sent. What check lets through has none of them
 // in it; they are no outcomes to be settled, since no node knows of the request.
-func madeHere(err error) bool {
+func isLocalError(err error) bool {
 	s := status.Convert(err)
 	switch s.Code() {
 	case codes.ResourceExhausted:

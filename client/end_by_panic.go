@@ -24,35 +24,35 @@ func (s *session) endByPanic(which string, value any, stack []byte, panics ...*p
 	text := fmt.Sprint(value)
 	why := endError(s.ref, EndPanicked, nil, nil)
 	why.Code, why.Sentence = CodePanicked, fmt.Sprintf("%s panicked: %s; what was not saved is lost", which, text)
-	s.client.report(panicked(which, s.ref, &panicError{value, stack}))
+	s.client.reportError(panickedError(which, s.ref, &panicError{value, stack}))
 	s.mu.Lock()
 	if s.stage == over {
 		s.mu.Unlock()
 		return
 	}
 	s.frozen, s.panicked = true, true
-	l, token := s.life, s.token
+	l, token := s.incarnation, s.token
 	s.mu.Unlock()
-	s.finish(why)
+	s.finishSession(why)
 	request := &profilev1.ReleaseRequest{
 		Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: profilev1.Cause_CAUSE_PANICKED, Panics: panics,
 	}
-	if !s.client.spawn(func() { s.releaseByPanic(l, request) }) {
-		s.leave()
+	if !s.client.startGoroutine(func() { s.releaseByPanic(l, request) }) {
+		s.freeKey()
 	}
 }
 
 // releaseByPanic waits for the write that is under way, which holds nothing of what the panic left behind, and releases.
-func (s *session) releaseByPanic(l *life, request *profilev1.ReleaseRequest) {
+func (s *session) releaseByPanic(l *incarnation, request *profilev1.ReleaseRequest) {
 	c := s.client
-	defer s.leave()
+	defer s.freeKey()
 	select {
 	case s.turn <- struct{}{}:
-		defer s.rest()
+		defer s.endStep()
 	case <-c.ctx.Done():
 		return
 	}
-	err := c.do(c.ctx, &change{
+	err := c.sendUntilAnswered(c.ctx, &change{
 		act: "release", ref: s.ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
 		request: request, answer: &profilev1.ReleaseResponse{},
 	})
@@ -66,7 +66,7 @@ func (s *session) releaseByPanic(l *life, request *profilev1.ReleaseRequest) {
 
 // waitForPanics waits until the log has the releases that count panics: the goodbye would end these sessions uncounted.
 func (c *Client) waitForPanics(ctx context.Context) {
-	for _, s := range c.all() {
+	for _, s := range c.allSessions() {
 		s.mu.Lock()
 		panicked := s.panicked
 		s.mu.Unlock()
@@ -74,7 +74,7 @@ func (c *Client) waitForPanics(ctx context.Context) {
 			continue
 		}
 		select {
-		case <-s.left:
+		case <-s.keyFreed:
 		case <-ctx.Done():
 			return
 		}

@@ -9,13 +9,13 @@ import (
 
 // However often and in whatever pieces messages arrive, each is taken over once.
 func TestMailboxTakesEachMessageOnce(t *testing.T) {
-	var b mailbox
+	var b inbox
 	for _, ids := range [][]uint64{{1, 2}, {1, 2, 3}, {3}, {}, {2, 4}} {
 		var page []*profilev1.Message
 		for _, id := range ids {
 			page = append(page, &profilev1.Message{Id: id})
 		}
-		b.add(page)
+		b.addLoaded(page)
 	}
 	var got []uint64
 	for _, l := range b.waiting {

@@ -9,25 +9,25 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 )
 
-// renew keeps an incarnation alive until it is over or the client ends. Renewals travel on a connection of their own,
+// renewUntilOver keeps an incarnation alive until it is over or the client ends. Renewals travel on a connection of their own,
 // so that none waits behind the frames of a save.
-func (c *Client) renew(l *life) {
-	var pace pace
+func (c *Client) renewUntilOver(l *incarnation) {
+	var pace retryPace
 	mute := 0 // streams in a row that brought no answer
 	led := "" // the node that renewed last
 	// Streams without answers. Each is ended once another renews, and not before: to the leader, which may only be slow,
 	// the end of the last one looks like the end of this process.
-	var mutes []*stream
+	var mutes []*renewalStream
 	settle := func() {
 		for _, m := range mutes {
-			m.end()
+			m.closeStream()
 		}
 		mutes = nil
 	}
 	defer settle()
 	for {
 		began := c.config.hooks.Now()
-		addr := c.nodes.target()
+		addr := c.nodes.nodeToAsk()
 		heard, silent := false, false
 		via, refusal := c.openStream(addr)
 		if via != nil {
@@ -40,26 +40,26 @@ func (c *Client) renew(l *life) {
 		case silent:
 			mutes = append(mutes, via)
 		case via != nil:
-			via.end()
+			via.closeStream()
 		}
 		if len(mutes) > maxMutes {
-			mutes[0].end()
+			mutes[0].closeStream()
 			mutes = mutes[1:]
 		}
-		if closedNow(l.over) || c.ctx.Err() != nil {
+		if isClosed(l.over) || c.ctx.Err() != nil {
 			return
 		}
-		l.standing.fail(began)
+		l.lease.noteFailed(began)
 		if refusal.GetReason() == profilev1.Reason_REASON_ROLLED_BACK {
 			c.endForGood(refusalError("live", Ref{}, refusal, rolledBackSentence))
 			return
 		}
-		if refusal != nil && dead(refusal.Reason) {
-			c.endLife(l, refusalError("live", Ref{}, refusal, "the cluster has ended this incarnation"))
+		if refusal != nil && endsIncarnation(refusal.Reason) {
+			c.endIncarnation(l, refusalError("live", Ref{}, refusal, "the cluster has ended this incarnation"))
 			return
 		}
-		if supersedes(refusal, l.of) {
-			c.endLife(l, refusalError("live", Ref{}, refusal, restoredSince))
+		if isGreaterEpoch(refusal, l.of) {
+			c.endIncarnation(l, refusalError("live", Ref{}, refusal, restoredSince))
 			return
 		}
 		switch {
@@ -68,14 +68,14 @@ func (c *Client) renew(l *life) {
 		case refusal == nil:
 			mute++
 		}
-		c.nodes.passes(addr)
-		c.nodes.leads(refusal.GetLeader())
+		c.nodes.notePassed(addr)
+		c.nodes.noteLeader(refusal.GetLeader())
 		// All game servers learn of a new leader at the same moment, and each has still some time before it is in doubt. One
 		// that lost its stream only has none to lose: its silence may be taken for its death.
-		if leader := refusal.GetLeader(); leader != "" && led != "" && leader != led && !pause(c.ctx, rand.N(l.timing.Renew/2)) {
+		if leader := refusal.GetLeader(); leader != "" && led != "" && leader != led && !sleepUnlessDone(c.ctx, rand.N(l.timing.Renew/2)) {
 			return
 		}
-		if !pace.wait(c.ctx, nil, refusal) {
+		if !pace.waitForRetry(c.ctx, nil, refusal) {
 			return
 		}
 	}
@@ -90,7 +90,7 @@ const maxPatience = 2
 
 // renewOver renews over one stream until that ends, or is silent. mute streams before it brought no answer. heard says whether
 // any renewal over it renewed, which first is told of; a goodbye is told as the refusal that says the same.
-func (c *Client) renewOver(via *stream, l *life, addr string, mute int, first func()) (heard, silent bool, refusal *profilev1.Refusal) {
+func (c *Client) renewOver(via *renewalStream, l *incarnation, addr string, mute int, first func()) (heard, silent bool, refusal *profilev1.Refusal) {
 	sent := make(map[uint64]time.Time) // of renewals without an answer
 	// One that is not answered within this time is taken for lost: then there is still time to find another leader
 	// before anybody is in doubt.
@@ -101,23 +101,23 @@ func (c *Client) renewOver(via *stream, l *life, addr string, mute int, first fu
 	defer tick.Stop()
 	l.page, l.compared = nil, nil // pages are asked for where the comparison began
 	for {
-		renewal := c.renewal(l)
+		renewal := c.makeRenewal(l)
 		sent[renewal.Sequence] = c.config.hooks.Now()
 		if via.live.Send(renewal) != nil {
-			return heard, false, via.why()
+			return heard, false, via.refusalOfStream()
 		}
 		for waiting := true; waiting; {
 			select {
 			case event, ok := <-via.events:
 				if !ok {
-					return heard, false, via.why()
+					return heard, false, via.refusalOfStream()
 				}
 				switch what := event.What.(type) {
 				case *profilev1.Event_Renewed:
-					if c.renewed(l, what.Renewed, sent) {
+					if c.handleRenewed(l, what.Renewed, sent) {
 						if !heard {
 							heard = true
-							c.nodes.leads(addr)
+							c.nodes.noteLeader(addr)
 							first()
 						}
 						lost.Reset(patience)
@@ -129,39 +129,39 @@ func (c *Client) renewOver(via *stream, l *life, addr string, mute int, first fu
 					}
 					return heard, false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.Goodbye.Leader}
 				default:
-					c.hear(l, event)
+					c.handleEvent(l, event)
 				}
 			case <-lost.C:
 				for _, left := range sent {
-					l.standing.fail(left)
+					l.lease.noteFailed(left)
 				}
 				return heard, true, nil
 			case <-l.over:
 				return heard, false, nil
 			case <-tick.C:
-				c.nodes.warm()
+				c.nodes.connectAhead()
 				waiting = false
 			}
 		}
 	}
 }
 
-// renewal says what this game server holds.
-func (c *Client) renewal(l *life) *profilev1.Renewal {
+// makeRenewal says what this game server holds.
+func (c *Client) makeRenewal(l *incarnation) *profilev1.Renewal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.sequence++
 	return &profilev1.Renewal{
-		Incarnation: l.incarnation, Sequence: l.sequence, HeldCount: uint64(len(l.held)), HeldHash: l.heldHash,
+		Incarnation: l.id, Sequence: l.sequence, HeldCount: uint64(len(l.held)), HeldHash: l.heldHash,
 		Binding: l.of.binding, Registration: l.registration, Page: l.page,
-		Seen: l.told.highest(),
+		Seen: l.told.highestIndex(),
 	}
 }
 
-// renewed takes an answer, and says whether it renewed: it does so only if the node proved its lead after a renewal of
+// handleRenewed takes an answer, and says whether it renewed: it does so only if the node proved its lead after a renewal of
 // this incarnation, over this stream, came. Only such an answer speaks of the held set: one that confirms nothing may be
 // made without a look at the tables, and must not take the doubt of a session that the last confirmed one did not list.
-func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]time.Time) bool {
+func (c *Client) handleRenewed(l *incarnation, answer *profilev1.Renewed, sent map[uint64]time.Time) bool {
 	left, ours := sent[answer.Sequence]
 	if !ours {
 		return false
@@ -171,9 +171,9 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 			delete(sent, sequence)
 		}
 	}
-	l.told.note(answer.Index)
-	c.nodes.learn(answer.Nodes)
-	c.rumour.learn(answer.Gossip)
+	l.told.noteIndex(answer.Index)
+	c.nodes.learnAddresses(answer.Nodes)
+	c.gossipSeeds.learnSeeds(answer.Gossip)
 	if answer.Level != 0 {
 		c.features.Store(&answer.Features)
 	}
@@ -182,15 +182,15 @@ func (c *Client) renewed(l *life, answer *profilev1.Renewed, sent map[uint64]tim
 	}
 	if answer.Differs {
 		var complete bool
-		if left, complete = c.reconcile(l, answer, left); !complete {
+		if left, complete = c.compareGrants(l, answer, left); !complete {
 			return true // it speaks for the node, and for no session yet
 		}
 	} else {
 		l.page, l.compared = nil, nil
 		l.agreed.Store(answer.Sequence)
 	}
-	l.standing.prove(left)
-	if !closedNow(l.proved) {
+	l.lease.confirmUntil(left)
+	if !isClosed(l.proved) {
 		close(l.proved)
 	}
 	return true

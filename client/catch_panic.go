@@ -22,14 +22,14 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
-// catch runs a function of the game and returns its panic as an error. where names the function, for people.
-func catch(where string, ref Ref, f func()) (e *Error) {
+// catchPanic runs a function of the game and returns its panic as an error. where names the function, for people.
+func catchPanic(where string, ref Ref, f func()) (e *Error) {
 	returned := false
 	defer func() {
 		if value := recover(); value != nil {
-			e = panicked(where, ref, &panicError{value, debug.Stack()})
+			e = panickedError(where, ref, &panicError{value, debug.Stack()})
 		} else if !returned {
-			e = panicked(where, ref, &panicError{errGoexit, debug.Stack()})
+			e = panickedError(where, ref, &panicError{errGoexit, debug.Stack()})
 		}
 	}()
 	f()
@@ -37,31 +37,31 @@ func catch(where string, ref Ref, f func()) (e *Error) {
 	return nil
 }
 
-func panicked(where string, ref Ref, cause *panicError) *Error {
+func panickedError(where string, ref Ref, cause *panicError) *Error {
 	return &Error{Act: "run " + where, Ref: ref, Kind: ErrInvalid, Code: CodePanicked, Cause: cause}
 }
 
-// alone runs a handler of the game that has no data, and whose panic is reported and nothing else.
-func (c *Client) alone(where string, ref Ref, f func()) {
-	if e := catch(where, ref, f); e != nil {
-		c.report(e)
+// runHandlerAlone runs a handler of the game that has no data, and whose panic is reported and nothing else.
+func (c *Client) runHandlerAlone(where string, ref Ref, f func()) {
+	if e := catchPanic(where, ref, f); e != nil {
+		c.reportError(e)
 	}
 }
 
 // withData runs a function of the game that has the profile's data. The caller holds the profile's lock. If the function
 // panics the data may be half changed, so the session is over with what was stored before, as if the process had crashed.
 func (s *session) withData(where string, f func()) error {
-	e := catch(where, s.ref, f)
+	e := catchPanic(where, s.ref, f)
 	if e == nil {
 		return nil
 	}
 	cause := e.Cause.(*panicError)
 	s.endByPanic(where, cause.value, cause.stack)
-	return s.writable("save")
+	return s.checkWritable("save")
 }
 
-// update runs the game's function for Update. Its panic goes on to the caller of Update, after the session has ended.
-func (s *session) update(f func()) {
+// runUpdate runs the game's function for Update. Its panic goes on to the caller of Update, after the session has ended.
+func (s *session) runUpdate(f func()) {
 	returned := false
 	defer func() {
 		if returned {

@@ -10,16 +10,16 @@ import (
 	"github.com/profilenode/profilenode/client/internal/document"
 )
 
-// mold makes values of T from stored data and a template, and data from values.
-type mold[T any] struct {
+// profileTemplate makes values of T from stored data and a template, and data from values.
+type profileTemplate[T any] struct {
 	codec    Codec
 	form     *document.Form[T] // of JSON; nil for codecs whose bytes only they can read
 	template []byte            // encoded, so that no two profiles share a map; not with a form
 	copy     func(T) T         // of WithCopy; nil if there is none
 }
 
-func newMold[T any](o storeOptions, template *T) (mold[T], error) {
-	m := mold[T]{codec: o.codec}
+func newProfileTemplate[T any](o storeOptions, template *T) (profileTemplate[T], error) {
+	m := profileTemplate[T]{codec: o.codec}
 	if o.copy != nil {
 		var ok bool
 		if m.copy, ok = o.copy.(func(T) T); !ok {
@@ -35,14 +35,14 @@ func newMold[T any](o storeOptions, template *T) (mold[T], error) {
 	if m.template, err = o.codec.Encode(template); err != nil {
 		return m, fmt.Errorf("the template cannot be encoded: %w", err)
 	}
-	if _, err = m.fresh(); err != nil {
+	if _, err = m.freshValue(); err != nil {
 		return m, fmt.Errorf("the template cannot be read back: %w", err)
 	}
 	return m, nil
 }
 
-// fresh is a deep copy of the template.
-func (m mold[T]) fresh() (value T, err error) {
+// freshValue is a deep copy of the template.
+func (m profileTemplate[T]) freshValue() (value T, err error) {
 	if m.form != nil {
 		return m.form.Fresh()
 	}
@@ -50,16 +50,16 @@ func (m mold[T]) fresh() (value T, err error) {
 	return value, err
 }
 
-// wants refuses data that another codec wrote.
-func (m mold[T]) wants(stored *profilev1.Profile) error {
+// checkCodec refuses data that another codec wrote.
+func (m profileTemplate[T]) checkCodec(stored *profilev1.Profile) error {
 	if id := uint32(m.codec.ID()); stored.Codec != id {
 		return fmt.Errorf("it was stored by codec %d, this store has codec %d", stored.Codec, id)
 	}
 	return nil
 }
 
-// read is the value of stored data. Of JSON, what is missing is filled in from the template.
-func (m mold[T]) read(data []byte) (value T, err error) {
+// decodeSnapshot is the value of stored data. Of JSON, what is missing is filled in from the template.
+func (m profileTemplate[T]) decodeSnapshot(data []byte) (value T, err error) {
 	if m.form != nil {
 		value, err = m.form.Read(data)
 	} else {
@@ -71,17 +71,17 @@ func (m mold[T]) read(data []byte) (value T, err error) {
 	return value, err
 }
 
-// write is the data of a value that stands beside no stored document.
-func (m mold[T]) write(value *T) ([]byte, error) {
+// encodeValue is the data of a value that stands beside no stored document.
+func (m profileTemplate[T]) encodeValue(value *T) ([]byte, error) {
 	if m.form != nil {
 		return m.form.Write(value)
 	}
 	return m.codec.Encode(value)
 }
 
-// load is the value of stored data for a session, with its document if it has one, and the data as the session would
+// decodeDocument is the value of stored data for a session, with its document if it has one, and the data as the session would
 // save it unchanged.
-func (m mold[T]) load(data []byte) (value T, d *document.Document[T], unchanged []byte, err error) {
+func (m profileTemplate[T]) decodeDocument(data []byte) (value T, d *document.Document[T], unchanged []byte, err error) {
 	if m.form != nil {
 		value, d, unchanged, err = m.form.Load(data)
 		if err != nil {
@@ -89,23 +89,23 @@ func (m mold[T]) load(data []byte) (value T, d *document.Document[T], unchanged 
 		}
 		return value, d, unchanged, err
 	}
-	if value, err = m.read(data); err == nil {
+	if value, err = m.decodeSnapshot(data); err == nil {
 		unchanged, err = m.codec.Encode(&value)
 	}
 	return value, nil, unchanged, err
 }
 
-// start is the value of a profile that does not exist yet, with its document if it has one.
-func (m mold[T]) start() (value T, d *document.Document[T], err error) {
+// startDocument is the value of a profile that does not exist yet, with its document if it has one.
+func (m profileTemplate[T]) startDocument() (value T, d *document.Document[T], err error) {
 	if m.form != nil {
 		d = m.form.Start()
 	}
-	value, err = m.fresh()
+	value, err = m.freshValue()
 	return value, d, err
 }
 
 // deepCopy is a copy of a value that shares nothing with it.
-func (m mold[T]) deepCopy(value *T) (copied T, err error) {
+func (m profileTemplate[T]) deepCopy(value *T) (copied T, err error) {
 	switch v := any(value).(type) {
 	case *[]byte:
 		return any(slices.Clone(*v)).(T), nil

@@ -30,9 +30,9 @@ func (s State) String() string {
 	return "over"
 }
 
-// standing is the owner's half of the lease argument. Nothing in it fires: it is computed at every look, since a
+// leaseState is the owner's half of the lease argument. Nothing in it fires: it is computed at every look, since a
 // process that was stopped wakes up with timers that have not run and channels that are still open.
-type standing struct {
+type leaseState struct {
 	now    func() time.Time
 	timing lock.Timing
 
@@ -41,8 +41,8 @@ type standing struct {
 	failed time.Time // when the newest renewal left that failed
 }
 
-// prove notes a renewal that left at a time, and whose answer renewed.
-func (s *standing) prove(sent time.Time) {
+// confirmUntil notes a renewal that left at a time, and whose answer renewed.
+func (s *leaseState) confirmUntil(sent time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.proven.IsZero() || sent.Sub(s.proven) > 0 {
@@ -50,8 +50,8 @@ func (s *standing) prove(sent time.Time) {
 	}
 }
 
-// fail notes that a renewal that left at a time, or was to leave, got no answer that renews.
-func (s *standing) fail(sent time.Time) {
+// noteFailed notes that a renewal that left at a time, or was to leave, got no answer that renews.
+func (s *leaseState) noteFailed(sent time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed.IsZero() || sent.Sub(s.failed) > 0 {
@@ -59,9 +59,9 @@ func (s *standing) fail(sent time.Time) {
 	}
 }
 
-// inDoubt counts by whichever clock says more: the monotonic one stands still while a machine is suspended, the wall
+// isInDoubt counts by whichever clock says more: the monotonic one stands still while a machine is suspended, the wall
 // clock may be set back.
-func (s *standing) inDoubt() bool {
+func (s *leaseState) isInDoubt() bool {
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,9 +71,9 @@ func (s *standing) inDoubt() bool {
 	return s.timing.InDoubt(max(now.Sub(s.proven), now.Round(0).Sub(s.proven.Round(0))))
 }
 
-// spent says whether the game's limit for doubt ran out and one more try, begun after that, failed. It counts by the
+// doubtExceeds says whether the game's limit for doubt ran out and one more try, begun after that, failed. It counts by the
 // monotonic clock alone: whoever was suspended gets that try first.
-func (s *standing) spent(limit time.Duration) bool {
+func (s *leaseState) doubtExceeds(limit time.Duration) bool {
 	limit = max(limit, s.timing.Doubt)
 	now := s.now()
 	s.mu.Lock()

@@ -21,14 +21,14 @@ const (
 	gossipPauseMax = 30 * time.Second
 )
 
-// rumour is where the nodes gossip with game servers, as they last said.
-type rumour struct {
+// gossipPool is where the nodes gossip with game servers, as they last said.
+type gossipPool struct {
 	mu    sync.Mutex
 	seeds []string
 	known chan struct{} // closed once there are any
 }
 
-func (r *rumour) learn(seeds []string) {
+func (r *gossipPool) learnSeeds(seeds []string) {
 	if len(seeds) == 0 {
 		return // an older node, or one that has not heard of the others yet
 	}
@@ -40,26 +40,26 @@ func (r *rumour) learn(seeds []string) {
 	r.seeds = slices.Clone(seeds)
 }
 
-func (r *rumour) list() []string {
+func (r *gossipPool) listSeeds() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.seeds)
 }
 
-// gossip takes part as one incarnation after the other, until nothing else of the client runs. It leaves only then, since
+// gossipUntilClosed takes part as one incarnation after the other, until nothing else of the client runs. It leaves only then, since
 // a host may also be lost while the last saves are on their way.
-func (c *Client) gossip() {
+func (c *Client) gossipUntilClosed() {
 	select {
-	case <-c.rumour.known:
+	case <-c.gossipSeeds.known:
 	case <-c.ctx.Done():
 		return
 	}
 	for {
-		l, err := c.living(c.ctx, "gossip", Ref{})
+		l, err := c.awaitIncarnation(c.ctx, "gossip", Ref{})
 		if err != nil {
 			return
 		}
-		leave := c.takePart(l)
+		leave := c.joinGossip(l)
 		if leave == nil {
 			continue
 		}
@@ -75,14 +75,14 @@ func (c *Client) gossip() {
 	}
 }
 
-// takePart tries until it does; nil: the incarnation or the client is over.
-func (c *Client) takePart(l *life) (leave func(context.Context) error) {
+// joinGossip tries until it does; nil: the incarnation or the client is over.
+func (c *Client) joinGossip(l *incarnation) (leave func(context.Context) error) {
 	cluster := slices.Clone(l.of.id)
 	for wait := gossipPause; ; wait = min(2*wait, gossipPauseMax) {
-		if closedNow(l.over) || c.ctx.Err() != nil {
+		if isClosed(l.over) || c.ctx.Err() != nil {
 			return nil
 		}
-		leave, err := c.config.Gossip.Join(cluster, l.incarnation, c.rumour.list, c.config.Log)
+		leave, err := c.config.Gossip.Join(cluster, l.id, c.gossipSeeds.listSeeds, c.config.Log)
 		if err == nil {
 			return leave
 		}

@@ -25,24 +25,24 @@ func (c *Client) endForGood(why error) {
 	}
 	c.endWhy = why
 	close(c.done)
-	l := c.life
+	l := c.incarnation
 	for _, ended := range c.past {
 		ended.mistaken = false // nothing of it will be reclaimed
 	}
 	c.mu.Unlock()
 	c.config.Log.Error("this game server's client has ended for good: start the game server anew", "why", why)
 	reason := endForGoodReason(why)
-	for _, s := range c.all() {
+	for _, s := range c.allSessions() {
 		end := endError(s.ref, reason, nil, why)
-		s.finish(end)
-		s.giveUpKept(end)
+		s.finishSession(end)
+		s.giveUpKeptCopy(end)
 		s.stop(nil)
-		s.leave()
+		s.freeKey()
 	}
 	if l != nil {
-		c.endLife(l, why)
+		c.endIncarnation(l, why)
 	}
-	c.halt()
+	c.stopBackground()
 }
 
 // endForGoodReason is how the sessions of a client end that ends for good.

@@ -18,7 +18,7 @@ import (
 type change struct {
 	act     string // for errors
 	ref     Ref
-	life    *life
+	life    *incarnation
 	method  string
 	request proto.Message
 	answer  proto.Message
@@ -28,7 +28,7 @@ type change struct {
 	overtaken <-chan struct{}
 	// abandoned is told what became of it after do has returned ErrUnknown: once, when it is known, or with unclear
 	// when nobody will ever know.
-	abandoned func(outcome, *profilev1.SettleResponse)
+	abandoned func(requestFate, *profilev1.SettleResponse)
 }
 
 // errOvertaken is the end of a request that has not happened and whose place another one takes.
@@ -38,37 +38,37 @@ var errOvertaken = errors.New("overtaken by a later one")
 // profile alone causes must not keep the mark down, since without the mark nobody here gets new numbers.
 const longOut = 3 * time.Second
 
-// do sends a change until it is answered, and returns nil if it happened. It keeps its number as long as a copy may have
+// sendUntilAnswered sends a change until it is answered, and returns nil if it happened. It keeps its number as long as a copy may have
 // happened, and takes another one only when the first is known to have done nothing.
 //
 // A refusal by the rules is final only if no earlier copy went unanswered, or if it came out of the log: there the
 // table of answers is asked first, so it speaks for every copy. If ctx ends while a copy is unanswered, the error is
 // ErrUnknown and the number is settled in the background: it has happened, or it never will.
-func (c *Client) do(ctx context.Context, ch *change) error {
+func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 	if ctx.Err() != nil {
-		return c.unsent(ctx, ch.act, ch.ref)
+		return c.notSentError(ctx, ch.act, ch.ref)
 	}
-	if err := c.cannot(ch.act, ch.ref, ch.request); err != nil {
+	if err := c.checkFeatures(ch.act, ch.ref, ch.request); err != nil {
 		return err
 	}
-	hash, err := ch.check()
+	hash, err := ch.checkBeforeSending()
 	if err != nil {
 		return err
 	}
-	if err := c.number(ctx, ch); err != nil {
+	if err := c.takeNumberFor(ctx, ch); err != nil {
 		return err
 	}
 	var copies wire.Copies
 	var out time.Time // when the first copy left that may have happened; zero: none may
 	burned := false   // this side asked that the number be never executed
 	again := 0        // times that its parts were damaged
-	var pace pace
+	var pace retryPace
 	for {
-		stamp(ch.request, ch.life.asks(ch.number, hash))
+		setRequestHeader(ch.request, ch.life.requestHeader(ch.number, hash))
 		left := time.Now()
-		sent, refusal, err := c.copy(ctx, c.nodes.target(), ch.method, ch.request, ch.answer)
+		sent, refusal, err := c.sendOnce(ctx, c.nodes.nodeToAsk(), ch.method, ch.request, ch.answer)
 		if err == nil {
-			ch.life.numbers.settle(ch.number)
+			ch.life.numbers.settleNumber(ch.number)
 			return nil
 		}
 		fate, retry := copies.Fate(), wire.Elsewhere
@@ -81,32 +81,32 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 		if out.IsZero() && copies.Fate() == wire.MayHaveHappened {
 			out = left
 		}
-		if supersedes(refusal, ch.life.of) {
+		if isGreaterEpoch(refusal, ch.life.of) {
 			over := refusalError(ch.act, ch.ref, refusal, restoredSince)
 			over.Kind = ErrSessionOver
-			c.endLife(ch.life, over)
+			c.endIncarnation(ch.life, over)
 			if fate == wire.MayHaveHappened {
-				return c.unknown(ctx, ch, hash)
+				return c.unknownOutcome(ctx, ch, hash)
 			}
-			ch.life.numbers.settle(ch.number)
+			ch.life.numbers.settleNumber(ch.number)
 			return over
 		}
 		anew := false // the number has done nothing, and another one is taken
 		switch {
 		case retry == wire.Never:
-			if dead(refusal.Reason) {
-				c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
+			if endsIncarnation(refusal.Reason) {
+				c.endIncarnation(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
 			forgotten := refusal.Reason == profilev1.Reason_REASON_FORGOTTEN // asking again would be answered the same
-			if fate == wire.MayHaveHappened && !forgotten && !dead(refusal.Reason) {
-				return c.unknown(ctx, ch, hash)
+			if fate == wire.MayHaveHappened && !forgotten && !endsIncarnation(refusal.Reason) {
+				return c.unknownOutcome(ctx, ch, hash)
 			}
 			switch {
 			case refusal.Reason == profilev1.Reason_REASON_BURNED && burned:
 			case refusal.Reason == profilev1.Reason_REASON_DATA_DAMAGED && again < 3:
 				again++
 			default:
-				ch.life.numbers.settle(ch.number)
+				ch.life.numbers.settleNumber(ch.number)
 				return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
 			}
 			anew = true
@@ -115,98 +115,98 @@ func (c *Client) do(ctx context.Context, ch *change) error {
 			anew = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE
 		case time.Since(out) > longOut && ctx.Err() == nil:
 			burned = true
-			anew = c.burn(ctx, ch, hash)
+			anew = c.settleAsNeverExecuted(ctx, ch, hash)
 		}
 		if anew {
-			ch.life.numbers.settle(ch.number)
+			ch.life.numbers.settleNumber(ch.number)
 			copies, out, burned = wire.Copies{}, time.Time{}, false
 		}
 		var overtaken <-chan struct{} // nil while a copy may have happened
 		if out.IsZero() {
 			overtaken = ch.overtaken
 		}
-		if c.ctx.Err() != nil || !pace.wait(ctx, overtaken, refusal) {
+		if c.ctx.Err() != nil || !pace.waitForRetry(ctx, overtaken, refusal) {
 			if !out.IsZero() {
-				return c.unknown(ctx, ch, hash)
+				return c.unknownOutcome(ctx, ch, hash)
 			}
-			ch.life.numbers.settle(ch.number)
-			if overtaken != nil && closedNow(overtaken) {
+			ch.life.numbers.settleNumber(ch.number)
+			if overtaken != nil && isClosed(overtaken) {
 				return errOvertaken
 			}
-			return c.unsent(ctx, ch.act, ch.ref)
+			return c.notSentError(ctx, ch.act, ch.ref)
 		}
 		if anew {
-			if err := c.number(ctx, ch); err != nil {
+			if err := c.takeNumberFor(ctx, ch); err != nil {
 				return err
 			}
 		}
-		c.tally.retries.Add(1)
+		c.counters.retries.Add(1)
 	}
 }
 
-// number takes a number for a change. An error means that it has none.
-func (c *Client) number(ctx context.Context, ch *change) (err error) {
-	ch.number, err = ch.life.numbers.take(ctx, ch.overtaken)
+// takeNumberFor takes a number for a change. An error means that it has none.
+func (c *Client) takeNumberFor(ctx context.Context, ch *change) (err error) {
+	ch.number, err = ch.life.numbers.takeNumber(ctx, ch.overtaken)
 	if err != nil && !errors.Is(err, errOvertaken) {
-		return c.unsent(ctx, ch.act, ch.ref)
+		return c.notSentError(ctx, ch.act, ch.ref)
 	}
 	return err
 }
 
-// burn settles the number of a change whose copies go unanswered, and says whether it is now known that it never happens. If
+// settleAsNeverExecuted settles the number of a change whose copies go unanswered, and says whether it is now known that it never happens. If
 // it has happened the next copy is told so.
-func (c *Client) burn(ctx context.Context, ch *change, hash uint64) bool {
+func (c *Client) settleAsNeverExecuted(ctx context.Context, ch *change, hash uint64) bool {
 	answer := &profilev1.SettleResponse{}
-	_, _, err := c.copy(ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{
-		Request: ch.life.asks(ch.number, hash),
+	_, _, err := c.sendOnce(ctx, c.nodes.nodeToAsk(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{
+		Request: ch.life.requestHeader(ch.number, hash),
 	}, answer)
 	return err == nil && answer.Reason == profilev1.Reason_REASON_BURNED
 }
 
-// ask sends a read until it is answered. stale reads go to any node.
-func (c *Client) ask(ctx context.Context, act string, ref Ref, method string, request, answer proto.Message, stale bool) error {
+// readUntilAnswered sends a read until it is answered. stale reads go to any node.
+func (c *Client) readUntilAnswered(ctx context.Context, act string, ref Ref, method string, request, answer proto.Message, stale bool) error {
 	if err := checkText(act, ref, ""); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
-		return c.unsent(ctx, act, ref)
+		return c.notSentError(ctx, act, ref)
 	}
-	if err := c.cannot(act, ref, request); err != nil {
+	if err := c.checkFeatures(act, ref, request); err != nil {
 		return err
 	}
-	var pace pace
+	var pace retryPace
 	for {
-		c.bind(request)
-		target := c.nodes.target()
+		c.bindRead(request)
+		target := c.nodes.nodeToAsk()
 		if stale {
-			target = c.nodes.any()
+			target = c.nodes.anyNode()
 		}
-		_, refusal, err := c.copy(ctx, target, method, request, answer)
+		_, refusal, err := c.sendOnce(ctx, target, method, request, answer)
 		if err == nil {
 			return nil
 		}
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			return refusalError(act, ref, refusal, status.Convert(err).Message())
 		}
-		if c.ctx.Err() != nil || !pace.wait(ctx, nil, refusal) {
-			return c.unsent(ctx, act, ref)
+		if c.ctx.Err() != nil || !pace.waitForRetry(ctx, nil, refusal) {
+			return c.notSentError(ctx, act, ref)
 		}
 	}
 }
 
-// copy sends one copy of a request to one node. Unless sent, none has left this process.
-func (c *Client) copy(ctx context.Context, addr, method string, request, answer proto.Message) (sent bool, refusal *profilev1.Refusal, err error) {
+// sendOnce sends one copy of a request to one node. Unless sent, none has left this process.
+func (c *Client) sendOnce(ctx context.Context, addr, method string, request, answer proto.Message) (sent bool, refusal *profilev1.Refusal, err error) {
 	if answerHere := c.config.hooks.Answer; answerHere != nil {
 		proto.Reset(answer)
 		err := answerHere(method, request, answer)
 		return true, wire.RefusalIn(err), err
 	}
-	conn, err := c.nodes.ready(ctx, addr)
+	conn, err := c.nodes.readyLink(ctx, addr)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.noteAnswer(addr, conn, nil, err)
 		}
-		c.nodes.passes(addr)
+		c.nodes.notePassed(addr)
 		return false, nil, err
 	}
 	defer func() {
@@ -222,33 +222,33 @@ func (c *Client) copy(ctx context.Context, addr, method string, request, answer 
 		return true, nil, nil
 	}
 	if silent {
-		c.nodes.replace(addr, conn)
+		c.nodes.replaceLink(addr, conn)
 	}
 	refusal = wire.RefusalIn(err)
 	switch {
-	case refusal == nil && madeHere(err):
+	case refusal == nil && isLocalError(err):
 		return false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_INVALID}, err
 	case refusal == nil:
-		c.nodes.passes(addr)
+		c.nodes.notePassed(addr)
 		if status.Code(err) == codes.Unimplemented {
 			refusal = &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNSUPPORTED}
 		}
 	case wire.MeaningOf(refusal.Reason).Retry == wire.Elsewhere:
-		c.nodes.passes(addr)
-		c.nodes.leads(refusal.Leader)
-		if foreign(refusal) && c.nodes.surprises(addr) {
+		c.nodes.notePassed(addr)
+		c.nodes.noteLeader(refusal.Leader)
+		if isBindingRefusal(refusal) && c.nodes.isNotKnownLeader(addr) {
 			c.config.Log.Warn("a node refuses this client's requests, and others are asked", "node", addr, "error", err)
 		}
 	}
 	return true, refusal, err
 }
 
-// unsent is the error of a request of which no copy can have happened.
-func (c *Client) unsent(ctx context.Context, act string, ref Ref) error {
+// notSentError is the error of a request of which no copy can have happened.
+func (c *Client) notSentError(ctx context.Context, act string, ref Ref) error {
 	if c.ctx.Err() != nil || context.Cause(ctx) == ErrClosed {
 		return c.closedError(act, ref)
 	}
-	return &Error{Act: act, Ref: ref, Kind: ErrUnavailable, Cause: context.Cause(ctx), Nodes: c.nodes.failures()}
+	return &Error{Act: act, Ref: ref, Kind: ErrUnavailable, Cause: context.Cause(ctx), Nodes: c.nodes.recentFailures()}
 }
 
 // closedError is the error of a call to a client that has ended, with the reason if that was not Close.
@@ -260,37 +260,37 @@ func (c *Client) closedError(act string, ref Ref) error {
 	return e
 }
 
-// unknown hands the number to the background, where it is settled.
-func (c *Client) unknown(ctx context.Context, ch *change, hash uint64) error {
+// unknownOutcome hands the number to the background, where it is settled.
+func (c *Client) unknownOutcome(ctx context.Context, ch *change, hash uint64) error {
 	unheard := func() {
 		if ch.abandoned != nil {
-			ch.abandoned(unclear, nil)
+			ch.abandoned(fateUnclear, nil)
 		}
 	}
 	s := &settlement{done: make(chan struct{})}
-	if !c.spawn(func() { c.settle(ch, hash, s) }) {
-		s.end(Outcome{})
+	if !c.startGoroutine(func() { c.settleUntilAnswered(ch, hash, s) }) {
+		s.finishSettlement(Outcome{})
 		unheard()
 	}
 	return &Error{
-		Act: ch.act, Ref: ch.ref, Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.failures(),
-		pending: &pending{done: s.done, settled: s},
+		Act: ch.act, Ref: ch.ref, Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.recentFailures(),
+		pending: &pendingOutcome{done: s.done, settled: s},
 	}
 }
 
-// settle asks until a node says what became of a number, or that it is burned: from there on it never happens.
-func (c *Client) settle(ch *change, hash uint64, s *settlement) {
+// settleUntilAnswered asks until a node says what became of a number, or that it is burned: from there on it never happens.
+func (c *Client) settleUntilAnswered(ch *change, hash uint64, s *settlement) {
 	asks := &profilev1.SettleRequest{}
 	answer := &profilev1.SettleResponse{}
-	f := unclear
+	f := fateUnclear
 	var known Outcome
-	defer func() { s.end(known) }()
-	var pace pace
+	defer func() { s.finishSettlement(known) }()
+	var pace retryPace
 	for {
-		asks.Request = ch.life.asks(ch.number, hash)
-		_, refusal, err := c.copy(c.ctx, c.nodes.target(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
+		asks.Request = ch.life.requestHeader(ch.number, hash)
+		_, refusal, err := c.sendOnce(c.ctx, c.nodes.nodeToAsk(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
 		if err == nil {
-			ch.life.numbers.settle(ch.number)
+			ch.life.numbers.settleNumber(ch.number)
 			if known = outcomeOf(ch, answer); answer.Reason != profilev1.Reason_REASON_UNSPECIFIED {
 				f = refused
 			} else {
@@ -298,21 +298,21 @@ func (c *Client) settle(ch *change, hash uint64, s *settlement) {
 			}
 			break
 		}
-		if supersedes(refusal, ch.life.of) { // the answers of the epoch before are gone: nobody will ever know
-			ch.life.numbers.settle(ch.number)
+		if isGreaterEpoch(refusal, ch.life.of) { // the answers of the epoch before are gone: nobody will ever know
+			ch.life.numbers.settleNumber(ch.number)
 			break
 		}
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			known = Outcome{Fate: FateForgotten}
-			if dead(refusal.Reason) {
+			if endsIncarnation(refusal.Reason) {
 				// No command of an incarnation that has ended applies: what the table does not have never happened.
 				f, known = refused, Outcome{Fate: FateNever}
-				c.endLife(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
+				c.endIncarnation(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
-			ch.life.numbers.settle(ch.number)
+			ch.life.numbers.settleNumber(ch.number)
 			break
 		}
-		if !pace.wait(c.ctx, nil, refusal) {
+		if !pace.waitForRetry(c.ctx, nil, refusal) {
 			break
 		}
 	}
@@ -324,13 +324,13 @@ func (c *Client) settle(ch *change, hash uint64, s *settlement) {
 	}
 }
 
-// ended says whether a change did not happen because its incarnation had ended: it may be made under the next one.
-func ended(err error) bool {
-	return dead(reasonOf(err)) || reasonOf(err) == profilev1.Reason_REASON_OTHER_CLUSTER // do returns that of a later epoch only
+// endsClient says whether a change did not happen because its incarnation had ended: it may be made under the next one.
+func endsClient(err error) bool {
+	return endsIncarnation(reasonOf(err)) || reasonOf(err) == profilev1.Reason_REASON_OTHER_CLUSTER // do returns that of a later epoch only
 }
 
-// dead says whether a refusal means that the incarnation has ended.
-func dead(r profilev1.Reason) bool {
+// endsIncarnation says whether a refusal means that the incarnation has ended.
+func endsIncarnation(r profilev1.Reason) bool {
 	return r == profilev1.Reason_REASON_SERVER_GONE || r == profilev1.Reason_REASON_CLONED
 }
 
@@ -340,12 +340,12 @@ const (
 	hopsFree    = 3 // redirections that are followed at once; two nodes may each name the other
 )
 
-// pace spaces the copies of one request.
-type pace struct{ hops, fails int }
+// retryPace spaces the copies of one request.
+type retryPace struct{ hops, fails int }
 
-// wait returns when the next copy may go out, and false if ctx ends or the request is overtaken first.
-func (p *pace) wait(ctx context.Context, overtaken <-chan struct{}, refusal *profilev1.Refusal) bool {
-	if ctx.Err() != nil || overtaken != nil && closedNow(overtaken) {
+// waitForRetry returns when the next copy may go out, and false if ctx ends or the request is overtaken first.
+func (p *retryPace) waitForRetry(ctx context.Context, overtaken <-chan struct{}, refusal *profilev1.Refusal) bool {
+	if ctx.Err() != nil || overtaken != nil && isClosed(overtaken) {
 		return false
 	}
 	if refusal.GetReason() == profilev1.Reason_REASON_NOT_LEADER && refusal.GetLeader() != "" && p.hops < hopsFree {
@@ -366,8 +366,8 @@ func (p *pace) wait(ctx context.Context, overtaken <-chan struct{}, refusal *pro
 	return false
 }
 
-// pause waits, and returns false if ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleepUnlessDone waits, and returns false if ctx ends first.
+func sleepUnlessDone(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

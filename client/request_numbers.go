@@ -16,9 +16,9 @@ import (
 // rest of that room is for copies that are still on their way.
 const window = 768
 
-// numbers hands out the request numbers of one incarnation. Every number at or below the mark is settled: its answer
+// requestNumbers hands out the request numbers of one incarnation. Every number at or below the mark is settled: its answer
 // is known here, or it was never sent.
-type numbers struct {
+type requestNumbers struct {
 	mu   sync.Mutex
 	last uint64              // highest handed out
 	mark uint64              // settled up to here
@@ -26,12 +26,12 @@ type numbers struct {
 	room chan struct{}       // closed when the mark rises
 }
 
-func newNumbers() *numbers {
-	return &numbers{done: make(map[uint64]struct{}), room: make(chan struct{})}
+func newRequestNumbers() *requestNumbers {
+	return &requestNumbers{done: make(map[uint64]struct{}), room: make(chan struct{})}
 }
 
-// take waits for room in the window, until ctx ends or overtaken is closed.
-func (n *numbers) take(ctx context.Context, overtaken <-chan struct{}) (uint64, error) {
+// takeNumber waits for room in the window, until ctx ends or overtaken is closed.
+func (n *requestNumbers) takeNumber(ctx context.Context, overtaken <-chan struct{}) (uint64, error) {
 	for {
 		n.mu.Lock()
 		if n.last-n.mark < window {
@@ -52,8 +52,8 @@ func (n *numbers) take(ctx context.Context, overtaken <-chan struct{}) (uint64, 
 	}
 }
 
-// settle says that the fate of a number is known. No copy of it may be sent from here on.
-func (n *numbers) settle(number uint64) {
+// settleNumber says that the fate of a number is known. No copy of it may be sent from here on.
+func (n *requestNumbers) settleNumber(number uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if number <= n.mark {
@@ -75,29 +75,29 @@ func (n *numbers) settle(number uint64) {
 	}
 }
 
-// unsettled counts the numbers above the mark.
-func (n *numbers) unsettled() uint64 {
+// countUnsettled counts the numbers above the mark.
+func (n *requestNumbers) countUnsettled() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.last - n.mark
 }
 
-func (n *numbers) settled() uint64 {
+func (n *requestNumbers) settledMark() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.mark
 }
 
 // hasRoom says whether take would not wait now.
-func (n *numbers) hasRoom() bool {
+func (n *requestNumbers) hasRoom() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.last-n.mark < window
 }
 
-// fingerprint is the hash by which a node tells a retry from another request under the same number. It covers the kind
+// hashRequest is the hash by which a node tells a retry from another request under the same number. It covers the kind
 // of the request and all of it but who asks; it is never 0. An error means that no copy of it could ever be sent.
-func fingerprint(request proto.Message) (uint64, error) {
+func hashRequest(request proto.Message) (uint64, error) {
 	h := sha256.New()
 	h.Write([]byte(request.ProtoReflect().Descriptor().FullName()))
 	h.Write([]byte{0})
@@ -116,22 +116,22 @@ func fingerprint(request proto.Message) (uint64, error) {
 	return 1, nil
 }
 
-// asks is who asks, and under which number. It is the one place where a request is bound to its cluster and registration.
-func (l *life) asks(number, hash uint64) *profilev1.Request {
+// requestHeader is who asks, and under which number. It is the one place where a request is bound to its cluster and registration.
+func (l *incarnation) requestHeader(number, hash uint64) *profilev1.Request {
 	return &profilev1.Request{
-		Incarnation: l.incarnation, Number: number, Settled: l.numbers.settled(), Hash: hash,
+		Incarnation: l.id, Number: number, Settled: l.numbers.settledMark(), Hash: hash,
 		Binding: l.of.binding, Registration: l.registration,
 	}
 }
 
-// bind writes into a read for which cluster it is meant.
-func (c *Client) bind(read proto.Message) {
+// bindRead writes into a read for which cluster it is meant.
+func (c *Client) bindRead(read proto.Message) {
 	m := read.ProtoReflect()
 	m.Set(m.Descriptor().Fields().ByName("binding"), protoreflect.ValueOfUint64(c.cluster.Load().binding))
 }
 
-// stamp writes who asks, and under which number, into a request.
-func stamp(request proto.Message, asks *profilev1.Request) {
+// setRequestHeader writes who asks, and under which number, into a request.
+func setRequestHeader(request proto.Message, asks *profilev1.Request) {
 	m := request.ProtoReflect()
 	m.Set(requestField(m), protoreflect.ValueOfMessage(asks.ProtoReflect()))
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 )
 
-// nodes keeps a warm connection to every node that it has heard of, and knows which of them led last.
-type nodes struct {
+// nodeSet keeps a warm connection to every node that it has heard of, and knows which of them led last.
+type nodeSet struct {
 	config Config
 
 	mu     sync.Mutex
@@ -31,8 +31,8 @@ type nodes struct {
 	foreign map[string]bool // addresses whose refusals of what is not meant for them were logged
 }
 
-func newNodes(config Config) *nodes {
-	return &nodes{
+func newNodeSet(config Config) *nodeSet {
+	return &nodeSet{
 		config: config,
 		conns:  make(map[string]*wire.Link),
 		states: make(map[string]nodeState),
@@ -43,8 +43,8 @@ func newNodes(config Config) *nodes {
 	}
 }
 
-// target is the node to ask: the leader as far as known, else each in turn.
-func (n *nodes) target() string {
+// nodeToAsk is the node to ask: the leader as far as known, else each in turn.
+func (n *nodeSet) nodeToAsk() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.leader != "" {
@@ -53,27 +53,27 @@ func (n *nodes) target() string {
 	return n.order[n.next%len(n.order)]
 }
 
-// leading is the leader as far as known, else empty.
-func (n *nodes) leading() string {
+// knownLeader is the leader as far as known, else empty.
+func (n *nodeSet) knownLeader() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.leader
 }
 
-// any is each node in turn, for reads that need no leader.
-func (n *nodes) any() string {
+// anyNode is each node in turn, for reads that need no leader.
+func (n *nodeSet) anyNode() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.next++
 	return n.order[n.next%len(n.order)]
 }
 
-// leads notes that a node leads, as it showed itself or as another one said.
-func (n *nodes) leads(addr string) {
+// noteLeader notes that a node leads, as it showed itself or as another one said.
+func (n *nodeSet) noteLeader(addr string) {
 	if addr == "" {
 		return
 	}
-	if err := n.config.permit(addr); err != nil {
+	if err := n.config.permitAddress(addr); err != nil {
 		n.config.Log.Error("a node names a leader that this client may not speak to", "error", err)
 		return
 	}
@@ -85,8 +85,8 @@ func (n *nodes) leads(addr string) {
 	n.leader = addr
 }
 
-// passes notes that a node does not lead, or does not answer: the next one is asked.
-func (n *nodes) passes(addr string) {
+// notePassed notes that a node does not lead, or does not answer: the next one is asked.
+func (n *nodeSet) notePassed(addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.leader == addr {
@@ -97,8 +97,8 @@ func (n *nodes) passes(addr string) {
 	}
 }
 
-// surprises says that a node refuses for the first time what is not meant for it: it is logged once.
-func (n *nodes) surprises(addr string) bool {
+// isNotKnownLeader says that a node refuses for the first time what is not meant for it: it is logged once.
+func (n *nodeSet) isNotKnownLeader(addr string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	first := !n.foreign[addr]
@@ -106,15 +106,15 @@ func (n *nodes) surprises(addr string) bool {
 	return first
 }
 
-// learn takes the addresses that a node listed. Those that are listed no more are left, the seeds never.
-func (n *nodes) learn(addrs []string) {
+// learnAddresses takes the addresses that a node listed. Those that are listed no more are left, the seeds never.
+func (n *nodeSet) learnAddresses(addrs []string) {
 	if len(addrs) == 0 {
 		return
 	}
 	n.mu.Lock()
 	order := slices.Clone(n.seeds)
 	for _, addr := range addrs {
-		if !slices.Contains(order, addr) && n.config.permit(addr) == nil {
+		if !slices.Contains(order, addr) && n.config.permitAddress(addr) == nil {
 			order = append(order, addr)
 		}
 	}
@@ -130,22 +130,22 @@ func (n *nodes) learn(addrs []string) {
 	for _, conn := range left {
 		conn.Close()
 	}
-	n.warm()
+	n.connectAhead()
 }
 
-// warm begins to connect to every node that is not connected.
-func (n *nodes) warm() {
+// connectAhead begins to connect to every node that is not connected.
+func (n *nodeSet) connectAhead() {
 	n.mu.Lock()
 	order := slices.Clone(n.order)
 	n.mu.Unlock()
 	for _, addr := range order {
-		if conn, err := n.conn(addr); err == nil {
+		if conn, err := n.linkTo(addr); err == nil {
 			conn.Begin()
 		}
 	}
 }
 
-func (n *nodes) conn(addr string) (*wire.Link, error) {
+func (n *nodeSet) linkTo(addr string) (*wire.Link, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -154,24 +154,24 @@ func (n *nodes) conn(addr string) (*wire.Link, error) {
 	if conn := n.conns[addr]; conn != nil {
 		return conn, nil
 	}
-	conn, err := n.config.connect(addr)
+	conn, err := n.config.connectTo(addr)
 	if err == nil {
 		n.conns[addr] = conn
 	}
 	return conn, err
 }
 
-// ready is a connection over which a request can leave at once. An error means that nothing was sent.
-func (n *nodes) ready(ctx context.Context, addr string) (*wire.Link, error) {
-	conn, err := n.conn(addr)
+// readyLink is a connection over which a request can leave at once. An error means that nothing was sent.
+func (n *nodeSet) readyLink(ctx context.Context, addr string) (*wire.Link, error) {
+	conn, err := n.linkTo(addr)
 	if err != nil {
 		return nil, err
 	}
 	return conn, conn.WaitReady(ctx)
 }
 
-// replace makes the next request to a node travel on a new connection. The old one ends with its last request.
-func (n *nodes) replace(addr string, old *wire.Link) {
+// replaceLink makes the next request to a node travel on a new connection. The old one ends with its last request.
+func (n *nodeSet) replaceLink(addr string, old *wire.Link) {
 	n.mu.Lock()
 	if n.conns[addr] == old {
 		delete(n.conns, addr)
@@ -180,7 +180,7 @@ func (n *nodes) replace(addr string, old *wire.Link) {
 	old.Retire()
 }
 
-func (n *nodes) close() {
+func (n *nodeSet) close() {
 	n.mu.Lock()
 	n.closed = true
 	conns := n.conns
@@ -191,9 +191,9 @@ func (n *nodes) close() {
 	}
 }
 
-// connect makes a connection of its own to a node.
-func (c Config) connect(addr string) (*wire.Link, error) {
-	if err := c.permit(addr); err != nil {
+// connectTo makes a connection of its own to a node.
+func (c Config) connectTo(addr string) (*wire.Link, error) {
+	if err := c.permitAddress(addr); err != nil {
 		return nil, err
 	}
 	creds := insecure.NewCredentials()
@@ -203,8 +203,8 @@ func (c Config) connect(addr string) (*wire.Link, error) {
 	return wire.Connect(addr, creds, c.hooks.Dial, c.hooks.DialOptions...)
 }
 
-// permit refuses to speak in the clear to another machine unless that was written out.
-func (c Config) permit(addr string) error {
+// permitAddress refuses to speak in the clear to another machine unless that was written out.
+func (c Config) permitAddress(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("address %q is not host:port", addr)

@@ -19,8 +19,8 @@ type toldIndex struct {
 	index   atomic.Uint64
 }
 
-// note is told of an index.
-func (t *toldIndex) note(index uint64) {
+// noteIndex is told of an index.
+func (t *toldIndex) noteIndex(index uint64) {
 	for {
 		was := t.index.Load()
 		if index <= was || t.index.CompareAndSwap(was, index) {
@@ -29,17 +29,17 @@ func (t *toldIndex) note(index uint64) {
 	}
 }
 
-func (t *toldIndex) highest() uint64 { return t.index.Load() }
+func (t *toldIndex) highestIndex() uint64 { return t.index.Load() }
 
 // noteHeader reads the index from an answer's reply header, where it has one.
 func (t *toldIndex) noteHeader(answer proto.Message) {
 	if headed, ok := answer.(interface{ GetStands() *profilev1.Stands }); ok {
-		t.note(headed.GetStands().GetIndex())
+		t.noteIndex(headed.GetStands().GetIndex())
 	}
 }
 
-// toldUnder is the one of a cluster and epoch; it begins a new one if either is not the present one's.
-func (c *Client) toldUnder(cluster []byte, epoch uint64) *toldIndex {
+// toldIndexFor is the one of a cluster and epoch; it begins a new one if either is not the present one's.
+func (c *Client) toldIndexFor(cluster []byte, epoch uint64) *toldIndex {
 	now := c.told.Load()
 	if now.epoch == epoch && bytes.Equal(now.cluster, cluster) {
 		return now

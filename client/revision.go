@@ -42,7 +42,7 @@ func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
 // ErrUnavailable: it did not happen. ErrUnknown: it may have happened or may happen yet, so a Get does not tell; Client.Outcome
 // does.
 func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revision, options ...WriteOption) (revision uint64, err error) {
-	encoded, err := s.mold.write(&data)
+	encoded, err := s.template.encodeValue(&data)
 	if err != nil {
 		return 0, &Error{Act: "set", Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: "the data cannot be stored", Cause: err}
 	}
@@ -50,11 +50,11 @@ func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revisio
 	ctx, cancel := s.client.whileOpen(ctx)
 	defer cancel()
 	answer := &profilev1.SetResponse{}
-	err = s.client.anew(ctx, &change{
+	err = s.client.sendAcrossIncarnations(ctx, &change{
 		act: "set", ref: Ref{s.name, key}, method: profilev1.Profiles_Set_FullMethodName,
 		request: &profilev1.SetRequest{
-			Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Codec: uint32(s.mold.codec.ID()), Data: encoded, Hash: hash[:],
-			KeepTags: true, Force: forced(options),
+			Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Codec: uint32(s.template.codec.ID()), Data: encoded, Hash: hash[:],
+			KeepTags: true, Force: isForced(options),
 		},
 		answer: answer,
 	})
@@ -68,14 +68,14 @@ func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revisio
 func (s *Store[T]) Remove(ctx context.Context, key string, expected Revision, options ...WriteOption) error {
 	ctx, cancel := s.client.whileOpen(ctx)
 	defer cancel()
-	return s.client.anew(ctx, &change{
+	return s.client.sendAcrossIncarnations(ctx, &change{
 		act: "remove", ref: Ref{s.name, key}, method: profilev1.Profiles_Remove_FullMethodName,
-		request: &profilev1.RemoveRequest{Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Force: forced(options)},
+		request: &profilev1.RemoveRequest{Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Force: isForced(options)},
 		answer:  &profilev1.RemoveResponse{},
 	})
 }
 
-func forced(options []WriteOption) bool {
+func isForced(options []WriteOption) bool {
 	var o writeOptions
 	for _, option := range options {
 		option(&o)

@@ -11,15 +11,15 @@ import (
 )
 
 func TestMarkWaitsForTheLowest(t *testing.T) {
-	n := newNumbers()
+	n := newRequestNumbers()
 	for want := uint64(1); want <= 4; want++ {
-		if got, err := n.take(t.Context(), nil); err != nil || got != want {
+		if got, err := n.takeNumber(t.Context(), nil); err != nil || got != want {
 			t.Fatalf("take: got %d, %v, want %d", got, err, want)
 		}
 	}
 	for _, step := range []struct{ settle, mark uint64 }{{2, 0}, {4, 0}, {1, 2}, {1, 2}, {3, 4}} {
-		n.settle(step.settle)
-		if got := n.settled(); got != step.mark {
+		n.settleNumber(step.settle)
+		if got := n.settledMark(); got != step.mark {
 			t.Errorf("after settling %d: got mark %d, want %d", step.settle, got, step.mark)
 		}
 	}
@@ -27,24 +27,24 @@ func TestMarkWaitsForTheLowest(t *testing.T) {
 
 func TestWindowIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNumbers()
+		n := newRequestNumbers()
 		for range window {
-			if _, err := n.take(t.Context(), nil); err != nil {
+			if _, err := n.takeNumber(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := n.take(ctx, nil); err == nil {
+		if _, err := n.takeNumber(ctx, nil); err == nil {
 			t.Error("take beyond the window: got no error")
 		}
 		taken := make(chan uint64)
 		go func() {
-			number, _ := n.take(t.Context(), nil)
+			number, _ := n.takeNumber(t.Context(), nil)
 			taken <- number
 		}()
 		synctest.Wait()
-		n.settle(1)
+		n.settleNumber(1)
 		if got := <-taken; got != window+1 {
 			t.Errorf("take once there is room: got %d, want %d", got, window+1)
 		}
@@ -54,14 +54,14 @@ func TestWindowIsWaitedFor(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	save := &profilev1.SaveRequest{Store: "s", Key: "k", Token: 7}
 	fingerprint := func(request proto.Message) uint64 {
-		hash, err := fingerprint(request)
+		hash, err := hashRequest(request)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return hash
 	}
 	want := fingerprint(save)
-	stamp(save, &profilev1.Request{Incarnation: 1, Number: 2, Settled: 1, Hash: want})
+	setRequestHeader(save, &profilev1.Request{Incarnation: 1, Number: 2, Settled: 1, Hash: want})
 	if got := fingerprint(save); got != want || got == 0 {
 		t.Errorf("with a request in it: got %x, want %x", got, want)
 	}
