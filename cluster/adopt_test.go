@@ -63,7 +63,7 @@ func TestAReadAfterAChangeOfMembersWaitsForNoCommand(t *testing.T) {
 			return len(voters(n)) == 4 && status.Committed == status.Last && status.Committed > status.Applied && c.Nodes[fourth].Status().Last == status.Last
 		})
 		began := time.Now()
-		if _, err := n.Prove(t.Context()); err != nil {
+		if _, err := n.ConfirmLeadership(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := value(t, n, "k"); got != "v" || time.Since(began) > time.Second {

@@ -61,8 +61,8 @@ type alarmKey struct {
 	subject string
 }
 
-// note stamps the alarms that stand now, and says which have begun and which have ended since it was last called.
-func (b *alarmBook) note(standing []Alarm, now time.Time) (begun, ended []Alarm) {
+// update stamps the alarms that stand now, and says which have begun and which have ended since it was last called.
+func (b *alarmBook) update(standing []Alarm, now time.Time) (begun, ended []Alarm) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := b.since
@@ -91,9 +91,9 @@ func (b *alarmBook) note(standing []Alarm, now time.Time) (begun, ended []Alarm)
 
 // noteAlarms gives each alarm its time, and logs those that have begun or ended, each once.
 func (n *Node) noteAlarms(standing []Alarm) []Alarm {
-	begun, ended := n.alarmBook.note(standing, n.config.Now())
+	begun, ended := n.alarmBook.update(standing, n.config.Now())
 	for _, a := range begun {
-		if !a.logged() {
+		if !a.isStored() {
 			continue
 		}
 		level, kind := slog.LevelWarn, "alarm"
@@ -103,16 +103,16 @@ func (n *Node) noteAlarms(standing []Alarm) []Alarm {
 		n.log.Log(n.ctx, level, kind+": "+a.Text, "code", a.Code)
 	}
 	for _, a := range ended {
-		if a.logged() {
+		if a.isStored() {
 			n.log.Info("an alarm or notice stands here no longer", "code", a.Code, "since", a.Since)
 		}
 	}
 	return standing
 }
 
-// logged says whether an alarm's beginning and end are logged here: not where the same is logged as it happens, or by the
+// isStored says whether an alarm's beginning and end are logged here: not where the same is logged as it happens, or by the
 // node that it is about.
-func (a Alarm) logged() bool {
+func (a Alarm) isStored() bool {
 	return a.Code != AlarmNodeStopped && a.Code != AlarmNoCluster && (a.Code != AlarmDiskLow || a.subject == "")
 }
 
@@ -137,13 +137,13 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 	if err := n.Err(); err != nil {
 		standing = append(standing, Alarm{Code: AlarmNodeStopped, Text: "this node has stopped: " + err.Error()})
 	}
-	if n.running() == nil {
+	if n.raftIfRunning() == nil {
 		if waits := n.waits.Load(); waits != nil {
 			standing = append(standing, Alarm{Code: AlarmNoCluster, Text: "waits to be in a cluster: " + *waits})
 		}
 		return standing
 	}
-	kept, err := n.tables.alarms()
+	kept, err := n.tables.readAlarms()
 	if unreadable == nil && err != nil {
 		unreadable = err
 	}
@@ -160,7 +160,7 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 	if strange := n.strange.Load(); strange != nil {
 		standing = append(standing, Alarm{Code: AlarmOtherCluster, Text: *strange})
 	}
-	if l := n.leads(); l != nil {
+	if l := n.leaderStateNow(); l != nil {
 		standing = append(standing, l.clock.alarms()...)
 		standing = append(standing, l.dates.alarms()...)
 	}

@@ -126,7 +126,7 @@ func (d *disks) holds(key, want, after string) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(d.t.Context(), time.Second)
-		_, err := n.Prove(ctx)
+		_, err := n.ConfirmLeadership(ctx)
 		cancel()
 		if err == nil && value(d.t, n, key) != want {
 			d.t.Fatalf("node %d leads without an acknowledged save after: %s", i, after)

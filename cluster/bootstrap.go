@@ -18,21 +18,21 @@ const (
 	sureAfter = 2               // rounds in a row that all must agree before a cluster is founded
 )
 
-// seek makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only comes
+// findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only comes
 // to be when every listed node has said that it is empty and lists the same nodes. It returns with raft running.
-func (n *Node) seek(ctx context.Context) error {
-	if who := n.identity(); len(who.Found) > 0 {
-		return n.found(who.Cluster, who.Found) // a crash came between the two halves of it
+func (n *Node) findCluster(ctx context.Context) error {
+	if who := n.currentIdentity(); len(who.Found) > 0 {
+		return n.foundCluster(who.Cluster, who.Found) // a crash came between the two halves of it
 	}
-	if n.alone() {
-		return n.found(hex.EncodeToString(random16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
+	if n.isOnlyNode() {
+		return n.foundCluster(hex.EncodeToString(randomBytes16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
 	}
-	askers := n.listed()
+	askers := n.openListedConns()
 	defer askers.close()
 	agreed, said := 0, time.Time{}
 	for {
-		answers, errs := askers.hellos(ctx)
-		waits, done, err := n.consider(ctx, answers, errs, askers, &agreed)
+		answers, errs := askers.askHellos(ctx)
+		waits, done, err := n.decideBootstrap(ctx, answers, errs, askers, &agreed)
 		if err != nil || done {
 			return err
 		}
@@ -49,14 +49,14 @@ func (n *Node) seek(ctx context.Context) error {
 	}
 }
 
-// alone says that this node is a cluster by itself, as configured.
-func (n *Node) alone() bool {
+// isOnlyNode says that this node is a cluster by itself, as configured.
+func (n *Node) isOnlyNode() bool {
 	nodes := n.config.Nodes
 	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.transport.address
 }
 
-// consider decides on one round of answers: done when raft runs, else what is waited for.
-func (n *Node) consider(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers listed, agreed *int) (waits string, done bool, err error) {
+// decideBootstrap decides on one round of answers: done when raft runs, else what is waited for.
+func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers listedConns, agreed *int) (waits string, done bool, err error) {
 	clusters := map[string]string{} // where one of its nodes answered
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
 		if h := answers[address]; h.Member {
@@ -69,9 +69,9 @@ func (n *Node) consider(ctx context.Context, answers map[string]helloAnswer, err
 	}
 	if len(clusters) == 1 {
 		*agreed = 0
-		return n.enter(ctx, answers, askers)
+		return n.joinOrFound(ctx, answers, askers)
 	}
-	if waits := n.undecided(answers, errs); waits != "" {
+	if waits := n.describeUndecided(answers, errs); waits != "" {
 		*agreed = 0
 		return waits, false, nil
 	}
@@ -85,11 +85,11 @@ func (n *Node) consider(ctx context.Context, answers map[string]helloAnswer, err
 	if peers = sortedPeers(peers); peers[0].ID != n.ID() {
 		return "node " + peers[0].ID + " is about to found the cluster", false, nil
 	}
-	return "", true, n.found(hex.EncodeToString(random16()), peers)
+	return "", true, n.foundCluster(hex.EncodeToString(randomBytes16()), peers)
 }
 
-// undecided is why no cluster may be founded yet; "" when all listed nodes answered, are empty and list the same.
-func (n *Node) undecided(answers map[string]helloAnswer, errs map[string]error) string {
+// describeUndecided is why no cluster may be founded yet; "" when all listed nodes answered, are empty and list the same.
+func (n *Node) describeUndecided(answers map[string]helloAnswer, errs map[string]error) string {
 	if len(errs) > 0 {
 		var missing []string
 		for address := range errs {
@@ -115,13 +115,13 @@ func (n *Node) undecided(answers map[string]helloAnswer, errs map[string]error) 
 	return ""
 }
 
-// enter takes up the membership that a cluster gives this node, or asks for one.
-func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers listed) (waits string, done bool, err error) {
+// joinOrFound takes up the membership that a cluster gives this node, or asks for one.
+func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, askers listedConns) (waits string, done bool, err error) {
 	waits = "the cluster has no leader yet"
 	for _, h := range answers {
 		if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {
 			n.log.Info("is a member of a cluster", "cluster", h.Cluster)
-			return "", true, n.belong(h.Cluster)
+			return "", true, n.setCluster(h.Cluster)
 		}
 	}
 	asked := map[string]bool{}
@@ -133,7 +133,7 @@ func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers
 		asked[h.Leader] = true
 		a := askers[h.Leader]
 		if a == nil {
-			a = n.transport.asker(h.Leader, "")
+			a = n.transport.connTo(h.Leader, "")
 			defer a.close()
 		}
 		if err := n.askToJoin(ctx, a, h.Cluster); err != nil {
@@ -141,17 +141,17 @@ func (n *Node) enter(ctx context.Context, answers map[string]helloAnswer, askers
 			continue
 		}
 		n.log.Info("joined a cluster as a learner", "cluster", h.Cluster)
-		return "", true, n.belong(h.Cluster)
+		return "", true, n.setCluster(h.Cluster)
 	}
 	return waits, false, nil
 }
 
-// found writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells nobody of the
+// foundCluster writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells nobody of the
 // cluster, so a crash in between leaves a founding that can be done again.
-func (n *Node) found(cluster string, voters []Peer) error {
-	who := n.identity()
+func (n *Node) foundCluster(cluster string, voters []Peer) error {
+	who := n.currentIdentity()
 	who.Cluster, who.Found = cluster, voters
-	if err := n.become(who); err != nil {
+	if err := n.takeIdentity(who); err != nil {
 		return err
 	}
 	var servers []raft.Server
@@ -162,11 +162,11 @@ func (n *Node) found(cluster string, voters []Peer) error {
 	return n.startRaft(&raft.Configuration{Servers: servers})
 }
 
-// belong writes down that this node is the cluster's, and starts raft, which waits to be contacted.
-func (n *Node) belong(cluster string) error {
-	who := n.identity()
+// setCluster writes down that this node is the cluster's, and starts raft, which waits to be contacted.
+func (n *Node) setCluster(cluster string) error {
+	who := n.currentIdentity()
 	who.Cluster = cluster
-	if err := n.become(who); err != nil {
+	if err := n.takeIdentity(who); err != nil {
 		return err
 	}
 	return n.startRaft(nil)

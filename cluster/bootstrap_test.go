@@ -57,7 +57,7 @@ func TestWhoMayFoundACluster(t *testing.T) {
 		n.who.Store(&identity{ID: test.self})
 		agreed := 0
 		for range 2 * sureAfter {
-			waits, done, err := n.consider(t.Context(), answers, errs, nil, &agreed)
+			waits, done, err := n.decideBootstrap(t.Context(), answers, errs, nil, &agreed)
 			if done || err != nil {
 				t.Fatalf("%s: a cluster was made: %v", test.name, err)
 			}

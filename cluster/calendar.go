@@ -28,9 +28,9 @@ type calendar struct {
 	set    bool          // it was longer than the time that went by
 }
 
-// begin takes the stamp that the log had, and how long it may have stood still. A jump that is no longer than that is
+// startCalendar takes the stamp that the log had, and how long it may have stood still. A jump that is no longer than that is
 // merely a time in which there was no leader.
-func (c *calendar) begin(logMS, nowMS int64, idle time.Duration) {
+func (c *calendar) startCalendar(logMS, nowMS int64, idle time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stamps[0] = nowMS
@@ -40,8 +40,8 @@ func (c *calendar) begin(logMS, nowMS int64, idle time.Duration) {
 	}
 }
 
-// tick is told the time once a minute, by whoever acts with the calendar.
-func (c *calendar) tick(nowMS int64) {
+// noteTime is told the time once a minute, by whoever acts with the calendar.
+func (c *calendar) noteTime(nowMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := c.stamps[(c.total-1)%len(c.stamps)]

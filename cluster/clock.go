@@ -22,54 +22,54 @@ type clock struct {
 	mu      sync.Mutex
 	origin  time.Time // samples are differences from the monotonic time since then
 	voters  []string
-	samples map[string]sample // of the others
-	last    int64             // the last stamp given, or applied before this lead
+	samples map[string]clockSample // of the others
+	last    int64                  // the last stamp given, or applied before this lead
 }
 
-type sample struct {
+type clockSample struct {
 	ahead time.Duration // wall clock, as Unix time, less the time since origin
 	taken time.Time
 }
 
 func newClock(self string, now func() time.Time) *clock {
-	return &clock{self: self, now: now, origin: time.Now(), samples: map[string]sample{}}
+	return &clock{self: self, now: now, origin: time.Now(), samples: map[string]clockSample{}}
 }
 
-// floor says what the log's stamps have reached.
-func (c *clock) floor(stampMS int64) {
+// raiseFloor says what the log's stamps have reached.
+func (c *clock) raiseFloor(stampMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = max(c.last, stampMS)
 }
 
-// count sets whose clocks count.
-func (c *clock) count(voters []string) {
+// setVoters sets whose clocks count.
+func (c *clock) setVoters(voters []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.voters = voters
-	maps.DeleteFunc(c.samples, func(id string, _ sample) bool { return !slices.Contains(voters, id) })
+	maps.DeleteFunc(c.samples, func(id string, _ clockSample) bool { return !slices.Contains(voters, id) })
 }
 
-// heard notes what a voter's clock said at some moment between asking and answer.
-func (c *clock) heard(voter string, wallMS int64, asked, answered time.Time) {
+// addSample notes what a voter's clock said at some moment between asking and answer.
+func (c *clock) addSample(voter string, wallMS int64, asked, answered time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	middle := asked.Add(answered.Sub(asked) / 2)
-	c.samples[voter] = sample{ahead: time.Duration(wallMS)*time.Millisecond - middle.Sub(c.origin), taken: answered}
+	c.samples[voter] = clockSample{ahead: time.Duration(wallMS)*time.Millisecond - middle.Sub(c.origin), taken: answered}
 }
 
-// stamp is the time for the next entry, in Unix milliseconds. It never decreases.
-func (c *clock) stamp() int64 {
+// nextTimestamp is the time for the next entry, in Unix milliseconds. It never decreases.
+func (c *clock) nextTimestamp() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if median, ok := c.median(c.walls()); ok {
+	if median, ok := c.medianOffset(c.estimateOffsets()); ok {
 		c.last = max(c.last, median.Milliseconds())
 	}
 	return c.last
 }
 
-// walls are the clocks that count, as Unix time, now. mu must be held.
-func (c *clock) walls() map[string]time.Duration {
+// estimateOffsets are the clocks that count, as Unix time, now. mu must be held.
+func (c *clock) estimateOffsets() map[string]time.Duration {
 	now := time.Now()
 	walls := map[string]time.Duration{}
 	for _, id := range c.voters {
@@ -84,8 +84,8 @@ func (c *clock) walls() map[string]time.Duration {
 	return walls
 }
 
-// median is of two the lower; ok is false below a majority.
-func (c *clock) median(walls map[string]time.Duration) (time.Duration, bool) {
+// medianOffset is of two the lower; ok is false below a majority.
+func (c *clock) medianOffset(walls map[string]time.Duration) (time.Duration, bool) {
 	if len(walls) == 0 || len(walls) < len(c.voters)/2+1 {
 		return 0, false
 	}
@@ -93,12 +93,12 @@ func (c *clock) median(walls map[string]time.Duration) (time.Duration, bool) {
 	return sorted[(len(sorted)-1)/2], true
 }
 
-// astray is how far the clock that is furthest from the median is from it.
-func (c *clock) astray() (most time.Duration) {
+// largestOffset is how far the clock that is furthest from the median is from it.
+func (c *clock) largestOffset() (most time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	walls := c.walls()
-	if median, ok := c.median(walls); ok {
+	walls := c.estimateOffsets()
+	if median, ok := c.medianOffset(walls); ok {
 		for _, wall := range walls {
 			most = max(most, (wall - median).Abs())
 		}
@@ -110,8 +110,8 @@ func (c *clock) astray() (most time.Duration) {
 func (c *clock) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	walls := c.walls()
-	median, ok := c.median(walls)
+	walls := c.estimateOffsets()
+	median, ok := c.medianOffset(walls)
 	if !ok {
 		return nil
 	}

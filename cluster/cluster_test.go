@@ -157,7 +157,7 @@ func TestFollowerNamesTheLeadersClientAddress(t *testing.T) {
 		if !errors.As(err, &elsewhere) || elsewhere.Leader != want {
 			t.Errorf("a follower said %v, want NotLeaderError with %s", err, want)
 		}
-		if _, err := c.Nodes[follower].Prove(t.Context()); !errors.As(err, &elsewhere) {
+		if _, err := c.Nodes[follower].ConfirmLeadership(t.Context()); !errors.As(err, &elsewhere) {
 			t.Errorf("a follower proved: %v", err)
 		}
 	})

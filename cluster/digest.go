@@ -27,7 +27,7 @@ type digests struct {
 	newest uint64
 }
 
-func (d *digests) note(index, digest uint64) {
+func (d *digests) addDigest(index, digest uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k := &d.kept[index%digestsKept]
@@ -35,19 +35,19 @@ func (d *digests) note(index, digest uint64) {
 	d.newest = max(d.newest, index)
 }
 
-// begin forgets what was before: the tables are others now.
-func (d *digests) begin(index, digest uint64) {
+// resetTo forgets what was before: the tables are others now.
+func (d *digests) resetTo(index, digest uint64) {
 	d.mu.Lock()
 	clear(d.kept[:])
 	d.newest = 0
 	d.mu.Unlock()
 	if index > 0 {
-		d.note(index, digest)
+		d.addDigest(index, digest)
 	}
 }
 
-// at is the digest after an entry; ok is false for one that is not applied here, holds no commands, or is long past.
-func (d *digests) at(index uint64) (digest uint64, ok bool) {
+// digestAt is the digest after an entry; ok is false for one that is not applied here, holds no commands, or is long past.
+func (d *digests) digestAt(index uint64) (digest uint64, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k := d.kept[index%digestsKept]
@@ -57,25 +57,25 @@ func (d *digests) at(index uint64) (digest uint64, ok bool) {
 	return k.digest, true
 }
 
-func (d *digests) last() uint64 {
+func (d *digests) lastIndex() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.newest
 }
 
-// finding is what a node makes of everybody's digest at one index.
-type finding uint8
+// digestFinding is what a node makes of everybody's digest at one index.
+type digestFinding uint8
 
 const (
-	findNothing finding = iota // nobody to compare with
+	findNothing digestFinding = iota // nobody to compare with
 	findAlike
 	findOther // another node is odd: it finds that out itself
 	findOdd   // this node is: a majority of the voters has one digest, and it is not this one's
 	findTorn  // they differ, and no majority has one digest: nobody knows who is right
 )
 
-// judgeDigests compares. said holds what each voter that answered has, self's own included, also when it is no voter.
-func judgeDigests(self string, voters []string, said map[string]uint64) finding {
+// classifyDigests compares. said holds what each voter that answered has, self's own included, also when it is no voter.
+func classifyDigests(self string, voters []string, said map[string]uint64) digestFinding {
 	if len(said) < 2 {
 		return findNothing
 	}
@@ -104,7 +104,7 @@ func judgeDigests(self string, voters []string, said map[string]uint64) finding 
 // compareDigests looks whether this node's tables are what the others' are, from the same log. Each node judges only
 // itself, by what the voters told it: nobody stops on another's word.
 func (n *Node) compareDigests() {
-	asking := askers{}
+	asking := nodeConns{}
 	defer asking.close()
 	tick := time.NewTicker(compareEvery)
 	defer tick.Stop()
@@ -115,21 +115,21 @@ func (n *Node) compareDigests() {
 			return
 		case <-tick.C:
 		}
-		r := n.running()
+		r := n.raftIfRunning()
 		if r == nil {
 			continue
 		}
 		index := chosen
-		chosen = n.replica.digests.last()
-		ours, ok := n.replica.digests.at(index)
+		chosen = n.replica.digests.lastIndex()
+		ours, ok := n.replica.digests.digestAt(index)
 		if !ok || index == settled {
 			continue
 		}
 		voters, said := n.askDigests(r, asking, index)
 		said[n.ID()] = ours
-		found := judgeDigests(n.ID(), voters, said)
+		found := classifyDigests(n.ID(), voters, said)
 		if found == findOdd {
-			n.condemn(index)
+			n.markFolderUnusable(index)
 			return
 		}
 		n.noteDigests(found, index, said)
@@ -140,7 +140,7 @@ func (n *Node) compareDigests() {
 }
 
 // askDigests asks the other voters what their tables were after one entry.
-func (n *Node) askDigests(r *raft.Raft, asking askers, index uint64) (voters []string, said map[string]uint64) {
+func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters []string, said map[string]uint64) {
 	ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
 	defer cancel()
 	servers := r.GetConfiguration().Configuration().Servers
@@ -150,7 +150,7 @@ func (n *Node) askDigests(r *raft.Raft, asking askers, index uint64) (voters []s
 	}
 	said = map[string]uint64{}
 	var mu sync.Mutex
-	asking.each(n, servers, func(s raft.Server, a *asker) {
+	asking.askEach(n, servers, func(s raft.Server, a *nodeConn) {
 		digest, err := a.askDigest(ctx, index)
 		if err != nil {
 			return // it is down, not there yet, or far beyond: it looks itself
@@ -163,7 +163,7 @@ func (n *Node) askDigests(r *raft.Raft, asking askers, index uint64) (voters []s
 }
 
 // noteDigests raises or takes back the alarm. What was compared with nobody changes nothing.
-func (n *Node) noteDigests(found finding, index uint64, said map[string]uint64) {
+func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]uint64) {
 	if found == findNothing {
 		return
 	}
@@ -185,37 +185,37 @@ func (n *Node) noteDigests(found finding, index uint64, said map[string]uint64) 
 	n.differ.Store(&alarm)
 }
 
-// condemn ends this node for good: what its tables say is not what the log says. That is written down before anything
+// markFolderUnusable ends this node for good: what its tables say is not what the log says. That is written down before anything
 // else, so that no crash on the way lets them speak again.
-func (n *Node) condemn(index uint64) {
-	who := n.identity()
+func (n *Node) markFolderUnusable(index uint64) {
+	who := n.currentIdentity()
 	who.Condemned = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
-	if err := n.become(who); err != nil {
+	if err := n.takeIdentity(who); err != nil {
 		n.log.Error("write down that this node is condemned", "error", err)
 	}
-	if n.leads() != nil {
+	if n.leaderStateNow() != nil {
 		hand, cancel := context.WithTimeout(n.ctx, condemnedHand)
 		defer cancel()
-		if err := n.transfer(hand); err != nil {
+		if err := n.transferLeadership(hand); err != nil {
 			n.log.Warn("hand the lead over", "error", err)
 		}
 	}
-	n.stop(errCondemned(n.folder.dir, who.Condemned))
+	n.fail(errFolderUnusable(n.folder.dir, who.Condemned))
 }
 
-// errCondemned is how a node ends whose tables are wrong, and how its folder is refused from then on. The tables come
+// errFolderUnusable is how a node ends whose tables are wrong, and how its folder is refused from then on. The tables come
 // back only from another node, to a node that never said anything by the old ones.
-func errCondemned(dir, why string) error {
+func errFolderUnusable(dir, why string) error {
 	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
 }
 
 var errNoDigest = errors.New("no digest of that entry")
 
 func (n *Node) answerDigest(question []byte) ([]byte, error) {
-	if len(question) != 8 || n.running() == nil {
+	if len(question) != 8 || n.raftIfRunning() == nil {
 		return nil, errWire
 	}
-	digest, ok := n.replica.digests.at(binary.BigEndian.Uint64(question))
+	digest, ok := n.replica.digests.digestAt(binary.BigEndian.Uint64(question))
 	if !ok {
 		return nil, errNoDigest
 	}
@@ -223,7 +223,7 @@ func (n *Node) answerDigest(question []byte) ([]byte, error) {
 }
 
 // askDigest asks for the digest after an entry.
-func (a *asker) askDigest(ctx context.Context, index uint64) (uint64, error) {
+func (a *nodeConn) askDigest(ctx context.Context, index uint64) (uint64, error) {
 	answer, err := a.ask(ctx, askDigest, binary.BigEndian.AppendUint64(nil, index))
 	if err != nil {
 		return 0, err

@@ -7,7 +7,7 @@ func TestWhoIsOdd(t *testing.T) {
 		name   string
 		voters string // of a, b, c, d, e
 		said   map[string]uint64
-		want   finding
+		want   digestFinding
 	}{
 		{"alone", "abc", map[string]uint64{"a": 1}, findNothing},
 		{"alike", "abc", map[string]uint64{"a": 1, "b": 1, "c": 1}, findAlike},
@@ -25,7 +25,7 @@ func TestWhoIsOdd(t *testing.T) {
 		for _, id := range test.voters {
 			voters = append(voters, string(id))
 		}
-		if got := judgeDigests("a", voters, test.said); got != test.want {
+		if got := classifyDigests("a", voters, test.said); got != test.want {
 			t.Errorf("%s: found %d, want %d", test.name, got, test.want)
 		}
 	}
@@ -34,20 +34,20 @@ func TestWhoIsOdd(t *testing.T) {
 // Whatever the log is cut into, each entry's digest is remembered; an index beyond or long past has none.
 func TestDigestsAreOfEntries(t *testing.T) {
 	var d digests
-	d.begin(7, 70)
+	d.resetTo(7, 70)
 	for i := uint64(9); i < 9+digestsKept; i++ {
-		d.note(i, 10*i)
+		d.addDigest(i, 10*i)
 	}
 	for index, want := range map[uint64]uint64{0: 0, 7: 0, 8: 0, 9: 90, digestsKept: 10 * digestsKept, digestsKept + 8: 10 * (digestsKept + 8), digestsKept + 9: 0} {
-		if got, ok := d.at(index); got != want || ok != (want != 0) {
+		if got, ok := d.digestAt(index); got != want || ok != (want != 0) {
 			t.Errorf("after entry %d: %d %v, want %d", index, got, ok, want)
 		}
 	}
-	d.begin(20, 200)
-	if _, ok := d.at(21); ok {
+	d.resetTo(20, 200)
+	if _, ok := d.digestAt(21); ok {
 		t.Error("digests outlived the tables that they were of")
 	}
-	if got, ok := d.at(20); got != 200 || !ok || d.last() != 20 {
-		t.Errorf("after an install: %d %v, newest %d", got, ok, d.last())
+	if got, ok := d.digestAt(20); got != 200 || !ok || d.lastIndex() != 20 {
+		t.Errorf("after an install: %d %v, newest %d", got, ok, d.lastIndex())
 	}
 }

@@ -40,14 +40,14 @@ func (e *NotLeaderError) Error() string {
 	return "this node does not lead; the leader is at " + e.Leader
 }
 
-// proposed sorts what raft says of a proposal. Refused is only what certainly never reached a log. Everything else,
+// classifyProposeError sorts what raft says of a proposal. Refused is only what certainly never reached a log. Everything else,
 // the log store's own errors and a shutdown included, may yet be committed by the next leader.
-func (n *Node) proposed(err error) error {
+func (n *Node) classifyProposeError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return n.notLeader()
+		return n.notLeaderError()
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return fmt.Errorf("propose: %w", ErrBusy)
 	}
@@ -55,13 +55,13 @@ func (n *Node) proposed(err error) error {
 	return fmt.Errorf("propose: %w: %v", ErrUnknown, err)
 }
 
-// refused says that an error of proposed means that nothing happened.
-func refused(err error) bool {
+// isRefusal says that an error of proposed means that nothing happened.
+func isRefusal(err error) bool {
 	var elsewhere *NotLeaderError
 	return errors.As(err, &elsewhere) || errors.Is(err, ErrBusy)
 }
 
-func (n *Node) notLeader() error {
+func (n *Node) notLeaderError() error {
 	client, self := n.Leader()
 	if self {
 		client = ""

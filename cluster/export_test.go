@@ -11,30 +11,30 @@ import (
 // ApplyBehind applies a command to this node's tables alone, as if its next entry were another one than the others'. It
 // is for when nothing else is applied.
 func (n *Node) ApplyBehind(c *fsm.Command) error {
-	standing := n.tables.standing()
+	standing := n.tables.positionNow()
 	entry, err := fsm.Encode(standing.Level, standing.Cluster, standing.StampMS, []*fsm.Command{c})
 	if err != nil {
 		return err
 	}
-	_, err = n.tables.apply([]fsm.Log{{Index: standing.Index + 1, Term: standing.Term, Data: entry}})
+	_, err = n.tables.applyEntries([]fsm.Log{{Index: standing.Index + 1, Term: standing.Term, Data: entry}})
 	return err
 }
 
 // TransferTo hands the lead to one node.
 func (n *Node) TransferTo(ctx context.Context, to *Node) error {
-	f := n.running().LeadershipTransferToServer(raft.ServerID(to.ID()), raftAddress(to.ID(), to.transport.address))
-	return n.await(ctx, f)
+	f := n.raftIfRunning().LeadershipTransferToServer(raft.ServerID(to.ID()), raftAddress(to.ID(), to.transport.address))
+	return n.waitForFuture(ctx, f)
 }
 
 // LogHolds is how many entries this node's log holds, and their bytes.
 func (n *Node) LogHolds() (entries, bytes uint64) {
 	s := n.storage.log.LogStore.(*logStore)
-	first, last := s.bounds()
-	return last - first + 1, s.behind(0)
+	first, last := s.indexBounds()
+	return last - first + 1, s.bytesBehind(0)
 }
 
 // SaysHello is what this node tells whoever asks of its cluster.
 func (n *Node) SaysHello() (member bool, cluster string) {
-	h := n.hello()
+	h := n.helloNow()
 	return h.Member, h.Cluster
 }

@@ -59,7 +59,7 @@ type folder struct {
 // openFolder takes the folder for this process alone and reads who it is.
 func openFolder(c Config) (*folder, error) {
 	if c.Memory && c.FS != nil {
-		return openKept(c.FS)
+		return openMemoryFolder(c.FS)
 	}
 	dir := c.Dir
 	f := &folder{dir: dir, who: identity{Format: folderFormat}}
@@ -68,80 +68,80 @@ func openFolder(c Config) (*folder, error) {
 		return f, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); errors.Is(err, iofs.ErrPermission) {
-		return nil, errLock(dir, err)
+		return nil, explainLockError(dir, err)
 	} else if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
 	var err error
 	if f.lock, err = vfs.Default.Lock(filepath.Join(dir, fileLock)); err != nil {
-		return nil, errLock(dir, err)
+		return nil, explainLockError(dir, err)
 	}
-	if err := f.read(); err != nil {
+	if err := f.readIdentity(); err != nil {
 		_ = f.close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// errLock tells a folder that this process may not write from one that another process has.
-func errLock(dir string, err error) error {
+// explainLockError tells a folder that this process may not write from one that another process has.
+func explainLockError(dir string, err error) error {
 	if errors.Is(err, iofs.ErrPermission) && !errors.Is(err, syscall.EAGAIN) {
 		return fmt.Errorf("data folder %s cannot be written by this user: give the folder and all in it to the user that runs this node: %w", dir, err)
 	}
 	return fmt.Errorf("data folder %s is in use by another process: stop that process first, or give this node a folder of its own: %w", dir, err)
 }
 
-func (f *folder) read() error {
+func (f *folder) readIdentity() error {
 	votesMissing := false
-	if _, err := os.Stat(f.path(fileVotes)); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(f.pathOf(fileVotes)); errors.Is(err, os.ErrNotExist) {
 		votesMissing = true
 	} else if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
 	}
-	text, err := os.ReadFile(f.path(fileNode))
+	text, err := os.ReadFile(f.pathOf(fileNode))
 	if errors.Is(err, os.ErrNotExist) {
-		if left := f.left(); left != "" {
+		if left := f.leftoverFiles(); left != "" {
 			return fmt.Errorf("data folder %s has %s but no %s, so nobody knows whose it is: remove the folder, and a new node joins", f.dir, left, fileNode)
 		}
 		who := f.who
 		who.ID = newID()
-		return f.write(who)
+		return f.writeIdentity(who)
 	}
 	if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
 	}
 	if err := json.Unmarshal(text, &f.who); err != nil {
-		return fmt.Errorf("%s is cut off or damaged, so the folder does not say whose it is: remove the folder, and the node joins anew under a new id: %w", f.path(fileNode), err)
+		return fmt.Errorf("%s is cut off or damaged, so the folder does not say whose it is: remove the folder, and the node joins anew under a new id: %w", f.pathOf(fileNode), err)
 	}
 	if f.who.Format != folderFormat || f.who.ID == "" {
-		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.path(fileNode), f.who.Format, folderFormat)
+		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.pathOf(fileNode), f.who.Format, folderFormat)
 	}
 	if f.who.Condemned != "" {
-		return errCondemned(f.dir, f.who.Condemned)
+		return errFolderUnusable(f.dir, f.who.Condemned)
 	}
 	if f.who.Member && votesMissing {
-		return errForgot(f.dir, "its file "+fileVotes+" is missing")
+		return errMissingFile(f.dir, "its file "+fileVotes+" is missing")
 	}
 	return nil
 }
 
-// left is what lies in a folder that does not say whose it is; "" if it is empty.
-func (f *folder) left() string {
+// leftoverFiles is what lies in a folder that does not say whose it is; "" if it is empty.
+func (f *folder) leftoverFiles() string {
 	for _, name := range []string{fileVotes, folderLog, folderTables, folderSnapshots} {
-		if _, err := os.Stat(f.path(name)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(f.pathOf(name)); !errors.Is(err, os.ErrNotExist) {
 			return name
 		}
 	}
 	return ""
 }
 
-// errForgot is the refusal of a folder that does not hold all that it acknowledged.
-func errForgot(dir, how string) error {
+// errMissingFile is the refusal of a folder that does not hold all that it acknowledged.
+func errMissingFile(dir, how string) error {
 	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, so it must not go on under its old id; remove the folder, and the node joins anew under a new one", dir, how)
 }
 
-// write replaces node.json so that after a crash either the old or the new one is there.
-func (f *folder) write(who identity) error {
+// writeIdentity replaces node.json so that after a crash either the old or the new one is there.
+func (f *folder) writeIdentity(who identity) error {
 	if f.dir == "" && f.fs == nil {
 		f.who = who
 		return nil
@@ -157,11 +157,11 @@ func (f *folder) write(who identity) error {
 		f.who = who
 		return nil
 	}
-	next := f.path(fileNode + ".next")
+	next := f.pathOf(fileNode + ".next")
 	if err := writeSynced(next, append(text, '\n')); err != nil {
 		return fmt.Errorf("write %s: %w", fileNode, err)
 	}
-	if err := os.Rename(next, f.path(fileNode)); err != nil {
+	if err := os.Rename(next, f.pathOf(fileNode)); err != nil {
 		return fmt.Errorf("write %s: %w", fileNode, err)
 	}
 	if err := syncDir(f.dir); err != nil {
@@ -188,7 +188,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
+func (f *folder) pathOf(name string) string { return filepath.Join(f.dir, name) }
 
 func (f *folder) close() error {
 	if f.lock == nil {
@@ -198,9 +198,9 @@ func (f *folder) close() error {
 }
 
 // newID is never used twice; 128 random bits, in hex.
-func newID() string { return hex.EncodeToString(random16()) }
+func newID() string { return hex.EncodeToString(randomBytes16()) }
 
-func random16() []byte {
+func randomBytes16() []byte {
 	var id [16]byte
 	rand.Read(id[:])
 	return id[:]

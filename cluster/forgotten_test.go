@@ -71,16 +71,16 @@ func (mute) Error() error { select {} }
 func TestNobodyWaitsForWhatRaftForgets(t *testing.T) {
 	n := &Node{config: DefaultConfig(), closing: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(t.Context())
-	l := &lead{node: n, ctx: n.ctx}
-	q := newQueue(l)
+	l := &leaderState{node: n, ctx: n.ctx}
+	q := newProposeQueue(l)
 	awaited, proposed := make(chan error, 1), make(chan error, 1)
-	go func() { awaited <- n.await(context.Background(), mute{}) }()
+	go func() { awaited <- n.waitForFuture(context.Background(), mute{}) }()
 	go func() {
-		_, err := q.propose(context.Background(), fsm.Do(nil, &fsm.OpenTerm{}))
+		_, err := q.proposeAndWait(context.Background(), fsm.Do(nil, &fsm.OpenTerm{}))
 		proposed <- err
 	}()
 	<-q.wake
-	if got := len(q.take()); got != 1 {
+	if got := len(q.takeBatch()); got != 1 {
 		t.Fatalf("%d proposals on their way, want 1", got)
 	}
 	n.cancel()
@@ -102,10 +102,10 @@ func TestAStopWaitsOnlyAWhileForRaftsAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &Node{}
 		never := make(chan struct{})
-		n.later(func() { <-never })
+		n.goFuture(func() { <-never })
 		time.AfterFunc(time.Minute, func() { close(never) })
 		began := time.Now()
-		n.wait()
+		n.drainFutures()
 		if passed := time.Since(began); passed > drainLimit+drainLook {
 			t.Errorf("it waited for %v", passed)
 		}

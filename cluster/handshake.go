@@ -19,7 +19,7 @@ type HandshakeLog struct {
 	Port string // "clients", "nodes"
 	Log  *slog.Logger
 
-	told refusals
+	told refusalLog
 }
 
 // Failed logs that a handshake with a connection from an address failed. A connection that this side closed, or that ended
@@ -33,7 +33,7 @@ func (h *HandshakeLog) Failed(from net.Addr, err error) {
 	if only, _, err := net.SplitHostPort(host); err == nil {
 		host = only // each attempt has a port of its own
 	}
-	if h.told.first(host, time.Now()) {
+	if h.told.isFirst(host, time.Now()) {
 		h.Log.Warn("a TLS handshake failed", "port", h.Port, "from", from, "cause", handshakeCause(err))
 	}
 }

@@ -20,7 +20,7 @@ func TestAMovedMemberOfAnotherClusterIsNotTakenIn(t *testing.T) {
 	if j.Cluster != "" || !strings.Contains(j.Refused, "is of cluster beef") {
 		t.Errorf("the answer was %+v, want a refusal that names the cluster", j)
 	}
-	if got := members(n.running()); len(got) != 1 {
+	if got := configuredPeers(n.raftIfRunning()); len(got) != 1 {
 		t.Errorf("the members are %v, want this node alone", got)
 	}
 }

@@ -33,10 +33,10 @@ type logStore struct {
 	changing chan struct{}
 
 	mu          sync.Mutex
-	first, last uint64 // both 0: empty
-	grain       uint64 // bytes from one mark to the next
-	marks       []mark // of entries from first to last, in order
-	end         uint64 // bytes up to the last entry, as marks count them
+	first, last uint64     // both 0: empty
+	grain       uint64     // bytes from one mark to the next
+	marks       []sizeMark // of entries from first to last, in order
+	end         uint64     // bytes up to the last entry, as marks count them
 }
 
 var _ raft.LogStore = (*logStore)(nil)
@@ -53,10 +53,10 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 	cache := pebble.NewCache(logCache)
 	defer cache.Unref()
 	options := &pebble.Options{
-		FS:                          entryFiles{folderSyncs{fs, s.standStill}, s.standStill},
+		FS:                          entryFiles{folderSyncs{fs, s.waitStuck}, s.waitStuck},
 		Cache:                       cache,
 		Logger:                      logStoreLog{s, log},
-		EventListener:               &pebble.EventListener{BackgroundError: s.fault},
+		EventListener:               &pebble.EventListener{BackgroundError: s.reportFault},
 		FormatMajorVersion:          pebble.FormatNewest,
 		ErrorIfNotExists:            mustExist,
 		MemTableSize:                logTable,
@@ -73,19 +73,19 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 			return nil, err
 		}
 	}
-	db, err := unlessStuck(s, func() (*pebble.DB, error) { return pebble.Open(dir, options) })
+	db, err := runUnlessStuck(s, func() (*pebble.DB, error) { return pebble.Open(dir, options) })
 	if err != nil {
 		return nil, err
 	}
 	s.db = db
-	if err := s.measure(); err != nil {
+	if err := s.measureSize(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// measure finds where the log begins and ends, and that both ends can be read.
-func (s *logStore) measure() error {
+// measureSize finds where the log begins and ends, and that both ends can be read.
+func (s *logStore) measureSize() error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{entryPrefix}, UpperBound: entryEnd()})
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (s *logStore) measure() error {
 	return errors.Join(s.GetLog(s.first, &l), s.GetLog(s.last, &l), s.readMarks())
 }
 
-func (s *logStore) bounds() (first, last uint64) {
+func (s *logStore) indexBounds() (first, last uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.first, s.last
@@ -111,19 +111,19 @@ func (s *logStore) bounds() (first, last uint64) {
 
 // FirstIndex is 0 for an empty log.
 func (s *logStore) FirstIndex() (uint64, error) {
-	first, _ := s.bounds()
+	first, _ := s.indexBounds()
 	return first, nil
 }
 
 // LastIndex is 0 for an empty log.
 func (s *logStore) LastIndex() (uint64, error) {
-	_, last := s.bounds()
+	_, last := s.indexBounds()
 	return last, nil
 }
 
 // GetLog returns raft.ErrLogNotFound outside the log. An entry that is inside and cannot be read is another error.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
-	if first, last := s.bounds(); index < first || index > last || last == 0 {
+	if first, last := s.indexBounds(); index < first || index > last || last == 0 {
 		return raft.ErrLogNotFound
 	}
 	value, closer, err := s.db.Get(entryKey(index))
@@ -131,7 +131,7 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 		// A cut can be seen before it is on disk, and an append may follow it: what is so is known between two acts.
 		s.changing <- struct{}{}
 		defer func() { <-s.changing }()
-		if first, last := s.bounds(); index < first || index > last {
+		if first, last := s.indexBounds(); index < first || index > last {
 			return raft.ErrLogNotFound
 		}
 		value, closer, err = s.db.Get(entryKey(index))
@@ -160,7 +160,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	}
 	s.changing <- struct{}{}
 	defer func() { <-s.changing }()
-	_, last := s.bounds()
+	_, last := s.indexBounds()
 	size, sizes := 0, make([]uint64, len(logs))
 	for i, l := range logs {
 		if want := logs[0].Index + uint64(i); l.Index != want || l.Index == 0 {
@@ -185,7 +185,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if err != nil {
 		return errors.Join(err, batch.Close())
 	}
-	if err := s.commit(batch, pebble.Sync); err != nil {
+	if err := s.commitBatch(batch, pebble.Sync); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -204,7 +204,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 func (s *logStore) DeleteRange(from, to uint64) error {
 	s.changing <- struct{}{}
 	defer func() { <-s.changing }()
-	first, last := s.bounds()
+	first, last := s.indexBounds()
 	from, to = max(from, first), min(to, last)
 	if last == 0 || from > to {
 		return nil
@@ -213,39 +213,39 @@ func (s *logStore) DeleteRange(from, to uint64) error {
 		return fmt.Errorf("cut entries %d to %d: the log holds %d to %d, and would have a hole", from, to, first, last)
 	}
 	if to < last {
-		return s.cutHead(from, to)
+		return s.deleteHead(from, to)
 	}
-	return s.cutTail(from, to, from == first)
+	return s.deleteTail(from, to, from == first)
 }
 
-func (s *logStore) cutHead(from, to uint64) error {
-	before, err := s.before(to + 1)
+func (s *logStore) deleteHead(from, to uint64) error {
+	before, err := s.bytesBefore(to + 1)
 	if err != nil {
 		return err
 	}
-	next, batch := mark{to + 1, before}, s.db.NewBatch()
-	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, 0, to), next.write(batch)); err != nil {
+	next, batch := sizeMark{to + 1, before}, s.db.NewBatch()
+	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), deleteMarks(batch, 0, to), next.writeTo(batch)); err != nil {
 		return errors.Join(err, batch.Close())
 	}
 	// Said before it is done: nobody finds an entry gone between the two.
 	s.mu.Lock()
 	s.first = to + 1
 	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > next.index })
-	s.marks = append([]mark{next}, s.marks[i:]...)
+	s.marks = append([]sizeMark{next}, s.marks[i:]...)
 	s.mu.Unlock()
-	return s.commit(batch, pebble.NoSync)
+	return s.commitBatch(batch, pebble.NoSync)
 }
 
-func (s *logStore) cutTail(from, to uint64, whole bool) error {
-	before, err := s.before(from)
+func (s *logStore) deleteTail(from, to uint64, whole bool) error {
+	before, err := s.bytesBefore(from)
 	if err != nil {
 		return err
 	}
 	batch := s.db.NewBatch()
-	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, from, to)); err != nil {
+	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), deleteMarks(batch, from, to)); err != nil {
 		return errors.Join(err, batch.Close())
 	}
-	if err := s.commit(batch, pebble.Sync); err != nil {
+	if err := s.commitBatch(batch, pebble.Sync); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -259,12 +259,12 @@ func (s *logStore) cutTail(from, to uint64, whole bool) error {
 
 // Close lets go of the log. A broken one is left as it lies: Pebble would never answer.
 func (s *logStore) Close() error {
-	_, err := unlessStuck(s, func() (struct{}, error) { return struct{}{}, s.db.Close() })
+	_, err := runUnlessStuck(s, func() (struct{}, error) { return struct{}{}, s.db.Close() })
 	return err
 }
 
-func (s *logStore) commit(batch *pebble.Batch, durable *pebble.WriteOptions) error {
-	_, err := unlessStuck(s, func() (struct{}, error) {
+func (s *logStore) commitBatch(batch *pebble.Batch, durable *pebble.WriteOptions) error {
+	_, err := runUnlessStuck(s, func() (struct{}, error) {
 		return struct{}{}, errors.Join(batch.Commit(durable), batch.Close())
 	})
 	return err

@@ -67,7 +67,7 @@ func TestLogOutlivesAPowerLossAfterEveryAct(t *testing.T) {
 // outlived allows what a crash may bring back: a head that was cut.
 func outlived(t *testing.T, s *logStore, want []*raft.Log, when string) {
 	t.Helper()
-	first, last := s.bounds()
+	first, last := s.indexBounds()
 	if len(want) == 0 {
 		if last != 0 {
 			t.Fatalf("%s: a log that was dropped holds %d to %d", when, first, last)
@@ -121,7 +121,7 @@ func TestLogOutlivesAPowerLossAtEveryWrite(t *testing.T) {
 	}
 	for i, clone := range clones {
 		crashed := openEntriesOn(t, clone)
-		_, last := crashed.bounds()
+		_, last := crashed.indexBounds()
 		if last < acked[i] {
 			t.Fatalf("crash %d: the log ends at %d, %d was acknowledged", i, last, acked[i])
 		}

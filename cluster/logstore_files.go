@@ -16,20 +16,20 @@ type entryFiles struct {
 
 func (f entryFiles) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.Create(name, category)
-	return f.entries(name, file, err)
+	return f.wrapEntryFile(name, file, err)
 }
 
 func (f entryFiles) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.ReuseForWrite(from, to, category)
-	return f.entries(to, file, err)
+	return f.wrapEntryFile(to, file, err)
 }
 
-func (f entryFiles) entries(name string, file vfs.File, err error) (vfs.File, error) {
+func (f entryFiles) wrapEntryFile(name string, file vfs.File, err error) (vfs.File, error) {
 	if filepath.Ext(name) != ".log" {
 		return file, err
 	}
 	opened := entryFile{file, f.fatal}
-	return opened, opened.must(err)
+	return opened, opened.stopOnError(err)
 }
 
 type entryFile struct {
@@ -37,7 +37,7 @@ type entryFile struct {
 	fatal func(error)
 }
 
-func (f entryFile) must(err error) error {
+func (f entryFile) stopOnError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -47,14 +47,14 @@ func (f entryFile) must(err error) error {
 
 func (f entryFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
-	return n, f.must(err)
+	return n, f.stopOnError(err)
 }
 
-func (f entryFile) Sync() error     { return f.must(f.File.Sync()) }
-func (f entryFile) SyncData() error { return f.must(f.File.SyncData()) }
-func (f entryFile) Close() error    { return f.must(f.File.Close()) }
+func (f entryFile) Sync() error     { return f.stopOnError(f.File.Sync()) }
+func (f entryFile) SyncData() error { return f.stopOnError(f.File.SyncData()) }
+func (f entryFile) Close() error    { return f.stopOnError(f.File.Close()) }
 
 func (f entryFile) SyncTo(length int64) (full bool, err error) {
 	full, err = f.File.SyncTo(length)
-	return full, f.must(err)
+	return full, f.stopOnError(err)
 }

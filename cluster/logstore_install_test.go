@@ -53,7 +53,7 @@ func TestRaftAloneNeverGetsOverADivergentTail(t *testing.T) {
 				if leader.commits(30*time.Second) || follower.installs() < 3 {
 					t.Errorf("raft got over it, with %d installs: the cure is not needed any more", follower.installs())
 				}
-				_, last := s.bounds()
+				_, last := s.indexBounds()
 				t.Logf("%d installs in 30 s; the log ends at %d, raft believes %d", follower.installs(), last, follower.raft.LastIndex())
 			})
 		})
@@ -67,7 +67,7 @@ func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 			defer s.Close()
 			leader, follower := contradicted(t, tail, s)
 			g := &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped: %v", err) }}
-			follower.log, follower.standOn = g, g.standOn
+			follower.log, follower.standOn = g, g.checkSnapshotLabel
 			leader.start()
 			defer leader.shut()
 			follower.start(leader)
@@ -75,7 +75,7 @@ func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 			if !leader.commits(30*time.Second) || follower.installs() != 1 {
 				t.Fatalf("tail to %d: %d installs, want one, and a commit", tail, follower.installs())
 			}
-			first, last := s.bounds()
+			first, last := s.indexBounds()
 			if want := uint64(snapshotEnd + 1); first != want {
 				t.Errorf("tail to %d: the log begins at %d, want %d", tail, first, want)
 			}
@@ -103,7 +103,7 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 			default:
 			}
 		}}
-		follower.log, follower.standOn = g, g.standOn
+		follower.log, follower.standOn = g, g.checkSnapshotLabel
 		leader.start()
 		defer leader.shut()
 		follower.start(leader)
@@ -113,8 +113,8 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 		follower.shut()
 
 		g = &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped again: %v", err) }}
-		follower.log, follower.standOn = g, g.standOn
-		if err := g.standOn(snapshotEnd, 3, false); err != nil {
+		follower.log, follower.standOn = g, g.checkSnapshotLabel
+		if err := g.checkSnapshotLabel(snapshotEnd, 3, false); err != nil {
 			t.Fatal(err)
 		}
 		follower.start(leader)
@@ -171,7 +171,7 @@ func TestEntriesUnderASnapshotAreNotHandedOn(t *testing.T) {
 	t.Run("standing on its snapshot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &guardedLog{LogStore: raft.NewInmemStore(), stop: func(err error) { t.Errorf("stopped: %v", err) }}
-			if got := handedOn(t, g, g.standOn); got != 0 {
+			if got := handedOn(t, g, g.checkSnapshotLabel); got != 0 {
 				t.Errorf("%d entries of a deposed leader were applied as committed", got)
 			}
 		})
@@ -198,10 +198,10 @@ func TestStandOn(t *testing.T) {
 		mustStore(t, s, log)
 		var told stopped
 		g := &guardedLog{LogStore: s, stop: told.stop}
-		if err := g.standOn(c.index, c.term, false); (err != nil) != c.refused || (told.count() > 0) != c.refused {
+		if err := g.checkSnapshotLabel(c.index, c.term, false); (err != nil) != c.refused || (told.count() > 0) != c.refused {
 			t.Errorf("%s: %v, want a refusal: %v", c.what, err, c.refused)
 		}
-		if first, last := s.bounds(); first != c.first || last != c.last {
+		if first, last := s.indexBounds(); first != c.first || last != c.last {
 			t.Errorf("%s: the log is %d to %d, want %d to %d", c.what, first, last, c.first, c.last)
 		}
 		var l raft.Log
@@ -209,7 +209,7 @@ func TestStandOn(t *testing.T) {
 			t.Errorf("%s: the snapshot's last entry is of term %d, %v; want %d", c.what, l.Term, err, c.term)
 		}
 		if !c.refused {
-			if err := g.standOn(c.index-1, 1, true); err == nil {
+			if err := g.checkSnapshotLabel(c.index-1, 1, true); err == nil {
 				t.Errorf("%s: an older snapshot was taken behind it", c.what)
 			}
 		}

@@ -84,7 +84,7 @@ func TestLogOutlivesKills(t *testing.T) {
 			t.Fatalf("kill %d: open: %v", kill, err)
 		}
 		compareAlone(t, s, kill, first, last, begun)
-		first, last = s.bounds()
+		first, last = s.indexBounds()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestLogOutlivesKills(t *testing.T) {
 // compareAlone allows what was begun and not said to be done: all of it, or none. What was cut from the head may be back.
 func compareAlone(t *testing.T, s *logStore, kill int, first, last uint64, begun string) {
 	t.Helper()
-	gotFirst, gotLast := s.bounds()
+	gotFirst, gotLast := s.indexBounds()
 	allowed := []uint64{last}
 	var a, b uint64
 	if _, err := fmt.Sscanf(begun, "begin append %d %d", &a, &b); err == nil {
@@ -151,7 +151,7 @@ func writeUntilKilled(dir string) {
 	if err != nil {
 		fail(err)
 	}
-	first, last := s.bounds()
+	first, last := s.indexBounds()
 	fmt.Printf("opened %d %d\n", first, last)
 	term := uint64(time.Now().UnixNano())
 	source := rand.New(rand.NewPCG(term, 0))
@@ -179,7 +179,7 @@ func writeUntilKilled(dir string) {
 		if err != nil {
 			fail(err)
 		}
-		first, last = s.bounds()
+		first, last = s.indexBounds()
 		fmt.Printf("done %d %d\n", first, last)
 	}
 }

@@ -17,7 +17,7 @@ import (
 //	m | index 8 -> bytes before 8
 //
 // The first entry always has one.
-type mark struct {
+type sizeMark struct {
 	index  uint64
 	before uint64 // bytes of values
 }
@@ -32,17 +32,17 @@ func markKey(index uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{markPrefix}, index)
 }
 
-func (m mark) write(to *pebble.Batch) error {
+func (m sizeMark) writeTo(to *pebble.Batch) error {
 	return to.Set(markKey(m.index), binary.BigEndian.AppendUint64(nil, m.before), nil)
 }
 
-// unmark deletes the marks of entries from to to.
-func unmark(batch *pebble.Batch, from, to uint64) error {
+// deleteMarks deletes the marks of entries from to to.
+func deleteMarks(batch *pebble.Batch, from, to uint64) error {
 	return batch.DeleteRange(markKey(from), markKey(to+1), nil)
 }
 
-// grained sets marks as far apart as it takes to keep so many bytes.
-func (s *logStore) grained(keep uint64) {
+// thinMarks sets marks as far apart as it takes to keep so many bytes.
+func (s *logStore) thinMarks(keep uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.grain = max(keep/marksKept, 1)
@@ -62,26 +62,26 @@ func (s *logStore) readMarks() error {
 		if len(rows.Key()) != 9 || len(rows.Value()) != 8 {
 			return errors.Join(fmt.Errorf("row %x is no mark", rows.Key()), rows.Close())
 		}
-		s.marks = append(s.marks, mark{binary.BigEndian.Uint64(rows.Key()[1:]), binary.BigEndian.Uint64(rows.Value())})
+		s.marks = append(s.marks, sizeMark{binary.BigEndian.Uint64(rows.Key()[1:]), binary.BigEndian.Uint64(rows.Value())})
 	}
 	if err := errors.Join(rows.Error(), rows.Close()); err != nil {
 		return err
 	}
 	if len(s.marks) == 0 || s.marks[0].index != s.first {
-		s.marks = []mark{{index: s.first}}
+		s.marks = []sizeMark{{index: s.first}}
 	}
 	newest := s.marks[len(s.marks)-1]
 	s.end = newest.before
-	return s.weigh(newest.index, s.last, func(index, bytes uint64) {
+	return s.sumEntrySizes(newest.index, s.last, func(index, bytes uint64) {
 		if s.end-s.marks[len(s.marks)-1].before >= s.grain {
-			s.marks = append(s.marks, mark{index, s.end})
+			s.marks = append(s.marks, sizeMark{index, s.end})
 		}
 		s.end += bytes
 	})
 }
 
-// weigh tells the size of each entry from one to another.
-func (s *logStore) weigh(from, to uint64, tell func(index, bytes uint64)) error {
+// sumEntrySizes tells the size of each entry from one to another.
+func (s *logStore) sumEntrySizes(from, to uint64, tell func(index, bytes uint64)) error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(from), UpperBound: entryKey(to + 1)})
 	if err != nil {
 		return err
@@ -96,8 +96,8 @@ func (s *logStore) weigh(from, to uint64, tell func(index, bytes uint64)) error 
 	return errors.Join(entries.Error(), entries.Close())
 }
 
-// before is how many bytes there are before an entry of the log, or before the one that will follow the last.
-func (s *logStore) before(index uint64) (uint64, error) {
+// bytesBefore is how many bytes there are before an entry of the log, or before the one that will follow the last.
+func (s *logStore) bytesBefore(index uint64) (uint64, error) {
 	s.mu.Lock()
 	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > index })
 	if i == 0 {
@@ -110,31 +110,31 @@ func (s *logStore) before(index uint64) (uint64, error) {
 	if m.index == index {
 		return bytes, nil
 	}
-	err := s.weigh(m.index, index-1, func(_, size uint64) { bytes += size })
+	err := s.sumEntrySizes(m.index, index-1, func(_, size uint64) { bytes += size })
 	return bytes, err
 }
 
 // markAppend adds to an append's batch the marks that it calls for. sizes are of its entries, from first on.
-func (s *logStore) markAppend(batch *pebble.Batch, first uint64, sizes []uint64) (marks []mark, end uint64, err error) {
+func (s *logStore) markAppend(batch *pebble.Batch, first uint64, sizes []uint64) (marks []sizeMark, end uint64, err error) {
 	s.mu.Lock()
-	newest, fresh, grain := mark{}, s.last == 0, s.grain
+	newest, fresh, grain := sizeMark{}, s.last == 0, s.grain
 	if !fresh {
 		newest, end = s.marks[len(s.marks)-1], s.end
 	}
 	s.mu.Unlock()
 	for i, size := range sizes {
 		if fresh && i == 0 || end-newest.before >= grain {
-			newest = mark{first + uint64(i), end}
+			newest = sizeMark{first + uint64(i), end}
 			marks = append(marks, newest)
-			err = errors.Join(err, newest.write(batch))
+			err = errors.Join(err, newest.writeTo(batch))
 		}
 		end += size
 	}
 	return marks, end, err
 }
 
-// spare is the last entry up to which the log may be cut so that at least keep bytes stay; 0: none.
-func (s *logStore) spare(keep uint64) uint64 {
+// indexToKeep is the last entry up to which the log may be cut so that at least keep bytes stay; 0: none.
+func (s *logStore) indexToKeep(keep uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := sort.Search(len(s.marks), func(i int) bool { return s.end-s.marks[i].before < keep })
@@ -144,8 +144,8 @@ func (s *logStore) spare(keep uint64) uint64 {
 	return s.marks[i-1].index - 1
 }
 
-// behind is about how many bytes of entries come after one, never less than there are.
-func (s *logStore) behind(index uint64) uint64 {
+// bytesBehind is about how many bytes of entries come after one, never less than there are.
+func (s *logStore) bytesBehind(index uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.marks) == 0 {

@@ -31,7 +31,7 @@ func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
 	marks, end := s.marks, s.end
 	s.mu.Unlock()
 	if len(w.sizes) == 0 {
-		if len(marks) != 0 || s.behind(0) != 0 || s.spare(1) != 0 {
+		if len(marks) != 0 || s.bytesBehind(0) != 0 || s.indexToKeep(1) != 0 {
 			t.Fatalf("%s: an empty log has marks %v", when, marks)
 		}
 		return
@@ -48,7 +48,7 @@ func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
 		}
 	}
 	for _, keep := range []uint64{1, 100, s.grain, 3 * s.grain, 1 << 40} {
-		upTo := s.spare(keep)
+		upTo := s.indexToKeep(keep)
 		if upTo == 0 { // then a cut behind the first mark would leave too little
 			if len(marks) > 1 && w.from(marks[1].index) >= keep {
 				t.Fatalf("%s: nothing may be cut to keep %d, and %d would stay", when, keep, w.from(marks[1].index))
@@ -62,7 +62,7 @@ func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
 	}
 	for _, index := range []uint64{w.first - 1, w.first, (w.first + w.end()) / 2, w.end() - 1} {
 		exact := w.from(min(max(index+1, w.first), w.end()))
-		if got := s.behind(index); got < exact || got > exact+s.grain+2*largest(w.sizes) {
+		if got := s.bytesBehind(index); got < exact || got > exact+s.grain+2*largest(w.sizes) {
 			t.Fatalf("%s: %d bytes follow %d, and the marks say %d", when, exact, index, got)
 		}
 	}
@@ -123,7 +123,7 @@ func play(t *testing.T, script []byte) {
 			disk = disk.CrashClone(vfs.CrashCloneCfg{})
 			_ = s.Close()
 			s = open(disk)
-			first, last := s.bounds()
+			first, last := s.indexBounds()
 			if last == 0 && len(w.sizes) == 0 {
 				continue
 			}
@@ -168,10 +168,10 @@ func TestALogWithoutMarksIsWeighed(t *testing.T) {
 	logs := entries(1, 5, 60)
 	mustStore(t, s, logs)
 	batch := s.db.NewBatch()
-	if err := unmark(batch, 0, 60); err != nil {
+	if err := deleteMarks(batch, 0, 60); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.commit(batch, nil); err != nil {
+	if err := s.commitBatch(batch, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -191,7 +191,7 @@ func TestRaftsCutLeavesTheTrail(t *testing.T) {
 	s := openEntriesOn(t, vfs.NewMem())
 	defer s.Close()
 	g := &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped: %v", err) }}
-	g.trail(40_000, 0)
+	g.trimBehindSnapshot(40_000, 0)
 	logs := entries(1, 1, 100)
 	w := &slowTrail{first: 1}
 	for _, l := range logs {
@@ -199,16 +199,16 @@ func TestRaftsCutLeavesTheTrail(t *testing.T) {
 		w.sizes = append(w.sizes, uint64(entrySize(l)))
 	}
 	mustCut(t, g, 1, 95)
-	first, _ := s.bounds()
+	first, _ := s.indexBounds()
 	if stays := w.from(first); stays < 40_000 || stays > 40_000+3100 {
 		t.Errorf("%d bytes stay, want 40000 and at most an entry more", stays)
 	}
 	mustCut(t, g, 1, first) // it is as short as it may be
-	if again, _ := s.bounds(); again != first {
+	if again, _ := s.indexBounds(); again != first {
 		t.Errorf("the log begins at %d, want %d: fewer bytes than must stay are left", again, first)
 	}
 	mustCut(t, g, 90, 100)
-	if _, last := s.bounds(); last != 89 {
+	if _, last := s.indexBounds(); last != 89 {
 		t.Errorf("the log ends at %d, want 89: a tail must be cut as raft says", last)
 	}
 }

@@ -26,19 +26,19 @@ func (l logStoreLog) Errorf(format string, args ...any) {
 // Fatalf never returns, since Pebble goes on as if all were well when it does: an append whose sync failed would be
 // acknowledged. What waits for the log is told by broken.
 func (l logStoreLog) Fatalf(format string, args ...any) {
-	l.s.standStill(fmt.Errorf(format, args...))
+	l.s.waitStuck(fmt.Errorf(format, args...))
 	select {}
 }
 
-// fault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once and for ever, and say
+// reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once and for ever, and say
 // so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
-func (s *logStore) fault(err error) {
-	s.standStill(err)
+func (s *logStore) reportFault(err error) {
+	s.waitStuck(err)
 	select {}
 }
 
-// standStill is Pebble's end: its goroutines never go on.
-func (s *logStore) standStill(err error) {
+// waitStuck is Pebble's end: its goroutines never go on.
+func (s *logStore) waitStuck(err error) {
 	s.breaking.Do(func() {
 		s.brokenWhy = fmt.Errorf("%w: log: %w", ErrFailed, err)
 		close(s.broken)
@@ -46,9 +46,9 @@ func (s *logStore) standStill(err error) {
 	})
 }
 
-// unlessStuck waits for act, but not for longer than the store is whole. act's goroutine is then lost until the process
+// runUnlessStuck waits for act, but not for longer than the store is whole. act's goroutine is then lost until the process
 // ends.
-func unlessStuck[T any](s *logStore, act func() (T, error)) (T, error) {
+func runUnlessStuck[T any](s *logStore, act func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error

@@ -184,7 +184,7 @@ func TestLogIsCutBesideAppends(t *testing.T) {
 				running = false
 			default:
 			}
-			first, end := s.bounds()
+			first, end := s.indexBounds()
 			if end < first+20 {
 				continue
 			}
@@ -201,7 +201,7 @@ func TestLogIsCutBesideAppends(t *testing.T) {
 		}
 	})
 	beside.Wait()
-	first, end := s.bounds()
+	first, end := s.indexBounds()
 	if end != last || first < last-40 {
 		t.Fatalf("the log is %d to %d", first, end)
 	}

@@ -23,45 +23,45 @@ const (
 	caughtRounds = 3   // times in a row that it must
 )
 
-// roll is what the members said of themselves last.
-type roll struct {
+// helloBook is what the members said of themselves last.
+type helloBook struct {
 	mu   sync.Mutex
 	said map[string]helloAnswer // by id
 }
 
-func (r *roll) keep(said map[string]helloAnswer) {
+func (r *helloBook) keepAnswers(said map[string]helloAnswer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.said = said
 }
 
-func (r *roll) of(id string) (helloAnswer, bool) {
+func (r *helloBook) answerOf(id string) (helloAnswer, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h, ok := r.said[id]
 	return h, ok
 }
 
-// all are in the order of ids.
-func (r *roll) all() []helloAnswer {
+// allAnswers are in the order of ids.
+func (r *helloBook) allAnswers() []helloAnswer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.SortedFunc(maps.Values(r.said), func(a, b helloAnswer) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// admit takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up. Who
+// admitNode takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up. Who
 // is in already keeps its vote and moves to the address that it says.
-func (n *Node) admit(ctx context.Context, q joinQuestion) error {
+func (n *Node) admitNode(ctx context.Context, q joinQuestion) error {
 	if q.ID == "" || q.Address == "" {
 		return errors.New("join: an id and an address are needed")
 	}
-	if ours := n.identity().Cluster; q.Cluster != "" && q.Cluster != ours {
+	if ours := n.currentIdentity().Cluster; q.Cluster != "" && q.Cluster != ours {
 		return fmt.Errorf("join: that node is of cluster %s, this is cluster %s: start it with the nodes of its own, or on an empty data folder", q.Cluster, ours)
 	}
-	if standing := n.tables.standing(); q.Level < standing.Level {
+	if standing := n.tables.positionNow(); q.Level < standing.Level {
 		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", standing.Level, q.Level)
 	}
-	r := n.running()
+	r := n.raftIfRunning()
 	address := raftAddress(q.ID, q.Address)
 	var f raft.Future
 	for _, s := range r.GetConfiguration().Configuration().Servers {
@@ -71,7 +71,7 @@ func (n *Node) admit(ctx context.Context, q joinQuestion) error {
 		if s.Address == address {
 			return nil
 		}
-		if err := n.elsewhere(ctx, hostPort(s.Address), q.ID, q.Life); err != nil {
+		if err := n.checkNotRunningElsewhere(ctx, hostPort(s.Address), q.ID, q.Life); err != nil {
 			return fmt.Errorf("join: %w", err)
 		}
 		if s.Suffrage == raft.Voter {
@@ -79,12 +79,12 @@ func (n *Node) admit(ctx context.Context, q joinQuestion) error {
 		}
 	}
 	if f == nil {
-		if err := n.expects(q.Address); err != nil {
+		if err := n.checkExpected(q.Address); err != nil {
 			return err
 		}
 		f = r.AddNonvoter(raft.ServerID(q.ID), address, 0, joinTimeout)
 	}
-	if err := n.await(ctx, f); err != nil {
+	if err := n.waitForFuture(ctx, f); err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
 	n.log.Info("took a node in as a learner", "node", q.ID, "address", q.Address)
@@ -93,49 +93,49 @@ func (n *Node) admit(ctx context.Context, q joinQuestion) error {
 
 // Remove takes a node out of the cluster for good. Only the leader can, and not itself: hand the lead over first.
 func (n *Node) Remove(ctx context.Context, id string) error {
-	if _, err := n.lead(ctx); err != nil {
+	if _, err := n.awaitLeaderState(ctx); err != nil {
 		return err
 	}
 	if id == n.ID() {
 		return errors.New("remove node: this node leads the cluster; hand the lead over first")
 	}
-	r := n.running()
-	if !slices.ContainsFunc(members(r), func(p Peer) bool { return p.ID == id }) {
+	r := n.raftIfRunning()
+	if !slices.ContainsFunc(configuredPeers(r), func(p Peer) bool { return p.ID == id }) {
 		return fmt.Errorf("remove node: no node %s in the cluster", id)
 	}
-	if err := n.proposed(n.await(ctx, r.RemoveServer(raft.ServerID(id), 0, joinTimeout))); err != nil {
+	if err := n.classifyProposeError(n.waitForFuture(ctx, r.RemoveServer(raft.ServerID(id), 0, joinTimeout))); err != nil {
 		return fmt.Errorf("remove node: %w", err)
 	}
 	return nil
 }
 
-// tend keeps the cluster's members as they should be, for one lead.
-func (l *lead) tend() {
-	asking := askers{}
+// tendMembers keeps the cluster's members as they should be, for one lead.
+func (l *leaderState) tendMembers() {
+	asking := nodeConns{}
 	defer asking.close()
 	steady := map[string]int{} // rounds in a row that a learner was caught up
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	for {
-		last, row := l.node.running().LastIndex(), l.node.tables.standing().Index
-		servers := l.node.running().GetConfiguration().Configuration().Servers
-		said := l.askAll(servers, asking)
-		l.seen.keep(said)
-		l.weighSpace(servers, said)
-		if err := l.keepRows(servers, said); err != nil && l.ctx.Err() == nil {
+		last, row := l.node.raftIfRunning().LastIndex(), l.node.tables.positionNow().Index
+		servers := l.node.raftIfRunning().GetConfiguration().Configuration().Servers
+		said := l.askAllNodes(servers, asking)
+		l.hellos.keepAnswers(said)
+		l.compareSpace(servers, said)
+		if err := l.updateNodeRows(servers, said); err != nil && l.ctx.Err() == nil {
 			l.node.log.Warn("keep the nodes' addresses", "error", err)
 		}
-		if err := l.raise(servers, said); err != nil && l.ctx.Err() == nil {
+		if err := l.raiseLevel(servers, said); err != nil && l.ctx.Err() == nil {
 			l.node.log.Warn("raise the level", "error", err)
 		}
 		for _, s := range servers {
 			h, ok := said[string(s.ID)]
-			if s.Suffrage == raft.Voter || !ok || h.Last+caughtUp < last || h.Applied+caughtUp < row || h.Level < l.node.tables.standing().Level {
+			if s.Suffrage == raft.Voter || !ok || h.Last+caughtUp < last || h.Applied+caughtUp < row || h.Level < l.node.tables.positionNow().Level {
 				delete(steady, string(s.ID))
 				continue
 			}
 			if steady[string(s.ID)]++; steady[string(s.ID)] >= caughtRounds {
-				if err := l.promote(s, servers); err != nil && l.ctx.Err() == nil {
+				if err := l.promoteLearner(s, servers); err != nil && l.ctx.Err() == nil {
 					l.node.log.Warn("promote a learner", "node", s.ID, "error", err)
 				}
 				break // the configuration is another one now
@@ -149,13 +149,13 @@ func (l *lead) tend() {
 	}
 }
 
-// askAll asks every member who it is, all at a time.
-func (l *lead) askAll(servers []raft.Server, asking askers) map[string]helloAnswer {
+// askAllNodes asks every member who it is, all at a time.
+func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[string]helloAnswer {
 	ctx, cancel := context.WithTimeout(l.ctx, helloTimeout)
 	defer cancel()
-	said := map[string]helloAnswer{l.node.ID(): l.node.hello()}
+	said := map[string]helloAnswer{l.node.ID(): l.node.helloNow()}
 	var mu sync.Mutex
-	asking.each(l.node, servers, func(s raft.Server, a *asker) {
+	asking.askEach(l.node, servers, func(s raft.Server, a *nodeConn) {
 		h, err := a.askHello(ctx)
 		if err != nil || h.ID != string(s.ID) || !h.Member {
 			return
@@ -167,9 +167,9 @@ func (l *lead) askAll(servers []raft.Server, asking askers) map[string]helloAnsw
 	return said
 }
 
-// keepRows makes the log's rows say where the members are. A follower knows the leader's client address only from them.
-func (l *lead) keepRows(servers []raft.Server, said map[string]helloAnswer) error {
-	rows, err := l.node.tables.nodes()
+// updateNodeRows makes the log's rows say where the members are. A follower knows the leader's client address only from them.
+func (l *leaderState) updateNodeRows(servers []raft.Server, said map[string]helloAnswer) error {
+	rows, err := l.node.tables.readNodes()
 	if err != nil {
 		return err
 	}
@@ -189,52 +189,52 @@ func (l *lead) keepRows(servers []raft.Server, said map[string]helloAnswer) erro
 			continue
 		}
 		set := &fsm.SetNode{Id: id, Address: want.Address, Client: want.Client, Gossip: want.Gossip, ServerGossip: want.ServerGossip}
-		if _, err := l.queue.propose(l.ctx, fsm.Do(nil, set)); err != nil {
+		if _, err := l.queue.proposeAndWait(l.ctx, fsm.Do(nil, set)); err != nil {
 			return err
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(written)) {
-		if _, err := l.queue.propose(l.ctx, fsm.Do(nil, &fsm.RemoveNode{Id: id})); err != nil {
+		if _, err := l.queue.proposeAndWait(l.ctx, fsm.Do(nil, &fsm.RemoveNode{Id: id})); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// raise lets entries be of the highest level that every voter can apply. It and promote are one after the other, and both
+// raiseLevel lets entries be of the highest level that every voter can apply. It and promote are one after the other, and both
 // look at the tables: no learner gets a vote while a level that it cannot apply is on its way.
-func (l *lead) raise(servers []raft.Server, said map[string]helloAnswer) error {
+func (l *leaderState) raiseLevel(servers []raft.Server, said map[string]helloAnswer) error {
 	level := l.node.config.Level
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
 			level = min(level, said[string(s.ID)].Level) // 0 of who has not answered
 		}
 	}
-	was := l.node.tables.standing().Level
+	was := l.node.tables.positionNow().Level
 	if level <= was {
 		return nil
 	}
-	if _, err := l.queue.propose(l.ctx, fsm.Do(nil, &fsm.Raise{Level: level})); err != nil {
+	if _, err := l.queue.proposeAndWait(l.ctx, fsm.Do(nil, &fsm.Raise{Level: level})); err != nil {
 		return err
 	}
 	l.node.log.Info("raised the level: every voter can apply it, and no older build can read the log any more", "level", level, "was", was)
 	return nil
 }
 
-// promote gives a learner its vote. A voter under another id at the same address is what it replaces: that one can never
+// promoteLearner gives a learner its vote. A voter under another id at the same address is what it replaces: that one can never
 // answer again, since what listens there has another id.
-func (l *lead) promote(learner raft.Server, servers []raft.Server) error {
-	r := l.node.running()
+func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server) error {
+	r := l.node.raftIfRunning()
 	for _, s := range servers {
 		if s.ID == learner.ID || string(s.ID) == l.node.ID() || hostPort(s.Address) != hostPort(learner.Address) {
 			continue
 		}
-		if err := l.node.await(l.ctx, r.RemoveServer(s.ID, 0, joinTimeout)); err != nil {
+		if err := l.node.waitForFuture(l.ctx, r.RemoveServer(s.ID, 0, joinTimeout)); err != nil {
 			return fmt.Errorf("remove its predecessor %s: %w", s.ID, err)
 		}
 		l.node.log.Info("removed a node that another one replaces", "node", s.ID, "by", learner.ID)
 	}
-	if err := l.node.await(l.ctx, r.AddVoter(learner.ID, learner.Address, 0, joinTimeout)); err != nil {
+	if err := l.node.waitForFuture(l.ctx, r.AddVoter(learner.ID, learner.Address, 0, joinTimeout)); err != nil {
 		return err
 	}
 	l.node.log.Info("a learner has caught up and votes", "node", learner.ID)

@@ -29,16 +29,16 @@ type Metrics interface {
 	Snapshot(installed bool, took time.Duration, err error)
 }
 
-// unmeasured is for nobody.
-type unmeasured struct{}
+// noMetrics is for nobody.
+type noMetrics struct{}
 
-var _ Metrics = unmeasured{}
+var _ Metrics = noMetrics{}
 
-func (unmeasured) Proposed(*fsm.Command, fsm.Result, time.Duration, error) {}
-func (unmeasured) Entry(int, int)                                          {}
-func (unmeasured) Round(time.Duration, error)                              {}
-func (unmeasured) Renewed(error)                                           {}
-func (unmeasured) Told([]fsm.Event)                                        {}
-func (unmeasured) Judged(lock.Ground, bool, time.Duration)                 {}
-func (unmeasured) Served(time.Duration)                                    {}
-func (unmeasured) Snapshot(bool, time.Duration, error)                     {}
+func (noMetrics) Proposed(*fsm.Command, fsm.Result, time.Duration, error) {}
+func (noMetrics) Entry(int, int)                                          {}
+func (noMetrics) Round(time.Duration, error)                              {}
+func (noMetrics) Renewed(error)                                           {}
+func (noMetrics) Told([]fsm.Event)                                        {}
+func (noMetrics) Judged(lock.Ground, bool, time.Duration)                 {}
+func (noMetrics) Served(time.Duration)                                    {}
+func (noMetrics) Snapshot(bool, time.Duration, error)                     {}

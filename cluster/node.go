@@ -33,9 +33,9 @@ type Node struct {
 	started   time.Time
 	life      string // random, of this process: two that have one id are told apart by it
 	folder    *folder
-	storage   *storage
-	tables    *tables
-	snapshots *snapshots
+	storage   *raftStorage
+	tables    *tablesStore
+	snapshots *snapshotStore
 	replica   *replica
 	transport *transport
 	gossip    *gossip.Pool // of nodes; nil: none
@@ -51,13 +51,13 @@ type Node struct {
 
 	who        atomic.Pointer[identity]
 	raft       atomic.Pointer[raft.Raft]
-	space      space
+	space      diskSpace
 	differ     atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
 	strange    atomic.Pointer[string] // which listed node is of another cluster; nil: none, as far as known
 	alarmBook  alarmBook
-	refusals   refusals
-	leadership leadership
-	lookout    lookout
+	refusals   refusalLog
+	leadership leadershipTerm
+	lookout    leaderWaiters
 	ready      chan struct{}
 
 	stopping sync.Once
@@ -82,7 +82,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Metrics == nil {
-		c.Metrics = unmeasured{}
+		c.Metrics = noMetrics{}
 	}
 	n := &Node{
 		config: c, log: c.Log, started: time.Now(), life: newID(),
@@ -92,18 +92,18 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.leadership.changed = make(chan struct{})
 	n.opened = make(chan struct{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	err := n.open(ctx)
+	err := n.openParts(ctx)
 	close(n.opened)
 	if err != nil {
 		_ = n.Close(context.Background())
-		return nil, fmt.Errorf("open node: %w", n.ifFull(err))
+		return nil, fmt.Errorf("open node: %w", n.explainIfFull(err))
 	}
 	return n, nil
 }
 
-// open takes, in this order: the folder, so that nobody else has it; the tables and the log, which must fit each other;
+// openParts takes, in this order: the folder, so that nobody else has it; the tables and the log, which must fit each other;
 // the port; raft, if this node was in a cluster before.
-func (n *Node) open(ctx context.Context) error {
+func (n *Node) openParts(ctx context.Context) error {
 	var err error
 	if n.folder, err = openFolder(n.config); err != nil {
 		return err
@@ -118,26 +118,26 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
 		return err
 	}
-	if n.tables, err = openTables(n.config.FS, n.config.Dir, n.config.Level, n.log, n.stop); err != nil {
+	if n.tables, err = openTablesStore(n.config.FS, n.config.Dir, n.config.Level, n.log, n.fail); err != nil {
 		return err
 	}
-	if n.snapshots, err = openSnapshots(n.config.FS, n.config.Dir, keepSnapshots, n.log); err != nil {
+	if n.snapshots, err = openSnapshotStore(n.config.FS, n.config.Dir, keepSnapshots, n.log); err != nil {
 		return err
 	}
-	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.stop)
+	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.fail)
 	n.replica.metrics = n.config.Metrics
-	if n.transport, err = listen(n.config, who.ID); err != nil {
+	if n.transport, err = listenForNodes(n.config, who.ID); err != nil {
 		return err
 	}
-	n.transport.serve = n.serve
+	n.transport.serve = n.serveConn
 	if who.Member {
 		if err := n.openLog(); err != nil {
 			return err
 		}
-		if err := n.whole(); err != nil {
+		if err := n.checkLogCoversTables(); err != nil {
 			return err
 		}
-		if err := n.unmoved(ctx); err != nil {
+		if err := n.checkOldAddress(ctx); err != nil {
 			return err
 		}
 	}
@@ -158,16 +158,16 @@ func (n *Node) open(ctx context.Context) error {
 		n.seeking.Go(func() {
 			ctx, cancel := n.untilClosing()
 			defer cancel()
-			if err := n.seek(ctx); err != nil && ctx.Err() == nil {
-				n.stop(err)
+			if err := n.findCluster(ctx); err != nil && ctx.Err() == nil {
+				n.fail(err)
 			}
 		})
 	}
-	n.acting.Go(n.transport.accept)
+	n.acting.Go(n.transport.acceptConns)
 	n.acting.Go(n.watchReady)
 	n.acting.Go(n.keepSnapshots)
 	n.acting.Go(n.followAddress)
-	n.acting.Go(n.watchListed)
+	n.acting.Go(n.watchListedNodes)
 	n.acting.Go(n.compareDigests)
 	n.acting.Go(n.watchSpace)
 	n.acting.Go(n.watchAlarms)
@@ -175,13 +175,13 @@ func (n *Node) open(ctx context.Context) error {
 }
 
 func (n *Node) openLog() error {
-	s, err := openStorage(n.folder, n.log, n.stop)
+	s, err := openStorage(n.folder, n.log, n.fail)
 	if err != nil {
 		return err
 	}
 	n.storage = s
-	n.snapshots.admit = n.replica.admits(s.log.LastIndex)
-	n.replica.standOn = s.log.standOn
+	n.snapshots.admit = n.replica.installCheck(s.log.LastIndex)
+	n.replica.standOn = s.log.checkSnapshotLabel
 	s.log.pace = n.replica.pace
 	// A crash may have come between an installed snapshot and the log's fitting it.
 	newest, err := n.snapshots.List()
@@ -191,14 +191,14 @@ func (n *Node) openLog() error {
 	covered := uint64(0)
 	if len(newest) > 0 {
 		covered = newest[0].Index
-		err = s.log.standOn(covered, newest[0].Term, false)
+		err = s.log.checkSnapshotLabel(covered, newest[0].Term, false)
 	}
-	s.log.trail(n.config.TrailingBytes, covered)
+	s.log.trimBehindSnapshot(n.config.TrailingBytes, covered)
 	return err
 }
 
-// whole checks that the log has not forgotten what the tables hold, and that both are of one cluster.
-func (n *Node) whole() error {
+// checkLogCoversTables checks that the log has not forgotten what the tables hold, and that both are of one cluster.
+func (n *Node) checkLogCoversTables() error {
 	last, err := n.storage.log.LastIndex()
 	if err != nil {
 		return err
@@ -214,14 +214,14 @@ func (n *Node) whole() error {
 	if len(newest) > 0 {
 		last = max(last, newest[0].Index)
 	} else if first > 1 {
-		return errForgot(n.folder.dir, fmt.Sprintf("its log begins at entry %d, and no snapshot holds what was before", first))
+		return errMissingFile(n.folder.dir, fmt.Sprintf("its log begins at entry %d, and no snapshot holds what was before", first))
 	}
-	standing := n.tables.standing()
+	standing := n.tables.positionNow()
 	if standing.Index > last {
-		return errForgot(n.folder.dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", standing.Index, last))
+		return errMissingFile(n.folder.dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", standing.Index, last))
 	}
-	if id := hex.EncodeToString(standing.Cluster); id != "" && id != n.identity().Cluster {
-		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.dir, fileNode, n.identity().Cluster, id)
+	if id := hex.EncodeToString(standing.Cluster); id != "" && id != n.currentIdentity().Cluster {
+		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.dir, fileNode, n.currentIdentity().Cluster, id)
 	}
 	return nil
 }
@@ -234,8 +234,8 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 			return err
 		}
 	}
-	who := n.identity()
-	n.transport.belong(who.Cluster)
+	who := n.currentIdentity()
+	n.transport.setCluster(who.Cluster)
 	log := raftLog{to: n.log, name: "raft"}
 	told := make(chan bool)
 	settings := raft.DefaultConfig()
@@ -250,7 +250,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.NotifyCh = told
 	settings.NoLegacyTelemetry = true
 	settings.Logger = log
-	wire := raftTransport(n.transport, log)
+	wire := newRaftTransport(n.transport, log)
 	if first != nil {
 		err := raft.BootstrapCluster(settings, n.storage.log, n.storage.stable, n.snapshots, wire, *first)
 		if errors.Is(err, raft.ErrCantBootstrap) {
@@ -263,12 +263,12 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	}
 	if !who.Member {
 		who.Member, who.Found = true, nil
-		if err := n.become(who); err != nil {
+		if err := n.takeIdentity(who); err != nil {
 			wire.Close()
 			return err
 		}
 	}
-	n.acting.Go(func() { n.watchLead(told) })
+	n.acting.Go(func() { n.watchLeadership(told) })
 	r, err := newRaft(settings, n.replica, n.storage, n.snapshots, wire)
 	if err != nil {
 		wire.Close()
@@ -278,9 +278,9 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	return nil
 }
 
-// become writes down who this node is from now on.
-func (n *Node) become(who identity) error {
-	if err := n.folder.write(who); err != nil {
+// takeIdentity writes down who this node is from now on.
+func (n *Node) takeIdentity(who identity) error {
+	if err := n.folder.writeIdentity(who); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	n.who.Store(&who)
@@ -288,9 +288,9 @@ func (n *Node) become(who identity) error {
 }
 
 func (n *Node) onEvents(events []fsm.Event) {
-	if l := n.leads(); l != nil {
-		l.judge.ended(events)
-		l.witnesses.gone(events)
+	if l := n.leaderStateNow(); l != nil {
+		l.detector.onEvents(events)
+		l.observers.onGone(events)
 		n.config.Metrics.Told(events)
 	}
 	if n.config.OnEvents != nil {
@@ -298,14 +298,14 @@ func (n *Node) onEvents(events []fsm.Event) {
 	}
 }
 
-func (n *Node) identity() identity { return *n.who.Load() }
+func (n *Node) currentIdentity() identity { return *n.who.Load() }
 
-// running is raft, or nil before this node is in a cluster.
-func (n *Node) running() *raft.Raft { return n.raft.Load() }
+// raftIfRunning is raft, or nil before this node is in a cluster.
+func (n *Node) raftIfRunning() *raft.Raft { return n.raft.Load() }
 
 // clusterID is the cluster's id as the log holds it.
 func (n *Node) clusterID() []byte {
-	id, err := hex.DecodeString(n.identity().Cluster)
+	id, err := hex.DecodeString(n.currentIdentity().Cluster)
 	if err != nil {
 		return nil
 	}
@@ -313,7 +313,7 @@ func (n *Node) clusterID() []byte {
 }
 
 // ID is this node's, for as long as its data folder lives.
-func (n *Node) ID() string { return n.identity().ID }
+func (n *Node) ID() string { return n.currentIdentity().ID }
 
 // Addr is where this node listens for other nodes.
 func (n *Node) Addr() net.Addr { return n.transport.listener.Addr() }
@@ -321,11 +321,11 @@ func (n *Node) Addr() net.Addr { return n.transport.listener.Addr() }
 // Ready is closed once this node is in a cluster, knows a leader, and its tables hold that leader's opening command.
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 
-// Standing is where the tables stand: after the last apply.
-func (n *Node) Standing() fsm.Standing { return n.tables.standing() }
+// Position is where the tables stand: after the last apply.
+func (n *Node) Position() fsm.Standing { return n.tables.positionNow() }
 
 // View is what the tables of this node hold now. It must be closed. To read what is latest, Prove first.
-func (n *Node) View() (*View, error) { return n.tables.view() }
+func (n *Node) View() (*View, error) { return n.tables.openView() }
 
 // WaitApplied returns once this node's tables hold the entry at index, which must hold commands.
 func (n *Node) WaitApplied(ctx context.Context, index uint64) error {

@@ -29,76 +29,76 @@ const (
 // happened, or may yet; ask again under the same request number.
 func (n *Node) Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
 	began := time.Now()
-	result, err := n.propose(ctx, command)
+	result, err := n.proposeLocally(ctx, command)
 	n.config.Metrics.Proposed(command, result, time.Since(began), err)
 	return result, err
 }
 
-func (n *Node) propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
-	l, err := n.lead(ctx)
+func (n *Node) proposeLocally(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
+	l, err := n.awaitLeaderState(ctx)
 	if err != nil {
 		return fsm.Result{}, err
 	}
-	l.witnesses.noticed(lock.Incarnation(command.GetRequest().GetIncarnation()))
-	if err := l.admits(command); err != nil {
+	l.observers.noteRequest(lock.Incarnation(command.GetRequest().GetIncarnation()))
+	if err := l.checkSpaceAdmits(command); err != nil {
 		return fsm.Result{}, err
 	}
-	return l.queue.propose(ctx, command)
+	return l.queue.proposeAndWait(ctx, command)
 }
 
-// queue packs what waits into entries, for one lead. Small commands and large ones wait in lines of their own, each first
+// proposeQueue packs what waits into entries, for one lead. Small commands and large ones wait in lines of their own, each first
 // come first served, and every entry has room for both: a small one waits behind no more than two large ones, however
 // many wait, and large ones go on whatever small ones come. Nobody may rely on the order of two commands of which the
 // first has not been answered; calls of one client overtake each other on their way here too.
-type queue struct {
-	l     *lead
+type proposeQueue struct {
+	l     *leaderState
 	limit uint64
 	wake  chan struct{}
 	slots chan struct{} // one token for each entry in flight
 
 	mu      sync.Mutex
-	small   lane
-	large   lane
-	flights map[*flight]struct{}
+	small   queueLane
+	large   queueLane
+	flights map[*entryInFlight]struct{}
 	over    bool
 }
 
-// lane is one of the two lines.
-type lane struct {
-	waiting []*proposal
+// queueLane is one of the two lines.
+type queueLane struct {
+	waiting []*pendingProposal
 	bytes   uint64 // waiting and in flight
 }
 
-type proposal struct {
+type pendingProposal struct {
 	command *fsm.Command
 	size    uint64
-	done    chan verdict // has room for one
+	done    chan proposalResult // has room for one
 }
 
-type verdict struct {
+type proposalResult struct {
 	result fsm.Result
 	err    error
 }
 
-// flight is an entry that raft has and has not answered.
-type flight struct {
+// entryInFlight is an entry that raft has and has not answered.
+type entryInFlight struct {
 	since     time.Time
-	proposals []*proposal
+	proposals []*pendingProposal
 }
 
-func newQueue(l *lead) *queue {
-	return &queue{
+func newProposeQueue(l *leaderState) *proposeQueue {
+	return &proposeQueue{
 		l: l, limit: l.node.config.MaxInFlightBytes, wake: make(chan struct{}, 1),
-		slots: make(chan struct{}, maxEntries), flights: map[*flight]struct{}{},
+		slots: make(chan struct{}, maxEntries), flights: map[*entryInFlight]struct{}{},
 	}
 }
 
-func (q *queue) propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
-	p := &proposal{command: command, size: uint64(fsm.Size(command)), done: make(chan verdict, 1)}
+func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
+	p := &pendingProposal{command: command, size: uint64(fsm.Size(command)), done: make(chan proposalResult, 1)}
 	if p.size+entryOverhead > fsm.MaxEntryBytes {
 		return fsm.Result{}, fmt.Errorf("propose: a command of %d bytes does not fit into an entry of %d: send its data in parts", p.size, fsm.MaxEntryBytes)
 	}
-	if err := q.join(p); err != nil {
+	if err := q.addProposal(p); err != nil {
 		return fsm.Result{}, err
 	}
 	select {
@@ -107,7 +107,7 @@ func (q *queue) propose(ctx context.Context, command *fsm.Command) (fsm.Result, 
 	case <-ctx.Done():
 	case <-q.l.node.ctx.Done():
 	}
-	if q.withdraw(p) {
+	if q.withdrawProposal(p) {
 		if ctx.Err() == nil {
 			return fsm.Result{}, ErrClosed
 		}
@@ -124,9 +124,9 @@ func (q *queue) propose(ctx context.Context, command *fsm.Command) (fsm.Result, 
 	return fsm.Result{}, fmt.Errorf("propose: %w: %v", ErrUnknown, ErrClosed)
 }
 
-func (q *queue) join(p *proposal) error {
+func (q *proposeQueue) addProposal(p *pendingProposal) error {
 	q.mu.Lock()
-	line, limit := q.lane(p), q.limit
+	line, limit := q.laneFor(p), q.limit
 	if line == &q.large {
 		limit -= limit / 4 // the rest is for small ones alone
 	}
@@ -138,7 +138,7 @@ func (q *queue) join(p *proposal) error {
 	q.mu.Unlock()
 	switch {
 	case over:
-		return q.l.node.notLeader()
+		return q.l.node.notLeaderError()
 	case full:
 		return ErrBusy
 	}
@@ -149,19 +149,19 @@ func (q *queue) join(p *proposal) error {
 	return nil
 }
 
-// lane is where a command waits. It is asked with the lock held.
-func (q *queue) lane(p *proposal) *lane {
+// laneFor is where a command waits. It is asked with the lock held.
+func (q *proposeQueue) laneFor(p *pendingProposal) *queueLane {
 	if p.size > smallCommand {
 		return &q.large
 	}
 	return &q.small
 }
 
-// withdraw takes a proposal back; false: it may be in an entry.
-func (q *queue) withdraw(p *proposal) bool {
+// withdrawProposal takes a proposal back; false: it may be in an entry.
+func (q *proposeQueue) withdrawProposal(p *pendingProposal) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	line := q.lane(p)
+	line := q.laneFor(p)
 	i := slices.Index(line.waiting, p)
 	if i < 0 {
 		return false
@@ -171,42 +171,42 @@ func (q *queue) withdraw(p *proposal) bool {
 	return true
 }
 
-// run makes entries until the lead is over, then refuses what still waits.
-func (q *queue) run() {
-	defer q.end()
+// runUntilEnd makes entries until the lead is over, then refuses what still waits.
+func (q *proposeQueue) runUntilEnd() {
+	defer q.failAll()
 	for {
 		select {
 		case <-q.l.ctx.Done():
 			return
 		case q.slots <- struct{}{}:
 		}
-		batch := q.take()
+		batch := q.takeBatch()
 		for batch == nil {
 			select {
 			case <-q.l.ctx.Done():
 				return
 			case <-q.wake:
 			}
-			batch = q.take()
+			batch = q.takeBatch()
 		}
-		q.send(batch)
+		q.sendEntry(batch)
 	}
 }
 
-// take is the next entry's worth of what waits; nil: nothing does.
-func (q *queue) take() []*proposal {
+// takeBatch is the next entry's worth of what waits; nil: nothing does.
+func (q *proposeQueue) takeBatch() []*pendingProposal {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	const room = fsm.MaxEntryBytes - entryOverhead
-	batch, size := q.large.fit(nil, 0, room/2)
-	batch, size = q.small.fit(batch, size, room)
-	batch, _ = q.large.fit(batch, size, room)
+	batch, size := q.large.takeFitting(nil, 0, room/2)
+	batch, size = q.small.takeFitting(batch, size, room)
+	batch, _ = q.large.takeFitting(batch, size, room)
 	return batch
 }
 
-// fit moves what comes next from the line to an entry that has size bytes and may have most. An empty one takes the first
+// takeFitting moves what comes next from the line to an entry that has size bytes and may have most. An empty one takes the first
 // whatever its size: a part, and whole data, are 512 KiB and what belongs to them, a little more than half.
-func (l *lane) fit(batch []*proposal, size, most uint64) ([]*proposal, uint64) {
+func (l *queueLane) takeFitting(batch []*pendingProposal, size, most uint64) ([]*pendingProposal, uint64) {
 	count := 0
 	for _, p := range l.waiting {
 		if len(batch)+count == maxCommands || size > 0 && size+p.size > most {
@@ -220,56 +220,56 @@ func (l *lane) fit(batch []*proposal, size, most uint64) ([]*proposal, uint64) {
 	return batch, size
 }
 
-// send proposes one entry and leaves its outcome to a goroutine, which gives the slot back.
-func (q *queue) send(batch []*proposal) {
+// sendEntry proposes one entry and leaves its outcome to a goroutine, which gives the slot back.
+func (q *proposeQueue) sendEntry(batch []*pendingProposal) {
 	n := q.l.node
 	commands := make([]*fsm.Command, len(batch))
 	for i, p := range batch {
 		commands[i] = p.command
 	}
-	entry, err := fsm.Encode(n.tables.standing().Level, n.clusterID(), q.l.clock.stamp(), commands)
+	entry, err := fsm.Encode(n.tables.positionNow().Level, n.clusterID(), q.l.clock.nextTimestamp(), commands)
 	if err != nil {
-		q.settle(&flight{proposals: batch}, nil, fmt.Errorf("propose: %w", err))
+		q.replyAll(&entryInFlight{proposals: batch}, nil, fmt.Errorf("propose: %w", err))
 		return
 	}
 	if q.l.ctx.Err() != nil {
-		q.settle(&flight{proposals: batch}, nil, n.notLeader())
+		q.replyAll(&entryInFlight{proposals: batch}, nil, n.notLeaderError())
 		return
 	}
-	f := &flight{since: time.Now(), proposals: batch}
+	f := &entryInFlight{since: time.Now(), proposals: batch}
 	q.mu.Lock()
 	q.flights[f] = struct{}{}
 	q.mu.Unlock()
 	n.config.Metrics.Entry(len(batch), len(entry))
-	future := n.running().Apply(entry, openWait)
-	n.later(func() { q.land(f, future) })
+	future := n.raftIfRunning().Apply(entry, openWait)
+	n.goFuture(func() { q.onCommitted(f, future) })
 }
 
-func (q *queue) land(f *flight, future raft.ApplyFuture) {
+func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {
 	n := q.l.node
-	if err := n.proposed(future.Error()); err != nil {
-		q.settle(f, nil, err)
+	if err := n.classifyProposeError(future.Error()); err != nil {
+		q.replyAll(f, nil, err)
 		return
 	}
-	a, err := n.outcome(future)
+	a, err := n.readAppliedResult(future)
 	if err == nil && len(a.results) != len(f.proposals) {
 		err = fmt.Errorf("%w: %d commands had %d results", ErrFailed, len(f.proposals), len(a.results))
-		n.stop(err)
+		n.fail(err)
 		err = fmt.Errorf("propose: %w: %v", ErrUnknown, err)
 	}
-	q.settle(f, a.results, err)
+	q.replyAll(f, a.results, err)
 }
 
-// settle answers everybody in an entry.
-func (q *queue) settle(f *flight, results []fsm.Result, err error) {
+// replyAll answers everybody in an entry.
+func (q *proposeQueue) replyAll(f *entryInFlight, results []fsm.Result, err error) {
 	q.mu.Lock()
 	delete(q.flights, f)
 	for _, p := range f.proposals {
-		q.lane(p).bytes -= p.size
+		q.laneFor(p).bytes -= p.size
 	}
 	q.mu.Unlock()
 	for i, p := range f.proposals {
-		v := verdict{err: err}
+		v := proposalResult{err: err}
 		if err == nil {
 			v.result = results[i]
 		}
@@ -278,29 +278,29 @@ func (q *queue) settle(f *flight, results []fsm.Result, err error) {
 	<-q.slots
 }
 
-func (q *queue) end() {
+func (q *proposeQueue) failAll() {
 	q.mu.Lock()
 	left := append(q.small.waiting, q.large.waiting...)
-	q.small, q.large, q.over = lane{bytes: q.small.bytes}, lane{bytes: q.large.bytes}, true
+	q.small, q.large, q.over = queueLane{bytes: q.small.bytes}, queueLane{bytes: q.large.bytes}, true
 	for _, p := range left {
-		q.lane(p).bytes -= p.size
+		q.laneFor(p).bytes -= p.size
 	}
 	q.mu.Unlock()
-	err := q.l.node.notLeader()
+	err := q.l.node.notLeaderError()
 	for _, p := range left {
-		p.done <- verdict{err: err}
+		p.done <- proposalResult{err: err}
 	}
 }
 
-// idle says that nothing waits and nothing is in flight.
-func (q *queue) idle() bool {
+// isIdle says that nothing waits and nothing is in flight.
+func (q *proposeQueue) isIdle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.small.waiting) == 0 && len(q.large.waiting) == 0 && len(q.flights) == 0
 }
 
-// oldest is how long the oldest entry that raft has not answered has been with it.
-func (q *queue) oldest() time.Duration {
+// oldestWait is how long the oldest entry that raft has not answered has been with it.
+func (q *proposeQueue) oldestWait() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var oldest time.Duration

@@ -8,10 +8,10 @@ import (
 )
 
 // waiting is a queue that nobody takes from, with room for everything.
-func waiting(sizes ...uint64) *queue {
-	q := &queue{limit: 1 << 40, wake: make(chan struct{}, 1)}
+func waiting(sizes ...uint64) *proposeQueue {
+	q := &proposeQueue{limit: 1 << 40, wake: make(chan struct{}, 1)}
 	for _, size := range sizes {
-		if err := q.join(&proposal{size: size, done: make(chan verdict, 1)}); err != nil {
+		if err := q.addProposal(&pendingProposal{size: size, done: make(chan proposalResult, 1)}); err != nil {
 			panic(err)
 		}
 	}
@@ -26,9 +26,9 @@ func repeated(n int, size uint64) (sizes []uint64) {
 }
 
 // drain takes entries until nothing waits, and says which sizes each holds.
-func drain(t *testing.T, q *queue) (entries [][]uint64) {
+func drain(t *testing.T, q *proposeQueue) (entries [][]uint64) {
 	t.Helper()
-	for batch := q.take(); batch != nil; batch = q.take() {
+	for batch := q.takeBatch(); batch != nil; batch = q.takeBatch() {
 		var sizes []uint64
 		sum := uint64(entryOverhead)
 		for _, p := range batch {
@@ -120,21 +120,21 @@ func TestLargeCommandsLeaveRoomInFlight(t *testing.T) {
 	q.limit = 8 << 20
 	var refused error
 	for i := 0; refused == nil && i < 100; i++ {
-		refused = q.join(&proposal{size: part, done: make(chan verdict, 1)})
+		refused = q.addProposal(&pendingProposal{size: part, done: make(chan proposalResult, 1)})
 	}
 	if refused == nil || q.large.bytes > 6<<20 || q.large.bytes < 5<<20 {
 		t.Fatalf("%d bytes of large ones were let in of %d, then: %v", q.large.bytes, q.limit, refused)
 	}
 	for i := range 20 {
-		if err := q.join(&proposal{size: smallCommand, done: make(chan verdict, 1)}); err != nil {
+		if err := q.addProposal(&pendingProposal{size: smallCommand, done: make(chan proposalResult, 1)}); err != nil {
 			t.Fatalf("small command %d beside them: %v", i, err)
 		}
 	}
-	for batch := q.take(); batch != nil; batch = q.take() {
+	for batch := q.takeBatch(); batch != nil; batch = q.takeBatch() {
 		q.slots = make(chan struct{}, 1)
 		q.slots <- struct{}{}
-		q.flights = map[*flight]struct{}{}
-		q.settle(&flight{proposals: batch}, nil, fmt.Errorf("over"))
+		q.flights = map[*entryInFlight]struct{}{}
+		q.replyAll(&entryInFlight{proposals: batch}, nil, fmt.Errorf("over"))
 	}
 	if q.small.bytes+q.large.bytes != 0 {
 		t.Errorf("%d and %d bytes are in flight when nothing is", q.small.bytes, q.large.bytes)

@@ -85,7 +85,7 @@ func TestANewLeaderCountsTheSilenceOfAReplacedIncarnationAnew(t *testing.T) {
 func TestAReplacedIncarnationEndsOnceItsSuccessorAnswersOnItsPingPort(t *testing.T) {
 	for name, ended := range map[string]func(x *takeover){
 		"its stream is open":        func(*takeover) {},
-		"its stream was ended here": func(x *takeover) { x.n.Ended(x.stream, false) },
+		"its stream was ended here": func(x *takeover) { x.n.NoteStreamEnd(x.stream, false) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			onTakeover(t, "gs", func(x *takeover) {

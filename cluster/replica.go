@@ -16,8 +16,8 @@ import (
 // replica is what raft sees of the tables. Its FSM methods are called by raft alone, one at a time; the others are for
 // anybody.
 type replica struct {
-	tables    *tables
-	snapshots *snapshots
+	tables    *tablesStore
+	snapshots *snapshotStore
 	onEvents  func([]fsm.Event)
 	stop      func(error)
 	now       func() time.Time
@@ -26,7 +26,7 @@ type replica struct {
 	// standOn, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
 	standOn func(index, term uint64, running bool) error
 
-	pace    *pace
+	pace    *trimPace
 	digests digests
 	handed  uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
 	failed  error                     // an apply or a swap went wrong: nothing is applied any more
@@ -35,8 +35,8 @@ type replica struct {
 
 var _ raft.BatchingFSM = (*replica)(nil)
 
-// applied is raft's response to an entry that holds commands. The other response is the error that stopped this node.
-type applied struct {
+// appliedResults is raft's response to an entry that holds commands. The other response is the error that stopped this node.
+type appliedResults struct {
 	index   uint64
 	term    uint64
 	skipped bool // the tables had it already; there are no results
@@ -45,23 +45,23 @@ type applied struct {
 
 // newReplica puts raft's face on tables. onEvents is told of each batch after it is committed to the tables, in log
 // order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
-func newReplica(t *tables, s *snapshots, onEvents func([]fsm.Event), stop func(error)) *replica {
-	r := &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now, metrics: unmeasured{}}
-	r.pace = &pace{
-		row:   func() uint64 { return t.standing().Index },
-		busy:  func() bool { _, running := r.applying(); return running },
+func newReplica(t *tablesStore, s *snapshotStore, onEvents func([]fsm.Event), stop func(error)) *replica {
+	r := &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now, metrics: noMetrics{}}
+	r.pace = &trimPace{
+		row:   func() uint64 { return t.positionNow().Index },
+		busy:  func() bool { _, running := r.applyingSince(); return running },
 		moved: make(chan struct{}, 1),
 	}
-	standing := t.standing()
-	r.digests.begin(standing.Index, standing.Digest)
+	standing := t.positionNow()
+	r.digests.resetTo(standing.Index, standing.Digest)
 	return r
 }
 
 // ApplyBatch applies the entries that hold commands, and answers each entry: with an applied, with nil where there was no
 // command, or with the error after which this node applies no more.
 func (r *replica) ApplyBatch(logs []*raft.Log) []any {
-	defer r.pace.tell()
-	defer r.busy()()
+	defer r.pace.wakeTrim()
+	defer r.markApplying()()
 	responses := make([]any, len(logs))
 	commands := make([]fsm.Log, 0, len(logs))
 	for _, log := range logs {
@@ -69,7 +69,7 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 			commands = append(commands, fsm.Log{Index: log.Index, Term: log.Term, Data: log.Data})
 		}
 	}
-	outcomes, err := r.apply(commands)
+	outcomes, err := r.applyEntries(commands)
 	if err != nil {
 		for i := range responses {
 			responses[i] = err
@@ -84,9 +84,9 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 		}
 		outcome := outcomes[0]
 		outcomes = outcomes[1:]
-		responses[i] = applied{index: log.Index, term: log.Term, skipped: outcome.Skipped, results: outcome.Results}
+		responses[i] = appliedResults{index: log.Index, term: log.Term, skipped: outcome.Skipped, results: outcome.Results}
 		if !outcome.Skipped {
-			r.digests.note(log.Index, outcome.Digest)
+			r.digests.addDigest(log.Index, outcome.Digest)
 		}
 		events = append(events, outcome.Events...)
 	}
@@ -99,25 +99,25 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 // Apply is a batch of one.
 func (r *replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
 
-func (r *replica) apply(commands []fsm.Log) ([]fsm.Applied, error) {
+func (r *replica) applyEntries(commands []fsm.Log) ([]fsm.Applied, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
 	if len(commands) == 0 {
 		return nil, nil
 	}
-	outcomes, err := r.tables.apply(commands)
+	outcomes, err := r.tables.applyEntries(commands)
 	if err == nil && len(outcomes) != len(commands) {
 		err = fmt.Errorf("%d outcomes of %d entries", len(outcomes), len(commands))
 	}
 	if err != nil {
-		r.fail(fmt.Errorf("apply entries %d to %d: %w", commands[0].Index, commands[len(commands)-1].Index, err))
+		r.failReplica(fmt.Errorf("apply entries %d to %d: %w", commands[0].Index, commands[len(commands)-1].Index, err))
 		return nil, r.failed
 	}
 	return outcomes, nil
 }
 
-func (r *replica) fail(err error) {
+func (r *replica) failReplica(err error) {
 	if !errors.Is(err, ErrFailed) {
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
 	}
@@ -125,67 +125,67 @@ func (r *replica) fail(err error) {
 	r.stop(err)
 }
 
-// applying says since when raft has been waiting for an apply, a checkpoint or a restore.
-func (r *replica) applying() (since time.Time, running bool) {
+// applyingSince says since when raft has been waiting for an apply, a checkpoint or a restore.
+func (r *replica) applyingSince() (since time.Time, running bool) {
 	if at := r.since.Load(); at != nil {
 		return *at, true
 	}
 	return time.Time{}, false
 }
 
-func (r *replica) busy() (done func()) {
+func (r *replica) markApplying() (done func()) {
 	at := r.now()
 	r.since.Store(&at)
 	return func() { r.since.Store(nil) }
 }
 
-// prepare makes the next Snapshot quick: it flushes beside the applies, so that little is left to flush while they wait.
-func (r *replica) prepare() error { return r.tables.flush() }
+// flushTables makes the next Snapshot quick: it flushes beside the applies, so that little is left to flush while they wait.
+func (r *replica) flushTables() error { return r.tables.flushTables() }
 
 // Snapshot takes a checkpoint of the tables. It refuses while the tables are ahead of what raft has handed over, as they
 // are after a start until the replay has caught up: raft would label the checkpoint with an index below what is in it.
 func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
-	defer r.busy()()
+	defer r.markApplying()()
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	if row := r.tables.standing().Index; r.handed < row {
+	if row := r.tables.positionNow().Index; r.handed < row {
 		return nil, fmt.Errorf("take snapshot: the tables are at entry %d, and the replay of the log is only at %d; try again later", row, r.handed)
 	}
-	dir := r.snapshots.scratch()
+	dir := r.snapshots.scratchFolder()
 	standing, err := r.tables.checkpoint(dir)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("take snapshot: %w", err), r.snapshots.fs.RemoveAll(dir))
 	}
-	return &checkpoint{snapshots: r.snapshots, dir: dir, row: standing.Index}, nil
+	return &checkpointSnapshot{snapshots: r.snapshots, dir: dir, row: standing.Index}, nil
 }
 
 // Restore goes to a snapshot of our own store. Tables that are not behind it stay: at a start they mostly are ahead of it,
 // and what raft then hands over again is skipped. So the tables never go back.
 func (r *replica) Restore(source io.ReadCloser) error {
-	defer r.busy()()
+	defer r.markApplying()()
 	if r.failed != nil {
 		return r.failed
 	}
-	from, ok := ownReader(source)
+	from, ok := unwrapReader(source)
 	if !ok {
 		return errors.New("restore: the snapshot is not one of this node's store")
 	}
 	meta := from.snapshot.meta
-	if meta.Row > r.tables.standing().Index {
+	if meta.Row > r.tables.positionNow().Index {
 		began := time.Now()
-		err := r.install(from)
+		err := r.installSnapshot(from)
 		r.metrics.Snapshot(true, time.Since(began), err)
 		if err != nil {
 			err = fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
 			if errors.Is(err, errSwapUnclear) || errors.Is(err, fsm.ErrOldBuild) { // the next one would be no older
 				err = fmt.Errorf("%w: %w", ErrFailed, err)
-				r.fail(err)
+				r.failReplica(err)
 			}
 			return err
 		}
-		standing := r.tables.standing()
-		r.digests.begin(standing.Index, standing.Digest)
+		standing := r.tables.positionNow()
+		r.digests.resetTo(standing.Index, standing.Digest)
 	}
 	if r.standOn != nil {
 		if err := r.standOn(meta.Label.Index, meta.Label.Term, true); err != nil {
@@ -196,9 +196,9 @@ func (r *replica) Restore(source io.ReadCloser) error {
 	return nil
 }
 
-func (r *replica) install(from *snapshotReader) error {
-	ours := r.tables.standing()
-	return r.tables.install(from.copyTo, func(theirs fsm.Standing) error {
+func (r *replica) installSnapshot(from *snapshotReader) error {
+	ours := r.tables.positionNow()
+	return r.tables.installTables(from.copyTo, func(theirs fsm.Standing) error {
 		switch {
 		case theirs.Index != from.snapshot.meta.Row:
 			return fmt.Errorf("it holds entries up to %d, not up to %d", theirs.Index, from.snapshot.meta.Row)
@@ -209,12 +209,12 @@ func (r *replica) install(from *snapshotReader) error {
 	})
 }
 
-// admits is for snapshots.admit: it turns away a snapshot that brings nothing, where taking it could cost entries. A
+// installCheck is for snapshots.admit: it turns away a snapshot that brings nothing, where taking it could cost entries. A
 // follower whose log could not be read for a moment is offered an older snapshot, and raft would drop its log above it,
 // acknowledged entries too. lastLog is the last index of the log.
-func (r *replica) admits(lastLog func() (uint64, error)) func(index uint64) error {
+func (r *replica) installCheck(lastLog func() (uint64, error)) func(index uint64) error {
 	return func(index uint64) error {
-		row := r.tables.standing().Index
+		row := r.tables.positionNow().Index
 		if index > row {
 			return nil
 		}
@@ -229,8 +229,8 @@ func (r *replica) admits(lastLog func() (uint64, error)) func(index uint64) erro
 	}
 }
 
-// ownReader finds our reader under what raft wraps around it.
-func ownReader(source io.ReadCloser) (*snapshotReader, bool) {
+// unwrapReader finds our reader under what raft wraps around it.
+func unwrapReader(source io.ReadCloser) (*snapshotReader, bool) {
 	for {
 		if own, ok := source.(*snapshotReader); ok {
 			return own, true
@@ -243,23 +243,23 @@ func ownReader(source io.ReadCloser) (*snapshotReader, bool) {
 	}
 }
 
-// checkpoint is a snapshot that has no label yet.
-type checkpoint struct {
-	snapshots *snapshots
+// checkpointSnapshot is a snapshot that has no label yet.
+type checkpointSnapshot struct {
+	snapshots *snapshotStore
 	dir       string
 	row       uint64
 }
 
-var _ raft.FSMSnapshot = (*checkpoint)(nil)
+var _ raft.FSMSnapshot = (*checkpointSnapshot)(nil)
 
 // Persist hands the checkpoint's folder over.
-func (c *checkpoint) Persist(sink raft.SnapshotSink) error {
+func (c *checkpointSnapshot) Persist(sink raft.SnapshotSink) error {
 	own, ok := sink.(*snapshotSink)
 	if !ok {
 		return errors.Join(errors.New("keep snapshot: the sink is not one of this node's store"), sink.Cancel())
 	}
-	adopted := step(c.snapshots.log, "list and sync the tables' links", false)
-	err := own.adopt(c.dir, c.row)
+	adopted := timeStep(c.snapshots.log, "list and sync the tables' links", false)
+	err := own.adoptCheckpoint(c.dir, c.row)
 	adopted()
 	if err != nil {
 		return errors.Join(err, sink.Cancel())
@@ -268,4 +268,4 @@ func (c *checkpoint) Persist(sink raft.SnapshotSink) error {
 }
 
 // Release deletes the checkpoint if nobody took it.
-func (c *checkpoint) Release() { _ = c.snapshots.fs.RemoveAll(c.dir) }
+func (c *checkpointSnapshot) Release() { _ = c.snapshots.fs.RemoveAll(c.dir) }

@@ -10,7 +10,7 @@ import (
 
 // LastIndex is how far this node's log reaches: its last entry, or its newest snapshot if that is further.
 func (n *Node) LastIndex() uint64 {
-	r := n.running()
+	r := n.raftIfRunning()
 	if r == nil {
 		return 0
 	}

@@ -21,13 +21,13 @@ const (
 	maxMeta    = 64 << 20 // bytes of a meta file
 )
 
-// snapshots keeps raft's snapshots as folders that hold a machine's files:
+// snapshotStore keeps raft's snapshots as folders that hold a machine's files:
 //
 //	<dir>/snapshots/<term>-<index>-<sequence>/meta.json, data/
 //
 // What is listed is complete and synced. Term and index are raft's label; the applied row of the machine inside is at
 // most that index.
-type snapshots struct {
+type snapshotStore struct {
 	fs     vfs.FS
 	root   string
 	retain int
@@ -38,14 +38,14 @@ type snapshots struct {
 	admit func(index uint64) error
 
 	mu       sync.Mutex
-	complete []*snapshot // newest first
-	sequence uint64      // the highest in use
+	complete []*storedSnapshot // newest first
+	sequence uint64            // the highest in use
 }
 
-var _ raft.SnapshotStore = (*snapshots)(nil)
+var _ raft.SnapshotStore = (*snapshotStore)(nil)
 
-// snapshot is one that is complete.
-type snapshot struct {
+// storedSnapshot is one that is complete.
+type storedSnapshot struct {
 	meta     snapshotMeta
 	sequence uint64
 	readers  int // guarded by snapshots.mu: open for reading, so it stays
@@ -61,14 +61,14 @@ type snapshotMeta struct {
 
 const metaFormat = 1
 
-// openSnapshots opens the snapshots under dir and deletes what was left unfinished. It keeps the newest retain of them. A
+// openSnapshotStore opens the snapshots under dir and deletes what was left unfinished. It keeps the newest retain of them. A
 // nil fs is the disk. A snapshot that says nothing readable about itself is an error: to overlook it would be to go back
 // to an older one, behind which the log may be cut already.
-func openSnapshots(fs vfs.FS, dir string, retain int, log *slog.Logger) (*snapshots, error) {
+func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*snapshotStore, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	s := &snapshots{fs: fs, root: fs.PathJoin(dir, folderSnapshots), retain: max(retain, 1), log: log}
+	s := &snapshotStore{fs: fs, root: fs.PathJoin(dir, folderSnapshots), retain: max(retain, 1), log: log}
 	if err := makeFolder(fs, s.root); err != nil {
 		return nil, fmt.Errorf("make folder of snapshots: %w", err)
 	}
@@ -94,16 +94,16 @@ func openSnapshots(fs vfs.FS, dir string, retain int, log *slog.Logger) (*snapsh
 		if err != nil {
 			return nil, fmt.Errorf("read snapshot %s: %w", fs.PathJoin(s.root, name), err)
 		}
-		s.complete = append(s.complete, &snapshot{meta: meta, sequence: sequence})
+		s.complete = append(s.complete, &storedSnapshot{meta: meta, sequence: sequence})
 		s.sequence = max(s.sequence, sequence)
 	}
 	s.sortNewestFirst()
-	s.reap()
+	s.deleteOld()
 	return s, nil
 }
 
 // Create begins a snapshot under raft's label.
-func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	if version != 1 {
 		return nil, fmt.Errorf("create snapshot: version %d is not supported", version)
 	}
@@ -127,7 +127,7 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 }
 
 // List returns the labels of the complete snapshots, newest first.
-func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	labels := make([]*raft.SnapshotMeta, 0, len(s.complete))
@@ -139,7 +139,7 @@ func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 }
 
 // Open opens a snapshot as a stream of exactly the size that it says. It is not deleted before the reader is closed.
-func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.complete {
@@ -150,58 +150,58 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		label := c.meta.Label
 		data := s.fs.PathJoin(s.root, id, dataFolder)
 		return &label, &snapshotReader{
-			packer:   newPacker(s.fs, data, c.meta.Row, c.meta.Files),
-			store:    s,
-			snapshot: c,
-			data:     data,
+			snapshotPacker: newSnapshotPacker(s.fs, data, c.meta.Row, c.meta.Files),
+			store:          s,
+			snapshot:       c,
+			data:           data,
 		}, nil
 	}
 	return nil, nil, fmt.Errorf("open snapshot %s: there is none", id)
 }
 
-// scratch is a path for a checkpoint that may become a snapshot.
-func (s *snapshots) scratch() string {
+// scratchFolder is a path for a checkpoint that may become a snapshot.
+func (s *snapshotStore) scratchFolder() string {
 	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), unfinished))
 }
 
-func (s *snapshots) nextSequence() uint64 {
+func (s *snapshotStore) nextSequence() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sequence++
 	return s.sequence
 }
 
-func (s *snapshots) add(c *snapshot) {
+func (s *snapshotStore) addSnapshot(c *storedSnapshot) {
 	s.mu.Lock()
 	s.complete = append(s.complete, c)
 	s.sortNewestFirst()
 	s.mu.Unlock()
-	s.reap()
+	s.deleteOld()
 }
 
-func (s *snapshots) sortNewestFirst() {
-	slices.SortFunc(s.complete, func(a, b *snapshot) int {
+func (s *snapshotStore) sortNewestFirst() {
+	slices.SortFunc(s.complete, func(a, b *storedSnapshot) int {
 		switch x, y := a.meta.Label, b.meta.Label; {
 		case x.Index != y.Index:
-			return cmpDescending(x.Index, y.Index)
+			return compareDescending(x.Index, y.Index)
 		case x.Term != y.Term:
-			return cmpDescending(x.Term, y.Term)
+			return compareDescending(x.Term, y.Term)
 		}
-		return cmpDescending(a.sequence, b.sequence)
+		return compareDescending(a.sequence, b.sequence)
 	})
 }
 
-func cmpDescending(a, b uint64) int {
+func compareDescending(a, b uint64) int {
 	if a > b {
 		return -1
 	}
 	return 1
 }
 
-// reap deletes what is older than the newest retain and open to nobody. What is being read goes when its reader does.
-func (s *snapshots) reap() {
+// deleteOld deletes what is older than the newest retain and open to nobody. What is being read goes when its reader does.
+func (s *snapshotStore) deleteOld() {
 	s.mu.Lock()
-	var gone []*snapshot
+	var gone []*storedSnapshot
 	kept := s.complete[:0]
 	for i, c := range s.complete {
 		if i < s.retain || c.readers > 0 {
@@ -215,7 +215,7 @@ func (s *snapshots) reap() {
 	s.mu.Unlock()
 
 	if len(gone) > 0 {
-		defer step(s.log, "delete old snapshots", false)()
+		defer timeStep(s.log, "delete old snapshots", false)()
 	}
 	for _, c := range gone {
 		path := s.fs.PathJoin(s.root, c.meta.Label.ID)
@@ -247,7 +247,7 @@ func writeMeta(fs vfs.FS, dir string, meta snapshotMeta) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, sumText(xxhash.Sum64(line))))
+	return writeFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, formatChecksum(xxhash.Sum64(line))))
 }
 
 func readMeta(fs vfs.FS, dir string) (snapshotMeta, error) {
@@ -257,7 +257,7 @@ func readMeta(fs vfs.FS, dir string) (snapshotMeta, error) {
 		return meta, err
 	}
 	line, sum, _ := bytes.Cut(content, []byte("\n"))
-	if string(sum) != sumText(xxhash.Sum64(line))+"\n" {
+	if string(sum) != formatChecksum(xxhash.Sum64(line))+"\n" {
 		return meta, fmt.Errorf("%s is damaged", metaFile)
 	}
 	if err := json.Unmarshal(line, &meta); err != nil {

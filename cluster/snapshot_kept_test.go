@@ -120,7 +120,7 @@ func TestOldSnapshotsGoUnlessRead(t *testing.T) {
 	if err := fs.MkdirAll("node/snapshots/1-20-99.tmp/data", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openSnapshots(fs, "node", 2, slog.New(slog.DiscardHandler))
+	again, err := openSnapshotStore(fs, "node", 2, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,10 +144,10 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 		d.play(t, logs, 1, 5)
 		for last := uint64(7); last <= 15; last += 2 {
 			d.play(t, logs, last-1, last)
-			if err := d.prepare(); err != nil {
+			if err := d.flushTables(); err != nil {
 				t.Fatal(err)
 			}
-			digests[last] = d.tables.standing().Digest
+			digests[last] = d.tables.positionNow().Digest
 			fs.watch(true)
 			keep(t, d, last)
 			fs.watch(false)
@@ -177,7 +177,7 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 				to := openDisk(t, vfs.NewMem(), "node")
 				receive(t, to, label, stream)
 				restoreNewest(t, to)
-				if got, want := to.tables.standing().Digest, digests[label.Index]; got != want {
+				if got, want := to.tables.positionNow().Digest, digests[label.Index]; got != want {
 					t.Errorf("crash %d: snapshot %s has digest %x, want %x", i, label.ID, got, want)
 				}
 				to.shut(t)
@@ -209,7 +209,7 @@ func TestDamagedMetaStopsTheStart(t *testing.T) {
 	d.shut(t)
 	path := "node/snapshots/" + label.ID + "/meta.json"
 	rot(t, fs, path)
-	if _, err := openSnapshots(fs, "node", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
+	if _, err := openSnapshotStore(fs, "node", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
 		t.Errorf("start with a damaged %s: %v", path, err)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// packer reads a snapshot's folder as a stream.
-type packer struct {
+// snapshotPacker reads a snapshot's folder as a stream.
+type snapshotPacker struct {
 	fs    vfs.FS
 	dir   string
 	files []snapshotFile
@@ -22,13 +22,13 @@ type packer struct {
 	err   error
 }
 
-func newPacker(fs vfs.FS, dir string, row uint64, files []snapshotFile) *packer {
-	return &packer{fs: fs, dir: dir, files: files, ahead: streamHead(row, files), sum: xxhash.New()}
+func newSnapshotPacker(fs vfs.FS, dir string, row uint64, files []snapshotFile) *snapshotPacker {
+	return &snapshotPacker{fs: fs, dir: dir, files: files, ahead: encodeStreamHead(row, files), sum: xxhash.New()}
 }
 
 // Read reads on. A file that is not as long as the list says, or not what came over the wire, is an error: what is
 // damaged here must not be passed on with a checksum that makes it whole.
-func (p *packer) Read(b []byte) (int, error) {
+func (p *snapshotPacker) Read(b []byte) (int, error) {
 	for p.err == nil {
 		switch {
 		case len(b) == 0:
@@ -60,7 +60,7 @@ func (p *packer) Read(b []byte) (int, error) {
 	return 0, p.err
 }
 
-func (p *packer) openNext() error {
+func (p *snapshotPacker) openNext() error {
 	f := p.files[p.next]
 	file, err := p.fs.Open(p.fs.PathJoin(p.dir, f.Name), vfs.SequentialReadsOption)
 	if err != nil {
@@ -78,9 +78,9 @@ func (p *packer) openNext() error {
 	return nil
 }
 
-func (p *packer) endFile() error {
+func (p *snapshotPacker) endFile() error {
 	sum := p.sum.Sum64()
-	if want := p.files[p.next].Sum; want != "" && want != sumText(sum) {
+	if want := p.files[p.next].Sum; want != "" && want != formatChecksum(sum) {
 		return fmt.Errorf("file %s of the snapshot is damaged", p.files[p.next].Name)
 	}
 	err := p.file.Close()
@@ -90,7 +90,7 @@ func (p *packer) endFile() error {
 	return err
 }
 
-func (p *packer) close() error {
+func (p *snapshotPacker) close() error {
 	if p.file == nil {
 		return nil
 	}

@@ -10,9 +10,9 @@ import (
 
 // snapshotReader streams a snapshot, and lets a restore on the same disk take the files instead.
 type snapshotReader struct {
-	*packer
-	store    *snapshots
-	snapshot *snapshot
+	*snapshotPacker
+	store    *snapshotStore
+	snapshot *storedSnapshot
 	data     string // folder of its files
 	once     sync.Once
 	err      error
@@ -21,11 +21,11 @@ type snapshotReader struct {
 // Close lets the snapshot go. Further calls do nothing and return the same.
 func (r *snapshotReader) Close() error {
 	r.once.Do(func() {
-		r.err = r.packer.close()
+		r.err = r.snapshotPacker.close()
 		r.store.mu.Lock()
 		r.snapshot.readers--
 		r.store.mu.Unlock()
-		r.store.reap()
+		r.store.deleteOld()
 	})
 	return r.err
 }

@@ -13,11 +13,11 @@ import (
 
 // snapshotSink takes one snapshot in: as a stream from another node, or whole, by adopt, from this one.
 type snapshotSink struct {
-	store    *snapshots
+	store    *snapshotStore
 	sequence uint64
 	dir      string // renamed once all is there
 	meta     snapshotMeta
-	unpacker *unpacker
+	unpacker *snapshotUnpacker
 	adopted  bool
 	done     bool
 	err      error // what Close returned, or will
@@ -34,14 +34,14 @@ func (k *snapshotSink) Write(b []byte) (int, error) {
 		return 0, errors.New("write snapshot: it is complete, or was given up")
 	}
 	if k.unpacker == nil {
-		if err := k.begin(); err != nil {
+		if err := k.beginReceiving(); err != nil {
 			return 0, err
 		}
 	}
 	return k.unpacker.Write(b)
 }
 
-func (k *snapshotSink) begin() error {
+func (k *snapshotSink) beginReceiving() error {
 	if admit := k.store.admit; admit != nil {
 		if err := admit(k.meta.Label.Index); err != nil {
 			return fmt.Errorf("take snapshot: %w", err)
@@ -51,12 +51,12 @@ func (k *snapshotSink) begin() error {
 	if err := k.store.fs.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("take snapshot: %w", err)
 	}
-	k.unpacker = newUnpacker(k.store.fs, data)
+	k.unpacker = newSnapshotUnpacker(k.store.fs, data)
 	return nil
 }
 
-// adopt moves a checkpoint of our own tables in, with nothing read and nothing copied.
-func (k *snapshotSink) adopt(checkpoint string, row uint64) error {
+// adoptCheckpoint moves a checkpoint of our own tables in, with nothing read and nothing copied.
+func (k *snapshotSink) adoptCheckpoint(checkpoint string, row uint64) error {
 	if k.done || k.adopted || k.unpacker != nil {
 		return errors.New("keep snapshot: it has content already")
 	}
@@ -73,9 +73,9 @@ func (k *snapshotSink) Close() error {
 		return k.err
 	}
 	k.done = true
-	if err := k.complete(); err != nil {
+	if err := k.completeSnapshot(); err != nil {
 		k.err = fmt.Errorf("complete snapshot %s: %w", k.ID(), err)
-		k.err = errors.Join(k.err, k.abandon())
+		k.err = errors.Join(k.err, k.abandonSnapshot())
 	}
 	return k.err
 }
@@ -87,10 +87,10 @@ func (k *snapshotSink) Cancel() error {
 	}
 	k.done = true
 	k.err = fmt.Errorf("snapshot %s was given up", k.ID())
-	return k.abandon()
+	return k.abandonSnapshot()
 }
 
-func (k *snapshotSink) abandon() error {
+func (k *snapshotSink) abandonSnapshot() error {
 	var err error
 	if k.unpacker != nil {
 		err = k.unpacker.close()
@@ -98,14 +98,14 @@ func (k *snapshotSink) abandon() error {
 	return errors.Join(err, k.store.fs.RemoveAll(k.dir))
 }
 
-func (k *snapshotSink) complete() error {
+func (k *snapshotSink) completeSnapshot() error {
 	s, data := k.store, k.store.fs.PathJoin(k.dir, dataFolder)
 	var err error
 	switch {
 	case k.adopted:
 		k.meta.Files, err = syncFiles(s.fs, data)
 	case k.unpacker != nil:
-		k.meta.Files, k.meta.Row, err = k.received(data)
+		k.meta.Files, k.meta.Row, err = k.receivedFiles(data)
 	default:
 		err = errors.New("it is empty")
 	}
@@ -127,13 +127,13 @@ func (k *snapshotSink) complete() error {
 	if err := syncFolder(s.fs, s.root); err != nil {
 		return err
 	}
-	s.add(&snapshot{meta: k.meta, sequence: k.sequence})
+	s.addSnapshot(&storedSnapshot{meta: k.meta, sequence: k.sequence})
 	return nil
 }
 
-// received checks that the stream came whole, and that it holds the machine that it says.
-func (k *snapshotSink) received(data string) ([]snapshotFile, uint64, error) {
-	if err := k.unpacker.finish(); err != nil {
+// receivedFiles checks that the stream came whole, and that it holds the machine that it says.
+func (k *snapshotSink) receivedFiles(data string) ([]snapshotFile, uint64, error) {
+	if err := k.unpacker.finishUnpacking(); err != nil {
 		return nil, 0, err
 	}
 	standing, err := fsm.ReadStanding(k.store.fs, data)

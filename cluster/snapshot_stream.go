@@ -45,8 +45,8 @@ func streamBytes(files []snapshotFile) int64 {
 	return total
 }
 
-// streamHead is the stream up to the first file.
-func streamHead(row uint64, files []snapshotFile) []byte {
+// encodeStreamHead is the stream up to the first file.
+func encodeStreamHead(row uint64, files []snapshotFile) []byte {
 	var list []byte
 	for _, f := range files {
 		list = binary.BigEndian.AppendUint16(list, uint16(len(f.Name)))
@@ -62,7 +62,7 @@ func streamHead(row uint64, files []snapshotFile) []byte {
 	return binary.BigEndian.AppendUint64(head, xxhash.Sum64(head))
 }
 
-func sumText(sum uint64) string { return fmt.Sprintf("%016x", sum) }
+func formatChecksum(sum uint64) string { return fmt.Sprintf("%016x", sum) }
 
 // checkFileName keeps a stream from writing anywhere but into its own folder.
 func checkFileName(name string) error {

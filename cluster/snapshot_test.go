@@ -17,7 +17,7 @@ import (
 
 func sorted(names []string) []string { return slices.Sorted(slices.Values(names)) }
 
-func create(t testing.TB, s *snapshots, index uint64) raft.SnapshotSink {
+func create(t testing.TB, s *snapshotStore, index uint64) raft.SnapshotSink {
 	t.Helper()
 	sink, err := s.Create(1, index, 1, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a@h:1"}}}, 1, nil)
 	if err != nil {
@@ -143,7 +143,7 @@ func TestSnapshotTravels(t *testing.T) {
 			}
 			for first := uint64(1); first < 31; first += 10 {
 				from.play(t, logs, first, first+9)
-				if err := from.prepare(); err != nil {
+				if err := from.flushTables(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -156,7 +156,7 @@ func TestSnapshotTravels(t *testing.T) {
 			to := openDisk(t, fs, dir)
 			receive(t, to, label, stream)
 			restoreNewest(t, to)
-			if got, want := to.tables.standing(), from.tables.standing(); got.Index != 30 || got.Digest != want.Digest {
+			if got, want := to.tables.positionNow(), from.tables.positionNow(); got.Index != 30 || got.Digest != want.Digest {
 				t.Errorf("after the restore the tables stand at %+v, want %+v", got, want)
 			}
 			labels, err := to.snapshots.List()
@@ -180,7 +180,7 @@ func TestSnapshotTravels(t *testing.T) {
 
 			to = openDisk(t, fs, dir)
 			defer to.shut(t)
-			if got, want := to.tables.standing().Digest, from.tables.standing().Digest; got != want {
+			if got, want := to.tables.positionNow().Digest, from.tables.positionNow().Digest; got != want {
 				t.Errorf("after going on and a restart the digest is %x, want %x", got, want)
 			}
 			again, stream2 := takeSnapshotAfterReplay(t, to, logs, 41)
@@ -188,7 +188,7 @@ func TestSnapshotTravels(t *testing.T) {
 			defer third.shut(t)
 			receive(t, third, again, stream2)
 			restoreNewest(t, third)
-			if got, want := third.tables.standing().Digest, from.tables.standing().Digest; got != want {
+			if got, want := third.tables.positionNow().Digest, from.tables.positionNow().Digest; got != want {
 				t.Errorf("passed on once more the digest is %x, want %x", got, want)
 			}
 		})
@@ -220,7 +220,7 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 			t.Fatalf("%s: left behind %v", what, left)
 		}
 	}
-	head := len(streamHead(9, from.snapshots.complete[0].meta.Files))
+	head := len(encodeStreamHead(9, from.snapshots.complete[0].meta.Files))
 	step := func(i int) int {
 		if i < head+64 || i > len(stream)-64 {
 			return 1
@@ -244,10 +244,10 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 		"negative":     {{Name: "x", Size: -1}},
 		"no tables":    {},
 	} {
-		refused(what, streamHead(9, files))
+		refused(what, encodeStreamHead(9, files))
 	}
 	// A machine that holds other entries than the stream says.
-	other := append(streamHead(8, from.snapshots.complete[0].meta.Files), stream[head:]...)
+	other := append(encodeStreamHead(8, from.snapshots.complete[0].meta.Files), stream[head:]...)
 	refused("another row", other)
 
 	receive(t, to, label, stream)

@@ -9,9 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// unpacker writes a stream into a folder as it comes. It trusts nothing: it holds no more than the list in memory,
+// snapshotUnpacker writes a stream into a folder as it comes. It trusts nothing: it holds no more than the list in memory,
 // writes no more than the list says, and a file that is there whole has been checked and synced.
-type unpacker struct {
+type snapshotUnpacker struct {
 	fs    vfs.FS
 	dir   string
 	row   uint64
@@ -29,14 +29,14 @@ type unpacker struct {
 	err    error
 }
 
-func newUnpacker(fs vfs.FS, dir string) *unpacker {
-	u := &unpacker{fs: fs, dir: dir, sum: xxhash.New(), want: fixedBytes}
+func newSnapshotUnpacker(fs vfs.FS, dir string) *snapshotUnpacker {
+	u := &snapshotUnpacker{fs: fs, dir: dir, sum: xxhash.New(), want: fixedBytes}
 	u.step = u.readFixed
 	return u
 }
 
 // Write takes the next piece of the stream, cut anywhere. After an error every call returns it.
-func (u *unpacker) Write(b []byte) (int, error) {
+func (u *snapshotUnpacker) Write(b []byte) (int, error) {
 	taken := 0
 	for taken < len(b) && u.err == nil {
 		rest := b[taken:]
@@ -67,8 +67,8 @@ func (u *unpacker) Write(b []byte) (int, error) {
 	return taken, nil
 }
 
-// finish says whether the whole stream has come, and makes the folder durable.
-func (u *unpacker) finish() error {
+// finishUnpacking says whether the whole stream has come, and makes the folder durable.
+func (u *snapshotUnpacker) finishUnpacking() error {
 	if u.err == nil && !u.ended {
 		u.err = errors.New("stream ends before its last file does")
 	}
@@ -79,7 +79,7 @@ func (u *unpacker) finish() error {
 }
 
 // close lets go of a file that is half written.
-func (u *unpacker) close() error {
+func (u *snapshotUnpacker) close() error {
 	if u.file == nil {
 		return nil
 	}
@@ -88,7 +88,7 @@ func (u *unpacker) close() error {
 	return err
 }
 
-func (u *unpacker) readFixed() error {
+func (u *snapshotUnpacker) readFixed() error {
 	fixed := u.have
 	if string(fixed[:len(streamMagic)]) != streamMagic {
 		return errors.New("this is no snapshot")
@@ -109,7 +109,7 @@ func (u *unpacker) readFixed() error {
 	return nil
 }
 
-func (u *unpacker) readList(count int) error {
+func (u *snapshotUnpacker) readList(count int) error {
 	end := len(u.have) - sumBytes
 	if xxhash.Sum64(u.have[:end]) != binary.BigEndian.Uint64(u.have[end:]) {
 		return errors.New("its list of files is damaged")
@@ -147,7 +147,7 @@ func (u *unpacker) readList(count int) error {
 	return u.beginFile()
 }
 
-func (u *unpacker) beginFile() error {
+func (u *snapshotUnpacker) beginFile() error {
 	u.have = u.have[:0:0]
 	if u.at == len(u.files) {
 		u.want, u.ended = 0, true
@@ -164,13 +164,13 @@ func (u *unpacker) beginFile() error {
 	return nil
 }
 
-func (u *unpacker) endFile() error {
+func (u *snapshotUnpacker) endFile() error {
 	f := &u.files[u.at]
 	sum := u.sum.Sum64()
 	if binary.BigEndian.Uint64(u.have) != sum {
 		return fmt.Errorf("file %s is damaged", f.Name)
 	}
-	f.Sum = sumText(sum)
+	f.Sum = formatChecksum(sum)
 	file := u.file
 	u.file = nil
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {

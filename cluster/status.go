@@ -55,15 +55,15 @@ type Member struct {
 
 // Status never fails: what cannot be read is an alarm.
 func (n *Node) Status() Status {
-	standing := n.tables.standing()
-	who := n.identity()
+	standing := n.tables.positionNow()
+	who := n.currentIdentity()
 	s := Status{
 		ID: who.ID, Version: n.config.Version, Epoch: standing.Epoch, Level: standing.Level,
 		State: "waiting", Applied: standing.Index, Digest: standing.Digest, StampMS: standing.StampMS,
 		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
 		Free: n.space.free.Load(), Short: n.space.short.Load(), Differ: n.differ.Load() != nil,
 	}
-	r := n.running()
+	r := n.raftIfRunning()
 	if r == nil {
 		s.Alarms = n.noteAlarms(n.standingAlarms(nil))
 		return s
@@ -77,11 +77,11 @@ func (n *Node) Status() Status {
 	if newest, err := n.snapshots.List(); err == nil && len(newest) > 0 {
 		s.Snapshot = newest[0].Index
 	}
-	s.Alarms = n.noteAlarms(n.standingAlarms(n.describe(&s, r)))
-	if l := n.leads(); l != nil {
-		s.Tight, s.Astray = l.tight.Load(), l.clock.astray()
+	s.Alarms = n.noteAlarms(n.standingAlarms(n.fillStatus(&s, r)))
+	if l := n.leaderStateNow(); l != nil {
+		s.Tight, s.Astray = l.tight.Load(), l.clock.largestOffset()
 		for i := range s.Members {
-			if h, ok := l.seen.of(s.Members[i].ID); ok {
+			if h, ok := l.hellos.answerOf(s.Members[i].ID); ok {
 				s.Members[i].Level = h.Level
 			}
 		}
@@ -89,9 +89,9 @@ func (n *Node) Status() Status {
 	return s
 }
 
-// describe adds what the tables and the configuration say.
-func (n *Node) describe(s *Status, r *raft.Raft) error {
-	view, err := n.tables.view()
+// fillStatus adds what the tables and the configuration say.
+func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
+	view, err := n.tables.openView()
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (n *Node) describe(s *Status, r *raft.Raft) error {
 			s.Sessions += uint64(server.Sessions)
 		}
 	}
-	if n.leads() != nil {
+	if n.leaderStateNow() != nil {
 		contested, err := view.Contested(0, maxContested)
 		if err != nil {
 			return err
@@ -124,8 +124,8 @@ func (n *Node) describe(s *Status, r *raft.Raft) error {
 		clients[row.ID] = row.Client
 	}
 	s.LeaderClient = clients[s.Leader]
-	seems := n.rumours()
-	for _, p := range members(r) {
+	seems := n.nodeGossipStates()
+	for _, p := range configuredPeers(r) {
 		s.Members = append(s.Members, Member{
 			ID: p.ID, Address: p.Address, Client: clients[p.ID], Voter: p.Voter, Leader: p.ID == s.Leader, Gossip: seems[p.ID],
 		})
@@ -138,10 +138,10 @@ func (n *Node) describe(s *Status, r *raft.Raft) error {
 
 // Leader is the client address of the leader, as far as this node knows, and whether that is this node.
 func (n *Node) Leader() (client string, self bool) {
-	if n.leads() != nil {
+	if n.leaderStateNow() != nil {
 		return n.config.Client, true
 	}
-	r := n.running()
+	r := n.raftIfRunning()
 	if r == nil {
 		return "", false
 	}
@@ -149,7 +149,7 @@ func (n *Node) Leader() (client string, self bool) {
 	if leader == "" {
 		return "", false
 	}
-	rows, err := n.tables.nodes()
+	rows, err := n.tables.readNodes()
 	if err != nil {
 		return "", false
 	}
@@ -178,8 +178,8 @@ func (n *Node) tableBytes() uint64 {
 	return bytes
 }
 
-// rumours is how the members seem to gossip, by id.
-func (n *Node) rumours() map[string]string {
+// nodeGossipStates is how the members seem to gossip, by id.
+func (n *Node) nodeGossipStates() map[string]string {
 	seems := map[string]string{}
 	if n.gossip == nil {
 		return seems

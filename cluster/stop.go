@@ -19,7 +19,7 @@ const (
 // Close ends this node: it takes no more commands, hands the lead over, and lets go of its folder. It returns an error
 // when ctx ends before that; the rest then goes on in the background, without handing anything over.
 func (n *Node) Close(ctx context.Context) error {
-	n.begin()
+	n.beginStop()
 	select {
 	case <-n.down:
 		return n.closeErr
@@ -34,36 +34,36 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 }
 
-// stop is how this node ends itself. From here nothing that it says is heard. It waits for nobody: raft or Pebble may call
+// fail is how this node ends itself. From here nothing that it says is heard. It waits for nobody: raft or Pebble may call
 // it, with their locks held.
-func (n *Node) stop(err error) {
-	err = n.ifFull(err)
+func (n *Node) fail(err error) {
+	err = n.explainIfFull(err)
 	if !n.failure.CompareAndSwap(nil, &err) {
 		return
 	}
 	n.log.Error("this node stops", "error", err)
 	if n.transport != nil {
-		n.transport.silence()
+		n.transport.closeConns()
 	}
 	n.hurrying.Do(func() { close(n.hurry) })
 	n.finished.Do(func() { close(n.done) })
-	n.begin()
+	n.beginStop()
 }
 
-func (n *Node) begin() {
+func (n *Node) beginStop() {
 	n.stopping.Do(func() {
 		close(n.closing)
-		go n.end() // joined by Close, through down
+		go n.shutDown() // joined by Close, through down
 	})
 }
 
-// end goes the way of open backwards. Each step needs those after it.
-func (n *Node) end() {
+// shutDown goes the way of open backwards. Each step needs those after it.
+func (n *Node) shutDown() {
 	<-n.opened
 	n.seeking.Wait() // it may be about to start raft
 	var errs []error
-	if n.running() != nil {
-		n.handOver()
+	if n.raftIfRunning() != nil {
+		n.handOverLeadership()
 	}
 	if n.gossip != nil {
 		errs = append(errs, n.closeGossip(n.gossip))
@@ -72,15 +72,15 @@ func (n *Node) end() {
 		errs = append(errs, n.closeGossip(n.servers))
 	}
 	if n.transport != nil {
-		n.transport.silence() // a leader steps down within its lease now, and answers what is in flight
+		n.transport.closeConns() // a leader steps down within its lease now, and answers what is in flight
 	}
 	n.cancel()
 	n.leadership.mu.Lock()
 	n.leadership.over = true
 	n.leadership.mu.Unlock()
 	n.leadership.acting.Wait()
-	n.wait() // raft forgets to answer what it holds when it goes down
-	if r := n.running(); r != nil {
+	n.drainFutures() // raft forgets to answer what it holds when it goes down
+	if r := n.raftIfRunning(); r != nil {
 		if err := r.Shutdown().Error(); err != nil {
 			errs = append(errs, fmt.Errorf("stop raft: %w", err))
 		}
@@ -106,15 +106,15 @@ func (n *Node) end() {
 	n.finished.Do(func() { close(n.done) })
 }
 
-// handOver lets what was proposed finish, then gives the lead to another voter. Both are a kindness, and bounded.
-func (n *Node) handOver() {
-	l := n.leads()
+// handOverLeadership lets what was proposed finish, then gives the lead to another voter. Both are a kindness, and bounded.
+func (n *Node) handOverLeadership() {
+	l := n.leaderStateNow()
 	if l == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, drainLimit)
 	defer cancel()
-	for !l.queue.idle() {
+	for !l.queue.isIdle() {
 		select {
 		case <-ctx.Done():
 			return
@@ -123,17 +123,17 @@ func (n *Node) handOver() {
 		case <-time.After(drainLook):
 		}
 	}
-	if len(members(n.running())) > 1 {
+	if len(configuredPeers(n.raftIfRunning())) > 1 {
 		hand, cancel := context.WithTimeout(n.ctx, drainLimit) // the lead's own ends on the way
 		defer cancel()
-		if err := n.transfer(hand); err != nil {
+		if err := n.transferLeadership(hand); err != nil {
 			n.log.Debug("hand the lead over", "error", err)
 		}
 	}
 }
 
-// later runs what waits for an answer of raft's, and may do so for ever.
-func (n *Node) later(wait func()) {
+// goFuture runs what waits for an answer of raft's, and may do so for ever.
+func (n *Node) goFuture(wait func()) {
 	n.futures.Add(1)
 	go func() {
 		defer n.futures.Add(-1)
@@ -141,8 +141,8 @@ func (n *Node) later(wait func()) {
 	}()
 }
 
-// wait gives raft time for its answers.
-func (n *Node) wait() {
+// drainFutures gives raft time for its answers.
+func (n *Node) drainFutures() {
 	for until := time.Now().Add(drainLimit); n.futures.Load() > 0 && time.Now().Before(until); {
 		time.Sleep(drainLook)
 	}
@@ -164,10 +164,10 @@ func (n *Node) untilClosing() (context.Context, context.CancelFunc) {
 // errStopping says nothing of what becomes of an entry: ErrClosed would be a refusal.
 var errStopping = errors.New("this node is stopping")
 
-// await waits for an answer of raft's, or for this node's own stop: raft answers not everything when it shuts down.
-func (n *Node) await(ctx context.Context, f raft.Future) error {
+// waitForFuture waits for an answer of raft's, or for this node's own stop: raft answers not everything when it shuts down.
+func (n *Node) waitForFuture(ctx context.Context, f raft.Future) error {
 	answer := make(chan error, 1)
-	n.later(func() { answer <- f.Error() })
+	n.goFuture(func() { answer <- f.Error() })
 	select {
 	case err := <-answer:
 		return err
@@ -180,15 +180,15 @@ func (n *Node) await(ctx context.Context, f raft.Future) error {
 
 // Transfer hands the lead to another voter and returns once this node does not lead any more.
 func (n *Node) Transfer(ctx context.Context) error {
-	if _, err := n.lead(ctx); err != nil {
+	if _, err := n.awaitLeaderState(ctx); err != nil {
 		return err
 	}
-	return n.transfer(ctx)
+	return n.transferLeadership(ctx)
 }
 
-func (n *Node) transfer(ctx context.Context) error {
+func (n *Node) transferLeadership(ctx context.Context) error {
 	answer := make(chan error, 1)
-	n.later(func() { answer <- n.running().LeadershipTransfer().Error() })
+	n.goFuture(func() { answer <- n.raftIfRunning().LeadershipTransfer().Error() })
 	select {
 	case err := <-answer:
 		if err != nil {
@@ -218,14 +218,14 @@ func (n *Node) transfer(ctx context.Context) error {
 
 // Snapshot takes one now, so that the log before it can be cut. That there is nothing new is no error.
 func (n *Node) Snapshot() error {
-	r := n.running()
+	r := n.raftIfRunning()
 	if r == nil {
 		return errors.New("take snapshot: this node is in no cluster yet")
 	}
 	began := time.Now()
-	err := n.replica.prepare()
+	err := n.replica.flushTables()
 	if err == nil {
-		err = n.await(n.ctx, r.Snapshot())
+		err = n.waitForFuture(n.ctx, r.Snapshot())
 	}
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return nil
@@ -248,7 +248,7 @@ func (n *Node) keepSnapshots() {
 			return
 		case <-tick.C:
 		}
-		if n.running() == nil {
+		if n.raftIfRunning() == nil {
 			continue
 		}
 		written := n.storage.log.written.Load()
@@ -270,9 +270,9 @@ func (n *Node) watchReady() {
 	tick := time.NewTicker(readyLook)
 	defer tick.Stop()
 	for {
-		if r := n.running(); r != nil {
+		if r := n.raftIfRunning(); r != nil {
 			leader, _ := r.LeaderWithID()
-			standing := n.tables.standing()
+			standing := n.tables.positionNow()
 			if leader != "" && standing.Term != 0 && standing.Term == r.CurrentTerm() {
 				close(n.ready)
 				return

@@ -14,61 +14,61 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// storage is raft's log, in a logStore, and its term and vote, in raft-boltdb.
-type storage struct {
+// raftStorage is raft's log, in a logStore, and its term and vote, in raft-boltdb.
+type raftStorage struct {
 	log    *guardedLog
 	stable raft.StableStore
-	quit   *quit
+	quit   *shutdownGuard
 	close  func() error
 }
 
 // openStorage opens both in the folder, or keeps all in memory. stop is called before raft learns of an error.
-func openStorage(f *folder, log *slog.Logger, stop func(error)) (*storage, error) {
+func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
 	if f.fs != nil {
-		return openKeptStorage(f, log, stop)
+		return openMemoryStorage(f, log, stop)
 	}
 	if f.dir == "" {
 		memory := raft.NewInmemStore()
-		return &storage{log: &guardedLog{LogStore: memory, stop: stop}, stable: memory, quit: &quit{}, close: func() error { return nil }}, nil
+		return &raftStorage{log: &guardedLog{LogStore: memory, stop: stop}, stable: memory, quit: &shutdownGuard{}, close: func() error { return nil }}, nil
 	}
 	bolt, err := boltdb.New(boltdb.Options{
-		Path:                    f.path(fileVotes),
+		Path:                    f.pathOf(fileVotes),
 		BoltOptions:             &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType},
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.path(fileVotes), err)
+		return nil, fmt.Errorf("open %s: %w", f.pathOf(fileVotes), err)
 	}
-	s, err := openEntries(f, bolt, log, stop)
+	s, err := openEntryLog(f, bolt, log, stop)
 	if err != nil {
 		return nil, errors.Join(err, bolt.Close())
 	}
 	return s, nil
 }
 
-// openEntries opens the log beside the votes, which must fit it.
-func openEntries(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop func(error)) (*storage, error) {
+// openEntryLog opens the log beside the votes, which must fit it.
+func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop func(error)) (*raftStorage, error) {
 	if err := syncDir(f.dir); err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.path(fileVotes), err)
+		return nil, fmt.Errorf("open %s: %w", f.pathOf(fileVotes), err)
 	}
-	entries, err := openLogStore(vfs.Default, f.path(folderLog), f.who.Member, log, stop)
+	entries, err := openLogStore(vfs.Default, f.pathOf(folderLog), f.who.Member, log, stop)
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return nil, errForgot(f.dir, "its log in "+folderLog+" is missing")
+		return nil, errMissingFile(f.dir, "its log in "+folderLog+" is missing")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log in %s: %w", f.path(folderLog), err)
+		return nil, fmt.Errorf("open log in %s: %w", f.pathOf(folderLog), err)
 	}
-	q := &quit{}
-	s := &storage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q}
+	q := &shutdownGuard{}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q}
 	s.close = func() error { return errors.Join(entries.Close(), votes.Close()) }
-	if err := s.votesFit(f); err != nil {
+	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
 	}
 	return s, nil
 }
 
-// votesFit refuses votes that are older than the log: raft writes a term down before it takes an entry of it.
-func (s *storage) votesFit(f *folder) error {
+// checkVotesFit refuses votes that are older than the log: raft writes a term down before it takes an entry of it.
+func (s *raftStorage) checkVotesFit(f *folder) error {
 	last, err := s.log.LastIndex()
 	if err != nil || last == 0 {
 		return err
@@ -82,14 +82,14 @@ func (s *storage) votesFit(f *folder) error {
 		return fmt.Errorf("read term: %w", err)
 	}
 	if term < l.Term {
-		return errForgot(f.dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", fileVotes, term, l.Term))
+		return errMissingFile(f.dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", fileVotes, term, l.Term))
 	}
 	return nil
 }
 
 // finishFounding is for a founding that a crash has cut in two: raft writes its first term down, then the configuration,
 // and with the term alone it refuses to do so again. Whoever founds has not run raft before.
-func (s *storage) finishFounding(first raft.Configuration) error {
+func (s *raftStorage) finishFounding(first raft.Configuration) error {
 	last, err := s.log.LastIndex()
 	if err != nil || last > 0 {
 		return err
@@ -106,7 +106,7 @@ func (f *folder) logBytes() uint64 {
 	if f.dir == "" {
 		return 0
 	}
-	files, err := os.ReadDir(f.path(folderLog))
+	files, err := os.ReadDir(f.pathOf(folderLog))
 	if err != nil {
 		return 0
 	}
@@ -125,17 +125,17 @@ func (f *folder) logBytes() uint64 {
 type guardedLog struct {
 	raft.LogStore
 	stop    func(error)
-	quit    *quit         // nil: errors go on to whoever asked
-	keep    uint64        // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
-	written atomic.Uint64 // bytes of data stored since the snapshot that was the newest at the start
-	base    atomic.Pointer[label]
-	pace    *pace // nil: none
+	quit    *shutdownGuard // nil: errors go on to whoever asked
+	keep    uint64         // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
+	written atomic.Uint64  // bytes of data stored since the snapshot that was the newest at the start
+	base    atomic.Pointer[entryLabel]
+	pace    *trimPace // nil: none
 }
 
-// label is what a snapshot is of: the last entry in it, and that entry's term.
-type label struct{ index, term uint64 }
+// entryLabel is what a snapshot is of: the last entry in it, and that entry's term.
+type entryLabel struct{ index, term uint64 }
 
-func (g *guardedLog) guard(act string, err error) error {
+func (g *guardedLog) wrapError(act string, err error) error {
 	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
 		g.stop(fmt.Errorf("%w: %s: %w", ErrFailed, act, err))
 	}
@@ -144,26 +144,26 @@ func (g *guardedLog) guard(act string, err error) error {
 
 func (g *guardedLog) FirstIndex() (uint64, error) {
 	i, err := g.LogStore.FirstIndex()
-	return i, g.guard("read first index of log", err)
+	return i, g.wrapError("read first index of log", err)
 }
 
 func (g *guardedLog) LastIndex() (uint64, error) {
 	i, err := g.LogStore.LastIndex()
-	return i, g.guard("read last index of log", err)
+	return i, g.wrapError("read last index of log", err)
 }
 
 // GetLog knows the term of the entry that standOn was told of, also where the log does not hold that entry.
 func (g *guardedLog) GetLog(index uint64, log *raft.Log) error {
 	if entries, ok := g.LogStore.(*logStore); ok && g.pace != nil {
-		g.pace.wait(entries, index)
+		g.pace.waitForReaders(entries, index)
 	}
 	err := g.LogStore.GetLog(index, log)
 	if base := g.base.Load(); errors.Is(err, raft.ErrLogNotFound) && base != nil && base.index == index {
 		*log = raft.Log{Index: base.index, Term: base.term, Type: raft.LogNoop}
 		return nil
 	}
-	if err = g.guard(fmt.Sprintf("read entry %d", index), err); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
-		g.quit.leave()
+	if err = g.wrapError(fmt.Sprintf("read entry %d", index), err); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+		g.quit.markLeft()
 	}
 	return err
 }
@@ -171,7 +171,7 @@ func (g *guardedLog) GetLog(index uint64, log *raft.Log) error {
 func (g *guardedLog) StoreLog(log *raft.Log) error { return g.StoreLogs([]*raft.Log{log}) }
 
 func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
-	if err := g.guard("write log", g.LogStore.StoreLogs(logs)); err != nil {
+	if err := g.wrapError("write log", g.LogStore.StoreLogs(logs)); err != nil {
 		return err
 	}
 	size := 0
@@ -186,27 +186,27 @@ func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
 // stay. Whatever reaches the end of the log is carried out.
 func (g *guardedLog) DeleteRange(first, last uint64) error {
 	if entries, ok := g.LogStore.(*logStore); ok && g.keep > 0 {
-		if _, end := entries.bounds(); last < end {
-			last = min(last, entries.spare(g.keep))
+		if _, end := entries.indexBounds(); last < end {
+			last = min(last, entries.indexToKeep(g.keep))
 		}
 	}
-	return g.cut(first, last)
+	return g.deleteRange(first, last)
 }
 
-func (g *guardedLog) cut(first, last uint64) error {
-	return g.guard("cut log", g.LogStore.DeleteRange(first, last))
+func (g *guardedLog) deleteRange(first, last uint64) error {
+	return g.wrapError("cut log", g.LogStore.DeleteRange(first, last))
 }
 
-// trail says how many bytes stay, and counts what no snapshot holds yet as written.
-func (g *guardedLog) trail(keep uint64, snapshot uint64) {
+// trimBehindSnapshot says how many bytes stay, and counts what no snapshot holds yet as written.
+func (g *guardedLog) trimBehindSnapshot(keep uint64, snapshot uint64) {
 	g.keep = keep
 	if entries, ok := g.LogStore.(*logStore); ok {
-		entries.grained(keep)
-		g.written.Store(entries.behind(snapshot))
+		entries.thinMarks(keep)
+		g.written.Store(entries.bytesBehind(snapshot))
 	}
 }
 
-// standOn makes the log fit the snapshot that this node has just restored: nothing of it may contradict the snapshot, and
+// checkSnapshotLabel makes the log fit the snapshot that this node has just restored: nothing of it may contradict the snapshot, and
 // what comes next must be able to follow. It is called where raft waits, before raft runs (running false) or in Restore.
 //
 //   - A log that ends before the snapshot is dropped whole: the next append comes behind the snapshot.
@@ -215,7 +215,7 @@ func (g *guardedLog) trail(keep uint64, snapshot uint64) {
 //     remembers that it is there: its next append replaces it. For that, GetLog knows the snapshot's last term.
 //   - Raft remembers the last entry's term too. If the snapshot ends just there and the terms differ, nothing that a log
 //     answers changes raft's mind, only a new start does.
-func (g *guardedLog) standOn(index, term uint64, running bool) error {
+func (g *guardedLog) checkSnapshotLabel(index, term uint64, running bool) error {
 	if base := g.base.Load(); base != nil && base.index > index {
 		return fmt.Errorf("snapshot of entry %d: this log stands on one of entry %d", index, base.index)
 	}
@@ -230,23 +230,23 @@ func (g *guardedLog) standOn(index, term uint64, running bool) error {
 	switch {
 	case last == 0:
 	case last < index:
-		err = g.cut(first, last)
+		err = g.deleteRange(first, last)
 	case first > index+1:
-		err = g.guard("put log on snapshot", fmt.Errorf("entries %d to %d are in neither: the snapshot ends there, the log begins behind", index+1, first-1))
+		err = g.wrapError("put log on snapshot", fmt.Errorf("entries %d to %d are in neither: the snapshot ends there, the log begins behind", index+1, first-1))
 	case first == index+1:
 	default:
 		var l raft.Log
 		if err = g.GetLog(index, &l); err != nil || l.Term == term {
 			break
 		}
-		if err = g.cut(first, index); err == nil && last == index && running {
-			err = g.guard("put log on snapshot", fmt.Errorf("the log ended where the snapshot does, in term %d and not %d: start this node again", l.Term, term))
+		if err = g.deleteRange(first, index); err == nil && last == index && running {
+			err = g.wrapError("put log on snapshot", fmt.Errorf("the log ended where the snapshot does, in term %d and not %d: start this node again", l.Term, term))
 		}
 	}
 	if err != nil {
 		return err
 	}
-	g.base.Store(&label{index, term})
+	g.base.Store(&entryLabel{index, term})
 	return nil
 }
 
@@ -254,7 +254,7 @@ func (g *guardedLog) standOn(index, term uint64, running bool) error {
 type guardedStable struct {
 	raft.StableStore
 	stop func(error)
-	quit *quit
+	quit *shutdownGuard
 }
 
 func (g guardedStable) Set(key, value []byte) error {
@@ -269,7 +269,7 @@ func (g guardedStable) SetUint64(key []byte, value uint64) error {
 	err := g.StableStore.SetUint64(key, value)
 	if err != nil {
 		g.stop(fmt.Errorf("%w: write term: %w", ErrFailed, err))
-		g.quit.leave()
+		g.quit.markLeft()
 	}
 	return err
 }

@@ -7,18 +7,18 @@ const (
 	paceLook   = 100 * time.Millisecond // between two looks at tables that say nothing
 )
 
-// pace keeps raft from reading its log far ahead of the tables. By itself it hands them up to 128 batches before it waits:
+// trimPace keeps raft from reading its log far ahead of the tables. By itself it hands them up to 128 batches before it waits:
 // 4,096 entries, which are some GiB when all are large, on a follower that catches up or starts again.
-type pace struct {
+type trimPace struct {
 	row   func() uint64 // the tables'
 	busy  func() bool   // they are at work
 	moved chan struct{} // has a token once they have done a batch
 }
 
-// wait holds up who reads an entry while so much before it has not been applied and tables are at work on it. While they
+// waitForReaders holds up who reads an entry while so much before it has not been applied and tables are at work on it. While they
 // stand still it does not: what is read then may be what has to reach another node first.
-func (p *pace) wait(entries *logStore, index uint64) {
-	for row := p.row(); index > row && p.busy() && entries.behind(row)-entries.behind(index) > aheadBytes; row = p.row() {
+func (p *trimPace) waitForReaders(entries *logStore, index uint64) {
+	for row := p.row(); index > row && p.busy() && entries.bytesBehind(row)-entries.bytesBehind(index) > aheadBytes; row = p.row() {
 		select {
 		case <-p.moved:
 		case <-time.After(paceLook):
@@ -26,8 +26,8 @@ func (p *pace) wait(entries *logStore, index uint64) {
 	}
 }
 
-// tell is for after each batch.
-func (p *pace) tell() {
+// wakeTrim is for after each batch.
+func (p *trimPace) wakeTrim() {
 	select {
 	case p.moved <- struct{}{}:
 	default:

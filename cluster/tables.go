@@ -14,13 +14,13 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// tables is the machine that is live on this disk, and the swap to another one when a snapshot is installed.
+// tablesStore is the machine that is live on this disk, and the swap to another one when a snapshot is installed.
 //
 // Readers hold a generation, not the machine: a swap leaves the old generation to them, and the last one that lets go
 // closes it and deletes its folder. So neither an apply nor an install ever waits for a reader.
 //
 // apply, checkpoint and install belong to the one goroutine that hands over the log. Everything else is for anybody.
-type tables struct {
+type tablesStore struct {
 	fs    vfs.FS
 	root  string
 	level uint32 // the highest that is applied
@@ -51,14 +51,14 @@ type tables struct {
 // brokenLimit is how long broken tables are given to close their files.
 const brokenLimit = time.Second
 
-// openTables opens what dir/tables/CURRENT names, or an empty machine where there never was one, and deletes what is
+// openTablesStore opens what dir/tables/CURRENT names, or an empty machine where there never was one, and deletes what is
 // left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
 // node stops then. level is the highest that they apply. A nil fs is the disk.
-func openTables(fs vfs.FS, dir string, level uint32, log *slog.Logger, fatal func(error)) (*tables, error) {
+func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fatal func(error)) (*tablesStore, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	t := &tables{
+	t := &tablesStore{
 		fs:      fs,
 		root:    fs.PathJoin(dir, folderTables),
 		level:   level,
@@ -77,7 +77,7 @@ func openTables(fs vfs.FS, dir string, level uint32, log *slog.Logger, fatal fun
 	if err != nil {
 		return nil, err
 	}
-	if err := t.sweep(name); err != nil {
+	if err := t.deleteOtherFolders(name); err != nil {
 		return nil, fmt.Errorf("delete left-over tables: %w", err)
 	}
 	if !founded {
@@ -101,9 +101,9 @@ func openTables(fs vfs.FS, dir string, level uint32, log *slog.Logger, fatal fun
 	return t, nil
 }
 
-// apply applies entries in order. After an error nobody knows how many of them, and nothing may be applied any more.
-func (t *tables) apply(logs []fsm.Log) ([]fsm.Applied, error) {
-	g, err := t.acquire()
+// applyEntries applies entries in order. After an error nobody knows how many of them, and nothing may be applied any more.
+func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
+	g, err := t.acquireGeneration()
 	if err != nil {
 		return nil, err
 	}
@@ -111,29 +111,29 @@ func (t *tables) apply(logs []fsm.Log) ([]fsm.Applied, error) {
 		applied  []fsm.Applied
 		standing fsm.Standing
 	}
-	done, err := unlessBroken(t, func() (outcome, error) {
-		defer t.release(g)
+	done, err := runUnlessBroken(t, func() (outcome, error) {
+		defer t.releaseGeneration(g)
 		applied, err := g.machine.Apply(logs)
 		return outcome{applied, g.machine.Standing()}, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.publish(done.standing)
+	t.publishPosition(done.standing)
 	return done.applied, nil
 }
 
-// standing is that of the last apply or install.
-func (t *tables) standing() fsm.Standing { return *t.standingNow.Load() }
+// positionNow is that of the last apply or install.
+func (t *tablesStore) positionNow() fsm.Standing { return *t.standingNow.Load() }
 
 // waitApplied returns once the applied row has reached index. The row only knows entries that hold commands: at the index
 // of any other entry it waits for the next command.
-func (t *tables) waitApplied(ctx context.Context, index uint64) error {
+func (t *tablesStore) waitApplied(ctx context.Context, index uint64) error {
 	for {
 		t.mu.Lock()
 		moved := t.moved
 		t.mu.Unlock()
-		if t.standing().Index >= index {
+		if t.positionNow().Index >= index {
 			return nil
 		}
 		select {
@@ -143,42 +143,42 @@ func (t *tables) waitApplied(ctx context.Context, index uint64) error {
 		case <-t.closing:
 			return ErrClosed
 		case <-t.broken:
-			return t.brokenErr()
+			return t.errBroken()
 		}
 	}
 }
 
-// flush brings what is applied to the disk. It may run beside applies.
-func (t *tables) flush() error {
-	g, err := t.acquire()
+// flushTables brings what is applied to the disk. It may run beside applies.
+func (t *tablesStore) flushTables() error {
+	g, err := t.acquireGeneration()
 	if err != nil {
 		return err
 	}
-	_, err = unlessBroken(t, func() (struct{}, error) {
-		defer t.release(g)
-		defer step(t.log, "flush the tables", false)()
+	_, err = runUnlessBroken(t, func() (struct{}, error) {
+		defer t.releaseGeneration(g)
+		defer timeStep(t.log, "flush the tables", false)()
 		return struct{}{}, g.machine.Flush()
 	})
 	return err
 }
 
 // checkpoint makes dir, which must not exist, a copy of the tables by hard links, and returns what it holds.
-func (t *tables) checkpoint(dir string) (fsm.Standing, error) {
-	g, err := t.acquire()
+func (t *tablesStore) checkpoint(dir string) (fsm.Standing, error) {
+	g, err := t.acquireGeneration()
 	if err != nil {
 		return fsm.Standing{}, err
 	}
-	return unlessBroken(t, func() (fsm.Standing, error) {
-		defer t.release(g)
-		defer step(t.log, "flush what came since, and link the tables", true)()
+	return runUnlessBroken(t, func() (fsm.Standing, error) {
+		defer t.releaseGeneration(g)
+		defer timeStep(t.log, "flush what came since, and link the tables", true)()
 		return g.machine.Standing(), g.machine.Checkpoint(dir)
 	})
 }
 
 // close lets no one in any more, waits for the views that are open, then flushes and closes the machine. It is for when
 // nothing applies any more. Broken tables are not waited for: their machine may never answer.
-func (t *tables) close() error {
-	t.shut()
+func (t *tablesStore) close() error {
+	t.closeForReading()
 	select {
 	case <-t.drained:
 	case <-t.broken:
@@ -186,15 +186,15 @@ func (t *tables) close() error {
 		case <-t.drained: // it lets go of its files, where it can
 		case <-time.After(brokenLimit):
 		}
-		return t.brokenErr()
+		return t.errBroken()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.closeErr
 }
 
-// shut lets no one in any more, and the machine go with the last who is in.
-func (t *tables) shut() {
+// closeForReading lets no one in any more, and the machine go with the last who is in.
+func (t *tablesStore) closeForReading() {
 	t.mu.Lock()
 	live, first := t.live, !t.closed
 	t.closed = true
@@ -203,11 +203,11 @@ func (t *tables) shut() {
 		close(t.closing)
 	}
 	if first && live != nil { // else it is being opened, which ends with the same fault
-		t.release(live)
+		t.releaseGeneration(live)
 	}
 }
 
-func (t *tables) publish(s fsm.Standing) {
+func (t *tablesStore) publishPosition(s fsm.Standing) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.standingNow.Store(&s)
@@ -215,38 +215,38 @@ func (t *tables) publish(s fsm.Standing) {
 	t.moved = make(chan struct{})
 }
 
-// fault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nobody would
+// reportFault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nobody would
 // know that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
-func (t *tables) fault(err error) {
-	t.fail(fmt.Errorf("tables: %w", err))
-	t.shutting.Do(func() { go t.shut() }) // joined by close, through drained
+func (t *tablesStore) reportFault(err error) {
+	t.failTables(fmt.Errorf("tables: %w", err))
+	t.shutting.Do(func() { go t.closeForReading() }) // joined by close, through drained
 }
 
-// standStill is Pebble's end: its goroutines never go on.
-func (t *tables) standStill(err error) {
-	t.fail(fmt.Errorf("tables: %w", err))
+// waitStuck is Pebble's end: its goroutines never go on.
+func (t *tablesStore) waitStuck(err error) {
+	t.failTables(fmt.Errorf("tables: %w", err))
 	t.sticking.Do(func() { close(t.stuck) })
 }
 
-// fail marks the tables broken, for good, and tells the node.
-func (t *tables) fail(err error) {
+// failTables marks the tables broken, for good, and tells the node.
+func (t *tablesStore) failTables(err error) {
 	t.breaking.Do(func() {
 		t.brokenWhy = err
 		close(t.broken)
-		t.fatal(t.brokenErr())
+		t.fatal(t.errBroken())
 	})
 }
 
-func (t *tables) brokenErr() error { return fmt.Errorf("%w: %w", ErrFailed, t.brokenWhy) }
+func (t *tablesStore) errBroken() error { return fmt.Errorf("%w: %w", ErrFailed, t.brokenWhy) }
 
-// unlessBroken waits for act, but not for longer than the tables are whole. Pebble's own goroutines stand still after a
+// runUnlessBroken waits for act, but not for longer than the tables are whole. Pebble's own goroutines stand still after a
 // fatal fault, and whatever waits for them does so for ever; the node that stops because of it must not. That act's
 // goroutine is then lost until the process ends.
-func unlessBroken[T any](t *tables, act func() (T, error)) (T, error) {
-	return unless(t, t.broken, act)
+func runUnlessBroken[T any](t *tablesStore, act func() (T, error)) (T, error) {
+	return runUnless(t, t.broken, act)
 }
 
-func unless[T any](t *tables, given <-chan struct{}, act func() (T, error)) (T, error) {
+func runUnless[T any](t *tablesStore, given <-chan struct{}, act func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
@@ -261,6 +261,6 @@ func unless[T any](t *tables, given <-chan struct{}, act func() (T, error)) (T, 
 		return o.value, o.err
 	case <-given:
 		var none T
-		return none, t.brokenErr()
+		return none, t.errBroken()
 	}
 }

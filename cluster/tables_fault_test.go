@@ -43,7 +43,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 	defer ahead.shut(t)
 	ahead.play(t, logs, 1, 15)
 	label, stream := takeSnapshot(t, ahead, 15)
-	want := ahead.tables.standing()
+	want := ahead.tables.positionNow()
 
 	for at := 0; ; at++ {
 		mem := vfs.NewMem()
@@ -63,7 +63,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 		}))
 		d := openDisk(t, fs, "node")
 		d.play(t, logs, 1, 9)
-		if err := d.prepare(); err != nil {
+		if err := d.flushTables(); err != nil {
 			t.Fatal(err)
 		}
 		mu.Lock()
@@ -78,7 +78,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 		reached := hit
 		mu.Unlock()
 
-		row := d.tables.standing().Index
+		row := d.tables.positionNow().Index
 		if err == nil && row != 15 || err != nil && row != 9 {
 			t.Errorf("fault %d: the install ended with %v, and the tables stand at %d", at, err, row)
 		}
@@ -96,7 +96,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 				t.Errorf("fault %d: an apply failed with %v, and nobody was told", at, got)
 			}
 		default:
-			if got := d.tables.standing().Digest; got != want.Digest {
+			if got := d.tables.positionNow().Digest; got != want.Digest {
 				t.Errorf("fault %d: digest %x, want %x", at, got, want.Digest)
 			}
 			if errors.Is(err, errSwapUnclear) {
@@ -110,11 +110,11 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 			t.Fatal(err)
 		}
 		again := openDisk(t, mem, "node")
-		if got := again.tables.standing().Index; got != row && got != 15 {
+		if got := again.tables.positionNow().Index; got != row && got != 15 {
 			t.Errorf("fault %d: a start finds the tables at %d, and they were at %d", at, got, row)
 		}
 		again.play(t, logs, 10, 15)
-		if got := again.tables.standing().Digest; got != want.Digest {
+		if got := again.tables.positionNow().Digest; got != want.Digest {
 			t.Errorf("fault %d: after a start the digest is %x, want %x", at, got, want.Digest)
 		}
 		again.shut(t)

@@ -27,7 +27,7 @@ func folderNumber(name string) (uint64, bool) {
 }
 
 // readCurrent returns the name of the live folder; ok is false where there never was one.
-func (t *tables) readCurrent() (name string, ok bool, err error) {
+func (t *tablesStore) readCurrent() (name string, ok bool, err error) {
 	path := t.fs.PathJoin(t.root, currentFile)
 	content, err := readFile(t.fs, path, 64)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -47,15 +47,15 @@ func (t *tables) readCurrent() (name string, ok bool, err error) {
 }
 
 // writeCurrent makes name, which makeFolder made and which is synced, the folder that the next start opens.
-func (t *tables) writeCurrent(name string) error {
+func (t *tablesStore) writeCurrent(name string) error {
 	if err := writeFile(t.fs, t.fs.PathJoin(t.root, currentFile), []byte(name+"\n")); err != nil {
 		return fmt.Errorf("name the live tables: %w", err)
 	}
 	return nil
 }
 
-// sweep deletes what keep does not name of the things that we make in the folder of tables, and learns the highest number.
-func (t *tables) sweep(keep string) error {
+// deleteOtherFolders deletes what keep does not name of the things that we make in the folder of tables, and learns the highest number.
+func (t *tablesStore) deleteOtherFolders(keep string) error {
 	names, err := t.fs.List(t.root)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (t *tables) sweep(keep string) error {
 }
 
 // pebbleLog carries what Pebble says into the log, and its last words to the node.
-type pebbleLog struct{ t *tables }
+type pebbleLog struct{ t *tablesStore }
 
 var _ pebble.Logger = pebbleLog{}
 
@@ -91,7 +91,7 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 // Fatalf never returns, since Pebble goes on as if all were well when it does. The process goes on without it: the node
 // stops, others in this process do not.
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	l.t.standStill(fmt.Errorf(format, args...))
+	l.t.waitStuck(fmt.Errorf(format, args...))
 	select {}
 }
 

@@ -16,15 +16,15 @@ type generation struct {
 }
 
 // openGeneration opens the machine in a folder of tables, used once.
-func (t *tables) openGeneration(name string) (*generation, fsm.Standing, error) {
+func (t *tablesStore) openGeneration(name string) (*generation, fsm.Standing, error) {
 	type opened struct {
 		machine  *fsm.Machine
 		standing fsm.Standing
 	}
-	o, err := unlessBroken(t, func() (opened, error) {
+	o, err := runUnlessBroken(t, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
-			FS: folderSyncs{t.fs, t.standStill}, Dir: t.fs.PathJoin(t.root, name), Level: t.level,
-			Logger: pebbleLog{t}, OnFault: t.fault, Broken: t.broken,
+			FS: folderSyncs{t.fs, t.waitStuck}, Dir: t.fs.PathJoin(t.root, name), Level: t.level,
+			Logger: pebbleLog{t}, OnFault: t.reportFault, Broken: t.broken,
 		})
 		if err != nil {
 			return opened{}, err
@@ -41,9 +41,9 @@ func (t *tables) openGeneration(name string) (*generation, fsm.Standing, error) 
 // process must apply no more.
 var errSwapUnclear = errors.New("swap to the installed tables is unclear")
 
-// install makes a new folder, lets fill put a machine's files there and sync it, lets check judge where that machine
+// installTables makes a new folder, lets fill put a machine's files there and sync it, lets check judge where that machine
 // stands, and swaps to it. An error leaves everything as it was, unless it is errSwapUnclear.
-func (t *tables) install(fill func(dir string) error, check func(fsm.Standing) error) error {
+func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.Standing) error) error {
 	t.mu.Lock()
 	t.last++
 	name := folderName(t.last)
@@ -74,15 +74,15 @@ func (t *tables) install(fill func(dir string) error, check func(fsm.Standing) e
 	t.live = g
 	t.open++
 	t.mu.Unlock()
-	t.publish(standing)
-	t.release(old)
+	t.publishPosition(standing)
+	t.releaseGeneration(old)
 	return nil
 }
 
-func (t *tables) acquire() (*generation, error) {
+func (t *tablesStore) acquireGeneration() (*generation, error) {
 	select {
 	case <-t.broken:
-		return nil, t.brokenErr()
+		return nil, t.errBroken()
 	default:
 	}
 	t.mu.Lock()
@@ -94,18 +94,18 @@ func (t *tables) acquire() (*generation, error) {
 	return t.live, nil
 }
 
-func (t *tables) release(g *generation) {
+func (t *tablesStore) releaseGeneration(g *generation) {
 	t.mu.Lock()
 	g.users--
 	ends := g.users == 0
 	t.mu.Unlock()
 	if ends {
-		t.end(g)
+		t.endGeneration(g)
 	}
 }
 
-// end closes a generation that nobody uses any more.
-func (t *tables) end(g *generation) {
+// endGeneration closes a generation that nobody uses any more.
+func (t *tablesStore) endGeneration(g *generation) {
 	err := t.closeMachine(g)
 	if g.superseded {
 		if err == nil {
@@ -127,7 +127,7 @@ func (t *tables) end(g *generation) {
 }
 
 // closeMachine also closes a machine whose disk failed, unless Pebble stands still.
-func (t *tables) closeMachine(g *generation) error {
-	_, err := unless(t, t.stuck, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
+func (t *tablesStore) closeMachine(g *generation) error {
+	_, err := runUnless(t, t.stuck, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
 	return err
 }

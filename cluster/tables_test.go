@@ -100,11 +100,11 @@ func openDisk(t testing.TB, fs vfs.FS, dir string) *disk {
 
 func tryOpenDisk(fs vfs.FS, dir string) (*disk, error) {
 	d := &disk{stopped: &stopped{}}
-	tables, err := openTables(fs, dir, fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
+	tables, err := openTablesStore(fs, dir, fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
 	if err != nil {
 		return nil, err
 	}
-	snapshots, err := openSnapshots(fs, dir, 2, slog.New(slog.DiscardHandler))
+	snapshots, err := openSnapshotStore(fs, dir, 2, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, errors.Join(err, tables.close())
 	}
@@ -122,7 +122,7 @@ func (d *disk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
 			if log.Type == raft.LogCommand {
 				t.Fatalf("entry %d got no answer", log.Index)
 			}
-		case applied:
+		case appliedResults:
 			if got.index != log.Index || got.term != log.Term {
 				t.Fatalf("entry %d was answered as entry %d of term %d", log.Index, got.index, got.term)
 			}
@@ -165,15 +165,15 @@ func TestTablesOutliveARestart(t *testing.T) {
 	fs, logs := vfs.NewMem(), storyLog(t, 9)
 	d := openDisk(t, fs, "node")
 	d.play(t, logs, 1, 9)
-	want := d.tables.standing()
+	want := d.tables.positionNow()
 	d.shut(t)
 
-	if _, err := d.tables.view(); !errors.Is(err, ErrClosed) {
+	if _, err := d.tables.openView(); !errors.Is(err, ErrClosed) {
 		t.Errorf("view of closed tables: %v, want ErrClosed", err)
 	}
 	d = openDisk(t, fs, "node")
 	defer d.shut(t)
-	if got := d.tables.standing(); got.Index != 9 || got.Digest != want.Digest {
+	if got := d.tables.positionNow(); got.Index != 9 || got.Digest != want.Digest {
 		t.Errorf("after a restart the tables stand at %+v, want %+v", got, want)
 	}
 }
@@ -251,7 +251,7 @@ func TestInstallUnderOpenViews(t *testing.T) {
 	d.play(t, logs, 1, 7)
 	var before [2]*View
 	for i := range before {
-		view, err := d.tables.view()
+		view, err := d.tables.openView()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,10 +260,10 @@ func TestInstallUnderOpenViews(t *testing.T) {
 	receive(t, d, label, stream)
 	restoreNewest(t, d)
 
-	if got, want := d.tables.standing().Digest, ahead.tables.standing().Digest; got != want {
+	if got, want := d.tables.positionNow().Digest, ahead.tables.positionNow().Digest; got != want {
 		t.Errorf("digest after the install is %x, want %x", got, want)
 	}
-	after, err := d.tables.view()
+	after, err := d.tables.openView()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,18 +340,18 @@ func TestCrashDuringInstall(t *testing.T) {
 	ahead := openDisk(t, vfs.NewMem(), "node")
 	defer ahead.shut(t)
 	ahead.play(t, logs, 1, 21)
-	if err := ahead.prepare(); err != nil {
+	if err := ahead.flushTables(); err != nil {
 		t.Fatal(err)
 	}
 	ahead.play(t, logs, 22, 31)
 	label, stream := takeSnapshot(t, ahead, 31)
-	want := ahead.tables.standing()
+	want := ahead.tables.positionNow()
 
 	for _, unsynced := range []int{0, 50} {
 		fs := newCrashes(t, unsynced)
 		d := openDisk(t, fs, "node")
 		d.play(t, logs, 1, 9)
-		if err := d.prepare(); err != nil {
+		if err := d.flushTables(); err != nil {
 			t.Fatal(err)
 		}
 		fs.watch(true)
@@ -366,14 +366,14 @@ func TestCrashDuringInstall(t *testing.T) {
 			if err != nil {
 				t.Fatalf("crash %d of %d: %v", i, len(fs.left), err)
 			}
-			at := d.tables.standing()
+			at := d.tables.positionNow()
 			seen[at.Index]++
 			if at.Index != 9 && at.Index != 31 {
 				t.Errorf("crash %d: the tables stand at %d", i, at.Index)
 			}
 			if labels, _ := d.snapshots.List(); len(labels) > 0 {
 				restoreNewest(t, d)
-				at = d.tables.standing()
+				at = d.tables.positionNow()
 				if at.Index != 31 {
 					t.Errorf("crash %d: the tables stand at %d after a restore from a listed snapshot", i, at.Index)
 				}
@@ -381,7 +381,7 @@ func TestCrashDuringInstall(t *testing.T) {
 				t.Errorf("crash %d: the tables are ahead of a log at 9 and of every snapshot", i)
 			}
 			d.play(t, logs, at.Index+1, 31)
-			if got := d.tables.standing().Digest; got != want.Digest {
+			if got := d.tables.positionNow().Digest; got != want.Digest {
 				t.Errorf("crash %d: digest %x, want %x", i, got, want.Digest)
 			}
 			if got := len(list(t, crashed, "node/tables")); got != 2 {
@@ -425,7 +425,7 @@ func TestFatalFaultStopsTheNodeOnly(t *testing.T) {
 	if err, ok := d.Apply(logs[7]).(error); !ok || !errors.Is(err, ErrFailed) {
 		t.Errorf("an apply got %v", err)
 	}
-	if _, err := d.tables.view(); !errors.Is(err, ErrFailed) {
+	if _, err := d.tables.openView(); !errors.Is(err, ErrFailed) {
 		t.Errorf("a view got %v", err)
 	}
 	if err := d.tables.close(); !errors.Is(err, ErrFailed) {

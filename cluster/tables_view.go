@@ -25,23 +25,23 @@ func (v *View) Close() error {
 	return v.err
 }
 
-// view opens a view of what is applied now.
-func (t *tables) view() (*View, error) {
-	g, err := t.acquire()
+// openView opens a view of what is applied now.
+func (t *tablesStore) openView() (*View, error) {
+	g, err := t.acquireGeneration()
 	if err != nil {
 		return nil, err
 	}
 	v, err := g.machine.View()
 	if err != nil {
-		t.release(g)
+		t.releaseGeneration(g)
 		return nil, fmt.Errorf("open view: %w", err)
 	}
-	return &View{View: v, release: func() { t.release(g) }}, nil
+	return &View{View: v, release: func() { t.releaseGeneration(g) }}, nil
 }
 
-// alarms are the rows of the alarms that are kept.
-func (t *tables) alarms() ([]fsm.Alarm, error) {
-	view, err := t.view()
+// readAlarms are the rows of the alarms that are kept.
+func (t *tablesStore) readAlarms() ([]fsm.Alarm, error) {
+	view, err := t.openView()
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +49,9 @@ func (t *tables) alarms() ([]fsm.Alarm, error) {
 	return view.Alarms()
 }
 
-// nodes are the rows of the nodes as they are now.
-func (t *tables) nodes() ([]fsm.Node, error) {
-	view, err := t.view()
+// readNodes are the rows of the nodes as they are now.
+func (t *tablesStore) readNodes() ([]fsm.Node, error) {
+	view, err := t.openView()
 	if err != nil {
 		return nil, err
 	}

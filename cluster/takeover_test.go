@@ -186,12 +186,12 @@ func (x *takeover) begin(c *clustertest.Cluster, n *cluster.Node, host string) {
 // attend opens a stream of the owner, from a host, and lets the node do what it does then.
 func (x *takeover) attend(host string) {
 	x.stream = &cluster.Stream{Server: x.owner.inc, Peer: host}
-	x.n.Attend(x.stream)
+	x.n.AddStream(x.stream)
 	time.Sleep(10 * time.Millisecond)
 }
 
 // end ends the stream as the peer's kernel does when the process dies.
-func (x *takeover) end() { x.n.Ended(x.stream, true) }
+func (x *takeover) end() { x.n.NoteStreamEnd(x.stream, true) }
 
 // pass lets time go by, with the waiter alive; while is asked each 50 ms.
 func (x *takeover) pass(d time.Duration, while func()) {

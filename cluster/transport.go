@@ -41,8 +41,8 @@ type transport struct {
 	shut    bool
 }
 
-// listen takes the port. Connections wait until accept runs.
-func listen(c Config, id string) (*transport, error) {
+// listenForNodes takes the port. Connections wait until accept runs.
+func listenForNodes(c Config, id string) (*transport, error) {
 	listener, err := c.Listen("tcp", c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("listen for nodes on %s: %w", c.Bind, err)
@@ -59,21 +59,21 @@ func listen(c Config, id string) (*transport, error) {
 	return t, nil
 }
 
-// belong makes the transport this cluster's: from here raft's connections that name it are let in.
-func (t *transport) belong(cluster string) {
+// setCluster makes the transport this cluster's: from here raft's connections that name it are let in.
+func (t *transport) setCluster(cluster string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cluster = cluster
 }
 
-func (t *transport) belongs() string {
+func (t *transport) clusterID() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.cluster
 }
 
-// accept runs until the transport is closed. A connection that is slow to say what it is holds up nobody.
-func (t *transport) accept() {
+// acceptConns runs until the transport is closed. A connection that is slow to say what it is holds up nobody.
+func (t *transport) acceptConns() {
 	opening := make(chan struct{}, maxOpening)
 	pause := acceptPause
 	for {
@@ -98,36 +98,36 @@ func (t *transport) accept() {
 			c.Close()
 			continue
 		}
-		if !t.keep(c) {
+		if !t.trackConn(c) {
 			c.Close()
 			<-opening
 			continue
 		}
 		t.running.Go(func() {
-			defer t.drop(c)
-			if err := keepAlive(c); err != nil {
+			defer t.untrackConn(c)
+			if err := setKeepAlive(c); err != nil {
 				t.log.Warn("set keepalive", "error", err)
 			}
 			c.SetDeadline(time.Now().Add(openTimeout))
-			secured, o, strict, err := t.welcome(c)
+			secured, o, strict, err := t.readOpeningFrame(c)
 			<-opening
 			if err != nil {
 				t.log.Debug("refused connection of a node", "from", c.RemoteAddr(), "error", err)
 				return
 			}
 			secured.SetDeadline(time.Time{})
-			t.hand(secured, o.kind, strict)
+			t.handConn(secured, o.kind, strict)
 		})
 	}
 }
 
-// welcome finds out what a new connection is, and whether it may be.
-func (t *transport) welcome(c net.Conn) (net.Conn, opening, bool, error) {
+// readOpeningFrame finds out what a new connection is, and whether it may be.
+func (t *transport) readOpeningFrame(c net.Conn) (net.Conn, openingFrame, bool, error) {
 	if t.tls != nil {
 		secured := tls.Server(c, t.tls)
 		if err := secured.HandshakeContext(t.ctx); err != nil {
 			t.failed.Failed(c.RemoteAddr(), err)
-			return nil, opening{}, false, err
+			return nil, openingFrame{}, false, err
 		}
 		c = secured
 	}
@@ -138,7 +138,7 @@ func (t *transport) welcome(c net.Conn) (net.Conn, opening, bool, error) {
 	if err != nil {
 		return nil, o, false, err
 	}
-	cluster := t.belongs()
+	cluster := t.clusterID()
 	if o.cluster != "" && o.cluster != cluster {
 		return nil, o, false, fmt.Errorf("meant for cluster %s, this is %q", o.cluster, cluster)
 	}
@@ -152,15 +152,15 @@ func (t *transport) welcome(c net.Conn) (net.Conn, opening, bool, error) {
 	return nil, o, false, errWire
 }
 
-// hand passes a connection to whom it is for, and returns when it is done with.
-func (t *transport) hand(c net.Conn, k kind, strict bool) {
+// handConn passes a connection to whom it is for, and returns when it is done with.
+func (t *transport) handConn(c net.Conn, k connKind, strict bool) {
 	if k == kindPeer {
 		t.serve(c, strict)
 		return
 	}
 	done := make(chan struct{})
 	var once sync.Once
-	stream := &conn{Conn: c, incoming: true, forget: func(*conn) { once.Do(func() { close(done) }) }}
+	stream := &handshakeConn{Conn: c, incoming: true, forget: func(*handshakeConn) { once.Do(func() { close(done) }) }}
 	select {
 	case t.streams <- stream:
 	case <-t.ctx.Done():
@@ -172,8 +172,8 @@ func (t *transport) hand(c net.Conn, k kind, strict bool) {
 	}
 }
 
-// dial opens a connection to another node and says whom it is meant for.
-func (t *transport) dial(ctx context.Context, address string, o opening) (net.Conn, error) {
+// dialNode opens a connection to another node and says whom it is meant for.
+func (t *transport) dialNode(ctx context.Context, address string, o openingFrame) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	stop := context.AfterFunc(t.ctx, cancel)
@@ -182,20 +182,20 @@ func (t *transport) dial(ctx context.Context, address string, o opening) (net.Co
 	if err != nil {
 		return nil, fmt.Errorf("reach node at %s: %w", address, err)
 	}
-	if !t.keep(c) {
+	if !t.trackConn(c) {
 		c.Close()
 		return nil, ErrClosed
 	}
-	secured, err := t.introduce(ctx, c, address, o)
+	secured, err := t.sendOpeningFrame(ctx, c, address, o)
 	if err != nil {
-		t.drop(c)
+		t.untrackConn(c)
 		return nil, fmt.Errorf("reach node at %s: %w", address, err)
 	}
-	return &conn{Conn: secured, forget: func(*conn) { t.drop(c) }}, nil
+	return &handshakeConn{Conn: secured, forget: func(*handshakeConn) { t.untrackConn(c) }}, nil
 }
 
-func (t *transport) introduce(ctx context.Context, c net.Conn, address string, o opening) (net.Conn, error) {
-	if err := keepAlive(c); err != nil {
+func (t *transport) sendOpeningFrame(ctx context.Context, c net.Conn, address string, o openingFrame) (net.Conn, error) {
+	if err := setKeepAlive(c); err != nil {
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()
@@ -218,8 +218,8 @@ func (t *transport) introduce(ctx context.Context, c net.Conn, address string, o
 	return c, c.SetDeadline(time.Time{})
 }
 
-// keep notes a connection, so that shut can end it; false: too late, or too many.
-func (t *transport) keep(c net.Conn) bool {
+// trackConn notes a connection, so that shut can end it; false: too late, or too many.
+func (t *transport) trackConn(c net.Conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.shut || len(t.open) >= maxConns {
@@ -229,16 +229,16 @@ func (t *transport) keep(c net.Conn) bool {
 	return true
 }
 
-func (t *transport) drop(c net.Conn) {
+func (t *transport) untrackConn(c net.Conn) {
 	t.mu.Lock()
 	delete(t.open, c)
 	t.mu.Unlock()
 	c.Close()
 }
 
-// silence ends every connection and lets none begin: when it returns nothing that this node says is heard any more. It
+// closeConns ends every connection and lets none begin: when it returns nothing that this node says is heard any more. It
 // waits for nobody.
-func (t *transport) silence() {
+func (t *transport) closeConns() {
 	t.mu.Lock()
 	open := t.open
 	t.open = map[net.Conn]struct{}{}
@@ -253,6 +253,6 @@ func (t *transport) silence() {
 
 // close silences the transport and waits for its connections' goroutines.
 func (t *transport) close() {
-	t.silence()
+	t.closeConns()
 	t.running.Wait()
 }

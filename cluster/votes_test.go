@@ -19,7 +19,7 @@ func TestVotesOfAMomentAreAllKept(t *testing.T) {
 			}
 			return nil
 		}))
-		v, err := openVotes(fs)
+		v, err := openMemoryVotes(fs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func TestVotesOfAMomentAreAllKept(t *testing.T) {
 			})
 		}
 		setting.Wait()
-		if v, err = openVotes(fs); err != nil {
+		if v, err = openMemoryVotes(fs); err != nil {
 			t.Fatal(err)
 		}
 		for _, key := range keys {

@@ -31,7 +31,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 }
 
 func (p *pipes) Close() error   { close(p.ended); return nil }
-func (p *pipes) Addr() net.Addr { return streamAddr("pipe") }
+func (p *pipes) Addr() net.Addr { return raftStreamAddr("pipe") }
 
 // endingConn says when it has been closed.
 type endingConn struct {
@@ -52,16 +52,16 @@ func port(f *testing.F) *pipes {
 	c := DefaultConfig()
 	c.Bind, c.Log = "n:1", slog.New(slog.DiscardHandler)
 	c.Listen = func(string, string) (net.Listener, error) { return p, nil }
-	tr, err := listen(c, "n")
+	tr, err := listenForNodes(c, "n")
 	if err != nil {
 		f.Fatal(err)
 	}
 	n := &Node{config: c, log: c.Log, transport: tr}
 	n.who.Store(&identity{ID: "n"})
-	tr.serve = n.serve
-	tr.belong("c")
-	wire := raftTransport(tr, raftLog{to: c.Log, name: "raft"})
-	go tr.accept()
+	tr.serve = n.serveConn
+	tr.setCluster("c")
+	wire := newRaftTransport(tr, raftLog{to: c.Log, name: "raft"})
+	go tr.acceptConns()
 	go func() {
 		for call := range wire.Consumer() {
 			if call.Reader != nil {
@@ -74,7 +74,7 @@ func port(f *testing.F) *pipes {
 }
 
 // frame is the first frame and a message behind it, as they lie on the wire.
-func frame(f *testing.F, o opening, about ask, payload []byte) []byte {
+func frame(f *testing.F, o openingFrame, about questionKind, payload []byte) []byte {
 	var b bytes.Buffer
 	if err := o.write(&b); err != nil {
 		f.Fatal(err)
@@ -89,13 +89,13 @@ func frame(f *testing.F, o opening, about ask, payload []byte) []byte {
 
 // FuzzPort: whatever bytes come to the nodes' port, the node goes on, and takes memory in proportion to what came.
 func FuzzPort(f *testing.F) {
-	strict := opening{kind: kindPeer, cluster: "c", target: "n", sender: "m"}
+	strict := openingFrame{kind: kindPeer, cluster: "c", target: "n", sender: "m"}
 	f.Add(frame(f, strict, askNonce, make([]byte, 8)))
 	f.Add(frame(f, strict, askDigest, make([]byte, 8)))
-	f.Add(frame(f, opening{kind: kindPeer}, askHello, []byte("{}")))
-	f.Add(frame(f, opening{kind: kindPeer}, askJoin, []byte(`{"id":"x","address":"x:1","level":1}`)))
+	f.Add(frame(f, openingFrame{kind: kindPeer}, askHello, []byte("{}")))
+	f.Add(frame(f, openingFrame{kind: kindPeer}, askJoin, []byte(`{"id":"x","address":"x:1","level":1}`)))
 	f.Add(append(frame(f, strict, 0, nil), 0, 0xff, 0xff, 0xff, byte(askHello)))
-	calls := frame(f, opening{kind: kindRaft, cluster: "c", target: "n", sender: "m"}, 0, nil)
+	calls := frame(f, openingFrame{kind: kindRaft, cluster: "c", target: "n", sender: "m"}, 0, nil)
 	f.Add(calls)
 	for _, call := range raftCalls(f) {
 		f.Add(append(bytes.Clone(calls), call...))
@@ -187,7 +187,7 @@ type recorder struct {
 
 func (r recorder) Accept() (net.Conn, error) { <-r.ended; return nil, net.ErrClosed }
 func (r recorder) Close() error              { close(r.ended); return nil }
-func (r recorder) Addr() net.Addr            { return streamAddr("m@m:1") }
+func (r recorder) Addr() net.Addr            { return raftStreamAddr("m@m:1") }
 func (r recorder) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
 	return r.to, nil
 }

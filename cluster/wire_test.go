@@ -17,16 +17,16 @@ func loopback(t *testing.T, id, cluster string) *transport {
 	t.Helper()
 	c := DefaultConfig()
 	c.Bind, c.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
-	tr, err := listen(c, id)
+	tr, err := listenForNodes(c, id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tr.serve = func(c net.Conn, _ bool) { c.Write([]byte{1}) }
-	tr.belong(cluster)
+	tr.setCluster(cluster)
 	accepted := make(chan struct{})
 	go func() {
 		defer close(accepted)
-		tr.accept()
+		tr.acceptConns()
 	}()
 	go func() {
 		for {
@@ -51,21 +51,21 @@ func TestOnlyWhoNamesThisNodeOfThisClusterIsLetIn(t *testing.T) {
 	a := loopback(t, "a", "c1")
 	for _, test := range []struct {
 		name string
-		o    opening
+		o    openingFrame
 		in   bool
 	}{
-		{"raft, right", opening{kind: kindRaft, cluster: "c1", target: "b"}, true},
-		{"raft, another cluster", opening{kind: kindRaft, cluster: "c2", target: "b"}, false},
-		{"raft, the node that was here before", opening{kind: kindRaft, cluster: "c1", target: "b-old"}, false},
-		{"raft, no cluster", opening{kind: kindRaft, target: "b"}, false},
-		{"raft, no target", opening{kind: kindRaft, cluster: "c1"}, false},
-		{"peer, right", opening{kind: kindPeer, cluster: "c1", target: "b"}, true},
-		{"peer, stranger", opening{kind: kindPeer}, true},
-		{"peer, another cluster", opening{kind: kindPeer, cluster: "c2"}, false},
-		{"peer, the node that was here before", opening{kind: kindPeer, cluster: "c1", target: "b-old"}, false},
-		{"no such kind", opening{kind: 9, cluster: "c1", target: "b"}, false},
+		{"raft, right", openingFrame{kind: kindRaft, cluster: "c1", target: "b"}, true},
+		{"raft, another cluster", openingFrame{kind: kindRaft, cluster: "c2", target: "b"}, false},
+		{"raft, the node that was here before", openingFrame{kind: kindRaft, cluster: "c1", target: "b-old"}, false},
+		{"raft, no cluster", openingFrame{kind: kindRaft, target: "b"}, false},
+		{"raft, no target", openingFrame{kind: kindRaft, cluster: "c1"}, false},
+		{"peer, right", openingFrame{kind: kindPeer, cluster: "c1", target: "b"}, true},
+		{"peer, stranger", openingFrame{kind: kindPeer}, true},
+		{"peer, another cluster", openingFrame{kind: kindPeer, cluster: "c2"}, false},
+		{"peer, the node that was here before", openingFrame{kind: kindPeer, cluster: "c1", target: "b-old"}, false},
+		{"no such kind", openingFrame{kind: 9, cluster: "c1", target: "b"}, false},
 	} {
-		c, err := a.dial(t.Context(), b.address, test.o)
+		c, err := a.dialNode(t.Context(), b.address, test.o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,13 +88,13 @@ func TestAStrangerGetsNoNonce(t *testing.T) {
 	}
 	defer n.Close(context.Background())
 	<-n.Ready()
-	if _, err := n.answer(askNonce, make([]byte, 8), false); !errors.Is(err, errWire) {
+	if _, err := n.answerQuestion(askNonce, make([]byte, 8), false); !errors.Is(err, errWire) {
 		t.Errorf("a stranger's nonce: %v, want a closed connection", err)
 	}
-	if answer, err := n.answer(askNonce, make([]byte, 8), true); err != nil || len(answer) != 24 {
+	if answer, err := n.answerQuestion(askNonce, make([]byte, 8), true); err != nil || len(answer) != 24 {
 		t.Errorf("a peer's nonce: %d bytes, %v, want 24", len(answer), err)
 	}
-	if _, err := (&Node{}).answer(askNonce, make([]byte, 8), true); !errors.Is(err, errWire) {
+	if _, err := (&Node{}).answerQuestion(askNonce, make([]byte, 8), true); !errors.Is(err, errWire) {
 		t.Errorf("a nonce while no raft runs: %v, want a closed connection", err)
 	}
 }
@@ -110,7 +110,7 @@ func TestASlowOpeningHoldsUpNobody(t *testing.T) {
 		defer c.Close()
 	}
 	begin := time.Now()
-	c, err := a.dial(t.Context(), b.address, opening{kind: kindRaft, cluster: "c1", target: "b"})
+	c, err := a.dialNode(t.Context(), b.address, openingFrame{kind: kindRaft, cluster: "c1", target: "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestASenderThatVanishesInMidMessageIsGivenUp(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	limits := &deadlines{Conn: ours}
-	c := &conn{Conn: limits, incoming: true, forget: func(*conn) {}}
+	c := &handshakeConn{Conn: limits, incoming: true, forget: func(*handshakeConn) {}}
 	go theirs.Write([]byte("half of a message"))
 	if _, err := c.Read(make([]byte, 4)); err != nil {
 		t.Fatal(err)
@@ -168,8 +168,8 @@ func TestOutcomes(t *testing.T) {
 		{ErrClosed, false},
 		{ErrBusy, false},
 	} {
-		err := n.proposed(test.err)
-		if got := refused(err); got != test.refused || errors.Is(err, ErrUnknown) == test.refused {
+		err := n.classifyProposeError(test.err)
+		if got := isRefusal(err); got != test.refused || errors.Is(err, ErrUnknown) == test.refused {
 			t.Errorf("%v became %v, refused %v, want %v", test.err, err, got, test.refused)
 		}
 	}

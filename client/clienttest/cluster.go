@@ -159,7 +159,7 @@ func (c *Cluster) Expire(ctx context.Context, name string) error {
 
 // expire proposes one verdict; it is refused if the client did anything meanwhile.
 func (c *Cluster) expire(ctx context.Context, name string) (gone bool, err error) {
-	term, err := c.node.Prove(ctx)
+	term, err := c.node.ConfirmLeadership(ctx)
 	if err != nil {
 		return false, fmt.Errorf("expire %q: %w", name, err)
 	}

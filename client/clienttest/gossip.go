@@ -58,7 +58,7 @@ func (c *Cluster) Seems(name string) (seems string, err error) {
 	youngest := uint64(0)
 	for _, s := range servers {
 		if s.Name == c.prefix+name && uint64(s.Incarnation) >= youngest {
-			youngest, seems = uint64(s.Incarnation), c.node.Seems(s.Incarnation)
+			youngest, seems = uint64(s.Incarnation), c.node.GossipState(s.Incarnation)
 		}
 	}
 	return seems, nil

@@ -143,7 +143,7 @@ func (c *Cluster) Leader(of ...int) int {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			_, err := n.Prove(ctx)
+			_, err := n.ConfirmLeadership(ctx)
 			cancel()
 			if err == nil {
 				found = i

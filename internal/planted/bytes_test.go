@@ -4,7 +4,7 @@ package planted
 var bytesFaults = []fault{
 	{
 		name:  "raft cuts its log by entries alone",
-		edits: []edit{{"cluster/storage.go", "last = min(last, entries.spare(g.keep))", "_ = entries.spare(g.keep)"}},
+		edits: []edit{{"cluster/storage.go", "last = min(last, entries.indexToKeep(g.keep))", "_ = entries.indexToKeep(g.keep)"}},
 		pkg:   "cluster", test: "TestAFollowerUnderLoadCatchesUpByOneSnapshot",
 	},
 	{
@@ -14,12 +14,12 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "a cut of the head leaves the first entry without a mark",
-		edits: []edit{{"cluster/logstore.go", "unmark(batch, 0, to), next.write(batch))", "unmark(batch, 0, to))"}},
+		edits: []edit{{"cluster/logstore.go", "deleteMarks(batch, 0, to), next.writeTo(batch))", "deleteMarks(batch, 0, to))"}},
 		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
 	},
 	{
 		name:  "a cut of the tail leaves its marks on disk",
-		edits: []edit{{"cluster/logstore.go", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil), unmark(batch, from, to));", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil));"}},
+		edits: []edit{{"cluster/logstore.go", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil), deleteMarks(batch, from, to));", "batch.DeleteRange(entryKey(from), entryKey(to+1), nil));"}},
 		pkg:   "cluster", test: "TestMarksSayHowManyBytesFollow",
 	},
 	{
@@ -29,7 +29,7 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "small commands go first and take all",
-		edits: []edit{{"cluster/propose.go", "batch, size := q.large.fit(nil, 0, room/2)", "batch, size := q.small.fit(nil, 0, room)"}},
+		edits: []edit{{"cluster/propose.go", "batch, size := q.large.takeFitting(nil, 0, room/2)", "batch, size := q.small.takeFitting(nil, 0, room)"}},
 		pkg:   "cluster", test: "TestALargeSaveGoesOnUnderAFloodOfSmallOnes",
 	},
 	{
@@ -39,7 +39,7 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "a message's length is believed",
-		edits: []edit{{"cluster/frame.go", "payload, err := io.ReadAll(io.LimitReader(from, int64(size)))\n\tif err == nil && len(payload) < int(size) {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n", "payload := make([]byte, size)\n\t_, err := io.ReadFull(from, payload)\n\tif err == io.EOF {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n"}},
+		edits: []edit{{"cluster/opening_frame.go", "payload, err := io.ReadAll(io.LimitReader(from, int64(size)))\n\tif err == nil && len(payload) < int(size) {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n", "payload := make([]byte, size)\n\t_, err := io.ReadFull(from, payload)\n\tif err == io.EOF {\n\t\terr = io.ErrUnexpectedEOF\n\t}\n"}},
 		pkg:   "cluster", test: "TestALyingLengthCostsNothing",
 	},
 	{

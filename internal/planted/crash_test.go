@@ -4,7 +4,7 @@ package planted
 var crashFaults = []fault{
 	{
 		name:  "an append to the log is not synced",
-		edits: []edit{{"cluster/logstore.go", "s.commit(batch, pebble.Sync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {", "s.commit(batch, pebble.NoSync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {"}},
+		edits: []edit{{"cluster/logstore.go", "s.commitBatch(batch, pebble.Sync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {", "s.commitBatch(batch, pebble.NoSync); err != nil {\n\t\treturn err\n\t}\n\ts.mu.Lock()\n\tdefer s.mu.Unlock()\n\tif s.last == 0 {"}},
 		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
 	},
 	{
@@ -39,7 +39,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a restore goes back",
-		edits: []edit{{"cluster/replica.go", "if meta.Row > r.tables.standing().Index {", "if meta.Row > 0 {"}},
+		edits: []edit{{"cluster/replica.go", "if meta.Row > r.tables.positionNow().Index {", "if meta.Row > 0 {"}},
 		pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
 	},
 	{
@@ -49,7 +49,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a second Close of a snapshot does it again",
-		edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn k.err\n\t}\n\tk.done = true\n\tif err := k.complete()", "\tk.done = true\n\tif err := k.complete()"}},
+		edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn k.err\n\t}\n\tk.done = true\n\tif err := k.completeSnapshot()", "\tk.done = true\n\tif err := k.completeSnapshot()"}},
 		pkg:   "cluster", test: "TestSinkEndsOnce",
 	},
 	{
@@ -79,12 +79,12 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a log that cannot be flushed is tried for ever",
-		edits: []edit{{"cluster/logstore.go", "\t\tEventListener:               &pebble.EventListener{BackgroundError: s.fault},\n", ""}},
+		edits: []edit{{"cluster/logstore.go", "\t\tEventListener:               &pebble.EventListener{BackgroundError: s.reportFault},\n", ""}},
 		pkg:   "cluster", test: "TestALogOnAFullDiskStops/a_table_cannot_be_made",
 	},
 	{
 		name:  "a log whose next file cannot be made ends the process",
-		edits: []edit{{"cluster/logstore.go", "entryFiles{folderSyncs{fs, s.standStill}, s.standStill}", "folderSyncs{fs, s.standStill}"}},
+		edits: []edit{{"cluster/logstore.go", "entryFiles{folderSyncs{fs, s.waitStuck}, s.waitStuck}", "folderSyncs{fs, s.waitStuck}"}},
 		pkg:   "cluster", test: "TestALogOnAFullDiskStops/the_next_file_cannot_be_made",
 	},
 	{
@@ -94,18 +94,17 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a node at its reserve is short in turns",
-		edits: []edit{{"cluster/reserve.go", "enough += n.config.Reserve / 16", "enough += 0"}},
+		edits: []edit{{"cluster/disk_space.go", "enough += n.config.Reserve / 16", "enough += 0"}},
 		pkg:   "cluster", test: "TestANodeAtItsReserveIsNotShortInTurns",
 	},
 	{
-		name: "who a node is is read before whether it is in a cluster",
-		edits: []edit{{"cluster/peer.go", "\tr := n.running() // before who it is: a node whose raft runs has its cluster's name, and must not say that it has none\n\twho := n.identity()\n",
-			"\twho := n.identity()\n\ttime.Sleep(time.Millisecond)\n\tr := n.running()\n"}},
-		pkg: "cluster", test: "TestANodeThatSaysHelloWhileItEntersNamesItsCluster",
+		name:  "who a node is is read before whether it is in a cluster",
+		edits: []edit{{"cluster/questions.go", "\tr := n.raftIfRunning() // before who it is: a node whose raft runs has its cluster's name, and must not say that it has none\n\twho := n.currentIdentity()\n", "\twho := n.currentIdentity()\n\ttime.Sleep(time.Millisecond)\n\tr := n.raftIfRunning()\n"}},
+		pkg:   "cluster", test: "TestANodeThatSaysHelloWhileItEntersNamesItsCluster",
 	},
 	{
 		name:  "who was let in by an entry that was lost never asks again",
-		edits: []edit{{"cluster/listed.go", "return n.askToJoin(n.ctx, askers[address], h.Cluster)", "_ = address\n\t\treturn nil"}},
+		edits: []edit{{"cluster/listed_nodes.go", "return n.askToJoin(n.ctx, askers[address], h.Cluster)", "_ = address\n\t\treturn nil"}},
 		pkg:   "cluster", test: "TestWhoWasLetInByAnEntryThatWasLostAsksAgain",
 	},
 }

@@ -23,7 +23,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "gossip is not asked",
-		edits: []edit{{"cluster/judge.go", "	signals.Gossip = j.l.node.seemsDead(inc)\n", ""}},
+		edits: []edit{{"cluster/failure_detector.go", "	signals.Gossip = j.l.node.seemsDead(inc)\n", ""}},
 		pkg:   "client/clienttest", test: "TestALostHostIsTakenOverOnEvidence",
 	},
 	{
@@ -33,7 +33,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "a leader that renews nobody judges all the same",
-		edits: []edit{{"cluster/judge.go", "	if j.l.prompt() != nil {\n		late += j.detector.Tick\n	}\n", ""}},
+		edits: []edit{{"cluster/failure_detector.go", "\tif j.l.checkPrompt() != nil {\n\t\tlate += j.detector.Tick\n\t}\n", ""}},
 		pkg:   "cluster", test: "TestALeaderThatRenewsNobodyJudgesNobody",
 	},
 	{

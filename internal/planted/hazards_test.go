@@ -1,13 +1,8 @@
 package planted
 
-const proof = "cluster/prove.go"
-
 // What several faults change alike.
 var (
-	verify = edit{
-		proof, "func (p *proof) hold() error {\n\tr := p.l.node.running()\n",
-		"func (p *proof) hold() error {\n\tr := p.l.node.running()\n\tif p != nil {\n\t\tif r.VerifyLeader().Error() != nil {\n\t\t\treturn ErrUnproven\n\t\t}\n\t\treturn nil\n\t}\n",
-	}
+	verify       = edit{"cluster/confirm_leadership.go", "func (p *leadershipConfirmer) holdRound() error {\n\tr := p.l.node.raftIfRunning()\n", "func (p *leadershipConfirmer) holdRound() error {\n\tr := p.l.node.raftIfRunning()\n\tif p != nil {\n\t\tif r.VerifyLeader().Error() != nil {\n\t\t\treturn ErrUnproven\n\t\t}\n\t\treturn nil\n\t}\n"}
 	anyEmptyNode = edit{
 		"cluster/bootstrap.go", "if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {", "if h.Member {",
 	}
@@ -28,15 +23,15 @@ const answerAtOnce = `	for _, p := range batch {
 var hazardFaults = []fault{
 	{
 		name: "a save is acknowledged before it is committed",
-		edits: []edit{{"cluster/propose.go", "\tfuture := n.running().Apply(entry, openWait)\n", `	future := n.running().Apply(entry, openWait)
+		edits: []edit{{"cluster/propose.go", "\tfuture := n.raftIfRunning().Apply(entry, openWait)\n", `	future := n.raftIfRunning().Apply(entry, openWait)
 ` + answerAtOnce}},
 		pkg: "cluster", test: "TestNothingIsAcknowledgedBeforeAMajorityHasIt",
 	},
 	{
 		name: "a save is acknowledged once the leader has written it",
-		edits: []edit{{"cluster/propose.go", "\tfuture := n.running().Apply(entry, openWait)\n", `	before := n.running().LastIndex()
-	future := n.running().Apply(entry, openWait)
-	for until := time.Now().Add(openWait); n.running().LastIndex() == before && time.Now().Before(until); {
+		edits: []edit{{"cluster/propose.go", "\tfuture := n.raftIfRunning().Apply(entry, openWait)\n", `	before := n.raftIfRunning().LastIndex()
+	future := n.raftIfRunning().Apply(entry, openWait)
+	for until := time.Now().Add(openWait); n.raftIfRunning().LastIndex() == before && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
 ` + answerAtOnce}},
@@ -57,56 +52,32 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a learner is counted",
-		edits: []edit{{proof, "\t\tcase s.Suffrage != raft.Voter:\n", "\t\tcase s.Suffrage == raft.Staging:\n"}},
+		edits: []edit{{"cluster/confirm_leadership.go", "\t\tcase s.Suffrage != raft.Voter:\n", "\t\tcase s.Suffrage == raft.Staging:\n"}},
 		pkg:   "cluster", test: "TestALearnerProvesNothing",
 	},
 	{
-		name: "whoever comes later joins the round under way",
-		edits: []edit{{
-			proof, "\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.hold()\n",
-			"\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.hold()\n\t\tp.mu.Lock()\n\t\tp.next = &round{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n",
-		}},
-		pkg: "cluster", test: "TestARoundUnderWayProvesNothingToWhoComesLater",
+		name:  "whoever comes later joins the round under way",
+		edits: []edit{{"cluster/confirm_leadership.go", "\t\tp.next = &confirmationRound{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.holdRound()\n", "\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.holdRound()\n\t\tp.mu.Lock()\n\t\tp.next = &confirmationRound{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n"}},
+		pkg:   "cluster", test: "TestARoundUnderWayProvesNothingToWhoComesLater",
 	},
 	{
 		name:  "an answer of a later term counts",
-		edits: []edit{{proof, "if v.err == nil && v.term == p.l.term {", "if v.err == nil {"}},
+		edits: []edit{{"cluster/confirm_leadership.go", "if v.err == nil && v.term == p.l.term {", "if v.err == nil {"}},
 		pkg:   "cluster", test: "TestALaterTermProvesNothing",
 	},
 	{
-		name: "the state is read and then the term",
-		edits: []edit{{proof, "\tl, err := n.lead(ctx)\n", `	if r := n.running(); r != nil {
-		if r.State() != raft.Leader {
-			return 0, n.notLeader()
-		}
-		time.Sleep(300 * time.Millisecond)
-		term, same := r.CurrentTerm(), 0
-		for _, s := range r.GetConfiguration().Configuration().Servers {
-			limited, cancel := context.WithTimeout(ctx, roundLimit)
-			a := n.transport.asker(hostPort(s.Address), string(s.ID))
-			if v, err := a.askVoice(limited, 1); err == nil && v.term == term {
-				same++
-			}
-			a.close()
-			cancel()
-		}
-		if same >= 2 {
-			return term, nil
-		}
-		return 0, ErrUnproven
-	}
-	l, err := n.lead(ctx)
-`}},
-		pkg: "cluster", test: "TestALeadThatEndsInMidProofProvesNothing",
+		name:  "the state is read and then the term",
+		edits: []edit{{"cluster/confirm_leadership.go", "\tl, err := n.awaitLeaderState(ctx)\n", "\tif r := n.raftIfRunning(); r != nil {\n\t\tif r.State() != raft.Leader {\n\t\t\treturn 0, n.notLeader()\n\t\t}\n\t\ttime.Sleep(300 * time.Millisecond)\n\t\tterm, same := r.CurrentTerm(), 0\n\t\tfor _, s := range r.GetConfiguration().Configuration().Servers {\n\t\t\tlimited, cancel := context.WithTimeout(ctx, roundLimit)\n\t\t\ta := n.transport.asker(hostPort(s.Address), string(s.ID))\n\t\t\tif v, err := a.askVoice(limited, 1); err == nil && v.term == term {\n\t\t\t\tsame++\n\t\t\t}\n\t\t\ta.close()\n\t\t\tcancel()\n\t\t}\n\t\tif same >= 2 {\n\t\t\treturn term, nil\n\t\t}\n\t\treturn 0, ErrUnproven\n\t}\n\tl, err := n.awaitLeaderState(ctx)\n"}},
+		pkg:   "cluster", test: "TestALeadThatEndsInMidProofProvesNothing",
 	},
 	{
 		name:  "a read waits for the commit index",
-		edits: []edit{{proof, "\treturn l.term, nil\n", "\treturn l.term, n.WaitApplied(ctx, n.running().CommitIndex())\n"}},
+		edits: []edit{{"cluster/confirm_leadership.go", "\treturn l.term, nil\n", "\treturn l.term, n.WaitApplied(ctx, n.raftIfRunning().CommitIndex())\n"}},
 		pkg:   "cluster", test: "TestAReadAfterAChangeOfMembersWaitsForNoCommand",
 	},
 	{
 		name:  "a wiped voter takes up its old id",
-		edits: []edit{{"cluster/folder.go", "\t\treturn openKept(c.FS)\n", "\t\tf, err := openKept(c.FS)\n\t\tif err == nil && f.who.Cluster == \"\" {\n\t\t\tf.who.ID = c.Bind\n\t\t}\n\t\treturn f, err\n"}},
+		edits: []edit{{"cluster/folder.go", "\t\treturn openMemoryFolder(c.FS)\n", "\t\tf, err := openMemoryFolder(c.FS)\n\t\tif err == nil && f.who.Cluster == \"\" {\n\t\t\tf.who.ID = c.Bind\n\t\t}\n\t\treturn f, err\n"}},
 		pkg:   "cluster", test: "TestAWipedVoterElectsNobodyInAnyOrder",
 	},
 	{
@@ -115,7 +86,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a copy of a folder runs beside the first",
-		edits: []edit{{"cluster/move.go", "err != nil || h.ID != id || h.Life == life {", "err != nil || h.ID != id || h.Life != \"\" {"}},
+		edits: []edit{{"cluster/moved_address.go", "err != nil || h.ID != id || h.Life == life {", "err != nil || h.ID != id || h.Life != \"\" {"}},
 		pkg:   "cluster", test: "TestACopyOfARunningNodesFolderIsRefused",
 	},
 	{
@@ -135,7 +106,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a snapshot is taken during the replay",
-		edits: []edit{{"cluster/replica.go", "if row := r.tables.standing().Index; r.handed < row {", "if row := r.tables.standing().Index; r.handed+1<<60 < row {"}},
+		edits: []edit{{"cluster/replica.go", "if row := r.tables.positionNow().Index; r.handed < row {", "if row := r.tables.positionNow().Index; r.handed+1<<60 < row {"}},
 		pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
 	},
 	{
@@ -190,17 +161,17 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a vanished sender is waited for",
-		edits: []edit{{"cluster/conn.go", "const progressLimit = 10 * time.Second", "const progressLimit = 150 * time.Second"}},
+		edits: []edit{{"cluster/handshake_conn.go", "const progressLimit = 10 * time.Second", "const progressLimit = 150 * time.Second"}},
 		pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
 	},
 	{
 		name:  "what is left of a broken snapshot is waited for",
-		edits: []edit{{"cluster/conn.go", "\tc.over = err\n", "\t_ = c.over\n"}},
+		edits: []edit{{"cluster/handshake_conn.go", "\tc.over = err\n", "\t_ = c.over\n"}},
 		pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
 	},
 	{
 		name:  "entries are of the leader's own level",
-		edits: []edit{{"cluster/propose.go", "fsm.Encode(n.tables.standing().Level, ", "fsm.Encode(n.config.Level, "}},
+		edits: []edit{{"cluster/propose.go", "fsm.Encode(n.tables.positionNow().Level, ", "fsm.Encode(n.config.Level, "}},
 		pkg:   "cluster", test: "TestTheLevelRisesWithTheLastVotersBuild",
 	},
 	{

@@ -65,7 +65,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "a refused verdict is told as a death",
-		edits: []edit{{"cluster/story.go", "applied := err == nil && ok && !row.Alive && row.Ground == s.ground", "applied := err == nil && ok"}},
+		edits: []edit{{"cluster/takeover_log.go", "applied := err == nil && ok && !row.Alive && row.Ground == s.ground", "applied := err == nil && ok"}},
 		pkg:   "cluster", test: "TestTheLogTellsARefusedVerdict",
 	},
 	{
@@ -80,7 +80,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "a node joins that nobody expects",
-		edits: []edit{{"cluster/members.go", "if err := n.expects(q.Address); err != nil {", "if err := n.expects(q.Address); err != nil && q.Address == \"\" {"}},
+		edits: []edit{{"cluster/members.go", "if err := n.checkExpected(q.Address); err != nil {", "if err := n.checkExpected(q.Address); err != nil && q.Address == \"\" {"}},
 		pkg:   "cluster", test: "TestANodeThatNobodyExpectsDoesNotJoin",
 	},
 	{

@@ -93,28 +93,23 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a node renews without proof of its lead",
-		edits: []edit{{"cluster/judge.go", "\tif err := l.proof.gathered(ctx); err != nil {\n\t\treturn 0, err\n\t}\n", ""}},
+		edits: []edit{{"cluster/failure_detector.go", "\tif err := l.confirmer.confirmSoon(ctx); err != nil {\n\t\treturn 0, err\n\t}\n", ""}},
 		pkg:   "cluster", test: "TestACutOffLeaderRenewsNobody",
 	},
 	{
-		name: "a new leader counts what it could not hear",
-		edits: []edit{{
-			"cluster/judge.go", "\t\tif !known {\n\t\t\tj.heard[inc] = now\n\t\t\tcontinue\n\t\t}\n\t\tif heard.Before(j.l.opened) {\n\t\t\theard = j.l.opened\n\t\t}\n",
-			"\t\tif !known {\n\t\t\theard = j.l.node.started\n\t\t\tj.heard[inc] = heard\n\t\t}\n",
-		}},
-		pkg: "cluster", test: "TestANewLeaderJudgesNobodyByWhatItDidNotHear",
+		name:  "a new leader counts what it could not hear",
+		edits: []edit{{"cluster/failure_detector.go", "\t\tif !known {\n\t\t\tj.heard[inc] = now\n\t\t\tcontinue\n\t\t}\n\t\tif heard.Before(j.l.opened) {\n\t\t\theard = j.l.opened\n\t\t}\n", "\t\tif !known {\n\t\t\theard = j.l.node.started\n\t\t\tj.heard[inc] = heard\n\t\t}\n"}},
+		pkg:   "cluster", test: "TestANewLeaderJudgesNobodyByWhatItDidNotHear",
 	},
 	{
 		name:  "a tick that came late counts as silence",
-		edits: []edit{{"cluster/judge.go", "\tlate := now.Sub(j.due)\n", "\tlate := time.Duration(0)\n"}},
+		edits: []edit{{"cluster/failure_detector.go", "\tlate := now.Sub(j.due)\n", "\tlate := time.Duration(0)\n"}},
 		pkg:   "cluster", test: "TestALateTickCountsAgainstNobody",
 	},
 	{
-		name: "renewals pass a verdict under way",
-		edits: []edit{{
-			"cluster/judge.go", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil {\n", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil || inc != 0 {\n",
-		}},
-		pkg: "cluster", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
+		name:  "renewals pass a verdict under way",
+		edits: []edit{{"cluster/failure_detector.go", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil {\n", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil || inc != 0 {\n"}},
+		pkg:   "cluster", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
 	},
 	{
 		name:  "a verdict names nothing that it judged",
@@ -171,12 +166,12 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a revoked owner is not waited for",
-		edits: []edit{{"cluster/judge.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked:"}},
+		edits: []edit{{"cluster/failure_detector.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked:"}},
 		pkg:   "cluster", test: "TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed",
 	},
 	{
 		name:  "the judge counts with other times than the owner was told",
-		edits: []edit{{"cluster/judge.go", "living[s.Incarnation] = s.Class.Timing", "living[s.Incarnation] = lock.DefaultTiming()"}},
+		edits: []edit{{"cluster/failure_detector.go", "living[s.Incarnation] = s.Class.Timing", "living[s.Incarnation] = lock.DefaultTiming()"}},
 		pkg:   "cluster", test: "TestAShortenedClassRobsNobodyWhoRegisteredBefore",
 	},
 	{
@@ -226,7 +221,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a mute owner is robbed at once",
-		edits: []edit{{"cluster/judge.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked && passed > 0:"}},
+		edits: []edit{{"cluster/failure_detector.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked && passed > 0:"}},
 		pkg:   "internal/sim", test: "TestTheObserver",
 	},
 	{

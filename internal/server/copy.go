@@ -50,7 +50,7 @@ func (s *Server) refuseCopy(in any) error {
 
 // checkBinding refuses a copy that was meant for another cluster or epoch.
 func (s *Server) checkBinding(number, binding uint64) error {
-	standing := s.node.Standing()
+	standing := s.node.Position()
 	switch {
 	case binding == 0:
 		return shaped(number, invalid("the request has no binding, which says what cluster it is meant for: "+
@@ -66,7 +66,7 @@ func (s *Server) checkBinding(number, binding uint64) error {
 
 // checkCluster is the same for a caller that names cluster and epoch, as far as it knows them.
 func (s *Server) checkCluster(cluster []byte, epoch uint64) error {
-	standing := s.node.Standing()
+	standing := s.node.Position()
 	if len(standing.Cluster) == 0 { // it has no leader either, and proposes nothing
 		return nil
 	}
@@ -90,7 +90,7 @@ func (s *Server) checkFields(number uint64, in any) error {
 	says := ""
 	if field := profilev1.UnknownField(request); field != "" {
 		says = field
-	} else if field, feature := s.fields.Missing(request, s.features(s.node.Standing().Level)); field != "" {
+	} else if field, feature := s.fields.Missing(request, s.features(s.node.Position().Level)); field != "" {
 		says = fmt.Sprintf("field %s, which needs the feature %q", field, feature)
 	}
 	if says == "" {
@@ -127,7 +127,7 @@ func (s *Server) checkRegistration(ctx context.Context, server lock.Incarnation,
 	}
 	// Before the row: of a cluster that was rolled back it may be another process's by now, registered under the same number.
 	if seen > s.node.LastIndex() {
-		if _, err := s.node.Prove(ctx); err != nil {
+		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
 			return s.unread(err)
 		}
 		if err := s.holdsAll(ctx, seen); err != nil {
@@ -141,7 +141,7 @@ func (s *Server) checkRegistration(ctx context.Context, server lock.Incarnation,
 	defer func() { _ = view.Close() }()
 	who, ok, err := view.Server(server)
 	if err == nil && ok && lock.Registration(who.Nonce) != registration {
-		return refuseForeign(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Standing())
+		return refuseForeign(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Position())
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func newFakeOf(t testing.TB, hub *server.Hub, cluster []byte) *fakeNode {
 	return n
 }
 
-func (n *fakeNode) Admit(c *fsm.Command) error {
+func (n *fakeNode) CheckSpaceAdmits(c *fsm.Command) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.full && !c.GetSave().GetEnd() {
@@ -138,7 +138,7 @@ func (n *fakeNode) RaiseRolledBack(ctx context.Context, _ uint64) error {
 	return err
 }
 
-func (n *fakeNode) Seems(lock.Incarnation) string { return "" }
+func (n *fakeNode) GossipState(lock.Incarnation) string { return "" }
 
 func (n *fakeNode) elsewhere() error {
 	n.mu.Lock()
@@ -149,7 +149,7 @@ func (n *fakeNode) elsewhere() error {
 	return nil
 }
 
-func (n *fakeNode) Prove(ctx context.Context) (uint64, error) {
+func (n *fakeNode) ConfirmLeadership(ctx context.Context) (uint64, error) {
 	if err := n.elsewhere(); err != nil {
 		return 0, err
 	}
@@ -165,7 +165,7 @@ func (n *fakeNode) Renew(ctx context.Context, _ lock.Incarnation) (uint64, error
 	n.mu.Lock()
 	n.renewed++
 	n.mu.Unlock()
-	return n.Prove(ctx)
+	return n.ConfirmLeadership(ctx)
 }
 
 // renewals counts the renewals that were to be confirmed.
@@ -175,7 +175,7 @@ func (n *fakeNode) renewals() int {
 	return n.renewed
 }
 
-func (n *fakeNode) Attend(s *cluster.Stream) {
+func (n *fakeNode) AddStream(s *cluster.Stream) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !slices.Contains(n.attended, s) {
@@ -183,7 +183,7 @@ func (n *fakeNode) Attend(s *cluster.Stream) {
 	}
 }
 
-func (n *fakeNode) Ended(s *cluster.Stream, byPeer bool) {
+func (n *fakeNode) NoteStreamEnd(s *cluster.Stream, byPeer bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ends == nil {
@@ -192,9 +192,9 @@ func (n *fakeNode) Ended(s *cluster.Stream, byPeer bool) {
 	n.ends[s] = byPeer
 }
 
-func (n *fakeNode) Noticed(lock.Incarnation) {}
+func (n *fakeNode) NoteRequest(lock.Incarnation) {}
 
-func (n *fakeNode) Standing() fsm.Standing {
+func (n *fakeNode) Position() fsm.Standing {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	standing := n.machine.Standing()
@@ -229,11 +229,11 @@ func (n *fakeNode) Leader() (string, bool) {
 	return n.leader, !n.follower
 }
 
-func (n *fakeNode) Silent(lock.Incarnation) (time.Duration, bool) { return time.Second, true }
-func (n *fakeNode) Pending(fsm.OwnedGrant) (time.Duration, bool)  { return 2 * time.Second, true }
-func (n *fakeNode) Status() cluster.Status                        { return cluster.Status{ID: "fake"} }
-func (n *fakeNode) ID() string                                    { return "fake" }
-func (n *fakeNode) Done() <-chan struct{}                         { return n.done }
+func (n *fakeNode) SilenceOf(lock.Incarnation) (time.Duration, bool)  { return time.Second, true }
+func (n *fakeNode) PendingSince(fsm.OwnedGrant) (time.Duration, bool) { return 2 * time.Second, true }
+func (n *fakeNode) Status() cluster.Status                            { return cluster.Status{ID: "fake"} }
+func (n *fakeNode) ID() string                                        { return "fake" }
+func (n *fakeNode) Done() <-chan struct{}                             { return n.done }
 
 func (n *fakeNode) Ready() <-chan struct{} {
 	ready := make(chan struct{})

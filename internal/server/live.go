@@ -53,7 +53,7 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 	host, conn := cameFrom(stream.Context())
 	seen := &cluster.Stream{Server: box.server, Peer: host}
 	dismisses := false // this side ends the stream: what the peer does then proves nothing
-	defer func() { s.node.Ended(seen, !dismisses && conn.endedByPeer()) }()
+	defer func() { s.node.NoteStreamEnd(seen, !dismisses && conn.endedByPeer()) }()
 	answers := make(chan answered)
 	ctx, cancel := context.WithCancel(stream.Context())
 	var work sync.WaitGroup
@@ -187,7 +187,7 @@ func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream
 		return nothing
 	}
 	defer func() { _ = view.Close() }()
-	s.node.Attend(seen)
+	s.node.AddStream(seen)
 
 	missed := box.missed.Swap(false)
 	a, err := s.news(view, r, term, missed)
@@ -223,9 +223,9 @@ func goodbye(g *profilev1.Goodbye) answered {
 // that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
 // before the judge hears of it.
 func (s *Server) prove(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool, seen uint64) (uint64, *glance, error) {
-	s.node.Noticed(server)
+	s.node.NoteRequest(server)
 	if lookUp || seen > s.node.LastIndex() {
-		if _, err := s.node.Prove(ctx); err != nil {
+		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
 			return 0, nil, err
 		}
 		if err := s.holdsAll(ctx, seen); err != nil {
@@ -274,7 +274,7 @@ func (s *Server) unrenewed(err error) error {
 		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, "")
 	}
 	if errors.Is(err, errOtherRegistration) {
-		return refuseForeign(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Standing())
+		return refuseForeign(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Position())
 	}
 	return s.unread(err)
 }

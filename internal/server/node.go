@@ -13,32 +13,32 @@ import (
 type Node interface {
 	// Propose puts a command through the log. Without an error it was applied, and Result.Code says what became of it.
 	Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error)
-	// Admit refuses a command, for its kind alone, that Propose would refuse just now.
-	Admit(command *fsm.Command) error
-	// Prove proves the lead after the call began.
-	Prove(ctx context.Context) (term uint64, err error)
+	// CheckSpaceAdmits refuses a command, for its kind alone, that Propose would refuse just now.
+	CheckSpaceAdmits(command *fsm.Command) error
+	// ConfirmLeadership proves the lead after the call began.
+	ConfirmLeadership(ctx context.Context) (term uint64, err error)
 	// Renew proves the lead and notes that the incarnation was heard.
 	Renew(ctx context.Context, server lock.Incarnation) (term uint64, err error)
-	// Attend notes that a stream of a living incarnation is open; Ended that it is over, byPeer only by FIN or RST from the
+	// AddStream notes that a stream of a living incarnation is open; Ended that it is over, byPeer only by FIN or RST from the
 	// peer; Noticed that a request of an incarnation came. The judge counts with them.
-	Attend(stream *cluster.Stream)
-	Ended(stream *cluster.Stream, byPeer bool)
-	Noticed(server lock.Incarnation)
-	// Standing is where the tables stand now: cluster, epoch, level. It costs nothing.
-	Standing() fsm.Standing
+	AddStream(stream *cluster.Stream)
+	NoteStreamEnd(stream *cluster.Stream, byPeer bool)
+	NoteRequest(server lock.Incarnation)
+	// Position is where the tables stand now: cluster, epoch, level. It costs nothing.
+	Position() fsm.Standing
 	// View is the tables as they are now. It must be closed.
 	View() (*View, error)
 	// WaitApplied returns once the tables have reached the index.
 	WaitApplied(ctx context.Context, index uint64) error
 	// Leader is the leader's client address as far as known, and whether it is this node.
 	Leader() (client string, self bool)
-	// Silent is how long the judge has not heard an incarnation; false: this node does not know.
-	Silent(server lock.Incarnation) (silent time.Duration, ok bool)
-	// Seems is how an incarnation seems to gossip: alive, dead, left, or empty. Advice only.
-	Seems(server lock.Incarnation) string
-	// Pending is how long the judge has been waiting for an owner to let go, or to say that it is over; false: it does not
+	// SilenceOf is how long the judge has not heard an incarnation; false: this node does not know.
+	SilenceOf(server lock.Incarnation) (silent time.Duration, ok bool)
+	// GossipState is how an incarnation seems to gossip: alive, dead, left, or empty. Advice only.
+	GossipState(server lock.Incarnation) string
+	// PendingSince is how long the judge has been waiting for an owner to let go, or to say that it is over; false: it does not
 	// know of it.
-	Pending(grant fsm.OwnedGrant) (pending time.Duration, ok bool)
+	PendingSince(grant fsm.OwnedGrant) (pending time.Duration, ok bool)
 	// LastIndex is how far this node's log reaches, or its newest snapshot.
 	LastIndex() uint64
 	// RaiseRolledBack keeps an alarm that the log ends before an index that somebody was told of.

@@ -15,7 +15,7 @@ import (
 
 // Status is this node's own view; it needs no leader and no quorum.
 func (s operator) Status(context.Context, *profilev1.StatusRequest) (*profilev1.StatusResponse, error) {
-	st, standing := s.node.Status(), s.node.Standing()
+	st, standing := s.node.Status(), s.node.Position()
 	reply := &profilev1.StatusResponse{
 		Id: st.ID, Version: st.Version, Cluster: st.Cluster, Epoch: st.Epoch, Level: st.Level, State: st.State, Term: st.Term,
 		Leader: st.Leader, LeaderClient: st.LeaderClient, Applied: st.Applied, Committed: st.Committed, Last: st.Last,
@@ -142,10 +142,10 @@ func (s operator) session(view *View, row fsm.OwnedGrant) (*profilev1.Session, e
 		LetGo: row.Wanted(), Revoked: row.Revoked, Revision: p.Revision,
 		Cause: profilev1.Cause(row.Cause), Operator: row.Asked, SilentMs: -1, PendingMs: -1,
 	}
-	if silent, ok := s.node.Silent(row.Owner); ok {
+	if silent, ok := s.node.SilenceOf(row.Owner); ok {
 		out.SilentMs = silent.Milliseconds()
 	}
-	if pending, ok := s.node.Pending(row); ok {
+	if pending, ok := s.node.PendingSince(row); ok {
 		out.PendingMs = pending.Milliseconds()
 	}
 	now := time.Now().UnixMilli()
@@ -186,7 +186,7 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 	for _, row := range rows {
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
-			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.Seems(row.Incarnation), Wanted: wanted[row.Incarnation],
+			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.GossipState(row.Incarnation), Wanted: wanted[row.Incarnation],
 			Timing: timing(row.Class),
 		}
 		if !row.Alive {
@@ -195,7 +195,7 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 		if row.Tool {
 			server.Kind = profilev1.ServerKind_SERVER_KIND_TOOL
 		}
-		if silent, ok := s.node.Silent(row.Incarnation); ok && row.Alive {
+		if silent, ok := s.node.SilenceOf(row.Incarnation); ok && row.Alive {
 			server.SilentMs = silent.Milliseconds()
 		}
 		reply.Servers = append(reply.Servers, server)

@@ -20,7 +20,7 @@ var errDataMissing = errors.New("a profile's data is missing from the tables")
 // view is the tables for one read: as a proved leader has them, or stale, as this node does.
 func (s *Server) view(ctx context.Context, mode profilev1.ReadMode) (*View, error) {
 	if mode == profilev1.ReadMode_READ_MODE_LINEARIZABLE {
-		if _, err := s.node.Prove(ctx); err != nil {
+		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
 			return nil, s.unread(err)
 		}
 	}

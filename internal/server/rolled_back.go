@@ -13,7 +13,7 @@ func (s *Server) notRolledBack(ctx context.Context, epoch, seen uint64) error {
 	if seen == 0 {
 		return nil
 	}
-	if _, err := s.node.Prove(ctx); err != nil {
+	if _, err := s.node.ConfirmLeadership(ctx); err != nil {
 		return err
 	}
 	view, err := s.node.View()

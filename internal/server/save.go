@@ -97,7 +97,7 @@ func (s *Server) write(ctx context.Context, q *profilev1.Request, store string, 
 	data := &fsm.Data{Codec: v.codec, Hash: v.hash, Size: uint64(len(v.data)), Whole: v.data}
 	if len(v.data) > fsm.MaxWhole {
 		data.Whole, data.Parts = nil, uint32((len(v.data)+fsm.PartBytes-1)/fsm.PartBytes)
-		if err := s.node.Admit(fsm.Do(request(q), act(data))); err != nil {
+		if err := s.node.CheckSpaceAdmits(fsm.Do(request(q), act(data))); err != nil {
 			return fsm.Result{}, s.unchanged(q.GetNumber(), err)
 		}
 		if err := s.putParts(ctx, q, store, v.data); err != nil {

@@ -194,5 +194,5 @@ func single(t testing.TB) *world {
 	case <-soon(t).Done():
 		t.Fatal("the node is not ready")
 	}
-	return serve(t, server.New(server.Config{Node: node, Hub: hub, Version: "test"}), node.Standing().Cluster)
+	return serve(t, server.New(server.Config{Node: node, Hub: hub, Version: "test"}), node.Position().Cluster)
 }

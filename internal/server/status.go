@@ -164,7 +164,7 @@ func (s *Server) refused(number uint64, result fsm.Result) error {
 		Limit: result.Limit, Owner: s.owner(result.Owner),
 	}
 	if reason == profilev1.Reason_REASON_OTHER_CLUSTER || reason == profilev1.Reason_REASON_OTHER_REGISTRATION {
-		standing := s.node.Standing()
+		standing := s.node.Position()
 		refusal.Cluster, refusal.Epoch = standing.Cluster, standing.Epoch
 	}
 	return refuse(refusal, "")

@@ -209,7 +209,7 @@ func (w *World) Leader() int {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-		_, err := running.Prove(ctx)
+		_, err := running.ConfirmLeadership(ctx)
 		cancel()
 		if err == nil {
 			return n.number

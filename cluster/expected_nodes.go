@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// unexpectedError is the refusal of a node that the cluster does not expect where it is.
+type unexpectedError struct{ address string }
+
+func (e *unexpectedError) Error() string {
+	return fmt.Sprintf("join: the cluster does not expect a node at %s: run profilenode members add %s, or correct what that node advertises", e.address, e.address)
+}
+
+// checkExpected is an error unless the cluster expects a node at an address: this leader's configuration lists it, or an operator
+// has said so. Without that, any process that reaches the nodes' port would soon vote.
+func (n *Node) checkExpected(address string) error {
+	if slices.Contains(n.config.Nodes, address) {
+		return nil
+	}
+	view, err := n.tables.openView()
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	defer view.Close()
+	added, err := view.ExpectedNodes()
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if !slices.Contains(added, address) {
+		return &unexpectedError{address}
+	}
+	return nil
+}
+
+// refusalLog bounds how often the log tells of a node that asks again and again.
+type refusalLog struct {
+	mu   sync.Mutex
+	told map[string]time.Time // by address
+}
+
+const (
+	refusalEvery = time.Minute
+	maxRefusals  = 64 // addresses that are remembered
+)
+
+// isFirst says whether a refusal of that address is to be logged now.
+func (r *refusalLog) isFirst(address string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at, when := range r.told {
+		if now.Sub(when) >= refusalEvery {
+			delete(r.told, at)
+		}
+	}
+	if _, recent := r.told[address]; recent || len(r.told) >= maxRefusals {
+		return false
+	}
+	if r.told == nil {
+		r.told = map[string]time.Time{}
+	}
+	r.told[address] = now
+	return true
+}

@@ -1,0 +1,234 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/fsm"
+)
+
+// openWait is how long a call waits for a lead whose opening command is on its way.
+const openWait = time.Second
+
+// leaderState is this node's lead in one term: from the moment its opening command was applied, until raft said that it lost.
+// Everything that acts for a leader belongs to a lead and ends with its context.
+type leaderState struct {
+	node   *Node
+	term   uint64 // of the opening command, as the log says it
+	opened time.Time
+	ctx    context.Context
+
+	queue     *proposeQueue
+	confirmer *leadershipConfirmer
+	clock     *clock
+	detector  *failureDetector
+	hellos    *helloBook
+	dates     calendar
+	tight     atomic.Bool // the voters above their reserve of free space are no majority
+
+	observers *streamObservers
+}
+
+// leadershipTerm is whether this node leads. Raft's own State and CurrentTerm, read one after the other, may belong to
+// different terms.
+type leadershipTerm struct {
+	mu      sync.Mutex
+	now     *leaderState  // nil: not, or not yet
+	gaining bool          // raft leads, the opening command is on its way
+	changed chan struct{} // closed and replaced at each change
+	cancel  context.CancelFunc
+	over    bool // this node ends: it opens no more leads
+	acting  sync.WaitGroup
+}
+
+// watchLeadership reads what raft tells, at once, since raft waits for it.
+func (n *Node) watchLeadership(told <-chan bool) {
+	for {
+		select {
+		case gained := <-told:
+			n.changeLeadership(gained)
+		case <-n.raftDown:
+			n.changeLeadership(false)
+			return
+		}
+	}
+}
+
+func (n *Node) changeLeadership(gained bool) {
+	s := &n.leadership
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		s.cancel()
+		s.cancel = nil
+	}
+	gained = gained && !s.over
+	if s.now != nil {
+		n.log.Info("no longer leads", "term", s.now.term)
+	}
+	s.now, s.gaining = nil, gained
+	close(s.changed)
+	s.changed = make(chan struct{})
+	if gained {
+		ctx, cancel := context.WithCancel(n.ctx)
+		s.cancel = cancel
+		s.acting.Go(func() {
+			defer cancel()
+			n.runLeadership(ctx)
+		})
+	}
+}
+
+// runLeadership opens a lead and acts for it until it is over.
+func (n *Node) runLeadership(ctx context.Context) {
+	term, err := n.openTerm(ctx)
+	if err != nil {
+		n.log.Warn("lead was over before it began", "error", err)
+		return
+	}
+	l := &leaderState{node: n, term: term, opened: time.Now(), ctx: ctx, hellos: &helloBook{}}
+	l.clock = newClock(n.ID(), n.config.Now)
+	logMS := n.tables.positionNow().StampMS
+	l.clock.raiseFloor(logMS)
+	l.queue, l.confirmer, l.detector = newProposeQueue(l), newLeadershipConfirmer(l), newFailureDetector(l)
+	l.observers = newStreamObservers(l)
+	var acting sync.WaitGroup
+	defer acting.Wait()
+	acting.Go(l.confirmer.runRounds)
+	// The first stamp that anybody's command gets shall be a majority's time.
+	first, cancel := context.WithTimeout(ctx, openWait)
+	_ = l.confirmer.confirmNow(first) // without one the clock stands still for a round longer
+	cancel()
+	l.dates.startCalendar(logMS, l.clock.nextTimestamp(), n.leaderlessFor())
+	acting.Go(l.queue.runUntilEnd)
+	if !n.publishLeaderState(l) {
+		return
+	}
+	n.log.Info("leads", "term", term)
+	acting.Go(l.observers.runUntilEnd)
+	acting.Go(l.detector.runUntilEnd)
+	acting.Go(l.detector.carryOut)
+	acting.Go(l.tendMembers)
+}
+
+// leaderlessFor is how long this node heard of no leader before it became one itself.
+func (n *Node) leaderlessFor() time.Duration {
+	if heard := n.raftIfRunning().LastContact(); !heard.IsZero() {
+		return time.Since(heard)
+	}
+	return time.Duration(math.MaxInt64) // never, since it started
+}
+
+// publishLeaderState makes a lead known, unless it is over.
+func (n *Node) publishLeaderState(l *leaderState) bool {
+	s := &n.leadership
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return false
+	}
+	s.now, s.gaining = l, false
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return true
+}
+
+// openTerm proposes this lead's first entry and returns its term once it is applied. The tables then hold everything
+// that was ever acknowledged.
+func (n *Node) openTerm(ctx context.Context) (uint64, error) {
+	cluster := n.clusterID()
+	standing := n.tables.positionNow()
+	var commands []*fsm.Command
+	if len(standing.Cluster) == 0 {
+		classes := n.config.Classes
+		if classes == nil {
+			classes = fsm.DefaultClasses()
+		}
+		commands = append(commands, fsm.Do(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies(), Classes: classes}))
+	}
+	commands = append(commands, fsm.Do(nil, &fsm.OpenTerm{Node: n.ID()}))
+	entry, err := fsm.Encode(max(standing.Level, fsm.FirstLevel), cluster, standing.StampMS, commands)
+	if err != nil {
+		return 0, fmt.Errorf("open term: %w", err)
+	}
+	for {
+		f := n.raftIfRunning().Apply(entry, openWait)
+		err := n.classifyProposeError(n.waitForFuture(ctx, f))
+		if isRefusal(err) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(actPause):
+				continue
+			}
+		}
+		if err != nil {
+			return 0, fmt.Errorf("open term: %w", err)
+		}
+		a, err := n.readAppliedResult(f)
+		if err != nil {
+			return 0, fmt.Errorf("open term: %w", err)
+		}
+		return a.term, nil
+	}
+}
+
+// readAppliedResult is what became of an entry that was proposed here and is through. One that was skipped has been acknowledged
+// by nobody's doing: then log and tables do not belong together.
+func (n *Node) readAppliedResult(f raft.ApplyFuture) (appliedResults, error) {
+	a, ok := f.Response().(appliedResults)
+	if !ok || a.skipped {
+		err := fmt.Errorf("%w: the entry at %d was proposed here, but the tables had passed it: log and tables do not belong together", ErrFailed, f.Index())
+		n.fail(err)
+		return appliedResults{}, fmt.Errorf("propose: %w: %v", ErrUnknown, err)
+	}
+	return a, nil
+}
+
+// leaderStateNow is the lead that is on now, or nil.
+func (n *Node) leaderStateNow() *leaderState {
+	n.leadership.mu.Lock()
+	defer n.leadership.mu.Unlock()
+	return n.leadership.now
+}
+
+// awaitLeaderState is the lead that is on now; one that is about to open is waited for a little, and so is any leader while none is
+// known.
+func (n *Node) awaitLeaderState(ctx context.Context) (*leaderState, error) {
+	limit := time.NewTimer(openWait)
+	defer limit.Stop()
+	for {
+		select {
+		case <-n.closing:
+			return nil, ErrClosed
+		default:
+		}
+		s := &n.leadership
+		s.mu.Lock()
+		now, gaining, changed := s.now, s.gaining, s.changed
+		s.mu.Unlock()
+		if now != nil {
+			return now, nil
+		}
+		if !gaining {
+			if !n.knowsLeader() && n.waitToKnowLeader(ctx, limit.C) {
+				continue
+			}
+			return nil, n.notLeaderError()
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return nil, n.notLeaderError()
+		case <-n.closing:
+			return nil, ErrClosed
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: this node is about to lead: %w", ErrBusy, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/profilenode/profilenode/fsm"
+)
+
+const lookAtListed = 5 * time.Second // between two looks at the nodes that this one lists
+
+// listedConns are the nodes of the configuration, by the addresses that stand there; whoever answers is asked.
+type listedConns map[string]*nodeConn
+
+func (n *Node) openListedConns() listedConns {
+	l := listedConns{}
+	for _, address := range n.config.Nodes {
+		l[address] = n.transport.connTo(address, "")
+	}
+	return l
+}
+
+func (l listedConns) close() {
+	for _, a := range l {
+		a.close()
+	}
+}
+
+// askHellos asks all at a time who they are.
+func (l listedConns) askHellos(ctx context.Context) (map[string]helloAnswer, map[string]error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	answers, errs := map[string]helloAnswer{}, map[string]error{}
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for address, a := range l {
+		asking.Go(func() {
+			h, err := a.askHello(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs[address] = err
+				return
+			}
+			answers[address] = h
+		})
+	}
+	asking.Wait()
+	return answers, errs
+}
+
+// watchListedNodes says when a node that this member lists is another cluster's: the list is wrong, the data folder is, or
+// somebody has taken over an address. The two refuse each other's connections, so nothing else would say why. It also
+// stops this node when the others say that it is elsewhere, and asks to be let in again when it was let in in vain.
+func (n *Node) watchListedNodes() {
+	l := n.openListedConns()
+	defer l.close()
+	tick := time.NewTicker(lookAtListed)
+	defer tick.Stop()
+	for {
+		if n.raftIfRunning() != nil {
+			answers, _ := l.askHellos(n.ctx)
+			if err := n.checkDuplicateID(answers); err != nil {
+				n.fail(err)
+				return
+			}
+			n.noteStrangers(answers)
+			if err := n.askListedAgain(answers, l); err != nil {
+				n.log.Warn("the cluster does not know this node, and does not let it in", "error", err)
+			}
+		}
+		select {
+		case <-n.closing:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// askListedAgain asks a leader that does not know this node to let it in. The entry that let it in may have been lost with the
+// leader that wrote it, before it was committed: then nobody ever sends anything here. Who voted, or has a row, was really in,
+// and has been removed on purpose.
+func (n *Node) askListedAgain(answers map[string]helloAnswer, askers listedConns) error {
+	us := func(p Peer) bool { return p.ID == n.ID() }
+	voted := func(p Peer) bool { return us(p) && p.Voter }
+	if slices.ContainsFunc(configuredPeers(n.raftIfRunning()), voted) {
+		return nil
+	}
+	rows, err := n.tables.readNodes()
+	if err != nil || slices.ContainsFunc(rows, func(row fsm.Node) bool { return row.ID == n.ID() }) {
+		return err
+	}
+	for address, h := range answers {
+		leads := h.Member && h.Cluster == n.currentIdentity().Cluster && h.Leader == h.Address
+		if !leads || slices.ContainsFunc(h.Members, us) {
+			continue
+		}
+		return n.askToJoin(n.ctx, askers[address], h.Cluster)
+	}
+	return nil
+}
+
+// askToJoin asks a leader to let this node in.
+func (n *Node) askToJoin(ctx context.Context, leader *nodeConn, cluster string) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: n.config.Level, Cluster: cluster}
+	switch j, err := leader.askJoin(ctx, q); {
+	case err != nil:
+		return fmt.Errorf("it does not answer: %w", err)
+	case j.Refused != "":
+		return fmt.Errorf("it refused: %s", j.Refused)
+	case j.Cluster != cluster:
+		return fmt.Errorf("it is of cluster %s by now, not %s", j.Cluster, cluster)
+	}
+	return nil
+}
+
+// checkDuplicateID is an error if the others have this node at another address and it runs there too: it was moved by a copy of
+// its data folder, and then started here again.
+func (n *Node) checkDuplicateID(answers map[string]helloAnswer) error {
+	for _, h := range answers {
+		for _, p := range h.Members {
+			if p.ID != n.ID() || p.Address == n.transport.address {
+				continue
+			}
+			if err := n.checkNotRunningElsewhere(n.ctx, p.Address, p.ID, n.life); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Node) noteStrangers(answers map[string]helloAnswer) {
+	n.strange.Store(strangerCluster(n.currentIdentity().Cluster, answers))
+}
+
+// strangerCluster names the first that is a member of another cluster; nil: nobody is.
+func strangerCluster(ours string, answers map[string]helloAnswer) *string {
+	for _, address := range slices.Sorted(maps.Keys(answers)) {
+		if h := answers[address]; h.Member && h.Cluster != ours {
+			text := fmt.Sprintf("at the listed address %s runs node %s of cluster %s, and this node is of cluster %s: list the nodes of one cluster, and start each on its own data folder", address, h.ID, h.Cluster, ours)
+			return &text
+		}
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"maps"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+// A node in memory that was given a file system keeps on it what another keeps in its data folder, so that it can come
+// back: node.json, the log, the tables, and the votes in a file of their own.
+
+const maxSmallFile = 1 << 20 // bytes of node.json, and of the votes
+
+// openMemoryFolder is openFolder for a file system that outlives the node.
+func openMemoryFolder(fs vfs.FS) (*folder, error) {
+	f := &folder{fs: fs, who: identity{Format: folderFormat}}
+	text, err := readFile(fs, fileNode, maxSmallFile)
+	if errors.Is(err, iofs.ErrNotExist) {
+		who := f.who
+		who.ID = newID()
+		return f, f.writeIdentity(who)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &f.who)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", fileNode, err)
+	}
+	if f.who.Condemned != "" {
+		return nil, errFolderUnusable(f.dir, f.who.Condemned)
+	}
+	if _, err := fs.Stat(fileVotes); f.who.Member && errors.Is(err, iofs.ErrNotExist) {
+		return nil, errMissingFile(f.dir, "its file "+fileVotes+" is missing")
+	}
+	return f, nil
+}
+
+// openMemoryStorage is openStorage for a file system that outlives the node.
+func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
+	votes, err := openMemoryVotes(f.fs)
+	if err != nil {
+		return nil, fmt.Errorf("open votes: %w", err)
+	}
+	entries, err := openLogStore(f.fs, folderLog, f.who.Member, log, stop)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return nil, errMissingFile(f.dir, "its log in "+folderLog+" is missing")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	q := &shutdownGuard{}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q, close: entries.Close}
+	if err := s.checkVotesFit(f); err != nil {
+		return nil, errors.Join(err, entries.Close())
+	}
+	return s, nil
+}
+
+// memoryVotes keep raft's term and vote in one small file, which each change replaces whole.
+type memoryVotes struct {
+	fs       vfs.FS
+	changing chan struct{} // full while a change is on its way: the disk may be slow, and a mutex stops virtual time
+
+	mu   sync.Mutex
+	kept map[string][]byte
+}
+
+var _ raft.StableStore = (*memoryVotes)(nil)
+
+func openMemoryVotes(fs vfs.FS) (*memoryVotes, error) {
+	v := &memoryVotes{fs: fs, changing: make(chan struct{}, 1), kept: map[string][]byte{}}
+	text, err := readFile(fs, fileVotes, maxSmallFile)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return v, writeFile(fs, fileVotes, []byte("{}")) // from here on a missing file has forgotten votes
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &v.kept)
+	}
+	return v, err
+}
+
+// Set returns once the disk has it. Raft may set the term for a heartbeat beside what it sets for a vote.
+func (v *memoryVotes) Set(key, value []byte) error {
+	v.changing <- struct{}{}
+	defer func() { <-v.changing }()
+	v.mu.Lock()
+	next := maps.Clone(v.kept)
+	v.mu.Unlock()
+	next[string(key)] = append([]byte(nil), value...)
+	text, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(v.fs, fileVotes, text); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.kept = next
+	return nil
+}
+
+// errNotFound has the text by which raft knows it.
+var errNotFound = errors.New("not found")
+
+// Get knows a missing key by its error alone.
+func (v *memoryVotes) Get(key []byte) ([]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	value, ok := v.kept[string(key)]
+	if !ok {
+		return nil, errNotFound
+	}
+	return value, nil
+}
+
+func (v *memoryVotes) SetUint64(key []byte, value uint64) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return v.Set(key, text)
+}
+
+func (v *memoryVotes) GetUint64(key []byte) (value uint64, err error) {
+	text, err := v.Get(key)
+	if err == nil {
+		err = json.Unmarshal(text, &value)
+	}
+	return value, err
+}

@@ -1,0 +1,109 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// The first frame of every connection between nodes says whom it is meant for. What is meant for a lost node is so never
+// answered by its successor at the same address, which remembers none of its votes.
+const (
+	wireMagic   = "pfnd"
+	wireVersion = 1
+)
+
+// connKind is what a connection is for.
+type connKind byte
+
+const (
+	kindRaft connKind = 1
+	kindPeer connKind = 2
+)
+
+// openingFrame is the first frame.
+type openingFrame struct {
+	kind    connKind
+	cluster string // hex; "": whatever it is
+	target  string // node id; "": whoever listens
+	sender  string // node id
+}
+
+var errWire = errors.New("not a connection between nodes of this version")
+
+func (o openingFrame) write(to io.Writer) error {
+	frame := append([]byte(wireMagic), wireVersion, byte(o.kind))
+	for _, part := range []string{o.cluster, o.target, o.sender} {
+		if len(part) > 255 {
+			return fmt.Errorf("open connection: an id of %d bytes is too long", len(part))
+		}
+		frame = append(append(frame, byte(len(part))), part...)
+	}
+	_, err := to.Write(frame)
+	return err
+}
+
+// readOpening reads exactly the frame: what follows is another reader's.
+func readOpening(from io.Reader) (openingFrame, error) {
+	var head [len(wireMagic) + 2]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return openingFrame{}, err
+	}
+	if SpeaksTLS(head[:]) {
+		return openingFrame{}, ErrSpeaksTLS
+	}
+	o := openingFrame{kind: connKind(head[len(wireMagic)+1])}
+	if string(head[:len(wireMagic)]) != wireMagic || head[len(wireMagic)] != wireVersion {
+		return openingFrame{}, errWire
+	}
+	for _, part := range []*string{&o.cluster, &o.target, &o.sender} {
+		var size [1]byte
+		if _, err := io.ReadFull(from, size[:]); err != nil {
+			return openingFrame{}, err
+		}
+		text := make([]byte, size[0])
+		if _, err := io.ReadFull(from, text); err != nil {
+			return openingFrame{}, err
+		}
+		*part = string(text)
+	}
+	return o, nil
+}
+
+// These bound one message on a peer connection. Anybody may ask; who answers is who was dialled.
+const (
+	maxMessage  = 1 << 20
+	maxQuestion = 64 << 10
+)
+
+// writeMessage writes length, type and payload in one write.
+func writeMessage(to io.Writer, about questionKind, payload []byte) error {
+	if len(payload) > maxMessage {
+		return fmt.Errorf("send to node: a message of %d bytes is too long", len(payload))
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 5+len(payload)), uint32(len(payload)))
+	frame = append(append(frame, byte(about)), payload...)
+	_, err := to.Write(frame)
+	return err
+}
+
+// readMessage takes memory only for what has come, whatever length it was told.
+func readMessage(from io.Reader, most uint32) (questionKind, []byte, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return 0, nil, err
+	}
+	size := binary.BigEndian.Uint32(head[:4])
+	if size > most {
+		return 0, nil, errWire
+	}
+	payload, err := io.ReadAll(io.LimitReader(from, int64(size)))
+	if err == nil && len(payload) < int(size) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	return questionKind(head[4]), payload, nil
+}

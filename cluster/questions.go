@@ -1,0 +1,194 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// questionKind is a question of one node to another, and the type of its answer.
+type questionKind byte
+
+const (
+	askNonce questionKind = 1 // what is your term, now
+	askHello questionKind = 2 // who are you
+	askJoin  questionKind = 3 // let me in
+	// what were your tables after this entry
+	askDigest questionKind = 4
+	answerNo  questionKind = 255 // an error, as text
+)
+
+// nonceAnswer is the answer to a nonce: made after the question arrived.
+type nonceAnswer struct {
+	term   uint64 // of the running raft instance
+	wallMS int64
+}
+
+// helloAnswer is who a node is.
+type helloAnswer struct {
+	ID      string   `json:"id"`
+	Life    string   `json:"life,omitempty"`    // random, of this process
+	Cluster string   `json:"cluster,omitempty"` // hex
+	Member  bool     `json:"member,omitempty"`  // its raft runs: it belongs to Cluster
+	Address string   `json:"address"`           // advertised, for nodes
+	Client  string   `json:"client,omitempty"`
+	Gossip  string   `json:"gossip,omitempty"`
+	Servers string   `json:"servers,omitempty"` // where it gossips with game servers
+	Level   uint32   `json:"level"`             // what it can apply
+	Version string   `json:"version,omitempty"`
+	Nodes   []string `json:"nodes,omitempty"`   // as configured
+	Members []Peer   `json:"members,omitempty"` // the configuration as it knows it
+	Leader  string   `json:"leader,omitempty"`  // host:port for nodes
+	Term    uint64   `json:"term,omitempty"`
+	Last    uint64   `json:"last,omitempty"`    // of its log
+	Applied uint64   `json:"applied,omitempty"` // of its tables
+	Free    uint64   `json:"free,omitempty"`    // bytes on its disk, if it knows
+	Short   bool     `json:"short,omitempty"`   // of space: below its reserve
+}
+
+type joinQuestion struct {
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	Level   uint32 `json:"level"`
+	Life    string `json:"life,omitempty"`    // as in its helloAnswer
+	Cluster string `json:"cluster,omitempty"` // hex; of a member that has moved; "": in none yet
+}
+
+type joinAnswer struct {
+	Cluster string `json:"cluster,omitempty"` // it is in, and this is its cluster
+	Leader  string `json:"leader,omitempty"`  // ask there instead
+	Refused string `json:"refused,omitempty"`
+}
+
+// serveConn answers questions until the connection ends. strict: it named this cluster and this node.
+func (n *Node) serveConn(c net.Conn, strict bool) {
+	for {
+		about, question, err := readMessage(c, maxQuestion)
+		if err != nil {
+			return
+		}
+		answer, err := n.answerQuestion(about, question, strict)
+		if errors.Is(err, errWire) {
+			return
+		}
+		c.SetWriteDeadline(time.Now().Add(progressLimit))
+		if err != nil {
+			about, answer = answerNo, []byte(err.Error())
+		}
+		if err := writeMessage(c, about, answer); err != nil {
+			return
+		}
+	}
+}
+
+func (n *Node) answerQuestion(about questionKind, question []byte, strict bool) ([]byte, error) {
+	switch {
+	case about == askNonce && strict:
+		return n.answerNonce(question)
+	case about == askDigest && strict:
+		return n.answerDigest(question)
+	case about == askHello:
+		return json.Marshal(n.helloNow())
+	case about == askJoin:
+		var q joinQuestion
+		if err := json.Unmarshal(question, &q); err != nil {
+			return nil, errWire
+		}
+		return json.Marshal(n.answerJoin(q))
+	}
+	return nil, errWire
+}
+
+// answerNonce speaks for the running raft instance or not at all: what lies on disk may be older than a vote.
+func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
+	r := n.raftIfRunning()
+	if len(nonce) != 8 || r == nil || r.State() == raft.Shutdown {
+		return nil, errWire
+	}
+	answer := append(make([]byte, 0, 24), nonce...)
+	answer = binary.BigEndian.AppendUint64(answer, r.CurrentTerm())
+	return binary.BigEndian.AppendUint64(answer, uint64(n.config.Now().UnixMilli())), nil
+}
+
+func (n *Node) helloNow() helloAnswer {
+	r := n.raftIfRunning() // before who it is: a node whose raft runs has its cluster's name, and must not say that it has none
+	who := n.currentIdentity()
+	h := helloAnswer{
+		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), Servers: n.serverGossipAddress(),
+		Level: n.config.Level, Version: n.config.Version, Nodes: n.config.Nodes,
+		Free: n.space.free.Load(), Short: n.space.short.Load(),
+	}
+	if r == nil {
+		return h
+	}
+	h.Cluster, h.Member = who.Cluster, true
+	h.Members = configuredPeers(r)
+	leader, _ := r.LeaderWithID()
+	h.Leader = hostPort(leader)
+	h.Term, h.Last, h.Applied = r.CurrentTerm(), r.LastIndex(), n.tables.positionNow().Index
+	return h
+}
+
+// configuredPeers is the latest configuration, committed or not: it is what raft itself counts by.
+func configuredPeers(r *raft.Raft) []Peer {
+	var peers []Peer
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		peers = append(peers, Peer{ID: string(s.ID), Address: hostPort(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	return peers
+}
+
+func (n *Node) answerJoin(q joinQuestion) joinAnswer {
+	r := n.raftIfRunning()
+	if r == nil {
+		return joinAnswer{Refused: "this node is in no cluster yet"}
+	}
+	l := n.leaderStateNow()
+	if l == nil {
+		leader, _ := r.LeaderWithID()
+		return joinAnswer{Leader: hostPort(leader), Refused: "this node does not lead"}
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, joinTimeout)
+	defer cancel()
+	if err := n.admitNode(ctx, q); err != nil {
+		if n.refusals.isFirst(q.Address, time.Now()) {
+			n.log.Warn("refused a node that asked to join; it asks again", "node", q.ID, "address", q.Address, "error", err)
+		}
+		return joinAnswer{Refused: err.Error()}
+	}
+	return joinAnswer{Cluster: n.currentIdentity().Cluster}
+}
+
+// askVoice asks for a term and a clock.
+func (a *nodeConn) askVoice(ctx context.Context, nonce uint64) (nonceAnswer, error) {
+	answer, err := a.ask(ctx, askNonce, binary.BigEndian.AppendUint64(nil, nonce))
+	if err != nil {
+		return nonceAnswer{}, err
+	}
+	if len(answer) != 24 || binary.BigEndian.Uint64(answer) != nonce {
+		a.close()
+		return nonceAnswer{}, fmt.Errorf("ask node at %s: %w", a.address, errWire)
+	}
+	return nonceAnswer{
+		term:   binary.BigEndian.Uint64(answer[8:]),
+		wallMS: int64(binary.BigEndian.Uint64(answer[16:])),
+	}, nil
+}
+
+func (a *nodeConn) askHello(ctx context.Context) (helloAnswer, error) {
+	var h helloAnswer
+	err := a.askJSON(ctx, askHello, struct{}{}, &h)
+	return h, err
+}
+
+func (a *nodeConn) askJoin(ctx context.Context, q joinQuestion) (joinAnswer, error) {
+	var j joinAnswer
+	err := a.askJSON(ctx, askJoin, q, &j)
+	return j, err
+}

@@ -1,0 +1,110 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// raftLog lets raft write to a slog.Logger.
+type raftLog struct {
+	to   *slog.Logger
+	name string
+	args []any
+}
+
+var _ hclog.Logger = raftLog{}
+
+func slogLevel(l hclog.Level) slog.Level {
+	switch l {
+	case hclog.Error:
+		return slog.LevelError
+	case hclog.Warn:
+		return slog.LevelWarn
+	case hclog.Info:
+		return slog.LevelInfo
+	case hclog.Debug, hclog.NoLevel:
+		return slog.LevelDebug
+	}
+	return slog.LevelDebug - 4
+}
+
+func (r raftLog) Log(l hclog.Level, msg string, args ...any) {
+	if r.isEnabled(l) {
+		r.to.Log(context.Background(), slogLevel(l), r.name+": "+msg, formatFields(args)...)
+	}
+}
+
+// formatFields puts into words the fields that raft leaves to its logger to format.
+func formatFields(args []any) []any {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		out[i] = arg
+		if later, ok := arg.(hclog.Format); ok && len(later) > 0 {
+			if format, ok := later[0].(string); ok {
+				out[i] = fmt.Sprintf(format, later[1:]...)
+			}
+		}
+	}
+	return out
+}
+
+func (r raftLog) Trace(msg string, args ...any) { r.Log(hclog.Trace, msg, args...) }
+func (r raftLog) Debug(msg string, args ...any) { r.Log(hclog.Debug, msg, args...) }
+func (r raftLog) Info(msg string, args ...any)  { r.Log(hclog.Info, msg, args...) }
+func (r raftLog) Warn(msg string, args ...any)  { r.Log(hclog.Warn, msg, args...) }
+func (r raftLog) Error(msg string, args ...any) { r.Log(hclog.Error, msg, args...) }
+
+func (r raftLog) isEnabled(l hclog.Level) bool {
+	return r.to.Enabled(context.Background(), slogLevel(l))
+}
+
+func (r raftLog) IsTrace() bool { return r.isEnabled(hclog.Trace) }
+func (r raftLog) IsDebug() bool { return r.isEnabled(hclog.Debug) }
+func (r raftLog) IsInfo() bool  { return r.isEnabled(hclog.Info) }
+func (r raftLog) IsWarn() bool  { return r.isEnabled(hclog.Warn) }
+func (r raftLog) IsError() bool { return r.isEnabled(hclog.Error) }
+
+func (r raftLog) ImpliedArgs() []any { return r.args }
+
+func (r raftLog) With(args ...any) hclog.Logger {
+	return raftLog{to: r.to.With(formatFields(args)...), name: r.name, args: append(r.args[:len(r.args):len(r.args)], args...)}
+}
+
+func (r raftLog) Name() string { return r.name }
+
+func (r raftLog) Named(name string) hclog.Logger {
+	return raftLog{to: r.to, name: r.name + "." + name, args: r.args}
+}
+
+func (r raftLog) ResetNamed(name string) hclog.Logger {
+	return raftLog{to: r.to, name: name, args: r.args}
+}
+
+func (r raftLog) SetLevel(hclog.Level) {}
+
+func (r raftLog) GetLevel() hclog.Level {
+	for l := hclog.Trace; l < hclog.Error; l++ {
+		if r.isEnabled(l) {
+			return l
+		}
+	}
+	return hclog.Error
+}
+
+func (r raftLog) StandardLogger(o *hclog.StandardLoggerOptions) *log.Logger {
+	return log.New(r.StandardWriter(o), "", 0)
+}
+
+func (r raftLog) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return raftLogWriter{r} }
+
+type raftLogWriter struct{ log raftLog }
+
+func (w raftLogWriter) Write(line []byte) (int, error) {
+	w.log.Info(string(line))
+	return len(line), nil
+}

@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// A folder that this user may not write, and one that another process has, are two things to do.
+func TestALockedFolderAndOneOfAnotherUserAreToldApart(t *testing.T) {
+	denied := explainLockError("data", &fs.PathError{Op: "open", Path: "data/LOCK", Err: syscall.EACCES}).Error()
+	if !strings.Contains(denied, "cannot be written by this user") || strings.Contains(denied, "another process") {
+		t.Errorf("a folder of another user: %s", denied)
+	}
+	locked := explainLockError("data", syscall.EAGAIN).Error()
+	if !strings.Contains(locked, "in use by another process") || strings.Contains(locked, "this user") {
+		t.Errorf("a locked folder: %s", locked)
+	}
+}
+
+// A node.json that a crash or a full disk cut off says what to do.
+func TestACutOffNodeFileSaysWhatToDo(t *testing.T) {
+	c := DefaultConfig()
+	c.Dir, c.Bind = t.TempDir(), "127.0.0.1:0"
+	if err := os.WriteFile(filepath.Join(c.Dir, fileNode), []byte(`{"format": 1, "id": "ab`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Open(t.Context(), c)
+	if err == nil {
+		n.Close(t.Context())
+		t.Fatal("a node starts on a cut off node.json")
+	}
+	if !strings.Contains(err.Error(), "is cut off or damaged") || !strings.Contains(err.Error(), "remove the folder, and the node joins anew") {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// Every line of a node's log has its id.
+func TestEveryLineOfANodesLogHasItsID(t *testing.T) {
+	var mu sync.Mutex
+	var said strings.Builder
+	c := DefaultConfig()
+	c.Memory, c.Bind = true, "127.0.0.1:0"
+	c.Log = slog.New(slog.NewTextHandler(lockedWriter{&mu, &said}, nil))
+	n, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-n.Ready()
+	if err := n.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(said.String()) {
+		if !strings.Contains(line, " id="+n.ID()) {
+			t.Errorf("a line without the node's id: %s", line)
+		}
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	to *strings.Builder
+}
+
+func (w lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
+}
+
+// What raft leaves to its logger to format is text, and no format with its arguments beside it.
+func TestFieldsThatRaftFormatsAreReadable(t *testing.T) {
+	var said strings.Builder
+	log := raftLog{to: slog.New(slog.NewTextHandler(&said, nil)), name: "raft"}
+	log.Info("initial configuration", "index", 1, "servers", hclog.Fmt("%+v", []string{"n0", "n1"}))
+	log.With("peers", hclog.Fmt("%d", 3)).Warn("alone")
+	for _, want := range []string{`servers="[n0 n1]"`, "peers=3"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the log lacks %s: %s", want, said.String())
+		}
+	}
+}

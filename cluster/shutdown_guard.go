@@ -1,0 +1,34 @@
+package cluster
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+)
+
+// shutdownGuard ends the goroutine of raft's that has just learnt of a failed disk, where raft would panic and take the whole
+// process with it: other nodes in it, and the line that says why. This node has stopped by then, and nothing that it says
+// is heard. Raft's deferred work is done, and its shutdown does not wait for what is gone.
+type shutdownGuard struct{ running atomic.Bool } // raft runs: who asks the log and the votes is one of its goroutines
+
+func (q *shutdownGuard) markLeft() {
+	if q != nil && q.running.Load() {
+		runtime.Goexit()
+	}
+}
+
+// newRaft is raft's own, but a log that cannot be read while raft starts is an error.
+func newRaft(settings *raft.Config, r *replica, s *raftStorage, snapshots *snapshotStore, wire raft.Transport) (_ *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrFailed, p)
+		}
+	}()
+	started, err := raft.NewRaft(settings, r, s.log, s.stable, snapshots, wire)
+	if err == nil {
+		s.quit.running.Store(true)
+	}
+	return started, err
+}

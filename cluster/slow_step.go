@@ -1,0 +1,20 @@
+package cluster
+
+import (
+	"log/slog"
+	"time"
+)
+
+// slowStep is how long a step beside or between the applies may take before an operator is told. What the applies wait
+// for shows in every save.
+const slowStep = 50 * time.Millisecond
+
+// timeStep begins one; done ends it. holdsApplies says that no entry is applied meanwhile.
+func timeStep(log *slog.Logger, name string, holdsApplies bool) (done func()) {
+	began := time.Now()
+	return func() {
+		if took := time.Since(began); took > slowStep {
+			log.Info("a step of a snapshot took long", "step", name, "took", took.Round(time.Millisecond), "saves waited", holdsApplies)
+		}
+	}
+}
