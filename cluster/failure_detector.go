@@ -306,7 +306,7 @@ func (j *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 	signals := j.l.observers.signalsOf(inc, now, j.replaced[inc])
 	signals.Silent = silent
 	signals.Gossip = j.l.node.seemsDead(inc)
-	ground := j.detector.Judge(timing, signals)
+	ground := j.detector.FindGround(timing, signals)
 	if ground == lock.Living {
 		return
 	}

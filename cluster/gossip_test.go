@@ -58,7 +58,7 @@ func TestNodesHearGameServersInAPoolApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seeds, id = nil, view.Standing().Cluster
+		seeds, id = nil, view.Position().Cluster
 		for _, row := range rows {
 			if row.ServerGossip != "" && row.ServerGossip != row.Gossip {
 				seeds = append(seeds, row.ServerGossip)

@@ -322,7 +322,7 @@ func (n *Node) Addr() net.Addr { return n.transport.listener.Addr() }
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 
 // Position is where the tables stand: after the last apply.
-func (n *Node) Position() fsm.Standing { return n.tables.positionNow() }
+func (n *Node) Position() fsm.Position { return n.tables.positionNow() }
 
 // View is what the tables of this node hold now. It must be closed. To read what is latest, Prove first.
 func (n *Node) View() (*View, error) { return n.tables.openView() }

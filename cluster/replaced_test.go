@@ -16,7 +16,7 @@ func (x *takeover) replace() *server {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	id := view.Standing().Cluster
+	id := view.Position().Cluster
 	view.Close()
 	nonce := bytes.Repeat([]byte{9}, 16)
 	r := propose(x.t, x.n, fsm.Do(nil, &fsm.Register{

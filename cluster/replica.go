@@ -198,7 +198,7 @@ func (r *replica) Restore(source io.ReadCloser) error {
 
 func (r *replica) installSnapshot(from *snapshotReader) error {
 	ours := r.tables.positionNow()
-	return r.tables.installTables(from.copyTo, func(theirs fsm.Standing) error {
+	return r.tables.installTables(from.copyTo, func(theirs fsm.Position) error {
 		switch {
 		case theirs.Index != from.snapshot.meta.Row:
 			return fmt.Errorf("it holds entries up to %d, not up to %d", theirs.Index, from.snapshot.meta.Row)

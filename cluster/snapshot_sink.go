@@ -136,7 +136,7 @@ func (k *snapshotSink) receivedFiles(data string) ([]snapshotFile, uint64, error
 	if err := k.unpacker.finishUnpacking(); err != nil {
 		return nil, 0, err
 	}
-	standing, err := fsm.ReadStanding(k.store.fs, data)
+	standing, err := fsm.ReadPosition(k.store.fs, data)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read tables in it: %w", err)
 	}

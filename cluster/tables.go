@@ -27,7 +27,7 @@ type tablesStore struct {
 	log   *slog.Logger
 	fatal func(error) // called at most once, from any goroutine, also with Pebble's locks held: it must not wait
 
-	standingNow atomic.Pointer[fsm.Standing]
+	standingNow atomic.Pointer[fsm.Position]
 
 	broken    chan struct{} // closed once the disk has failed Pebble: from then on nobody waits for it
 	brokenWhy error         // written before broken is closed
@@ -109,12 +109,12 @@ func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	}
 	type outcome struct {
 		applied  []fsm.Applied
-		standing fsm.Standing
+		standing fsm.Position
 	}
 	done, err := runUnlessBroken(t, func() (outcome, error) {
 		defer t.releaseGeneration(g)
 		applied, err := g.machine.Apply(logs)
-		return outcome{applied, g.machine.Standing()}, err
+		return outcome{applied, g.machine.Position()}, err
 	})
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 }
 
 // positionNow is that of the last apply or install.
-func (t *tablesStore) positionNow() fsm.Standing { return *t.standingNow.Load() }
+func (t *tablesStore) positionNow() fsm.Position { return *t.standingNow.Load() }
 
 // waitApplied returns once the applied row has reached index. The row only knows entries that hold commands: at the index
 // of any other entry it waits for the next command.
@@ -163,15 +163,15 @@ func (t *tablesStore) flushTables() error {
 }
 
 // checkpoint makes dir, which must not exist, a copy of the tables by hard links, and returns what it holds.
-func (t *tablesStore) checkpoint(dir string) (fsm.Standing, error) {
+func (t *tablesStore) checkpoint(dir string) (fsm.Position, error) {
 	g, err := t.acquireGeneration()
 	if err != nil {
-		return fsm.Standing{}, err
+		return fsm.Position{}, err
 	}
-	return runUnlessBroken(t, func() (fsm.Standing, error) {
+	return runUnlessBroken(t, func() (fsm.Position, error) {
 		defer t.releaseGeneration(g)
 		defer timeStep(t.log, "flush what came since, and link the tables", true)()
-		return g.machine.Standing(), g.machine.Checkpoint(dir)
+		return g.machine.Position(), g.machine.Checkpoint(dir)
 	})
 }
 
@@ -207,7 +207,7 @@ func (t *tablesStore) closeForReading() {
 	}
 }
 
-func (t *tablesStore) publishPosition(s fsm.Standing) {
+func (t *tablesStore) publishPosition(s fsm.Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.standingNow.Store(&s)

@@ -16,10 +16,10 @@ type generation struct {
 }
 
 // openGeneration opens the machine in a folder of tables, used once.
-func (t *tablesStore) openGeneration(name string) (*generation, fsm.Standing, error) {
+func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, error) {
 	type opened struct {
 		machine  *fsm.Machine
-		standing fsm.Standing
+		standing fsm.Position
 	}
 	o, err := runUnlessBroken(t, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
@@ -29,10 +29,10 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Standing, er
 		if err != nil {
 			return opened{}, err
 		}
-		return opened{machine, machine.Standing()}, nil
+		return opened{machine, machine.Position()}, nil
 	})
 	if err != nil {
-		return nil, fsm.Standing{}, fmt.Errorf("open tables %s: %w", name, err)
+		return nil, fsm.Position{}, fmt.Errorf("open tables %s: %w", name, err)
 	}
 	return &generation{machine: o.machine, name: name, users: 1}, o.standing, nil
 }
@@ -43,7 +43,7 @@ var errSwapUnclear = errors.New("swap to the installed tables is unclear")
 
 // installTables makes a new folder, lets fill put a machine's files there and sync it, lets check judge where that machine
 // stands, and swaps to it. An error leaves everything as it was, unless it is errSwapUnclear.
-func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.Standing) error) error {
+func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.Position) error) error {
 	t.mu.Lock()
 	t.last++
 	name := folderName(t.last)

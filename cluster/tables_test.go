@@ -271,7 +271,7 @@ func TestInstallUnderOpenViews(t *testing.T) {
 		if got := len(list(t, fs, "node/tables")); got != 3 {
 			t.Errorf("%d entries in the folder of tables while an old view is open, want CURRENT and two folders", got)
 		}
-		if !holds(t, view, 6) || holds(t, view, 14) || view.Standing().Index != 7 {
+		if !holds(t, view, 6) || holds(t, view, 14) || view.Position().Index != 7 {
 			t.Error("the old view moved")
 		}
 		if err := errors.Join(view.Close(), view.Close()); err != nil {

@@ -17,16 +17,16 @@ type Alarm struct {
 }
 
 func (a Alarm) encode() []byte {
-	w := newRow(16 + len(a.Text))
-	w.string(a.Text)
-	w.int(a.SinceMS)
+	w := newRowWriter(16 + len(a.Text))
+	w.writeString(a.Text)
+	w.writeInt(a.SinceMS)
 	return w
 }
 
 func decodeAlarm(code string, row []byte) (Alarm, error) {
-	f := readRow(row)
-	a := Alarm{Code: code, Text: f.string(), SinceMS: f.int()}
-	return a, f.done(tableAlarm)
+	f := newRowReader(row)
+	a := Alarm{Code: code, Text: f.readString(), SinceMS: f.readInt()}
+	return a, f.finishRow(tableAlarm)
 }
 
 func alarmKey(code string) []byte { return appendText([]byte{tableAlarm}, code) }
@@ -45,42 +45,42 @@ func CheckAlarmCode(code string) error {
 }
 
 // raiseAlarm keeps the first of a code: what came first is what an operator must know.
-func (t *tx) raiseAlarm(c *RaiseAlarm) Result {
+func (t *transaction) raiseAlarm(c *RaiseAlarm) Result {
 	if CheckAlarmCode(c.Code) != nil || len(c.Text) > MaxAlarmText || !utf8.ValidString(c.Text) {
 		return Result{Code: Invalid}
 	}
-	if _, stands := t.get(alarmKey(c.Code)); stands {
+	if _, stands := t.getRow(alarmKey(c.Code)); stands {
 		return Result{Code: Superseded}
 	}
 	kept := 0
-	t.scan([]byte{tableAlarm}, []byte{tableAlarm + 1}, func(_, _ []byte) bool { kept++; return true })
+	t.scanRows([]byte{tableAlarm}, []byte{tableAlarm + 1}, func(_, _ []byte) bool { kept++; return true })
 	if kept >= MaxAlarms {
 		return Result{Code: TooLarge, Limit: MaxAlarms}
 	}
-	t.put(alarmKey(c.Code), Alarm{Text: c.Text, SinceMS: t.standing.StampMS}.encode())
+	t.putRow(alarmKey(c.Code), Alarm{Text: c.Text, SinceMS: t.standing.StampMS}.encode())
 	return Result{}
 }
 
-func (t *tx) clearAlarm(by lock.Incarnation, c *ClearAlarm) Result {
+func (t *transaction) clearAlarm(by lock.Incarnation, c *ClearAlarm) Result {
 	if CheckAlarmCode(c.Code) != nil {
 		return Result{Code: Invalid}
 	}
-	if _, stands := t.get(alarmKey(c.Code)); !stands {
+	if _, stands := t.getRow(alarmKey(c.Code)); !stands {
 		return Result{Code: Superseded}
 	}
-	t.delete(alarmKey(c.Code))
-	t.audit(DeedClearAlarm, by, 0, Audit{Reason: c.Code})
+	t.deleteRow(alarmKey(c.Code))
+	t.addAudit(DeedClearAlarm, by, 0, Audit{Reason: c.Code})
 	return Result{}
 }
 
 // Alarms lists those that are kept, by code.
 func (v *View) Alarms() ([]Alarm, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []Alarm
-	r.scan([]byte{tableAlarm}, []byte{tableAlarm + 1}, func(key, row []byte) bool {
-		code, _ := splitText(key[1:])
+	r.scanRows([]byte{tableAlarm}, []byte{tableAlarm + 1}, func(key, row []byte) bool {
+		code, _ := splitTextPart(key[1:])
 		a, err := decodeAlarm(code, row)
-		r.check(err)
+		r.noteError(err)
 		list = append(list, a)
 		return true
 	})
@@ -102,30 +102,30 @@ func CheckNodeAddress(address string) error {
 	return CheckKey(address)
 }
 
-// expectNode lets a node join from an address.
-func (t *tx) expectNode(by lock.Incarnation, c *ExpectNode) Result {
+// expectNodeAt lets a node join from an address.
+func (t *transaction) expectNodeAt(by lock.Incarnation, c *ExpectNode) Result {
 	if CheckNodeAddress(c.Address) != nil {
 		return Result{Code: Invalid}
 	}
-	if _, known := t.get(expectedKey(c.Address)); known {
+	if _, known := t.getRow(expectedKey(c.Address)); known {
 		return Result{}
 	}
 	kept := 0
-	t.scan([]byte{tableExpected}, []byte{tableExpected + 1}, func(_, _ []byte) bool { kept++; return true })
+	t.scanRows([]byte{tableExpected}, []byte{tableExpected + 1}, func(_, _ []byte) bool { kept++; return true })
 	if kept >= MaxExpected {
 		return Result{Code: TooLarge, Limit: MaxExpected}
 	}
-	t.put(expectedKey(c.Address), nil)
-	t.audit(DeedExpectNode, by, 0, Audit{Reason: c.Address})
+	t.putRow(expectedKey(c.Address), nil)
+	t.addAudit(DeedExpectNode, by, 0, Audit{Reason: c.Address})
 	return Result{}
 }
 
 // ExpectedNodes lists the addresses that nodes may join from, beside those that are configured, in order.
 func (v *View) ExpectedNodes() ([]string, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []string
-	r.scan([]byte{tableExpected}, []byte{tableExpected + 1}, func(key, _ []byte) bool {
-		address, _ := splitText(key[1:])
+	r.scanRows([]byte{tableExpected}, []byte{tableExpected + 1}, func(key, _ []byte) bool {
+		address, _ := splitTextPart(key[1:])
 		list = append(list, address)
 		return true
 	})

@@ -7,53 +7,53 @@ import (
 // An answer is what is kept of a request that was carried out or refused by the rules: outcome, token, revision and the
 // request's hash, never data. It is asked for before every other rule, so that a retry is answered and not repeated,
 // also when its incarnation has ended since.
-type answer struct {
+type keptAnswer struct {
 	hash uint64
 	Result
 }
 
-func (a answer) encode() []byte {
-	w := newRow(40)
-	w.fixed(a.hash)
-	w.uint(uint64(a.Code))
-	w.uint(a.Index)
-	w.uint(uint64(a.Token))
-	w.uint(a.Revision)
-	w.uint(a.Message)
-	w.uint(uint64(a.Owner))
-	w.uint(a.Limit)
-	w.uint(a.Place)
-	w.uint(a.Loads)
+func (a keptAnswer) encode() []byte {
+	w := newRowWriter(40)
+	w.writeFixed(a.hash)
+	w.writeUint(uint64(a.Code))
+	w.writeUint(a.Index)
+	w.writeUint(uint64(a.Token))
+	w.writeUint(a.Revision)
+	w.writeUint(a.Message)
+	w.writeUint(uint64(a.Owner))
+	w.writeUint(a.Limit)
+	w.writeUint(a.Place)
+	w.writeUint(a.Loads)
 	return w
 }
 
-func (r *reader) answer(id lock.Incarnation, number uint64) (answer, bool) {
-	row, ok := r.get(answerKey(id, number))
+func (r *tableReader) readAnswer(id lock.Incarnation, number uint64) (keptAnswer, bool) {
+	row, ok := r.getRow(answerKey(id, number))
 	if !ok {
-		return answer{}, false
+		return keptAnswer{}, false
 	}
-	f := readRow(row)
-	a := answer{hash: f.fixed(), Result: Result{
-		Code: Code(f.uint()), Index: f.uint(), Token: lock.Token(f.uint()), Revision: f.uint(), Message: f.uint(),
-		Owner: lock.Incarnation(f.uint()), Limit: f.uint(), Place: f.uint(), Loads: f.uint(), Repeated: true,
+	f := newRowReader(row)
+	a := keptAnswer{hash: f.readFixed(), Result: Result{
+		Code: Code(f.readUint()), Index: f.readUint(), Token: lock.Token(f.readUint()), Revision: f.readUint(), Message: f.readUint(),
+		Owner: lock.Incarnation(f.readUint()), Limit: f.readUint(), Place: f.readUint(), Loads: f.readUint(), Repeated: true,
 	}}
-	r.check(f.done(tableAnswer))
+	r.noteError(f.finishRow(tableAnswer))
 	return a, r.err == nil
 }
 
-// admit says whether a request may be carried out. If not, the result is its answer.
-func (t *tx) admit(q *Request, settling bool) (Result, bool) {
+// admitRequest says whether a request may be carried out. If not, the result is its answer.
+func (t *transaction) admitRequest(q *Request, settling bool) (Result, bool) {
 	if q == nil || q.Incarnation == 0 || q.Number == 0 || q.Settled >= q.Number {
 		return Result{Code: Invalid}, false
 	}
 	id := lock.Incarnation(q.Incarnation)
-	s, known := t.server(id)
+	s, known := t.readServer(id)
 	if known && q.Registration != lock.Registration(s.Nonce) {
 		return Result{Code: OtherRegistration}, false // before the answers: to them another process' number looks like a clone's
 	}
-	if a, ok := t.answer(id, q.Number); ok {
+	if a, ok := t.readAnswer(id, q.Number); ok {
 		if a.hash != q.Hash {
-			t.end(id, lock.Proof) // two processes use one incarnation: neither can be told from the other
+			t.endIncarnation(id, lock.Proof) // two processes use one incarnation: neither can be told from the other
 			return Result{Code: Cloned}, false
 		}
 		return a.Result, false
@@ -61,7 +61,7 @@ func (t *tx) admit(q *Request, settling bool) (Result, bool) {
 	if !known {
 		return Result{Code: Forgotten}, false
 	}
-	a := t.activity(id)
+	a := t.readActivity(id)
 	switch {
 	case q.Number <= a.Settled:
 		return Result{Code: Forgotten}, false
@@ -71,7 +71,7 @@ func (t *tx) admit(q *Request, settling bool) (Result, bool) {
 		return Result{Code: ServerGone}, false
 	}
 	if q.Settled > a.Settled {
-		t.settled(id, a, q.Settled)
+		t.raiseSettledMark(id, a, q.Settled)
 		a.Settled = q.Settled
 	}
 	if q.Number > a.Settled+Window {
@@ -80,57 +80,57 @@ func (t *tx) admit(q *Request, settling bool) (Result, bool) {
 	return Result{}, true
 }
 
-// settled drops the answers that the caller has settled.
-func (t *tx) settled(id lock.Incarnation, a Activity, mark uint64) {
-	for _, key := range t.answersBelow(id, a.Settled, mark) {
-		t.delete(key)
+// raiseSettledMark drops the answers that the caller has settled.
+func (t *transaction) raiseSettledMark(id lock.Incarnation, a Activity, mark uint64) {
+	for _, key := range t.answerKeysBelow(id, a.Settled, mark) {
+		t.deleteRow(key)
 	}
 	t.dropParts(id, partKey(id, 0, 0), partKey(id, mark+1, 0))
 	a.Settled = mark
-	t.put(serverKey(tableActivity, id), a.encode())
+	t.putRow(serverKey(tableActivity, id), a.encode())
 }
 
 // fewNumbers is up to how many numbers it costs less to ask for each than to begin a walk over all.
 const fewNumbers = 16
 
-// answersBelow are the keys of the answers to numbers above settled, up to mark. There are none beyond the window.
-func (t *tx) answersBelow(id lock.Incarnation, settled, mark uint64) (keys [][]byte) {
+// answerKeysBelow are the keys of the answers to numbers above settled, up to mark. There are none beyond the window.
+func (t *transaction) answerKeysBelow(id lock.Incarnation, settled, mark uint64) (keys [][]byte) {
 	if mark-settled > Window {
 		mark = settled + Window
 	}
 	if mark-settled <= fewNumbers {
 		for number := settled + 1; number <= mark; number++ {
-			if key := answerKey(id, number); t.has(key) {
+			if key := answerKey(id, number); t.hasRow(key) {
 				keys = append(keys, key)
 			}
 		}
 		return keys
 	}
-	t.scan(answerKey(id, settled+1), answerKey(id, mark+1), func(key, _ []byte) bool {
+	t.scanRows(answerKey(id, settled+1), answerKey(id, mark+1), func(key, _ []byte) bool {
 		keys = append(keys, append([]byte(nil), key...))
 		return true
 	})
 	return keys
 }
 
-// finish keeps a request's answer, and drops what it left unreferenced.
-func (t *tx) finish(q *Request, done Result) {
+// keepAnswer keeps a request's answer, and drops what it left unreferenced.
+func (t *transaction) keepAnswer(q *Request, done Result) {
 	id := lock.Incarnation(q.Incarnation)
-	t.put(answerKey(id, q.Number), answer{hash: q.Hash, Result: done}.encode())
-	a := t.activity(id)
+	t.putRow(answerKey(id, q.Number), keptAnswer{hash: q.Hash, Result: done}.encode())
+	a := t.readActivity(id)
 	a.Last = t.at
-	t.put(serverKey(tableActivity, id), a.encode())
+	t.putRow(serverKey(tableActivity, id), a.encode())
 	t.dropParts(id, partKey(id, q.Number, 0), partKey(id, q.Number+1, 0))
 }
 
 // putPart keeps a part of the data of the request with the same number, until that request is answered.
-func (t *tx) putPart(q *Request, c *PutPart) Result {
+func (t *transaction) putPart(q *Request, c *PutPart) Result {
 	if q == nil || q.Number == 0 || len(c.Bytes) == 0 || len(c.Bytes) > PartBytes || c.Part >= maxParts/PartBytes {
 		return Result{Code: Invalid}
 	}
 	id := lock.Incarnation(q.Incarnation)
-	s, known := t.server(id)
-	a := t.activity(id)
+	s, known := t.readServer(id)
+	a := t.readActivity(id)
 	switch {
 	case known && q.Registration != lock.Registration(s.Nonce):
 		return Result{Code: OtherRegistration}
@@ -140,56 +140,56 @@ func (t *tx) putPart(q *Request, c *PutPart) Result {
 		return Result{Code: Forgotten}
 	case q.Number > a.Settled+Window:
 		return Result{Code: AcknowledgeFirst, Limit: a.Settled + Window}
-	case t.has(answerKey(id, q.Number)):
+	case t.hasRow(answerKey(id, q.Number)):
 		return Result{} // a late copy: its request has been answered
 	}
 	key := partKey(id, q.Number, c.Part)
-	old, _ := t.get(key)
-	kept := t.keptParts(id) + uint64(len(c.Bytes)) - uint64(len(old))
+	old, _ := t.getRow(key)
+	kept := t.countKeptParts(id) + uint64(len(c.Bytes)) - uint64(len(old))
 	if kept > maxParts {
 		return Result{Code: TooLarge, Limit: maxParts}
 	}
-	t.put(key, c.Bytes)
-	t.keepParts(id, kept)
+	t.putRow(key, c.Bytes)
+	t.setKeptParts(id, kept)
 	a.Last = t.at
-	t.put(serverKey(tableActivity, id), a.encode())
+	t.putRow(serverKey(tableActivity, id), a.encode())
 	return Result{}
 }
 
-func (r *reader) keptParts(id lock.Incarnation) uint64 {
-	row, ok := r.get(serverKey(tableParts, id))
+func (r *tableReader) countKeptParts(id lock.Incarnation) uint64 {
+	row, ok := r.getRow(serverKey(tableParts, id))
 	if !ok {
 		return 0
 	}
-	f := readRow(row)
-	n := f.uint()
-	r.check(f.done(tableParts))
+	f := newRowReader(row)
+	n := f.readUint()
+	r.noteError(f.finishRow(tableParts))
 	return n
 }
 
-func (t *tx) keepParts(id lock.Incarnation, n uint64) {
+func (t *transaction) setKeptParts(id lock.Incarnation, n uint64) {
 	if n == 0 {
-		t.delete(serverKey(tableParts, id))
+		t.deleteRow(serverKey(tableParts, id))
 		return
 	}
-	w := newRow(10)
-	w.uint(n)
-	t.put(serverKey(tableParts, id), w)
+	w := newRowWriter(10)
+	w.writeUint(n)
+	t.putRow(serverKey(tableParts, id), w)
 }
 
 // dropParts drops an incarnation's parts whose keys are in [from, to).
-func (t *tx) dropParts(id lock.Incarnation, from, to []byte) {
-	kept := t.keptParts(id)
+func (t *transaction) dropParts(id lock.Incarnation, from, to []byte) {
+	kept := t.countKeptParts(id)
 	if kept == 0 {
 		return
 	}
 	dropped := uint64(0)
-	t.scan(from, to, func(_, row []byte) bool {
+	t.scanRows(from, to, func(_, row []byte) bool {
 		dropped += uint64(len(row))
 		return true
 	})
 	if dropped > 0 {
 		t.deleteRange(from, to)
-		t.keepParts(id, kept-dropped)
+		t.setKeptParts(id, kept-dropped)
 	}
 }

@@ -7,24 +7,24 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Deed is what an audit tells of.
-type Deed uint8
+// AuditKind is what an audit tells of.
+type AuditKind uint8
 
 const (
-	DeedSteal  Deed = 1 // a game server wanted the profile at once
-	DeedAsk    Deed = 2 // an operator asked its owner to let go
-	DeedFree   Deed = 3 // an operator took it from its owner
-	DeedSet    Deed = 4 // somebody overwrote it, whoever owned it
-	DeedRemove Deed = 5 // and removed it
-	DeedLate   Deed = 6 // its owner did not let go in time, and was revoked
-	DeedEnd    Deed = 7 // a verdict ended an incarnation, or it was found in two processes
-	DeedGiveUp Deed = 8 // its owner gave it up without its game's doing: Cause says why
+	DeedSteal  AuditKind = 1 // a game server wanted the profile at once
+	DeedAsk    AuditKind = 2 // an operator asked its owner to let go
+	DeedFree   AuditKind = 3 // an operator took it from its owner
+	DeedSet    AuditKind = 4 // somebody overwrote it, whoever owned it
+	DeedRemove AuditKind = 5 // and removed it
+	DeedLate   AuditKind = 6 // its owner did not let go in time, and was revoked
+	DeedEnd    AuditKind = 7 // a verdict ended an incarnation, or it was found in two processes
+	DeedGiveUp AuditKind = 8 // its owner gave it up without its game's doing: Cause says why
 
-	DeedClearAlarm Deed = 20 // an operator cleared an alarm; Reason is its code
-	DeedExpectNode Deed = 21 // an operator let a node join; Reason is its address
+	DeedClearAlarm AuditKind = 20 // an operator cleared an alarm; Reason is its code
+	DeedExpectNode AuditKind = 21 // an operator let a node join; Reason is its address
 )
 
-func (d Deed) String() string {
+func (d AuditKind) String() string {
 	switch d {
 	case DeedSteal:
 		return "steal"
@@ -56,7 +56,7 @@ type Audit struct {
 	Number     uint64 // from 1, rises by one
 	StampMS    int64
 	Token      lock.Token // of the command that did it
-	Deed       Deed
+	Deed       AuditKind
 	Store, Key string // empty if it was done to no profile
 	By, From   Party  // nobody is the cluster itself
 	Ground     lock.Ground
@@ -71,69 +71,69 @@ type Party struct {
 }
 
 func (a Audit) encode() []byte {
-	w := newRow(64 + len(a.Store) + len(a.Key) + len(a.By.Name) + len(a.By.Where) + len(a.From.Name) + len(a.From.Where) + len(a.Reason))
-	w.int(a.StampMS)
-	w.uint(uint64(a.Token))
-	w.uint(uint64(a.Deed))
-	w.string(a.Store)
-	w.string(a.Key)
+	w := newRowWriter(64 + len(a.Store) + len(a.Key) + len(a.By.Name) + len(a.By.Where) + len(a.From.Name) + len(a.From.Where) + len(a.Reason))
+	w.writeInt(a.StampMS)
+	w.writeUint(uint64(a.Token))
+	w.writeUint(uint64(a.Deed))
+	w.writeString(a.Store)
+	w.writeString(a.Key)
 	for _, p := range []Party{a.By, a.From} {
-		w.uint(uint64(p.Incarnation))
-		w.string(p.Name)
-		w.string(p.Where)
+		w.writeUint(uint64(p.Incarnation))
+		w.writeString(p.Name)
+		w.writeString(p.Where)
 	}
-	w.uint(uint64(a.Ground))
-	w.uint(uint64(a.Cause))
-	w.string(a.Reason)
+	w.writeUint(uint64(a.Ground))
+	w.writeUint(uint64(a.Cause))
+	w.writeString(a.Reason)
 	return w
 }
 
 func decodeAudit(number uint64, row []byte) (Audit, error) {
-	f := readRow(row)
+	f := newRowReader(row)
 	a := Audit{
-		Number: number, StampMS: f.int(), Token: lock.Token(f.uint()), Deed: Deed(f.uint()), Store: f.string(), Key: f.string(),
-		By:     Party{lock.Incarnation(f.uint()), f.string(), f.string()},
-		From:   Party{lock.Incarnation(f.uint()), f.string(), f.string()},
-		Ground: lock.Ground(f.uint()), Cause: lock.Cause(f.uint()), Reason: f.string(),
+		Number: number, StampMS: f.readInt(), Token: lock.Token(f.readUint()), Deed: AuditKind(f.readUint()), Store: f.readString(), Key: f.readString(),
+		By:     Party{lock.Incarnation(f.readUint()), f.readString(), f.readString()},
+		From:   Party{lock.Incarnation(f.readUint()), f.readString(), f.readString()},
+		Ground: lock.Ground(f.readUint()), Cause: lock.Cause(f.readUint()), Reason: f.readString(),
 	}
-	return a, f.done(tableAudit)
+	return a, f.finishRow(tableAudit)
 }
 
-// audits are the numbers that are kept: [oldest, next).
-type audits struct{ oldest, next uint64 }
+// auditRange are the numbers that are kept: [oldest, next).
+type auditRange struct{ oldest, next uint64 }
 
-func (r *reader) audits() audits {
-	row, ok := r.get([]byte{tableAudits})
+func (r *tableReader) readAuditRange() auditRange {
+	row, ok := r.getRow([]byte{tableAudits})
 	if !ok {
-		return audits{1, 1}
+		return auditRange{1, 1}
 	}
-	f := readRow(row)
-	kept := audits{f.uint(), f.uint()}
-	r.check(f.done(tableAudits))
+	f := newRowReader(row)
+	kept := auditRange{f.readUint(), f.readUint()}
+	r.noteError(f.finishRow(tableAudits))
 	return kept
 }
 
 func auditKey(number uint64) []byte { return binary.BigEndian.AppendUint64([]byte{tableAudit}, number) }
 
-// audit keeps what the command at hand did, and drops the oldest of too many.
-func (t *tx) audit(deed Deed, by, from lock.Incarnation, a Audit) {
+// addAudit keeps what the command at hand did, and drops the oldest of too many.
+func (t *transaction) addAudit(deed AuditKind, by, from lock.Incarnation, a Audit) {
 	a.Deed, a.StampMS, a.Token = deed, t.standing.StampMS, t.at
-	a.By, a.From = t.party(by), t.party(from)
-	kept := t.audits()
-	t.put(auditKey(kept.next), a.encode())
+	a.By, a.From = t.partyOf(by), t.partyOf(from)
+	kept := t.readAuditRange()
+	t.putRow(auditKey(kept.next), a.encode())
 	kept.next++
 	if kept.next-kept.oldest > MaxAudits {
-		t.delete(auditKey(kept.oldest))
+		t.deleteRow(auditKey(kept.oldest))
 		kept.oldest++
 	}
-	w := newRow(20)
-	w.uint(kept.oldest)
-	w.uint(kept.next)
-	t.put([]byte{tableAudits}, w)
+	w := newRowWriter(20)
+	w.writeUint(kept.oldest)
+	w.writeUint(kept.next)
+	t.putRow([]byte{tableAudits}, w)
 }
 
-func (t *tx) party(id lock.Incarnation) Party {
-	s, _ := t.server(id)
+func (t *transaction) partyOf(id lock.Incarnation) Party {
+	s, _ := t.readServer(id)
 	return Party{id, s.Name, s.Where}
 }
 
@@ -146,15 +146,15 @@ type AuditFilter struct {
 
 // Audit lists the newest audits that a filter lets through, the newest last; more says that there are older ones.
 func (v *View) Audit(f AuditFilter, limit int) (list []Audit, more bool, err error) {
-	r := v.reader()
-	kept := r.audits()
+	r := v.tableReader()
+	kept := r.readAuditRange()
 	if f.Before > 0 {
 		kept.next = min(kept.next, f.Before)
 	}
 	for number := kept.next; number > kept.oldest && r.err == nil && !more; number-- {
-		row, _ := r.get(auditKey(number - 1))
+		row, _ := r.getRow(auditKey(number - 1))
 		a, err := decodeAudit(number-1, row)
-		r.check(err)
+		r.noteError(err)
 		if a.StampMS < f.SinceMS {
 			break // stamps never go back
 		}

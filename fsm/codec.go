@@ -33,13 +33,13 @@ func Size(c *Command) int {
 	return proto.Size(c) + frame
 }
 
-// decode reads an entry for a machine that can apply levels up to a highest.
-func decode(data []byte, highest uint32) (*logpb.Entry, error) {
+// decodeEntry reads an entry for a machine that can apply levels up to a highest.
+func decodeEntry(data []byte, highest uint32) (*logpb.Entry, error) {
 	entry := new(logpb.Entry)
 	if err := proto.Unmarshal(data, entry); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrPoison, err)
 	}
-	if level := levelOf(entry); level > highest {
+	if level := entryLevel(entry); level > highest {
 		return nil, fmt.Errorf("%w: it is of level %d, this build knows %d: %w", ErrPoison, level, highest, ErrOldBuild)
 	}
 	if len(entry.Commands) > lock.MaxPlace {

@@ -60,7 +60,7 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 			if g.Owner != 0 {
 				b := of(g.Owner)
 				b.owned[p] = alive[g.Owner]
-				if box := read(v.Mailbox(p.Store, p.Key))(t); alive[g.Owner] && box.Waiting > 0 {
+				if box := read(v.Inbox(p.Store, p.Key))(t); alive[g.Owner] && box.Waiting > 0 {
 					b.mail[p] = box.Last
 				}
 				if !g.Revoked {
@@ -93,7 +93,7 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 				}
 			}
 			mail := map[fsm.ProfileName]uint64{}
-			for _, m := range read(v.Mail(s.Incarnation, 1000))(t) {
+			for _, m := range read(v.OwnedInboxes(s.Incarnation, 1000))(t) {
 				mail[fsm.ProfileName{Store: m.Store, Key: m.Key}] = m.Last
 			}
 			if !maps.Equal(mail, b.mail) {
@@ -122,7 +122,7 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 func checkProfile(t testing.TB, v *fsm.View, p fsm.ProfileName) {
 	t.Helper()
 	messages := read(v.AllMessages(p.Store, p.Key, 0, 0))(t)
-	var want fsm.Mailbox
+	var want fsm.Inbox
 	for _, m := range messages {
 		if m.Panics < 3 {
 			want.Waiting++
@@ -130,7 +130,7 @@ func checkProfile(t testing.TB, v *fsm.View, p fsm.ProfileName) {
 			want.SetAside++
 		}
 	}
-	if got := read(v.Mailbox(p.Store, p.Key))(t); got.Waiting != want.Waiting || got.SetAside != want.SetAside {
+	if got := read(v.Inbox(p.Store, p.Key))(t); got.Waiting != want.Waiting || got.SetAside != want.SetAside {
 		t.Errorf("the mailbox of %v counts %d waiting messages and %d set aside, it has %d and %d", p, got.Waiting, got.SetAside, want.Waiting, want.SetAside)
 	}
 	if bodies := read(v.Bodies(p.Store, p.Key))(t); bodies != len(messages) {

@@ -25,9 +25,9 @@ type Row struct{ Key, Value string }
 
 // Rows lists every row, the standing too.
 func (v *View) Rows() ([]Row, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var rows []Row
-	r.scan([]byte{0}, []byte{0xff}, func(key, row []byte) bool {
+	r.scanRows([]byte{0}, []byte{0xff}, func(key, row []byte) bool {
 		rows = append(rows, Row{string(key), string(row)})
 		return true
 	})
@@ -42,12 +42,12 @@ type Answered struct {
 
 // Answers lists what is kept of an incarnation's requests.
 func (v *View) Answers(id lock.Incarnation) ([]Answered, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []Answered
 	prefix := serverKey(tableAnswer, id)
-	r.scan(prefix, after(prefix), func(key, _ []byte) bool {
+	r.scanRows(prefix, keyAfterPrefix(prefix), func(key, _ []byte) bool {
 		number := messageID(key)
-		a, _ := r.answer(id, number)
+		a, _ := r.readAnswer(id, number)
 		list = append(list, Answered{number, a.hash, a.Result})
 		return true
 	})
@@ -63,15 +63,15 @@ type PartRow struct {
 
 // Parts lists an incarnation's parts, and what the tables believe they add up to.
 func (v *View) Parts(id lock.Incarnation) ([]PartRow, uint64, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []PartRow
 	prefix := serverKey(tablePart, id)
-	r.scan(prefix, after(prefix), func(key, row []byte) bool {
+	r.scanRows(prefix, keyAfterPrefix(prefix), func(key, row []byte) bool {
 		tail := key[len(prefix):]
 		list = append(list, PartRow{binary.BigEndian.Uint64(tail), binary.BigEndian.Uint32(tail[8:]), append([]byte(nil), row...)})
 		return true
 	})
-	return list, r.keptParts(id), r.err
+	return list, r.countKeptParts(id), r.err
 }
 
 // ProfileName is a store and a key.
@@ -79,12 +79,12 @@ type ProfileName struct{ Store, Key string }
 
 // Profiles lists whatever any table knows of.
 func (v *View) Profiles() ([]ProfileName, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []ProfileName
 	seen := map[ProfileName]bool{}
 	for _, table := range []byte{tableRecord, tableGrant, tableMailbox} {
-		r.scan([]byte{table}, []byte{table + 1}, func(key, _ []byte) bool {
-			store, name, _ := splitProfile(key[1:])
+		r.scanRows([]byte{table}, []byte{table + 1}, func(key, _ []byte) bool {
+			store, name, _ := splitProfileKey(key[1:])
 			if p := (ProfileName{store, name}); !seen[p] {
 				seen[p] = true
 				list = append(list, p)
@@ -122,8 +122,8 @@ func Encoded(g GrantRow, p Profile, m Message, s Server, n Node) [][]byte {
 // CheckRemembered holds the rows that the machine remembers against the tables, and says how many it remembers.
 func (m *Machine) CheckRemembered() (int, error) {
 	for key, want := range m.rows.rows {
-		r := reader{from: m.db}
-		got, ok := r.get([]byte(key))
+		r := tableReader{from: m.db}
+		got, ok := r.getRow([]byte(key))
 		if r.err != nil {
 			return 0, r.err
 		}
@@ -150,9 +150,9 @@ type Weight struct {
 func (m *Machine) Weigh(log Log) (Weight, error) {
 	batch := m.db.NewIndexedBatch()
 	defer batch.Close()
-	t := &tx{reader: reader{from: batch, rows: newRowCache()}, batch: batch, standing: m.standing, highest: m.highest, policies: &policyCache{}, writes: xxhash.New()}
+	t := &transaction{tableReader: tableReader{from: batch, rows: newRowCache()}, batch: batch, standing: m.standing, highest: m.highest, policies: &policyCache{}, writes: xxhash.New()}
 	began := time.Now()
-	out, err := t.apply(log)
+	out, err := t.applyEntry(log)
 	if err != nil {
 		return Weight{}, err
 	}
@@ -172,8 +172,8 @@ func (m *Machine) Weigh(log Log) (Weight, error) {
 
 // Bodies is how many bodies of messages there are.
 func (v *View) Bodies(store, key string) (n int, err error) {
-	r := v.reader()
+	r := v.tableReader()
 	prefix := profileKey(tableBody, store, key)
-	r.scan(prefix, after(prefix), func(_, _ []byte) bool { n++; return true })
+	r.scanRows(prefix, keyAfterPrefix(prefix), func(_, _ []byte) bool { n++; return true })
 	return n, r.err
 }

@@ -40,7 +40,7 @@ type Options struct {
 // Machine applies entries to the tables. One goroutine applies; any may View.
 type Machine struct {
 	db       *pebble.DB
-	standing Standing
+	standing Position
 	highest  uint32 // level that it applies
 	policies policyCache
 	rows     *rowCache
@@ -52,23 +52,23 @@ var errBroken = errors.New("the disk has failed")
 
 // Open opens the tables as the last flush left them: a prefix of the log, which is applied again from there.
 func Open(o Options) (*Machine, error) {
-	db, err := openTables(o, false)
+	db, err := openPebble(o, false)
 	if err != nil {
 		return nil, err
 	}
 	m := &Machine{db: db, highest: cmp.Or(o.Level, Level), policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
-	r := reader{from: db}
-	m.standing = r.standing()
+	r := tableReader{from: db}
+	m.standing = r.readPosition()
 	if level := m.standing.Level; r.err == nil && level > m.highest {
 		r.err = fmt.Errorf("they are of level %d, this build knows %d: %w", level, m.highest, ErrOldBuild)
 	}
 	if r.err != nil {
-		return nil, fmt.Errorf("open the tables: %w", closing(db, r.err))
+		return nil, fmt.Errorf("open the tables: %w", closeAfterError(db, r.err))
 	}
 	return m, nil
 }
 
-func openTables(o Options, readOnly bool) (*pebble.DB, error) {
+func openPebble(o Options, readOnly bool) (*pebble.DB, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 64 << 20
 	}
@@ -99,15 +99,15 @@ func openTables(o Options, readOnly bool) (*pebble.DB, error) {
 	return db, nil
 }
 
-func closing(db *pebble.DB, err error) error {
+func closeAfterError(db *pebble.DB, err error) error {
 	if e := db.Close(); e != nil && err == nil {
 		return e
 	}
 	return err
 }
 
-// ReadStanding reads where a checkpoint stands. One that Pebble cannot read is an error, and harms nobody else.
-func ReadStanding(fs vfs.FS, dir string) (s Standing, err error) {
+// ReadPosition reads where a checkpoint stands. One that Pebble cannot read is an error, and harms nobody else.
+func ReadPosition(fs vfs.FS, dir string) (s Position, err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -117,13 +117,13 @@ func ReadStanding(fs vfs.FS, dir string) (s Standing, err error) {
 			panic(p)
 		}
 	}()
-	db, err := openTables(Options{FS: fs, Dir: dir, CacheBytes: 1 << 20, Logger: checkpointLog{}}, true)
+	db, err := openPebble(Options{FS: fs, Dir: dir, CacheBytes: 1 << 20, Logger: checkpointLog{}}, true)
 	if err != nil {
-		return Standing{}, err
+		return Position{}, err
 	}
-	r := reader{from: db}
-	s = r.standing()
-	return s, closing(db, r.err)
+	r := tableReader{from: db}
+	s = r.readPosition()
+	return s, closeAfterError(db, r.err)
 }
 
 // checkpointLog keeps Pebble quiet about a folder that is only looked at, and from ending the process over it.
@@ -146,13 +146,13 @@ func (m *Machine) Close() error {
 	default:
 	}
 	if err := m.Flush(); err != nil {
-		return closing(m.db, err)
+		return closeAfterError(m.db, err)
 	}
 	return m.db.Close()
 }
 
-// Standing is where the tables stand after the last Apply. It is for the goroutine that applies.
-func (m *Machine) Standing() Standing { return m.standing }
+// Position is where the tables stand after the last Apply. It is for the goroutine that applies.
+func (m *Machine) Position() Position { return m.standing }
 
 // Flush puts on disk what has been applied so far. It may run beside Apply.
 func (m *Machine) Flush() error {
@@ -216,37 +216,37 @@ func (m *Machine) Apply(logs []Log) ([]Applied, error) {
 // applyBatch applies as many entries as fit into one batch, at least one.
 func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	batch := m.db.NewIndexedBatch()
-	t := &tx{reader: reader{from: batch, rows: m.rows}, batch: batch, standing: m.standing, highest: m.highest, policies: &m.policies, writes: xxhash.New()}
+	t := &transaction{tableReader: tableReader{from: batch, rows: m.rows}, batch: batch, standing: m.standing, highest: m.highest, policies: &m.policies, writes: xxhash.New()}
 	n, applied := 0, len(*done)
 	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) {
-		out, err := t.apply(logs[n])
+		out, err := t.applyEntry(logs[n])
 		if err != nil {
 			*done = (*done)[:applied]
-			m.rows.empty()
+			m.rows.clearAll()
 			return 0, fmt.Errorf("apply entry %d: %w", logs[n].Index, err)
 		}
 		*done = append(*done, out)
 		n++
 	}
 	t.finishSweep()
-	t.check(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))
+	t.noteError(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))
 	if t.err == nil {
-		t.check(batch.Commit(pebble.NoSync))
+		t.noteError(batch.Commit(pebble.NoSync))
 	}
 	if t.err != nil {
 		*done = (*done)[:applied]
-		m.rows.empty()
+		m.rows.clearAll()
 		return 0, fmt.Errorf("apply entry %d: %w", logs[0].Index, t.err)
 	}
 	m.standing = t.standing
 	return n, nil
 }
 
-func (t *tx) apply(log Log) (Applied, error) {
+func (t *transaction) applyEntry(log Log) (Applied, error) {
 	if log.Index <= t.standing.Index {
 		return Applied{Skipped: true}, nil
 	}
-	entry, err := decode(log.Data, t.highest)
+	entry, err := decodeEntry(log.Data, t.highest)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -260,11 +260,11 @@ func (t *tx) apply(log Log) (Applied, error) {
 	for place, command := range entry.Commands {
 		t.at = lock.TokenAt(log.Index+t.standing.Offset, place)
 		t.writes.Reset()
-		results[place] = t.command(command)
+		results[place] = t.runCommand(command)
 		if results[place].Index == 0 {
 			results[place].Index = log.Index
 		}
-		t.standing.fold(t.at, t.writes.Sum64())
+		t.standing.foldDigest(t.at, t.writes.Sum64())
 		if t.err != nil {
 			return Applied{}, t.err
 		}
@@ -272,85 +272,85 @@ func (t *tx) apply(log Log) (Applied, error) {
 	return Applied{Digest: t.standing.Digest, Results: results, Events: t.events}, nil
 }
 
-// command carries out one command. Those with a request go through the table of answers first.
-func (t *tx) command(c *Command) Result {
+// runCommand carries out one command. Those with a request go through the table of answers first.
+func (t *transaction) runCommand(c *Command) Result {
 	switch act := c.Act.(type) {
 	case *logpb.Command_Register:
-		return t.register(act.Register)
+		return t.registerServer(act.Register)
 	case *logpb.Command_PutPart:
 		return t.putPart(c.Request, act.PutPart)
 	case *logpb.Command_Found:
-		return t.found(act.Found)
+		return t.foundCluster(act.Found)
 	case *logpb.Command_OpenTerm:
 		return Result{}
 	case *logpb.Command_ExpireServers:
 		return t.expireServers(act.ExpireServers)
 	case *logpb.Command_Walk:
-		return t.walk(act.Walk)
+		return t.walkContested(act.Walk)
 	case *logpb.Command_Revoke:
-		return t.revoke(act.Revoke)
+		return t.revokeGrant(act.Revoke)
 	case *logpb.Command_Lapse:
-		return t.lapse(act.Lapse)
+		return t.lapseGrant(act.Lapse)
 	case *logpb.Command_Forget:
-		return t.forget(act.Forget)
+		return t.forgetGone(act.Forget)
 	case *logpb.Command_SetNode:
 		return t.setNode(act.SetNode)
 	case *logpb.Command_RemoveNode:
 		return t.removeNode(act.RemoveNode)
 	case *logpb.Command_Raise:
-		return t.raise(act.Raise)
+		return t.raiseLevel(act.Raise)
 	case *logpb.Command_RaiseAlarm:
 		return t.raiseAlarm(act.RaiseAlarm)
 	}
 	_, settling := c.Act.(*logpb.Command_Settle)
-	done, ok := t.admit(c.Request, settling)
+	done, ok := t.admitRequest(c.Request, settling)
 	if !ok {
 		return done
 	}
-	done = t.request(c)
+	done = t.runRequest(c)
 	done.Index = t.index
 	if done.Code != PartsMissing { // nothing was done: the same number may come again with its parts
-		t.finish(c.Request, done)
+		t.keepAnswer(c.Request, done)
 	}
 	return done
 }
 
-func (t *tx) request(c *Command) Result {
+func (t *transaction) runRequest(c *Command) Result {
 	server := lock.Incarnation(c.Request.Incarnation)
 	switch act := c.Act.(type) {
 	case *logpb.Command_EndServer:
-		t.end(server, lock.Goodbye)
+		t.endIncarnation(server, lock.Goodbye)
 		return Result{}
 	case *logpb.Command_Settle:
 		return Result{Code: Burned}
 	case *logpb.Command_StartSession:
 		return t.startSession(server, act.StartSession)
 	case *logpb.Command_Cancel:
-		return t.cancel(server, act.Cancel)
+		return t.cancelWait(server, act.Cancel)
 	case *logpb.Command_Reclaim:
-		return t.reclaim(server, act.Reclaim)
+		return t.reclaimGrants(server, act.Reclaim)
 	case *logpb.Command_Save:
-		return t.save(c.Request, act.Save)
+		return t.saveProfile(c.Request, act.Save)
 	case *logpb.Command_Release:
-		return t.release(server, act.Release)
+		return t.releaseGrant(server, act.Release)
 	case *logpb.Command_Send:
-		return t.send(server, act.Send)
+		return t.sendMessage(server, act.Send)
 	case *logpb.Command_ClearMessage:
 		return t.clearMessage(act.ClearMessage)
 	case *logpb.Command_Set:
-		return t.set(c.Request, act.Set)
+		return t.setProfile(c.Request, act.Set)
 	case *logpb.Command_Remove:
-		return t.remove(server, act.Remove)
+		return t.removeProfile(server, act.Remove)
 	case *logpb.Command_SetPolicy:
 		return t.setPolicy(act.SetPolicy)
 	case *logpb.Command_SetTimingClass:
 		return t.setTimingClass(act.SetTimingClass)
 	case *logpb.Command_Free:
-		return t.free(server, act.Free)
+		return t.releaseByOperator(server, act.Free)
 	case *logpb.Command_ClearAlarm:
 		return t.clearAlarm(server, act.ClearAlarm)
 	case *logpb.Command_ExpectNode:
-		return t.expectNode(server, act.ExpectNode)
+		return t.expectNodeAt(server, act.ExpectNode)
 	}
 	return Result{Code: Invalid}
 }

@@ -76,14 +76,14 @@ func TestSession(t *testing.T) {
 	if err != nil || out[0].Results[0].Code != fsm.OK || out[0].Results[0].Revision != 1 {
 		t.Fatal(out, err)
 	}
-	want := m.Standing()
+	want := m.Position()
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
 
 	m = open(t, fs)
 	defer func() { _ = m.Close() }()
-	if got := m.Standing(); got.Digest != want.Digest || got.Index != 4 {
+	if got := m.Position(); got.Digest != want.Digest || got.Index != 4 {
 		t.Fatalf("after a restart the tables stand at %+v, want %+v", got, want)
 	}
 	v, err := m.View()

@@ -18,20 +18,20 @@ type OwnedGrant struct {
 }
 
 func (g GrantRow) encode() []byte {
-	w := newRow(48 + 16*len(g.Waiters))
-	w.uint(uint64(g.Token))
-	w.uint(uint64(g.Ticket))
-	w.uint(uint64(g.Owner))
-	w.uint(g.marks())
-	w.int(g.SinceMS)
-	w.uint(g.Loads)
-	w.uint(uint64(len(g.Waiters)))
+	w := newRowWriter(48 + 16*len(g.Waiters))
+	w.writeUint(uint64(g.Token))
+	w.writeUint(uint64(g.Ticket))
+	w.writeUint(uint64(g.Owner))
+	w.writeUint(g.listMarks())
+	w.writeInt(g.SinceMS)
+	w.writeUint(g.Loads)
+	w.writeUint(uint64(len(g.Waiters)))
 	for _, waiter := range g.Waiters {
-		w.uint(uint64(waiter.Server))
-		w.uint(uint64(waiter.Ticket))
+		w.writeUint(uint64(waiter.Server))
+		w.writeUint(uint64(waiter.Ticket))
 	}
 	for _, waiter := range g.Waiters {
-		w.int(waiter.SinceMS)
+		w.writeInt(waiter.SinceMS)
 	}
 	return w
 }
@@ -43,7 +43,7 @@ const (
 	markCause   = 3 // bits below the cause
 )
 
-func (g GrantRow) marks() uint64 {
+func (g GrantRow) listMarks() uint64 {
 	marks := uint64(g.Cause) << markCause
 	if g.Revoked {
 		marks |= markRevoked
@@ -57,116 +57,116 @@ func (g GrantRow) marks() uint64 {
 	return marks
 }
 
-func (g *GrantRow) mark(marks uint64) {
+func (g *GrantRow) setListMarks(marks uint64) {
 	g.Revoked, g.Asked, g.Orphan = marks&markRevoked != 0, marks&markAsked != 0, marks&markOrphan != 0
 	g.Cause = lock.Cause(marks >> markCause)
 }
 
 func decodeGrant(row []byte) (GrantRow, error) {
-	f := readRow(row)
+	f := newRowReader(row)
 	g := GrantRow{Grant: lock.Grant{
-		Token: lock.Token(f.uint()), Ticket: lock.Token(f.uint()), Owner: lock.Incarnation(f.uint()),
+		Token: lock.Token(f.readUint()), Ticket: lock.Token(f.readUint()), Owner: lock.Incarnation(f.readUint()),
 	}}
-	g.mark(f.uint())
-	g.SinceMS, g.Loads = f.int(), f.uint()
-	for n := f.uint(); n > 0 && !f.bad; n-- {
-		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.uint()), Ticket: lock.Token(f.uint())})
+	g.setListMarks(f.readUint())
+	g.SinceMS, g.Loads = f.readInt(), f.readUint()
+	for n := f.readUint(); n > 0 && !f.bad; n-- {
+		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.readUint()), Ticket: lock.Token(f.readUint())})
 	}
 	for i := range g.Waiters {
-		g.Waiters[i].SinceMS = f.int()
+		g.Waiters[i].SinceMS = f.readInt()
 	}
-	return g, f.done(tableGrant)
+	return g, f.finishRow(tableGrant)
 }
 
-func (r *reader) grant(store, key string) GrantRow {
-	row, ok := r.get(profileKey(tableGrant, store, key))
+func (r *tableReader) readGrant(store, key string) GrantRow {
+	row, ok := r.getRow(profileKey(tableGrant, store, key))
 	if !ok {
 		return GrantRow{}
 	}
 	g, err := decodeGrant(row)
-	r.check(err)
+	r.noteError(err)
 	return g
 }
 
-// touch is how every command comes to a profile's grant: brought up to date, so that a profile whose owner is gone is
+// readGrantPassedOn is how every command comes to a profile's grant: brought up to date, so that a profile whose owner is gone is
 // its first waiter's before anybody else is heard.
-func (t *tx) touch(store, key string) GrantRow {
-	old := t.grant(store, key)
-	grant, out := old.Inherit(t.at, t.alive)
+func (t *transaction) readGrantPassedOn(store, key string) GrantRow {
+	old := t.readGrant(store, key)
+	grant, out := old.Inherit(t.at, t.isAlive)
 	if !out.Granted && grant.Owner == old.Owner && len(grant.Waiters) == len(old.Waiters) {
 		return old
 	}
-	return t.decide(store, key, old, grant, out)
+	return t.storeDecision(store, key, old, grant, out)
 }
 
-// decide writes what the law decided, keeps what is derived from it in step, and tells those whom it concerns.
-func (t *tx) decide(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
+// storeDecision writes what the law decided, keeps what is derived from it in step, and tells those whom it concerns.
+func (t *transaction) storeDecision(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
 	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads}
 	if out.Granted && !out.Reclaimed {
 		row.SinceMS, row.Loads = t.standing.StampMS, old.Loads+1
 	}
-	t.put(profileKey(tableGrant, store, key), row.encode())
-	t.keepStep(store, key, old, row)
+	t.putRow(profileKey(tableGrant, store, key), row.encode())
+	t.updateGrantIndexes(store, key, old, row)
 
 	switch {
 	case out.Reclaimed: // who reclaims is answered, and may do it for many
 	case out.Granted:
-		t.tell(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket, Cause: t.ended(old)})
+		t.addEvent(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket, Cause: t.causeOfEnd(old)})
 	case out.Revoked:
-		t.tell(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.Cause})
+		t.addEvent(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.Cause})
 	}
 	if row.Wanted() && row.Owner != 0 && !row.Revoked && (out.Granted || out.Queued || out.Asked) {
-		t.tell(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.wants()})
+		t.addEvent(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.requestedCause()})
 	}
 	return row
 }
 
-// ended is what ended the session before a grant, if its owner did not.
-func (t *tx) ended(old GrantRow) lock.Cause {
-	if old.Owner != 0 && !t.alive(old.Owner) {
+// causeOfEnd is what ended the session before a grant, if its owner did not.
+func (t *transaction) causeOfEnd(old GrantRow) lock.Cause {
+	if old.Owner != 0 && !t.isAlive(old.Owner) {
 		return lock.Expired
 	}
 	return old.Cause
 }
 
-func (g GrantRow) wants() lock.Cause {
+func (g GrantRow) requestedCause() lock.Cause {
 	if g.Asked {
 		return lock.Freed
 	}
 	return lock.NoCause
 }
 
-// keepStep keeps the tables of owned and contested profiles, and the owner's held set, in step with a grant.
-func (t *tx) keepStep(store, key string, old, row GrantRow) {
+// updateGrantIndexes keeps the tables of owned and contested profiles, and the owner's held set, in step with a grant.
+func (t *transaction) updateGrantIndexes(store, key string, old, row GrantRow) {
 	moved := old.Owner != row.Owner || old.Token != row.Token
 	if moved && old.Owner != 0 {
-		t.delete(ownedKey(tableOwned, old.Owner, store, key))
+		t.deleteRow(ownedKey(tableOwned, old.Owner, store, key))
 	}
 	if moved && row.Owner != 0 {
-		t.put(ownedKey(tableOwned, row.Owner, store, key), newRow(0))
+		t.putRow(ownedKey(tableOwned, row.Owner, store, key), newRowWriter(0))
 	}
-	if moved && t.mailbox(store, key).Waiting > 0 {
+	if moved && t.readInbox(store, key).Waiting > 0 {
 		if old.Owner != 0 {
-			t.delete(ownedKey(tableMail, old.Owner, store, key))
+			t.deleteRow(ownedKey(tableMail, old.Owner, store, key))
 		}
 		if row.Owner != 0 {
-			t.put(ownedKey(tableMail, row.Owner, store, key), newRow(0))
+			t.putRow(ownedKey(tableMail, row.Owner, store, key), newRowWriter(0))
 		}
 	}
-	if old.holds() && (moved || !row.holds()) {
-		t.held(old.Owner, -1, store, key, old.Token)
+	if old.isHeld() && (moved || !row.isHeld()) {
+		t.updateHeldSet(old.Owner, -1, store, key, old.Token)
 	}
-	if row.holds() && (moved || !old.holds()) {
-		t.held(row.Owner, 1, store, key, row.Token)
+	if row.isHeld() && (moved || !old.isHeld()) {
+		t.updateHeldSet(row.Owner, 1, store, key, row.Token)
 	}
-	was, is := old.contested(), row.contested()
+	was, is := old.isContested(), row.isContested()
 	if was && (!is || old.Owner != row.Owner) {
-		t.delete(ownedKey(tableContested, old.Owner, store, key))
+		t.deleteRow(ownedKey(tableContested, old.Owner, store, key))
 	}
 	if is && (!was || old.Owner != row.Owner) {
-		t.put(ownedKey(tableContested, row.Owner, store, key), newRow(0))
+		t.putRow(ownedKey(tableContested, row.Owner, store, key), newRowWriter(0))
 	}
 }
 
-func (g GrantRow) holds() bool     { return g.Owner != 0 && !g.Revoked }
-func (g GrantRow) contested() bool { return g.Owner != 0 && (g.Revoked || g.Wanted()) }
+func (g GrantRow) isHeld() bool      { return g.Owner != 0 && !g.Revoked }
+func (g GrantRow) isContested() bool { return g.Owner != 0 && (g.Revoked || g.Wanted()) }

@@ -74,8 +74,8 @@ func goneKey(stampMS int64, server lock.Incarnation) []byte {
 	return binary.BigEndian.AppendUint64(k, uint64(server))
 }
 
-// after is the first key beyond everything that begins with prefix.
-func after(prefix []byte) []byte {
+// keyAfterPrefix is the first key beyond everything that begins with prefix.
+func keyAfterPrefix(prefix []byte) []byte {
 	end := append([]byte(nil), prefix...)
 	for i := len(end) - 1; i >= 0; i-- {
 		if end[i] < 0xff {
@@ -86,14 +86,14 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// splitProfile takes store and key off the rest of a key.
-func splitProfile(rest []byte) (store, key string, tail []byte) {
-	store, rest = splitText(rest)
-	key, rest = splitText(rest)
+// splitProfileKey takes store and key off the rest of a key.
+func splitProfileKey(rest []byte) (store, key string, tail []byte) {
+	store, rest = splitTextPart(rest)
+	key, rest = splitTextPart(rest)
 	return store, key, rest
 }
 
-func splitText(rest []byte) (string, []byte) {
+func splitTextPart(rest []byte) (string, []byte) {
 	for i, b := range rest {
 		if b == 0 {
 			return string(rest[:i]), rest[i+1:]
@@ -102,6 +102,6 @@ func splitText(rest []byte) (string, []byte) {
 	return string(rest), nil
 }
 
-func goneID(key []byte) lock.Incarnation {
+func goneIncarnation(key []byte) lock.Incarnation {
 	return lock.Incarnation(binary.BigEndian.Uint64(key[len(key)-8:]))
 }

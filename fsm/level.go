@@ -29,9 +29,9 @@ func Features(level uint32) (features []string) {
 // ErrOldBuild is of entries and tables whose level is above what this build knows.
 var ErrOldBuild = errors.New("install a newer build")
 
-// levelOf is what a build must know for an entry: its own level, and the one that it leads to. A build that took a level as
+// entryLevel is what a build must know for an entry: its own level, and the one that it leads to. A build that took a level as
 // a mere number would open tables later that it cannot read.
-func levelOf(entry *logpb.Entry) uint32 {
+func entryLevel(entry *logpb.Entry) uint32 {
 	level := entry.Level
 	for _, c := range entry.Commands {
 		level = max(level, c.GetRaise().GetLevel(), c.GetFound().GetLevel())
@@ -39,12 +39,12 @@ func levelOf(entry *logpb.Entry) uint32 {
 	return level
 }
 
-// raise never goes back: entries of the old level stay valid, and tables may hold rows of the new one.
-func (t *tx) raise(c *Raise) Result {
+// raiseLevel never goes back: entries of the old level stay valid, and tables may hold rows of the new one.
+func (t *transaction) raiseLevel(c *Raise) Result {
 	if c.Level <= t.standing.Level {
 		return Result{Code: Superseded}
 	}
 	t.standing.Level = c.Level
-	t.note(opPut, []byte{tableStanding}, t.standing.encode()) // the row itself is written once for a batch
+	t.foldWrite(opPut, []byte{tableStanding}, t.standing.encode()) // the row itself is written once for a batch
 	return Result{}
 }

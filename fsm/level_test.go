@@ -28,7 +28,7 @@ func TestAnOlderBuildStopsWhereTheLevelRises(t *testing.T) {
 	if out[1].Results[0].Code != fsm.Superseded || out[2].Results[0].Code != fsm.OK || out[2].Results[1].Code != fsm.Superseded {
 		t.Errorf("a raise to the same level, to a higher one, and back: %v, %v", out[1].Results, out[2].Results)
 	}
-	if level := newer.Standing().Level; level != fsm.Level+1 {
+	if level := newer.Position().Level; level != fsm.Level+1 {
 		t.Errorf("the level is %d", level)
 	}
 
@@ -36,11 +36,11 @@ func TestAnOlderBuildStopsWhereTheLevelRises(t *testing.T) {
 	if same[1].Digest != out[1].Digest {
 		t.Error("the two builds differ below the level that they differ in")
 	}
-	standing := older.Standing()
+	standing := older.Position()
 	if _, err := older.Apply(logs[2:]); !errors.Is(err, fsm.ErrPoison) || !strings.Contains(err.Error(), "install a newer build") {
 		t.Errorf("the raise, for the older build: %v", err)
 	}
-	if now := older.Standing(); now.Index != standing.Index || now.Digest != standing.Digest {
+	if now := older.Position(); now.Index != standing.Index || now.Digest != standing.Digest {
 		t.Errorf("it stood at %+v, and now at %+v", standing, now)
 	}
 

@@ -83,9 +83,9 @@ func CheckKind(kind string) error {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-func wellFormed(store, key string) bool { return CheckStore(store) == nil && CheckKey(key) == nil }
+func isValidName(store, key string) bool { return CheckStore(store) == nil && CheckKey(key) == nil }
 
-func tagBytes(tags map[string]string) int {
+func sizeOfTags(tags map[string]string) int {
 	n := 0
 	for name, value := range tags {
 		n += len(name) + len(value)

@@ -90,9 +90,9 @@ func equal(t testing.TB, what string, got, want any) {
 func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 	t.Helper()
 	look(t, m, func(v *fsm.View) {
-		standing := v.Standing()
-		equal(t, "standing", fsm.Standing{Index: standing.Index, Term: standing.Term, StampMS: standing.StampMS},
-			fsm.Standing{Index: w.index, Term: w.term, StampMS: w.stamp})
+		standing := v.Position()
+		equal(t, "standing", fsm.Position{Index: standing.Index, Term: standing.Term, StampMS: standing.StampMS},
+			fsm.Position{Index: w.index, Term: w.term, StampMS: w.stamp})
 		for name, p := range w.profiles {
 			compareProfile(t, v, name, p)
 		}
@@ -124,7 +124,7 @@ func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 		}
 		equal(t, "the alarms", alarms, w.alarms)
 		equal(t, "the nodes expected", read(v.ExpectedNodes())(t), slices.Sorted(maps.Keys(w.expected)))
-		equal(t, "the level", m.Standing().Level, w.level)
+		equal(t, "the level", m.Position().Level, w.level)
 		audits, _, err := v.Audit(fsm.AuditFilter{}, 1<<20)
 		must(t, err)
 		equal(t, "the audits", audits, w.audits)
@@ -218,8 +218,8 @@ func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *twinProf
 		offered = append(offered, m.ID)
 	}
 	equal(t, fmt.Sprint("the waiting messages of ", name), offered, waiting)
-	equal(t, fmt.Sprint("the mailbox of ", name), read(v.Mailbox(name.Store, name.Key))(t),
-		fsm.Mailbox{Last: p.sent, Waiting: uint64(len(waiting)), SetAside: uint64(len(p.messages) - len(waiting))})
+	equal(t, fmt.Sprint("the mailbox of ", name), read(v.Inbox(name.Store, name.Key))(t),
+		fsm.Inbox{Last: p.sent, Waiting: uint64(len(waiting)), SetAside: uint64(len(p.messages) - len(waiting))})
 	if len(messages) != len(p.messages) {
 		t.Fatalf("%v has messages %v, the twin's %v", name, messages, p.messages)
 	}

@@ -22,88 +22,88 @@ func (m Message) SetAside() bool { return m.Panics >= MaxPanics }
 
 // encode leaves the body out: it lies in a row of its own, written once.
 func (m Message) encode() []byte {
-	w := newRow(32 + len(m.Kind) + len(m.Sender) + len(m.PanicText))
-	w.string(m.Kind)
-	w.string(m.Sender)
-	w.int(m.SentMS)
-	w.uint(m.Panics)
-	w.string(m.PanicText)
+	w := newRowWriter(32 + len(m.Kind) + len(m.Sender) + len(m.PanicText))
+	w.writeString(m.Kind)
+	w.writeString(m.Sender)
+	w.writeInt(m.SentMS)
+	w.writeUint(m.Panics)
+	w.writeString(m.PanicText)
 	return w
 }
 
 func decodeMessage(id uint64, row []byte) (Message, error) {
-	f := readRow(row)
-	m := Message{ID: id, Kind: f.string(), Sender: f.string(), SentMS: f.int(), Panics: f.uint(), PanicText: f.string()}
-	return m, f.done(tableMessage)
+	f := newRowReader(row)
+	m := Message{ID: id, Kind: f.readString(), Sender: f.readString(), SentMS: f.readInt(), Panics: f.readUint(), PanicText: f.readString()}
+	return m, f.finishRow(tableMessage)
 }
 
-// message reads one without its body.
-func (r *reader) message(store, key string, id uint64) (Message, bool) {
-	row, ok := r.get(numberedKey(tableMessage, store, key, id))
+// readMessage reads one without its body.
+func (r *tableReader) readMessage(store, key string, id uint64) (Message, bool) {
+	row, ok := r.getRow(numberedKey(tableMessage, store, key, id))
 	if !ok {
 		return Message{}, false
 	}
 	m, err := decodeMessage(id, row)
-	r.check(err)
+	r.noteError(err)
 	return m, r.err == nil
 }
 
-// Mailbox counts the messages of a profile.
-type Mailbox struct {
+// Inbox counts the messages of a profile.
+type Inbox struct {
 	Last     uint64 // id of the last message ever sent
 	Waiting  uint64
 	SetAside uint64
 }
 
-func (r *reader) mailbox(store, key string) Mailbox {
-	row, ok := r.get(profileKey(tableMailbox, store, key))
+func (r *tableReader) readInbox(store, key string) Inbox {
+	row, ok := r.getRow(profileKey(tableMailbox, store, key))
 	if !ok {
-		return Mailbox{}
+		return Inbox{}
 	}
-	f := readRow(row)
-	b := Mailbox{Last: f.uint(), Waiting: f.uint(), SetAside: f.uint()}
-	r.check(f.done(tableMailbox))
+	f := newRowReader(row)
+	b := Inbox{Last: f.readUint(), Waiting: f.readUint(), SetAside: f.readUint()}
+	r.noteError(f.finishRow(tableMailbox))
 	return b
 }
 
-// putMailbox also keeps the table of owners' profiles with messages in step.
-func (t *tx) putMailbox(store, key string, b Mailbox) {
-	was := t.mailbox(store, key).Waiting > 0
-	if owner := t.grant(store, key).Owner; was != (b.Waiting > 0) && owner != 0 && t.alive(owner) {
+// putInbox also keeps the table of owners' profiles with messages in step.
+func (t *transaction) putInbox(store, key string, b Inbox) {
+	was := t.readInbox(store, key).Waiting > 0
+	if owner := t.readGrant(store, key).Owner; was != (b.Waiting > 0) && owner != 0 && t.isAlive(owner) {
 		if was {
-			t.delete(ownedKey(tableMail, owner, store, key))
+			t.deleteRow(ownedKey(tableMail, owner, store, key))
 		} else {
-			t.put(ownedKey(tableMail, owner, store, key), newRow(0))
+			t.putRow(ownedKey(tableMail, owner, store, key), newRowWriter(0))
 		}
 	}
-	w := newRow(20)
-	w.uint(b.Last)
-	w.uint(b.Waiting)
-	w.uint(b.SetAside)
-	t.put(profileKey(tableMailbox, store, key), w)
+	w := newRowWriter(20)
+	w.writeUint(b.Last)
+	w.writeUint(b.Waiting)
+	w.writeUint(b.SetAside)
+	t.putRow(profileKey(tableMailbox, store, key), w)
 }
 
-func (t *tx) send(server lock.Incarnation, c *Send) Result {
-	if !wellFormed(c.Store, c.Key) || len(c.Body) > MaxMessage || CheckKind(c.Kind) != nil {
+func (t *transaction) sendMessage(server lock.Incarnation, c *Send) Result {
+	if !isValidName(c.Store, c.Key) || len(c.Body) > MaxMessage || CheckKind(c.Kind) != nil {
 		return Result{Code: Invalid}
 	}
-	box := t.mailbox(c.Store, c.Key)
-	if limit := uint64(max(t.policy(c.Store, PolicyMaxMessages), 0)); box.Waiting+box.SetAside >= limit {
+	box := t.readInbox(c.Store, c.Key)
+	if limit := uint64(max(t.policyValueOf(c.Store, PolicyMaxMessages), 0)); box.Waiting+box.SetAside >= limit {
 		return Result{Code: MailboxFull, Limit: limit}
 	}
-	sender, _ := t.server(server)
+	sender, _ := t.readServer(server)
 	before := box.Last
 	if box.Waiting == 0 {
 		before = 0
 	}
 	box.Last++
 	box.Waiting++
-	t.putMailbox(c.Store, c.Key, box)
-	t.put(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{Kind: c.Kind, Sender: sender.Name, SentMS: t.standing.StampMS}.encode())
-	t.put(numberedKey(tableBody, c.Store, c.Key, box.Last), c.Body)
-	grant := t.touch(c.Store, c.Key)
-	if grant.holds() {
-		t.tell(Event{
+	t.putInbox(c.Store, c.Key, box)
+	t.putRow(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{Kind: c.Kind, Sender: sender.Name, SentMS: t.standing.StampMS}.encode())
+	t.putRow(numberedKey(tableBody, c.Store, c.Key, box.Last), c.Body)
+	grant := t.readGrantPassedOn(c.Store, c.Key)
+	if grant.isHeld() {
+		t.addEvent(Event{
 			Kind: MessageWait, Server: grant.Owner, Store: c.Store, Key: c.Key, Token: grant.Token, Message: box.Last,
 			After: before, Body: string(c.Body), MessageKind: c.Kind, Sender: sender.Name, SentMS: t.standing.StampMS,
 		})
@@ -112,23 +112,23 @@ func (t *tx) send(server lock.Incarnation, c *Send) Result {
 }
 
 // clearMessage takes a message away without its effect.
-func (t *tx) clearMessage(c *ClearMessage) Result {
-	if !wellFormed(c.Store, c.Key) {
+func (t *transaction) clearMessage(c *ClearMessage) Result {
+	if !isValidName(c.Store, c.Key) {
 		return Result{Code: Invalid}
 	}
-	grant := t.touch(c.Store, c.Key)
-	if _, ok := t.message(c.Store, c.Key, c.Id); !ok {
+	grant := t.readGrantPassedOn(c.Store, c.Key)
+	if _, ok := t.readMessage(c.Store, c.Key, c.Id); !ok {
 		return Result{Code: NoMessage}
 	}
 	t.clearMessages(c.Store, c.Key, []uint64{c.Id})
 	return Result{Message: c.Id, Token: grant.Token}
 }
 
-// waitAll says whether every one of these messages is there, and none is named twice.
-func (r *reader) waitAll(store, key string, ids []uint64) bool {
+// allMessagesWait says whether every one of these messages is there, and none is named twice.
+func (r *tableReader) allMessagesWait(store, key string, ids []uint64) bool {
 	seen := make(map[uint64]bool, len(ids))
 	for _, id := range ids {
-		if !r.has(numberedKey(tableMessage, store, key, id)) || seen[id] {
+		if !r.hasRow(numberedKey(tableMessage, store, key, id)) || seen[id] {
 			return false
 		}
 		seen[id] = true
@@ -137,50 +137,50 @@ func (r *reader) waitAll(store, key string, ids []uint64) bool {
 }
 
 // clearMessages deletes messages that are there.
-func (t *tx) clearMessages(store, key string, ids []uint64) {
+func (t *transaction) clearMessages(store, key string, ids []uint64) {
 	if len(ids) == 0 {
 		return
 	}
-	box := t.mailbox(store, key)
+	box := t.readInbox(store, key)
 	for _, id := range ids {
-		if m, _ := t.message(store, key, id); m.SetAside() {
+		if m, _ := t.readMessage(store, key, id); m.SetAside() {
 			box.SetAside--
 		} else {
 			box.Waiting--
 		}
-		t.delete(numberedKey(tableMessage, store, key, id))
-		t.delete(numberedKey(tableBody, store, key, id))
+		t.deleteRow(numberedKey(tableMessage, store, key, id))
+		t.deleteRow(numberedKey(tableBody, store, key, id))
 	}
-	t.putMailbox(store, key, box)
+	t.putInbox(store, key, box)
 }
 
 // countPanics counts each panic of a handler against its message, and sets aside those that reached the limit. A message
 // that was cleared meanwhile is passed over, since the release must happen all the same.
-func (t *tx) countPanics(store, key string, panics []*MessagePanic) {
+func (t *transaction) countPanics(store, key string, panics []*MessagePanic) {
 	for _, p := range panics {
-		m, ok := t.message(store, key, p.GetMessage())
+		m, ok := t.readMessage(store, key, p.GetMessage())
 		if !ok {
 			continue
 		}
 		before := m.SetAside()
 		m.Panics, m.PanicText = m.Panics+1, p.GetText()
-		t.put(numberedKey(tableMessage, store, key, m.ID), m.encode())
+		t.putRow(numberedKey(tableMessage, store, key, m.ID), m.encode())
 		if m.SetAside() && !before {
-			box := t.mailbox(store, key)
+			box := t.readInbox(store, key)
 			box.Waiting, box.SetAside = box.Waiting-1, box.SetAside+1
-			t.putMailbox(store, key, box)
+			t.putInbox(store, key, box)
 		}
 	}
 }
 
-func (t *tx) clearMailbox(store, key string) {
-	box := t.mailbox(store, key)
+func (t *transaction) clearInbox(store, key string) {
+	box := t.readInbox(store, key)
 	if box.Waiting+box.SetAside == 0 {
 		return
 	}
-	t.deleteAll(profileKey(tableMessage, store, key))
-	t.deleteAll(profileKey(tableBody, store, key))
-	t.putMailbox(store, key, Mailbox{Last: box.Last})
+	t.deletePrefix(profileKey(tableMessage, store, key))
+	t.deletePrefix(profileKey(tableBody, store, key))
+	t.putInbox(store, key, Inbox{Last: box.Last})
 }
 
 func messageID(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }

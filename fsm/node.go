@@ -11,42 +11,42 @@ type Node struct {
 }
 
 func (n Node) encode() []byte {
-	w := newRow(96)
-	w.string(n.Address)
-	w.string(n.Client)
-	w.string(n.Gossip)
+	w := newRowWriter(96)
+	w.writeString(n.Address)
+	w.writeString(n.Client)
+	w.writeString(n.Gossip)
 	if n.ServerGossip != "" { // rows without it are as they always were
-		w.string(n.ServerGossip)
+		w.writeString(n.ServerGossip)
 	}
 	return w
 }
 
 func decodeNode(id string, row []byte) (Node, error) {
-	f := readRow(row)
-	n := Node{ID: id, Address: f.string(), Client: f.string(), Gossip: f.string()}
+	f := newRowReader(row)
+	n := Node{ID: id, Address: f.readString(), Client: f.readString(), Gossip: f.readString()}
 	if len(f.rest) > 0 {
-		n.ServerGossip = f.string()
+		n.ServerGossip = f.readString()
 		if n.ServerGossip == "" {
-			f.fail() // nobody writes it empty
+			f.markDamaged() // nobody writes it empty
 		}
 	}
-	return n, f.done(tableNode)
+	return n, f.finishRow(tableNode)
 }
 
 func nodeKey(id string) []byte { return appendText([]byte{tableNode}, id) }
 
-func (t *tx) setNode(c *SetNode) Result {
+func (t *transaction) setNode(c *SetNode) Result {
 	if CheckKey(c.Id) != nil || max(len(c.Address), len(c.Client), len(c.Gossip), len(c.ServerGossip)) > MaxWhere {
 		return Result{Code: Invalid}
 	}
-	t.put(nodeKey(c.Id), Node{Address: c.Address, Client: c.Client, Gossip: c.Gossip, ServerGossip: c.ServerGossip}.encode())
+	t.putRow(nodeKey(c.Id), Node{Address: c.Address, Client: c.Client, Gossip: c.Gossip, ServerGossip: c.ServerGossip}.encode())
 	return Result{}
 }
 
-func (t *tx) removeNode(c *RemoveNode) Result {
+func (t *transaction) removeNode(c *RemoveNode) Result {
 	if CheckKey(c.Id) != nil {
 		return Result{Code: Invalid}
 	}
-	t.delete(nodeKey(c.Id))
+	t.deleteRow(nodeKey(c.Id))
 	return Result{}
 }

@@ -57,14 +57,14 @@ func TestPoison(t *testing.T) {
 		"a raise too high":   entry(t, 8, good, fsm.Do(nil, &fsm.Raise{Level: testLevel + 1})).Data,
 		"a founding of then": entry(t, 8, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: testLevel + 1})).Data,
 	}
-	before, standing := rowsOf(t, m), m.Standing()
+	before, standing := rowsOf(t, m), m.Position()
 	for name, poison := range tests {
 		fine := entry(t, 7, good)
 		out, err := m.Apply([]fsm.Log{fine, {Index: 8, Term: 1, Data: poison}})
 		if !errors.Is(err, fsm.ErrPoison) || len(out) != 0 {
 			t.Errorf("%s: became %+v, %v", name, out, err)
 		}
-		if !slices.Equal(rowsOf(t, m), before) || m.Standing().Digest != standing.Digest || m.Standing().Index != standing.Index {
+		if !slices.Equal(rowsOf(t, m), before) || m.Position().Digest != standing.Digest || m.Position().Index != standing.Index {
 			t.Errorf("%s: changed the tables", name)
 		}
 	}

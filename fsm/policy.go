@@ -26,15 +26,15 @@ type Policy struct {
 	Inherited bool // from the default of every store
 }
 
-// described is what people are told of a policy, and the range that is checked before one is proposed.
-type described struct {
+// policySpec is what people are told of a policy, and the range that is checked before one is proposed.
+type policySpec struct {
 	name       string
 	normal     int64
 	least, top int64
 	unit, help string
 }
 
-var policies = []described{
+var policies = []policySpec{
 	{PolicyHistory, 16, 1, 1000, "revisions", "revisions of each profile that are kept, the current one included"},
 	{PolicyMaxData, MaxData, 1, MaxData, "bytes", "largest data of a profile"},
 	{PolicyMaxMessages, 1000, 0, 100_000, "messages", "messages that may wait in a profile"},
@@ -72,18 +72,18 @@ type policyCache map[string]int64
 
 const policyCacheRows = 4096
 
-func (t *tx) policy(store, name string) int64 {
+func (t *transaction) policyValueOf(store, name string) int64 {
 	cached := store + "\x00" + name
 	if value, ok := (*t.policies)[cached]; ok {
 		return value
 	}
-	row, ok := t.get(policyKey(store, name))
+	row, ok := t.getRow(policyKey(store, name))
 	if !ok {
-		row, ok = t.get(policyKey("", name))
+		row, ok = t.getRow(policyKey("", name))
 	}
 	value := int64(0)
 	if ok {
-		value = t.policyValue(row)
+		value = t.decodePolicyValue(row)
 	}
 	if len(*t.policies) >= policyCacheRows {
 		clear(*t.policies)
@@ -92,25 +92,25 @@ func (t *tx) policy(store, name string) int64 {
 	return value
 }
 
-func (r *reader) policyValue(row []byte) int64 {
-	f := readRow(row)
-	value := f.int()
-	r.check(f.done(tablePolicy))
+func (r *tableReader) decodePolicyValue(row []byte) int64 {
+	f := newRowReader(row)
+	value := f.readInt()
+	r.noteError(f.finishRow(tablePolicy))
 	return value
 }
 
-func (t *tx) putPolicy(store, name string, value int64) {
-	w := newRow(10)
-	w.int(value)
-	t.put(policyKey(store, name), w)
+func (t *transaction) putPolicy(store, name string, value int64) {
+	w := newRowWriter(10)
+	w.writeInt(value)
+	t.putRow(policyKey(store, name), w)
 	clear(*t.policies)
 }
 
-func (t *tx) setPolicy(c *SetPolicy) Result {
+func (t *transaction) setPolicy(c *SetPolicy) Result {
 	if c.Store != "" && CheckStore(c.Store) != nil {
 		return Result{Code: Invalid}
 	}
-	if strings.ContainsRune(c.Name, 0) || !t.has(policyKey("", c.Name)) {
+	if strings.ContainsRune(c.Name, 0) || !t.hasRow(policyKey("", c.Name)) {
 		return Result{Code: UnknownPolicy}
 	}
 	if !c.Inherit {
@@ -120,13 +120,13 @@ func (t *tx) setPolicy(c *SetPolicy) Result {
 	if c.Store == "" {
 		return Result{Code: Invalid} // the default itself has no default to go back to
 	}
-	t.delete(policyKey(c.Store, c.Name))
+	t.deleteRow(policyKey(c.Store, c.Name))
 	clear(*t.policies)
 	return Result{}
 }
 
-// found writes the cluster's first rows.
-func (t *tx) found(c *Found) Result {
+// foundCluster writes the cluster's first rows.
+func (t *transaction) foundCluster(c *Found) Result {
 	if len(t.standing.Cluster) > 0 {
 		return Result{Code: Superseded}
 	}

@@ -2,22 +2,22 @@ package fsm
 
 import "github.com/profilenode/profilenode/lock"
 
-// reclaim lets sessions go on whose owner was ended by a false verdict. Only those of whose profile nothing has become
+// reclaimGrants lets sessions go on whose owner was ended by a false verdict. Only those of whose profile nothing has become
 // since: no other grant, and no other revision than the session knows.
-func (t *tx) reclaim(server lock.Incarnation, c *Reclaim) Result {
+func (t *transaction) reclaimGrants(server lock.Incarnation, c *Reclaim) Result {
 	if len(c.Claims) == 0 || len(c.Claims) > MaxClaims {
 		return Result{Code: Invalid}
 	}
 	for _, claim := range c.Claims {
-		if !wellFormed(claim.Store, claim.Key) {
+		if !isValidName(claim.Store, claim.Key) {
 			return Result{Code: Invalid}
 		}
 	}
 	for _, claim := range c.Claims {
-		old := t.touch(claim.Store, claim.Key)
+		old := t.readGrantPassedOn(claim.Store, claim.Key)
 		grant, out := old.Reclaim(server, lock.Token(claim.Token), t.at)
-		if out.Refusal == lock.None && t.record(claim.Store, claim.Key).Revision == claim.Revision {
-			t.decide(claim.Store, claim.Key, old, grant, out)
+		if out.Refusal == lock.None && t.readRecord(claim.Store, claim.Key).Revision == claim.Revision {
+			t.storeDecision(claim.Store, claim.Key, old, grant, out)
 		}
 	}
 	return Result{Token: t.at}

@@ -18,7 +18,7 @@ type recorded struct {
 	commands [][]*fsm.Command
 	logs     []fsm.Log
 	applied  []fsm.Applied
-	after    []fsm.Standing
+	after    []fsm.Position
 	rows     []fsm.Row // at the end
 }
 
@@ -33,7 +33,7 @@ func record(t *testing.T, s *stream, entries int) *recorded {
 		log := fsm.Log{Index: uint64(index), Term: s.term, Data: data}
 		out := read(m.Apply([]fsm.Log{log}))(t)
 		r.commands, r.logs = append(r.commands, commands), append(r.logs, log)
-		r.applied, r.after = append(r.applied, out[0]), append(r.after, m.Standing())
+		r.applied, r.after = append(r.applied, out[0]), append(r.after, m.Position())
 		look(t, m, func(v *fsm.View) {
 			s.learn(commands, out[0], func(id lock.Incarnation) lock.Token {
 				server, _, err := v.Server(id)
@@ -67,7 +67,7 @@ func (r *recorded) holds(t testing.TB, from int, applied []fsm.Applied) {
 // ends checks that a machine stands where the first one did after n entries, and at the end row by row.
 func (r *recorded) ends(t testing.TB, m *fsm.Machine, n int) {
 	t.Helper()
-	if got, want := m.Standing(), r.after[n-1]; !reflect.DeepEqual(got, want) {
+	if got, want := m.Position(), r.after[n-1]; !reflect.DeepEqual(got, want) {
 		t.Fatalf("the tables stand at\n%+v, at first at\n%+v", got, want)
 	}
 	if n < len(r.logs) {
@@ -185,7 +185,7 @@ func TestCrash(t *testing.T) {
 			must(t, <-flushing)
 			must(t, m.Close())
 			fs, m = crashed, open(t, crashed)
-			stands := m.Standing()
+			stands := m.Position()
 			if stands.Index < uint64(flushed) || stands.Index > uint64(at) || !ends[stands.Index] {
 				t.Fatalf("after a crash at %d, flushed up to %d, the tables stand at %d; batches ended at %v", at, flushed, stands.Index, ends)
 			}
@@ -211,7 +211,7 @@ func TestCheckpoint(t *testing.T) {
 		r.cut(t, m, at, len(r.logs), roll) // the original goes its way
 		must(t, m.Close())
 
-		stands := read(fsm.ReadStanding(fs, "copy"))(t)
+		stands := read(fsm.ReadPosition(fs, "copy"))(t)
 		if want := r.after[at-1]; !reflect.DeepEqual(stands, want) {
 			t.Fatalf("the checkpoint says it stands at\n%+v, want\n%+v", stands, want)
 		}
@@ -238,7 +238,7 @@ func TestDigestDiffers(t *testing.T) {
 		m := open(t, vfs.NewMem())
 		defer func() { must(t, m.Close()) }()
 		read(m.Apply([]fsm.Log{entry(t, 1, founded), entry(t, 2, register), entry(t, 3, last...)}))(t)
-		return m.Standing().Digest
+		return m.Position().Digest
 	}
 	logs := map[string][]*fsm.Command{
 		"none":                              {},
@@ -273,7 +273,7 @@ func TestDigestIsOfAPlace(t *testing.T) {
 		data, err := fsm.Encode(fsm.Level, testCluster, 0, commands)
 		must(t, err)
 		read(m.Apply([]fsm.Log{{Index: index, Term: 1, Data: data}}))(t)
-		return m.Standing().Digest
+		return m.Position().Digest
 	}
 	open := fsm.Do(nil, &fsm.OpenTerm{})
 	if digest(1, open) == digest(2, open) {
@@ -307,7 +307,7 @@ func TestDigestOfAChangedLog(t *testing.T) {
 			logs[at].Data = data
 			m := open(t, vfs.NewMem())
 			read(m.Apply(logs))(t)
-			if m.Standing().Digest == r.after[len(r.after)-1].Digest {
+			if m.Position().Digest == r.after[len(r.after)-1].Digest {
 				t.Errorf("a message changed in entry %d, and the digest did not", at+1)
 			}
 			must(t, m.Close())

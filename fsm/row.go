@@ -12,15 +12,15 @@ const rowFormat = 1
 // rowWriter appends fields; rowReader takes them off in the same order.
 type rowWriter []byte
 
-func newRow(size int) rowWriter { return append(make(rowWriter, 0, size+1), rowFormat) }
+func newRowWriter(size int) rowWriter { return append(make(rowWriter, 0, size+1), rowFormat) }
 
-func (w *rowWriter) uint(v uint64) { *w = binary.AppendUvarint(*w, v) }
-func (w *rowWriter) int(v int64)   { *w = binary.AppendVarint(*w, v) }
-func (w *rowWriter) fixed(v uint64) {
+func (w *rowWriter) writeUint(v uint64) { *w = binary.AppendUvarint(*w, v) }
+func (w *rowWriter) writeInt(v int64)   { *w = binary.AppendVarint(*w, v) }
+func (w *rowWriter) writeFixed(v uint64) {
 	*w = binary.BigEndian.AppendUint64(*w, v)
 }
 
-func (w *rowWriter) bool(v bool) {
+func (w *rowWriter) writeBool(v bool) {
 	if v {
 		*w = append(*w, 1)
 		return
@@ -28,13 +28,13 @@ func (w *rowWriter) bool(v bool) {
 	*w = append(*w, 0)
 }
 
-func (w *rowWriter) bytes(v []byte) {
-	w.uint(uint64(len(v)))
+func (w *rowWriter) writeBytes(v []byte) {
+	w.writeUint(uint64(len(v)))
 	*w = append(*w, v...)
 }
 
-func (w *rowWriter) string(v string) {
-	w.uint(uint64(len(v)))
+func (w *rowWriter) writeString(v string) {
+	w.writeUint(uint64(len(v)))
 	*w = append(*w, v...)
 }
 
@@ -44,58 +44,58 @@ type rowReader struct {
 	bad  bool
 }
 
-func readRow(row []byte) rowReader {
+func newRowReader(row []byte) rowReader {
 	if len(row) == 0 || row[0] != rowFormat {
 		return rowReader{bad: true}
 	}
 	return rowReader{rest: row[1:]}
 }
 
-func (r *rowReader) fail() {
+func (r *rowReader) markDamaged() {
 	r.rest, r.bad = nil, true
 }
 
-func (r *rowReader) uint() uint64 {
+func (r *rowReader) readUint() uint64 {
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
-		r.fail()
+		r.markDamaged()
 		return 0
 	}
 	r.rest = r.rest[n:]
 	return v
 }
 
-func (r *rowReader) int() int64 {
+func (r *rowReader) readInt() int64 {
 	v, n := binary.Varint(r.rest)
 	if n <= 0 {
-		r.fail()
+		r.markDamaged()
 		return 0
 	}
 	r.rest = r.rest[n:]
 	return v
 }
 
-func (r *rowReader) fixed() uint64 {
-	b := r.take(8)
+func (r *rowReader) readFixed() uint64 {
+	b := r.takeBytes(8)
 	if b == nil {
 		return 0
 	}
 	return binary.BigEndian.Uint64(b)
 }
 
-func (r *rowReader) bool() bool {
-	b := r.take(1)
+func (r *rowReader) readBool() bool {
+	b := r.takeBytes(1)
 	return b != nil && b[0] == 1
 }
 
-// bytes is a view into the row.
-func (r *rowReader) bytes() []byte { return r.take(r.uint()) }
+// readBytes is a view into the row.
+func (r *rowReader) readBytes() []byte { return r.takeBytes(r.readUint()) }
 
-func (r *rowReader) string() string { return string(r.bytes()) }
+func (r *rowReader) readString() string { return string(r.readBytes()) }
 
-func (r *rowReader) take(n uint64) []byte {
+func (r *rowReader) takeBytes(n uint64) []byte {
 	if r.bad || n > uint64(len(r.rest)) {
-		r.fail()
+		r.markDamaged()
 		return nil
 	}
 	b := r.rest[:n:n]
@@ -103,8 +103,8 @@ func (r *rowReader) take(n uint64) []byte {
 	return b
 }
 
-// done reports a damaged row: too short, too long, or of an unknown format.
-func (r *rowReader) done(table byte) error {
+// finishRow reports a damaged row: too short, too long, or of an unknown format.
+func (r *rowReader) finishRow(table byte) error {
 	if r.bad || len(r.rest) != 0 {
 		return fmt.Errorf("a row of table %q is damaged or of an unknown format", table)
 	}

@@ -11,23 +11,23 @@ const rowCacheRows = 4096
 
 func newRowCache() *rowCache { return &rowCache{rows: make(map[string][]byte)} }
 
-// remembered says of which tables it holds rows.
-func remembered(table byte) bool {
+// isCachedTable says of which tables it holds rows.
+func isCachedTable(table byte) bool {
 	return table == tableServer || table == tableActivity || table == tableParts
 }
 
-// get returns a row, or nil where it is known that there is none.
-func (c *rowCache) get(key []byte) (row []byte, known bool) {
-	if c == nil || !remembered(key[0]) {
+// lookUp returns a row, or nil where it is known that there is none.
+func (c *rowCache) lookUp(key []byte) (row []byte, known bool) {
+	if c == nil || !isCachedTable(key[0]) {
 		return nil, false
 	}
 	row, known = c.rows[string(key)]
 	return row, known
 }
 
-// set is told of every row that is read or written; nil: there is none any more. It keeps row.
-func (c *rowCache) set(key, row []byte) {
-	if c == nil || !remembered(key[0]) {
+// storeRow is told of every row that is read or written; nil: there is none any more. It keeps row.
+func (c *rowCache) storeRow(key, row []byte) {
+	if c == nil || !isCachedTable(key[0]) {
 		return
 	}
 	if len(c.rows) >= rowCacheRows {
@@ -42,11 +42,11 @@ func (c *rowCache) forgetRange(from, to []byte) {
 		return
 	}
 	for table := int(from[0]); table <= 255 && (len(to) == 0 || table <= int(to[0])); table++ {
-		if remembered(byte(table)) {
+		if isCachedTable(byte(table)) {
 			clear(c.rows)
 			return
 		}
 	}
 }
 
-func (c *rowCache) empty() { clear(c.rows) }
+func (c *rowCache) clearAll() { clear(c.rows) }

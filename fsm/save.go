@@ -7,79 +7,79 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// save stores an owner's next revision; with end, the session is released in the same command.
-func (t *tx) save(q *Request, c *Save) Result {
+// saveProfile stores an owner's next revision; with end, the session is released in the same command.
+func (t *transaction) saveProfile(q *Request, c *Save) Result {
 	server := lock.Incarnation(q.Incarnation)
-	if !wellFormed(c.Store, c.Key) || c.Data == nil || len(c.ClearMessages) > MaxMarks {
+	if !isValidName(c.Store, c.Key) || c.Data == nil || len(c.ClearMessages) > MaxMarks {
 		return Result{Code: Invalid}
 	}
-	grant := t.touch(c.Store, c.Key)
-	old := t.record(c.Store, c.Key)
+	grant := t.readGrantPassedOn(c.Store, c.Key)
+	old := t.readRecord(c.Store, c.Key)
 	if grant.MayWrite(server, lock.Token(c.Token)) != lock.None {
 		return Result{Code: Fenced, Token: grant.Token, Revision: old.Revision}
 	}
 	if c.Base != old.Revision {
 		return Result{Code: RevisionDiffers, Token: grant.Token, Revision: old.Revision}
 	}
-	next, data, refusal := t.next(q, old, c.Data, c.Tags)
+	next, data, refusal := t.nextRevision(q, old, c.Data, c.Tags)
 	if refusal.Code != OK {
 		return refusal
 	}
-	if !t.waitAll(c.Store, c.Key, c.ClearMessages) {
+	if !t.allMessagesWait(c.Store, c.Key, c.ClearMessages) {
 		return Result{Code: NoMessage, Token: grant.Token, Revision: old.Revision}
 	}
 	next.Token = grant.Token
-	t.write(next, WhySave, data)
+	t.writeRevision(next, WhySave, data)
 	t.clearMessages(c.Store, c.Key, c.ClearMessages)
 	if c.End {
-		freed, out := grant.Release(server, grant.Token, t.at, t.alive)
-		t.decide(c.Store, c.Key, grant, freed, out)
+		freed, out := grant.Release(server, grant.Token, t.at, t.isAlive)
+		t.storeDecision(c.Store, c.Key, grant, freed, out)
 	}
 	return Result{Token: lock.Token(c.Token), Revision: next.Revision}
 }
 
-// set overwrites without a session.
-func (t *tx) set(q *Request, c *Set) Result {
-	if !wellFormed(c.Store, c.Key) || c.Data == nil || c.AnyRevision && c.Expected != 0 {
+// setProfile overwrites without a session.
+func (t *transaction) setProfile(q *Request, c *Set) Result {
+	if !isValidName(c.Store, c.Key) || c.Data == nil || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
 	}
-	grant := t.touch(c.Store, c.Key)
-	old, refusal := t.unowned(c, grant)
+	grant := t.readGrantPassedOn(c.Store, c.Key)
+	old, refusal := t.checkUnowned(c, grant)
 	if refusal.Code != OK {
 		return refusal
 	}
-	next, data, refusal := t.next(q, old, c.Data, c.Tags)
+	next, data, refusal := t.nextRevision(q, old, c.Data, c.Tags)
 	if refusal.Code != OK {
 		return refusal
 	}
-	t.rob(lock.Overwritten, lock.Incarnation(q.Incarnation), c.Store, c.Key, grant)
-	t.write(next, WhySet, data)
+	t.takeFromOwner(lock.Overwritten, lock.Incarnation(q.Incarnation), c.Store, c.Key, grant)
+	t.writeRevision(next, WhySet, data)
 	return Result{Revision: next.Revision, Token: grant.Token}
 }
 
-// remove leaves a stone: the revision goes on from it, so that nothing old can land on a profile made anew.
-func (t *tx) remove(server lock.Incarnation, c *Remove) Result {
-	if !wellFormed(c.Store, c.Key) || c.AnyRevision && c.Expected != 0 {
+// removeProfile leaves a stone: the revision goes on from it, so that nothing old can land on a profile made anew.
+func (t *transaction) removeProfile(server lock.Incarnation, c *Remove) Result {
+	if !isValidName(c.Store, c.Key) || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
 	}
-	grant := t.touch(c.Store, c.Key)
-	old, refusal := t.unowned(c, grant)
+	grant := t.readGrantPassedOn(c.Store, c.Key)
+	old, refusal := t.checkUnowned(c, grant)
 	if refusal.Code != OK {
 		return refusal
 	}
 	if !old.Exists {
 		return Result{Code: NoProfile, Revision: old.Revision}
 	}
-	t.rob(lock.Removed, server, c.Store, c.Key, grant)
-	t.clearMailbox(c.Store, c.Key)
-	t.write(Profile{
+	t.takeFromOwner(lock.Removed, server, c.Store, c.Key, grant)
+	t.clearInbox(c.Store, c.Key)
+	t.writeRevision(Profile{
 		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.standing.StampMS, Oldest: old.Oldest,
 	}, WhyRemove, nil)
 	return Result{Revision: old.Revision + 1, Token: grant.Token}
 }
 
-// sessionless is a write without a session.
-type sessionless interface {
+// writeWithoutSession is a write without a session.
+type writeWithoutSession interface {
 	GetStore() string
 	GetKey() string
 	GetExpected() uint64 // the revision that it replaces
@@ -87,9 +87,9 @@ type sessionless interface {
 	GetForce() bool
 }
 
-// unowned checks what a write without a session stands on.
-func (t *tx) unowned(c sessionless, grant GrantRow) (Profile, Result) {
-	old := t.record(c.GetStore(), c.GetKey())
+// checkUnowned checks what a write without a session stands on.
+func (t *transaction) checkUnowned(c writeWithoutSession, grant GrantRow) (Profile, Result) {
+	old := t.readRecord(c.GetStore(), c.GetKey())
 	if grant.Owner != 0 && !c.GetForce() {
 		return old, Result{Code: Owned, Owner: grant.Owner, Token: grant.Token, Revision: old.Revision}
 	}
@@ -99,31 +99,31 @@ func (t *tx) unowned(c sessionless, grant GrantRow) (Profile, Result) {
 	return old, Result{}
 }
 
-// rob revokes the session of whoever owns the profile, since the profile was set or removed.
-func (t *tx) rob(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
-	if revoked, out := grant.Revoke(grant.Token, cause, t.alive); out.Revoked {
-		t.decide(store, key, grant, revoked, out)
+// takeFromOwner revokes the session of whoever owns the profile, since the profile was set or removed.
+func (t *transaction) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
+	if revoked, out := grant.Revoke(grant.Token, cause, t.isAlive); out.Revoked {
+		t.storeDecision(store, key, grant, revoked, out)
 		deed := DeedSet
 		if cause == lock.Removed {
 			deed = DeedRemove
 		}
-		t.audit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
+		t.addAudit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
 	}
 }
 
-// next is the revision that data would make of a profile, if it is whole, small enough and what its hash says.
-func (t *tx) next(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte, Result) {
-	limit := uint64(min(max(t.policy(old.Store, PolicyMaxData), 0), MaxData)) // whatever was proposed: what follows allocates by it
+// nextRevision is the revision that data would make of a profile, if it is whole, small enough and what its hash says.
+func (t *transaction) nextRevision(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte, Result) {
+	limit := uint64(min(max(t.policyValueOf(old.Store, PolicyMaxData), 0), MaxData)) // whatever was proposed: what follows allocates by it
 	if d.Size > limit {
 		return old, nil, Result{Code: TooLarge, Limit: limit, Revision: old.Revision}
 	}
 	if d.Codec > 255 || len(d.Hash) != sha256.Size {
 		return old, nil, Result{Code: Invalid}
 	}
-	if tags != nil && (len(tags.Tags) > MaxTags || tagBytes(tags.Tags) > MaxTagBytes) {
+	if tags != nil && (len(tags.Tags) > MaxTags || sizeOfTags(tags.Tags) > MaxTagBytes) {
 		return old, nil, Result{Code: TooLarge, Limit: MaxTagBytes, Revision: old.Revision}
 	}
-	data, ok := t.assemble(q, d)
+	data, ok := t.assembleData(q, d)
 	if !ok {
 		return old, nil, Result{Code: PartsMissing, Revision: old.Revision}
 	}
@@ -143,14 +143,14 @@ func (t *tx) next(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte
 	return next, data, Result{}
 }
 
-func (t *tx) assemble(q *Request, d *Data) ([]byte, bool) {
+func (t *transaction) assembleData(q *Request, d *Data) ([]byte, bool) {
 	if d.Parts == 0 {
 		return d.Whole, true
 	}
 	var parts [][]byte
 	size := uint64(0)
 	for part := range d.Parts {
-		row, ok := t.get(partKey(lock.Incarnation(q.Incarnation), q.Number, part))
+		row, ok := t.getRow(partKey(lock.Incarnation(q.Incarnation), q.Number, part))
 		if size += uint64(len(row)); !ok || size > d.Size {
 			return nil, false
 		}

@@ -42,12 +42,12 @@ func CheckClassName(name string) error {
 
 // CheckClass says what is wrong with the times of a class, before it is proposed and again in apply.
 func CheckClass(c *SetTimingClass) error {
-	timing := timingOf(c)
+	timing := timingOfCommand(c)
 	return timing.Validate()
 }
 
-// timingOf is the times of a command. What would overflow is beyond lock.MostTiming instead.
-func timingOf(c *SetTimingClass) lock.Timing {
+// timingOfCommand is the times of a command. What would overflow is beyond lock.MostTiming instead.
+func timingOfCommand(c *SetTimingClass) lock.Timing {
 	duration := func(ms int64) time.Duration {
 		const most = int64(lock.MostTiming/time.Millisecond) + 1
 		return time.Duration(max(-1, min(ms, most))) * time.Millisecond
@@ -60,46 +60,46 @@ func timingOf(c *SetTimingClass) lock.Timing {
 
 func classKey(name string) []byte { return appendText([]byte{tableClass}, name) }
 
-func (w *rowWriter) timing(t lock.Timing) {
+func (w *rowWriter) writeTiming(t lock.Timing) {
 	for _, d := range [...]time.Duration{t.Renew, t.Doubt, t.Evidence, t.Lease, t.HandOff} {
-		w.int(d.Milliseconds())
+		w.writeInt(d.Milliseconds())
 	}
 }
 
-func (r *rowReader) timing() lock.Timing {
-	duration := func() time.Duration { return time.Duration(r.int()) * time.Millisecond }
+func (r *rowReader) readTiming() lock.Timing {
+	duration := func() time.Duration { return time.Duration(r.readInt()) * time.Millisecond }
 	return lock.Timing{Renew: duration(), Doubt: duration(), Evidence: duration(), Lease: duration(), HandOff: duration()}
 }
 
 func decodeClass(name string, row []byte) (TimingClass, error) {
-	f := readRow(row)
-	c := TimingClass{Name: name, Timing: f.timing()}
-	return c, f.done(tableClass)
+	f := newRowReader(row)
+	c := TimingClass{Name: name, Timing: f.readTiming()}
+	return c, f.finishRow(tableClass)
 }
 
-// class is the timing class of a name, or the default one.
-func (r *reader) class(name string) (TimingClass, bool) {
+// readClass is the timing class of a name, or the default one.
+func (r *tableReader) readClass(name string) (TimingClass, bool) {
 	if name == "" {
 		name = DefaultClass
 	}
 	if strings.ContainsRune(name, 0) {
 		return TimingClass{}, false
 	}
-	row, ok := r.get(classKey(name))
+	row, ok := r.getRow(classKey(name))
 	if !ok {
 		return TimingClass{}, false
 	}
 	c, err := decodeClass(name, row)
-	r.check(err)
+	r.noteError(err)
 	return c, r.err == nil
 }
 
-func (r *reader) classes() []TimingClass {
+func (r *tableReader) readClasses() []TimingClass {
 	var list []TimingClass
-	r.scan([]byte{tableClass}, []byte{tableClass + 1}, func(key, row []byte) bool {
-		name, _ := splitText(key[1:])
+	r.scanRows([]byte{tableClass}, []byte{tableClass + 1}, func(key, row []byte) bool {
+		name, _ := splitTextPart(key[1:])
 		c, err := decodeClass(name, row)
-		r.check(err)
+		r.noteError(err)
 		list = append(list, c)
 		return true
 	})
@@ -107,23 +107,23 @@ func (r *reader) classes() []TimingClass {
 }
 
 // setTimingClass makes a class, or changes it for later registrations.
-func (t *tx) setTimingClass(c *logpb.SetTimingClass) Result {
+func (t *transaction) setTimingClass(c *logpb.SetTimingClass) Result {
 	if CheckClassName(c.Name) != nil || CheckClass(c) != nil {
 		return Result{Code: Invalid}
 	}
 	key := classKey(c.Name)
-	if !t.has(key) && len(t.classes()) >= MaxClasses {
+	if !t.hasRow(key) && len(t.readClasses()) >= MaxClasses {
 		return Result{Code: TooLarge, Limit: MaxClasses}
 	}
-	w := newRow(24)
-	w.timing(timingOf(c))
-	t.put(key, w)
+	w := newRowWriter(24)
+	w.writeTiming(timingOfCommand(c))
+	t.putRow(key, w)
 	return Result{}
 }
 
 // TimingClasses lists the classes by name.
 func (v *View) TimingClasses() ([]TimingClass, error) {
-	r := v.reader()
-	list := r.classes()
+	r := v.tableReader()
+	list := r.readClasses()
 	return list, r.err
 }

@@ -110,7 +110,7 @@ func (w *twin) free(p *twinProfile) {
 	w.next(p, cause)
 }
 
-func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.Deed, by lock.Incarnation, reason string) {
+func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.AuditKind, by lock.Incarnation, reason string) {
 	if p.owner != 0 && !p.revoked {
 		p.revoked, p.cause = true, cause
 		w.because(cause, fsm.Lost, p, 0)
@@ -415,7 +415,7 @@ func (w *twin) data(s *twinServer, q *fsm.Request, p *twinProfile, d *fsm.Data, 
 }
 
 // write is the next revision; a remove leaves a stone. Of the oldest at most 32 go at once.
-func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, token lock.Token, why fsm.Why) {
+func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, token lock.Token, why fsm.WriteKind) {
 	if !p.exists && why != fsm.WhyRemove {
 		p.created = w.stamp
 	}

@@ -11,14 +11,14 @@ import (
 // View is the tables as they stood at one index. Reads of absent rows say ok = false; an error is a failed disk.
 type View struct {
 	snapshot *pebble.Snapshot
-	standing Standing
+	standing Position
 }
 
 // View takes a consistent view. It must be closed before the Machine is.
 func (m *Machine) View() (*View, error) {
 	v := &View{snapshot: m.db.NewSnapshot()}
-	r := v.reader()
-	if v.standing = r.standing(); r.err != nil {
+	r := v.tableReader()
+	if v.standing = r.readPosition(); r.err != nil {
 		_ = v.snapshot.Close()
 		return nil, r.err
 	}
@@ -28,38 +28,38 @@ func (m *Machine) View() (*View, error) {
 // Close lets go of the view.
 func (v *View) Close() error { return v.snapshot.Close() }
 
-// Standing is where the view stands.
-func (v *View) Standing() Standing { return v.standing }
+// Position is where the view stands.
+func (v *View) Position() Position { return v.standing }
 
-func (v *View) reader() *reader { return &reader{from: v.snapshot} }
+func (v *View) tableReader() *tableReader { return &tableReader{from: v.snapshot} }
 
 // Profile is what is known of a profile, without its data; ok also for a removed one.
 func (v *View) Profile(store, key string) (Profile, bool, error) {
-	r := v.reader()
-	p := r.record(store, key)
+	r := v.tableReader()
+	p := r.readRecord(store, key)
 	return p, p.Revision > 0, r.err
 }
 
 // Data is the data of a revision that is still kept.
 func (v *View) Data(store, key string, revision uint64) ([]byte, bool, error) {
-	r := v.reader()
-	row, ok := r.get(profileKeyAt(store, key, revision))
+	r := v.tableReader()
+	row, ok := r.getRow(profileKeyAt(store, key, revision))
 	if !ok {
 		return nil, false, r.err
 	}
 	_, data, err := decodeData(revision, row)
-	r.check(err)
+	r.noteError(err)
 	return data, r.err == nil, r.err
 }
 
 // History lists the revisions that are kept, oldest first.
 func (v *View) History(store, key string) ([]Revision, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []Revision
 	prefix := profileKey(tableData, store, key)
-	r.scan(prefix, after(prefix), func(key, row []byte) bool {
+	r.scanRows(prefix, keyAfterPrefix(prefix), func(key, row []byte) bool {
 		h, _, err := decodeData(messageID(key), row)
-		r.check(err)
+		r.noteError(err)
 		list = append(list, h)
 		return true
 	})
@@ -68,19 +68,19 @@ func (v *View) History(store, key string) ([]Revision, error) {
 
 // List lists the existing profiles of a store whose keys begin with prefix and come after a key, without data.
 func (v *View) List(store, prefix, from string, limit int) ([]Profile, bool, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []Profile
 	more := false
 	head := appendText([]byte{tableRecord}, store)
 	begin := append(bytes.Clone(head), prefix...)
-	end := after(begin)
+	end := keyAfterPrefix(begin)
 	if next := append(append(bytes.Clone(head), from...), 1); from != "" && bytes.Compare(next, begin) > 0 {
 		begin = next
 	}
-	r.scan(begin, end, func(key, row []byte) bool {
-		name, _ := splitText(key[len(head):])
+	r.scanRows(begin, end, func(key, row []byte) bool {
+		name, _ := splitTextPart(key[len(head):])
 		p, err := decodeProfile(store, name, row)
-		r.check(err)
+		r.noteError(err)
 		if !p.Exists {
 			return true
 		}
@@ -95,15 +95,15 @@ func (v *View) List(store, prefix, from string, limit int) ([]Profile, bool, err
 
 // Stores lists the stores that have profiles.
 func (v *View) Stores() ([]string, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []string
 	from := []byte{tableRecord}
 	for r.err == nil {
 		found := false
-		r.scan(from, []byte{tableRecord + 1}, func(key, _ []byte) bool {
-			store, _ := splitText(key[1:])
+		r.scanRows(from, []byte{tableRecord + 1}, func(key, _ []byte) bool {
+			store, _ := splitTextPart(key[1:])
 			list = append(list, store)
-			from = after(appendText([]byte{tableRecord}, store))
+			from = keyAfterPrefix(appendText([]byte{tableRecord}, store))
 			found = true
 			return false
 		})
@@ -116,13 +116,13 @@ func (v *View) Stores() ([]string, error) {
 
 // Grant is a profile's grant; zero when nobody ever owned it. Whether it is in force is up to its owner being alive.
 func (v *View) Grant(store, key string) (GrantRow, error) {
-	r := v.reader()
-	return r.grant(store, key), r.err
+	r := v.tableReader()
+	return r.readGrant(store, key), r.err
 }
 
 // Sessions lists grants in force or revoked, of one store or of all, after a profile.
 func (v *View) Sessions(store, afterStore, afterKey string, limit int) ([]OwnedGrant, bool, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []OwnedGrant
 	more := false
 	prefix := []byte{tableGrant}
@@ -133,16 +133,16 @@ func (v *View) Sessions(store, afterStore, afterKey string, limit int) ([]OwnedG
 	if next := append(profileKey(tableGrant, afterStore, afterKey), 0); afterStore != "" && bytes.Compare(next, from) > 0 {
 		from = next
 	}
-	r.scan(from, after(prefix), func(key, row []byte) bool {
+	r.scanRows(from, keyAfterPrefix(prefix), func(key, row []byte) bool {
 		g, err := decodeGrant(row)
-		r.check(err)
-		if g.Owner == 0 || !r.alive(g.Owner) {
+		r.noteError(err)
+		if g.Owner == 0 || !r.isAlive(g.Owner) {
 			return true
 		}
 		if more = len(list) == limit; more {
 			return false
 		}
-		s, k, _ := splitProfile(key[1:])
+		s, k, _ := splitProfileKey(key[1:])
 		list = append(list, OwnedGrant{Store: s, Key: k, GrantRow: g})
 		return true
 	})
@@ -151,50 +151,50 @@ func (v *View) Sessions(store, afterStore, afterKey string, limit int) ([]OwnedG
 
 // GrantsOf lists an incarnation's grants, revoked ones too.
 func (v *View) GrantsOf(id lock.Incarnation) ([]OwnedGrant, error) {
-	return v.indexed(serverKey(tableOwned, id), 1+8, 0)
+	return v.grantsByIndex(serverKey(tableOwned, id), 1+8, 0)
 }
 
 // GrantsAfter lists an incarnation's grants after a profile, in order of store and key; more says that there are others.
 func (v *View) GrantsAfter(id lock.Incarnation, store, key string, limit int) (list []OwnedGrant, more bool, err error) {
-	r := v.reader()
+	r := v.tableReader()
 	prefix := serverKey(tableOwned, id)
 	from := prefix
 	if store != "" {
 		from = append(ownedKey(tableOwned, id, store, key), 0)
 	}
-	r.scan(from, after(prefix), func(row, _ []byte) bool {
+	r.scanRows(from, keyAfterPrefix(prefix), func(row, _ []byte) bool {
 		if more = len(list) == limit; more {
 			return false
 		}
-		s, k, _ := splitProfile(row[len(prefix):])
+		s, k, _ := splitProfileKey(row[len(prefix):])
 		list = append(list, OwnedGrant{Store: s, Key: k})
 		return true
 	})
 	for i := range list {
-		list[i].GrantRow = r.grant(list[i].Store, list[i].Key)
+		list[i].GrantRow = r.readGrant(list[i].Store, list[i].Key)
 	}
 	return list, more, r.err
 }
 
-// OwnedMail is a profile that has messages which are offered to its owner.
-type OwnedMail struct {
+// OwnedInbox is a profile that has messages which are offered to its owner.
+type OwnedInbox struct {
 	OwnedGrant
-	Mailbox
+	Inbox
 }
 
-// Mail lists an incarnation's profiles with messages, at most limit of them. It reads none of the messages.
-func (v *View) Mail(id lock.Incarnation, limit int) ([]OwnedMail, error) {
-	r := v.reader()
-	var list []OwnedMail
+// OwnedInboxes lists an incarnation's profiles with messages, at most limit of them. It reads none of the messages.
+func (v *View) OwnedInboxes(id lock.Incarnation, limit int) ([]OwnedInbox, error) {
+	r := v.tableReader()
+	var list []OwnedInbox
 	prefix := serverKey(tableMail, id)
-	r.scan(prefix, after(prefix), func(row, _ []byte) bool {
-		s, k, _ := splitProfile(row[len(prefix):])
-		list = append(list, OwnedMail{OwnedGrant: OwnedGrant{Store: s, Key: k}})
+	r.scanRows(prefix, keyAfterPrefix(prefix), func(row, _ []byte) bool {
+		s, k, _ := splitProfileKey(row[len(prefix):])
+		list = append(list, OwnedInbox{OwnedGrant: OwnedGrant{Store: s, Key: k}})
 		return len(list) < limit
 	})
 	for i := range list {
 		m := &list[i]
-		m.GrantRow, m.Mailbox = r.grant(m.Store, m.Key), r.mailbox(m.Store, m.Key)
+		m.GrantRow, m.Inbox = r.readGrant(m.Store, m.Key), r.readInbox(m.Store, m.Key)
 	}
 	return list, r.err
 }
@@ -203,41 +203,41 @@ func (v *View) Mail(id lock.Incarnation, limit int) ([]OwnedMail, error) {
 // ended incarnations too, until they have been walked.
 func (v *View) Contested(id lock.Incarnation, limit int) ([]OwnedGrant, error) {
 	if id == 0 {
-		return v.indexed([]byte{tableContested}, 1+8, limit)
+		return v.grantsByIndex([]byte{tableContested}, 1+8, limit)
 	}
-	return v.indexed(serverKey(tableContested, id), 1+8, limit)
+	return v.grantsByIndex(serverKey(tableContested, id), 1+8, limit)
 }
 
-func (v *View) indexed(prefix []byte, head, limit int) ([]OwnedGrant, error) {
-	r := v.reader()
+func (v *View) grantsByIndex(prefix []byte, head, limit int) ([]OwnedGrant, error) {
+	r := v.tableReader()
 	var list []OwnedGrant
-	r.scan(prefix, after(prefix), func(key, _ []byte) bool {
-		store, name, _ := splitProfile(key[head:])
+	r.scanRows(prefix, keyAfterPrefix(prefix), func(key, _ []byte) bool {
+		store, name, _ := splitProfileKey(key[head:])
 		list = append(list, OwnedGrant{Store: store, Key: name})
 		return limit == 0 || len(list) < limit
 	})
 	for i := range list {
-		list[i].GrantRow = r.grant(list[i].Store, list[i].Key)
+		list[i].GrantRow = r.readGrant(list[i].Store, list[i].Key)
 	}
 	return list, r.err
 }
 
 // Server is one incarnation, alive or ended and not yet forgotten.
 func (v *View) Server(id lock.Incarnation) (Server, bool, error) {
-	r := v.reader()
-	s, ok := r.server(id)
-	s.Activity = r.activity(id)
+	r := v.tableReader()
+	s, ok := r.readServer(id)
+	s.Activity = r.readActivity(id)
 	return s, ok, r.err
 }
 
 // Servers lists every incarnation that is not forgotten.
 func (v *View) Servers() ([]Server, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []Server
-	r.scan([]byte{tableServer}, []byte{tableServer + 1}, func(key, row []byte) bool {
-		s, err := decodeServer(goneID(key), row)
-		r.check(err)
-		s.Activity = r.activity(s.Incarnation)
+	r.scanRows([]byte{tableServer}, []byte{tableServer + 1}, func(key, row []byte) bool {
+		s, err := decodeServer(goneIncarnation(key), row)
+		r.noteError(err)
+		s.Activity = r.readActivity(s.Incarnation)
 		list = append(list, s)
 		return true
 	})
@@ -246,16 +246,16 @@ func (v *View) Servers() ([]Server, error) {
 
 // Held is the count and the lock.HeldHash of what an incarnation holds.
 func (v *View) Held(id lock.Incarnation) (int, uint64, error) {
-	r := v.reader()
-	a := r.activity(id)
+	r := v.tableReader()
+	a := r.readActivity(id)
 	return a.Sessions, a.Held, r.err
 }
 
 // GoneBefore says whether Forget with that stamp would find anything.
 func (v *View) GoneBefore(stampMS int64) (bool, error) {
-	r := v.reader()
+	r := v.tableReader()
 	found := false
-	r.scan([]byte{tableGone}, goneKey(max(stampMS, 0), 0), func(_, _ []byte) bool {
+	r.scanRows([]byte{tableGone}, goneKey(max(stampMS, 0), 0), func(_, _ []byte) bool {
 		found = true
 		return false
 	})
@@ -264,27 +264,27 @@ func (v *View) GoneBefore(stampMS int64) (bool, error) {
 
 // Messages lists a profile's messages that wait, with ids above one, in order.
 func (v *View) Messages(store, name string, from uint64, limit int) ([]Message, error) {
-	return v.messages(store, name, from, limit, false)
+	return v.messagesFrom(store, name, from, limit, false)
 }
 
 // AllMessages lists those too that were set aside.
 func (v *View) AllMessages(store, name string, from uint64, limit int) ([]Message, error) {
-	return v.messages(store, name, from, limit, true)
+	return v.messagesFrom(store, name, from, limit, true)
 }
 
-func (v *View) messages(store, name string, from uint64, limit int, setAside bool) ([]Message, error) {
-	r := v.reader()
+func (v *View) messagesFrom(store, name string, from uint64, limit int, setAside bool) ([]Message, error) {
+	r := v.tableReader()
 	var list []Message
 	prefix := profileKey(tableMessage, store, name)
-	r.scan(numberedKey(tableMessage, store, name, from+1), after(prefix), func(key, row []byte) bool {
+	r.scanRows(numberedKey(tableMessage, store, name, from+1), keyAfterPrefix(prefix), func(key, row []byte) bool {
 		m, err := decodeMessage(messageID(key), row)
-		r.check(err)
+		r.noteError(err)
 		if m.SetAside() && !setAside {
 			return true
 		}
-		body, ok := r.get(numberedKey(tableBody, store, name, m.ID))
+		body, ok := r.getRow(numberedKey(tableBody, store, name, m.ID))
 		if !ok {
-			r.check(fmt.Errorf("message %d of %s/%s has no body", m.ID, store, name))
+			r.noteError(fmt.Errorf("message %d of %s/%s has no body", m.ID, store, name))
 		}
 		m.Body = body
 		list = append(list, m)
@@ -293,20 +293,20 @@ func (v *View) messages(store, name string, from uint64, limit int, setAside boo
 	return list, r.err
 }
 
-// Mailbox counts a profile's messages.
-func (v *View) Mailbox(store, key string) (Mailbox, error) {
-	r := v.reader()
-	return r.mailbox(store, key), r.err
+// Inbox counts a profile's messages.
+func (v *View) Inbox(store, key string) (Inbox, error) {
+	r := v.tableReader()
+	return r.readInbox(store, key), r.err
 }
 
 // Nodes lists where the nodes are reached.
 func (v *View) Nodes() ([]Node, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []Node
-	r.scan([]byte{tableNode}, []byte{tableNode + 1}, func(key, row []byte) bool {
-		id, _ := splitText(key[1:])
+	r.scanRows([]byte{tableNode}, []byte{tableNode + 1}, func(key, row []byte) bool {
+		id, _ := splitTextPart(key[1:])
 		n, err := decodeNode(id, row)
-		r.check(err)
+		r.noteError(err)
 		list = append(list, n)
 		return true
 	})
@@ -315,14 +315,14 @@ func (v *View) Nodes() ([]Node, error) {
 
 // Policies lists the policies of a store, or for "" the defaults of every store.
 func (v *View) Policies(store string) ([]Policy, error) {
-	r := v.reader()
+	r := v.tableReader()
 	var list []Policy
 	prefix := appendText([]byte{tablePolicy}, "")
-	r.scan(prefix, after(prefix), func(key, row []byte) bool {
-		name, _ := splitText(key[len(prefix):])
-		p := Policy{Name: name, Value: r.policyValue(row)}
-		if own, ok := r.get(policyKey(store, name)); store != "" && ok {
-			p.Value = r.policyValue(own)
+	r.scanRows(prefix, keyAfterPrefix(prefix), func(key, row []byte) bool {
+		name, _ := splitTextPart(key[len(prefix):])
+		p := Policy{Name: name, Value: r.decodePolicyValue(row)}
+		if own, ok := r.getRow(policyKey(store, name)); store != "" && ok {
+			p.Value = r.decodePolicyValue(own)
 		} else {
 			p.Inherited = store != ""
 		}

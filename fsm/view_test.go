@@ -117,12 +117,12 @@ func TestViewStandsStill(t *testing.T) {
 	defer func() { must(t, m.Close()) }()
 	look(t, m, func(v *fsm.View) {
 		read(m.Apply([]fsm.Log{entry(t, 4, fsm.Do(nil, &fsm.SetNode{Id: "n1", Address: "10.0.0.1:7401"}))}))(t)
-		if v.Standing().Index != 3 || len(read(v.Nodes())(t)) != 0 {
-			t.Errorf("the view moved: %+v", v.Standing())
+		if v.Position().Index != 3 || len(read(v.Nodes())(t)) != 0 {
+			t.Errorf("the view moved: %+v", v.Position())
 		}
 		look(t, m, func(later *fsm.View) {
-			if later.Standing().Index != 4 || len(read(later.Nodes())(t)) != 1 {
-				t.Errorf("a later view stands at %+v", later.Standing())
+			if later.Position().Index != 4 || len(read(later.Nodes())(t)) != 1 {
+				t.Errorf("a later view stands at %+v", later.Position())
 			}
 		})
 	})

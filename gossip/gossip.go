@@ -28,7 +28,7 @@ const unmetSooner = 10
 type Pool struct {
 	config    Config
 	list      *memberlist.Memberlist
-	table     *table
+	table     *memberTable
 	transport *transport
 
 	stop   context.CancelFunc
@@ -46,19 +46,19 @@ func Open(c Config) (*Pool, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	transport, err := listen(c)
+	transport, err := openTransport(c)
 	if err != nil {
 		return nil, err
 	}
 	p := &Pool{
 		config:    c,
 		transport: transport,
-		table: &table{
+		table: &memberTable{
 			now: c.Now, log: c.Log, self: c.Name, meta: c.Meta, remember: c.Remember,
 			changed: make(chan struct{}, 1), members: make(map[string]Member),
 		},
 	}
-	if p.list, err = memberlist.Create(p.settings()); err != nil {
+	if p.list, err = memberlist.Create(p.memberlistConfig()); err != nil {
 		_ = transport.Shutdown()
 		return nil, fmt.Errorf("start gossip: %w", err)
 	}
@@ -68,14 +68,14 @@ func Open(c Config) (*Pool, error) {
 	return p, nil
 }
 
-func (p *Pool) settings() *memberlist.Config {
+func (p *Pool) memberlistConfig() *memberlist.Config {
 	m := memberlist.DefaultLANConfig()
 	m.Name = p.config.Name
 	m.Label = p.config.Label
 	m.SecretKey = p.config.Key
 	m.Transport = p.transport
 	m.Delegate, m.Events, m.Conflict = p.table, p.table, p.table
-	m.Logger = bridge(p.config.Log, p.config.Quiet)
+	m.Logger = newMemberlistLogger(p.config.Log, p.config.Quiet)
 	m.ProbeInterval, m.ProbeTimeout = p.config.Probe, p.config.Probe/2
 	m.SuspicionMult = p.config.Suspicion
 	m.SuspicionMaxTimeoutMult = 4 // a lone suspect is dead after 8 s at the defaults, not 12
@@ -86,14 +86,14 @@ func (p *Pool) settings() *memberlist.Config {
 func (p *Pool) Addr() string { return p.transport.advertise.String() }
 
 // Members lists the others by name: the living, and for Config.Remember those who are gone, the latest thousand of them.
-func (p *Pool) Members() []Member { return p.table.list() }
+func (p *Pool) Members() []Member { return p.table.listMembers() }
 
 // Dead says whether a member is known and seems dead from here. Whoever reaches nobody at all says it of nobody: more
 // likely it is itself cut off. It does not block.
-func (p *Pool) Dead(name string) bool { return p.table.dead(name) }
+func (p *Pool) Dead(name string) bool { return p.table.isDead(name) }
 
 // Seems is how one member seems; ok is false for one that is not known, or not any more. It does not block.
-func (p *Pool) Seems(name string) (state State, ok bool) { return p.table.seems(name) }
+func (p *Pool) Seems(name string) (state State, ok bool) { return p.table.stateOf(name) }
 
 // Changed receives after Members has changed. Changes that nobody has waited for are one, so look at all members then. It
 // is for one reader, and stays silent after Close.
@@ -105,7 +105,7 @@ func (p *Pool) Changed() <-chan struct{} { return p.table.changed }
 func (p *Pool) Close(ctx context.Context) error {
 	p.once.Do(func() {
 		p.stop()
-		p.err = p.leave(ctx)
+		p.err = p.announceLeaving(ctx)
 		p.table.close()
 		if err := p.list.Shutdown(); err != nil && p.err == nil {
 			p.err = fmt.Errorf("stop gossip: %w", err)
@@ -115,8 +115,8 @@ func (p *Pool) Close(ctx context.Context) error {
 	return p.err
 }
 
-// leave marks our meta first, since whoever hears that we are gone must know by then that we went.
-func (p *Pool) leave(ctx context.Context) error {
+// announceLeaving marks our meta first, since whoever hears that we are gone must know by then that we went.
+func (p *Pool) announceLeaving(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -143,7 +143,7 @@ func (p *Pool) leave(ctx context.Context) error {
 func (p *Pool) keepJoining(ctx context.Context) {
 	for {
 		wait := p.config.Rejoin
-		if p.config.Seeds != nil && !p.join(ctx) {
+		if p.config.Seeds != nil && !p.joinAny(ctx) {
 			wait /= unmetSooner
 		}
 		next := time.NewTimer(wait)
@@ -156,11 +156,11 @@ func (p *Pool) keepJoining(ctx context.Context) {
 	}
 }
 
-// join exchanges everything with each seed that does not seem alive. memberlist forgets the dead after half a minute, so
+// joinAny exchanges everything with each seed that does not seem alive. memberlist forgets the dead after half a minute, so
 // this is the only way back between two halves. met says that some seed is alive.
-func (p *Pool) join(ctx context.Context) (met bool) {
+func (p *Pool) joinAny(ctx context.Context) (met bool) {
 	known := map[string]bool{p.Addr(): true}
-	for _, m := range p.table.list() {
+	for _, m := range p.table.listMembers() {
 		if m.State == Alive {
 			known[m.Addr] = true
 		}
@@ -169,7 +169,7 @@ func (p *Pool) join(ctx context.Context) (met bool) {
 	rand.Shuffle(len(seeds), func(a, b int) { seeds[a], seeds[b] = seeds[b], seeds[a] })
 	var found []netip.AddrPort
 	for _, seed := range seeds {
-		for _, at := range p.lookUp(ctx, seed) {
+		for _, at := range p.resolveSeed(ctx, seed) {
 			if !known[at.String()] {
 				found = append(found, at)
 				continue
@@ -214,10 +214,10 @@ func (p *Pool) joinAt(at netip.AddrPort) error {
 	return err
 }
 
-func (p *Pool) lookUp(ctx context.Context, seed string) []netip.AddrPort {
+func (p *Pool) resolveSeed(ctx context.Context, seed string) []netip.AddrPort {
 	ctx, cancel := context.WithTimeout(ctx, lookUpLimit)
 	defer cancel()
-	found, err := resolve(ctx, seed)
+	found, err := resolveAddress(ctx, seed)
 	if err != nil && ctx.Err() == nil {
 		p.config.Log.Warn("look up gossip seed", "seed", seed, "error", err)
 	}

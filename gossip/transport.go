@@ -38,12 +38,12 @@ const (
 	bindTries   = 10      // a free port for streams may be taken for packets
 )
 
-func listen(c Config) (*transport, error) {
-	listener, packets, err := bind(c)
+func openTransport(c Config) (*transport, error) {
+	listener, packets, err := bindBothPorts(c)
 	if err != nil {
 		return nil, err
 	}
-	advertise, err := advertised(c.Advertise, listener.Addr().String())
+	advertise, err := resolveAdvertised(c.Advertise, listener.Addr().String())
 	if err != nil {
 		return nil, errors.Join(err, listener.Close(), packets.Close())
 	}
@@ -56,13 +56,13 @@ func listen(c Config) (*transport, error) {
 		incoming: make(chan *memberlist.Packet), streams: make(chan net.Conn),
 	}
 	t.running, t.stop = context.WithCancel(context.Background())
-	t.loops.Go(t.accept)
-	t.loops.Go(t.read)
+	t.loops.Go(t.acceptStreams)
+	t.loops.Go(t.readPackets)
 	return t, nil
 }
 
-// bind opens one port for both. With port 0 the streams' port is free by the kernel's word, the packets' only by luck.
-func bind(c Config) (net.Listener, net.PacketConn, error) {
+// bindBothPorts opens one port for both. With port 0 the streams' port is free by the kernel's word, the packets' only by luck.
+func bindBothPorts(c Config) (net.Listener, net.PacketConn, error) {
 	var last error
 	for range bindTries {
 		listener, err := c.Listen("tcp", c.Bind)
@@ -84,8 +84,8 @@ func bind(c Config) (net.Listener, net.PacketConn, error) {
 	return nil, nil, last
 }
 
-// advertised is the address that the others use. Port 0 stands for the bound one.
-func advertised(address, bound string) (netip.AddrPort, error) {
+// resolveAdvertised is the address that the others use. Port 0 stands for the bound one.
+func resolveAdvertised(address, bound string) (netip.AddrPort, error) {
 	at, err := netip.ParseAddrPort(bound)
 	if err != nil {
 		return at, fmt.Errorf("read bound gossip address: %w", err)
@@ -95,7 +95,7 @@ func advertised(address, bound string) (netip.AddrPort, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookUpLimit)
 	defer cancel()
-	found, err := resolve(ctx, address)
+	found, err := resolveAddress(ctx, address)
 	if err != nil {
 		return at, fmt.Errorf("look up advertised gossip address: %w", err)
 	}
@@ -108,8 +108,8 @@ func advertised(address, bound string) (netip.AddrPort, error) {
 // lookUpLimit bounds one question to the name service.
 const lookUpLimit = 5 * time.Second
 
-// resolve gives every address of host:port, at least one.
-func resolve(ctx context.Context, address string) ([]netip.AddrPort, error) {
+// resolveAddress gives every address of host:port, at least one.
+func resolveAddress(ctx context.Context, address string) ([]netip.AddrPort, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func resolve(ctx context.Context, address string) ([]netip.AddrPort, error) {
 	return found, nil
 }
 
-func (t *transport) accept() {
+func (t *transport) acceptStreams() {
 	const first, most = 5 * time.Millisecond, time.Second
 	pause := first
 	for {
@@ -158,7 +158,7 @@ func (t *transport) accept() {
 		}
 		pause = first
 		select {
-		case t.streams <- t.tie(conn):
+		case t.streams <- t.closeWithTransport(conn):
 		case <-t.running.Done():
 			_ = conn.Close()
 			return
@@ -166,7 +166,7 @@ func (t *transport) accept() {
 	}
 }
 
-func (t *transport) read() {
+func (t *transport) readPackets() {
 	buf := make([]byte, maxPacket)
 	for {
 		n, from, err := t.packets.ReadFrom(buf)
@@ -186,17 +186,17 @@ func (t *transport) read() {
 	}
 }
 
-// stream is a connection that ends with the transport.
-type stream struct {
+// tiedStream is a connection that ends with the transport.
+type tiedStream struct {
 	net.Conn
 	untie func() bool
 }
 
-func (t *transport) tie(conn net.Conn) net.Conn {
-	return stream{conn, context.AfterFunc(t.running, func() { _ = conn.Close() })}
+func (t *transport) closeWithTransport(conn net.Conn) net.Conn {
+	return tiedStream{conn, context.AfterFunc(t.running, func() { _ = conn.Close() })}
 }
 
-func (s stream) Close() error {
+func (s tiedStream) Close() error {
 	s.untie()
 	return s.Conn.Close()
 }
@@ -224,7 +224,7 @@ func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	return t.tie(conn), nil
+	return t.closeWithTransport(conn), nil
 }
 
 // PacketCh and StreamCh are what came in.

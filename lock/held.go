@@ -4,7 +4,7 @@ package lock
 // of its members in any order. Both the log's tables and the owner keep one, so a renewal can compare sets by eight bytes.
 // The profile goes in because two of one owner may have one token, granted by the same step of a walk.
 func HeldHash(set uint64, store, key string, token Token) uint64 {
-	return set ^ mix(mix(uint64(token))^nameHash(store, key))
+	return set ^ mixBits(mixBits(uint64(token))^nameHash(store, key))
 }
 
 // nameHash is FNV-1a of store and key, each ended by a zero byte, which neither may hold.
@@ -20,8 +20,8 @@ func nameHash(store, key string) uint64 {
 	return h
 }
 
-// mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014): tokens differ in few bits, their hashes in about half.
-func mix(x uint64) uint64 {
+// mixBits is the finalizer of splitmix64 (Steele, Lea, Flood 2014): tokens differ in few bits, their hashes in about half.
+func mixBits(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

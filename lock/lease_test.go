@@ -90,7 +90,7 @@ func robbedWhileHeld(timing lock.Timing, ratio float64) (time.Duration, bool) {
 	const step = 5 * time.Millisecond
 	for passed := time.Duration(0); passed <= 2*timing.Lease; passed += step {
 		silent := time.Duration(float64(passed) * ratio)
-		acts := timing.Lapsed(silent) || lock.DefaultDetector().Judge(timing, lock.Signals{Silent: silent, Gossip: true, Stream: lock.EndedByPeer, Ended: silent}) != lock.Living
+		acts := timing.Lapsed(silent) || lock.DefaultDetector().FindGround(timing, lock.Signals{Silent: silent, Gossip: true, Stream: lock.EndedByPeer, Ended: silent}) != lock.Living
 		if acts && !timing.InDoubt(passed) {
 			return passed, true
 		}

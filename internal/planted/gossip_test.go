@@ -3,22 +3,22 @@ package planted
 var gossipFaults = []fault{
 	{
 		name:  "gossip alone kills",
-		edits: []edit{{"lock/verdict.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.abandoned(s)):", "case s.Gossip || s.Silent >= t.Evidence && (s.Replaced || t.abandoned(s)):"}},
+		edits: []edit{{"lock/ground.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.isAbandoned(s)):", "case s.Gossip || s.Silent >= t.Evidence && (s.Replaced || t.isAbandoned(s)):"}},
 		pkg:   "client/clienttest", test: "TestACutOfGossipAloneCostsNothing",
 	},
 	{
 		name:  "a replaced incarnation ends at once",
-		edits: []edit{{"lock/verdict.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.abandoned(s)):", "case s.Replaced || s.Silent >= t.Evidence && (s.Gossip || t.abandoned(s)):"}},
+		edits: []edit{{"lock/ground.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.isAbandoned(s)):", "case s.Replaced || s.Silent >= t.Evidence && (s.Gossip || t.isAbandoned(s)):"}},
 		pkg:   "cluster", test: "TestAReplacedIncarnationKeepsItsProfilesWhileItsProcessMayBelieve",
 	},
 	{
 		name:  "a replaced incarnation ends in apply",
-		edits: []edit{{"fsm/server.go", "		replaced.Successor = id\n		t.put(serverKey(tableServer, replaced.Incarnation), replaced.encode())\n", "		t.end(replaced.Incarnation, lock.Goodbye)\n"}},
+		edits: []edit{{"fsm/game_server.go", "\t\treplaced.Successor = id\n\t\tt.putRow(serverKey(tableServer, replaced.Incarnation), replaced.encode())\n", "\t\tt.end(replaced.Incarnation, lock.Goodbye)\n"}},
 		pkg:   "cluster", test: "TestAReplacedIncarnationKeepsItsProfilesWhileItsProcessMayBelieve",
 	},
 	{
 		name:  "anybody may replace an incarnation",
-		edits: []edit{{"fsm/server.go", " && lock.Registration(s.Nonce) == c.ReplacedRegistration", ""}},
+		edits: []edit{{"fsm/game_server.go", " && lock.Registration(s.Nonce) == c.ReplacedRegistration", ""}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
@@ -28,7 +28,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "a node that gossip does not reach is believed",
-		edits: []edit{{"gossip/table.go", " && t.living > 0", ""}},
+		edits: []edit{{"gossip/member_table.go", " && t.living > 0", ""}},
 		pkg:   "client/clienttest", test: "TestANodeThatGossipReachesNotAccusesNobody",
 	},
 	{

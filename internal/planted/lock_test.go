@@ -23,7 +23,7 @@ var lockFaults = []fault{
 	},
 	{
 		name:  "a profile is reclaimed at any revision",
-		edits: []edit{{"fsm/reclaim.go", " && t.record(claim.Store, claim.Key).Revision == claim.Revision", ""}},
+		edits: []edit{{"fsm/reclaim.go", " && t.readRecord(claim.Store, claim.Key).Revision == claim.Revision", ""}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
@@ -43,7 +43,7 @@ var lockFaults = []fault{
 	},
 	{
 		name:  "a newcomer overtakes the queue",
-		edits: []edit{{"fsm/grant.go", "grant, out := old.Inherit(t.at, t.alive)", "grant, out := old.Grant, lock.Outcome{}"}},
+		edits: []edit{{"fsm/grant.go", "grant, out := old.Inherit(t.at, t.isAlive)", "grant, out := old.Grant, lock.Outcome{}"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 }

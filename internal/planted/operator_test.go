@@ -3,12 +3,12 @@ package planted
 var operatorFaults = []fault{
 	{
 		name:  "whose profile was removed is told that it was set",
-		edits: []edit{{"fsm/save.go", "t.rob(lock.Removed, server,", "t.rob(lock.Overwritten, server,"}},
+		edits: []edit{{"fsm/save.go", "t.takeFromOwner(lock.Removed, server,", "t.takeFromOwner(lock.Overwritten, server,"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
 		name:  "a release frees whoever owns the profile by then",
-		edits: []edit{{"fsm/free.go", "if old.Token != lock.Token(c.Token) {\n\t\tdone.Code", "if c.Token == 0 {\n\t\tdone.Code"}},
+		edits: []edit{{"fsm/release_by_operator.go", "if old.Token != lock.Token(c.Token) {\n\t\tdone.Code", "if c.Token == 0 {\n\t\tdone.Code"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
@@ -17,11 +17,9 @@ var operatorFaults = []fault{
 		pkg:   "cluster", test: "TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed",
 	},
 	{
-		name: "a freed profile is granted before its owner knows",
-		edits: []edit{{
-			"fsm/free.go", "grant, out = old.Revoke(old.Token, lock.Freed, t.alive)", "grant, out = old.Release(old.Owner, old.Token, t.at, t.alive)",
-		}},
-		pkg: "client/clienttest", test: "TestAnOperatorTakesAProfile",
+		name:  "a freed profile is granted before its owner knows",
+		edits: []edit{{"fsm/release_by_operator.go", "grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)", "grant, out = old.Release(old.Owner, old.Token, t.at, t.isAlive)"}},
+		pkg:   "client/clienttest", test: "TestAnOperatorTakesAProfile",
 	},
 	{
 		name:  "the next owner counts as asked",
@@ -40,7 +38,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "a robbery leaves no trace",
-		edits: []edit{{"fsm/save.go", "\t\tt.audit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})\n", "\t\t_, _ = deed, by\n"}},
+		edits: []edit{{"fsm/save.go", "\t\tt.addAudit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})\n", "\t\t_, _ = deed, by\n"}},
 		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{

@@ -113,12 +113,12 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a verdict names nothing that it judged",
-		edits: []edit{{"fsm/server.go", "if t.alive(id) && t.activity(id).Last == lock.Token(v.Last) {", "if t.alive(id) {"}},
+		edits: []edit{{"fsm/game_server.go", "if t.isAlive(id) && t.readActivity(id).Last == lock.Token(v.Last) {", "if t.isAlive(id) {"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
 		name:  "a verdict of another term counts",
-		edits: []edit{{"fsm/server.go", "\tif c.Term != t.term {\n\t\treturn Result{Code: Superseded}\n\t}\n\tdone :=", "\tif c.Term > t.term {\n\t\treturn Result{Code: Superseded}\n\t}\n\tdone :="}},
+		edits: []edit{{"fsm/game_server.go", "\tif c.Term != t.term {\n\t\treturn Result{Code: Superseded}\n\t}\n\tdone :=", "\tif c.Term > t.term {\n\t\treturn Result{Code: Superseded}\n\t}\n\tdone :="}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
@@ -143,18 +143,14 @@ var ownershipFaults = []fault{
 		pkg:   "internal/server", test: "TestRenewWithoutAStreamTellsAllThatWasRevokedOrConfirmsNothing",
 	},
 	{
-		name: "a registration has no nonce",
-		edits: []edit{{
-			"fsm/server.go", "if row, ok := t.get(nonce); ok {", "if row, ok := t.get(nonce); ok && len(row) == 0 {",
-		}},
-		pkg: "fsm", test: "TestStories",
+		name:  "a registration has no nonce",
+		edits: []edit{{"fsm/game_server.go", "if row, ok := t.getRow(nonce); ok {", "if row, ok := t.getRow(nonce); ok && len(row) == 0 {"}},
+		pkg:   "fsm", test: "TestStories",
 	},
 	{
-		name: "a registration ends whoever lives under its name",
-		edits: []edit{{
-			"fsm/server.go", "\t\treturn Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}\n", "\t\t_ = held\n\t\tt.end(holder, lock.Goodbye)\n",
-		}},
-		pkg: "fsm", test: "TestStories",
+		name:  "a registration ends whoever lives under its name",
+		edits: []edit{{"fsm/game_server.go", "\t\treturn Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}\n", "\t\t_ = held\n\t\tt.end(holder, lock.Goodbye)\n"}},
+		pkg:   "fsm", test: "TestStories",
 	},
 	{
 		name: "a thief is granted at once",

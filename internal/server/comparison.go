@@ -34,7 +34,7 @@ func (cs *comparisons) take(server lock.Incarnation, index uint64) *glance {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.of[server]
-	if c == nil || c.view.Standing().Index != index {
+	if c == nil || c.view.Position().Index != index {
 		return nil
 	}
 	delete(cs.of, server)
@@ -94,7 +94,7 @@ func (cs *comparisons) close() {
 // its way: that is only information. The grants come in pages, all of one comparison at one index.
 func (s *Server) compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(r.GetIncarnation())
-	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Standing().Index, Nodes: view.nodes, Gossip: view.gossip}
+	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Position().Index, Nodes: view.nodes, Gossip: view.gossip}
 	if page := r.GetPage(); page != nil {
 		if kept := s.comparisons.take(server, page.GetComparison()); kept != nil {
 			return renewed, s.page(kept, server, page.GetAfterStore(), page.GetAfterKey(), renewed)
@@ -113,7 +113,7 @@ func (s *Server) compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed
 
 // page adds the grants after a profile, and keeps the view, which it takes over, if there are more.
 func (s *Server) page(view *glance, server lock.Incarnation, store, key string, renewed *profilev1.Renewed) error {
-	renewed.Differs, renewed.Comparison = true, view.Standing().Index
+	renewed.Differs, renewed.Comparison = true, view.Position().Index
 	grants, more, err := view.GrantsAfter(server, store, key, grantsPage)
 	if err != nil {
 		_ = view.Close()

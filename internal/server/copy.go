@@ -77,7 +77,7 @@ func (s *Server) checkCluster(cluster []byte, epoch uint64) error {
 }
 
 // refuseForeign refuses a copy that comes from another cluster, epoch or registration, and says where it came.
-func refuseForeign(reason profilev1.Reason, number uint64, standing fsm.Standing) error {
+func refuseForeign(reason profilev1.Reason, number uint64, standing fsm.Position) error {
 	return refuse(&profilev1.Refusal{Reason: reason, Number: number, Cluster: standing.Cluster, Epoch: standing.Epoch}, "")
 }
 

@@ -194,10 +194,10 @@ func (n *fakeNode) NoteStreamEnd(s *cluster.Stream, byPeer bool) {
 
 func (n *fakeNode) NoteRequest(lock.Incarnation) {}
 
-func (n *fakeNode) Position() fsm.Standing {
+func (n *fakeNode) Position() fsm.Position {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	standing := n.machine.Standing()
+	standing := n.machine.Position()
 	if n.epoch != 0 {
 		standing.Epoch = n.epoch
 	}

@@ -198,7 +198,7 @@ func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream
 		}
 		return nothing
 	}
-	s.announce(known, view.Standing().Level, a.events)
+	s.announce(known, view.Position().Level, a.events)
 	return a
 }
 

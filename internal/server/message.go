@@ -53,7 +53,7 @@ func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
-	box, err := view.Mailbox(q.GetStore(), q.GetKey())
+	box, err := view.Inbox(q.GetStore(), q.GetKey())
 	if err != nil {
 		return nil, s.broken(0, err)
 	}

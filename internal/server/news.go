@@ -86,7 +86,7 @@ func (s *Server) unary(view *glance, r *profilev1.Renewal, term uint64) (*profil
 
 // mail says which of a game server's profiles have messages, for a caller that may have missed it. It reads no message.
 func mail(view *View, server lock.Incarnation) ([]*profilev1.Event, error) {
-	list, err := view.Mail(server, mailMost)
+	list, err := view.OwnedInboxes(server, mailMost)
 	if err != nil {
 		return nil, err
 	}

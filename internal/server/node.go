@@ -25,7 +25,7 @@ type Node interface {
 	NoteStreamEnd(stream *cluster.Stream, byPeer bool)
 	NoteRequest(server lock.Incarnation)
 	// Position is where the tables stand now: cluster, epoch, level. It costs nothing.
-	Position() fsm.Standing
+	Position() fsm.Position
 	// View is the tables as they are now. It must be closed.
 	View() (*View, error)
 	// WaitApplied returns once the tables have reached the index.

@@ -99,7 +99,7 @@ func (s operator) Digest(ctx context.Context, q *profilev1.DigestRequest) (*prof
 		return nil, s.broken(0, err)
 	}
 	defer func() { _ = view.Close() }()
-	standing := view.Standing()
+	standing := view.Position()
 	return &profilev1.DigestResponse{Id: s.node.ID(), Index: standing.Index, Digest: standing.Digest}, nil
 }
 

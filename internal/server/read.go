@@ -33,7 +33,7 @@ func (s *Server) view(ctx context.Context, mode profilev1.ReadMode) (*View, erro
 
 // readAt is what the answer to a read stands on.
 func readAt(view *View, mode profilev1.ReadMode, revision uint64, token lock.Token) *profilev1.Stands {
-	return &profilev1.Stands{Revision: revision, Token: uint64(token), Index: view.Standing().Index, Mode: mode}
+	return &profilev1.Stands{Revision: revision, Token: uint64(token), Index: view.Position().Index, Mode: mode}
 }
 
 // Get reads a profile, whoever owns it. One that was never saved is answered with revision 0.
@@ -65,7 +65,7 @@ func (s *Server) readProfile(ctx context.Context, view *View, store, key string,
 		return s.broken(0, err)
 	}
 	if messages > 0 {
-		box, err := view.Mailbox(store, key)
+		box, err := view.Inbox(store, key)
 		if err != nil {
 			return s.broken(0, err)
 		}
@@ -83,7 +83,7 @@ func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	box, err := view.Mailbox(q.GetStore(), q.GetKey())
+	box, err := view.Inbox(q.GetStore(), q.GetKey())
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 	if err != nil {
 		return nil, s.untold(0, err)
 	}
-	standing := view.Standing()
+	standing := view.Position()
 	return &profilev1.RegisterResponse{
 		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
 		Stands: stands(nil, result), Timing: timing(row.Class), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
@@ -142,7 +142,7 @@ func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.R
 	if err != nil {
 		return nil, s.broken(0, err)
 	}
-	renewed.Level = view.Standing().Level
+	renewed.Level = view.Position().Level
 	renewed.Features = s.features(renewed.Level)
 	return renewed, nil
 }

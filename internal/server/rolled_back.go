@@ -20,7 +20,7 @@ func (s *Server) notRolledBack(ctx context.Context, epoch, seen uint64) error {
 	if err != nil {
 		return err
 	}
-	now := view.Standing().Epoch
+	now := view.Position().Epoch
 	if err := view.Close(); err != nil {
 		return err
 	}

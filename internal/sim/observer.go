@@ -107,7 +107,7 @@ func (o *observer) readGrants(name string, n *cluster.Node) error {
 		return err
 	}
 	defer view.Close()
-	standing := view.Standing()
+	standing := view.Position()
 	o.seen[n] = standing.Index
 	if other, known := o.digests[standing.Index]; known && other != standing.Digest {
 		o.world.Complain("", "%s has digest %x at entry %d, another node had %x", name, standing.Digest, standing.Index, other)

@@ -92,7 +92,7 @@ func TestJudge(t *testing.T) {
 		{"a moment less", lock.Signals{Silent: timing.Lease - 1}, lock.Living},
 	}
 	for _, test := range tests {
-		if got := detector.Judge(timing, test.s); got != test.want {
+		if got := detector.FindGround(timing, test.s); got != test.want {
 			t.Errorf("%s: the verdict is %v, want %v", test.name, got, test.want)
 		}
 	}
@@ -160,7 +160,7 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 		if !likely() {
 			s.Stream = lock.Stream(random.IntN(4))
 		}
-		got, want := detector.Judge(timing, s), slowJudge(timing, detector, s)
+		got, want := detector.FindGround(timing, s), slowJudge(timing, detector, s)
 		if got != want {
 			t.Fatalf("the verdict on %+v is %v, its slow reading is %v", s, got, want)
 		}
@@ -185,7 +185,7 @@ func TestNothingOfAProofIsSpare(t *testing.T) {
 	for name, take := range takes {
 		s := proven(timing, detector)
 		take(&s)
-		if got := detector.Judge(timing, s); got != lock.Living {
+		if got := detector.FindGround(timing, s); got != lock.Living {
 			t.Errorf("a proof without %s: got %v, want living", name, got)
 		}
 	}

@@ -40,9 +40,9 @@ type ServerConfig struct {
 }
 
 // Validate reports every fault at once.
-func (s ServerConfig) Validate() error { return s.pool("any", nil, nil).Validate() }
+func (s ServerConfig) Validate() error { return s.poolConfig("any", nil, nil).Validate() }
 
-func (s ServerConfig) pool(name string, seeds func() []string, log *slog.Logger) Config {
+func (s ServerConfig) poolConfig(name string, seeds func() []string, log *slog.Logger) Config {
 	c := Config{
 		Name: name, Bind: s.Bind, Advertise: s.Advertise, Key: s.Key, Insecure: s.Insecure, Label: serverLabel,
 		Seeds: seeds, Rejoin: serverRejoin, Probe: serverProbe, Suspicion: serverSuspicion, Remember: serverRemember,
@@ -62,14 +62,14 @@ func ServerName(cluster []byte, incarnation uint64) string {
 
 // OpenNode lets a node listen to game servers. See Open.
 func (s ServerConfig) OpenNode(name string, seeds func() []string, log *slog.Logger) (*Pool, error) {
-	return Open(s.pool(name, seeds, log))
+	return Open(s.poolConfig(name, seeds, log))
 }
 
 // Join is how a game server takes part: a ServerConfig is what package client wants for Config.Gossip. The client calls
 // Join for each incarnation, with the nodes for seeds, and leaves with what it returns before that incarnation's successor
 // joins: so each has a name of its own, though they follow each other at one address.
 func (s ServerConfig) Join(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error) {
-	c := s.pool(ServerName(cluster, incarnation), seeds, log)
+	c := s.poolConfig(ServerName(cluster, incarnation), seeds, log)
 	c.OneSeed = true
 	p, err := Open(c)
 	if err != nil {

@@ -43,8 +43,8 @@ type Member struct {
 // maxGone bounds the members that are remembered although they are gone. Older ones are forgotten first.
 const maxGone = 1024
 
-// table is what memberlist tells us. It calls back under its own lock, so nothing here waits for anything.
-type table struct {
+// memberTable is what memberlist tells us. It calls back under its own lock, so nothing here waits for anything.
+type memberTable struct {
 	now      func() time.Time
 	log      *slog.Logger
 	self     string
@@ -61,9 +61,9 @@ type table struct {
 }
 
 var (
-	_ memberlist.Delegate         = (*table)(nil)
-	_ memberlist.EventDelegate    = (*table)(nil)
-	_ memberlist.ConflictDelegate = (*table)(nil)
+	_ memberlist.Delegate         = (*memberTable)(nil)
+	_ memberlist.EventDelegate    = (*memberTable)(nil)
+	_ memberlist.ConflictDelegate = (*memberTable)(nil)
 )
 
 // The first byte of the meta on the wire says whether the member is leaving. memberlist itself knows, but its callbacks do
@@ -74,7 +74,7 @@ const (
 )
 
 // NodeMeta is memberlist asking what to tell about us.
-func (t *table) NodeMeta(int) []byte {
+func (t *memberTable) NodeMeta(int) []byte {
 	flag := byte(staying)
 	if t.leaving.Load() {
 		flag = leaving
@@ -85,18 +85,18 @@ func (t *table) NodeMeta(int) []byte {
 func isLeaving(meta []byte) bool { return len(meta) > 0 && meta[0] == leaving }
 
 // NotifyJoin, NotifyUpdate and NotifyLeave are memberlist's news.
-func (t *table) NotifyJoin(n *memberlist.Node)   { t.note(n, Alive) }
-func (t *table) NotifyUpdate(n *memberlist.Node) { t.note(n, Alive) }
+func (t *memberTable) NotifyJoin(n *memberlist.Node)   { t.recordMember(n, Alive) }
+func (t *memberTable) NotifyUpdate(n *memberlist.Node) { t.recordMember(n, Alive) }
 
-func (t *table) NotifyLeave(n *memberlist.Node) {
+func (t *memberTable) NotifyLeave(n *memberlist.Node) {
 	if isLeaving(n.Meta) {
-		t.note(n, Left)
+		t.recordMember(n, Left)
 		return
 	}
-	t.note(n, Dead)
+	t.recordMember(n, Dead)
 }
 
-func (t *table) note(n *memberlist.Node, state State) {
+func (t *memberTable) recordMember(n *memberlist.Node, state State) {
 	if n.Name == t.self {
 		return
 	}
@@ -120,15 +120,15 @@ func (t *table) note(n *memberlist.Node, state State) {
 		t.living++
 	}
 	t.members[n.Name] = m
-	t.forget(now)
+	t.forgetOld(now)
 	select {
 	case t.changed <- struct{}{}:
 	default:
 	}
 }
 
-// forget drops those who have been gone for too long, and the oldest of too many. t.mu is held.
-func (t *table) forget(now time.Time) {
+// forgetOld drops those who have been gone for too long, and the oldest of too many. t.mu is held.
+func (t *memberTable) forgetOld(now time.Time) {
 	var gone []Member
 	for name, m := range t.members {
 		switch {
@@ -148,11 +148,11 @@ func (t *table) forget(now time.Time) {
 	}
 }
 
-func (t *table) list() []Member {
+func (t *memberTable) listMembers() []Member {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.forget(now)
+	t.forgetOld(now)
 	list := make([]Member, 0, len(t.members))
 	for _, m := range t.members {
 		m.Meta = bytes.Clone(m.Meta)
@@ -162,40 +162,40 @@ func (t *table) list() []Member {
 	return list
 }
 
-func (t *table) seems(name string) (State, bool) {
+func (t *memberTable) stateOf(name string) (State, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	m, ok := t.lookUp(name)
+	m, ok := t.findMember(name)
 	return m.State, ok
 }
 
-func (t *table) dead(name string) bool {
+func (t *memberTable) isDead(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	m, ok := t.lookUp(name)
+	m, ok := t.findMember(name)
 	return ok && m.State == Dead && t.living > 0
 }
 
-// lookUp needs t.mu.
-func (t *table) lookUp(name string) (Member, bool) {
+// findMember needs t.mu.
+func (t *memberTable) findMember(name string) (Member, bool) {
 	m, ok := t.members[name]
 	return m, ok && (m.State == Alive || t.now().Sub(m.Since) < t.remember)
 }
 
-func (t *table) close() {
+func (t *memberTable) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 }
 
 // NotifyConflict comes when a name in use turns up at another address. The first one keeps it.
-func (t *table) NotifyConflict(existing, other *memberlist.Node) {
+func (t *memberTable) NotifyConflict(existing, other *memberlist.Node) {
 	t.log.Warn("gossip refuses a name that is in use: every start needs a name of its own",
 		"name", other.Name, "in_use_at", existing.Address(), "refused_at", other.Address())
 }
 
 // Nothing of ours travels besides names and meta.
-func (t *table) NotifyMsg([]byte)                {}
-func (t *table) GetBroadcasts(int, int) [][]byte { return nil }
-func (t *table) LocalState(bool) []byte          { return nil }
-func (t *table) MergeRemoteState([]byte, bool)   {}
+func (t *memberTable) NotifyMsg([]byte)                {}
+func (t *memberTable) GetBroadcasts(int, int) [][]byte { return nil }
+func (t *memberTable) LocalState(bool) []byte          { return nil }
+func (t *memberTable) MergeRemoteState([]byte, bool)   {}

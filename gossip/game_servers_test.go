@@ -19,7 +19,7 @@ import (
 type fleet struct {
 	network
 	nodes []*gossip.Pool
-	log   lines
+	log   logLines
 }
 
 var someCluster = []byte("0123456789abcdef")
@@ -68,18 +68,18 @@ func (f *fleet) enter(t *testing.T, inc uint64, c gossip.ServerConfig) (leave fu
 	return leave
 }
 
-type lines struct {
+type logLines struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) String() string {
+func (l *logLines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()

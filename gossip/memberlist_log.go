@@ -7,17 +7,19 @@ import (
 	"strings"
 )
 
-// bridge makes memberlist's logger out of ours. Its lines begin with their level, as "[WARN] memberlist: ...".
+// newMemberlistLogger makes memberlist's logger out of ours. Its lines begin with their level, as "[WARN] memberlist: ...".
 // Quiet ones are never above info.
-func bridge(to *slog.Logger, quiet bool) *log.Logger { return log.New(lines{to, quiet}, "", 0) }
+func newMemberlistLogger(to *slog.Logger, quiet bool) *log.Logger {
+	return log.New(logLines{to, quiet}, "", 0)
+}
 
-type lines struct {
+type logLines struct {
 	to    *slog.Logger
 	quiet bool
 }
 
 // Write takes one line: a log.Logger hands over each with one call.
-func (l lines) Write(line []byte) (int, error) {
+func (l logLines) Write(line []byte) (int, error) {
 	level, text := slog.LevelWarn, strings.TrimSpace(string(line))
 	if name, rest, ok := strings.Cut(strings.TrimPrefix(text, "["), "] "); ok && strings.HasPrefix(text, "[") {
 		switch name {

@@ -57,13 +57,13 @@ type Signals struct {
 	Successor bool          // at last the incarnation that replaced it answered there
 }
 
-// Judge is the judge's half: the ground on which an incarnation of a timing class counts as gone, or Living. Goodbye is
+// FindGround is the judge's half: the ground on which an incarnation of a timing class counts as gone, or Living. Goodbye is
 // not found, it is said.
-func (d Detector) Judge(t Timing, s Signals) Ground {
+func (d Detector) FindGround(t Timing, s Signals) Ground {
 	switch {
 	case d.Proves(s):
 		return Proof
-	case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.abandoned(s)):
+	case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.isAbandoned(s)):
 		return Evidence
 	case s.Silent >= t.Lease:
 		return Silence
@@ -71,9 +71,9 @@ func (d Detector) Judge(t Timing, s Signals) Ground {
 	return Living
 }
 
-// abandoned says that its peer ended the stream and opened no other, though there was time to. After a cut has healed
+// isAbandoned says that its peer ended the stream and opened no other, though there was time to. After a cut has healed
 // the end of the old stream comes before the new one, and by then the silence is long.
-func (t Timing) abandoned(s Signals) bool { return s.Stream == EndedByPeer && s.Ended >= 2*t.Renew }
+func (t Timing) isAbandoned(s Signals) bool { return s.Stream == EndedByPeer && s.Ended >= 2*t.Renew }
 
 // Proves says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
 // of a port that this leader is known to reach: a firewall refuses too. Or its own process does, that goes on as the

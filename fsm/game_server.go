@@ -1,0 +1,256 @@
+package fsm
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Server is a registered game server or tool.
+type Server struct {
+	Incarnation lock.Incarnation
+	Name        string
+	Where       string
+	Ping        string // host:port that it holds open for its whole life
+	Peer        string // where the leader saw it come from
+	Tool        bool
+	Alive       bool
+	Successor   lock.Incarnation // its process registered anew as this one, and stopped using its sessions; 0: it did not
+	SinceMS     int64
+	EndedMS     int64
+	Ground      lock.Ground // on which it ended
+	Nonce       []byte
+	Class       TimingClass // as it was when it registered: its owner and the judge count with this copy
+	Activity
+}
+
+// Activity is what of an incarnation moves with its commands; a row of its own, so that a save does not write the rest.
+type Activity struct {
+	Last     lock.Token // of its last applied command: what a verdict names
+	Settled  uint64     // every number at or below is settled
+	Sessions int        // profiles that it holds
+	Held     uint64     // lock.HeldHash over them
+}
+
+const (
+	kindGameServer = 0
+	kindTool       = 1
+)
+
+func (s Server) encode() []byte {
+	w := newRowWriter(96 + len(s.Name) + len(s.Where) + len(s.Ping) + len(s.Peer))
+	w.writeString(s.Name)
+	w.writeString(s.Where)
+	w.writeString(s.Ping)
+	w.writeString(s.Peer)
+	w.writeBool(s.Tool)
+	w.writeBool(s.Alive)
+	w.writeUint(uint64(s.Successor))
+	w.writeInt(s.SinceMS)
+	w.writeInt(s.EndedMS)
+	w.writeUint(uint64(s.Ground))
+	w.writeBytes(s.Nonce)
+	w.writeString(s.Class.Name)
+	w.writeTiming(s.Class.Timing)
+	return w
+}
+
+func decodeServer(id lock.Incarnation, row []byte) (Server, error) {
+	f := newRowReader(row)
+	s := Server{
+		Incarnation: id, Name: f.readString(), Where: f.readString(), Ping: f.readString(), Peer: f.readString(), Tool: f.readBool(), Alive: f.readBool(),
+		Successor: lock.Incarnation(f.readUint()), SinceMS: f.readInt(), EndedMS: f.readInt(), Ground: lock.Ground(f.readUint()), Nonce: bytes.Clone(f.readBytes()), Class: TimingClass{f.readString(), f.readTiming()},
+	}
+	return s, f.finishRow(tableServer)
+}
+
+func (a Activity) encode() []byte {
+	w := newRowWriter(32)
+	w.writeUint(uint64(a.Last))
+	w.writeUint(a.Settled)
+	w.writeUint(uint64(a.Sessions))
+	w.writeFixed(a.Held)
+	return w
+}
+
+// readServer reads who an incarnation is, without its activity.
+func (r *tableReader) readServer(id lock.Incarnation) (Server, bool) {
+	row, ok := r.getRow(serverKey(tableServer, id))
+	if !ok {
+		return Server{}, false
+	}
+	s, err := decodeServer(id, row)
+	r.noteError(err)
+	return s, r.err == nil
+}
+
+func (r *tableReader) readActivity(id lock.Incarnation) Activity {
+	row, ok := r.getRow(serverKey(tableActivity, id))
+	if !ok {
+		return Activity{}
+	}
+	f := newRowReader(row)
+	a := Activity{Last: lock.Token(f.readUint()), Settled: f.readUint(), Sessions: int(f.readUint()), Held: f.readFixed()}
+	r.noteError(f.finishRow(tableActivity))
+	return a
+}
+
+func (r *tableReader) isAlive(id lock.Incarnation) bool {
+	s, ok := r.readServer(id)
+	return ok && s.Alive
+}
+
+func (t *transaction) updateHeldSet(id lock.Incarnation, change int, store, key string, token lock.Token) {
+	if !t.hasRow(serverKey(tableActivity, id)) {
+		return // of an incarnation that is forgotten already
+	}
+	a := t.readActivity(id)
+	a.Sessions += change
+	a.Held = lock.HeldHash(a.Held, store, key, token)
+	t.putRow(serverKey(tableActivity, id), a.encode())
+}
+
+func (t *transaction) registerServer(c *Register) Result {
+	if c.Name == "" || len(c.Name) > MaxName || !utf8.ValidString(c.Name) || len(c.Nonce) != NonceBytes || c.Kind > kindTool ||
+		len(c.Where) > MaxWhere || len(c.Ping) > MaxWhere || len(c.Peer) > MaxWhere {
+		return Result{Code: Invalid}
+	}
+	if len(c.Cluster) > 0 && !bytes.Equal(c.Cluster, t.standing.Cluster) || c.Epoch != 0 && c.Epoch != t.standing.Epoch {
+		return Result{Code: OtherCluster}
+	}
+	nonce := append([]byte{tableNonce}, c.Nonce...)
+	if row, ok := t.getRow(nonce); ok {
+		f := newRowReader(row)
+		id := lock.Incarnation(f.readUint())
+		t.noteError(f.finishRow(tableNonce))
+		if !t.isAlive(id) {
+			return Result{Code: ServerGone, Repeated: true, Token: lock.Token(id)}
+		}
+		return Result{Repeated: true, Token: lock.Token(id)}
+	}
+	class, ok := t.readClass(c.TimingClass)
+	if !ok {
+		return Result{Code: UnknownClass}
+	}
+	name := appendText([]byte{tableName}, c.Name)
+	replaced, replaces := t.replacedServer(c)
+	if holder, ok := t.nameHolder(name); ok && !(replaces && holder == replaced.Incarnation) {
+		held, _ := t.readServer(holder)
+		return Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}
+	}
+
+	id := lock.Incarnation(t.at)
+	if replaces {
+		t.deleteRow(appendText([]byte{tableName}, replaced.Name))
+		replaced.Successor = id
+		t.putRow(serverKey(tableServer, replaced.Incarnation), replaced.encode())
+	}
+	w := newRowWriter(10)
+	w.writeUint(uint64(id))
+	t.putRow(name, w)
+	t.putRow(nonce, w)
+	t.putRow(serverKey(tableServer, id), Server{
+		Name: c.Name, Where: c.Where, Ping: c.Ping, Peer: c.Peer, Tool: c.Kind == kindTool, Alive: true,
+		SinceMS: t.standing.StampMS, Nonce: c.Nonce, Class: class,
+	}.encode())
+	t.putRow(serverKey(tableActivity, id), Activity{Last: t.at}.encode())
+	return Result{Token: t.at}
+}
+
+// replacedServer is the living incarnation whose goodbye a registration is, if it is one. Who registers must show that it is the
+// process that registered that one. It is not ended here: a copy of that process, or its successor that started from a file,
+// knows the same, and whoever was confirmed a moment ago may still believe.
+func (r *tableReader) replacedServer(c *Register) (Server, bool) {
+	if c.Replaces == 0 || c.ReplacedRegistration == 0 || len(c.Cluster) == 0 {
+		return Server{}, false
+	}
+	s, ok := r.readServer(lock.Incarnation(c.Replaces))
+	return s, ok && s.Alive && s.Successor == 0 && lock.Registration(s.Nonce) == c.ReplacedRegistration
+}
+
+func (r *tableReader) nameHolder(name []byte) (lock.Incarnation, bool) {
+	row, ok := r.getRow(name)
+	if !ok {
+		return 0, false
+	}
+	f := newRowReader(row)
+	id := lock.Incarnation(f.readUint())
+	r.noteError(f.finishRow(tableName))
+	return id, true
+}
+
+// endIncarnation ends an incarnation: one row, however much it owned. Its grants are out of force from here because it is not
+// alive; whoever waits for one is served by walk, or by the next command that touches the profile.
+func (t *transaction) endIncarnation(id lock.Incarnation, ground lock.Ground) {
+	s, ok := t.readServer(id)
+	if !ok || !s.Alive {
+		return
+	}
+	s.Alive, s.EndedMS, s.Ground = false, t.standing.StampMS, ground
+	t.putRow(serverKey(tableServer, id), s.encode())
+	t.putRow(goneKey(s.EndedMS, id), newRowWriter(0))
+	if s.Successor == 0 { // else it has lost its name already, and another one may have it
+		t.deleteRow(appendText([]byte{tableName}, s.Name))
+	}
+	t.sweepPrefix(serverKey(tableOwned, id))
+	t.sweepPrefix(serverKey(tableMail, id))
+	t.sweepPrefix(serverKey(tablePart, id))
+	t.deleteRow(serverKey(tableParts, id))
+	t.addEvent(Event{Kind: ServerEnded, Server: id})
+	if ground != lock.Goodbye {
+		t.addAudit(DeedEnd, 0, id, Audit{Ground: ground, Cause: lock.Expired})
+	}
+}
+
+// expireServers carries out verdicts, each only if what it judged is still so.
+func (t *transaction) expireServers(c *ExpireServers) Result {
+	if len(c.Verdicts) > MaxVerdicts {
+		return Result{Code: Invalid}
+	}
+	if c.Term != t.term {
+		return Result{Code: Superseded}
+	}
+	done := Result{Code: Superseded}
+	for _, v := range c.Verdicts {
+		id := lock.Incarnation(v.Incarnation)
+		if t.isAlive(id) && t.readActivity(id).Last == lock.Token(v.Last) {
+			t.endIncarnation(id, lock.Ground(v.Ground))
+			done.Code = OK
+		}
+	}
+	return done
+}
+
+// forgetGone drops what is kept of incarnations that ended before a stamp: from then on their answers are forgotten.
+func (t *transaction) forgetGone(c *Forget) Result {
+	type gone struct {
+		key   []byte
+		id    lock.Incarnation
+		nonce []byte
+	}
+	var old []gone
+	more := false
+	t.scanRows([]byte{tableGone}, goneKey(max(c.BeforeMs, 0), 0), func(key, _ []byte) bool {
+		if len(old) == min(int(c.Limit), MaxStep) {
+			more = true
+			return false
+		}
+		old = append(old, gone{key: bytes.Clone(key), id: goneIncarnation(key)})
+		return true
+	})
+	for i := range old { // all are read before a range is deleted, which would make reading slow
+		s, _ := t.readServer(old[i].id)
+		old[i].nonce = s.Nonce
+	}
+	for _, g := range old {
+		if g.nonce != nil {
+			t.deleteRow(append([]byte{tableNonce}, g.nonce...))
+		}
+		t.deleteRow(serverKey(tableServer, g.id))
+		t.deleteRow(serverKey(tableActivity, g.id))
+		t.deletePrefix(serverKey(tableAnswer, g.id))
+		t.deleteRow(g.key)
+	}
+	return Result{More: more}
+}

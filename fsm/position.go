@@ -1,0 +1,55 @@
+package fsm
+
+import (
+	"github.com/cespare/xxhash/v2"
+	"github.com/profilenode/profilenode/lock"
+)
+
+// Position is where the tables stand: the row that every applied batch writes.
+type Position struct {
+	Index   uint64 // of the last entry applied
+	Term    uint64 // of that entry
+	Level   uint32 // the highest level that an entry may have
+	Cluster []byte // 16 bytes; empty until Found
+	Epoch   uint64 // rises with each restore
+	StampMS int64  // the highest stamp so far
+	Offset  uint64 // added to the index in tokens
+	Digest  uint64 // of everything written so far
+}
+
+func (s Position) encode() []byte {
+	w := newRowWriter(64)
+	w.writeUint(s.Index)
+	w.writeUint(s.Term)
+	w.writeUint(uint64(s.Level))
+	w.writeBytes(s.Cluster)
+	w.writeUint(s.Epoch)
+	w.writeInt(s.StampMS)
+	w.writeUint(s.Offset)
+	w.writeFixed(s.Digest)
+	return w
+}
+
+func (r *tableReader) readPosition() Position {
+	row, ok := r.getRow([]byte{tableStanding})
+	if !ok {
+		return Position{}
+	}
+	f := newRowReader(row)
+	s := Position{
+		Index: f.readUint(), Term: f.readUint(), Level: uint32(f.readUint()), Cluster: append([]byte(nil), f.readBytes()...),
+		Epoch: f.readUint(), StampMS: f.readInt(), Offset: f.readUint(), Digest: f.readFixed(),
+	}
+	r.noteError(f.finishRow(tableStanding))
+	return s
+}
+
+// foldDigest takes a command's write set into the running digest. The command's own token goes in too, so that one which
+// writes nothing still counts.
+func (s *Position) foldDigest(at lock.Token, writes uint64) {
+	w := rowWriter(make([]byte, 0, 24))
+	w.writeFixed(s.Digest)
+	w.writeFixed(uint64(at))
+	w.writeFixed(writes)
+	s.Digest = xxhash.Sum64(w)
+}

@@ -1,0 +1,39 @@
+package fsm
+
+import (
+	"unicode/utf8"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// releaseByOperator is an operator's release. One that was revoked already only has to say so.
+func (t *transaction) releaseByOperator(server lock.Incarnation, c *Free) Result {
+	if !isValidName(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
+		return Result{Code: Invalid}
+	}
+	old := t.readGrantPassedOn(c.Store, c.Key)
+	revision := t.readRecord(c.Store, c.Key).Revision
+	switch {
+	case old.Token == 0 && revision == 0:
+		return Result{Code: NoProfile}
+	case old.Owner == 0:
+		return Result{Code: NotOwned, Token: old.Token, Revision: revision}
+	}
+	done := Result{Token: old.Token, Owner: old.Owner, Revision: revision}
+	if old.Token != lock.Token(c.Token) {
+		done.Code = Superseded
+		return done
+	}
+	if old.Revoked {
+		return done
+	}
+	grant, out := old.Ask(old.Token, t.isAlive)
+	deed, cause := DeedAsk, lock.NoCause // it has not ended yet
+	if c.Force {
+		grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)
+		deed, cause = DeedFree, lock.Freed
+	}
+	t.storeDecision(c.Store, c.Key, old, grant, out)
+	t.addAudit(deed, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})
+	return done
+}
