@@ -9,7 +9,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,8 +58,7 @@ func fleetCommand() *cobra.Command {
 		Hidden: true,
 		RunE: func(command *cobra.Command, _ []string) error {
 			// In life they are on machines of their own, and take no CPU from the nodes: here they get what these leave.
-			// Of the group, which is this process: of the process alone Linux takes only the thread that asks.
-			if err := syscall.Setpriority(syscall.PRIO_PGRP, 0, 15); err != nil {
+			if err := lowerPriority(); err != nil {
 				return err
 			}
 			ctx, cancel := context.WithCancel(command.Context())

@@ -18,10 +18,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{
-		Use:           "bench",
-		Short:         "fill a store, and measure what a cluster costs",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:               "bench",
+		Short:             "fill a store, and measure what a cluster costs",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return checkSystem() },
 	}
 	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), renewalsCommand(), steadyCommand(), cutsCommand(), isolationCommand(), gameServerCommand(), fleetCommand(), spinCommand())
 	if err := root.ExecuteContext(ctx); err != nil {

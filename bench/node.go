@@ -129,7 +129,7 @@ func (n *node) start(flags ...string) error {
 	n.process = exec.Command(n.program, append(append(args, n.flags...), flags...)...)
 	// Its own group, so that an interrupt at the terminal reaches this program alone, which then ends it; and with this
 	// program its stdin ends, and so does it.
-	n.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	startInOwnGroup(n.process)
 	if _, err := n.process.StdinPipe(); err != nil {
 		return err
 	}
@@ -350,8 +350,7 @@ type disk struct {
 }
 
 func (n *node) disk() (disk, error) {
-	type file struct{ device, inode uint64 }
-	seen := make(map[file]bool)
+	seen := make(map[fileIdentity]bool)
 	sum := func(folder string) (total uint64, err error) {
 		err = filepath.WalkDir(folder, func(_ string, entry os.DirEntry, err error) error {
 			if errors.Is(err, os.ErrNotExist) {
@@ -367,12 +366,12 @@ func (n *node) disk() (disk, error) {
 			if err != nil {
 				return err
 			}
-			stat, ok := info.Sys().(*syscall.Stat_t)
-			if !ok || seen[file{stat.Dev, stat.Ino}] {
+			file, bytes, known := readAllocation(info)
+			if !known || seen[file] {
 				return nil
 			}
-			seen[file{stat.Dev, stat.Ino}] = true
-			total += uint64(stat.Blocks) * 512
+			seen[file] = true
+			total += bytes
 			return nil
 		})
 		return total, err

@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"syscall"
 )
 
 // place is where a process can be started, other than beside this program.
@@ -20,7 +19,7 @@ func startSelf(log string, within place, args ...string) (process *exec.Cmd, std
 	process = exec.Command(program, args...)
 	// A group of its own: an interrupt at the terminal reaches this program alone, which then ends it. And when this
 	// program dies while one is stopped, which cannot see its stdin end, the kernel hangs up on its orphaned group.
-	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	startInOwnGroup(process)
 	if stdin, err = process.StdinPipe(); err != nil {
 		return nil, nil, nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -147,7 +146,7 @@ func (s *gameServer) kill() {
 
 // stop freezes it, and returns when it stands still.
 func (s *gameServer) stop() error {
-	if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := freezeProcess(s.process.Process); err != nil {
 		return fmt.Errorf("stop a game server: %w", err)
 	}
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
@@ -163,7 +162,7 @@ func (s *gameServer) stop() error {
 }
 
 func (s *gameServer) resume() error {
-	if err := s.process.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := resumeProcess(s.process.Process); err != nil {
 		return fmt.Errorf("resume a game server: %w", err)
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -46,7 +45,7 @@ func keepBusy() (stop func(), err error) {
 	}
 	for range runtime.NumCPU() {
 		p := exec.Command(program, "spin")
-		p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		startInOwnGroup(p)
 		stdin, err := p.StdinPipe()
 		if err == nil {
 			err = p.Start()

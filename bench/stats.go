@@ -6,21 +6,13 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // moment is a reading of this machine's monotonic clock in nanoseconds: the same clock for every process here, which no
 // wall clock that is set can move.
 type moment int64
 
-func thisMoment() moment {
-	var at unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &at); err != nil {
-		panic(fmt.Sprintf("read the monotonic clock: %v", err)) // no kernel that Go runs on lacks it
-	}
-	return moment(at.Nano())
-}
+func thisMoment() moment { return moment(readMonotonicClock()) }
 
 func (m moment) since(earlier moment) time.Duration { return time.Duration(m - earlier) }
 

@@ -1,0 +1,50 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// startInOwnGroup makes a command's process the first of a group of its own.
+func startInOwnGroup(command *exec.Cmd) { command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+
+// lowerPriority takes CPU time from this process where others want it. It asks for the group, which is this process: of
+// the process alone Linux takes only the thread that asks.
+func lowerPriority() error { return syscall.Setpriority(syscall.PRIO_PGRP, 0, 15) }
+
+func freezeProcess(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
+
+func resumeProcess(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
+
+func processIsGone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+
+// readMonotonicClock is in nanoseconds.
+func readMonotonicClock() int64 {
+	var at unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &at); err != nil {
+		panic(fmt.Sprintf("read the monotonic clock: %v", err)) // no kernel that Go runs on lacks it
+	}
+	return at.Nano()
+}
+
+// fileIdentity is the same for all links to one file.
+type fileIdentity struct{ device, inode uint64 }
+
+// readAllocation tells which file this is, and how many bytes its disk holds for it.
+func readAllocation(info os.FileInfo) (identity fileIdentity, bytes uint64, known bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fileIdentity{}, 0, false
+	}
+	return fileIdentity{uint64(stat.Dev), stat.Ino}, uint64(stat.Blocks) * 512, true //nolint:unconvert // Dev is an int32 on darwin
+}
+
+// checkSystem says whether this program can measure here.
+func checkSystem() error { return nil }
