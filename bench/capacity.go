@@ -18,8 +18,8 @@ import (
 
 const storeName = "fill"
 
-// capacity is what to measure.
-type capacity struct {
+// capacityOptions is what to measure.
+type capacityOptions struct {
 	nodes    int
 	profiles uint64
 	small    uint64 // profiles of the cluster that is compared with
@@ -42,7 +42,7 @@ type capacity struct {
 }
 
 func capacityCommand() *cobra.Command {
-	var c capacity
+	var c capacityOptions
 	command := &cobra.Command{
 		Use:   "capacity",
 		Short: "measure what many profiles cost",
@@ -54,7 +54,7 @@ unless --keep is given.`,
   go run ./bench capacity --profiles 1000000 --nodes 3 --dir /tmp/capacity`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return c.run(command.Context(), os.Stdout, os.Stderr)
+			return c.measureCapacity(command.Context(), os.Stdout, os.Stderr)
 		},
 	}
 	flags := command.Flags()
@@ -81,31 +81,31 @@ unless --keep is given.`,
 	return command
 }
 
-// run measures, and says what came of it also when it could not be finished.
-func (c capacity) run(ctx context.Context, out, notes io.Writer) (err error) {
+// measureCapacity measures, and says what came of it also when it could not be finished.
+func (c capacityOptions) measureCapacity(ctx context.Context, out, notes io.Writer) (err error) {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
 	}
 	if c.binary == "" {
-		if c.binary, err = build(ctx, c.dir); err != nil {
+		if c.binary, err = buildProgram(ctx, c.dir); err != nil {
 			return err
 		}
 	}
-	m := &measuring{capacity: c, notes: notes, began: time.Now()}
-	m.report = report{
-		Machine: machine(), Command: strings.Join(os.Args[1:], " "), At: m.began.UTC().Format(time.RFC3339),
+	m := &capacityRun{capacityOptions: c, notes: notes, began: time.Now()}
+	m.report = capacityReport{
+		Machine: describeMachine(), Command: strings.Join(os.Args[1:], " "), At: m.began.UTC().Format(time.RFC3339),
 		Nodes: c.nodes, Profiles: c.profiles, Bytes: c.bytes,
 	}
 	defer func() {
-		m.end()
-		err = errors.Join(err, c.write(&m.report, out))
+		m.stopNodes()
+		err = errors.Join(err, c.writeReport(&m.report, out))
 		if !c.keep {
 			for _, made := range m.folders {
 				err = errors.Join(err, os.RemoveAll(made))
 			}
 		}
 	}()
-	for _, step := range []func(context.Context) error{m.prepare, m.fill, m.stand, m.restart, m.compare, m.snapshots, m.catchUp} {
+	for _, step := range []func(context.Context) error{m.startFilledNodes, m.measureFill, m.measureResting, m.measureRestart, m.compareCosts, m.measureSnapshots, m.measureCatchUp} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -113,8 +113,8 @@ func (c capacity) run(ctx context.Context, out, notes io.Writer) (err error) {
 	return nil
 }
 
-func (c capacity) write(r *report, out io.Writer) error {
-	r.print(out)
+func (c capacityOptions) writeReport(r *capacityReport, out io.Writer) error {
+	r.printReport(out)
 	if c.out == "" {
 		return nil
 	}
@@ -125,32 +125,32 @@ func (c capacity) write(r *report, out io.Writer) error {
 	return os.WriteFile(c.out, append(text, '\n'), 0o600)
 }
 
-// measuring is a run under way.
-type measuring struct {
-	capacity
+// capacityRun is a run under way.
+type capacityRun struct {
+	capacityOptions
 	notes   io.Writer
 	began   time.Time
-	report  report
-	large   []*node
-	few     []*node  // the cluster to compare with; its processes run only while that is done
-	folders []string // that this run made, or took over
+	report  capacityReport
+	large   []*nodeProcess
+	few     []*nodeProcess // the cluster to compare with; its processes run only while that is done
+	folders []string       // that this run made, or took over
 	seed    uint64
 }
 
-func (m *measuring) say(format string, args ...any) {
+func (m *capacityRun) logProgress(format string, args ...any) {
 	fmt.Fprintf(m.notes, "%6.0f s  %s\n", time.Since(m.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// end ends every process that was started.
-func (m *measuring) end() {
+// stopNodes ends every process that was started.
+func (m *capacityRun) stopNodes() {
 	for _, n := range append(m.large, m.few...) {
-		n.kill()
+		n.killProcess()
 		_ = n.conn.Close()
 	}
 }
 
-// prepare fills the cluster to compare with, and stops it.
-func (m *measuring) prepare(ctx context.Context) (err error) {
+// startFilledNodes fills the cluster to compare with, and stops it.
+func (m *capacityRun) startFilledNodes(ctx context.Context) (err error) {
 	m.folders = append(m.folders, filepath.Join(m.dir, "large"), filepath.Join(m.dir, "small"))
 	if m.large, err = newNodes(m.binary, m.folders[0], m.nodes); err != nil {
 		return err
@@ -164,43 +164,43 @@ func (m *measuring) prepare(ctx context.Context) (err error) {
 	if m.few, err = newNodes(m.binary, m.folders[1], m.nodes); err != nil {
 		return err
 	}
-	m.say("fill the cluster to compare with: %d profiles", m.small)
-	if err := m.up(ctx, m.few); err != nil {
+	m.logProgress("fill the cluster to compare with: %d profiles", m.small)
+	if err := m.startAll(ctx, m.few); err != nil {
 		return err
 	}
-	if _, err := fill(ctx, m.filling(m.few, m.small, 0), &progress{to: m.notes}); err != nil {
+	if _, err := fillProfiles(ctx, m.fillOptions(m.few, m.small, 0), &progressLog{to: m.notes}); err != nil {
 		return err
 	}
 	return stopAll(m.few)
 }
 
-func (m *measuring) filling(nodes []*node, profiles, from uint64) filling {
-	return filling{client: client.Config{Seeds: clientsOf(nodes)}, store: storeName, from: from, profiles: profiles, bytes: m.bytes, parallel: m.parallel}
+func (m *capacityRun) fillOptions(nodes []*nodeProcess, profiles, from uint64) fillOptions {
+	return fillOptions{client: client.Config{Seeds: clientsOf(nodes)}, store: storeName, from: from, profiles: profiles, bytes: m.bytes, parallel: m.parallel}
 }
 
-// up starts nodes and waits until one of them leads.
-func (m *measuring) up(ctx context.Context, nodes []*node, flags ...string) error {
+// startAll starts nodes and waits until one of them leads.
+func (m *capacityRun) startAll(ctx context.Context, nodes []*nodeProcess, flags ...string) error {
 	for _, n := range nodes {
-		if err := n.start(append(m.flags[:len(m.flags):len(m.flags)], flags...)...); err != nil {
+		if err := n.startProcess(append(m.flags[:len(m.flags):len(m.flags)], flags...)...); err != nil {
 			return err
 		}
 	}
-	_, err := leader(ctx, nodes)
+	_, err := findLeader(ctx, nodes)
 	return err
 }
 
-func stopAll(nodes []*node) error {
+func stopAll(nodes []*nodeProcess) error {
 	var faults []error
 	for _, n := range nodes {
 		if n.process != nil {
-			_, err := n.stop()
+			_, err := n.stopProcess()
 			faults = append(faults, err)
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func clientsOf(nodes []*node) []string {
+func clientsOf(nodes []*nodeProcess) []string {
 	addresses := make([]string, len(nodes))
 	for i, n := range nodes {
 		addresses[i] = n.clients
@@ -208,24 +208,24 @@ func clientsOf(nodes []*node) []string {
 	return addresses
 }
 
-// leader waits until a node leads, and answers.
-func leader(ctx context.Context, nodes []*node) (*node, error) {
+// findLeader waits until a node leads, and answers.
+func findLeader(ctx context.Context, nodes []*nodeProcess) (*nodeProcess, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		for _, n := range nodes {
 			select {
 			case <-n.ended:
-				return nil, fmt.Errorf("a node ended:\n%s", n.saying())
+				return nil, fmt.Errorf("a node ended:\n%s", n.lastLine())
 			default:
 			}
-			if s, err := n.status(ctx); err == nil && s.GetState() == "leader" {
-				return n, n.answers(ctx, storeName, key(0), false)
+			if s, err := n.askStatus(ctx); err == nil && s.GetState() == "leader" {
+				return n, n.waitForAnswer(ctx, storeName, profileKey(0), false)
 			}
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("wait for a leader: %w", ctx.Err())
 		}
-		pause(ctx, 50*time.Millisecond)
+		sleepUnlessDone(ctx, 50*time.Millisecond)
 	}
 }

@@ -25,8 +25,8 @@ const (
 	cutGoal = 4 * time.Second // a game server's first save after the heal is acknowledged within this
 )
 
-// cuts is what to cut, for how long, and how to tell.
-type cuts struct {
+// cutsOptions is what to cut, for how long, and how to tell.
+type cutsOptions struct {
 	lengths []time.Duration
 	which   []string
 	lanes   int
@@ -38,7 +38,7 @@ type cuts struct {
 type cutKind struct {
 	name, does string
 	// apply cuts. leads is the host of the node that leads.
-	apply func(f *fabric, leads int)
+	apply func(f *hostSwitch, leads int)
 }
 
 const (
@@ -48,18 +48,18 @@ const (
 )
 
 func cutKinds() []cutKind {
-	between := func(host func(leads int) int, out, in bool) func(*fabric, int) {
-		return func(f *fabric, leads int) {
+	between := func(host func(leads int) int, out, in bool) func(*hostSwitch, int) {
+		return func(f *hostSwitch, leads int) {
 			one := host(leads)
 			for other := firstNodeHost; other <= serverHost; other++ {
 				if other == one {
 					continue
 				}
 				if out {
-					f.cut(one, other)
+					f.cutLink(one, other)
 				}
 				if in {
-					f.cut(other, one)
+					f.cutLink(other, one)
 				}
 			}
 		}
@@ -77,7 +77,7 @@ func cutKinds() []cutKind {
 }
 
 func cutsCommand() *cobra.Command {
-	var c cuts
+	var c cutsOptions
 	var names, described []string
 	for _, k := range cutKinds() {
 		names = append(names, k.name)
@@ -99,7 +99,7 @@ name on disk. A save that comes later than %v after the heal, or a session that 
   go run ./bench cuts --kinds servers,leader-in --lengths 8s,37s --json`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return c.run(command.Context(), os.Stdout, os.Stderr)
+			return c.measureCuts(command.Context(), os.Stdout, os.Stderr)
 		},
 	}
 	flags := command.Flags()
@@ -123,7 +123,7 @@ type cutTrial struct {
 	kind cutKind
 }
 
-func (c cuts) trials() (trials []*cutTrial, err error) {
+func (c cutsOptions) makeTrials() (trials []*cutTrial, err error) {
 	kinds := cutKinds()
 	for _, name := range c.which {
 		at := slices.IndexFunc(kinds, func(k cutKind) bool { return k.name == name })
@@ -140,22 +140,22 @@ func (c cuts) trials() (trials []*cutTrial, err error) {
 	return trials, nil
 }
 
-func (c cuts) run(ctx context.Context, out, notes io.Writer) (err error) {
-	trials, err := c.trials()
+func (c cutsOptions) measureCuts(ctx context.Context, out, notes io.Writer) (err error) {
+	trials, err := c.makeTrials()
 	if err != nil {
 		return err
 	}
-	dir, err := workplace(ctx, &c.program, notes)
+	dir, err := makeWorkFolder(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	machine, err := gauge(dir)
+	machine, err := measureMachine(dir)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(notes, machine)
-	if err := c.tryAll(ctx, dir, trials, notes); err != nil {
+	if err := c.runTrials(ctx, dir, trials, notes); err != nil {
 		return err
 	}
 	if c.asJSON {
@@ -166,11 +166,11 @@ func (c cuts) run(ctx context.Context, out, notes io.Writer) (err error) {
 	} else {
 		printCuts(out, trials)
 	}
-	return errors.Join(err, judgeCuts(trials, cutGoal))
+	return errors.Join(err, checkCutGoals(trials, cutGoal))
 }
 
-// tryAll tries the cuts, the longest first, on as many clusters side by side as there are lanes.
-func (c cuts) tryAll(ctx context.Context, dir string, trials []*cutTrial, notes io.Writer) error {
+// runTrials tries the cuts, the longest first, on as many clusters side by side as there are lanes.
+func (c cutsOptions) runTrials(ctx context.Context, dir string, trials []*cutTrial, notes io.Writer) error {
 	longest := slices.SortedStableFunc(slices.Values(trials), func(a, b *cutTrial) int { return int(b.Length - a.Length) })
 	next := make(chan *cutTrial, len(trials))
 	for _, t := range longest {
@@ -181,21 +181,21 @@ func (c cuts) tryAll(ctx context.Context, dir string, trials []*cutTrial, notes 
 	errs := make([]error, min(c.lanes, len(trials)))
 	for i := range errs {
 		lanes.Go(func() {
-			errs[i] = tryLane(ctx, c.program, filepath.Join(dir, fmt.Sprintf("lane-%d", i+1)), next, notes)
+			errs[i] = runTrialsInTurn(ctx, c.program, filepath.Join(dir, fmt.Sprintf("lane-%d", i+1)), next, notes)
 		})
 	}
 	lanes.Wait()
 	return errors.Join(errs...)
 }
 
-func tryLane(ctx context.Context, program, dir string, next <-chan *cutTrial, notes io.Writer) error {
+func runTrialsInTurn(ctx context.Context, program, dir string, next <-chan *cutTrial, notes io.Writer) error {
 	b, err := makeCutBed(ctx, program, dir)
 	if err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	defer b.close()
+	defer b.closeAll()
 	for t := range next {
-		if err := b.try(ctx, t); err != nil {
+		if err := b.runTrial(ctx, t); err != nil {
 			t.Fault = err.Error()
 		}
 		fmt.Fprintln(notes, t)
@@ -203,7 +203,7 @@ func tryLane(ctx context.Context, program, dir string, next <-chan *cutTrial, no
 			return errors.New("interrupted")
 		}
 		if t.Fault != "" { // what comes after it would measure this one's remains
-			b.close()
+			b.closeAll()
 			if b, err = makeCutBed(ctx, program, dir+"+"); err != nil {
 				return fmt.Errorf("set up again: %w", err)
 			}
@@ -217,12 +217,12 @@ func (t *cutTrial) String() string {
 		return fmt.Sprintf("%s for %v: %s", t.Kind, t.Length, t.Fault)
 	}
 	return fmt.Sprintf("%s for %v: saved again after %s at the median, %s at most; %d sessions lost", t.Kind, t.Length,
-		brief(t.recovered(0.5)), brief(t.recovered(1)), t.Lost)
+		formatBrief(t.recoveryAt(0.5)), formatBrief(t.recoveryAt(1)), t.Lost)
 }
 
-func (t *cutTrial) recovered(quantile float64) time.Duration {
-	s := samples(slices.Clone(t.Recovered))
-	return s.at(quantile)
+func (t *cutTrial) recoveryAt(quantile float64) time.Duration {
+	s := durationSamples(slices.Clone(t.Recovered))
+	return s.quantile(quantile)
 }
 
 func printCuts(out io.Writer, trials []*cutTrial) {
@@ -232,17 +232,17 @@ func printCuts(out io.Writer, trials []*cutTrial) {
 			fmt.Fprintf(out, "%-12s %8v  %s\n", t.Kind, t.Length, t.Fault)
 			continue
 		}
-		fmt.Fprintf(out, "%-12s %8v  %10s %10s  %d\n", t.Kind, t.Length, brief(t.recovered(0.5)), brief(t.recovered(1)), t.Lost)
+		fmt.Fprintf(out, "%-12s %8v  %10s %10s  %d\n", t.Kind, t.Length, formatBrief(t.recoveryAt(0.5)), formatBrief(t.recoveryAt(1)), t.Lost)
 	}
-	var all samples
+	var all durationSamples
 	for _, t := range trials {
 		all = append(all, t.Recovered...)
 	}
-	fmt.Fprintf(out, "%-12s %8s  %10s %10s\n", "all", "", brief(all.at(0.5)), brief(all.at(1)))
+	fmt.Fprintf(out, "%-12s %8s  %10s %10s\n", "all", "", formatBrief(all.quantile(0.5)), formatBrief(all.quantile(1)))
 }
 
-// judgeCuts is an error when a game server was late, a session was lost, or a cut hit nothing.
-func judgeCuts(trials []*cutTrial, goal time.Duration) error {
+// checkCutGoals is an error when a game server was late, a session was lost, or a cut hit nothing.
+func checkCutGoals(trials []*cutTrial, goal time.Duration) error {
 	var faults []error
 	for _, t := range trials {
 		switch {
@@ -252,8 +252,8 @@ func judgeCuts(trials []*cutTrial, goal time.Duration) error {
 			faults = append(faults, fmt.Errorf("%s for %v: no packet was dropped, so nothing was cut", t.Kind, t.Length))
 		case t.Lost > 0:
 			faults = append(faults, fmt.Errorf("%s for %v: %d sessions were lost", t.Kind, t.Length, t.Lost))
-		case t.recovered(1) > goal:
-			faults = append(faults, fmt.Errorf("%s for %v: a game server saved again only after %v, want %v", t.Kind, t.Length, t.recovered(1), goal))
+		case t.recoveryAt(1) > goal:
+			faults = append(faults, fmt.Errorf("%s for %v: a game server saved again only after %v, want %v", t.Kind, t.Length, t.recoveryAt(1), goal))
 		}
 	}
 	return errors.Join(faults...)

@@ -15,8 +15,8 @@ import (
 // cutBed is a cluster of nodes on hosts of their own, and game servers on another, all of whose sessions save again and
 // again.
 type cutBed struct {
-	fabric  *fabric
-	nodes   []*node
+	fabric  *hostSwitch
+	nodes   []*nodeProcess
 	servers []*gameServer
 	lost    int // sessions, by the last count
 }
@@ -27,19 +27,19 @@ func makeCutBed(ctx context.Context, program, dir string) (_ *cutBed, err error)
 	b := &cutBed{}
 	defer func() {
 		if err != nil {
-			b.close()
+			b.closeAll()
 		}
 	}()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if b.fabric, err = openFabric(bedNodes + 1); err != nil {
+	if b.fabric, err = openHostSwitch(bedNodes + 1); err != nil {
 		return nil, err
 	}
 	if err := b.startNodes(program, dir); err != nil {
 		return nil, err
 	}
-	if _, err := leader(ctx, b.nodes); err != nil {
+	if _, err := findLeader(ctx, b.nodes); err != nil {
 		return nil, err
 	}
 	return b, b.startServers(ctx, dir)
@@ -56,7 +56,7 @@ func (b *cutBed) startNodes(program, dir string) error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // it never fails
 	for host := firstNodeHost; host <= lastNodeHost; host++ {
-		n := &node{
+		n := &nodeProcess{
 			program: program, folder: filepath.Join(dir, fmt.Sprintf("n%d", host)), clients: at(host, 7400), peers: at(host, 7401), nodes: peers,
 			within: b.fabric.hosts[host],
 			flags: []string{"--insecure", "--bind-gossip", at(host, 7402), "--gossip-key", base64.StdEncoding.EncodeToString(key),
@@ -68,7 +68,7 @@ func (b *cutBed) startNodes(program, dir string) error {
 		}
 		n.conn = conn
 		b.nodes = append(b.nodes, n)
-		if err := n.start(); err != nil {
+		if err := n.startProcess(); err != nil {
 			return err
 		}
 	}
@@ -90,10 +90,10 @@ func (b *cutBed) startServers(ctx context.Context, dir string) error {
 		if err := s.awaitReady(ctx); err != nil {
 			return err
 		}
-		if _, err := s.tell(ctx, order{Do: doStart, Keys: cutKeys(i)}); err != nil {
+		if _, err := s.orderAndWait(ctx, botOrder{Do: doStart, Keys: cutKeys(i)}); err != nil {
 			return fmt.Errorf("open sessions: %w", err)
 		}
-		if _, err := s.tell(ctx, order{Do: doScribble, Keys: cutKeys(i), Every: cutSaves}); err != nil {
+		if _, err := s.orderAndWait(ctx, botOrder{Do: doScribble, Keys: cutKeys(i), Every: cutSaves}); err != nil {
 			return err
 		}
 	}
@@ -108,13 +108,13 @@ func cutKeys(server int) []string {
 	return keys
 }
 
-// try cuts and heals once.
-func (b *cutBed) try(ctx context.Context, t *cutTrial) error {
-	leads, err := leader(ctx, b.nodes)
+// runTrial cuts and heals once.
+func (b *cutBed) runTrial(ctx context.Context, t *cutTrial) error {
+	leads, err := findLeader(ctx, b.nodes)
 	if err != nil {
 		return err
 	}
-	if _, err := b.savedAfter(ctx, thisMoment(), true); err != nil {
+	if _, err := b.waitForSaves(ctx, monotonicNow(), true); err != nil {
 		return fmt.Errorf("before the cut: %w", err)
 	}
 	for i, n := range b.nodes {
@@ -122,22 +122,22 @@ func (b *cutBed) try(ctx context.Context, t *cutTrial) error {
 			t.kind.apply(b.fabric, firstNodeHost+i)
 		}
 	}
-	pause(ctx, t.Length)
-	t.Dropped = b.fabric.heal()
+	sleepUnlessDone(ctx, t.Length)
+	t.Dropped = b.fabric.healAll()
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	if t.Recovered, err = b.savedAfter(ctx, thisMoment(), false); err != nil {
+	if t.Recovered, err = b.waitForSaves(ctx, monotonicNow(), false); err != nil {
 		return fmt.Errorf("after the heal: %w", err)
 	}
 	// All sessions of each, not only the first, go on; the ones that were lost say so here.
-	if _, err := b.savedAfter(ctx, thisMoment(), true); err != nil {
+	if _, err := b.waitForSaves(ctx, monotonicNow(), true); err != nil {
 		return fmt.Errorf("some time after the heal: %w", err)
 	}
 	before := b.lost
 	b.lost = 0
 	for _, s := range b.servers {
-		told, err := s.tell(ctx, order{Do: doCount})
+		told, err := s.orderAndWait(ctx, botOrder{Do: doCount})
 		if err != nil {
 			return err
 		}
@@ -147,23 +147,23 @@ func (b *cutBed) try(ctx context.Context, t *cutTrial) error {
 	return nil
 }
 
-// savedAfter is how long after a moment each game server's first save was acknowledged, or with all that of the last of its
+// waitForSaves is how long after a moment each game server's first save was acknowledged, or with all that of the last of its
 // sessions.
-func (b *cutBed) savedAfter(ctx context.Context, after moment, all bool) (passed []time.Duration, err error) {
+func (b *cutBed) waitForSaves(ctx context.Context, after monotonicTime, all bool) (passed []time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cutLimit)
 	defer cancel()
-	answers := make([]<-chan told, len(b.servers))
+	answers := make([]<-chan botAnswer, len(b.servers))
 	for i, s := range b.servers {
-		moments := make(map[string]moment)
+		moments := make(map[string]monotonicTime)
 		for _, key := range cutKeys(i) {
 			moments[key] = after
 		}
-		if answers[i], err = s.order(order{Do: doAcked, Keys: cutKeys(i), After: moments}); err != nil {
+		if answers[i], err = s.sendOrder(botOrder{Do: doAcked, Keys: cutKeys(i), After: moments}); err != nil {
 			return nil, err
 		}
 	}
 	for i, s := range b.servers {
-		told, err := s.collect(ctx, answers[i])
+		told, err := s.collectAnswers(ctx, answers[i])
 		if err != nil {
 			return nil, err
 		}
@@ -179,17 +179,17 @@ func (b *cutBed) savedAfter(ctx context.Context, after moment, all bool) (passed
 	return passed, nil
 }
 
-// close ends every process, and the network.
-func (b *cutBed) close() {
+// closeAll ends every process, and the network.
+func (b *cutBed) closeAll() {
 	for _, s := range b.servers {
-		s.kill()
+		s.killProcess()
 	}
 	for _, n := range b.nodes {
-		n.kill()
+		n.killProcess()
 		_ = n.conn.Close()
 	}
 	if b.fabric != nil {
-		b.fabric.close()
+		b.fabric.closeAll()
 		b.fabric = nil
 	}
 	b.servers, b.nodes = nil, nil

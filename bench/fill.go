@@ -19,8 +19,8 @@ import (
 // perClient is how many writers share a registration: a registration may have 1,024 requests unsettled.
 const perClient = 64
 
-// filling is what to fill a store with.
-type filling struct {
+// fillOptions is what to fill a store with.
+type fillOptions struct {
 	client   client.Config // seeds, and how to reach them
 	store    string
 	from     uint64 // number of the first profile
@@ -29,21 +29,21 @@ type filling struct {
 	parallel int
 }
 
-// filled is what came of it.
-type filled struct {
-	Store   string  `json:"store"`
-	From    uint64  `json:"from"`
-	Next    uint64  `json:"next"`    // every profile below is there; the number to go on from
-	Written uint64  `json:"written"` // set by this run
-	There   uint64  `json:"there"`   // had been there before
-	Bytes   int     `json:"bytes"`   // of each
-	Seconds float64 `json:"seconds"`
-	Rate    float64 `json:"profiles_per_second"`
-	Set     times   `json:"set"`
+// fillResult is what came of it.
+type fillResult struct {
+	Store   string         `json:"store"`
+	From    uint64         `json:"from"`
+	Next    uint64         `json:"next"`    // every profile below is there; the number to go on from
+	Written uint64         `json:"written"` // set by this run
+	There   uint64         `json:"there"`   // had been there before
+	Bytes   int            `json:"bytes"`   // of each
+	Seconds float64        `json:"seconds"`
+	Rate    float64        `json:"profiles_per_second"`
+	Set     latencyFigures `json:"set"`
 }
 
 func fillCommand() *cobra.Command {
-	var f filling
+	var f fillOptions
 	var asJSON bool
 	command := &cobra.Command{
 		Use:   "fill",
@@ -54,7 +54,7 @@ also just be started again.`,
 		Example: `  go run ./bench fill --addr 127.0.0.1:7400 --store fill --profiles 1000000 --bytes 2048`,
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			done, err := fill(command.Context(), f, &progress{to: os.Stderr})
+			done, err := fillProfiles(command.Context(), f, &progressLog{to: os.Stderr})
 			if asJSON {
 				err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(done))
 			} else {
@@ -78,7 +78,7 @@ also just be started again.`,
 	return command
 }
 
-func (f filling) check() error {
+func (f fillOptions) validate() error {
 	switch {
 	case f.bytes < 256:
 		return fmt.Errorf("profiles of %d bytes: they have at least 256", f.bytes)
@@ -90,10 +90,10 @@ func (f filling) check() error {
 	return nil
 }
 
-// fill sets the profiles that are not there yet. What is filled in is true also with an error.
-func fill(ctx context.Context, f filling, p *progress) (filled, error) {
-	done := filled{Store: f.store, From: f.from, Next: f.from, Bytes: f.bytes}
-	if err := f.check(); err != nil {
+// fillProfiles sets the profiles that are not there yet. What is filled in is true also with an error.
+func fillProfiles(ctx context.Context, f fillOptions, p *progressLog) (fillResult, error) {
+	done := fillResult{Store: f.store, From: f.from, Next: f.from, Bytes: f.bytes}
+	if err := f.validate(); err != nil {
 		return done, err
 	}
 	var stores []*client.Store[json.RawMessage]
@@ -115,7 +115,7 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
-		set            spread
+		set            latencyHistogram
 		next           atomic.Uint64
 		written, there atomic.Uint64
 		at             = make([]atomic.Uint64, f.parallel) // what each is busy with: all below the least of them is there
@@ -135,12 +135,12 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 				if number >= f.profiles {
 					return
 				}
-				data := body(number, 0, f.bytes)
+				data := makeBody(number, 0, f.bytes)
 				start := time.Now()
-				_, err := store.Set(ctx, key(number), data, client.AtRevision(0))
+				_, err := store.Set(ctx, profileKey(number), data, client.AtRevision(0))
 				switch {
 				case err == nil:
-					set.add(time.Since(start))
+					set.addSample(time.Since(start))
 					written.Add(1)
 				case errors.Is(err, client.ErrConflict):
 					there.Add(1)
@@ -156,7 +156,7 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 		writers.Wait()
 		close(finished)
 	}()
-	p.watch(finished, &set, func() (uint64, uint64) { return f.from + written.Load() + there.Load(), f.profiles })
+	p.reportUntil(finished, &set, func() (uint64, uint64) { return f.from + written.Load() + there.Load(), f.profiles })
 
 	done.Written, done.There = written.Load(), there.Load()
 	done.Next = min(f.profiles, next.Load())
@@ -165,7 +165,7 @@ func fill(ctx context.Context, f filling, p *progress) (filled, error) {
 	}
 	done.Seconds = time.Since(began).Seconds()
 	done.Rate = float64(done.Written) / done.Seconds
-	done.Set = set.times()
+	done.Set = set.figures()
 	if done.Written+done.There == f.profiles-f.from {
 		return done, nil
 	}
@@ -181,14 +181,14 @@ func closeClient(c *client.Client) {
 	_ = c.Shutdown(ctx)
 }
 
-// progress shows how far something is, a line a step.
-type progress struct {
+// progressLog shows how far something is, a line a step.
+type progressLog struct {
 	to    io.Writer
 	every time.Duration // 0: 5 s
 }
 
-// watch shows lines until finished is closed. far says how much is done of how much.
-func (p *progress) watch(finished <-chan struct{}, took *spread, far func() (done, of uint64)) {
+// reportUntil shows lines until finished is closed. far says how much is done of how much.
+func (p *progressLog) reportUntil(finished <-chan struct{}, took *latencyHistogram, far func() (done, of uint64)) {
 	every := p.every
 	if every == 0 {
 		every = 5 * time.Second
@@ -210,7 +210,7 @@ func (p *progress) watch(finished <-chan struct{}, took *spread, far func() (don
 			left = (time.Duration(float64(of-done) / float64(done-first) * float64(time.Since(began)))).Round(time.Second).String()
 		}
 		fmt.Fprintf(p.to, "%d of %d, %.0f a second, %s left, p50 %.1f ms, p99 %.1f ms\n",
-			done, of, float64(done-last)/every.Seconds(), left, ms(took.at(0.5)), ms(took.at(0.99)))
+			done, of, float64(done-last)/every.Seconds(), left, toMillis(took.quantile(0.5)), toMillis(took.quantile(0.99)))
 		last = done
 	}
 }

@@ -15,18 +15,18 @@ import (
 
 func TestBodyIsWholeJSON(t *testing.T) {
 	for size := 256; size < 6000; size += 97 {
-		data := body(7, uint64(size), size)
+		data := makeBody(7, uint64(size), size)
 		if len(data) != size {
 			t.Fatalf("asked for %d bytes, got %d", size, len(data))
 		}
 		if !json.Valid(data) {
 			t.Fatalf("%d bytes are not JSON: %s", size, data)
 		}
-		if !bytes.Equal(data, body(7, uint64(size), size)) {
+		if !bytes.Equal(data, makeBody(7, uint64(size), size)) {
 			t.Fatalf("the same profile of %d bytes came out in two ways", size)
 		}
 	}
-	if bytes.Equal(body(1, 0, 2048), body(2, 0, 2048)) || bytes.Equal(body(1, 0, 2048), body(1, 1, 2048)) {
+	if bytes.Equal(makeBody(1, 0, 2048), makeBody(2, 0, 2048)) || bytes.Equal(makeBody(1, 0, 2048), makeBody(1, 1, 2048)) {
 		t.Error("two profiles, or two versions of one, are the same")
 	}
 }
@@ -40,7 +40,7 @@ func TestBodyPacksLikeAProfile(t *testing.T) {
 	}
 	const profiles, size = 500, 2048
 	for number := range uint64(profiles) {
-		if _, err := w.Write(body(number, 0, size)); err != nil {
+		if _, err := w.Write(makeBody(number, 0, size)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -57,32 +57,32 @@ func TestFill(t *testing.T) {
 	config := c.Config("filler")
 	config.Name = "" // several open at once
 	ctx := t.Context()
-	quiet := func() *progress { return &progress{to: io.Discard} }
-	f := filling{client: config, store: "full", profiles: 150, bytes: 300, parallel: 70}
+	quiet := func() *progressLog { return &progressLog{to: io.Discard} }
+	f := fillOptions{client: config, store: "full", profiles: 150, bytes: 300, parallel: 70}
 
-	done, err := fill(ctx, f, quiet())
+	done, err := fillProfiles(ctx, f, quiet())
 	if err != nil || done.Written != 150 || done.Next != 150 || done.There != 0 {
 		t.Fatalf("fill wrote %d, is at %d, found %d there: %v", done.Written, done.Next, done.There, err)
 	}
 	store := clienttest.Store(t, c.Client(t, "reader"), "full", json.RawMessage("{}"))
 	for _, number := range []uint64{0, 77, 149} {
-		p, err := store.Get(ctx, key(number))
-		if err != nil || !bytes.Equal(p.Data, body(number, 0, 300)) {
-			t.Errorf("%s holds %s: %v", key(number), p.Data, err)
+		p, err := store.Get(ctx, profileKey(number))
+		if err != nil || !bytes.Equal(p.Data, makeBody(number, 0, 300)) {
+			t.Errorf("%s holds %s: %v", profileKey(number), p.Data, err)
 		}
 	}
-	if p, err := store.Get(ctx, key(150)); err != nil || p.Exists {
+	if p, err := store.Get(ctx, profileKey(150)); err != nil || p.Exists {
 		t.Errorf("a profile behind the last is there: %v", err)
 	}
 
 	// again, and further: what is there stays as it is
 	f.profiles = 200
-	done, err = fill(ctx, f, quiet())
+	done, err = fillProfiles(ctx, f, quiet())
 	if err != nil || done.Written != 50 || done.There != 150 || done.Next != 200 {
 		t.Errorf("the second fill wrote %d, found %d there, is at %d: %v", done.Written, done.There, done.Next, err)
 	}
 	f.profiles, f.from = 210, 200
-	done, err = fill(ctx, f, quiet())
+	done, err = fillProfiles(ctx, f, quiet())
 	if err != nil || done.Written != 10 || done.There != 0 || done.Next != 210 {
 		t.Errorf("going on from 200 wrote %d, found %d there, is at %d: %v", done.Written, done.There, done.Next, err)
 	}
@@ -100,7 +100,7 @@ func TestFillStopped(t *testing.T) {
 			cancel()
 		}
 	})
-	done, err := fill(ctx, filling{client: config, store: "full", profiles: 10_000_000, bytes: 256, parallel: 8}, &progress{to: stop, every: time.Millisecond})
+	done, err := fillProfiles(ctx, fillOptions{client: config, store: "full", profiles: 10_000_000, bytes: 256, parallel: 8}, &progressLog{to: stop, every: time.Millisecond})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("a fill that was stopped ended with %v", err)
 	}
@@ -109,7 +109,7 @@ func TestFillStopped(t *testing.T) {
 	}
 	store := clienttest.Store(t, c.Client(t, "reader"), "full", json.RawMessage("{}"))
 	for number := range done.Next {
-		if p, err := store.Get(t.Context(), key(number)); err != nil || !p.Exists {
+		if p, err := store.Get(t.Context(), profileKey(number)); err != nil || !p.Exists {
 			t.Fatalf("profile %d of %d is not there: %v", number, done.Next, err)
 		}
 	}

@@ -22,18 +22,18 @@ const (
 	enterAtOnce  = 64                     // members that register at a time
 )
 
-// fleet is a process with many game servers.
-type fleet struct {
+// serverFleet is a process with many game servers.
+type serverFleet struct {
 	nodes   []string
-	members []*member
+	members []*fleetMember
 
 	answered, proven, differed, opened atomic.Uint64
 	slowest                            atomic.Int64 // answer since the last line
 	doubted                            atomic.Uint64
 }
 
-// fleetLine is what a fleet says of itself. Counts are since it began.
-type fleetLine struct {
+// fleetFigures is what a fleet says of itself. Counts are since it began.
+type fleetFigures struct {
 	Answered uint64        `json:"answered"`
 	Proven   uint64        `json:"proven"`
 	Differed uint64        `json:"differed"`
@@ -41,8 +41,8 @@ type fleetLine struct {
 	Doubted  uint64        `json:"doubted"`
 	Ended    uint64        `json:"ended"`
 	Slowest  time.Duration `json:"slowest"` // answer since the last line
-	At       moment        `json:"at"`
-	Oldest   moment        `json:"oldest"` // when the renewal left that is the last one proved of whoever is worst off
+	At       monotonicTime `json:"at"`
+	Oldest   monotonicTime `json:"oldest"` // when the renewal left that is the last one proved of whoever is worst off
 }
 
 // fleetCommand is a process that renewals starts. It ends with its stdin.
@@ -85,9 +85,9 @@ func fleetCommand() *cobra.Command {
 
 // runFleet registers everybody, and then says how they are until ctx ends. A game server renews from its registration on.
 func runFleet(ctx context.Context, nodes []string, name string, net uint8, servers, sessions int, out io.Writer) error {
-	f := &fleet{nodes: nodes}
+	f := &serverFleet{nodes: nodes}
 	for i := range servers {
-		m, err := newMember(f, fmt.Sprintf("%s-%d", name, i), memberHost(net, i))
+		m, err := newFleetMember(f, fmt.Sprintf("%s-%d", name, i), memberHost(net, i))
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func runFleet(ctx context.Context, nodes []string, name string, net uint8, serve
 		entering <- struct{}{}
 		entered.Add(1)
 		living.Go(func() {
-			err := m.enter(ctx, sessions)
+			err := m.registerAndHold(ctx, sessions)
 			<-entering
 			entered.Done()
 			if err != nil {
@@ -109,7 +109,7 @@ func runFleet(ctx context.Context, nodes []string, name string, net uint8, serve
 				return
 			}
 			go m.answerPings() // until the process ends
-			m.renew(ctx)
+			m.renewUntilDone(ctx)
 		})
 	}
 	entered.Wait()
@@ -123,16 +123,16 @@ func runFleet(ctx context.Context, nodes []string, name string, net uint8, serve
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			if err := line.Encode(f.line()); err != nil {
+			if err := line.Encode(f.currentFigures()); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// renewed counts an answer, and says whether it renewed.
-func (f *fleet) renewed(m *member, left moment, answer *profilev1.Renewed) bool {
-	took := thisMoment().since(left)
+// onRenewed counts an answer, and says whether it renewed.
+func (f *serverFleet) onRenewed(m *fleetMember, left monotonicTime, answer *profilev1.Renewed) bool {
+	took := monotonicNow().since(left)
 	f.answered.Add(1)
 	for {
 		slowest := f.slowest.Load()
@@ -151,14 +151,14 @@ func (f *fleet) renewed(m *member, left moment, answer *profilev1.Renewed) bool 
 	return true
 }
 
-func (f *fleet) line() fleetLine {
-	l := fleetLine{At: thisMoment(), Slowest: time.Duration(f.slowest.Swap(0))}
+func (f *serverFleet) currentFigures() fleetFigures {
+	l := fleetFigures{At: monotonicNow(), Slowest: time.Duration(f.slowest.Swap(0))}
 	l.Oldest = l.At
 	for _, m := range f.members {
 		if m.over.Load() {
 			l.Ended++
 		}
-		proved := moment(m.proved.Load())
+		proved := monotonicTime(m.proved.Load())
 		l.Oldest = min(l.Oldest, proved)
 		doubts := l.At.since(proved) > memberDoubt
 		if doubts && !m.doubts.Load() {

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// fleets are the processes of renewals, and what is seen of them.
-type fleets struct {
-	renewals
-	nodes []*node
+// fleetProcesses are the processes of renewals, and what is seen of them.
+type fleetProcesses struct {
+	renewalsOptions
+	nodes []*nodeProcess
 	web   []string // HTTP addresses of the nodes
 	notes io.Writer
 	of    []*fleetProcess
@@ -35,14 +35,14 @@ type fleetProcess struct {
 	first   chan struct{}
 
 	mu   sync.Mutex
-	last fleetLine
+	last fleetFigures
 }
 
-// enter starts the fleets, and returns when everybody renews.
-func (s *fleets) enter(ctx context.Context, dir string) error {
+// startFleets starts the fleets, and returns when everybody renews.
+func (s *fleetProcesses) startFleets(ctx context.Context, dir string) error {
 	began := time.Now()
 	for left := s.servers; left > 0; left -= fleetMost {
-		f, err := s.start(dir, min(left, fleetMost))
+		f, err := s.startFleet(dir, min(left, fleetMost))
 		if err != nil {
 			return err
 		}
@@ -57,12 +57,12 @@ func (s *fleets) enter(ctx context.Context, dir string) error {
 			return errors.New("interrupted")
 		}
 	}
-	fmt.Fprintf(s.notes, "%d game servers with %d sessions each entered in %s\n", s.servers, s.sessions, brief(time.Since(began)))
-	settled := thisMoment()
-	return s.await(ctx, func(l fleetLine) bool { return l.Oldest > settled })
+	fmt.Fprintf(s.notes, "%d game servers with %d sessions each entered in %s\n", s.servers, s.sessions, formatBrief(time.Since(began)))
+	settled := monotonicNow()
+	return s.waitForFigures(ctx, func(l fleetFigures) bool { return l.Oldest > settled })
 }
 
-func (s *fleets) start(dir string, servers int) (*fleetProcess, error) {
+func (s *fleetProcesses) startFleet(dir string, servers int) (*fleetProcess, error) {
 	name := fmt.Sprintf("fleet-%d", len(s.of)+1)
 	f := &fleetProcess{log: filepath.Join(dir, name+".log"), ended: make(chan struct{}), first: make(chan struct{})}
 	var out io.Reader
@@ -73,17 +73,17 @@ func (s *fleets) start(dir string, servers int) (*fleetProcess, error) {
 		return nil, fmt.Errorf("start a fleet: %w", err)
 	}
 	go func() {
-		s.read(f, out)
+		s.readFigures(f, out)
 		_ = f.process.Wait() // why it ended is in its log
 		close(f.ended)
 	}()
 	return f, nil
 }
 
-func (s *fleets) read(f *fleetProcess, out io.Reader) {
+func (s *fleetProcesses) readFigures(f *fleetProcess, out io.Reader) {
 	lines := json.NewDecoder(out)
 	for first := true; ; first = false {
-		var l fleetLine
+		var l fleetFigures
 		if lines.Decode(&l) != nil {
 			return
 		}
@@ -104,8 +104,8 @@ func (f *fleetProcess) endedError() error {
 	return fmt.Errorf("a fleet ended:\n%s", text[max(0, len(text)-2000):])
 }
 
-// seen is the sum of what the fleets said last: At and Oldest are the earliest.
-func (s *fleets) seen() (sum fleetLine, err error) {
+// sumFigures is the sum of what the fleets said last: At and Oldest are the earliest.
+func (s *fleetProcesses) sumFigures() (sum fleetFigures, err error) {
 	for i, f := range s.of {
 		select {
 		case <-f.ended:
@@ -131,34 +131,34 @@ func (s *fleets) seen() (sum fleetLine, err error) {
 	return sum, nil
 }
 
-// await waits until what is seen is as it is to be.
-func (s *fleets) await(ctx context.Context, is func(fleetLine) bool) error {
+// waitForFigures waits until what is seen is as it is to be.
+func (s *fleetProcesses) waitForFigures(ctx context.Context, is func(fleetFigures) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		l, err := s.seen()
+		l, err := s.sumFigures()
 		if err != nil {
 			return err
 		}
 		if is(l) {
 			return nil
 		}
-		if pause(ctx, fleetTells/4); ctx.Err() != nil {
-			return fmt.Errorf("somebody does not renew: the fleets last said %+v\n%s", l, s.sayings())
+		if sleepUnlessDone(ctx, fleetTells/4); ctx.Err() != nil {
+			return fmt.Errorf("somebody does not renew: the fleets last said %+v\n%s", l, s.lastLines())
 		}
 	}
 }
 
-// sayings are the last lines of the nodes' logs.
-func (s *fleets) sayings() string {
+// lastLines are the last lines of the nodes' logs.
+func (s *fleetProcesses) lastLines() string {
 	var all strings.Builder
 	for i, n := range s.nodes {
-		fmt.Fprintf(&all, "node %d:\n%s\n", i+1, n.saying())
+		fmt.Fprintf(&all, "node %d:\n%s\n", i+1, n.lastLine())
 	}
 	return all.String()
 }
 
-func (s *fleets) end() {
+func (s *fleetProcesses) stopFleets() {
 	for _, f := range s.of {
 		_ = f.process.Process.Kill() // it may have ended
 		<-f.ended
@@ -168,7 +168,7 @@ func (s *fleets) end() {
 
 // cpu is what a process has used.
 func cpuOf(pid int) time.Duration {
-	u, err := (&node{process: &exec.Cmd{Process: &os.Process{Pid: pid}}}).usage()
+	u, err := (&nodeProcess{process: &exec.Cmd{Process: &os.Process{Pid: pid}}}).readUsage()
 	if err != nil {
 		return 0
 	}

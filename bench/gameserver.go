@@ -26,16 +26,16 @@ const (
 	orderLimit = 45 * time.Second // for what an order asks of the cluster
 )
 
-// play is what a profile of the takeover benchmark holds.
-type play struct {
+// playerDoc is what a profile of the takeover benchmark holds.
+type playerDoc struct {
 	Writer string `json:"writer"`
 	Turns  int    `json:"turns"`
 	Pad    string `json:"pad"`
 }
 
-// note is a message: when it was sent.
-type note struct {
-	Sent moment `json:"sent"`
+// noteMessage is a message: when it was sent.
+type noteMessage struct {
+	Sent monotonicTime `json:"sent"`
 }
 
 // gameServerCommand is a process that the takeover benchmark starts, and kills. It ends with its stdin.
@@ -70,41 +70,41 @@ func gameServerCommand() *cobra.Command {
 	return command
 }
 
-// game is one game server, and does as it is told.
-type game struct {
+// gameLoop is one game server, and does as it is told.
+type gameLoop struct {
 	name   string
 	life   context.Context // ends with the process
 	doubts *atomic.Int64
-	store  *client.Store[play]
+	store  *client.Store[playerDoc]
 	doing  sync.WaitGroup
 
 	out  sync.Mutex // one line at a time
 	line *json.Encoder
 
 	mu        sync.Mutex
-	sessions  map[string]*client.Profile[play]
+	sessions  map[string]*client.Profile[playerDoc]
 	heard     []time.Duration
 	lost      int // sessions that ended
-	scribbles map[string]*scribble
+	scribbles map[string]*staleWriter
 }
 
 // serveGame does what in says until that ends.
 func serveGame(ctx context.Context, c *client.Client, doubts *atomic.Int64, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	store, err := client.NewStore(c, playStore, play{})
+	store, err := client.NewStore(c, playStore, playerDoc{})
 	if err != nil {
 		return err
 	}
-	g := &game{
+	g := &gameLoop{
 		name: c.Name(), life: ctx, doubts: doubts, store: store, line: json.NewEncoder(out),
-		sessions: make(map[string]*client.Profile[play]), scribbles: make(map[string]*scribble),
+		sessions: make(map[string]*client.Profile[playerDoc]), scribbles: make(map[string]*staleWriter),
 	}
-	g.tell(told{}) // ready
-	g.doing.Go(func() { g.play(ctx) })
+	g.sendAnswer(botAnswer{}) // ready
+	g.doing.Go(func() { g.playUntilDone(ctx) })
 	orders := json.NewDecoder(in)
 	for {
-		var o order
+		var o botOrder
 		if err := orders.Decode(&o); err != nil {
 			cancel()
 			g.doing.Wait()
@@ -113,43 +113,43 @@ func serveGame(ctx context.Context, c *client.Client, doubts *atomic.Int64, in i
 			}
 			return err
 		}
-		g.doing.Go(func() { g.obey(ctx, o) })
+		g.doing.Go(func() { g.runOrder(ctx, o) })
 	}
 }
 
-func (g *game) tell(t told) {
+func (g *gameLoop) sendAnswer(t botAnswer) {
 	g.out.Lock()
 	defer g.out.Unlock()
 	_ = g.line.Encode(t) // nobody listens any more: stdin ends as well
 }
 
-// play lets every player do something now and then, so that there is always something unsaved.
-func (g *game) play(ctx context.Context) {
-	for pause(ctx, playTick); ctx.Err() == nil; pause(ctx, playTick) {
+// playUntilDone lets every player do something now and then, so that there is always something unsaved.
+func (g *gameLoop) playUntilDone(ctx context.Context) {
+	for sleepUnlessDone(ctx, playTick); ctx.Err() == nil; sleepUnlessDone(ctx, playTick) {
 		g.mu.Lock()
-		sessions := make([]*client.Profile[play], 0, len(g.sessions))
+		sessions := make([]*client.Profile[playerDoc], 0, len(g.sessions))
 		for _, p := range g.sessions {
 			sessions = append(sessions, p)
 		}
 		g.mu.Unlock()
 		for _, p := range sessions {
-			_ = g.turn(p) // one that is over does nothing
+			_ = g.playTurn(p) // one that is over does nothing
 		}
 	}
 }
 
-func (g *game) turn(p *client.Profile[play]) error {
-	return p.Update(func(data *play) {
+func (g *gameLoop) playTurn(p *client.Profile[playerDoc]) error {
+	return p.Update(func(data *playerDoc) {
 		data.Writer = g.name
 		data.Turns++
 	})
 }
 
-func (g *game) obey(ctx context.Context, o order) {
+func (g *gameLoop) runOrder(ctx context.Context, o botOrder) {
 	ctx, cancel := context.WithTimeout(ctx, orderLimit)
 	defer cancel()
 	if len(o.Keys) == 0 {
-		t := told{ID: o.ID}
+		t := botAnswer{ID: o.ID}
 		switch o.Do {
 		case doHeard:
 			g.mu.Lock()
@@ -157,38 +157,38 @@ func (g *game) obey(ctx context.Context, o order) {
 			g.mu.Unlock()
 		case doCount:
 			g.mu.Lock()
-			t.Count = counts{Held: len(g.sessions), Lost: g.lost, Doubts: int(g.doubts.Load())}
+			t.Count = tryCounts{Held: len(g.sessions), Lost: g.lost, Doubts: int(g.doubts.Load())}
 			g.mu.Unlock()
 		default:
 			t.Fault = fmt.Sprintf("%q needs keys", o.Do)
 		}
-		g.tell(t)
+		g.sendAnswer(t)
 		return
 	}
 	var keys sync.WaitGroup
 	for i, key := range o.Keys {
 		if i > 0 && o.Do == doSend {
-			pause(ctx, o.Every/2+rand.N(o.Every+1)) // in step with nobody
+			sleepUnlessDone(ctx, o.Every/2+rand.N(o.Every+1)) // in step with nobody
 		}
 		keys.Go(func() {
-			t := told{ID: o.ID, Key: key, Began: thisMoment()}
-			if err := g.do(ctx, o, &t); err != nil {
+			t := botAnswer{ID: o.ID, Key: key, Began: monotonicNow()}
+			if err := g.carryOut(ctx, o, &t); err != nil {
 				t.Fault = err.Error()
 			}
-			g.tell(t)
+			g.sendAnswer(t)
 		})
 	}
 	keys.Wait()
 }
 
-// do does what an order says with one of its keys.
-func (g *game) do(ctx context.Context, o order, t *told) error {
+// carryOut does what an order says with one of its keys.
+func (g *gameLoop) carryOut(ctx context.Context, o botOrder, t *botAnswer) error {
 	if o.Do == doStart {
-		return g.start(ctx, t, o.Steal)
+		return g.startSession(ctx, t, o.Steal)
 	}
 	if o.Do == doSend {
-		_, err := g.store.Send(ctx, t.Key, note{Sent: t.Began})
-		t.Ended = thisMoment()
+		_, err := g.store.Send(ctx, t.Key, noteMessage{Sent: t.Began})
+		t.Ended = monotonicNow()
 		return err
 	}
 	if o.Do == doRead {
@@ -213,23 +213,23 @@ func (g *game) do(ctx context.Context, o order, t *told) error {
 	}
 	switch o.Do {
 	case doTouch:
-		return g.turn(p)
+		return g.playTurn(p)
 	case doSave:
-		return g.save(ctx, p)
+		return g.saveProfile(ctx, p)
 	case doScribble:
-		s := &scribble{drop: make(chan struct{}), ended: make(chan struct{}), new: make(chan struct{})}
+		s := &staleWriter{drop: make(chan struct{}), ended: make(chan struct{}), new: make(chan struct{})}
 		g.mu.Lock()
 		g.scribbles[t.Key] = s
 		g.mu.Unlock()
-		g.doing.Go(func() { g.scribble(p, s, o.Every) })
+		g.doing.Go(func() { g.writeWhileStale(p, s, o.Every) })
 		return nil
 	case doSaved:
 		var err error
-		t.Ended, err = s.saved(ctx, o.After[t.Key])
+		t.Ended, err = s.waitSaved(ctx, o.After[t.Key])
 		return err
 	case doAcked:
 		var err error
-		t.Ended, err = s.acknowledged(ctx, o.After[t.Key])
+		t.Ended, err = s.waitAcknowledged(ctx, o.After[t.Key])
 		return err
 	case doTries:
 		select {
@@ -237,7 +237,7 @@ func (g *game) do(ctx context.Context, o order, t *told) error {
 		case <-ctx.Done():
 			return fmt.Errorf("it still believes to own it: %w", ctx.Err())
 		}
-		t.Tries = since(o.After[t.Key], s.all)
+		t.Tries = countSince(o.After[t.Key], s.all)
 		return nil
 	case doDrop:
 		close(s.drop)
@@ -247,15 +247,15 @@ func (g *game) do(ctx context.Context, o order, t *told) error {
 	return fmt.Errorf("nobody knows how to %q", o.Do)
 }
 
-// start opens a session, which is what is measured, and then puts its name on the profile.
-func (g *game) start(ctx context.Context, t *told, steal bool) error {
+// startSession opens a session, which is what is measured, and then puts its name on the profile.
+func (g *gameLoop) startSession(ctx context.Context, t *botAnswer, steal bool) error {
 	when := client.IfOwnedWait
 	if steal {
 		when = client.IfOwnedSteal
 	}
-	t.Began = thisMoment()
+	t.Began = monotonicNow()
 	p, err := g.store.StartSession(ctx, t.Key, when)
-	t.Ended = thisMoment()
+	t.Ended = monotonicNow()
 	if err != nil {
 		return err
 	}
@@ -270,9 +270,9 @@ func (g *game) start(ctx context.Context, t *told, steal bool) error {
 			delete(g.sessions, t.Key)
 		}
 	})
-	p.OnMessage(func(_ *play, m client.Message) client.Answer {
-		at := thisMoment()
-		var n note
+	p.OnMessage(func(_ *playerDoc, m client.Message) client.Answer {
+		at := monotonicNow()
+		var n noteMessage
 		if m.Decode(&n) == nil {
 			g.mu.Lock()
 			g.heard = append(g.heard, at.since(n.Sent))
@@ -280,11 +280,11 @@ func (g *game) start(ctx context.Context, t *told, steal bool) error {
 		}
 		return client.AnswerDone
 	})
-	return g.save(ctx, p)
+	return g.saveProfile(ctx, p)
 }
 
-func (g *game) save(ctx context.Context, p *client.Profile[play]) error {
-	if err := g.turn(p); err != nil {
+func (g *gameLoop) saveProfile(ctx context.Context, p *client.Profile[playerDoc]) error {
+	if err := g.playTurn(p); err != nil {
 		return err
 	}
 	return p.Save(ctx)

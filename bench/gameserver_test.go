@@ -38,7 +38,7 @@ func playGame(t *testing.T, cluster *clienttest.Cluster, name string) *played {
 	return p
 }
 
-func (p *played) hear(t *testing.T) (answer told) {
+func (p *played) hear(t *testing.T) (answer botAnswer) {
 	t.Helper()
 	if err := p.told.Decode(&answer); err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func (p *played) hear(t *testing.T) (answer told) {
 }
 
 // do gives an order about one profile, or none, and returns its answer.
-func (p *played) do(t *testing.T, o order) told {
+func (p *played) do(t *testing.T, o botOrder) botAnswer {
 	t.Helper()
 	p.last++
 	o.ID = p.last
@@ -61,7 +61,7 @@ func (p *played) do(t *testing.T, o order) told {
 	return answer
 }
 
-func (p *played) must(t *testing.T, o order) told {
+func (p *played) must(t *testing.T, o botOrder) botAnswer {
 	t.Helper()
 	answer := p.do(t, o)
 	if answer.Fault != "" {
@@ -77,53 +77,53 @@ func TestGameServer(t *testing.T) {
 	a, b := playGame(t, cluster, "a"), playGame(t, cluster, "b")
 	key := []string{"ada"}
 
-	started := a.must(t, order{Do: doStart, Keys: key})
+	started := a.must(t, botOrder{Do: doStart, Keys: key})
 	if started.Ended <= started.Began {
 		t.Errorf("it took from %d to %d", started.Began, started.Ended)
 	}
-	if got := b.must(t, order{Do: doRead, Keys: key}).Who; got != "a" {
+	if got := b.must(t, botOrder{Do: doRead, Keys: key}).Who; got != "a" {
 		t.Errorf("a has started it, and it was written by %q", got)
 	}
 
-	b.must(t, order{Do: doStart, Keys: key})
-	if got := b.must(t, order{Do: doRead, Keys: key}).Who; got != "b" {
+	b.must(t, botOrder{Do: doStart, Keys: key})
+	if got := b.must(t, botOrder{Do: doRead, Keys: key}).Who; got != "b" {
 		t.Errorf("b has it, and it was written by %q", got)
 	}
-	waitFor(t, "a knows that it has handed over", func() bool { return a.do(t, order{Do: doTouch, Keys: key}).Fault != "" })
+	waitFor(t, "a knows that it has handed over", func() bool { return a.do(t, botOrder{Do: doTouch, Keys: key}).Fault != "" })
 
-	b.must(t, order{Do: doScribble, Keys: key, Every: time.Millisecond})
-	now := thisMoment()
-	saved := b.must(t, order{Do: doSaved, Keys: key, After: map[string]moment{"ada": now}})
+	b.must(t, botOrder{Do: doScribble, Keys: key, Every: time.Millisecond})
+	now := monotonicNow()
+	saved := b.must(t, botOrder{Do: doSaved, Keys: key, After: map[string]monotonicTime{"ada": now}})
 	if saved.Ended <= now {
 		t.Errorf("a save after %d was acknowledged at %d", now, saved.Ended)
 	}
-	robbed := a.must(t, order{Do: doStart, Keys: key, Steal: true})
-	tried := b.must(t, order{Do: doTries, Keys: key, After: map[string]moment{"ada": robbed.Ended}})
+	robbed := a.must(t, botOrder{Do: doStart, Keys: key, Steal: true})
+	tried := b.must(t, botOrder{Do: doTries, Keys: key, After: map[string]monotonicTime{"ada": robbed.Ended}})
 	if tried.Tries.Landed != 0 {
 		t.Errorf("of the robbed owner's tries %d landed", tried.Tries.Landed)
 	}
-	if all := b.must(t, order{Do: doTries, Keys: key}).Tries; all.Tried <= all.Landed || all.Landed == 0 {
+	if all := b.must(t, botOrder{Do: doTries, Keys: key}).Tries; all.Tried <= all.Landed || all.Landed == 0 {
 		t.Errorf("of all its tries %d of %d landed, want those before it was robbed and no other", all.Landed, all.Tried)
 	}
-	a.must(t, order{Do: doSave, Keys: key})
-	if got := a.must(t, order{Do: doRead, Keys: key}).Who; got != "a" {
+	a.must(t, botOrder{Do: doSave, Keys: key})
+	if got := a.must(t, botOrder{Do: doRead, Keys: key}).Who; got != "a" {
 		t.Errorf("a has it again, and it was written by %q", got)
 	}
 
-	sent := b.must(t, order{Do: doSend, Keys: key})
+	sent := b.must(t, botOrder{Do: doSend, Keys: key})
 	var heard []time.Duration
 	waitFor(t, "the message is handled", func() bool {
-		heard = a.must(t, order{Do: doHeard}).Heard
+		heard = a.must(t, botOrder{Do: doHeard}).Heard
 		return len(heard) > 0
 	})
-	if len(heard) != 1 || heard[0] <= 0 || heard[0] > thisMoment().since(sent.Began) {
+	if len(heard) != 1 || heard[0] <= 0 || heard[0] > monotonicNow().since(sent.Began) {
 		t.Errorf("one message was sent, handled were %v", heard)
 	}
-	if again := a.must(t, order{Do: doHeard}).Heard; len(again) != 0 {
+	if again := a.must(t, botOrder{Do: doHeard}).Heard; len(again) != 0 {
 		t.Errorf("it is told twice: %v", again)
 	}
 
-	for _, o := range []order{{Do: "dance"}, {Do: "dance", Keys: key}, {Do: doTries, Keys: []string{"nobody"}}, {Do: doSave, Keys: []string{"nobody"}}} {
+	for _, o := range []botOrder{{Do: "dance"}, {Do: "dance", Keys: key}, {Do: doTries, Keys: []string{"nobody"}}, {Do: doSave, Keys: []string{"nobody"}}} {
 		if a.do(t, o).Fault == "" {
 			t.Errorf("%+v is done", o)
 		}

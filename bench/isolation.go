@@ -28,8 +28,8 @@ const (
 	settleLimit   = 10 * time.Second
 )
 
-// isolation is how long to measure whether one profile harms another.
-type isolation struct {
+// isolationOptions is how long to measure whether one profile harms another.
+type isolationOptions struct {
 	pairs   int
 	each    time.Duration
 	program string
@@ -37,7 +37,7 @@ type isolation struct {
 }
 
 func isolationCommand() *cobra.Command {
-	var c isolation
+	var c isolationOptions
 	command := &cobra.Command{
 		Use:   "isolation",
 		Short: "measure whether some profiles of a game server harm its others",
@@ -51,7 +51,7 @@ request number that stays unsettled makes the exit code 1.`, bedNodes, isolation
   go run ./bench isolation --pairs 1 --each 10s --json`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return c.run(command.Context(), os.Stdout, os.Stderr)
+			return c.measureIsolation(command.Context(), os.Stdout, os.Stderr)
 		},
 	}
 	flags := command.Flags()
@@ -64,9 +64,9 @@ request number that stays unsettled makes the exit code 1.`, bedNodes, isolation
 
 // isolationPair is one measurement without the sick profiles, and one beside them.
 type isolationPair struct {
-	Without figures `json:"without_ms"`
-	Beside  figures `json:"beside_ms"`
-	Ratio   float64 `json:"p99_ratio"`
+	Without quantileFigures `json:"without_ms"`
+	Beside  quantileFigures `json:"beside_ms"`
+	Ratio   float64         `json:"p99_ratio"`
 }
 
 type isolationReport struct {
@@ -77,17 +77,17 @@ type isolationReport struct {
 	Unsettled uint64          `json:"unsettled_numbers"`
 }
 
-func (c isolation) run(ctx context.Context, out, notes io.Writer) (err error) {
+func (c isolationOptions) measureIsolation(ctx context.Context, out, notes io.Writer) (err error) {
 	if c.pairs < 1 || c.each < time.Second {
 		return errors.New("give --pairs 1 or more, and --each 1s or more")
 	}
-	dir, err := workplace(ctx, &c.program, notes)
+	dir, err := makeWorkFolder(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var r isolationReport
-	if r.Machine, err = gauge(dir); err != nil {
+	if r.Machine, err = measureMachine(dir); err != nil {
 		return err
 	}
 	fmt.Fprintln(notes, r.Machine)
@@ -97,50 +97,50 @@ func (c isolation) run(ctx context.Context, out, notes io.Writer) (err error) {
 	}
 	defer func() {
 		for _, n := range nodes {
-			n.kill()
+			n.killProcess()
 			_ = n.conn.Close()
 		}
 	}()
 	for _, n := range nodes {
-		if err := n.start(); err != nil {
+		if err := n.startProcess(); err != nil {
 			return err
 		}
 	}
-	if _, err := leader(ctx, nodes); err != nil {
+	if _, err := findLeader(ctx, nodes); err != nil {
 		return err
 	}
-	if err := c.measure(ctx, clientsOf(nodes), &r, notes); err != nil {
+	if err := c.measurePair(ctx, clientsOf(nodes), &r, notes); err != nil {
 		return err
 	}
 	if c.asJSON {
 		err = json.NewEncoder(out).Encode(r)
 	} else {
-		r.print(out)
+		r.printReport(out)
 	}
-	return errors.Join(err, r.judge())
+	return errors.Join(err, r.checkGoals())
 }
 
-func (c isolation) measure(ctx context.Context, seeds []string, r *isolationReport, notes io.Writer) error {
-	l, err := newHealthy(ctx, seeds)
+func (c isolationOptions) measurePair(ctx context.Context, seeds []string, r *isolationReport, notes io.Writer) error {
+	l, err := newHealthyLoad(ctx, seeds)
 	if err != nil {
 		return err
 	}
-	defer l.close()
+	defer l.closeLoad()
 	for round := range c.pairs {
 		var pair isolationPair
-		if pair.Without, err = c.once(ctx, l); err != nil {
+		if pair.Without, err = c.measureOnce(ctx, l); err != nil {
 			return fmt.Errorf("without the sick profiles: %w", err)
 		}
-		sick, err := makeSick(ctx, l.client, round)
+		sick, err := startSickProfiles(ctx, l.client, round)
 		if err != nil {
 			return fmt.Errorf("make the sick profiles: %w", err)
 		}
-		pair.Beside, err = c.once(ctx, l)
+		pair.Beside, err = c.measureOnce(ctx, l)
 		if err == nil {
 			// The sick ones are still so: what they hold up would show in the numbers.
 			r.Unsettled = max(r.Unsettled, unsettledAfter(ctx, l.client, settleLimit))
 		}
-		r.Sick.add(sick.end())
+		r.Sick.addCounts(sick.endAndCount())
 		if err != nil {
 			return fmt.Errorf("beside the sick profiles: %w", err)
 		}
@@ -157,9 +157,9 @@ func (c isolation) measure(ctx context.Context, seeds []string, r *isolationRepo
 	return nil
 }
 
-// once lets the healthy sessions save for a while. Each save is measured from when it was due.
-func (c isolation) once(ctx context.Context, l *load) (figures, error) {
-	var took samples
+// measureOnce lets the healthy sessions save for a while. Each save is measured from when it was due.
+func (c isolationOptions) measureOnce(ctx context.Context, l *saveLoad) (quantileFigures, error) {
+	var took durationSamples
 	taken := make(chan time.Duration, 1024)
 	done := make(chan struct{})
 	go func() {
@@ -168,26 +168,26 @@ func (c isolation) once(ctx context.Context, l *load) (figures, error) {
 			took = append(took, d)
 		}
 	}()
-	_, err := l.steady(ctx, isolationRate, c.each, func(_ time.Time, d time.Duration) { taken <- d })
+	_, err := l.saveAtRate(ctx, isolationRate, c.each, func(_ time.Time, d time.Duration) { taken <- d })
 	close(taken)
 	<-done
 	return took.figures(), err
 }
 
-// newHealthy opens the healthy sessions.
-func newHealthy(ctx context.Context, seeds []string) (*load, error) {
+// newHealthyLoad opens the healthy sessions.
+func newHealthyLoad(ctx context.Context, seeds []string) (*saveLoad, error) {
 	c, err := client.Open(ctx, client.Config{Seeds: seeds, Where: "bench isolation", Autosave: time.Second, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
-	l := &load{client: c, bytes: isolationBytes, seed: 1}
+	l := &saveLoad{client: c, bytes: isolationBytes, seed: 1}
 	store, err := client.NewStore(c, "healthy", json.RawMessage("{}"))
 	if err != nil {
 		closeClient(c)
 		return nil, err
 	}
 	for i := range isolationHealthy {
-		p, err := store.StartSession(ctx, key(uint64(i)))
+		p, err := store.StartSession(ctx, profileKey(uint64(i)))
 		if err != nil {
 			closeClient(c)
 			return nil, err
@@ -205,22 +205,22 @@ func unsettledAfter(ctx context.Context, c *client.Client, limit time.Duration) 
 		if unsettled == 0 || time.Now().After(deadline) || ctx.Err() != nil {
 			return unsettled
 		}
-		pause(ctx, 10*time.Millisecond)
+		sleepUnlessDone(ctx, 10*time.Millisecond)
 	}
 }
 
-func (r *isolationReport) print(out io.Writer) {
+func (r *isolationReport) printReport(out io.Writer) {
 	fmt.Fprintf(out, "\n%d sessions, %d saves a second of %d bytes\n", isolationHealthy, isolationRate, isolationBytes)
 	fmt.Fprintf(out, "  %-6s %24s %24s %8s\n", "pair", "p50/p99/max ms without", "beside the sick", "p99")
 	for i, p := range r.Pairs {
-		three := func(f figures) string { return fmt.Sprintf("%.2f / %.2f / %.2f", f.P50, f.P99, f.Max) }
+		three := func(f quantileFigures) string { return fmt.Sprintf("%.2f / %.2f / %.2f", f.P50, f.P99, f.Max) }
 		fmt.Fprintf(out, "  %-6d %24s %24s %7.2fx\n", i+1, three(p.Without), three(p.Beside), p.Ratio)
 	}
 	fmt.Fprintf(out, "  median of the ratios of p99: %.2f\n  unsettled request numbers at the end: %d\n", r.Ratio, r.Unsettled)
 	fmt.Fprintf(out, "  meanwhile: %s\n", r.Sick)
 }
 
-func (r *isolationReport) judge() error {
+func (r *isolationReport) checkGoals() error {
 	var faults []error
 	if math.IsNaN(r.Ratio) || r.Ratio > isolationGoal {
 		faults = append(faults, fmt.Errorf("the p99 of healthy profiles is %.2f times as long beside sick ones, want %.1f at most", r.Ratio, isolationGoal))
@@ -228,7 +228,7 @@ func (r *isolationReport) judge() error {
 	if r.Unsettled > 0 {
 		faults = append(faults, fmt.Errorf("%d request numbers stay unsettled", r.Unsettled))
 	}
-	if missing := r.Sick.missing(); len(missing) > 0 {
+	if missing := r.Sick.missingKinds(); len(missing) > 0 {
 		faults = append(faults, fmt.Errorf("nothing was seen of: %s: the sick profiles were well", strings.Join(missing, ", ")))
 	}
 	return errors.Join(faults...)

@@ -24,8 +24,8 @@ type sickData struct {
 	Number float64 `json:"number"`
 }
 
-// sick are profiles of a game server that cannot be saved, each for a reason of its own.
-type sick struct {
+// sickProfiles are profiles of a game server that cannot be saved, each for a reason of its own.
+type sickProfiles struct {
 	store   *client.Store[sickData]
 	round   int // each has profiles of its own
 	stop    context.CancelFunc
@@ -47,13 +47,13 @@ var sickNames = [sickKinds]string{"saves held up by the game's own lock", "saves
 // sickCounts is what was seen of each kind.
 type sickCounts [sickKinds]uint64
 
-func (c *sickCounts) add(other sickCounts) {
+func (c *sickCounts) addCounts(other sickCounts) {
 	for i := range c {
 		c[i] += other[i]
 	}
 }
 
-func (c sickCounts) missing() (names []string) {
+func (c sickCounts) missingKinds() (names []string) {
 	for i, n := range c {
 		if n == 0 {
 			names = append(names, sickNames[i])
@@ -70,17 +70,17 @@ func (c sickCounts) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// makeSick opens the sick profiles, and lets the game go on with them as games do.
-func makeSick(ctx context.Context, c *client.Client, round int) (*sick, error) {
+// startSickProfiles opens the sick profiles, and lets the game go on with them as games do.
+func startSickProfiles(ctx context.Context, c *client.Client, round int) (*sickProfiles, error) {
 	store, err := client.NewStore(c, "sick", sickData{})
 	if err != nil {
 		return nil, err
 	}
 	life, stop := context.WithCancel(ctx)
-	s := &sick{store: store, round: round, stop: stop, free: make(chan struct{})}
+	s := &sickProfiles{store: store, round: round, stop: stop, free: make(chan struct{})}
 	var profiles [sickKinds]*client.Profile[sickData]
 	for i, name := range []string{"stuck", "large", "nan"} {
-		if profiles[i], err = store.StartSession(ctx, s.key(name)); err != nil {
+		if profiles[i], err = store.StartSession(ctx, s.keyOf(name)); err != nil {
 			close(s.free)
 			stop()
 			return nil, err
@@ -103,13 +103,13 @@ func makeSick(ctx context.Context, c *client.Client, round int) (*sick, error) {
 	return s, nil
 }
 
-func (s *sick) key(name string) string { return fmt.Sprintf("%s-%d", name, s.round) }
+func (s *sickProfiles) keyOf(name string) string { return fmt.Sprintf("%s-%d", name, s.round) }
 
 // keepSaving saves a profile again and again, and counts the errors of a kind. Many saves of the one whose lock is held wait
 // at a time, as when the game calls Save each second.
-func (s *sick) keepSaving(ctx context.Context, kind int, p *client.Profile[sickData], want error) {
+func (s *sickProfiles) keepSaving(ctx context.Context, kind int, p *client.Profile[sickData], want error) {
 	s.working.Go(func() {
-		for ; ctx.Err() == nil; pause(ctx, sickPause) {
+		for ; ctx.Err() == nil; sleepUnlessDone(ctx, sickPause) {
 			s.working.Go(func() {
 				bounded, cancel := context.WithTimeout(ctx, 2*sickPause)
 				defer cancel()
@@ -122,9 +122,9 @@ func (s *sick) keepSaving(ctx context.Context, kind int, p *client.Profile[sickD
 }
 
 // keepPanicking opens a session whose handler panics at its save, again and again.
-func (s *sick) keepPanicking(ctx context.Context) {
-	for ; ctx.Err() == nil; pause(ctx, sickPause) {
-		p, err := s.store.StartSession(ctx, s.key("panics"))
+func (s *sickProfiles) keepPanicking(ctx context.Context) {
+	for ; ctx.Err() == nil; sleepUnlessDone(ctx, sickPause) {
+		p, err := s.store.StartSession(ctx, s.keyOf("panics"))
 		if err != nil {
 			continue
 		}
@@ -137,8 +137,8 @@ func (s *sick) keepPanicking(ctx context.Context) {
 	}
 }
 
-// end lets the sick profiles get well, and says what was seen of them.
-func (s *sick) end() (counts sickCounts) {
+// endAndCount lets the sick profiles get well, and says what was seen of them.
+func (s *sickProfiles) endAndCount() (counts sickCounts) {
 	s.stop()
 	close(s.free)
 	s.working.Wait()

@@ -14,16 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// link is a network namespace with one way out: a pair of TUN devices, one inside and one here, whose packets this
+// netLink is a network namespace with one way out: a pair of TUN devices, one inside and one here, whose packets this
 // program carries across. Cut, it carries none, in either direction, and nobody is told: no reset, no unreachable.
 //
 // The namespace and both devices have no names on disk. They are held by file descriptors and threads of this program and
 // by what runs inside, so that nothing is left of them however this program ends.
-type link struct {
+type netLink struct {
 	outside, inside netip.Addr // of this side and of the namespace's
 
 	here, there *os.File
-	within      *namespace
+	within      *netNamespace
 	severed     atomic.Bool
 	dropped     atomic.Uint64 // by a cut
 	picky       atomic.Pointer[func(packet []byte) (drop bool)]
@@ -31,47 +31,47 @@ type link struct {
 	carriers    sync.WaitGroup
 }
 
-// openLink makes a namespace; it takes root and /dev/net/tun.
-func openLink() (_ *link, err error) {
-	l := &link{}
-	if l.outside, l.inside, err = freePair(); err != nil {
+// openNetLink makes a namespace; it takes root and /dev/net/tun.
+func openNetLink() (_ *netLink, err error) {
+	l := &netLink{}
+	if l.outside, l.inside, err = findFreePair(); err != nil {
 		return nil, err
 	}
 	if l.here, err = openTUN(l.outside, pairBits); err != nil {
 		return nil, err
 	}
-	if l.within, l.there, err = openNamespace(l.inside, pairBits); err != nil {
+	if l.within, l.there, err = openNetNamespace(l.inside, pairBits); err != nil {
 		_ = l.here.Close()
 		return nil, err
 	}
-	l.carriers.Go(func() { l.carry(l.here, l.there) })
-	l.carriers.Go(func() { l.carry(l.there, l.here) })
+	l.carriers.Go(func() { l.carryPackets(l.here, l.there) })
+	l.carriers.Go(func() { l.carryPackets(l.there, l.here) })
 	return l, nil
 }
 
-// namespace is a network namespace. It lasts as long as its thread and the processes that were started in it.
-type namespace struct{ enter chan func() }
+// netNamespace is a network namespace. It lasts as long as its thread and the processes that were started in it.
+type netNamespace struct{ enter chan func() }
 
-// openNamespace makes a namespace, and in it a TUN device with an address.
-func openNamespace(address netip.Addr, bits int) (n *namespace, tun *os.File, err error) {
-	n = &namespace{enter: make(chan func())}
+// openNetNamespace makes a namespace, and in it a TUN device with an address.
+func openNetNamespace(address netip.Addr, bits int) (n *netNamespace, tun *os.File, err error) {
+	n = &netNamespace{enter: make(chan func())}
 	entered := make(chan error)
-	go n.dwell(address, bits, &tun, entered)
+	go n.runInNamespace(address, bits, &tun, entered)
 	if err := <-entered; err != nil {
 		return nil, nil, err
 	}
 	return n, tun, nil
 }
 
-// dwell is the thread inside. It is never unlocked, so it ends with its goroutine and no other ever runs on it.
-func (n *namespace) dwell(address netip.Addr, bits int, tun **os.File, entered chan<- error) {
+// runInNamespace is the thread inside. It is never unlocked, so it ends with its goroutine and no other ever runs on it.
+func (n *netNamespace) runInNamespace(address netip.Addr, bits int, tun **os.File, entered chan<- error) {
 	runtime.LockOSThread()
 	err := unix.Unshare(unix.CLONE_NEWNET)
 	if err != nil {
 		err = fmt.Errorf("make a network namespace: %w", err)
 	}
 	if err == nil {
-		err = withSocket(func(socket int) error { return raise(socket, "lo") })
+		err = withSocket(func(socket int) error { return setUp(socket, "lo") })
 	}
 	if err == nil {
 		*tun, err = openTUN(address, bits)
@@ -85,27 +85,27 @@ func (n *namespace) dwell(address netip.Addr, bits int, tun **os.File, entered c
 	}
 }
 
-// start starts a process inside. It inherits the namespace of the thread that forks it.
-func (n *namespace) start(process *exec.Cmd) error {
+// startProcess starts a process inside. It inherits the namespace of the thread that forks it.
+func (n *netNamespace) startProcess(process *exec.Cmd) error {
 	done := make(chan error)
 	n.enter <- func() { done <- process.Start() }
 	return <-done
 }
 
-func (n *namespace) close() { close(n.enter) }
+func (n *netNamespace) leaveNamespace() { close(n.enter) }
 
-func (l *link) start(process *exec.Cmd) error { return l.within.start(process) }
+func (l *netLink) startProcess(process *exec.Cmd) error { return l.within.startProcess(process) }
 
-func (l *link) cut() { l.dropped.Store(0); l.severed.Store(true) }
+func (l *netLink) cutAll() { l.dropped.Store(0); l.severed.Store(true) }
 
-// heal lets packets through again, and says how many were dropped since cut.
-func (l *link) heal() (dropped uint64) {
+// healAll lets packets through again, and says how many were dropped since cut.
+func (l *netLink) healAll() (dropped uint64) {
 	l.severed.Store(false)
 	return l.dropped.Load()
 }
 
-// drop lets which say of each IP packet, in both directions, whether it is lost; nil: none is.
-func (l *link) drop(which func(packet []byte) bool) {
+// dropPackets lets which say of each IP packet, in both directions, whether it is lost; nil: none is.
+func (l *netLink) dropPackets(which func(packet []byte) bool) {
 	if which == nil {
 		l.picky.Store(nil)
 		return
@@ -113,17 +113,17 @@ func (l *link) drop(which func(packet []byte) bool) {
 	l.picky.Store(&which)
 }
 
-// lost counts the packets that drop has lost.
-func (l *link) lost() uint64 { return l.picked.Load() }
+// countDropped counts the packets that drop has lost.
+func (l *netLink) countDropped() uint64 { return l.picked.Load() }
 
-func (l *link) close() {
-	l.within.close()
+func (l *netLink) closeLink() {
+	l.within.leaveNamespace()
 	_ = l.here.Close()
 	_ = l.there.Close()
 	l.carriers.Wait()
 }
 
-func (l *link) carry(from, to *os.File) {
+func (l *netLink) carryPackets(from, to *os.File) {
 	packet := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(packet)
@@ -145,8 +145,8 @@ func (l *link) carry(from, to *os.File) {
 // pairBits is the length of the prefix that both ends of a link share.
 const pairBits = 30
 
-// freePair is two addresses of 10.231.x.0/30 that no interface here has.
-func freePair() (outside, inside netip.Addr, err error) {
+// findFreePair is two addresses of 10.231.x.0/30 that no interface here has.
+func findFreePair() (outside, inside netip.Addr, err error) {
 	taken := make(map[byte]bool)
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
@@ -188,7 +188,7 @@ func openTUN(address netip.Addr, bits int) (_ *os.File, err error) {
 		return nil, fmt.Errorf("make a TUN device: %w", err)
 	}
 	name := device.Name()
-	if err := withSocket(func(socket int) error { return give(socket, name, address, bits) }); err != nil {
+	if err := withSocket(func(socket int) error { return setAddress(socket, name, address, bits) }); err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(tun), name), nil
@@ -204,7 +204,7 @@ func withSocket(f func(socket int) error) error {
 	return f(socket)
 }
 
-func give(socket int, name string, address netip.Addr, bits int) error {
+func setAddress(socket int, name string, address netip.Addr, bits int) error {
 	for _, set := range []struct {
 		what uint
 		to   [4]byte
@@ -220,10 +220,10 @@ func give(socket int, name string, address netip.Addr, bits int) error {
 			return fmt.Errorf("give %s the address %s: %w", name, address, err)
 		}
 	}
-	return raise(socket, name)
+	return setUp(socket, name)
 }
 
-func raise(socket int, name string) error {
+func setUp(socket int, name string) error {
 	request, err := unix.NewIfreq(name)
 	if err != nil {
 		return err

@@ -39,14 +39,14 @@ func speak(to string) int {
 
 // Across the link a process inside is heard; cut, nothing passes and nobody is told; healed, what was sent meanwhile comes.
 func TestLink(t *testing.T) {
-	l, err := openLink()
+	l, err := openNetLink()
 	if err != nil {
 		t.Skipf("no namespaces here: %v", err)
 	}
 	closed := false
 	defer func() {
 		if !closed {
-			l.close()
+			l.closeLink()
 		}
 	}()
 	port, err := net.Listen("tcp", l.outside.String()+":0")
@@ -64,7 +64,7 @@ func TestLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.start(inside); err != nil {
+	if err := l.startProcess(inside); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
@@ -94,19 +94,19 @@ func TestLink(t *testing.T) {
 	if got, err := hear(10 * time.Second); got != "before" {
 		t.Fatalf("got %q, %v, want %q", got, err, "before")
 	}
-	l.cut()
+	l.cutAll()
 	say("during")
 	if got, err := hear(300 * time.Millisecond); got != "" || !os.IsTimeout(err) {
 		t.Errorf("across the cut came %q, %v, want nothing", got, err)
 	}
-	if dropped := l.heal(); dropped == 0 {
+	if dropped := l.healAll(); dropped == 0 {
 		t.Error("no packet was dropped")
 	}
 	if got, err := hear(10 * time.Second); got != "during" {
 		t.Errorf("after the heal: got %q, %v, want %q", got, err, "during")
 	}
 	outside := l.outside
-	l.close()
+	l.closeLink()
 	closed = true
 	for deadline := time.Now().Add(5 * time.Second); hasAddress(t, outside.String()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -8,28 +8,28 @@ import (
 	"os/exec"
 )
 
-type link struct{ outside, inside netip.Addr }
+type netLink struct{ outside, inside netip.Addr }
 
-func openLink() (*link, error) {
+func openNetLink() (*netLink, error) {
 	return nil, errors.New("network namespaces and TUN devices are Linux's")
 }
 
-func (l *link) start(process *exec.Cmd) error { return process.Start() }
-func (l *link) cut()                          {}
-func (l *link) heal() (dropped uint64)        { return 0 }
-func (l *link) close()                        {}
-func (l *link) drop(func([]byte) bool)        {}
-func (l *link) lost() uint64                  { return 0 }
+func (l *netLink) startProcess(process *exec.Cmd) error { return process.Start() }
+func (l *netLink) cutAll()                              {}
+func (l *netLink) healAll() (dropped uint64)            { return 0 }
+func (l *netLink) closeLink()                           {}
+func (l *netLink) dropPackets(func([]byte) bool)        {}
+func (l *netLink) countDropped() uint64                 { return 0 }
 
-type fabric struct{ hosts []*host }
+type hostSwitch struct{ hosts []*switchedHost }
 
-type host struct{ address netip.Addr }
+type switchedHost struct{ address netip.Addr }
 
-func openFabric(int) (*fabric, error) {
+func openHostSwitch(int) (*hostSwitch, error) {
 	return nil, errors.New("network namespaces and TUN devices are Linux's")
 }
 
-func (h *host) start(process *exec.Cmd) error { return process.Start() }
-func (f *fabric) cut(int, int)                {}
-func (f *fabric) heal() (dropped uint64)      { return 0 }
-func (f *fabric) close()                      {}
+func (h *switchedHost) startProcess(process *exec.Cmd) error { return process.Start() }
+func (f *hostSwitch) cutLink(int, int)                       {}
+func (f *hostSwitch) healAll() (dropped uint64)              { return 0 }
+func (f *hostSwitch) closeAll()                              {}

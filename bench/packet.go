@@ -10,8 +10,8 @@ const (
 	ipUDP = 17
 )
 
-// transport is the protocol and the ports of an IPv4 packet; ok is false for what has no ports, such as a later fragment.
-func transport(packet []byte) (protocol byte, from, to uint16, ok bool) {
+// packetPorts is the protocol and the ports of an IPv4 packet; ok is false for what has no ports, such as a later fragment.
+func packetPorts(packet []byte) (protocol byte, from, to uint16, ok bool) {
 	if len(packet) < 20 || packet[0]>>4 != 4 {
 		return 0, 0, 0, false
 	}
@@ -24,18 +24,18 @@ func transport(packet []byte) (protocol byte, from, to uint16, ok bool) {
 	return protocol, binary.BigEndian.Uint16(packet[header:]), binary.BigEndian.Uint16(packet[header+2:]), true
 }
 
-// udpLoss loses a percentage of UDP packets, each by a throw of its own.
-func udpLoss(percent int) func(packet []byte) bool {
+// dropUDP loses a percentage of UDP packets, each by a throw of its own.
+func dropUDP(percent int) func(packet []byte) bool {
 	return func(packet []byte) bool {
-		protocol, _, _, _ := transport(packet)
+		protocol, _, _, _ := packetPorts(packet)
 		return protocol == ipUDP && rand.IntN(100) < percent
 	}
 }
 
-// ofPorts loses what comes from or goes to some ports, TCP and UDP.
-func ofPorts(ports map[uint16]bool) func(packet []byte) bool {
+// dropPorts loses what comes from or goes to some ports, TCP and UDP.
+func dropPorts(ports map[uint16]bool) func(packet []byte) bool {
 	return func(packet []byte) bool {
-		_, from, to, ok := transport(packet)
+		_, from, to, ok := packetPorts(packet)
 		return ok && (ports[from] || ports[to])
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// renewals is what to measure, and how to tell.
-type renewals struct {
+// renewalsOptions is what to measure, and how to tell.
+type renewalsOptions struct {
 	servers, sessions int
 	watch             time.Duration
 	killLeader        bool
@@ -29,7 +29,7 @@ type renewals struct {
 const fleetMost = 2500
 
 func renewalsCommand() *cobra.Command {
-	var c renewals
+	var c renewalsOptions
 	command := &cobra.Command{
 		Use:   "renewals",
 		Short: "measure what thousands of game servers cost that only renew",
@@ -47,7 +47,7 @@ that are left, from the kill on: .1, .2 or .3 is added to the name.`, bedNodes, 
   go run ./bench renewals --servers 5000 --for 30s --kill-leader --json`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return c.run(command.Context(), os.Stdout, os.Stderr)
+			return c.measureRenewals(command.Context(), os.Stdout, os.Stderr)
 		},
 	}
 	flags := command.Flags()
@@ -61,11 +61,11 @@ that are left, from the kill on: .1, .2 or .3 is added to the name.`, bedNodes, 
 	return command
 }
 
-func (c renewals) run(ctx context.Context, out, notes io.Writer) (err error) {
+func (c renewalsOptions) measureRenewals(ctx context.Context, out, notes io.Writer) (err error) {
 	if c.servers < 1 || c.sessions < 0 || c.watch < 2*time.Second {
 		return errors.New("it takes at least one game server and 2 s")
 	}
-	dir, err := workplace(ctx, &c.program, notes)
+	dir, err := makeWorkFolder(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (c renewals) run(ctx context.Context, out, notes io.Writer) (err error) {
 	}
 	defer func() {
 		for _, n := range nodes {
-			n.kill()
+			n.killProcess()
 			_ = n.conn.Close()
 		}
 	}()
@@ -86,23 +86,23 @@ func (c renewals) run(ctx context.Context, out, notes io.Writer) (err error) {
 	}
 	for i, n := range nodes {
 		n.flags = []string{"--bind-http", web[i], "--pprof"}
-		if err := n.start(); err != nil {
+		if err := n.startProcess(); err != nil {
 			return err
 		}
 	}
-	if _, err := leader(ctx, nodes); err != nil {
+	if _, err := findLeader(ctx, nodes); err != nil {
 		return err
 	}
-	s := &fleets{renewals: c, nodes: nodes, web: web, notes: notes}
-	defer s.end()
-	if err := s.enter(ctx, dir); err != nil {
+	s := &fleetProcesses{renewalsOptions: c, nodes: nodes, web: web, notes: notes}
+	defer s.stopFleets()
+	if err := s.startFleets(ctx, dir); err != nil {
 		return err
 	}
-	leads, err := leader(ctx, nodes) // while thousands entered it may have changed
+	leads, err := findLeader(ctx, nodes) // while thousands entered it may have changed
 	if err != nil {
 		return err
 	}
-	r, err := s.watchThem(ctx, leads)
+	r, err := s.watchRenewals(ctx, leads)
 	if err != nil {
 		return err
 	}
@@ -113,14 +113,14 @@ func (c renewals) run(ctx context.Context, out, notes io.Writer) (err error) {
 		}
 		fmt.Fprintf(out, "%s\n", text)
 	} else {
-		r.print(out)
+		r.printReport(out)
 	}
-	return r.verdict()
+	return r.checkGoals()
 }
 
-// goroutines asks a node for its number of goroutines.
-func goroutines(ctx context.Context, web string) (int, error) {
-	text, err := fetch(ctx, "http://"+web+"/debug/pprof/goroutine?debug=1", 30*time.Second)
+// countGoroutines asks a node for its number of goroutines.
+func countGoroutines(ctx context.Context, web string) (int, error) {
+	text, err := fetchURL(ctx, "http://"+web+"/debug/pprof/goroutine?debug=1", 30*time.Second)
 	if err != nil {
 		return 0, err
 	}
@@ -128,20 +128,20 @@ func goroutines(ctx context.Context, web string) (int, error) {
 	if found == nil {
 		return 0, fmt.Errorf("count goroutines: %.40q", text)
 	}
-	return int(number(string(found[1]))), nil
+	return int(parseNumber(string(found[1]))), nil
 }
 
 // profileCPU writes a node's CPU profile.
 func profileCPU(ctx context.Context, web, file string, howLong time.Duration) error {
 	seconds := max(1, int(howLong.Seconds()))
-	text, err := fetch(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", web, seconds), howLong+30*time.Second)
+	text, err := fetchURL(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", web, seconds), howLong+30*time.Second)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Clean(file), text, 0o600)
 }
 
-func fetch(ctx context.Context, url string, limit time.Duration) ([]byte, error) {
+func fetchURL(ctx context.Context, url string, limit time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -45,91 +45,91 @@ type renewalsNode struct {
 	GoroutinesEach float64 `json:"goroutines_a_server"`
 }
 
-// watchThem measures for as long as was asked.
-func (s *fleets) watchThem(ctx context.Context, leads *node) (*renewalsReport, error) {
-	r := &renewalsReport{Machine: machine(), Servers: s.servers, Sessions: s.sessions}
-	before, err := s.seen()
+// watchRenewals measures for as long as was asked.
+func (s *fleetProcesses) watchRenewals(ctx context.Context, leads *nodeProcess) (*renewalsReport, error) {
+	r := &renewalsReport{Machine: describeMachine(), Servers: s.servers, Sessions: s.sessions}
+	before, err := s.sumFigures()
 	if err != nil {
 		return nil, err
 	}
-	term, err := leads.status(ctx)
+	term, err := leads.askStatus(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the leader: %w", err)
 	}
 	s.mu.Lock()
 	s.slowest = 0
 	s.mu.Unlock()
-	load, led := s.loadCPU(), s.led()
-	first := s.use(nil)
+	load, led := s.loadCPU(), s.countLeaderChanges()
+	first := s.cpuOfNodes(nil)
 	began := time.Now()
 	half := s.watch / 2
 	profiled := func() error { return nil }
 	if s.profile != "" && !s.killLeader {
-		profiled = s.profileThem(ctx, func(int) string { return s.profile }, leads)
+		profiled = s.profileNodes(ctx, func(int) string { return s.profile }, leads)
 	}
-	pause(ctx, half)
-	var dead *node
+	sleepUnlessDone(ctx, half)
+	var dead *nodeProcess
 	if s.killLeader {
 		dead = leads
-		s.count(ctx, r, leads, nil, first, time.Since(began)) // what the leader was, while it was
-		fell := thisMoment()
-		leads.kill()
+		s.countRenewals(ctx, r, leads, nil, first, time.Since(began)) // what the leader was, while it was
+		fell := monotonicNow()
+		leads.killProcess()
 		if s.profile != "" {
-			profiled = s.profileThem(ctx, func(number int) string { return fmt.Sprint(s.profile, ".", number) }, s.but(dead)...)
+			profiled = s.profileNodes(ctx, func(number int) string { return fmt.Sprint(s.profile, ".", number) }, s.nodesExcept(dead)...)
 		}
 		fmt.Fprintln(s.notes, "killed the leader")
-		if err := s.await(ctx, func(l fleetLine) bool { return l.Oldest > fell }); err != nil {
+		if err := s.waitForFigures(ctx, func(l fleetFigures) bool { return l.Oldest > fell }); err != nil {
 			return nil, err
 		}
-		l, _ := s.seen()
-		r.Storm = ms(l.At.since(fell))
-		fmt.Fprintf(s.notes, "everybody renews again after %s\n", brief(l.At.since(fell)))
-		if leads, err = leader(ctx, s.but(dead)); err != nil {
+		l, _ := s.sumFigures()
+		r.Storm = toMillis(l.At.since(fell))
+		fmt.Fprintf(s.notes, "everybody renews again after %s\n", formatBrief(l.At.since(fell)))
+		if leads, err = findLeader(ctx, s.nodesExcept(dead)); err != nil {
 			return nil, err
 		}
 	}
-	pause(ctx, s.watch-time.Since(began))
+	sleepUnlessDone(ctx, s.watch-time.Since(began))
 	if ctx.Err() != nil {
 		return nil, errors.New("interrupted")
 	}
 	took := time.Since(began)
-	after, err := s.seen()
+	after, err := s.sumFigures()
 	if err != nil {
 		return nil, err
 	}
-	now, err := leads.status(ctx)
+	now, err := leads.askStatus(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the leader: %w", err)
 	}
 	r.Seconds = took.Seconds()
-	s.count(ctx, r, leads, dead, first, took)
+	s.countRenewals(ctx, r, leads, dead, first, took)
 	r.Load = (s.loadCPU() - load).Seconds() / took.Seconds()
 	r.Answered = float64(after.Answered-before.Answered) / took.Seconds()
 	r.Proven = float64(after.Proven-before.Proven) / took.Seconds()
 	r.Differed, r.Streams = after.Differed-before.Differed, after.Opened-before.Opened
 	r.Doubted, r.Ended = after.Doubted-before.Doubted, after.Ended
-	r.Terms, r.Leads = now.GetTerm()-term.GetTerm(), s.led()-led
+	r.Terms, r.Leads = now.GetTerm()-term.GetTerm(), s.countLeaderChanges()-led
 	s.mu.Lock()
-	r.Slowest = ms(s.slowest)
+	r.Slowest = toMillis(s.slowest)
 	s.mu.Unlock()
 	return r, profiled()
 }
 
-// but is all nodes but a dead one.
-func (s *fleets) but(dead *node) []*node {
-	return slices.DeleteFunc(slices.Clone(s.nodes), func(n *node) bool { return n == dead })
+// nodesExcept is all nodes but a dead one.
+func (s *fleetProcesses) nodesExcept(dead *nodeProcess) []*nodeProcess {
+	return slices.DeleteFunc(slices.Clone(s.nodes), func(n *nodeProcess) bool { return n == dead })
 }
 
-// led is how often a node said that it leads.
-func (s *fleets) led() (times int) {
+// countLeaderChanges is how often a node said that it leads.
+func (s *fleetProcesses) countLeaderChanges() (times int) {
 	for _, n := range s.nodes {
-		times += n.led()
+		times += n.timesLeading()
 	}
 	return times
 }
 
-// profileThem profiles the CPU of nodes from now on, each into the file that file names; what it returns waits for that.
-func (s *fleets) profileThem(ctx context.Context, file func(number int) string, nodes ...*node) func() error {
+// profileNodes profiles the CPU of nodes from now on, each into the file that file names; what it returns waits for that.
+func (s *fleetProcesses) profileNodes(ctx context.Context, file func(number int) string, nodes ...*nodeProcess) func() error {
 	faults := make([]error, len(nodes))
 	var done sync.WaitGroup
 	for i, n := range nodes {
@@ -142,27 +142,27 @@ func (s *fleets) profileThem(ctx context.Context, file func(number int) string, 
 	}
 }
 
-// use is the CPU of each node but a dead one.
-func (s *fleets) use(dead *node) []time.Duration {
+// nodeCPU is the CPU of each node but a dead one.
+func (s *fleetProcesses) cpuOfNodes(dead *nodeProcess) []time.Duration {
 	all := make([]time.Duration, len(s.nodes))
 	for i, n := range s.nodes {
 		if n != dead {
-			all[i] = cpuOf(n.pid())
+			all[i] = cpuOf(n.processID())
 		}
 	}
 	return all
 }
 
-func (s *fleets) loadCPU() (sum time.Duration) {
+func (s *fleetProcesses) loadCPU() (sum time.Duration) {
 	for _, f := range s.of {
 		sum += cpuOf(f.process.Process.Pid)
 	}
 	return sum
 }
 
-// count fills in the nodes; what was found of a dead one stays.
-func (s *fleets) count(ctx context.Context, r *renewalsReport, leads, dead *node, first []time.Duration, took time.Duration) {
-	last := s.use(dead)
+// countRenewals fills in the nodes; what was found of a dead one stays.
+func (s *fleetProcesses) countRenewals(ctx context.Context, r *renewalsReport, leads, dead *nodeProcess, first []time.Duration, took time.Duration) {
+	last := s.cpuOfNodes(dead)
 	old := r.Nodes
 	r.Nodes, r.Cores = nil, 0
 	for i, n := range s.nodes {
@@ -172,10 +172,10 @@ func (s *fleets) count(ctx context.Context, r *renewalsReport, leads, dead *node
 			continue
 		}
 		one := renewalsNode{Leader: n == leads, Cores: (last[i] - first[i]).Seconds() / took.Seconds()}
-		if u, err := n.usage(); err == nil {
+		if u, err := n.readUsage(); err == nil {
 			one.RSS = u.Memory.RSS
 		}
-		one.Goroutines, _ = goroutines(ctx, s.web[i]) // 0: it did not say
+		one.Goroutines, _ = countGoroutines(ctx, s.web[i]) // 0: it did not say
 		one.BytesEach = one.RSS / uint64(s.servers)
 		one.GoroutinesEach = float64(one.Goroutines) / float64(s.servers)
 		r.Nodes = append(r.Nodes, one)
@@ -183,7 +183,7 @@ func (s *fleets) count(ctx context.Context, r *renewalsReport, leads, dead *node
 	}
 }
 
-func (r *renewalsReport) print(out io.Writer) {
+func (r *renewalsReport) printReport(out io.Writer) {
 	fmt.Fprintf(out, "%s\n%d game servers, %d sessions each, watched for %.0f s\n\n", r.Machine, r.Servers, r.Sessions, r.Seconds)
 	for i, n := range r.Nodes {
 		role := "follower"
@@ -193,7 +193,7 @@ func (r *renewalsReport) print(out io.Writer) {
 		case n.Leader:
 			role = "leader"
 		}
-		fmt.Fprintf(out, "node %d: %.2f cores, %s (%s a game server), %d goroutines (%.1f); %s\n", i+1, n.Cores, size(n.RSS), size(n.BytesEach), n.Goroutines, n.GoroutinesEach, role)
+		fmt.Fprintf(out, "node %d: %.2f cores, %s (%s a game server), %d goroutines (%.1f); %s\n", i+1, n.Cores, formatSize(n.RSS), formatSize(n.BytesEach), n.Goroutines, n.GoroutinesEach, role)
 	}
 	fmt.Fprintf(out, "all:    %.2f cores; the game servers themselves took %.2f\n\n", r.Cores, r.Load)
 	fmt.Fprintf(out, "renewals: %.0f answered a second, %.0f proven; slowest answer %.0f ms; %d named all grants\n", r.Answered, r.Proven, r.Slowest, r.Differed)
@@ -203,8 +203,8 @@ func (r *renewalsReport) print(out io.Writer) {
 	}
 }
 
-// verdict is an error when something is wrong, and not merely slow.
-func (r *renewalsReport) verdict() error {
+// checkGoals is an error when something is wrong, and not merely slow.
+func (r *renewalsReport) checkGoals() error {
 	var faults []error
 	if r.Ended > 0 {
 		faults = append(faults, fmt.Errorf("%d game servers that renewed were ended", r.Ended))

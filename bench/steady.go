@@ -16,8 +16,8 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// steady is a while in which nothing dies, and nothing may be taken for dead.
-type steady struct {
+// steadyOptions is a while in which nothing dies, and nothing may be taken for dead.
+type steadyOptions struct {
 	lasts     time.Duration
 	loss      int // percent
 	cutGossip bool
@@ -36,7 +36,7 @@ const (
 )
 
 func steadyCommand() *cobra.Command {
-	var c steady
+	var c steadyOptions
 	command := &cobra.Command{
 		Use:   "steady",
 		Short: "count the living who are taken for dead",
@@ -51,7 +51,7 @@ servers on their ports for gossip, for %v of each %v. It takes root and /dev/net
   go run ./bench steady --for 10m --cut-gossip --json`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return c.run(command.Context(), os.Stdout, os.Stderr)
+			return c.measureSteady(command.Context(), os.Stdout, os.Stderr)
 		},
 	}
 	flags := command.Flags()
@@ -73,7 +73,7 @@ type steadyReport struct {
 	Busy      bool    `json:"busy"`
 	Sessions  int     `json:"sessions"` // that were opened
 
-	counts
+	tryCounts
 	Ended    int      `json:"incarnations_ended"`
 	Verdicts []string `json:"verdicts"`
 
@@ -85,20 +85,20 @@ type steadyReport struct {
 	Packets uint64  `json:"packets_lost"`
 }
 
-func (c steady) run(ctx context.Context, out, notes io.Writer) (err error) {
+func (c steadyOptions) measureSteady(ctx context.Context, out, notes io.Writer) (err error) {
 	if c.loss < 0 || c.loss > 99 || c.lasts < 10*time.Second {
 		return errors.New("give --loss 0 to 99, and --for 10s or more")
 	}
-	dir, err := workplace(ctx, &c.program, notes)
+	dir, err := makeWorkFolder(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	l, err := openLink()
+	l, err := openNetLink()
 	if err != nil {
 		return err
 	}
-	defer l.close()
+	defer l.closeLink()
 	if c.busy {
 		stop, err := keepBusy()
 		if err != nil {
@@ -107,38 +107,38 @@ func (c steady) run(ctx context.Context, out, notes io.Writer) (err error) {
 		defer stop()
 	}
 	r := steadyReport{Loss: c.loss, CutGossip: c.cutGossip, Busy: c.busy, Sessions: bedServers * bedSessions}
-	if r.Machine, err = gauge(dir); err != nil {
+	if r.Machine, err = measureMachine(dir); err != nil {
 		return err
 	}
 	fmt.Fprintln(notes, r.Machine)
 	setUp, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
-	b, err := makeBed(setUp, c.program, filepath.Join(dir, "bed"), l, bedServers)
+	b, err := makeTestBed(setUp, c.program, filepath.Join(dir, "bed"), l, bedServers)
 	if err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	defer b.close()
-	if err := b.heardOf(ctx); err != nil {
+	defer b.closeAll()
+	if err := b.waitUntilAllHeard(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintln(notes, "gossip knows everybody: it begins")
-	if err := c.watch(ctx, b, &r, notes); err != nil {
+	if err := c.watchDetector(ctx, b, &r, notes); err != nil {
 		return err
 	}
 	if c.asJSON {
 		err = json.NewEncoder(out).Encode(r)
 	} else {
-		r.print(out)
+		r.printReport(out)
 	}
-	return errors.Join(err, r.verdict())
+	return errors.Join(err, r.checkGoals())
 }
 
-// heardOf waits until every game server seems alive to the leader's gossip: from then on it can seem dead.
-func (b *bed) heardOf(ctx context.Context) error {
+// waitUntilAllHeard waits until every game server seems alive to the leader's gossip: from then on it can seem dead.
+func (b *testBed) waitUntilAllHeard(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, steadyRise)
 	defer cancel()
 	for {
-		servers, _ := b.known(ctx)
+		servers, _ := b.knownServers(ctx)
 		alive := 0
 		for _, s := range servers {
 			if s.GetGossip() == "alive" {
@@ -148,14 +148,14 @@ func (b *bed) heardOf(ctx context.Context) error {
 		if alive == bedServers {
 			return nil
 		}
-		if pause(ctx, steadyLook); ctx.Err() != nil {
+		if sleepUnlessDone(ctx, steadyLook); ctx.Err() != nil {
 			return fmt.Errorf("gossip knows %d of %d game servers", alive, bedServers)
 		}
 	}
 }
 
-// known are the game servers as the node that leads knows them.
-func (b *bed) known(ctx context.Context) (servers []*profilev1.Server, term uint64) {
+// knownServers are the game servers as the node that leads knows them.
+func (b *testBed) knownServers(ctx context.Context) (servers []*profilev1.Server, term uint64) {
 	for _, n := range b.nodes {
 		try, cancel := context.WithTimeout(ctx, time.Second)
 		s, err := profilev1.NewClusterClient(n.conn).Status(try, &profilev1.StatusRequest{})
@@ -171,18 +171,18 @@ func (b *bed) known(ctx context.Context) (servers []*profilev1.Server, term uint
 	return nil, 0
 }
 
-// watch hurts the network, and looks.
-func (c steady) watch(ctx context.Context, b *bed, r *steadyReport, notes io.Writer) error {
+// watchDetector hurts the network, and looks.
+func (c steadyOptions) watchDetector(ctx context.Context, b *testBed, r *steadyReport, notes io.Writer) error {
 	began := time.Now()
 	last, told := began, began
 	dead, terms := map[uint64]bool{}, map[uint64]bool{}
 	for time.Since(began) < c.lasts {
-		b.link.drop(c.losing(b, time.Since(began)))
-		pause(ctx, steadyLook)
+		b.link.dropPackets(c.dropRandomly(b, time.Since(began)))
+		sleepUnlessDone(ctx, steadyLook)
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
-		servers, term := b.known(ctx)
+		servers, term := b.knownServers(ctx)
 		passed := time.Since(last).Seconds()
 		last = time.Now()
 		if servers == nil {
@@ -191,37 +191,37 @@ func (c steady) watch(ctx context.Context, b *bed, r *steadyReport, notes io.Wri
 		}
 		terms[term] = true
 		r.Leads = len(terms)
-		r.look(servers, dead, passed)
+		r.noteServers(servers, dead, passed)
 		if time.Since(told) >= steadyTell {
 			told = time.Now()
-			if err := r.count(ctx, b); err != nil {
+			if err := r.countExpired(ctx, b); err != nil {
 				return err
 			}
 			fmt.Fprintf(notes, "%v of %v: %d of %d sessions held, %d lost, %d doubts, %d verdicts; accused %d times; silent for %.1f s at most\n",
 				time.Since(began).Round(time.Second), c.lasts, r.Held, r.Sessions, r.Lost, r.Doubts, len(r.Verdicts), r.Accused, r.Silent)
 		}
 	}
-	b.link.drop(nil)
-	pause(ctx, 2*lease) // a verdict may be on its way
-	servers, _ := b.known(ctx)
-	r.look(servers, dead, 0)
+	b.link.dropPackets(nil)
+	sleepUnlessDone(ctx, 2*lease) // a verdict may be on its way
+	servers, _ := b.knownServers(ctx)
+	r.noteServers(servers, dead, 0)
 	r.Seconds = time.Since(began).Seconds()
-	return r.count(ctx, b)
+	return r.countExpired(ctx, b)
 }
 
-// losing is what is lost at a moment of the run.
-func (c steady) losing(b *bed, at time.Duration) func(packet []byte) bool {
+// dropRandomly is what is lost at a moment of the run.
+func (c steadyOptions) dropRandomly(b *testBed, at time.Duration) func(packet []byte) bool {
 	switch {
 	case c.cutGossip && at%cutEvery < cutFor:
-		return ofPorts(b.rumours)
+		return dropPorts(b.rumours)
 	case c.loss > 0:
-		return udpLoss(c.loss)
+		return dropUDP(c.loss)
 	}
 	return nil
 }
 
-// look takes down how the game servers stand.
-func (r *steadyReport) look(servers []*profilev1.Server, dead map[uint64]bool, passed float64) {
+// noteServers takes down how the game servers stand.
+func (r *steadyReport) noteServers(servers []*profilev1.Server, dead map[uint64]bool, passed float64) {
 	ended := 0
 	for _, s := range servers {
 		if s.GetKind() != profilev1.ServerKind_SERVER_KIND_GAME_SERVER {
@@ -243,26 +243,26 @@ func (r *steadyReport) look(servers []*profilev1.Server, dead map[uint64]bool, p
 	r.Ended = max(r.Ended, ended)
 }
 
-// count asks every game server.
-func (r *steadyReport) count(ctx context.Context, b *bed) error {
+// countExpired asks every game server.
+func (r *steadyReport) countExpired(ctx context.Context, b *testBed) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	r.counts, r.Verdicts = counts{}, nil
+	r.tryCounts, r.Verdicts = tryCounts{}, nil
 	for _, s := range b.servers {
-		all, err := s.tell(ctx, order{Do: doCount})
+		all, err := s.orderAndWait(ctx, botOrder{Do: doCount})
 		if err != nil {
 			return err
 		}
-		r.add(all[0].Count)
+		r.addCounts(all[0].Count)
 	}
 	for _, n := range b.nodes {
-		r.Verdicts = append(r.Verdicts, n.sentenced()...)
+		r.Verdicts = append(r.Verdicts, n.expiredServers()...)
 	}
-	r.Packets = b.link.lost()
+	r.Packets = b.link.countDropped()
 	return nil
 }
 
-func (r *steadyReport) print(out io.Writer) {
+func (r *steadyReport) printReport(out io.Writer) {
 	fmt.Fprintf(out, "\n%.0f s, %d %% of UDP lost, gossip cut: %v, cores kept busy: %v\n", r.Seconds, r.Loss, r.CutGossip, r.Busy)
 	for _, line := range []struct {
 		what string
@@ -280,8 +280,8 @@ func (r *steadyReport) print(out io.Writer) {
 	}
 }
 
-// verdict is an error when the living lost anything, or when the network was not hurt as it should have been.
-func (r *steadyReport) verdict() error {
+// checkGoals is an error when the living lost anything, or when the network was not hurt as it should have been.
+func (r *steadyReport) checkGoals() error {
 	var faults []error
 	if r.Lost+r.Ended+len(r.Verdicts) > 0 || r.Held != r.Sessions {
 		faults = append(faults, fmt.Errorf("the living lost %d sessions and %d incarnations, by %d verdicts", r.Lost, r.Ended, len(r.Verdicts)))

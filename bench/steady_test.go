@@ -16,7 +16,7 @@ func ip4(protocol byte, from, to uint16, offset byte) []byte {
 }
 
 func TestWhatIsLost(t *testing.T) {
-	ports := ofPorts(map[uint16]bool{7404: true})
+	ports := dropPorts(map[uint16]bool{7404: true})
 	for name, c := range map[string]struct {
 		packet     []byte
 		port, loss bool // lost by its port, and by a loss of all
@@ -34,10 +34,10 @@ func TestWhatIsLost(t *testing.T) {
 		if got := ports(c.packet); got != c.port {
 			t.Errorf("%s: lost by its port: %v, want %v", name, got, c.port)
 		}
-		if got := udpLoss(100)(c.packet); got != c.loss {
+		if got := dropUDP(100)(c.packet); got != c.loss {
 			t.Errorf("%s: lost by chance: %v, want %v", name, got, c.loss)
 		}
-		if udpLoss(0)(c.packet) {
+		if dropUDP(0)(c.packet) {
 			t.Errorf("%s: lost by no chance at all", name)
 		}
 	}
@@ -45,7 +45,7 @@ func TestWhatIsLost(t *testing.T) {
 
 func TestSteadyVerdict(t *testing.T) {
 	well := func(change func(*steadyReport)) *steadyReport {
-		r := &steadyReport{Sessions: 400, counts: counts{Held: 400}, Loss: 10, CutGossip: true, Packets: 9, Accused: bedServers}
+		r := &steadyReport{Sessions: 400, tryCounts: tryCounts{Held: 400}, Loss: 10, CutGossip: true, Packets: 9, Accused: bedServers}
 		change(r)
 		return r
 	}
@@ -62,7 +62,7 @@ func TestSteadyVerdict(t *testing.T) {
 		"nothing was dropped":       {func(r *steadyReport) { r.Packets = 0 }, "hit nothing"},
 		"gossip said nothing":       {func(r *steadyReport) { r.Accused = 3 }, "hit nothing"},
 	} {
-		err := well(c.change).verdict()
+		err := well(c.change).checkGoals()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -77,7 +77,7 @@ func TestSteadyLooks(t *testing.T) {
 		}
 	}
 	for _, gossip := range []string{"alive", "dead", "dead", "alive", "dead"} {
-		r.look([]*profilev1.Server{server(1, true, gossip), server(2, true, "alive"), server(3, false, "dead")}, dead, 2)
+		r.noteServers([]*profilev1.Server{server(1, true, gossip), server(2, true, "alive"), server(3, false, "dead")}, dead, 2)
 	}
 	if r.Accused != 2 || r.Dead != 6 || r.Ended != 1 || r.Silent != 1.5 {
 		t.Errorf("accused %d times for %v s, %d ended, silent for %v s; want 2, 6, 1, 1.5", r.Accused, r.Dead, r.Ended, r.Silent)

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// takeover is what to measure, and how to tell.
-type takeover struct {
+// takeoverOptions is what to measure, and how to tell.
+type takeoverOptions struct {
 	rounds  int // 0: each phase's own
 	phases  []string
 	program string // profilenode; empty: built from source
@@ -27,7 +27,7 @@ type takeover struct {
 }
 
 func takeoverCommand() *cobra.Command {
-	var c takeover
+	var c takeoverOptions
 	command := &cobra.Command{
 		Use:   "takeover",
 		Short: "measure how soon a profile goes on elsewhere",
@@ -43,7 +43,7 @@ has a name on disk, so nothing is left, however this ends.`, bedNodes, bedServer
   go run ./bench takeover --phases crash,lost --rounds 10 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return c.run(command.Context(), os.Stdout, os.Stderr)
+			return c.measureTakeover(command.Context(), os.Stdout, os.Stderr)
 		},
 	}
 	flags := command.Flags()
@@ -57,8 +57,8 @@ has a name on disk, so nothing is left, however this ends.`, bedNodes, bedServer
 	return command
 }
 
-// chosen are the phases to run.
-func (c takeover) chosen() (chosen []phase, err error) {
+// chosenPhases are the phases to run.
+func (c takeoverOptions) chosenPhases() (chosen []takeoverPhase, err error) {
 	if c.rounds < 0 {
 		return nil, fmt.Errorf("%d rounds: it takes at least one", c.rounds)
 	}
@@ -82,12 +82,12 @@ func (c takeover) chosen() (chosen []phase, err error) {
 	return chosen, nil
 }
 
-func (c takeover) run(ctx context.Context, out, notes io.Writer) (err error) {
-	chosen, err := c.chosen()
+func (c takeoverOptions) measureTakeover(ctx context.Context, out, notes io.Writer) (err error) {
+	chosen, err := c.chosenPhases()
 	if err != nil {
 		return err
 	}
-	dir, err := workplace(ctx, &c.program, notes)
+	dir, err := makeWorkFolder(ctx, &c.program, notes)
 	if err != nil {
 		return err
 	}
@@ -97,16 +97,16 @@ func (c takeover) run(ctx context.Context, out, notes io.Writer) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 
-	here, err := gauge(dir)
+	here, err := measureMachine(dir)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(notes, here)
 
 	began := time.Now()
-	var outcomes []outcome
+	var outcomes []phaseResult
 	for _, p := range chosen {
-		o := p.try(ctx, c.program, filepath.Join(dir, p.name), notes)
+		o := p.runPhase(ctx, c.program, filepath.Join(dir, p.name), notes)
 		outcomes = append(outcomes, o)
 		switch {
 		case o.skipped != "":
@@ -118,7 +118,7 @@ func (c takeover) run(ctx context.Context, out, notes io.Writer) (err error) {
 			return errors.New("interrupted")
 		}
 	}
-	fmt.Fprintf(notes, "took %s\n", brief(time.Since(began)))
+	fmt.Fprintf(notes, "took %s\n", formatBrief(time.Since(began)))
 
 	if c.asJSON {
 		err = printTakeoverJSON(out, outcomes)
@@ -128,11 +128,11 @@ func (c takeover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if c.out != "" {
 		err = errors.Join(err, plotTo(c.out, outcomes))
 	}
-	return errors.Join(err, c.verdict(outcomes))
+	return errors.Join(err, c.checkGoals(outcomes))
 }
 
-// verdict is an error when something is wrong, and not merely slow.
-func (c takeover) verdict(outcomes []outcome) error {
+// checkGoals is an error when something is wrong, and not merely slow.
+func (c takeoverOptions) checkGoals(outcomes []phaseResult) error {
 	var faults []error
 	for _, o := range outcomes {
 		if o.landed() > 0 {
@@ -141,7 +141,7 @@ func (c takeover) verdict(outcomes []outcome) error {
 		if o.fault != nil {
 			faults = append(faults, fmt.Errorf("%s did not come to its end", o.phase.name))
 		}
-		if _, met := o.phase.goal.against(o.got); c.strict && !met {
+		if _, met := o.phase.goal.compareWith(o.got); c.strict && !met {
 			faults = append(faults, fmt.Errorf("%s missed its goal", o.phase.name))
 		}
 	}
@@ -150,21 +150,21 @@ func (c takeover) verdict(outcomes []outcome) error {
 
 const folderMark = "profilenode-takeover-"
 
-// workplace makes the folder of a run, and builds profilenode there unless a program is given.
-func workplace(ctx context.Context, program *string, notes io.Writer) (dir string, err error) {
-	sweep()
+// makeWorkFolder makes the folder of a run, and builds profilenode there unless a program is given.
+func makeWorkFolder(ctx context.Context, program *string, notes io.Writer) (dir string, err error) {
+	removeOldFolders()
 	if dir, err = os.MkdirTemp("", folderMark+strconv.Itoa(os.Getpid())+"-"); err != nil || *program != "" {
 		return dir, err
 	}
 	fmt.Fprintln(notes, "build profilenode")
-	if *program, err = build(ctx, dir); err != nil {
+	if *program, err = buildProgram(ctx, dir); err != nil {
 		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, nil
 }
 
-// sweep removes what runs left behind that were killed.
-func sweep() {
+// removeOldFolders removes what runs left behind that were killed.
+func removeOldFolders() {
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), folderMark+"*"))
 	if err != nil {
 		return

@@ -26,19 +26,19 @@ const (
 	pause    = 20 * time.Millisecond // between two looks
 )
 
-// cluster is three nodes, each a process with a folder of its own, on a disk of its own where power is cut or disks are filled.
-type cluster struct {
+// nodeCluster is three nodes, each a process with a folder of its own, on a disk of its own where power is cut or disks are filled.
+type nodeCluster struct {
 	program string
 	home    string
-	nodes   [nodes]*node
+	nodes   [nodes]*nodeProcess
 }
 
-type node struct {
+type nodeProcess struct {
 	name                         string
 	clients, nodes, gossip, http string
 	data                         string
-	disk                         *disk // nil: no power is cut, and no disk filled
-	logDisk                      *disk // nil: the log lies with the rest
+	disk                         *loopDisk // nil: no power is cut, and no disk filled
+	logDisk                      *loopDisk // nil: the log lies with the rest
 	log, pid                     string
 	began                        int64 // bytes of log before this life
 	mayEnd                       bool  // by itself: its disk is full
@@ -49,22 +49,22 @@ type node struct {
 	ended   chan struct{}
 }
 
-func newCluster(s settings, home string) (*cluster, error) {
-	c := &cluster{program: s.program, home: home}
+func startCluster(s crashSettings, home string) (*nodeCluster, error) {
+	c := &nodeCluster{program: s.program, home: home}
 	const ports = 4
 	free, err := freeAddresses(nodes * ports)
 	if err != nil {
 		return nil, err
 	}
 	for i := range c.nodes {
-		n := &node{name: fmt.Sprintf("node%d", i+1)}
+		n := &nodeProcess{name: fmt.Sprintf("node%d", i+1)}
 		n.clients, n.nodes, n.gossip, n.http = free[i*ports], free[i*ports+1], free[i*ports+2], free[i*ports+3]
 		n.log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
 		n.data = filepath.Join(home, n.name)
 		c.nodes[i] = n
 		if s.power+s.full > 0 {
-			if n.disk, err = newDisk(filepath.Join(home, n.name+".ext4"), filepath.Join(home, n.name)); err != nil {
-				return nil, errors.Join(err, c.close())
+			if n.disk, err = newLoopDisk(filepath.Join(home, n.name+".ext4"), filepath.Join(home, n.name)); err != nil {
+				return nil, errors.Join(err, c.closeCluster())
 			}
 			n.data = filepath.Join(n.data, "data")
 		}
@@ -72,7 +72,7 @@ func newCluster(s settings, home string) (*cluster, error) {
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)), grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind),
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: pause, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second}))
 		if err != nil {
-			return nil, errors.Join(err, c.close())
+			return nil, errors.Join(err, c.closeCluster())
 		}
 	}
 	return c, nil
@@ -90,8 +90,8 @@ func freeAddresses(count int) (addresses []string, err error) {
 	return addresses, nil
 }
 
-// start runs a node on its folder. Snapshots are due after little, and leave little of the log behind.
-func (c *cluster) start(n *node) error {
+// startNode runs a node on its folder. Snapshots are due after little, and leave little of the log behind.
+func (c *nodeCluster) startNode(n *nodeProcess) error {
 	var peers []string
 	for _, n := range c.nodes {
 		peers = append(peers, n.nodes)
@@ -123,8 +123,8 @@ func (c *cluster) start(n *node) error {
 	return os.WriteFile(n.pid, fmt.Appendf(nil, "%d\n", p.Process.Pid), 0o600)
 }
 
-// kill returns once the process is gone.
-func (n *node) kill() error {
+// killProcess returns once the process is gone.
+func (n *nodeProcess) killProcess() error {
 	if n.process == nil {
 		return nil
 	}
@@ -136,10 +136,10 @@ func (n *node) kill() error {
 	return os.Remove(n.pid)
 }
 
-func (n *node) stop() error { return stopped(n.process.Process.Pid) }
+func (n *nodeProcess) pauseProcess() error { return pauseAndWait(n.process.Process.Pid) }
 
 // hasEnded says that the process ended by itself.
-func (n *node) hasEnded() bool {
+func (n *nodeProcess) hasEnded() bool {
 	if n.process == nil {
 		return false
 	}
@@ -151,21 +151,21 @@ func (n *node) hasEnded() bool {
 	}
 }
 
-func (n *node) status(ctx context.Context) (*pb.StatusResponse, error) {
+func (n *nodeProcess) askStatus(ctx context.Context) (*pb.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	return pb.NewClusterClient(n.conn).Status(ctx, &pb.StatusRequest{})
 }
 
-// leader is nil when nobody who can be reached leads.
-func (c *cluster) leader(ctx context.Context) (*node, *pb.StatusResponse) {
+// findLeader is nil when nobody who can be reached leads.
+func (c *nodeCluster) findLeader(ctx context.Context) (*nodeProcess, *pb.StatusResponse) {
 	var newest *pb.StatusResponse
-	var at *node
+	var at *nodeProcess
 	for _, n := range c.nodes {
 		if n.process == nil {
 			continue
 		}
-		s, err := n.status(ctx)
+		s, err := n.askStatus(ctx)
 		if err == nil && s.GetState() == "leader" && s.GetTerm() > newest.GetTerm() {
 			newest, at = s, n
 		}
@@ -174,21 +174,21 @@ func (c *cluster) leader(ctx context.Context) (*node, *pb.StatusResponse) {
 }
 
 // waitCaughtUp returns once all vote, and have what the leader had applied at the time of asking.
-func (c *cluster) waitCaughtUp(ctx context.Context, limit time.Duration) error {
+func (c *nodeCluster) waitCaughtUp(ctx context.Context, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	why := "nobody leads"
 	var target uint64
 	for ; time.Now().Before(deadline); time.Sleep(pause) {
-		if err := c.ended(); err != nil {
+		if err := c.checkNoneEnded(); err != nil {
 			return err
 		}
 		if target == 0 {
-			if _, s := c.leader(ctx); s != nil {
+			if _, s := c.findLeader(ctx); s != nil {
 				target = s.GetApplied()
 			}
 			continue
 		}
-		if why = c.behind(ctx, target); why == "" {
+		if why = c.describeLag(ctx, target); why == "" {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -198,8 +198,8 @@ func (c *cluster) waitCaughtUp(ctx context.Context, limit time.Duration) error {
 	return fmt.Errorf("not caught up within %v: %s", limit, why)
 }
 
-// ended is an error where a node ended by itself, which is right only on a full disk.
-func (c *cluster) ended() error {
+// checkNoneEnded is an error where a node ended by itself, which is right only on a full disk.
+func (c *nodeCluster) checkNoneEnded() error {
 	for _, n := range c.nodes {
 		if n.hasEnded() && !n.mayEnd {
 			return fmt.Errorf("%s ended by itself: %s", n.name, lastLines(n.log))
@@ -208,10 +208,10 @@ func (c *cluster) ended() error {
 	return nil
 }
 
-// behind says who has not applied the entry at target, or does not vote; "": nobody.
-func (c *cluster) behind(ctx context.Context, target uint64) string {
+// describeLag says who has not applied the entry at target, or does not vote; "": nobody.
+func (c *nodeCluster) describeLag(ctx context.Context, target uint64) string {
 	for _, n := range c.nodes {
-		s, err := n.status(ctx)
+		s, err := n.askStatus(ctx)
 		if err != nil {
 			return fmt.Sprintf("%s: %v", n.name, err)
 		}
@@ -229,8 +229,8 @@ func (c *cluster) behind(ctx context.Context, target uint64) string {
 	return ""
 }
 
-// sameDigests asks until all answer at one index.
-func (c *cluster) sameDigests(ctx context.Context) error {
+// compareDigests asks until all answer at one index.
+func (c *nodeCluster) compareDigests(ctx context.Context) error {
 	var index uint64
 	for range 100 {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -262,8 +262,8 @@ func (c *cluster) sameDigests(ctx context.Context) error {
 	return errors.New("digests could not be compared: the nodes are never at one index")
 }
 
-// close ends everything that was started here.
-func (c *cluster) close() error {
+// closeCluster ends everything that was started here.
+func (c *nodeCluster) closeCluster() error {
 	var errs []error
 	for _, n := range c.nodes {
 		if n == nil {
@@ -272,15 +272,15 @@ func (c *cluster) close() error {
 		if n.process != nil {
 			_ = n.process.Process.Signal(syscall.SIGCONT) // it may have ended
 		}
-		errs = append(errs, n.kill())
+		errs = append(errs, n.killProcess())
 		if n.conn != nil {
 			errs = append(errs, n.conn.Close())
 		}
 		if n.logDisk != nil {
-			errs = append(errs, unmount(n.logDisk.at))
+			errs = append(errs, unmountFolder(n.logDisk.at))
 		}
 		if n.disk != nil {
-			errs = append(errs, unmount(n.disk.at))
+			errs = append(errs, unmountFolder(n.disk.at))
 		}
 	}
 	return errors.Join(errs...)

@@ -18,8 +18,8 @@ const (
 	diskBytes    = 6 << 30    // sparse; more than what a node wants to be free
 )
 
-// disk is an ext4 file system of its own in a file, whose power can be cut.
-type disk struct{ image, at string }
+// loopDisk is an ext4 file system of its own in a file, whose power can be cut.
+type loopDisk struct{ image, at string }
 
 func canCutPower() error {
 	if os.Geteuid() != 0 {
@@ -39,15 +39,15 @@ func canCutPower() error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(home) }()
-	d, err := newDisk(filepath.Join(home, "image"), filepath.Join(home, "disk"))
+	d, err := newLoopDisk(filepath.Join(home, "image"), filepath.Join(home, "disk"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.cut(), unmount(d.at))
+	return errors.Join(d.cutPower(), unmountFolder(d.at))
 }
 
-func newDisk(image, at string) (*disk, error) {
-	d := &disk{image, at}
+func newLoopDisk(image, at string) (*loopDisk, error) {
+	d := &loopDisk{image, at}
 	file, err := os.Create(image)
 	if err != nil {
 		return nil, err
@@ -56,22 +56,22 @@ func newDisk(image, at string) (*disk, error) {
 		return nil, err
 	}
 	// Nothing is kept for root: what nobody else can have, this node, run as root, would still find.
-	if err := command("mkfs.ext4", "-q", "-F", "-m", "0", image); err != nil {
+	if err := runCommand("mkfs.ext4", "-q", "-F", "-m", "0", image); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(at, 0o700); err != nil {
 		return nil, err
 	}
-	return d, d.mount()
+	return d, d.mountImage()
 }
 
-// mount lets nothing reach the disk by the mere passing of time.
-func (d *disk) mount() error {
-	return command("mount", "-o", "loop,commit=300", d.image, d.at)
+// mountImage lets nothing reach the disk by the mere passing of time.
+func (d *loopDisk) mountImage() error {
+	return runCommand("mount", "-o", "loop,commit=300", d.image, d.at)
 }
 
-// cut loses whatever was not synced. Nobody may be writing: see stopped.
-func (d *disk) cut() error {
+// cutPower loses whatever was not synced. Nobody may be writing: see stopped.
+func (d *loopDisk) cutPower() error {
 	folder, err := os.Open(d.at)
 	if err != nil {
 		return err
@@ -84,20 +84,20 @@ func (d *disk) cut() error {
 	return nil
 }
 
-func (d *disk) remount() error {
-	if err := unmount(d.at); err != nil {
+func (d *loopDisk) remountImage() error {
+	if err := unmountFolder(d.at); err != nil {
 		return err
 	}
-	return d.mount()
+	return d.mountImage()
 }
 
-// ballast lies beside the data folder and takes space without being written.
-func (d *disk) ballast() string { return filepath.Join(d.at, "ballast") }
+// ballastPath lies beside the data folder and takes space without being written.
+func (d *loopDisk) ballastPath() string { return filepath.Join(d.at, "ballast") }
 
-// fill takes what the disk has but for so many bytes, all of it at once. What is given back meanwhile, it takes when
+// fillDisk takes what the disk has but for so many bytes, all of it at once. What is given back meanwhile, it takes when
 // called again.
-func (d *disk) fill(leave uint64) error {
-	file, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY, 0o600)
+func (d *loopDisk) fillDisk(leave uint64) error {
+	file, err := os.OpenFile(d.ballastPath(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -119,15 +119,15 @@ func (d *disk) fill(leave uint64) error {
 		switch err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), int64(free-leave)); {
 		case err == nil, errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.ENOSPC):
-			return d.crumbs(file, block) // somebody else was first, or what is free lies scattered
+			return d.fillSmallBlocks(file, block) // somebody else was first, or what is free lies scattered
 		default:
 			return fmt.Errorf("fill %s: %w", d.at, err)
 		}
 	}
 }
 
-// crumbs takes the rest, in ever smaller pieces.
-func (d *disk) crumbs(file *os.File, block int64) error {
+// fillSmallBlocks takes the rest, in ever smaller pieces.
+func (d *loopDisk) fillSmallBlocks(file *os.File, block int64) error {
 	for piece := int64(64 << 20); piece >= block; {
 		info, err := file.Stat()
 		if err != nil {
@@ -144,18 +144,18 @@ func (d *disk) crumbs(file *os.File, block int64) error {
 	return nil
 }
 
-// free gives back what fill took.
-func (d *disk) free() error {
-	if err := os.Remove(d.ballast()); !errors.Is(err, os.ErrNotExist) {
+// freeSpace gives back what fill took.
+func (d *loopDisk) freeSpace() error {
+	if err := os.Remove(d.ballastPath()); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-func unmount(at string) error {
+func unmountFolder(at string) error {
 	var err error
 	for range 100 {
-		if err = command("umount", at); err == nil {
+		if err = runCommand("umount", at); err == nil {
 			return nil
 		}
 		time.Sleep(50 * time.Millisecond) // a process that was killed lets go of its files a moment later
@@ -163,20 +163,20 @@ func unmount(at string) error {
 	return err
 }
 
-func command(name string, args ...string) error {
+func runCommand(name string, args ...string) error {
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
 
-// stopped stops a process and returns once every thread of it stands still.
-func stopped(pid int) error {
+// pauseAndWait stops a process and returns once every thread of it stands still.
+func pauseAndWait(pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		still, err := standsStill(pid)
+		still, err := isPaused(pid)
 		if err != nil || still {
 			return err
 		}
@@ -184,7 +184,7 @@ func stopped(pid int) error {
 	return fmt.Errorf("process %d does not stop", pid)
 }
 
-func standsStill(pid int) (bool, error) {
+func isPaused(pid int) (bool, error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	if err != nil || len(threads) == 0 {
 		return false, errors.Join(err, fmt.Errorf("process %d has ended", pid))

@@ -6,16 +6,16 @@ import "errors"
 
 var errNoLinux = errors.New("it needs Linux")
 
-type disk struct{ image, at string }
+type loopDisk struct{ image, at string }
 
-func canCutPower() error                 { return errNoLinux }
-func newDisk(_, _ string) (*disk, error) { return nil, errNoLinux }
-func (d *disk) cut() error               { return errNoLinux }
-func (d *disk) remount() error           { return errNoLinux }
-func (d *disk) fill(uint64) error        { return errNoLinux }
-func (d *disk) free() error              { return errNoLinux }
-func unmount(string) error               { return errNoLinux }
-func stopped(int) error                  { return errNoLinux }
+func canCutPower() error                         { return errNoLinux }
+func newLoopDisk(_, _ string) (*loopDisk, error) { return nil, errNoLinux }
+func (d *loopDisk) cutPower() error              { return errNoLinux }
+func (d *loopDisk) remountImage() error          { return errNoLinux }
+func (d *loopDisk) fillDisk(uint64) error        { return errNoLinux }
+func (d *loopDisk) freeSpace() error             { return errNoLinux }
+func unmountFolder(string) error                 { return errNoLinux }
+func pauseAndWait(int) error                     { return errNoLinux }
 
-func (n *node) partLog() error { return errNoLinux }
-func (n *node) joinLog() error { return errNoLinux }
+func (n *nodeProcess) mountLogDisk() error   { return errNoLinux }
+func (n *nodeProcess) unmountLogDisk() error { return errNoLinux }

@@ -27,7 +27,7 @@ func takeFolder(home string) (unlock func(), err error) {
 		lock.Close()
 		return nil, fmt.Errorf("another run has %s: %w", home, err)
 	}
-	if err = sweep(home); err == nil { // what is mounted is no data to delete
+	if err = unmountLeftovers(home); err == nil { // what is mounted is no data to delete
 		err = clearAway(home)
 	}
 	if err != nil {
@@ -45,7 +45,7 @@ func clearAway(home string) error {
 	return err
 }
 
-func sweep(home string) error {
+func unmountLeftovers(home string) error {
 	ids, err := filepath.Glob(filepath.Join(home, "node*.pid"))
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func sweep(home string) error {
 	slices.Reverse(lines) // what lies in another goes first
 	for _, line := range lines {
 		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], home+"/") {
-			if err := unmount(fields[1]); err != nil {
+			if err := unmountFolder(fields[1]); err != nil {
 				return err
 			}
 		}

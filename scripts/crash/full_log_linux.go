@@ -7,30 +7,32 @@ import (
 
 const partBytes = "256m" // for a log of its own: some times what the trial lets stay
 
-func (n *node) logFolder() string { return filepath.Join(n.data, "log") }
+func (n *nodeProcess) logFolder() string { return filepath.Join(n.data, "log") }
 
-// partLog gives the log of a node that is down a file system of its own, in memory.
-func (n *node) partLog() error {
+// mountLogDisk gives the log of a node that is down a file system of its own, in memory.
+func (n *nodeProcess) mountLogDisk() error {
 	at := n.logFolder()
-	return inTurn(
+	return runInTurn(
 		func() error { return os.Rename(at, at+".aside") },
 		func() error { return os.Mkdir(at, 0o700) },
-		func() error { return command("mount", "-t", "tmpfs", "-o", "mode=0700,size="+partBytes, "tmpfs", at) },
-		func() error { n.logDisk = &disk{at: at}; return nil },
-		func() error { return command("cp", "-a", at+".aside/.", at) },
+		func() error {
+			return runCommand("mount", "-t", "tmpfs", "-o", "mode=0700,size="+partBytes, "tmpfs", at)
+		},
+		func() error { n.logDisk = &loopDisk{at: at}; return nil },
+		func() error { return runCommand("cp", "-a", at+".aside/.", at) },
 		func() error { return os.RemoveAll(at + ".aside") },
 	)
 }
 
-// joinLog puts it back to the rest, where it outlives a loss of power.
-func (n *node) joinLog() error {
+// unmountLogDisk puts it back to the rest, where it outlives a loss of power.
+func (n *nodeProcess) unmountLogDisk() error {
 	at := n.logFolder()
-	return inTurn(
-		func() error { return command("cp", "-a", at, at+".aside") },
-		func() error { return unmount(at) },
+	return runInTurn(
+		func() error { return runCommand("cp", "-a", at, at+".aside") },
+		func() error { return unmountFolder(at) },
 		func() error { n.logDisk = nil; return nil },
 		func() error { return os.Remove(at) },
 		func() error { return os.Rename(at+".aside", at) },
-		func() error { return command("sync", "-f", n.data) },
+		func() error { return runCommand("sync", "-f", n.data) },
 	)
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// role is who leads, or somebody else.
-func (t *trial) role(ctx context.Context, leads bool) (n *node, err error) {
-	err = t.until(ctx, true, "somebody to lead", func() bool {
-		n, _ = t.cluster.leader(ctx)
+// nodeInRole is who leads, or somebody else.
+func (t *crashRun) nodeInRole(ctx context.Context, leads bool) (n *nodeProcess, err error) {
+	err = t.waitUntil(ctx, true, "somebody to lead", func() bool {
+		n, _ = t.cluster.findLeader(ctx)
 		return n != nil
 	})
 	if err != nil || leads {
 		return n, err
 	}
-	for _, other := range t.some(nodes) {
+	for _, other := range t.pickNodes(nodes) {
 		if other != n {
 			return other, nil
 		}
@@ -29,18 +29,18 @@ func (t *trial) role(ctx context.Context, leads bool) (n *node, err error) {
 	return nil, errors.New("all lead")
 }
 
-// fill leaves so many bytes of a disk. Saves may be refused until the round ends.
-func (t *trial) fill(d *disk, leave uint64) error {
+// fillWhileSaving leaves so many bytes of a disk. Saves may be refused until the round ends.
+func (t *crashRun) fillWhileSaving(d *loopDisk, leave uint64) error {
 	t.writers.scarce.Store(true)
 	t.verdict.Filled++
-	return d.fill(leave)
+	return d.fillDisk(leave)
 }
 
-// spacious returns once nobody is short of space any more, and the leader knows.
-func (t *trial) spacious(ctx context.Context) error {
-	return t.until(ctx, false, "all to have space", func() bool {
+// waitForSpace returns once nobody is short of space any more, and the leader knows.
+func (t *crashRun) waitForSpace(ctx context.Context) error {
+	return t.waitUntil(ctx, false, "all to have space", func() bool {
 		for _, n := range t.cluster.nodes {
-			s, err := n.status(ctx)
+			s, err := n.askStatus(ctx)
 			if err != nil || slices.ContainsFunc(s.GetAlarms(), func(a *profilev1.Alarm) bool {
 				return a.GetCode() == codeShort || a.GetCode() == codeRefused
 			}) {
@@ -51,18 +51,18 @@ func (t *trial) spacious(ctx context.Context) error {
 	})
 }
 
-// goOn wants saves to be acknowledged.
-func (t *trial) goOn(ctx context.Context) error {
-	want := t.writers.acknowledged() + 50
-	return t.until(ctx, true, "saves to go on", func() bool { return t.writers.acknowledged() >= want })
+// waitForSaves wants saves to be acknowledged.
+func (t *crashRun) waitForSaves(ctx context.Context) error {
+	want := t.writers.countAcknowledged() + 50
+	return t.waitUntil(ctx, true, "saves to go on", func() bool { return t.writers.countAcknowledged() >= want })
 }
 
-// until waits. With saving, saves must be acknowledged all the while.
-func (t *trial) until(ctx context.Context, saving bool, what string, done func() bool) error {
-	count, last := t.writers.acknowledged(), time.Now()
+// waitUntil waits. With saving, saves must be acknowledged all the while.
+func (t *crashRun) waitUntil(ctx context.Context, saving bool, what string, done func() bool) error {
+	count, last := t.writers.countAcknowledged(), time.Now()
 	for deadline := time.Now().Add(fullWait); ; time.Sleep(time.Millisecond) {
 		ok := done()
-		if now := t.writers.acknowledged(); now > count {
+		if now := t.writers.countAcknowledged(); now > count {
 			count, last = now, time.Now()
 		}
 		if stood := time.Since(last); saving {
@@ -74,7 +74,7 @@ func (t *trial) until(ctx context.Context, saving bool, what string, done func()
 		if ok {
 			return nil
 		}
-		if err := t.failed(ctx); err != nil {
+		if err := t.checkFailures(ctx); err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {

@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// installs counts, in the nodes' logs, the snapshots that a node got from another, and those that it took itself.
-func (c *cluster) installs() (installed, taken int) {
+// countInstalls counts, in the nodes' logs, the snapshots that a node got from another, and those that it took itself.
+func (c *nodeCluster) countInstalls() (installed, taken int) {
 	for _, n := range c.nodes {
 		file, err := os.Open(n.log)
 		if err != nil {

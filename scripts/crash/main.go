@@ -31,7 +31,7 @@ import (
 	"time"
 )
 
-type settings struct {
+type crashSettings struct {
 	kills, power, full, writers int
 	seed                        uint64
 	quick, alone, json          bool
@@ -39,29 +39,29 @@ type settings struct {
 	caughtUp                    time.Duration
 }
 
-// verdict is the last thing that is said.
-type verdict struct {
-	Seed         uint64         `json:"seed"`
-	Kills        int            `json:"kills"`
-	Power        int            `json:"power"`
-	Full         int            `json:"full"`
-	Acts         map[string]int `json:"acts"`
-	Hits         map[moment]int `json:"hits"`     // what nodes were in when they ended
-	Filled       int            `json:"filled"`   // disks
-	Ends         map[end]int    `json:"ends"`     // what nodes on full disks stopped at
-	StoodMS      int64          `json:"stood_ms"` // the longest that no save was acknowledged while one disk was full
-	Acknowledged int            `json:"acknowledged"`
-	Installs     int            `json:"installs"`
-	Snapshots    int            `json:"snapshots"`
-	Digests      int            `json:"digests"`
-	SlowestMS    int64          `json:"slowest_ms"` // from all nodes being started to all having caught up
-	Slowest      string         `json:"slowest"`    // after which act
-	Seconds      int            `json:"seconds"`
-	Lost         string         `json:"lost"` // empty: nothing
+// runResult is the last thing that is said.
+type runResult struct {
+	Seed         uint64              `json:"seed"`
+	Kills        int                 `json:"kills"`
+	Power        int                 `json:"power"`
+	Full         int                 `json:"full"`
+	Acts         map[string]int      `json:"acts"`
+	Hits         map[crashMoment]int `json:"hits"`     // what nodes were in when they ended
+	Filled       int                 `json:"filled"`   // disks
+	Ends         map[exitKind]int    `json:"ends"`     // what nodes on full disks stopped at
+	StoodMS      int64               `json:"stood_ms"` // the longest that no save was acknowledged while one disk was full
+	Acknowledged int                 `json:"acknowledged"`
+	Installs     int                 `json:"installs"`
+	Snapshots    int                 `json:"snapshots"`
+	Digests      int                 `json:"digests"`
+	SlowestMS    int64               `json:"slowest_ms"` // from all nodes being started to all having caught up
+	Slowest      string              `json:"slowest"`    // after which act
+	Seconds      int                 `json:"seconds"`
+	Lost         string              `json:"lost"` // empty: nothing
 }
 
 func main() {
-	s := settings{}
+	s := crashSettings{}
 	flag.IntVar(&s.kills, "kills", 300, "rounds that kill processes")
 	flag.IntVar(&s.power, "power", 60, "rounds that cut the power; needs root and loop devices")
 	flag.IntVar(&s.full, "full", 20, "rounds that fill disks; needs root and loop devices")
@@ -84,21 +84,21 @@ func main() {
 			s.power = 3
 		}
 		if !given["full"] {
-			s.full = len(fills())
+			s.full = len(diskActs())
 		}
 	}
-	if err := run(s); err != nil {
+	if err := runCrashes(s); err != nil {
 		fmt.Fprintf(os.Stderr, "crash: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(s settings) (err error) {
+func runCrashes(s crashSettings) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	fmt.Fprintf(os.Stderr, "seed %d\n", s.seed)
 	if s.alone {
-		return alone(ctx, s.kills)
+		return checkRunsAlone(ctx, s.kills)
 	}
 	if s.power+s.full > 0 {
 		switch err := canCutPower(); {
@@ -120,22 +120,22 @@ func run(s settings) (err error) {
 	defer unlock()
 	if s.program == "" {
 		s.program = filepath.Join(home, "profilenode")
-		if err := build(ctx, s.program); err != nil {
+		if err := buildProgram(ctx, s.program); err != nil {
 			return err
 		}
 	}
-	c, err := newCluster(s, home)
+	c, err := startCluster(s, home)
 	if err != nil {
 		return err
 	}
-	t := &trial{settings: s, cluster: c, random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now()}
-	t.verdict = verdict{Seed: s.seed, Acts: map[string]int{}, Hits: map[moment]int{}, Ends: map[end]int{}}
-	err = t.run(ctx)
+	t := &crashRun{settings: s, cluster: c, random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now()}
+	t.verdict = runResult{Seed: s.seed, Acts: map[string]int{}, Hits: map[crashMoment]int{}, Ends: map[exitKind]int{}}
+	err = t.runRounds(ctx)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
-	err = errors.Join(err, c.close())
-	t.tell(err)
+	err = errors.Join(err, c.closeCluster())
+	t.printResult(err)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "data and logs stay in %s until the next run\n", home)
 		return err
@@ -143,13 +143,13 @@ func run(s settings) (err error) {
 	return clearAway(home)
 }
 
-func (t *trial) tell(err error) {
+func (t *crashRun) printResult(err error) {
 	v := &t.verdict
 	v.Seconds = int(time.Since(t.began).Seconds())
 	if t.writers != nil {
-		v.Acknowledged = t.writers.acknowledged()
+		v.Acknowledged = t.writers.countAcknowledged()
 	}
-	v.Installs, v.Snapshots = t.cluster.installs()
+	v.Installs, v.Snapshots = t.cluster.countInstalls()
 	if err != nil {
 		v.Lost = err.Error()
 	}
@@ -168,13 +168,13 @@ func (t *trial) tell(err error) {
 		fmt.Printf("on full disks nodes stopped at: %v; saves stood still for at most %.1f s while one disk was full\n", v.Ends, float64(v.StoodMS)/1000)
 	}
 	fmt.Printf("nodes ended in:")
-	for _, m := range moments() {
+	for _, m := range allMoments() {
 		fmt.Printf(" %s %d,", m, v.Hits[m])
 	}
 	fmt.Println(" all else in none of these")
 }
 
-func build(ctx context.Context, to string) error {
+func buildProgram(ctx context.Context, to string) error {
 	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", to, "github.com/profilenode/profilenode/cmd/profilenode").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build profilenode: %w\n%s", err, out)
@@ -182,8 +182,8 @@ func build(ctx context.Context, to string) error {
 	return nil
 }
 
-// alone runs the test that kills writers of a bare log: the store is no package of its own.
-func alone(ctx context.Context, kills int) error {
+// checkRunsAlone runs the test that kills writers of a bare log: the store is no package of its own.
+func checkRunsAlone(ctx context.Context, kills int) error {
 	test := exec.CommandContext(ctx, "go", "test", "github.com/profilenode/profilenode/cluster", "-run", "^TestLogOutlivesKills$", "-count=1", "-v", "-timeout", "2h")
 	test.Env = append(os.Environ(), "LOG_KILLS="+strconv.Itoa(kills))
 	var out strings.Builder

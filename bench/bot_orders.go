@@ -2,15 +2,15 @@ package main
 
 import "time"
 
-// order is one line that a game server of the takeover benchmark reads from its stdin. It answers with one line for each
+// botOrder is one line that a game server of the takeover benchmark reads from its stdin. It answers with one line for each
 // key, or with one line if there are none.
-type order struct {
-	ID    uint64            `json:"id"`
-	Do    string            `json:"do"`
-	Keys  []string          `json:"keys,omitempty"`
-	Steal bool              `json:"steal,omitempty"` // start: rob a living owner
-	Every time.Duration     `json:"every,omitempty"` // send, scribble: from one to the next; sends vary by half
-	After map[string]moment `json:"after,omitempty"` // saved, tries: a moment for each key
+type botOrder struct {
+	ID    uint64                   `json:"id"`
+	Do    string                   `json:"do"`
+	Keys  []string                 `json:"keys,omitempty"`
+	Steal bool                     `json:"steal,omitempty"` // start: rob a living owner
+	Every time.Duration            `json:"every,omitempty"` // send, scribble: from one to the next; sends vary by half
+	After map[string]monotonicTime `json:"after,omitempty"` // saved, tries: a moment for each key
 }
 
 const (
@@ -28,49 +28,49 @@ const (
 	doCount    = "count"    // what has become of its sessions
 )
 
-// told is the answer.
-type told struct {
+// botAnswer is the answer.
+type botAnswer struct {
 	ID    uint64          `json:"id"`
 	Key   string          `json:"key,omitempty"`
-	Began moment          `json:"began,omitempty"`
-	Ended moment          `json:"ended,omitempty"`
+	Began monotonicTime   `json:"began,omitempty"`
+	Ended monotonicTime   `json:"ended,omitempty"`
 	Heard []time.Duration `json:"heard,omitempty"`
 	Who   string          `json:"who,omitempty"`   // wrote what is stored
-	Tries tries           `json:"tries,omitzero"`  // of a scribbling
-	Count counts          `json:"count,omitzero"`  // of all sessions
+	Tries staleWrites     `json:"tries,omitzero"`  // of a scribbling
+	Count tryCounts       `json:"count,omitzero"`  // of all sessions
 	Fault string          `json:"fault,omitempty"` // empty: done
 }
 
-// counts is what became of one game server's sessions, since it started.
-type counts struct {
+// tryCounts is what became of one game server's sessions, since it started.
+type tryCounts struct {
 	Held   int `json:"held"`   // now
 	Lost   int `json:"lost"`   // ended, though nobody asked for it
 	Doubts int `json:"doubts"` // times that all of them came into doubt
 }
 
-func (c *counts) add(other counts) {
+func (c *tryCounts) addCounts(other tryCounts) {
 	c.Held += other.Held
 	c.Lost += other.Lost
 	c.Doubts += other.Doubts
 }
 
-// try is one save by an owner that may have been robbed.
-type try struct {
-	began, ended moment
+// staleWrite is one save by an owner that may have been robbed.
+type staleWrite struct {
+	began, ended monotonicTime
 	fault        error
 	refused      bool // by a node, and not by this process alone
 }
 
-// tries is what an old owner did once its profile was somebody else's.
-type tries struct {
+// staleWrites is what an old owner did once its profile was somebody else's.
+type staleWrites struct {
 	Tried   int `json:"tried"`   // saves that were unanswered then, or begun later
 	Refused int `json:"refused"` // of them by a node; the others the client did not send, or gave up
 	Landed  int `json:"landed"`  // begun after the takeover, and acknowledged
 }
 
-// since counts the tries that were not answered when somebody else's session had begun. A save that was begun before and is
+// countSince counts the tries that were not answered when somebody else's session had begun. A save that was begun before and is
 // acknowledged later is none: it landed in time, and its owner was stopped before it could read so.
-func since(taken moment, all []try) (t tries) {
+func countSince(taken monotonicTime, all []staleWrite) (t staleWrites) {
 	for _, one := range all {
 		switch {
 		case one.ended <= taken, one.fault == nil && one.began <= taken:
@@ -85,7 +85,7 @@ func since(taken moment, all []try) (t tries) {
 	return t
 }
 
-func (t *tries) add(other tries) {
+func (t *staleWrites) addCounts(other staleWrites) {
 	t.Tried += other.Tried
 	t.Refused += other.Refused
 	t.Landed += other.Landed

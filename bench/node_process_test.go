@@ -31,8 +31,8 @@ func TestAKeptFolderKeepsItsAddresses(t *testing.T) {
 
 // Whoever fills a node that has ended would try again for ever.
 func TestWorkEndsWithItsNodes(t *testing.T) {
-	nodes := []*node{{ended: make(chan struct{})}, {ended: make(chan struct{}), lastLines: []string{"no space left on device"}}}
-	ctx, cancel := whileUp(t.Context(), nodes)
+	nodes := []*nodeProcess{{ended: make(chan struct{})}, {ended: make(chan struct{}), lastLines: []string{"no space left on device"}}}
+	ctx, cancel := whileAllRun(t.Context(), nodes)
 	defer cancel(nil)
 	close(nodes[1].ended)
 	<-ctx.Done()

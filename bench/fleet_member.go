@@ -20,11 +20,11 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// member is one game server of a fleet: an incarnation with a ping port, a warm connection to every node, and a stream
+// fleetMember is one game server of a fleet: an incarnation with a ping port, a warm connection to every node, and a stream
 // on a connection of its own. It speaks the wire by itself, as package client does and as sparingly as it can: thousands
 // share a process. Its times are those of package client.
-type member struct {
-	fleet *fleet
+type fleetMember struct {
+	fleet *serverFleet
 	name  string
 	host  string
 	ping  net.Listener
@@ -57,22 +57,22 @@ const (
 // contend for its ports, and searching for a free one costs the kernel more than all the rest.
 func memberHost(net uint8, i int) string { return fmt.Sprintf("127.%d.%d.%d", net, i/250, 1+i%250) }
 
-func newMember(f *fleet, name, host string) (*member, error) {
-	m := &member{fleet: f, name: name, host: host, warm: make(map[string]*grpc.ClientConn), next: mathrand.IntN(len(f.nodes))}
+func newFleetMember(f *serverFleet, name, host string) (*fleetMember, error) {
+	m := &fleetMember{fleet: f, name: name, host: host, warm: make(map[string]*grpc.ClientConn), next: mathrand.IntN(len(f.nodes))}
 	var err error
 	if m.ping, err = net.Listen("tcp", host+":0"); err != nil {
 		return nil, err
 	}
 	for _, addr := range f.nodes {
-		if m.warm[addr], err = m.dial(addr); err != nil {
+		if m.warm[addr], err = m.dialNode(addr); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
 
-// dial connects as package client does, with smaller buffers.
-func (m *member) dial(addr string) (*grpc.ClientConn, error) {
+// dialNode connects as package client does, with smaller buffers.
+func (m *fleetMember) dialNode(addr string) (*grpc.ClientConn, error) {
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(m.host)}}
 	return grpc.NewClient("passthrough:///"+addr,
 		grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) { return from.DialContext(ctx, "tcp", to) }),
@@ -87,7 +87,7 @@ func (m *member) dial(addr string) (*grpc.ClientConn, error) {
 }
 
 // answerPings says who this is to whoever asks, until the port closes.
-func (m *member) answerPings() {
+func (m *fleetMember) answerPings() {
 	for {
 		c, err := m.ping.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -104,30 +104,30 @@ func (m *member) answerPings() {
 	}
 }
 
-// enter registers, and opens its sessions.
-func (m *member) enter(ctx context.Context, sessions int) error {
+// registerAndHold registers, and opens its sessions.
+func (m *fleetMember) registerAndHold(ctx context.Context, sessions int) error {
 	for _, conn := range m.warm {
-		if !connected(ctx, conn) && ctx.Err() != nil {
+		if !waitConnected(ctx, conn) && ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // it never fails
 	var is profilev1.RegisterResponse
-	if err := m.ask(ctx, profilev1.Profiles_Register_FullMethodName, &profilev1.RegisterRequest{
+	if err := m.callLeader(ctx, profilev1.Profiles_Register_FullMethodName, &profilev1.RegisterRequest{
 		Name: m.name, Nonce: nonce, Where: "bench renewals", Ping: m.ping.Addr().String(),
 	}, &is); err != nil {
 		return fmt.Errorf("register %s: %w", m.name, err)
 	}
 	m.incarnation, m.binding, m.registration = is.GetIncarnation(), is.GetBinding(), lock.Registration(nonce)
-	m.proved.Store(int64(thisMoment())) // it lives since just now
+	m.proved.Store(int64(monotonicNow())) // it lives since just now
 	for i := range sessions {
 		m.number++
 		q := &profilev1.StartSessionRequest{Store: renewalStore, Key: fmt.Sprintf("%s-%d", m.name, i), Request: &profilev1.Request{
 			Incarnation: m.incarnation, Number: m.number, Settled: m.number - 1, Hash: m.number, Binding: m.binding, Registration: m.registration,
 		}}
 		var got profilev1.StartSessionResponse
-		if err := m.ask(ctx, profilev1.Profiles_StartSession_FullMethodName, q, &got); err != nil {
+		if err := m.callLeader(ctx, profilev1.Profiles_StartSession_FullMethodName, q, &got); err != nil {
 			return fmt.Errorf("start session of %s: %w", q.Key, err)
 		}
 		if got.GetQueued() {
@@ -139,10 +139,10 @@ func (m *member) enter(ctx context.Context, sessions int) error {
 	return nil
 }
 
-// ask sends a request to whoever leads, again and again until it is answered, or this game server was ended.
-func (m *member) ask(ctx context.Context, method string, request, answer proto.Message) error {
+// callLeader sends a request to whoever leads, again and again until it is answered, or this game server was ended.
+func (m *fleetMember) callLeader(ctx context.Context, method string, request, answer proto.Message) error {
 	for {
-		addr := m.target()
+		addr := m.nodeToAsk()
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := m.warm[addr].Invoke(try, method, request, answer, grpc.WaitForReady(true))
 		cancel()
@@ -154,21 +154,21 @@ func (m *member) ask(ctx context.Context, method string, request, answer proto.M
 		if ctx.Err() != nil || refusal.GetReason() == profilev1.Reason_REASON_SERVER_GONE {
 			return err
 		}
-		if !m.turn(refusal) {
-			pause(ctx, 20*time.Millisecond)
+		if !m.followRedirect(refusal) {
+			sleepUnlessDone(ctx, 20*time.Millisecond)
 		}
 	}
 }
 
-func (m *member) target() string {
+func (m *fleetMember) nodeToAsk() string {
 	if m.leader != "" {
 		return m.leader
 	}
 	return m.fleet.nodes[m.next%len(m.fleet.nodes)]
 }
 
-// turn goes to the leader that a refusal names, or else to the next node; it says whether one was named.
-func (m *member) turn(refusal *profilev1.Refusal) bool {
+// followRedirect goes to the leader that a refusal names, or else to the next node; it says whether one was named.
+func (m *fleetMember) followRedirect(refusal *profilev1.Refusal) bool {
 	m.next++
 	m.leader = ""
 	if to := refusal.GetLeader(); m.warm[to] != nil {
@@ -177,22 +177,22 @@ func (m *member) turn(refusal *profilev1.Refusal) bool {
 	return m.leader != ""
 }
 
-// renew keeps it alive until ctx ends or the cluster has ended it.
-func (m *member) renew(ctx context.Context) {
-	pause(ctx, mathrand.N(memberRenew)) // in step with nobody
+// renewUntilDone keeps it alive until ctx ends or the cluster has ended it.
+func (m *fleetMember) renewUntilDone(ctx context.Context) {
+	sleepUnlessDone(ctx, mathrand.N(memberRenew)) // in step with nobody
 	fails, hops, mute, led := 0, 0, 0, m.leader
 	var mutes []*memberStream
 	settle := func() {
 		for _, one := range mutes {
-			one.end()
+			one.closeStream()
 		}
 		mutes = nil
 	}
 	defer settle()
 	for ctx.Err() == nil && !m.over.Load() {
-		addr := m.target()
+		addr := m.nodeToAsk()
 		heard, silent := false, false
-		via, to, told := m.open(ctx, addr)
+		via, to, told := m.openStream(ctx, addr)
 		if via != nil {
 			heard, silent, to, told = m.renewOver(ctx, via, mute, settle)
 		}
@@ -200,10 +200,10 @@ func (m *member) renew(ctx context.Context) {
 		case silent:
 			mutes = append(mutes, via)
 		case via != nil:
-			via.end()
+			via.closeStream()
 		}
 		if len(mutes) > memberMutes {
-			mutes[0].end()
+			mutes[0].closeStream()
 			mutes = mutes[1:]
 		}
 		switch {
@@ -212,9 +212,9 @@ func (m *member) renew(ctx context.Context) {
 		case !told:
 			mute++
 		}
-		named := m.turn(&profilev1.Refusal{Leader: to})
+		named := m.followRedirect(&profilev1.Refusal{Leader: to})
 		if named && m.leader != led {
-			pause(ctx, mathrand.N(memberRenew/2))
+			sleepUnlessDone(ctx, mathrand.N(memberRenew/2))
 		}
 		if named && hops < 3 {
 			hops++
@@ -223,6 +223,6 @@ func (m *member) renew(ctx context.Context) {
 		hops = 0
 		most := min(20*time.Millisecond<<min(fails, 10), 500*time.Millisecond)
 		fails++
-		pause(ctx, most/2+mathrand.N(most/2+1))
+		sleepUnlessDone(ctx, most/2+mathrand.N(most/2+1))
 	}
 }

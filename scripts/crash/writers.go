@@ -28,9 +28,9 @@ const (
 	tryTime = 2 * time.Second
 )
 
-// writers save numbered data without an end, each to profiles that nobody else touches, and keep count.
-type writers struct {
-	cluster *cluster
+// writerGroup save numbered data without an end, each to profiles that nobody else touches, and keep count.
+type writerGroup struct {
+	cluster *nodeCluster
 	all     []*writer
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -43,7 +43,7 @@ type writers struct {
 
 // writer is one tool: a request of it is sent, the same each time, until it is answered.
 type writer struct {
-	w      *writers
+	w      *writerGroup
 	random *rand.Rand
 	id     int
 
@@ -53,27 +53,27 @@ type writer struct {
 	leader              int    // index of the node that answered last
 
 	mu       sync.Mutex
-	profiles [perHand]kept
+	profiles [perHand]keptProfile
 	acked    int
 	refused  bool // the save under way, for want of space
 }
 
-// kept is what must be there of a profile: the acknowledged revision, or the one that is being saved.
-type kept struct {
+// keptProfile is what must be there of a profile: the acknowledged revision, or the one that is being saved.
+type keptProfile struct {
 	revision uint64
 	hash     [32]byte
 	next     [32]byte // of the save under way
 	under    bool
 }
 
-func startWriters(ctx context.Context, c *cluster, count int, seed uint64) *writers {
+func startWriters(ctx context.Context, c *nodeCluster, count int, seed uint64) *writerGroup {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &writers{cluster: c, cancel: cancel, failing: make(chan error, count)}
+	w := &writerGroup{cluster: c, cancel: cancel, failing: make(chan error, count)}
 	for i := range count {
 		h := &writer{w: w, id: i, random: rand.New(rand.NewPCG(seed, uint64(i+1)))}
 		w.all = append(w.all, h)
 		w.running.Go(func() {
-			if err := h.write(ctx); err != nil && ctx.Err() == nil {
+			if err := h.writeUntilDone(ctx); err != nil && ctx.Err() == nil {
 				w.failing <- fmt.Errorf("writer %d: %w", h.id, err)
 			}
 		})
@@ -81,12 +81,12 @@ func startWriters(ctx context.Context, c *cluster, count int, seed uint64) *writ
 	return w
 }
 
-func (w *writers) stop() {
+func (w *writerGroup) stopWriters() {
 	w.cancel()
 	w.running.Wait()
 }
 
-func (w *writers) acknowledged() (sum int) {
+func (w *writerGroup) countAcknowledged() (sum int) {
 	for _, h := range w.all {
 		h.mu.Lock()
 		sum += h.acked
@@ -95,11 +95,11 @@ func (w *writers) acknowledged() (sum int) {
 	return sum
 }
 
-// saving says that a save is under way.
-func (w *writers) saving() bool {
+// isSaving says that a save is under way.
+func (w *writerGroup) isSaving() bool {
 	for _, h := range w.all {
 		h.mu.Lock()
-		under := slices.ContainsFunc(h.profiles[:], func(p kept) bool { return p.under })
+		under := slices.ContainsFunc(h.profiles[:], func(p keptProfile) bool { return p.under })
 		h.mu.Unlock()
 		if under {
 			return true
@@ -108,8 +108,8 @@ func (w *writers) saving() bool {
 	return false
 }
 
-// allRefused says that each has a save under way that is refused for want of space.
-func (w *writers) allRefused() bool {
+// areAllRefused says that each has a save under way that is refused for want of space.
+func (w *writerGroup) areAllRefused() bool {
 	for _, h := range w.all {
 		h.mu.Lock()
 		refused := h.refused
@@ -121,29 +121,29 @@ func (w *writers) allRefused() bool {
 	return true
 }
 
-func (h *writer) key(i int) string { return fmt.Sprintf("w%d-%d", h.id, i) }
+func (h *writer) keyOf(i int) string { return fmt.Sprintf("w%d-%d", h.id, i) }
 
-func (h *writer) write(ctx context.Context) error {
+func (h *writer) writeUntilDone(ctx context.Context) error {
 	for n := 0; ctx.Err() == nil; n++ {
 		if h.incarnation == 0 {
-			if err := h.register(ctx); err != nil {
+			if err := h.registerTool(ctx); err != nil {
 				return err
 			}
 		}
-		if err := h.save(ctx, h.random.IntN(perHand)); err != nil {
+		if err := h.saveOnce(ctx, h.random.IntN(perHand)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *writer) save(ctx context.Context, i int) error {
+func (h *writer) saveOnce(ctx context.Context, i int) error {
 	h.w.gate.RLock()
 	defer h.w.gate.RUnlock()
 	h.mu.Lock()
 	p := h.profiles[i]
 	h.mu.Unlock()
-	data := h.data(i, p.revision+1)
+	data := h.makeData(i, p.revision+1)
 	hash := sha256.Sum256(data)
 	h.number++
 	request := &pb.SetRequest{
@@ -151,40 +151,44 @@ func (h *writer) save(ctx context.Context, i int) error {
 			Incarnation: h.incarnation, Number: h.number, Settled: h.number - 1, Hash: max(binary.BigEndian.Uint64(hash[:]), 1),
 			Binding: h.binding, Registration: h.registration,
 		},
-		Store: store, Key: h.key(i), Expected: p.revision, Data: data, Hash: hash[:],
+		Store: store, Key: h.keyOf(i), Expected: p.revision, Data: data, Hash: hash[:],
 	}
-	h.mark(i, func(p *kept) { p.next, p.under = hash, true })
+	h.changeKept(i, func(p *keptProfile) { p.next, p.under = hash, true })
 	var reply *pb.SetResponse
-	err := h.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err := h.askUntilAnswered(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(conn).Set(ctx, request)
 		return err
 	})
 	switch reason := reasonOf(err); {
 	case err == nil:
 		if got := reply.GetStands().GetRevision(); got != p.revision+1 {
-			return fmt.Errorf("%s: the save of revision %d was answered with %d", h.key(i), p.revision+1, got)
+			return fmt.Errorf("%s: the save of revision %d was answered with %d", h.keyOf(i), p.revision+1, got)
 		}
-		h.mark(i, func(p *kept) { p.revision, p.hash, p.under = p.revision+1, hash, false; h.acked++; h.refused = false })
+		h.changeKept(i, func(p *keptProfile) {
+			p.revision, p.hash, p.under = p.revision+1, hash, false
+			h.acked++
+			h.refused = false
+		})
 	case reason == pb.Reason_REASON_SERVER_GONE:
 		// The lease ran out while nobody led. Now it never happens any more, but it may have happened.
 		h.incarnation = 0
-		return h.find(ctx, i)
+		return h.findOutcome(ctx, i)
 	default:
-		return fmt.Errorf("save %s at revision %d: %w", h.key(i), p.revision, err)
+		return fmt.Errorf("save %s at revision %d: %w", h.keyOf(i), p.revision, err)
 	}
 	return nil
 }
 
-// find settles a save whose writer is gone.
-func (h *writer) find(ctx context.Context, i int) error {
-	got, err := h.get(ctx, h.key(i))
+// findOutcome settles a save whose writer is gone.
+func (h *writer) findOutcome(ctx context.Context, i int) error {
+	got, err := h.getProfile(ctx, h.keyOf(i))
 	if err != nil {
 		return err
 	}
-	if err := h.check(i, got); err != nil {
+	if err := h.checkProfile(i, got); err != nil {
 		return err
 	}
-	h.mark(i, func(p *kept) {
+	h.changeKept(i, func(p *keptProfile) {
 		if got.GetRevision() == p.revision+1 {
 			p.revision, p.hash = p.revision+1, p.next
 		}
@@ -193,14 +197,14 @@ func (h *writer) find(ctx context.Context, i int) error {
 	return nil
 }
 
-func (h *writer) mark(i int, change func(p *kept)) {
+func (h *writer) changeKept(i int, change func(p *keptProfile)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	change(&h.profiles[i])
 }
 
-// check compares a profile with what must be there.
-func (h *writer) check(i int, got *pb.Profile) error {
+// checkProfile compares a profile with what must be there.
+func (h *writer) checkProfile(i int, got *pb.Profile) error {
 	h.mu.Lock()
 	p := h.profiles[i]
 	h.mu.Unlock()
@@ -214,16 +218,16 @@ func (h *writer) check(i int, got *pb.Profile) error {
 		return nil
 	}
 	return fmt.Errorf("LOST: %s is at revision %d with %d bytes, hash %x; acknowledged was revision %d, hash %x (another under way: %v)",
-		h.key(i), got.GetRevision(), len(got.GetData()), hash[:4], p.revision, p.hash[:4], p.under)
+		h.keyOf(i), got.GetRevision(), len(got.GetData()), hash[:4], p.revision, p.hash[:4], p.under)
 }
 
-// verify reads everything back. Nobody may be writing.
-func (w *writers) verify(ctx context.Context) error {
+// verifyAll reads everything back. Nobody may be writing.
+func (w *writerGroup) verifyAll(ctx context.Context) error {
 	for _, h := range w.all {
 		for i := range perHand {
-			got, err := h.get(ctx, h.key(i))
+			got, err := h.getProfile(ctx, h.keyOf(i))
 			if err == nil {
-				err = h.check(i, got)
+				err = h.checkProfile(i, got)
 			}
 			if err != nil {
 				return fmt.Errorf("read back: %w", err)
@@ -233,8 +237,8 @@ func (w *writers) verify(ctx context.Context) error {
 	return nil
 }
 
-// data is 100 bytes to 4 KB, now and then, or often, more than 1 MiB, which goes into the log in parts.
-func (h *writer) data(i int, revision uint64) []byte {
+// makeData is 100 bytes to 4 KB, now and then, or often, more than 1 MiB, which goes into the log in parts.
+func (h *writer) makeData(i int, revision uint64) []byte {
 	size := 100 + h.random.IntN(4<<10)
 	rare := 60
 	if h.w.large.Load() {
@@ -243,7 +247,7 @@ func (h *writer) data(i int, revision uint64) []byte {
 	if h.random.IntN(rare) == 0 {
 		size = 1<<20 + h.random.IntN(1<<19)
 	}
-	head := fmt.Appendf(nil, "%s revision %d ", h.key(i), revision)
+	head := fmt.Appendf(nil, "%s revision %d ", h.keyOf(i), revision)
 	data := append(head, bytes.Repeat([]byte{byte(revision)}, size)...)
 	var noise [32]byte
 	_, _ = crand.Read(noise[:]) // never fails
@@ -251,12 +255,12 @@ func (h *writer) data(i int, revision uint64) []byte {
 	return data
 }
 
-func (h *writer) register(ctx context.Context) error {
+func (h *writer) registerTool(ctx context.Context) error {
 	var nonce [16]byte
 	_, _ = crand.Read(nonce[:]) // never fails
 	request := &pb.RegisterRequest{Name: fmt.Sprintf("writer-%x", nonce[:6]), Kind: pb.ServerKind_SERVER_KIND_TOOL, Nonce: nonce[:]}
 	var reply *pb.RegisterResponse
-	if err := h.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	if err := h.askUntilAnswered(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(conn).Register(ctx, request)
 		return err
 	}); err != nil {
@@ -267,9 +271,9 @@ func (h *writer) register(ctx context.Context) error {
 	return nil
 }
 
-func (h *writer) get(ctx context.Context, key string) (*pb.Profile, error) {
+func (h *writer) getProfile(ctx context.Context, key string) (*pb.Profile, error) {
 	var reply *pb.GetResponse
-	err := h.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err := h.askUntilAnswered(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		reply, err = pb.NewProfilesClient(conn).Get(ctx, &pb.GetRequest{Store: store, Key: key})
 		return err
 	})
@@ -282,8 +286,8 @@ func (h *writer) get(ctx context.Context, key string) (*pb.Profile, error) {
 // findings are reasons that another caller would take for a matter of time. Here no node breaks or changes its cluster.
 var findings = []pb.Reason{pb.Reason_REASON_FAILED, pb.Reason_REASON_OTHER_CLUSTER, pb.Reason_REASON_OTHER_REGISTRATION}
 
-// ask goes from node to node until it is answered: with nil, or with a refusal that stands.
-func (h *writer) ask(ctx context.Context, try func(context.Context, *grpc.ClientConn) error) error {
+// askUntilAnswered goes from node to node until it is answered: with nil, or with a refusal that stands.
+func (h *writer) askUntilAnswered(ctx context.Context, try func(context.Context, *grpc.ClientConn) error) error {
 	for {
 		limited, cancel := context.WithTimeout(ctx, tryTime)
 		err := try(limited, h.w.cluster.nodes[h.leader].conn)

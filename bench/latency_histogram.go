@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// spread is how a number of times lie, in steps of about 3 %. Any goroutine may add.
-type spread struct {
+// latencyHistogram is how a number of times lie, in steps of about 3 %. Any goroutine may add.
+type latencyHistogram struct {
 	steps [steps]atomic.Uint64
 	count atomic.Uint64
 	sum   atomic.Uint64 // microseconds
@@ -19,8 +19,8 @@ const (
 	steps = 40 * fine
 )
 
-// step is where a number of microseconds is counted.
-func step(us uint64) int {
+// bucketOf is where a number of microseconds is counted.
+func bucketOf(us uint64) int {
 	if us < fine {
 		return int(us)
 	}
@@ -28,8 +28,8 @@ func step(us uint64) int {
 	return min((double+1)*fine+int(us>>double)-fine, steps-1)
 }
 
-// least is the smallest number of microseconds that is counted at a step.
-func least(step int) uint64 {
+// bucketStart is the smallest number of microseconds that is counted at a step.
+func bucketStart(step int) uint64 {
 	if step < fine {
 		return uint64(step)
 	}
@@ -37,9 +37,9 @@ func least(step int) uint64 {
 	return uint64(step%fine+fine) << double
 }
 
-func (s *spread) add(d time.Duration) {
+func (s *latencyHistogram) addSample(d time.Duration) {
 	us := uint64(max(d.Microseconds(), 0))
-	s.steps[step(us)].Add(1)
+	s.steps[bucketOf(us)].Add(1)
 	s.count.Add(1)
 	s.sum.Add(us)
 	for {
@@ -50,8 +50,8 @@ func (s *spread) add(d time.Duration) {
 	}
 }
 
-// at is the time that this share of all stays within.
-func (s *spread) at(share float64) time.Duration {
+// quantile is the time that this share of all stays within.
+func (s *latencyHistogram) quantile(share float64) time.Duration {
 	count := s.count.Load()
 	if count == 0 {
 		return 0
@@ -59,16 +59,18 @@ func (s *spread) at(share float64) time.Duration {
 	want, seen := uint64(share*float64(count)), uint64(0)
 	for i := range s.steps {
 		if seen += s.steps[i].Load(); seen > want {
-			return min(time.Duration(least(i+1)-1)*time.Microsecond, s.max())
+			return min(time.Duration(bucketStart(i+1)-1)*time.Microsecond, s.longest())
 		}
 	}
-	return s.max()
+	return s.longest()
 }
 
-func (s *spread) max() time.Duration { return time.Duration(s.most.Load()) * time.Microsecond }
+func (s *latencyHistogram) longest() time.Duration {
+	return time.Duration(s.most.Load()) * time.Microsecond
+}
 
-// times is a spread in figures, milliseconds.
-type times struct {
+// latencyFigures is a spread in figures, milliseconds.
+type latencyFigures struct {
 	Count uint64  `json:"count"`
 	Mean  float64 `json:"mean_ms"`
 	P50   float64 `json:"p50_ms"`
@@ -77,12 +79,12 @@ type times struct {
 	Max   float64 `json:"max_ms"`
 }
 
-func (s *spread) times() times {
-	t := times{Count: s.count.Load(), P50: ms(s.at(0.5)), P99: ms(s.at(0.99)), P999: ms(s.at(0.999)), Max: ms(s.max())}
+func (s *latencyHistogram) figures() latencyFigures {
+	t := latencyFigures{Count: s.count.Load(), P50: toMillis(s.quantile(0.5)), P99: toMillis(s.quantile(0.99)), P999: toMillis(s.quantile(0.999)), Max: toMillis(s.longest())}
 	if t.Count > 0 {
 		t.Mean = float64(s.sum.Load()) / 1000 / float64(t.Count)
 	}
 	return t
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+func toMillis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

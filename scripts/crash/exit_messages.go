@@ -25,26 +25,26 @@ const (
 	codeRefused = "SAVES_REFUSED"
 )
 
-func (n *node) alarmed(ctx context.Context, code string) bool {
-	s, err := n.status(ctx)
+func (n *nodeProcess) hasAlarm(ctx context.Context, code string) bool {
+	s, err := n.askStatus(ctx)
 	return err == nil && slices.ContainsFunc(s.GetAlarms(), func(a *profilev1.Alarm) bool { return a.GetCode() == code })
 }
 
-// saidOnce looks that a node's log has a line, and has it once.
-func (n *node) saidOnce(from int64, words string) error {
-	if count := strings.Count(string(n.said(from)), words); count != 1 {
+// checkLoggedOnce looks that a node's log has a line, and has it once.
+func (n *nodeProcess) checkLoggedOnce(from int64, words string) error {
+	if count := strings.Count(string(n.logSince(from)), words); count != 1 {
 		return fmt.Errorf("%s said %d times, want once: %s", n.name, count, words)
 	}
 	return nil
 }
 
-// lastWords looks at what a node said since its disk was filled, and counts what it stopped at.
-func (t *trial) lastWords(n *node, from int64) error {
-	last, err := n.clear(from)
+// checkExitMessage looks at what a node said since its disk was filled, and counts what it stopped at.
+func (t *crashRun) checkExitMessage(n *nodeProcess, from int64) error {
+	last, err := n.exitMessage(from)
 	if err != nil {
 		return err
 	}
-	end, err := endOf(last)
+	end, err := exitKindOf(last)
 	if err != nil {
 		return err
 	}
@@ -52,9 +52,9 @@ func (t *trial) lastWords(n *node, from int64) error {
 	return nil
 }
 
-// clear wants a node that ended to have said in its last line what is wrong and what to do, and little else.
-func (n *node) clear(from int64) (last string, err error) {
-	text := strings.TrimSpace(string(n.said(from)))
+// exitMessage wants a node that ended to have said in its last line what is wrong and what to do, and little else.
+func (n *nodeProcess) exitMessage(from int64) (last string, err error) {
+	text := strings.TrimSpace(string(n.logSince(from)))
 	last = text[strings.LastIndexByte(text, '\n')+1:]
 	lines := strings.Count(text, "\n") + 1
 	switch {
@@ -68,17 +68,17 @@ func (n *node) clear(from int64) (last string, err error) {
 	return last, nil
 }
 
-// end is what a node on a full disk stops at.
-type end string
+// exitKind is what a node on a full disk stops at.
+type exitKind string
 
 const (
-	endHard   end = "hard reserve"        // it looked, and stopped in order
-	endLog    end = "last byte of log"    // a write of it was refused
-	endTables end = "last byte of tables" // the same
-	endVotes  end = "last byte of votes"  // the same
+	endHard   exitKind = "hard reserve"        // it looked, and stopped in order
+	endLog    exitKind = "last byte of log"    // a write of it was refused
+	endTables exitKind = "last byte of tables" // the same
+	endVotes  exitKind = "last byte of votes"  // the same
 )
 
-func endOf(last string) (end, error) {
+func exitKindOf(last string) (exitKind, error) {
 	switch {
 	case strings.Contains(last, wordsHard):
 		return endHard, nil

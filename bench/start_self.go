@@ -6,12 +6,12 @@ import (
 	"os/exec"
 )
 
-// place is where a process can be started, other than beside this program.
-type place interface{ start(process *exec.Cmd) error }
+// processPlace is where a process can be started, other than beside this program.
+type processPlace interface{ startProcess(process *exec.Cmd) error }
 
 // startSelf starts this very program as another process, which ends with its stdin and logs to a file. within, if it is
 // not nil, is where it lives.
-func startSelf(log string, within place, args ...string) (process *exec.Cmd, stdin io.WriteCloser, stdout io.Reader, err error) {
+func startSelf(log string, within processPlace, args ...string) (process *exec.Cmd, stdin io.WriteCloser, stdout io.Reader, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, nil, nil, err
@@ -33,7 +33,7 @@ func startSelf(log string, within place, args ...string) (process *exec.Cmd, std
 	defer func() { _ = file.Close() }() // the process has its own
 	process.Stderr = file
 	if within != nil {
-		err = within.start(process)
+		err = within.startProcess(process)
 	} else {
 		err = process.Start()
 	}

@@ -7,22 +7,22 @@ import (
 	"strconv"
 )
 
-// key is the key of the profile with this number.
-func key(number uint64) string { return fmt.Sprintf("player-%09d", number) }
+// profileKey is the key of the profile with this number.
+func profileKey(number uint64) string { return fmt.Sprintf("player-%09d", number) }
 
 var things = []string{
 	"iron sword", "oak shield", "healing potion", "rope", "lantern", "torch", "map of the north", "silver ring", "bow",
 	"arrow", "bread", "cheese", "cloak", "boots of haste", "amulet", "scroll of recall", "ruby", "emerald", "lockpick", "drum",
 }
 
-// body is a profile as games keep them, JSON of exactly size bytes (at least 256): names that repeat, numbers that do
+// makeBody is a profile as games keep them, JSON of exactly size bytes (at least 256): names that repeat, numbers that do
 // not, and an identifier of random digits for each item. It packs to between a third and a half. The same number and
 // version give the same bytes.
-func body(number, version uint64, size int) []byte {
+func makeBody(number, version uint64, size int) []byte {
 	r := rand.New(rand.NewPCG(number, version))
 	b := make([]byte, 0, size+256)
 	b = fmt.Appendf(b, `{"name":"%s","version":%d,"level":%d,"coins":%d,"x":%.3f,"y":%.3f,"items":[`,
-		key(number), version, r.IntN(100), r.IntN(1_000_000), r.Float64()*4096, r.Float64()*4096)
+		profileKey(number), version, r.IntN(100), r.IntN(1_000_000), r.Float64()*4096, r.Float64()*4096)
 	const tail = `],"notes":"`
 	var id [12]byte
 	for first := true; len(b)+len(tail)+2 < size-160; first = false {

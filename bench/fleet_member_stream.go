@@ -21,13 +21,13 @@ type memberStream struct {
 	ended  error // written before events closes
 }
 
-// open is nil if there is no stream to be had there; then it says whether it was told so, and where to go.
-func (m *member) open(ctx context.Context, addr string) (via *memberStream, leader string, told bool) {
-	conn, err := m.dial(addr)
+// openStream is nil if there is no stream to be had there; then it says whether it was told so, and where to go.
+func (m *fleetMember) openStream(ctx context.Context, addr string) (via *memberStream, leader string, told bool) {
+	conn, err := m.dialNode(addr)
 	if err != nil {
 		return nil, "", false
 	}
-	if !connected(ctx, conn) {
+	if !waitConnected(ctx, conn) {
 		_ = conn.Close()
 		return nil, "", false
 	}
@@ -40,11 +40,11 @@ func (m *member) open(ctx context.Context, addr string) (via *memberStream, lead
 		return nil, wire.RefusalIn(err).GetLeader(), wire.RefusalIn(err) != nil
 	}
 	via = &memberStream{conn: conn, live: live, cancel: cancel, events: make(chan *profilev1.Event)}
-	go via.receive(ctx)
+	go via.receiveAnswers(ctx)
 	return via, "", false
 }
 
-func (s *memberStream) receive(ctx context.Context) {
+func (s *memberStream) receiveAnswers(ctx context.Context) {
 	defer close(s.events)
 	for {
 		event, err := s.live.Recv()
@@ -60,7 +60,7 @@ func (s *memberStream) receive(ctx context.Context) {
 	}
 }
 
-func (s *memberStream) end() {
+func (s *memberStream) closeStream() {
 	s.cancel()
 	for range s.events {
 	}
@@ -69,9 +69,9 @@ func (s *memberStream) end() {
 
 // renewOver renews over one stream until that ends, or is silent; it says whether any renewal renewed, which first is told of, to
 // whom it was sent on, and whether it was told anything of the kind. mute streams before it brought nothing.
-func (m *member) renewOver(ctx context.Context, via *memberStream, mute int, first func()) (heard, silent bool, leader string, told bool) {
+func (m *fleetMember) renewOver(ctx context.Context, via *memberStream, mute int, first func()) (heard, silent bool, leader string, told bool) {
 	var mu sync.Mutex
-	sent := make(map[uint64]moment)
+	sent := make(map[uint64]monotonicTime)
 	patience := memberPatience << min(mute, 2)
 	lost := time.NewTimer(patience)
 	defer lost.Stop()
@@ -88,7 +88,7 @@ func (m *member) renewOver(ctx context.Context, via *memberStream, mute int, fir
 			r := &profilev1.Renewal{
 				Incarnation: m.incarnation, Sequence: m.sequence, HeldCount: m.sessions, HeldHash: m.heldHash, Binding: m.binding, Registration: m.registration,
 			}
-			sent[r.Sequence] = thisMoment()
+			sent[r.Sequence] = monotonicNow()
 			mu.Unlock()
 			if via.live.Send(r) != nil {
 				return
@@ -124,7 +124,7 @@ func (m *member) renewOver(ctx context.Context, via *memberStream, mute int, fir
 			left, ours := sent[what.Renewed.GetSequence()]
 			delete(sent, what.Renewed.GetSequence())
 			mu.Unlock()
-			if ours && m.fleet.renewed(m, left, what.Renewed) {
+			if ours && m.fleet.onRenewed(m, left, what.Renewed) {
 				if !heard {
 					heard = true
 					first()
@@ -135,8 +135,8 @@ func (m *member) renewOver(ctx context.Context, via *memberStream, mute int, fir
 	}
 }
 
-// connected waits until a connection stands, as long as package client does.
-func connected(ctx context.Context, conn *grpc.ClientConn) bool {
+// waitConnected waits until a connection stands, as long as package client does.
+func waitConnected(ctx context.Context, conn *grpc.ClientConn) bool {
 	ctx, cancel := context.WithTimeout(ctx, memberConnect)
 	defer cancel()
 	for {

@@ -13,27 +13,27 @@ import (
 // scribbleEnd is how many tries follow once the session is known to be over.
 const scribbleEnd = 3
 
-// scribble is a session that is saved again and again.
-type scribble struct {
+// staleWriter is a session that is saved again and again.
+type staleWriter struct {
 	drop  chan struct{} // closed to end it
 	ended chan struct{} // closed when it has
 
 	mu  sync.Mutex
-	all []try
+	all []staleWrite
 	new chan struct{} // closed and made anew with each
 }
 
-// scribble saves until it is dropped, or for a few times after the session is over. What it does not know it does not
+// writeWhileStale saves until it is dropped, or for a few times after the session is over. What it does not know it does not
 // stop at: an owner that was paused or cut off goes on as if nothing had been.
-func (g *game) scribble(p *client.Profile[play], s *scribble, every time.Duration) {
+func (g *gameLoop) writeWhileStale(p *client.Profile[playerDoc], s *staleWriter, every time.Duration) {
 	defer close(s.ended)
 	for over := 0; over < scribbleEnd && g.life.Err() == nil; {
-		t := try{began: thisMoment()}
-		t.fault = g.save(g.life, p)
-		t.ended = thisMoment()
+		t := staleWrite{began: monotonicNow()}
+		t.fault = g.saveProfile(g.life, p)
+		t.ended = monotonicNow()
 		var e *client.Error
 		t.refused = errors.As(t.fault, &e) && e.Code != ""
-		s.note(t)
+		s.noteWrite(t)
 		if errors.Is(t.fault, client.ErrSessionOver) {
 			over++
 		}
@@ -45,7 +45,7 @@ func (g *game) scribble(p *client.Profile[play], s *scribble, every time.Duratio
 	}
 }
 
-func (s *scribble) note(t try) {
+func (s *staleWriter) noteWrite(t staleWrite) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = append(s.all, t)
@@ -53,18 +53,18 @@ func (s *scribble) note(t try) {
 	s.new = make(chan struct{})
 }
 
-// saved waits for an acknowledged save that was begun after a moment.
-func (s *scribble) saved(ctx context.Context, after moment) (moment, error) {
-	return s.first(ctx, func(t try) bool { return t.began > after })
+// waitSaved waits for an acknowledged save that was begun after a moment.
+func (s *staleWriter) waitSaved(ctx context.Context, after monotonicTime) (monotonicTime, error) {
+	return s.firstMatching(ctx, func(t staleWrite) bool { return t.began > after })
 }
 
-// acknowledged waits for a save that was acknowledged after a moment.
-func (s *scribble) acknowledged(ctx context.Context, after moment) (moment, error) {
-	return s.first(ctx, func(t try) bool { return t.ended > after })
+// waitAcknowledged waits for a save that was acknowledged after a moment.
+func (s *staleWriter) waitAcknowledged(ctx context.Context, after monotonicTime) (monotonicTime, error) {
+	return s.firstMatching(ctx, func(t staleWrite) bool { return t.ended > after })
 }
 
-// first waits for an acknowledged save of a kind, and returns when that was.
-func (s *scribble) first(ctx context.Context, wanted func(try) bool) (moment, error) {
+// firstMatching waits for an acknowledged save of a kind, and returns when that was.
+func (s *staleWriter) firstMatching(ctx context.Context, wanted func(staleWrite) bool) (monotonicTime, error) {
 	for seen := 0; ; {
 		s.mu.Lock()
 		all, next := s.all, s.new

@@ -16,50 +16,50 @@ const (
 	fabricMost = 16 // hosts
 )
 
-// fabric is some hosts, each a network namespace of its own, joined by a switch in this program. The first one is this
+// hostSwitch is some hosts, each a network namespace of its own, joined by a switch in this program. The first one is this
 // program's own namespace. What one host sends to another can be cut, each direction by itself; the packets are dropped and
 // neither host is told.
-type fabric struct {
-	hosts    []*host
+type hostSwitch struct {
+	hosts    []*switchedHost
 	cutFrom  [fabricMost][fabricMost]atomic.Bool // [from][to]
 	dropped  atomic.Uint64
 	carriers sync.WaitGroup
 }
 
-// host is one of them.
-type host struct {
+// switchedHost is one of them.
+type switchedHost struct {
 	address netip.Addr
-	within  *namespace // nil: this program's own
+	within  *netNamespace // nil: this program's own
 	tun     *os.File
 }
 
-func (h *host) start(process *exec.Cmd) error { return h.within.start(process) }
+func (h *switchedHost) startProcess(process *exec.Cmd) error { return h.within.startProcess(process) }
 
-// openFabric makes so many hosts beside this program's own; it takes root and /dev/net/tun.
-func openFabric(count int) (_ *fabric, err error) {
+// openHostSwitch makes so many hosts beside this program's own; it takes root and /dev/net/tun.
+func openHostSwitch(count int) (_ *hostSwitch, err error) {
 	if count+1 > fabricMost {
 		return nil, fmt.Errorf("%d hosts: at most %d", count, fabricMost-1)
 	}
-	f := &fabric{}
+	f := &hostSwitch{}
 	defer func() {
 		if err != nil {
-			f.close()
+			f.closeAll()
 		}
 	}()
-	own, err := openOwn()
+	own, err := openHost()
 	if err != nil {
 		return nil, err
 	}
 	f.hosts = append(f.hosts, own)
 	for address := own.address.Next(); len(f.hosts) <= count; address = address.Next() {
-		h := &host{address: address}
-		if h.within, h.tun, err = openNamespace(address, fabricBits); err != nil {
+		h := &switchedHost{address: address}
+		if h.within, h.tun, err = openNetNamespace(address, fabricBits); err != nil {
 			return nil, err
 		}
 		f.hosts = append(f.hosts, h)
 	}
 	for from := range f.hosts {
-		f.carriers.Go(func() { f.carry(from) })
+		f.carriers.Go(func() { f.carryPackets(from) })
 	}
 	return f, nil
 }
@@ -67,8 +67,8 @@ func openFabric(count int) (_ *fabric, err error) {
 // openingFabric keeps two fabrics of one process from taking the same addresses.
 var openingFabric sync.Mutex
 
-// openOwn gives this program's namespace the first address of a 10.232.x.0/24 that no interface here has.
-func openOwn() (*host, error) {
+// openHost gives this program's namespace the first address of a 10.232.x.0/24 that no interface here has.
+func openHost() (*switchedHost, error) {
 	openingFabric.Lock()
 	defer openingFabric.Unlock()
 	taken := make(map[byte]bool)
@@ -88,15 +88,15 @@ func openOwn() (*host, error) {
 		if taken[x] {
 			continue
 		}
-		h := &host{address: netip.AddrFrom4([4]byte{10, 232, x, 1})}
+		h := &switchedHost{address: netip.AddrFrom4([4]byte{10, 232, x, 1})}
 		h.tun, err = openTUN(h.address, fabricBits)
 		return h, err
 	}
 	return nil, errors.New("every 10.232.x.0/24 is in use")
 }
 
-// carry takes what one host sends to where it is meant for.
-func (f *fabric) carry(from int) {
+// carryPackets takes what one host sends to where it is meant for.
+func (f *hostSwitch) carryPackets(from int) {
 	const destination = 16 // offset of the address in an IPv4 header
 	packet := make([]byte, 64<<10)
 	for {
@@ -120,11 +120,11 @@ func (f *fabric) carry(from int) {
 	}
 }
 
-// cut cuts what one host sends to another.
-func (f *fabric) cut(from, to int) { f.cutFrom[from][to].Store(true) }
+// cutLink cuts what one host sends to another.
+func (f *hostSwitch) cutLink(from, to int) { f.cutFrom[from][to].Store(true) }
 
-// heal lets everything through again, and says how many packets were dropped since the last time.
-func (f *fabric) heal() (dropped uint64) {
+// healAll lets everything through again, and says how many packets were dropped since the last time.
+func (f *hostSwitch) healAll() (dropped uint64) {
 	for from := range f.cutFrom {
 		for to := range f.cutFrom[from] {
 			f.cutFrom[from][to].Store(false)
@@ -133,10 +133,10 @@ func (f *fabric) heal() (dropped uint64) {
 	return f.dropped.Swap(0)
 }
 
-func (f *fabric) close() {
+func (f *hostSwitch) closeAll() {
 	for _, h := range f.hosts {
 		if h.within != nil {
-			h.within.close()
+			h.within.leaveNamespace()
 		}
 		_ = h.tun.Close()
 	}

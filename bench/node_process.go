@@ -23,8 +23,8 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// node is a profilenode that this program runs, on loopback.
-type node struct {
+// nodeProcess is a profilenode that this program runs, on loopback.
+type nodeProcess struct {
 	program string
 	folder  string
 	clients string // addresses
@@ -34,7 +34,7 @@ type node struct {
 	rumours uint16   // port for game servers' gossip; 0: none
 	conn    *grpc.ClientConn
 
-	within  place // nil: beside this program
+	within  processPlace // nil: beside this program
 	process *exec.Cmd
 	ended   chan struct{} // closed when the process has ended and its log is read
 
@@ -45,8 +45,8 @@ type node struct {
 	leads     int      // how often the log said that it leads
 }
 
-// build makes the program from the sources of the module that this runs in.
-func build(ctx context.Context, dir string) (string, error) {
+// buildProgram makes the program from the sources of the module that this runs in.
+func buildProgram(ctx context.Context, dir string) (string, error) {
 	program := filepath.Join(dir, "profilenode")
 	command := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/profilenode/profilenode/cmd/profilenode")
 	if out, err := command.CombinedOutput(); err != nil {
@@ -56,18 +56,18 @@ func build(ctx context.Context, dir string) (string, error) {
 }
 
 // newNodes prepares nodes that do not run yet.
-func newNodes(program, dir string, count int) ([]*node, error) {
-	free, err := keptAddresses(dir, 2*count)
+func newNodes(program, dir string, count int) ([]*nodeProcess, error) {
+	free, err := readOrChooseAddresses(dir, 2*count)
 	if err != nil {
 		return nil, err
 	}
-	nodes := make([]*node, count)
+	nodes := make([]*nodeProcess, count)
 	for i := range nodes {
 		conn, err := dialNode(free[i])
 		if err != nil {
 			return nil, err
 		}
-		nodes[i] = &node{
+		nodes[i] = &nodeProcess{
 			program: program, folder: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), clients: free[i], peers: free[count+i],
 			nodes: free[count:], conn: conn,
 		}
@@ -81,9 +81,9 @@ func dialNode(address string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
 }
 
-// keptAddresses are those that the nodes of this folder had before, since a cluster knows its members by them; if there were none,
+// readOrChooseAddresses are those that the nodes of this folder had before, since a cluster knows its members by them; if there were none,
 // free ones that are kept there.
-func keptAddresses(dir string, count int) ([]string, error) {
+func readOrChooseAddresses(dir string, count int) ([]string, error) {
 	file := filepath.Join(dir, "addresses")
 	switch text, err := os.ReadFile(file); {
 	case errors.Is(err, os.ErrNotExist):
@@ -120,8 +120,8 @@ func freeAddresses(count int) ([]string, error) {
 	return addresses, nil
 }
 
-// start starts the process, with flags beside those of the node.
-func (n *node) start(flags ...string) error {
+// startProcess starts the process, with flags beside those of the node.
+func (n *nodeProcess) startProcess(flags ...string) error {
 	args := []string{"serve", "--data", n.folder, "--bind", n.clients, "--bind-nodes", n.peers, "--bind-gossip", "", "--bind-http", "", "--exit-with-stdin"}
 	if len(n.nodes) > 1 {
 		args = append(args, "--nodes", strings.Join(n.nodes, ","))
@@ -139,7 +139,7 @@ func (n *node) start(flags ...string) error {
 	}
 	start := n.process.Start
 	if n.within != nil {
-		start = func() error { return n.within.start(n.process) }
+		start = func() error { return n.within.startProcess(n.process) }
 	}
 	if err := start(); err != nil {
 		return fmt.Errorf("start a node: %w", err)
@@ -147,15 +147,15 @@ func (n *node) start(flags ...string) error {
 	process, ended := n.process, make(chan struct{})
 	n.ended = ended
 	go func() {
-		n.read(log)
+		n.readLog(log)
 		_ = process.Wait() // how it ended is in its log
 		close(ended)
 	}()
 	return nil
 }
 
-// read keeps of the log what is measured, and its last lines for errors.
-func (n *node) read(log io.Reader) {
+// readLog keeps of the log what is measured, and its last lines for errors.
+func (n *nodeProcess) readLog(log io.Reader) {
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -177,7 +177,7 @@ func (n *node) read(log io.Reader) {
 }
 
 // snapshotsSince are the moments at which snapshots were complete.
-func (n *node) snapshotsSince(since time.Time) (moments []time.Time) {
+func (n *nodeProcess) snapshotsSince(since time.Time) (moments []time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, at := range n.snapshots {
@@ -188,34 +188,34 @@ func (n *node) snapshotsSince(since time.Time) (moments []time.Time) {
 	return moments
 }
 
-// sentenced are the lines in which this node said that a game server is gone.
-func (n *node) sentenced() []string {
+// expiredServers are the lines in which this node said that a game server is gone.
+func (n *nodeProcess) expiredServers() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.verdicts)
 }
 
-// led is how often it said that it leads.
-func (n *node) led() int {
+// timesLeading is how often it said that it leads.
+func (n *nodeProcess) timesLeading() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.leads
 }
 
-func (n *node) saying() string {
+func (n *nodeProcess) lastLine() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return strings.Join(n.lastLines, "\n")
 }
 
-// whileUp is cancelled when one of the nodes ends: its clients would try again for ever.
-func whileUp(ctx context.Context, nodes []*node) (context.Context, context.CancelCauseFunc) {
+// whileAllRun is cancelled when one of the nodes ends: its clients would try again for ever.
+func whileAllRun(ctx context.Context, nodes []*nodeProcess) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	for i, n := range nodes {
 		go func() {
 			select {
 			case <-n.ended:
-				cancel(fmt.Errorf("node %d ended:\n%s", i+1, n.saying()))
+				cancel(fmt.Errorf("node %d ended:\n%s", i+1, n.lastLine()))
 			case <-ctx.Done():
 			}
 		}()
@@ -223,10 +223,10 @@ func whileUp(ctx context.Context, nodes []*node) (context.Context, context.Cance
 	return ctx, cancel
 }
 
-func (n *node) pid() int { return n.process.Process.Pid }
+func (n *nodeProcess) processID() int { return n.process.Process.Pid }
 
-// kill ends the process at once.
-func (n *node) kill() {
+// killProcess ends the process at once.
+func (n *nodeProcess) killProcess() {
 	if n.process == nil {
 		return
 	}
@@ -235,8 +235,8 @@ func (n *node) kill() {
 	n.process = nil
 }
 
-// stop asks the process to end, and says how long it took.
-func (n *node) stop() (time.Duration, error) {
+// stopProcess asks the process to end, and says how long it took.
+func (n *nodeProcess) stopProcess() (time.Duration, error) {
 	began := time.Now()
 	if err := n.process.Process.Signal(syscall.SIGTERM); err != nil {
 		return 0, fmt.Errorf("stop a node: %w", err)
@@ -250,12 +250,12 @@ func (n *node) stop() (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// answers waits until the node answers a proved read of one profile, which must be there if it is wanted.
-func (n *node) answers(ctx context.Context, store, key string, want bool) error {
+// waitForAnswer waits until the node answers a proved read of one profile, which must be there if it is wanted.
+func (n *nodeProcess) waitForAnswer(ctx context.Context, store, key string, want bool) error {
 	for {
 		select {
 		case <-n.ended:
-			return fmt.Errorf("the node ended:\n%s", n.saying())
+			return fmt.Errorf("the node ended:\n%s", n.lastLine())
 		default:
 		}
 		try, cancel := context.WithTimeout(ctx, time.Second)
@@ -271,25 +271,25 @@ func (n *node) answers(ctx context.Context, store, key string, want bool) error 
 			return fmt.Errorf("wait for an answer: %w", err)
 		}
 		n.conn.ResetConnectBackoff()
-		pause(ctx, 10*time.Millisecond)
+		sleepUnlessDone(ctx, 10*time.Millisecond)
 	}
 }
 
-func (n *node) status(ctx context.Context) (*profilev1.StatusResponse, error) {
+func (n *nodeProcess) askStatus(ctx context.Context) (*profilev1.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	return profilev1.NewClusterClient(n.conn).Status(ctx, &profilev1.StatusRequest{})
 }
 
-// usage is what the process has used since it started.
-type usage struct {
+// resourceUsage is what the process has used since it started.
+type resourceUsage struct {
 	CPU     time.Duration
 	Written uint64 // bytes given to the disk
-	Memory  memory
+	Memory  memoryUsage
 }
 
-// memory is what the kernel says, in bytes. File is what it could drop: pages of mapped files.
-type memory struct {
+// memoryUsage is what the kernel says, in bytes. File is what it could drop: pages of mapped files.
+type memoryUsage struct {
 	RSS  uint64 `json:"rss"`
 	Peak uint64 `json:"peak"`
 	Own  uint64 `json:"own"`
@@ -298,18 +298,18 @@ type memory struct {
 
 const clockTick = 10 * time.Millisecond // of /proc/PID/stat on Linux: USER_HZ is 100
 
-func (n *node) usage() (u usage, err error) {
-	dir := fmt.Sprintf("/proc/%d/", n.pid())
+func (n *nodeProcess) readUsage() (u resourceUsage, err error) {
+	dir := fmt.Sprintf("/proc/%d/", n.processID())
 	fields, err := procFields(dir + "status")
 	if err != nil {
 		return u, err
 	}
-	kib := func(name string) uint64 { return number(strings.TrimSuffix(fields[name], " kB")) << 10 }
-	u.Memory = memory{RSS: kib("VmRSS"), Peak: kib("VmHWM"), Own: kib("RssAnon"), File: kib("RssFile")}
+	kib := func(name string) uint64 { return parseNumber(strings.TrimSuffix(fields[name], " kB")) << 10 }
+	u.Memory = memoryUsage{RSS: kib("VmRSS"), Peak: kib("VmHWM"), Own: kib("RssAnon"), File: kib("RssFile")}
 	if fields, err = procFields(dir + "io"); err != nil {
 		return u, err
 	}
-	u.Written = number(fields["write_bytes"])
+	u.Written = parseNumber(fields["write_bytes"])
 	stat, err := os.ReadFile(dir + "stat")
 	if err != nil {
 		return u, err
@@ -319,7 +319,7 @@ func (n *node) usage() (u usage, err error) {
 	if len(columns) < 13 {
 		return u, fmt.Errorf("%sstat has %d columns", dir, len(columns))
 	}
-	u.CPU = time.Duration(number(columns[11])+number(columns[12])) * clockTick
+	u.CPU = time.Duration(parseNumber(columns[11])+parseNumber(columns[12])) * clockTick
 	return u, nil
 }
 
@@ -336,20 +336,20 @@ func procFields(path string) (map[string]string, error) {
 	return fields, nil
 }
 
-func number(text string) uint64 {
+func parseNumber(text string) uint64 {
 	n, _ := strconv.ParseUint(text, 10, 64) // the kernel wrote it
 	return n
 }
 
-// disk is what the node's folder takes, each file once however many links it has.
-type disk struct {
+// diskUsage is what the node's folder takes, each file once however many links it has.
+type diskUsage struct {
 	Tables    uint64 `json:"tables"`
 	Snapshots uint64 `json:"snapshots"` // only what the tables no longer share
 	Log       uint64 `json:"log"`
 	Total     uint64 `json:"total"`
 }
 
-func (n *node) disk() (disk, error) {
+func (n *nodeProcess) readDiskUsage() (diskUsage, error) {
 	seen := make(map[fileIdentity]bool)
 	sum := func(folder string) (total uint64, err error) {
 		err = filepath.WalkDir(folder, func(_ string, entry os.DirEntry, err error) error {
@@ -376,7 +376,7 @@ func (n *node) disk() (disk, error) {
 		})
 		return total, err
 	}
-	var d disk
+	var d diskUsage
 	var errs [3]error
 	d.Tables, errs[0] = sum(filepath.Join(n.folder, "tables"))
 	d.Snapshots, errs[1] = sum(filepath.Join(n.folder, "snapshots"))
@@ -385,7 +385,7 @@ func (n *node) disk() (disk, error) {
 	return d, errors.Join(errs[:]...)
 }
 
-func pause(ctx context.Context, d time.Duration) {
+func sleepUnlessDone(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):

@@ -14,11 +14,11 @@ import (
 )
 
 func TestBins(t *testing.T) {
-	if got := bins(nil); got != nil {
+	if got := histogramBins(nil); got != nil {
 		t.Errorf("without samples: got %v", got)
 	}
-	s := samples{900 * time.Microsecond, time.Millisecond, 1999 * time.Microsecond, 2 * time.Millisecond, 40 * time.Millisecond}
-	want := []bin{
+	s := durationSamples{900 * time.Microsecond, time.Millisecond, 1999 * time.Microsecond, 2 * time.Millisecond, 40 * time.Millisecond}
+	want := []histogramBin{
 		{500 * time.Microsecond, time.Millisecond, 1},
 		{time.Millisecond, 2 * time.Millisecond, 2},
 		{2 * time.Millisecond, 5 * time.Millisecond, 1},
@@ -26,11 +26,11 @@ func TestBins(t *testing.T) {
 		{10 * time.Millisecond, 20 * time.Millisecond, 0},
 		{20 * time.Millisecond, 50 * time.Millisecond, 1},
 	}
-	if got := bins(s); !slices.Equal(got, want) {
+	if got := histogramBins(s); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	for _, edge := range []time.Duration{0, 100 * time.Microsecond, 500 * time.Microsecond, time.Second, 5 * time.Second, time.Minute} {
-		got := bins(samples{edge})
+		got := histogramBins(durationSamples{edge})
 		if len(got) != 1 || got[0].count != 1 || got[0].from > edge || got[0].to <= edge {
 			t.Errorf("%v alone lies in %v", edge, got)
 		}
@@ -39,7 +39,7 @@ func TestBins(t *testing.T) {
 
 func TestHistogram(t *testing.T) {
 	var out bytes.Buffer
-	s := samples{300 * time.Millisecond}
+	s := durationSamples{300 * time.Millisecond}
 	for range 1000 {
 		s = append(s, 3*time.Millisecond)
 	}
@@ -62,9 +62,9 @@ func TestHistogram(t *testing.T) {
 func TestTakeoverJSON(t *testing.T) {
 	phases := takeoverPhases()
 	var out bytes.Buffer
-	outcomes := []outcome{
+	outcomes := []phaseResult{
 		{phase: phases[0], got: upTo(100)},
-		{phase: phases[1], tries: tries{Tried: 5, Refused: 4, Landed: 1}, visible: 1},
+		{phase: phases[1], tries: staleWrites{Tried: 5, Refused: 4, Landed: 1}, visible: 1},
 		{phase: phases[2], skipped: "no root"},
 	}
 	if err := printTakeoverJSON(&out, outcomes); err != nil {
@@ -91,7 +91,7 @@ func TestTakeoverJSON(t *testing.T) {
 // The plot is well-formed, and has a line for each phase that was measured and none for others.
 func TestSVG(t *testing.T) {
 	phases := takeoverPhases()
-	text := svg([]outcome{{phase: phases[0], got: upTo(100)}, {phase: phases[1]}, {phase: phases[4], got: upTo(3)}})
+	text := renderSVG([]phaseResult{{phase: phases[0], got: upTo(100)}, {phase: phases[1]}, {phase: phases[4], got: upTo(3)}})
 	stairs := 0
 	for decoder := xml.NewDecoder(strings.NewReader(text)); ; {
 		token, err := decoder.Token()

@@ -26,22 +26,22 @@ type gameServer struct {
 	mu      sync.Mutex
 	last    uint64
 	orders  *json.Encoder
-	waiting map[uint64]*awaited
+	waiting map[uint64]*awaitedAnswer
 	ready   chan struct{}
 }
 
-// awaited is an order that is not answered in full.
-type awaited struct {
-	answers chan told // with room for all
+// awaitedAnswer is an order that is not answered in full.
+type awaitedAnswer struct {
+	answers chan botAnswer // with room for all
 	left    int
 }
 
 // startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in;
 // gossipAt is where it gossips.
-func startGameServer(dir, name string, seeds []string, gossipAt string, within place) (*gameServer, error) {
+func startGameServer(dir, name string, seeds []string, gossipAt string, within processPlace) (*gameServer, error) {
 	s := &gameServer{
 		name: name, log: filepath.Join(dir, name+".log"), ended: make(chan struct{}),
-		waiting: make(map[uint64]*awaited), ready: make(chan struct{}),
+		waiting: make(map[uint64]*awaitedAnswer), ready: make(chan struct{}),
 	}
 	var out io.Reader
 	var err error
@@ -51,18 +51,18 @@ func startGameServer(dir, name string, seeds []string, gossipAt string, within p
 	}
 	s.orders = json.NewEncoder(s.stdin)
 	go func() {
-		s.read(out)
+		s.readAnswers(out)
 		_ = s.process.Wait() // killed, most of the time
 		close(s.ended)
 	}()
 	return s, nil
 }
 
-// read passes on what it tells. The first line says that it is ready.
-func (s *gameServer) read(out io.Reader) {
+// readAnswers passes on what it tells. The first line says that it is ready.
+func (s *gameServer) readAnswers(out io.Reader) {
 	lines := json.NewDecoder(out)
 	for first := true; ; first = false {
-		var t told
+		var t botAnswer
 		if lines.Decode(&t) != nil {
 			return
 		}
@@ -97,30 +97,30 @@ func (s *gameServer) endedError() error {
 	return fmt.Errorf("game server %s ended:\n%s", s.name, text[max(0, len(text)-2000):])
 }
 
-// order gives an order. The channel holds an answer for each key, or one.
-func (s *gameServer) order(o order) (<-chan told, error) {
-	answers := make(chan told, max(1, len(o.Keys)))
+// sendOrder gives an order. The channel holds an answer for each key, or one.
+func (s *gameServer) sendOrder(o botOrder) (<-chan botAnswer, error) {
+	answers := make(chan botAnswer, max(1, len(o.Keys)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
 	o.ID = s.last
-	s.waiting[o.ID] = &awaited{answers, cap(answers)}
+	s.waiting[o.ID] = &awaitedAnswer{answers, cap(answers)}
 	if err := s.orders.Encode(o); err != nil {
 		return nil, fmt.Errorf("tell game server %s to %s: %w", s.name, o.Do, err)
 	}
 	return answers, nil
 }
 
-// tell gives an order and returns its answers; the error is the first fault among them.
-func (s *gameServer) tell(ctx context.Context, o order) ([]told, error) {
-	answers, err := s.order(o)
+// orderAndWait gives an order and returns its answers; the error is the first fault among them.
+func (s *gameServer) orderAndWait(ctx context.Context, o botOrder) ([]botAnswer, error) {
+	answers, err := s.sendOrder(o)
 	if err != nil {
 		return nil, err
 	}
-	return s.collect(ctx, answers)
+	return s.collectAnswers(ctx, answers)
 }
 
-func (s *gameServer) collect(ctx context.Context, answers <-chan told) (all []told, err error) {
+func (s *gameServer) collectAnswers(ctx context.Context, answers <-chan botAnswer) (all []botAnswer, err error) {
 	for len(all) < cap(answers) {
 		select {
 		case t := <-answers:
@@ -137,15 +137,15 @@ func (s *gameServer) collect(ctx context.Context, answers <-chan told) (all []to
 	return all, err
 }
 
-// kill ends it at once, and returns when the kernel has taken it down.
-func (s *gameServer) kill() {
+// killProcess ends it at once, and returns when the kernel has taken it down.
+func (s *gameServer) killProcess() {
 	_ = s.process.Process.Kill() // it may have ended
 	<-s.ended
 	_ = s.stdin.Close()
 }
 
-// stop freezes it, and returns when it stands still.
-func (s *gameServer) stop() error {
+// pauseProcess freezes it, and returns when it stands still.
+func (s *gameServer) pauseProcess() error {
 	if err := freezeProcess(s.process.Process); err != nil {
 		return fmt.Errorf("stop a game server: %w", err)
 	}
@@ -161,7 +161,7 @@ func (s *gameServer) stop() error {
 	return errors.New("a game server goes on after SIGSTOP")
 }
 
-func (s *gameServer) resume() error {
+func (s *gameServer) resumeProcess() error {
 	if err := resumeProcess(s.process.Process); err != nil {
 		return fmt.Errorf("resume a game server: %w", err)
 	}

@@ -13,28 +13,28 @@ import (
 	"time"
 )
 
-// moment is what a node was doing when it ended.
-type moment string
+// crashMoment is what a node was doing when it ended.
+type crashMoment string
 
 const (
-	inAppend   moment = "append"   // it ran, and saves were under way
-	inCut      moment = "log cut"  // it had said less than cutWindow ago that it cuts its log
-	inMaking   moment = "snapshot" // one of its own was begun and not complete
-	inInstall  moment = "install"  // one of another node's was coming in, or being put in place
-	inStart    moment = "start"    // it was not yet a follower
-	cutWindow         = 50 * time.Millisecond
-	momentWait        = 10 * time.Second // for one of these to come
-	behindWait        = time.Minute      // for the others to cut what a node lacks: some 600 entries on a slow machine
+	inAppend   crashMoment = "append"   // it ran, and saves were under way
+	inCut      crashMoment = "log cut"  // it had said less than cutWindow ago that it cuts its log
+	inMaking   crashMoment = "snapshot" // one of its own was begun and not complete
+	inInstall  crashMoment = "install"  // one of another node's was coming in, or being put in place
+	inStart    crashMoment = "start"    // it was not yet a follower
+	cutWindow              = 50 * time.Millisecond
+	momentWait             = 10 * time.Second // for one of these to come
+	behindWait             = time.Minute      // for the others to cut what a node lacks: some 600 entries on a slow machine
 )
 
 // allEnds is how many rounds that fill disks must have met everything that a full disk does.
 const allEnds = 20
 
-// moments are what each run must have hit.
-func moments() []moment { return []moment{inAppend, inCut, inMaking, inInstall, inStart} }
+// allMoments are what each run must have hit.
+func allMoments() []crashMoment { return []crashMoment{inAppend, inCut, inMaking, inInstall, inStart} }
 
-// said is what a node's log holds of the life that began at from.
-func (n *node) said(from int64) []byte {
+// logSince is what a node's log holds of the life that began at from.
+func (n *nodeProcess) logSince(from int64) []byte {
 	file, err := os.Open(n.log)
 	if err != nil {
 		return nil
@@ -47,7 +47,7 @@ func (n *node) said(from int64) []byte {
 	return text
 }
 
-func (n *node) logBytes() int64 {
+func (n *nodeProcess) logBytes() int64 {
 	info, err := os.Stat(n.log)
 	if err != nil {
 		return 0
@@ -55,13 +55,13 @@ func (n *node) logBytes() int64 {
 	return info.Size()
 }
 
-// hits says what a node was in when it ended at the time at, by its log and its folder. It may be in several things at a
+// momentsHit says what a node was in when it ended at the time at, by its log and its folder. It may be in several things at a
 // time.
-func (n *node) hits(at time.Time, saving bool) (in []moment) {
-	text := n.said(n.began)
+func (n *nodeProcess) momentsHit(at time.Time, saving bool) (in []crashMoment) {
+	text := n.logSince(n.began)
 	after := func(line string) int { return bytes.LastIndex(text, []byte(line)) }
 	if after("entering follower state") < 0 {
-		return []moment{inStart}
+		return []crashMoment{inStart}
 	}
 	if saving {
 		in = append(in, inAppend)
@@ -73,14 +73,14 @@ func (n *node) hits(at time.Time, saving bool) (in []moment) {
 	if making {
 		in = append(in, inMaking)
 	}
-	if n.takesIn(making) || after("copied to local snapshot") > after("Installed remote snapshot") {
+	if n.isInMoment(making) || after("copied to local snapshot") > after("Installed remote snapshot") {
 		in = append(in, inInstall)
 	}
 	return in
 }
 
-// takesIn says that a snapshot of another node's is half there.
-func (n *node) takesIn(making bool) bool {
+// isInMoment says that a snapshot of another node's is half there.
+func (n *nodeProcess) isInMoment(making bool) bool {
 	half, _ := filepath.Glob(filepath.Join(n.data, "snapshots", "[0-9]*.tmp", "data", "*"))
 	live, _ := filepath.Glob(filepath.Join(n.data, "tables", "[0-9]*"))
 	return !making && len(half) > 0 || len(live) > 1
@@ -97,35 +97,35 @@ func lineTime(text []byte, place int) time.Time {
 	return at
 }
 
-// waitFor returns once a node says a line, or after momentWait.
-func (n *node) waitFor(ctx context.Context, line string) {
+// waitForLine returns once a node says a line, or after momentWait.
+func (n *nodeProcess) waitForLine(ctx context.Context, line string) {
 	from := n.logBytes()
 	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if n.logBytes() > from && bytes.Contains(n.said(from), []byte(line)) {
+		if n.logBytes() > from && bytes.Contains(n.logSince(from), []byte(line)) {
 			return
 		}
 	}
 }
 
 // waitForInstall returns once a snapshot is coming in, or after momentWait.
-func (n *node) waitForInstall(ctx context.Context) {
+func (n *nodeProcess) waitForInstall(ctx context.Context) {
 	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if n.takesIn(bytes.LastIndex(n.said(n.began), []byte("starting snapshot up to")) >= 0) {
+		if n.isInMoment(bytes.LastIndex(n.logSince(n.began), []byte("starting snapshot up to")) >= 0) {
 			return
 		}
 	}
 }
 
-// note counts what a fault has hit.
-func (t *trial) note(n *node, at time.Time, saving bool) {
-	for _, in := range n.hits(at, saving) {
+// noteMoments counts what a fault has hit.
+func (t *crashRun) noteMoments(n *nodeProcess, at time.Time, saving bool) {
+	for _, in := range n.momentsHit(at, saving) {
 		t.verdict.Hits[in]++
 	}
 }
 
-// missed is an error where a run that must hit everything did not.
-func (t *trial) missed() error {
-	for _, m := range moments() {
+// missedMoments is an error where a run that must hit everything did not.
+func (t *crashRun) missedMoments() error {
+	for _, m := range allMoments() {
 		if t.verdict.Hits[m] == 0 && t.settings.kills+t.settings.power > 0 {
 			return fmt.Errorf("no node ended in the %s: the run proves nothing of it", m)
 		}
@@ -133,7 +133,7 @@ func (t *trial) missed() error {
 	if t.settings.full < allEnds {
 		return nil
 	}
-	for _, e := range []end{endHard, endLog, endTables} {
+	for _, e := range []exitKind{endHard, endLog, endTables} {
 		if t.verdict.Ends[e] == 0 {
 			return fmt.Errorf("no node on a full disk stopped at the %s: the run proves nothing of it", e)
 		}

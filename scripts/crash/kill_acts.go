@@ -1,0 +1,219 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// killAndRestart kills nodes, one right after the other, waits a little, and starts them in any order.
+func (t *crashRun) killAndRestart(victims []*nodeProcess, down time.Duration) error {
+	if err := t.killNodes(victims); err != nil {
+		return err
+	}
+	t.sleepUpTo(down)
+	for _, i := range t.random.Perm(len(victims)) {
+		if err := t.cluster.startNode(victims[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killNodes kills nodes and notes what each was in.
+func (t *crashRun) killNodes(victims []*nodeProcess) error {
+	for _, n := range victims {
+		at, saving := time.Now(), t.writers.isSaving()
+		if err := n.killProcess(); err != nil {
+			return err
+		}
+		t.noteMoments(n, at, saving)
+	}
+	return nil
+}
+
+func (t *crashRun) killOneNode(context.Context) error {
+	return t.killAndRestart(t.pickNodes(1), time.Second)
+}
+func (t *crashRun) killTwoNodes(context.Context) error {
+	return t.killAndRestart(t.pickNodes(2), time.Second)
+}
+func (t *crashRun) killAllNodes(context.Context) error {
+	return t.killAndRestart(t.pickNodes(nodes), time.Second)
+}
+
+func (t *crashRun) killLeader(ctx context.Context) error {
+	n, _ := t.cluster.findLeader(ctx)
+	if n == nil {
+		n = t.pickNodes(1)[0]
+	}
+	return t.killAndRestart([]*nodeProcess{n}, time.Second)
+}
+
+// killStopped lets the others go on without a node that is as if asleep.
+func (t *crashRun) killStopped(context.Context) error {
+	victims := t.pickNodes(1)
+	if err := victims[0].pauseProcess(); err != nil {
+		return err
+	}
+	t.sleepUpTo(3 * time.Second)
+	if t.random.IntN(3) == 0 { // it wakes to a world that has gone on, and dies on the way
+		if err := resumeProcess(victims[0]); err != nil {
+			return err
+		}
+		t.sleepUpTo(100 * time.Millisecond)
+	}
+	return t.killAndRestart(victims, time.Second)
+}
+
+// killStarting kills within 50 ms of a start, a few times over.
+func (t *crashRun) killStarting(context.Context) error {
+	victims := t.pickNodes(1 + t.random.IntN(nodes))
+	for range 1 + t.random.IntN(4) {
+		if err := t.killAndRestart(victims, 100*time.Millisecond); err != nil {
+			return err
+		}
+		t.sleepUpTo(50 * time.Millisecond)
+	}
+	return t.killAndRestart(victims, 100*time.Millisecond)
+}
+
+// aimAtMoment tries until a node has ended in a moment, and sooner each time: the moment may have been over.
+func (t *crashRun) aimAtMoment(at crashMoment, delay time.Duration, try func(delay time.Duration) error) error {
+	for hit := t.verdict.Hits[at]; t.verdict.Hits[at] == hit && delay > time.Millisecond; delay /= 2 {
+		if err := try(delay); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killMaking kills while a snapshot is made: flushed and linked, written down, listed.
+func (t *crashRun) killMaking(ctx context.Context) error {
+	victim := t.pickNodes(1)[0]
+	return t.aimAtMoment(inMaking, 20*time.Millisecond, func(delay time.Duration) error {
+		victim.waitForLine(ctx, "starting snapshot up to")
+		t.sleepUpTo(delay)
+		return t.killAndRestart([]*nodeProcess{victim}, time.Second)
+	})
+}
+
+// killCutting kills while the log is cut behind a snapshot, or just after: the cut is not synced.
+func (t *crashRun) killCutting(ctx context.Context) error {
+	victim := t.pickNodes(1)[0]
+	return t.aimAtMoment(inCut, 5*time.Millisecond, func(delay time.Duration) error {
+		victim.waitForLine(ctx, "compacting logs")
+		t.sleepUpTo(delay)
+		return t.killAndRestart([]*nodeProcess{victim}, time.Second)
+	})
+}
+
+// killInstalling kills a node while it takes a snapshot in: twice, the second time while it takes it in again.
+func (t *crashRun) killInstalling(ctx context.Context) error {
+	victim := t.pickNodes(1)[0]
+	return t.aimAtMoment(inInstall, 50*time.Millisecond, func(delay time.Duration) error {
+		if err := t.leaveBehind(ctx, victim); err != nil {
+			return err
+		}
+		for range 2 {
+			victim.waitForInstall(ctx)
+			t.sleepUpTo(delay)
+			if err := t.killAndRestart([]*nodeProcess{victim}, 50*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// leaveBehind keeps a node down until the others have cut what it lacks, and starts it.
+func (t *crashRun) leaveBehind(ctx context.Context, victim *nodeProcess) error {
+	if err := t.killNodes([]*nodeProcess{victim}); err != nil {
+		return err
+	}
+	_, behind := t.cluster.findLeader(ctx)
+	for deadline := time.Now().Add(behindWait); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
+		if _, now := t.cluster.findLeader(ctx); now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+600 { // 512 entries stay at least
+			break
+		}
+	}
+	return t.cluster.startNode(victim)
+}
+
+// wipeAndRejoin takes a follower's folder away, only while all are level: an acknowledged save needs two. It comes back as another
+// node.
+func (t *crashRun) wipeAndRejoin(ctx context.Context) error {
+	t.writers.gate.Lock()
+	defer t.writers.gate.Unlock()
+	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
+		return err
+	}
+	leader, _ := t.cluster.findLeader(ctx)
+	victim := t.pickNodes(1)[0]
+	for victim == leader {
+		victim = t.pickNodes(1)[0]
+	}
+	old, err := victim.askStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if err := victim.killProcess(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(victim.data); err != nil {
+		return err
+	}
+	t.wiped = true
+	if err := t.cluster.startNode(victim); err != nil {
+		return err
+	}
+	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
+		return err
+	}
+	s, err := victim.askStatus(ctx)
+	if err == nil && s.GetId() == old.GetId() {
+		err = fmt.Errorf("%s came back without its folder under its old id", victim.name)
+	}
+	return err
+}
+
+func (t *crashRun) cutPowerOfOne(ctx context.Context) error { return t.cutPower(ctx, t.pickNodes(1)) }
+func (t *crashRun) cutPowerOfTwo(ctx context.Context) error { return t.cutPower(ctx, t.pickNodes(2)) }
+func (t *crashRun) cutPowerOfAll(ctx context.Context) error {
+	return t.cutPower(ctx, t.pickNodes(nodes))
+}
+
+// cutPower ends nodes together with everything on their disks that was not synced: at any moment, or while one of them makes a
+// snapshot, or cuts its log.
+func (t *crashRun) cutPower(ctx context.Context, victims []*nodeProcess) error {
+	switch t.random.IntN(3) {
+	case 0:
+		victims[0].waitForLine(ctx, "starting snapshot up to")
+	case 1:
+		victims[0].waitForLine(ctx, "compacting logs")
+	}
+	t.sleepUpTo(20 * time.Millisecond)
+	at, saving := time.Now(), t.writers.isSaving()
+	for _, n := range victims {
+		if err := n.pauseProcess(); err != nil {
+			return err
+		}
+	}
+	for _, n := range victims {
+		t.noteMoments(n, at, saving)
+		if err := errors.Join(n.disk.cutPower(), n.killProcess(), n.disk.remountImage()); err != nil {
+			return err
+		}
+	}
+	t.sleepUpTo(500 * time.Millisecond)
+	for _, n := range victims {
+		if err := t.cluster.startNode(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// crashRun is one run: rounds, each of which takes something down and then looks that nothing is missing.
+type crashRun struct {
+	settings crashSettings
+	cluster  *nodeCluster
+	writers  *writerGroup
+	random   *rand.Rand
+	began    time.Time
+	verdict  runResult
+	doing    string // the act of this round
+	wiped    bool   // in this round: who is new needs longer
+}
+
+const (
+	compareEvery = 10 // rounds
+	tellEvery    = 10
+)
+
+// crashAct is one way to take nodes down. It leaves every process running or about to.
+type crashAct struct {
+	name   string
+	weight int
+	do     func(*crashRun, context.Context) error
+}
+
+func killActs() []crashAct {
+	return []crashAct{
+		{"one", 5, (*crashRun).killOneNode},
+		{"leader", 5, (*crashRun).killLeader},
+		{"two", 3, (*crashRun).killTwoNodes},
+		{"all", 4, (*crashRun).killAllNodes},
+		{"stopped", 2, (*crashRun).killStopped},
+		{"starting", 4, (*crashRun).killStarting},
+		{"making", 4, (*crashRun).killMaking},
+		{"cutting", 4, (*crashRun).killCutting},
+		{"installing", 4, (*crashRun).killInstalling},
+		{"wiped", 1, (*crashRun).wipeAndRejoin},
+	}
+}
+
+func powerActs() []crashAct {
+	return []crashAct{
+		{"power of one", 2, (*crashRun).cutPowerOfOne},
+		{"power of two", 2, (*crashRun).cutPowerOfTwo},
+		{"power of all", 4, (*crashRun).cutPowerOfAll},
+	}
+}
+
+func (t *crashRun) runRounds(ctx context.Context) error {
+	for _, n := range t.cluster.nodes {
+		if err := t.cluster.startNode(n); err != nil {
+			return err
+		}
+	}
+	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
+		return fmt.Errorf("first start: %w", err)
+	}
+	t.writers = startWriters(ctx, t.cluster, t.settings.writers, t.settings.seed)
+	defer t.writers.stopWriters()
+	kinds := []struct {
+		rounds int
+		acts   []crashAct
+		done   *int
+	}{
+		{t.settings.kills, killActs(), &t.verdict.Kills}, {t.settings.power, powerActs(), &t.verdict.Power}, {t.settings.full, diskActs(), &t.verdict.Full},
+	}
+	var rounds []int // of which kind
+	for kind, k := range kinds {
+		rounds = append(rounds, slices.Repeat([]int{kind}, k.rounds)...)
+	}
+	t.random.Shuffle(len(rounds), func(i, j int) { rounds[i], rounds[j] = rounds[j], rounds[i] })
+	for i, kind := range rounds {
+		a := t.pickAct(kinds[kind].acts)
+		if err := t.runRound(ctx, a, i+1); err != nil {
+			return fmt.Errorf("round %d, %s: %w", i+1, a.name, err)
+		}
+		*kinds[kind].done++
+		t.verdict.Acts[a.name]++
+		if (i+1)%tellEvery == 0 {
+			installed, _ := t.cluster.countInstalls()
+			fmt.Fprintf(os.Stderr, "%d of %d rounds, %d saves acknowledged, %d installs, %d s\n", i+1, len(rounds), t.writers.countAcknowledged(), installed, int(time.Since(t.began).Seconds()))
+		}
+	}
+	return t.finishRun(ctx)
+}
+
+// pickAct takes an act by chance, and while there are some that this run has not seen, one of those.
+func (t *crashRun) pickAct(acts []crashAct) crashAct {
+	fresh := slices.DeleteFunc(slices.Clone(acts), func(a crashAct) bool { return t.verdict.Acts[a.name] > 0 })
+	if len(fresh) > 0 {
+		acts = fresh
+	}
+	sum := 0
+	for _, a := range acts {
+		sum += a.weight
+	}
+	n := t.random.IntN(sum)
+	for _, a := range acts {
+		if n -= a.weight; n < 0 {
+			return a
+		}
+	}
+	panic("weights do not add up")
+}
+
+func (t *crashRun) runRound(ctx context.Context, a crashAct, number int) error {
+	before := t.writers.countAcknowledged()
+	if err := t.waitForSaveCount(ctx, before+5+t.random.IntN(300)); err != nil {
+		return fmt.Errorf("before it: %w", err)
+	}
+	t.doing, t.wiped = a.name, false
+	if err := a.do(t, ctx); err != nil {
+		return err
+	}
+	t.writers.scarce.Store(false)
+	t.writers.large.Store(false)
+	return t.checkCluster(ctx, number%compareEvery == 0)
+}
+
+// checkCluster waits until all have caught up and reads everything back, with the writers held.
+func (t *crashRun) checkCluster(ctx context.Context, compare bool) error {
+	started := time.Now()
+	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
+		return err
+	}
+	t.writers.gate.Lock()
+	defer t.writers.gate.Unlock()
+	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
+		return err
+	}
+	if took := time.Since(started).Milliseconds(); !t.wiped && took > t.verdict.SlowestMS {
+		t.verdict.SlowestMS, t.verdict.Slowest = took, t.doing
+	}
+	select {
+	case err := <-t.writers.failing:
+		return err
+	default:
+	}
+	if err := t.writers.verifyAll(ctx); err != nil {
+		return err
+	}
+	if !compare {
+		return nil
+	}
+	t.verdict.Digests++
+	return t.cluster.compareDigests(ctx)
+}
+
+func (t *crashRun) finishRun(ctx context.Context) error {
+	if err := t.checkCluster(ctx, true); err != nil {
+		return fmt.Errorf("at the end: %w", err)
+	}
+	if got, want := t.writers.countAcknowledged(), 5*(t.settings.kills+t.settings.power+t.settings.full); got < want {
+		return fmt.Errorf("only %d saves were acknowledged, want %d: the run proves nothing", got, want)
+	}
+	return t.missedMoments()
+}
+
+// waitForSaveCount waits until so many saves were acknowledged.
+func (t *crashRun) waitForSaveCount(ctx context.Context, count int) error {
+	for deadline := time.Now().Add(t.settings.caughtUp); t.writers.countAcknowledged() < count; time.Sleep(time.Millisecond) {
+		if err := t.checkFailures(ctx); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("saves are not acknowledged any more")
+		}
+	}
+	return nil
+}
+
+// checkFailures is what has gone wrong while something is waited for.
+func (t *crashRun) checkFailures(ctx context.Context) error {
+	select {
+	case err := <-t.writers.failing:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+		return t.cluster.checkNoneEnded()
+	}
+}
+
+func (t *crashRun) sleepUpTo(upTo time.Duration) {
+	time.Sleep(time.Duration(t.random.Int64N(int64(upTo))))
+}
+
+// pickNodes are count nodes by chance.
+func (t *crashRun) pickNodes(count int) (victims []*nodeProcess) {
+	for _, i := range t.random.Perm(nodes)[:count] {
+		victims = append(victims, t.cluster.nodes[i])
+	}
+	return victims
+}
+
+func resumeProcess(n *nodeProcess) error { return n.process.Process.Signal(syscall.SIGCONT) }
