@@ -234,8 +234,57 @@ func TestUnknownVariables(t *testing.T) {
 }
 
 func TestPrintConfig(t *testing.T) {
+	const key, otherKey = "MDEyMzQ1Njc4OWFiY2RlZg==", "ZmVkY2JhOTg3NjU0MzIxMA=="
+	path := filepath.Join(t.TempDir(), "profilenode.yml")
+	file := "nodes: [127.0.0.1:7401, 127.0.0.1:7501]\nping: 9s\nlog-level: warn\ngossip-key: " + key + "\n"
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"PROFILENODE_LOG_LEVEL=error", "PROFILENODE_PING=8s", "PROFILENODE_SERVER_GOSSIP_KEY=" + otherKey}
+	args := []string{"serve", "--config", path, "--ping", "7s", "--data", "a: b # c", "--print-config"}
 	var out, errs bytes.Buffer
-	if got := runCommandLine(t.Context(), []string{"serve", "--print-config"}, process{nil, &out, &errs, nil}); got != exitOK {
+	if got := runCommandLine(t.Context(), args, process{nil, &out, &errs, environ}); got != exitOK {
+		t.Fatalf("exit code %d: %s", got, errs.String())
+	}
+	for _, want := range []string{
+		"ping: 7s\n", "log-level: error\n", "nodes: ['127.0.0.1:7401', '127.0.0.1:7501']\n", "insecure: false\n", "tls-cert: \"\"\n",
+		"gossip-key: (hidden)\n", "server-gossip-key: (hidden)\n",
+	} {
+		if !strings.Contains("\n"+out.String(), "\n"+want) {
+			t.Errorf("got\n%s\nwant %q in it", out.String(), want)
+		}
+	}
+	if shown := out.String() + errs.String(); strings.Contains(shown, key) || strings.Contains(shown, otherKey) {
+		t.Error("a key was shown")
+	}
+
+	// Without the keys it is a file that comes to the same settings.
+	printed := strings.ReplaceAll(out.String(), "(hidden)", `""`)
+	if err := os.WriteFile(path, []byte(printed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if got := runCommandLine(t.Context(), []string{"serve", "--config", path, "--print-config"}, process{nil, &out, &errs, nil}); got != exitOK {
+		t.Fatalf("exit code %d: %s", got, errs.String())
+	}
+	if out.String() != printed {
+		t.Errorf("read back it is\n%s\nwant\n%s", out.String(), printed)
+	}
+}
+
+func TestPrintConfigNamesFaults(t *testing.T) {
+	var out, errs bytes.Buffer
+	if got := runCommandLine(t.Context(), []string{"serve", "--ping", "soon", "--print-config"}, process{nil, &out, &errs, nil}); got != exitUsage {
+		t.Errorf("exit code: got %d, want %d", got, exitUsage)
+	}
+	if out.Len() > 0 || !strings.Contains(errs.String(), "ping") {
+		t.Errorf("stdout %q, stderr %q: want the fault alone", out.String(), errs.String())
+	}
+}
+
+func TestPrintSample(t *testing.T) {
+	var out, errs bytes.Buffer
+	if got := runCommandLine(t.Context(), []string{"serve", "--print-sample"}, process{nil, &out, &errs, nil}); got != exitOK {
 		t.Fatalf("exit code %d: %s", got, errs.String())
 	}
 	if out.String() != sample {

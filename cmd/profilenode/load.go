@@ -79,7 +79,7 @@ func readConfigFile(c *Config, path string) (faults []error) {
 		at := slices.IndexFunc(all, func(s setting) bool { return s.name == key.Value })
 		switch {
 		case at < 0:
-			fault(key.Line, fmt.Errorf("unknown key %q: profilenode serve --print-config shows every key", key.Value))
+			fault(key.Line, fmt.Errorf("unknown key %q: profilenode serve --print-sample shows every key", key.Value))
 			continue
 		case seen[key.Value]:
 			fault(key.Line, fmt.Errorf("key %q comes twice: keep one", key.Value))

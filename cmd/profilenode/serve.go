@@ -20,7 +20,7 @@ const (
 
 func serveCommand(p process) *cobra.Command {
 	var path string
-	var printSample, withStdin bool
+	var printSample, printInForce, withStdin bool
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "run one node",
@@ -32,7 +32,8 @@ PROFILENODE_CONFIG. A flag wins over a variable, a variable over the file, the f
 A line that begins with "ready" goes to stdout once the node is in a cluster that has a leader; logs go to stderr.
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		Example: `  profilenode serve --data /var/lib/profilenode
-  profilenode serve --print-config > profilenode.yml
+  profilenode serve --print-sample > profilenode.yml
+  profilenode serve --data n1 --log-level debug --print-config
   profilenode serve --data n1 --bind 10.0.0.1:7400 --bind-nodes 10.0.0.1:7401 --bind-gossip "" \
       --nodes 10.0.0.1:7401,10.0.0.2:7401,10.0.0.3:7401 --tls-cert n1.pem --tls-key n1.key --tls-ca ca.pem`,
 		Args: cobra.NoArgs,
@@ -53,6 +54,9 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		for _, name := range warnings {
 			log.Warn("variable is no setting", "name", name)
 		}
+		if printInForce {
+			return printConfig(p.out, c)
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		if withStdin {
@@ -65,7 +69,8 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		return runServe(ctx, c, p.out, log)
 	})
 	command.Flags().StringVar(&path, "config", "", "configuration `file`")
-	command.Flags().BoolVar(&printSample, "print-config", false, "print a configuration file with every setting and stop")
+	command.Flags().BoolVar(&printSample, "print-sample", false, "print a configuration file with every setting at its default and its reason, and stop")
+	command.Flags().BoolVar(&printInForce, "print-config", false, "print the settings in force, after flags, variables and file, keys hidden, and stop")
 	addSettingFlags(command.Flags())
 	command.Flags().BoolVar(&withStdin, "exit-with-stdin", false, "stop when stdin ends")
 	if err := command.Flags().MarkHidden("exit-with-stdin"); err != nil {

@@ -18,6 +18,8 @@ type setting struct {
 	help  string
 	set   func(c *Config, text string) error
 	get   func(c *Config) string
+
+	secret bool // the value is never shown
 }
 
 func (s setting) variableName() string {
@@ -46,8 +48,8 @@ func allSettings() []setting {
 		textSetting("tls-cert", "file", "this node's certificate, PEM", func(c *Config) *string { return &c.TLSCert }),
 		textSetting("tls-key", "file", "its key, PEM", func(c *Config) *string { return &c.TLSKey }),
 		textSetting("tls-ca", "file", "who signs the certificates of nodes and clients, PEM", func(c *Config) *string { return &c.TLSCA }),
-		textSetting("gossip-key", "base64", "16, 24 or 32 bytes, the same on every node", func(c *Config) *string { return &c.GossipKey }),
-		textSetting("server-gossip-key", "base64", "16, 24 or 32 other bytes, the same on every node and game server", func(c *Config) *string { return &c.ServerGossipKey }),
+		secretSetting("gossip-key", "base64", "16, 24 or 32 bytes, the same on every node", func(c *Config) *string { return &c.GossipKey }),
+		secretSetting("server-gossip-key", "base64", "16, 24 or 32 other bytes, the same on every node and game server", func(c *Config) *string { return &c.ServerGossipKey }),
 		boolSetting("insecure", "listen beyond loopback without TLS and keys", func(c *Config) *bool { return &c.Insecure }),
 
 		levelSetting("log-level", "debug, info, warn or error", func(c *Config) *slog.Level { return &c.LogLevel }),
@@ -70,20 +72,26 @@ func allSettings() []setting {
 }
 
 func textSetting(name, shape, help string, field func(*Config) *string) setting {
-	return setting{name, shape, help,
-		func(c *Config, text string) error { *field(c) = text; return nil },
-		func(c *Config) string { return *field(c) }}
+	return setting{name: name, shape: shape, help: help,
+		set: func(c *Config, text string) error { *field(c) = text; return nil },
+		get: func(c *Config) string { return *field(c) }}
+}
+
+func secretSetting(name, shape, help string, field func(*Config) *string) setting {
+	s := textSetting(name, shape, help, field)
+	s.secret = true
+	return s
 }
 
 func listSetting(name, shape, help string, field func(*Config) *[]string) setting {
-	return setting{name, shape, help,
-		func(c *Config, text string) error { *field(c) = splitCommaList(text); return nil },
-		func(c *Config) string { return strings.Join(*field(c), ",") }}
+	return setting{name: name, shape: shape, help: help,
+		set: func(c *Config, text string) error { *field(c) = splitCommaList(text); return nil },
+		get: func(c *Config) string { return strings.Join(*field(c), ",") }}
 }
 
 func boolSetting(name, help string, field func(*Config) *bool) setting {
-	return setting{name, "", help,
-		func(c *Config, text string) error {
+	return setting{name: name, shape: "", help: help,
+		set: func(c *Config, text string) error {
 			switch text {
 			case "true":
 				*field(c) = true
@@ -94,12 +102,12 @@ func boolSetting(name, help string, field func(*Config) *bool) setting {
 			}
 			return nil
 		},
-		func(c *Config) string { return strconv.FormatBool(*field(c)) }}
+		get: func(c *Config) string { return strconv.FormatBool(*field(c)) }}
 }
 
 func durationSetting(name, help string, field func(*Config) *time.Duration) setting {
-	return setting{name, "duration", help,
-		func(c *Config, text string) error {
+	return setting{name: name, shape: "duration", help: help,
+		set: func(c *Config, text string) error {
 			d, err := time.ParseDuration(text)
 			if err != nil || d <= 0 {
 				return fmt.Errorf("%s %q is not a duration above zero: write a number with a unit, such as 300ms or 10s", name, text)
@@ -107,7 +115,7 @@ func durationSetting(name, help string, field func(*Config) *time.Duration) sett
 			*field(c) = d
 			return nil
 		},
-		func(c *Config) string { return formatShortDuration(*field(c)) }}
+		get: func(c *Config) string { return formatShortDuration(*field(c)) }}
 }
 
 // formatShortDuration is d as people write it: 10s and not 10.0s, 1m and not 1m0s.
@@ -123,8 +131,8 @@ func formatShortDuration(d time.Duration) string {
 }
 
 func sizeSetting(name, help string, field func(*Config) *uint64) setting {
-	return setting{name, "size", help,
-		func(c *Config, text string) error {
+	return setting{name: name, shape: "size", help: help,
+		set: func(c *Config, text string) error {
 			n, err := parseSize(text)
 			if err != nil {
 				return fmt.Errorf("%s %q is not a size: write bytes, or a number with KiB, MiB or GiB", name, text)
@@ -132,12 +140,12 @@ func sizeSetting(name, help string, field func(*Config) *uint64) setting {
 			*field(c) = n
 			return nil
 		},
-		func(c *Config) string { return formatSize(*field(c)) }}
+		get: func(c *Config) string { return formatSize(*field(c)) }}
 }
 
 func levelSetting(name, help string, field func(*Config) *slog.Level) setting {
-	return setting{name, "level", help,
-		func(c *Config, text string) error {
+	return setting{name: name, shape: "level", help: help,
+		set: func(c *Config, text string) error {
 			for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 				if text == strings.ToLower(l.String()) {
 					*field(c) = l
@@ -146,7 +154,7 @@ func levelSetting(name, help string, field func(*Config) *slog.Level) setting {
 			}
 			return fmt.Errorf("%s %q is none of debug, info, warn and error", name, text)
 		},
-		func(c *Config) string { return strings.ToLower(field(c).String()) }}
+		get: func(c *Config) string { return strings.ToLower(field(c).String()) }}
 }
 
 // splitCommaList cuts a,b,c; empty text is an empty list.
