@@ -40,24 +40,24 @@ var _ cluster.Metrics = (*Metrics)(nil)
 // New makes the metrics of a node that is about to be opened.
 func New() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
-	m.commands = m.counters("commands_total", "Commands by what was asked and what became of it, at the leader.", "act", "outcome")
-	m.proposals = m.counters("proposals_total", "Commands that this node was asked to put into the log.", "outcome")
-	m.proposalTook = m.histogram("proposal_seconds", "From a command's coming until it was applied here, refused or given up.", seconds(1, 14))
-	m.entries = m.counter("entries_total", "Entries proposed to the log.")
-	m.entryCommands = m.histogram("entry_commands", "Commands in an entry.", prometheus.ExponentialBuckets(1, 2, 13))
-	m.entryBytes = m.counter("entry_bytes_total", "Bytes of the entries proposed to the log.")
-	m.savedBytes = m.counter("saved_bytes_total", "Bytes of data that saves and sets have stored.")
-	m.rounds = m.counters("proof_rounds_total", "Rounds in which this leader asked the others whether it leads.", "outcome")
-	m.roundTook = m.histogram("proof_round_seconds", "Time until a majority had answered, or did not.", seconds(0.1, 14))
-	m.renewals = m.counters("renewals_total", "Renewals that asked to be answered as proved.", "outcome")
-	m.verdicts = m.counters("verdicts_total", "Game servers and tools that ended, by the ground.", "ground")
-	m.unfounded = m.counters("verdicts_refused_total", "Verdicts that were not applied, since what was judged had moved on.", "ground")
-	m.takeoverSilent = m.histogram("takeover_silence_seconds", "From the last time that a game server was heard until its verdict was applied.", seconds(50, 11))
-	m.takeoverServed = m.histogram("takeover_served_seconds", "From a verdict's being applied until the last who waited for one of its profiles had it.", seconds(1, 14))
-	m.grants = m.counters("grants_total", "Sessions granted, by how the profile came to be free.", "way")
-	m.revocations = m.counters("revocations_total", "Sessions that were taken from living owners.", "cause")
-	m.snapshots = m.counters("snapshots_total", "Snapshots made here, or installed from another node.", "act", "outcome")
-	m.snapshotTook = m.histogram("snapshot_seconds", "Time that making or installing a snapshot took.", seconds(1, 16))
+	m.commands = m.newCounterVec("commands_total", "Commands by what was asked and what became of it, at the leader.", "act", "outcome")
+	m.proposals = m.newCounterVec("proposals_total", "Commands that this node was asked to put into the log.", "outcome")
+	m.proposalTook = m.newHistogram("proposal_seconds", "From a command's coming until it was applied here, refused or given up.", exponentialSeconds(1, 14))
+	m.entries = m.newCounter("entries_total", "Entries proposed to the log.")
+	m.entryCommands = m.newHistogram("entry_commands", "Commands in an entry.", prometheus.ExponentialBuckets(1, 2, 13))
+	m.entryBytes = m.newCounter("entry_bytes_total", "Bytes of the entries proposed to the log.")
+	m.savedBytes = m.newCounter("saved_bytes_total", "Bytes of data that saves and sets have stored.")
+	m.rounds = m.newCounterVec("proof_rounds_total", "Rounds in which this leader asked the others whether it leads.", "outcome")
+	m.roundTook = m.newHistogram("proof_round_seconds", "Time until a majority had answered, or did not.", exponentialSeconds(0.1, 14))
+	m.renewals = m.newCounterVec("renewals_total", "Renewals that asked to be answered as proved.", "outcome")
+	m.verdicts = m.newCounterVec("verdicts_total", "Game servers and tools that ended, by the ground.", "ground")
+	m.unfounded = m.newCounterVec("verdicts_refused_total", "Verdicts that were not applied, since what was judged had moved on.", "ground")
+	m.takeoverSilent = m.newHistogram("takeover_silence_seconds", "From the last time that a game server was heard until its verdict was applied.", exponentialSeconds(50, 11))
+	m.takeoverServed = m.newHistogram("takeover_served_seconds", "From a verdict's being applied until the last who waited for one of its profiles had it.", exponentialSeconds(1, 14))
+	m.grants = m.newCounterVec("grants_total", "Sessions granted, by how the profile came to be free.", "way")
+	m.revocations = m.newCounterVec("revocations_total", "Sessions that were taken from living owners.", "cause")
+	m.snapshots = m.newCounterVec("snapshots_total", "Snapshots made here, or installed from another node.", "act", "outcome")
+	m.snapshotTook = m.newHistogram("snapshot_seconds", "Time that making or installing a snapshot took.", exponentialSeconds(1, 16))
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -67,37 +67,37 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
 }
 
-// seconds are n buckets, each twice the one before.
-func seconds(leastMS float64, n int) []float64 {
+// exponentialSeconds are n buckets, each twice the one before.
+func exponentialSeconds(leastMS float64, n int) []float64 {
 	return prometheus.ExponentialBuckets(leastMS/1000, 2, n)
 }
 
-func (m *Metrics) counter(name, help string) prometheus.Counter {
+func (m *Metrics) newCounter(name, help string) prometheus.Counter {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + name, Help: help})
-	m.add(c)
+	m.registerCollector(c)
 	return c
 }
 
-func (m *Metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
+func (m *Metrics) newCounterVec(name, help string, labels ...string) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
-	m.add(c)
+	m.registerCollector(c)
 	return c
 }
 
-func (m *Metrics) histogram(name, help string, buckets []float64) prometheus.Histogram {
+func (m *Metrics) newHistogram(name, help string, buckets []float64) prometheus.Histogram {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: buckets})
-	m.add(h)
+	m.registerCollector(h)
 	return h
 }
 
-func (m *Metrics) add(c prometheus.Collector) {
+func (m *Metrics) registerCollector(c prometheus.Collector) {
 	m.registry.MustRegister(c)
 	m.own = append(m.own, c)
 }
 
 // Proposed counts a command.
 func (m *Metrics) Proposed(c *fsm.Command, result fsm.Result, took time.Duration, err error) {
-	m.proposals.WithLabelValues(outcome(err)).Inc()
+	m.proposals.WithLabelValues(outcomeLabel(err)).Inc()
 	m.proposalTook.Observe(took.Seconds())
 	if err != nil {
 		return
@@ -111,7 +111,7 @@ func (m *Metrics) Proposed(c *fsm.Command, result fsm.Result, took time.Duration
 	case result.Code != fsm.OK:
 		became = strings.ToLower(strings.TrimPrefix(server.ReasonOf(result.Code).String(), "REASON_"))
 	}
-	m.commands.WithLabelValues(actOf(c), became).Inc()
+	m.commands.WithLabelValues(commandLabel(c), became).Inc()
 	if became != "ok" {
 		return
 	}
@@ -121,8 +121,8 @@ func (m *Metrics) Proposed(c *fsm.Command, result fsm.Result, took time.Duration
 	}
 }
 
-// actOf is what a command asks, in the words of the log.
-func actOf(c *fsm.Command) string {
+// commandLabel is what a command asks, in the words of the log.
+func commandLabel(c *fsm.Command) string {
 	message := c.ProtoReflect()
 	act := message.WhichOneof(message.Descriptor().Oneofs().ByName("act"))
 	if act == nil {
@@ -131,8 +131,8 @@ func actOf(c *fsm.Command) string {
 	return string(act.Name())
 }
 
-// outcome is an error of the cluster's as a label.
-func outcome(err error) string {
+// outcomeLabel is an error of the cluster's as a label.
+func outcomeLabel(err error) string {
 	var notLeader *cluster.NotLeaderError
 	switch {
 	case err == nil:
@@ -162,27 +162,27 @@ func (m *Metrics) Entry(commands, bytes int) {
 
 // Round counts a round of proof.
 func (m *Metrics) Round(took time.Duration, err error) {
-	m.rounds.WithLabelValues(outcome(err)).Inc()
+	m.rounds.WithLabelValues(outcomeLabel(err)).Inc()
 	m.roundTook.Observe(took.Seconds())
 }
 
 // Renewed counts a renewal.
-func (m *Metrics) Renewed(err error) { m.renewals.WithLabelValues(outcome(err)).Inc() }
+func (m *Metrics) Renewed(err error) { m.renewals.WithLabelValues(outcomeLabel(err)).Inc() }
 
 // Told counts grants and revocations.
 func (m *Metrics) Told(events []fsm.Event) {
 	for _, e := range events {
 		switch e.Kind {
 		case fsm.Granted:
-			m.grants.WithLabelValues(way(e)).Inc()
+			m.grants.WithLabelValues(eventLabel(e)).Inc()
 		case fsm.Lost:
 			m.revocations.WithLabelValues(e.Cause.String()).Inc()
 		}
 	}
 }
 
-// way is how a profile came to its new owner.
-func way(e fsm.Event) string {
+// eventLabel is how a profile came to its new owner.
+func eventLabel(e fsm.Event) string {
 	switch {
 	case e.Token == e.Ticket:
 		return "start"
@@ -213,6 +213,6 @@ func (m *Metrics) Snapshot(installed bool, took time.Duration, err error) {
 	if installed {
 		act = "installed"
 	}
-	m.snapshots.WithLabelValues(act, outcome(err)).Inc()
+	m.snapshots.WithLabelValues(act, outcomeLabel(err)).Inc()
 	m.snapshotTook.Observe(took.Seconds())
 }

@@ -10,33 +10,33 @@ import (
 type Node interface{ Status() cluster.Status }
 
 // Watch shows how a node stands, too. It may be called once.
-func (m *Metrics) Watch(n Node) { m.add(newStanding(n)) }
+func (m *Metrics) Watch(n Node) { m.registerCollector(newNodeCollector(n)) }
 
-// standing asks a node for its status at each scrape.
-type standing struct {
+// nodeCollector asks a node for its status at each scrape.
+type nodeCollector struct {
 	node    Node
-	gauges  []gauge
+	gauges  []nodeGauge
 	members *prometheus.Desc
 	alarms  *prometheus.Desc
 }
 
-type gauge struct {
+type nodeGauge struct {
 	about *prometheus.Desc
 	value func(cluster.Status) float64
 }
 
-func newStanding(n Node) *standing {
-	s := &standing{
+func newNodeCollector(n Node) *nodeCollector {
+	s := &nodeCollector{
 		node:    n,
-		members: about("members", "Nodes of the cluster, by how they seem to gossip to this one.", "gossip"),
-		alarms:  about("alarm_active", "Alarms and notices of this node, by code.", "code", "kind"),
+		members: newDesc("members", "Nodes of the cluster, by how they seem to gossip to this one.", "gossip"),
+		alarms:  newDesc("alarm_active", "Alarms and notices of this node, by code.", "code", "kind"),
 	}
 	for _, g := range []struct {
 		name, help string
 		value      func(cluster.Status) float64
 	}{
-		{"leader", "1 if this node leads.", func(s cluster.Status) float64 { return truth(s.State == "leader") }},
-		{"leader_known", "1 if this node knows a leader.", func(s cluster.Status) float64 { return truth(s.Leader != "") }},
+		{"leader", "1 if this node leads.", func(s cluster.Status) float64 { return boolToFloat(s.State == "leader") }},
+		{"leader_known", "1 if this node knows a leader.", func(s cluster.Status) float64 { return boolToFloat(s.Leader != "") }},
 		{"term", "Raft's term.", func(s cluster.Status) float64 { return float64(s.Term) }},
 		{"applied_index", "Index of the last entry in the tables.", func(s cluster.Status) float64 { return float64(s.Applied) }},
 		{"commit_index", "Index of the last entry that is committed, as far as this node knows.", func(s cluster.Status) float64 { return float64(s.Committed) }},
@@ -49,18 +49,18 @@ func newStanding(n Node) *standing {
 		{"log_bytes", "Bytes of the log on disk.", func(s cluster.Status) float64 { return float64(s.LogBytes) }},
 		{"table_bytes", "Bytes of the tables on disk.", func(s cluster.Status) float64 { return float64(s.TableBytes) }},
 		{"disk_free_bytes", "Bytes free where the data folder is; 0 if that is not known.", func(s cluster.Status) float64 { return float64(s.Free) }},
-		{"disk_short", "1 if less than the reserve is free here.", func(s cluster.Status) float64 { return truth(s.Short) }},
-		{"disk_refusing", "1 if saves are refused for want of space; at the leader.", func(s cluster.Status) float64 { return truth(s.Tight) }},
-		{"digest_mismatch", "1 if the nodes' tables differ.", func(s cluster.Status) float64 { return truth(s.Differ) }},
+		{"disk_short", "1 if less than the reserve is free here.", func(s cluster.Status) float64 { return boolToFloat(s.Short) }},
+		{"disk_refusing", "1 if saves are refused for want of space; at the leader.", func(s cluster.Status) float64 { return boolToFloat(s.Tight) }},
+		{"digest_mismatch", "1 if the nodes' tables differ.", func(s cluster.Status) float64 { return boolToFloat(s.Differ) }},
 		{"clock_distance_seconds", "By how much the voters' clocks are from their median, at most; at the leader.", func(s cluster.Status) float64 { return s.Astray.Seconds() }},
 		{"alarms", "Alarms of this node, without notices.", func(s cluster.Status) float64 { return countAlarms(s) }},
 	} {
-		s.gauges = append(s.gauges, gauge{about(g.name, g.help), g.value})
+		s.gauges = append(s.gauges, nodeGauge{newDesc(g.name, g.help), g.value})
 	}
 	return s
 }
 
-func about(name, help string, labels ...string) *prometheus.Desc {
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prefix+name, help, labels, nil)
 }
 
@@ -74,7 +74,7 @@ func countAlarms(s cluster.Status) (count float64) {
 	return count
 }
 
-func truth(is bool) float64 {
+func boolToFloat(is bool) float64 {
 	if is {
 		return 1
 	}
@@ -82,7 +82,7 @@ func truth(is bool) float64 {
 }
 
 // Describe names the gauges.
-func (s *standing) Describe(to chan<- *prometheus.Desc) {
+func (s *nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, g := range s.gauges {
 		to <- g.about
 	}
@@ -91,7 +91,7 @@ func (s *standing) Describe(to chan<- *prometheus.Desc) {
 }
 
 // Collect asks once for all of them.
-func (s *standing) Collect(to chan<- prometheus.Metric) {
+func (s *nodeCollector) Collect(to chan<- prometheus.Metric) {
 	status := s.node.Status()
 	for _, g := range s.gauges {
 		to <- prometheus.MustNewConstMetric(g.about, prometheus.GaugeValue, g.value(status))

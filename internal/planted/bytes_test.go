@@ -94,27 +94,27 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "a call is let in whatever it announces",
-		edits: []edit{{"internal/server/receive.go", "if !s.received.try(need) {", "if s.received.try(0); need < 0 {"}},
+		edits: []edit{{"internal/server/admit_call.go", "if !s.received.takeIfFree(need) {", "if s.received.takeIfFree(0); need < 0 {"}},
 		pkg:   "internal/server", test: "TestLargeCallsAreRefusedBeforeTheirDataIsHere",
 	},
 	{
 		name:  "an announcement is believed",
-		edits: []edit{{"internal/server/receive.go", "int64(len(data)) > announced(header) {", "int64(len(data)) < 0 {"}},
+		edits: []edit{{"internal/server/admit_call.go", "int64(len(data)) > announcedBytes(header) {", "int64(len(data)) < 0 {"}},
 		pkg:   "internal/server", test: "TestWhoAnnouncesMustSayTheTruth",
 	},
 	{
 		name:  "a session without room for its data is refused",
-		edits: []edit{{"internal/server/session.go", "\t\treturn refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, \"\")\n", "\t\treturn err\n"}},
+		edits: []edit{{"internal/server/session.go", "\t\treturn refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, \"\")\n", "\t\treturn err\n"}},
 		pkg:   "internal/server", test: "TestReadsWaitForRoom",
 	},
 	{
 		name:  "an answer counts until gRPC has it",
-		edits: []edit{{"internal/server/room.go", "if !ok || r.empty() || r.conn != nil && !r.conn.keep(r) {", "if ok || r.conn != nil {"}},
+		edits: []edit{{"internal/server/reply_budget.go", "if !ok || r.isEmpty() || r.conn != nil && !r.conn.keepBudget(r) {", "if ok || r.conn != nil {"}},
 		pkg:   "internal/server", test: "TestASlowConnectionHoldsNoMoreThanItsShare",
 	},
 	{
 		name:  "what gRPC forgets with a connection counts for ever",
-		edits: []edit{{"internal/server/peer.go", "\t\tr.leave() // gRPC", "\t\t_ = r // gRPC"}},
+		edits: []edit{{"internal/server/peer_conn.go", "\t\tr.releaseAll() // gRPC", "\t\t_ = r // gRPC"}},
 		pkg:   "internal/server", test: "TestASlowConnectionHoldsNoMoreThanItsShare",
 	},
 }

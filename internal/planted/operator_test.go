@@ -28,7 +28,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "an ask that was lost is not told again",
-		edits: []edit{{"internal/server/news.go", "case g.Wanted():", "case len(g.Waiters) > 0:"}},
+		edits: []edit{{"internal/server/collect_events.go", "case g.Wanted():", "case len(g.Waiters) > 0:"}},
 		pkg:   "internal/server", test: "TestFree",
 	},
 	{

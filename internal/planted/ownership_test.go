@@ -18,19 +18,19 @@ var ownershipFaults = []fault{
 	{
 		name: "a renewal is confirmed for any registration",
 		edits: []edit{
-			{"internal/server/copy.go", "if err == nil && ok && lock.Registration(who.Nonce) != registration {", "if err == nil && ok && registration == 1 && lock.Registration(who.Nonce) != 1 {"},
-			{"internal/server/live.go", "case ok && lock.Registration(who.Nonce) != registration:", "case ok && registration == 0:"},
+			{"internal/server/check_copy.go", "if err == nil && ok && lock.Registration(who.Nonce) != registration {", "if err == nil && ok && registration == 1 && lock.Registration(who.Nonce) != 1 {"},
+			{"internal/server/renewals.go", "case ok && lock.Registration(who.Nonce) != registration:", "case ok && registration == 0:"},
 		},
 		pkg: "internal/server", test: "TestAnotherRegistrationHurtsNoIncarnation",
 	},
 	{
 		name:  "a node takes what was meant for another cluster",
-		edits: []edit{{"internal/server/copy.go", "case binding != lock.Binding(standing.Cluster, standing.Epoch):", "case false:"}},
+		edits: []edit{{"internal/server/check_copy.go", "case binding != lock.Binding(standing.Cluster, standing.Epoch):", "case false:"}},
 		pkg:   "internal/server", test: "TestAnOldClustersGameServerHurtsNobodyInANewOne",
 	},
 	{
 		name:  "a foreign stream takes the place of the rightful one",
-		edits: []edit{{"internal/server/live.go", "\tif err := s.checkFirst(stream.Context(), first); err != nil { // before it takes the place of the rightful one's stream\n\t\treturn err\n\t}\n", ""}},
+		edits: []edit{{"internal/server/renewals.go", "\tif err := s.checkFirst(stream.Context(), first); err != nil { // before it takes the place of the rightful one's stream\n\t\treturn err\n\t}\n", ""}},
 		pkg:   "internal/server", test: "TestAnotherRegistrationHurtsNoIncarnation",
 	},
 	{
@@ -124,11 +124,8 @@ var ownershipFaults = []fault{
 	{
 		name: "what is not in the held set is disowned",
 		edits: []edit{
-			{"internal/server/live.go", "\t\"github.com/profilenode/profilenode/cluster\"\n", "\t\"github.com/profilenode/profilenode/cluster\"\n\t\"github.com/profilenode/profilenode/fsm\"\n"},
-			{
-				"internal/server/live.go", "\ta, err := s.news(view, r, term, missed)\n",
-				"\ta, err := s.news(view, r, term, missed)\n\tif r.GetHeldCount() == 0 {\n\t\tgrants, _ := view.GrantsOf(box.server)\n\t\tfor _, g := range grants {\n\t\t\t_, _ = s.node.Propose(ctx, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))\n\t\t}\n\t}\n",
-			},
+			{"internal/server/renewals.go", "\t\"github.com/profilenode/profilenode/cluster\"\n", "\t\"github.com/profilenode/profilenode/cluster\"\n\t\"github.com/profilenode/profilenode/fsm\"\n"},
+			{"internal/server/renewals.go", "\ta, err := s.collectEvents(view, r, term, missed)\n", "\ta, err := s.collectEvents(view, r, term, missed)\n\tif r.GetHeldCount() == 0 {\n\t\tgrants, _ := view.GrantsOf(box.server)\n\t\tfor _, g := range grants {\n\t\t\t_, _ = s.node.Propose(ctx, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))\n\t\t}\n\t}\n"},
 		},
 		pkg: "internal/server", test: "TestLostEvents",
 	},
@@ -139,7 +136,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "an answer that cannot hold what was revoked renews",
-		edits: []edit{{"internal/server/news.go", "\t\t\t\trenewed.ProvedTerm = 0\n", "\t\t\t\t_ = i\n"}},
+		edits: []edit{{"internal/server/collect_events.go", "\t\t\t\trenewed.ProvedTerm = 0\n", "\t\t\t\t_ = i\n"}},
 		pkg:   "internal/server", test: "TestRenewWithoutAStreamTellsAllThatWasRevokedOrConfirmsNothing",
 	},
 	{
@@ -182,7 +179,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "an answer leaves out what was revoked",
-		edits: []edit{{"internal/server/news.go", "\t\tcase g.Revoked:\n\t\t\trevoked = append(revoked, lost(g.Store, g.Key, g.Token, g.Cause))\n", "\t\tcase g.Revoked:\n"}},
+		edits: []edit{{"internal/server/collect_events.go", "\t\tcase g.Revoked:\n\t\t\trevoked = append(revoked, lostEvent(g.Store, g.Key, g.Token, g.Cause))\n", "\t\tcase g.Revoked:\n"}},
 		pkg:   "internal/server", test: "TestLostEvents",
 	},
 	{

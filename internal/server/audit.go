@@ -9,11 +9,11 @@ import (
 )
 
 // Audit lists what was done to owners against their will.
-func (s operator) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
-	if err := shaped(0, checkMode(q.GetMode()), checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
+func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
+	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
@@ -22,13 +22,13 @@ func (s operator) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profil
 		Store: q.GetStore(), Key: q.GetKey(), SinceMS: q.GetSinceMs(), Before: q.GetBefore(),
 	}, checkPage(q.GetLimit()))
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
-	reply := &profilev1.AuditResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
+	reply := &profilev1.AuditResponse{Stands: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
 		audit := &profilev1.Audit{
 			Number: row.Number, StampMs: row.StampMS, Deed: row.Deed.String(), Store: row.Store, Key: row.Key,
-			By: party(row.By), From: party(row.From), Reason: row.Reason, Token: uint64(row.Token),
+			By: partyToWire(row.By), From: partyToWire(row.From), Reason: row.Reason, Token: uint64(row.Token),
 			Cause: profilev1.Cause(row.Cause),
 		}
 		if row.Ground != lock.Living {
@@ -39,7 +39,7 @@ func (s operator) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profil
 	return reply, nil
 }
 
-func party(p fsm.Party) *profilev1.Owner {
+func partyToWire(p fsm.Party) *profilev1.Owner {
 	if p.Incarnation == 0 {
 		return nil
 	}

@@ -11,21 +11,21 @@ import (
 	"google.golang.org/grpc"
 )
 
-// change puts a caller's request through the log, once. The result is OK or queued; everything else is a status.
-func (s *Server) change(ctx context.Context, q *profilev1.Request, act any) (fsm.Result, error) {
-	result, err := s.node.Propose(ctx, fsm.Do(request(q), act))
+// proposeChange puts a caller's request through the log, once. The result is OK or queued; everything else is a status.
+func (s *Server) proposeChange(ctx context.Context, q *profilev1.Request, act any) (fsm.Result, error) {
+	result, err := s.node.Propose(ctx, fsm.Do(requestFromWire(q), act))
 	if err != nil {
-		return fsm.Result{}, s.unchanged(q.GetNumber(), err)
+		return fsm.Result{}, s.proposeError(q.GetNumber(), err)
 	}
-	return result, s.refused(q.GetNumber(), result)
+	return result, s.refusedResult(q.GetNumber(), result)
 }
 
-func request(q *profilev1.Request) *fsm.Request {
+func requestFromWire(q *profilev1.Request) *fsm.Request {
 	return &fsm.Request{Incarnation: q.GetIncarnation(), Number: q.GetNumber(), Settled: q.GetSettled(), Hash: q.GetHash(), Registration: q.GetRegistration()}
 }
 
-// stands is what the answer to a change stands on.
-func stands(q *profilev1.Request, result fsm.Result) *profilev1.Stands {
+// replyHeader is what the answer to a change stands on.
+func replyHeader(q *profilev1.Request, result fsm.Result) *profilev1.Stands {
 	return &profilev1.Stands{
 		Number: q.GetNumber(), Revision: result.Revision, Token: uint64(result.Token), Index: result.Index, Repeated: result.Repeated,
 	}
@@ -35,11 +35,11 @@ func stands(q *profilev1.Request, result fsm.Result) *profilev1.Stands {
 func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Call)
 	defer cancel()
-	ctx, room := s.withRoom(ctx)
+	ctx, room := s.withReplyBudget(ctx)
 	handedOver := false
 	defer func() {
 		if !handedOver { // an error, or a panic
-			room.leave()
+			room.releaseAll()
 		}
 	}()
 	out, err := handle(ctx, in)
@@ -47,7 +47,7 @@ func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo,
 		return nil, err
 	}
 	handedOver = true
-	return room.carry(out), nil
+	return room.attachTo(out), nil
 }
 
 // boundStream ends the streams of gRPC's own services, such as a watch of the health service, when Close begins. Live
@@ -71,30 +71,30 @@ func (b boundedStream) Context() context.Context { return b.ctx }
 
 // recoverCall answers a call that met a fault. What it had proposed by then is unknown.
 func (s *Server) recoverCall(ctx context.Context, in any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (out any, err error) {
-	fault := s.safely(info.FullMethod, func() error {
+	fault := s.runRecovered(info.FullMethod, func() error {
 		out, err = handle(ctx, in)
 		return nil
 	})
 	if fault != nil {
-		return nil, s.unread(fault)
+		return nil, s.readError(fault)
 	}
 	return out, err
 }
 
 func (s *Server) recoverStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	fault := s.safely(info.FullMethod, func() error {
+	fault := s.runRecovered(info.FullMethod, func() error {
 		err = handle(server, stream)
 		return nil
 	})
 	if fault != nil {
-		return s.unread(fault)
+		return s.readError(fault)
 	}
 	return err
 }
 
-// safely keeps a fault of this package, or one that a request found in another, from ending the node. Every goroutine
+// runRecovered keeps a fault of this package, or one that a request found in another, from ending the node. Every goroutine
 // that works for a caller goes through it, since a panic ends the process from each.
-func (s *Server) safely(act string, f func() error) (err error) {
+func (s *Server) runRecovered(act string, f func() error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.log.Error("a call panicked", "act", act, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))

@@ -15,22 +15,22 @@ const (
 	comparisonsMost = 64               // comparisons under way; another one ends the oldest
 )
 
-// comparison is the tables at the index at which the pages of one comparison list an incarnation's grants.
-type comparison struct {
-	view  *glance
+// pagedComparison is the tables at the index at which the pages of one comparison list an incarnation's grants.
+type pagedComparison struct {
+	view  *sharedView
 	began time.Time
 	end   *time.Timer
 }
 
-// comparisons are those under way, one for an incarnation at most. One that is gone begins anew.
-type comparisons struct {
+// comparisonBook are those under way, one for an incarnation at most. One that is gone begins anew.
+type comparisonBook struct {
 	mu     sync.Mutex
-	of     map[lock.Incarnation]*comparison
+	of     map[lock.Incarnation]*pagedComparison
 	closed bool
 }
 
-// take takes out the comparison that an incarnation asks for; nil: it is gone. Its view must be closed, or kept again.
-func (cs *comparisons) take(server lock.Incarnation, index uint64) *glance {
+// takeComparison takes out the comparison that an incarnation asks for; nil: it is gone. Its view must be closed, or kept again.
+func (cs *comparisonBook) takeComparison(server lock.Incarnation, index uint64) *sharedView {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.of[server]
@@ -42,15 +42,15 @@ func (cs *comparisons) take(server lock.Incarnation, index uint64) *glance {
 	return c.view
 }
 
-// keep keeps a view, which the caller gives up, for the next page.
-func (cs *comparisons) keep(server lock.Incarnation, view *glance) {
+// keepComparison keeps a view, which the caller gives up, for the next page.
+func (cs *comparisonBook) keepComparison(server lock.Incarnation, view *sharedView) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.closed {
 		_ = view.Close()
 		return
 	}
-	cs.drop(server)
+	cs.dropComparison(server)
 	if len(cs.of) >= comparisonsMost {
 		oldest := lock.Incarnation(0)
 		for id, c := range cs.of {
@@ -58,21 +58,21 @@ func (cs *comparisons) keep(server lock.Incarnation, view *glance) {
 				oldest = id
 			}
 		}
-		cs.drop(oldest)
+		cs.dropComparison(oldest)
 	}
-	c := &comparison{view: view, began: time.Now()}
+	c := &pagedComparison{view: view, began: time.Now()}
 	c.end = time.AfterFunc(comparisonFor, func() {
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
 		if cs.of[server] == c {
-			cs.drop(server)
+			cs.dropComparison(server)
 		}
 	})
 	cs.of[server] = c
 }
 
-// drop needs mu.
-func (cs *comparisons) drop(server lock.Incarnation) {
+// dropComparison needs mu.
+func (cs *comparisonBook) dropComparison(server lock.Incarnation) {
 	if c := cs.of[server]; c != nil {
 		c.end.Stop()
 		_ = c.view.Close()
@@ -80,24 +80,24 @@ func (cs *comparisons) drop(server lock.Incarnation) {
 	}
 }
 
-// close ends them all: nobody reads the tables afterwards.
-func (cs *comparisons) close() {
+// closeAll ends them all: nobody reads the tables afterwards.
+func (cs *comparisonBook) closeAll() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.closed = true
 	for server := range cs.of {
-		cs.drop(server)
+		cs.dropComparison(server)
 	}
 }
 
-// compare holds the caller's held set against the log's. They differ for a moment whenever a grant or a release is on
+// compareGrants holds the caller's held set against the log's. They differ for a moment whenever a grant or a release is on
 // its way: that is only information. The grants come in pages, all of one comparison at one index.
-func (s *Server) compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed, error) {
+func (s *Server) compareGrants(view *sharedView, r *profilev1.Renewal) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(r.GetIncarnation())
 	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Position().Index, Nodes: view.nodes, Gossip: view.gossip}
 	if page := r.GetPage(); page != nil {
-		if kept := s.comparisons.take(server, page.GetComparison()); kept != nil {
-			return renewed, s.page(kept, server, page.GetAfterStore(), page.GetAfterKey(), renewed)
+		if kept := s.comparisons.takeComparison(server, page.GetComparison()); kept != nil {
+			return renewed, s.addPage(kept, server, page.GetAfterStore(), page.GetAfterKey(), renewed)
 		}
 		// It is gone: what follows begins another one.
 	}
@@ -108,11 +108,11 @@ func (s *Server) compare(view *glance, r *profilev1.Renewal) (*profilev1.Renewed
 	if uint64(count) == r.GetHeldCount() && hash == r.GetHeldHash() {
 		return renewed, nil
 	}
-	return renewed, s.page(view.share(), server, "", "", renewed)
+	return renewed, s.addPage(view.addHolder(), server, "", "", renewed)
 }
 
-// page adds the grants after a profile, and keeps the view, which it takes over, if there are more.
-func (s *Server) page(view *glance, server lock.Incarnation, store, key string, renewed *profilev1.Renewed) error {
+// addPage adds the grants after a profile, and keeps the view, which it takes over, if there are more.
+func (s *Server) addPage(view *sharedView, server lock.Incarnation, store, key string, renewed *profilev1.Renewed) error {
 	renewed.Differs, renewed.Comparison = true, view.Position().Index
 	grants, more, err := view.GrantsAfter(server, store, key, grantsPage)
 	if err != nil {
@@ -138,6 +138,6 @@ func (s *Server) page(view *glance, server lock.Incarnation, store, key string, 
 		renewed.Last = nil
 		return view.Close()
 	}
-	s.comparisons.keep(server, view)
+	s.comparisons.keepComparison(server, view)
 	return nil
 }

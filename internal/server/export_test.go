@@ -4,11 +4,11 @@ import "context"
 
 // HoldReads takes all the bytes that may be read for answers at once.
 func (s *Server) HoldReads() (giveBack func()) {
-	taken, err := s.reads.take(context.Background(), s.limits.ReadBytes)
+	taken, err := s.reads.takeBytes(context.Background(), s.limits.ReadBytes)
 	if err != nil {
 		panic(err)
 	}
-	return func() { s.reads.give(taken) }
+	return func() { s.reads.giveBack(taken) }
 }
 
 // ReadsHeld is how many bytes answers hold.

@@ -14,48 +14,48 @@ const (
 )
 
 // Send queues a message to a profile.
-func (s profiles) Send(ctx context.Context, q *profilev1.SendRequest) (*profilev1.SendResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()),
+func (s profilesService) Send(ctx context.Context, q *profilev1.SendRequest) (*profilev1.SendResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()),
 		checkBody(q.GetBody()), checkKind(q.GetKind())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Send{Store: q.GetStore(), Key: q.GetKey(), Body: q.GetBody(), Kind: q.GetKind()})
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.Send{Store: q.GetStore(), Key: q.GetKey(), Body: q.GetBody(), Kind: q.GetKind()})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SendResponse{Stands: stands(q.GetRequest(), result), Id: result.Message}, nil
+	return &profilev1.SendResponse{Stands: replyHeader(q.GetRequest(), result), Id: result.Message}, nil
 }
 
 // ClearMessage takes a message away without its effect.
-func (s profiles) ClearMessage(ctx context.Context, q *profilev1.ClearMessageRequest) (*profilev1.ClearMessageResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey())); err != nil {
+func (s profilesService) ClearMessage(ctx context.Context, q *profilev1.ClearMessageRequest) (*profilev1.ClearMessageResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.ClearMessage{Store: q.GetStore(), Key: q.GetKey(), Id: q.GetId()})
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.ClearMessage{Store: q.GetStore(), Key: q.GetKey(), Id: q.GetId()})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.ClearMessageResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.ClearMessageResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Messages lists what waits in a profile, and what was set aside if that is asked for, as much as one answer holds: ask again
 // after the last id until none comes.
-func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*profilev1.MessagesResponse, error) {
-	if err := shaped(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
+func (s profilesService) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*profilev1.MessagesResponse, error) {
+	if err := checkFieldErrors(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
 	known, _, err := view.Profile(q.GetStore(), q.GetKey())
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	box, err := view.Inbox(q.GetStore(), q.GetKey())
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	count, read := box.Waiting, view.Messages
 	if q.GetSetAside() {
@@ -64,18 +64,18 @@ func (s profiles) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*
 	if err := readBytes(ctx, int(min(count*fsm.MaxMessage, messageBytes))); err != nil {
 		return nil, err
 	}
-	list, err := messages(read, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
+	list, err := readMessagePage(read, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
-	return &profilev1.MessagesResponse{Stands: readAt(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
+	return &profilev1.MessagesResponse{Stands: readHeader(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
 }
 
 // readMessages is View.Messages or View.AllMessages.
 type readMessages func(store, key string, after uint64, limit int) ([]fsm.Message, error)
 
-// messages reads messages in order up to a number of bytes, at least one if there is one.
-func messages(read readMessages, store, key string, after uint64, most int) ([]*profilev1.Message, error) {
+// readMessagePage reads messages in order up to a number of bytes, at least one if there is one.
+func readMessagePage(read readMessages, store, key string, after uint64, most int) ([]*profilev1.Message, error) {
 	var list []*profilev1.Message
 	size := 0
 	for {

@@ -17,31 +17,31 @@ const pageBytes = 3 << 20
 // errDataMissing is a row of a profile whose data the tables do not have.
 var errDataMissing = errors.New("a profile's data is missing from the tables")
 
-// view is the tables for one read: as a proved leader has them, or stale, as this node does.
-func (s *Server) view(ctx context.Context, mode profilev1.ReadMode) (*View, error) {
+// openView is the tables for one read: as a proved leader has them, or stale, as this node does.
+func (s *Server) openView(ctx context.Context, mode profilev1.ReadMode) (*View, error) {
 	if mode == profilev1.ReadMode_READ_MODE_LINEARIZABLE {
 		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
-			return nil, s.unread(err)
+			return nil, s.readError(err)
 		}
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	return view, nil
 }
 
-// readAt is what the answer to a read stands on.
-func readAt(view *View, mode profilev1.ReadMode, revision uint64, token lock.Token) *profilev1.Stands {
+// readHeader is what the answer to a read stands on.
+func readHeader(view *View, mode profilev1.ReadMode, revision uint64, token lock.Token) *profilev1.Stands {
 	return &profilev1.Stands{Revision: revision, Token: uint64(token), Index: view.Position().Index, Mode: mode}
 }
 
 // Get reads a profile, whoever owns it. One that was never saved is answered with revision 0.
-func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
-	if err := shaped(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
+func (s profilesService) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
+	if err := checkFieldErrors(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
@@ -51,9 +51,9 @@ func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.
 			return nil, err
 		}
 	}
-	reply, err := get(view, q)
+	reply, err := getProfile(view, q)
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	return reply, nil
 }
@@ -62,20 +62,20 @@ func (s profiles) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.
 func (s *Server) readProfile(ctx context.Context, view *View, store, key string, messages int) error {
 	row, _, err := view.Profile(store, key)
 	if err != nil {
-		return s.broken(0, err)
+		return s.brokenError(0, err)
 	}
 	if messages > 0 {
 		box, err := view.Inbox(store, key)
 		if err != nil {
-			return s.broken(0, err)
+			return s.brokenError(0, err)
 		}
 		messages = min(messages, int(box.Waiting)*fsm.MaxMessage)
 	}
 	return readBytes(ctx, int(row.Size)+messages)
 }
 
-func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
-	p, err := profile(view, q.GetStore(), q.GetKey(), !q.GetWithoutData())
+func getProfile(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
+	p, err := profileToWire(view, q.GetStore(), q.GetKey(), !q.GetWithoutData())
 	if err != nil {
 		return nil, err
 	}
@@ -89,28 +89,28 @@ func get(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
 	}
 	owner, err := ownerIn(view, grant.Owner)
 	return &profilev1.GetResponse{
-		Stands: readAt(view, q.GetMode(), p.GetRevision(), grant.Token), Profile: p, Owner: owner,
+		Stands: readHeader(view, q.GetMode(), p.GetRevision(), grant.Token), Profile: p, Owner: owner,
 		Messages: box.Waiting, SetAside: box.SetAside, Waiters: uint64(len(grant.Waiters)), LoadCount: grant.Loads,
 	}, err
 }
 
 // List lists stores, or the profiles of one.
-func (s profiles) List(ctx context.Context, q *profilev1.ListRequest) (*profilev1.ListResponse, error) {
-	if err := shaped(0, checkMode(q.GetMode()), checkAfter("prefix", q.GetPrefix()), checkAfter("after", q.GetAfter()),
+func (s profilesService) List(ctx context.Context, q *profilev1.ListRequest) (*profilev1.ListResponse, error) {
+	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkAfter("prefix", q.GetPrefix()), checkAfter("after", q.GetAfter()),
 		checkStores(q.GetStore())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
-	reply := &profilev1.ListResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.ListResponse{Stands: readHeader(view, q.GetMode(), 0, 0)}
 	limit := checkPage(q.GetLimit())
 	if q.GetStore() == "" {
 		stores, err := view.Stores()
 		if err != nil {
-			return nil, s.broken(0, err)
+			return nil, s.brokenError(0, err)
 		}
 		reply.Stores, reply.More = storePage(stores, q.GetPrefix(), q.GetAfter(), limit)
 		return reply, nil
@@ -120,12 +120,12 @@ func (s profiles) List(ctx context.Context, q *profilev1.ListRequest) (*profilev
 	}
 	rows, more, err := view.List(q.GetStore(), q.GetPrefix(), q.GetAfter(), limit)
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	reply.More = more
 	size := 0
 	for _, row := range rows {
-		p := known(row)
+		p := profileWithoutData(row)
 		if size += proto.Size(p) + 8; size > pageBytes {
 			reply.More = true
 			break
@@ -148,8 +148,8 @@ func storePage(stores []string, prefix, after string, limit int) (page []string,
 	return page, false
 }
 
-// profile is a profile as the view has it; one that was never saved has revision 0.
-func profile(view *View, store, key string, withData bool) (*profilev1.Profile, error) {
+// profileToWire is a profile as the view has it; one that was never saved has revision 0.
+func profileToWire(view *View, store, key string, withData bool) (*profilev1.Profile, error) {
 	row, ok, err := view.Profile(store, key)
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func profile(view *View, store, key string, withData bool) (*profilev1.Profile, 
 	if !ok {
 		return &profilev1.Profile{Store: store, Key: key}, nil
 	}
-	p := known(row)
+	p := profileWithoutData(row)
 	if !row.Exists || !withData {
 		return p, nil
 	}
@@ -169,8 +169,8 @@ func profile(view *View, store, key string, withData bool) (*profilev1.Profile, 
 	return p, err
 }
 
-// known is what is known of a profile, without its data.
-func known(row fsm.Profile) *profilev1.Profile {
+// profileWithoutData is what is known of a profile, without its data.
+func profileWithoutData(row fsm.Profile) *profilev1.Profile {
 	p := &profilev1.Profile{
 		Store: row.Store, Key: row.Key, Revision: row.Revision, Exists: row.Exists, CreatedMs: row.CreatedMS,
 		SavedMs: row.SavedMS, Token: uint64(row.Token), Tags: row.Tags,
@@ -190,8 +190,8 @@ func ownerIn(view *View, id lock.Incarnation) (*profilev1.Owner, error) {
 	return &profilev1.Owner{Incarnation: uint64(id), Name: server.Name, Where: server.Where, InForce: server.Alive}, err
 }
 
-// owner is the same for an answer that already stands: what cannot be read is left out.
-func (s *Server) owner(id lock.Incarnation) *profilev1.Owner {
+// ownerOf is the same for an answer that already stands: what cannot be read is left out.
+func (s *Server) ownerOf(id lock.Incarnation) *profilev1.Owner {
 	if id == 0 {
 		return nil
 	}

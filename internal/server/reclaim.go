@@ -11,34 +11,34 @@ import (
 
 // Reclaim lets sessions go on after a false verdict. The answer is read from the tables once the command is applied, so a
 // late copy, or one that lost again what it had won, is told what is so now.
-func (s profiles) Reclaim(ctx context.Context, q *profilev1.ReclaimRequest) (*profilev1.ReclaimResponse, error) {
+func (s profilesService) Reclaim(ctx context.Context, q *profilev1.ReclaimRequest) (*profilev1.ReclaimResponse, error) {
 	number := q.GetRequest().GetNumber()
-	if err := shaped(number, checkRequest(q.GetRequest()), checkClaims(q.GetClaims())); err != nil {
+	if err := checkFieldErrors(number, checkRequest(q.GetRequest()), checkClaims(q.GetClaims())); err != nil {
 		return nil, err
 	}
 	act := &fsm.Reclaim{Claims: make([]*fsm.Claim, len(q.GetClaims()))}
 	for i, c := range q.GetClaims() {
 		act.Claims[i] = &fsm.Claim{Store: c.GetStore(), Key: c.GetKey(), Token: c.GetToken(), Revision: c.GetRevision()}
 	}
-	result, err := s.change(ctx, q.GetRequest(), act)
+	result, err := s.proposeChange(ctx, q.GetRequest(), act)
 	if err != nil {
 		return nil, err
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.untold(number, err)
+		return nil, s.unknownOutcomeError(number, err)
 	}
 	defer func() { _ = view.Close() }()
-	answer := &profilev1.ReclaimResponse{Stands: stands(q.GetRequest(), result)}
+	answer := &profilev1.ReclaimResponse{Stands: replyHeader(q.GetRequest(), result)}
 	for _, c := range act.Claims {
 		grant, err := view.Grant(c.GetStore(), c.GetKey())
 		if err != nil {
-			return nil, s.untold(number, err)
+			return nil, s.unknownOutcomeError(number, err)
 		}
 		became := &profilev1.Reclaimed{Held: grant.MayWrite(lock.Incarnation(q.GetRequest().GetIncarnation()), result.Token) == lock.None}
 		if !became.Held && grant.Owner != 0 {
 			if became.Owner, err = ownerIn(view, grant.Owner); err != nil {
-				return nil, s.untold(number, err)
+				return nil, s.unknownOutcomeError(number, err)
 			}
 		}
 		answer.Claims = append(answer.Claims, became)
@@ -48,7 +48,7 @@ func (s profiles) Reclaim(ctx context.Context, q *profilev1.ReclaimRequest) (*pr
 
 func checkClaims(claims []*profilev1.Claim) error {
 	if n := len(claims); n == 0 || n > fsm.MaxClaims {
-		return invalid("the request claims %d sessions: 1 to %d, the rest in further requests", n, fsm.MaxClaims)
+		return invalidField("the request claims %d sessions: 1 to %d, the rest in further requests", n, fsm.MaxClaims)
 	}
 	for _, c := range claims {
 		if err := cmp.Or(checkProfile(c.GetStore(), c.GetKey()), checkToken(c.GetToken())); err != nil {

@@ -11,12 +11,12 @@ import (
 )
 
 // Register makes an incarnation; the same nonce again gets the same one.
-func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*profilev1.RegisterResponse, error) {
-	if err := shaped(0, checkRegister(q)); err != nil {
+func (s profilesService) Register(ctx context.Context, q *profilev1.RegisterRequest) (*profilev1.RegisterResponse, error) {
+	if err := checkFieldErrors(0, checkRegister(q)); err != nil {
 		return nil, err
 	}
-	if err := s.notRolledBack(ctx, q.GetSeenEpoch(), q.GetSeen()); err != nil {
-		return nil, s.unrenewed(err)
+	if err := s.checkNotRolledBack(ctx, q.GetSeenEpoch(), q.GetSeen()); err != nil {
+		return nil, s.unconfirmedAnswer(err)
 	}
 	from := ""
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
@@ -28,31 +28,31 @@ func (s profiles) Register(ctx context.Context, q *profilev1.RegisterRequest) (*
 		TimingClass: q.GetTimingClass(), ReplacedRegistration: q.GetReplacedRegistration(),
 	}))
 	if err != nil {
-		return nil, s.unchanged(0, err)
+		return nil, s.proposeError(0, err)
 	}
-	if err := s.refused(0, result); err != nil {
+	if err := s.refusedResult(0, result); err != nil {
 		return nil, err
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.untold(0, err)
+		return nil, s.unknownOutcomeError(0, err)
 	}
 	defer func() { _ = view.Close() }()
-	nodes, gossip, err := addresses(view)
+	nodes, gossip, err := nodeAddresses(view)
 	if err != nil {
-		return nil, s.untold(0, err)
+		return nil, s.unknownOutcomeError(0, err)
 	}
 	row, ok, err := view.Server(lock.Incarnation(result.Token))
 	if err == nil && !ok {
 		err = fmt.Errorf("incarnation %d was registered, and the tables do not have it any more", result.Token)
 	}
 	if err != nil {
-		return nil, s.untold(0, err)
+		return nil, s.unknownOutcomeError(0, err)
 	}
 	standing := view.Position()
 	return &profilev1.RegisterResponse{
 		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
-		Stands: stands(nil, result), Timing: timing(row.Class), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
+		Stands: replyHeader(nil, result), Timing: timingToWire(row.Class), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
 		Binding: lock.Binding(standing.Cluster, standing.Epoch), Level: standing.Level, Features: s.features(standing.Level),
 	}, nil
 }
@@ -65,15 +65,15 @@ func hardLimits() *profilev1.Limits {
 	}
 }
 
-func timing(c fsm.TimingClass) *profilev1.Timing {
+func timingToWire(c fsm.TimingClass) *profilev1.Timing {
 	return &profilev1.Timing{
 		Name: c.Name, RenewMs: c.Renew.Milliseconds(), DoubtMs: c.Doubt.Milliseconds(), EvidenceMs: c.Evidence.Milliseconds(),
 		LeaseMs: c.Lease.Milliseconds(), HandOffMs: c.HandOff.Milliseconds(),
 	}
 }
 
-// addresses lists where clients reach the nodes, and where these gossip with game servers.
-func addresses(view *View) (clients, gossip []string, err error) {
+// nodeAddresses lists where clients reach the nodes, and where these gossip with game servers.
+func nodeAddresses(view *View) (clients, gossip []string, err error) {
 	nodes, err := view.Nodes()
 	if err != nil {
 		return nil, nil, err
@@ -90,57 +90,57 @@ func addresses(view *View) (clients, gossip []string, err error) {
 }
 
 // EndServer is the goodbye.
-func (s profiles) EndServer(ctx context.Context, q *profilev1.EndServerRequest) (*profilev1.EndServerResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest())); err != nil {
+func (s profilesService) EndServer(ctx context.Context, q *profilev1.EndServerRequest) (*profilev1.EndServerResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.EndServer{})
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.EndServer{})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.EndServerResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.EndServerResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Settle answers with the outcome of the number: an old refusal is an answer here, not a refusal of the settling.
-func (s profiles) Settle(ctx context.Context, q *profilev1.SettleRequest) (*profilev1.SettleResponse, error) {
+func (s profilesService) Settle(ctx context.Context, q *profilev1.SettleRequest) (*profilev1.SettleResponse, error) {
 	number := q.GetRequest().GetNumber()
-	if err := shaped(number, checkRequest(q.GetRequest())); err != nil {
+	if err := checkFieldErrors(number, checkRequest(q.GetRequest())); err != nil {
 		return nil, err
 	}
-	result, err := s.node.Propose(ctx, fsm.Do(request(q.GetRequest()), &fsm.Settle{}))
+	result, err := s.node.Propose(ctx, fsm.Do(requestFromWire(q.GetRequest()), &fsm.Settle{}))
 	if err != nil {
-		return nil, s.unchanged(number, err)
+		return nil, s.proposeError(number, err)
 	}
 	if !result.Repeated && result.Code != fsm.Burned {
-		if err := s.refused(number, result); err != nil {
+		if err := s.refusedResult(number, result); err != nil {
 			return nil, err
 		}
 	}
 	return &profilev1.SettleResponse{
-		Stands: stands(q.GetRequest(), result), Reason: ReasonOf(result.Code), Queued: result.Code == fsm.Queued,
+		Stands: replyHeader(q.GetRequest(), result), Reason: ReasonOf(result.Code), Queued: result.Code == fsm.Queued,
 	}, nil
 }
 
 // Renew is one renewal without a stream. An absent session of the held set is over: the answer is newer than the
 // renewal.
-func (s profiles) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.Renewed, error) {
+func (s profilesService) Renew(ctx context.Context, q *profilev1.Renewal) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(q.GetIncarnation())
 	if server == 0 {
-		return nil, shaped(0, invalid("the renewal names no incarnation: register first"))
+		return nil, checkFieldErrors(0, invalidField("the renewal names no incarnation: register first"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
 	if err := s.checkRegistration(ctx, server, q.GetRegistration(), q.GetSeen()); err != nil {
 		return nil, err
 	}
-	term, view, err := s.prove(ctx, server, q.GetRegistration(), true, q.GetSeen())
+	term, view, err := s.confirmRenewal(ctx, server, q.GetRegistration(), true, q.GetSeen())
 	if err != nil {
-		return nil, s.unrenewed(err)
+		return nil, s.unconfirmedAnswer(err)
 	}
 	defer func() { _ = view.Close() }()
-	renewed, err := s.unary(view, q, term)
+	renewed, err := s.addUnaryEvents(view, q, term)
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	renewed.Level = view.Position().Level
 	renewed.Features = s.features(renewed.Level)

@@ -8,8 +8,8 @@ import (
 // errRolledBack says, proved, that the cluster has lost entries that the caller was told of.
 var errRolledBack = errors.New("the log ends before what the caller was told of")
 
-// notRolledBack is asked before a registration. What was told under another epoch says nothing: indexes begin elsewhere there.
-func (s *Server) notRolledBack(ctx context.Context, epoch, seen uint64) error {
+// checkNotRolledBack is asked before a registration. What was told under another epoch says nothing: indexes begin elsewhere there.
+func (s *Server) checkNotRolledBack(ctx context.Context, epoch, seen uint64) error {
 	if seen == 0 {
 		return nil
 	}
@@ -27,13 +27,13 @@ func (s *Server) notRolledBack(ctx context.Context, epoch, seen uint64) error {
 	if epoch != now {
 		return nil
 	}
-	return s.holdsAll(ctx, seen)
+	return s.checkLogReaches(ctx, seen)
 }
 
-// holdsAll is called once this node has proved that it led after the caller's message came. What the caller was told is
+// checkLogReaches is called once this node has proved that it led after the caller's message came. What the caller was told is
 // committed, so it lies in the log of every such leader, unless old disks were put back under a majority. It is the log that
 // is asked: the tables of a sound leader may be an entry behind what a follower told.
-func (s *Server) holdsAll(ctx context.Context, seen uint64) error {
+func (s *Server) checkLogReaches(ctx context.Context, seen uint64) error {
 	last := s.node.LastIndex()
 	if seen <= last {
 		return nil

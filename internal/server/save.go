@@ -9,68 +9,68 @@ import (
 )
 
 // Save stores an owner's next revision.
-func (s profiles) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
+func (s profilesService) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
 		checkTags(q.GetTags(), q.GetKeepTags()), checkClears(q.GetClearMessages()),
 		checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	save := &fsm.Save{
-		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Base: q.GetBase(), Tags: tags(q.GetTags(), q.GetKeepTags()),
+		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Base: q.GetBase(), Tags: tagsFromWire(q.GetTags(), q.GetKeepTags()),
 		ClearMessages: q.GetClearMessages(), End: q.GetEnd(),
 	}
-	result, err := s.write(ctx, q.GetRequest(), q.GetStore(), value{q.GetCodec(), q.GetData(), q.GetHash()}, func(data *fsm.Data) any {
+	result, err := s.writeInParts(ctx, q.GetRequest(), q.GetStore(), dataToWrite{q.GetCodec(), q.GetData(), q.GetHash()}, func(data *fsm.Data) any {
 		save.Data = data
 		return save
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SaveResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.SaveResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Set overwrites without a session.
-func (s profiles) Set(ctx context.Context, q *profilev1.SetRequest) (*profilev1.SetResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()),
+func (s profilesService) Set(ctx context.Context, q *profilev1.SetRequest) (*profilev1.SetResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()),
 		checkTags(q.GetTags(), q.GetKeepTags()), checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	set := &fsm.Set{
-		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), AnyRevision: q.GetAnyRevision(), Tags: tags(q.GetTags(), q.GetKeepTags()), Force: q.GetForce(),
+		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), AnyRevision: q.GetAnyRevision(), Tags: tagsFromWire(q.GetTags(), q.GetKeepTags()), Force: q.GetForce(),
 	}
-	result, err := s.write(ctx, q.GetRequest(), q.GetStore(), value{q.GetCodec(), q.GetData(), q.GetHash()}, func(data *fsm.Data) any {
+	result, err := s.writeInParts(ctx, q.GetRequest(), q.GetStore(), dataToWrite{q.GetCodec(), q.GetData(), q.GetHash()}, func(data *fsm.Data) any {
 		set.Data = data
 		return set
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SetResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.SetResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Remove leaves a stone at the profile's next revision.
-func (s profiles) Remove(ctx context.Context, q *profilev1.RemoveRequest) (*profilev1.RemoveResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey())); err != nil {
+func (s profilesService) Remove(ctx context.Context, q *profilev1.RemoveRequest) (*profilev1.RemoveResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Remove{
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.Remove{
 		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), AnyRevision: q.GetAnyRevision(), Force: q.GetForce(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.RemoveResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.RemoveResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
-func tags(tags map[string]string, keep bool) *fsm.Tags {
+func tagsFromWire(tags map[string]string, keep bool) *fsm.Tags {
 	if keep {
 		return nil
 	}
 	return &fsm.Tags{Tags: tags}
 }
 
-// value is a profile's next value as a caller sent it.
-type value struct {
+// dataToWrite is a profile's next value as a caller sent it.
+type dataToWrite struct {
 	codec uint32
 	data  []byte
 	hash  []byte
@@ -79,32 +79,32 @@ type value struct {
 // smallData is up to how many bytes of data do not wait in line with larger ones, neither here nor in the queue of the log.
 const smallData = 64 << 10
 
-func (s *Server) line(data []byte) *budget {
+func (s *Server) budgetFor(data []byte) *byteBudget {
 	if len(data) <= smallData {
 		return s.small
 	}
 	return s.large
 }
 
-// write puts a change with data through the log, in parts first when it is too large for one entry.
-func (s *Server) write(ctx context.Context, q *profilev1.Request, store string, v value, act func(*fsm.Data) any) (fsm.Result, error) {
-	line := s.line(v.data)
-	taken, err := line.take(ctx, int64(len(v.data)))
+// writeInParts puts a change with data through the log, in parts first when it is too large for one entry.
+func (s *Server) writeInParts(ctx context.Context, q *profilev1.Request, store string, v dataToWrite, act func(*fsm.Data) any) (fsm.Result, error) {
+	line := s.budgetFor(v.data)
+	taken, err := line.takeBytes(ctx, int64(len(v.data)))
 	if err != nil {
-		return fsm.Result{}, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Number: q.GetNumber()}, "")
+		return fsm.Result{}, refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Number: q.GetNumber()}, "")
 	}
-	defer line.give(taken)
+	defer line.giveBack(taken)
 	data := &fsm.Data{Codec: v.codec, Hash: v.hash, Size: uint64(len(v.data)), Whole: v.data}
 	if len(v.data) > fsm.MaxWhole {
 		data.Whole, data.Parts = nil, uint32((len(v.data)+fsm.PartBytes-1)/fsm.PartBytes)
-		if err := s.node.CheckSpaceAdmits(fsm.Do(request(q), act(data))); err != nil {
-			return fsm.Result{}, s.unchanged(q.GetNumber(), err)
+		if err := s.node.CheckSpaceAdmits(fsm.Do(requestFromWire(q), act(data))); err != nil {
+			return fsm.Result{}, s.proposeError(q.GetNumber(), err)
 		}
 		if err := s.putParts(ctx, q, store, v.data); err != nil {
 			return fsm.Result{}, err
 		}
 	}
-	return s.change(ctx, q, act(data))
+	return s.proposeChange(ctx, q, act(data))
 }
 
 // putParts puts data up in parts, at once since each waits for the log by itself. An error is the status of this copy
@@ -113,7 +113,7 @@ func (s *Server) write(ctx context.Context, q *profilev1.Request, store string, 
 // Parts that the rules refuse are not an error: the request goes up without them, because the table of answers is to
 // speak first. It may have been done long ago, by a copy whose answer was lost.
 func (s *Server) putParts(ctx context.Context, q *profilev1.Request, store string, data []byte) error {
-	if s.overPolicy(store, len(data)) {
+	if s.exceedsPolicy(store, len(data)) {
 		return nil
 	}
 	count := (len(data) + fsm.PartBytes - 1) / fsm.PartBytes
@@ -122,8 +122,8 @@ func (s *Server) putParts(ctx context.Context, q *profilev1.Request, store strin
 	for i := range count {
 		part := &fsm.PutPart{Part: uint32(i), Bytes: data[i*fsm.PartBytes : min(len(data), (i+1)*fsm.PartBytes)]}
 		parts.Go(func() {
-			errs[i] = s.safely("put a part", func() (err error) {
-				results[i], err = s.node.Propose(ctx, fsm.Do(request(q), part))
+			errs[i] = s.runRecovered("put a part", func() (err error) {
+				results[i], err = s.node.Propose(ctx, fsm.Do(requestFromWire(q), part))
 				return err
 			})
 		})
@@ -131,21 +131,21 @@ func (s *Server) putParts(ctx context.Context, q *profilev1.Request, store strin
 	parts.Wait()
 	for i := range count {
 		if errs[i] != nil {
-			return s.unchanged(q.GetNumber(), errs[i])
+			return s.proposeError(q.GetNumber(), errs[i])
 		}
 	}
 	for i := range count {
 		if results[i].Code == fsm.TooLarge { // beside other large saves of this incarnation, which are soon done
-			return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Number: q.GetNumber(), Limit: results[i].Limit},
+			return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Number: q.GetNumber(), Limit: results[i].Limit},
 				"too much data of this game server is on its way: try again soon with the same number")
 		}
 	}
 	return nil
 }
 
-// overPolicy spares the log the parts of data that the store's policy refuses. The refusal itself is the tables' to
+// exceedsPolicy spares the log the parts of data that the store's policy refuses. The refusal itself is the tables' to
 // give.
-func (s *Server) overPolicy(store string, size int) bool {
+func (s *Server) exceedsPolicy(store string, size int) bool {
 	view, err := s.node.View()
 	if err != nil {
 		return false

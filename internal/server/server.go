@@ -59,7 +59,7 @@ type Limits struct {
 	Drain      time.Duration // longest time that Close waits for calls that are under way; 5 s
 }
 
-func (l Limits) orDefaults() Limits {
+func (l Limits) withDefaults() Limits {
 	if l.Streams == 0 {
 		l.Streams = 256
 	}
@@ -123,13 +123,13 @@ type Server struct {
 	features func(level uint32) []string // that a cluster of a level has
 	fields   profilev1.FieldFeatures
 
-	received *budget // of calls that bring data
-	small    *budget // of small data on its way into the log
-	large    *budget
-	reads    *budget // of answers
+	received *byteBudget // of calls that bring data
+	small    *byteBudget // of small data on its way into the log
+	large    *byteBudget
+	reads    *byteBudget // of answers
 
-	glances     *glances
-	comparisons *comparisons
+	glances     *sharedViews
+	comparisons *comparisonBook
 
 	grpc       *grpc.Server
 	health     *health.Server
@@ -144,13 +144,13 @@ type Server struct {
 	work    sync.WaitGroup // goroutines; added to only while not closed
 }
 
-// profiles and operator are the two services. They are types of their own since a service has a call Register.
-type profiles struct {
+// profilesService and operator are the two services. They are types of their own since a service has a call Register.
+type profilesService struct {
 	profilev1.UnimplementedProfilesServer
 	*Server
 }
 
-type operator struct {
+type operatorService struct {
 	profilev1.UnimplementedClusterServer
 	*Server
 }
@@ -172,31 +172,31 @@ func NewOn(node Node, c Config) *Server {
 	if c.Fields == nil {
 		c.Fields = profilev1.Fields
 	}
-	limits := c.Limits.orDefaults()
+	limits := c.Limits.withDefaults()
 	s := &Server{
 		node: node, hub: c.Hub, log: c.Log, version: c.Version, limits: limits,
 		features: c.Features, fields: c.Fields,
-		received: newBudget(limits.Received), small: newBudget(limits.SmallBytes), large: newBudget(limits.LargeBytes), reads: newBudget(limits.ReadBytes),
-		glances: newGlances(), comparisons: &comparisons{of: map[lock.Incarnation]*comparison{}},
+		received: newByteBudget(limits.Received), small: newByteBudget(limits.SmallBytes), large: newByteBudget(limits.LargeBytes), reads: newByteBudget(limits.ReadBytes),
+		glances: newSharedViews(), comparisons: &comparisonBook{of: map[lock.Incarnation]*pagedComparison{}},
 		health: health.NewServer(), handshakes: &cluster.HandshakeLog{Port: "clients", Log: c.Log}, plain: c.TLS == nil,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(s.options(c.TLS)...)
-	profilev1.RegisterProfilesServer(s.grpc, profiles{Server: s})
-	profilev1.RegisterClusterServer(s.grpc, operator{Server: s})
+	s.grpc = grpc.NewServer(s.serverOptions(c.TLS)...)
+	profilev1.RegisterProfilesServer(s.grpc, profilesService{Server: s})
+	profilev1.RegisterClusterServer(s.grpc, operatorService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
-	s.serving(false)
+	s.setServing(false)
 	return s
 }
 
-func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
+func (s *Server) serverOptions(secure *tls.Config) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxSendMsgSize(maxReplyBytes),
 		grpc.MaxConcurrentStreams(s.limits.Streams),
-		grpc.InTapHandle(s.receive),
-		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(encodingproto.Name)}),
+		grpc.InTapHandle(s.admitCall),
+		grpc.ForceServerCodecV2(budgetCodec{encoding.GetCodecV2(encodingproto.Name)}),
 		grpc.ConnectionTimeout(s.limits.Connection),
 		// Without this a client that pings more than once in five minutes is sent away, with all its streams.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
@@ -210,7 +210,7 @@ func (s *Server) options(secure *tls.Config) []grpc.ServerOption {
 		grpc.ChainStreamInterceptor(s.recoverStream, s.boundStream),
 	}
 	if secure != nil {
-		options = append(options, grpc.Creds(&tellingCredentials{credentials.NewTLS(secure), s.handshakes}))
+		options = append(options, grpc.Creds(&loggingCredentials{credentials.NewTLS(secure), s.handshakes}))
 	}
 	return options
 }
@@ -222,9 +222,9 @@ func (s *Server) Serve(lis net.Listener) error {
 	s.watched = true
 	s.mu.Unlock()
 	if watch {
-		s.enter(s.watch)
+		s.startWork(s.watchHealth)
 	}
-	port := witnessing{Listener: lis, share: s.limits.ReadShare}
+	port := peerListener{Listener: lis, share: s.limits.ReadShare}
 	if s.plain {
 		port.plain = s.handshakes
 	}
@@ -244,9 +244,9 @@ func (s *Server) Close(ctx context.Context) {
 	s.mu.Unlock()
 	if first {
 		s.health.Shutdown()
-		s.hub.shut(&profilev1.Goodbye{Leader: s.elsewhere()})
+		s.hub.shutDown(&profilev1.Goodbye{Leader: s.leaderHint()})
 		s.end()
-		s.comparisons.close()
+		s.comparisons.closeAll()
 	}
 
 	// GracefulStop alone would wait for a stream whose client does not take its goodbye.
@@ -266,8 +266,8 @@ func (s *Server) Close(ctx context.Context) {
 	s.work.Wait()
 }
 
-// enter runs work in a goroutine that Close joins; false: it is too late.
-func (s *Server) enter(work func()) bool {
+// startWork runs work in a goroutine that Close joins; false: it is too late.
+func (s *Server) startWork(work func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -277,24 +277,24 @@ func (s *Server) enter(work func()) bool {
 	return true
 }
 
-// watch keeps the health service true, and sends the streams elsewhere once this node does not lead any more. A stream
+// watchHealth keeps the health service true, and sends the streams elsewhere once this node does not lead any more. A stream
 // would find that out at its next renewal; a silent one would not.
-func (s *Server) watch() {
+func (s *Server) watchHealth() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	led := false
 	for {
 		leader, leads := s.node.Leader()
 		if led && !leads {
-			s.hub.dismiss(&profilev1.Goodbye{Leader: leader})
+			s.hub.sendGoodbyeToAll(&profilev1.Goodbye{Leader: leader})
 		}
 		led = leads
-		s.serving(s.ready() && (leads || leader != ""))
+		s.setServing(s.isReady() && (leads || leader != ""))
 		select {
 		case <-tick.C:
 		case <-s.node.Done():
-			s.serving(false)
-			s.hub.dismiss(&profilev1.Goodbye{Leader: s.elsewhere()})
+			s.setServing(false)
+			s.hub.sendGoodbyeToAll(&profilev1.Goodbye{Leader: s.leaderHint()})
 			return
 		case <-s.life.Done():
 			return
@@ -302,7 +302,7 @@ func (s *Server) watch() {
 	}
 }
 
-func (s *Server) ready() bool {
+func (s *Server) isReady() bool {
 	select {
 	case <-s.node.Ready():
 		return true
@@ -311,7 +311,7 @@ func (s *Server) ready() bool {
 	}
 }
 
-func (s *Server) serving(is bool) {
+func (s *Server) setServing(is bool) {
 	state := grpc_health_v1.HealthCheckResponse_NOT_SERVING
 	if is {
 		state = grpc_health_v1.HealthCheckResponse_SERVING

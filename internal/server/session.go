@@ -13,69 +13,69 @@ const firstMessageBytes = 512 << 10
 
 // StartSession grants a profile, or puts the caller into its queue. The same number again is answered as it was the
 // first time: a ticket stays a ticket, also when it has become a grant, which an event and the next renewal tell.
-func (s profiles) StartSession(ctx context.Context, q *profilev1.StartSessionRequest) (*profilev1.StartSessionResponse, error) {
+func (s profilesService) StartSession(ctx context.Context, q *profilev1.StartSessionRequest) (*profilev1.StartSessionResponse, error) {
 	number := q.GetRequest().GetNumber()
-	if err := shaped(number, checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkWhenOwned(q.GetWhenOwned())); err != nil {
+	if err := checkFieldErrors(number, checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkWhenOwned(q.GetWhenOwned())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.StartSession{Store: q.GetStore(), Key: q.GetKey(), WhenOwned: uint32(q.GetWhenOwned())})
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.StartSession{Store: q.GetStore(), Key: q.GetKey(), WhenOwned: uint32(q.GetWhenOwned())})
 	if err != nil {
 		return nil, err
 	}
-	reply := &profilev1.StartSessionResponse{Stands: stands(q.GetRequest(), result)}
+	reply := &profilev1.StartSessionResponse{Stands: replyHeader(q.GetRequest(), result)}
 	if result.Code == fsm.Queued {
-		reply.Queued, reply.Place, reply.Owner = true, result.Place, s.owner(result.Owner)
+		reply.Queued, reply.Place, reply.Owner = true, result.Place, s.ownerOf(result.Owner)
 		return reply, nil
 	}
-	return reply, s.opened(ctx, q, result, reply)
+	return reply, s.answerOpened(ctx, q, result, reply)
 }
 
-// opened fills in the profile as of its grant. While the grant is the caller's nobody else can have written it; once it
+// answerOpened fills in the profile as of its grant. While the grant is the caller's nobody else can have written it; once it
 // is not, there is no session to give.
-func (s *Server) opened(ctx context.Context, q *profilev1.StartSessionRequest, result fsm.Result, reply *profilev1.StartSessionResponse) error {
+func (s *Server) answerOpened(ctx context.Context, q *profilev1.StartSessionRequest, result fsm.Result, reply *profilev1.StartSessionResponse) error {
 	number := q.GetRequest().GetNumber()
 	view, err := s.node.View()
 	if err != nil {
-		return s.untold(number, err)
+		return s.unknownOutcomeError(number, err)
 	}
 	defer func() { _ = view.Close() }()
 	grant, err := view.Grant(q.GetStore(), q.GetKey())
 	if err != nil {
-		return s.untold(number, err)
+		return s.unknownOutcomeError(number, err)
 	}
 	if grant.MayWrite(lock.Incarnation(q.GetRequest().GetIncarnation()), result.Token) != lock.None {
 		result.Code = fsm.Fenced
-		return s.refused(number, result)
+		return s.refusedResult(number, result)
 	}
 	// The grant stands, whether or not there is room to tell of it: who asks again is told.
 	if err := s.readProfile(ctx, view, q.GetStore(), q.GetKey(), firstMessageBytes); err != nil {
-		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
+		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
 	}
-	if reply.Profile, err = profile(view, q.GetStore(), q.GetKey(), true); err != nil {
-		return s.untold(number, err)
+	if reply.Profile, err = profileToWire(view, q.GetStore(), q.GetKey(), true); err != nil {
+		return s.unknownOutcomeError(number, err)
 	}
-	if reply.Messages, err = messages(view.Messages, q.GetStore(), q.GetKey(), 0, firstMessageBytes); err != nil {
-		return s.untold(number, err)
+	if reply.Messages, err = readMessagePage(view.Messages, q.GetStore(), q.GetKey(), 0, firstMessageBytes); err != nil {
+		return s.unknownOutcomeError(number, err)
 	}
 	reply.LoadCount = result.Loads
 	return nil
 }
 
 // Cancel leaves the queue, or ends the session that the ticket has become.
-func (s profiles) Cancel(ctx context.Context, q *profilev1.CancelRequest) (*profilev1.CancelResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetTicket())); err != nil {
+func (s profilesService) Cancel(ctx context.Context, q *profilev1.CancelRequest) (*profilev1.CancelResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetTicket())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Cancel{Store: q.GetStore(), Key: q.GetKey(), Ticket: q.GetTicket()})
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.Cancel{Store: q.GetStore(), Key: q.GetKey(), Ticket: q.GetTicket()})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.CancelResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.CancelResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Release ends a session without a save, and counts the panics of message handlers that ended it.
-func (s profiles) Release(ctx context.Context, q *profilev1.ReleaseRequest) (*profilev1.ReleaseResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
+func (s profilesService) Release(ctx context.Context, q *profilev1.ReleaseRequest) (*profilev1.ReleaseResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
 		checkCause(q.GetCause()), checkPanics(q.GetPanics())); err != nil {
 		return nil, err
 	}
@@ -83,9 +83,9 @@ func (s profiles) Release(ctx context.Context, q *profilev1.ReleaseRequest) (*pr
 	for _, p := range q.GetPanics() {
 		release.Panics = append(release.Panics, &fsm.MessagePanic{Message: p.GetMessage(), Text: p.GetText()})
 	}
-	result, err := s.change(ctx, q.GetRequest(), release)
+	result, err := s.proposeChange(ctx, q.GetRequest(), release)
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.ReleaseResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.ReleaseResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }

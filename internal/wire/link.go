@@ -62,8 +62,8 @@ type Link struct {
 	address  string
 	conn     *grpc.ClientConn
 	dial     Dial
-	traffic  traffic
-	attempts attempts
+	traffic  connTraffic
+	attempts connectAttempts
 
 	mu      sync.Mutex
 	calls   int  // under way
@@ -75,9 +75,9 @@ func Connect(address string, creds credentials.TransportCredentials, dial Dial, 
 	if dial == nil {
 		dial = DialTCP
 	}
-	l := &Link{address: address, dial: dial, traffic: traffic{began: time.Now()}}
+	l := &Link{address: address, dial: dial, traffic: connTraffic{began: time.Now()}}
 	l.attempts.secure = creds.Info().SecurityProtocol == "tls"
-	dial = l.attempts.dial(dial)
+	dial = l.attempts.dialNoting(dial)
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(watchedCredentials{creds, &l.attempts}),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
@@ -131,19 +131,19 @@ func (l *Link) WaitReady(ctx context.Context) error {
 		case connectivity.Idle:
 			l.conn.Connect()
 		case connectivity.TransientFailure:
-			return l.unreachable(errors.New("its connection was lost"))
+			return l.unreachableError(errors.New("its connection was lost"))
 		case connectivity.Shutdown:
-			return l.unreachable(errors.New("its connection was closed on this side"))
+			return l.unreachableError(errors.New("its connection was closed on this side"))
 		}
 		if !l.conn.WaitForStateChange(ctx, state) {
-			return l.unreachable(ctx.Err())
+			return l.unreachableError(ctx.Err())
 		}
 	}
 }
 
-// unreachable says what the address answered to the latest attempt to connect, or else what is given.
-func (l *Link) unreachable(otherwise error) error {
-	if failed := l.attempts.result(); failed != nil {
+// unreachableError says what the address answered to the latest attempt to connect, or else what is given.
+func (l *Link) unreachableError(otherwise error) error {
+	if failed := l.attempts.worstFailure(); failed != nil {
 		otherwise = failed
 	}
 	return fmt.Errorf("node %s: %w", l.address, otherwise)
@@ -152,8 +152,8 @@ func (l *Link) unreachable(otherwise error) error {
 // Explain says what the address answered to the latest attempt to connect; nil if it speaks as a node does. It may look at
 // the port once more, which takes up to a second.
 func (l *Link) Explain(ctx context.Context) *ConnectError {
-	failed := l.attempts.result()
-	if failed != nil && failed.Problem == ClosedAtOnce && !l.attempts.secure && look(ctx, l.dial, l.address) {
+	failed := l.attempts.worstFailure()
+	if failed != nil && failed.Problem == ClosedAtOnce && !l.attempts.secure && probeForTLS(ctx, l.dial, l.address) {
 		return &ConnectError{Problem: SpeaksTLS}
 	}
 	return failed
@@ -169,14 +169,14 @@ var errNoAnswer = errors.New("no answer in time")
 // silent says that nothing at all was heard from the node since the request was sent. The connection may be dead in a way
 // that the kernel does not see, behind a proxy for example: the next copy should travel on another one.
 func (l *Link) Invoke(ctx context.Context, method string, request, answer proto.Message) (silent bool, err error) {
-	if !l.enter() {
+	if !l.startCall() {
 		return false, status.Error(codes.Unavailable, "the connection was replaced")
 	}
-	defer l.leave()
+	defer l.endCall()
 	waiting, giveUp := context.WithCancelCause(ctx)
 	w := watchTransfer(&l.traffic, proto.Size(request), func() { giveUp(errNoAnswer) })
 	err = l.conn.Invoke(waiting, method, request, answer)
-	heard := w.stop()
+	heard := w.stopWatching()
 	gaveUp := context.Cause(waiting) == errNoAnswer
 	giveUp(nil)
 	if err != nil && gaveUp && status.Code(err) == codes.Canceled {
@@ -185,7 +185,7 @@ func (l *Link) Invoke(ctx context.Context, method string, request, answer proto.
 	return err != nil && gaveUp && !heard, err
 }
 
-func (l *Link) enter() bool {
+func (l *Link) startCall() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.retired {
@@ -195,7 +195,7 @@ func (l *Link) enter() bool {
 	return true
 }
 
-func (l *Link) leave() {
+func (l *Link) endCall() {
 	l.mu.Lock()
 	l.calls--
 	last := l.retired && l.calls == 0

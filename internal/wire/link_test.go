@@ -194,12 +194,12 @@ func TestARequestIntoADeadConnectionSaysThatNothingWasHeard(t *testing.T) {
 // A busy connection does not keep a request alive that gets no answer.
 func TestOthersOnTheConnectionExtendTheWaitByAtMostOneTransfer(t *testing.T) {
 	now := time.Unix(1000, 0)
-	link := &traffic{began: now}
+	link := &connTraffic{began: now}
 	w := &transferWatch{traffic: link, began: now, most: 1 << 20}
 	for passed := time.Duration(0); ; passed += 100 * time.Millisecond {
 		link.read.Add(1 << 20)
 		link.moved.Store(int64(passed))
-		if w.left(now.Add(passed)) <= 0 {
+		if w.timeLeft(now.Add(passed)) <= 0 {
 			if want := patience + 8*time.Second; passed != want {
 				t.Errorf("given up after %v, want %v: 1 MiB at the slowest rate", passed, want)
 			}

@@ -15,16 +15,16 @@ const (
 	mailMost    = 1000
 )
 
-// news is what the tables have to say to a game server that renewed: first what it lost and what it is asked for, then
+// collectEvents is what the tables have to say to a game server that renewed: first what it lost and what it is asked for, then
 // the answer itself. Events push the same things sooner; this is what makes it safe to lose them.
-func (s *Server) news(view *glance, r *profilev1.Renewal, term uint64, missed bool) (answered, error) {
+func (s *Server) collectEvents(view *sharedView, r *profilev1.Renewal, term uint64, missed bool) (renewalAnswer, error) {
 	server := lock.Incarnation(r.GetIncarnation())
-	revoked, wanted, err := contests(view, server)
+	revoked, wanted, err := contestedEvents(view, server)
 	if err != nil {
-		return answered{}, err
+		return renewalAnswer{}, err
 	}
-	a := answered{events: slices.Concat(revoked, wanted)}
-	renewed, err := s.compare(view, r)
+	a := renewalAnswer{events: slices.Concat(revoked, wanted)}
+	renewed, err := s.compareGrants(view, r)
 	if err != nil {
 		return a, err
 	}
@@ -33,40 +33,40 @@ func (s *Server) news(view *glance, r *profilev1.Renewal, term uint64, missed bo
 	if !missed {
 		return a, nil
 	}
-	waiting, err := mail(view.View, server)
+	waiting, err := waitingMessageEvents(view.View, server)
 	a.events = append(a.events, waiting...)
 	return a, err
 }
 
-// contests is what a game server lost and what it is asked for. All that was revoked has to reach it before it counts an
+// contestedEvents is what a game server lost and what it is asked for. All that was revoked has to reach it before it counts an
 // answer: the next owner's grant counts on it that no confirmed answer to this one was without.
-func contests(view *glance, server lock.Incarnation) (revoked, wanted []*profilev1.Event, err error) {
+func contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted []*profilev1.Event, err error) {
 	contested, err := view.contestedOf(server)
 	for _, g := range contested {
 		switch {
 		case g.Owner != server:
 		case g.Revoked:
-			revoked = append(revoked, lost(g.Store, g.Key, g.Token, g.Cause))
+			revoked = append(revoked, lostEvent(g.Store, g.Key, g.Token, g.Cause))
 		case g.Wanted():
-			wanted = append(wanted, letGo(g.Store, g.Key, g.Token, g.Asked))
+			wanted = append(wanted, letGoEvent(g.Store, g.Key, g.Token, g.Asked))
 		}
 	}
 	return revoked, wanted, err
 }
 
-// unary is the answer to a renewal without a stream, with all that a stream would have brought. One that cannot hold what
+// addUnaryEvents is the answer to a renewal without a stream, with all that a stream would have brought. One that cannot hold what
 // was revoked confirms nothing.
-func (s *Server) unary(view *glance, r *profilev1.Renewal, term uint64) (*profilev1.Renewed, error) {
+func (s *Server) addUnaryEvents(view *sharedView, r *profilev1.Renewal, term uint64) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(r.GetIncarnation())
-	revoked, wanted, err := contests(view, server)
+	revoked, wanted, err := contestedEvents(view, server)
 	if err != nil {
 		return nil, err
 	}
-	waiting, err := mail(view.View, server)
+	waiting, err := waitingMessageEvents(view.View, server)
 	if err != nil {
 		return nil, err
 	}
-	renewed, err := s.compare(view, r)
+	renewed, err := s.compareGrants(view, r)
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +84,8 @@ func (s *Server) unary(view *glance, r *profilev1.Renewal, term uint64) (*profil
 	return renewed, nil
 }
 
-// mail says which of a game server's profiles have messages, for a caller that may have missed it. It reads no message.
-func mail(view *View, server lock.Incarnation) ([]*profilev1.Event, error) {
+// waitingMessageEvents says which of a game server's profiles have messages, for a caller that may have missed it. It reads no message.
+func waitingMessageEvents(view *View, server lock.Incarnation) ([]*profilev1.Event, error) {
 	list, err := view.OwnedInboxes(server, mailMost)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func mail(view *View, server lock.Incarnation) ([]*profilev1.Event, error) {
 	var events []*profilev1.Event
 	for _, m := range list {
 		if !m.Revoked {
-			events = append(events, messageWaits(m.Store, m.Key, m.Last))
+			events = append(events, messageWaitsEvent(m.Store, m.Key, m.Last))
 		}
 	}
 	return events, nil

@@ -104,7 +104,7 @@ func ReasonOf(code fsm.Code) profilev1.Reason {
 	return profilev1.Reason_REASON_FAILED
 }
 
-func rowOf(reason profilev1.Reason) Row {
+func errorRowOf(reason profilev1.Reason) Row {
 	for _, row := range table {
 		if row.Reason == reason {
 			return row
@@ -113,11 +113,11 @@ func rowOf(reason profilev1.Reason) Row {
 	return Row{profilev1.Reason_REASON_FAILED, codes.Internal, "this node gave no reason: treat the outcome as unknown"}
 }
 
-// refuse makes the status of a refusal; an empty sentence stands for the table's.
-func refuse(r *profilev1.Refusal, says string) error {
-	row := rowOf(r.Reason)
+// refusalError makes the status of a refusal; an empty sentence stands for the table's.
+func refusalError(r *profilev1.Refusal, says string) error {
+	row := errorRowOf(r.Reason)
 	if says == "" {
-		says = row.Says + facts(r)
+		says = row.Says + refusalFacts(r)
 	}
 	st, err := status.New(row.Status, says).WithDetails(r)
 	if err != nil {
@@ -126,8 +126,8 @@ func refuse(r *profilev1.Refusal, says string) error {
 	return st.Err()
 }
 
-// facts is what a person wants to know of a refusal besides its sentence.
-func facts(r *profilev1.Refusal) string {
+// refusalFacts is what a person wants to know of a refusal besides its sentence.
+func refusalFacts(r *profilev1.Refusal) string {
 	var known []string
 	note := func(is bool, format string, args ...any) {
 		if is {
@@ -150,8 +150,8 @@ func facts(r *profilev1.Refusal) string {
 	return " (" + strings.Join(known, ", ") + ")"
 }
 
-// refused is the status of a command that the rules refused, nil when they did not.
-func (s *Server) refused(number uint64, result fsm.Result) error {
+// refusedResult is the status of a command that the rules refused, nil when they did not.
+func (s *Server) refusedResult(number uint64, result fsm.Result) error {
 	reason := ReasonOf(result.Code)
 	if reason == profilev1.Reason_REASON_UNSPECIFIED {
 		return nil
@@ -161,61 +161,61 @@ func (s *Server) refused(number uint64, result fsm.Result) error {
 	}
 	refusal := &profilev1.Refusal{
 		Reason: reason, Number: number, Index: result.Index, Revision: result.Revision, Token: uint64(result.Token),
-		Limit: result.Limit, Owner: s.owner(result.Owner),
+		Limit: result.Limit, Owner: s.ownerOf(result.Owner),
 	}
 	if reason == profilev1.Reason_REASON_OTHER_CLUSTER || reason == profilev1.Reason_REASON_OTHER_REGISTRATION {
 		standing := s.node.Position()
 		refusal.Cluster, refusal.Epoch = standing.Cluster, standing.Epoch
 	}
-	return refuse(refusal, "")
+	return refusalError(refusal, "")
 }
 
-// unchanged is the status of a change that got no answer from the log: refused where the cluster says so, else unknown.
-func (s *Server) unchanged(number uint64, err error) error {
-	r, says := s.sort(err)
+// proposeError is the status of a change that got no answer from the log: refused where the cluster says so, else unknown.
+func (s *Server) proposeError(number uint64, err error) error {
+	r, says := s.classify(err)
 	r.Number = number
 	if r.Reason == profilev1.Reason_REASON_FAILED {
 		s.log.Error("a change failed", "number", number, "error", err)
 	}
-	return refuse(r, says)
+	return refusalError(r, says)
 }
 
-// unread is the status of a read that got no answer. A read changes nothing, so what ran out of time is unproven.
-func (s *Server) unread(err error) error {
-	r, says := s.sort(err)
+// readError is the status of a read that got no answer. A read changes nothing, so what ran out of time is unproven.
+func (s *Server) readError(err error) error {
+	r, says := s.classify(err)
 	if r.Reason == profilev1.Reason_REASON_UNKNOWN {
 		r.Reason, says = profilev1.Reason_REASON_UNPROVEN, ""
 	}
 	if r.Reason == profilev1.Reason_REASON_FAILED {
 		s.log.Error("a read failed", "error", err)
 	}
-	return refuse(r, says)
+	return refusalError(r, says)
 }
 
-// broken is the status of a read that this node's own tables could not serve.
-func (s *Server) broken(number uint64, err error) error {
+// brokenError is the status of a read that this node's own tables could not serve.
+func (s *Server) brokenError(number uint64, err error) error {
 	if errors.Is(err, cluster.ErrClosed) {
-		return s.unread(err)
+		return s.readError(err)
 	}
 	s.log.Error("the tables cannot be read", "error", err)
-	return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED, Number: number}, "")
+	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED, Number: number}, "")
 }
 
-// untold is the status of a change that was applied, but whose answer this node's tables could not give. No error of
+// unknownOutcomeError is the status of a change that was applied, but whose answer this node's tables could not give. No error of
 // the cluster's may stand for it: those say that nothing happened.
-func (s *Server) untold(number uint64, err error) error {
+func (s *Server) unknownOutcomeError(number uint64, err error) error {
 	s.log.Error("an answer cannot be read", "number", number, "error", err)
-	return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
+	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
 }
 
-// sort puts an error of the cluster under its reason. What it does not know may have happened.
-func (s *Server) sort(err error) (r *profilev1.Refusal, says string) {
+// classify puts an error of the cluster under its reason. What it does not know may have happened.
+func (s *Server) classify(err error) (r *profilev1.Refusal, says string) {
 	var notLeader *cluster.NotLeaderError
 	switch {
 	case errors.As(err, &notLeader):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: notLeader.Leader}, ""
 	case errors.Is(err, cluster.ErrClosed):
-		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: s.elsewhere()},
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: s.leaderHint()},
 			"this node is shutting down: go to another node with the same number"
 	case errors.Is(err, cluster.ErrBusy):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, ""
@@ -229,8 +229,8 @@ func (s *Server) sort(err error) (r *profilev1.Refusal, says string) {
 	return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN}, ""
 }
 
-// elsewhere is the leader's client address, empty when it is this node or nobody known.
-func (s *Server) elsewhere() string {
+// leaderHint is the leader's client address, empty when it is this node or nobody known.
+func (s *Server) leaderHint() string {
 	leader, self := s.node.Leader()
 	if self {
 		return ""

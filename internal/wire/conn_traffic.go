@@ -16,38 +16,38 @@ const (
 	slowest = 128 << 10
 )
 
-// traffic counts what moves over a link, over all its connections.
-type traffic struct {
+// connTraffic counts what moves over a link, over all its connections.
+type connTraffic struct {
 	began   time.Time
 	read    atomic.Int64 // bytes
 	written atomic.Int64
 	moved   atomic.Int64 // when something last did, in nanoseconds since began
 }
 
-// bytes is all that has moved so far.
-func (t *traffic) bytes() int64 { return t.read.Load() + t.written.Load() }
+// totalBytes is all that has moved so far.
+func (t *connTraffic) totalBytes() int64 { return t.read.Load() + t.written.Load() }
 
-func (t *traffic) lastMove() time.Time { return t.began.Add(time.Duration(t.moved.Load())) }
+func (t *connTraffic) lastMove() time.Time { return t.began.Add(time.Duration(t.moved.Load())) }
 
 // countedConn counts what a connection carries.
 type countedConn struct {
 	net.Conn
-	traffic *traffic
+	traffic *connTraffic
 }
 
 func (c countedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.note(&c.traffic.read, n)
+	c.addBytes(&c.traffic.read, n)
 	return n, err
 }
 
 func (c countedConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	c.note(&c.traffic.written, n)
+	c.addBytes(&c.traffic.written, n)
 	return n, err
 }
 
-func (c countedConn) note(to *atomic.Int64, n int) {
+func (c countedConn) addBytes(to *atomic.Int64, n int) {
 	if n > 0 {
 		to.Add(int64(n))
 		c.traffic.moved.Store(int64(time.Since(c.traffic.began)))
@@ -56,7 +56,7 @@ func (c countedConn) note(to *atomic.Int64, n int) {
 
 // transferWatch gives one request up when its transfer no longer gets on.
 type transferWatch struct {
-	traffic *traffic
+	traffic *connTraffic
 	began   time.Time
 	before  int64 // bytes that had moved when it began
 	read    int64 // of these, from the node
@@ -68,23 +68,23 @@ type transferWatch struct {
 	timer   *time.Timer
 }
 
-func watchTransfer(t *traffic, requestBytes int, giveUp func()) *transferWatch {
+func watchTransfer(t *connTraffic, requestBytes int, giveUp func()) *transferWatch {
 	w := &transferWatch{
-		traffic: t, began: time.Now(), before: t.bytes(), read: t.read.Load(), most: int64(requestBytes) + MaxFrame, giveUp: giveUp,
+		traffic: t, began: time.Now(), before: t.totalBytes(), read: t.read.Load(), most: int64(requestBytes) + MaxFrame, giveUp: giveUp,
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(patience, w.look)
+	w.timer = time.AfterFunc(patience, w.checkProgress)
 	return w
 }
 
-func (w *transferWatch) look() {
+func (w *transferWatch) checkProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
 		return
 	}
-	left := w.left(time.Now())
+	left := w.timeLeft(time.Now())
 	if left > 0 {
 		w.timer.Reset(left)
 		return
@@ -93,20 +93,20 @@ func (w *transferWatch) look() {
 	w.giveUp()
 }
 
-// left is for how long the request may wait still if nothing more moves. Others may share the connection: what moves for
+// timeLeft is for how long the request may wait still if nothing more moves. Others may share the connection: what moves for
 // them extends the wait by no more than this request and its answer could need on the slowest link.
-func (w *transferWatch) left(now time.Time) time.Duration {
+func (w *transferWatch) timeLeft(now time.Time) time.Duration {
 	quietSince := w.began
 	if last := w.traffic.lastMove(); last.After(quietSince) {
 		quietSince = last
 	}
-	moved := min(w.traffic.bytes()-w.before, w.most)
+	moved := min(w.traffic.totalBytes()-w.before, w.most)
 	whole := patience + time.Duration(moved)*time.Second/slowest
 	return min(patience-now.Sub(quietSince), whole-now.Sub(w.began))
 }
 
-// stop ends the watch, and says whether anything was heard from the node since it began.
-func (w *transferWatch) stop() (heard bool) {
+// stopWatching ends the watch, and says whether anything was heard from the node since it began.
+func (w *transferWatch) stopWatching() (heard bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true

@@ -14,7 +14,7 @@ import (
 )
 
 // Status is this node's own view; it needs no leader and no quorum.
-func (s operator) Status(context.Context, *profilev1.StatusRequest) (*profilev1.StatusResponse, error) {
+func (s operatorService) Status(context.Context, *profilev1.StatusRequest) (*profilev1.StatusResponse, error) {
 	st, standing := s.node.Status(), s.node.Position()
 	reply := &profilev1.StatusResponse{
 		Id: st.ID, Version: st.Version, Cluster: st.Cluster, Epoch: st.Epoch, Level: st.Level, State: st.State, Term: st.Term,
@@ -42,61 +42,61 @@ func (s operator) Status(context.Context, *profilev1.StatusRequest) (*profilev1.
 }
 
 // ClearAlarm takes away an alarm that is kept in the log.
-func (s operator) ClearAlarm(ctx context.Context, q *profilev1.ClearAlarmRequest) (*profilev1.ClearAlarmResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), fsm.CheckAlarmCode(q.GetCode())); err != nil {
+func (s operatorService) ClearAlarm(ctx context.Context, q *profilev1.ClearAlarmRequest) (*profilev1.ClearAlarmResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), fsm.CheckAlarmCode(q.GetCode())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.ClearAlarm{Code: q.GetCode()})
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.ClearAlarm{Code: q.GetCode()})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.ClearAlarmResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.ClearAlarmResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // ExpectedMembers lists the addresses that operators have let nodes join from.
-func (s operator) ExpectedMembers(ctx context.Context, q *profilev1.ExpectedMembersRequest) (*profilev1.ExpectedMembersResponse, error) {
-	if err := shaped(0, checkMode(q.GetMode())); err != nil {
+func (s operatorService) ExpectedMembers(ctx context.Context, q *profilev1.ExpectedMembersRequest) (*profilev1.ExpectedMembersResponse, error) {
+	if err := checkFieldErrors(0, checkMode(q.GetMode())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
 	addresses, err := view.ExpectedNodes()
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
-	return &profilev1.ExpectedMembersResponse{Stands: readAt(view, q.GetMode(), 0, 0), Addresses: addresses}, nil
+	return &profilev1.ExpectedMembersResponse{Stands: readHeader(view, q.GetMode(), 0, 0), Addresses: addresses}, nil
 }
 
 // AddMember lets a node join from an address.
-func (s operator) AddMember(ctx context.Context, q *profilev1.AddMemberRequest) (*profilev1.AddMemberResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), fsm.CheckNodeAddress(q.GetAddress())); err != nil {
+func (s operatorService) AddMember(ctx context.Context, q *profilev1.AddMemberRequest) (*profilev1.AddMemberResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), fsm.CheckNodeAddress(q.GetAddress())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.ExpectNode{Address: q.GetAddress()})
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.ExpectNode{Address: q.GetAddress()})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.AddMemberResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.AddMemberResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Digest waits until this node's tables reach an index, and needs no leader.
-func (s operator) Digest(ctx context.Context, q *profilev1.DigestRequest) (*profilev1.DigestResponse, error) {
+func (s operatorService) Digest(ctx context.Context, q *profilev1.DigestRequest) (*profilev1.DigestResponse, error) {
 	if q.GetIndex() > 0 {
 		err := s.node.WaitApplied(ctx, q.GetIndex())
 		if errors.Is(err, cluster.ErrClosed) || errors.Is(err, cluster.ErrFailed) {
-			return nil, s.unread(err)
+			return nil, s.readError(err)
 		}
 		if err != nil {
-			return nil, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Index: q.GetIndex()},
+			return nil, refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Index: q.GetIndex()},
 				fmt.Sprintf("this node's tables have not reached index %d yet: ask again", q.GetIndex()))
 		}
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	defer func() { _ = view.Close() }()
 	standing := view.Position()
@@ -104,31 +104,31 @@ func (s operator) Digest(ctx context.Context, q *profilev1.DigestRequest) (*prof
 }
 
 // Sessions lists sessions in force or revoked, a page at a time.
-func (s operator) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*profilev1.SessionsResponse, error) {
-	if err := shaped(0, checkMode(q.GetMode()), checkAfter("after_key", q.GetAfterKey()), checkStores(q.GetStore(), q.GetAfterStore())); err != nil {
+func (s operatorService) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*profilev1.SessionsResponse, error) {
+	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkAfter("after_key", q.GetAfterKey()), checkStores(q.GetStore(), q.GetAfterStore())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
 	rows, more, err := view.Sessions(q.GetStore(), q.GetAfterStore(), q.GetAfterKey(), checkPage(q.GetLimit()))
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
-	reply := &profilev1.SessionsResponse{Stands: readAt(view, q.GetMode(), 0, 0), More: more}
+	reply := &profilev1.SessionsResponse{Stands: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
-		session, err := s.session(view, row)
+		session, err := s.sessionToWire(view, row)
 		if err != nil {
-			return nil, s.broken(0, err)
+			return nil, s.brokenError(0, err)
 		}
 		reply.Sessions = append(reply.Sessions, session)
 	}
 	return reply, nil
 }
 
-func (s operator) session(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
+func (s operatorService) sessionToWire(view *View, row fsm.OwnedGrant) (*profilev1.Session, error) {
 	p, _, err := view.Profile(row.Store, row.Key)
 	if err != nil {
 		return nil, err
@@ -161,33 +161,33 @@ func (s operator) session(view *View, row fsm.OwnedGrant) (*profilev1.Session, e
 }
 
 // Servers lists incarnations that are not forgotten, ended ones too. Only the leader knows how long one is silent.
-func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*profilev1.ServersResponse, error) {
-	if err := shaped(0, checkMode(q.GetMode())); err != nil {
+func (s operatorService) Servers(ctx context.Context, q *profilev1.ServersRequest) (*profilev1.ServersResponse, error) {
+	if err := checkFieldErrors(0, checkMode(q.GetMode())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
 	rows, err := view.Servers()
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	contested, err := view.Contested(0, 0)
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
 	wanted := map[lock.Incarnation]uint64{}
 	for _, g := range contested {
 		wanted[g.Owner]++
 	}
-	reply := &profilev1.ServersResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.ServersResponse{Stands: readHeader(view, q.GetMode(), 0, 0)}
 	for _, row := range rows {
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
 			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.GossipState(row.Incarnation), Wanted: wanted[row.Incarnation],
-			Timing: timing(row.Class),
+			Timing: timingToWire(row.Class),
 		}
 		if !row.Alive {
 			server.Ground, server.EndedMs = row.Ground.String(), row.EndedMS
@@ -204,20 +204,20 @@ func (s operator) Servers(ctx context.Context, q *profilev1.ServersRequest) (*pr
 }
 
 // GetPolicy lists the policies of a store, or the defaults of every store.
-func (s operator) GetPolicy(ctx context.Context, q *profilev1.GetPolicyRequest) (*profilev1.GetPolicyResponse, error) {
-	if err := shaped(0, checkMode(q.GetMode()), checkStores(q.GetStore())); err != nil {
+func (s operatorService) GetPolicy(ctx context.Context, q *profilev1.GetPolicyRequest) (*profilev1.GetPolicyResponse, error) {
+	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkStores(q.GetStore())); err != nil {
 		return nil, err
 	}
-	view, err := s.view(ctx, q.GetMode())
+	view, err := s.openView(ctx, q.GetMode())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
 	rows, err := view.Policies(q.GetStore())
 	if err != nil {
-		return nil, s.broken(0, err)
+		return nil, s.brokenError(0, err)
 	}
-	reply := &profilev1.GetPolicyResponse{Stands: readAt(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.GetPolicyResponse{Stands: readHeader(view, q.GetMode(), 0, 0)}
 	for _, row := range rows {
 		reply.Policies = append(reply.Policies, &profilev1.Policy{
 			Name: row.Name, Value: row.Value, Unit: row.Unit, Inherited: row.Inherited, Help: row.Help,
@@ -227,17 +227,17 @@ func (s operator) GetPolicy(ctx context.Context, q *profilev1.GetPolicyRequest) 
 }
 
 // SetPolicy changes a limit or habit of a store, or the default of every store.
-func (s operator) SetPolicy(ctx context.Context, q *profilev1.SetPolicyRequest) (*profilev1.SetPolicyResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkPolicy(q)); err != nil {
+func (s operatorService) SetPolicy(ctx context.Context, q *profilev1.SetPolicyRequest) (*profilev1.SetPolicyResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkPolicy(q)); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.SetPolicy{
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.SetPolicy{
 		Store: q.GetStore(), Name: q.GetName(), Value: q.GetValue(), Inherit: q.GetInherit(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SetPolicyResponse{Stands: stands(q.GetRequest(), result)}, nil
+	return &profilev1.SetPolicyResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
 func checkPolicy(q *profilev1.SetPolicyRequest) error {
@@ -249,9 +249,9 @@ func checkPolicy(q *profilev1.SetPolicyRequest) error {
 	known := slices.ContainsFunc(fsm.DefaultPolicies(), func(p *fsm.PolicyValue) bool { return p.GetName() == q.GetName() })
 	switch err := fsm.CheckPolicy(q.GetName(), q.GetValue()); {
 	case !known:
-		return &fault{reason: profilev1.Reason_REASON_UNKNOWN_POLICY, says: err.Error()}
+		return &fieldError{reason: profilev1.Reason_REASON_UNKNOWN_POLICY, says: err.Error()}
 	case q.GetInherit() && q.GetStore() == "":
-		return invalid("a default has no default of its own to go back to: set it to a value")
+		return invalidField("a default has no default of its own to go back to: set it to a value")
 	case err != nil && !q.GetInherit():
 		return err
 	}

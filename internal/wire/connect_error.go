@@ -59,27 +59,27 @@ func (e *ConnectError) Error() string {
 	case SpeaksOther:
 		return "it is no port of a profilenode for clients"
 	case CertificateExpired:
-		return e.expired()
+		return e.expiredText()
 	case CertificateUntrusted:
-		return "its certificate is signed by an authority that this side does not trust" + e.detail()
+		return "its certificate is signed by an authority that this side does not trust" + e.detailText()
 	case CertificateOfOther:
-		return "its certificate is not for this address" + e.detail()
+		return "its certificate is not for this address" + e.detailText()
 	case TurnedAway:
-		return "it does not accept this side's certificate" + e.detail()
+		return "it does not accept this side's certificate" + e.detailText()
 	case HandshakeFailed:
-		return "the TLS handshake failed" + e.detail()
+		return "the TLS handshake failed" + e.detailText()
 	}
-	return "cannot connect" + e.detail()
+	return "cannot connect" + e.detailText()
 }
 
-func (e *ConnectError) detail() string {
+func (e *ConnectError) detailText() string {
 	if e.Err == nil {
 		return ""
 	}
 	return ": " + strings.TrimPrefix(strings.TrimPrefix(e.Err.Error(), "x509: "), "tls: ")
 }
 
-func (e *ConnectError) expired() string {
+func (e *ConnectError) expiredText() string {
 	var invalid x509.CertificateInvalidError
 	if errors.As(e.Err, &invalid) && invalid.Cert != nil {
 		if now := time.Now(); now.Before(invalid.Cert.NotBefore) {
@@ -112,15 +112,15 @@ func handshakeError(err error) *ConnectError {
 	case errors.As(err, &other):
 		return &ConnectError{Problem: CertificateOfOther, Err: other}
 	case isAlert(err):
-		return &ConnectError{Problem: TurnedAway, Err: innermost(err)}
-	case timedOut(err):
+		return &ConnectError{Problem: TurnedAway, Err: innermostError(err)}
+	case isTimeout(err):
 		return &ConnectError{Problem: Silent, Err: err}
-	case closedByPeer(err):
+	case isClosedByPeer(err):
 		return &ConnectError{Problem: ClosedAtOnce, Err: err}
 	case strings.Contains(err.Error(), "ALPN"): // gRPC's own, which has no type
 		return &ConnectError{Problem: SpeaksOther, Err: err}
 	}
-	return &ConnectError{Problem: HandshakeFailed, Err: innermost(err)}
+	return &ConnectError{Problem: HandshakeFailed, Err: innermostError(err)}
 }
 
 // isAlert says whether the other side ended a connection with a word of TLS, such as "expired certificate".

@@ -15,27 +15,27 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// attempts keeps what the attempts to connect of one link came to. gRPC reports an attempt as text alone, so it is watched
+// connectAttempts keeps what the attempts to connect of one link came to. gRPC reports an attempt as text alone, so it is watched
 // where it happens: in the dial, in the handshake and at the first bytes that the other side sends.
-type attempts struct {
+type connectAttempts struct {
 	secure bool // this side speaks TLS
 
 	mu     sync.Mutex
-	stage  stage // of the attempt under way
+	stage  connectStage // of the attempt under way
 	failed *ConnectError
 }
 
-// stage is how far an attempt to connect has come.
-type stage uint8
+// connectStage is how far an attempt to connect has come.
+type connectStage uint8
 
 const (
-	dialing stage = iota
-	shaking       // connected, in the handshake of TLS
-	waiting       // for the first bytes
+	dialing connectStage = iota
+	shaking              // connected, in the handshake of TLS
+	waiting              // for the first bytes
 	speaking
 )
 
-func (a *attempts) reach(s stage) {
+func (a *connectAttempts) reachStage(s connectStage) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stage = s
@@ -44,15 +44,15 @@ func (a *attempts) reach(s stage) {
 	}
 }
 
-func (a *attempts) fail(e *ConnectError) {
+func (a *connectAttempts) noteFailure(e *ConnectError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failed = e
 }
 
-// result is what the latest attempt that ended came to, or else how far the present one has come. It is nil when the other
+// worstFailure is what the latest attempt that ended came to, or else how far the present one has come. It is nil when the other
 // side speaks HTTP/2.
-func (a *attempts) result() *ConnectError {
+func (a *connectAttempts) worstFailure() *ConnectError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -66,18 +66,18 @@ func (a *attempts) result() *ConnectError {
 	return nil
 }
 
-func (a *attempts) dial(dial Dial) Dial {
+func (a *connectAttempts) dialNoting(dial Dial) Dial {
 	return func(ctx context.Context, address string) (net.Conn, error) {
-		a.reach(dialing)
+		a.reachStage(dialing)
 		conn, err := dial(ctx, address)
 		switch {
 		case err == nil:
 		case errors.Is(err, syscall.ECONNREFUSED):
-			a.fail(&ConnectError{Problem: RefusedConnection, Err: err})
-		case timedOut(err):
-			a.fail(&ConnectError{Problem: NoAnswer, Err: err})
+			a.noteFailure(&ConnectError{Problem: RefusedConnection, Err: err})
+		case isTimeout(err):
+			a.noteFailure(&ConnectError{Problem: NoAnswer, Err: err})
 		default:
-			a.fail(&ConnectError{Problem: CannotDial, Err: innermost(err)})
+			a.noteFailure(&ConnectError{Problem: CannotDial, Err: innermostError(err)})
 		}
 		return conn, err
 	}
@@ -86,7 +86,7 @@ func (a *attempts) dial(dial Dial) Dial {
 // watchedCredentials watch the handshake and what comes after it.
 type watchedCredentials struct {
 	credentials.TransportCredentials
-	attempts *attempts
+	attempts *connectAttempts
 }
 
 func (w watchedCredentials) Clone() credentials.TransportCredentials {
@@ -94,58 +94,58 @@ func (w watchedCredentials) Clone() credentials.TransportCredentials {
 }
 
 func (w watchedCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	w.attempts.reach(shaking)
+	w.attempts.reachStage(shaking)
 	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
 		if ctx.Err() != nil {
-			w.attempts.fail(&ConnectError{Problem: Silent, Err: err})
+			w.attempts.noteFailure(&ConnectError{Problem: Silent, Err: err})
 		} else {
-			w.attempts.fail(handshakeError(err))
+			w.attempts.noteFailure(handshakeError(err))
 		}
 		return conn, info, err
 	}
-	w.attempts.reach(waiting)
-	return &heardConn{Conn: conn, attempts: w.attempts}, info, nil
+	w.attempts.reachStage(waiting)
+	return &firstBytesConn{Conn: conn, attempts: w.attempts}, info, nil
 }
 
-// heardConn looks at the first bytes that the other side sends.
-type heardConn struct {
+// firstBytesConn looks at the first bytes that the other side sends.
+type firstBytesConn struct {
 	net.Conn
-	attempts *attempts
+	attempts *connectAttempts
 	heard    atomic.Bool
 }
 
-func (c *heardConn) Read(p []byte) (int, error) {
+func (c *firstBytesConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 || err != nil {
-		c.hear(p[:n], err)
+		c.noteFirstBytes(p[:n], err)
 	}
 	return n, err
 }
 
 // Write may find first that the other side has closed the connection. What gRPC then reads says only that gRPC closed it.
-func (c *heardConn) Write(p []byte) (int, error) {
+func (c *firstBytesConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
-		c.hear(nil, err)
+		c.noteFirstBytes(nil, err)
 	}
 	return n, err
 }
 
-func (c *heardConn) hear(b []byte, err error) {
+func (c *firstBytesConn) noteFirstBytes(b []byte, err error) {
 	if c.heard.Swap(true) {
 		return
 	}
-	if failed := firstBytes(b, err, c.attempts.secure); failed != nil {
-		c.attempts.fail(failed)
+	if failed := judgeFirstBytes(b, err, c.attempts.secure); failed != nil {
+		c.attempts.noteFailure(failed)
 	} else {
-		c.attempts.reach(speaking)
+		c.attempts.reachStage(speaking)
 	}
 }
 
-// firstBytes says what is wrong with the beginning of what the other side sends, nil if nothing is: a node begins with a
+// judgeFirstBytes says what is wrong with the beginning of what the other side sends, nil if nothing is: a node begins with a
 // frame of settings.
-func firstBytes(b []byte, err error, secure bool) *ConnectError {
+func judgeFirstBytes(b []byte, err error, secure bool) *ConnectError {
 	switch {
 	case speaksHTTP2(b):
 		return nil
@@ -156,8 +156,8 @@ func firstBytes(b []byte, err error, secure bool) *ConnectError {
 	case len(b) > 0:
 		return &ConnectError{Problem: SpeaksOther}
 	case isAlert(err):
-		return &ConnectError{Problem: TurnedAway, Err: innermost(err)}
-	case errors.Is(err, net.ErrClosed) || timedOut(err): // gRPC closes a connection on which nothing comes
+		return &ConnectError{Problem: TurnedAway, Err: innermostError(err)}
+	case errors.Is(err, net.ErrClosed) || isTimeout(err): // gRPC closes a connection on which nothing comes
 		return &ConnectError{Problem: Silent, Err: err}
 	}
 	if secure { // the handshake is over here, and the other side's word on our certificate was lost with the connection
@@ -180,8 +180,8 @@ func speaksTLS(b []byte) bool {
 // lookLimit bounds the second look at a port.
 const lookLimit = time.Second
 
-// look tells a port that speaks TLS from one that closes every connection of ours: both close what is in the clear.
-func look(ctx context.Context, dial Dial, address string) (answersTLS bool) {
+// probeForTLS tells a port that speaks TLS from one that closes every connection of ours: both close what is in the clear.
+func probeForTLS(ctx context.Context, dial Dial, address string) (answersTLS bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	raw, err := dial(ctx, address)
@@ -189,20 +189,20 @@ func look(ctx context.Context, dial Dial, address string) (answersTLS bool) {
 		return false
 	}
 	defer raw.Close()
-	heard := &beginning{Conn: raw}
+	heard := &recordingConn{Conn: raw}
 	// Nothing is sent over it but the greeting, and nothing that comes back is believed.
 	secured := tls.Client(heard, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	_ = secured.HandshakeContext(ctx)
 	return speaksTLS(heard.first)
 }
 
-// beginning keeps the first bytes that a connection brings.
-type beginning struct {
+// recordingConn keeps the first bytes that a connection brings.
+type recordingConn struct {
 	net.Conn
 	first []byte
 }
 
-func (b *beginning) Read(p []byte) (int, error) {
+func (b *recordingConn) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p)
 	if len(b.first) < 5 {
 		b.first = append(b.first, p[:n]...)
@@ -210,13 +210,13 @@ func (b *beginning) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func timedOut(err error) bool {
+func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// innermost is the cause at the bottom of an error: what wraps it names addresses that the reader has been told already.
-func innermost(err error) error {
+// innermostError is the cause at the bottom of an error: what wraps it names addresses that the reader has been told already.
+func innermostError(err error) error {
 	for {
 		below := errors.Unwrap(err)
 		if below == nil {
@@ -226,6 +226,6 @@ func innermost(err error) error {
 	}
 }
 
-func closedByPeer(err error) bool {
+func isClosedByPeer(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

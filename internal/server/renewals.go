@@ -20,27 +20,27 @@ var errServerGone = errors.New("the incarnation has ended")
 // errOtherRegistration says that another process registered an incarnation.
 var errOtherRegistration = errors.New("the incarnation was registered by another process")
 
-// answered is what the handler sends for one renewal; after the last one the stream ends.
-type answered struct {
+// renewalAnswer is what the handler sends for one renewal; after the last one the stream ends.
+type renewalAnswer struct {
 	events []*profilev1.Event
 	last   bool
 	err    error
 }
 
-// streamer is what one stream's renewals have shown, and been told. The goroutine that answers them alone uses it.
-type streamer struct {
+// streamState is what one stream's renewals have shown, and been told. The goroutine that answers them alone uses it.
+type streamState struct {
 	registration uint64 // of the first renewal
 	answered     bool   // the first was; its incarnation lived then, and was of that registration
 	level        uint32 // that was announced
 }
 
 // Live serves one stream until either side ends it.
-func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
+func (s profilesService) Live(stream profilev1.Profiles_LiveServer) error {
 	renewals := make(chan *profilev1.Renewal, 1)
-	if !s.enter(func() { receive(stream, renewals) }) {
-		return stream.Send(farewell(&profilev1.Goodbye{Leader: s.elsewhere()}))
+	if !s.startWork(func() { receiveRenewals(stream, renewals) }) {
+		return stream.Send(goodbyeEvent(&profilev1.Goodbye{Leader: s.leaderHint()}))
 	}
-	first, err := s.first(stream, renewals)
+	first, err := s.receiveFirst(stream, renewals)
 	if first == nil {
 		return err
 	}
@@ -48,18 +48,18 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 	if err := s.checkFirst(stream.Context(), first); err != nil { // before it takes the place of the rightful one's stream
 		return err
 	}
-	box := s.hub.open(lock.Incarnation(first.GetIncarnation()))
-	defer s.hub.leave(box)
-	host, conn := cameFrom(stream.Context())
+	box := s.hub.openQueue(lock.Incarnation(first.GetIncarnation()))
+	defer s.hub.closeQueue(box)
+	host, conn := peerOf(stream.Context())
 	seen := &cluster.Stream{Server: box.server, Peer: host}
 	dismisses := false // this side ends the stream: what the peer does then proves nothing
 	defer func() { s.node.NoteStreamEnd(seen, !dismisses && conn.endedByPeer()) }()
-	answers := make(chan answered)
+	answers := make(chan renewalAnswer)
 	ctx, cancel := context.WithCancel(stream.Context())
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel()
-	work.Go(func() { s.answer(ctx, box, seen, first, renewals, answers) })
+	work.Go(func() { s.answerRenewal(ctx, box, seen, first, renewals, answers) })
 
 	for {
 		select {
@@ -79,13 +79,13 @@ func (s profiles) Live(stream profilev1.Profiles_LiveServer) error {
 			}
 		case <-box.ended:
 			dismisses = true
-			return dismissed(stream, box)
+			return sendGoodbye(stream, box)
 		}
 	}
 }
 
-// first waits for the renewal that names the incarnation. Without one there is nothing to do but to end.
-func (s *Server) first(stream profilev1.Profiles_LiveServer, renewals <-chan *profilev1.Renewal) (*profilev1.Renewal, error) {
+// receiveFirst waits for the renewal that names the incarnation. Without one there is nothing to do but to end.
+func (s *Server) receiveFirst(stream profilev1.Profiles_LiveServer, renewals <-chan *profilev1.Renewal) (*profilev1.Renewal, error) {
 	patience := time.NewTimer(s.limits.Renewal)
 	defer patience.Stop()
 	select {
@@ -94,18 +94,18 @@ func (s *Server) first(stream profilev1.Profiles_LiveServer, renewals <-chan *pr
 			return nil, nil
 		}
 		if first.GetIncarnation() == 0 {
-			return nil, shaped(0, invalid("the first renewal names no incarnation: register, then open the stream"))
+			return nil, checkFieldErrors(0, invalidField("the first renewal names no incarnation: register, then open the stream"))
 		}
 		return first, nil
 	case <-patience.C:
-		return nil, shaped(0, invalid("the stream brought no renewal for %v: send the first one at once", s.limits.Renewal))
+		return nil, checkFieldErrors(0, invalidField("the stream brought no renewal for %v: send the first one at once", s.limits.Renewal))
 	case <-s.life.Done():
-		return nil, stream.Send(farewell(&profilev1.Goodbye{Leader: s.elsewhere()}))
+		return nil, stream.Send(goodbyeEvent(&profilev1.Goodbye{Leader: s.leaderHint()}))
 	}
 }
 
-// dismissed sends what still waits, and why the stream ends.
-func dismissed(stream profilev1.Profiles_LiveServer, box *mailbox) error {
+// sendGoodbye sends what still waits, and why the stream ends.
+func sendGoodbye(stream profilev1.Profiles_LiveServer, box *eventQueue) error {
 	for {
 		select {
 		case event := <-box.events:
@@ -115,12 +115,12 @@ func dismissed(stream profilev1.Profiles_LiveServer, box *mailbox) error {
 			continue
 		default:
 		}
-		return stream.Send(farewell(box.goodbye))
+		return stream.Send(goodbyeEvent(box.goodbye))
 	}
 }
 
-// receive keeps the newest renewal: its answer is worth those of all before it. It ends with the stream.
-func receive(stream profilev1.Profiles_LiveServer, renewals chan *profilev1.Renewal) {
+// receiveRenewals keeps the newest renewal: its answer is worth those of all before it. It ends with the stream.
+func receiveRenewals(stream profilev1.Profiles_LiveServer, renewals chan *profilev1.Renewal) {
 	defer close(renewals)
 	for {
 		r, err := stream.Recv()
@@ -135,16 +135,16 @@ func receive(stream profilev1.Profiles_LiveServer, renewals chan *profilev1.Rene
 	}
 }
 
-// answer answers renewals one after another until the stream ends.
-func (s *Server) answer(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, renewals <-chan *profilev1.Renewal, answers chan<- answered) {
+// answerRenewal answers renewals one after another until the stream ends.
+func (s *Server) answerRenewal(ctx context.Context, box *eventQueue, seen *cluster.Stream, r *profilev1.Renewal, renewals <-chan *profilev1.Renewal, answers chan<- renewalAnswer) {
 	defer close(answers)
-	known := &streamer{registration: r.GetRegistration()}
+	known := &streamState{registration: r.GetRegistration()}
 	for {
-		var a answered
+		var a renewalAnswer
 		if err := s.checkLater(box.server, known, r); err != nil {
-			a = answered{last: true, err: err}
-		} else if err := s.safely("renew", func() error { a = s.renewal(ctx, box, seen, r, known); return nil }); err != nil {
-			a = answered{last: true, err: s.unread(err)}
+			a = renewalAnswer{last: true, err: err}
+		} else if err := s.runRecovered("renew", func() error { a = s.buildRenewed(ctx, box, seen, r, known); return nil }); err != nil {
+			a = renewalAnswer{last: true, err: s.readError(err)}
 		}
 		known.answered = true
 		select {
@@ -163,25 +163,25 @@ func (s *Server) answer(ctx context.Context, box *mailbox, seen *cluster.Stream,
 	}
 }
 
-// renewal answers one. The owner's news come before the answer, so that no answer is taken without them.
-func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream, r *profilev1.Renewal, known *streamer) answered {
+// buildRenewed answers one. The owner's news come before the answer, so that no answer is taken without them.
+func (s *Server) buildRenewed(ctx context.Context, box *eventQueue, seen *cluster.Stream, r *profilev1.Renewal, known *streamState) renewalAnswer {
 	ctx, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
-	nothing := answered{events: []*profilev1.Event{{What: &profilev1.Event_Renewed{Renewed: &profilev1.Renewed{Sequence: r.GetSequence()}}}}}
+	nothing := renewalAnswer{events: []*profilev1.Event{{What: &profilev1.Event_Renewed{Renewed: &profilev1.Renewed{Sequence: r.GetSequence()}}}}}
 
-	term, view, err := s.prove(ctx, box.server, known.registration, !known.answered, r.GetSeen())
+	term, view, err := s.confirmRenewal(ctx, box.server, known.registration, !known.answered, r.GetSeen())
 	var notLeader *cluster.NotLeaderError
 	switch {
 	case errors.Is(err, errRolledBack):
-		return answered{last: true, err: s.unrenewed(err)}
+		return renewalAnswer{last: true, err: s.unconfirmedAnswer(err)}
 	case errors.Is(err, errServerGone):
-		return goodbye(&profilev1.Goodbye{ServerGone: true})
+		return goodbyeAnswer(&profilev1.Goodbye{ServerGone: true})
 	case errors.Is(err, errOtherRegistration):
-		return answered{last: true, err: s.unrenewed(err)}
+		return renewalAnswer{last: true, err: s.unconfirmedAnswer(err)}
 	case errors.As(err, &notLeader):
-		return goodbye(&profilev1.Goodbye{Leader: notLeader.Leader})
+		return goodbyeAnswer(&profilev1.Goodbye{Leader: notLeader.Leader})
 	case errors.Is(err, cluster.ErrClosed):
-		return goodbye(&profilev1.Goodbye{Leader: s.elsewhere()})
+		return goodbyeAnswer(&profilev1.Goodbye{Leader: s.leaderHint()})
 	case err != nil:
 		s.log.Debug("a renewal is unproven", "incarnation", box.server, "error", err)
 		return nothing
@@ -190,7 +190,7 @@ func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream
 	s.node.AddStream(seen)
 
 	missed := box.missed.Swap(false)
-	a, err := s.news(view, r, term, missed)
+	a, err := s.collectEvents(view, r, term, missed)
 	if err != nil {
 		s.log.Error("a renewal cannot be answered", "incarnation", box.server, "error", err)
 		if missed {
@@ -198,12 +198,12 @@ func (s *Server) renewal(ctx context.Context, box *mailbox, seen *cluster.Stream
 		}
 		return nothing
 	}
-	s.announce(known, view.Position().Level, a.events)
+	s.addAnnouncements(known, view.Position().Level, a.events)
 	return a
 }
 
-// announce adds level and features to the answer to a renewal, if the stream was told others or none.
-func (s *Server) announce(known *streamer, level uint32, events []*profilev1.Event) {
+// addAnnouncements adds level and features to the answer to a renewal, if the stream was told others or none.
+func (s *Server) addAnnouncements(known *streamState, level uint32, events []*profilev1.Event) {
 	if level == known.level {
 		return
 	}
@@ -215,23 +215,23 @@ func (s *Server) announce(known *streamer, level uint32, events []*profilev1.Eve
 	}
 }
 
-func goodbye(g *profilev1.Goodbye) answered {
-	return answered{events: []*profilev1.Event{farewell(g)}, last: true}
+func goodbyeAnswer(g *profilev1.Goodbye) renewalAnswer {
+	return renewalAnswer{events: []*profilev1.Event{goodbyeEvent(g)}, last: true}
 }
 
-// prove proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables say
+// confirmRenewal proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables say
 // that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
 // before the judge hears of it.
-func (s *Server) prove(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool, seen uint64) (uint64, *glance, error) {
+func (s *Server) confirmRenewal(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool, seen uint64) (uint64, *sharedView, error) {
 	s.node.NoteRequest(server)
 	if lookUp || seen > s.node.LastIndex() {
 		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
 			return 0, nil, err
 		}
-		if err := s.holdsAll(ctx, seen); err != nil {
+		if err := s.checkLogReaches(ctx, seen); err != nil {
 			return 0, nil, err
 		}
-		view, err := s.living(server, registration)
+		view, err := s.checkAlive(server, registration)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -241,12 +241,12 @@ func (s *Server) prove(ctx context.Context, server lock.Incarnation, registratio
 	if err != nil {
 		return 0, nil, err
 	}
-	view, err := s.living(server, registration)
+	view, err := s.checkAlive(server, registration)
 	return term, view, err
 }
 
-func (s *Server) living(server lock.Incarnation, registration uint64) (*glance, error) {
-	view, err := s.glance()
+func (s *Server) checkAlive(server lock.Incarnation, registration uint64) (*sharedView, error) {
+	view, err := s.openSharedView()
 	if err != nil {
 		return nil, err
 	}
@@ -265,16 +265,16 @@ func (s *Server) living(server lock.Incarnation, registration uint64) (*glance, 
 	return view, nil
 }
 
-// unrenewed is the status of a renewal without a stream that renewed nothing.
-func (s *Server) unrenewed(err error) error {
+// unconfirmedAnswer is the status of a renewal without a stream that renewed nothing.
+func (s *Server) unconfirmedAnswer(err error) error {
 	if errors.Is(err, errRolledBack) {
-		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_ROLLED_BACK}, "")
+		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_ROLLED_BACK}, "")
 	}
 	if errors.Is(err, errServerGone) {
-		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, "")
+		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}, "")
 	}
 	if errors.Is(err, errOtherRegistration) {
-		return refuseForeign(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Position())
+		return refuseOtherCluster(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Position())
 	}
-	return s.unread(err)
+	return s.readError(err)
 }

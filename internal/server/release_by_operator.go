@@ -8,12 +8,12 @@ import (
 )
 
 // Free is an operator's release.
-func (s operator) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev1.FreeResponse, error) {
-	if err := shaped(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
+func (s operatorService) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev1.FreeResponse, error) {
+	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
 		checkReason(q.GetReason())); err != nil {
 		return nil, err
 	}
-	result, err := s.change(ctx, q.GetRequest(), &fsm.Free{
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.Free{
 		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Force: q.GetForce(), Reason: q.GetReason(),
 	})
 	if err != nil {
@@ -21,23 +21,23 @@ func (s operator) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.untold(q.GetRequest().GetNumber(), err)
+		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	defer func() { _ = view.Close() }()
 	owner, err := ownerIn(view, result.Owner)
 	if err != nil {
-		return nil, s.untold(q.GetRequest().GetNumber(), err)
+		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	grant, err := view.Grant(q.GetStore(), q.GetKey())
 	if err != nil {
-		return nil, s.untold(q.GetRequest().GetNumber(), err)
+		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	row, _, err := view.Server(result.Owner)
 	if err != nil {
-		return nil, s.untold(q.GetRequest().GetNumber(), err)
+		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	reply := &profilev1.FreeResponse{
-		Stands: stands(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters)), HandOffMs: row.Class.HandOff.Milliseconds(),
+		Stands: replyHeader(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters)), HandOffMs: row.Class.HandOff.Milliseconds(),
 	}
 	reply.Over = grant.Token != result.Token || grant.Owner != result.Owner || !owner.GetInForce()
 	reply.Revoked = !reply.Over && grant.Revoked

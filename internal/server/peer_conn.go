@@ -18,14 +18,14 @@ import (
 // gRPC does not say how a connection ended, and that is what proves a game server's death: FIN or RST are sent by the
 // peer's kernel when its process dies, a time-out here proves nothing. So the connections themselves look.
 
-// witnessing is a listener whose connections notice how they end.
-type witnessing struct {
+// peerListener is a listener whose connections notice how they end.
+type peerListener struct {
 	net.Listener
 	share int64                 // bytes of answers that one may hold
 	plain *cluster.HandshakeLog // hears of connections that begin with TLS; nil: the port speaks it
 }
 
-func (l witnessing) Accept() (net.Conn, error) {
+func (l peerListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (l witnessing) Accept() (net.Conn, error) {
 		_ = c.Close()
 		return nil, &acceptError{err}
 	}
-	return &witnessed{Conn: c, share: newShare(l.share), plain: l.plain, rooms: map[*room]struct{}{}}, nil
+	return &peerConn{Conn: c, share: newSharedBudget(l.share), plain: l.plain, rooms: map[*replyBudget]struct{}{}}, nil
 }
 
 // acceptError is about one connection, which ended just now: the next one is accepted.
@@ -44,19 +44,19 @@ func (*acceptError) Temporary() bool { return true }
 func (*acceptError) Timeout() bool   { return false }
 func (e *acceptError) Unwrap() error { return e.error }
 
-// witnessed is one connection.
-type witnessed struct {
+// peerConn is one connection.
+type peerConn struct {
 	net.Conn
 	closed atomic.Bool           // on this side
 	ended  atomic.Bool           // FIN or RST came from the peer before
-	share  *budget               // of answers
+	share  *byteBudget           // of answers
 	plain  *cluster.HandshakeLog // until the first bytes were read; nil: they are not looked at. Its reader's alone
 
 	mu    sync.Mutex
-	rooms map[*room]struct{} // of answers that gRPC has; nil once it is closed
+	rooms map[*replyBudget]struct{} // of answers that gRPC has; nil once it is closed
 }
 
-func (c *witnessed) Read(p []byte) (int, error) {
+func (c *peerConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.plain != nil && n > 0 {
 		if cluster.SpeaksTLS(p[:n]) {
@@ -65,40 +65,40 @@ func (c *witnessed) Read(p []byte) (int, error) {
 		c.plain = nil
 	}
 	if errors.Is(err, io.EOF) || isReset(err) {
-		c.end()
+		c.noteEnd()
 	}
 	return n, err
 }
 
 // Write may be the first to meet a reset.
-func (c *witnessed) Write(p []byte) (int, error) {
+func (c *peerConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if isReset(err) {
-		c.end()
+		c.noteEnd()
 	}
 	return n, err
 }
 
-func (c *witnessed) end() {
+func (c *peerConn) noteEnd() {
 	if !c.closed.Load() {
 		c.ended.Store(true)
 	}
 }
 
-func (c *witnessed) Close() error {
+func (c *peerConn) Close() error {
 	c.closed.Store(true)
 	c.mu.Lock()
 	rooms := c.rooms
 	c.rooms = nil
 	c.mu.Unlock()
 	for r := range rooms {
-		r.leave() // gRPC lets go of them without a word
+		r.releaseAll() // gRPC lets go of them without a word
 	}
 	return c.Conn.Close()
 }
 
-// keep has a room given back with the connection's end; false: it has ended.
-func (c *witnessed) keep(r *room) bool {
+// keepBudget has a room given back with the connection's end; false: it has ended.
+func (c *peerConn) keepBudget(r *replyBudget) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rooms == nil {
@@ -108,18 +108,18 @@ func (c *witnessed) keep(r *room) bool {
 	return true
 }
 
-func (c *witnessed) forget(r *room) {
+func (c *peerConn) forgetBudget(r *replyBudget) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.rooms, r)
 }
 
 // RemoteAddr carries the connection along: all that gRPC hands to a call is the address.
-func (c *witnessed) RemoteAddr() net.Addr { return from{c.Conn.RemoteAddr(), c} }
+func (c *peerConn) RemoteAddr() net.Addr { return peerAddr{c.Conn.RemoteAddr(), c} }
 
-type from struct {
+type peerAddr struct {
 	net.Addr
-	conn *witnessed
+	conn *peerConn
 }
 
 // isReset: a connection of which this side has shut nothing down says EPIPE only after a reset.
@@ -127,8 +127,8 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// cameFrom is the host that a call came from, and the connection if it is known; nil: nothing will be known of its end.
-func cameFrom(ctx context.Context) (host string, conn *witnessed) {
+// peerOf is the host that a call came from, and the connection if it is known; nil: nothing will be known of its end.
+func peerOf(ctx context.Context) (host string, conn *peerConn) {
 	p, ok := peer.FromContext(ctx)
 	if !ok || p.Addr == nil {
 		return "", nil
@@ -137,11 +137,11 @@ func cameFrom(ctx context.Context) (host string, conn *witnessed) {
 	if err != nil {
 		host = p.Addr.String()
 	}
-	if f, ok := p.Addr.(from); ok {
+	if f, ok := p.Addr.(peerAddr); ok {
 		conn = f.conn
 	}
 	return host, conn
 }
 
 // endedByPeer says that FIN or RST came from the peer.
-func (c *witnessed) endedByPeer() bool { return c != nil && c.ended.Load() }
+func (c *peerConn) endedByPeer() bool { return c != nil && c.ended.Load() }

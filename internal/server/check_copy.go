@@ -53,13 +53,13 @@ func (s *Server) checkBinding(number, binding uint64) error {
 	standing := s.node.Position()
 	switch {
 	case binding == 0:
-		return shaped(number, invalid("the request has no binding, which says what cluster it is meant for: "+
+		return checkFieldErrors(number, invalidField("the request has no binding, which says what cluster it is meant for: "+
 			"take it from the answer of Register, or from Status, and send it with everything"))
 	case len(standing.Cluster) == 0:
-		return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Number: number, Leader: s.elsewhere()},
+		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Number: number, Leader: s.leaderHint()},
 			"this node is in no cluster yet: go to another node with the same number")
 	case binding != lock.Binding(standing.Cluster, standing.Epoch):
-		return refuseForeign(profilev1.Reason_REASON_OTHER_CLUSTER, number, standing)
+		return refuseOtherCluster(profilev1.Reason_REASON_OTHER_CLUSTER, number, standing)
 	}
 	return nil
 }
@@ -71,14 +71,14 @@ func (s *Server) checkCluster(cluster []byte, epoch uint64) error {
 		return nil
 	}
 	if len(cluster) > 0 && !bytes.Equal(cluster, standing.Cluster) || epoch != 0 && epoch != standing.Epoch {
-		return refuseForeign(profilev1.Reason_REASON_OTHER_CLUSTER, 0, standing)
+		return refuseOtherCluster(profilev1.Reason_REASON_OTHER_CLUSTER, 0, standing)
 	}
 	return nil
 }
 
-// refuseForeign refuses a copy that comes from another cluster, epoch or registration, and says where it came.
-func refuseForeign(reason profilev1.Reason, number uint64, standing fsm.Position) error {
-	return refuse(&profilev1.Refusal{Reason: reason, Number: number, Cluster: standing.Cluster, Epoch: standing.Epoch}, "")
+// refuseOtherCluster refuses a copy that comes from another cluster, epoch or registration, and says where it came.
+func refuseOtherCluster(reason profilev1.Reason, number uint64, standing fsm.Position) error {
+	return refusalError(&profilev1.Refusal{Reason: reason, Number: number, Cluster: standing.Cluster, Epoch: standing.Epoch}, "")
 }
 
 // checkFields refuses a copy that asks for something that this node would leave out.
@@ -96,7 +96,7 @@ func (s *Server) checkFields(number uint64, in any) error {
 	if says == "" {
 		return nil
 	}
-	return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN_FIELDS, Number: number},
+	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN_FIELDS, Number: number},
 		"the request has "+says+", and this node cannot do what that asks for: ask a newer node, or ask without it")
 }
 
@@ -109,9 +109,9 @@ func (s *Server) checkFirst(ctx context.Context, r *profilev1.Renewal) error {
 }
 
 // checkLater checks a renewal of a stream whose first one was let in.
-func (s *Server) checkLater(server lock.Incarnation, known *streamer, r *profilev1.Renewal) error {
+func (s *Server) checkLater(server lock.Incarnation, known *streamState, r *profilev1.Renewal) error {
 	if lock.Incarnation(r.GetIncarnation()) != server || r.GetRegistration() != known.registration {
-		return shaped(0, invalid("the stream is of incarnation %d and the renewal of %d, or of another registration: open one stream for each", server, r.GetIncarnation()))
+		return checkFieldErrors(0, invalidField("the stream is of incarnation %d and the renewal of %d, or of another registration: open one stream for each", server, r.GetIncarnation()))
 	}
 	if err := s.checkBinding(0, r.GetBinding()); err != nil || !known.answered {
 		return err
@@ -123,25 +123,25 @@ func (s *Server) checkLater(server lock.Incarnation, known *streamer, r *profile
 // it: a row that is here says so however old the tables are. live.go asks once more after it has confirmed the lead.
 func (s *Server) checkRegistration(ctx context.Context, server lock.Incarnation, registration, seen uint64) error {
 	if registration == 0 {
-		return shaped(0, invalid("the renewal has no registration: send the first eight bytes, big-endian, of the nonce that this process registered with"))
+		return checkFieldErrors(0, invalidField("the renewal has no registration: send the first eight bytes, big-endian, of the nonce that this process registered with"))
 	}
 	// Before the row: of a cluster that was rolled back it may be another process's by now, registered under the same number.
 	if seen > s.node.LastIndex() {
 		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
-			return s.unread(err)
+			return s.readError(err)
 		}
-		if err := s.holdsAll(ctx, seen); err != nil {
-			return s.unrenewed(err)
+		if err := s.checkLogReaches(ctx, seen); err != nil {
+			return s.unconfirmedAnswer(err)
 		}
 	}
-	view, err := s.glance()
+	view, err := s.openSharedView()
 	if err != nil {
 		return nil // who cannot read cannot confirm the lead either, and says why
 	}
 	defer func() { _ = view.Close() }()
 	who, ok, err := view.Server(server)
 	if err == nil && ok && lock.Registration(who.Nonce) != registration {
-		return refuseForeign(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Position())
+		return refuseOtherCluster(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Position())
 	}
 	return nil
 }

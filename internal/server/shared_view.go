@@ -9,17 +9,17 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// glances let renewals that were proved by one round share one look at the tables. Whoever asked before the view was
+// sharedViews let renewals that were proved by one round share one look at the tables. Whoever asked before the view was
 // opened may read it: what was true at its own proof is in there, or something later.
-type glances struct {
+type sharedViews struct {
 	turn chan struct{} // holds a token while nobody opens a view
 
 	mu   sync.Mutex
-	next *glance // nil: nobody waits for one
+	next *sharedView // nil: nobody waits for one
 }
 
-// glance is a view, and what every renewal reads of it.
-type glance struct {
+// sharedView is a view, and what every renewal reads of it.
+type sharedView struct {
 	*View
 	nodes     []string                              // where clients reach the nodes
 	gossip    []string                              // and where these gossip with game servers
@@ -33,25 +33,25 @@ type glance struct {
 // contestedMost is how many contested grants a glance lists.
 const contestedMost = 64
 
-func newGlances() *glances {
-	g := &glances{turn: make(chan struct{}, 1)}
+func newSharedViews() *sharedViews {
+	g := &sharedViews{turn: make(chan struct{}, 1)}
 	g.turn <- struct{}{}
 	return g
 }
 
-// glance opens a view, or shares one that is opened after the call began. It must be closed.
-func (s *Server) glance() (*glance, error) {
+// openSharedView opens a view, or shares one that is opened after the call began. It must be closed.
+func (s *Server) openSharedView() (*sharedView, error) {
 	gs := s.glances
 	gs.mu.Lock()
 	g, mine := gs.next, gs.next == nil
 	if mine {
-		g = &glance{opened: make(chan struct{})}
+		g = &sharedView{opened: make(chan struct{})}
 		gs.next = g
 	}
 	g.users.Add(1)
 	gs.mu.Unlock()
 	if mine {
-		gs.open(g, s.node)
+		gs.openFor(g, s.node)
 	}
 	<-g.opened
 	if g.err != nil {
@@ -60,8 +60,8 @@ func (s *Server) glance() (*glance, error) {
 	return g, nil
 }
 
-// open opens one after the other: while it waits for its turn, others join.
-func (gs *glances) open(g *glance, node Node) {
+// openFor opens one after the other: while it waits for its turn, others join.
+func (gs *sharedViews) openFor(g *sharedView, node Node) {
 	<-gs.turn
 	defer func() { gs.turn <- struct{}{} }()
 	gs.mu.Lock()
@@ -69,15 +69,15 @@ func (gs *glances) open(g *glance, node Node) {
 	gs.mu.Unlock()
 	g.err = errors.New("the look at the tables was broken off") // unless it comes to its end
 	defer close(g.opened)
-	g.err = g.open(node)
+	g.err = g.openView(node)
 }
 
-func (g *glance) open(node Node) error {
+func (g *sharedView) openView(node Node) error {
 	view, err := node.View()
 	if err != nil {
 		return err
 	}
-	if err := g.read(view); err != nil {
+	if err := g.readView(view); err != nil {
 		_ = view.Close()
 		return err
 	}
@@ -85,8 +85,8 @@ func (g *glance) open(node Node) error {
 	return nil
 }
 
-func (g *glance) read(view *View) (err error) {
-	if g.nodes, g.gossip, err = addresses(view); err != nil {
+func (g *sharedView) readView(view *View) (err error) {
+	if g.nodes, g.gossip, err = nodeAddresses(view); err != nil {
 		return err
 	}
 	contested, err := view.Contested(0, contestedMost)
@@ -101,21 +101,21 @@ func (g *glance) read(view *View) (err error) {
 }
 
 // contestedOf lists a living incarnation's grants that somebody waits for or that were revoked.
-func (g *glance) contestedOf(server lock.Incarnation) ([]fsm.OwnedGrant, error) {
+func (g *sharedView) contestedOf(server lock.Incarnation) ([]fsm.OwnedGrant, error) {
 	if g.contested == nil {
 		return g.Contested(server, 0)
 	}
 	return g.contested[server], nil
 }
 
-// share is for another user, who must close it too.
-func (g *glance) share() *glance {
+// addHolder is for another user, who must close it too.
+func (g *sharedView) addHolder() *sharedView {
 	g.users.Add(1)
 	return g
 }
 
 // Close lets go of it; the view closes with the last.
-func (g *glance) Close() error {
+func (g *sharedView) Close() error {
 	if g.users.Add(-1) == 0 {
 		return g.View.Close()
 	}

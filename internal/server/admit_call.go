@@ -9,24 +9,24 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// receive lets a call that brings data begin only while there is room for what it announces; else it is refused before its
+// admitCall lets a call that brings data begin only while there is room for what it announces; else it is refused before its
 // data is here. The room is the call's until it ends. gRPC asks with a lock held: it must not wait.
-func (s *Server) receive(ctx context.Context, call *tap.Info) (context.Context, error) {
+func (s *Server) admitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
 	switch call.FullMethodName {
 	case profilev1.Profiles_Save_FullMethodName, profilev1.Profiles_Set_FullMethodName:
 	default:
 		return ctx, nil
 	}
-	need := announced(call.Header)
-	if !s.received.try(need) {
-		return nil, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, "")
+	need := announcedBytes(call.Header)
+	if !s.received.takeIfFree(need) {
+		return nil, refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, "")
 	}
-	context.AfterFunc(ctx, func() { s.received.give(need) })
+	context.AfterFunc(ctx, func() { s.received.giveBack(need) })
 	return ctx, nil
 }
 
-// announced is at least what needs no announcement, and no more than a call can bring.
-func announced(header metadata.MD) int64 {
+// announcedBytes is at least what needs no announcement, and no more than a call can bring.
+func announcedBytes(header metadata.MD) int64 {
 	said := header.Get(profilev1.BytesKey)
 	if len(said) == 0 {
 		return profilev1.UnannouncedBytes
@@ -41,8 +41,8 @@ func announced(header metadata.MD) int64 {
 // checkAnnounced refuses who said less than it brought: room was made for what it said.
 func checkAnnounced(ctx context.Context, data []byte) error {
 	header, _ := metadata.FromIncomingContext(ctx)
-	if len(header.Get(profilev1.BytesKey)) > 0 && int64(len(data)) > announced(header) {
-		return invalid("the call announced %d bytes and brought %d: put the length of its data into %s, or leave that out", announced(header), len(data), profilev1.BytesKey)
+	if len(header.Get(profilev1.BytesKey)) > 0 && int64(len(data)) > announcedBytes(header) {
+		return invalidField("the call announced %d bytes and brought %d: put the length of its data into %s, or leave that out", announcedBytes(header), len(data), profilev1.BytesKey)
 	}
 	return nil
 }
