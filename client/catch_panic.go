@@ -13,6 +13,9 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string {
+	if e.value == errGoexit {
+		return errGoexit.Error()
+	}
 	return fmt.Sprintf("panic: %v", e.value)
 }
 
@@ -22,19 +25,33 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
-// catchPanic runs a function of the game and returns its panic as an error. where names the function, for people.
-func catchPanic(where string, ref Ref, f func()) (e *Error) {
-	returned := false
-	defer func() {
-		if value := recover(); value != nil {
-			e = panickedError(where, ref, &panicError{value, debug.Stack()})
-		} else if !returned {
-			e = panickedError(where, ref, &panicError{errGoexit, debug.Stack()})
-		}
+// catchPanic runs a function of the game and returns its panic as an error. where names the function, for people. The function
+// has a goroutine of its own, which it may end (runtime.Goexit, as a test's FailNow does): that too is an error, and the
+// caller's goroutine, which has other work to do, goes on.
+func catchPanic(where string, ref Ref, f func()) *Error {
+	var caught *panicError
+	ended := make(chan struct{})
+	go func() {
+		returned := false
+		defer close(ended)
+		defer func() {
+			if returned {
+				return
+			}
+			value := recover()
+			if value == nil {
+				value = errGoexit
+			}
+			caught = &panicError{value, debug.Stack()}
+		}()
+		f()
+		returned = true
 	}()
-	f()
-	returned = true
-	return nil
+	<-ended
+	if caught == nil {
+		return nil
+	}
+	return panickedError(where, ref, caught)
 }
 
 func panickedError(where string, ref Ref, cause *panicError) *Error {
@@ -43,7 +60,7 @@ func panickedError(where string, ref Ref, cause *panicError) *Error {
 
 // runHandlerAlone runs a handler of the game that has no data, and whose panic is reported and nothing else.
 func (c *Client) runHandlerAlone(where string, ref Ref, f func()) {
-	if e := catchPanic(where, ref, f); e != nil {
+	if e := catchPanic(where, ref, func() { runHandler(f) }); e != nil {
 		c.reportError(e)
 	}
 }

@@ -100,7 +100,7 @@ type runningHandlers struct {
 	idle chan struct{} // closed when n falls to 0; nil: it is 0
 }
 
-// startHandler runs f in a goroutine.
+// startHandler runs f, which calls handlers, in a goroutine.
 func (r *runningHandlers) startHandler(f func()) {
 	r.mu.Lock()
 	if r.n++; r.n == 1 {
@@ -109,7 +109,7 @@ func (r *runningHandlers) startHandler(f func()) {
 	r.mu.Unlock()
 	go func() {
 		defer r.handlerDone()
-		runHandler(f)
+		f()
 	}()
 }
 

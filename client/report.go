@@ -22,7 +22,7 @@ func (c *Client) reportError(e *Error) {
 
 // runOnError logs a panic of OnError, and does not report it there again.
 func (c *Client) runOnError(e *Error) {
-	if p := catchPanic("OnError", Ref{}, func() { c.config.OnError(e) }); p != nil {
+	if p := catchPanic("OnError", Ref{}, func() { runHandler(func() { c.config.OnError(e) }) }); p != nil {
 		c.config.Log.Warn(p.Error(), "code", string(p.Code), "stack", stackOf(p))
 	}
 }
