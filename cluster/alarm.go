@@ -23,6 +23,7 @@ const (
 	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
 	AlarmClockOff         AlarmCode = "CLOCK_OFF"         // a node's clock is far from the median
 	AlarmClocksSet        AlarmCode = "CLOCKS_SET"        // the cluster's time moved by more than the time that went by
+	AlarmSettingsDiffer   AlarmCode = "SETTINGS_DIFFER"   // a node's tick or ping settings are not the leader's
 	AlarmRolledBack       AlarmCode = "ROLLED_BACK"       // the cluster has lost entries that it had acknowledged; a row, until it is cleared
 )
 
@@ -34,7 +35,7 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmSavesRefused, AlarmTablesDiffer,
-		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmRolledBack, NoticeDown,
+		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, NoticeDown,
 	}
 }
 
@@ -163,6 +164,7 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 	if l := n.leaderStateNow(); l != nil {
 		standing = append(standing, l.clock.alarms()...)
 		standing = append(standing, l.dates.alarms()...)
+		standing = append(standing, l.settingsAlarms()...)
 	}
 	return standing
 }

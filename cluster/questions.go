@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/lock"
 )
 
 // questionKind is a question of one node to another, and the type of its answer.
@@ -50,6 +52,8 @@ type helloAnswer struct {
 	Applied uint64   `json:"applied,omitempty"` // of its tables
 	Free    uint64   `json:"free,omitempty"`    // bytes on its disk, if it knows
 	Short   bool     `json:"short,omitempty"`   // of space: below its reserve
+
+	Detector lock.Detector `json:"detector"` // its tick and ping settings
 }
 
 type joinQuestion struct {
@@ -123,6 +127,7 @@ func (n *Node) helloNow() helloAnswer {
 		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), Servers: n.serverGossipAddress(),
 		Level: n.config.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		Free: n.space.free.Load(), Short: n.space.short.Load(),
+		Detector: n.config.Detector,
 	}
 	if r == nil {
 		return h
