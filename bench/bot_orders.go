@@ -68,8 +68,8 @@ type staleWrites struct {
 	Landed  int `json:"landed"`  // begun after the takeover, and acknowledged
 }
 
-// countSince counts the tries that were not answered when somebody else's session had begun. A save that was begun before and is
-// acknowledged later is none: it landed in time, and its owner was stopped before it could read so.
+// countSince counts the tries that were not answered when somebody else's session had begun. A save that was begun before and
+// is acknowledged later is none: it landed in time, and its owner was stopped before it could read so.
 func countSince(taken monotonicTime, all []staleWrite) (t staleWrites) {
 	for _, one := range all {
 		switch {

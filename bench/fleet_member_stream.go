@@ -67,8 +67,8 @@ func (s *memberStream) closeStream() {
 	_ = s.conn.Close()
 }
 
-// renewOver renews over one stream until that ends, or is silent; it says whether any renewal renewed, which first is told of, to
-// whom it was sent on, and whether it was told anything of the kind. mute streams before it brought nothing.
+// renewOver renews over one stream until that ends, or is silent; it says whether any renewal renewed, which first is told of,
+// to whom it was sent on, and whether it was told anything of the kind. mute streams before it brought nothing.
 func (m *fleetMember) renewOver(ctx context.Context, via *memberStream, mute int, first func()) (heard, silent bool, leader string, told bool) {
 	var mu sync.Mutex
 	sent := make(map[uint64]monotonicTime)

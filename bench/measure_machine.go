@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// measureMachine says what this machine gives just now, which every figure here rests on: how long the disk takes to keep 4 KiB,
-// how late a sleeper wakes, and how much else wants to run.
+// measureMachine says what this machine gives just now, which every figure here rests on: how long the disk takes to keep 4
+// KiB, how late a sleeper wakes, and how much else wants to run.
 func measureMachine(dir string) (string, error) {
 	file, err := os.Create(filepath.Join(dir, "gauge"))
 	if err != nil {

@@ -81,8 +81,8 @@ func dialNode(address string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
 }
 
-// readOrChooseAddresses are those that the nodes of this folder had before, since a cluster knows its members by them; if there were none,
-// free ones that are kept there.
+// readOrChooseAddresses are those that the nodes of this folder had before, since a cluster knows its members by them; if
+// there were none, free ones that are kept there.
 func readOrChooseAddresses(dir string, count int) ([]string, error) {
 	file := filepath.Join(dir, "addresses")
 	switch text, err := os.ReadFile(file); {

@@ -83,8 +83,8 @@ func (t *takeoverTrial) watchStaleWrites(ctx context.Context, victim int, out, b
 	return t.bed.waitUntilSettled(ctx, victim)
 }
 
-// checkLanded counts the profiles that show what the old owner wrote, and lets the new ones save once more: their revisions are
-// nobody else's.
+// checkLanded counts the profiles that show what the old owner wrote, and lets the new ones save once more: their revisions
+// are nobody else's.
 func (t *takeoverTrial) checkLanded(ctx context.Context, victim int, landed map[string]bool) error {
 	for i, keys := range t.divideProfiles(victim) {
 		all, err := t.bed.servers[i].orderAndWait(ctx, botOrder{Do: doRead, Keys: keys})

@@ -170,8 +170,8 @@ func runHandOffPhase(ctx context.Context, t *takeoverTrial) error { return t.mov
 
 func runStealPhase(ctx context.Context, t *takeoverTrial) error { return t.moveProfiles(ctx, true) }
 
-// moveProfiles lets each game server in turn take profiles of the one before it; each has something unsaved. They stay there, so
-// that another round takes others, and once all have moved takes them on.
+// moveProfiles lets each game server in turn take profiles of the one before it; each has something unsaved. They stay there,
+// so that another round takes others, and once all have moved takes them on.
 func (t *takeoverTrial) moveProfiles(ctx context.Context, rob bool) error {
 	for i := range movesEach {
 		n := (t.round-1)*movesEach + i

@@ -18,8 +18,8 @@ const (
 	sureAfter = 2               // rounds in a row that all must agree before a cluster is founded
 )
 
-// findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only comes
-// to be when every listed node has said that it is empty and lists the same nodes. It returns with raft running.
+// findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only
+// comes to be when every listed node has said that it is empty and lists the same nodes. It returns with raft running.
 func (n *Node) findCluster(ctx context.Context) error {
 	if who := n.currentIdentity(); len(who.Found) > 0 {
 		return n.foundCluster(who.Cluster, who.Found) // a crash came between the two halves of it
@@ -146,8 +146,8 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 	return waits, false, nil
 }
 
-// foundCluster writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells nobody of the
-// cluster, so a crash in between leaves a founding that can be done again.
+// foundCluster writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells nobody of
+// the cluster, so a crash in between leaves a founding that can be done again.
 func (n *Node) foundCluster(cluster string, voters []Peer) error {
 	who := n.currentIdentity()
 	who.Cluster, who.Found = cluster, voters

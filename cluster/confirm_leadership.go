@@ -17,8 +17,8 @@ const (
 	gatherPause = 10 * time.Millisecond // for which a renewal waits for others, when no round is called for otherwise
 )
 
-// ConfirmLeadership returns once a majority of the voters have said, each after Prove was called, that no later term has begun for
-// them: at some moment in between this node led, and what its tables held then was the latest. term is the one of this
+// ConfirmLeadership returns once a majority of the voters have said, each after Prove was called, that no later term has begun
+// for them: at some moment in between this node led, and what its tables held then was the latest. term is the one of this
 // lead, as the log says it. ErrUnproven, NotLeaderError and ErrClosed refuse.
 func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
 	l, err := n.awaitLeaderState(ctx)
@@ -31,7 +31,8 @@ func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
 	return l.term, nil
 }
 
-// leadershipConfirmer runs the rounds of one lead. A round serves all who waited when it began; whoever comes later waits for the next.
+// leadershipConfirmer runs the rounds of one lead. A round serves all who waited when it began; whoever comes later waits for
+// the next.
 type leadershipConfirmer struct {
 	l *leaderState
 

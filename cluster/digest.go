@@ -185,8 +185,8 @@ func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]ui
 	n.differ.Store(&alarm)
 }
 
-// markFolderUnusable ends this node for good: what its tables say is not what the log says. That is written down before anything
-// else, so that no crash on the way lets them speak again.
+// markFolderUnusable ends this node for good: what its tables say is not what the log says. That is written down before
+// anything else, so that no crash on the way lets them speak again.
 func (n *Node) markFolderUnusable(index uint64) {
 	who := n.currentIdentity()
 	who.Condemned = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)

@@ -166,8 +166,8 @@ func (l *leaderState) compareSpace(servers []raft.Server, said map[string]helloA
 	}
 }
 
-// checkSpaceAdmits says whether a command may be proposed while space is scarce. What brings new data waits; what ends a session,
-// with its data, and all else goes on. It is a matter of this leader alone: apply knows nothing of it.
+// checkSpaceAdmits says whether a command may be proposed while space is scarce. What brings new data waits; what ends a
+// session, with its data, and all else goes on. It is a matter of this leader alone: apply knows nothing of it.
 func (l *leaderState) checkSpaceAdmits(c *fsm.Command) error {
 	if !l.tight.Load() {
 		return nil
@@ -178,8 +178,8 @@ func (l *leaderState) checkSpaceAdmits(c *fsm.Command) error {
 	return nil
 }
 
-// CheckSpaceAdmits says whether a command would be let in for its kind just now. It spares the log the parts of a save that would
-// be refused behind them.
+// CheckSpaceAdmits says whether a command would be let in for its kind just now. It spares the log the parts of a save that
+// would be refused behind them.
 func (n *Node) CheckSpaceAdmits(c *fsm.Command) error {
 	if l := n.leaderStateNow(); l != nil {
 		return l.checkSpaceAdmits(c)

@@ -232,7 +232,8 @@ func TestANodeOnAFullDiskSaysSoBeforeItWrites(t *testing.T) {
 	}
 }
 
-// What is free moves by some files, and a node at its reserve does not hand the lead over, and raise and end its alarm, in turns.
+// What is free moves by some files, and a node at its reserve does not hand the lead over, and raise and end its alarm, in
+// turns.
 func TestANodeAtItsReserveIsNotShortInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var space diskSpace

@@ -40,8 +40,8 @@ func (e *NotLeaderError) Error() string {
 	return "this node does not lead; the leader is at " + e.Leader
 }
 
-// classifyProposeError sorts what raft says of a proposal. Refused is only what certainly never reached a log. Everything else,
-// the log store's own errors and a shutdown included, may yet be committed by the next leader.
+// classifyProposeError sorts what raft says of a proposal. Refused is only what certainly never reached a log. Everything
+// else, the log store's own errors and a shutdown included, may yet be committed by the next leader.
 func (n *Node) classifyProposeError(err error) error {
 	switch {
 	case err == nil:

@@ -14,8 +14,8 @@ func (e *unexpectedError) Error() string {
 	return fmt.Sprintf("join: the cluster does not expect a node at %s: run profilenode members add %s, or correct what that node advertises", e.address, e.address)
 }
 
-// checkExpected is an error unless the cluster expects a node at an address: this leader's configuration lists it, or an operator
-// has said so. Without that, any process that reaches the nodes' port would soon vote.
+// checkExpected is an error unless the cluster expects a node at an address: this leader's configuration lists it, or an
+// operator has said so. Without that, any process that reaches the nodes' port would soon vote.
 func (n *Node) checkExpected(address string) error {
 	if slices.Contains(n.config.Nodes, address) {
 		return nil

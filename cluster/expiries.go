@@ -44,9 +44,9 @@ func (j *failureDetector) carryOut() {
 	}
 }
 
-// proposeExpiries proposes verdicts. After an outcome who was judged may renew again: the tables say whether it still lives. When
-// the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no renewal of those
-// judged is answered: their trials stay, and who waits for one leaves with the lead or by itself.
+// proposeExpiries proposes verdicts. After an outcome who was judged may renew again: the tables say whether it still lives.
+// When the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no renewal of
+// those judged is answered: their trials stay, and who waits for one leaves with the lead or by itself.
 func (j *failureDetector) proposeExpiries(verdicts []*fsm.Verdict) {
 	stories := j.beginRecords(verdicts)
 	_, err := j.proposeCommand(fsm.Do(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))

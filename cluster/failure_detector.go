@@ -67,8 +67,8 @@ func (n *Node) SilenceOf(inc lock.Incarnation) (silent time.Duration, ok bool) {
 	return l.detector.silenceOf(inc)
 }
 
-// PendingSince is how long this leader has been waiting for an owner that was asked to let go, or that was revoked, to say that
-// it is over; ok is false when it does not lead, or has not seen it yet.
+// PendingSince is how long this leader has been waiting for an owner that was asked to let go, or that was revoked, to say
+// that it is over; ok is false when it does not lead, or has not seen it yet.
 func (n *Node) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
 	l := n.leaderStateNow()
 	if l == nil {
@@ -254,8 +254,8 @@ func (j *failureDetector) readLiving(view *View) error {
 	return nil
 }
 
-// excuseLateTick moves everything heard by what this tick is late, and by all that has passed since the last one while this leader
-// is too slow to renew anybody: who was not answered then was not silent. mu must be held.
+// excuseLateTick moves everything heard by what this tick is late, and by all that has passed since the last one while this
+// leader is too slow to renew anybody: who was not answered then was not silent. mu must be held.
 func (j *failureDetector) excuseLateTick(now time.Time) {
 	late := now.Sub(j.due)
 	j.due = now.Add(j.detector.Tick)

@@ -10,8 +10,8 @@ import (
 // main loop: a sender that vanished would keep it from voting until TCP gives up.
 const progressLimit = 10 * time.Second
 
-// handshakeConn is a connection of raft's, either way. Between messages it may stay idle for as long as it likes, since raft pools
-// connections and a pooled one that was closed costs an election; the keepalive finds a dead peer.
+// handshakeConn is a connection of raft's, either way. Between messages it may stay idle for as long as it likes, since raft
+// pools connections and a pooled one that was closed costs an election; the keepalive finds a dead peer.
 type handshakeConn struct {
 	net.Conn
 	incoming bool

@@ -11,9 +11,9 @@ import (
 // lookEvery is how often a node that knows no leader looks for one while somebody waits.
 const lookEvery = 10 * time.Millisecond
 
-// leaderWaiters is shared by those who came to this node while it knew of no leader. Told so at once, thousands of game servers
-// that lost theirs would go round in circles, each dialling again and again, just while a new one is elected. One of those
-// who wait looks for all of them.
+// leaderWaiters is shared by those who came to this node while it knew of no leader. Told so at once, thousands of game
+// servers that lost theirs would go round in circles, each dialling again and again, just while a new one is elected. One of
+// those who wait looks for all of them.
 type leaderWaiters struct {
 	mu   sync.Mutex
 	seen chan struct{} // closed when whoever looks has seen a leader, or leaves; nil: nobody looks

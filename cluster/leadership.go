@@ -178,8 +178,8 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 	}
 }
 
-// readAppliedResult is what became of an entry that was proposed here and is through. One that was skipped has been acknowledged
-// by nobody's doing: then log and tables do not belong together.
+// readAppliedResult is what became of an entry that was proposed here and is through. One that was skipped has been
+// acknowledged by nobody's doing: then log and tables do not belong together.
 func (n *Node) readAppliedResult(f raft.ApplyFuture) (appliedResults, error) {
 	a, ok := f.Response().(appliedResults)
 	if !ok || a.skipped {
@@ -197,8 +197,8 @@ func (n *Node) leaderStateNow() *leaderState {
 	return n.leadership.now
 }
 
-// awaitLeaderState is the lead that is on now; one that is about to open is waited for a little, and so is any leader while none is
-// known.
+// awaitLeaderState is the lead that is on now; one that is about to open is waited for a little, and so is any leader while
+// none is known.
 func (n *Node) awaitLeaderState(ctx context.Context) (*leaderState, error) {
 	limit := time.NewTimer(openWait)
 	defer limit.Stop()

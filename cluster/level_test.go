@@ -111,8 +111,8 @@ func TestTheLevelWaitsForAVoterThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-// A learner does not count for the level. One of an older build that was let in before the level rose stops where it rose,
-// be that in the log or in a snapshot, and votes once it is of a newer one; a stranger of an older build is not let in after it.
+// A learner does not count for the level. One of an older build that was let in before the level rose stops where it rose, be
+// that in the log or in a snapshot, and votes once it is of a newer one; a stranger of an older build is not let in after it.
 func TestALearnerOfAnOlderBuildNeverVotes(t *testing.T) {
 	t.Run("it reads the log", func(t *testing.T) { learnerOfAnOlderBuild(t, false) })
 	t.Run("it gets a snapshot", func(t *testing.T) { learnerOfAnOlderBuild(t, true) })

@@ -120,8 +120,8 @@ func (n *Node) askToJoin(ctx context.Context, leader *nodeConn, cluster string) 
 	return nil
 }
 
-// checkDuplicateID is an error if the others have this node at another address and it runs there too: it was moved by a copy of
-// its data folder, and then started here again.
+// checkDuplicateID is an error if the others have this node at another address and it runs there too: it was moved by a copy
+// of its data folder, and then started here again.
 func (n *Node) checkDuplicateID(answers map[string]helloAnswer) error {
 	for _, h := range answers {
 		for _, p := range h.Members {

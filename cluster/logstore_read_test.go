@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A cut of the tail waits for a slow disk. Who reads what it cuts meanwhile, for a lead that is over, finds no hole in the log:
-// for that the node would stop.
+// A cut of the tail waits for a slow disk. Who reads what it cuts meanwhile, for a lead that is over, finds no hole in the
+// log: for that the node would stop.
 func TestAReadBesideASlowCutFindsNoHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := make(chan struct{})

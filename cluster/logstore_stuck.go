@@ -30,8 +30,8 @@ func (l logStoreLog) Fatalf(format string, args ...any) {
 	select {}
 }
 
-// reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once and for ever, and say
-// so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
+// reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once and for ever, and
+// say so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
 func (s *logStore) reportFault(err error) {
 	s.waitStuck(err)
 	select {}

@@ -49,8 +49,8 @@ func (r *helloBook) allAnswers() []helloAnswer {
 	return slices.SortedFunc(maps.Values(r.said), func(a, b helloAnswer) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// admitNode takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up. Who
-// is in already keeps its vote and moves to the address that it says.
+// admitNode takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up.
+// Who is in already keeps its vote and moves to the address that it says.
 func (n *Node) admitNode(ctx context.Context, q joinQuestion) error {
 	if q.ID == "" || q.Address == "" {
 		return errors.New("join: an id and an address are needed")
@@ -221,8 +221,8 @@ func (l *leaderState) raiseLevel(servers []raft.Server, said map[string]helloAns
 	return nil
 }
 
-// promoteLearner gives a learner its vote. A voter under another id at the same address is what it replaces: that one can never
-// answer again, since what listens there has another id.
+// promoteLearner gives a learner its vote. A voter under another id at the same address is what it replaces: that one can
+// never answer again, since what listens there has another id.
 func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server) error {
 	r := l.node.raftIfRunning()
 	for _, s := range servers {

@@ -60,8 +60,8 @@ func (n *Node) checkOldAddress(ctx context.Context) error {
 	return nil
 }
 
-// checkNotRunningElsewhere is an error if another process than life is the node of that id and answers at address. One of the two then
-// has a copy of the other's data folder, and together they would give two votes in one term.
+// checkNotRunningElsewhere is an error if another process than life is the node of that id and answers at address. One of the
+// two then has a copy of the other's data folder, and together they would give two votes in one term.
 func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, life string) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()

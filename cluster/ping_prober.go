@@ -84,8 +84,8 @@ func (w *streamObservers) pingAddressOf(s *Stream) (string, bool) {
 	return x.port, true
 }
 
-// pingUntilDecided asks again and again, once the peer has ended a stream, until the process is proven gone, has opened another, or
-// counts as gone on another ground.
+// pingUntilDecided asks again and again, once the peer has ended a stream, until the process is proven gone, has opened
+// another, or counts as gone on another ground.
 func (w *streamObservers) pingUntilDecided(s *Stream) {
 	w.logStream(s, "lost its stream, its host ended it")
 	if _, ok := w.pingAddressOf(s); !ok && !w.findPingPort(s) {

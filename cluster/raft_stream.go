@@ -78,8 +78,8 @@ const (
 )
 
 // newRaftTransport has no pipeline. Raft stops reading a pipeline's answers at the first that is no success, and may send once
-// more before it notices: that send then waits for ever. The follower goes on getting heartbeats and never another entry,
-// and the leader's raft never shuts down.
+// more before it notices: that send then waits for ever. The follower goes on getting heartbeats and never another entry, and
+// the leader's raft never shuts down.
 func newRaftTransport(t *transport, log raftLog) *raft.NetworkTransport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          raftStreamLayer{t: t, closed: make(chan struct{})},

@@ -206,8 +206,9 @@ func (g *guardedLog) trimBehindSnapshot(keep uint64, snapshot uint64) {
 	}
 }
 
-// checkSnapshotLabel makes the log fit the snapshot that this node has just restored: nothing of it may contradict the snapshot, and
-// what comes next must be able to follow. It is called where raft waits, before raft runs (running false) or in Restore.
+// checkSnapshotLabel makes the log fit the snapshot that this node has just restored: nothing of it may contradict the
+// snapshot, and what comes next must be able to follow. It is called where raft waits, before raft runs (running false) or in
+// Restore.
 //
 //   - A log that ends before the snapshot is dropped whole: the next append comes behind the snapshot.
 //   - A log that holds another entry where the snapshot ends comes from a leader that was deposed. Everything up to there

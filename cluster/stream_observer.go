@@ -190,8 +190,9 @@ func (w *streamObservers) answeringIncarnation(inc lock.Incarnation) lock.Incarn
 	return 0
 }
 
-// visitAll forgets who is gone, and sends out the pings that are due. living holds everybody living who had renewed before now.
-// The port of one that was replaced is asked more often, also without a stream: once its successor answers there, it is gone.
+// visitAll forgets who is gone, and sends out the pings that are due. living holds everybody living who had renewed before
+// now. The port of one that was replaced is asked more often, also without a stream: once its successor answers there, it is
+// gone.
 func (w *streamObservers) visitAll(now time.Time, living map[lock.Incarnation]lock.Timing, replaced map[lock.Incarnation]lock.Incarnation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -54,7 +54,8 @@ func (t *tablesStore) writeCurrent(name string) error {
 	return nil
 }
 
-// deleteOtherFolders deletes what keep does not name of the things that we make in the folder of tables, and learns the highest number.
+// deleteOtherFolders deletes what keep does not name of the things that we make in the folder of tables, and learns the
+// highest number.
 func (t *tablesStore) deleteOtherFolders(keep string) error {
 	names, err := t.fs.List(t.root)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// takeoverRecord is what an operator wants to know of a verdict: its lines in the log begin with the same words, and name the same
-// incarnation.
+// takeoverRecord is what an operator wants to know of a verdict: its lines in the log begin with the same words, and name the
+// same incarnation.
 type takeoverRecord struct {
 	inc         lock.Incarnation
 	last        lock.Token // of its last command when it was judged

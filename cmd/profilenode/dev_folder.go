@@ -77,7 +77,8 @@ func (o devOptions) createDevFolder() error {
 	return os.WriteFile(filepath.Join(o.data, markerName), append(text, '\n'), 0o600)
 }
 
-// emptyDevFolder removes the files that dev made, and nothing else. The marker goes last: until then the folder is known as ours.
+// emptyDevFolder removes the files that dev made, and nothing else. The marker goes last: until then the folder is known as
+// ours.
 func (o devOptions) emptyDevFolder(marker devMarker) error {
 	for node := 1; node <= max(marker.Nodes, o.nodes); node++ {
 		if err := os.RemoveAll(filepath.Join(o.data, fmt.Sprintf("node%d", node))); err != nil {

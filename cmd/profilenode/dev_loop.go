@@ -207,7 +207,8 @@ func (d *devLoop) requestCommand(line string) (string, error) {
 	}
 }
 
-// runCommand carries out a command from the keyboard or another terminal: nothing (start dead nodes), N or start N, k N or kill N.
+// runCommand carries out a command from the keyboard or another terminal: nothing (start dead nodes), N or start N, k N or
+// kill N.
 func (d *devLoop) runCommand(line string) (string, error) {
 	words := strings.Fields(line)
 	if len(words) == 0 {

@@ -47,8 +47,8 @@ func loadConfig(path string, flags *pflag.FlagSet, p process) (c Config, warning
 	return c, unknownVariables(p.environ), errors.Join(faults...)
 }
 
-// readConfigFile applies a file's settings. Keys that are no setting, and keys that come twice, are faults: a misspelt one would
-// else be a setting that silently does nothing.
+// readConfigFile applies a file's settings. Keys that are no setting, and keys that come twice, are faults: a misspelt one
+// would else be a setting that silently does nothing.
 func readConfigFile(c *Config, path string) (faults []error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

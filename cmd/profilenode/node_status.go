@@ -20,8 +20,8 @@ type nodeStatus struct {
 	err     error              // why not
 }
 
-// askStatusOfAll asks every node that can be found from the seeds for its own view, all at once. It needs no leader. Seeds that
-// are not reached and belong to no known node come last. It fails only when no node answers.
+// askStatusOfAll asks every node that can be found from the seeds for its own view, all at once. It needs no leader. Seeds
+// that are not reached and belong to no known node come last. It fails only when no node answers.
 func (c *clusterConn) askStatusOfAll(ctx context.Context) ([]*nodeStatus, error) {
 	found, asked := c.findNodes(ctx)
 	if found != nil {

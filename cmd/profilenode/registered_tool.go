@@ -91,7 +91,8 @@ func changeOnce(ctx context.Context, c *clusterConn, message proto.Message, ask 
 	return withRegisteredTool(ctx, c, func(t *registeredTool) error { return t.changeAndSettle(ctx, message, ask) })
 }
 
-// changeAndSettle sends one change until it is answered. It writes into message, which ask sends, the registration and the number.
+// changeAndSettle sends one change until it is answered. It writes into message, which ask sends, the registration and the
+// number.
 func (t *registeredTool) changeAndSettle(ctx context.Context, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
 	hash, err := hashMessage(message)
 	if err != nil {

@@ -106,8 +106,9 @@ func (r *runningNode) servePort(port string, run func() error) {
 	})
 }
 
-// stopGracefully ends everything in the reverse order. The service comes before the node, since its calls read the node's tables;
-// within the service streams are told where to go before they end. Health goes last: until then a probe is told how it is.
+// stopGracefully ends everything in the reverse order. The service comes before the node, since its calls read the node's
+// tables; within the service streams are told where to go before they end. Health goes last: until then a probe is told how it
+// is.
 func (r *runningNode) stopGracefully(ctx context.Context) error {
 	r.service.Close(ctx)
 	err := r.node.Close(ctx)

@@ -74,7 +74,8 @@ func serverKindName(kind pb.ServerKind) string {
 	return "game server"
 }
 
-// formatHeldGrants is how many sessions it has; one that is gone has none, also where its profiles have not been visited since.
+// formatHeldGrants is how many sessions it has; one that is gone has none, also where its profiles have not been visited
+// since.
 func formatHeldGrants(s *pb.Server) string {
 	if !s.GetAlive() {
 		return ""

@@ -83,8 +83,8 @@ func (w *setOptions) runSet(ctx context.Context, a *clusterFlags) error {
 	})
 }
 
-// completeRequest takes the codec from the profile as it is, if none was given. Without a revision it goes on only where there is
-// no profile: the one that is there now may be newer than the one that the data was made from.
+// completeRequest takes the codec from the profile as it is, if none was given. Without a revision it goes on only where there
+// is no profile: the one that is there now may be newer than the one that the data was made from.
 func (w *setOptions) completeRequest(ctx context.Context, c *clusterConn, request *pb.SetRequest) (err error) {
 	if w.codec != "" {
 		if request.Codec, err = parseCodec(w.codec); err != nil {

@@ -1,7 +1,7 @@
-// Package metrics shows what a node does and is, as Prometheus reads it.
+// Package metrics shows a node's work and state, as Prometheus reads it.
 //
 // It promises that every metric is described in docs/metrics.md, and that no label takes a value that a caller chose. It
-// decides nothing, and the node does not wait for it. Read this file first, then node.go for what is asked at each scrape.
+// decides nothing, and the node does not wait for it. Read this file first, then node.go for the values that are read at each scrape.
 package metrics
 
 import (
@@ -121,7 +121,7 @@ func (m *Metrics) Proposed(c *fsm.Command, result fsm.Result, took time.Duration
 	}
 }
 
-// commandLabel is what a command asks, in the words of the log.
+// commandLabel is a command's name, in the words of the log.
 func commandLabel(c *fsm.Command) string {
 	message := c.ProtoReflect()
 	act := message.WhichOneof(message.Descriptor().Oneofs().ByName("act"))

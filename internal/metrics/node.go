@@ -6,7 +6,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 )
 
-// Node is what is asked at each scrape.
+// Node is the source of the values that are read at each scrape.
 type Node interface{ Status() cluster.Status }
 
 // Watch shows how a node stands, too. It may be called once.
@@ -64,7 +64,7 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prefix+name, help, labels, nil)
 }
 
-// countAlarms counts what is to be paged on.
+// countAlarms counts the alarms to page on.
 func countAlarms(s cluster.Status) (count float64) {
 	for _, alarm := range s.Alarms {
 		if !alarm.Code.Notice() {

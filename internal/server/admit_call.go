@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// admitCall lets a call that brings data begin only while there is room for what it announces; else it is refused before its
+// admitCall lets a call that brings data begin only while there is room for its announced size; else it is refused before its
 // data is here. The room is the call's until it ends. gRPC asks with a lock held: it must not wait.
 func (s *Server) admitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
 	switch call.FullMethodName {
@@ -25,7 +25,7 @@ func (s *Server) admitCall(ctx context.Context, call *tap.Info) (context.Context
 	return ctx, nil
 }
 
-// announcedBytes is at least what needs no announcement, and no more than a call can bring.
+// announcedBytes is the announced size, between the size that needs no announcement and the most that a call can bring.
 func announcedBytes(header metadata.MD) int64 {
 	said := header.Get(profilev1.BytesKey)
 	if len(said) == 0 {
@@ -38,7 +38,7 @@ func announcedBytes(header metadata.MD) int64 {
 	return min(max(n, profilev1.UnannouncedBytes), maxRequestBytes)
 }
 
-// checkAnnounced refuses who said less than it brought: room was made for what it said.
+// checkAnnounced refuses a call that is larger than it announced: room was made for the announced size.
 func checkAnnounced(ctx context.Context, data []byte) error {
 	header, _ := metadata.FromIncomingContext(ctx)
 	if len(header.Get(profilev1.BytesKey)) > 0 && int64(len(data)) > announcedBytes(header) {

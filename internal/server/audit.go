@@ -8,7 +8,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Audit lists what was done to owners against their will.
+// Audit lists the acts by which owners lost profiles against their will.
 func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
 	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
 		return nil, err

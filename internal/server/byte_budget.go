@@ -31,7 +31,7 @@ func newByteBudget(total int64) *byteBudget {
 	return &byteBudget{total: total, free: total, most: total}
 }
 
-// newSharedBudget lets any number wait: those who do hold nothing, and are bounded otherwise.
+// newSharedBudget lets any number wait: waiting calls hold nothing, and are bounded otherwise.
 func newSharedBudget(total int64) *byteBudget {
 	return &byteBudget{total: total, free: total, most: math.MaxInt64}
 }
@@ -53,7 +53,7 @@ func (b *byteBudget) takeBytes(ctx context.Context, n int64) (taken int64, err e
 	return need, nil
 }
 
-// takeIfFree takes n bytes if they are there, and nobody waits for them.
+// takeIfFree takes n bytes if they are free, and no call waits for them.
 func (b *byteBudget) takeIfFree(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,7 +89,7 @@ func (b *byteBudget) leaveQueue(p *budgetPlace) bool {
 		if q == p {
 			b.line = append(b.line[:i], b.line[i+1:]...)
 			b.waiting -= p.need
-			b.grantWaiting() // whoever was behind may fit
+			b.grantWaiting() // a call behind it may fit
 			return true
 		}
 	}

@@ -24,14 +24,14 @@ func requestFromWire(q *profilev1.Request) *fsm.Request {
 	return &fsm.Request{Incarnation: q.GetIncarnation(), Number: q.GetNumber(), Settled: q.GetSettled(), Hash: q.GetHash(), Registration: q.GetRegistration()}
 }
 
-// replyHeader is what the answer to a change stands on.
+// replyHeader is the header of the reply to a change.
 func replyHeader(q *profilev1.Request, result fsm.Result) *profilev1.Stands {
 	return &profilev1.Stands{
 		Number: q.GetNumber(), Revision: result.Revision, Token: uint64(result.Token), Index: result.Index, Repeated: result.Repeated,
 	}
 }
 
-// boundCall gives every call an end: a caller without a deadline must not hold a place here for ever.
+// boundCall gives every call an end: a caller without a deadline must not hold a place here without bound.
 func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Call)
 	defer cancel()

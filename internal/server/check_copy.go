@@ -17,7 +17,7 @@ import (
 // name something here as well. A refusal speaks for one copy only; the registration, which needs a row, is checked where
 // the row is: in apply, and for renewals in live.go.
 
-// checkCopy is the interceptor in front of every call but Live, whose renewals are checked in live.go.
+// checkCopy is the interceptor in front of every call but Live, whose renewals are checked in renewals.go.
 func (s *Server) checkCopy(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	if err := s.refuseCopy(in); err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func (s *Server) refuseCopy(in any) error {
 	switch q := in.(type) {
 	case *profilev1.StatusRequest: // a caller that does not register learns binding and features here
 		return nil
-	case *profilev1.RegisterRequest: // and one that does learns them there: what is unknown in either is ignored
+	case *profilev1.RegisterRequest: // and one that does learns them there: unknown fields in either are ignored
 		return s.checkCluster(q.GetCluster(), q.GetEpoch())
 	case *profilev1.Renewal: // as the first one of a stream
 		return s.checkBinding(0, q.GetBinding())
@@ -108,7 +108,7 @@ func (s *Server) checkFirst(ctx context.Context, r *profilev1.Renewal) error {
 	return s.checkRegistration(ctx, lock.Incarnation(r.GetIncarnation()), r.GetRegistration(), r.GetSeen())
 }
 
-// checkLater checks a renewal of a stream whose first one was let in.
+// checkLater checks a later renewal of a stream.
 func (s *Server) checkLater(server lock.Incarnation, known *streamState, r *profilev1.Renewal) error {
 	if lock.Incarnation(r.GetIncarnation()) != server || r.GetRegistration() != known.registration {
 		return checkFieldErrors(0, invalidField("the stream is of incarnation %d and the renewal of %d, or of another registration: open one stream for each", server, r.GetIncarnation()))
@@ -136,7 +136,7 @@ func (s *Server) checkRegistration(ctx context.Context, server lock.Incarnation,
 	}
 	view, err := s.openSharedView()
 	if err != nil {
-		return nil // who cannot read cannot confirm the lead either, and says why
+		return nil // a node that cannot read cannot confirm the lead either, and says why
 	}
 	defer func() { _ = view.Close() }()
 	who, ok, err := view.Server(server)

@@ -12,10 +12,10 @@ import (
 )
 
 // Shapes are checked here, before anything is proposed, so that a faulty caller costs no entry of the log and gets a
-// sentence. Only what is the same for ever is checked: a limit that an operator can move is left to the tables, which
+// sentence. Only limits that never change are checked: a limit that an operator can move is left to the tables, which
 // ask first whether the request was answered before.
 
-// fieldError is what is wrong with the shape of a request.
+// fieldError is a fault in the shape of a request.
 type fieldError struct {
 	reason profilev1.Reason
 	limit  uint64

@@ -9,14 +9,14 @@ import (
 )
 
 // unaryEvents is how many bytes of names the events of an answer without a stream may have, and mailMost how many
-// profiles with messages one answer names; the others come again, since each answer looks anew.
+// profiles with messages one answer names; the others come again, since each answer reads the tables again.
 const (
 	unaryEvents = 1 << 20
 	mailMost    = 1000
 )
 
-// collectEvents is what the tables have to say to a game server that renewed: first what it lost and what it is asked for, then
-// the answer itself. Events push the same things sooner; this is what makes it safe to lose them.
+// collectEvents reads from the tables all that concerns a game server that renewed: first its losses and the requests to let
+// go, then the answer itself. Events push the same things sooner; that makes it safe to lose them.
 func (s *Server) collectEvents(view *sharedView, r *profilev1.Renewal, term uint64, missed bool) (renewalAnswer, error) {
 	server := lock.Incarnation(r.GetIncarnation())
 	revoked, wanted, err := contestedEvents(view, server)
@@ -38,8 +38,8 @@ func (s *Server) collectEvents(view *sharedView, r *profilev1.Renewal, term uint
 	return a, err
 }
 
-// contestedEvents is what a game server lost and what it is asked for. All that was revoked has to reach it before it counts an
-// answer: the next owner's grant counts on it that no confirmed answer to this one was without.
+// contestedEvents are a game server's losses and the requests to let go. All that was revoked has to reach it before it counts
+// an answer: the next owner's grant counts on it that no confirmed answer to this one was without.
 func contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted []*profilev1.Event, err error) {
 	contested, err := view.contestedOf(server)
 	for _, g := range contested {
@@ -54,8 +54,8 @@ func contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted
 	return revoked, wanted, err
 }
 
-// addUnaryEvents is the answer to a renewal without a stream, with all that a stream would have brought. One that cannot hold what
-// was revoked confirms nothing.
+// addUnaryEvents is the answer to a renewal without a stream, with all that a stream would have brought. One that cannot hold
+// all that was revoked confirms nothing.
 func (s *Server) addUnaryEvents(view *sharedView, r *profilev1.Renewal, term uint64) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(r.GetIncarnation())
 	revoked, wanted, err := contestedEvents(view, server)
@@ -84,7 +84,8 @@ func (s *Server) addUnaryEvents(view *sharedView, r *profilev1.Renewal, term uin
 	return renewed, nil
 }
 
-// waitingMessageEvents says which of a game server's profiles have messages, for a caller that may have missed it. It reads no message.
+// waitingMessageEvents says which of a game server's profiles have messages, for a caller that may have missed it. It reads no
+// message.
 func waitingMessageEvents(view *View, server lock.Incarnation) ([]*profilev1.Event, error) {
 	list, err := view.OwnedInboxes(server, mailMost)
 	if err != nil {

@@ -22,14 +22,15 @@ type pagedComparison struct {
 	end   *time.Timer
 }
 
-// comparisonBook are those under way, one for an incarnation at most. One that is gone begins anew.
+// comparisonBook are those under way, one for an incarnation at most. One that is gone begins again.
 type comparisonBook struct {
 	mu     sync.Mutex
 	of     map[lock.Incarnation]*pagedComparison
 	closed bool
 }
 
-// takeComparison takes out the comparison that an incarnation asks for; nil: it is gone. Its view must be closed, or kept again.
+// takeComparison takes out the comparison that an incarnation asks for; nil: it is gone. Its view must be closed, or kept
+// again.
 func (cs *comparisonBook) takeComparison(server lock.Incarnation, index uint64) *sharedView {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -80,7 +81,7 @@ func (cs *comparisonBook) dropComparison(server lock.Incarnation) {
 	}
 }
 
-// closeAll ends them all: nobody reads the tables afterwards.
+// closeAll ends them all: the tables are not read afterwards.
 func (cs *comparisonBook) closeAll() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -99,7 +100,7 @@ func (s *Server) compareGrants(view *sharedView, r *profilev1.Renewal) (*profile
 		if kept := s.comparisons.takeComparison(server, page.GetComparison()); kept != nil {
 			return renewed, s.addPage(kept, server, page.GetAfterStore(), page.GetAfterKey(), renewed)
 		}
-		// It is gone: what follows begins another one.
+		// It is gone: the following page begins another one.
 	}
 	count, hash, err := view.Held(server)
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Row is one line of the error table: a reason, the gRPC status that carries it, and one sentence that says what is
-// wrong and what to do.
+// Row is one line of the error table: a reason, the gRPC status that carries it, and one sentence that names the
+// fault and the remedy.
 type Row struct {
 	Reason profilev1.Reason
 	Status codes.Code
 	Says   string
 }
 
-// table is the only place where a reason meets a status. Callers go by the reason; the status is for proxies,
-// dashboards and people, so it says as much as gRPC's words can: Aborted is for what the same caller may try anew after
-// a look, FailedPrecondition for what stays refused until something else changes, Unavailable for another try or node.
+// table is the only place where a reason meets a status. Callers go by the reason; the status is for proxies, dashboards and
+// people, so it says as much as gRPC's words can: Aborted is for requests that the same caller may try again after a look,
+// FailedPrecondition for requests that stay refused until something else changes, Unavailable for another try or node.
 var table = [...]Row{
 	{profilev1.Reason_REASON_FENCED, codes.FailedPrecondition, "the token is not the profile's current one: this session is over, start another"},
 	{profilev1.Reason_REASON_REVISION_DIFFERS, codes.Aborted, "the profile is at another revision than the request stands on: read it again and decide anew"},
@@ -61,7 +61,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_FAILED, codes.Internal, "this node broke while it worked on the request and its log says how: treat the outcome as unknown and try another node under the same number"},
 }
 
-// Table is the error table, for whoever documents or checks it.
+// Table is the error table, for documents and checks.
 func Table() []Row { return table[:] }
 
 // reasons says why a command was refused. A code that is missing here is FAILED, never a success.
@@ -126,7 +126,7 @@ func refusalError(r *profilev1.Refusal, says string) error {
 	return st.Err()
 }
 
-// refusalFacts is what a person wants to know of a refusal besides its sentence.
+// refusalFacts are the facts of a refusal that help a person besides its sentence.
 func refusalFacts(r *profilev1.Refusal) string {
 	var known []string
 	note := func(is bool, format string, args ...any) {
@@ -180,7 +180,7 @@ func (s *Server) proposeError(number uint64, err error) error {
 	return refusalError(r, says)
 }
 
-// readError is the status of a read that got no answer. A read changes nothing, so what ran out of time is unproven.
+// readError is the status of a read that got no answer. A read changes nothing, so one that ran out of time is unconfirmed.
 func (s *Server) readError(err error) error {
 	r, says := s.classify(err)
 	if r.Reason == profilev1.Reason_REASON_UNKNOWN {
@@ -201,8 +201,8 @@ func (s *Server) brokenError(number uint64, err error) error {
 	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED, Number: number}, "")
 }
 
-// unknownOutcomeError is the status of a change that was applied, but whose answer this node's tables could not give. No error of
-// the cluster's may stand for it: those say that nothing happened.
+// unknownOutcomeError is the status of a change that was applied, but whose answer this node's tables could not give. No error
+// of the cluster's may stand for it: those say that nothing happened.
 func (s *Server) unknownOutcomeError(number uint64, err error) error {
 	s.log.Error("an answer cannot be read", "number", number, "error", err)
 	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
@@ -229,7 +229,7 @@ func (s *Server) classify(err error) (r *profilev1.Refusal, says string) {
 	return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN}, ""
 }
 
-// leaderHint is the leader's client address, empty when it is this node or nobody known.
+// leaderHint is the leader's client address, empty when it is this node or not known.
 func (s *Server) leaderHint() string {
 	leader, self := s.node.Leader()
 	if self {

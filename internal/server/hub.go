@@ -9,15 +9,15 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Hub passes what the log tells to the stream of the game server that it concerns. It exists before the node does:
+// Hub passes the log's events to the stream of the game server that they concern. It exists before the node does:
 // cluster.Config.OnEvents is its Tell.
 //
 // What it is told may get lost, on a full mailbox or for want of a stream. Nothing depends on it: a renewal compares
-// held sets, repeats what is asked of the owner, and after a loss looks for waiting messages too.
+// held sets, repeats the requests to let go, and after a loss looks for waiting messages too.
 type Hub struct {
 	mu     sync.Mutex
 	boxes  map[lock.Incarnation]*eventQueue
-	closed *profilev1.Goodbye // what every new stream is told at once; nil: open
+	closed *profilev1.Goodbye // sent to every new stream at once; nil: open
 }
 
 // mailboxEvents is how many events wait for a stream that is slow to take them.
@@ -38,7 +38,7 @@ type eventQueue struct {
 // NewHub is a hub without streams.
 func NewHub() *Hub { return &Hub{boxes: map[lock.Incarnation]*eventQueue{}} }
 
-// Tell hands events over. It never waits: what does not fit is dropped.
+// Tell hands events over. It never waits: events that do not fit are dropped.
 func (h *Hub) Tell(events []fsm.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -78,7 +78,7 @@ func (h *Hub) openQueue(server lock.Incarnation) *eventQueue {
 	return box
 }
 
-// closeQueue takes a mailbox away whose stream is over.
+// closeQueue removes the queue of a stream that is over.
 func (h *Hub) closeQueue(box *eventQueue) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

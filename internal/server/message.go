@@ -38,7 +38,7 @@ func (s profilesService) ClearMessage(ctx context.Context, q *profilev1.ClearMes
 	return &profilev1.ClearMessageResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
 }
 
-// Messages lists what waits in a profile, and what was set aside if that is asked for, as much as one answer holds: ask again
+// Messages lists the waiting messages of a profile, and those set aside if asked for, as much as one answer holds: ask again
 // after the last id until none comes.
 func (s profilesService) Messages(ctx context.Context, q *profilev1.MessagesRequest) (*profilev1.MessagesResponse, error) {
 	if err := checkFieldErrors(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Node is what the service needs of a node. That of package cluster is one; tests bring others.
+// Node is the part of a node that the service needs. That of package cluster is one; tests bring others.
 type Node interface {
-	// Propose puts a command through the log. Without an error it was applied, and Result.Code says what became of it.
+	// Propose puts a command through the log. Without an error it was applied, and Result.Code is its result.
 	Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error)
 	// CheckSpaceAdmits refuses a command, for its kind alone, that Propose would refuse just now.
 	CheckSpaceAdmits(command *fsm.Command) error
@@ -36,12 +36,12 @@ type Node interface {
 	SilenceOf(server lock.Incarnation) (silent time.Duration, ok bool)
 	// GossipState is how an incarnation seems to gossip: alive, dead, left, or empty. Advice only.
 	GossipState(server lock.Incarnation) string
-	// PendingSince is how long the judge has been waiting for an owner to let go, or to say that it is over; false: it does not
-	// know of it.
+	// PendingSince is how long the judge has been waiting for an owner to let go, or to say that it is over; false: it does
+	// not know of it.
 	PendingSince(grant fsm.OwnedGrant) (pending time.Duration, ok bool)
 	// LastIndex is how far this node's log reaches, or its newest snapshot.
 	LastIndex() uint64
-	// RaiseRolledBack keeps an alarm that the log ends before an index that somebody was told of.
+	// RaiseRolledBack keeps an alarm that the log ends before an index that a caller was told.
 	RaiseRolledBack(ctx context.Context, seen uint64) error
 	Status() cluster.Status
 	ID() string
@@ -54,7 +54,7 @@ type Node interface {
 // View is the tables at one index.
 type View struct {
 	*fsm.View
-	Release func() error // what Close does
+	Release func() error // called by Close
 }
 
 // Close lets go of the view.

@@ -15,7 +15,7 @@ import (
 	"github.com/profilenode/profilenode/internal/tcp"
 )
 
-// gRPC does not say how a connection ended, and that is what proves a game server's death: FIN or RST are sent by the
+// gRPC does not say how a connection ended, and that proves a game server's death: FIN or RST are sent by the
 // peer's kernel when its process dies, a time-out here proves nothing. So the connections themselves look.
 
 // peerListener is a listener whose connections notice how they end.

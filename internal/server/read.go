@@ -14,7 +14,7 @@ import (
 // pageBytes is where a page of a list ends, however few its rows.
 const pageBytes = 3 << 20
 
-// errDataMissing is a row of a profile whose data the tables do not have.
+// errDataMissing is a profile's row without its data in the tables.
 var errDataMissing = errors.New("a profile's data is missing from the tables")
 
 // openView is the tables for one read: as a proved leader has them, or stale, as this node does.
@@ -31,12 +31,12 @@ func (s *Server) openView(ctx context.Context, mode profilev1.ReadMode) (*View, 
 	return view, nil
 }
 
-// readHeader is what the answer to a read stands on.
+// readHeader is the header of the reply to a read.
 func readHeader(view *View, mode profilev1.ReadMode, revision uint64, token lock.Token) *profilev1.Stands {
 	return &profilev1.Stands{Revision: revision, Token: uint64(token), Index: view.Position().Index, Mode: mode}
 }
 
-// Get reads a profile, whoever owns it. One that was never saved is answered with revision 0.
+// Get reads a profile, whether or not it is owned. One that was never saved is answered with revision 0.
 func (s profilesService) Get(ctx context.Context, q *profilev1.GetRequest) (*profilev1.GetResponse, error) {
 	if err := checkFieldErrors(0, checkProfile(q.GetStore(), q.GetKey()), checkMode(q.GetMode())); err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func profileToWire(view *View, store, key string, withData bool) (*profilev1.Pro
 	return p, err
 }
 
-// profileWithoutData is what is known of a profile, without its data.
+// profileWithoutData is a profile's row, without its data.
 func profileWithoutData(row fsm.Profile) *profilev1.Profile {
 	p := &profilev1.Profile{
 		Store: row.Store, Key: row.Key, Revision: row.Revision, Exists: row.Exists, CreatedMs: row.CreatedMS,
@@ -181,7 +181,7 @@ func profileWithoutData(row fsm.Profile) *profilev1.Profile {
 	return p
 }
 
-// ownerIn says who an incarnation is; nil for nobody.
+// ownerIn is the game server of an incarnation; nil for none.
 func ownerIn(view *View, id lock.Incarnation) (*profilev1.Owner, error) {
 	if id == 0 {
 		return nil, nil
@@ -190,7 +190,7 @@ func ownerIn(view *View, id lock.Incarnation) (*profilev1.Owner, error) {
 	return &profilev1.Owner{Incarnation: uint64(id), Name: server.Name, Where: server.Where, InForce: server.Alive}, err
 }
 
-// ownerOf is the same for an answer that already stands: what cannot be read is left out.
+// ownerOf is the same for an answer that is already decided: an owner that cannot be read is left out.
 func (s *Server) ownerOf(id lock.Incarnation) *profilev1.Owner {
 	if id == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 )
 
 // Reclaim lets sessions go on after a false verdict. The answer is read from the tables once the command is applied, so a
-// late copy, or one that lost again what it had won, is told what is so now.
+// late copy, or one that lost again what it had won, is told the present state.
 func (s profilesService) Reclaim(ctx context.Context, q *profilev1.ReclaimRequest) (*profilev1.ReclaimResponse, error) {
 	number := q.GetRequest().GetNumber()
 	if err := checkFieldErrors(number, checkRequest(q.GetRequest()), checkClaims(q.GetClaims())); err != nil {

@@ -20,14 +20,15 @@ var errServerGone = errors.New("the incarnation has ended")
 // errOtherRegistration says that another process registered an incarnation.
 var errOtherRegistration = errors.New("the incarnation was registered by another process")
 
-// renewalAnswer is what the handler sends for one renewal; after the last one the stream ends.
+// renewalAnswer is the answer to one renewal; after the last one the stream ends.
 type renewalAnswer struct {
 	events []*profilev1.Event
 	last   bool
 	err    error
 }
 
-// streamState is what one stream's renewals have shown, and been told. The goroutine that answers them alone uses it.
+// streamState is the state of one stream: what its renewals showed, and what was sent. The goroutine that answers them alone
+// uses it.
 type streamState struct {
 	registration uint64 // of the first renewal
 	answered     bool   // the first was; its incarnation lived then, and was of that registration
@@ -52,7 +53,7 @@ func (s profilesService) Live(stream profilev1.Profiles_LiveServer) error {
 	defer s.hub.closeQueue(box)
 	host, conn := peerOf(stream.Context())
 	seen := &cluster.Stream{Server: box.server, Peer: host}
-	dismisses := false // this side ends the stream: what the peer does then proves nothing
+	dismisses := false // this side ends the stream: its end by the peer proves nothing then
 	defer func() { s.node.NoteStreamEnd(seen, !dismisses && conn.endedByPeer()) }()
 	answers := make(chan renewalAnswer)
 	ctx, cancel := context.WithCancel(stream.Context())
@@ -104,7 +105,7 @@ func (s *Server) receiveFirst(stream profilev1.Profiles_LiveServer, renewals <-c
 	}
 }
 
-// sendGoodbye sends what still waits, and why the stream ends.
+// sendGoodbye sends the waiting events, and why the stream ends.
 func sendGoodbye(stream profilev1.Profiles_LiveServer, box *eventQueue) error {
 	for {
 		select {
@@ -131,7 +132,7 @@ func receiveRenewals(stream profilev1.Profiles_LiveServer, renewals chan *profil
 		case <-renewals:
 		default:
 		}
-		renewals <- r // room for one, and nobody else sends
+		renewals <- r // room for one, and there is no other sender
 	}
 }
 
@@ -219,9 +220,9 @@ func goodbyeAnswer(g *profilev1.Goodbye) renewalAnswer {
 	return renewalAnswer{events: []*profilev1.Event{goodbyeEvent(g)}, last: true}
 }
 
-// confirmRenewal proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables say
-// that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up
-// before the judge hears of it.
+// confirmRenewal proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables
+// say that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up before
+// the judge hears of it.
 func (s *Server) confirmRenewal(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool, seen uint64) (uint64, *sharedView, error) {
 	s.node.NoteRequest(server)
 	if lookUp || seen > s.node.LastIndex() {

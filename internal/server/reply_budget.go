@@ -10,10 +10,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// gRPC takes whatever answers it is given, and keeps what their connection does not take off. So an answer's bytes count
+// gRPC takes whatever answers it is given, and keeps all that their connection has not taken yet. So an answer's bytes count
 // from before they are read until the connection has them or has ended, and one connection has no more than its share.
 
-// replyBudget is what the answer to one call holds.
+// replyBudget is the bytes that the answer to one call holds.
 type replyBudget struct {
 	total *byteBudget
 	conn  *peerConn // nil: it is not known, and has no share
@@ -35,13 +35,13 @@ func (s *Server) withReplyBudget(ctx context.Context) (context.Context, *replyBu
 	return context.WithValue(ctx, replyBudgetKey{}, r), r
 }
 
-// readBytes makes room for reading so much for the answer to a call. On a gRPC server of somebody else's nothing counts.
+// readBytes makes room for reading so much for the answer to a call. On another gRPC server nothing is counted.
 func readBytes(ctx context.Context, n int) error {
 	r, ok := ctx.Value(replyBudgetKey{}).(*replyBudget)
 	if !ok {
 		return nil
 	}
-	if r.conn != nil { // first: whoever waits for its own connection holds nothing of what is everybody's
+	if r.conn != nil { // first: a call that waits for its own connection holds nothing of the shared budget
 		if err := r.holdBytes(ctx, r.conn.share, int64(n)); err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (r *replyBudget) holdBytes(ctx context.Context, of *byteBudget, n int64) er
 	return nil
 }
 
-// shrinkTo gives back what was held above n bytes. With 0 it gives back everything.
+// shrinkTo gives back the held bytes above n. With 0 it gives back everything.
 func (r *replyBudget) shrinkTo(n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ type budgetedReply struct {
 	room *replyBudget
 }
 
-// attachTo hands the room over to the answer, if it holds any and somebody is left to take it.
+// attachTo hands the room over to the answer, if it holds any and the connection can take it.
 func (r *replyBudget) attachTo(answer any) any {
 	message, ok := answer.(proto.Message)
 	if !ok || r.isEmpty() || r.conn != nil && !r.conn.keepBudget(r) {

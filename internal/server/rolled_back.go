@@ -8,7 +8,8 @@ import (
 // errRolledBack says, proved, that the cluster has lost entries that the caller was told of.
 var errRolledBack = errors.New("the log ends before what the caller was told of")
 
-// checkNotRolledBack is asked before a registration. What was told under another epoch says nothing: indexes begin elsewhere there.
+// checkNotRolledBack is asked before a registration. What was told under another epoch says nothing: indexes begin elsewhere
+// there.
 func (s *Server) checkNotRolledBack(ctx context.Context, epoch, seen uint64) error {
 	if seen == 0 {
 		return nil
@@ -32,7 +33,7 @@ func (s *Server) checkNotRolledBack(ctx context.Context, epoch, seen uint64) err
 
 // checkLogReaches is called once this node has proved that it led after the caller's message came. What the caller was told is
 // committed, so it lies in the log of every such leader, unless old disks were put back under a majority. It is the log that
-// is asked: the tables of a sound leader may be an entry behind what a follower told.
+// is asked: the tables of a sound leader may be an entry behind the index that a follower told.
 func (s *Server) checkLogReaches(ctx context.Context, seen uint64) error {
 	last := s.node.LastIndex()
 	if seen <= last {

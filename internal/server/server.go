@@ -4,7 +4,7 @@
 // It promises that a change is proposed once for each call and never decided on here; that a reply says what it stands
 // on; that a refusal says whether the thing happened, in one sentence and in a profilev1.Refusal; and that a renewal is
 // answered as proved only when the node proved its lead after the renewal came. It never retries, never forwards, and
-// keeps nothing that a client would miss after a restart. Read this file first, then status.go for what can go wrong,
+// keeps nothing that a client would miss after a restart. Read this file first, then errortable.go for the errors,
 // and live.go for the stream.
 package server
 
@@ -31,10 +31,10 @@ import (
 	"google.golang.org/grpc/reflection"
 )
 
-// Config is what a Server is made of. New needs Node; the rest has defaults.
+// Config are the parts of a Server. New needs Node; the rest has defaults.
 type Config struct {
 	Node    *cluster.Node
-	Hub     *Hub // whose Tell the node was given as OnEvents; nil: events reach nobody
+	Hub     *Hub // its Tell is the node's OnEvents; nil: events reach no stream
 	Log     *slog.Logger
 	Version string      // of this build
 	TLS     *tls.Config // nil: plain
@@ -45,7 +45,7 @@ type Config struct {
 	Fields   profilev1.FieldFeatures
 }
 
-// Limits bound what callers can make a node hold. A zero is its default.
+// Limits bound the memory that callers can make a node hold. A zero is its default.
 type Limits struct {
 	Streams    uint32        // calls at once on one connection, until their answers are on the wire; 256. A client's next ones wait on its side
 	Received   int64         // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
@@ -101,13 +101,13 @@ const (
 	pingAfter   = 20 * time.Second // of silence on a connection gRPC pings it: every game server has idle ones
 	pingTimeout = 5 * time.Second  // for an answer to gRPC's own pings
 
-	// A window of gRPC's own choosing is measured by a ping for each message, which more than doubles what a renewal costs.
+	// A window of gRPC's own choosing is measured by a ping for each message, which more than doubles the cost of a renewal.
 	streamWindow = 1 << 20
 	connWindow   = 4 << 20
 
 	watchEvery = 250 * time.Millisecond // whether this node leads
 	// renewLimit is how long a renewal may take. It is the default class's time of doubt: an answer that comes later renews
-	// nothing at most owners', and those who doubt later ask again.
+	// nothing at most owners', and a game server in doubt asks again.
 	renewLimit = 3 * time.Second
 
 	readBuffer = 8 << 10 // bytes, of each connection; larger frames are read past it
@@ -236,7 +236,7 @@ func (s *Server) Serve(lis net.Listener) error {
 }
 
 // Close tells every stream goodbye, lets calls that are under way end, for as long as ctx and the limit allow, and then
-// ends the rest. When it returns nobody reads the node's tables any more, so the node may be closed.
+// ends the rest. When it returns the node's tables are not read any more, so the node may be closed.
 func (s *Server) Close(ctx context.Context) {
 	s.mu.Lock()
 	first := !s.closed

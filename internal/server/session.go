@@ -8,7 +8,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// firstMessageBytes is what an opened session brings along of its messages; Messages has the rest.
+// firstMessageBytes bounds the messages that come with an opened session; Messages has the rest.
 const firstMessageBytes = 512 << 10
 
 // StartSession grants a profile, or puts the caller into its queue. The same number again is answered as it was the
@@ -30,8 +30,8 @@ func (s profilesService) StartSession(ctx context.Context, q *profilev1.StartSes
 	return reply, s.answerOpened(ctx, q, result, reply)
 }
 
-// answerOpened fills in the profile as of its grant. While the grant is the caller's nobody else can have written it; once it
-// is not, there is no session to give.
+// answerOpened fills in the profile as of its grant. While the grant is the caller's no other game server can have written it;
+// once it is not, there is no session to give.
 func (s *Server) answerOpened(ctx context.Context, q *profilev1.StartSessionRequest, result fsm.Result, reply *profilev1.StartSessionResponse) error {
 	number := q.GetRequest().GetNumber()
 	view, err := s.node.View()
@@ -47,7 +47,7 @@ func (s *Server) answerOpened(ctx context.Context, q *profilev1.StartSessionRequ
 		result.Code = fsm.Fenced
 		return s.refusedResult(number, result)
 	}
-	// The grant stands, whether or not there is room to tell of it: who asks again is told.
+	// The grant stands, whether or not there is room to tell of it: a repeated request is answered.
 	if err := s.readProfile(ctx, view, q.GetStore(), q.GetKey(), firstMessageBytes); err != nil {
 		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
 	}

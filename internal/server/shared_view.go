@@ -10,15 +10,15 @@ import (
 )
 
 // sharedViews let renewals that were proved by one round share one look at the tables. Whoever asked before the view was
-// opened may read it: what was true at its own proof is in there, or something later.
+// opened may read it: it holds the state at the caller's confirmation, or a later one.
 type sharedViews struct {
-	turn chan struct{} // holds a token while nobody opens a view
+	turn chan struct{} // holds a token while no view is being opened
 
 	mu   sync.Mutex
-	next *sharedView // nil: nobody waits for one
+	next *sharedView // nil: no caller waits for one
 }
 
-// sharedView is a view, and what every renewal reads of it.
+// sharedView is a view, with the rows that every renewal reads.
 type sharedView struct {
 	*View
 	nodes     []string                              // where clients reach the nodes
@@ -65,7 +65,7 @@ func (gs *sharedViews) openFor(g *sharedView, node Node) {
 	<-gs.turn
 	defer func() { gs.turn <- struct{}{} }()
 	gs.mu.Lock()
-	gs.next = nil // who comes from here on needs a newer one
+	gs.next = nil // callers from here on need a newer one
 	gs.mu.Unlock()
 	g.err = errors.New("the look at the tables was broken off") // unless it comes to its end
 	defer close(g.opened)
@@ -100,7 +100,7 @@ func (g *sharedView) readView(view *View) (err error) {
 	return nil
 }
 
-// contestedOf lists a living incarnation's grants that somebody waits for or that were revoked.
+// contestedOf lists a living incarnation's grants that have waiters or were revoked.
 func (g *sharedView) contestedOf(server lock.Incarnation) ([]fsm.OwnedGrant, error) {
 	if g.contested == nil {
 		return g.Contested(server, 0)
@@ -108,7 +108,7 @@ func (g *sharedView) contestedOf(server lock.Incarnation) ([]fsm.OwnedGrant, err
 	return g.contested[server], nil
 }
 
-// addHolder is for another user, who must close it too.
+// addHolder adds another user, which must close it too.
 func (g *sharedView) addHolder() *sharedView {
 	g.users.Add(1)
 	return g

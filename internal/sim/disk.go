@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// disk is the file system of one run of a node. The syncs of its log, without which it acknowledges nothing, can take longer, or
-// not come back.
+// disk is the file system of one run of a node. The syncs of its log, without which it acknowledges nothing, can take longer,
+// or not come back.
 type disk struct {
 	vfs.FS
 

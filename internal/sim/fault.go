@@ -21,7 +21,8 @@ func (w *World) allHosts() []string {
 	return hosts
 }
 
-// applyDefaultDelays gives every link of every node the delay that it has when all is well. Who stands still stays out of reach.
+// applyDefaultDelays gives every link of every node the delay that it has when all is well. Who stands still stays out of
+// reach.
 func (w *World) applyDefaultDelays() {
 	for _, a := range w.allHosts() {
 		for _, n := range w.nodes {

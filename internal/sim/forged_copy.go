@@ -135,8 +135,8 @@ func (p *reorderingProxy) forgeSomeCopies(l requestCopy) (forged []requestCopy) 
 	return forged
 }
 
-// checkForgedAnswer complains when a node answered a forgery, or refused the request by its rules, which means that it looked into
-// it. A refusal of the copy alone, and no answer at all, are right.
+// checkForgedAnswer complains when a node answered a forgery, or refused the request by its rules, which means that it looked
+// into it. A refusal of the copy alone, and no answer at all, are right.
 func (p *reorderingProxy) checkForgedAnswer(l requestCopy, addr string, err error) {
 	refusal := wire.RefusalIn(err)
 	p.mu.Lock()

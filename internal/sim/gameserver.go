@@ -186,9 +186,9 @@ func (s *Server) nextName(what string) string {
 	return fmt.Sprintf("%s/%s%d", s.process, what, s.made)
 }
 
-// outcomeOf classifies the error that a caller got. never are the errors by which it promises that it did not and will not happen.
-// ErrUnavailable and ErrClosed say that each node that was asked refused its copy; where the proxy hands such a copy to
-// another node, they say nothing.
+// outcomeOf classifies the error that a caller got. never are the errors by which it promises that it did not and will not
+// happen. ErrUnavailable and ErrClosed say that each node that was asked refused its copy; where the proxy hands such a copy
+// to another node, they say nothing.
 func (w *World) outcomeOf(err error, never ...error) check.Outcome {
 	switch {
 	case err == nil:

@@ -164,8 +164,8 @@ func TestWhoReachesAFollowerIsSentToTheLeader(t *testing.T) {
 	})
 }
 
-// Copies of every request, seconds and minutes late, to any node and in any order, while leaders change; and beside them copies
-// that each node must refuse, in place of the honest one too.
+// Copies of every request, seconds and minutes late, to any node and in any order, while leaders change; and beside them
+// copies that each node must refuse, in place of the honest one too.
 func TestTheReorderingProxy(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

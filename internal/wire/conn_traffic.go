@@ -16,7 +16,7 @@ const (
 	slowest = 128 << 10
 )
 
-// connTraffic counts what moves over a link, over all its connections.
+// connTraffic counts the bytes that move over a link, over all its connections.
 type connTraffic struct {
 	began   time.Time
 	read    atomic.Int64 // bytes
@@ -29,7 +29,7 @@ func (t *connTraffic) totalBytes() int64 { return t.read.Load() + t.written.Load
 
 func (t *connTraffic) lastMove() time.Time { return t.began.Add(time.Duration(t.moved.Load())) }
 
-// countedConn counts what a connection carries.
+// countedConn counts the bytes of a connection.
 type countedConn struct {
 	net.Conn
 	traffic *connTraffic
@@ -93,8 +93,8 @@ func (w *transferWatch) checkProgress() {
 	w.giveUp()
 }
 
-// timeLeft is for how long the request may wait still if nothing more moves. Others may share the connection: what moves for
-// them extends the wait by no more than this request and its answer could need on the slowest link.
+// timeLeft is for how long the request may wait still if nothing more moves. Others may share the connection: bytes that move
+// for them extends the wait by no more than this request and its answer could need on the slowest link.
 func (w *transferWatch) timeLeft(now time.Time) time.Duration {
 	quietSince := w.began
 	if last := w.traffic.lastMove(); last.After(quietSince) {

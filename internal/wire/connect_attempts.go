@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// connectAttempts keeps what the attempts to connect of one link came to. gRPC reports an attempt as text alone, so it is watched
+// connectAttempts keeps the results of a link's attempts to connect. gRPC reports an attempt as text alone, so it is watched
 // where it happens: in the dial, in the handshake and at the first bytes that the other side sends.
 type connectAttempts struct {
 	secure bool // this side speaks TLS
@@ -50,8 +50,8 @@ func (a *connectAttempts) noteFailure(e *ConnectError) {
 	a.failed = e
 }
 
-// worstFailure is what the latest attempt that ended came to, or else how far the present one has come. It is nil when the other
-// side speaks HTTP/2.
+// worstFailure is the failure of the latest attempt that ended, or else how far the present one has come. It is nil when the
+// other side speaks HTTP/2.
 func (a *connectAttempts) worstFailure() *ConnectError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -83,7 +83,7 @@ func (a *connectAttempts) dialNoting(dial Dial) Dial {
 	}
 }
 
-// watchedCredentials watch the handshake and what comes after it.
+// watchedCredentials watch the handshake and the first bytes after it.
 type watchedCredentials struct {
 	credentials.TransportCredentials
 	attempts *connectAttempts
@@ -143,7 +143,7 @@ func (c *firstBytesConn) noteFirstBytes(b []byte, err error) {
 	}
 }
 
-// judgeFirstBytes says what is wrong with the beginning of what the other side sends, nil if nothing is: a node begins with a
+// judgeFirstBytes names the fault in the first bytes of the other side, nil if there is none: a node begins with a
 // frame of settings.
 func judgeFirstBytes(b []byte, err error, secure bool) *ConnectError {
 	switch {
@@ -180,7 +180,7 @@ func speaksTLS(b []byte) bool {
 // lookLimit bounds the second look at a port.
 const lookLimit = time.Second
 
-// probeForTLS tells a port that speaks TLS from one that closes every connection of ours: both close what is in the clear.
+// probeForTLS tells a port that speaks TLS from one that closes every connection of ours: both close plain-text connections.
 func probeForTLS(ctx context.Context, dial Dial, address string) (answersTLS bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
@@ -215,7 +215,8 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// innermostError is the cause at the bottom of an error: what wraps it names addresses that the reader has been told already.
+// innermostError is the cause at the bottom of an error: the wrapping texts name addresses that the reader has been told
+// already.
 func innermostError(err error) error {
 	for {
 		below := errors.Unwrap(err)

@@ -31,7 +31,7 @@ const (
 	HandshakeFailed                     // in another way
 )
 
-// ConnectError says what an address answered to the attempt to connect.
+// ConnectError is the answer of an address to the attempt to connect.
 type ConnectError struct {
 	Problem Problem
 	Err     error // nil: there is none that says more
@@ -39,7 +39,7 @@ type ConnectError struct {
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// Error is what the address answered. Who prints it names the address.
+// Error is the address's answer. The caller adds the address.
 func (e *ConnectError) Error() string {
 	switch e.Problem {
 	case RefusedConnection:
@@ -90,7 +90,7 @@ func (e *ConnectError) expiredText() string {
 	return "its certificate has expired, or is not valid yet"
 }
 
-// handshakeError sorts what ended a TLS handshake.
+// handshakeError classifies the error that ended a TLS handshake.
 func handshakeError(err error) *ConnectError {
 	var (
 		notTLS    tls.RecordHeaderError

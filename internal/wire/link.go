@@ -1,6 +1,6 @@
-// Package wire is what every caller of the nodes' public wire has in common, game servers, commands and tools alike: how a
-// node is connected to, how long a request waits for it (link.go), what an address answered to the attempt to connect
-// (problem.go), and what a refusal says of the request that it answers (reasons.go).
+// Package wire is the common part of every caller of the nodes' public wire, game servers, commands and tools alike: how a
+// node is connected to, how long a request waits for it (link.go), the answer of an address to the attempt to connect
+// (connect_error.go), and the meaning of a refusal for its request (reasons.go).
 package wire
 
 import (
@@ -141,7 +141,7 @@ func (l *Link) WaitReady(ctx context.Context) error {
 	}
 }
 
-// unreachableError says what the address answered to the latest attempt to connect, or else what is given.
+// unreachableError is the address's answer to the latest attempt to connect, or else the given error.
 func (l *Link) unreachableError(otherwise error) error {
 	if failed := l.attempts.worstFailure(); failed != nil {
 		otherwise = failed
@@ -149,7 +149,7 @@ func (l *Link) unreachableError(otherwise error) error {
 	return fmt.Errorf("node %s: %w", l.address, otherwise)
 }
 
-// Explain says what the address answered to the latest attempt to connect; nil if it speaks as a node does. It may look at
+// Explain is the address's answer to the latest attempt to connect; nil if it speaks as a node does. It may look at
 // the port once more, which takes up to a second.
 func (l *Link) Explain(ctx context.Context) *ConnectError {
 	failed := l.attempts.worstFailure()

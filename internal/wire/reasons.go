@@ -8,11 +8,11 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// Fate is what is known of a request.
+// Fate is the known outcome of a request.
 type Fate uint8
 
 const (
-	// MayHaveHappened is the zero value, since it is what may be said when nothing is known.
+	// MayHaveHappened is the zero value, since it is true when nothing is known.
 	MayHaveHappened Fate = iota
 	// CopyRefused says that this copy of the request did not happen. An earlier one may have, and a later one still may.
 	CopyRefused
@@ -32,7 +32,7 @@ const (
 	Never
 )
 
-// Meaning is what a reason says of the request that it answers.
+// Meaning is a reason's meaning for the request that it answers.
 type Meaning struct {
 	Fate  Fate
 	Retry Retry
@@ -81,14 +81,14 @@ func RefusalIn(err error) *profilev1.Refusal {
 // Code is a reason as people and programs read it: "REVISION_DIFFERS".
 func Code(reason profilev1.Reason) string { return strings.TrimPrefix(reason.String(), "REASON_") }
 
-// Copies keeps what became of the copies of one request, all under one number, so that a refusal is taken for no more than
+// Copies keeps the outcomes of the copies of one request, all under one number, so that a refusal is taken for no more than
 // it says.
 type Copies struct{ unanswered bool }
 
 // Lose notes that a copy may have left this process and was not answered.
 func (c *Copies) Lose() { c.unanswered = true }
 
-// Fate is what is known of the request so far, when no copy was answered by the rules.
+// Fate is the known outcome of the request so far, when no copy was answered by the rules.
 func (c *Copies) Fate() Fate {
 	if c.unanswered {
 		return MayHaveHappened
@@ -96,7 +96,7 @@ func (c *Copies) Fate() Fate {
 	return CopyRefused
 }
 
-// Refuse notes the refusal of a copy and says what it makes of the request. A refusal by the rules that comes out of the log
+// Refuse notes the refusal of a copy and returns the request's fate. A refusal by the rules that comes out of the log
 // speaks for every copy, since the table of answers is consulted there first; any other speaks for its own copy alone.
 func (c *Copies) Refuse(r *profilev1.Refusal) Fate {
 	switch fate := MeaningOf(r.GetReason()).Fate; {
