@@ -59,7 +59,7 @@ func TestAWeekDownForgetsNothing(t *testing.T) {
 		c.Ready()
 		n := c.Nodes[0]
 		if off := time.Until(time.UnixMilli(n.Status().StampMS)); off.Abs() > time.Minute {
-			propose(t, n, fsm.Do(nil, &fsm.OpenTerm{}))
+			propose(t, n, fsm.NewCommand(nil, &fsm.OpenTerm{}))
 			if off = time.Until(time.UnixMilli(n.Status().StampMS)); off.Abs() > time.Minute {
 				t.Fatalf("after the week stamps are %v off", off)
 			}

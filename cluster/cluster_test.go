@@ -26,7 +26,7 @@ type server struct {
 func register(t *testing.T, n *cluster.Node, name string) *server {
 	t.Helper()
 	nonce := sha256.Sum256([]byte(name))
-	r := propose(t, n, fsm.Do(nil, &fsm.Register{Name: name, Nonce: nonce[:16]}))
+	r := propose(t, n, fsm.NewCommand(nil, &fsm.Register{Name: name, Nonce: nonce[:16]}))
 	if r.Code != fsm.OK {
 		t.Fatalf("register %s: code %d", name, r.Code)
 	}
@@ -40,7 +40,7 @@ func (s *server) request() *fsm.Request {
 
 func (s *server) do(act any) *fsm.Command {
 	s.number++
-	return fsm.Do(s.request(), act)
+	return fsm.NewCommand(s.request(), act)
 }
 
 func (s *server) set(key, value string) *fsm.Command {
@@ -152,7 +152,7 @@ func TestFollowerNamesTheLeadersClientAddress(t *testing.T) {
 			client, _ := c.Nodes[follower].Leader()
 			return client == want
 		})
-		_, err := c.Nodes[follower].Propose(t.Context(), fsm.Do(nil, &fsm.Register{Name: "x", Nonce: make([]byte, 16)}))
+		_, err := c.Nodes[follower].Propose(t.Context(), fsm.NewCommand(nil, &fsm.Register{Name: "x", Nonce: make([]byte, 16)}))
 		var elsewhere *cluster.NotLeaderError
 		if !errors.As(err, &elsewhere) || elsewhere.Leader != want {
 			t.Errorf("a follower said %v, want NotLeaderError with %s", err, want)

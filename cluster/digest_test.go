@@ -25,11 +25,11 @@ func keeping(disks map[int]vfs.FS) func(int, *cluster.Config) {
 // that it applies.
 func diverge(t *testing.T, leader, odd *cluster.Node, key string) {
 	t.Helper()
-	if err := odd.ApplyBehind(fsm.Do(nil, &fsm.SetNode{Id: "nobody", Address: key})); err != nil {
+	if err := odd.ApplyBehind(fsm.NewCommand(nil, &fsm.SetNode{Id: "nobody", Address: key})); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		propose(t, leader, fsm.Do(nil, &fsm.OpenTerm{Node: "whoever"}))
+		propose(t, leader, fsm.NewCommand(nil, &fsm.OpenTerm{Node: "whoever"}))
 	}
 }
 
@@ -141,12 +141,12 @@ func TestWhenAllDifferAllSaySoAndNobodyStops(t *testing.T) {
 		leader := c.Leader()
 		quiet(t, c)
 		for i, key := range map[int]string{1: "x:1", 2: "y:1"} {
-			if err := c.Nodes[(leader+i)%3].ApplyBehind(fsm.Do(nil, &fsm.SetNode{Id: "nobody", Address: key})); err != nil {
+			if err := c.Nodes[(leader+i)%3].ApplyBehind(fsm.NewCommand(nil, &fsm.SetNode{Id: "nobody", Address: key})); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 2 {
-			propose(t, c.Nodes[leader], fsm.Do(nil, &fsm.OpenTerm{Node: "whoever"}))
+			propose(t, c.Nodes[leader], fsm.NewCommand(nil, &fsm.OpenTerm{Node: "whoever"}))
 		}
 		time.Sleep(10 * time.Second)
 		for i, n := range c.Nodes {

@@ -36,7 +36,7 @@ func (j *failureDetector) carryOut() {
 			j.forgetGone()
 		}
 		s := j.takeDueExpiries()
-		for batch := range slices.Chunk(s.verdicts, fsm.MaxVerdicts) {
+		for batch := range slices.Chunk(s.verdicts, fsm.MaxExpiries) {
 			j.proposeExpiries(batch)
 		}
 		j.grantToWaiters(s.walks, nil)
@@ -49,7 +49,7 @@ func (j *failureDetector) carryOut() {
 // those judged is answered: their trials stay, and who waits for one leaves with the lead or by itself.
 func (j *failureDetector) proposeExpiries(verdicts []*fsm.Verdict) {
 	stories := j.beginRecords(verdicts)
-	_, err := j.proposeCommand(fsm.Do(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))
+	_, err := j.proposeCommand(fsm.NewCommand(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))
 	if err != nil && !isRefusal(err) {
 		j.logUnclear(stories, err)
 		return
@@ -81,7 +81,7 @@ func (j *failureDetector) grantToWaiters(gone []lock.Incarnation, stories map[lo
 			defer func() { <-slots }()
 			granted := uint64(0)
 			for {
-				result, err := j.proposeCommand(fsm.Do(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
+				result, err := j.proposeCommand(fsm.NewCommand(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
 				granted += result.Granted
 				if err != nil || !result.More {
 					j.logGranted(stories[inc], granted, err)
@@ -122,7 +122,7 @@ func (j *failureDetector) forgetGone() {
 		if err != nil || !due {
 			return
 		}
-		result, err := j.proposeCommand(fsm.Do(nil, &fsm.Forget{BeforeMs: before, Limit: forgetStep}))
+		result, err := j.proposeCommand(fsm.NewCommand(nil, &fsm.Forget{BeforeMs: before, Limit: forgetStep}))
 		if err != nil || !result.More {
 			return
 		}

@@ -186,7 +186,7 @@ func (j *failureDetector) wakeUp() {
 
 // runUntilEnd looks at each tick.
 func (j *failureDetector) runUntilEnd() {
-	tick := time.NewTicker(j.detector.Tick)
+	tick := time.NewTicker(j.detector.TickPeriod)
 	defer tick.Stop()
 	j.due = time.Now()
 	for {
@@ -258,11 +258,11 @@ func (j *failureDetector) readLiving(view *View) error {
 // leader is too slow to renew anybody: who was not answered then was not silent. mu must be held.
 func (j *failureDetector) excuseLateTick(now time.Time) {
 	late := now.Sub(j.due)
-	j.due = now.Add(j.detector.Tick)
+	j.due = now.Add(j.detector.TickPeriod)
 	if j.l.checkPrompt() != nil {
-		late += j.detector.Tick
+		late += j.detector.TickPeriod
 	}
-	if late <= j.detector.Tick/10 {
+	if late <= j.detector.TickPeriod/10 {
 		return
 	}
 	later := func(t time.Time) time.Time {
@@ -305,7 +305,7 @@ func (j *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 	}
 	signals := j.l.observers.signalsOf(inc, now, j.replaced[inc])
 	signals.Silent = silent
-	signals.Gossip = j.l.node.seemsDead(inc)
+	signals.GossipDead = j.l.node.seemsDead(inc)
 	ground := j.detector.FindGround(timing, signals)
 	if ground == lock.Living {
 		return
@@ -326,7 +326,7 @@ func (j *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 // know by how much they are late.
 func (j *failureDetector) addProof(inc lock.Incarnation) {
 	now := time.Now()
-	if !j.detector.Proves(j.l.observers.signalsOf(inc, now, 0)) {
+	if !j.detector.ShowsProcessGone(j.l.observers.signalsOf(inc, now, 0)) {
 		return
 	}
 	view, err := j.l.node.tables.openView()
@@ -364,10 +364,10 @@ func (j *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGra
 			continue
 		}
 		switch passed := now.Sub(first); {
-		case g.Revoked && timing.Lapsed(passed):
-			j.acts = append(j.acts, fsm.Do(nil, &fsm.Lapse{Term: j.l.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
+		case g.Revoked && timing.LapseIsDue(passed):
+			j.acts = append(j.acts, fsm.NewCommand(nil, &fsm.Lapse{Term: j.l.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
 		case !g.Revoked && passed >= timing.HandOff:
-			j.acts = append(j.acts, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
+			j.acts = append(j.acts, fsm.NewCommand(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
 		default:
 			continue
 		}

@@ -157,7 +157,7 @@ func TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed(t *testing.T) {
 				if revoked < timing.HandOff || revoked > timing.HandOff+time.Second {
 					t.Errorf("revoked after %v, want after %v", revoked, timing.HandOff)
 				}
-				if mute := lapsed - revoked; mute < timing.Evidence-lock.DefaultDetector().Tick || mute > timing.Evidence+time.Second {
+				if mute := lapsed - revoked; mute < timing.Evidence-lock.DefaultDetector().TickPeriod || mute > timing.Evidence+time.Second {
 					t.Errorf("lapsed %v after the revocation, want %v", mute, timing.Evidence)
 				}
 				if got := owner(t, n, "p"); ask.next != (got == asker.inc) {
@@ -225,7 +225,7 @@ func TestALeaderThatRenewsNobodyJudgesNobody(t *testing.T) {
 			renew(t, n, owner)
 
 			// It is judged again, from here on.
-			time.Sleep(lock.DefaultTiming().Lease + 2*lock.DefaultDetector().Tick)
+			time.Sleep(lock.DefaultTiming().Lease + 2*lock.DefaultDetector().TickPeriod)
 			if alive(t, n, owner.inc) {
 				t.Error("a silent game server lives on after the disk is well")
 			}

@@ -76,7 +76,7 @@ func TestNobodyWaitsForWhatRaftForgets(t *testing.T) {
 	awaited, proposed := make(chan error, 1), make(chan error, 1)
 	go func() { awaited <- n.waitForFuture(context.Background(), mute{}) }()
 	go func() {
-		_, err := q.proposeAndWait(context.Background(), fsm.Do(nil, &fsm.OpenTerm{}))
+		_, err := q.proposeAndWait(context.Background(), fsm.NewCommand(nil, &fsm.OpenTerm{}))
 		proposed <- err
 	}()
 	<-q.wake

@@ -60,7 +60,7 @@ func (n *Node) seemsDead(inc lock.Incarnation) bool {
 	if n.config.GameServers != nil && n.config.GameServers(inc) {
 		return true
 	}
-	return n.servers != nil && n.servers.Dead(gossip.ServerName(n.clusterID(), uint64(inc)))
+	return n.servers != nil && n.servers.IsDead(gossip.ServerName(n.clusterID(), uint64(inc)))
 }
 
 // GossipState is how a game server seems to gossip from here: alive, dead, left, or empty when it is not known. Advice only.
@@ -68,7 +68,7 @@ func (n *Node) GossipState(inc lock.Incarnation) string {
 	if n.servers == nil {
 		return ""
 	}
-	state, ok := n.servers.Seems(gossip.ServerName(n.clusterID(), uint64(inc)))
+	state, ok := n.servers.MemberState(gossip.ServerName(n.clusterID(), uint64(inc)))
 	if !ok {
 		return ""
 	}

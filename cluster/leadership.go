@@ -150,9 +150,9 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 		if classes == nil {
 			classes = fsm.DefaultClasses()
 		}
-		commands = append(commands, fsm.Do(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies(), Classes: classes}))
+		commands = append(commands, fsm.NewCommand(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies(), Classes: classes}))
 	}
-	commands = append(commands, fsm.Do(nil, &fsm.OpenTerm{Node: n.ID()}))
+	commands = append(commands, fsm.NewCommand(nil, &fsm.OpenTerm{Node: n.ID()}))
 	entry, err := fsm.Encode(max(standing.Level, fsm.FirstLevel), cluster, standing.StampMS, commands)
 	if err != nil {
 		return 0, fmt.Errorf("open term: %w", err)

@@ -189,12 +189,12 @@ func (l *leaderState) updateNodeRows(servers []raft.Server, said map[string]hell
 			continue
 		}
 		set := &fsm.SetNode{Id: id, Address: want.Address, Client: want.Client, Gossip: want.Gossip, ServerGossip: want.ServerGossip}
-		if _, err := l.queue.proposeAndWait(l.ctx, fsm.Do(nil, set)); err != nil {
+		if _, err := l.queue.proposeAndWait(l.ctx, fsm.NewCommand(nil, set)); err != nil {
 			return err
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(written)) {
-		if _, err := l.queue.proposeAndWait(l.ctx, fsm.Do(nil, &fsm.RemoveNode{Id: id})); err != nil {
+		if _, err := l.queue.proposeAndWait(l.ctx, fsm.NewCommand(nil, &fsm.RemoveNode{Id: id})); err != nil {
 			return err
 		}
 	}
@@ -214,7 +214,7 @@ func (l *leaderState) raiseLevel(servers []raft.Server, said map[string]helloAns
 	if level <= was {
 		return nil
 	}
-	if _, err := l.queue.proposeAndWait(l.ctx, fsm.Do(nil, &fsm.Raise{Level: level})); err != nil {
+	if _, err := l.queue.proposeAndWait(l.ctx, fsm.NewCommand(nil, &fsm.Raise{Level: level})); err != nil {
 		return err
 	}
 	l.node.log.Info("raised the level: every voter can apply it, and no older build can read the log any more", "level", level, "was", was)

@@ -92,7 +92,7 @@ func (w *streamObservers) pingUntilDecided(s *Stream) {
 		return
 	}
 	// A process that dies closes its files one after the other: at first the port may still seem to be there.
-	again := w.detector.Again / 4
+	again := w.detector.RefusalGap / 4
 	for {
 		port, ok := w.endedPingAddress(s)
 		if !ok {
@@ -110,7 +110,7 @@ func (w *streamObservers) pingUntilDecided(s *Stream) {
 			w.logStream(s, "has a ping port that refuses", "port", port)
 		}
 		w.l.detector.addProof(s.Server)
-		pause := w.detector.Again
+		pause := w.detector.RefusalGap
 		if came != pingRefused {
 			pause = again
 			again = min(2*again, chaseSlowest)
@@ -161,7 +161,7 @@ func (w *streamObservers) notePing(s *Stream, inc lock.Incarnation, came pingRes
 // noteRefusal counts a refusal. After a request, and when this one comes later than it was meant to, the count begins anew:
 // this leader may have been held up, with requests unread.
 func (x *streamObserver) noteRefusal(began, now time.Time, detector lock.Detector) {
-	if x.requestCameBetween() || x.refused > 0 && now.Sub(x.last) > detector.Again+detector.Tick {
+	if x.requestCameBetween() || x.refused > 0 && now.Sub(x.last) > detector.RefusalGap+detector.TickPeriod {
 		x.clearRefusals()
 	}
 	if x.refused == 0 {

@@ -49,20 +49,20 @@ func TestALateTickCountsAgainstNobody(t *testing.T) {
 		c.Ready()
 		n := c.Nodes[c.Leader()]
 		s := register(t, n, "gs")
-		time.Sleep(2 * lock.DefaultDetector().Tick)
+		time.Sleep(2 * lock.DefaultDetector().TickPeriod)
 		renew(t, n, s)
 		hold.Store(true)
 		<-began
-		time.Sleep(held + lock.DefaultDetector().Tick/2) // the first look after it is over
+		time.Sleep(held + lock.DefaultDetector().TickPeriod/2) // the first look after it is over
 		if !alive(t, n, s.inc) {
 			t.Fatalf("expired for a silence of %v in which the judge was held up", held)
 		}
 		renew(t, n, s)
 
 		// It is judged again, from here on.
-		time.Sleep(timing.Evidence + 2*lock.DefaultDetector().Tick)
+		time.Sleep(timing.Evidence + 2*lock.DefaultDetector().TickPeriod)
 		if alive(t, n, s.inc) {
-			t.Errorf("it lives on after a silence of %v, and gossip holds it for dead", timing.Evidence+2*lock.DefaultDetector().Tick)
+			t.Errorf("it lives on after a silence of %v, and gossip holds it for dead", timing.Evidence+2*lock.DefaultDetector().TickPeriod)
 		}
 	})
 }

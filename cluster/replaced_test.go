@@ -19,7 +19,7 @@ func (x *takeover) replace() *server {
 	id := view.Position().Cluster
 	view.Close()
 	nonce := bytes.Repeat([]byte{9}, 16)
-	r := propose(x.t, x.n, fsm.Do(nil, &fsm.Register{
+	r := propose(x.t, x.n, fsm.NewCommand(nil, &fsm.Register{
 		Name: "owner", Nonce: nonce, Cluster: id, Replaces: uint64(x.owner.inc), ReplacedRegistration: lock.Registration(x.owner.nonce),
 	}))
 	if r.Code != fsm.OK {

@@ -21,7 +21,7 @@ func (n *Node) LastIndex() uint64 {
 // leader that has proved its lead after it was told of seen may say so, and by its log: its tables may be behind for a while.
 func (n *Node) RaiseRolledBack(ctx context.Context, seen uint64) error {
 	last := n.LastIndex()
-	result, err := n.Propose(ctx, fsm.Do(nil, &fsm.RaiseAlarm{Code: string(AlarmRolledBack), Text: fmt.Sprintf(
+	result, err := n.Propose(ctx, fsm.NewCommand(nil, &fsm.RaiseAlarm{Code: string(AlarmRolledBack), Text: fmt.Sprintf(
 		"a game server was told of entry %d, and the log ended at %d: old disks were put back under the cluster, and what was acknowledged since is lost; "+
 			"start anew the game servers that ran before, then profilenode alarms clear %s", seen, last, AlarmRolledBack)}))
 	if err == nil && result.Code != fsm.OK && result.Code != fsm.Superseded { // superseded: it stands already

@@ -32,10 +32,10 @@ func describeDetectorDifferences(theirs, ours lock.Detector) (differences []stri
 		name         string
 		theirs, ours time.Duration
 	}{
-		{"tick", theirs.Tick, ours.Tick},
-		{"ping", theirs.Ping, ours.Ping},
-		{"ping-reach", theirs.Reach, ours.Reach},
-		{"ping-again", theirs.Again, ours.Again},
+		{"tick", theirs.TickPeriod, ours.TickPeriod},
+		{"ping", theirs.PingPeriod, ours.PingPeriod},
+		{"ping-reach", theirs.ReachFor, ours.ReachFor},
+		{"ping-again", theirs.RefusalGap, ours.RefusalGap},
 	} {
 		if setting.theirs != setting.ours {
 			differences = append(differences, fmt.Sprintf("%s %v, not %v", setting.name, setting.theirs, setting.ours))

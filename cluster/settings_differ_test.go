@@ -29,7 +29,7 @@ func TestNodesWithOtherPingSettingsRaiseAnAlarm(t *testing.T) {
 		}
 		c.Kill(odd)
 		c.Reopen(odd, func(config *cluster.Config) {
-			config.Detector.Ping, config.Detector.Tick = 7*time.Second, 100*time.Millisecond
+			config.Detector.PingPeriod, config.Detector.TickPeriod = 7*time.Second, 100*time.Millisecond
 		})
 		c.Until("the leader to say which settings differ", func() bool {
 			texts := standing()

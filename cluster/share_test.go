@@ -39,7 +39,7 @@ func putParts(t *testing.T, n *cluster.Node, of []*server) (through func() []tim
 	for _, s := range of {
 		s.number++
 		for i := range uint32(8) {
-			c := fsm.Do(s.request(), &fsm.PutPart{Part: i, Bytes: bytes})
+			c := fsm.NewCommand(s.request(), &fsm.PutPart{Part: i, Bytes: bytes})
 			all.Go(func() {
 				if r := propose(t, n, c); r.Code != fsm.OK {
 					t.Errorf("put a part: code %d", r.Code)

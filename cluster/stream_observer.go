@@ -167,11 +167,11 @@ func (w *streamObservers) signalsOf(inc lock.Incarnation, now time.Time, success
 	}
 	return lock.Signals{
 		Replaced: successor != 0,
-		Stream:   x.state, Ended: now.Sub(x.over),
+		Stream:   x.state, StreamEndedAgo: now.Sub(x.over),
 		SameHost: sameHost(x.port, x.stream.Peer),
-		Reached:  x.reached, Since: now.Sub(x.answered),
-		Refused: x.refused, Spread: x.spread, Between: x.requestCameBetween(),
-		Another: x.another != 0, Successor: successor != 0 && x.another == successor,
+		Reached:  x.reached, ReachedAgo: now.Sub(x.answered),
+		Refused: x.refused, RefusedFor: x.spread, RequestSince: x.requestCameBetween(),
+		OtherAnswered: x.another != 0, SuccessorAnswered: successor != 0 && x.another == successor,
 	}
 }
 
@@ -198,9 +198,9 @@ func (w *streamObservers) visitAll(now time.Time, living map[lock.Incarnation]lo
 	defer w.mu.Unlock()
 	for inc, x := range w.of {
 		_, alive := living[inc]
-		due := x.state == lock.OpenStream && now.Sub(x.asked) >= w.detector.Ping
+		due := x.state == lock.OpenStream && now.Sub(x.asked) >= w.detector.PingPeriod
 		if replaced[inc] != 0 && x.state != lock.EndedByPeer { // that one is chased
-			due = now.Sub(x.asked) >= w.detector.Again
+			due = now.Sub(x.asked) >= w.detector.RefusalGap
 		}
 		switch {
 		case !alive:

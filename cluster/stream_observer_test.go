@@ -16,7 +16,7 @@ func TestAKilledProcessIsProvenGone(t *testing.T) {
 		x.port.close()
 		at := time.Now()
 		x.end()
-		x.gone(lock.Proof, at, lock.DefaultDetector().Again, soon)
+		x.gone(lock.Proof, at, lock.DefaultDetector().RefusalGap, soon)
 		for _, want := range []string{"name=owner", `where="rack 7"`, "ground=proof", "refused its ping port 2 times", "profiles=1", "silent="} {
 			if !strings.Contains(x.log.String(), want) {
 				t.Errorf("the log does not tell %q:\n%s", want, x.log)
@@ -135,7 +135,7 @@ func TestARefusalProvesNothingToWhomNeverReached(t *testing.T) {
 		onTakeover(t, "gs-other", func(x *takeover) {
 			x.wall.set(refuseAll)
 			nonce := sha256.Sum256([]byte("firewalled"))
-			r := propose(x.t, x.n, fsm.Do(nil, &fsm.Register{Name: "firewalled", Nonce: nonce[:16], Ping: "gs:6000"}))
+			r := propose(x.t, x.n, fsm.NewCommand(nil, &fsm.Register{Name: "firewalled", Nonce: nonce[:16], Ping: "gs:6000"}))
 			x.owner.inc = lock.Incarnation(r.Token)
 			renew(x.t, x.n, x.owner)
 			x.attend("gs")
@@ -147,7 +147,7 @@ func TestARefusalProvesNothingToWhomNeverReached(t *testing.T) {
 	t.Run("not for a minute", func(t *testing.T) {
 		onTakeover(t, "gs", func(x *takeover) {
 			x.wall.set(loseAll)
-			x.pass(lock.DefaultDetector().Reach, func() { renew(x.t, x.n, x.owner) })
+			x.pass(lock.DefaultDetector().ReachFor, func() { renew(x.t, x.n, x.owner) })
 			x.wall.set(refuseAll)
 			at := time.Now()
 			x.end()
@@ -157,7 +157,7 @@ func TestARefusalProvesNothingToWhomNeverReached(t *testing.T) {
 	t.Run("just within a minute", func(t *testing.T) {
 		onTakeover(t, "gs", func(x *takeover) {
 			x.wall.set(loseAll)
-			x.pass(lock.DefaultDetector().Reach-2*time.Second, func() { renew(x.t, x.n, x.owner) })
+			x.pass(lock.DefaultDetector().ReachFor-2*time.Second, func() { renew(x.t, x.n, x.owner) })
 			x.wall.set(refuseAll)
 			at := time.Now()
 			x.end()
@@ -171,7 +171,7 @@ func TestAPortStaysReached(t *testing.T) {
 	onTakeover(t, "gs", func(x *takeover) {
 		x.pass(5*time.Minute, func() { renew(x.t, x.n, x.owner) })
 		if got := x.port.answers(); got < 12 || got > 20 {
-			t.Errorf("the port was tried %d times in five minutes, want about every %v", got, lock.DefaultDetector().Ping)
+			t.Errorf("the port was tried %d times in five minutes, want about every %v", got, lock.DefaultDetector().PingPeriod)
 		}
 		x.port.close()
 		at := time.Now()
@@ -242,7 +242,7 @@ func TestGossipNeedsSilence(t *testing.T) {
 		x.deadMu.Unlock()
 		x.pass(20*time.Second, func() { renew(x.t, x.n, x.owner) })
 		x.lives("although it renews")
-		x.gone(lock.Evidence, time.Now(), timing.Evidence-2*lock.DefaultDetector().Tick, evidently)
+		x.gone(lock.Evidence, time.Now(), timing.Evidence-2*lock.DefaultDetector().TickPeriod, evidently)
 		if !strings.Contains(x.log.String(), "gossip") {
 			t.Errorf("the log does not tell of gossip:\n%s", x.log)
 		}
@@ -303,7 +303,7 @@ func TestANewLeaderHasReachedNobody(t *testing.T) {
 			x.port.close()
 			at := time.Now()
 			x.end()
-			x.gone(lock.Proof, at, lock.DefaultDetector().Again, soon)
+			x.gone(lock.Proof, at, lock.DefaultDetector().RefusalGap, soon)
 		})
 	})
 	t.Run("and gossip tells it nothing before it has listened itself", func(t *testing.T) {

@@ -33,15 +33,15 @@ func storyLog(t testing.TB, last uint64) []*raft.Log {
 		var command *fsm.Command
 		switch {
 		case index == 2:
-			command = fsm.Do(nil, &fsm.Found{Cluster: storyCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
+			command = fsm.NewCommand(nil, &fsm.Found{Cluster: storyCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
 		case index == 3:
-			command = fsm.Do(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})
+			command = fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})
 		case index%2 == 0:
-			command = fsm.Do(ask, &fsm.StartSession{Store: "players", Key: storyKey(index)})
+			command = fsm.NewCommand(ask, &fsm.StartSession{Store: "players", Key: storyKey(index)})
 		default:
 			data := storyData(index - 1)
 			hash := sha256.Sum256(data)
-			command = fsm.Do(ask, &fsm.Save{
+			command = fsm.NewCommand(ask, &fsm.Save{
 				Store: "players", Key: storyKey(index - 1), Token: uint64(lock.TokenAt(index-1, 0)), End: true,
 				Data: &fsm.Data{Codec: 1, Hash: hash[:], Size: uint64(len(data)), Whole: data},
 			})

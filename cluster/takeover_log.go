@@ -131,9 +131,9 @@ func (j *failureDetector) logGranted(s *takeoverRecord, granted uint64, err erro
 
 func (s *takeoverRecord) groundText(other lock.Incarnation) string {
 	switch {
-	case s.ground == lock.Proof && s.signals.Successor:
+	case s.ground == lock.Proof && s.signals.SuccessorAnswered:
 		return fmt.Sprintf("its process goes on as incarnation %d, which answers on its ping port", other)
-	case s.ground == lock.Proof && s.signals.Another:
+	case s.ground == lock.Proof && s.signals.OtherAnswered:
 		return fmt.Sprintf("its host ended the stream, and incarnation %d answers on its ping port", other)
 	case s.ground == lock.Proof:
 		return fmt.Sprintf("its host ended the stream, and refused its ping port %d times", s.signals.Refused)

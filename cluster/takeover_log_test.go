@@ -82,14 +82,14 @@ func TestTheLogTellsARefusedVerdict(t *testing.T) {
 		c.Ready()
 		x.begin(c, c.Nodes[c.Leader()], "gs")
 		timing := lock.DefaultTiming()
-		x.pass(timing.Lease-lock.DefaultDetector().Tick, nil)
+		x.pass(timing.Lease-lock.DefaultDetector().TickPeriod, nil)
 		disk.slow.Store(true)
 		sent := make(chan error, 1)
 		go func() {
 			_, err := x.n.Propose(t.Context(), x.owner.do(&fsm.Send{Store: "test", Key: "other", Body: []byte("x")}))
 			sent <- err
 		}()
-		time.Sleep(2 * lock.DefaultDetector().Tick)
+		time.Sleep(2 * lock.DefaultDetector().TickPeriod)
 		disk.slow.Store(false)
 		if err := <-sent; err != nil {
 			t.Fatal(err)

@@ -171,7 +171,7 @@ func (x *takeover) begin(c *clustertest.Cluster, n *cluster.Node, host string) {
 	x.t.Helper()
 	x.n, x.port = n, openPort(x.t, c.Network, host)
 	nonce := sha256.Sum256([]byte("owner"))
-	r := propose(x.t, n, fsm.Do(nil, &fsm.Register{Name: "owner", Where: "rack 7", Nonce: nonce[:16], Ping: x.port.at}))
+	r := propose(x.t, n, fsm.NewCommand(nil, &fsm.Register{Name: "owner", Where: "rack 7", Nonce: nonce[:16], Ping: x.port.at}))
 	x.owner = &server{inc: lock.Incarnation(r.Token), nonce: nonce[:16]}
 	x.port.say(x.owner.inc)
 	x.waiter = register(x.t, n, "waiter")
@@ -246,7 +246,7 @@ func (x *takeover) lives(after string) {
 const soon = 350 * time.Millisecond // two refusals and what it takes to act on them
 
 // evidently is when evidence must have been acted on.
-var evidently = lock.DefaultTiming().Evidence + 2*lock.DefaultDetector().Tick
+var evidently = lock.DefaultTiming().Evidence + 2*lock.DefaultDetector().TickPeriod
 
 // onThree runs a story on three nodes, of which the first leader is killed when the story says so.
 func onThree(t *testing.T, story func(x *takeover, deposed func() (opened time.Time))) {

@@ -22,7 +22,7 @@ var slowClass = fsm.TimingClass{Name: "slow", Timing: lock.Timing{
 func registerAs(t *testing.T, n *cluster.Node, name, class string) *server {
 	t.Helper()
 	nonce := sha256.Sum256([]byte(name))
-	r := propose(t, n, fsm.Do(nil, &fsm.Register{Name: name, Nonce: nonce[:16], TimingClass: class}))
+	r := propose(t, n, fsm.NewCommand(nil, &fsm.Register{Name: name, Nonce: nonce[:16], TimingClass: class}))
 	if r.Code != fsm.OK {
 		t.Fatalf("register %s: code %d", name, r.Code)
 	}
@@ -95,7 +95,7 @@ func (x *shortened) start(when lock.WhenOwned) {
 func TestANodeWithALongerTickThanClassesCountWithDoesNotStart(t *testing.T) {
 	config := cluster.DefaultConfig()
 	config.Memory, config.Bind = true, "127.0.0.1:0"
-	config.Detector.Tick = lock.MaxTick + time.Millisecond
+	config.Detector.TickPeriod = lock.MaxTick + time.Millisecond
 	_, err := cluster.Open(t.Context(), config)
 	if err == nil || !strings.Contains(err.Error(), "tick 501ms must not be above 500ms") {
 		t.Errorf("it starts, or says: %v", err)

@@ -57,7 +57,7 @@ func (t *transaction) raiseAlarm(c *RaiseAlarm) Result {
 	if kept >= MaxAlarms {
 		return Result{Code: TooLarge, Limit: MaxAlarms}
 	}
-	t.putRow(alarmKey(c.Code), Alarm{Text: c.Text, SinceMS: t.standing.StampMS}.encode())
+	t.putRow(alarmKey(c.Code), Alarm{Text: c.Text, SinceMS: t.position.StampMS}.encode())
 	return Result{}
 }
 
@@ -69,7 +69,7 @@ func (t *transaction) clearAlarm(by lock.Incarnation, c *ClearAlarm) Result {
 		return Result{Code: Superseded}
 	}
 	t.deleteRow(alarmKey(c.Code))
-	t.addAudit(DeedClearAlarm, by, 0, Audit{Reason: c.Code})
+	t.addAudit(AuditClearAlarm, by, 0, Audit{Reason: c.Code})
 	return Result{}
 }
 
@@ -116,7 +116,7 @@ func (t *transaction) expectNodeAt(by lock.Incarnation, c *ExpectNode) Result {
 		return Result{Code: TooLarge, Limit: MaxExpected}
 	}
 	t.putRow(expectedKey(c.Address), nil)
-	t.addAudit(DeedExpectNode, by, 0, Audit{Reason: c.Address})
+	t.addAudit(AuditExpectNode, by, 0, Audit{Reason: c.Address})
 	return Result{}
 }
 

@@ -90,15 +90,15 @@ func (t *transaction) raiseSettledMark(id lock.Incarnation, a Activity, mark uin
 	t.putRow(serverKey(tableActivity, id), a.encode())
 }
 
-// fewNumbers is up to how many numbers it costs less to ask for each than to begin a walk over all.
-const fewNumbers = 16
+// getsBeforeScan is up to how many numbers it costs less to ask for each than to begin a walk over all.
+const getsBeforeScan = 16
 
 // answerKeysBelow are the keys of the answers to numbers above settled, up to mark. There are none beyond the window.
 func (t *transaction) answerKeysBelow(id lock.Incarnation, settled, mark uint64) (keys [][]byte) {
 	if mark-settled > Window {
 		mark = settled + Window
 	}
-	if mark-settled <= fewNumbers {
+	if mark-settled <= getsBeforeScan {
 		for number := settled + 1; number <= mark; number++ {
 			if key := answerKey(id, number); t.hasRow(key) {
 				keys = append(keys, key)
@@ -118,7 +118,7 @@ func (t *transaction) keepAnswer(q *Request, done Result) {
 	id := lock.Incarnation(q.Incarnation)
 	t.putRow(answerKey(id, q.Number), keptAnswer{hash: q.Hash, Result: done}.encode())
 	a := t.readActivity(id)
-	a.Last = t.at
+	a.Last = t.token
 	t.putRow(serverKey(tableActivity, id), a.encode())
 	t.dropParts(id, partKey(id, q.Number, 0), partKey(id, q.Number+1, 0))
 }
@@ -151,30 +151,30 @@ func (t *transaction) putPart(q *Request, c *PutPart) Result {
 	}
 	t.putRow(key, c.Bytes)
 	t.setKeptParts(id, kept)
-	a.Last = t.at
+	a.Last = t.token
 	t.putRow(serverKey(tableActivity, id), a.encode())
 	return Result{}
 }
 
 func (r *tableReader) countKeptParts(id lock.Incarnation) uint64 {
-	row, ok := r.getRow(serverKey(tableParts, id))
+	row, ok := r.getRow(serverKey(tablePartBytes, id))
 	if !ok {
 		return 0
 	}
 	f := newRowReader(row)
 	n := f.readUint()
-	r.noteError(f.finishRow(tableParts))
+	r.noteError(f.finishRow(tablePartBytes))
 	return n
 }
 
 func (t *transaction) setKeptParts(id lock.Incarnation, n uint64) {
 	if n == 0 {
-		t.deleteRow(serverKey(tableParts, id))
+		t.deleteRow(serverKey(tablePartBytes, id))
 		return
 	}
 	w := newRowWriter(10)
 	w.writeUint(n)
-	t.putRow(serverKey(tableParts, id), w)
+	t.putRow(serverKey(tablePartBytes, id), w)
 }
 
 // dropParts drops an incarnation's parts whose keys are in [from, to).

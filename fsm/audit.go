@@ -11,40 +11,40 @@ import (
 type AuditKind uint8
 
 const (
-	DeedSteal  AuditKind = 1 // a game server wanted the profile at once
-	DeedAsk    AuditKind = 2 // an operator asked its owner to let go
-	DeedFree   AuditKind = 3 // an operator took it from its owner
-	DeedSet    AuditKind = 4 // somebody overwrote it, whoever owned it
-	DeedRemove AuditKind = 5 // and removed it
-	DeedLate   AuditKind = 6 // its owner did not let go in time, and was revoked
-	DeedEnd    AuditKind = 7 // a verdict ended an incarnation, or it was found in two processes
-	DeedGiveUp AuditKind = 8 // its owner gave it up without its game's doing: Cause says why
+	AuditSteal        AuditKind = 1 // a game server wanted the profile at once
+	AuditAskOwner     AuditKind = 2 // an operator asked its owner to let go
+	AuditForceRelease AuditKind = 3 // an operator took it from its owner
+	AuditSet          AuditKind = 4 // somebody overwrote it, whoever owned it
+	AuditRemove       AuditKind = 5 // and removed it
+	AuditLate         AuditKind = 6 // its owner did not let go in time, and was revoked
+	AuditEndServer    AuditKind = 7 // a verdict ended an incarnation, or it was found in two processes
+	AuditGiveUp       AuditKind = 8 // its owner gave it up without its game's doing: Cause says why
 
-	DeedClearAlarm AuditKind = 20 // an operator cleared an alarm; Reason is its code
-	DeedExpectNode AuditKind = 21 // an operator let a node join; Reason is its address
+	AuditClearAlarm AuditKind = 20 // an operator cleared an alarm; Reason is its code
+	AuditExpectNode AuditKind = 21 // an operator let a node join; Reason is its address
 )
 
 func (d AuditKind) String() string {
 	switch d {
-	case DeedSteal:
+	case AuditSteal:
 		return "steal"
-	case DeedAsk:
+	case AuditAskOwner:
 		return "ask"
-	case DeedFree:
+	case AuditForceRelease:
 		return "free"
-	case DeedSet:
+	case AuditSet:
 		return "set"
-	case DeedRemove:
+	case AuditRemove:
 		return "remove"
-	case DeedLate:
+	case AuditLate:
 		return "late"
-	case DeedEnd:
+	case AuditEndServer:
 		return "end"
-	case DeedClearAlarm:
+	case AuditClearAlarm:
 		return "clear alarm"
-	case DeedExpectNode:
+	case AuditExpectNode:
 		return "expect node"
-	case DeedGiveUp:
+	case AuditGiveUp:
 		return "give-up"
 	}
 	return "unknown"
@@ -56,7 +56,7 @@ type Audit struct {
 	Number     uint64 // from 1, rises by one
 	StampMS    int64
 	Token      lock.Token // of the command that did it
-	Deed       AuditKind
+	Kind       AuditKind
 	Store, Key string // empty if it was done to no profile
 	By, From   Party  // nobody is the cluster itself
 	Ground     lock.Ground
@@ -74,7 +74,7 @@ func (a Audit) encode() []byte {
 	w := newRowWriter(64 + len(a.Store) + len(a.Key) + len(a.By.Name) + len(a.By.Where) + len(a.From.Name) + len(a.From.Where) + len(a.Reason))
 	w.writeInt(a.StampMS)
 	w.writeUint(uint64(a.Token))
-	w.writeUint(uint64(a.Deed))
+	w.writeUint(uint64(a.Kind))
 	w.writeString(a.Store)
 	w.writeString(a.Key)
 	for _, p := range []Party{a.By, a.From} {
@@ -91,7 +91,7 @@ func (a Audit) encode() []byte {
 func decodeAudit(number uint64, row []byte) (Audit, error) {
 	f := newRowReader(row)
 	a := Audit{
-		Number: number, StampMS: f.readInt(), Token: lock.Token(f.readUint()), Deed: AuditKind(f.readUint()), Store: f.readString(), Key: f.readString(),
+		Number: number, StampMS: f.readInt(), Token: lock.Token(f.readUint()), Kind: AuditKind(f.readUint()), Store: f.readString(), Key: f.readString(),
 		By:     Party{lock.Incarnation(f.readUint()), f.readString(), f.readString()},
 		From:   Party{lock.Incarnation(f.readUint()), f.readString(), f.readString()},
 		Ground: lock.Ground(f.readUint()), Cause: lock.Cause(f.readUint()), Reason: f.readString(),
@@ -103,21 +103,21 @@ func decodeAudit(number uint64, row []byte) (Audit, error) {
 type auditRange struct{ oldest, next uint64 }
 
 func (r *tableReader) readAuditRange() auditRange {
-	row, ok := r.getRow([]byte{tableAudits})
+	row, ok := r.getRow([]byte{tableAuditRange})
 	if !ok {
 		return auditRange{1, 1}
 	}
 	f := newRowReader(row)
 	kept := auditRange{f.readUint(), f.readUint()}
-	r.noteError(f.finishRow(tableAudits))
+	r.noteError(f.finishRow(tableAuditRange))
 	return kept
 }
 
 func auditKey(number uint64) []byte { return binary.BigEndian.AppendUint64([]byte{tableAudit}, number) }
 
 // addAudit keeps what the command at hand did, and drops the oldest of too many.
-func (t *transaction) addAudit(deed AuditKind, by, from lock.Incarnation, a Audit) {
-	a.Deed, a.StampMS, a.Token = deed, t.standing.StampMS, t.at
+func (t *transaction) addAudit(kind AuditKind, by, from lock.Incarnation, a Audit) {
+	a.Kind, a.StampMS, a.Token = kind, t.position.StampMS, t.token
 	a.By, a.From = t.partyOf(by), t.partyOf(from)
 	kept := t.readAuditRange()
 	t.putRow(auditKey(kept.next), a.encode())
@@ -129,7 +129,7 @@ func (t *transaction) addAudit(deed AuditKind, by, from lock.Incarnation, a Audi
 	w := newRowWriter(20)
 	w.writeUint(kept.oldest)
 	w.writeUint(kept.next)
-	t.putRow([]byte{tableAudits}, w)
+	t.putRow([]byte{tableAuditRange}, w)
 }
 
 func (t *transaction) partyOf(id lock.Incarnation) Party {

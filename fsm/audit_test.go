@@ -21,11 +21,11 @@ func TestAuditsAreBounded(t *testing.T) {
 	}
 	apply(founding())
 	register := func(name string) uint64 {
-		return uint64(apply(fsm.Do(nil, &fsm.Register{Name: name, Nonce: []byte("0123456789-----" + name)}))[0].Token)
+		return uint64(apply(fsm.NewCommand(nil, &fsm.Register{Name: name, Nonce: []byte("0123456789-----" + name)}))[0].Token)
 	}
 	owner, thief := register("a"), register("b")
 	registration := lock.Registration([]byte("01234567"))
-	apply(fsm.Do(&fsm.Request{Incarnation: owner, Number: 1, Hash: 1, Registration: registration}, &fsm.StartSession{Store: "players", Key: "p"}))
+	apply(fsm.NewCommand(&fsm.Request{Incarnation: owner, Number: 1, Hash: 1, Registration: registration}, &fsm.StartSession{Store: "players", Key: "p"}))
 	const beyond = 300
 	number := uint64(0)
 	for stolen := 0; stolen < fsm.MaxAudits+beyond; {
@@ -34,10 +34,10 @@ func TestAuditsAreBounded(t *testing.T) {
 			number += 2
 			stolen++
 			commands = append(commands,
-				fsm.Do(&fsm.Request{Incarnation: thief, Number: number - 1, Settled: number - 2, Hash: 1, Registration: registration}, &fsm.StartSession{
+				fsm.NewCommand(&fsm.Request{Incarnation: thief, Number: number - 1, Settled: number - 2, Hash: 1, Registration: registration}, &fsm.StartSession{
 					Store: "players", Key: "p", WhenOwned: uint32(lock.Steal),
 				}),
-				fsm.Do(&fsm.Request{Incarnation: thief, Number: number, Settled: number - 1, Hash: 1, Registration: registration}, &fsm.Cancel{
+				fsm.NewCommand(&fsm.Request{Incarnation: thief, Number: number, Settled: number - 1, Hash: 1, Registration: registration}, &fsm.Cancel{
 					Store: "players", Key: "p", Ticket: uint64(lock.TokenAt(index+1, place)),
 				}))
 		}

@@ -31,13 +31,13 @@ func benchmarkSave(b *testing.B, packed bool) {
 		return &fsm.Request{Incarnation: server, Number: number, Settled: (number - 1) / batch * batch, Hash: number}
 	}
 	read(m.Apply([]fsm.Log{
-		entry(b, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
-		entry(b, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
+		entry(b, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(b, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
 	}))(b)
 	tokens := make([]uint64, profiles)
 	for i := range tokens {
 		index++
-		out := read(m.Apply([]fsm.Log{entry(b, index, fsm.Do(ask(), &fsm.StartSession{Store: "players", Key: fmt.Sprintf("player-%04d", i)}))}))(b)
+		out := read(m.Apply([]fsm.Log{entry(b, index, fsm.NewCommand(ask(), &fsm.StartSession{Store: "players", Key: fmt.Sprintf("player-%04d", i)}))}))(b)
 		tokens[i] = uint64(out[0].Results[0].Token)
 	}
 	body := bytes.Repeat([]byte("profile "), size/8)
@@ -51,7 +51,7 @@ func benchmarkSave(b *testing.B, packed bool) {
 			data := binary.BigEndian.AppendUint64(nil, uint64(next))
 			data = append(data, body[8:]...)
 			hash := sha256.Sum256(data)
-			commands = append(commands, fsm.Do(ask(), &fsm.Save{
+			commands = append(commands, fsm.NewCommand(ask(), &fsm.Save{
 				Store: "players", Key: fmt.Sprintf("player-%04d", i), Token: tokens[i], Base: revisions[i],
 				Data: &fsm.Data{Codec: 1, Hash: hash[:], Size: size, Whole: data},
 			}))

@@ -46,9 +46,9 @@ type (
 	ExpectNode     = logpb.ExpectNode
 )
 
-// Do is a command that somebody asked for; request is nil for what the cluster itself does. It panics at an act that
+// NewCommand is a command that somebody asked for; request is nil for what the cluster itself does. It panics at an act that
 // is none of the above.
-func Do(request *Request, act any) *Command {
+func NewCommand(request *Request, act any) *Command {
 	c := &Command{Request: request}
 	switch a := act.(type) {
 	case *Register:

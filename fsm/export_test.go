@@ -82,7 +82,7 @@ func (v *View) Profiles() ([]ProfileName, error) {
 	r := v.tableReader()
 	var list []ProfileName
 	seen := map[ProfileName]bool{}
-	for _, table := range []byte{tableRecord, tableGrant, tableMailbox} {
+	for _, table := range []byte{tableRecord, tableGrant, tableInbox} {
 		r.scanRows([]byte{table}, []byte{table + 1}, func(key, _ []byte) bool {
 			store, name, _ := splitProfileKey(key[1:])
 			if p := (ProfileName{store, name}); !seen[p] {
@@ -150,7 +150,7 @@ type Weight struct {
 func (m *Machine) Weigh(log Log) (Weight, error) {
 	batch := m.db.NewIndexedBatch()
 	defer batch.Close()
-	t := &transaction{tableReader: tableReader{from: batch, rows: newRowCache()}, batch: batch, standing: m.standing, highest: m.highest, policies: &policyCache{}, writes: xxhash.New()}
+	t := &transaction{tableReader: tableReader{from: batch, rows: newRowCache()}, batch: batch, position: m.position, highestLevel: m.highestLevel, policies: &policyCache{}, writes: xxhash.New()}
 	began := time.Now()
 	out, err := t.applyEntry(log)
 	if err != nil {

@@ -39,12 +39,12 @@ type Options struct {
 
 // Machine applies entries to the tables. One goroutine applies; any may View.
 type Machine struct {
-	db       *pebble.DB
-	standing Position
-	highest  uint32 // level that it applies
-	policies policyCache
-	rows     *rowCache
-	broken   <-chan struct{}
+	db           *pebble.DB
+	position     Position
+	highestLevel uint32 // level that it applies
+	policies     policyCache
+	rows         *rowCache
+	broken       <-chan struct{}
 }
 
 // errBroken: the disk failed, and nobody knows what has reached it.
@@ -56,11 +56,11 @@ func Open(o Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{db: db, highest: cmp.Or(o.Level, Level), policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
+	m := &Machine{db: db, highestLevel: cmp.Or(o.Level, Level), policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
 	r := tableReader{from: db}
-	m.standing = r.readPosition()
-	if level := m.standing.Level; r.err == nil && level > m.highest {
-		r.err = fmt.Errorf("they are of level %d, this build knows %d: %w", level, m.highest, ErrOldBuild)
+	m.position = r.readPosition()
+	if level := m.position.Level; r.err == nil && level > m.highestLevel {
+		r.err = fmt.Errorf("they are of level %d, this build knows %d: %w", level, m.highestLevel, ErrOldBuild)
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("open the tables: %w", closeAfterError(db, r.err))
@@ -152,7 +152,7 @@ func (m *Machine) Close() error {
 }
 
 // Position is where the tables stand after the last Apply. It is for the goroutine that applies.
-func (m *Machine) Position() Position { return m.standing }
+func (m *Machine) Position() Position { return m.position }
 
 // Flush puts on disk what has been applied so far. It may run beside Apply.
 func (m *Machine) Flush() error {
@@ -216,7 +216,7 @@ func (m *Machine) Apply(logs []Log) ([]Applied, error) {
 // applyBatch applies as many entries as fit into one batch, at least one.
 func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	batch := m.db.NewIndexedBatch()
-	t := &transaction{tableReader: tableReader{from: batch, rows: m.rows}, batch: batch, standing: m.standing, highest: m.highest, policies: &m.policies, writes: xxhash.New()}
+	t := &transaction{tableReader: tableReader{from: batch, rows: m.rows}, batch: batch, position: m.position, highestLevel: m.highestLevel, policies: &m.policies, writes: xxhash.New()}
 	n, applied := 0, len(*done)
 	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) {
 		out, err := t.applyEntry(logs[n])
@@ -229,7 +229,7 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 		n++
 	}
 	t.finishSweep()
-	t.noteError(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))
+	t.noteError(batch.Set([]byte{tablePosition}, t.position.encode(), nil))
 	if t.err == nil {
 		t.noteError(batch.Commit(pebble.NoSync))
 	}
@@ -238,38 +238,38 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 		m.rows.clearAll()
 		return 0, fmt.Errorf("apply entry %d: %w", logs[0].Index, t.err)
 	}
-	m.standing = t.standing
+	m.position = t.position
 	return n, nil
 }
 
 func (t *transaction) applyEntry(log Log) (Applied, error) {
-	if log.Index <= t.standing.Index {
+	if log.Index <= t.position.Index {
 		return Applied{Skipped: true}, nil
 	}
-	entry, err := decodeEntry(log.Data, t.highest)
+	entry, err := decodeEntry(log.Data, t.highestLevel)
 	if err != nil {
 		return Applied{}, err
 	}
-	if len(t.standing.Cluster) > 0 && !bytes.Equal(entry.Cluster, t.standing.Cluster) {
-		return Applied{}, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, t.standing.Cluster)
+	if len(t.position.Cluster) > 0 && !bytes.Equal(entry.Cluster, t.position.Cluster) {
+		return Applied{}, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, t.position.Cluster)
 	}
 	t.index, t.term, t.events = log.Index, log.Term, nil
-	t.standing.Index, t.standing.Term = log.Index, log.Term
-	t.standing.StampMS = max(t.standing.StampMS, entry.StampMs)
+	t.position.Index, t.position.Term = log.Index, log.Term
+	t.position.StampMS = max(t.position.StampMS, entry.StampMs)
 	results := make([]Result, len(entry.Commands))
 	for place, command := range entry.Commands {
-		t.at = lock.TokenAt(log.Index+t.standing.Offset, place)
+		t.token = lock.TokenAt(log.Index+t.position.Offset, place)
 		t.writes.Reset()
 		results[place] = t.runCommand(command)
 		if results[place].Index == 0 {
 			results[place].Index = log.Index
 		}
-		t.standing.foldDigest(t.at, t.writes.Sum64())
+		t.position.foldDigest(t.token, t.writes.Sum64())
 		if t.err != nil {
 			return Applied{}, t.err
 		}
 	}
-	return Applied{Digest: t.standing.Digest, Results: results, Events: t.events}, nil
+	return Applied{Digest: t.position.Digest, Results: results, Events: t.events}, nil
 }
 
 // runCommand carries out one command. Those with a request go through the table of answers first.

@@ -57,8 +57,8 @@ func TestSession(t *testing.T) {
 	fs := vfs.NewMem()
 	m := open(t, fs)
 	out, err := m.Apply([]fsm.Log{
-		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
-		entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})),
+		entry(t, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -67,12 +67,12 @@ func TestSession(t *testing.T) {
 	ask := func(number uint64) *fsm.Request {
 		return &fsm.Request{Incarnation: a, Number: number, Hash: number, Registration: 0x0101010101010101}
 	}
-	out, err = m.Apply([]fsm.Log{entry(t, 3, fsm.Do(ask(1), &fsm.StartSession{Store: "players", Key: "p"}))})
+	out, err = m.Apply([]fsm.Log{entry(t, 3, fsm.NewCommand(ask(1), &fsm.StartSession{Store: "players", Key: "p"}))})
 	if err != nil || out[0].Results[0].Code != fsm.OK {
 		t.Fatal(out, err)
 	}
 	token := uint64(out[0].Results[0].Token)
-	out, err = m.Apply([]fsm.Log{entry(t, 4, fsm.Do(ask(2), &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("one"), End: true}))})
+	out, err = m.Apply([]fsm.Log{entry(t, 4, fsm.NewCommand(ask(2), &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("one"), End: true}))})
 	if err != nil || out[0].Results[0].Code != fsm.OK || out[0].Results[0].Revision != 1 {
 		t.Fatal(out, err)
 	}

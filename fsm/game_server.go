@@ -116,7 +116,7 @@ func (t *transaction) registerServer(c *Register) Result {
 		len(c.Where) > MaxWhere || len(c.Ping) > MaxWhere || len(c.Peer) > MaxWhere {
 		return Result{Code: Invalid}
 	}
-	if len(c.Cluster) > 0 && !bytes.Equal(c.Cluster, t.standing.Cluster) || c.Epoch != 0 && c.Epoch != t.standing.Epoch {
+	if len(c.Cluster) > 0 && !bytes.Equal(c.Cluster, t.position.Cluster) || c.Epoch != 0 && c.Epoch != t.position.Epoch {
 		return Result{Code: OtherCluster}
 	}
 	nonce := append([]byte{tableNonce}, c.Nonce...)
@@ -140,7 +140,7 @@ func (t *transaction) registerServer(c *Register) Result {
 		return Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}
 	}
 
-	id := lock.Incarnation(t.at)
+	id := lock.Incarnation(t.token)
 	if replaces {
 		t.deleteRow(appendText([]byte{tableName}, replaced.Name))
 		replaced.Successor = id
@@ -152,10 +152,10 @@ func (t *transaction) registerServer(c *Register) Result {
 	t.putRow(nonce, w)
 	t.putRow(serverKey(tableServer, id), Server{
 		Name: c.Name, Where: c.Where, Ping: c.Ping, Peer: c.Peer, Tool: c.Kind == kindTool, Alive: true,
-		SinceMS: t.standing.StampMS, Nonce: c.Nonce, Class: class,
+		SinceMS: t.position.StampMS, Nonce: c.Nonce, Class: class,
 	}.encode())
-	t.putRow(serverKey(tableActivity, id), Activity{Last: t.at}.encode())
-	return Result{Token: t.at}
+	t.putRow(serverKey(tableActivity, id), Activity{Last: t.token}.encode())
+	return Result{Token: t.token}
 }
 
 // replacedServer is the living incarnation whose goodbye a registration is, if it is one. Who registers must show that it is the
@@ -187,25 +187,25 @@ func (t *transaction) endIncarnation(id lock.Incarnation, ground lock.Ground) {
 	if !ok || !s.Alive {
 		return
 	}
-	s.Alive, s.EndedMS, s.Ground = false, t.standing.StampMS, ground
+	s.Alive, s.EndedMS, s.Ground = false, t.position.StampMS, ground
 	t.putRow(serverKey(tableServer, id), s.encode())
 	t.putRow(goneKey(s.EndedMS, id), newRowWriter(0))
 	if s.Successor == 0 { // else it has lost its name already, and another one may have it
 		t.deleteRow(appendText([]byte{tableName}, s.Name))
 	}
 	t.sweepPrefix(serverKey(tableOwned, id))
-	t.sweepPrefix(serverKey(tableMail, id))
+	t.sweepPrefix(serverKey(tableOwnedInbox, id))
 	t.sweepPrefix(serverKey(tablePart, id))
-	t.deleteRow(serverKey(tableParts, id))
+	t.deleteRow(serverKey(tablePartBytes, id))
 	t.addEvent(Event{Kind: ServerEnded, Server: id})
 	if ground != lock.Goodbye {
-		t.addAudit(DeedEnd, 0, id, Audit{Ground: ground, Cause: lock.Expired})
+		t.addAudit(AuditEndServer, 0, id, Audit{Ground: ground, Cause: lock.Expired})
 	}
 }
 
 // expireServers carries out verdicts, each only if what it judged is still so.
 func (t *transaction) expireServers(c *ExpireServers) Result {
-	if len(c.Verdicts) > MaxVerdicts {
+	if len(c.Verdicts) > MaxExpiries {
 		return Result{Code: Invalid}
 	}
 	if c.Term != t.term {

@@ -92,7 +92,7 @@ func (r *tableReader) readGrant(store, key string) GrantRow {
 // its first waiter's before anybody else is heard.
 func (t *transaction) readGrantPassedOn(store, key string) GrantRow {
 	old := t.readGrant(store, key)
-	grant, out := old.Inherit(t.at, t.isAlive)
+	grant, out := old.Inherit(t.token, t.isAlive)
 	if !out.Granted && grant.Owner == old.Owner && len(grant.Waiters) == len(old.Waiters) {
 		return old
 	}
@@ -103,7 +103,7 @@ func (t *transaction) readGrantPassedOn(store, key string) GrantRow {
 func (t *transaction) storeDecision(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
 	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads}
 	if out.Granted && !out.Reclaimed {
-		row.SinceMS, row.Loads = t.standing.StampMS, old.Loads+1
+		row.SinceMS, row.Loads = t.position.StampMS, old.Loads+1
 	}
 	t.putRow(profileKey(tableGrant, store, key), row.encode())
 	t.updateGrantIndexes(store, key, old, row)
@@ -147,10 +147,10 @@ func (t *transaction) updateGrantIndexes(store, key string, old, row GrantRow) {
 	}
 	if moved && t.readInbox(store, key).Waiting > 0 {
 		if old.Owner != 0 {
-			t.deleteRow(ownedKey(tableMail, old.Owner, store, key))
+			t.deleteRow(ownedKey(tableOwnedInbox, old.Owner, store, key))
 		}
 		if row.Owner != 0 {
-			t.putRow(ownedKey(tableMail, row.Owner, store, key), newRowWriter(0))
+			t.putRow(ownedKey(tableOwnedInbox, row.Owner, store, key), newRowWriter(0))
 		}
 	}
 	if old.isHeld() && (moved || !row.isHeld()) {

@@ -9,31 +9,31 @@ import (
 // The tables. A key is its table's letter and then parts that sort as they should: numbers big-endian, store and key
 // each ended by a zero byte, which neither may hold.
 const (
-	tableStanding  = 'c' // one row: applied index, term, level, cluster id, epoch, stamp, offset, digest
-	tablePolicy    = 'P' // store, name -> value; the empty store holds the defaults
-	tableNode      = 'N' // node id -> addresses
-	tableClass     = 'T' // name -> times of a timing class
-	tableRecord    = 'r' // store, key -> what is known of the profile
-	tableData      = 'd' // store, key, revision -> data; the current revision's too
-	tableGrant     = 'g' // store, key -> grant
-	tableOwned     = 'G' // incarnation, store, key: the grants of each
-	tableContested = 'w' // incarnation, store, key: its profiles that somebody waits for, or that were revoked
-	tableServer    = 's' // incarnation -> who it is
-	tableActivity  = 'S' // incarnation -> what moves with its commands
-	tableName      = 'n' // name -> living incarnation
-	tableNonce     = 'o' // nonce -> incarnation
-	tableGone      = 'e' // stamp of its end, incarnation: what Forget walks
-	tableAnswer    = 'a' // incarnation, number -> answer
-	tablePart      = 'p' // incarnation, number, part -> bytes
-	tableParts     = 'q' // incarnation -> bytes of its unreferenced parts
-	tableMailbox   = 'b' // store, key -> next message id, count
-	tableMessage   = 'm' // store, key, id -> message, without its body
-	tableBody      = 'M' // store, key, id -> body of a message
-	tableMail      = 'u' // incarnation, store, key: its profiles with messages that are offered
-	tableAudit     = 'A' // number -> what was done to whom
-	tableAudits    = 'B' // one row: the numbers that are kept
-	tableAlarm     = 'l' // code -> an alarm that is kept until it is cleared
-	tableExpected  = 'j' // address that a node may join from
+	tablePosition   = 'c' // one row: applied index, term, level, cluster id, epoch, stamp, offset, digest
+	tablePolicy     = 'P' // store, name -> value; the empty store holds the defaults
+	tableNode       = 'N' // node id -> addresses
+	tableClass      = 'T' // name -> times of a timing class
+	tableRecord     = 'r' // store, key -> what is known of the profile
+	tableData       = 'd' // store, key, revision -> data; the current revision's too
+	tableGrant      = 'g' // store, key -> grant
+	tableOwned      = 'G' // incarnation, store, key: the grants of each
+	tableContested  = 'w' // incarnation, store, key: its profiles that somebody waits for, or that were revoked
+	tableServer     = 's' // incarnation -> who it is
+	tableActivity   = 'S' // incarnation -> what moves with its commands
+	tableName       = 'n' // name -> living incarnation
+	tableNonce      = 'o' // nonce -> incarnation
+	tableGone       = 'e' // stamp of its end, incarnation: what Forget walks
+	tableAnswer     = 'a' // incarnation, number -> answer
+	tablePart       = 'p' // incarnation, number, part -> bytes
+	tablePartBytes  = 'q' // incarnation -> bytes of its unreferenced parts
+	tableInbox      = 'b' // store, key -> next message id, count
+	tableMessage    = 'm' // store, key, id -> message, without its body
+	tableBody       = 'M' // store, key, id -> body of a message
+	tableOwnedInbox = 'u' // incarnation, store, key: its profiles with messages that are offered
+	tableAudit      = 'A' // number -> what was done to whom
+	tableAuditRange = 'B' // one row: the numbers that are kept
+	tableAlarm      = 'l' // code -> an alarm that is kept until it is cleared
+	tableExpected   = 'j' // address that a node may join from
 )
 
 func appendText(key []byte, parts ...string) []byte {

@@ -41,10 +41,10 @@ func entryLevel(entry *logpb.Entry) uint32 {
 
 // raiseLevel never goes back: entries of the old level stay valid, and tables may hold rows of the new one.
 func (t *transaction) raiseLevel(c *Raise) Result {
-	if c.Level <= t.standing.Level {
+	if c.Level <= t.position.Level {
 		return Result{Code: Superseded}
 	}
-	t.standing.Level = c.Level
-	t.foldWrite(opPut, []byte{tableStanding}, t.standing.encode()) // the row itself is written once for a batch
+	t.position.Level = c.Level
+	t.foldWrite(opPut, []byte{tablePosition}, t.position.encode()) // the row itself is written once for a batch
 	return Result{}
 }

@@ -27,7 +27,7 @@ const (
 	MaxClaims     = 256       // sessions that one command reclaims
 	MaxReason     = 256       // bytes of an operator's reason
 	MaxAudits     = 10_000    // audits that are kept, the newest
-	MaxVerdicts   = 1024      // verdicts of one command
+	MaxExpiries   = 1024      // verdicts of one command
 	MaxStep       = 1024      // profiles or incarnations of one step of Walk or Forget, whatever it asks for
 	MaxClasses    = 64        // timing classes
 	MaxAlarms     = 64        // alarms that are kept

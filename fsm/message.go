@@ -56,13 +56,13 @@ type Inbox struct {
 }
 
 func (r *tableReader) readInbox(store, key string) Inbox {
-	row, ok := r.getRow(profileKey(tableMailbox, store, key))
+	row, ok := r.getRow(profileKey(tableInbox, store, key))
 	if !ok {
 		return Inbox{}
 	}
 	f := newRowReader(row)
 	b := Inbox{Last: f.readUint(), Waiting: f.readUint(), SetAside: f.readUint()}
-	r.noteError(f.finishRow(tableMailbox))
+	r.noteError(f.finishRow(tableInbox))
 	return b
 }
 
@@ -71,16 +71,16 @@ func (t *transaction) putInbox(store, key string, b Inbox) {
 	was := t.readInbox(store, key).Waiting > 0
 	if owner := t.readGrant(store, key).Owner; was != (b.Waiting > 0) && owner != 0 && t.isAlive(owner) {
 		if was {
-			t.deleteRow(ownedKey(tableMail, owner, store, key))
+			t.deleteRow(ownedKey(tableOwnedInbox, owner, store, key))
 		} else {
-			t.putRow(ownedKey(tableMail, owner, store, key), newRowWriter(0))
+			t.putRow(ownedKey(tableOwnedInbox, owner, store, key), newRowWriter(0))
 		}
 	}
 	w := newRowWriter(20)
 	w.writeUint(b.Last)
 	w.writeUint(b.Waiting)
 	w.writeUint(b.SetAside)
-	t.putRow(profileKey(tableMailbox, store, key), w)
+	t.putRow(profileKey(tableInbox, store, key), w)
 }
 
 func (t *transaction) sendMessage(server lock.Incarnation, c *Send) Result {
@@ -89,7 +89,7 @@ func (t *transaction) sendMessage(server lock.Incarnation, c *Send) Result {
 	}
 	box := t.readInbox(c.Store, c.Key)
 	if limit := uint64(max(t.policyValueOf(c.Store, PolicyMaxMessages), 0)); box.Waiting+box.SetAside >= limit {
-		return Result{Code: MailboxFull, Limit: limit}
+		return Result{Code: InboxFull, Limit: limit}
 	}
 	sender, _ := t.readServer(server)
 	before := box.Last
@@ -99,13 +99,13 @@ func (t *transaction) sendMessage(server lock.Incarnation, c *Send) Result {
 	box.Last++
 	box.Waiting++
 	t.putInbox(c.Store, c.Key, box)
-	t.putRow(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{Kind: c.Kind, Sender: sender.Name, SentMS: t.standing.StampMS}.encode())
+	t.putRow(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{Kind: c.Kind, Sender: sender.Name, SentMS: t.position.StampMS}.encode())
 	t.putRow(numberedKey(tableBody, c.Store, c.Key, box.Last), c.Body)
 	grant := t.readGrantPassedOn(c.Store, c.Key)
 	if grant.isHeld() {
 		t.addEvent(Event{
 			Kind: MessageWait, Server: grant.Owner, Store: c.Store, Key: c.Key, Token: grant.Token, Message: box.Last,
-			After: before, Body: string(c.Body), MessageKind: c.Kind, Sender: sender.Name, SentMS: t.standing.StampMS,
+			After: before, Body: string(c.Body), MessageKind: c.Kind, Sender: sender.Name, SentMS: t.position.StampMS,
 		})
 	}
 	return Result{Message: box.Last, Token: grant.Token}

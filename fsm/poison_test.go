@@ -24,12 +24,12 @@ func prepared(t testing.TB) (m *fsm.Machine, server, token uint64) {
 	server, token = uint64(lock.TokenAt(2, 0)), uint64(lock.TokenAt(3, 0))
 	ask := func(n uint64) *fsm.Request { return &fsm.Request{Incarnation: server, Number: n, Hash: n} }
 	read(m.Apply([]fsm.Log{
-		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
-		entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
-		entry(t, 3, fsm.Do(ask(1), &fsm.StartSession{Store: "players", Key: "p"})),
-		entry(t, 4, fsm.Do(ask(2), &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("one")})),
-		entry(t, 5, fsm.Do(ask(3), &fsm.Send{Store: "players", Key: "p", Body: []byte("hello")})),
-		entry(t, 6, fsm.Do(ask(4), &fsm.PutPart{Bytes: []byte("part")})),
+		entry(t, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
+		entry(t, 3, fsm.NewCommand(ask(1), &fsm.StartSession{Store: "players", Key: "p"})),
+		entry(t, 4, fsm.NewCommand(ask(2), &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("one")})),
+		entry(t, 5, fsm.NewCommand(ask(3), &fsm.Send{Store: "players", Key: "p", Body: []byte("hello")})),
+		entry(t, 6, fsm.NewCommand(ask(4), &fsm.PutPart{Bytes: []byte("part")})),
 	}))(t)
 	return m, server, token
 }
@@ -43,7 +43,7 @@ func marshal(t testing.TB, e *logpb.Entry) []byte {
 func TestPoison(t *testing.T) {
 	m, _, _ := prepared(t)
 	defer func() { must(t, m.Close()) }()
-	good := fsm.Do(nil, &fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)})
+	good := fsm.NewCommand(nil, &fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)})
 	tests := map[string][]byte{
 		"an unknown level":   marshal(t, &logpb.Entry{Level: testLevel + 1, Cluster: testCluster, Commands: []*fsm.Command{good}}),
 		"another cluster":    marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: bytes.Repeat([]byte{8}, 16), Commands: []*fsm.Command{good}}),
@@ -54,8 +54,8 @@ func TestPoison(t *testing.T) {
 		"too many commands":  marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: testCluster, Commands: make([]*fsm.Command, lock.MaxPlace+1)}),
 		"text that is not":   bytes.Replace(marshal(t, &logpb.Entry{Level: 1, Cluster: testCluster, Commands: []*fsm.Command{good}}), []byte("b"), []byte{0xff}, 1),
 		"a level of the far": marshal(t, &logpb.Entry{Level: math.MaxUint32, Cluster: testCluster}),
-		"a raise too high":   entry(t, 8, good, fsm.Do(nil, &fsm.Raise{Level: testLevel + 1})).Data,
-		"a founding of then": entry(t, 8, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: testLevel + 1})).Data,
+		"a raise too high":   entry(t, 8, good, fsm.NewCommand(nil, &fsm.Raise{Level: testLevel + 1})).Data,
+		"a founding of then": entry(t, 8, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: testLevel + 1})).Data,
 	}
 	before, standing := rowsOf(t, m), m.Position()
 	for name, poison := range tests {
@@ -84,7 +84,7 @@ func TestMalformed(t *testing.T) {
 			index++
 			c := &fsm.Command{Request: q}
 			if act != nil {
-				c = fsm.Do(q, act)
+				c = fsm.NewCommand(q, act)
 			}
 			if out := read(m.Apply([]fsm.Log{entry(t, index, c)}))(t); out[0].Results[0].Code != want {
 				t.Errorf("%v became %s, want %s", c, codeNames[out[0].Results[0].Code], codeNames[want])
@@ -169,7 +169,7 @@ func TestPolicyOutOfRange(t *testing.T) {
 		var commands []*fsm.Command
 		ask := func(act any) {
 			n := uint64(10 + len(commands))
-			commands = append(commands, fsm.Do(&fsm.Request{Incarnation: server, Number: n, Hash: n}, act))
+			commands = append(commands, fsm.NewCommand(&fsm.Request{Incarnation: server, Number: n, Hash: n}, act))
 		}
 		for _, p := range fsm.DefaultPolicies() {
 			ask(&fsm.SetPolicy{Name: p.Name, Value: value})
@@ -209,7 +209,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.SetPolicy{Name: "history", Value: 1}, fsm.DefaultClasses()[0], &fsm.PutPart{Part: 1, Bytes: []byte("part")},
 		&fsm.ClearAlarm{Code: "LOW"}, &fsm.ExpectNode{Address: "n:1"},
 	} {
-		f.Add(entry(f, 7, fsm.Do(ask, act)).Data)
+		f.Add(entry(f, 7, fsm.NewCommand(ask, act)).Data)
 	}
 	for _, act := range []any{
 		&fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)}, &fsm.Found{}, &fsm.OpenTerm{}, &fsm.Walk{Incarnation: server, Limit: 1},
@@ -217,11 +217,11 @@ func FuzzEntry(f *testing.F) {
 		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
 		&fsm.Forget{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.Raise{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
 	} {
-		f.Add(entry(f, 7, fsm.Do(nil, act)).Data)
+		f.Add(entry(f, 7, fsm.NewCommand(nil, act)).Data)
 	}
 	f.Add([]byte{})
 	liar := &fsm.Data{Size: fsm.MaxData, Hash: make([]byte, 32), Parts: math.MaxUint32}
-	f.Add(entry(f, 7, fsm.Do(ask, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: liar})).Data)
+	f.Add(entry(f, 7, fsm.NewCommand(ask, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: liar})).Data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, _, _ := prepared(t)
 		defer func() { must(t, m.Close()) }()

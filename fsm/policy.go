@@ -127,7 +127,7 @@ func (t *transaction) setPolicy(c *SetPolicy) Result {
 
 // foundCluster writes the cluster's first rows.
 func (t *transaction) foundCluster(c *Found) Result {
-	if len(t.standing.Cluster) > 0 {
+	if len(t.position.Cluster) > 0 {
 		return Result{Code: Superseded}
 	}
 	hasDefault := slices.ContainsFunc(c.Classes, func(class *SetTimingClass) bool { return class.GetName() == DefaultClass })
@@ -139,7 +139,7 @@ func (t *transaction) foundCluster(c *Found) Result {
 			return Result{Code: Invalid}
 		}
 	}
-	t.standing.Cluster, t.standing.Level, t.standing.Epoch = c.Cluster, c.Level, 1
+	t.position.Cluster, t.position.Level, t.position.Epoch = c.Cluster, c.Level, 1
 	for _, p := range c.Policies {
 		if p.Name == "" || strings.ContainsRune(p.Name, 0) {
 			continue
@@ -149,5 +149,5 @@ func (t *transaction) foundCluster(c *Found) Result {
 	for _, class := range c.Classes {
 		t.setTimingClass(class)
 	}
-	return Result{Token: lock.Token(t.at)}
+	return Result{Token: lock.Token(t.token)}
 }

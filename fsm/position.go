@@ -31,7 +31,7 @@ func (s Position) encode() []byte {
 }
 
 func (r *tableReader) readPosition() Position {
-	row, ok := r.getRow([]byte{tableStanding})
+	row, ok := r.getRow([]byte{tablePosition})
 	if !ok {
 		return Position{}
 	}
@@ -40,7 +40,7 @@ func (r *tableReader) readPosition() Position {
 		Index: f.readUint(), Term: f.readUint(), Level: uint32(f.readUint()), Cluster: append([]byte(nil), f.readBytes()...),
 		Epoch: f.readUint(), StampMS: f.readInt(), Offset: f.readUint(), Digest: f.readFixed(),
 	}
-	r.noteError(f.finishRow(tableStanding))
+	r.noteError(f.finishRow(tablePosition))
 	return s
 }
 

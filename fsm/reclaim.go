@@ -15,10 +15,10 @@ func (t *transaction) reclaimGrants(server lock.Incarnation, c *Reclaim) Result 
 	}
 	for _, claim := range c.Claims {
 		old := t.readGrantPassedOn(claim.Store, claim.Key)
-		grant, out := old.Reclaim(server, lock.Token(claim.Token), t.at)
+		grant, out := old.Reclaim(server, lock.Token(claim.Token), t.token)
 		if out.Refusal == lock.None && t.readRecord(claim.Store, claim.Key).Revision == claim.Revision {
 			t.storeDecision(claim.Store, claim.Key, old, grant, out)
 		}
 	}
-	return Result{Token: t.at}
+	return Result{Token: t.token}
 }

@@ -70,9 +70,9 @@ func (r *tableReader) readRecord(store, key string) Profile {
 type WriteKind uint8
 
 const (
-	WhySave   WriteKind = iota
-	WhySet              // without a session
-	WhyRemove           // no data
+	WriteSave   WriteKind = iota
+	WriteSet              // without a session
+	WriteRemove           // no data
 )
 
 // Revision is one entry of a profile's history, without its data.
@@ -82,7 +82,7 @@ type Revision struct {
 	Size     uint64
 	SavedMS  int64
 	Token    lock.Token
-	Why      WriteKind
+	Kind     WriteKind
 }
 
 // How data lies on disk is this file's business alone: one row a revision, written once, deleted once, and the newest is
@@ -92,32 +92,32 @@ func encodeData(h Revision, data []byte) []byte {
 	w.writeUint(uint64(h.Codec))
 	w.writeInt(h.SavedMS)
 	w.writeUint(uint64(h.Token))
-	w.writeUint(uint64(h.Why))
+	w.writeUint(uint64(h.Kind))
 	w.writeBytes(data)
 	return w
 }
 
 func decodeData(revision uint64, row []byte) (Revision, []byte, error) {
 	f := newRowReader(row)
-	h := Revision{Revision: revision, Codec: uint32(f.readUint()), SavedMS: f.readInt(), Token: lock.Token(f.readUint()), Why: WriteKind(f.readUint())}
+	h := Revision{Revision: revision, Codec: uint32(f.readUint()), SavedMS: f.readInt(), Token: lock.Token(f.readUint()), Kind: WriteKind(f.readUint())}
 	data := f.readBytes()
 	h.Size = uint64(len(data))
 	return h, data, f.finishRow(tableData)
 }
 
-// thinStep bounds how many old revisions one command drops, after a policy has been lowered.
-const thinStep = 32
+// maxThinned bounds how many old revisions one command drops, after a policy has been lowered.
+const maxThinned = 32
 
 // writeRevision stores a profile's next revision and drops those beyond what the store keeps.
-func (t *transaction) writeRevision(p Profile, why WriteKind, data []byte) {
+func (t *transaction) writeRevision(p Profile, kind WriteKind, data []byte) {
 	t.putRow(profileKeyAt(p.Store, p.Key, p.Revision), encodeData(Revision{
-		Codec: p.Codec, SavedMS: p.SavedMS, Token: p.Token, Why: why,
+		Codec: p.Codec, SavedMS: p.SavedMS, Token: p.Token, Kind: kind,
 	}, data))
 	keep := uint64(max(t.policyValueOf(p.Store, PolicyHistory), 1))
 	if p.Oldest == 0 {
 		p.Oldest = p.Revision
 	}
-	for step := 0; step < thinStep && p.Oldest+keep <= p.Revision; step++ {
+	for step := 0; step < maxThinned && p.Oldest+keep <= p.Revision; step++ {
 		t.deleteRow(profileKeyAt(p.Store, p.Key, p.Oldest))
 		p.Oldest++
 	}

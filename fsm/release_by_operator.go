@@ -28,12 +28,12 @@ func (t *transaction) releaseByOperator(server lock.Incarnation, c *Free) Result
 		return done
 	}
 	grant, out := old.Ask(old.Token, t.isAlive)
-	deed, cause := DeedAsk, lock.NoCause // it has not ended yet
+	kind, cause := AuditAskOwner, lock.NoCause // it has not ended yet
 	if c.Force {
 		grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)
-		deed, cause = DeedFree, lock.Freed
+		kind, cause = AuditForceRelease, lock.Freed
 	}
 	t.storeDecision(c.Store, c.Key, old, grant, out)
-	t.addAudit(deed, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})
+	t.addAudit(kind, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})
 	return done
 }

@@ -230,10 +230,10 @@ func TestCheckpoint(t *testing.T) {
 // The digest sees what differs: one value, one order, one command that wrote nothing, one retry.
 func TestDigestDiffers(t *testing.T) {
 	send := func(number uint64, body string) *fsm.Command {
-		return fsm.Do(&fsm.Request{Incarnation: uint64(lock.TokenAt(2, 0)), Number: number, Hash: number}, &fsm.Send{Store: "s", Key: "k", Body: []byte(body)})
+		return fsm.NewCommand(&fsm.Request{Incarnation: uint64(lock.TokenAt(2, 0)), Number: number, Hash: number}, &fsm.Send{Store: "s", Key: "k", Body: []byte(body)})
 	}
-	founded := fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
-	register := fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})
+	founded := fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
+	register := fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})
 	digest := func(last ...*fsm.Command) uint64 {
 		m := open(t, vfs.NewMem())
 		defer func() { must(t, m.Close()) }()
@@ -248,9 +248,9 @@ func TestDigestDiffers(t *testing.T) {
 		"two":                               {send(1, "x"), send(2, "y")},
 		"other order":                       {send(2, "y"), send(1, "x")},
 		"a retry":                           {send(1, "x"), send(1, "x")},
-		"and a command that writes nothing": {send(1, "x"), fsm.Do(nil, &fsm.OpenTerm{})},
-		"that alone":                        {fsm.Do(nil, &fsm.OpenTerm{})},
-		"malformed":                         {fsm.Do(nil, &fsm.Register{})},
+		"and a command that writes nothing": {send(1, "x"), fsm.NewCommand(nil, &fsm.OpenTerm{})},
+		"that alone":                        {fsm.NewCommand(nil, &fsm.OpenTerm{})},
+		"malformed":                         {fsm.NewCommand(nil, &fsm.Register{})},
 	}
 	seen := map[uint64]string{}
 	for name, log := range logs {
@@ -275,7 +275,7 @@ func TestDigestIsOfAPlace(t *testing.T) {
 		read(m.Apply([]fsm.Log{{Index: index, Term: 1, Data: data}}))(t)
 		return m.Position().Digest
 	}
-	open := fsm.Do(nil, &fsm.OpenTerm{})
+	open := fsm.NewCommand(nil, &fsm.OpenTerm{})
 	if digest(1, open) == digest(2, open) {
 		t.Error("a command at 1 and at 2 has one digest")
 	}
@@ -300,7 +300,7 @@ func TestDigestOfAChangedLog(t *testing.T) {
 			}
 			changed := slices.Clone(commands)
 			old := commands[sent]
-			changed[sent] = fsm.Do(old.Request, &fsm.Send{Store: old.GetSend().Store, Key: old.GetSend().Key, Body: []byte("changed")})
+			changed[sent] = fsm.NewCommand(old.Request, &fsm.Send{Store: old.GetSend().Store, Key: old.GetSend().Key, Body: []byte("changed")})
 			logs := slices.Clone(r.logs)
 			data, err := fsm.Encode(fsm.Level, testCluster, r.after[at].StampMS, changed)
 			must(t, err)

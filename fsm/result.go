@@ -20,7 +20,7 @@ const (
 	Invalid          Code = 11 // malformed
 	TooLarge         Code = 12 // over Limit
 	QueueFull        Code = 13 // over Limit
-	MailboxFull      Code = 14 // over Limit
+	InboxFull        Code = 14 // over Limit
 	NoMessage        Code = 15 // not there (any more)
 	PartsMissing     Code = 16 // the data's parts did not all arrive
 	DataDamaged      Code = 17 // the data is not what its hash says
@@ -53,21 +53,21 @@ type Result struct {
 	More     bool             // with Walk and Forget: there is more to do
 }
 
-// Kind says what an Event tells.
-type Kind uint8
+// EventKind says what an Event tells.
+type EventKind uint8
 
 const (
-	Granted     Kind = iota // the profile is Server's, under Token, for its Ticket
-	LetGo                   // somebody waits for Server's profile
-	Lost                    // Server's session under Token was revoked
-	MessageWait             // Server's profile has a new message, Message
-	ServerEnded             // Server has ended; its owned profiles may have waiters to walk
+	Granted     EventKind = iota // the profile is Server's, under Token, for its Ticket
+	LetGo                        // somebody waits for Server's profile
+	Lost                         // Server's session under Token was revoked
+	MessageWait                  // Server's profile has a new message, Message
+	ServerEnded                  // Server has ended; its owned profiles may have waiters to walk
 )
 
 // Event is something that a game server wants to know. It is told once, to whoever listens on this node at that time;
 // it may be lost, since renewals compare held sets.
 type Event struct {
-	Kind    Kind
+	Kind    EventKind
 	Server  lock.Incarnation
 	Store   string
 	Key     string

@@ -13,7 +13,7 @@ func newRowCache() *rowCache { return &rowCache{rows: make(map[string][]byte)} }
 
 // isCachedTable says of which tables it holds rows.
 func isCachedTable(table byte) bool {
-	return table == tableServer || table == tableActivity || table == tableParts
+	return table == tableServer || table == tableActivity || table == tablePartBytes
 }
 
 // lookUp returns a row, or nil where it is known that there is none.

@@ -21,7 +21,7 @@ func TestRememberedRowsAreBounded(t *testing.T) {
 		var registrations []uint64
 		for i := range 64 {
 			nonce := fmt.Appendf(nil, "%016d", batch*64+i)
-			commands = append(commands, fsm.Do(nil, &fsm.Register{Name: string(nonce), Nonce: nonce}))
+			commands = append(commands, fsm.NewCommand(nil, &fsm.Register{Name: string(nonce), Nonce: nonce}))
 			registrations = append(registrations, lock.Registration(nonce))
 		}
 		index++
@@ -30,9 +30,9 @@ func TestRememberedRowsAreBounded(t *testing.T) {
 		for i, r := range out[0].Results {
 			q := &fsm.Request{Incarnation: uint64(r.Token), Number: 1, Hash: 1, Registration: registrations[i]}
 			if i%2 == 0 {
-				commands = append(commands, fsm.Do(q, &fsm.EndServer{}))
+				commands = append(commands, fsm.NewCommand(q, &fsm.EndServer{}))
 			} else {
-				commands = append(commands, fsm.Do(q, &fsm.Settle{}))
+				commands = append(commands, fsm.NewCommand(q, &fsm.Settle{}))
 			}
 		}
 		index++
@@ -48,13 +48,13 @@ func TestRememberedRowsAreBounded(t *testing.T) {
 func TestForgetDropsWhatIsRemembered(t *testing.T) {
 	m := open(t, vfs.NewMem())
 	defer func() { must(t, m.Close()) }()
-	read(m.Apply([]fsm.Log{entry(t, 1, founding()), entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)}))}))(t)
+	read(m.Apply([]fsm.Log{entry(t, 1, founding()), entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)}))}))(t)
 	id := uint64(lock.TokenAt(2, 0))
 	read(m.Apply([]fsm.Log{
-		entry(t, 3, fsm.Do(&fsm.Request{Incarnation: id, Number: 1, Hash: 1}, &fsm.EndServer{})),
-		entry(t, 4, fsm.Do(nil, &fsm.Forget{BeforeMs: 1 << 40, Limit: 10})),
+		entry(t, 3, fsm.NewCommand(&fsm.Request{Incarnation: id, Number: 1, Hash: 1}, &fsm.EndServer{})),
+		entry(t, 4, fsm.NewCommand(nil, &fsm.Forget{BeforeMs: 1 << 40, Limit: 10})),
 	}))(t)
-	out := read(m.Apply([]fsm.Log{entry(t, 5, fsm.Do(&fsm.Request{Incarnation: id, Number: 2, Hash: 1}, &fsm.Settle{}))}))(t)
+	out := read(m.Apply([]fsm.Log{entry(t, 5, fsm.NewCommand(&fsm.Request{Incarnation: id, Number: 2, Hash: 1}, &fsm.Settle{}))}))(t)
 	if got := out[0].Results[0].Code; got != fsm.Forgotten {
 		t.Errorf("a request of a forgotten incarnation was answered %v, want %v", got, fsm.Forgotten)
 	}
@@ -67,7 +67,7 @@ func TestSettleDropsAnswers(t *testing.T) {
 		t.Run(fmt.Sprint(step), func(t *testing.T) {
 			m := open(t, vfs.NewMem())
 			defer func() { must(t, m.Close()) }()
-			read(m.Apply([]fsm.Log{entry(t, 1, founding()), entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)}))}))(t)
+			read(m.Apply([]fsm.Log{entry(t, 1, founding()), entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)}))}))(t)
 			id := lock.TokenAt(2, 0)
 			var commands []*fsm.Command
 			for number := uint64(1); number <= step+3; number++ {
@@ -78,7 +78,7 @@ func TestSettleDropsAnswers(t *testing.T) {
 				if number == step/2+1 && step > 2 {
 					continue // a number that was never used leaves a hole
 				}
-				commands = append(commands, fsm.Do(&fsm.Request{Incarnation: uint64(id), Number: number, Settled: settled, Hash: 1}, &fsm.Settle{}))
+				commands = append(commands, fsm.NewCommand(&fsm.Request{Incarnation: uint64(id), Number: number, Settled: settled, Hash: 1}, &fsm.Settle{}))
 			}
 			read(m.Apply([]fsm.Log{entry(t, 3, commands...)}))(t)
 			look(t, m, func(v *fsm.View) {
@@ -98,13 +98,13 @@ func TestSettleDropsAnswers(t *testing.T) {
 func TestSettleBeyondTheWindow(t *testing.T) {
 	m := open(t, vfs.NewMem())
 	defer func() { must(t, m.Close()) }()
-	read(m.Apply([]fsm.Log{entry(t, 1, founding()), entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)}))}))(t)
+	read(m.Apply([]fsm.Log{entry(t, 1, founding()), entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)}))}))(t)
 	id := lock.TokenAt(2, 0)
 	var commands []*fsm.Command
 	for number := uint64(1); number <= fsm.Window; number++ {
-		commands = append(commands, fsm.Do(&fsm.Request{Incarnation: uint64(id), Number: number, Hash: 1}, &fsm.Settle{}))
+		commands = append(commands, fsm.NewCommand(&fsm.Request{Incarnation: uint64(id), Number: number, Hash: 1}, &fsm.Settle{}))
 	}
-	commands = append(commands, fsm.Do(&fsm.Request{Incarnation: uint64(id), Number: 5000, Settled: 4999, Hash: 1}, &fsm.Settle{}))
+	commands = append(commands, fsm.NewCommand(&fsm.Request{Incarnation: uint64(id), Number: 5000, Settled: 4999, Hash: 1}, &fsm.Settle{}))
 	read(m.Apply([]fsm.Log{entry(t, 3, commands...)}))(t)
 	look(t, m, func(v *fsm.View) {
 		if kept := read(v.Answers(lock.Incarnation(id)))(t); len(kept) != 1 || kept[0].Number != 5000 {

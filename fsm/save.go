@@ -29,10 +29,10 @@ func (t *transaction) saveProfile(q *Request, c *Save) Result {
 		return Result{Code: NoMessage, Token: grant.Token, Revision: old.Revision}
 	}
 	next.Token = grant.Token
-	t.writeRevision(next, WhySave, data)
+	t.writeRevision(next, WriteSave, data)
 	t.clearMessages(c.Store, c.Key, c.ClearMessages)
 	if c.End {
-		freed, out := grant.Release(server, grant.Token, t.at, t.isAlive)
+		freed, out := grant.Release(server, grant.Token, t.token, t.isAlive)
 		t.storeDecision(c.Store, c.Key, grant, freed, out)
 	}
 	return Result{Token: lock.Token(c.Token), Revision: next.Revision}
@@ -53,7 +53,7 @@ func (t *transaction) setProfile(q *Request, c *Set) Result {
 		return refusal
 	}
 	t.takeFromOwner(lock.Overwritten, lock.Incarnation(q.Incarnation), c.Store, c.Key, grant)
-	t.writeRevision(next, WhySet, data)
+	t.writeRevision(next, WriteSet, data)
 	return Result{Revision: next.Revision, Token: grant.Token}
 }
 
@@ -73,8 +73,8 @@ func (t *transaction) removeProfile(server lock.Incarnation, c *Remove) Result {
 	t.takeFromOwner(lock.Removed, server, c.Store, c.Key, grant)
 	t.clearInbox(c.Store, c.Key)
 	t.writeRevision(Profile{
-		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.standing.StampMS, Oldest: old.Oldest,
-	}, WhyRemove, nil)
+		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.position.StampMS, Oldest: old.Oldest,
+	}, WriteRemove, nil)
 	return Result{Revision: old.Revision + 1, Token: grant.Token}
 }
 
@@ -103,11 +103,11 @@ func (t *transaction) checkUnowned(c writeWithoutSession, grant GrantRow) (Profi
 func (t *transaction) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
 	if revoked, out := grant.Revoke(grant.Token, cause, t.isAlive); out.Revoked {
 		t.storeDecision(store, key, grant, revoked, out)
-		deed := DeedSet
+		kind := AuditSet
 		if cause == lock.Removed {
-			deed = DeedRemove
+			kind = AuditRemove
 		}
-		t.addAudit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
+		t.addAudit(kind, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
 	}
 }
 
@@ -133,9 +133,9 @@ func (t *transaction) nextRevision(q *Request, old Profile, d *Data, tags *Tags)
 	}
 	next := old
 	next.Exists, next.Revision, next.Codec, next.Size, next.Hash = true, old.Revision+1, d.Codec, d.Size, hash
-	next.SavedMS, next.Token = t.standing.StampMS, 0
+	next.SavedMS, next.Token = t.position.StampMS, 0
 	if !old.Exists {
-		next.CreatedMS = t.standing.StampMS
+		next.CreatedMS = t.position.StampMS
 	}
 	if tags != nil {
 		next.Tags = tags.Tags

@@ -29,23 +29,23 @@ func (t *transaction) startSession(server lock.Incarnation, c *StartSession) Res
 	}
 	old := t.readGrantPassedOn(c.Store, c.Key)
 	limit := t.policyValueOf(c.Store, PolicyMaxWaiters)
-	grant, out := old.Start(server, t.at, lock.WhenOwned(c.WhenOwned), int(limit), t.isAlive)
+	grant, out := old.Start(server, t.token, lock.WhenOwned(c.WhenOwned), int(limit), t.isAlive)
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Owner: old.Owner, Limit: uint64(limit)}
 	}
 	place := uint64(0)
 	for i, w := range grant.Waiters {
-		if out.Queued && w.Ticket == t.at {
+		if out.Queued && w.Ticket == t.token {
 			place = uint64(i + 1)
-			grant.Waiters[i].SinceMS = t.standing.StampMS // a queue that Start has changed is its own
+			grant.Waiters[i].SinceMS = t.position.StampMS // a queue that Start has changed is its own
 		}
 	}
 	row := t.storeDecision(c.Store, c.Key, old, grant, out)
 	if out.Queued && lock.WhenOwned(c.WhenOwned) == lock.Steal {
-		t.addAudit(DeedSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Stolen})
+		t.addAudit(AuditSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Stolen})
 	}
 	if out.Queued {
-		return Result{Code: Queued, Token: t.at, Owner: row.Owner, Place: place}
+		return Result{Code: Queued, Token: t.token, Owner: row.Owner, Place: place}
 	}
 	return Result{Token: row.Token, Revision: t.readRecord(c.Store, c.Key).Revision, Loads: row.Loads}
 }
@@ -55,7 +55,7 @@ func (t *transaction) cancelWait(server lock.Incarnation, c *Cancel) Result {
 		return Result{Code: Invalid}
 	}
 	old := t.readGrant(c.Store, c.Key) // not touched: Cancel itself brings it up to date
-	grant, out := old.Cancel(server, lock.Token(c.Ticket), t.at, t.isAlive)
+	grant, out := old.Cancel(server, lock.Token(c.Ticket), t.token, t.isAlive)
 	if out.Refusal != lock.None {
 		t.readGrantPassedOn(c.Store, c.Key)
 		return Result{Code: codeOfRefusal(out.Refusal)}
@@ -73,7 +73,7 @@ func (t *transaction) releaseGrant(server lock.Incarnation, c *Release) Result {
 		return Result{Code: Invalid}
 	}
 	old := t.readGrantPassedOn(c.Store, c.Key)
-	grant, out := old.Release(server, lock.Token(c.Token), t.at, t.isAlive)
+	grant, out := old.Release(server, lock.Token(c.Token), t.token, t.isAlive)
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}
 	}
@@ -81,7 +81,7 @@ func (t *transaction) releaseGrant(server lock.Incarnation, c *Release) Result {
 	if !old.Revoked {                       // else the session had ended before, for that cause
 		old.Cause = cause
 		if cause.GivesUp() {
-			t.addAudit(DeedGiveUp, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause})
+			t.addAudit(AuditGiveUp, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause})
 		}
 	}
 	t.storeDecision(c.Store, c.Key, old, grant, out)
@@ -98,7 +98,7 @@ func (t *transaction) revokeGrant(c *Revoke) Result {
 		return Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}
 	}
 	t.storeDecision(c.Store, c.Key, old, grant, out)
-	t.addAudit(DeedLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Late})
+	t.addAudit(AuditLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Late})
 	return Result{Token: old.Token, Owner: old.Owner}
 }
 
@@ -107,7 +107,7 @@ func (t *transaction) lapseGrant(c *Lapse) Result {
 		return Result{Code: Superseded}
 	}
 	old := t.readGrantPassedOn(c.Store, c.Key)
-	grant, out := old.Lapse(lock.Token(c.Token), t.at, t.isAlive)
+	grant, out := old.Lapse(lock.Token(c.Token), t.token, t.isAlive)
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}
 	}
@@ -144,7 +144,7 @@ func (t *transaction) walkContested(c *Walk) Result {
 		}
 		p := next[0]
 		waiters += len(t.readGrant(p.store, p.key).Waiters)
-		if grant := t.readGrantPassedOn(p.store, p.key); grant.Token == t.at {
+		if grant := t.readGrantPassedOn(p.store, p.key); grant.Token == t.token {
 			granted++
 		}
 	}

@@ -31,20 +31,20 @@ func (s *story) command(line string) *fsm.Command {
 		q.Registration++
 		q.Hash = q.Number * 1000
 		if act == "part" {
-			return fsm.Do(q, &fsm.PutPart{Bytes: []byte("x")})
+			return fsm.NewCommand(q, &fsm.PutPart{Bytes: []byte("x")})
 		}
-		return fsm.Do(q, s.act(act, args))
+		return fsm.NewCommand(q, s.act(act, args))
 	}
 	a.settled = args.number("settled", a.settled)
 	q.Settled = a.settled
 	q.Hash = q.Number * 1000
 	if act == "part" {
-		return fsm.Do(q, &fsm.PutPart{Part: uint32(args.number("part", 0)), Bytes: []byte(args.text("bytes", ""))})
+		return fsm.NewCommand(q, &fsm.PutPart{Part: uint32(args.number("part", 0)), Bytes: []byte(args.text("bytes", ""))})
 	}
 	if act != "settle" {
 		a.last = max(a.last, q.Number)
 	}
-	c := fsm.Do(q, s.act(act, args))
+	c := fsm.NewCommand(q, s.act(act, args))
 	if _, ok := a.sent[q.Number]; !ok && act != "settle" {
 		a.sent[q.Number] = c
 	}
@@ -125,9 +125,9 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 	store, key := args.profile()
 	switch act {
 	case "register":
-		return fsm.Do(nil, s.register(args))
+		return fsm.NewCommand(nil, s.register(args))
 	case "open":
-		return fsm.Do(nil, &fsm.OpenTerm{Node: args.who()})
+		return fsm.NewCommand(nil, &fsm.OpenTerm{Node: args.who()})
 	case "expire":
 		c := &fsm.ExpireServers{Term: args.number("term", s.term)}
 		for _, who := range args.words {
@@ -139,25 +139,25 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 			})
 			delete(s.judged, who)
 		}
-		return fsm.Do(nil, c)
+		return fsm.NewCommand(nil, c)
 	case "walk":
-		return fsm.Do(nil, &fsm.Walk{Incarnation: uint64(s.actor(args.who()).id), Limit: uint32(args.number("limit", 100))})
+		return fsm.NewCommand(nil, &fsm.Walk{Incarnation: uint64(s.actor(args.who()).id), Limit: uint32(args.number("limit", 100))})
 	case "revoke":
-		return fsm.Do(nil, &fsm.Revoke{Store: store, Key: key, Token: s.token(args.text("token", "0")), Waited: args.has("waited")})
+		return fsm.NewCommand(nil, &fsm.Revoke{Store: store, Key: key, Token: s.token(args.text("token", "0")), Waited: args.has("waited")})
 	case "lapse":
-		return fsm.Do(nil, &fsm.Lapse{Term: args.number("term", s.term), Store: store, Key: key, Token: s.token(args.text("token", "0"))})
+		return fsm.NewCommand(nil, &fsm.Lapse{Term: args.number("term", s.term), Store: store, Key: key, Token: s.token(args.text("token", "0"))})
 	case "forget":
-		return fsm.Do(nil, &fsm.Forget{BeforeMs: int64(args.number("before", 0)), Limit: uint32(args.number("limit", 100))})
+		return fsm.NewCommand(nil, &fsm.Forget{BeforeMs: int64(args.number("before", 0)), Limit: uint32(args.number("limit", 100))})
 	case "found":
-		return fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1})
+		return fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1})
 	case "node":
-		return fsm.Do(nil, &fsm.SetNode{Id: args.who(), Address: args.text("address", ""), Client: args.text("client", "")})
+		return fsm.NewCommand(nil, &fsm.SetNode{Id: args.who(), Address: args.text("address", ""), Client: args.text("client", "")})
 	case "remove-node":
-		return fsm.Do(nil, &fsm.RemoveNode{Id: args.who()})
+		return fsm.NewCommand(nil, &fsm.RemoveNode{Id: args.who()})
 	case "raise-alarm":
-		return fsm.Do(nil, &fsm.RaiseAlarm{Code: args.who(), Text: args.text("text", "")})
+		return fsm.NewCommand(nil, &fsm.RaiseAlarm{Code: args.who(), Text: args.text("text", "")})
 	case "raise":
-		return fsm.Do(nil, &fsm.Raise{Level: uint32(args.number("level", 1))})
+		return fsm.NewCommand(nil, &fsm.Raise{Level: uint32(args.number("level", 1))})
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ var codeNames = [fsm.Codes]string{
 	fsm.OK: "ok", fsm.Queued: "queued", fsm.Fenced: "fenced", fsm.RevisionDiffers: "revision differs", fsm.Owned: "owned",
 	fsm.ServerGone: "server gone", fsm.Forgotten: "forgotten", fsm.AcknowledgeFirst: "acknowledge first", fsm.Cloned: "cloned",
 	fsm.NameHeld: "name held", fsm.OtherCluster: "other cluster", fsm.Invalid: "invalid", fsm.TooLarge: "too large",
-	fsm.QueueFull: "queue full", fsm.MailboxFull: "mailbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
+	fsm.QueueFull: "queue full", fsm.InboxFull: "mailbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
 	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting", fsm.UnknownClass: "unknown class",
 	fsm.Burned: "burned", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
 	fsm.OtherRegistration: "other registration",
@@ -187,7 +187,7 @@ func (s *story) recordLines(b *strings.Builder, v *fsm.View, p fsm.ProfileName) 
 	for _, h := range read(v.History(p.Store, p.Key))(s.t) {
 		value, _, err := v.Data(p.Store, p.Key, h.Revision)
 		must(s.t, err)
-		by := []string{"saved under", "set", "removed"}[h.Why]
+		by := []string{"saved under", "set", "removed"}[h.Kind]
 		if h.Token != 0 {
 			by += " " + s.call(h.Token)
 		}
@@ -260,14 +260,14 @@ func (s *story) audit(f fsm.AuditFilter, limit int) string {
 			b.WriteString("older ones, and\n")
 		}
 		for _, a := range list {
-			fmt.Fprintf(&b, "%d at %d: %s", a.Number, a.StampMS, a.Deed)
+			fmt.Fprintf(&b, "%d at %d: %s", a.Number, a.StampMS, a.Kind)
 			if a.Store != "" {
 				fmt.Fprintf(&b, " of %s/%s", a.Store, a.Key)
 			}
 			if a.By.Incarnation != 0 {
 				fmt.Fprintf(&b, " by %s %q", s.call(lock.Token(a.By.Incarnation)), a.By.Name)
 			}
-			if a.Deed < fsm.DeedClearAlarm {
+			if a.Kind < fsm.AuditClearAlarm {
 				fmt.Fprintf(&b, " to %s %q", s.call(lock.Token(a.From.Incarnation)), a.From.Name)
 			}
 			if a.Ground != lock.Living {

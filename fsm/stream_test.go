@@ -78,7 +78,7 @@ func newStream(roll dice) *stream {
 
 // founding is the first entry of every stream. Few waiters and messages, so that limits are met.
 func founding() *fsm.Command {
-	return fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Classes: fsm.DefaultClasses(), Policies: []*fsm.PolicyValue{
+	return fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Classes: fsm.DefaultClasses(), Policies: []*fsm.PolicyValue{
 		{Name: fsm.PolicyHistory, Value: 4}, {Name: fsm.PolicyMaxData, Value: 64}, {Name: fsm.PolicyMaxMessages, Value: 5},
 		{Name: fsm.PolicyMaxWaiters, Value: 3},
 	}})
@@ -101,10 +101,10 @@ func (s *stream) entry() []*fsm.Command {
 
 func (s *stream) command() *fsm.Command {
 	if len(s.clients) == 0 || s.roll(25) == 0 {
-		return fsm.Do(nil, s.register())
+		return fsm.NewCommand(nil, s.register())
 	}
 	if s.roll(8) == 0 {
-		return fsm.Do(nil, s.leaders())
+		return fsm.NewCommand(nil, s.leaders())
 	}
 	c := s.sender()
 	switch roll := s.roll(40); {
@@ -117,23 +117,23 @@ func (s *stream) command() *fsm.Command {
 		return again
 	case roll == 5 || c.put == 1:
 		if s.roll(3) == 0 {
-			return fsm.Do(s.request(c), &fsm.PutPart{Part: uint32(s.roll(18)), Bytes: value(s.roll(6))})
+			return fsm.NewCommand(s.request(c), &fsm.PutPart{Part: uint32(s.roll(18)), Bytes: value(s.roll(6))})
 		}
 		part := &fsm.PutPart{Part: c.put, Bytes: value(s.roll(4))}
 		c.put++
 		c.parts = append(c.parts, part.Bytes...)
-		return fsm.Do(&fsm.Request{Incarnation: uint64(c.id), Number: c.last + 1, Registration: c.registration + uint64(max(0, s.roll(20)-18))}, part)
+		return fsm.NewCommand(&fsm.Request{Incarnation: uint64(c.id), Number: c.last + 1, Registration: c.registration + uint64(max(0, s.roll(20)-18))}, part)
 	case roll == 6 && len(c.sent) > 0:
 		old := c.sent[s.roll(len(c.sent))].Request
-		return fsm.Do(old, &fsm.Settle{})
+		return fsm.NewCommand(old, &fsm.Settle{})
 	case roll == 7 && len(c.sent) > 0 && s.roll(4) == 0:
 		old := c.sent[s.roll(len(c.sent))]
-		again := fsm.Do(&fsm.Request{Incarnation: uint64(c.id), Number: old.Request.Number, Settled: old.Request.Settled, Hash: 1, Registration: c.registration}, &fsm.EndServer{})
+		again := fsm.NewCommand(&fsm.Request{Incarnation: uint64(c.id), Number: old.Request.Number, Settled: old.Request.Settled, Hash: 1, Registration: c.registration}, &fsm.EndServer{})
 		again.Act = old.Act
 		return again
 	}
 	act := s.act(c)
-	command := fsm.Do(s.request(c), act)
+	command := fsm.NewCommand(s.request(c), act)
 	if command.Request.Number == c.last+1 {
 		c.last, c.parts, c.put = c.last+1, nil, 0
 	}

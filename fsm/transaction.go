@@ -77,18 +77,18 @@ func (r *tableReader) scanRows(from, to []byte, f func(key, row []byte) bool) {
 // transaction is the work of one Apply: reads that see its own writes, writes that go into the digest, events to tell.
 type transaction struct {
 	tableReader
-	batch    *pebble.Batch
-	standing Position
-	highest  uint32 // level of an entry that is applied
-	policies *policyCache
+	batch        *pebble.Batch
+	position     Position
+	highestLevel uint32 // level of an entry that is applied
+	policies     *policyCache
 
 	// Of the entry and command at hand.
 	index, term uint64
-	at          lock.Token
+	token       lock.Token
 	writes      *xxhash.Digest
 	events      []Event
 
-	swept [][2][]byte // ranges that the batch deletes last
+	sweptRanges [][2][]byte // ranges that the batch deletes last
 }
 
 const (
@@ -124,12 +124,12 @@ func (t *transaction) deleteRange(from, to []byte) {
 func (t *transaction) sweepPrefix(prefix []byte) {
 	to := keyAfterPrefix(prefix)
 	t.foldWrite(opRange, prefix, to)
-	t.swept = append(t.swept, [2][]byte{prefix, to})
+	t.sweptRanges = append(t.sweptRanges, [2][]byte{prefix, to})
 }
 
 // finishSweep is for when nothing is read from the batch any more.
 func (t *transaction) finishSweep() {
-	for _, r := range t.swept {
+	for _, r := range t.sweptRanges {
 		t.noteError(t.batch.DeleteRange(r[0], r[1], nil))
 	}
 }

@@ -50,14 +50,14 @@ func (w *twin) profile(store, key string) *twinProfile {
 // malformed knows the names that the stream uses.
 func malformed(store, key string) bool { return store == "a/b" || key == "" || key == "\x01" }
 
-func (w *twin) tell(kind fsm.Kind, p *twinProfile, ticket lock.Token, message uint64) {
+func (w *twin) tell(kind fsm.EventKind, p *twinProfile, ticket lock.Token, message uint64) {
 	w.events = append(w.events, fsm.Event{
 		Kind: kind, Server: p.owner, Store: p.name.Store, Key: p.name.Key, Token: p.token, Ticket: ticket, Message: message,
 	})
 }
 
 // because is tell of what has a cause.
-func (w *twin) because(cause lock.Cause, kind fsm.Kind, p *twinProfile, ticket lock.Token) {
+func (w *twin) because(cause lock.Cause, kind fsm.EventKind, p *twinProfile, ticket lock.Token) {
 	w.tell(kind, p, ticket, 0)
 	w.events[len(w.events)-1].Cause = cause
 }
@@ -114,7 +114,7 @@ func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.AuditKind, by lock
 	if p.owner != 0 && !p.revoked {
 		p.revoked, p.cause = true, cause
 		w.because(cause, fsm.Lost, p, 0)
-		w.audit(fsm.Audit{Deed: deed, Store: p.name.Store, Key: p.name.Key, Cause: cause, Reason: reason}, by, p.owner)
+		w.audit(fsm.Audit{Kind: deed, Store: p.name.Store, Key: p.name.Key, Cause: cause, Reason: reason}, by, p.owner)
 	}
 }
 
@@ -133,11 +133,11 @@ func (w *twin) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
 	case uint64(p.token) != c.Token:
 		done.Code = fsm.Superseded
 	case c.Force:
-		w.rob(p, lock.Freed, fsm.DeedFree, me, c.Reason)
+		w.rob(p, lock.Freed, fsm.AuditForceRelease, me, c.Reason)
 	case !p.revoked:
 		p.asked = true
 		w.because(lock.Freed, fsm.LetGo, p, 0)
-		w.audit(fsm.Audit{Deed: fsm.DeedAsk, Store: c.Store, Key: c.Key, Reason: c.Reason}, me, p.owner)
+		w.audit(fsm.Audit{Kind: fsm.AuditAskOwner, Store: c.Store, Key: c.Key, Reason: c.Reason}, me, p.owner)
 	}
 	return done
 }
@@ -163,9 +163,9 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 		p.queue = slices.Insert(p.queue, 0, mine)
 		done.Place = 1
 		if p.revoked { // somebody else was first
-			w.audit(fsm.Audit{Deed: fsm.DeedSteal, Store: c.Store, Key: c.Key, Cause: lock.Stolen}, me, p.owner)
+			w.audit(fsm.Audit{Kind: fsm.AuditSteal, Store: c.Store, Key: c.Key, Cause: lock.Stolen}, me, p.owner)
 		}
-		w.rob(p, lock.Stolen, fsm.DeedSteal, me, "")
+		w.rob(p, lock.Stolen, fsm.AuditSteal, me, "")
 		return done
 	}
 	p.queue = append(p.queue, mine)
@@ -241,7 +241,7 @@ func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
 	if !p.revoked {
 		p.cause = lock.Cause(c.Cause)
 		if c.Cause == 8 || c.Cause == 12 {
-			w.audit(fsm.Audit{Deed: fsm.DeedGiveUp, Store: c.Store, Key: c.Key, Cause: p.cause}, 0, me)
+			w.audit(fsm.Audit{Kind: fsm.AuditGiveUp, Store: c.Store, Key: c.Key, Cause: p.cause}, 0, me)
 		}
 	}
 	for _, x := range c.Panics {
@@ -261,7 +261,7 @@ func (w *twin) revoke(c *fsm.Revoke) fsm.Result {
 	if p.owner == 0 || p.revoked || c.Waited && !p.asked && len(p.queue) == 0 || uint64(p.token) != c.Token {
 		return fsm.Result{Code: fsm.Superseded, Token: p.token}
 	}
-	w.rob(p, lock.Late, fsm.DeedLate, 0, "")
+	w.rob(p, lock.Late, fsm.AuditLate, 0, "")
 	return fsm.Result{Token: p.token, Owner: p.owner}
 }
 
@@ -326,7 +326,7 @@ func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
 		}
 		marked[id] = true
 	}
-	w.write(p, c.Data.Codec, data, c.Tags, p.token, fsm.WhySave)
+	w.write(p, c.Data.Codec, data, c.Tags, p.token, fsm.WriteSave)
 	p.messages = slices.DeleteFunc(p.messages, func(m fsm.Message) bool { return slices.Contains(c.ClearMessages, m.ID) })
 	if c.End {
 		w.free(p)
@@ -346,8 +346,8 @@ func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
 	if refusal != nil {
 		return *refusal
 	}
-	w.rob(p, lock.Overwritten, fsm.DeedSet, s.about.Incarnation, "")
-	w.write(p, c.Data.Codec, data, c.Tags, 0, fsm.WhySet)
+	w.rob(p, lock.Overwritten, fsm.AuditSet, s.about.Incarnation, "")
+	w.write(p, c.Data.Codec, data, c.Tags, 0, fsm.WriteSet)
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
@@ -362,9 +362,9 @@ func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	if !p.exists {
 		return fsm.Result{Code: fsm.NoProfile, Revision: p.revision}
 	}
-	w.rob(p, lock.Removed, fsm.DeedRemove, me, "")
+	w.rob(p, lock.Removed, fsm.AuditRemove, me, "")
 	p.messages = nil
-	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WhyRemove)
+	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WriteRemove)
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
@@ -416,17 +416,17 @@ func (w *twin) data(s *twinServer, q *fsm.Request, p *twinProfile, d *fsm.Data, 
 
 // write is the next revision; a remove leaves a stone. Of the oldest at most 32 go at once.
 func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, token lock.Token, why fsm.WriteKind) {
-	if !p.exists && why != fsm.WhyRemove {
+	if !p.exists && why != fsm.WriteRemove {
 		p.created = w.stamp
 	}
-	p.exists = why != fsm.WhyRemove
+	p.exists = why != fsm.WriteRemove
 	p.revision++
 	p.saved = w.stamp
 	if tags != nil {
 		p.tags = tags.Tags
 	}
 	p.history = append(p.history, twinRevision{
-		Revision: fsm.Revision{Revision: p.revision, Codec: codec, Size: uint64(len(data)), SavedMS: w.stamp, Token: token, Why: why}, data: data,
+		Revision: fsm.Revision{Revision: p.revision, Codec: codec, Size: uint64(len(data)), SavedMS: w.stamp, Token: token, Kind: why}, data: data,
 	})
 	keep := max(1, int(w.policy(p.name.Store, fsm.PolicyHistory)))
 	for n := 0; n < 32 && len(p.history) > keep; n++ {
@@ -441,7 +441,7 @@ func (w *twin) send(s *twinServer, c *fsm.Send) fsm.Result {
 	limit := w.policy(c.Store, fsm.PolicyMaxMessages)
 	p := w.profile(c.Store, c.Key)
 	if int64(len(p.messages)) >= limit {
-		return fsm.Result{Code: fsm.MailboxFull, Limit: uint64(limit)}
+		return fsm.Result{Code: fsm.InboxFull, Limit: uint64(limit)}
 	}
 	w.touch(c.Store, c.Key)
 	before := uint64(0)

@@ -222,7 +222,7 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 			return fsm.Result{Code: fsm.Superseded}
 		}
 		delete(w.alarms, code)
-		w.audit(fsm.Audit{Deed: fsm.DeedClearAlarm, Reason: code}, me, 0)
+		w.audit(fsm.Audit{Kind: fsm.AuditClearAlarm, Reason: code}, me, 0)
 		return fsm.Result{}
 	case c.GetExpectNode() != nil:
 		address := c.GetExpectNode().Address
@@ -231,7 +231,7 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 		}
 		if !w.expected[address] {
 			w.expected[address] = true
-			w.audit(fsm.Audit{Deed: fsm.DeedExpectNode, Reason: address}, me, 0)
+			w.audit(fsm.Audit{Kind: fsm.AuditExpectNode, Reason: address}, me, 0)
 		}
 		return fsm.Result{}
 	}
@@ -293,7 +293,7 @@ func (w *twin) end(s *twinServer, ground lock.Ground) {
 	s.parts = map[uint64]map[uint32][]byte{}
 	w.events = append(w.events, fsm.Event{Kind: fsm.ServerEnded, Server: s.about.Incarnation})
 	if ground != lock.Goodbye {
-		w.audit(fsm.Audit{Deed: fsm.DeedEnd, Ground: ground, Cause: lock.Expired}, 0, s.about.Incarnation)
+		w.audit(fsm.Audit{Kind: fsm.AuditEndServer, Ground: ground, Cause: lock.Expired}, 0, s.about.Incarnation)
 	}
 }
 

@@ -11,14 +11,14 @@ import (
 // View is the tables as they stood at one index. Reads of absent rows say ok = false; an error is a failed disk.
 type View struct {
 	snapshot *pebble.Snapshot
-	standing Position
+	position Position
 }
 
 // View takes a consistent view. It must be closed before the Machine is.
 func (m *Machine) View() (*View, error) {
 	v := &View{snapshot: m.db.NewSnapshot()}
 	r := v.tableReader()
-	if v.standing = r.readPosition(); r.err != nil {
+	if v.position = r.readPosition(); r.err != nil {
 		_ = v.snapshot.Close()
 		return nil, r.err
 	}
@@ -29,7 +29,7 @@ func (m *Machine) View() (*View, error) {
 func (v *View) Close() error { return v.snapshot.Close() }
 
 // Position is where the view stands.
-func (v *View) Position() Position { return v.standing }
+func (v *View) Position() Position { return v.position }
 
 func (v *View) tableReader() *tableReader { return &tableReader{from: v.snapshot} }
 
@@ -186,7 +186,7 @@ type OwnedInbox struct {
 func (v *View) OwnedInboxes(id lock.Incarnation, limit int) ([]OwnedInbox, error) {
 	r := v.tableReader()
 	var list []OwnedInbox
-	prefix := serverKey(tableMail, id)
+	prefix := serverKey(tableOwnedInbox, id)
 	r.scanRows(prefix, keyAfterPrefix(prefix), func(row, _ []byte) bool {
 		s, k, _ := splitProfileKey(row[len(prefix):])
 		list = append(list, OwnedInbox{OwnedGrant: OwnedGrant{Store: s, Key: k}})

@@ -18,7 +18,7 @@ func populated(t *testing.T) (m *fsm.Machine, names []fsm.ProfileName) {
 	var commands []*fsm.Command
 	ask := func(act any) {
 		n := uint64(len(commands) + 1)
-		commands = append(commands, fsm.Do(&fsm.Request{Incarnation: server, Number: n, Hash: n}, act))
+		commands = append(commands, fsm.NewCommand(&fsm.Request{Incarnation: server, Number: n, Hash: n}, act))
 	}
 	for _, store := range []string{"a", "a-b", "ab"} {
 		for _, key := range []string{"k", "k ", "k1", "k2", "kk", "l", "é"} {
@@ -32,8 +32,8 @@ func populated(t *testing.T) (m *fsm.Machine, names []fsm.ProfileName) {
 	ask(&fsm.Set{Store: "stones", Key: "gone", Data: data("x")})
 	ask(&fsm.StartSession{Store: "ab", Key: "never saved"})
 	read(m.Apply([]fsm.Log{
-		entry(t, 1, fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
-		entry(t, 2, fsm.Do(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
+		entry(t, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
 		entry(t, 3, commands...),
 	}))(t)
 	return m, names
@@ -116,7 +116,7 @@ func TestViewStandsStill(t *testing.T) {
 	m, _ := populated(t)
 	defer func() { must(t, m.Close()) }()
 	look(t, m, func(v *fsm.View) {
-		read(m.Apply([]fsm.Log{entry(t, 4, fsm.Do(nil, &fsm.SetNode{Id: "n1", Address: "10.0.0.1:7401"}))}))(t)
+		read(m.Apply([]fsm.Log{entry(t, 4, fsm.NewCommand(nil, &fsm.SetNode{Id: "n1", Address: "10.0.0.1:7401"}))}))(t)
 		if v.Position().Index != 3 || len(read(v.Nodes())(t)) != 0 {
 			t.Errorf("the view moved: %+v", v.Position())
 		}
@@ -164,7 +164,7 @@ func TestCheckPolicy(t *testing.T) {
 }
 
 func TestEncodeCounts(t *testing.T) {
-	one := fsm.Do(nil, &fsm.OpenTerm{})
+	one := fsm.NewCommand(nil, &fsm.OpenTerm{})
 	commands := slices.Repeat([]*fsm.Command{one}, lock.MaxPlace)
 	if _, err := fsm.Encode(fsm.Level, testCluster, 0, commands); err != nil {
 		t.Errorf("%d commands: %v", len(commands), err)
@@ -172,7 +172,7 @@ func TestEncodeCounts(t *testing.T) {
 	if _, err := fsm.Encode(fsm.Level, testCluster, 0, append(commands, one)); err == nil {
 		t.Error("an entry holds more commands than there are places")
 	}
-	big := fsm.Do(nil, &fsm.SetNode{Id: strings.Repeat("x", 300)})
+	big := fsm.NewCommand(nil, &fsm.SetNode{Id: strings.Repeat("x", 300)})
 	for _, n := range []int{1, 10, 100} {
 		sum := 0
 		for range n {

@@ -23,7 +23,7 @@ type heavy struct {
 
 func newHeavy(t testing.TB) *heavy {
 	h := &heavy{t: t, m: open(t, vfs.NewMem()), numbers: map[uint64]uint64{}}
-	h.apply(fsm.Do(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()}))
+	h.apply(fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()}))
 	return h
 }
 
@@ -54,7 +54,7 @@ func (h *heavy) weigh(c *fsm.Command) (w fsm.Weight) {
 func (h *heavy) server(name string) uint64 {
 	nonce := make([]byte, 16) // the registration, its head, is 0
 	copy(nonce[8:], name)
-	return uint64(h.apply(fsm.Do(nil, &fsm.Register{Name: name, Nonce: nonce}))[0].Token)
+	return uint64(h.apply(fsm.NewCommand(nil, &fsm.Register{Name: name, Nonce: nonce}))[0].Token)
 }
 
 func (h *heavy) servers(n int) (ids []uint64) {
@@ -68,7 +68,7 @@ func (h *heavy) servers(n int) (ids []uint64) {
 func (h *heavy) ask(server uint64, act any) *fsm.Command {
 	h.numbers[server]++
 	n := h.numbers[server]
-	return fsm.Do(&fsm.Request{Incarnation: server, Number: n, Settled: n - 1, Hash: n}, act)
+	return fsm.NewCommand(&fsm.Request{Incarnation: server, Number: n, Settled: n - 1, Hash: n}, act)
 }
 
 func (h *heavy) start(server uint64, key string) uint64 {
@@ -135,7 +135,7 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			hash := sha256.Sum256(whole)
 			save := h.ask(s, &fsm.Save{Store: "players", Key: "p", Token: token, Data: &fsm.Data{Hash: hash[:], Size: fsm.MaxData, Parts: fsm.MaxData / fsm.PartBytes}})
 			for i := range uint32(fsm.MaxData / fsm.PartBytes) {
-				h.apply(fsm.Do(save.Request, &fsm.PutPart{Part: i, Bytes: whole[i*fsm.PartBytes : (i+1)*fsm.PartBytes]}))
+				h.apply(fsm.NewCommand(save.Request, &fsm.PutPart{Part: i, Bytes: whole[i*fsm.PartBytes : (i+1)*fsm.PartBytes]}))
 			}
 			return save
 		}},
@@ -154,27 +154,27 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			h.apply(h.ask(s[0], &fsm.SetPolicy{Name: fsm.PolicyMaxWaiters, Value: 1000}))
 			h.wait(s[0], 8, s[1:])
 			h.apply(h.ask(s[0], &fsm.EndServer{}))
-			return fsm.Do(nil, &fsm.Walk{Incarnation: s[0], Limit: 64})
+			return fsm.NewCommand(nil, &fsm.Walk{Incarnation: s[0], Limit: 64})
 		}},
 		{"a step of a walk where few wait", rows, 1 << 20, 0, func(h *heavy) *fsm.Command {
 			s := h.servers(65)
 			h.wait(s[0], 64, s[1:])
 			h.apply(h.ask(s[0], &fsm.EndServer{}))
-			return fsm.Do(nil, &fsm.Walk{Incarnation: s[0], Limit: 64})
+			return fsm.NewCommand(nil, &fsm.Walk{Incarnation: s[0], Limit: 64})
 		}},
-		{"verdicts on many", 9*fsm.MaxVerdicts + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
+		{"verdicts on many", 9*fsm.MaxExpiries + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
 			var verdicts []*fsm.Verdict
-			for i, s := range h.servers(fsm.MaxVerdicts) {
+			for i, s := range h.servers(fsm.MaxExpiries) {
 				h.start(s, fmt.Sprint("p", i))
 				verdicts = append(verdicts, &fsm.Verdict{Incarnation: s, Last: uint64(lock.TokenAt(h.index, 0))})
 			}
-			return fsm.Do(nil, &fsm.ExpireServers{Term: 1, Verdicts: verdicts})
+			return fsm.NewCommand(nil, &fsm.ExpireServers{Term: 1, Verdicts: verdicts})
 		}},
 		{"forgetting many", 5*fsm.MaxStep + 10, 1 << 20, fsm.MaxStep, func(h *heavy) *fsm.Command {
 			for _, s := range h.servers(fsm.MaxStep + 1) {
 				h.apply(h.ask(s, &fsm.EndServer{}))
 			}
-			return fsm.Do(nil, &fsm.Forget{BeforeMs: 1 << 50, Limit: math.MaxUint32})
+			return fsm.NewCommand(nil, &fsm.Forget{BeforeMs: 1 << 50, Limit: math.MaxUint32})
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

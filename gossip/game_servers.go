@@ -12,19 +12,19 @@ import (
 // The game servers' pool: game servers, and the nodes that listen to them. It is none of the nodes' own: with one pool for
 // both, thousands of game servers could slow down and lie about what nodes say of each other.
 const (
-	serverLabel = "profilenode game servers"
-	serverMark  = "game~"
+	gameServerLabel  = "profilenode game servers"
+	gameServerPrefix = "game~"
 
 	// A dead one has to be known before 4.5 s of silence, also among thousands. It is probed within about one Probe, fails
 	// that probe in another, and is then a suspect for serverSuspicion probes, times log10 of the members: 1.6 s in all
 	// among ten, 3.8 s among five thousand. A living one loses nothing by the haste, as long as it is heard by the leader.
-	serverProbe = 400 * time.Millisecond
+	gameServerProbe = 400 * time.Millisecond
 	// 2 waits for nobody's confirmation. With more, the one who finds it first waits up to four times as long.
-	serverSuspicion = 2
+	gameServerSuspicion = 2
 	// Nodes join each other and so merge halves of the pool; a game server that has lost every node looks for one.
-	serverRejoin = 10 * time.Second
+	gameServerRejoin = 10 * time.Second
 	// A verdict on the dead comes within a lease. What a new leader may still ask for later is a minute's.
-	serverRemember = time.Minute
+	gameServerRemember = time.Minute
 )
 
 // ServerConfig says how to take part in the game servers' pool. Its zero value is for a cluster on the same machine.
@@ -44,8 +44,8 @@ func (s ServerConfig) Validate() error { return s.poolConfig("any", nil, nil).Va
 
 func (s ServerConfig) poolConfig(name string, seeds func() []string, log *slog.Logger) Config {
 	c := Config{
-		Name: name, Bind: s.Bind, Advertise: s.Advertise, Key: s.Key, Insecure: s.Insecure, Label: serverLabel,
-		Seeds: seeds, Rejoin: serverRejoin, Probe: serverProbe, Suspicion: serverSuspicion, Remember: serverRemember,
+		Name: name, Bind: s.Bind, Advertise: s.Advertise, Key: s.Key, Insecure: s.Insecure, Label: gameServerLabel,
+		Seeds: seeds, Rejoin: gameServerRejoin, Probe: gameServerProbe, Suspicion: gameServerSuspicion, Remember: gameServerRemember,
 		Listen: s.Listen, ListenPacket: s.ListenPacket, Dial: s.Dial, Log: log, Quiet: true,
 	}
 	if c.Bind == "" {
@@ -57,7 +57,7 @@ func (s ServerConfig) poolConfig(name string, seeds func() []string, log *slog.L
 // ServerName is what an incarnation of a game server is called in the pool. The cluster is in it, since incarnations of two
 // clusters may have one number.
 func ServerName(cluster []byte, incarnation uint64) string {
-	return serverMark + hex.EncodeToString(cluster) + "~" + strconv.FormatUint(incarnation, 36)
+	return gameServerPrefix + hex.EncodeToString(cluster) + "~" + strconv.FormatUint(incarnation, 36)
 }
 
 // OpenNode lets a node listen to game servers. See Open.

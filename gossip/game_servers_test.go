@@ -109,13 +109,13 @@ func TestALostGameServerIsKnownBeforeItsSilenceCounts(t *testing.T) {
 				var times []time.Duration
 				for victim := range min(servers, 5) {
 					lost := gossip.ServerName(someCluster, uint64(victim+1))
-					if state, ok := f.nodes[0].Seems(lost); !ok || state != gossip.Alive {
+					if state, ok := f.nodes[0].MemberState(lost); !ok || state != gossip.Alive {
 						t.Fatalf("before: %v, %t, want alive", state, ok)
 					}
 					f.Unplug(hostOf(address(10 + victim)))
 					at := time.Now()
 					for _, n := range f.nodes {
-						for !n.Dead(lost) && time.Since(at) < time.Minute {
+						for !n.IsDead(lost) && time.Since(at) < time.Minute {
 							time.Sleep(10 * time.Millisecond)
 						}
 					}
@@ -132,7 +132,7 @@ func TestALostGameServerIsKnownBeforeItsSilenceCounts(t *testing.T) {
 					t.Errorf("half of the times were %v and more, want less than 4.5 s", middle)
 				}
 				for i := range servers {
-					if dead := f.nodes[0].Dead(gossip.ServerName(someCluster, uint64(i+1))); dead != (i < 5) {
+					if dead := f.nodes[0].IsDead(gossip.ServerName(someCluster, uint64(i+1))); dead != (i < 5) {
 						t.Errorf("game server %d dead: %v", i+1, dead)
 					}
 				}
@@ -159,7 +159,7 @@ func TestAReturningSeedIsNotStormed(t *testing.T) {
 		if got, most := f.dials.Load()-before, int64(servers); got > most {
 			t.Errorf("%d streams within 12 s of the return, want at most %d", got, most)
 		}
-		if state, ok := f.nodes[0].Seems(name(2)); !ok || state != gossip.Alive {
+		if state, ok := f.nodes[0].MemberState(name(2)); !ok || state != gossip.Alive {
 			t.Errorf("the node that came back seems %v, %t, want alive", state, ok)
 		}
 	})

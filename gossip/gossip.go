@@ -18,11 +18,11 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// politely bounds the leave-taking of Close. Telling a pool of 10,000 takes two rounds of 1.4 s, one of three 0.8 s in all.
-const politely = 3 * time.Second
+// leaveTimeout bounds the leave-taking of Close. Telling a pool of 10,000 takes two rounds of 1.4 s, one of three 0.8 s in all.
+const leaveTimeout = 3 * time.Second
 
-// unmetSooner is by how many times sooner the seeds are tried while none has been met.
-const unmetSooner = 10
+// unmetRejoinFactor is by how many times sooner the seeds are tried while none has been met.
+const unmetRejoinFactor = 10
 
 // Pool is one membership of one pool.
 type Pool struct {
@@ -31,9 +31,9 @@ type Pool struct {
 	table     *memberTable
 	transport *transport
 
-	stop   context.CancelFunc
-	rejoin sync.WaitGroup
-	alone  bool // it was said that no seed is reached; the joining goroutine's
+	stop         context.CancelFunc
+	rejoin       sync.WaitGroup
+	warnedNoSeed bool // it was said that no seed is reached; the joining goroutine's
 
 	once sync.Once
 	err  error
@@ -88,12 +88,12 @@ func (p *Pool) Addr() string { return p.transport.advertise.String() }
 // Members lists the others by name: the living, and for Config.Remember those who are gone, the latest thousand of them.
 func (p *Pool) Members() []Member { return p.table.listMembers() }
 
-// Dead says whether a member is known and seems dead from here. Whoever reaches nobody at all says it of nobody: more
+// IsDead says whether a member is known and seems dead from here. Whoever reaches nobody at all says it of nobody: more
 // likely it is itself cut off. It does not block.
-func (p *Pool) Dead(name string) bool { return p.table.isDead(name) }
+func (p *Pool) IsDead(name string) bool { return p.table.isDead(name) }
 
-// Seems is how one member seems; ok is false for one that is not known, or not any more. It does not block.
-func (p *Pool) Seems(name string) (state State, ok bool) { return p.table.stateOf(name) }
+// MemberState is how one member seems; ok is false for one that is not known, or not any more. It does not block.
+func (p *Pool) MemberState(name string) (state State, ok bool) { return p.table.stateOf(name) }
 
 // Changed receives after Members has changed. Changes that nobody has waited for are one, so look at all members then. It
 // is for one reader, and stays silent after Close.
@@ -120,7 +120,7 @@ func (p *Pool) announceLeaving(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	until := time.Now().Add(politely)
+	until := time.Now().Add(leaveTimeout)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
 		until = deadline
 	}
@@ -144,7 +144,7 @@ func (p *Pool) keepJoining(ctx context.Context) {
 	for {
 		wait := p.config.Rejoin
 		if p.config.Seeds != nil && !p.joinAny(ctx) {
-			wait /= unmetSooner
+			wait /= unmetRejoinFactor
 		}
 		next := time.NewTimer(wait)
 		select {
@@ -176,7 +176,7 @@ func (p *Pool) joinAny(ctx context.Context) (met bool) {
 			}
 			met = met || at.String() != p.Addr()
 			if p.config.OneSeed && met {
-				p.alone = false
+				p.warnedNoSeed = false
 				return met
 			}
 		}
@@ -194,12 +194,12 @@ func (p *Pool) joinAny(ctx context.Context) (met bool) {
 			last = err
 			p.config.Log.Debug("join gossip seed", "address", at, "error", err)
 		case p.config.OneSeed:
-			p.alone = false
+			p.warnedNoSeed = false
 			return met
 		}
 	}
-	if p.config.OneSeed && last != nil && !p.alone && ctx.Err() == nil {
-		p.alone = true // said once, until it is over
+	if p.config.OneSeed && last != nil && !p.warnedNoSeed && ctx.Err() == nil {
+		p.warnedNoSeed = true // said once, until it is over
 		p.config.Log.Warn("gossip reaches no seed, and goes on trying", "seeds", seeds, "error", last)
 	}
 	return met
@@ -215,7 +215,7 @@ func (p *Pool) joinAt(at netip.AddrPort) error {
 }
 
 func (p *Pool) resolveSeed(ctx context.Context, seed string) []netip.AddrPort {
-	ctx, cancel := context.WithTimeout(ctx, lookUpLimit)
+	ctx, cancel := context.WithTimeout(ctx, lookUpTimeout)
 	defer cancel()
 	found, err := resolveAddress(ctx, seed)
 	if err != nil && ctx.Err() == nil {

@@ -40,8 +40,8 @@ type Member struct {
 	Since time.Time // when it came to seem so, here
 }
 
-// maxGone bounds the members that are remembered although they are gone. Older ones are forgotten first.
-const maxGone = 1024
+// maxGoneMembers bounds the members that are remembered although they are gone. Older ones are forgotten first.
+const maxGoneMembers = 1024
 
 // memberTable is what memberlist tells us. It calls back under its own lock, so nothing here waits for anything.
 type memberTable struct {
@@ -139,11 +139,11 @@ func (t *memberTable) forgetOld(now time.Time) {
 			gone = append(gone, m)
 		}
 	}
-	if len(gone) <= maxGone {
+	if len(gone) <= maxGoneMembers {
 		return
 	}
 	slices.SortFunc(gone, func(a, b Member) int { return a.Since.Compare(b.Since) })
-	for _, m := range gone[:len(gone)-maxGone] {
+	for _, m := range gone[:len(gone)-maxGoneMembers] {
 		delete(t.members, m.Name)
 	}
 }

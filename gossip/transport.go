@@ -93,7 +93,7 @@ func resolveAdvertised(address, bound string) (netip.AddrPort, error) {
 	if address == "" {
 		return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lookUpLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpTimeout)
 	defer cancel()
 	found, err := resolveAddress(ctx, address)
 	if err != nil {
@@ -105,8 +105,8 @@ func resolveAdvertised(address, bound string) (netip.AddrPort, error) {
 	return found[0], nil
 }
 
-// lookUpLimit bounds one question to the name service.
-const lookUpLimit = 5 * time.Second
+// lookUpTimeout bounds one question to the name service.
+const lookUpTimeout = 5 * time.Second
 
 // resolveAddress gives every address of host:port, at least one.
 func resolveAddress(ctx context.Context, address string) ([]netip.AddrPort, error) {

@@ -40,30 +40,30 @@ const (
 // Signals is what one leader knows of an incarnation, all of it seen by itself and in its own lead. A field that it knows
 // nothing of stays zero, which speaks for the living.
 type Signals struct {
-	Silent   time.Duration // since it was heard, or since this leader's opening command was applied, whichever is less, less the time by which the judge's own ticks came late
-	Stream   Stream
-	Ended    time.Duration // since the stream ended
-	Gossip   bool          // gossip says dead
-	Replaced bool          // its process registered anew, and said that it had stopped using its sessions
+	Silent         time.Duration // since it was heard, or since this leader's opening command was applied, whichever is less, less the time by which the judge's own ticks came late
+	Stream         Stream
+	StreamEndedAgo time.Duration // since the stream ended
+	GossipDead     bool          // gossip says dead
+	Replaced       bool          // its process registered anew, and said that it had stopped using its sessions
 
 	// Of its ping port.
-	SameHost  bool          // the port's IP is the one that the stream came from
-	Reached   bool          // this incarnation answered there once
-	Since     time.Duration // since it last did
-	Refused   int           // times running that the port refused, up to now
-	Spread    time.Duration // between the first and the last of them
-	Between   bool          // a request of this incarnation came since the first of them
-	Another   bool          // at last another incarnation answered there
-	Successor bool          // at last the incarnation that replaced it answered there
+	SameHost          bool          // the port's IP is the one that the stream came from
+	Reached           bool          // this incarnation answered there once
+	ReachedAgo        time.Duration // since it last did
+	Refused           int           // times running that the port refused, up to now
+	RefusedFor        time.Duration // between the first and the last of them
+	RequestSince      bool          // a request of this incarnation came since the first of them
+	OtherAnswered     bool          // at last another incarnation answered there
+	SuccessorAnswered bool          // at last the incarnation that replaced it answered there
 }
 
 // FindGround is the judge's half: the ground on which an incarnation of a timing class counts as gone, or Living. Goodbye is
 // not found, it is said.
 func (d Detector) FindGround(t Timing, s Signals) Ground {
 	switch {
-	case d.Proves(s):
+	case d.ShowsProcessGone(s):
 		return Proof
-	case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.isAbandoned(s)):
+	case s.Silent >= t.Evidence && (s.GossipDead || s.Replaced || t.isAbandoned(s)):
 		return Evidence
 	case s.Silent >= t.Lease:
 		return Silence
@@ -73,20 +73,22 @@ func (d Detector) FindGround(t Timing, s Signals) Ground {
 
 // isAbandoned says that its peer ended the stream and opened no other, though there was time to. After a cut has healed
 // the end of the old stream comes before the new one, and by then the silence is long.
-func (t Timing) isAbandoned(s Signals) bool { return s.Stream == EndedByPeer && s.Ended >= 2*t.Renew }
+func (t Timing) isAbandoned(s Signals) bool {
+	return s.Stream == EndedByPeer && s.StreamEndedAgo >= 2*t.Renew
+}
 
-// Proves says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
+// ShowsProcessGone says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
 // of a port that this leader is known to reach: a firewall refuses too. Or its own process does, that goes on as the
 // incarnation which replaced this one: it answers as that one on the port that it holds for its whole life.
-func (d Detector) Proves(s Signals) bool {
-	reached := s.Reached && s.Since <= d.Reach
+func (d Detector) ShowsProcessGone(s Signals) bool {
+	reached := s.Reached && s.ReachedAgo <= d.ReachFor
 	switch {
 	case !s.SameHost || !reached:
 		return false
-	case s.Successor:
+	case s.SuccessorAnswered:
 		return true
 	case s.Stream != EndedByPeer:
 		return false
 	}
-	return s.Another || s.Refused >= 2 && s.Spread >= d.Again && !s.Between
+	return s.OtherAnswered || s.Refused >= 2 && s.RefusedFor >= d.RefusalGap && !s.RequestSince
 }

@@ -11,7 +11,7 @@ import (
 // proven is what it takes, with not a moment to spare.
 func proven(t lock.Timing, d lock.Detector) lock.Signals {
 	return lock.Signals{
-		Stream: lock.EndedByPeer, Ended: 2 * t.Renew, SameHost: true, Reached: true, Since: d.Reach, Refused: 2, Spread: d.Again,
+		Stream: lock.EndedByPeer, StreamEndedAgo: 2 * t.Renew, SameHost: true, Reached: true, ReachedAgo: d.ReachFor, Refused: 2, RefusedFor: d.RefusalGap,
 	}
 }
 
@@ -26,11 +26,11 @@ func TestJudge(t *testing.T) {
 	}
 	silent := func(d time.Duration) func(*lock.Signals) { return func(s *lock.Signals) { s.Silent = d } }
 	stream := func(x lock.Stream) func(*lock.Signals) { return func(s *lock.Signals) { s.Stream = x } }
-	another := func(s *lock.Signals) { s.Refused, s.Spread, s.Another = 0, 0, true }
-	successor := func(s *lock.Signals) { s.Replaced, s.Another, s.Successor = true, true, true }
+	another := func(s *lock.Signals) { s.Refused, s.RefusedFor, s.OtherAnswered = 0, 0, true }
+	successor := func(s *lock.Signals) { s.Replaced, s.OtherAnswered, s.SuccessorAnswered = true, true, true }
 	far := func(s *lock.Signals) { s.SameHost = false }
-	unreached := func(s *lock.Signals) { s.Reached, s.Since = false, 0 }
-	stale := func(s *lock.Signals) { s.Since = detector.Reach + 1 }
+	unreached := func(s *lock.Signals) { s.Reached, s.ReachedAgo = false, 0 }
+	stale := func(s *lock.Signals) { s.ReachedAgo = detector.ReachFor + 1 }
 	tests := []struct {
 		name string
 		s    lock.Signals
@@ -43,11 +43,11 @@ func TestJudge(t *testing.T) {
 		{"proof needs no silence", with(silent(-time.Second)), lock.Proof},
 		{"proof comes before silence", with(silent(timing.Lease)), lock.Proof},
 		{"proof: another incarnation answers", with(another), lock.Proof},
-		{"another answers, whatever came in between", with(another, func(s *lock.Signals) { s.Between = true }), lock.Proof},
+		{"another answers, whatever came in between", with(another, func(s *lock.Signals) { s.RequestSince = true }), lock.Proof},
 		{"refused once", with(func(s *lock.Signals) { s.Refused = 1 }), lock.Living},
 		{"not refused", with(func(s *lock.Signals) { s.Refused = 0 }), lock.Living},
-		{"refused twice too soon", with(func(s *lock.Signals) { s.Spread = detector.Again - 1 }), lock.Living},
-		{"a request in between", with(func(s *lock.Signals) { s.Between = true }), lock.Living},
+		{"refused twice too soon", with(func(s *lock.Signals) { s.RefusedFor = detector.RefusalGap - 1 }), lock.Living},
+		{"a request in between", with(func(s *lock.Signals) { s.RequestSince = true }), lock.Living},
 		{"never reached", with(unreached), lock.Living},
 		{"never reached, and another answers", with(another, unreached), lock.Living},
 		{"reached more than a minute ago", with(stale), lock.Living},
@@ -67,20 +67,20 @@ func TestJudge(t *testing.T) {
 		{"reached more than a minute ago, and its successor answers", with(successor, stale), lock.Living},
 		{"everything but proof, with evidence", with(unreached, silent(timing.Evidence)), lock.Evidence},
 
-		{"evidence: its stream ended", lock.Signals{Stream: lock.EndedByPeer, Ended: 2 * timing.Renew, Silent: timing.Evidence}, lock.Evidence},
-		{"its stream ended just now, after long silence", lock.Signals{Stream: lock.EndedByPeer, Ended: 2*timing.Renew - 1, Silent: timing.Lease - 1}, lock.Living},
-		{"its stream ended just now, and gossip says dead", lock.Signals{Stream: lock.EndedByPeer, Gossip: true, Silent: timing.Evidence}, lock.Evidence},
-		{"evidence: gossip", lock.Signals{Gossip: true, Silent: timing.Evidence}, lock.Evidence},
+		{"evidence: its stream ended", lock.Signals{Stream: lock.EndedByPeer, StreamEndedAgo: 2 * timing.Renew, Silent: timing.Evidence}, lock.Evidence},
+		{"its stream ended just now, after long silence", lock.Signals{Stream: lock.EndedByPeer, StreamEndedAgo: 2*timing.Renew - 1, Silent: timing.Lease - 1}, lock.Living},
+		{"its stream ended just now, and gossip says dead", lock.Signals{Stream: lock.EndedByPeer, GossipDead: true, Silent: timing.Evidence}, lock.Evidence},
+		{"evidence: gossip", lock.Signals{GossipDead: true, Silent: timing.Evidence}, lock.Evidence},
 		{"evidence: it was replaced", lock.Signals{Replaced: true, Silent: timing.Evidence}, lock.Evidence},
 		{"it was replaced, and its stream is open", lock.Signals{Replaced: true, Stream: lock.OpenStream, Silent: timing.Evidence}, lock.Evidence},
 		{"it was replaced, heard too lately", lock.Signals{Replaced: true, Silent: timing.Evidence - 1}, lock.Living},
 		{"it was replaced, freshly renewed", lock.Signals{Replaced: true}, lock.Living},
-		{"gossip, and its stream is open", lock.Signals{Gossip: true, Stream: lock.OpenStream, Silent: timing.Evidence}, lock.Evidence},
-		{"evidence says so also after a lease", lock.Signals{Gossip: true, Silent: timing.Lease}, lock.Evidence},
-		{"its stream ended, heard too lately", lock.Signals{Stream: lock.EndedByPeer, Ended: timing.Evidence, Silent: timing.Evidence - 1}, lock.Living},
-		{"gossip, heard too lately", lock.Signals{Gossip: true, Silent: timing.Evidence - 1}, lock.Living},
-		{"gossip, freshly renewed", lock.Signals{Gossip: true}, lock.Living},
-		{"gossip, and ticks that came late", lock.Signals{Gossip: true, Silent: -time.Hour}, lock.Living},
+		{"gossip, and its stream is open", lock.Signals{GossipDead: true, Stream: lock.OpenStream, Silent: timing.Evidence}, lock.Evidence},
+		{"evidence says so also after a lease", lock.Signals{GossipDead: true, Silent: timing.Lease}, lock.Evidence},
+		{"its stream ended, heard too lately", lock.Signals{Stream: lock.EndedByPeer, StreamEndedAgo: timing.Evidence, Silent: timing.Evidence - 1}, lock.Living},
+		{"gossip, heard too lately", lock.Signals{GossipDead: true, Silent: timing.Evidence - 1}, lock.Living},
+		{"gossip, freshly renewed", lock.Signals{GossipDead: true}, lock.Living},
+		{"gossip, and ticks that came late", lock.Signals{GossipDead: true, Silent: -time.Hour}, lock.Living},
 		{"its stream was reopened", lock.Signals{Stream: lock.OpenStream, Silent: timing.Lease - 1}, lock.Living},
 		{"its stream ended here", lock.Signals{Stream: lock.EndedHere, Silent: timing.Lease - 1}, lock.Living},
 		{"this leader held no stream", lock.Signals{Silent: timing.Lease - 1}, lock.Living},
@@ -105,20 +105,20 @@ func slowJudge(t lock.Timing, d lock.Detector, s lock.Signals) lock.Ground {
 		misses []bool
 	}{
 		{lock.Proof, []bool{
-			!s.Successor && s.Stream == lock.NoStream,   // this leader held the stream itself
-			!s.Successor && s.Stream == lock.OpenStream, // and saw it end
-			!s.Successor && s.Stream == lock.EndedHere,  // FIN or RST from the peer, never our own time-out
-			!s.Reached,        // it got this incarnation's answer on its ping port
-			s.Since > d.Reach, // within the last minute
-			!s.SameHost,       // the ping IP is the stream's peer IP
-			!s.Successor && !s.Another && s.Refused < 2, // the port now refuses, twice, or another incarnation answers there
-			!s.Successor && !s.Another && s.Spread < d.Again,
-			!s.Successor && !s.Another && s.Between, // with no request in between
+			!s.SuccessorAnswered && s.Stream == lock.NoStream,   // this leader held the stream itself
+			!s.SuccessorAnswered && s.Stream == lock.OpenStream, // and saw it end
+			!s.SuccessorAnswered && s.Stream == lock.EndedHere,  // FIN or RST from the peer, never our own time-out
+			!s.Reached,                // it got this incarnation's answer on its ping port
+			s.ReachedAgo > d.ReachFor, // within the last minute
+			!s.SameHost,               // the ping IP is the stream's peer IP
+			!s.SuccessorAnswered && !s.OtherAnswered && s.Refused < 2, // the port now refuses, twice, or another incarnation answers there
+			!s.SuccessorAnswered && !s.OtherAnswered && s.RefusedFor < d.RefusalGap,
+			!s.SuccessorAnswered && !s.OtherAnswered && s.RequestSince, // with no request in between
 		}},
 		{lock.Evidence, []bool{
-			!s.Gossip && !s.Replaced && s.Stream != lock.EndedByPeer, // memberlist says dead, it was replaced, or the stream ended so
-			!s.Gossip && !s.Replaced && s.Ended < 2*t.Renew,          // and was not reopened, with time to
-			s.Silent < t.Evidence,                                    // and silence
+			!s.GossipDead && !s.Replaced && s.Stream != lock.EndedByPeer, // memberlist says dead, it was replaced, or the stream ended so
+			!s.GossipDead && !s.Replaced && s.StreamEndedAgo < 2*t.Renew, // and was not reopened, with time to
+			s.Silent < t.Evidence, // and silence
 		}},
 		{lock.Silence, []bool{s.Silent < t.Lease}},
 	}
@@ -146,16 +146,16 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 	found := map[lock.Ground]int{}
 	for range 200_000 {
 		s := lock.Signals{
-			Silent:   around(0, timing.Doubt, timing.Evidence, timing.Lease, time.Hour),
-			Stream:   lock.EndedByPeer,
-			Ended:    around(0, 2*timing.Renew),
-			Gossip:   !likely(),
-			SameHost: likely(), Reached: likely(), Since: around(0, detector.Reach),
-			Refused: random.IntN(4), Spread: around(0, detector.Again), Between: !likely(), Another: !likely(),
+			Silent:         around(0, timing.Doubt, timing.Evidence, timing.Lease, time.Hour),
+			Stream:         lock.EndedByPeer,
+			StreamEndedAgo: around(0, 2*timing.Renew),
+			GossipDead:     !likely(),
+			SameHost:       likely(), Reached: likely(), ReachedAgo: around(0, detector.ReachFor),
+			Refused: random.IntN(4), RefusedFor: around(0, detector.RefusalGap), RequestSince: !likely(), OtherAnswered: !likely(),
 		}
 		if !likely() {
 			s.Replaced = true
-			s.Successor = s.Another && !likely()
+			s.SuccessorAnswered = s.OtherAnswered && !likely()
 		}
 		if !likely() {
 			s.Stream = lock.Stream(random.IntN(4))
@@ -178,9 +178,9 @@ func TestNothingOfAProofIsSpare(t *testing.T) {
 	timing, detector := lock.DefaultTiming(), lock.DefaultDetector()
 	takes := map[string]func(*lock.Signals){
 		"stream": func(s *lock.Signals) { s.Stream = 0 }, "host": func(s *lock.Signals) { s.SameHost = false },
-		"reached": func(s *lock.Signals) { s.Reached = false }, "since": func(s *lock.Signals) { s.Since++ },
-		"refused": func(s *lock.Signals) { s.Refused-- }, "spread": func(s *lock.Signals) { s.Spread-- },
-		"between": func(s *lock.Signals) { s.Between = true },
+		"reached": func(s *lock.Signals) { s.Reached = false }, "since": func(s *lock.Signals) { s.ReachedAgo++ },
+		"refused": func(s *lock.Signals) { s.Refused-- }, "spread": func(s *lock.Signals) { s.RefusedFor-- },
+		"between": func(s *lock.Signals) { s.RequestSince = true },
 	}
 	for name, take := range takes {
 		s := proven(timing, detector)

@@ -73,20 +73,20 @@ func (t Timing) Validate() error {
 // clocks says more.
 func (t Timing) InDoubt(passed time.Duration) bool { return passed >= t.Doubt }
 
-// Lapsed says whether a revoked owner that has been mute for this long must be in doubt.
-func (t Timing) Lapsed(mute time.Duration) bool { return mute >= t.Evidence }
+// LapseIsDue says whether a revoked owner that has been mute for this long must be in doubt.
+func (t Timing) LapseIsDue(mute time.Duration) bool { return mute >= t.Evidence }
 
 // Detector is how a node that leads looks for game servers that are gone.
 type Detector struct {
-	Tick  time.Duration // how often it looks
-	Ping  time.Duration // it tries the ping port of a game server this often
-	Reach time.Duration // an answer shows for this long that this node reaches that port, so that a refusal means something
-	Again time.Duration // between two refusals that prove
+	TickPeriod time.Duration // how often it looks
+	PingPeriod time.Duration // it tries the ping port of a game server this often
+	ReachFor   time.Duration // an answer shows for this long that this node reaches that port, so that a refusal means something
+	RefusalGap time.Duration // between two refusals that prove
 }
 
 // DefaultDetector looks often enough for proof to come within half a second.
 func DefaultDetector() Detector {
-	return Detector{Tick: 250 * time.Millisecond, Ping: 20 * time.Second, Reach: time.Minute, Again: 250 * time.Millisecond}
+	return Detector{TickPeriod: 250 * time.Millisecond, PingPeriod: 20 * time.Second, ReachFor: time.Minute, RefusalGap: 250 * time.Millisecond}
 }
 
 // Validate reports every relation that does not hold.
@@ -97,10 +97,10 @@ func (d Detector) Validate() error {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	check(d.Tick > 0, "tick %v must be above zero", d.Tick)
-	check(d.Tick <= MaxTick, "tick %v must not be above %v: the cluster's timing classes count on it that every node looks as often", d.Tick, MaxTick)
-	check(d.Ping > 0 && d.Again > 0, "ping %v and again %v must be above zero", d.Ping, d.Again)
-	check(d.Reach >= 2*d.Ping, "reach %v must leave room for two pings every %v", d.Reach, d.Ping)
-	check(d.Again <= MaxTick, "again %v must not be above %v, or proof could come no sooner than evidence", d.Again, MaxTick)
+	check(d.TickPeriod > 0, "tick %v must be above zero", d.TickPeriod)
+	check(d.TickPeriod <= MaxTick, "tick %v must not be above %v: the cluster's timing classes count on it that every node looks as often", d.TickPeriod, MaxTick)
+	check(d.PingPeriod > 0 && d.RefusalGap > 0, "ping %v and again %v must be above zero", d.PingPeriod, d.RefusalGap)
+	check(d.ReachFor >= 2*d.PingPeriod, "reach %v must leave room for two pings every %v", d.ReachFor, d.PingPeriod)
+	check(d.RefusalGap <= MaxTick, "again %v must not be above %v, or proof could come no sooner than evidence", d.RefusalGap, MaxTick)
 	return errors.Join(faults...)
 }

@@ -52,12 +52,12 @@ func TestDetectorValidate(t *testing.T) {
 		change func(*lock.Detector)
 		want   []string
 	}{
-		{"no tick", func(x *lock.Detector) { x.Tick = 0 }, []string{"tick"}},
-		{"a tick that no class counts with", func(x *lock.Detector) { x.Tick = lock.MaxTick + 1 }, []string{"tick"}},
-		{"ping", func(x *lock.Detector) { x.Ping = 0 }, []string{"ping"}},
-		{"again", func(x *lock.Detector) { x.Again = 0 }, []string{"ping"}},
-		{"reach", func(x *lock.Detector) { x.Reach = 2*x.Ping - 1 }, []string{"reach"}},
-		{"refusals as far apart as evidence", func(x *lock.Detector) { x.Again = time.Second }, []string{"again"}},
+		{"no tick", func(x *lock.Detector) { x.TickPeriod = 0 }, []string{"tick"}},
+		{"a tick that no class counts with", func(x *lock.Detector) { x.TickPeriod = lock.MaxTick + 1 }, []string{"tick"}},
+		{"ping", func(x *lock.Detector) { x.PingPeriod = 0 }, []string{"ping"}},
+		{"again", func(x *lock.Detector) { x.RefusalGap = 0 }, []string{"ping"}},
+		{"reach", func(x *lock.Detector) { x.ReachFor = 2*x.PingPeriod - 1 }, []string{"reach"}},
+		{"refusals as far apart as evidence", func(x *lock.Detector) { x.RefusalGap = time.Second }, []string{"again"}},
 	}
 	for _, test := range tests {
 		detector := lock.DefaultDetector()
@@ -90,7 +90,7 @@ func robbedWhileHeld(timing lock.Timing, ratio float64) (time.Duration, bool) {
 	const step = 5 * time.Millisecond
 	for passed := time.Duration(0); passed <= 2*timing.Lease; passed += step {
 		silent := time.Duration(float64(passed) * ratio)
-		acts := timing.Lapsed(silent) || lock.DefaultDetector().FindGround(timing, lock.Signals{Silent: silent, Gossip: true, Stream: lock.EndedByPeer, Ended: silent}) != lock.Living
+		acts := timing.LapseIsDue(silent) || lock.DefaultDetector().FindGround(timing, lock.Signals{Silent: silent, GossipDead: true, Stream: lock.EndedByPeer, StreamEndedAgo: silent}) != lock.Living
 		if acts && !timing.InDoubt(passed) {
 			return passed, true
 		}
@@ -137,10 +137,10 @@ func TestDoubtComesBeforeTheJudge(t *testing.T) {
 
 func TestLapsed(t *testing.T) {
 	timing := lock.DefaultTiming()
-	if timing.Lapsed(timing.Evidence - 1) {
+	if timing.LapseIsDue(timing.Evidence - 1) {
 		t.Error("a revoked owner lapses before evidence time")
 	}
-	if !timing.Lapsed(timing.Evidence) {
+	if !timing.LapseIsDue(timing.Evidence) {
 		t.Error("a revoked owner that was mute for evidence time does not lapse")
 	}
 }

@@ -158,7 +158,7 @@ func (g Grant) Release(server Incarnation, token, at Token, alive Alive) (Grant,
 	if g.Owner != server || g.Token != token {
 		return g, Outcome{Refusal: Fenced}
 	}
-	return g.passOn(at, alive)
+	return g.passToFirstWaiter(at, alive)
 }
 
 // Cancel takes a waiter out of the queue, or ends the session that its ticket has become, and brings the grant up to date.
@@ -166,7 +166,7 @@ func (g Grant) Release(server Incarnation, token, at Token, alive Alive) (Grant,
 // the next one in the same command, two grants under one token.
 func (g Grant) Cancel(server Incarnation, ticket, at Token, alive Alive) (Grant, Outcome) {
 	if g.Owner == server && g.Ticket == ticket {
-		return g.passOn(at, alive)
+		return g.passToFirstWaiter(at, alive)
 	}
 	i := slices.IndexFunc(g.Waiters, func(w Waiter) bool { return w.Server == server && w.Ticket == ticket })
 	if i < 0 {
@@ -199,10 +199,10 @@ func (g Grant) Lapse(token, at Token, alive Alive) (Grant, Outcome) {
 	if g.Owner == 0 || g.Token != token || !g.Revoked {
 		return g, Outcome{Refusal: Superseded}
 	}
-	return g.passOn(at, alive)
+	return g.passToFirstWaiter(at, alive)
 }
 
-func (g Grant) passOn(at Token, alive Alive) (Grant, Outcome) {
+func (g Grant) passToFirstWaiter(at Token, alive Alive) (Grant, Outcome) {
 	g.Owner = 0
 	return g.Inherit(at, alive)
 }

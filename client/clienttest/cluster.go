@@ -173,7 +173,7 @@ func (c *Cluster) expire(ctx context.Context, name string) (gone bool, err error
 	}
 	for _, s := range servers {
 		if s.Name == c.prefix+name && s.Alive {
-			_, err := c.node.Propose(ctx, fsm.Do(nil, &fsm.ExpireServers{Term: term, Verdicts: []*fsm.Verdict{{
+			_, err := c.node.Propose(ctx, fsm.NewCommand(nil, &fsm.ExpireServers{Term: term, Verdicts: []*fsm.Verdict{{
 				Incarnation: uint64(s.Incarnation), Last: uint64(s.Last),
 			}}}))
 			return false, err

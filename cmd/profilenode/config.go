@@ -52,7 +52,7 @@ func DefaultConfig() Config {
 		LogLevel:   slog.LevelInfo,
 
 		Heartbeat: c.Heartbeat, Election: c.Election, LeaderLease: c.LeaderLease,
-		Tick: c.Detector.Tick, Ping: c.Detector.Ping, PingReach: c.Detector.Reach, PingAgain: c.Detector.Again,
+		Tick: c.Detector.TickPeriod, Ping: c.Detector.PingPeriod, PingReach: c.Detector.ReachFor, PingAgain: c.Detector.RefusalGap,
 		SnapshotBytes: c.SnapshotBytes, MaxInFlightBytes: c.MaxInFlightBytes, TrailingBytes: c.TrailingBytes,
 		Reserve: c.Reserve, HardReserve: c.HardReserve,
 	}

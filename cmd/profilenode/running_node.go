@@ -41,7 +41,7 @@ func (c Config) clusterConfig() cluster.Config {
 	n.ServerGossip = gossip.ServerConfig{Bind: c.BindServerGossip, Advertise: c.AdvertiseServerGossip, Insecure: c.Insecure}
 	n.ServerGossip.Key, _ = parseGossipKey("server-gossip-key", c.ServerGossipKey)
 	n.Heartbeat, n.Election, n.LeaderLease = c.Heartbeat, c.Election, c.LeaderLease
-	n.Detector.Tick, n.Detector.Ping, n.Detector.Reach, n.Detector.Again = c.Tick, c.Ping, c.PingReach, c.PingAgain
+	n.Detector.TickPeriod, n.Detector.PingPeriod, n.Detector.ReachFor, n.Detector.RefusalGap = c.Tick, c.Ping, c.PingReach, c.PingAgain
 	n.SnapshotBytes, n.TrailingBytes, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingBytes, c.MaxInFlightBytes
 	n.Reserve, n.HardReserve = c.Reserve, c.HardReserve
 	return n

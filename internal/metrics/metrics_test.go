@@ -77,14 +77,14 @@ func TestWhatIsToldIsShown(t *testing.T) {
 		State: "leader", Leader: "n", Term: 7, Waiting: 3, Short: true, Astray: 1500 * time.Millisecond,
 		Members: []cluster.Member{{Gossip: "alive"}, {Gossip: "dead"}, {}}, Alarms: []cluster.Alarm{{Code: cluster.AlarmDiskLow}, {Code: cluster.AlarmDiskLow}, {Code: cluster.NoticeDown}},
 	})
-	save := fsm.Do(&fsm.Request{}, &fsm.Save{Data: &fsm.Data{Size: 100}})
+	save := fsm.NewCommand(&fsm.Request{}, &fsm.Save{Data: &fsm.Data{Size: 100}})
 	m.Proposed(save, fsm.Result{}, time.Millisecond, nil)
 	m.Proposed(save, fsm.Result{Repeated: true}, time.Millisecond, nil)
 	m.Proposed(save, fsm.Result{Code: fsm.Fenced}, time.Millisecond, nil)
 	m.Proposed(save, fsm.Result{}, time.Millisecond, fmt.Errorf("propose: %w", cluster.ErrBusy))
 	m.Proposed(save, fsm.Result{}, time.Millisecond, &cluster.NotLeaderError{})
 	m.Proposed(save, fsm.Result{}, time.Millisecond, errors.New("who knows"))
-	m.Proposed(fsm.Do(&fsm.Request{}, &fsm.EndServer{}), fsm.Result{}, 0, nil)
+	m.Proposed(fsm.NewCommand(&fsm.Request{}, &fsm.EndServer{}), fsm.Result{}, 0, nil)
 	m.Proposed(&fsm.Command{}, fsm.Result{Code: fsm.Invalid}, 0, nil)
 	m.Entry(3, 1000)
 	m.Round(2*time.Millisecond, cluster.ErrUnproven)

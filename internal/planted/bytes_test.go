@@ -49,7 +49,7 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "a message's body is written again when a panic is counted",
-		edits: []edit{{"fsm/message.go", "t.putRow(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\tif", "t.putRow(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\tbody, _ := t.get(numberedKey(tableBody, store, key, m.ID))\n\t\tt.putRow(numberedKey(tableBody, store, key, m.ID), body)\n\t\tif"}},
+		edits: []edit{{"fsm/message.go", "t.putRow(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\tif", "t.putRow(numberedKey(tableMessage, store, key, m.ID), m.encode())\n\t\tbody, _ := t.getRow(numberedKey(tableBody, store, key, m.ID))\n\t\tt.putRow(numberedKey(tableBody, store, key, m.ID), body)\n\t\tif"}},
 		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/a_release_that_counts_panics_of_many_messages",
 	},
 	{
@@ -79,7 +79,7 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "a batch is read behind its deleted ranges",
-		edits: []edit{{"fsm/game_server.go", "\tt.sweepPrefix(serverKey(tableOwned, id))\n\tt.sweepPrefix(serverKey(tableMail, id))\n\tt.sweepPrefix(serverKey(tablePart, id))\n", "\tt.deleteAll(serverKey(tableOwned, id))\n\tt.deleteAll(serverKey(tablePart, id))\n"}},
+		edits: []edit{{"fsm/game_server.go", "\tt.sweepPrefix(serverKey(tableOwned, id))\n\tt.sweepPrefix(serverKey(tableOwnedInbox, id))\n\tt.sweepPrefix(serverKey(tablePart, id))\n", "\tt.deletePrefix(serverKey(tableOwned, id))\n\tt.deletePrefix(serverKey(tablePart, id))\n"}},
 		pkg:   "fsm", test: "TestNoCommandIsTooHeavy/verdicts_on_many",
 	},
 	{

@@ -14,7 +14,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "the row is not in every batch of the tables",
-		edits: []edit{{"fsm/fsm.go", "t.noteError(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))", "if t.standing.Index%2 == 0 {\n\t\tt.noteError(batch.Set([]byte{tableStanding}, t.standing.encode(), nil))\n\t}"}},
+		edits: []edit{{"fsm/fsm.go", "t.noteError(batch.Set([]byte{tablePosition}, t.position.encode(), nil))", "if t.position.Index%2 == 0 {\n\t\tt.noteError(batch.Set([]byte{tablePosition}, t.position.encode(), nil))\n\t}"}},
 		pkg:   "cluster", test: "TestAStopAtEveryFileOperation",
 	},
 	{

@@ -3,17 +3,17 @@ package planted
 var gossipFaults = []fault{
 	{
 		name:  "gossip alone kills",
-		edits: []edit{{"lock/ground.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.isAbandoned(s)):", "case s.Gossip || s.Silent >= t.Evidence && (s.Replaced || t.isAbandoned(s)):"}},
+		edits: []edit{{"lock/ground.go", "case s.Silent >= t.Evidence && (s.GossipDead || s.Replaced || t.isAbandoned(s)):", "case s.GossipDead || s.Silent >= t.Evidence && (s.Replaced || t.isAbandoned(s)):"}},
 		pkg:   "client/clienttest", test: "TestACutOfGossipAloneCostsNothing",
 	},
 	{
 		name:  "a replaced incarnation ends at once",
-		edits: []edit{{"lock/ground.go", "case s.Silent >= t.Evidence && (s.Gossip || s.Replaced || t.isAbandoned(s)):", "case s.Replaced || s.Silent >= t.Evidence && (s.Gossip || t.isAbandoned(s)):"}},
+		edits: []edit{{"lock/ground.go", "case s.Silent >= t.Evidence && (s.GossipDead || s.Replaced || t.isAbandoned(s)):", "case s.Replaced || s.Silent >= t.Evidence && (s.GossipDead || t.isAbandoned(s)):"}},
 		pkg:   "cluster", test: "TestAReplacedIncarnationKeepsItsProfilesWhileItsProcessMayBelieve",
 	},
 	{
 		name:  "a replaced incarnation ends in apply",
-		edits: []edit{{"fsm/game_server.go", "\t\treplaced.Successor = id\n\t\tt.putRow(serverKey(tableServer, replaced.Incarnation), replaced.encode())\n", "\t\tt.end(replaced.Incarnation, lock.Goodbye)\n"}},
+		edits: []edit{{"fsm/game_server.go", "\t\treplaced.Successor = id\n\t\tt.putRow(serverKey(tableServer, replaced.Incarnation), replaced.encode())\n", "\t\tt.endIncarnation(replaced.Incarnation, lock.Goodbye)\n"}},
 		pkg:   "cluster", test: "TestAReplacedIncarnationKeepsItsProfilesWhileItsProcessMayBelieve",
 	},
 	{
@@ -23,7 +23,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "gossip is not asked",
-		edits: []edit{{"cluster/failure_detector.go", "	signals.Gossip = j.l.node.seemsDead(inc)\n", ""}},
+		edits: []edit{{"cluster/failure_detector.go", "	signals.GossipDead = j.l.node.seemsDead(inc)\n", ""}},
 		pkg:   "client/clienttest", test: "TestALostHostIsTakenOverOnEvidence",
 	},
 	{
@@ -33,7 +33,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "a leader that renews nobody judges all the same",
-		edits: []edit{{"cluster/failure_detector.go", "\tif j.l.checkPrompt() != nil {\n\t\tlate += j.detector.Tick\n\t}\n", ""}},
+		edits: []edit{{"cluster/failure_detector.go", "\tif j.l.checkPrompt() != nil {\n\t\tlate += j.detector.TickPeriod\n\t}\n", ""}},
 		pkg:   "cluster", test: "TestALeaderThatRenewsNobodyJudgesNobody",
 	},
 	{

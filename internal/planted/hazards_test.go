@@ -136,7 +136,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a refused port proves to whom never reached it",
-		edits: []edit{{"lock/ground.go", "reached := s.Reached && s.Since <= d.Reach", "reached := s.Since <= d.Reach || true"}},
+		edits: []edit{{"lock/ground.go", "reached := s.Reached && s.ReachedAgo <= d.ReachFor", "reached := s.ReachedAgo <= d.ReachFor || true"}},
 		pkg:   "cluster", test: "TestARefusalProvesNothingToWhomNeverReached",
 	},
 	{

@@ -43,7 +43,7 @@ var lockFaults = []fault{
 	},
 	{
 		name:  "a newcomer overtakes the queue",
-		edits: []edit{{"fsm/grant.go", "grant, out := old.Inherit(t.at, t.isAlive)", "grant, out := old.Grant, lock.Outcome{}"}},
+		edits: []edit{{"fsm/grant.go", "grant, out := old.Inherit(t.token, t.isAlive)", "grant, out := old.Grant, lock.Outcome{}"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 }

@@ -18,7 +18,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "a freed profile is granted before its owner knows",
-		edits: []edit{{"fsm/release_by_operator.go", "grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)", "grant, out = old.Release(old.Owner, old.Token, t.at, t.isAlive)"}},
+		edits: []edit{{"fsm/release_by_operator.go", "grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)", "grant, out = old.Release(old.Owner, old.Token, t.token, t.isAlive)"}},
 		pkg:   "client/clienttest", test: "TestAnOperatorTakesAProfile",
 	},
 	{
@@ -38,7 +38,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "a robbery leaves no trace",
-		edits: []edit{{"fsm/save.go", "\t\tt.addAudit(deed, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})\n", "\t\t_, _ = deed, by\n"}},
+		edits: []edit{{"fsm/save.go", "\t\tt.addAudit(kind, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})\n", "\t\t_, _ = kind, by\n"}},
 		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{

@@ -125,7 +125,7 @@ var ownershipFaults = []fault{
 		name: "what is not in the held set is disowned",
 		edits: []edit{
 			{"internal/server/renewals.go", "\t\"github.com/profilenode/profilenode/cluster\"\n", "\t\"github.com/profilenode/profilenode/cluster\"\n\t\"github.com/profilenode/profilenode/fsm\"\n"},
-			{"internal/server/renewals.go", "\ta, err := s.collectEvents(view, r, term, missed)\n", "\ta, err := s.collectEvents(view, r, term, missed)\n\tif r.GetHeldCount() == 0 {\n\t\tgrants, _ := view.GrantsOf(box.server)\n\t\tfor _, g := range grants {\n\t\t\t_, _ = s.node.Propose(ctx, fsm.Do(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))\n\t\t}\n\t}\n"},
+			{"internal/server/renewals.go", "\ta, err := s.collectEvents(view, r, term, missed)\n", "\ta, err := s.collectEvents(view, r, term, missed)\n\tif r.GetHeldCount() == 0 {\n\t\tgrants, _ := view.GrantsOf(box.server)\n\t\tfor _, g := range grants {\n\t\t\t_, _ = s.node.Propose(ctx, fsm.NewCommand(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))\n\t\t}\n\t}\n"},
 		},
 		pkg: "internal/server", test: "TestLostEvents",
 	},
@@ -146,7 +146,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a registration ends whoever lives under its name",
-		edits: []edit{{"fsm/game_server.go", "\t\treturn Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}\n", "\t\t_ = held\n\t\tt.end(holder, lock.Goodbye)\n"}},
+		edits: []edit{{"fsm/game_server.go", "\t\treturn Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}\n", "\t\t_ = held\n\t\tt.endIncarnation(holder, lock.Goodbye)\n"}},
 		pkg:   "fsm", test: "TestStories",
 	},
 	{
@@ -159,7 +159,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a revoked owner is not waited for",
-		edits: []edit{{"cluster/failure_detector.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked:"}},
+		edits: []edit{{"cluster/failure_detector.go", "case g.Revoked && timing.LapseIsDue(passed):", "case g.Revoked:"}},
 		pkg:   "cluster", test: "TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed",
 	},
 	{
@@ -214,7 +214,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a mute owner is robbed at once",
-		edits: []edit{{"cluster/failure_detector.go", "case g.Revoked && timing.Lapsed(passed):", "case g.Revoked && passed > 0:"}},
+		edits: []edit{{"cluster/failure_detector.go", "case g.Revoked && timing.LapseIsDue(passed):", "case g.Revoked && passed > 0:"}},
 		pkg:   "internal/sim", test: "TestTheObserver",
 	},
 	{

@@ -27,7 +27,7 @@ func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (
 	reply := &profilev1.AuditResponse{Stands: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
 		audit := &profilev1.Audit{
-			Number: row.Number, StampMs: row.StampMS, Deed: row.Deed.String(), Store: row.Store, Key: row.Key,
+			Number: row.Number, StampMs: row.StampMS, Deed: row.Kind.String(), Store: row.Store, Key: row.Key,
 			By: partyToWire(row.By), From: partyToWire(row.From), Reason: row.Reason, Token: uint64(row.Token),
 			Cause: profilev1.Cause(row.Cause),
 		}

@@ -13,7 +13,7 @@ import (
 
 // proposeChange puts a caller's request through the log, once. The result is OK or queued; everything else is a status.
 func (s *Server) proposeChange(ctx context.Context, q *profilev1.Request, act any) (fsm.Result, error) {
-	result, err := s.node.Propose(ctx, fsm.Do(requestFromWire(q), act))
+	result, err := s.node.Propose(ctx, fsm.NewCommand(requestFromWire(q), act))
 	if err != nil {
 		return fsm.Result{}, s.proposeError(q.GetNumber(), err)
 	}

@@ -393,7 +393,7 @@ func TestAFeatureIsAnnouncedWithItsLevel(t *testing.T) {
 	}
 	wantReason(t, send(), profilev1.Reason_REASON_UNKNOWN_FIELDS)
 
-	if _, err := node.apply(fsm.Do(nil, &fsm.Raise{Level: fsm.Level + 1})); err != nil {
+	if _, err := node.apply(fsm.NewCommand(nil, &fsm.Raise{Level: fsm.Level + 1})); err != nil {
 		t.Fatal(err)
 	}
 	has := func(what string, level uint32, features []string) {

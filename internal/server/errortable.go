@@ -78,7 +78,7 @@ var reasons = [...]profilev1.Reason{
 	fsm.Invalid:          profilev1.Reason_REASON_INVALID,
 	fsm.TooLarge:         profilev1.Reason_REASON_TOO_LARGE,
 	fsm.QueueFull:        profilev1.Reason_REASON_QUEUE_FULL,
-	fsm.MailboxFull:      profilev1.Reason_REASON_MAILBOX_FULL,
+	fsm.InboxFull:        profilev1.Reason_REASON_MAILBOX_FULL,
 	fsm.NoMessage:        profilev1.Reason_REASON_NO_MESSAGE,
 	fsm.PartsMissing:     profilev1.Reason_REASON_PARTS_MISSING,
 	fsm.DataDamaged:      profilev1.Reason_REASON_DATA_DAMAGED,

@@ -69,7 +69,7 @@ func newFakeOf(t testing.TB, hub *server.Hub, cluster []byte) *fakeNode {
 		&fsm.Found{Cluster: cluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()},
 		&fsm.SetNode{Id: "fake", Address: "127.0.0.1:7401", Client: "127.0.0.1:7400", ServerGossip: "127.0.0.1:7404"},
 	} {
-		if _, err := n.apply(fsm.Do(nil, act)); err != nil {
+		if _, err := n.apply(fsm.NewCommand(nil, act)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func (n *fakeNode) LastIndex() uint64 {
 }
 
 func (n *fakeNode) RaiseRolledBack(ctx context.Context, _ uint64) error {
-	_, err := n.Propose(ctx, fsm.Do(nil, &fsm.RaiseAlarm{Code: string(cluster.AlarmRolledBack), Text: "old disks"}))
+	_, err := n.Propose(ctx, fsm.NewCommand(nil, &fsm.RaiseAlarm{Code: string(cluster.AlarmRolledBack), Text: "old disks"}))
 	return err
 }
 

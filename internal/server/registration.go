@@ -22,7 +22,7 @@ func (s profilesService) Register(ctx context.Context, q *profilev1.RegisterRequ
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		from = p.Addr.String()
 	}
-	result, err := s.node.Propose(ctx, fsm.Do(nil, &fsm.Register{
+	result, err := s.node.Propose(ctx, fsm.NewCommand(nil, &fsm.Register{
 		Name: q.GetName(), Kind: uint32(q.GetKind()), Nonce: q.GetNonce(), Replaces: q.GetReplaces(), Where: q.GetWhere(),
 		Ping: q.GetPing(), Peer: from[:min(len(from), fsm.MaxWhere)], Cluster: q.GetCluster(), Epoch: q.GetEpoch(),
 		TimingClass: q.GetTimingClass(), ReplacedRegistration: q.GetReplacedRegistration(),
@@ -107,7 +107,7 @@ func (s profilesService) Settle(ctx context.Context, q *profilev1.SettleRequest)
 	if err := checkFieldErrors(number, checkRequest(q.GetRequest())); err != nil {
 		return nil, err
 	}
-	result, err := s.node.Propose(ctx, fsm.Do(requestFromWire(q.GetRequest()), &fsm.Settle{}))
+	result, err := s.node.Propose(ctx, fsm.NewCommand(requestFromWire(q.GetRequest()), &fsm.Settle{}))
 	if err != nil {
 		return nil, s.proposeError(number, err)
 	}

@@ -378,7 +378,7 @@ func TestTheFirstRenewalReadsNoMessage(t *testing.T) {
 		held[key] = g.start(key, wait).Stands.Token
 		for range 150 {
 			q := g.next()
-			if _, err := node.Propose(soon(t), fsm.Do(&fsm.Request{
+			if _, err := node.Propose(soon(t), fsm.NewCommand(&fsm.Request{
 				Incarnation: q.Incarnation, Number: q.Number, Settled: q.Number - 1, Hash: q.Hash, Registration: q.Registration,
 			}, &fsm.Send{Store: "players", Key: key, Body: body})); err != nil {
 				t.Fatal(err)
@@ -415,7 +415,7 @@ func TestGrantsComeInPagesOfOneIndex(t *testing.T) {
 	propose := func(act any) {
 		t.Helper()
 		q := g.next()
-		if _, err := node.Propose(soon(t), fsm.Do(&fsm.Request{
+		if _, err := node.Propose(soon(t), fsm.NewCommand(&fsm.Request{
 			Incarnation: q.Incarnation, Number: q.Number, Settled: q.Number - 1, Hash: q.Hash, Registration: q.Registration,
 		}, act)); err != nil {
 			t.Fatal(err)
@@ -470,7 +470,7 @@ func TestRenewWithoutAStreamTellsAllThatWasRevokedOrConfirmsNothing(t *testing.T
 	propose := func(by *game, act any) {
 		t.Helper()
 		q := by.next()
-		if _, err := node.Propose(soon(t), fsm.Do(&fsm.Request{
+		if _, err := node.Propose(soon(t), fsm.NewCommand(&fsm.Request{
 			Incarnation: q.Incarnation, Number: q.Number, Settled: q.Number - 1, Hash: q.Hash, Registration: q.Registration,
 		}, act)); err != nil {
 			t.Fatal(err)

@@ -97,7 +97,7 @@ func (s *Server) writeInParts(ctx context.Context, q *profilev1.Request, store s
 	data := &fsm.Data{Codec: v.codec, Hash: v.hash, Size: uint64(len(v.data)), Whole: v.data}
 	if len(v.data) > fsm.MaxWhole {
 		data.Whole, data.Parts = nil, uint32((len(v.data)+fsm.PartBytes-1)/fsm.PartBytes)
-		if err := s.node.CheckSpaceAdmits(fsm.Do(requestFromWire(q), act(data))); err != nil {
+		if err := s.node.CheckSpaceAdmits(fsm.NewCommand(requestFromWire(q), act(data))); err != nil {
 			return fsm.Result{}, s.proposeError(q.GetNumber(), err)
 		}
 		if err := s.putParts(ctx, q, store, v.data); err != nil {
@@ -123,7 +123,7 @@ func (s *Server) putParts(ctx context.Context, q *profilev1.Request, store strin
 		part := &fsm.PutPart{Part: uint32(i), Bytes: data[i*fsm.PartBytes : min(len(data), (i+1)*fsm.PartBytes)]}
 		parts.Go(func() {
 			errs[i] = s.runRecovered("put a part", func() (err error) {
-				results[i], err = s.node.Propose(ctx, fsm.Do(requestFromWire(q), part))
+				results[i], err = s.node.Propose(ctx, fsm.NewCommand(requestFromWire(q), part))
 				return err
 			})
 		})

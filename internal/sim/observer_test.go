@@ -39,7 +39,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 		},
 		{
 			name: "proof", act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
-			ground: lock.Proof, least: lock.DefaultDetector().Again, most: 500 * time.Millisecond,
+			ground: lock.Proof, least: lock.DefaultDetector().RefusalGap, most: 500 * time.Millisecond,
 		},
 		{
 			name: "evidence: gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.reportAllDead(); owner.Lose() },

@@ -21,7 +21,7 @@ func (w *World) Release(key string, force bool, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	nonce := binary.BigEndian.AppendUint64([]byte("operator"), w.Rand.Uint64())
-	tool, err := node.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: fmt.Sprintf("operator-%x", nonce[8:]), Kind: 1, Nonce: nonce}))
+	tool, err := node.Propose(ctx, fsm.NewCommand(nil, &fsm.Register{Name: fmt.Sprintf("operator-%x", nonce[8:]), Kind: 1, Nonce: nonce}))
 	if err != nil || tool.Code != fsm.OK {
 		return
 	}
@@ -30,9 +30,9 @@ func (w *World) Release(key string, force bool, limit time.Duration) {
 	}
 	if token, err := readToken(node, key); err == nil && token != 0 {
 		w.logFault("release %s, session %d, force %v", key, token, force)
-		_, _ = node.Propose(ctx, fsm.Do(request(1), &fsm.Free{Store: store, Key: key, Token: token, Force: force}))
+		_, _ = node.Propose(ctx, fsm.NewCommand(request(1), &fsm.Free{Store: store, Key: key, Token: token, Force: force}))
 	}
-	_, _ = node.Propose(ctx, fsm.Do(request(2), &fsm.EndServer{})) // else it is silent for a lease
+	_, _ = node.Propose(ctx, fsm.NewCommand(request(2), &fsm.EndServer{})) // else it is silent for a lease
 }
 
 func readToken(node *cluster.Node, key string) (uint64, error) {

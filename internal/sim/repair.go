@@ -142,7 +142,7 @@ func (w *World) setUpPolicies() bool {
 		ctx, cancel := w.withTimeout(5 * time.Second)
 		defer cancel()
 		nonce := []byte("0123456789abcdef")
-		tool, err := leader.Propose(ctx, fsm.Do(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: nonce}))
+		tool, err := leader.Propose(ctx, fsm.NewCommand(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: nonce}))
 		if err != nil {
 			return false
 		}
@@ -152,7 +152,7 @@ func (w *World) setUpPolicies() bool {
 			acts = append(acts, &fsm.ExpectNode{Address: spare.nodesAddress()})
 		}
 		for _, act := range acts {
-			if result, err := leader.Propose(ctx, fsm.Do(asks, act)); err != nil || result.Code != fsm.OK {
+			if result, err := leader.Propose(ctx, fsm.NewCommand(asks, act)); err != nil || result.Code != fsm.OK {
 				return false
 			}
 			asks = &fsm.Request{Incarnation: asks.Incarnation, Number: asks.Number + 1, Hash: 1, Registration: asks.Registration}
