@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// AlarmCode names what is wrong, for programs. The text that goes with it is for people and may change.
+// AlarmCode names a fault, for programs. The text that goes with it is for people and may change.
 type AlarmCode string
 
 // The codes of alarms: each is something to page on.
@@ -27,7 +27,7 @@ const (
 	AlarmRolledBack       AlarmCode = "ROLLED_BACK"       // the cluster has lost entries that it had acknowledged; a row, until it is cleared
 )
 
-// NoticeDown is the code of a notice: something to read, which needs nobody at night. The whole cluster was down, stopped
+// NoticeDown is the code of a notice: a fact to read, not to page on. The whole cluster was down, stopped
 // or without a leader for a while.
 const NoticeDown AlarmCode = "WAS_DOWN"
 
@@ -45,10 +45,10 @@ func (c AlarmCode) Notice() bool { return c == NoticeDown }
 // Alarm is one thing that an operator must know: an alarm, or a notice.
 type Alarm struct {
 	Code  AlarmCode
-	Text  string    // what is wrong and what to do
+	Text  string    // the fault and the remedy
 	Since time.Time // when this node first saw it
 
-	subject string // what it is about, where one code may stand for several things at once
+	subject string // the thing that it is about, where one code may stand for several things at once
 }
 
 // alarmBook remembers since when each alarm stands.
@@ -117,7 +117,7 @@ func (a Alarm) isStored() bool {
 	return a.Code != AlarmNodeStopped && a.Code != AlarmNoCluster && (a.Code != AlarmDiskLow || a.subject == "")
 }
 
-// watchAlarms looks often enough that each alarm is logged, whether or not anybody asks for the status.
+// watchAlarms looks often enough that each alarm is logged, whether or not the status is asked for.
 func (n *Node) watchAlarms() {
 	const every = time.Second
 	tick := time.NewTicker(every)

@@ -14,7 +14,7 @@ import (
 
 const (
 	seekEvery = 200 * time.Millisecond
-	sayEvery  = 5 * time.Second // a node that waits says for what
+	sayEvery  = 5 * time.Second // a waiting node logs the reason
 	sureAfter = 2               // rounds in a row that all must agree before a cluster is founded
 )
 
@@ -55,7 +55,7 @@ func (n *Node) isOnlyNode() bool {
 	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.transport.address
 }
 
-// decideBootstrap decides on one round of answers: done when raft runs, else what is waited for.
+// decideBootstrap decides on one round of answers: done when raft runs, else the reason to wait.
 func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers listedConns, agreed *int) (waits string, done bool, err error) {
 	clusters := map[string]string{} // where one of its nodes answered
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
@@ -146,8 +146,8 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 	return waits, false, nil
 }
 
-// foundCluster writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells nobody of
-// the cluster, so a crash in between leaves a founding that can be done again.
+// foundCluster writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells no other
+// of the cluster, so a crash in between leaves a founding that can be done again.
 func (n *Node) foundCluster(cluster string, voters []Peer) error {
 	who := n.currentIdentity()
 	who.Cluster, who.Found = cluster, voters

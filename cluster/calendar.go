@@ -12,11 +12,11 @@ const (
 	calendarJump = time.Minute // stamps that move by so much more than the time that ran: downtime, or clocks that were set
 )
 
-// calendar says what is long enough ago, for one lead. Stamps alone cannot: a cluster that was down for a week, or whose
-// clocks were set forward, would at once forget what everybody still asks for. So an hour is one that this lead ran, in
-// ticks, since a stopped process and a sleeping machine miss theirs; what is an hour old is what was stamped before the
-// oldest of them. It is in memory alone: a new lead begins its hour anew, which keeps things for longer and never for
-// less, and needs no row that all must agree on. How many revisions a profile keeps is a count, and waits for nothing.
+// calendar says which times are long enough ago, for one lead. Stamps alone cannot: a cluster that was down for a week, or
+// whose clocks were set forward, would at once forget answers that clients still ask for. So an hour is one that this lead
+// ran, in ticks, since a stopped process and a sleeping machine miss theirs; an hour old is everything stamped before the
+// oldest of them. It is in memory alone: a new lead begins its hour again, which keeps things for longer and never for less,
+// and needs no row that all must agree on. How many revisions a profile keeps is a count, and waits for nothing.
 type calendar struct {
 	mu     sync.Mutex
 	stamps [calendarKeep + 1]int64 // Unix milliseconds, at the last ticks
@@ -40,7 +40,7 @@ func (c *calendar) startCalendar(logMS, nowMS int64, idle time.Duration) {
 	}
 }
 
-// noteTime is told the time once a minute, by whoever acts with the calendar.
+// noteTime is told the time once a minute, by the goroutine that uses the calendar.
 func (c *calendar) noteTime(nowMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,7 +13,7 @@ const (
 	clockAstray = 2 * time.Second // a node's clock further than this from the median raises an alarm
 )
 
-// clock makes the stamps of one lead: the median of the voters' wall clocks, so that no single wrong one can spoil what
+// clock makes the stamps of one lead: the median of the voters' wall clocks, so that no single wrong one can spoil the times
 // stamps decide. Until a majority's clocks are known it stands still at the last stamp of the log.
 type clock struct {
 	self string
@@ -35,14 +35,14 @@ func newClock(self string, now func() time.Time) *clock {
 	return &clock{self: self, now: now, origin: time.Now(), samples: map[string]clockSample{}}
 }
 
-// raiseFloor says what the log's stamps have reached.
+// raiseFloor sets the highest timestamp that the log has reached.
 func (c *clock) raiseFloor(stampMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = max(c.last, stampMS)
 }
 
-// setVoters sets whose clocks count.
+// setVoters sets the voters with clocks that count.
 func (c *clock) setVoters(voters []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,7 +50,7 @@ func (c *clock) setVoters(voters []string) {
 	maps.DeleteFunc(c.samples, func(id string, _ clockSample) bool { return !slices.Contains(voters, id) })
 }
 
-// addSample notes what a voter's clock said at some moment between asking and answer.
+// addSample notes the time of a voter's clock at some moment between asking and answer.
 func (c *clock) addSample(voter string, wallMS int64, asked, answered time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +106,7 @@ func (c *clock) largestOffset() (most time.Duration) {
 	return most
 }
 
-// alarms names the voters whose clocks are astray.
+// alarms names the voters with clocks far from the median.
 func (c *clock) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Config is what a Node is made of. Start from DefaultConfig: zero values are faults, not defaults, except where it is
+// Config are the settings of a Node. Start from DefaultConfig: zero values are faults, not defaults, except where it is
 // said.
 type Config struct {
 	Dir    string // data folder; "" with Memory
@@ -25,8 +25,8 @@ type Config struct {
 	FS     vfs.FS // of the tables, and with Memory of all that a node keeps; nil: the disk, or memory with Memory
 
 	Bind      string   // host:port that nodes reach this one at; port 0 takes a free one
-	Advertise string   // what other nodes dial; "": the bound address
-	Client    string   // what clients dial; told to whoever asks a follower
+	Advertise string   // address that other nodes dial; "": the bound address
+	Client    string   // address that clients dial; followers send clients there
 	Nodes     []string // advertised addresses of the nodes that form the cluster, own included; at most one: a cluster of one
 	Version   string   // of the build, for Status
 	Level     uint32   // the highest that this node applies: the build's; tests alone take another
@@ -56,7 +56,7 @@ type Config struct {
 
 	Reserve     uint64 // free bytes of the data folder's disk below which this node gives up leading and raises an alarm
 	HardReserve uint64 // and below which it stops, while its disk can still be written
-	// FreeBytes is how many bytes are free where the data folder is; nil: its disk is asked, and in memory nobody is.
+	// FreeBytes is how many bytes are free where the data folder is; nil: its disk is asked, and in memory nothing is.
 	FreeBytes func() (uint64, error)
 
 	// GameServers says whether a game server seems dead, as evidence that wants silence too, besides what this node hears in
@@ -67,13 +67,13 @@ type Config struct {
 	// cluster that exists has its own, whatever this says.
 	Classes []*fsm.SetTimingClass
 
-	Metrics Metrics // nil: nobody is told
+	Metrics Metrics // nil: none
 
 	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
 }
 
 // trailingBytes is some seconds of the load that a fast disk takes, and more than is written while most tables are sent: a
-// follower that gets a snapshot must find its successors in the log, or it needs another one, for ever.
+// follower that gets a snapshot must find its successors in the log, or it needs another one, again and again.
 const trailingBytes = 512 << 20
 
 // DefaultConfig is a node that still needs a Dir (or Memory) and a Bind.

@@ -18,8 +18,8 @@ const (
 )
 
 // ConfirmLeadership returns once a majority of the voters have said, each after Prove was called, that no later term has begun
-// for them: at some moment in between this node led, and what its tables held then was the latest. term is the one of this
-// lead, as the log says it. ErrUnproven, NotLeaderError and ErrClosed refuse.
+// for them: at some moment in between this node led, and the content of its tables then was the latest. term is the one of
+// this lead, as the log says it. ErrUnproven, NotLeaderError and ErrClosed refuse.
 func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
 	l, err := n.awaitLeaderState(ctx)
 	if err != nil {
@@ -31,15 +31,15 @@ func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
 	return l.term, nil
 }
 
-// leadershipConfirmer runs the rounds of one lead. A round serves all who waited when it began; whoever comes later waits for
+// leadershipConfirmer runs the rounds of one lead. A round serves all calls that waited when it began; a later call waits for
 // the next.
 type leadershipConfirmer struct {
 	l *leaderState
 
 	mu   sync.Mutex
 	next *confirmationRound
-	wake chan struct{} // somebody waits for a round
-	soon chan struct{} // somebody waits who can wait for a gatherPause
+	wake chan struct{} // a call waits for a round
+	soon chan struct{} // a call waits that can wait for a gatherPause
 
 	voters map[raft.ServerAddress]*voterLink // the round's own
 	asking sync.WaitGroup
@@ -59,7 +59,7 @@ func newLeadershipConfirmer(l *leaderState) *leadershipConfirmer {
 
 func (p *leadershipConfirmer) confirmNow(ctx context.Context) error { return p.joinRound(ctx, p.wake) }
 
-// confirmSoon is prove for those who need not hurry. Thousands of renewals a second would otherwise call for a round each.
+// confirmSoon is confirmNow for calls without hurry. Thousands of renewals a second would otherwise call for a round each.
 func (p *leadershipConfirmer) confirmSoon(ctx context.Context) error { return p.joinRound(ctx, p.soon) }
 
 func (p *leadershipConfirmer) joinRound(ctx context.Context, call chan<- struct{}) error {
@@ -105,7 +105,7 @@ func (p *leadershipConfirmer) runRounds() {
 	}
 }
 
-// gatherVotes lets a gatherPause pass, unless somebody cannot wait.
+// gatherVotes lets a gatherPause pass, unless a call cannot wait.
 func (p *leadershipConfirmer) gatherVotes() {
 	pause := time.NewTimer(gatherPause)
 	defer pause.Stop()
@@ -184,8 +184,8 @@ type nonceVote struct {
 	err  error
 }
 
-// voterLink asks one other voter, one question at a time, always the latest: who does not answer delays no round but those
-// that need it.
+// voterLink asks one other voter, one question at a time, always the latest: one that does not answer delays no round but
+// those that need it.
 type voterLink struct {
 	mail   chan nonceQuestion
 	cancel context.CancelFunc

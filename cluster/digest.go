@@ -19,7 +19,7 @@ const (
 	condemnedHand = 2 * time.Second
 )
 
-// digests is what this node's tables were after each of the entries that it applied last. Nodes cut the log into batches
+// digests are those of this node's tables after each of the entries that it applied last. Nodes cut the log into batches
 // differently, so every entry counts.
 type digests struct {
 	mu     sync.Mutex
@@ -35,7 +35,7 @@ func (d *digests) addDigest(index, digest uint64) {
 	d.newest = max(d.newest, index)
 }
 
-// resetTo forgets what was before: the tables are others now.
+// resetTo forgets all earlier digests: the tables are others now.
 func (d *digests) resetTo(index, digest uint64) {
 	d.mu.Lock()
 	clear(d.kept[:])
@@ -63,18 +63,18 @@ func (d *digests) lastIndex() uint64 {
 	return d.newest
 }
 
-// digestFinding is what a node makes of everybody's digest at one index.
+// digestFinding is a node's conclusion from all voters' digests at one index.
 type digestFinding uint8
 
 const (
-	findNothing digestFinding = iota // nobody to compare with
+	findNothing digestFinding = iota // no other digest to compare with
 	findAlike
 	findOther // another node is odd: it finds that out itself
 	findOdd   // this node is: a majority of the voters has one digest, and it is not this one's
-	findTorn  // they differ, and no majority has one digest: nobody knows who is right
+	findTorn  // they differ, and no majority has one digest: it is not known which is right
 )
 
-// classifyDigests compares. said holds what each voter that answered has, self's own included, also when it is no voter.
+// classifyDigests compares. said holds the digest of each voter that answered, self's own included, also when it is no voter.
 func classifyDigests(self string, voters []string, said map[string]uint64) digestFinding {
 	if len(said) < 2 {
 		return findNothing
@@ -101,8 +101,8 @@ func classifyDigests(self string, voters []string, said map[string]uint64) diges
 	return findTorn
 }
 
-// compareDigests looks whether this node's tables are what the others' are, from the same log. Each node judges only
-// itself, by what the voters told it: nobody stops on another's word.
+// compareDigests checks that this node's tables equal the others', which come from the same log. Each node judges only
+// itself, by the voters' answers: no node stops on another's word.
 func (n *Node) compareDigests() {
 	asking := nodeConns{}
 	defer asking.close()
@@ -139,7 +139,7 @@ func (n *Node) compareDigests() {
 	}
 }
 
-// askDigests asks the other voters what their tables were after one entry.
+// askDigests asks the other voters for the digest of their tables after one entry.
 func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters []string, said map[string]uint64) {
 	ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
 	defer cancel()
@@ -162,7 +162,7 @@ func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters 
 	return voters, said
 }
 
-// noteDigests raises or takes back the alarm. What was compared with nobody changes nothing.
+// noteDigests raises or takes back the alarm. A digest that was compared with no other changes nothing.
 func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]uint64) {
 	if found == findNothing {
 		return
@@ -178,14 +178,14 @@ func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]ui
 	slices.Sort(each)
 	alarm := fmt.Sprintf("the tables of the nodes differ after entry %d (%s): ", index, strings.Join(each, ", "))
 	if found == findTorn {
-		alarm += "no majority agrees, so nobody knows who is right; stop the game servers, keep every data folder, and compare them"
+		alarm += "no majority agrees, so it is not known which is right; stop the game servers, keep every data folder, and compare them"
 	} else {
 		alarm += "the odd one stops by itself; if it does not, stop it, empty its data folder and start it again"
 	}
 	n.differ.Store(&alarm)
 }
 
-// markFolderUnusable ends this node for good: what its tables say is not what the log says. That is written down before
+// markFolderUnusable ends this node for good: its tables differ from the log. That is written down before
 // anything else, so that no crash on the way lets them speak again.
 func (n *Node) markFolderUnusable(index uint64) {
 	who := n.currentIdentity()
@@ -203,8 +203,8 @@ func (n *Node) markFolderUnusable(index uint64) {
 	n.fail(errFolderUnusable(n.folder.dir, who.Condemned))
 }
 
-// errFolderUnusable is how a node ends whose tables are wrong, and how its folder is refused from then on. The tables come
-// back only from another node, to a node that never said anything by the old ones.
+// errFolderUnusable is the error with which a node with wrong tables ends, and with which its folder is refused from then on.
+// The tables come back only from another node, to a node that never said anything by the old ones.
 func errFolderUnusable(dir, why string) error {
 	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
 }

@@ -19,15 +19,15 @@ import (
 
 const spaceEvery = time.Second // between two looks
 
-// diskSpace is what is left on this node's disk. A disk that runs full in the midst of a write stops a node where it stands,
-// and disks of one size run full together. So a node steps aside early, and stops by itself a little later; and while
-// that would cost the majority, nothing new is let in but what lets players go.
+// diskSpace is the free space on this node's disk. A disk that runs full in the midst of a write stops a node where it stands,
+// and disks of one size run full together. So a node steps aside early, and stops by itself a little later; and while that
+// would cost the majority, nothing new is let in but last saves and releases.
 type diskSpace struct {
 	free  atomic.Uint64 // bytes; 0: not known
 	short atomic.Bool   // below the reserve
 }
 
-// freeBytes asks the disk; ok is false where nobody knows.
+// freeBytes asks the disk; ok is false where it is not known.
 func (n *Node) freeBytes() (bytes uint64, ok bool, err error) {
 	if n.config.FreeBytes != nil {
 		bytes, err = n.config.FreeBytes()
@@ -105,8 +105,8 @@ func (n *Node) watchSpace() {
 	}
 }
 
-// giveUpLeadForSpace gives the lead to a voter that has space, if there is one: a leader writes what all write, and hands out
-// snapshots besides. Where nobody has, handing it round would help nobody.
+// giveUpLeadForSpace gives the lead to a voter that has space, if there is one: a leader writes as much as the others, and
+// sends snapshots besides. Where none has, handing it round would not help.
 func (n *Node) giveUpLeadForSpace() {
 	l := n.leaderStateNow()
 	if l == nil {
@@ -142,7 +142,7 @@ func (l *leaderState) voterWithMostSpace() (raft.Server, bool) {
 }
 
 // compareSpace finds whether the voters above their reserve are a majority. Who did not answer is none of them: with it
-// away, those who are short are needed for every save, and would be filled until they stop.
+// away, the nodes that are short are needed for every save, and would be filled until they stop.
 func (l *leaderState) compareSpace(servers []raft.Server, said map[string]helloAnswer) {
 	voters, able, short := 0, 0, 0
 	for _, s := range servers {
@@ -166,8 +166,8 @@ func (l *leaderState) compareSpace(servers []raft.Server, said map[string]helloA
 	}
 }
 
-// checkSpaceAdmits says whether a command may be proposed while space is scarce. What brings new data waits; what ends a
-// session, with its data, and all else goes on. It is a matter of this leader alone: apply knows nothing of it.
+// checkSpaceAdmits says whether a command may be proposed while space is scarce. Commands that bring new data wait; those that
+// end a session, with its data, and all else goes on. It is a matter of this leader alone: apply knows nothing of it.
 func (l *leaderState) checkSpaceAdmits(c *fsm.Command) error {
 	if !l.tight.Load() {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// What did not happen, and never will by this call:
+// Did not happen, and never will by this call:
 var (
 	// ErrBusy: too much waits already, or the call gave up while it still waited. Try again later.
 	ErrBusy = errors.New("too many commands wait to be proposed")
@@ -20,11 +20,11 @@ var (
 	ErrClosed = errors.New("this node is shutting down")
 )
 
-// What may have happened:
+// May have happened:
 var (
 	// ErrUnknown: the command may have been applied, or may be later. Ask again under the same request number.
 	ErrUnknown = errors.New("the outcome is unknown")
-	// ErrFailed: this node is broken, its disk for instance, and stops. Go to another node; page somebody.
+	// ErrFailed: this node is broken, its disk for instance, and stops. Go to another node; page an operator.
 	ErrFailed = errors.New("this node failed")
 )
 
@@ -40,8 +40,8 @@ func (e *NotLeaderError) Error() string {
 	return "this node does not lead; the leader is at " + e.Leader
 }
 
-// classifyProposeError sorts what raft says of a proposal. Refused is only what certainly never reached a log. Everything
-// else, the log store's own errors and a shutdown included, may yet be committed by the next leader.
+// classifyProposeError classifies raft's error of a proposal. Refused is only a proposal that certainly never reached a log.
+// Everything else, the log store's own errors and a shutdown included, may yet be committed by the next leader.
 func (n *Node) classifyProposeError(err error) error {
 	switch {
 	case err == nil:
@@ -51,7 +51,7 @@ func (n *Node) classifyProposeError(err error) error {
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return fmt.Errorf("propose: %w", ErrBusy)
 	}
-	// The cause goes in as text only: nobody shall find a refusal in it.
+	// The cause goes in as text only: errors.Is must not find a refusal in it.
 	return fmt.Errorf("propose: %w: %v", ErrUnknown, err)
 }
 

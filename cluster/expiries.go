@@ -19,7 +19,7 @@ const (
 	actPause    = 20 * time.Millisecond // after a refused proposal of the judge's
 )
 
-// carryOut carries out what the judge finds, beside its ticks, until the lead is over.
+// carryOut carries out the findings of the failure detector, beside its ticks, until the lead is over.
 func (j *failureDetector) carryOut() {
 	forget := time.NewTicker(forgetEvery)
 	defer forget.Stop()
@@ -44,9 +44,10 @@ func (j *failureDetector) carryOut() {
 	}
 }
 
-// proposeExpiries proposes verdicts. After an outcome who was judged may renew again: the tables say whether it still lives.
-// When the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no renewal of
-// those judged is answered: their trials stay, and who waits for one leaves with the lead or by itself.
+// proposeExpiries proposes expiries. After an outcome the judged game servers may renew again: the tables say whether they
+// still live. When the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no
+// renewal of those judged is answered: their expiries stay open, and a call that waits for one leaves with the lead or by
+// itself.
 func (j *failureDetector) proposeExpiries(verdicts []*fsm.Verdict) {
 	stories := j.beginRecords(verdicts)
 	_, err := j.proposeCommand(fsm.NewCommand(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))
@@ -71,7 +72,7 @@ func (j *failureDetector) proposeExpiries(verdicts []*fsm.Verdict) {
 	}
 }
 
-// grantToWaiters serves the waiters of gone owners. stories tell of those whose end is a verdict's.
+// grantToWaiters serves the waiters of gone owners. records are of those that an expiry ended.
 func (j *failureDetector) grantToWaiters(gone []lock.Incarnation, stories map[lock.Incarnation]*takeoverRecord) {
 	var walking sync.WaitGroup
 	slots := make(chan struct{}, walkers)
@@ -100,13 +101,13 @@ func (j *failureDetector) proposeEach(commands []*fsm.Command) {
 		slots <- struct{}{}
 		acting.Go(func() {
 			defer func() { <-slots }()
-			_, _ = j.proposeCommand(c) // the next look finds what is still due
+			_, _ = j.proposeCommand(c) // the next tick finds those still due
 		})
 	}
 	acting.Wait()
 }
 
-// forgetGone drops what ended more than an hour of running ago.
+// forgetGone drops the rows of incarnations that ended more than an hour of running ago.
 func (j *failureDetector) forgetGone() {
 	before, ok := j.l.dates.hourAgo()
 	if !ok {

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	stuckLimit   = time.Second      // an entry or an apply unfinished for longer: this leader renews nobody
+	stuckLimit   = time.Second      // an entry or an apply unfinished for longer: this leader confirms no renewals
 	maxContested = 10_000           // rows looked at in one tick
-	readEvery    = time.Second      // the rows of all game servers: with thousands they are what a tick costs
-	heardFor     = 10 * time.Second // who was heard, and is not in the rows as they were read last, is forgotten after this
+	readEvery    = time.Second      // the rows of all game servers: with thousands they are most of a tick's cost
+	heardFor     = 10 * time.Second // an incarnation that was heard, and is not in the rows as last read, is forgotten after this
 )
 
 // Renew proves the lead and notes that inc was heard, as of when Renew was called: the one thing that renews. The caller
@@ -47,7 +47,7 @@ func (n *Node) confirmRenewal(ctx context.Context, inc lock.Incarnation) (term u
 	return l.term, nil
 }
 
-// checkPrompt says whether what is proposed and applied here gets through.
+// checkPrompt is an error while proposals or applies here are stuck.
 func (l *leaderState) checkPrompt() error {
 	if passed := l.queue.oldestWait(); passed > stuckLimit {
 		return fmt.Errorf("%w: an entry has been on its way for %v", ErrUnproven, passed.Round(time.Millisecond))
@@ -80,7 +80,8 @@ func (n *Node) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
 	return max(0, time.Since(first)), ok
 }
 
-// failureDetector finds, for one lead, who is gone. Nobody is judged by anything that this lead did not hear itself.
+// failureDetector finds, for one lead, the game servers that are gone. None is judged by anything that this lead did not hear
+// itself.
 type failureDetector struct {
 	l        *leaderState
 	detector lock.Detector
@@ -91,7 +92,7 @@ type failureDetector struct {
 	trials   map[lock.Incarnation]chan struct{}  // closed with the outcome of the verdict under way
 	verdicts []*fsm.Verdict                      // to propose
 	stories  map[lock.Incarnation]takeoverRecord // of those under trial
-	walks    map[lock.Incarnation]struct{}       // the gone, whose waiters are to be served
+	walks    map[lock.Incarnation]struct{}       // gone incarnations with waiters to be served
 	disputes map[contestedGrant]time.Time        // when this lead first saw it
 	acts     []*fsm.Command                      // Revoke and Lapse, to propose
 
@@ -101,14 +102,14 @@ type failureDetector struct {
 	// or from its first renewal.
 	living map[lock.Incarnation]lock.Timing // the class that each registered with, as its owner was told
 	read   time.Time
-	stale  bool // somebody has come or ended since; guarded by mu
+	stale  bool // an incarnation has begun or ended since; guarded by mu
 
-	// Of the living, those whose process registered anew and said that it had stopped using their sessions, each with its
-	// successor. Guarded by mu.
+	// Of the living, those with a process that registered again and said that it had stopped using their sessions, each with
+	// its successor. Guarded by mu.
 	replaced map[lock.Incarnation]lock.Incarnation
 }
 
-// contestedGrant is a grant that somebody waits for, or that was revoked and not let go.
+// contestedGrant is a grant that has waiters, or that was revoked and not let go.
 type contestedGrant struct {
 	store, key string
 	token      lock.Token
@@ -127,7 +128,7 @@ func newFailureDetector(l *leaderState) *failureDetector {
 	}
 }
 
-// noteRenewal notes a renewal that arrived then, unless a verdict is under way: what that answers, the outcome decides.
+// noteRenewal notes a renewal that arrived then, unless an expiry is under way: then its outcome decides the answer.
 func (j *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
 	for {
 		j.mu.Lock()
@@ -201,11 +202,12 @@ func (j *failureDetector) runUntilEnd() {
 	}
 }
 
-// checkAll is one tick. Time by which it came late is given to everybody: a judge that was held up has renewals unread.
+// checkAll is one tick. Time by which it came late is given to all game servers: a failure detector that was held up has
+// unread renewals.
 func (j *failureDetector) checkAll(now time.Time) error {
 	j.mu.Lock()
 	stale := j.stale || now.Sub(j.read) >= readEvery
-	j.stale = false // before the view is opened: who comes or ends after that makes it stale again
+	j.stale = false // before the view is opened: an incarnation that begins or ends after that makes it stale again
 	j.mu.Unlock()
 	view, err := j.l.node.tables.openView()
 	if err != nil {
@@ -235,7 +237,7 @@ func (j *failureDetector) checkAll(now time.Time) error {
 func (j *failureDetector) readLiving(view *View) error {
 	servers, err := view.Servers()
 	if err != nil {
-		return err // who was read before still counts
+		return err // rows that were read before still count
 	}
 	living := make(map[lock.Incarnation]lock.Timing, len(j.living))
 	replaced := map[lock.Incarnation]lock.Incarnation{}
@@ -254,8 +256,8 @@ func (j *failureDetector) readLiving(view *View) error {
 	return nil
 }
 
-// excuseLateTick moves everything heard by what this tick is late, and by all that has passed since the last one while this
-// leader is too slow to renew anybody: who was not answered then was not silent. mu must be held.
+// excuseLateTick moves all times of hearing by the lateness of this tick, and by all that has passed since the last one while
+// this leader is too slow to confirm renewals: a game server without an answer was not silent. mu must be held.
 func (j *failureDetector) excuseLateTick(now time.Time) {
 	late := now.Sub(j.due)
 	j.due = now.Add(j.detector.TickPeriod)
@@ -279,7 +281,8 @@ func (j *failureDetector) excuseLateTick(now time.Time) {
 	}
 }
 
-// checkSilence finds the living who are gone. Who is new, to the cluster or to this lead, counts from now. mu must be held.
+// checkSilence finds the living game servers that are gone. The silence of one that is new, to the cluster or to this lead,
+// counts from now. mu must be held.
 func (j *failureDetector) checkSilence(now time.Time, view *View) {
 	for inc, timing := range j.living {
 		heard, known := j.heard[inc]
@@ -310,7 +313,7 @@ func (j *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 	if ground == lock.Living {
 		return
 	}
-	// What the verdict names must be its last command by now.
+	// The command that the expiry names must be its last one by now.
 	s, ok, err := view.Server(inc)
 	if err != nil || !ok || !s.Alive {
 		return // the next look says why, or knows
@@ -344,8 +347,8 @@ func (j *failureDetector) addProof(inc lock.Incarnation) {
 	j.wakeUp()
 }
 
-// checkContested finds the owners who were asked to let go for too long, the revoked who have been mute for long enough, and
-// the gone whose profiles somebody waits for. mu must be held.
+// checkContested finds owners that were asked to let go for too long, revoked ones that have been silent for long enough, and
+// gone ones with profiles that have waiters. mu must be held.
 func (j *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 	current := make(map[contestedGrant]bool, len(contested))
 	for _, g := range contested {

@@ -15,7 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A data folder holds one life of one node: node.json says whose, raft.db holds its votes, log its entries. A
+// A data folder belongs to one node: node.json has its id, raft.db its votes, log its entries. A
 // folder that holds nothing gets a new id: an id without its votes must never come back.
 const (
 	folderFormat = 1
@@ -28,7 +28,7 @@ const (
 	folderSnapshots = "snapshots"
 )
 
-// identity is what node.json says.
+// identity is the content of node.json.
 type identity struct {
 	Format  int    `json:"format"`
 	ID      string `json:"id"`
@@ -36,7 +36,7 @@ type identity struct {
 	// Member is written once raft.db exists and before raft first runs on it: from then on this node may have voted, and
 	// a folder without raft.db has forgotten it.
 	Member bool `json:"member,omitempty"`
-	// Condemned is why this folder must never speak again: its tables are not what the log says.
+	// Condemned is why this folder must never speak again: its tables differ from the log.
 	Condemned string `json:"condemned,omitempty"`
 	// Found is the first configuration, while this node is about to write it to its log.
 	Found []Peer `json:"found,omitempty"`
@@ -56,7 +56,7 @@ type folder struct {
 	who  identity
 }
 
-// openFolder takes the folder for this process alone and reads who it is.
+// openFolder locks the folder for this process and reads its identity.
 func openFolder(c Config) (*folder, error) {
 	if c.Memory && c.FS != nil {
 		return openMemoryFolder(c.FS)
@@ -125,7 +125,7 @@ func (f *folder) readIdentity() error {
 	return nil
 }
 
-// leftoverFiles is what lies in a folder that does not say whose it is; "" if it is empty.
+// leftoverFiles are the files in a folder without an identity; "" if it is empty.
 func (f *folder) leftoverFiles() string {
 	for _, name := range []string{fileVotes, folderLog, folderTables, folderSnapshots} {
 		if _, err := os.Stat(f.pathOf(name)); !errors.Is(err, os.ErrNotExist) {

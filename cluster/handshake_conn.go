@@ -20,7 +20,7 @@ type handshakeConn struct {
 	mu         sync.Mutex
 	within     bool      // the last act was a read that brought something: a message is half here
 	over       error     // of the read that failed: raft reads the rest of a failed snapshot too, and would wait once more
-	writeLimit time.Time // what raft itself asked for
+	writeLimit time.Time // the deadline that raft itself set
 }
 
 func (c *handshakeConn) Read(p []byte) (int, error) {

@@ -8,15 +8,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// lookEvery is how often a node that knows no leader looks for one while somebody waits.
+// lookEvery is how often a node that knows no leader looks for one while calls wait.
 const lookEvery = 10 * time.Millisecond
 
-// leaderWaiters is shared by those who came to this node while it knew of no leader. Told so at once, thousands of game
+// leaderWaiters is shared by the calls that came to this node while it knew of no leader. Told so at once, thousands of game
 // servers that lost theirs would go round in circles, each dialling again and again, just while a new one is elected. One of
-// those who wait looks for all of them.
+// the waiting calls looks for all of them.
 type leaderWaiters struct {
 	mu   sync.Mutex
-	seen chan struct{} // closed when whoever looks has seen a leader, or leaves; nil: nobody looks
+	seen chan struct{} // closed when the looking call has seen a leader, or leaves; nil: none looks
 }
 
 // knowsLeader says that this node leads, is about to, is in no cluster, or has heard of its leader so recently that it may
@@ -75,7 +75,7 @@ func (n *Node) waitForLeader(ctx context.Context, limit <-chan time.Time) bool {
 	return true
 }
 
-// receiveWithin waits for what comes; false: limit passed, ctx ended, or the node ends before.
+// receiveWithin waits for a value; false: limit passed, ctx ended, or the node ends before.
 func receiveWithin[T any](n *Node, ctx context.Context, limit <-chan time.Time, comes <-chan T) bool {
 	select {
 	case <-comes:

@@ -13,7 +13,7 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// openWait is how long a call waits for a lead whose opening command is on its way.
+// openWait is how long a call waits for a lead with its opening command on its way.
 const openWait = time.Second
 
 // leaderState is this node's lead in one term: from the moment its opening command was applied, until raft said that it lost.
@@ -47,7 +47,7 @@ type leadershipTerm struct {
 	acting  sync.WaitGroup
 }
 
-// watchLeadership reads what raft tells, at once, since raft waits for it.
+// watchLeadership reads raft's notices, at once, since raft waits for it.
 func (n *Node) watchLeadership(told <-chan bool) {
 	for {
 		select {
@@ -101,7 +101,7 @@ func (n *Node) runLeadership(ctx context.Context) {
 	var acting sync.WaitGroup
 	defer acting.Wait()
 	acting.Go(l.confirmer.runRounds)
-	// The first stamp that anybody's command gets shall be a majority's time.
+	// The first timestamp of any command shall be a majority's time.
 	first, cancel := context.WithTimeout(ctx, openWait)
 	_ = l.confirmer.confirmNow(first) // without one the clock stands still for a round longer
 	cancel()
@@ -178,8 +178,8 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 	}
 }
 
-// readAppliedResult is what became of an entry that was proposed here and is through. One that was skipped has been
-// acknowledged by nobody's doing: then log and tables do not belong together.
+// readAppliedResult is the result of an entry that was proposed here and is applied. One that was skipped has been
+// acknowledged without being applied: then log and tables do not belong together.
 func (n *Node) readAppliedResult(f raft.ApplyFuture) (appliedResults, error) {
 	a, ok := f.Response().(appliedResults)
 	if !ok || a.skipped {

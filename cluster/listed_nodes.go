@@ -13,7 +13,7 @@ import (
 
 const lookAtListed = 5 * time.Second // between two looks at the nodes that this one lists
 
-// listedConns are the nodes of the configuration, by the addresses that stand there; whoever answers is asked.
+// listedConns are the nodes of the configuration, by the addresses that stand there, whichever node answers.
 type listedConns map[string]*nodeConn
 
 func (n *Node) openListedConns() listedConns {
@@ -30,7 +30,7 @@ func (l listedConns) close() {
 	}
 }
 
-// askHellos asks all at a time who they are.
+// askHellos asks all of them for their identity, at the same time.
 func (l listedConns) askHellos(ctx context.Context) (map[string]helloAnswer, map[string]error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
@@ -54,8 +54,8 @@ func (l listedConns) askHellos(ctx context.Context) (map[string]helloAnswer, map
 }
 
 // watchListedNodes says when a node that this member lists is another cluster's: the list is wrong, the data folder is, or
-// somebody has taken over an address. The two refuse each other's connections, so nothing else would say why. It also
-// stops this node when the others say that it is elsewhere, and asks to be let in again when it was let in in vain.
+// another has taken over an address. The two refuse each other's connections, so nothing else would say why. It also
+// stops this node when the others say that it is elsewhere, and asks to be let in again when its joining was lost.
 func (n *Node) watchListedNodes() {
 	l := n.openListedConns()
 	defer l.close()
@@ -82,8 +82,8 @@ func (n *Node) watchListedNodes() {
 }
 
 // askListedAgain asks a leader that does not know this node to let it in. The entry that let it in may have been lost with the
-// leader that wrote it, before it was committed: then nobody ever sends anything here. Who voted, or has a row, was really in,
-// and has been removed on purpose.
+// leader that wrote it, before it was committed: then no node ever sends anything here. A node that voted, or has a row, was
+// really in, and has been removed on purpose.
 func (n *Node) askListedAgain(answers map[string]helloAnswer, askers listedConns) error {
 	us := func(p Peer) bool { return p.ID == n.ID() }
 	voted := func(p Peer) bool { return us(p) && p.Voter }
@@ -140,7 +140,7 @@ func (n *Node) noteStrangers(answers map[string]helloAnswer) {
 	n.strange.Store(strangerCluster(n.currentIdentity().Cluster, answers))
 }
 
-// strangerCluster names the first that is a member of another cluster; nil: nobody is.
+// strangerCluster names the first that is a member of another cluster; nil: none is.
 func strangerCluster(ours string, answers map[string]helloAnswer) *string {
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
 		if h := answers[address]; h.Member && h.Cluster != ours {

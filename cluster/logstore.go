@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// logStore is raft's log on Pebble. What StoreLogs has returned nil for outlives a crash; the log never has a hole.
+// logStore is raft's log on Pebble. Entries for which StoreLogs has returned nil outlive a crash; the log never has a hole.
 //
 // It tells raft nothing of IsMonotonic, although it takes no gaps: to a store that says so raft answers an installed
 // snapshot by dropping the log, keeps the old last index in its own memory, and then refuses every append until a
@@ -24,12 +24,12 @@ import (
 type logStore struct {
 	db *pebble.DB
 
-	broken    chan struct{} // closed once a fault has left Pebble stuck: from then on nobody waits for it
+	broken    chan struct{} // closed once a fault has left Pebble stuck: from then on no call waits for it
 	brokenWhy error         // written before broken is closed
 	breaking  sync.Once
 	fatal     func(error)
 
-	// Full while an act writes, which may wait for the disk. Not a mutex: who waits for one stops virtual time.
+	// Full while an act writes, which may wait for the disk. Not a mutex: a goroutine that waits for one stops virtual time.
 	changing chan struct{}
 
 	mu          sync.Mutex
@@ -65,7 +65,7 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 		L0StopWritesThreshold: 1000,
 	}
 	for i := range options.Levels {
-		// What is written is soon deleted, and mostly compressed by the game already.
+		// Entries are soon deleted, and mostly compressed by the game already.
 		options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	if !mustExist {
@@ -128,7 +128,7 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	}
 	value, closer, err := s.db.Get(entryKey(index))
 	if errors.Is(err, pebble.ErrNotFound) {
-		// A cut can be seen before it is on disk, and an append may follow it: what is so is known between two acts.
+		// A cut can be seen before it is on disk, and an append may follow it: the true state is known between two acts.
 		s.changing <- struct{}{}
 		defer func() { <-s.changing }()
 		if first, last := s.indexBounds(); index < first || index > last {
@@ -199,7 +199,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 }
 
 // DeleteRange cuts the head or the tail of the log, or all of it; anything else would leave a hole, and is an error.
-// Whatever its length it is one small record. A cut of the head that a crash undoes harms nobody, so only what reaches
+// Whatever its length it is one small record. A cut of the head that a crash undoes does no harm, so only a cut that reaches
 // the last entry waits for the disk.
 func (s *logStore) DeleteRange(from, to uint64) error {
 	s.changing <- struct{}{}
@@ -227,7 +227,7 @@ func (s *logStore) deleteHead(from, to uint64) error {
 	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), deleteMarks(batch, 0, to), next.writeTo(batch)); err != nil {
 		return errors.Join(err, batch.Close())
 	}
-	// Said before it is done: nobody finds an entry gone between the two.
+	// Set before the deletion: no reader finds an entry gone between the two.
 	s.mu.Lock()
 	s.first = to + 1
 	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > next.index })

@@ -55,7 +55,7 @@ func encodeEntry(value []byte, l *raft.Log) {
 	binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
 }
 
-// decodeEntry copies what it keeps of value.
+// decodeEntry copies the parts of value that it keeps.
 func decodeEntry(value []byte, index uint64, l *raft.Log) error {
 	if len(value) < entryHead+entrySum {
 		return fmt.Errorf("%d bytes are no entry", len(value))

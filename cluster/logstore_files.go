@@ -8,7 +8,7 @@ import (
 
 // entryFiles is a file system for Pebble, which panics where it cannot end one file of its log or begin the next, and so
 // ends the process with all that is in it. fatal is told of any write to such a file that fails, and the goroutine stands
-// still: what was to be in it may be lost, and nothing may be acknowledged any more.
+// still: the data meant for it may be lost, and nothing may be acknowledged any more.
 type entryFiles struct {
 	vfs.FS
 	fatal func(error) // with Pebble's locks held
@@ -41,7 +41,7 @@ func (f entryFile) stopOnError(err error) error {
 	if err == nil {
 		return nil
 	}
-	f.fatal(err) // a disk's own says what and where
+	f.fatal(err) // an error of the disk names the act and the path
 	select {}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// The log is cut by bytes, and entries differ in size by a factor of ten thousand. So that nobody reads them to know how
+// The log is cut by bytes, and entries differ in size by a factor of ten thousand. So that they need not be read to know how
 // many bytes they are, every so often an entry has a mark: a row under its index that says how many bytes came before it
 // since the log was last empty. Marks are written and deleted in the batches that write and delete their entries, so they
 // are never of another log than the one they lie in.
@@ -24,7 +24,7 @@ type sizeMark struct {
 
 const (
 	markPrefix = 'm'
-	marksKept  = 512     // about so many for what stays behind a snapshot
+	marksKept  = 512     // about as many for the entries that stay behind a snapshot
 	markGrain  = 1 << 20 // bytes from one to the next, unless grained says otherwise
 )
 
@@ -41,14 +41,14 @@ func deleteMarks(batch *pebble.Batch, from, to uint64) error {
 	return batch.DeleteRange(markKey(from), markKey(to+1), nil)
 }
 
-// thinMarks sets marks as far apart as it takes to keep so many bytes.
+// thinMarks sets marks as far apart as it takes to keep the given number of bytes.
 func (s *logStore) thinMarks(keep uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.grain = max(keep/marksKept, 1)
 }
 
-// readMarks finds what the marks say, and weighs what is behind the last one. A log without them is weighed whole.
+// readMarks reads the marks, and sums the sizes of the entries behind the last one. A log without marks is summed whole.
 func (s *logStore) readMarks() error {
 	s.marks, s.end = nil, 0
 	if s.last == 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// logStoreLog carries what Pebble says of the log into the node's own, and its last words to the node.
+// logStoreLog carries Pebble's messages about the log into the node's own log, and a fatal one to the node.
 type logStoreLog struct {
 	s   *logStore
 	log *slog.Logger
@@ -24,13 +24,13 @@ func (l logStoreLog) Errorf(format string, args ...any) {
 }
 
 // Fatalf never returns, since Pebble goes on as if all were well when it does: an append whose sync failed would be
-// acknowledged. What waits for the log is told by broken.
+// acknowledged. Calls that wait for the log are told by broken.
 func (l logStoreLog) Fatalf(format string, args ...any) {
 	l.s.waitStuck(fmt.Errorf(format, args...))
 	select {}
 }
 
-// reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once and for ever, and
+// reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once without end, and
 // say so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
 func (s *logStore) reportFault(err error) {
 	s.waitStuck(err)

@@ -23,7 +23,7 @@ const (
 	caughtRounds = 3   // times in a row that it must
 )
 
-// helloBook is what the members said of themselves last.
+// helloBook is the members' last hello answers.
 type helloBook struct {
 	mu   sync.Mutex
 	said map[string]helloAnswer // by id
@@ -149,7 +149,7 @@ func (l *leaderState) tendMembers() {
 	}
 }
 
-// askAllNodes asks every member who it is, all at a time.
+// askAllNodes asks every member for its hello, all at the same time.
 func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[string]helloAnswer {
 	ctx, cancel := context.WithTimeout(l.ctx, helloTimeout)
 	defer cancel()
@@ -207,7 +207,7 @@ func (l *leaderState) raiseLevel(servers []raft.Server, said map[string]helloAns
 	level := l.node.config.Level
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
-			level = min(level, said[string(s.ID)].Level) // 0 of who has not answered
+			level = min(level, said[string(s.ID)].Level) // 0 for a node that has not answered
 		}
 	}
 	was := l.node.tables.positionNow().Level
@@ -221,8 +221,8 @@ func (l *leaderState) raiseLevel(servers []raft.Server, said map[string]helloAns
 	return nil
 }
 
-// promoteLearner gives a learner its vote. A voter under another id at the same address is what it replaces: that one can
-// never answer again, since what listens there has another id.
+// promoteLearner gives a learner its vote. It replaces a voter under another id at the same address: that one can
+// never answer again, since the listening node has another id.
 func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server) error {
 	r := l.node.raftIfRunning()
 	for _, s := range servers {

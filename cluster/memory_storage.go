@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A node in memory that was given a file system keeps on it what another keeps in its data folder, so that it can come
+// A node in memory that was given a file system keeps on it all that another keeps in its data folder, so that it can come
 // back: node.json, the log, the tables, and the votes in a file of their own.
 
 const maxSmallFile = 1 << 20 // bytes of node.json, and of the votes
@@ -87,7 +87,7 @@ func openMemoryVotes(fs vfs.FS) (*memoryVotes, error) {
 	return v, err
 }
 
-// Set returns once the disk has it. Raft may set the term for a heartbeat beside what it sets for a vote.
+// Set returns once the disk has it. Raft may set the term for a heartbeat beside the one for a vote.
 func (v *memoryVotes) Set(key, value []byte) error {
 	v.changing <- struct{}{}
 	defer func() { <-v.changing }()

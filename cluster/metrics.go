@@ -7,10 +7,10 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Metrics is told what a node does, when it has done it. Several goroutines call it at once, and it must not block. What
-// a node is, and not what it does, is in Status.
+// Metrics is told of a node's work, when it is done. Several goroutines call it at once, and it must not block. The
+// state of a node is in Status.
 type Metrics interface {
-	// Proposed tells of a command that this node was asked to put into the log. Without an error the result is what became
+	// Proposed tells of a command that this node was asked to put into the log. Without an error the result is that
 	// of it.
 	Proposed(c *fsm.Command, result fsm.Result, took time.Duration, err error)
 	// Entry tells of one that is proposed.
@@ -19,7 +19,7 @@ type Metrics interface {
 	Round(took time.Duration, err error)
 	// Renewed tells of a renewal that asked to be answered as proved.
 	Renewed(err error)
-	// Told tells, at the leader, of what the log told.
+	// Told tells, at the leader, of an event of the log.
 	Told(events []fsm.Event)
 	// Judged tells of a verdict's outcome, and since when its incarnation was silent.
 	Judged(ground lock.Ground, refused bool, silent time.Duration)
@@ -29,7 +29,7 @@ type Metrics interface {
 	Snapshot(installed bool, took time.Duration, err error)
 }
 
-// noMetrics is for nobody.
+// noMetrics drops everything.
 type noMetrics struct{}
 
 var _ Metrics = noMetrics{}

@@ -1,9 +1,9 @@
-// Package cluster is the log that every node agrees on, and what a leader does with it: it proposes commands, proves that
-// it leads, finds who is gone, and takes nodes in. It is the only part that knows raft.
+// Package cluster is the log that every node agrees on, and the work of a leader with it: it proposes commands, proves that it
+// leads, finds game servers that are gone, and takes nodes in. It is the only part that knows raft.
 //
-// It promises that what Propose returned without an error is in the tables of a majority's logs for good, that Prove names
-// a moment after the call at which this node led, and that one lead acts only for its own term. Read this file first, then
-// lead.go.
+// It promises that a command for which Propose returned no error is in the tables of a majority's logs for good, that Prove
+// names a moment after the call at which this node led, and that one lead acts only for its own term. Read this file first,
+// then lead.go.
 package cluster
 
 import (
@@ -73,7 +73,7 @@ type Node struct {
 }
 
 // Open starts a node. It returns once the node listens and its data folder was found whole; the cluster is joined or
-// founded in the background: see Ready. An error names what is wrong with the configuration, the folder or the port.
+// founded in the background: see Ready. An error names the fault of the configuration, the folder or the port.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -101,8 +101,8 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
-// openParts takes, in this order: the folder, so that nobody else has it; the tables and the log, which must fit each other;
-// the port; raft, if this node was in a cluster before.
+// openParts takes, in this order: the folder, so that no other process has it; the tables and the log, which must fit each
+// other; the port; raft, if this node was in a cluster before.
 func (n *Node) openParts(ctx context.Context) error {
 	var err error
 	if n.folder, err = openFolder(n.config); err != nil {
@@ -113,7 +113,7 @@ func (n *Node) openParts(ctx context.Context) error {
 	}
 	who := n.folder.who
 	n.who.Store(&who)
-	n.log = n.log.With("id", who.ID) // from here on every line says whose it is
+	n.log = n.log.With("id", who.ID) // from here on every line has the node's id
 	n.config.Log = n.log
 	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
 		return err
@@ -197,7 +197,7 @@ func (n *Node) openLog() error {
 	return err
 }
 
-// checkLogCoversTables checks that the log has not forgotten what the tables hold, and that both are of one cluster.
+// checkLogCoversTables checks that the log has not lost entries that the tables hold, and that both are of one cluster.
 func (n *Node) checkLogCoversTables() error {
 	last, err := n.storage.log.LastIndex()
 	if err != nil {
@@ -278,7 +278,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	return nil
 }
 
-// takeIdentity writes down who this node is from now on.
+// takeIdentity stores the identity of this node from now on.
 func (n *Node) takeIdentity(who identity) error {
 	if err := n.folder.writeIdentity(who); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
@@ -324,7 +324,8 @@ func (n *Node) Ready() <-chan struct{} { return n.ready }
 // Position is where the tables stand: after the last apply.
 func (n *Node) Position() fsm.Position { return n.tables.positionNow() }
 
-// View is what the tables of this node hold now. It must be closed. To read what is latest, Prove first.
+// View is the present content of this node's tables. It must be closed. To read the latest state, call ConfirmLeadership
+// first.
 func (n *Node) View() (*View, error) { return n.tables.openView() }
 
 // WaitApplied returns once this node's tables hold the entry at index, which must hold commands.

@@ -12,15 +12,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// nodeConn keeps one connection to one node and asks one question at a time. A connection that failed is dialled anew by
+// nodeConn keeps one connection to one node and asks one question at a time. A connection that failed is dialled again by
 // the next question.
 type nodeConn struct {
 	t       *transport
 	address string
-	target  string // "": whoever answers there
+	target  string // "": any node that answers there
 
-	turn chan struct{} // holds one token while nobody asks
-	c    net.Conn      // nil: not connected; belongs to whoever has the turn
+	turn chan struct{} // holds one token while no question is asked
+	c    net.Conn      // nil: not connected; belongs to the goroutine that has the turn
 }
 
 func (t *transport) connTo(address, target string) *nodeConn {
@@ -103,7 +103,7 @@ func (a *nodeConn) close() {
 // nodeConns are those of the other members, by address.
 type nodeConns map[raft.ServerAddress]*nodeConn
 
-// askEach asks the members but n itself, all at a time, and lets go of who is no member any more.
+// askEach asks the members but n itself, all at the same time, and closes connections to former members.
 func (as nodeConns) askEach(n *Node, members []raft.Server, ask func(raft.Server, *nodeConn)) {
 	var asking sync.WaitGroup
 	current := map[raft.ServerAddress]bool{}

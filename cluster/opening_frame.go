@@ -7,14 +7,14 @@ import (
 	"io"
 )
 
-// The first frame of every connection between nodes says whom it is meant for. What is meant for a lost node is so never
+// The first frame of every connection between nodes names its target. A message for a lost node is so never
 // answered by its successor at the same address, which remembers none of its votes.
 const (
 	wireMagic   = "pfnd"
 	wireVersion = 1
 )
 
-// connKind is what a connection is for.
+// connKind is the purpose of a connection.
 type connKind byte
 
 const (
@@ -26,7 +26,7 @@ const (
 type openingFrame struct {
 	kind    connKind
 	cluster string // hex; "": whatever it is
-	target  string // node id; "": whoever listens
+	target  string // node id; "": any node that listens
 	sender  string // node id
 }
 
@@ -44,7 +44,7 @@ func (o openingFrame) write(to io.Writer) error {
 	return err
 }
 
-// readOpening reads exactly the frame: what follows is another reader's.
+// readOpening reads exactly the frame: the bytes behind it are another reader's.
 func readOpening(from io.Reader) (openingFrame, error) {
 	var head [len(wireMagic) + 2]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {
@@ -71,7 +71,7 @@ func readOpening(from io.Reader) (openingFrame, error) {
 	return o, nil
 }
 
-// These bound one message on a peer connection. Anybody may ask; who answers is who was dialled.
+// These bound one message on a peer connection. Any process may ask; the answer comes from the dialled node.
 const (
 	maxMessage  = 1 << 20
 	maxQuestion = 64 << 10
@@ -88,7 +88,7 @@ func writeMessage(to io.Writer, about questionKind, payload []byte) error {
 	return err
 }
 
-// readMessage takes memory only for what has come, whatever length it was told.
+// readMessage takes memory only for bytes that have come, whatever length was announced.
 func readMessage(from io.Reader, most uint32) (questionKind, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {

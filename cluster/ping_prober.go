@@ -18,17 +18,17 @@ const (
 	chaseSlowest = time.Second // between two pings of a chase that do not refuse
 )
 
-// pingResult is what came of one ping.
+// pingResult is the result of one ping.
 type pingResult uint8
 
 const (
 	pingMute    pingResult = iota // nothing, or nothing that can be made sense of
-	pingRefused                   // the host answered that nobody holds the port
+	pingRefused                   // the host answered that the port is closed
 	pingAnswered
 )
 
-// visitStream finds the ping port of a game server whose stream was just opened, and tries it at once: what is killed a moment
-// later can be proven dead only if it was seen alive.
+// visitStream finds the ping port of a game server whose stream was just opened, and tries it at once: a process that is
+// killed a moment later can be proven dead only if it was seen alive.
 func (w *streamObservers) visitStream(s *Stream) {
 	if !w.findPingPort(s) {
 		return
@@ -42,7 +42,7 @@ func (w *streamObservers) visitStream(s *Stream) {
 }
 
 // findPingPort looks up the ping port. One on another host than the stream came from is never tried: its silence and its
-// refusals say nothing about this process, and nobody may have a leader dial where he likes.
+// refusals say nothing about this process, and no client may have a leader dial any address that it likes.
 func (w *streamObservers) findPingPort(s *Stream) bool {
 	view, err := w.l.node.tables.openView()
 	if err != nil {
@@ -133,7 +133,7 @@ func (w *streamObservers) endedPingAddress(s *Stream) (port string, ok bool) {
 	return x.port, true
 }
 
-// notePing takes what came of a ping that began then, and says whether it is the first that was refused.
+// notePing takes the result of a ping that began then, and says whether it is the first that was refused.
 func (w *streamObservers) notePing(s *Stream, inc lock.Incarnation, came pingResult, began time.Time) (first bool) {
 	now := time.Now()
 	w.mu.Lock()
@@ -158,7 +158,7 @@ func (w *streamObservers) notePing(s *Stream, inc lock.Incarnation, came pingRes
 	return false
 }
 
-// noteRefusal counts a refusal. After a request, and when this one comes later than it was meant to, the count begins anew:
+// noteRefusal counts a refusal. After a request, and when this one comes later than it was meant to, the count begins again:
 // this leader may have been held up, with requests unread.
 func (x *streamObserver) noteRefusal(began, now time.Time, detector lock.Detector) {
 	if x.requestCameBetween() || x.refused > 0 && now.Sub(x.last) > detector.RefusalGap+detector.TickPeriod {
@@ -173,7 +173,7 @@ func (x *streamObserver) noteRefusal(began, now time.Time, detector lock.Detecto
 	x.another = 0
 }
 
-// callPingPort reaches a ping port and reads who answers.
+// callPingPort connects to a ping port and reads the incarnation that answers.
 func (w *streamObservers) callPingPort(port string) (lock.Incarnation, pingResult) {
 	ctx, cancel := context.WithTimeout(w.l.ctx, pingLimit)
 	defer cancel()

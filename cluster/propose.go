@@ -23,7 +23,7 @@ const (
 )
 
 // Propose writes a command to the log and returns its result once it is applied here. Only the leader proposes; it never
-// passes a command on. A nil error says that it was applied: what became of it is Result.Code.
+// passes a command on. A nil error says that it was applied, with Result.Code as its result.
 //
 // NotLeaderError, ErrBusy, ErrNoSpace and ErrClosed refuse: it did not happen and will not by this call. ErrUnknown: it may
 // have happened, or may yet; ask again under the same request number.
@@ -46,10 +46,10 @@ func (n *Node) proposeLocally(ctx context.Context, command *fsm.Command) (fsm.Re
 	return l.queue.proposeAndWait(ctx, command)
 }
 
-// proposeQueue packs what waits into entries, for one lead. Small commands and large ones wait in lines of their own, each
-// first come first served, and every entry has room for both: a small one waits behind no more than two large ones, however
-// many wait, and large ones go on whatever small ones come. Nobody may rely on the order of two commands of which the first
-// has not been answered; calls of one client overtake each other on their way here too.
+// proposeQueue packs waiting commands into entries, for one lead. Small commands and large ones wait in lines of their own,
+// each first come first served, and every entry has room for both: a small one waits behind no more than two large ones,
+// however many wait, and large ones go on whatever small ones come. Nobody may rely on the order of two commands of which the
+// first has not been answered; calls of one client overtake each other on their way here too.
 type proposeQueue struct {
 	l     *leaderState
 	limit uint64
@@ -171,7 +171,7 @@ func (q *proposeQueue) withdrawProposal(p *pendingProposal) bool {
 	return true
 }
 
-// runUntilEnd makes entries until the lead is over, then refuses what still waits.
+// runUntilEnd makes entries until the lead is over, then refuses the waiting commands.
 func (q *proposeQueue) runUntilEnd() {
 	defer q.failAll()
 	for {
@@ -193,7 +193,7 @@ func (q *proposeQueue) runUntilEnd() {
 	}
 }
 
-// takeBatch is the next entry's worth of what waits; nil: nothing does.
+// takeBatch is the next entry's worth of waiting commands; nil: none wait.
 func (q *proposeQueue) takeBatch() []*pendingProposal {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -204,8 +204,8 @@ func (q *proposeQueue) takeBatch() []*pendingProposal {
 	return batch
 }
 
-// takeFitting moves what comes next from the line to an entry that has size bytes and may have most. An empty one takes the
-// first whatever its size: a part, and whole data, are 512 KiB and what belongs to them, a little more than half.
+// takeFitting moves the next commands from the lane to an entry that has size bytes and may have most. An empty one takes the
+// first whatever its size: a part, and whole data, are 512 KiB and their fields, a little more than half.
 func (l *queueLane) takeFitting(batch []*pendingProposal, size, most uint64) ([]*pendingProposal, uint64) {
 	count := 0
 	for _, p := range l.waiting {
@@ -260,7 +260,7 @@ func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {
 	q.replyAll(f, a.results, err)
 }
 
-// replyAll answers everybody in an entry.
+// replyAll answers every command in an entry.
 func (q *proposeQueue) replyAll(f *entryInFlight, results []fsm.Result, err error) {
 	q.mu.Lock()
 	delete(q.flights, f)

@@ -18,10 +18,10 @@ import (
 type questionKind byte
 
 const (
-	askNonce questionKind = 1 // what is your term, now
-	askHello questionKind = 2 // who are you
+	askNonce questionKind = 1 // the term of the node, now
+	askHello questionKind = 2 // the identity of the node
 	askJoin  questionKind = 3 // let me in
-	// what were your tables after this entry
+	// the digest of the tables after an entry
 	askDigest questionKind = 4
 	answerNo  questionKind = 255 // an error, as text
 )
@@ -32,7 +32,7 @@ type nonceAnswer struct {
 	wallMS int64
 }
 
-// helloAnswer is who a node is.
+// helloAnswer is the identity and state of a node.
 type helloAnswer struct {
 	ID      string   `json:"id"`
 	Life    string   `json:"life,omitempty"`    // random, of this process
@@ -42,7 +42,7 @@ type helloAnswer struct {
 	Client  string   `json:"client,omitempty"`
 	Gossip  string   `json:"gossip,omitempty"`
 	Servers string   `json:"servers,omitempty"` // where it gossips with game servers
-	Level   uint32   `json:"level"`             // what it can apply
+	Level   uint32   `json:"level"`             // highest that it can apply
 	Version string   `json:"version,omitempty"`
 	Nodes   []string `json:"nodes,omitempty"`   // as configured
 	Members []Peer   `json:"members,omitempty"` // the configuration as it knows it
@@ -109,7 +109,7 @@ func (n *Node) answerQuestion(about questionKind, question []byte, strict bool) 
 	return nil, errWire
 }
 
-// answerNonce speaks for the running raft instance or not at all: what lies on disk may be older than a vote.
+// answerNonce speaks for the running raft instance or not at all: the state on disk may be older than a vote.
 func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
 	r := n.raftIfRunning()
 	if len(nonce) != 8 || r == nil || r.State() == raft.Shutdown {
@@ -121,7 +121,7 @@ func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
 }
 
 func (n *Node) helloNow() helloAnswer {
-	r := n.raftIfRunning() // before who it is: a node whose raft runs has its cluster's name, and must not say that it has none
+	r := n.raftIfRunning() // before its identity: a node with a running raft has its cluster's name, and must not say that it has none
 	who := n.currentIdentity()
 	h := helloAnswer{
 		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), Servers: n.serverGossipAddress(),
@@ -140,7 +140,7 @@ func (n *Node) helloNow() helloAnswer {
 	return h
 }
 
-// configuredPeers is the latest configuration, committed or not: it is what raft itself counts by.
+// configuredPeers is the latest configuration, committed or not: raft itself counts by it.
 func configuredPeers(r *raft.Raft) []Peer {
 	var peers []Peer
 	for _, s := range r.GetConfiguration().Configuration().Servers {

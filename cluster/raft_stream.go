@@ -70,16 +70,16 @@ func (s raftStreamLayer) Dial(to raft.ServerAddress, timeout time.Duration) (net
 
 const (
 	// appendEntries go to a follower in one call, and one call at a time: 32 MiB at most, half of rpcTimeout at 100 Mbit/s, or
-	// a call would be given up and sent again for ever. Far fewer would hold back a follower that is 20 ms away from two that
-	// are near each other and commit a thousand entries a second without it.
+	// a call would be given up and sent again without end. Far fewer would hold back a follower that is 20 ms away from two
+	// that are near each other and commit a thousand entries a second without it.
 	appendEntries = 32
 	// rpcTimeout bounds one of raft's calls; liveness is the heartbeats'.
 	rpcTimeout = 5 * time.Second
 )
 
 // newRaftTransport has no pipeline. Raft stops reading a pipeline's answers at the first that is no success, and may send once
-// more before it notices: that send then waits for ever. The follower goes on getting heartbeats and never another entry, and
-// the leader's raft never shuts down.
+// more before it notices: that send then waits without end. The follower goes on getting heartbeats and never another entry,
+// and the leader's raft never shuts down.
 func newRaftTransport(t *transport, log raftLog) *raft.NetworkTransport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          raftStreamLayer{t: t, closed: make(chan struct{})},

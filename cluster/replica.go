@@ -13,8 +13,8 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// replica is what raft sees of the tables. Its FSM methods are called by raft alone, one at a time; the others are for
-// anybody.
+// replica is raft's side of the tables. Its FSM methods are called by raft alone, one at a time; the others may be called by
+// any goroutine.
 type replica struct {
 	tables    *tablesStore
 	snapshots *snapshotStore
@@ -30,7 +30,7 @@ type replica struct {
 	digests digests
 	handed  uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
 	failed  error                     // an apply or a swap went wrong: nothing is applied any more
-	since   atomic.Pointer[time.Time] // when what raft waits for began; nil when it waits for nothing
+	since   atomic.Pointer[time.Time] // when the act that raft waits for began; nil when it waits for none
 }
 
 var _ raft.BatchingFSM = (*replica)(nil)
@@ -142,8 +142,8 @@ func (r *replica) markApplying() (done func()) {
 // flushTables makes the next Snapshot quick: it flushes beside the applies, so that little is left to flush while they wait.
 func (r *replica) flushTables() error { return r.tables.flushTables() }
 
-// Snapshot takes a checkpoint of the tables. It refuses while the tables are ahead of what raft has handed over, as they
-// are after a start until the replay has caught up: raft would label the checkpoint with an index below what is in it.
+// Snapshot takes a checkpoint of the tables. It refuses while the tables are ahead of the entries that raft has handed over,
+// as they are after a start until the replay has caught up: raft would label the checkpoint with an index below its content.
 func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	defer r.markApplying()()
 	if r.failed != nil {
@@ -161,7 +161,7 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 }
 
 // Restore goes to a snapshot of our own store. Tables that are not behind it stay: at a start they mostly are ahead of it,
-// and what raft then hands over again is skipped. So the tables never go back.
+// and entries that raft then hands over again are skipped. So the tables never go back.
 func (r *replica) Restore(source io.ReadCloser) error {
 	defer r.markApplying()()
 	if r.failed != nil {
@@ -210,7 +210,7 @@ func (r *replica) installSnapshot(from *snapshotReader) error {
 }
 
 // installCheck is for snapshots.admit: it turns away a snapshot that brings nothing, where taking it could cost entries. A
-// follower whose log could not be read for a moment is offered an older snapshot, and raft would drop its log above it,
+// follower with a log that could not be read for a moment is offered an older snapshot, and raft would drop its log above it,
 // acknowledged entries too. lastLog is the last index of the log.
 func (r *replica) installCheck(lastLog func() (uint64, error)) func(index uint64) error {
 	return func(index uint64) error {
@@ -229,7 +229,7 @@ func (r *replica) installCheck(lastLog func() (uint64, error)) func(index uint64
 	}
 }
 
-// unwrapReader finds our reader under what raft wraps around it.
+// unwrapReader finds our reader under raft's wrappers.
 func unwrapReader(source io.ReadCloser) (*snapshotReader, bool) {
 	for {
 		if own, ok := source.(*snapshotReader); ok {
@@ -267,5 +267,5 @@ func (c *checkpointSnapshot) Persist(sink raft.SnapshotSink) error {
 	return sink.Close()
 }
 
-// Release deletes the checkpoint if nobody took it.
+// Release deletes the checkpoint if no snapshot took it.
 func (c *checkpointSnapshot) Release() { _ = c.snapshots.fs.RemoveAll(c.dir) }

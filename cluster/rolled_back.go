@@ -17,7 +17,7 @@ func (n *Node) LastIndex() uint64 {
 	return r.LastIndex()
 }
 
-// RaiseRolledBack keeps an alarm that this cluster has lost entries that somebody was told of: old disks were put back. Only a
+// RaiseRolledBack keeps an alarm that this cluster has lost entries that a caller was told of: old disks were put back. Only a
 // leader that has proved its lead after it was told of seen may say so, and by its log: its tables may be behind for a while.
 func (n *Node) RaiseRolledBack(ctx context.Context, seen uint64) error {
 	last := n.LastIndex()

@@ -26,7 +26,7 @@ func (l *leaderState) settingsAlarms() []Alarm {
 	return alarms
 }
 
-// describeDetectorDifferences says of each setting that differs what it is here and there.
+// describeDetectorDifferences names each setting that differs, with its value here and there.
 func describeDetectorDifferences(theirs, ours lock.Detector) (differences []string) {
 	for _, setting := range []struct {
 		name         string

@@ -10,8 +10,8 @@ import (
 
 // shutdownGuard ends the goroutine of raft's that has just learnt of a failed disk, where raft would panic and take the whole
 // process with it: other nodes in it, and the line that says why. This node has stopped by then, and nothing that it says
-// is heard. Raft's deferred work is done, and its shutdown does not wait for what is gone.
-type shutdownGuard struct{ running atomic.Bool } // raft runs: who asks the log and the votes is one of its goroutines
+// is heard. Raft's deferred work is done, and its shutdown does not wait for parts that are gone.
+type shutdownGuard struct{ running atomic.Bool } // raft runs: its goroutines read the log and the votes
 
 func (q *shutdownGuard) markLeft() {
 	if q != nil && q.running.Load() {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// slowStep is how long a step beside or between the applies may take before an operator is told. What the applies wait
+// slowStep is how long a step beside or between the applies may take before it is logged. Steps that the applies wait
 // for shows in every save.
 const slowStep = 50 * time.Millisecond
 

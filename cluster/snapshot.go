@@ -25,7 +25,7 @@ const (
 //
 //	<dir>/snapshots/<term>-<index>-<sequence>/meta.json, data/
 //
-// What is listed is complete and synced. Term and index are raft's label; the applied row of the machine inside is at
+// Listed snapshots are complete and synced. Term and index are raft's label; the applied row of the machine inside is at
 // most that index.
 type snapshotStore struct {
 	fs     vfs.FS
@@ -51,7 +51,7 @@ type storedSnapshot struct {
 	readers  int // guarded by snapshots.mu: open for reading, so it stays
 }
 
-// snapshotMeta is what meta.json holds, on its first line; the second is that line's XXH64.
+// snapshotMeta is the content of meta.json, on its first line; the second is that line's XXH64.
 type snapshotMeta struct {
 	Format int               `json:"format"`
 	Label  raft.SnapshotMeta `json:"label"`
@@ -61,7 +61,7 @@ type snapshotMeta struct {
 
 const metaFormat = 1
 
-// openSnapshotStore opens the snapshots under dir and deletes what was left unfinished. It keeps the newest retain of them. A
+// openSnapshotStore opens the snapshots under dir and deletes unfinished ones. It keeps the newest retain of them. A
 // nil fs is the disk. A snapshot that says nothing readable about itself is an error: to overlook it would be to go back
 // to an older one, behind which the log may be cut already.
 func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*snapshotStore, error) {
@@ -198,7 +198,8 @@ func compareDescending(a, b uint64) int {
 	return 1
 }
 
-// deleteOld deletes what is older than the newest retain and open to nobody. What is being read goes when its reader does.
+// deleteOld deletes snapshots that are older than the newest retain and not being read. One that is being read goes when its
+// reader does.
 func (s *snapshotStore) deleteOld() {
 	s.mu.Lock()
 	var gone []*storedSnapshot

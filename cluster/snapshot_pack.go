@@ -15,7 +15,7 @@ type snapshotPacker struct {
 	dir   string
 	files []snapshotFile
 	next  int    // the file to open when pending is used up
-	ahead []byte // head, or a checksum: what is read before the open file
+	ahead []byte // head, or a checksum: read before the open file
 	file  vfs.File
 	left  int64 // of the open file
 	sum   *xxhash.Digest
@@ -26,7 +26,7 @@ func newSnapshotPacker(fs vfs.FS, dir string, row uint64, files []snapshotFile) 
 	return &snapshotPacker{fs: fs, dir: dir, files: files, ahead: encodeStreamHead(row, files), sum: xxhash.New()}
 }
 
-// Read reads on. A file that is not as long as the list says, or not what came over the wire, is an error: what is
+// Read reads on. A file that is not as long as the list says, or differs from the received bytes, is an error: a file that is
 // damaged here must not be passed on with a checksum that makes it whole.
 func (p *snapshotPacker) Read(b []byte) (int, error) {
 	for p.err == nil {

@@ -20,7 +20,7 @@ type snapshotSink struct {
 	unpacker *snapshotUnpacker
 	adopted  bool
 	done     bool
-	err      error // what Close returned, or will
+	err      error // result of Close
 }
 
 var _ raft.SnapshotSink = (*snapshotSink)(nil)
@@ -112,7 +112,7 @@ func (k *snapshotSink) completeSnapshot() error {
 	if err != nil {
 		return err
 	}
-	// More than its label would be skipped entries at whoever installs it: acknowledged, and never applied.
+	// More than its label would be skipped entries at the node that installs it: acknowledged, and never applied.
 	if k.meta.Row > k.meta.Label.Index {
 		return fmt.Errorf("it holds entries up to %d, beyond its label %d", k.meta.Row, k.meta.Label.Index)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// A snapshot travels as one stream, whose length follows from the names and sizes of its files alone:
+// A snapshot travels as one stream, with a length that follows from the names and sizes of its files alone:
 //
 //	magic, version u32, files u32, applied row u64, length of the list u32     fixedBytes
 //	list: for each file length of its name u16, name, size u64
@@ -26,14 +26,14 @@ const (
 	maxFileName   = 128
 	maxListBytes  = maxFiles * (2 + maxFileName + 8)
 	copyBytes     = 64 << 10
-	maxTotalBytes = 1 << 46 // 64 TiB; of what a stream may say before its files are met
+	maxTotalBytes = 1 << 46 // 64 TiB; bound on the sizes that a stream announces
 )
 
 // snapshotFile is one file of a snapshot's machine.
 type snapshotFile struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
-	Sum  string `json:"sum,omitempty"` // XXH64 in hex, of what came over the wire; of our own tables nobody has asked
+	Sum  string `json:"sum,omitempty"` // XXH64 in hex, of a received file; empty for our own tables
 }
 
 // streamBytes is the exact length of the stream of files.

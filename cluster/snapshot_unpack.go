@@ -18,7 +18,7 @@ type snapshotUnpacker struct {
 	files []snapshotFile
 
 	want   int    // bytes to gather in have before step is called; 0 once the stream must end
-	have   []byte // what was gathered
+	have   []byte // gathered so far
 	step   func() error
 	at     int // the file that is being written
 	file   vfs.File
@@ -41,7 +41,7 @@ func (u *snapshotUnpacker) Write(b []byte) (int, error) {
 	for taken < len(b) && u.err == nil {
 		rest := b[taken:]
 		if u.left > 0 {
-			// A vfs.File may scribble on what it is given to write; the caller's bytes are not ours to give.
+			// A vfs.File may change the bytes that it is given to write; the caller's must stay as they are.
 			u.copied = append(u.copied[:0], rest[:min(int64(len(rest)), u.left, copyBytes)]...)
 			_, _ = u.sum.Write(u.copied)
 			n, err := u.file.Write(u.copied)
@@ -140,7 +140,7 @@ func (u *snapshotUnpacker) readList(count int) error {
 		total += int64(size)
 		u.files = append(u.files, snapshotFile{Name: name, Size: int64(size)})
 	}
-	// A full disk is found out now, not after an hour of streaming. Where nobody knows, the write will tell.
+	// A full disk is found now, not after an hour of streaming. Where free space is unknown, the write will tell.
 	if usage, err := u.fs.GetDiskUsage(u.dir); err == nil && uint64(total) > usage.AvailBytes {
 		return fmt.Errorf("it needs %d bytes on disk, and %d are free", total, usage.AvailBytes)
 	}

@@ -53,7 +53,7 @@ type Member struct {
 	Level               uint32 // known to the leader alone
 }
 
-// Status never fails: what cannot be read is an alarm.
+// Status never fails: an unreadable part is an alarm.
 func (n *Node) Status() Status {
 	standing := n.tables.positionNow()
 	who := n.currentIdentity()
@@ -89,7 +89,7 @@ func (n *Node) Status() Status {
 	return s
 }
 
-// fillStatus adds what the tables and the configuration say.
+// fillStatus adds the state of the tables and the configuration.
 func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 	view, err := n.tables.openView()
 	if err != nil {

@@ -34,7 +34,7 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 }
 
-// fail is how this node ends itself. From here nothing that it says is heard. It waits for nobody: raft or Pebble may call
+// fail ends this node from inside. From here no message of it is heard. It waits for nothing: raft or Pebble may call
 // it, with their locks held.
 func (n *Node) fail(err error) {
 	err = n.explainIfFull(err)
@@ -72,14 +72,14 @@ func (n *Node) shutDown() {
 		errs = append(errs, n.closeGossip(n.servers))
 	}
 	if n.transport != nil {
-		n.transport.closeConns() // a leader steps down within its lease now, and answers what is in flight
+		n.transport.closeConns() // a leader steps down within its lease now, and answers entries in flight
 	}
 	n.cancel()
 	n.leadership.mu.Lock()
 	n.leadership.over = true
 	n.leadership.mu.Unlock()
 	n.leadership.acting.Wait()
-	n.drainFutures() // raft forgets to answer what it holds when it goes down
+	n.drainFutures() // raft forgets to answer its futures when it goes down
 	if r := n.raftIfRunning(); r != nil {
 		if err := r.Shutdown().Error(); err != nil {
 			errs = append(errs, fmt.Errorf("stop raft: %w", err))
@@ -106,7 +106,7 @@ func (n *Node) shutDown() {
 	n.finished.Do(func() { close(n.done) })
 }
 
-// handOverLeadership lets what was proposed finish, then gives the lead to another voter. Both are a kindness, and bounded.
+// handOverLeadership lets proposals finish, then gives the lead to another voter. Both are optional, and bounded.
 func (n *Node) handOverLeadership() {
 	l := n.leaderStateNow()
 	if l == nil {
@@ -132,7 +132,7 @@ func (n *Node) handOverLeadership() {
 	}
 }
 
-// goFuture runs what waits for an answer of raft's, and may do so for ever.
+// goFuture runs a function that waits for a future of raft, which may never be answered.
 func (n *Node) goFuture(wait func()) {
 	n.futures.Add(1)
 	go func() {
@@ -161,7 +161,7 @@ func (n *Node) untilClosing() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// errStopping says nothing of what becomes of an entry: ErrClosed would be a refusal.
+// errStopping says nothing of an entry's outcome: ErrClosed would be a refusal.
 var errStopping = errors.New("this node is stopping")
 
 // waitForFuture waits for an answer of raft's, or for this node's own stop: raft answers not everything when it shuts down.
@@ -237,7 +237,7 @@ func (n *Node) Snapshot() error {
 	return nil
 }
 
-// keepSnapshots takes one whenever so many bytes were written to the log: counts say nothing of their size.
+// keepSnapshots takes one whenever SnapshotBytes were written to the log: counts say nothing of their size.
 func (n *Node) keepSnapshots() {
 	var taken uint64
 	tick := time.NewTicker(snapshotAt)

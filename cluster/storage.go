@@ -125,14 +125,14 @@ func (f *folder) logBytes() uint64 {
 type guardedLog struct {
 	raft.LogStore
 	stop    func(error)
-	quit    *shutdownGuard // nil: errors go on to whoever asked
+	quit    *shutdownGuard // nil: errors go on to the caller
 	keep    uint64         // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
 	written atomic.Uint64  // bytes of data stored since the snapshot that was the newest at the start
 	base    atomic.Pointer[entryLabel]
 	pace    *trimPace // nil: none
 }
 
-// entryLabel is what a snapshot is of: the last entry in it, and that entry's term.
+// entryLabel identifies a snapshot: the last entry in it, and that entry's term.
 type entryLabel struct{ index, term uint64 }
 
 func (g *guardedLog) wrapError(act string, err error) error {
@@ -197,7 +197,7 @@ func (g *guardedLog) deleteRange(first, last uint64) error {
 	return g.wrapError("cut log", g.LogStore.DeleteRange(first, last))
 }
 
-// trimBehindSnapshot says how many bytes stay, and counts what no snapshot holds yet as written.
+// trimBehindSnapshot says how many bytes stay, and counts entries that no snapshot holds yet as written.
 func (g *guardedLog) trimBehindSnapshot(keep uint64, snapshot uint64) {
 	g.keep = keep
 	if entries, ok := g.LogStore.(*logStore); ok {
@@ -207,12 +207,12 @@ func (g *guardedLog) trimBehindSnapshot(keep uint64, snapshot uint64) {
 }
 
 // checkSnapshotLabel makes the log fit the snapshot that this node has just restored: nothing of it may contradict the
-// snapshot, and what comes next must be able to follow. It is called where raft waits, before raft runs (running false) or in
+// snapshot, and the next entry must be able to follow. It is called where raft waits, before raft runs (running false) or in
 // Restore.
 //
 //   - A log that ends before the snapshot is dropped whole: the next append comes behind the snapshot.
 //   - A log that holds another entry where the snapshot ends comes from a leader that was deposed. Everything up to there
-//     goes, or this node would hand those entries on as committed once it leads. What is behind stays, since raft
+//     goes, or this node would hand those entries on as committed once it leads. Earlier entries stay, since raft
 //     remembers that it is there: its next append replaces it. For that, GetLog knows the snapshot's last term.
 //   - Raft remembers the last entry's term too. If the snapshot ends just there and the terms differ, nothing that a log
 //     answers changes raft's mind, only a new start does.

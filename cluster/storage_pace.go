@@ -15,8 +15,8 @@ type trimPace struct {
 	moved chan struct{} // has a token once they have done a batch
 }
 
-// waitForReaders holds up who reads an entry while so much before it has not been applied and tables are at work on it. While
-// they stand still it does not: what is read then may be what has to reach another node first.
+// waitForReaders holds up the reader of an entry while too many bytes before it have not been applied and tables are at work
+// on them. While they stand still it does not: the entry may have to reach another node first.
 func (p *trimPace) waitForReaders(entries *logStore, index uint64) {
 	for row := p.row(); index > row && p.busy() && entries.bytesBehind(row)-entries.bytesBehind(index) > aheadBytes; row = p.row() {
 		select {

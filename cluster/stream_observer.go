@@ -39,8 +39,8 @@ func (n *Node) NoteRequest(inc lock.Incarnation) {
 	}
 }
 
-// streamObservers is what one lead knows of game servers besides their renewals: how their streams stand, and what their ping
-// ports answer. It is the lead's own; the next one begins without.
+// streamObservers is one lead's knowledge of game servers besides their renewals: the state of their streams, and the answers
+// of their ping ports answer. It is the lead's own; the next one begins without.
 type streamObservers struct {
 	l        *leaderState
 	detector lock.Detector
@@ -55,7 +55,7 @@ type streamObservers struct {
 	working sync.WaitGroup // added to under mu while not over
 }
 
-// streamObserver is what is known of one incarnation.
+// streamObserver is the knowledge about one incarnation.
 type streamObserver struct {
 	since  time.Time
 	stream *Stream
@@ -140,7 +140,7 @@ func (w *streamObservers) noteStreamEnd(s *Stream, byPeer bool) {
 	w.startGoroutine(func() { w.pingUntilDecided(s) })
 }
 
-// noteRequest is asked for every command, so it is quick while nobody is chased.
+// noteRequest is called for every command, so it is quick while no process is being pinged.
 func (w *streamObservers) noteRequest(inc lock.Incarnation) {
 	if inc == 0 || w.chased.Load() == 0 {
 		return
@@ -152,12 +152,12 @@ func (w *streamObservers) noteRequest(inc lock.Incarnation) {
 	}
 }
 
-// clearRefusals forgets what was seen since the stream's end.
+// clearRefusals forgets the refusals since the stream's end.
 func (x *streamObserver) clearRefusals() {
 	x.refused, x.spread, x.another = 0, 0, 0
 }
 
-// signalsOf is what is known of an incarnation but its silence. successor is the one that replaced it, 0 for none.
+// signalsOf are all signals of an incarnation but its silence. successor is the one that replaced it, 0 for none.
 func (w *streamObservers) signalsOf(inc lock.Incarnation, now time.Time, successor lock.Incarnation) lock.Signals {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -190,9 +190,9 @@ func (w *streamObservers) answeringIncarnation(inc lock.Incarnation) lock.Incarn
 	return 0
 }
 
-// visitAll forgets who is gone, and sends out the pings that are due. living holds everybody living who had renewed before
-// now. The port of one that was replaced is asked more often, also without a stream: once its successor answers there, it is
-// gone.
+// visitAll forgets gone incarnations, and sends out the pings that are due. living holds all living ones that had renewed
+// before now. The port of one that was replaced is asked more often, also without a stream: once its successor answers there,
+// it is gone.
 func (w *streamObservers) visitAll(now time.Time, living map[lock.Incarnation]lock.Timing, replaced map[lock.Incarnation]lock.Incarnation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -234,7 +234,7 @@ func (w *streamObservers) forgetIncarnation(inc lock.Incarnation) {
 	delete(w.of, inc)
 }
 
-// onGone forgets whom the log has ended.
+// onGone forgets the incarnations that the log has ended.
 func (w *streamObservers) onGone(events []fsm.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

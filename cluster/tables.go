@@ -16,10 +16,11 @@ import (
 
 // tablesStore is the machine that is live on this disk, and the swap to another one when a snapshot is installed.
 //
-// Readers hold a generation, not the machine: a swap leaves the old generation to them, and the last one that lets go
-// closes it and deletes its folder. So neither an apply nor an install ever waits for a reader.
+// Readers hold a generation, not the machine: a swap leaves the old generation to them, and the last one that lets go closes
+// it and deletes its folder. So neither an apply nor an install ever waits for a reader.
 //
-// apply, checkpoint and install belong to the one goroutine that hands over the log. Everything else is for anybody.
+// apply, checkpoint and install belong to the one goroutine that hands over the log. All others may be called by any
+// goroutine.
 type tablesStore struct {
 	fs    vfs.FS
 	root  string
@@ -29,7 +30,7 @@ type tablesStore struct {
 
 	standingNow atomic.Pointer[fsm.Position]
 
-	broken    chan struct{} // closed once the disk has failed Pebble: from then on nobody waits for it
+	broken    chan struct{} // closed once the disk has failed Pebble: from then on no call waits for it
 	brokenWhy error         // written before broken is closed
 	breaking  sync.Once
 	stuck     chan struct{} // closed once Pebble stands still for good: it cannot even be closed
