@@ -25,6 +25,8 @@ const (
 	AlarmClocksSet        AlarmCode = "CLOCKS_SET"        // the cluster's time moved by more than the time that went by
 	AlarmSettingsDiffer   AlarmCode = "SETTINGS_DIFFER"   // a node's tick or ping settings are not the leader's
 	AlarmRolledBack       AlarmCode = "ROLLED_BACK"       // the cluster has lost entries that it had acknowledged; a row, until it is cleared
+
+	AlarmCertificateExpires AlarmCode = "CERTIFICATE_EXPIRES" // raised by Config.Alarms: the process around this node reads the files
 )
 
 // NoticeDown is the code of a notice: a fact to read, not to page on. The whole cluster was down, stopped
@@ -35,7 +37,7 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmSavesRefused, AlarmTablesDiffer,
-		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, NoticeDown,
+		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, AlarmCertificateExpires, NoticeDown,
 	}
 }
 
@@ -137,6 +139,9 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 	var standing []Alarm
 	if err := n.Err(); err != nil {
 		standing = append(standing, Alarm{Code: AlarmNodeStopped, Text: "this node has stopped: " + err.Error()})
+	}
+	if n.config.Alarms != nil {
+		standing = append(standing, n.config.Alarms()...)
 	}
 	if n.raftIfRunning() == nil {
 		if waits := n.waits.Load(); waits != nil {

@@ -38,7 +38,7 @@ type Config struct {
 
 	ServerGossip gossip.ServerConfig // how this node takes part in the game servers' pool; without a Bind it does not
 
-	TLS    *tls.Config // between nodes, for both directions; nil: plain
+	TLS    func() *tls.Config // asked for each connection between nodes, from either end, so that it may change; nil: plain
 	Listen func(network, addr string) (net.Listener, error)
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now    func() time.Time // the wall clock that stamps are made of
@@ -66,6 +66,9 @@ type Config struct {
 	// Classes are the timing classes that a cluster begins with, the default one among them; nil: fsm.DefaultClasses. A
 	// cluster that exists has its own, whatever this says.
 	Classes []*fsm.SetTimingClass
+
+	// Alarms are those that this process raises besides the node's own; nil: none. It is called often and must not block.
+	Alarms func() []Alarm
 
 	Metrics Metrics // nil: none
 

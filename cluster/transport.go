@@ -22,8 +22,8 @@ const (
 // transport is the one port of a node that other nodes use: raft's connections, and questions of one node to another.
 type transport struct {
 	id      string
-	address string // advertised
-	tls     *tls.Config
+	address string             // advertised
+	tls     func() *tls.Config // for the next connection; nil: plain
 	dialer  func(ctx context.Context, network, addr string) (net.Conn, error)
 	log     *slog.Logger
 	failed  HandshakeLog
@@ -124,7 +124,7 @@ func (t *transport) acceptConns() {
 // readOpeningFrame finds out what a new connection is, and whether it may be.
 func (t *transport) readOpeningFrame(c net.Conn) (net.Conn, openingFrame, bool, error) {
 	if t.tls != nil {
-		secured := tls.Server(c, t.tls)
+		secured := tls.Server(c, t.tls())
 		if err := secured.HandshakeContext(t.ctx); err != nil {
 			t.failed.Failed(c.RemoteAddr(), err)
 			return nil, openingFrame{}, false, err
@@ -201,7 +201,7 @@ func (t *transport) sendOpeningFrame(ctx context.Context, c net.Conn, address st
 	deadline, _ := ctx.Deadline()
 	c.SetDeadline(deadline)
 	if t.tls != nil {
-		settings := t.tls.Clone()
+		settings := t.tls().Clone()
 		if settings.ServerName == "" {
 			settings.ServerName, _, _ = net.SplitHostPort(address)
 		}

@@ -27,6 +27,7 @@ type Config struct {
 	BindServerGossip, AdvertiseServerGossip string // BindServerGossip empty: none with game servers
 
 	TLSCert, TLSKey, TLSCA string
+	TLSExpiryWarning       time.Duration
 	Insecure               bool
 	GossipKey              string // base64 of 16, 24 or 32 bytes
 	ServerGossipKey        string // another such
@@ -50,6 +51,8 @@ func DefaultConfig() Config {
 		BindGossip: "127.0.0.1:7402",
 		BindHTTP:   "127.0.0.1:7403",
 		LogLevel:   slog.LevelInfo,
+
+		TLSExpiryWarning: 14 * 24 * time.Hour,
 
 		Heartbeat: c.Heartbeat, Election: c.Election, LeaderLease: c.LeaderLease,
 		Tick: c.Detector.TickPeriod, Ping: c.Detector.PingPeriod, PingReach: c.Detector.ReachFor, PingAgain: c.Detector.RefusalGap,

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -25,7 +27,8 @@ func devCommand(p process) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "dev",
 		Short: "run a whole cluster on this machine, to try things out",
-		Long: `dev runs a cluster on loopback, each node a process of its own, until Ctrl-C. It needs no configuration.
+		Long: `dev runs a cluster on loopback, each node a process of its own, until Ctrl-C or until its terminal closes
+(SIGHUP; nohup keeps it). It needs no configuration.
 
 Kill a node with kill -9, or type k and its number; Enter starts again what has died.
 From another terminal: profilenode dev --start 2, profilenode dev --kill 2.`,
@@ -56,6 +59,11 @@ From another terminal: profilenode dev --start 2, profilenode dev --kill 2.`,
 
 // runDev makes everything ready and hands over to the loop.
 func runDev(ctx context.Context, o devOptions, fresh, nodesChosen, baseChosen bool, p process) error {
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it, so that dev outlives its terminal
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer stop()
+	}
 	if err := o.validate(); err != nil {
 		return &usageError{err}
 	}

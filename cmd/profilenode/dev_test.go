@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -249,18 +250,30 @@ func TestDev(t *testing.T) {
 	d.says(t, "ready")
 	s.ask(t, "", "get", store, "kept").want(t, exitOK, "{}")
 	s.ask(t, "", "digest").want(t, exitOK, "all agree")
-	if err := d.command.Process.Signal(os.Interrupt); err != nil {
+	d.stopsOn(t, os.Interrupt)
+	nobodyAt(t, clients)
+
+	// It stops in order with its terminal too.
+	d = startDev(t, program, folder, o.base)
+	d.says(t, "ready")
+	d.stopsOn(t, syscall.SIGHUP)
+	nobodyAt(t, clients)
+}
+
+// stopsOn sends a signal and waits until dev has stopped in order.
+func (d *devProcess) stopsOn(t *testing.T, signal os.Signal) {
+	t.Helper()
+	if err := d.command.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case err := <-d.ended:
 		if err != nil {
-			t.Errorf("dev ended with %v, want exit code 0", err)
+			t.Errorf("dev ended with %v on %v, want exit code 0", err, signal)
 		}
 	case <-time.After(stopLimit + 5*time.Second):
-		t.Fatal("dev does not stop")
+		t.Fatalf("dev does not stop on %v", signal)
 	}
-	nobodyAt(t, clients)
 }
 
 // freeBase finds a first port for which every port of three nodes is free.

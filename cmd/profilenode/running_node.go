@@ -26,6 +26,8 @@ type runningNode struct {
 	service *server.Server
 	health  *http.Server
 
+	certificates *certificateHolder // nil: none
+
 	failed  chan error     // a port that ended by itself
 	serving sync.WaitGroup // the goroutines that send on failed
 }
@@ -57,8 +59,7 @@ func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNo
 		}
 	}()
 
-	certificates, err := readCertificates(c.TLSCert, c.TLSKey, c.TLSCA)
-	if err != nil {
+	if r.certificates, err = openCertificates(c, log); err != nil {
 		return nil, &usageError{err}
 	}
 	if r.clients, err = listenOn("clients", "bind", c.Bind); err != nil {
@@ -78,11 +79,8 @@ func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNo
 		n.Client = r.clients.Addr().String()
 	}
 	service := server.Config{Hub: hub, Log: log, Version: n.Version}
-	if certificates != nil {
-		if n.TLS, err = certificates.forNodes(); err != nil {
-			return nil, &usageError{err}
-		}
-		service.TLS = certificates.forClients()
+	if r.certificates != nil {
+		n.TLS, n.Alarms, service.TLS = r.certificates.forNodes, r.certificates.alarms, r.certificates.forClients()
 	}
 	if r.node, err = cluster.Open(ctx, n); err != nil {
 		return nil, explainListenError(err, "nodes and gossip", "bind-nodes, bind-gossip and bind-server-gossip")

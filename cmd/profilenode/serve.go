@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +27,7 @@ func serveCommand(p process) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "run one node",
-		Long: `serve runs one node until SIGTERM or SIGINT; a second signal ends it at once.
+		Long: `serve runs one node until SIGTERM or SIGINT; a second signal ends it at once. SIGHUP reads the certificates again.
 
 Every flag is also a variable (--bind-nodes: PROFILENODE_BIND_NODES) and a key of the file named by --config or
 PROFILENODE_CONFIG. A flag wins over a variable, a variable over the file, the file over the default.
@@ -39,6 +42,9 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		Args: cobra.NoArgs,
 	}
 	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		// It stays until the process ends: SIGHUP never ends it, not even while it starts or stops.
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
 		if printSample {
 			_, err := io.WriteString(p.out, sample)
 			return err
@@ -66,7 +72,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 				cancel()
 			}()
 		}
-		return runServe(ctx, c, p.out, log)
+		return runServe(ctx, c, p.out, log, hangups)
 	})
 	command.Flags().StringVar(&path, "config", "", "configuration `file`")
 	command.Flags().BoolVar(&printSample, "print-sample", false, "print a configuration file with every setting at its default and its reason, and stop")
@@ -79,12 +85,16 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 	return command
 }
 
-// runServe runs a node until ctx ends, which is success, or until the node stops itself.
-func runServe(ctx context.Context, c Config, out io.Writer, log *slog.Logger) error {
+// runServe runs a node until ctx ends, which is success, or until the node stops itself. Each of hangups has the
+// certificates read again.
+func runServe(ctx context.Context, c Config, out io.Writer, log *slog.Logger, hangups <-chan os.Signal) error {
 	r, err := startServing(ctx, c, log)
 	if err != nil {
 		return err
 	}
+	watchCtx, endWatch := context.WithCancel(ctx)
+	defer endWatch()
+	go watchCertificates(watchCtx, r.certificates, hangups, log)
 	ready := r.node.Ready()
 	for {
 		select {

@@ -48,6 +48,7 @@ func allSettings() []setting {
 		textSetting("tls-cert", "file", "this node's certificate, PEM", func(c *Config) *string { return &c.TLSCert }),
 		textSetting("tls-key", "file", "its key, PEM", func(c *Config) *string { return &c.TLSKey }),
 		textSetting("tls-ca", "file", "who signs the certificates of nodes and clients, PEM", func(c *Config) *string { return &c.TLSCA }),
+		durationSetting("tls-expiry-warning", "how long before a certificate in these files expires the alarm CERTIFICATE_EXPIRES stands", func(c *Config) *time.Duration { return &c.TLSExpiryWarning }),
 		secretSetting("gossip-key", "base64", "16, 24 or 32 bytes, the same on every node", func(c *Config) *string { return &c.GossipKey }),
 		secretSetting("server-gossip-key", "base64", "16, 24 or 32 other bytes, the same on every node and game server", func(c *Config) *string { return &c.ServerGossipKey }),
 		boolSetting("insecure", "listen beyond loopback without TLS and keys", func(c *Config) *bool { return &c.Insecure }),
