@@ -2,8 +2,6 @@ package fsm
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/profilenode/profilenode/lock"
@@ -44,8 +42,14 @@ func CheckAlarmCode(code string) error {
 	return nil
 }
 
+// alarmTable holds the alarms that are kept until an operator clears them.
+type alarmTable struct {
+	*tableWriter
+	audits *auditTable
+}
+
 // raiseAlarm keeps the first of a code: what came first is what an operator must know.
-func (t *transaction) raiseAlarm(c *RaiseAlarm) Result {
+func (t *alarmTable) raiseAlarm(c *RaiseAlarm) Result {
 	if CheckAlarmCode(c.Code) != nil || len(c.Text) > MaxAlarmText || !utf8.ValidString(c.Text) {
 		return Result{Code: Invalid}
 	}
@@ -61,7 +65,7 @@ func (t *transaction) raiseAlarm(c *RaiseAlarm) Result {
 	return Result{}
 }
 
-func (t *transaction) clearAlarm(by lock.Incarnation, c *ClearAlarm) Result {
+func (t *alarmTable) clearAlarm(by lock.Incarnation, c *ClearAlarm) Result {
 	if CheckAlarmCode(c.Code) != nil {
 		return Result{Code: Invalid}
 	}
@@ -69,7 +73,7 @@ func (t *transaction) clearAlarm(by lock.Incarnation, c *ClearAlarm) Result {
 		return Result{Code: Superseded}
 	}
 	t.deleteRow(alarmKey(c.Code))
-	t.addAudit(AuditClearAlarm, by, 0, Audit{Reason: c.Code})
+	t.audits.addAudit(AuditClearAlarm, by, 0, Audit{Reason: c.Code})
 	return Result{}
 }
 
@@ -82,51 +86,6 @@ func (v *View) Alarms() ([]Alarm, error) {
 		a, err := decodeAlarm(code, row)
 		r.noteError(err)
 		list = append(list, a)
-		return true
-	})
-	return list, r.err
-}
-
-func expectedKey(address string) []byte { return appendText([]byte{tableExpected}, address) }
-
-// CheckNodeAddress says in one sentence what is wrong with an address that a node is expected at.
-func CheckNodeAddress(address string) error {
-	colon := strings.LastIndexByte(address, ':')
-	port, err := strconv.ParseUint(address[colon+1:], 10, 16)
-	if colon < 1 || err != nil || port == 0 {
-		return fmt.Errorf("a node's address is host:port, such as 10.0.0.4:7401, not %q", address)
-	}
-	if len(address) > MaxWhere {
-		return fmt.Errorf("a node's address has at most %d bytes, this one has %d", MaxWhere, len(address))
-	}
-	return CheckKey(address)
-}
-
-// expectNodeAt lets a node join from an address.
-func (t *transaction) expectNodeAt(by lock.Incarnation, c *ExpectNode) Result {
-	if CheckNodeAddress(c.Address) != nil {
-		return Result{Code: Invalid}
-	}
-	if _, known := t.getRow(expectedKey(c.Address)); known {
-		return Result{}
-	}
-	kept := 0
-	t.scanRows([]byte{tableExpected}, []byte{tableExpected + 1}, func(_, _ []byte) bool { kept++; return true })
-	if kept >= MaxExpected {
-		return Result{Code: TooLarge, Limit: MaxExpected}
-	}
-	t.putRow(expectedKey(c.Address), nil)
-	t.addAudit(AuditExpectNode, by, 0, Audit{Reason: c.Address})
-	return Result{}
-}
-
-// ExpectedNodes lists the addresses that nodes may join from, beside those that are configured, in order.
-func (v *View) ExpectedNodes() ([]string, error) {
-	r := v.tableReader()
-	var list []string
-	r.scanRows([]byte{tableExpected}, []byte{tableExpected + 1}, func(key, _ []byte) bool {
-		address, _ := splitTextPart(key[1:])
-		list = append(list, address)
 		return true
 	})
 	return list, r.err

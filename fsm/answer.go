@@ -41,8 +41,14 @@ func (r *tableReader) readAnswer(id lock.Incarnation, number uint64) (keptAnswer
 	return a, r.err == nil
 }
 
+// answerTable holds the answers to requests, and the parts of data whose request has not come yet.
+type answerTable struct {
+	*tableWriter
+	gameServers *gameServerTable
+}
+
 // admitRequest says whether a request may be carried out. If not, the result is its answer.
-func (t *transaction) admitRequest(q *Request, settling bool) (Result, bool) {
+func (t *answerTable) admitRequest(q *Request, settling bool) (Result, bool) {
 	if q == nil || q.Incarnation == 0 || q.Number == 0 || q.Settled >= q.Number {
 		return Result{Code: Invalid}, false
 	}
@@ -53,7 +59,7 @@ func (t *transaction) admitRequest(q *Request, settling bool) (Result, bool) {
 	}
 	if a, ok := t.readAnswer(id, q.Number); ok {
 		if a.hash != q.Hash {
-			t.endIncarnation(id, lock.Proof) // two processes use one incarnation: neither can be told from the other
+			t.gameServers.endIncarnation(id, lock.Proof) // two processes use one incarnation: neither can be told from the other
 			return Result{Code: Cloned}, false
 		}
 		return a.Result, false
@@ -81,7 +87,7 @@ func (t *transaction) admitRequest(q *Request, settling bool) (Result, bool) {
 }
 
 // raiseSettledMark drops the answers that the caller has settled.
-func (t *transaction) raiseSettledMark(id lock.Incarnation, a Activity, mark uint64) {
+func (t *answerTable) raiseSettledMark(id lock.Incarnation, a Activity, mark uint64) {
 	for _, key := range t.answerKeysBelow(id, a.Settled, mark) {
 		t.deleteRow(key)
 	}
@@ -94,7 +100,7 @@ func (t *transaction) raiseSettledMark(id lock.Incarnation, a Activity, mark uin
 const getsBeforeScan = 16
 
 // answerKeysBelow are the keys of the answers to numbers above settled, up to mark. There are none beyond the window.
-func (t *transaction) answerKeysBelow(id lock.Incarnation, settled, mark uint64) (keys [][]byte) {
+func (t *answerTable) answerKeysBelow(id lock.Incarnation, settled, mark uint64) (keys [][]byte) {
 	if mark-settled > Window {
 		mark = settled + Window
 	}
@@ -114,7 +120,7 @@ func (t *transaction) answerKeysBelow(id lock.Incarnation, settled, mark uint64)
 }
 
 // keepAnswer keeps a request's answer, and drops what it left unreferenced.
-func (t *transaction) keepAnswer(q *Request, done Result) {
+func (t *answerTable) keepAnswer(q *Request, done Result) {
 	id := lock.Incarnation(q.Incarnation)
 	t.putRow(answerKey(id, q.Number), keptAnswer{hash: q.Hash, Result: done}.encode())
 	a := t.readActivity(id)
@@ -124,7 +130,7 @@ func (t *transaction) keepAnswer(q *Request, done Result) {
 }
 
 // putPart keeps a part of the data of the request with the same number, until that request is answered.
-func (t *transaction) putPart(q *Request, c *PutPart) Result {
+func (t *answerTable) putPart(q *Request, c *PutPart) Result {
 	if q == nil || q.Number == 0 || len(c.Bytes) == 0 || len(c.Bytes) > PartBytes || c.Part >= maxParts/PartBytes {
 		return Result{Code: Invalid}
 	}
@@ -167,7 +173,7 @@ func (r *tableReader) countKeptParts(id lock.Incarnation) uint64 {
 	return n
 }
 
-func (t *transaction) setKeptParts(id lock.Incarnation, n uint64) {
+func (t *answerTable) setKeptParts(id lock.Incarnation, n uint64) {
 	if n == 0 {
 		t.deleteRow(serverKey(tablePartBytes, id))
 		return
@@ -178,7 +184,7 @@ func (t *transaction) setKeptParts(id lock.Incarnation, n uint64) {
 }
 
 // dropParts drops an incarnation's parts whose keys are in [from, to).
-func (t *transaction) dropParts(id lock.Incarnation, from, to []byte) {
+func (t *answerTable) dropParts(id lock.Incarnation, from, to []byte) {
 	kept := t.countKeptParts(id)
 	if kept == 0 {
 		return

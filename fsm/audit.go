@@ -115,8 +115,11 @@ func (r *tableReader) readAuditRange() auditRange {
 
 func auditKey(number uint64) []byte { return binary.BigEndian.AppendUint64([]byte{tableAudit}, number) }
 
+// auditTable holds the newest MaxAudits audits.
+type auditTable struct{ *tableWriter }
+
 // addAudit keeps what the command at hand did, and drops the oldest of too many.
-func (t *transaction) addAudit(kind AuditKind, by, from lock.Incarnation, a Audit) {
+func (t *auditTable) addAudit(kind AuditKind, by, from lock.Incarnation, a Audit) {
 	a.Kind, a.StampMS, a.Token = kind, t.position.StampMS, t.token
 	a.By, a.From = t.partyOf(by), t.partyOf(from)
 	kept := t.readAuditRange()
@@ -132,7 +135,7 @@ func (t *transaction) addAudit(kind AuditKind, by, from lock.Incarnation, a Audi
 	t.putRow([]byte{tableAuditRange}, w)
 }
 
-func (t *transaction) partyOf(id lock.Incarnation) Party {
+func (t *auditTable) partyOf(id lock.Incarnation) Party {
 	s, _ := t.readServer(id)
 	return Party{id, s.Name, s.Where}
 }

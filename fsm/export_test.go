@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -150,7 +149,8 @@ type Weight struct {
 func (m *Machine) Weigh(log Log) (Weight, error) {
 	batch := m.db.NewIndexedBatch()
 	defer batch.Close()
-	t := &transaction{tableReader: tableReader{from: batch, rows: newRowCache()}, batch: batch, position: m.position, highestLevel: m.highestLevel, policies: &policyCache{}, writes: xxhash.New()}
+	cold := &Machine{position: m.position, highestLevel: m.highestLevel, rows: newRowCache(), policies: policyCache{}} // nothing cached
+	t := newTransaction(cold, batch)
 	began := time.Now()
 	out, err := t.applyEntry(log)
 	if err != nil {

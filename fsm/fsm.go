@@ -9,17 +9,13 @@
 package fsm
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/profilenode/profilenode/fsm/logpb"
-	"github.com/profilenode/profilenode/lock"
 )
 
 // Options say where the tables lie.
@@ -216,7 +212,7 @@ func (m *Machine) Apply(logs []Log) ([]Applied, error) {
 // applyBatch applies as many entries as fit into one batch, at least one.
 func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	batch := m.db.NewIndexedBatch()
-	t := &transaction{tableReader: tableReader{from: batch, rows: m.rows}, batch: batch, position: m.position, highestLevel: m.highestLevel, policies: &m.policies, writes: xxhash.New()}
+	t := newTransaction(m, batch)
 	n, applied := 0, len(*done)
 	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) {
 		out, err := t.applyEntry(logs[n])
@@ -240,117 +236,4 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	}
 	m.position = t.position
 	return n, nil
-}
-
-func (t *transaction) applyEntry(log Log) (Applied, error) {
-	if log.Index <= t.position.Index {
-		return Applied{Skipped: true}, nil
-	}
-	entry, err := decodeEntry(log.Data, t.highestLevel)
-	if err != nil {
-		return Applied{}, err
-	}
-	if len(t.position.Cluster) > 0 && !bytes.Equal(entry.Cluster, t.position.Cluster) {
-		return Applied{}, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, t.position.Cluster)
-	}
-	t.index, t.term, t.events = log.Index, log.Term, nil
-	t.position.Index, t.position.Term = log.Index, log.Term
-	t.position.StampMS = max(t.position.StampMS, entry.StampMs)
-	results := make([]Result, len(entry.Commands))
-	for place, command := range entry.Commands {
-		t.token = lock.TokenAt(log.Index+t.position.Offset, place)
-		t.writes.Reset()
-		results[place] = t.runCommand(command)
-		if results[place].Index == 0 {
-			results[place].Index = log.Index
-		}
-		t.position.foldDigest(t.token, t.writes.Sum64())
-		if t.err != nil {
-			return Applied{}, t.err
-		}
-	}
-	return Applied{Digest: t.position.Digest, Results: results, Events: t.events}, nil
-}
-
-// runCommand carries out one command. Those with a request go through the table of answers first.
-func (t *transaction) runCommand(c *Command) Result {
-	switch act := c.Act.(type) {
-	case *logpb.Command_Register:
-		return t.registerServer(act.Register)
-	case *logpb.Command_PutPart:
-		return t.putPart(c.Request, act.PutPart)
-	case *logpb.Command_Found:
-		return t.foundCluster(act.Found)
-	case *logpb.Command_OpenTerm:
-		return Result{}
-	case *logpb.Command_ExpireServers:
-		return t.expireServers(act.ExpireServers)
-	case *logpb.Command_Walk:
-		return t.walkContested(act.Walk)
-	case *logpb.Command_Revoke:
-		return t.revokeGrant(act.Revoke)
-	case *logpb.Command_Lapse:
-		return t.lapseGrant(act.Lapse)
-	case *logpb.Command_Forget:
-		return t.forgetGone(act.Forget)
-	case *logpb.Command_SetNode:
-		return t.setNode(act.SetNode)
-	case *logpb.Command_RemoveNode:
-		return t.removeNode(act.RemoveNode)
-	case *logpb.Command_Raise:
-		return t.raiseLevel(act.Raise)
-	case *logpb.Command_RaiseAlarm:
-		return t.raiseAlarm(act.RaiseAlarm)
-	}
-	_, settling := c.Act.(*logpb.Command_Settle)
-	done, ok := t.admitRequest(c.Request, settling)
-	if !ok {
-		return done
-	}
-	done = t.runRequest(c)
-	done.Index = t.index
-	if done.Code != PartsMissing { // nothing was done: the same number may come again with its parts
-		t.keepAnswer(c.Request, done)
-	}
-	return done
-}
-
-func (t *transaction) runRequest(c *Command) Result {
-	server := lock.Incarnation(c.Request.Incarnation)
-	switch act := c.Act.(type) {
-	case *logpb.Command_EndServer:
-		t.endIncarnation(server, lock.Goodbye)
-		return Result{}
-	case *logpb.Command_Settle:
-		return Result{Code: Burned}
-	case *logpb.Command_StartSession:
-		return t.startSession(server, act.StartSession)
-	case *logpb.Command_Cancel:
-		return t.cancelWait(server, act.Cancel)
-	case *logpb.Command_Reclaim:
-		return t.reclaimGrants(server, act.Reclaim)
-	case *logpb.Command_Save:
-		return t.saveProfile(c.Request, act.Save)
-	case *logpb.Command_Release:
-		return t.releaseGrant(server, act.Release)
-	case *logpb.Command_Send:
-		return t.sendMessage(server, act.Send)
-	case *logpb.Command_ClearMessage:
-		return t.clearMessage(act.ClearMessage)
-	case *logpb.Command_Set:
-		return t.setProfile(c.Request, act.Set)
-	case *logpb.Command_Remove:
-		return t.removeProfile(server, act.Remove)
-	case *logpb.Command_SetPolicy:
-		return t.setPolicy(act.SetPolicy)
-	case *logpb.Command_SetTimingClass:
-		return t.setTimingClass(act.SetTimingClass)
-	case *logpb.Command_Free:
-		return t.releaseByOperator(server, act.Free)
-	case *logpb.Command_ClearAlarm:
-		return t.clearAlarm(server, act.ClearAlarm)
-	case *logpb.Command_ExpectNode:
-		return t.expectNodeAt(server, act.ExpectNode)
-	}
-	return Result{Code: Invalid}
 }

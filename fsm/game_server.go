@@ -101,7 +101,13 @@ func (r *tableReader) isAlive(id lock.Incarnation) bool {
 	return ok && s.Alive
 }
 
-func (t *transaction) updateHeldSet(id lock.Incarnation, change int, store, key string, token lock.Token) {
+// gameServerTable holds the incarnations, alive or ended, with their names, nonces and activity.
+type gameServerTable struct {
+	*tableWriter
+	audits *auditTable
+}
+
+func (t *gameServerTable) updateHeldSet(id lock.Incarnation, change int, store, key string, token lock.Token) {
 	if !t.hasRow(serverKey(tableActivity, id)) {
 		return // of an incarnation that is forgotten already
 	}
@@ -111,7 +117,7 @@ func (t *transaction) updateHeldSet(id lock.Incarnation, change int, store, key 
 	t.putRow(serverKey(tableActivity, id), a.encode())
 }
 
-func (t *transaction) registerServer(c *Register) Result {
+func (t *gameServerTable) registerServer(c *Register) Result {
 	if c.Name == "" || len(c.Name) > MaxName || !utf8.ValidString(c.Name) || len(c.Nonce) != NonceBytes || c.Kind > kindTool ||
 		len(c.Where) > MaxWhere || len(c.Ping) > MaxWhere || len(c.Peer) > MaxWhere {
 		return Result{Code: Invalid}
@@ -182,7 +188,7 @@ func (r *tableReader) nameHolder(name []byte) (lock.Incarnation, bool) {
 
 // endIncarnation ends an incarnation: one row, however much it owned. Its grants are out of force from here because it is not
 // alive; whoever waits for one is served by walk, or by the next command that touches the profile.
-func (t *transaction) endIncarnation(id lock.Incarnation, ground lock.Ground) {
+func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground) {
 	s, ok := t.readServer(id)
 	if !ok || !s.Alive {
 		return
@@ -199,12 +205,12 @@ func (t *transaction) endIncarnation(id lock.Incarnation, ground lock.Ground) {
 	t.deleteRow(serverKey(tablePartBytes, id))
 	t.addEvent(Event{Kind: ServerEnded, Server: id})
 	if ground != lock.Goodbye {
-		t.addAudit(AuditEndServer, 0, id, Audit{Ground: ground, Cause: lock.Expired})
+		t.audits.addAudit(AuditEndServer, 0, id, Audit{Ground: ground, Cause: lock.Expired})
 	}
 }
 
 // expireServers carries out verdicts, each only if what it judged is still so.
-func (t *transaction) expireServers(c *ExpireServers) Result {
+func (t *gameServerTable) expireServers(c *ExpireServers) Result {
 	if len(c.Verdicts) > MaxExpiries {
 		return Result{Code: Invalid}
 	}
@@ -223,7 +229,7 @@ func (t *transaction) expireServers(c *ExpireServers) Result {
 }
 
 // forgetGone drops what is kept of incarnations that ended before a stamp: from then on their answers are forgotten.
-func (t *transaction) forgetGone(c *Forget) Result {
+func (t *gameServerTable) forgetGone(c *Forget) Result {
 	type gone struct {
 		key   []byte
 		id    lock.Incarnation

@@ -88,9 +88,16 @@ func (r *tableReader) readGrant(store, key string) GrantRow {
 	return g
 }
 
+// grantTable holds the grants, and the tables that are derived from them: owned and contested profiles, owned inboxes,
+// held sets. Only it writes grants, so the derived tables never fall behind.
+type grantTable struct {
+	*tableWriter
+	gameServers *gameServerTable
+}
+
 // readGrantPassedOn is how every command comes to a profile's grant: brought up to date, so that a profile whose owner is gone is
 // its first waiter's before anybody else is heard.
-func (t *transaction) readGrantPassedOn(store, key string) GrantRow {
+func (t *grantTable) readGrantPassedOn(store, key string) GrantRow {
 	old := t.readGrant(store, key)
 	grant, out := old.Inherit(t.token, t.isAlive)
 	if !out.Granted && grant.Owner == old.Owner && len(grant.Waiters) == len(old.Waiters) {
@@ -100,7 +107,7 @@ func (t *transaction) readGrantPassedOn(store, key string) GrantRow {
 }
 
 // storeDecision writes what the law decided, keeps what is derived from it in step, and tells those whom it concerns.
-func (t *transaction) storeDecision(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
+func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
 	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads}
 	if out.Granted && !out.Reclaimed {
 		row.SinceMS, row.Loads = t.position.StampMS, old.Loads+1
@@ -122,7 +129,7 @@ func (t *transaction) storeDecision(store, key string, old GrantRow, grant lock.
 }
 
 // causeOfEnd is what ended the session before a grant, if its owner did not.
-func (t *transaction) causeOfEnd(old GrantRow) lock.Cause {
+func (t *grantTable) causeOfEnd(old GrantRow) lock.Cause {
 	if old.Owner != 0 && !t.isAlive(old.Owner) {
 		return lock.Expired
 	}
@@ -137,7 +144,7 @@ func (g GrantRow) requestedCause() lock.Cause {
 }
 
 // updateGrantIndexes keeps the tables of owned and contested profiles, and the owner's held set, in step with a grant.
-func (t *transaction) updateGrantIndexes(store, key string, old, row GrantRow) {
+func (t *grantTable) updateGrantIndexes(store, key string, old, row GrantRow) {
 	moved := old.Owner != row.Owner || old.Token != row.Token
 	if moved && old.Owner != 0 {
 		t.deleteRow(ownedKey(tableOwned, old.Owner, store, key))
@@ -154,10 +161,10 @@ func (t *transaction) updateGrantIndexes(store, key string, old, row GrantRow) {
 		}
 	}
 	if old.isHeld() && (moved || !row.isHeld()) {
-		t.updateHeldSet(old.Owner, -1, store, key, old.Token)
+		t.gameServers.updateHeldSet(old.Owner, -1, store, key, old.Token)
 	}
 	if row.isHeld() && (moved || !old.isHeld()) {
-		t.updateHeldSet(row.Owner, 1, store, key, row.Token)
+		t.gameServers.updateHeldSet(row.Owner, 1, store, key, row.Token)
 	}
 	was, is := old.isContested(), row.isContested()
 	if was && (!is || old.Owner != row.Owner) {

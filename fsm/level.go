@@ -40,7 +40,7 @@ func entryLevel(entry *logpb.Entry) uint32 {
 }
 
 // raiseLevel never goes back: entries of the old level stay valid, and tables may hold rows of the new one.
-func (t *transaction) raiseLevel(c *Raise) Result {
+func (t *clusterTable) raiseLevel(c *Raise) Result {
 	if c.Level <= t.position.Level {
 		return Result{Code: Superseded}
 	}

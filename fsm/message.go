@@ -66,8 +66,15 @@ func (r *tableReader) readInbox(store, key string) Inbox {
 	return b
 }
 
+// messageTable holds the inboxes of the profiles and their messages.
+type messageTable struct {
+	*tableWriter
+	grants   *grantTable
+	policies *policyTable
+}
+
 // putInbox also keeps the table of owners' profiles with messages in step.
-func (t *transaction) putInbox(store, key string, b Inbox) {
+func (t *messageTable) putInbox(store, key string, b Inbox) {
 	was := t.readInbox(store, key).Waiting > 0
 	if owner := t.readGrant(store, key).Owner; was != (b.Waiting > 0) && owner != 0 && t.isAlive(owner) {
 		if was {
@@ -83,12 +90,12 @@ func (t *transaction) putInbox(store, key string, b Inbox) {
 	t.putRow(profileKey(tableInbox, store, key), w)
 }
 
-func (t *transaction) sendMessage(server lock.Incarnation, c *Send) Result {
+func (t *messageTable) sendMessage(server lock.Incarnation, c *Send) Result {
 	if !isValidName(c.Store, c.Key) || len(c.Body) > MaxMessage || CheckKind(c.Kind) != nil {
 		return Result{Code: Invalid}
 	}
 	box := t.readInbox(c.Store, c.Key)
-	if limit := uint64(max(t.policyValueOf(c.Store, PolicyMaxMessages), 0)); box.Waiting+box.SetAside >= limit {
+	if limit := uint64(max(t.policies.policyValueOf(c.Store, PolicyMaxMessages), 0)); box.Waiting+box.SetAside >= limit {
 		return Result{Code: InboxFull, Limit: limit}
 	}
 	sender, _ := t.readServer(server)
@@ -101,7 +108,7 @@ func (t *transaction) sendMessage(server lock.Incarnation, c *Send) Result {
 	t.putInbox(c.Store, c.Key, box)
 	t.putRow(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{Kind: c.Kind, Sender: sender.Name, SentMS: t.position.StampMS}.encode())
 	t.putRow(numberedKey(tableBody, c.Store, c.Key, box.Last), c.Body)
-	grant := t.readGrantPassedOn(c.Store, c.Key)
+	grant := t.grants.readGrantPassedOn(c.Store, c.Key)
 	if grant.isHeld() {
 		t.addEvent(Event{
 			Kind: MessageWait, Server: grant.Owner, Store: c.Store, Key: c.Key, Token: grant.Token, Message: box.Last,
@@ -112,11 +119,11 @@ func (t *transaction) sendMessage(server lock.Incarnation, c *Send) Result {
 }
 
 // clearMessage takes a message away without its effect.
-func (t *transaction) clearMessage(c *ClearMessage) Result {
+func (t *messageTable) clearMessage(c *ClearMessage) Result {
 	if !isValidName(c.Store, c.Key) {
 		return Result{Code: Invalid}
 	}
-	grant := t.readGrantPassedOn(c.Store, c.Key)
+	grant := t.grants.readGrantPassedOn(c.Store, c.Key)
 	if _, ok := t.readMessage(c.Store, c.Key, c.Id); !ok {
 		return Result{Code: NoMessage}
 	}
@@ -137,7 +144,7 @@ func (r *tableReader) allMessagesWait(store, key string, ids []uint64) bool {
 }
 
 // clearMessages deletes messages that are there.
-func (t *transaction) clearMessages(store, key string, ids []uint64) {
+func (t *messageTable) clearMessages(store, key string, ids []uint64) {
 	if len(ids) == 0 {
 		return
 	}
@@ -156,7 +163,7 @@ func (t *transaction) clearMessages(store, key string, ids []uint64) {
 
 // countPanics counts each panic of a handler against its message, and sets aside those that reached the limit. A message
 // that was cleared meanwhile is passed over, since the release must happen all the same.
-func (t *transaction) countPanics(store, key string, panics []*MessagePanic) {
+func (t *messageTable) countPanics(store, key string, panics []*MessagePanic) {
 	for _, p := range panics {
 		m, ok := t.readMessage(store, key, p.GetMessage())
 		if !ok {
@@ -173,7 +180,7 @@ func (t *transaction) countPanics(store, key string, panics []*MessagePanic) {
 	}
 }
 
-func (t *transaction) clearInbox(store, key string) {
+func (t *messageTable) clearInbox(store, key string) {
 	box := t.readInbox(store, key)
 	if box.Waiting+box.SetAside == 0 {
 		return

@@ -1,5 +1,13 @@
 package fsm
 
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
 // Node is where a node is reached. These rows, and not gossip, say where the leader's clients go.
 type Node struct {
 	ID      string
@@ -35,7 +43,13 @@ func decodeNode(id string, row []byte) (Node, error) {
 
 func nodeKey(id string) []byte { return appendText([]byte{tableNode}, id) }
 
-func (t *transaction) setNode(c *SetNode) Result {
+// nodeTable holds the addresses of the nodes, and those that further nodes may join from.
+type nodeTable struct {
+	*tableWriter
+	audits *auditTable
+}
+
+func (t *nodeTable) setNode(c *SetNode) Result {
 	if CheckKey(c.Id) != nil || max(len(c.Address), len(c.Client), len(c.Gossip), len(c.ServerGossip)) > MaxWhere {
 		return Result{Code: Invalid}
 	}
@@ -43,10 +57,55 @@ func (t *transaction) setNode(c *SetNode) Result {
 	return Result{}
 }
 
-func (t *transaction) removeNode(c *RemoveNode) Result {
+func (t *nodeTable) removeNode(c *RemoveNode) Result {
 	if CheckKey(c.Id) != nil {
 		return Result{Code: Invalid}
 	}
 	t.deleteRow(nodeKey(c.Id))
 	return Result{}
+}
+
+func expectedKey(address string) []byte { return appendText([]byte{tableExpected}, address) }
+
+// CheckNodeAddress says in one sentence what is wrong with an address that a node is expected at.
+func CheckNodeAddress(address string) error {
+	colon := strings.LastIndexByte(address, ':')
+	port, err := strconv.ParseUint(address[colon+1:], 10, 16)
+	if colon < 1 || err != nil || port == 0 {
+		return fmt.Errorf("a node's address is host:port, such as 10.0.0.4:7401, not %q", address)
+	}
+	if len(address) > MaxWhere {
+		return fmt.Errorf("a node's address has at most %d bytes, this one has %d", MaxWhere, len(address))
+	}
+	return CheckKey(address)
+}
+
+// expectNodeAt lets a node join from an address.
+func (t *nodeTable) expectNodeAt(by lock.Incarnation, c *ExpectNode) Result {
+	if CheckNodeAddress(c.Address) != nil {
+		return Result{Code: Invalid}
+	}
+	if _, known := t.getRow(expectedKey(c.Address)); known {
+		return Result{}
+	}
+	kept := 0
+	t.scanRows([]byte{tableExpected}, []byte{tableExpected + 1}, func(_, _ []byte) bool { kept++; return true })
+	if kept >= MaxExpected {
+		return Result{Code: TooLarge, Limit: MaxExpected}
+	}
+	t.putRow(expectedKey(c.Address), nil)
+	t.audits.addAudit(AuditExpectNode, by, 0, Audit{Reason: c.Address})
+	return Result{}
+}
+
+// ExpectedNodes lists the addresses that nodes may join from, beside those that are configured, in order.
+func (v *View) ExpectedNodes() ([]string, error) {
+	r := v.tableReader()
+	var list []string
+	r.scanRows([]byte{tableExpected}, []byte{tableExpected + 1}, func(key, _ []byte) bool {
+		address, _ := splitTextPart(key[1:])
+		list = append(list, address)
+		return true
+	})
+	return list, r.err
 }

@@ -2,10 +2,7 @@ package fsm
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-
-	"github.com/profilenode/profilenode/lock"
 )
 
 // The policies of a store. Which exist, and their defaults, are rows that Found wrote: a build that knows another one
@@ -72,9 +69,15 @@ type policyCache map[string]int64
 
 const policyCacheRows = 4096
 
-func (t *transaction) policyValueOf(store, name string) int64 {
+// policyTable holds the policies of the stores.
+type policyTable struct {
+	*tableWriter
+	cache *policyCache
+}
+
+func (t *policyTable) policyValueOf(store, name string) int64 {
 	cached := store + "\x00" + name
-	if value, ok := (*t.policies)[cached]; ok {
+	if value, ok := (*t.cache)[cached]; ok {
 		return value
 	}
 	row, ok := t.getRow(policyKey(store, name))
@@ -85,10 +88,10 @@ func (t *transaction) policyValueOf(store, name string) int64 {
 	if ok {
 		value = t.decodePolicyValue(row)
 	}
-	if len(*t.policies) >= policyCacheRows {
-		clear(*t.policies)
+	if len(*t.cache) >= policyCacheRows {
+		clear(*t.cache)
 	}
-	(*t.policies)[cached] = value
+	(*t.cache)[cached] = value
 	return value
 }
 
@@ -99,14 +102,14 @@ func (r *tableReader) decodePolicyValue(row []byte) int64 {
 	return value
 }
 
-func (t *transaction) putPolicy(store, name string, value int64) {
+func (t *policyTable) putPolicy(store, name string, value int64) {
 	w := newRowWriter(10)
 	w.writeInt(value)
 	t.putRow(policyKey(store, name), w)
-	clear(*t.policies)
+	clear(*t.cache)
 }
 
-func (t *transaction) setPolicy(c *SetPolicy) Result {
+func (t *policyTable) setPolicy(c *SetPolicy) Result {
 	if c.Store != "" && CheckStore(c.Store) != nil {
 		return Result{Code: Invalid}
 	}
@@ -121,33 +124,6 @@ func (t *transaction) setPolicy(c *SetPolicy) Result {
 		return Result{Code: Invalid} // the default itself has no default to go back to
 	}
 	t.deleteRow(policyKey(c.Store, c.Name))
-	clear(*t.policies)
+	clear(*t.cache)
 	return Result{}
-}
-
-// foundCluster writes the cluster's first rows.
-func (t *transaction) foundCluster(c *Found) Result {
-	if len(t.position.Cluster) > 0 {
-		return Result{Code: Superseded}
-	}
-	hasDefault := slices.ContainsFunc(c.Classes, func(class *SetTimingClass) bool { return class.GetName() == DefaultClass })
-	if len(c.Cluster) == 0 || c.Level == 0 || !hasDefault || len(c.Classes) > MaxClasses {
-		return Result{Code: Invalid}
-	}
-	for _, class := range c.Classes {
-		if CheckClassName(class.Name) != nil || CheckClass(class) != nil {
-			return Result{Code: Invalid}
-		}
-	}
-	t.position.Cluster, t.position.Level, t.position.Epoch = c.Cluster, c.Level, 1
-	for _, p := range c.Policies {
-		if p.Name == "" || strings.ContainsRune(p.Name, 0) {
-			continue
-		}
-		t.putPolicy("", p.Name, p.Value)
-	}
-	for _, class := range c.Classes {
-		t.setTimingClass(class)
-	}
-	return Result{Token: lock.Token(t.token)}
 }

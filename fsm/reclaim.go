@@ -4,7 +4,7 @@ import "github.com/profilenode/profilenode/lock"
 
 // reclaimGrants lets sessions go on whose owner was ended by a false verdict. Only those of whose profile nothing has become
 // since: no other grant, and no other revision than the session knows.
-func (t *transaction) reclaimGrants(server lock.Incarnation, c *Reclaim) Result {
+func (t *sessionCommands) reclaimGrants(server lock.Incarnation, c *Reclaim) Result {
 	if len(c.Claims) == 0 || len(c.Claims) > MaxClaims {
 		return Result{Code: Invalid}
 	}
@@ -14,10 +14,10 @@ func (t *transaction) reclaimGrants(server lock.Incarnation, c *Reclaim) Result 
 		}
 	}
 	for _, claim := range c.Claims {
-		old := t.readGrantPassedOn(claim.Store, claim.Key)
+		old := t.grants.readGrantPassedOn(claim.Store, claim.Key)
 		grant, out := old.Reclaim(server, lock.Token(claim.Token), t.token)
 		if out.Refusal == lock.None && t.readRecord(claim.Store, claim.Key).Revision == claim.Revision {
-			t.storeDecision(claim.Store, claim.Key, old, grant, out)
+			t.grants.storeDecision(claim.Store, claim.Key, old, grant, out)
 		}
 	}
 	return Result{Token: t.token}

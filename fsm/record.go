@@ -108,12 +108,21 @@ func decodeData(revision uint64, row []byte) (Revision, []byte, error) {
 // maxThinned bounds how many old revisions one command drops, after a policy has been lowered.
 const maxThinned = 32
 
+// recordTable holds the profiles: a record of each, and the data of each revision that is kept.
+type recordTable struct {
+	*tableWriter
+	grants   *grantTable
+	messages *messageTable
+	policies *policyTable
+	audits   *auditTable
+}
+
 // writeRevision stores a profile's next revision and drops those beyond what the store keeps.
-func (t *transaction) writeRevision(p Profile, kind WriteKind, data []byte) {
+func (t *recordTable) writeRevision(p Profile, kind WriteKind, data []byte) {
 	t.putRow(profileKeyAt(p.Store, p.Key, p.Revision), encodeData(Revision{
 		Codec: p.Codec, SavedMS: p.SavedMS, Token: p.Token, Kind: kind,
 	}, data))
-	keep := uint64(max(t.policyValueOf(p.Store, PolicyHistory), 1))
+	keep := uint64(max(t.policies.policyValueOf(p.Store, PolicyHistory), 1))
 	if p.Oldest == 0 {
 		p.Oldest = p.Revision
 	}

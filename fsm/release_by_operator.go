@@ -7,11 +7,11 @@ import (
 )
 
 // releaseByOperator is an operator's release. One that was revoked already only has to say so.
-func (t *transaction) releaseByOperator(server lock.Incarnation, c *Free) Result {
+func (t *sessionCommands) releaseByOperator(server lock.Incarnation, c *Free) Result {
 	if !isValidName(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
 		return Result{Code: Invalid}
 	}
-	old := t.readGrantPassedOn(c.Store, c.Key)
+	old := t.grants.readGrantPassedOn(c.Store, c.Key)
 	revision := t.readRecord(c.Store, c.Key).Revision
 	switch {
 	case old.Token == 0 && revision == 0:
@@ -33,7 +33,7 @@ func (t *transaction) releaseByOperator(server lock.Incarnation, c *Free) Result
 		grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)
 		kind, cause = AuditForceRelease, lock.Freed
 	}
-	t.storeDecision(c.Store, c.Key, old, grant, out)
-	t.addAudit(kind, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})
+	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
+	t.audits.addAudit(kind, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})
 	return done
 }

@@ -8,12 +8,12 @@ import (
 )
 
 // saveProfile stores an owner's next revision; with end, the session is released in the same command.
-func (t *transaction) saveProfile(q *Request, c *Save) Result {
+func (t *recordTable) saveProfile(q *Request, c *Save) Result {
 	server := lock.Incarnation(q.Incarnation)
 	if !isValidName(c.Store, c.Key) || c.Data == nil || len(c.ClearMessages) > MaxMarks {
 		return Result{Code: Invalid}
 	}
-	grant := t.readGrantPassedOn(c.Store, c.Key)
+	grant := t.grants.readGrantPassedOn(c.Store, c.Key)
 	old := t.readRecord(c.Store, c.Key)
 	if grant.MayWrite(server, lock.Token(c.Token)) != lock.None {
 		return Result{Code: Fenced, Token: grant.Token, Revision: old.Revision}
@@ -30,20 +30,20 @@ func (t *transaction) saveProfile(q *Request, c *Save) Result {
 	}
 	next.Token = grant.Token
 	t.writeRevision(next, WriteSave, data)
-	t.clearMessages(c.Store, c.Key, c.ClearMessages)
+	t.messages.clearMessages(c.Store, c.Key, c.ClearMessages)
 	if c.End {
 		freed, out := grant.Release(server, grant.Token, t.token, t.isAlive)
-		t.storeDecision(c.Store, c.Key, grant, freed, out)
+		t.grants.storeDecision(c.Store, c.Key, grant, freed, out)
 	}
 	return Result{Token: lock.Token(c.Token), Revision: next.Revision}
 }
 
 // setProfile overwrites without a session.
-func (t *transaction) setProfile(q *Request, c *Set) Result {
+func (t *recordTable) setProfile(q *Request, c *Set) Result {
 	if !isValidName(c.Store, c.Key) || c.Data == nil || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
 	}
-	grant := t.readGrantPassedOn(c.Store, c.Key)
+	grant := t.grants.readGrantPassedOn(c.Store, c.Key)
 	old, refusal := t.checkUnowned(c, grant)
 	if refusal.Code != OK {
 		return refusal
@@ -58,11 +58,11 @@ func (t *transaction) setProfile(q *Request, c *Set) Result {
 }
 
 // removeProfile leaves a stone: the revision goes on from it, so that nothing old can land on a profile made anew.
-func (t *transaction) removeProfile(server lock.Incarnation, c *Remove) Result {
+func (t *recordTable) removeProfile(server lock.Incarnation, c *Remove) Result {
 	if !isValidName(c.Store, c.Key) || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
 	}
-	grant := t.readGrantPassedOn(c.Store, c.Key)
+	grant := t.grants.readGrantPassedOn(c.Store, c.Key)
 	old, refusal := t.checkUnowned(c, grant)
 	if refusal.Code != OK {
 		return refusal
@@ -71,7 +71,7 @@ func (t *transaction) removeProfile(server lock.Incarnation, c *Remove) Result {
 		return Result{Code: NoProfile, Revision: old.Revision}
 	}
 	t.takeFromOwner(lock.Removed, server, c.Store, c.Key, grant)
-	t.clearInbox(c.Store, c.Key)
+	t.messages.clearInbox(c.Store, c.Key)
 	t.writeRevision(Profile{
 		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.position.StampMS, Oldest: old.Oldest,
 	}, WriteRemove, nil)
@@ -88,7 +88,7 @@ type writeWithoutSession interface {
 }
 
 // checkUnowned checks what a write without a session stands on.
-func (t *transaction) checkUnowned(c writeWithoutSession, grant GrantRow) (Profile, Result) {
+func (t *recordTable) checkUnowned(c writeWithoutSession, grant GrantRow) (Profile, Result) {
 	old := t.readRecord(c.GetStore(), c.GetKey())
 	if grant.Owner != 0 && !c.GetForce() {
 		return old, Result{Code: Owned, Owner: grant.Owner, Token: grant.Token, Revision: old.Revision}
@@ -100,20 +100,20 @@ func (t *transaction) checkUnowned(c writeWithoutSession, grant GrantRow) (Profi
 }
 
 // takeFromOwner revokes the session of whoever owns the profile, since the profile was set or removed.
-func (t *transaction) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
+func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
 	if revoked, out := grant.Revoke(grant.Token, cause, t.isAlive); out.Revoked {
-		t.storeDecision(store, key, grant, revoked, out)
+		t.grants.storeDecision(store, key, grant, revoked, out)
 		kind := AuditSet
 		if cause == lock.Removed {
 			kind = AuditRemove
 		}
-		t.addAudit(kind, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
+		t.audits.addAudit(kind, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
 	}
 }
 
 // nextRevision is the revision that data would make of a profile, if it is whole, small enough and what its hash says.
-func (t *transaction) nextRevision(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte, Result) {
-	limit := uint64(min(max(t.policyValueOf(old.Store, PolicyMaxData), 0), MaxData)) // whatever was proposed: what follows allocates by it
+func (t *recordTable) nextRevision(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte, Result) {
+	limit := uint64(min(max(t.policies.policyValueOf(old.Store, PolicyMaxData), 0), MaxData)) // whatever was proposed: what follows allocates by it
 	if d.Size > limit {
 		return old, nil, Result{Code: TooLarge, Limit: limit, Revision: old.Revision}
 	}
@@ -143,7 +143,7 @@ func (t *transaction) nextRevision(q *Request, old Profile, d *Data, tags *Tags)
 	return next, data, Result{}
 }
 
-func (t *transaction) assembleData(q *Request, d *Data) ([]byte, bool) {
+func (t *recordTable) assembleData(q *Request, d *Data) ([]byte, bool) {
 	if d.Parts == 0 {
 		return d.Whole, true
 	}

@@ -23,12 +23,22 @@ func codeOfRefusal(r lock.Refusal) Code {
 	return OK
 }
 
-func (t *transaction) startSession(server lock.Incarnation, c *StartSession) Result {
+// sessionCommands carries out the commands that start, pass on and end sessions. It has no table of its own: the grants
+// are in grantTable.
+type sessionCommands struct {
+	*tableWriter
+	grants   *grantTable
+	messages *messageTable
+	policies *policyTable
+	audits   *auditTable
+}
+
+func (t *sessionCommands) startSession(server lock.Incarnation, c *StartSession) Result {
 	if !isValidName(c.Store, c.Key) || c.WhenOwned > uint32(lock.Steal) {
 		return Result{Code: Invalid}
 	}
-	old := t.readGrantPassedOn(c.Store, c.Key)
-	limit := t.policyValueOf(c.Store, PolicyMaxWaiters)
+	old := t.grants.readGrantPassedOn(c.Store, c.Key)
+	limit := t.policies.policyValueOf(c.Store, PolicyMaxWaiters)
 	grant, out := old.Start(server, t.token, lock.WhenOwned(c.WhenOwned), int(limit), t.isAlive)
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Owner: old.Owner, Limit: uint64(limit)}
@@ -40,9 +50,9 @@ func (t *transaction) startSession(server lock.Incarnation, c *StartSession) Res
 			grant.Waiters[i].SinceMS = t.position.StampMS // a queue that Start has changed is its own
 		}
 	}
-	row := t.storeDecision(c.Store, c.Key, old, grant, out)
+	row := t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	if out.Queued && lock.WhenOwned(c.WhenOwned) == lock.Steal {
-		t.addAudit(AuditSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Stolen})
+		t.audits.addAudit(AuditSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Stolen})
 	}
 	if out.Queued {
 		return Result{Code: Queued, Token: t.token, Owner: row.Owner, Place: place}
@@ -50,21 +60,21 @@ func (t *transaction) startSession(server lock.Incarnation, c *StartSession) Res
 	return Result{Token: row.Token, Revision: t.readRecord(c.Store, c.Key).Revision, Loads: row.Loads}
 }
 
-func (t *transaction) cancelWait(server lock.Incarnation, c *Cancel) Result {
+func (t *sessionCommands) cancelWait(server lock.Incarnation, c *Cancel) Result {
 	if !isValidName(c.Store, c.Key) {
 		return Result{Code: Invalid}
 	}
 	old := t.readGrant(c.Store, c.Key) // not touched: Cancel itself brings it up to date
 	grant, out := old.Cancel(server, lock.Token(c.Ticket), t.token, t.isAlive)
 	if out.Refusal != lock.None {
-		t.readGrantPassedOn(c.Store, c.Key)
+		t.grants.readGrantPassedOn(c.Store, c.Key)
 		return Result{Code: codeOfRefusal(out.Refusal)}
 	}
-	t.storeDecision(c.Store, c.Key, old, grant, out)
+	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	return Result{}
 }
 
-func (t *transaction) releaseGrant(server lock.Incarnation, c *Release) Result {
+func (t *sessionCommands) releaseGrant(server lock.Incarnation, c *Release) Result {
 	cause := lock.Cause(c.Cause)
 	if !isValidName(c.Store, c.Key) || c.Cause >= uint32(lock.Causes) || !cause.OfOwner() {
 		return Result{Code: Invalid}
@@ -72,24 +82,24 @@ func (t *transaction) releaseGrant(server lock.Incarnation, c *Release) Result {
 	if len(c.Panics) > MaxCounted || slices.ContainsFunc(c.Panics, func(p *MessagePanic) bool { return len(p.GetText()) > MaxPanicText }) {
 		return Result{Code: Invalid}
 	}
-	old := t.readGrantPassedOn(c.Store, c.Key)
+	old := t.grants.readGrantPassedOn(c.Store, c.Key)
 	grant, out := old.Release(server, lock.Token(c.Token), t.token, t.isAlive)
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}
 	}
-	t.countPanics(c.Store, c.Key, c.Panics) // before the next owner is granted, who would be given these messages again
-	if !old.Revoked {                       // else the session had ended before, for that cause
+	t.messages.countPanics(c.Store, c.Key, c.Panics) // before the next owner is granted, who would be given these messages again
+	if !old.Revoked {                                // else the session had ended before, for that cause
 		old.Cause = cause
 		if cause.GivesUp() {
-			t.addAudit(AuditGiveUp, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause})
+			t.audits.addAudit(AuditGiveUp, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause})
 		}
 	}
-	t.storeDecision(c.Store, c.Key, old, grant, out)
+	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	return Result{Token: lock.Token(c.Token), Revision: t.readRecord(c.Store, c.Key).Revision}
 }
 
-func (t *transaction) revokeGrant(c *Revoke) Result {
-	old := t.readGrantPassedOn(c.Store, c.Key)
+func (t *sessionCommands) revokeGrant(c *Revoke) Result {
+	old := t.grants.readGrantPassedOn(c.Store, c.Key)
 	if c.Waited && !old.Wanted() {
 		return Result{Code: Superseded, Token: old.Token}
 	}
@@ -97,21 +107,21 @@ func (t *transaction) revokeGrant(c *Revoke) Result {
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}
 	}
-	t.storeDecision(c.Store, c.Key, old, grant, out)
-	t.addAudit(AuditLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Late})
+	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
+	t.audits.addAudit(AuditLate, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Late})
 	return Result{Token: old.Token, Owner: old.Owner}
 }
 
-func (t *transaction) lapseGrant(c *Lapse) Result {
+func (t *sessionCommands) lapseGrant(c *Lapse) Result {
 	if c.Term != t.term {
 		return Result{Code: Superseded}
 	}
-	old := t.readGrantPassedOn(c.Store, c.Key)
+	old := t.grants.readGrantPassedOn(c.Store, c.Key)
 	grant, out := old.Lapse(lock.Token(c.Token), t.token, t.isAlive)
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}
 	}
-	t.storeDecision(c.Store, c.Key, old, grant, out)
+	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	return Result{Token: old.Token}
 }
 
@@ -119,7 +129,7 @@ func (t *transaction) lapseGrant(c *Lapse) Result {
 const walkWaiters = 4096
 
 // walkContested grants a gone incarnation's contested profiles to their waiters, limit at a time, fewer where many wait.
-func (t *transaction) walkContested(c *Walk) Result {
+func (t *sessionCommands) walkContested(c *Walk) Result {
 	server := lock.Incarnation(c.Incarnation)
 	if t.isAlive(server) {
 		return Result{Code: Superseded}
@@ -144,7 +154,7 @@ func (t *transaction) walkContested(c *Walk) Result {
 		}
 		p := next[0]
 		waiters += len(t.readGrant(p.store, p.key).Waiters)
-		if grant := t.readGrantPassedOn(p.store, p.key); grant.Token == t.token {
+		if grant := t.grants.readGrantPassedOn(p.store, p.key); grant.Token == t.token {
 			granted++
 		}
 	}

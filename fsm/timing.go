@@ -107,7 +107,7 @@ func (r *tableReader) readClasses() []TimingClass {
 }
 
 // setTimingClass makes a class, or changes it for later registrations.
-func (t *transaction) setTimingClass(c *logpb.SetTimingClass) Result {
+func (t *clusterTable) setTimingClass(c *logpb.SetTimingClass) Result {
 	if CheckClassName(c.Name) != nil || CheckClass(c) != nil {
 		return Result{Code: Invalid}
 	}

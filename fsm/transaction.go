@@ -1,148 +1,165 @@
 package fsm
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/profilenode/profilenode/fsm/logpb"
 	"github.com/profilenode/profilenode/lock"
 )
 
-// tableReader reads rows, inside a batch or at a snapshot. It remembers the first error of the disk, so that the rules read
-// like rules; whoever began the work checks err once.
-type tableReader struct {
-	from pebble.Reader
-	rows *rowCache // nil: none
-	err  error
-}
-
-func (r *tableReader) noteError(err error) {
-	if r.err == nil {
-		r.err = err
-	}
-}
-
-// getRow returns a row, which must not be changed.
-func (r *tableReader) getRow(key []byte) ([]byte, bool) {
-	if r.err != nil {
-		return nil, false
-	}
-	if row, known := r.rows.lookUp(key); known {
-		return row, row != nil
-	}
-	value, closer, err := r.from.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		r.rows.storeRow(key, nil)
-		return nil, false
-	}
-	if err != nil {
-		r.noteError(fmt.Errorf("read table %q: %w", key[0], err))
-		return nil, false
-	}
-	row := append([]byte{}, value...)
-	r.rows.storeRow(key, row)
-	r.noteError(closer.Close())
-	return row, true
-}
-
-func (r *tableReader) hasRow(key []byte) bool {
-	_, ok := r.getRow(key)
-	return ok
-}
-
-// scanRows walks the rows in [from, to) in order until f says stop. The slices are valid during the call.
-func (r *tableReader) scanRows(from, to []byte, f func(key, row []byte) bool) {
-	if r.err != nil {
-		return
-	}
-	it, err := r.from.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
-	if err != nil {
-		r.noteError(fmt.Errorf("scan table %q: %w", from[0], err))
-		return
-	}
-	for ok := it.First(); ok && r.err == nil; ok = it.Next() {
-		row, err := it.ValueAndErr()
-		if err != nil {
-			r.noteError(fmt.Errorf("scan table %q: %w", from[0], err))
-			break
-		}
-		if !f(it.Key(), row) {
-			break
-		}
-	}
-	r.noteError(it.Close())
-}
-
-// transaction is the work of one Apply: reads that see its own writes, writes that go into the digest, events to tell.
+// transaction carries out entries in one batch: it hands each command to the table that it is about. The tables share its
+// writer.
 type transaction struct {
-	tableReader
-	batch        *pebble.Batch
-	position     Position
-	highestLevel uint32 // level of an entry that is applied
-	policies     *policyCache
+	tableWriter
+	highestLevel uint32 // of an entry that is applied
 
-	// Of the entry and command at hand.
-	index, term uint64
-	token       lock.Token
-	writes      *xxhash.Digest
-	events      []Event
-
-	sweptRanges [][2][]byte // ranges that the batch deletes last
+	alarms      alarmTable
+	answers     answerTable
+	audits      auditTable
+	cluster     clusterTable
+	gameServers gameServerTable
+	grants      grantTable
+	messages    messageTable
+	nodes       nodeTable
+	policies    policyTable
+	records     recordTable
+	sessions    sessionCommands
 }
 
-const (
-	opPut    = 1
-	opDelete = 2
-	opRange  = 3
-)
-
-func (t *transaction) putRow(key, row []byte) {
-	t.foldWrite(opPut, key, row)
-	t.rows.storeRow(key, row)
-	t.noteError(t.batch.Set(key, row, nil))
-}
-
-func (t *transaction) deleteRow(key []byte) {
-	t.foldWrite(opDelete, key, nil)
-	t.rows.storeRow(key, nil)
-	t.noteError(t.batch.Delete(key, nil))
-}
-
-// deletePrefix deletes every row whose key begins with prefix.
-func (t *transaction) deletePrefix(prefix []byte) { t.deleteRange(prefix, keyAfterPrefix(prefix)) }
-
-// deleteRange deletes every row in [from, to).
-func (t *transaction) deleteRange(from, to []byte) {
-	t.foldWrite(opRange, from, to)
-	t.rows.forgetRange(from, to)
-	t.noteError(t.batch.DeleteRange(from, to, nil))
-}
-
-// sweepPrefix is deleteAll of rows that no command asks for any more, and that none writes again. Pebble reads slower with each
-// range that a batch has deleted, so that a thousand game servers that end together would stop apply for seconds.
-func (t *transaction) sweepPrefix(prefix []byte) {
-	to := keyAfterPrefix(prefix)
-	t.foldWrite(opRange, prefix, to)
-	t.sweptRanges = append(t.sweptRanges, [2][]byte{prefix, to})
-}
-
-// finishSweep is for when nothing is read from the batch any more.
-func (t *transaction) finishSweep() {
-	for _, r := range t.sweptRanges {
-		t.noteError(t.batch.DeleteRange(r[0], r[1], nil))
+func newTransaction(m *Machine, batch *pebble.Batch) *transaction {
+	t := &transaction{
+		tableWriter: tableWriter{
+			tableReader: tableReader{from: batch, rows: m.rows}, batch: batch, position: m.position, writes: xxhash.New(),
+		},
+		highestLevel: m.highestLevel,
 	}
+	w := &t.tableWriter
+	t.audits = auditTable{w}
+	t.policies = policyTable{w, &m.policies}
+	t.alarms = alarmTable{w, &t.audits}
+	t.nodes = nodeTable{w, &t.audits}
+	t.cluster = clusterTable{w, &t.policies}
+	t.gameServers = gameServerTable{w, &t.audits}
+	t.answers = answerTable{w, &t.gameServers}
+	t.grants = grantTable{w, &t.gameServers}
+	t.messages = messageTable{w, &t.grants, &t.policies}
+	t.records = recordTable{w, &t.grants, &t.messages, &t.policies, &t.audits}
+	t.sessions = sessionCommands{w, &t.grants, &t.messages, &t.policies, &t.audits}
+	return t
 }
 
-func (t *transaction) foldWrite(op byte, key, row []byte) {
-	var head [17]byte
-	w := rowWriter(head[:0])
-	w = append(w, op)
-	w.writeFixed(uint64(len(key)))
-	w.writeFixed(uint64(len(row)))
-	_, _ = t.writes.Write(w)
-	_, _ = t.writes.Write(key)
-	_, _ = t.writes.Write(row)
+func (t *transaction) applyEntry(log Log) (Applied, error) {
+	if log.Index <= t.position.Index {
+		return Applied{Skipped: true}, nil
+	}
+	entry, err := decodeEntry(log.Data, t.highestLevel)
+	if err != nil {
+		return Applied{}, err
+	}
+	if len(t.position.Cluster) > 0 && !bytes.Equal(entry.Cluster, t.position.Cluster) {
+		return Applied{}, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, t.position.Cluster)
+	}
+	t.index, t.term, t.events = log.Index, log.Term, nil
+	t.position.Index, t.position.Term = log.Index, log.Term
+	t.position.StampMS = max(t.position.StampMS, entry.StampMs)
+	results := make([]Result, len(entry.Commands))
+	for place, command := range entry.Commands {
+		t.token = lock.TokenAt(log.Index+t.position.Offset, place)
+		t.writes.Reset()
+		results[place] = t.runCommand(command)
+		if results[place].Index == 0 {
+			results[place].Index = log.Index
+		}
+		t.position.foldDigest(t.token, t.writes.Sum64())
+		if t.err != nil {
+			return Applied{}, t.err
+		}
+	}
+	return Applied{Digest: t.position.Digest, Results: results, Events: t.events}, nil
 }
 
-func (t *transaction) addEvent(e Event) { t.events = append(t.events, e) }
+// runCommand carries out one command. Those with a request go through the table of answers first.
+func (t *transaction) runCommand(c *Command) Result {
+	switch act := c.Act.(type) {
+	case *logpb.Command_Register:
+		return t.gameServers.registerServer(act.Register)
+	case *logpb.Command_PutPart:
+		return t.answers.putPart(c.Request, act.PutPart)
+	case *logpb.Command_Found:
+		return t.cluster.foundCluster(act.Found)
+	case *logpb.Command_OpenTerm:
+		return Result{}
+	case *logpb.Command_ExpireServers:
+		return t.gameServers.expireServers(act.ExpireServers)
+	case *logpb.Command_Walk:
+		return t.sessions.walkContested(act.Walk)
+	case *logpb.Command_Revoke:
+		return t.sessions.revokeGrant(act.Revoke)
+	case *logpb.Command_Lapse:
+		return t.sessions.lapseGrant(act.Lapse)
+	case *logpb.Command_Forget:
+		return t.gameServers.forgetGone(act.Forget)
+	case *logpb.Command_SetNode:
+		return t.nodes.setNode(act.SetNode)
+	case *logpb.Command_RemoveNode:
+		return t.nodes.removeNode(act.RemoveNode)
+	case *logpb.Command_Raise:
+		return t.cluster.raiseLevel(act.Raise)
+	case *logpb.Command_RaiseAlarm:
+		return t.alarms.raiseAlarm(act.RaiseAlarm)
+	}
+	_, settling := c.Act.(*logpb.Command_Settle)
+	done, ok := t.answers.admitRequest(c.Request, settling)
+	if !ok {
+		return done
+	}
+	done = t.runRequest(c)
+	done.Index = t.index
+	if done.Code != PartsMissing { // nothing was done: the same number may come again with its parts
+		t.answers.keepAnswer(c.Request, done)
+	}
+	return done
+}
+
+func (t *transaction) runRequest(c *Command) Result {
+	server := lock.Incarnation(c.Request.Incarnation)
+	switch act := c.Act.(type) {
+	case *logpb.Command_EndServer:
+		t.gameServers.endIncarnation(server, lock.Goodbye)
+		return Result{}
+	case *logpb.Command_Settle:
+		return Result{Code: Burned}
+	case *logpb.Command_StartSession:
+		return t.sessions.startSession(server, act.StartSession)
+	case *logpb.Command_Cancel:
+		return t.sessions.cancelWait(server, act.Cancel)
+	case *logpb.Command_Reclaim:
+		return t.sessions.reclaimGrants(server, act.Reclaim)
+	case *logpb.Command_Save:
+		return t.records.saveProfile(c.Request, act.Save)
+	case *logpb.Command_Release:
+		return t.sessions.releaseGrant(server, act.Release)
+	case *logpb.Command_Send:
+		return t.messages.sendMessage(server, act.Send)
+	case *logpb.Command_ClearMessage:
+		return t.messages.clearMessage(act.ClearMessage)
+	case *logpb.Command_Set:
+		return t.records.setProfile(c.Request, act.Set)
+	case *logpb.Command_Remove:
+		return t.records.removeProfile(server, act.Remove)
+	case *logpb.Command_SetPolicy:
+		return t.policies.setPolicy(act.SetPolicy)
+	case *logpb.Command_SetTimingClass:
+		return t.cluster.setTimingClass(act.SetTimingClass)
+	case *logpb.Command_Free:
+		return t.sessions.releaseByOperator(server, act.Free)
+	case *logpb.Command_ClearAlarm:
+		return t.alarms.clearAlarm(server, act.ClearAlarm)
+	case *logpb.Command_ExpectNode:
+		return t.nodes.expectNodeAt(server, act.ExpectNode)
+	}
+	return Result{Code: Invalid}
+}

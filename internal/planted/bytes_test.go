@@ -54,7 +54,7 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "a panic is counted without the token",
-		edits: []edit{{"fsm/session.go", "\tif out.Refusal != lock.None {\n\t\treturn Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}\n\t}\n\tt.countPanics(c.Store, c.Key, c.Panics)", "\tt.countPanics(c.Store, c.Key, c.Panics)\n\tif out.Refusal != lock.None {\n\t\treturn Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}\n\t}\n\t_ = 0"}},
+		edits: []edit{{"fsm/session.go", "\tif out.Refusal != lock.None {\n\t\treturn Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}\n\t}\n\tt.messages.countPanics(c.Store, c.Key, c.Panics)", "\tt.messages.countPanics(c.Store, c.Key, c.Panics)\n\tif out.Refusal != lock.None {\n\t\treturn Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}\n\t}\n\t_ = 0"}},
 		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{

@@ -38,7 +38,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "a robbery leaves no trace",
-		edits: []edit{{"fsm/save.go", "\t\tt.addAudit(kind, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})\n", "\t\t_, _ = kind, by\n"}},
+		edits: []edit{{"fsm/save.go", "\t\tt.audits.addAudit(kind, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})\n", "\t\t_, _ = kind, by\n"}},
 		pkg:   "fsm", test: "TestMachineAgainstItsTwin",
 	},
 	{

@@ -1,0 +1,41 @@
+package fsm
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/profilenode/profilenode/lock"
+)
+
+// clusterTable holds the facts of the cluster as a whole: its id, its level, its timing classes.
+type clusterTable struct {
+	*tableWriter
+	policies *policyTable
+}
+
+// foundCluster writes the cluster's first rows.
+func (t *clusterTable) foundCluster(c *Found) Result {
+	if len(t.position.Cluster) > 0 {
+		return Result{Code: Superseded}
+	}
+	hasDefault := slices.ContainsFunc(c.Classes, func(class *SetTimingClass) bool { return class.GetName() == DefaultClass })
+	if len(c.Cluster) == 0 || c.Level == 0 || !hasDefault || len(c.Classes) > MaxClasses {
+		return Result{Code: Invalid}
+	}
+	for _, class := range c.Classes {
+		if CheckClassName(class.Name) != nil || CheckClass(class) != nil {
+			return Result{Code: Invalid}
+		}
+	}
+	t.position.Cluster, t.position.Level, t.position.Epoch = c.Cluster, c.Level, 1
+	for _, p := range c.Policies {
+		if p.Name == "" || strings.ContainsRune(p.Name, 0) {
+			continue
+		}
+		t.policies.putPolicy("", p.Name, p.Value)
+	}
+	for _, class := range c.Classes {
+		t.setTimingClass(class)
+	}
+	return Result{Token: lock.Token(t.token)}
+}
