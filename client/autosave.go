@@ -120,7 +120,7 @@ func (a *autosaver) runUntil(ctx context.Context) {
 	}
 }
 
-// takeDue is whose turn it is, and when the next one comes.
+// takeDue returns the sessions whose autosave is due now, and the time until the next one is.
 func (a *autosaver) takeDue(now time.Time) ([]*session, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

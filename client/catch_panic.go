@@ -19,7 +19,7 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("panic: %v", e.value)
 }
 
-// Unwrap gives errors.Is what the game panicked with, if that is an error.
+// Unwrap gives errors.Is the value that the game panicked with, if it is an error.
 func (e *panicError) Unwrap() error {
 	err, _ := e.value.(error)
 	return err
@@ -58,7 +58,7 @@ func panickedError(where string, ref Ref, cause *panicError) *Error {
 	return &Error{Act: "run " + where, Ref: ref, Kind: ErrInvalid, Code: CodePanicked, Cause: cause}
 }
 
-// runHandlerAlone runs a handler of the game that has no data, and whose panic is reported and nothing else.
+// runHandlerAlone runs a handler of the game that is given no data. A panic of it is reported and ends nothing.
 func (c *Client) runHandlerAlone(where string, ref Ref, f func()) {
 	if e := catchPanic(where, ref, func() { runHandler(f) }); e != nil {
 		c.reportError(e)
@@ -66,7 +66,7 @@ func (c *Client) runHandlerAlone(where string, ref Ref, f func()) {
 }
 
 // withData runs a function of the game that has the profile's data. The caller holds the profile's lock. If the function
-// panics the data may be half changed, so the session is over with what was stored before, as if the process had crashed.
+// panics the data may be half changed, so the session is over with the data stored before, as if the process had crashed.
 func (s *session) withData(where string, f func()) error {
 	e := catchPanic(where, s.ref, f)
 	if e == nil {

@@ -13,11 +13,12 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 )
 
-// requestRoom is what stands around the data in the largest frame.
+// requestRoom is the number of bytes that the rest of a request may take beside the data, in the largest frame.
 const requestRoom = 32 << 10
 
-// checkBeforeSending refuses a change that can never happen, before it has a number: what cannot leave this process, and what is beyond
-// the cluster's hard limits. It returns the change's hash. Tighter limits, those of a store, are the cluster's to check.
+// checkBeforeSending refuses a change that can never happen, before it has a number: one that cannot leave this process, or
+// is beyond the cluster's hard limits. It returns the change's hash. Tighter limits, those of a store, are the cluster's to
+// check.
 func (ch *change) checkBeforeSending() (hash uint64, err error) {
 	if err := checkText(ch.act, ch.ref, messageKindIn(ch.request)); err != nil {
 		return 0, err
@@ -83,8 +84,8 @@ func checkText(act string, ref Ref, kind string) error {
 	return nil
 }
 
-// isLocalError says that gRPC made an error on this side before anything was sent. What check lets through has none of them
-// in it; they are no outcomes to be settled, since no node knows of the request.
+// isLocalError says that gRPC made an error on this side before anything was sent. A change that passed checkBeforeSending
+// causes no such error. They are no outcomes to be settled, since no node knows of the request.
 func isLocalError(err error) bool {
 	s := status.Convert(err)
 	switch s.Code() {

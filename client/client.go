@@ -23,13 +23,14 @@ import (
 // Forever is a DoubtLimit that never runs out.
 const Forever time.Duration = math.MaxInt64
 
-// Config says where the cluster is and who this game server is. Only Seeds is needed.
+// Config names the cluster's addresses and this game server. Only Seeds is needed.
 type Config struct {
 	// Seeds are client addresses, host:port, of some of the nodes; the others are learned.
 	Seeds []string
 	// Name is this game server's, unique among those that live. Empty: the host's name and a random suffix.
 	Name string
-	// Where is free text that others are told who want a profile of this game server, e.g. an address to send players to.
+	// Where is free text for game servers that want a profile of this one, e.g. an address to send players to. They get it
+	// in Error.Owner.
 	Where string
 
 	// TimingClass names the times that this game server and the cluster count with: how often it renews, when its sessions
@@ -42,10 +43,10 @@ type Config struct {
 
 	// Autosave is how often each changed profile is saved. 0: every 5 s. Negative: never.
 	Autosave time.Duration
-	// DoubtLimit is how long sessions may be in doubt before they are over; they never are sooner than in doubt.
-	// 0: 60 s. Negative: as soon as one more try fails. Forever: until the cluster says so.
-	// The last data of a session that ended so is kept for ten minutes, and saved if the cluster is back by then and nobody
-	// else has had the profile: OnAfterSave tells.
+	// DoubtLimit is how long sessions may be in doubt before they are over; they never are sooner than in doubt. 0: 60 s.
+	// Negative: as soon as one more try fails. Forever: until the cluster says so. The last data of a session that ended so
+	// is kept for ten minutes, and saved if the cluster is back by then and the profile has had no other owner and no other
+	// write since: OnAfterSave tells.
 	DoubtLimit time.Duration
 
 	// NoPing is for machines on which no port may be opened. Otherwise this client holds one for its whole life, on the IP
@@ -55,10 +56,10 @@ type Config struct {
 	// PingPort is the number of that port, for machines whose firewall opens a certain one. 0: any that is free.
 	PingPort uint16
 
-	// Gossip lets this game server be heard where game servers and nodes ask each other who is alive, so that the loss of
-	// its host is noticed after about five seconds instead of ten; package gossip has it: gossip.ServerConfig{...}. Where
-	// the nodes are, it learns from them. That it cannot take part is logged, tried again, and harms nothing. nil: it does
-	// not.
+	// Gossip lets this game server take part in the gossip by which game servers and nodes detect lost hosts, so that the
+	// loss of its host is noticed after about five seconds instead of ten. Set it to a gossip.ServerConfig of package
+	// gossip. The nodes tell the client their gossip addresses. A failure to take part is logged and retried, and harms
+	// nothing. nil: no gossip.
 	Gossip Gossip
 
 	// CloseTimeout bounds Close, and a Shutdown whose context had ended before. 0: 10 s.
@@ -67,13 +68,13 @@ type Config struct {
 	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
 	OnDoubt, OnResume func()
 
-	// OnError is told of what no call returns: each failed save, each beginning and end of doubt (CodeDoubtBegins,
+	// OnError gets the errors that no call returns: each failed save, each beginning and end of doubt (CodeDoubtBegins,
 	// CodeDoubtEnds), each lock of a profile that the game holds for too long (CodeLockHeld). It runs outside of every lock,
 	// for one error after the other, in order.
 	OnError func(*Error)
 
-	// Log gets what OnError is told, each node's first failure and each session that is lost at Warn, and less important
-	// things below it. Default: warnings and errors go to slog.Default().
+	// Log gets, at Warn, the errors of OnError, each node's first failure and each lost session, and less important things
+	// below it. Default: warnings and errors go to slog.Default().
 	Log *slog.Logger
 
 	hooks clienthooks.Hooks // for tests
@@ -172,7 +173,7 @@ type Client struct {
 	shut          context.CancelFunc
 	closing       <-chan struct{} // of open
 	done          chan struct{}   // closed once endWhy is set
-	sayingGoodbye chan struct{}   // closed when the goodbye is said: what ends then was meant to
+	sayingGoodbye chan struct{}   // closed when the goodbye is said: an end after that is intended
 	fetching      chan struct{}   // a place in it for each profile whose messages are being fetched
 	doubts        handlerQueue    // in which OnDoubt and OnResume run
 	reports       handlerQueue    // in which OnError runs
@@ -190,8 +191,8 @@ type Client struct {
 	draining           bool           // no new sessions
 	endWhy             error          // nil while the client lives
 	incarnation        *incarnation   // nil: between two
-	past               []*incarnation // ended ones whose sessions may yet be reclaimed
-	incarnationChanged chan struct{}  // closed and made anew whenever life changes
+	past               []*incarnation // ended incarnations with sessions that may yet be reclaimed
+	incarnationChanged chan struct{}  // closed and replaced whenever incarnation changes
 	sessions           map[Ref]*session
 	lines              map[Ref]*sendLine
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// endsAtOnce is how many last saves Close has on their way at once. A session whose lock the game holds for longer than
-// stuckAfter takes no place among them.
+// endsAtOnce is the number of last saves that Close has on their way at once. A session does not count among them while the
+// game holds its lock for longer than stuckAfter.
 const (
 	endsAtOnce = 64
 	stuckAfter = 250 * time.Millisecond
 )
 
-// CloseError says what Close could not bring to a good end.
+// CloseError lists the profiles whose data Close could not store, or may not have stored.
 type CloseError struct {
 	Unsaved []Ref // the data's last changes are not stored
 	Unknown []Ref // they may be stored
@@ -65,11 +65,11 @@ func (c *Client) Close() error {
 }
 
 // Shutdown ends every session with a last save, says goodbye, so that no other game server waits for a lease, and returns
-// when nothing of this client runs any more but handlers of the game that do not return. ctx bounds it all; what was not
-// done by then is left, and said. A context that has ended before the call, as that of a signal has, counts as none: then
-// Config.CloseTimeout is the bound. It is always the bound for the game's own code: a handler that does not return, and a
-// function that holds a profile's lock. Close and Shutdown may be called from a handler. Called from within Update, or from a
-// handler that is given the data, they cannot save that profile, and say so.
+// when nothing of this client runs any more but handlers of the game that do not return. ctx bounds it all; work that is not
+// done by then is left, and the error lists it. A context that has ended before the call, as that of a signal has, counts as
+// none: then Config.CloseTimeout is the bound. It is always the bound for the game's own code: a handler that does not
+// return, and a function that holds a profile's lock. Close and Shutdown may be called from a handler. Called from within
+// Update, or from a handler that is given the data, they cannot save that profile, and say so.
 //
 // *CloseError: some data is not stored, or may not be. ErrClosed: it was closed before.
 func (c *Client) Shutdown(ctx context.Context) error {

@@ -1,6 +1,6 @@
 package client
 
-// Code says more exactly than an error's kind what is wrong. A program branches on kinds; codes are for its logs and for
+// Code names the cause of an error more exactly than its kind. A program branches on kinds; codes are for its logs and for
 // the few cases in which more is needed. There may be others than these in later versions.
 type Code string
 
@@ -14,7 +14,7 @@ const (
 	CodeRevisionDiffers Code = "REVISION_DIFFERS" // the profile is at Error.Revision
 	CodeNoProfile       Code = "NO_PROFILE"       // there is no such profile
 	CodeNotOwned        Code = "NOT_OWNED"        // no game server owns the profile
-	CodeInvalid         Code = "INVALID"          // malformed; the sentence says what
+	CodeInvalid         Code = "INVALID"          // malformed; the sentence says in which way
 	CodeTooLarge        Code = "TOO_LARGE"        // over Error.Limit
 	CodeQueueFull       Code = "QUEUE_FULL"       // too many game servers wait for the profile: Error.Limit
 	CodeMailboxFull     Code = "MAILBOX_FULL"     // too many messages wait in the profile: Error.Limit
@@ -22,7 +22,7 @@ const (
 	CodeUnauthorized    Code = "UNAUTHORIZED"     // this client may not do that
 	CodeUnsupported     Code = "UNSUPPORTED"      // not every node can do that yet
 	CodeNoSpace         Code = "NO_SPACE"         // the nodes are short of disk space, and take only last saves
-	CodeForgotten       Code = "FORGOTTEN"        // it is too long ago: what became of it is not known any more
+	CodeForgotten       Code = "FORGOTTEN"        // it is too long ago: the outcome is not known any more
 	CodeBurned          Code = "BURNED"           // it was given up: it did not happen and never will
 )
 
@@ -33,6 +33,6 @@ const (
 	CodeDoubtEnds    Code = "DOUBT_ENDS"         // the sessions that are left are held again
 	CodeSessionLost  Code = "SESSION_LOST"       // a session is over, not by the game's doing
 	CodePanicked     Code = "PANICKED"           // a handler of the game, or its code within Update, panicked
-	CodeUnreadable   Code = "UNREADABLE_MESSAGE" // the body of a message is not what its handler decodes
+	CodeUnreadable   Code = "UNREADABLE_MESSAGE" // the body of a message does not decode into its handler's type
 	CodeNotEncodable Code = "NOT_ENCODABLE"      // the data cannot be stored as it is; the sentence says where
 )

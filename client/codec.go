@@ -11,9 +11,9 @@ import (
 
 // Codec turns a game's data into bytes and back. The store never looks inside.
 //
-// Encode gets a pointer to the value and must give the same bytes for the same value: by these bytes a change is
-// noticed. Decode gets a pointer to a value to fill. Neither keeps what it was given. ID is stored with the data, so
-// that data of another codec is refused and not misread; 0 is raw bytes, 1 is JSON, games choose from 16.
+// Encode gets a pointer to the value and must give the same bytes for the same value: by these bytes a change is noticed.
+// Decode gets a pointer to a value to fill. Neither keeps a reference to its argument. ID is stored with the data, so that
+// data of another codec is refused and not misread; 0 is raw bytes, 1 is JSON, games choose from 16.
 type Codec interface {
 	ID() uint8
 	Encode(value any) ([]byte, error)
@@ -31,8 +31,8 @@ type JSON struct{}
 // ID is 1.
 func (JSON) ID() uint8 { return 1 }
 
-// Encode is json.Marshal without the escapes for HTML. A string that is not UTF-8 is an error, and not replaced; errors
-// name the path of what cannot be encoded.
+// Encode is json.Marshal without the escapes for HTML. A string that is not UTF-8 is an error, and not replaced; errors name
+// the path of the value that cannot be encoded.
 func (JSON) Encode(value any) ([]byte, error) { return document.Marshal(value) }
 
 // Decode is json.Unmarshal with exact numbers.
@@ -96,7 +96,7 @@ func codecFor[T any]() Codec {
 	return JSON{}
 }
 
-// encodeMessage turns what a game sends into bytes: []byte and json.RawMessage as they are, all else as JSON.
+// encodeMessage turns a game's message into bytes: []byte and json.RawMessage as they are, all else as JSON.
 func encodeMessage(message any) ([]byte, error) {
 	switch m := message.(type) {
 	case []byte:

@@ -1,4 +1,4 @@
-// Package client is what a game developer sees of a profilenode cluster.
+// Package client is the library with which a game server uses a profilenode cluster.
 //
 // # The model
 //
@@ -13,14 +13,14 @@
 //     is true.
 //   - StateInDoubt: the cluster has not been heard. The game may go on and the data may change, but saves wait, and nothing
 //     that cannot be undone should leave the profile: no trades, no payments. It goes back to held by itself.
-//   - StateOver: the session has ended. [Profile.Done] is closed, and OnSessionEnd tells why. A new StartSession loads what the
-//     store holds.
+//   - StateOver: the session has ended. [Profile.Done] is closed, and OnSessionEnd tells why. A new StartSession loads the data
+//     that the store holds.
 //
-// What Save acknowledged is what the next owner loads. What was refused has not happened. What may have happened is said to be
-// unknown: ErrUnknown, which [Client.Outcome] settles. A Save may be acknowledged after Done was closed: its copy landed
+// The next owner loads the data that Save acknowledged. A refused request has not happened. A request that may have happened
+// returns ErrUnknown, which [Client.Outcome] settles. A Save may be acknowledged after Done was closed: its copy landed
 // before the session was taken, and its data is in the store.
 //
-// # What runs under which lock
+// # Locks and handlers
 //
 // Each profile has a lock. Functions that are given the data run under it: those of Update, Read and Try, and the handlers of
 // OnMessage, OnSave and OnLastSave. They must not block, must not keep the pointer, and must not call Update, Read, Try, Save
@@ -32,10 +32,10 @@
 // Nothing blocks the game on the network but calls that take a context, and Close, which is bounded. A context that ended
 // before a call sends nothing.
 //
-// # What goes wrong
+// # Errors
 //
-// Every error is an [*Error] of one of the package's kinds, each of which says what to do. What no call returns is told to
-// Config.OnError and logged: failed saves, doubt, lost sessions, nodes that cannot be reached.
+// Every error is an [*Error] of one of the package's kinds, each documented with the right reaction. Errors that no call
+// returns go to Config.OnError and to the log: failed saves, doubt, lost sessions, nodes that cannot be reached.
 //
 // Package clienttest has clusters for a game's own tests.
 package client

@@ -35,7 +35,7 @@ const (
 	EndOutOfReach                    // the cluster was out of reach for longer than Config.DoubtLimit
 	EndPanicked                      // the game's own code panicked while it had the data
 	EndOtherCluster                  // the cluster is another one now, or was restored
-	EndRolledBack                    // the cluster has lost what it had acknowledged
+	EndRolledBack                    // the cluster has lost data that it had acknowledged
 )
 
 var endTexts = [...]string{
@@ -53,7 +53,7 @@ var endTexts = [...]string{
 	EndOutOfReach:   "the cluster was out of reach for longer than the limit for doubt",
 	EndPanicked:     "the game's code panicked",
 	EndOtherCluster: "the cluster is another one now",
-	EndRolledBack:   "the cluster lost what it had acknowledged",
+	EndRolledBack:   "the cluster lost data that it had acknowledged",
 }
 
 func (r EndReason) String() string {
@@ -63,7 +63,7 @@ func (r EndReason) String() string {
 	return endTexts[EndUnknown]
 }
 
-// endReasonOf is what the wire calls a cause.
+// endReasonOf returns the reason for a cause of the wire.
 func endReasonOf(cause profilev1.Cause) EndReason {
 	switch cause {
 	case profilev1.Cause_CAUSE_ENDED:
@@ -120,7 +120,7 @@ func endedBy(why error) (reason EndReason, by *Owner) {
 	return reason, by
 }
 
-// endOfLastSave is how a session ends whose last save was stored.
+// endOfLastSave returns the reason for the end of a session once its last save is stored.
 func endOfLastSave(reason LastSaveReason) EndReason {
 	switch reason {
 	case LastSaveExternal:

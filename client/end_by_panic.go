@@ -10,20 +10,21 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// maxPanicText is how many bytes the log keeps of what a handler panicked with.
+// maxPanicText is the number of bytes of a panic's text that the replicated log keeps.
 const maxPanicText = 1024
 
-// errGoexit stands for what a handler panicked with when it ended its goroutine instead.
+// errGoexit is the panic value of a handler that ended its goroutine instead of panicking.
 var errGoexit = errors.New("it ended its goroutine (runtime.Goexit)")
 
-// endByPanic ends a session whose profile's data may be half changed, since code of the game panicked while it had it: which,
-// such as "the handler of OnSave", says what panicked with value. What is not stored by then is lost, as in a crash, and
-// nothing more is stored. The release counts the panics of message handlers; it is tried in the background until the log
-// has it, under one number, so that none is lost and none counts twice. It is called under data, and does not wait.
+// endByPanic ends a session whose profile's data may be half changed, since code of the game panicked with value while it
+// had the data. The parameter which names that code, such as "the handler of OnSave". Data that is not stored by then is
+// lost, as in a crash, and nothing more is stored. The release counts the panics of message handlers; it is tried in the
+// background until the log has it, under one number, so that none is lost and none counts twice. It is called under data,
+// and does not wait.
 func (s *session) endByPanic(which string, value any, stack []byte, panics ...*profilev1.MessagePanic) {
 	text := fmt.Sprint(value)
 	why := endError(s.ref, EndPanicked, nil, nil)
-	why.Code, why.Sentence = CodePanicked, fmt.Sprintf("%s panicked: %s; what was not saved is lost", which, text)
+	why.Code, why.Sentence = CodePanicked, fmt.Sprintf("%s panicked: %s; unsaved changes are lost", which, text)
 	s.client.reportError(panickedError(which, s.ref, &panicError{value, stack}))
 	s.mu.Lock()
 	if s.stage == over {
@@ -42,7 +43,7 @@ func (s *session) endByPanic(which string, value any, stack []byte, panics ...*p
 	}
 }
 
-// releaseByPanic waits for the write that is under way, which holds nothing of what the panic left behind, and releases.
+// releaseByPanic waits for the write that is under way, which holds nothing that the panic left behind, and releases.
 func (s *session) releaseByPanic(l *incarnation, request *profilev1.ReleaseRequest) {
 	c := s.client
 	defer s.freeKey()
@@ -81,7 +82,7 @@ func (c *Client) waitForPanics(ctx context.Context) {
 	}
 }
 
-// panicText is what the log keeps of what was panicked with: text in UTF-8, cut.
+// panicText is the value of a panic as the log keeps it: text in UTF-8, cut to maxPanicText.
 func panicText(value any) string {
 	text := strings.ToValidUTF8(fmt.Sprint(value), "\uFFFD")
 	if len(text) <= maxPanicText {

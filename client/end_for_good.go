@@ -2,11 +2,11 @@ package client
 
 import "github.com/profilenode/profilenode/api/profilev1"
 
-// Done is closed when this client has ended: by Close, or for good, because the cluster that it belonged to is there no
-// more. Err says which. A client that has ended starts no sessions; Close still frees what it holds.
+// Done is closed when this client has ended: by Close, or for good, because the cluster that it belonged to exists no more.
+// Err says which. A client that has ended starts no sessions; Close still frees its resources.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err is why this client has ended: ErrClosed after Close, else an *Error whose code says what became of the cluster. It is
+// Err is why this client has ended: ErrClosed after Close, else an *Error with a code for the state of the cluster. It is
 // nil while Done is open.
 func (c *Client) Err() error {
 	c.mu.Lock()
@@ -30,7 +30,7 @@ func (c *Client) endForGood(why error) {
 		ended.mistaken = false // nothing of it will be reclaimed
 	}
 	c.mu.Unlock()
-	c.config.Log.Error("this game server's client has ended for good: start the game server anew", "why", why)
+	c.config.Log.Error("this game server's client has ended for good: restart the game server", "why", why)
 	reason := endForGoodReason(why)
 	for _, s := range c.allSessions() {
 		end := endError(s.ref, reason, nil, why)

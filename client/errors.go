@@ -12,37 +12,37 @@ import (
 // Every error of this package is one of these nine, found with errors.Is. Details, where there are any, are in an
 // *Error, found with errors.As.
 var (
-	// ErrOwned: it did not happen, since another game server owns the profile, or since one that lives has this name.
-	// Error.Owner says who and where. Send the player there, or start the session with IfOwnedWait.
+	// ErrOwned: it did not happen, since another game server owns the profile, or since a living one has this name.
+	// Error.Owner holds its name and Config.Where. Send the player there, or start the session with IfOwnedWait.
 	ErrOwned = errors.New("owned by another game server")
 
-	// ErrAlreadyOpen: it did not happen, since this client itself has a session of the profile, or is starting one. A
-	// player who joins twice, or rejoins before the end of the last session, meets it: use the session that there is, or
-	// end it first.
+	// ErrAlreadyOpen: it did not happen, since this client itself has a session of the profile, or is starting one. It
+	// happens when a player joins twice, or rejoins before the end of the last session: use the existing session, or end it
+	// first.
 	ErrAlreadyOpen = errors.New("this game server already has a session of it")
 
-	// ErrSessionOver: the session has ended, and nothing was changed. Stop playing on this profile; a new StartSession
-	// loads what the store holds now. Profile.Err says why it ended.
+	// ErrSessionOver: the session has ended, and nothing was changed. Stop playing on this profile; a new StartSession loads
+	// the data that the store holds now. Profile.Err says why it ended.
 	ErrSessionOver = errors.New("the session is over")
 
-	// ErrConflict: it did not happen, since the profile is not what the request stands on: another revision, or no
-	// profile. Get it, decide again, and ask again.
+	// ErrConflict: it did not happen, since the profile is not in the state that the request expects: it has another
+	// revision, or does not exist. Get it, decide again, and ask again.
 	ErrConflict = errors.New("the profile is not as expected")
 
 	// ErrInvalid: it did not happen and never will as it was asked: malformed, too large, or not allowed. It is a
 	// mistake in the program or its configuration; the sentence says which.
 	ErrInvalid = errors.New("not a valid request")
 
-	// ErrUnavailable: it did not happen, since no node could do it in time. Try again later; if it lasts, page somebody.
+	// ErrUnavailable: it did not happen, since no node could do it in time. Try again later; if it lasts, page an operator.
 	ErrUnavailable = errors.New("no node could do it in time")
 
 	// ErrFull: it did not happen, since too many messages or game servers wait for the profile already. Error.Limit says
 	// how many may. Try again once its owner has handled some.
 	ErrFull = errors.New("too many wait already")
 
-	// ErrUnknown: it may have happened, or may happen yet: do not tell the player either. A Get does not tell, since a
-	// copy that is still on its way may land after it. Client.Outcome settles it and says what became of it. Doing it
-	// again without asking is right only if twice is as good as once.
+	// ErrUnknown: it may have happened, or may happen yet: do not tell the player either. A Get does not tell, since a copy
+	// that is still on its way may land after it. Client.Outcome settles it and returns its fate. Doing it again without
+	// asking is right only if twice is as good as once.
 	ErrUnknown = errors.New("it may or may not have happened")
 
 	// ErrClosed: it did not happen, since this client is closed.
@@ -64,7 +64,7 @@ type Owner struct {
 	Incarnation uint64
 	Name        string // as it registered
 	Where       string // free text of that game server, e.g. an address to send players to
-	InForce     bool   // false: it is gone, and the profile waits for the next who asks
+	InForce     bool   // false: the owner is gone, and the next game server that asks gets the profile
 }
 
 func ownerOf(o *profilev1.Owner) *Owner {
@@ -74,23 +74,23 @@ func ownerOf(o *profilev1.Owner) *Owner {
 	return &Owner{Incarnation: o.Incarnation, Name: o.Name, Where: o.Where, InForce: o.InForce}
 }
 
-// Error says what did not happen, or may not have, to which profile, and why.
+// Error describes a request that did not happen, or may not have: its act, its profile, and the cause.
 type Error struct {
-	Act      string // what was tried: "save", "start session", ...
+	Act      string // the act that was tried: "save", "start session", ...
 	Ref      Ref    // the profile; zero if it was not about one
 	Kind     error  // one of this package's nine errors
-	Code     Code   // more exactly what; empty if there is nothing to add
+	Code     Code   // the exact cause; empty if there is nothing to add
 	Sentence string // for people
 	Owner    *Owner // with ErrOwned, if known
 	Revision uint64 // with ErrConflict: the profile's current revision
 	Limit    uint64 // with ErrFull, and with CodeTooLarge
 	Cause    error  // e.g. the context's error; nil if there is none
-	// Nodes says, with ErrUnavailable and ErrUnknown, what each node answered last that did not do it.
+	// Nodes holds, with ErrUnavailable and ErrUnknown, the last answer of each node that did not carry out the request.
 	Nodes []NodeAnswer
 
 	reason profilev1.Reason
 	end    EndReason // with ErrSessionOver, if it is known
-	// pending is what Outcome waits for, with ErrUnknown.
+	// pending is the outcome that Client.Outcome waits for, with ErrUnknown.
 	pending *pendingOutcome
 }
 
@@ -121,17 +121,17 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// requestFate is what became of a request that was given up, once its number is settled.
+// requestFate is the fate of a request that was given up, once its number is settled.
 type requestFate uint8
 
 const (
-	fateUnclear requestFate = iota // nobody will ever know
+	fateUnclear requestFate = iota // it will never be known
 	refused                        // it did not happen and never will
 	happened
 )
 
-// errorForReason is what a reason is to a game. It is total over the reasons of the wire, by a test; what a reason says of the
-// request is in package wire.
+// errorForReason returns a reason's error for the game. It is total over the reasons of the wire, by a test; package wire
+// states whether a reason means that the request did not happen.
 func errorForReason(reason profilev1.Reason) error {
 	switch reason {
 	case profilev1.Reason_REASON_OWNED, profilev1.Reason_REASON_NAME_HELD:

@@ -8,7 +8,7 @@ import (
 )
 
 // handleEvent takes an event. Events may repeat, may come late, and may come before the answer to the request that they are
-// about; none is needed, since what was missed shows at the next renewal.
+// about; none is needed, since the next renewal shows everything that was missed.
 func (c *Client) handleEvent(l *incarnation, event *profilev1.Event) {
 	switch what := event.What.(type) {
 	case *profilev1.Event_Granted:
@@ -36,8 +36,8 @@ func (c *Client) sessionAt(store, key string) *session {
 	return c.sessions[Ref{store, key}]
 }
 
-// handleGranted takes a grant that waits for its session, and gives back one that nobody here wants: a living game server
-// renews it otherwise for ever.
+// handleGranted takes a grant that waits for its session, and gives it back if no session here wants it: otherwise this game
+// server would renew it without end.
 func (c *Client) handleGranted(l *incarnation, g *profilev1.Granted) {
 	ref := Ref{g.Store, g.Key}
 	s := c.sessionAt(g.Store, g.Key)
@@ -50,7 +50,7 @@ func (c *Client) handleGranted(l *incarnation, g *profilev1.Granted) {
 	}
 }
 
-// grantComparison is a list of what the log says is held, which comes in pages.
+// grantComparison is the log's list of the grants that this game server holds, which comes in pages.
 type grantComparison struct {
 	index  uint64    // at which every page lists
 	began  uint64    // the number of the renewal that began it
@@ -58,12 +58,12 @@ type grantComparison struct {
 	listed map[heldGrant]bool
 }
 
-// compareGrants makes this client and the log agree on what is held. What the log lists and nobody here knows is released.
-// What is held here and not listed is looked up: being absent from a list ends nothing, since a grant and a list may
-// cross on their way. Until then it is in doubt, for the answer that did not list it renews all the same.
+// compareGrants makes this client and the log agree on the held grants. A grant that the log lists and no session here knows
+// is released. A session held here and not listed is looked up: being absent from a list ends nothing, since a grant and a
+// list may cross on their way. Until then it is in doubt, for the answer that did not list it renews all the same.
 //
-// A list may come in pages. Until the last one nothing is absent, and nothing is renewed, since what is still to be listed may
-// be over; the last one renews as of the renewal that began the list.
+// A list may come in pages. Until the last one nothing is absent, and nothing is renewed, since a session on a later page
+// may be over; the last one renews as of the renewal that began the list.
 func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left time.Time) (since time.Time, complete bool) {
 	all := l.compared
 	if l.page == nil || all == nil || all.index != answer.Comparison {
@@ -115,7 +115,7 @@ func (c *Client) releaseInBackground(l *incarnation, ref Ref, token uint64, then
 			request: &profilev1.ReleaseRequest{Store: ref.Store, Key: ref.Key, Token: token},
 			answer:  &profilev1.ReleaseResponse{},
 		})
-		// Fenced means that it is somebody else's already, gone that all of this incarnation's are.
+		// Fenced means that the grant has another owner already, gone that the incarnation and all its grants are over.
 		if err != nil && !errors.Is(err, ErrSessionOver) {
 			c.config.Log.Warn("release a grant", "profile", ref.String(), "error", err)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Gossip is how a game server takes part in the pool in which nodes hear who seems dead. gossip.ServerConfig is one.
+// Gossip lets a game server take part in the gossip by which nodes detect lost hosts. gossip.ServerConfig implements it.
 type Gossip interface {
 	// Join takes part as one incarnation, until leave is called. cluster is the cluster's id; seeds gives, whenever it is
 	// asked, where the nodes take part. It must not wait for the network; leave may, within its context.
@@ -16,7 +16,7 @@ type Gossip interface {
 }
 
 const (
-	gossipLeave    = time.Second // for telling the others; who does not hear it finds the name dead
+	gossipLeave    = time.Second // for telling the other members; a member that does not hear it finds the name dead
 	gossipPause    = time.Second // after a first failure to take part
 	gossipPauseMax = 30 * time.Second
 )

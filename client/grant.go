@@ -34,7 +34,7 @@ func (s *session) takeGrant(l *incarnation, g *profilev1.Granted) bool {
 	switch {
 	case !mine || s.startGivenUp || s.stage == over:
 		s.mu.Unlock()
-		return false // it is on its way out, and what it leaves behind will be listed again
+		return false // it is on its way out, and a grant that it leaves behind will be listed again
 	case s.stage == starting && s.ticket == 0:
 		s.earlyGrants = append(s.earlyGrants, g)
 		s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *session) takeGrant(l *incarnation, g *profilev1.Granted) bool {
 	return mine
 }
 
-// requestedToLetGo begins the hand-off: somebody waits for the profile, or an operator asked for it.
+// requestedToLetGo begins the hand-off: another game server waits for the profile, or an operator asked for it.
 func (s *session) requestedToLetGo(token uint64, operator bool) {
 	s.mu.Lock()
 	s.releaseRequested, s.operator = token, operator
@@ -76,7 +76,7 @@ func (s *session) requestedToLetGo(token uint64, operator bool) {
 }
 
 // startHandOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time,
-// after which the session is revoked: if by then no data could be encoded, what is stored already is the last.
+// after which the session is revoked: if by then no data could be encoded, the session ends with the data stored last.
 func (s *session) startHandOff(reason LastSaveReason) {
 	s.mu.Lock()
 	limit := s.incarnation.timing.HandOff * 7 / 10

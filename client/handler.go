@@ -2,7 +2,7 @@ package client
 
 import "fmt"
 
-// Answer is what a handler says of a message that it was given.
+// Answer is a handler's answer to a message that it was given.
 type Answer uint8
 
 const (
@@ -35,9 +35,9 @@ func (a Answer) String() string {
 //
 // stop takes the handler away. It does not wait for a call that is under way, so f may call it.
 //
-// If f panics, the session is over: the data may be half changed, so what was not saved is lost, as in a crash. The log
-// counts the panic against the message. After the third the message is set aside: it is kept, and offered to no session.
-// "profilenode messages" lists it with the text of the panic. (What ends the process is not counted: a fatal error of the Go
+// If f panics, the session is over: the data may be half changed, so unsaved changes are lost, as in a crash. The log counts
+// the panic against the message. After the third the message is set aside: it is kept, and offered to no session.
+// "profilenode messages" lists it with the text of the panic. (An end of the process is not counted: a fatal error of the Go
 // runtime, such as two goroutines that write one map, or os.Exit.)
 func (p *Profile[T]) OnMessage(f func(data *T, m Message) Answer) (stop func()) {
 	stop = p.onMessage.addHandler(f)
@@ -49,7 +49,7 @@ func (p *Profile[T]) OnMessage(f func(data *T, m Message) Answer) (stop func()) 
 // json.RawMessage as they are. Messages of other kinds go on to other handlers, whose answers are those of OnMessage.
 //
 // A message whose body does not decode into an M is not given to f. It is logged once in each session, and goes on to the
-// handlers that were added later: add an OnMessage after all others to see what none of them takes.
+// handlers that were added later: add an OnMessage after all others to see the messages that none of them takes.
 func Handle[T, M any](p *Profile[T], kind Kind, f func(data *T, m M, info Message) Answer) (stop func()) {
 	codec := codecFor[M]()
 	return p.OnMessage(func(data *T, info Message) Answer {

@@ -134,7 +134,7 @@ func (r *runningHandlers) allReturned() <-chan struct{} {
 	return none
 }
 
-// runHandler runs a handler of the game. Its name is what calledFromHandler looks for.
+// runHandler runs a handler of the game. calledFromHandler looks for its name on the stack.
 //
 //go:noinline
 func runHandler(f func()) { f() }

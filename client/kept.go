@@ -9,11 +9,11 @@ import (
 // keptFor is how long the last copy of a session is kept that is over because the cluster was out of reach.
 const keptFor = 10 * time.Minute
 
-// endOutOfReach ends a session at the game's limit for doubt. What is not stored is kept as it is then, and saved, with the
+// endOutOfReach ends a session at the game's limit for doubt. The unsaved data is kept as it is then, and saved, with the
 // release in the same entry, when the cluster is back: under its token if its incarnation lives, else after a reclaim at the
-// exact revision. Both are fenced, so nothing of anybody else is overwritten. Its grant stays in the held set meanwhile, or
-// the first comparison would release it before the save. A session without unsaved changes is dropped from the held set: the
-// cluster lists it as held when it is back, and what nobody here holds is released then.
+// exact revision. Both are fenced, so no other owner's or operator's write is overwritten. Its grant stays in the held set
+// meanwhile, or the first comparison would release it before the save. A session without unsaved changes is dropped from the
+// held set: the cluster lists it as held when it is back, and a grant that no session here holds is released then.
 func (s *session) endOutOfReach() {
 	s.mu.Lock()
 	if s.stage == over {

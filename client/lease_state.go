@@ -11,7 +11,7 @@ import (
 type State uint8
 
 const (
-	// StateHeld: the profile is this game server's, and nobody else's.
+	// StateHeld: the profile is this game server's, and no other's.
 	StateHeld State = iota
 	// StateInDoubt: the cluster has not been heard for a while, so another game server may own the profile soon. Play on if
 	// you like, but let nothing leave the profile: no trades, no payments. It goes back to StateHeld by itself, or is StateOver.
@@ -37,11 +37,11 @@ type leaseState struct {
 	timing lock.Timing
 
 	mu     sync.Mutex
-	proven time.Time // when the last renewal left whose answer renewed; zero: none yet
+	proven time.Time // departure of the last renewal with an answer that renewed; zero: none yet
 	failed time.Time // when the newest renewal left that failed
 }
 
-// confirmUntil notes a renewal that left at a time, and whose answer renewed.
+// confirmUntil notes a renewal by the time when it left. Its answer renewed the lease.
 func (s *leaseState) confirmUntil(sent time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *leaseState) isInDoubt() bool {
 }
 
 // doubtExceeds says whether the game's limit for doubt ran out and one more try, begun after that, failed. It counts by the
-// monotonic clock alone: whoever was suspended gets that try first.
+// monotonic clock alone: a process that was suspended gets that try first.
 func (s *leaseState) doubtExceeds(limit time.Duration) bool {
 	limit = max(limit, s.timing.Doubt)
 	now := s.now()

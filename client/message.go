@@ -39,17 +39,17 @@ type waitingMessage struct {
 	later  bool // the next handler wants it later
 }
 
-// inbox is what a session knows of its profile's messages. It belongs to this copy of the data, and is guarded by the
-// profile's lock: a handler's change and its mark are one step, and a save carries both or neither.
+// inbox holds the messages of a session's profile, as far as the session knows them. It belongs to this copy of the data,
+// and is guarded by the profile's lock: a handler's change and its mark are one step, and a save carries both or neither.
 type inbox struct {
 	seen    uint64 // every message up to here was taken over once; none is ever again, so none is handled twice
 	waiting []waitingMessage
 	handled []uint64    // to be cleared with the next save
-	again   *time.Timer // when what a handler wanted later is offered again, at the latest
+	again   *time.Timer // offers a message for later again, at the latest
 	due     bool        // there may be messages that were not fetched, for want of a handler
 }
 
-// addLoaded takes over what it has not seen. Ids rise in the order of the log.
+// addLoaded adds the messages that the inbox has not seen. Ids rise in the order of the log.
 func (b *inbox) addLoaded(messages []*profilev1.Message) {
 	for _, m := range messages {
 		if m.Id > b.seen {
@@ -61,7 +61,7 @@ func (b *inbox) addLoaded(messages []*profilev1.Message) {
 	}
 }
 
-// handledIDs is a copy of what the next save clears.
+// handledIDs copies the ids of the messages that the next save clears.
 func (b *inbox) handledIDs() []uint64 { return slices.Clone(b.handled[:min(len(b.handled), maxMarks)]) }
 
 // dropCleared notes that a save has cleared these.
@@ -69,7 +69,7 @@ func (b *inbox) dropCleared(marks []uint64) {
 	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return slices.Contains(marks, id) })
 }
 
-// makeAllDue makes what handlers wanted later due.
+// makeAllDue makes the messages due that handlers wanted later.
 func (b *inbox) makeAllDue() {
 	for i := range b.waiting {
 		b.waiting[i].later = false
@@ -79,13 +79,13 @@ func (b *inbox) makeAllDue() {
 	}
 }
 
-// keepStored drops what is in the store no more.
+// keepStored drops the messages that are no longer in the store.
 func (b *inbox) keepStored(stored map[uint64]bool) {
 	b.handled = slices.DeleteFunc(b.handled, func(id uint64) bool { return !stored[id] })
 	b.waiting = slices.DeleteFunc(b.waiting, func(l waitingMessage) bool { return !stored[l.ID] })
 }
 
-// deliverMessages offers what waits to the handlers that were not offered it yet. It is called under data.
+// deliverMessages offers each waiting message to the handlers that were not offered it yet. It is called under data.
 func (s *session) deliverMessages() {
 	if s.checkWritable("deliver") != nil {
 		return
@@ -139,7 +139,7 @@ func (s *session) offerMessage(l *waitingMessage) (answer Answer, ok bool) {
 	return answer, true
 }
 
-// offerLater offers again, in the background, what handlers wanted later: after a save, or when it is time.
+// offerLater offers again, in the background, the messages that handlers wanted later: after a save, or when it is time.
 func (s *session) offerLater() {
 	if !s.messagesLater.Load() {
 		return
@@ -175,12 +175,13 @@ const maxPushed = 128
 // fetchMessages brings new messages in the background, and offers them.
 func (s *session) fetchMessages() { s.noteMessagesWait(nil) }
 
-// noteMessagesWait is fetch for a message that may have come along. nil, or without one: what there is must be asked for.
+// noteMessagesWait takes the news that messages wait; one of them may have come along. If m is nil or carries none, the
+// messages must be fetched.
 func (s *session) noteMessagesWait(m *profilev1.MessageWaits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.begun || s.stage != held {
-		return // what waits is loaded with the session
+		return // waiting messages are loaded with the session
 	}
 	s.morePushed = s.morePushed || m.GetMessage() == nil || m.GetToken() != s.token || len(s.pushedMessages) == maxPushed
 	if s.morePushed {

@@ -12,7 +12,7 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 )
 
-// NodeAnswer is what a node answered last when it did not do what it was asked, or why it could not be asked.
+// NodeAnswer is the last answer of a node that did not carry out a request, or the reason why it could not be asked.
 type NodeAnswer struct {
 	Address string
 	Err     error
@@ -20,11 +20,11 @@ type NodeAnswer struct {
 
 // nodeState is how the last request to a node went.
 type nodeState struct {
-	failed      error // nil: it did what it was asked
+	failed      error // nil: it carried out the request
 	unreachable bool  // and no request could be sent, or nothing was answered
 	explained   bool
 	ofAnother   time.Time // when it last answered as another cluster's, and not as this one's since; zero: it did not
-	notAllowed  bool      // it said that this client is not allowed to do what it asked
+	notAllowed  bool      // it said that this client is not allowed to make this request
 }
 
 // noteAnswer takes down how a request to a node went, and logs the first failure to reach it and the end of that.
@@ -63,7 +63,7 @@ func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Ref
 	}
 }
 
-// nodeAnswerError is an answer in a few words. What gRPC puts around them is left out.
+// nodeAnswerError is an answer in a few words. The words that gRPC puts around them are left out.
 func nodeAnswerError(refusal *profilev1.Refusal, err error) error {
 	var connect *wire.ConnectError
 	switch {
@@ -97,7 +97,7 @@ func (c *Client) explainFailure(addr string, link *wire.Link, failed error) {
 	}
 }
 
-// recentFailures are the nodes whose last answer was no success, in the order in which they are asked.
+// recentFailures returns the last answers that were no success, in the order in which the nodes are asked.
 func (n *nodeSet) recentFailures() (failures []NodeAnswer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

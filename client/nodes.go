@@ -23,12 +23,12 @@ type nodeSet struct {
 	seeds  []string
 	given  []string // those that a node listed last as the cluster's; empty: none did yet
 	order  []string // every known address, the seeds first
-	next   int      // in order, whom to ask while no leader is known
+	next   int      // place in order of the node to ask next while no leader is known
 	leader string   // empty: not known
 	states map[string]nodeState
 	closed bool
 
-	foreign map[string]bool // addresses whose refusals of what is not meant for them were logged
+	foreign map[string]bool // addresses whose refusals of requests for another cluster or epoch were logged
 }
 
 func newNodeSet(config Config) *nodeSet {
@@ -97,8 +97,9 @@ func (n *nodeSet) notePassed(addr string) {
 	}
 }
 
-// isNotKnownLeader says that a node refuses for the first time what is not meant for it: it is logged once.
-func (n *nodeSet) isNotKnownLeader(addr string) bool {
+// isFirstForeignRefusal notes that a node refused a request as meant for another cluster or epoch, and says whether it is
+// the first time: only that one is logged.
+func (n *nodeSet) isFirstForeignRefusal(addr string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	first := !n.foreign[addr]

@@ -8,7 +8,7 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// Fate is what became of a request whose outcome was unknown.
+// Fate says whether a request with an unknown outcome happened.
 type Fate uint8
 
 const (
@@ -33,16 +33,16 @@ func (f Fate) String() string {
 	return "unknown"
 }
 
-// Outcome is what became of a request whose outcome was unknown.
+// Outcome is the settled outcome of a request that returned ErrUnknown.
 type Outcome struct {
 	Fate     Fate
 	Revision uint64 // with FateHappened: the profile's, after it; 0 if the request was not about data
 	Err      error  // with FateRefused
 }
 
-// Outcome says what became of a request that ended with ErrUnknown: err is the error that it returned, as it is or wrapped.
-// It waits until that is known or ctx ends. Once known it stays so: a request that is said never to happen has no copy
-// left that might. It may be asked again, and also long after the request.
+// Outcome settles a request that ended with ErrUnknown and returns its outcome: err is the error that it returned, as it is
+// or wrapped. It waits until that is known or ctx ends. Once known it stays so: a request that is said never to happen has
+// no copy left that might. It may be asked again, and also long after the request.
 //
 // ErrUnavailable: ctx ended first; ask again. ErrClosed: this client is closed, and nothing more will be known.
 // ErrInvalid: err is no such error of this client.
@@ -78,9 +78,9 @@ func (c *Client) Outcome(ctx context.Context, err error) (Outcome, error) {
 	return Outcome{}, &Error{Act: act, Ref: about, Kind: ErrInvalid, Sentence: fmt.Sprintf("%v is not an unknown outcome of this client", err)}
 }
 
-// pendingOutcome is a request that was left with its outcome unknown. One of save and settled says what became of it.
+// pendingOutcome is a request that was left with its outcome unknown. One of save and settled holds its outcome.
 type pendingOutcome struct {
-	done    <-chan struct{} // closed when it is known, or when nobody will ever know
+	done    <-chan struct{} // closed when it is known, or is known to stay unclear
 	save    *saveRequest
 	settled *settlement
 }
@@ -124,7 +124,7 @@ func (s *settlement) finishSettlement(o Outcome) {
 	close(s.done)
 }
 
-// outcomeOf is what a settled number says.
+// outcomeOf returns a change's outcome from the answer that settled its number.
 func outcomeOf(ch *change, answer *profilev1.SettleResponse) Outcome {
 	switch answer.Reason {
 	case profilev1.Reason_REASON_UNSPECIFIED:

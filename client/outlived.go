@@ -38,12 +38,12 @@ func (c *Client) endIfOutlived() {
 	}
 	c.endForGood(&Error{
 		Act: "live", Kind: ErrSessionOver, Code: CodeOtherCluster, reason: profilev1.Reason_REASON_OTHER_CLUSTER, Nodes: n.recentFailures(),
-		Sentence: "every address of its cluster answers as another cluster's: the cluster was founded anew, or restored elsewhere",
+		Sentence: "every address of its cluster answers as another cluster's: a new cluster was founded there, or the cluster was restored elsewhere",
 	})
 }
 
-// allNodesRefuse says whether each address that is asked said last that this client is not allowed to do what it asked.
-// One that does not answer, or answers otherwise, may be the one that would.
+// allNodesRefuse says whether the last answer of each address was that this client is not allowed to make its request. One
+// that does not answer, or answers otherwise, may be the one that would.
 func (n *nodeSet) allNodesRefuse() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -14,9 +14,9 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// pingPort is a port that this process holds until its end, and says on it which incarnation it is. Once the process is
-// gone its host refuses the port, and that is what proves to the cluster that nobody plays on here. So it is made once,
-// shared with nobody, passed on to no child, and given up last.
+// pingPort is a port that this process holds until its end, and says on it which incarnation it is. Once the process is gone
+// its host refuses the port, and this refusal proves to the cluster that no game runs on here. So the port is opened once,
+// shared with no other process, passed on to no child, and closed last.
 type pingPort struct {
 	listen  func(ctx context.Context, node string) (net.Listener, error) // nil: there is none
 	present atomic.Uint64                                                // the incarnation, 0: none just now
@@ -28,7 +28,7 @@ type pingPort struct {
 	serving  sync.WaitGroup
 }
 
-// pingLimit is how long one who asks may take to take the answer. One is served after the other.
+// pingLimit bounds the time that a prober may take to read the answer. Probers are served one after the other.
 const pingLimit = 250 * time.Millisecond
 
 // portBeside is the port's address, or empty. It is made on the way to a node: where that one is reached from, this process is
@@ -94,7 +94,7 @@ func (p *pingPort) serveConns(l net.Listener) {
 func (p *pingPort) answerConn(conn net.Conn) {
 	frame := lock.PingFrame(lock.Incarnation(p.present.Load()))
 	_ = conn.SetDeadline(time.Now().Add(pingLimit))
-	_, _ = conn.Write(frame[:]) // who asked asks again
+	_, _ = conn.Write(frame[:]) // after a failure the prober asks again
 	_ = conn.Close()
 }
 
@@ -129,7 +129,7 @@ func listenBeside(ctx context.Context, node string, port uint16) (net.Listener, 
 	if err := errors.Join(err, way.Close()); err != nil {
 		return nil, err
 	}
-	// Two processes that both allow the reuse of an address can follow each other on a port at once. Without it a port
-	// that was asked lately stays nobody's for a minute, and refuses.
+	// Two processes that both allow the reuse of an address can follow each other on a port at once. Without the reuse no
+	// process can have a port for a minute after its last connection, and it refuses.
 	return (&net.ListenConfig{Control: disableAddressReuse}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
 }

@@ -29,13 +29,14 @@ func (p *Profile[T]) Key() string { return p.s.ref.Key }
 // Ref names the profile.
 func (p *Profile[T]) Ref() Ref { return p.s.ref }
 
-// Update changes the data. What f does is saved together, with the next save.
+// Update changes the data. The changes of one f are saved together, with the next save.
 //
-// If f panics the session is over, since its data may be half changed: what was not saved is lost, as in a crash, and the
+// If f panics the session is over, since its data may be half changed: unsaved changes are lost, as in a crash, and the
 // panic goes on to the caller. (A fatal error of the Go runtime, a concurrent map write for example, ends the process and
 // cannot be caught.)
 //
-// ErrSessionOver: f did not run. While the session is in doubt it does run; ask IsActive before what cannot be undone.
+// ErrSessionOver: f did not run. While the session is in doubt it does run; ask IsActive before an act that cannot be
+// undone.
 func (p *Profile[T]) Update(f func(data *T)) error {
 	p.s.data.Lock()
 	defer p.s.data.Unlock()
@@ -47,9 +48,9 @@ func (p *Profile[T]) Update(f func(data *T)) error {
 	return nil
 }
 
-// Try changes the data if f returns nil, and leaves it as it was if f returns an error, which Try then returns as it is,
-// or panics, which then goes on: f works on a copy. Update has no way back: what f had done there before it panicked
-// would be half a change, so that ends the session.
+// Try changes the data if f returns nil, and leaves it as it was if f returns an error, which Try then returns as it is, or
+// panics, which then goes on: f works on a copy. Update has no way back: a panic there may leave half a change, so it ends
+// the session.
 //
 // The copy costs about as much as a save; the store's option WithCopy says how it is made. Without that option it is made
 // by encoding and decoding: numbers in values of type any then become json.Number, as after a load.
@@ -82,20 +83,20 @@ func (p *Profile[T]) Read(f func(data *T)) {
 }
 
 // Save stores the data as it is now, and returns once it is stored. Data that has not changed since is not sent. The
-// autosave does this by itself; call it for what must not be lost, a purchase for example. A save that ctx leaves behind
-// goes on in the background.
+// autosave does this by itself; call it for a change that must not be lost, a purchase for example. A save that ctx leaves
+// behind goes on in the background.
 //
-// ErrSessionOver: this data is not stored and never will be, or it was stored before and the session is over. ErrInvalid:
-// it cannot be encoded or is too large; the session goes on. ErrUnknown: ctx ended first, or nobody could say. A save may be
+// ErrSessionOver: this data is not stored and never will be, or it was stored before and the session is over. ErrInvalid: it
+// cannot be encoded or is too large; the session goes on. ErrUnknown: ctx ended first, or no node could tell. A save may be
 // acknowledged after Done is closed: it was on its way when the session was taken away, and was first; the next owner has
 // loaded it.
 func (p *Profile[T]) Save(ctx context.Context) error { return p.s.saveNow(ctx) }
 
 // EndSession makes a last save, gives the profile back in the same step, and returns once both are in the log: the next
 // owner loads this data. Data that has not changed is not sent. From the moment that the last save is on its way Update
-// refuses. Again it returns what the first one returned.
+// refuses. Further calls return the result of the first.
 //
-// Errors as Save, but that data which cannot be stored ends the session too, with what was stored before: the error is
+// Errors as Save, but that data which cannot be stored ends the session too, with the data stored before: the error is
 // ErrSessionOver, with ErrInvalid as its cause. After ErrUnknown it is still being tried.
 func (p *Profile[T]) EndSession(ctx context.Context) error {
 	return p.s.saveAndEnd(ctx, LastSaveManual)
@@ -107,7 +108,7 @@ func (p *Profile[T]) State() State { return p.s.currentState() }
 // IsActive says that the session is held: while it does, no other game server owns the profile.
 func (p *Profile[T]) IsActive() bool { return p.s.currentState() == StateHeld }
 
-// Done is closed when the session is over. A channel is no lease: ask IsActive before what cannot be undone.
+// Done is closed when the session is over. A channel is no lease: ask IsActive before an act that cannot be undone.
 func (p *Profile[T]) Done() <-chan struct{} { return p.s.done }
 
 // Err is why the session is over: nil while it goes on, and after EndSession, a hand-off or Close ended it with all
@@ -132,15 +133,16 @@ func (p *Profile[T]) Loads() uint64 {
 	return p.s.loads
 }
 
-// OnSave runs before each save, and may change what is saved. With such a handler each autosave looks at the data.
+// OnSave adds a handler that runs before each save and may change the data to be saved. With such a handler each autosave
+// looks at the data.
 func (p *Profile[T]) OnSave(f func(data *T)) (stop func()) {
 	stop = p.onSave.addHandler(f)
 	p.s.hasSaveHandlers.Store(true) // and stays so: a look too many costs an encoding
 	return stop
 }
 
-// OnLastSave runs before a save that ends the session, after the handlers of OnSave, and may change what is saved. It
-// does not run if the session is lost. It may run again if a last save was refused.
+// OnLastSave adds a handler that runs before a save that ends the session, after the handlers of OnSave, and may change the
+// data to be saved. It does not run if the session is lost. It may run again if a last save was refused.
 func (p *Profile[T]) OnLastSave(f func(data *T, reason LastSaveReason)) (stop func()) {
 	return p.onLastSave.addHandler(f)
 }
@@ -148,7 +150,7 @@ func (p *Profile[T]) OnLastSave(f func(data *T, reason LastSaveReason)) (stop fu
 // Saved says how a save went.
 type Saved struct {
 	Ref      Ref
-	Revision uint64 // of what the store has now, as far as this game server knows
+	Revision uint64 // of the stored data, as far as this game server knows
 	Last     bool   // the save was to end the session
 	Err      error  // nil: the data is stored
 }
@@ -190,7 +192,7 @@ func (p *Profile[T]) encodeData() ([]byte, error) {
 // maxLostReported is how many paths are reported of a profile, in case they differ from save to save.
 const maxLostReported = 64
 
-// reportLost logs, once for each path, what a newer version of the game wrote and this one could not keep.
+// reportLost logs, once for each path, the fields that a newer version of the game wrote and this one could not keep.
 func (p *Profile[T]) reportLost(paths []string) {
 	if p.lost == nil {
 		p.lost = make(map[string]bool)

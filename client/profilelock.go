@@ -52,7 +52,7 @@ func (l *profileLock) Unlock() {
 	<-l.holder
 }
 
-// watchLocks reports each profile whose lock is held for long, once for each time that it is.
+// watchLocks reports each profile's lock that is held for longer than lockHeldLong, once for each time.
 func (c *Client) watchLocks() {
 	type hold struct {
 		number   uint64

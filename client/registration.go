@@ -162,7 +162,7 @@ func (c *Client) keepIncarnation(l *incarnation) {
 		if c.ctx.Err() != nil || isClosed(c.sayingGoodbye) {
 			return
 		}
-		c.config.Log.Warn("the incarnation is over, registering anew", "incarnation", l.id, "why", l.why)
+		c.config.Log.Warn("the incarnation is over, registering again", "incarnation", l.id, "why", l.why)
 		next, err := c.registerAgain(l)
 		if err != nil {
 			return
@@ -184,7 +184,7 @@ func (c *Client) registerAgain(old *incarnation) (*incarnation, error) {
 			c.endForGood(err)
 			return nil, err
 		}
-		c.config.Log.Error("register anew", "error", err)
+		c.config.Log.Error("register again", "error", err)
 		if !sleepUnlessDone(c.ctx, time.Second) {
 			return nil, err
 		}

@@ -236,7 +236,7 @@ func (c *Client) sendOnce(ctx context.Context, addr, method string, request, ans
 	case wire.MeaningOf(refusal.Reason).Retry == wire.Elsewhere:
 		c.nodes.notePassed(addr)
 		c.nodes.noteLeader(refusal.Leader)
-		if isBindingRefusal(refusal) && c.nodes.isNotKnownLeader(addr) {
+		if isBindingRefusal(refusal) && c.nodes.isFirstForeignRefusal(addr) {
 			c.config.Log.Warn("a node refuses this client's requests, and others are asked", "node", addr, "error", err)
 		}
 	}

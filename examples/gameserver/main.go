@@ -68,7 +68,7 @@ func stopAtSignal(stop func()) {
 	<-signals
 	stop()
 	<-signals
-	fmt.Fprintln(os.Stderr, "gameserver: left at once; what was not saved is lost")
+	fmt.Fprintln(os.Stderr, "gameserver: left at once; unsaved changes are lost")
 	os.Exit(1)
 }
 
