@@ -10,54 +10,57 @@ import (
 	"time"
 )
 
-// MaxMeta is how many bytes of Meta travel with a member: what memberlist carries, less one byte of ours.
+// MaxMeta is how many bytes of Meta travel with a member: memberlist's limit of 512, less one byte that this package adds.
 const MaxMeta = 511
 
 const (
-	maxName  = 128 // a name, its meta and the rest of the message must fit one packet
-	maxLabel = 255 // memberlist's own bound
+	maxName  = 128 // in bytes; a name, its meta and the rest of the message must fit one packet
+	maxLabel = 255 // in bytes; memberlist's own bound
 )
 
-// Config says which pool to take part in, and how. Start from DefaultConfig.
+// Config describes a pool and this member of it. Start from DefaultConfig.
 type Config struct {
-	// Name is this member's own, and carries its incarnation: a name that comes back at another address is refused by
-	// the others for as long as they remember the first.
+	// Name is unique to this start of this member: a name that comes back at another address is refused by the others
+	// for as long as they remember the first.
 	Name string
 
 	Bind      string // host:port for packets and streams, the host an IP or localhost; port 0 takes a free one
-	Advertise string // host:port that the others use; default: the bound address. A host name is looked up once
+	Advertise string // host:port that the others use; empty: the bound address. A host name is looked up once
 
-	Key      []byte // 16, 24 or 32 bytes; whoever has it is trusted wholly. nil is for loopback only, unless Insecure
-	Insecure bool   // beyond loopback without a key
-	Label    string // of the pool; takes part in the encryption. Nodes and game servers gossip apart, with two labels and two keys
+	Key      []byte // 16, 24 or 32 bytes; a process that has it is trusted wholly. nil is for loopback only, unless Insecure
+	Insecure bool   // allows gossip beyond loopback without a key
+	Label    string // names the pool, and takes part in the encryption. Nodes and game servers have two pools, with two labels and two keys
 
-	// Seeds is asked at start and every Rejoin for addresses host:port to join. Seeds that seem alive already are left in
-	// peace. Without it two halves of a pool that lost each other for longer than half a minute never merge again.
+	// Seeds is called at start and every Rejoin, and returns addresses host:port to join. Seeds that already seem alive
+	// are not contacted. Without Seeds two halves of a pool that were separated for longer than half a minute never merge.
 	Seeds  func() []string
 	Rejoin time.Duration
-	// OneSeed joins a seed, any, only while none seems alive. For a pool of thousands: whoever joins is told of all, and a
-	// seed that comes back must not be asked for that by everybody at once. Others than these merge halves.
+	// OneSeed joins any one seed, and only while none seems alive. It is for the many members of a large pool: a join
+	// transfers the whole list of members, and a seed that comes back must not serve that to thousands at once. The
+	// members without OneSeed merge separated halves.
 	OneSeed bool
 
-	// Probe is how often this member looks at another one. With the default Suspicion the dead are known after about six
-	// probes, and a pause of four is forgiven. Quick is harmless here, since a verdict wants silence too.
+	// Probe is the time between two probes of this member. With the default Suspicion a dead member is reported after about
+	// six probes, and a pause as long as four is not. A short Probe does no harm, since an expiry needs silence as well.
 	Probe time.Duration
-	// Suspicion is how long a suspect may take to answer for itself: this many probes, times log10 of the members where
-	// they are more than ten. Above 2 it is up to four times as long while fewer others than Suspicion-2 suspect it too.
+	// Suspicion is how long a suspect may take to refute the suspicion: this many probes, times log10 of the number of
+	// members in a pool of more than ten. Above 2 the time is up to four times as long while fewer than Suspicion-2 other
+	// members suspect it as well.
 	Suspicion int
 
-	Meta     []byte        // told to the others, at most MaxMeta bytes
-	Remember time.Duration // how long a member that is gone stays in Members
+	Meta     []byte        // passed to the others, at most MaxMeta bytes
+	Remember time.Duration // how long a dead or left member stays in Members
 
 	Listen       func(network, address string) (net.Listener, error)                  // nil: net.Listen
 	ListenPacket func(network, address string) (net.PacketConn, error)                // nil: net.ListenPacket
 	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
 	Now          func() time.Time                                                     // nil: time.Now
 	Log          *slog.Logger                                                         // nil: silent
-	Quiet        bool                                                                 // log nothing above info: in this pool members vanish all day
+	Quiet        bool                                                                 // memberlist's lines are at most info, for a pool in which members come and go all day
 }
 
-// DefaultConfig finds the dead in 2.6 to 3.1 s with 3 to 16 members, which is before silence counts as evidence.
+// DefaultConfig finds a dead member in 2.6 to 3.1 s with 3 to 16 members, which is before silence counts as evidence
+// (lock.Timing.Evidence, 4.5 s by default).
 func DefaultConfig() Config {
 	return Config{
 		Bind:      "127.0.0.1:7402",
@@ -69,7 +72,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports every fault at once.
+// Validate reports all faults in one error.
 func (c Config) Validate() error {
 	var faults []error
 	check := func(ok bool, format string, args ...any) {
@@ -89,7 +92,7 @@ func (c Config) Validate() error {
 	check(err == nil, "gossip bind %q: write it as host:port", c.Bind)
 	every := err == nil && (host == "" || isUnspecified(host))
 	check(err != nil || every || isIP(host) || host == "localhost", "gossip bind %q: the host must be an IP address or localhost", c.Bind)
-	check(!every || c.Advertise != "", "gossip bind %q is every address of this host: say with advertise which one the others use", c.Bind)
+	check(!every || c.Advertise != "", "gossip bind %q is every address of this host: set advertise to the one that the others use", c.Bind)
 	local := err == nil && isLoopback(host)
 
 	if c.Advertise != "" {
@@ -101,7 +104,7 @@ func (c Config) Validate() error {
 	switch len(c.Key) {
 	case 16, 24, 32:
 	case 0:
-		check(local || c.Insecure, "gossip beyond loopback needs a key, since anybody who can reach it could declare members dead: give one of 16, 24 or 32 bytes, or bind and advertise a loopback address, or say insecure if nobody else can reach it")
+		check(local || c.Insecure, "gossip beyond loopback needs a key, since without one any process that reaches the port could declare members dead: give a key of 16, 24 or 32 bytes, or bind and advertise a loopback address, or set insecure if no other process can reach the port")
 	default:
 		check(false, "gossip key has %d bytes: it must have 16, 24 or 32", len(c.Key))
 	}

@@ -26,7 +26,7 @@ func TestValidate(t *testing.T) {
 		{"beyond loopback without a key", func(c *gossip.Config) { c.Bind = "10.1.2.3:7402" }, []string{"needs a key"}},
 		{"advertised beyond loopback", func(c *gossip.Config) { c.Advertise = "10.1.2.3:7402" }, []string{"needs a key"}},
 		{"everywhere without a key", func(c *gossip.Config) { c.Bind, c.Advertise = "0.0.0.0:7402", "127.0.0.1:7402" }, []string{"needs a key"}},
-		{"everywhere, nothing advertised", func(c *gossip.Config) { c.Bind, c.Key = "[::]:7402", key }, []string{"say with advertise"}},
+		{"everywhere, nothing advertised", func(c *gossip.Config) { c.Bind, c.Key = "[::]:7402", key }, []string{"set advertise"}},
 		{"everywhere advertised", func(c *gossip.Config) { c.Advertise, c.Key = "0.0.0.0:7402", key }, []string{"need one address"}},
 		{"short key", func(c *gossip.Config) { c.Key = key[:15] }, []string{"key has 15 bytes"}},
 		{"host name to bind", func(c *gossip.Config) { c.Bind, c.Key = "n1.example:7402", key }, []string{"IP address or localhost"}},

@@ -9,37 +9,39 @@ import (
 	"time"
 )
 
-// The game servers' pool: game servers, and the nodes that listen to them. It is none of the nodes' own: with one pool for
-// both, thousands of game servers could slow down and lie about what nodes say of each other.
+// The members of this pool are the game servers and the nodes that listen to them. The nodes have another pool for
+// themselves: in a common one, thousands of game servers could delay or falsify the nodes' reports on each other.
 const (
 	gameServerLabel  = "profilenode game servers"
 	gameServerPrefix = "game~"
 
-	// A dead one has to be known before 4.5 s of silence, also among thousands. It is probed within about one Probe, fails
-	// that probe in another, and is then a suspect for serverSuspicion probes, times log10 of the members: 1.6 s in all
-	// among ten, 3.8 s among five thousand. A living one loses nothing by the haste, as long as it is heard by the leader.
+	// A dead game server must be reported before 4.5 s of silence, also among thousands. It is probed within about one
+	// Probe, fails that probe within a second one, and is then suspected for gameServerSuspicion probes, times log10 of the
+	// members: 1.6 s in all among ten, 3.8 s among five thousand. A living game server that is reported dead by such haste
+	// loses nothing as long as the leader hears it.
 	gameServerProbe = 400 * time.Millisecond
-	// 2 waits for nobody's confirmation. With more, the one who finds it first waits up to four times as long.
+	// With 2, a suspicion needs no confirmation by other members. With more, the first to suspect waits up to four times
+	// as long.
 	gameServerSuspicion = 2
-	// Nodes join each other and so merge halves of the pool; a game server that has lost every node looks for one.
+	// Nodes join each other and so merge separated halves of the pool; a game server joins one node when it knows none.
 	gameServerRejoin = 10 * time.Second
-	// A verdict on the dead comes within a lease. What a new leader may still ask for later is a minute's.
+	// A dead game server expires within a lease. A minute is enough for a new leader that asks later.
 	gameServerRemember = time.Minute
 )
 
-// ServerConfig says how to take part in the game servers' pool. Its zero value is for a cluster on the same machine.
+// ServerConfig describes a member of the game servers' pool. Its zero value is for a cluster on the same machine.
 type ServerConfig struct {
 	Bind      string // host:port for packets and streams, the host an IP or localhost; "": a free port of 127.0.0.1
 	Advertise string // host:port that the others use; "": the bound address
-	Key       []byte // 16, 24 or 32 bytes, of this pool alone; nil is for loopback only, unless Insecure
-	Insecure  bool   // beyond loopback without a key
+	Key       []byte // 16, 24 or 32 bytes, used by this pool alone; nil is for loopback only, unless Insecure
+	Insecure  bool   // allows gossip beyond loopback without a key
 
 	Listen       func(network, address string) (net.Listener, error)                  // nil: net.Listen
 	ListenPacket func(network, address string) (net.PacketConn, error)                // nil: net.ListenPacket
 	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
 }
 
-// Validate reports every fault at once.
+// Validate reports all faults in one error.
 func (s ServerConfig) Validate() error { return s.poolConfig("any", nil, nil).Validate() }
 
 func (s ServerConfig) poolConfig(name string, seeds func() []string, log *slog.Logger) Config {
@@ -54,20 +56,20 @@ func (s ServerConfig) poolConfig(name string, seeds func() []string, log *slog.L
 	return c
 }
 
-// ServerName is what an incarnation of a game server is called in the pool. The cluster is in it, since incarnations of two
-// clusters may have one number.
+// ServerName returns the name of an incarnation of a game server in the pool. It contains the cluster's id, since
+// incarnations of two clusters may have the same number.
 func ServerName(cluster []byte, incarnation uint64) string {
 	return gameServerPrefix + hex.EncodeToString(cluster) + "~" + strconv.FormatUint(incarnation, 36)
 }
 
-// OpenNode lets a node listen to game servers. See Open.
+// OpenNode opens the pool for a node, which listens to the game servers. See [Open].
 func (s ServerConfig) OpenNode(name string, seeds func() []string, log *slog.Logger) (*Pool, error) {
 	return Open(s.poolConfig(name, seeds, log))
 }
 
-// Join is how a game server takes part: a ServerConfig is what package client wants for Config.Gossip. The client calls
-// Join for each incarnation, with the nodes for seeds, and leaves with what it returns before that incarnation's successor
-// joins: so each has a name of its own, though they follow each other at one address.
+// Join makes an incarnation of a game server a member of the pool; it fits the Gossip interface of package client's Config.
+// The client calls Join for each incarnation, with the nodes as seeds, and calls leave before the next incarnation joins.
+// So each incarnation has a name of its own, though they follow each other at one address.
 func (s ServerConfig) Join(cluster []byte, incarnation uint64, seeds func() []string, log *slog.Logger) (leave func(context.Context) error, err error) {
 	c := s.poolConfig(ServerName(cluster, incarnation), seeds, log)
 	c.OneSeed = true

@@ -53,7 +53,7 @@ func (f *fleet) seeds(nodes int) func() []string {
 	}
 }
 
-// enter lets a game server take part, and leave without a word at the end.
+// enter makes a game server a member, which ends without a goodbye when the test does.
 func (f *fleet) enter(t *testing.T, inc uint64, c gossip.ServerConfig) (leave func(context.Context) error) {
 	t.Helper()
 	leave, err := c.Join(someCluster, inc, f.seeds(len(f.nodes)), slog.New(slog.NewTextHandler(&f.log, nil)))
@@ -87,8 +87,8 @@ func (l *logLines) String() string {
 
 var members = flag.Int("members", 0, "game servers in one more run of TestALostGameServerIsKnownBeforeItsSilenceCounts")
 
-// Silence counts as evidence after 4.5 s: until then every node has to know, as a rule. Who asks the lost one, and when, is drawn,
-// so it may take longer; after 10 s its silence counts alone. With very many:
+// Silence counts as evidence after 4.5 s: by then every node should know, as a rule. Which member probes the lost one, and
+// when, is random, so it may take longer; after 10 s silence counts alone. With very many:
 //
 //	go test ./gossip -run BeforeItsSilenceCounts -members 1000 -timeout 0 -v
 func TestALostGameServerIsKnownBeforeItsSilenceCounts(t *testing.T) {
@@ -155,7 +155,7 @@ func TestAReturningSeedIsNotStormed(t *testing.T) {
 		f.Plug(hostOf(address(2)))
 		before := f.dials.Load()
 		time.Sleep(12 * time.Second)
-		// Each exchanges everything with somebody every 30 s by itself, and nodes with a lost one every 10 s.
+		// Each member exchanges its whole state with another every 30 s anyway, and nodes with a lost one every 10 s.
 		if got, most := f.dials.Load()-before, int64(servers); got > most {
 			t.Errorf("%d streams within 12 s of the return, want at most %d", got, most)
 		}
@@ -165,7 +165,7 @@ func TestAReturningSeedIsNotStormed(t *testing.T) {
 	})
 }
 
-// Whoever advertises a loopback address to another machine would be found dead there, on that machine's own loopback.
+// A member that advertised a loopback address to another machine would be found dead there, on that machine's own loopback.
 func TestALoopbackAddressIsNotTakenToOtherMachines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{network: newNetwork(t)}
@@ -181,7 +181,7 @@ func TestALoopbackAddressIsNotTakenToOtherMachines(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if got := node.Members(); len(got) != 0 {
-			t.Errorf("the node knows %v, want nobody", got)
+			t.Errorf("the node knows %v, want none", got)
 		}
 		if got := strings.Count(f.log.String(), "gossip reaches no seed"); got != 1 || !strings.Contains(f.log.String(), "bind or advertise another address") {
 			t.Errorf("it was said %d times, want once, and what to do:\n%s", got, f.log.String())

@@ -1,9 +1,10 @@
-// Package gossip says who seems alive, and is never sure.
+// Package gossip says which members of a pool seem alive. Its word is advice, never proof.
 //
-// Members of a pool probe each other and pass on what they find, by hashicorp/memberlist, which nothing else of ours
-// imports. A dead member is named within seconds; so may a living one be that was paused or cut off, and then it is named
-// alive again. Nothing here decides: a verdict on a game server wants silence towards the leader as well, and no node
-// loses its vote because of gossip. Read this file first, then table.go for what is remembered of whom.
+// Members probe each other and pass on the results, by hashicorp/memberlist, which only this package imports. A dead
+// member is reported within seconds. A living member that was paused or cut off may be reported dead too, and is reported
+// alive again afterwards. So nothing is decided here: an expiry of a game server also needs silence towards the leader,
+// and no node loses its vote because of gossip. Read this file first, then member_table.go for the members that are
+// remembered.
 package gossip
 
 import (
@@ -18,10 +19,11 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// leaveTimeout bounds the leave-taking of Close. Telling a pool of 10,000 takes two rounds of 1.4 s, one of three 0.8 s in all.
+// leaveTimeout bounds how long Close spends on telling the others. A pool of 10,000 members takes two rounds of 1.4 s, a
+// pool of three takes 0.8 s in all.
 const leaveTimeout = 3 * time.Second
 
-// unmetRejoinFactor is by how many times sooner the seeds are tried while none has been met.
+// unmetRejoinFactor divides the time to the next try of the seeds while no seed has been met.
 const unmetRejoinFactor = 10
 
 // Pool is one membership of one pool.
@@ -33,14 +35,14 @@ type Pool struct {
 
 	stop         context.CancelFunc
 	rejoin       sync.WaitGroup
-	warnedNoSeed bool // it was said that no seed is reached; the joining goroutine's
+	warnedNoSeed bool // a warning that no seed is reached was logged; only the goroutine of keepJoining uses it
 
 	once sync.Once
 	err  error
 }
 
-// Open takes part in a pool, and returns once it listens; the seeds are joined in the background, again and again. An
-// error is either a fault of the configuration, one sentence for each, or an address that cannot be had.
+// Open takes part in a pool, and returns once it listens; the seeds are joined in the background, every Config.Rejoin. An
+// error states the faults of the configuration, one sentence for each, or an address that cannot be listened on.
 func Open(c Config) (*Pool, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -78,30 +80,33 @@ func (p *Pool) memberlistConfig() *memberlist.Config {
 	m.Logger = newMemberlistLogger(p.config.Log, p.config.Quiet)
 	m.ProbeInterval, m.ProbeTimeout = p.config.Probe, p.config.Probe/2
 	m.SuspicionMult = p.config.Suspicion
-	m.SuspicionMaxTimeoutMult = 4 // a lone suspect is dead after 8 s at the defaults, not 12
+	m.SuspicionMaxTimeoutMult = 4 // a suspect that only one member suspects is dead after 8 s at the defaults, not 12
 	return m
 }
 
 // Addr is the address that the others use, host:port.
 func (p *Pool) Addr() string { return p.transport.advertise.String() }
 
-// Members lists the others by name: the living, and for Config.Remember those who are gone, the latest thousand of them.
+// Members lists the other members by name: the living ones, and those that were lost or left within Config.Remember, the
+// latest 1,024 of them.
 func (p *Pool) Members() []Member { return p.table.listMembers() }
 
-// IsDead says whether a member is known and seems dead from here. Whoever reaches nobody at all says it of nobody: more
-// likely it is itself cut off. It does not block.
+// IsDead says whether a member is known and seems dead from here. It is false of every member while this one reaches no
+// other, since then this one is more likely to be cut off itself. It does not block.
 func (p *Pool) IsDead(name string) bool { return p.table.isDead(name) }
 
-// MemberState is how one member seems; ok is false for one that is not known, or not any more. It does not block.
+// MemberState returns the state of one member; ok is false for a member that was never known or was forgotten. It does not
+// block.
 func (p *Pool) MemberState(name string) (state State, ok bool) { return p.table.stateOf(name) }
 
-// Changed receives after Members has changed. Changes that nobody has waited for are one, so look at all members then. It
-// is for one reader, and stays silent after Close.
+// Changed receives after Members has changed. Changes that were not received are merged into one, so read all members
+// then. It is for one reader, and stays silent after Close.
 func (p *Pool) Changed() <-chan struct{} { return p.table.changed }
 
-// Close tells the others that this member leaves, for at most three seconds and not beyond ctx, and ends. When ctx is over
-// already it only ends, and the others find it dead. An error says that leaving was not heard; the pool is closed all the
-// same. A probe that memberlist has under way outlives Close by a few times Probe, with nobody to tell of it.
+// Close tells the others that this member leaves, for at most three seconds and not beyond ctx, and ends. When ctx is
+// already over it ends without telling, and the others find this member dead. An error says that the others were not
+// told; the pool is closed all the same. A probe that memberlist has under way outlives Close by a few times Probe; its
+// result is dropped.
 func (p *Pool) Close(ctx context.Context) error {
 	p.once.Do(func() {
 		p.stop()
@@ -115,7 +120,8 @@ func (p *Pool) Close(ctx context.Context) error {
 	return p.err
 }
 
-// announceLeaving marks our meta first, since whoever hears that we are gone must know by then that we went.
+// announceLeaving marks this member's meta before it leaves: a member that hears of the departure must already know that
+// it is a goodbye and not a death, and memberlist's callback does not tell the two apart.
 func (p *Pool) announceLeaving(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
@@ -138,8 +144,8 @@ func (p *Pool) announceLeaving(ctx context.Context) error {
 	return nil
 }
 
-// keepJoining joins the seeds from time to time, and more often while it has met none: in a cluster that has just begun there
-// are none yet, and until the nodes have met they do not hear of all game servers.
+// keepJoining joins the seeds every Config.Rejoin, and more often while it has met none: a new cluster has no seeds yet,
+// and nodes that have not met do not hear of each other's game servers.
 func (p *Pool) keepJoining(ctx context.Context) {
 	for {
 		wait := p.config.Rejoin
@@ -156,8 +162,8 @@ func (p *Pool) keepJoining(ctx context.Context) {
 	}
 }
 
-// joinAny exchanges everything with each seed that does not seem alive. memberlist forgets the dead after half a minute, so
-// this is the only way back between two halves. met says that some seed is alive.
+// joinAny exchanges the whole state with each seed that does not seem alive. memberlist forgets dead members after half a
+// minute, so this is the only way in which two separated halves merge again. met says that some seed is alive.
 func (p *Pool) joinAny(ctx context.Context) (met bool) {
 	known := map[string]bool{p.Addr(): true}
 	for _, m := range p.table.listMembers() {
@@ -199,13 +205,14 @@ func (p *Pool) joinAny(ctx context.Context) (met bool) {
 		}
 	}
 	if p.config.OneSeed && last != nil && !p.warnedNoSeed && ctx.Err() == nil {
-		p.warnedNoSeed = true // said once, until it is over
-		p.config.Log.Warn("gossip reaches no seed, and goes on trying", "seeds", seeds, "error", last)
+		p.warnedNoSeed = true // warn once, and again only after a seed was reached in between
+		p.config.Log.Warn("gossip reaches no seed and keeps trying: check that the seeds run and that their ports are open", "seeds", seeds, "error", last)
 	}
 	return met
 }
 
-// joinAt refuses a seed that could never reach us, or only its own host's loopback: it would find us dead.
+// joinAt refuses a seed on another host while this member advertises a loopback address, and the reverse: the seed would
+// probe its own host's loopback, and find this member dead.
 func (p *Pool) joinAt(at netip.AddrPort) error {
 	if own := p.transport.advertise; own.Addr().IsLoopback() != at.Addr().IsLoopback() {
 		return fmt.Errorf("this member is at %s, which %s does not reach: bind or advertise another address", own, at)

@@ -95,7 +95,7 @@ func TestOverCutIsNotLeaving(t *testing.T) {
 	})
 }
 
-// In a cluster that has just begun the log names no other node yet. They meet soon after it does.
+// In a new cluster the log names no other node yet. They meet soon after it does.
 func TestSeedsThatComeLaterAreMetSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
@@ -117,7 +117,7 @@ func TestSeedsThatComeLaterAreMetSoon(t *testing.T) {
 	})
 }
 
-// After half a minute memberlist has forgotten the dead and no longer tells them anything: only the seeds lead back.
+// After half a minute memberlist has forgotten the dead members and no longer contacts them: only the seeds lead back.
 func TestHalvesMergeByRejoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
@@ -219,7 +219,7 @@ func TestLivingSeedsAreLeftInPeace(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		before := n.dials.Load()
 		time.Sleep(5 * time.Minute)
-		// Each exchanges everything with somebody every 30 s by itself.
+		// Each member exchanges its whole state with another every 30 s anyway.
 		if got, want := n.dials.Load()-before, int64(3*11); got > want {
 			t.Errorf("%d streams in five minutes, want at most %d", got, want)
 		}
@@ -235,7 +235,7 @@ func TestCloseIsBounded(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		_ = pools[0].Close(ctx) // unheard, or heard by nobody
+		_ = pools[0].Close(ctx) // an error that no member heard it is possible
 		if took := time.Since(start); took > 301*time.Millisecond {
 			t.Errorf("Close took %v with 300ms to spend", took)
 		}
@@ -252,13 +252,13 @@ type network struct {
 	dials *atomic.Int64
 }
 
-// newNetwork is made before the pools on it, so that its cleanup comes last: probes under way end by themselves, in time.
+// newNetwork is called before the pools are opened, so that its cleanup runs last: it waits for the probes under way.
 func newNetwork(t testing.TB) network {
 	t.Cleanup(func() { time.Sleep(time.Minute) })
 	return network{memnet.New(), &atomic.Int64{}}
 }
 
-// listenAt is what a pool at an address needs of the network. Dials are counted.
+// listenAt returns the functions that a pool at an address needs of the network. Dials are counted.
 func (n network) listenAt(address string) (
 	listen func(string, string) (net.Listener, error), listenPacket func(string, string) (net.PacketConn, error),
 	dial func(context.Context, string, string) (net.Conn, error),
@@ -329,7 +329,7 @@ func open(t *testing.T, c gossip.Config) *gossip.Pool {
 	return p
 }
 
-// kill ends a pool that says nothing to the others.
+// kill ends a pool without telling the others.
 func kill(t *testing.T, p *gossip.Pool) {
 	t.Helper()
 	over, cancel := context.WithCancel(context.Background())

@@ -12,13 +12,13 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// State is how a member seems.
+// State says how a member seems from here.
 type State uint8
 
 const (
-	Alive State = iota // answers, or is only suspected: memberlist does not tell which
-	Dead               // nobody got an answer from it
-	Left               // said that it leaves
+	Alive State = iota // it answers, or is only suspected: memberlist does not tell which
+	Dead               // no member got an answer from it
+	Left               // it said that it leaves
 )
 
 func (s State) String() string {
@@ -37,13 +37,14 @@ type Member struct {
 	Addr  string // host:port that it advertises
 	Meta  []byte
 	State State
-	Since time.Time // when it came to seem so, here
+	Since time.Time // when this member learned of that state
 }
 
-// maxGoneMembers bounds the members that are remembered although they are gone. Older ones are forgotten first.
+// maxGoneMembers bounds the dead and left members that are remembered. The oldest are forgotten first.
 const maxGoneMembers = 1024
 
-// memberTable is what memberlist tells us. It calls back under its own lock, so nothing here waits for anything.
+// memberTable keeps the state of each member as memberlist reports it. memberlist calls back under its own lock, so no
+// method here waits for anything but mu.
 type memberTable struct {
 	now      func() time.Time
 	log      *slog.Logger
@@ -51,13 +52,13 @@ type memberTable struct {
 	meta     []byte
 	remember time.Duration
 
-	leaving atomic.Bool   // our own meta says so
-	changed chan struct{} // of capacity 1
+	leaving atomic.Bool   // this member's own meta says that it leaves
+	changed chan struct{} // has capacity 1, so that changes merge
 
 	mu      sync.Mutex
 	members map[string]Member
-	living  int  // of members
-	closed  bool // after it nothing changes any more
+	living  int  // number of members that are Alive
+	closed  bool // later reports change nothing
 }
 
 var (
@@ -66,14 +67,14 @@ var (
 	_ memberlist.ConflictDelegate = (*memberTable)(nil)
 )
 
-// The first byte of the meta on the wire says whether the member is leaving. memberlist itself knows, but its callbacks do
-// not tell: the state in its Node is never set.
+// The first byte of the meta on the wire says whether the member is leaving. memberlist knows it, but its callbacks do not
+// pass it on: the state in its Node is never set.
 const (
 	staying = 0
 	leaving = 1
 )
 
-// NodeMeta is memberlist asking what to tell about us.
+// NodeMeta returns the meta that memberlist passes on with this member.
 func (t *memberTable) NodeMeta(int) []byte {
 	flag := byte(staying)
 	if t.leaving.Load() {
@@ -84,7 +85,7 @@ func (t *memberTable) NodeMeta(int) []byte {
 
 func isLeaving(meta []byte) bool { return len(meta) > 0 && meta[0] == leaving }
 
-// NotifyJoin, NotifyUpdate and NotifyLeave are memberlist's news.
+// NotifyJoin, NotifyUpdate and NotifyLeave are called by memberlist when another member's state changes.
 func (t *memberTable) NotifyJoin(n *memberlist.Node)   { t.recordMember(n, Alive) }
 func (t *memberTable) NotifyUpdate(n *memberlist.Node) { t.recordMember(n, Alive) }
 
@@ -127,7 +128,8 @@ func (t *memberTable) recordMember(n *memberlist.Node, state State) {
 	}
 }
 
-// forgetOld drops those who have been gone for too long, and the oldest of too many. t.mu is held.
+// forgetOld drops the members that have been dead or left for longer than remember, and the oldest beyond maxGoneMembers.
+// The caller holds t.mu.
 func (t *memberTable) forgetOld(now time.Time) {
 	var gone []Member
 	for name, m := range t.members {
@@ -176,7 +178,7 @@ func (t *memberTable) isDead(name string) bool {
 	return ok && m.State == Dead && t.living > 0
 }
 
-// findMember needs t.mu.
+// findMember returns a member that is not yet to be forgotten. The caller holds t.mu.
 func (t *memberTable) findMember(name string) (Member, bool) {
 	m, ok := t.members[name]
 	return m, ok && (m.State == Alive || t.now().Sub(m.Since) < t.remember)
@@ -188,13 +190,13 @@ func (t *memberTable) close() {
 	t.closed = true
 }
 
-// NotifyConflict comes when a name in use turns up at another address. The first one keeps it.
+// NotifyConflict is called when a name in use turns up at another address. The first member keeps the name.
 func (t *memberTable) NotifyConflict(existing, other *memberlist.Node) {
-	t.log.Warn("gossip refuses a name that is in use: every start needs a name of its own",
+	t.log.Warn("gossip refuses a member whose name is in use at another address: give every start a name of its own",
 		"name", other.Name, "in_use_at", existing.Address(), "refused_at", other.Address())
 }
 
-// Nothing of ours travels besides names and meta.
+// Only names and meta travel through the pool, so memberlist's hooks for other data are empty.
 func (t *memberTable) NotifyMsg([]byte)                {}
 func (t *memberTable) GetBroadcasts(int, int) [][]byte { return nil }
 func (t *memberTable) LocalState(bool) []byte          { return nil }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// newMemberlistLogger makes memberlist's logger out of ours. Its lines begin with their level, as "[WARN] memberlist: ...".
-// Quiet ones are never above info.
+// newMemberlistLogger makes a logger for memberlist that writes to a slog.Logger. memberlist's lines begin with their
+// level, as "[WARN] memberlist: ...". With quiet no line is logged above info.
 func newMemberlistLogger(to *slog.Logger, quiet bool) *log.Logger {
 	return log.New(logLines{to, quiet}, "", 0)
 }
@@ -18,7 +18,7 @@ type logLines struct {
 	quiet bool
 }
 
-// Write takes one line: a log.Logger hands over each with one call.
+// Write takes one line: a log.Logger passes each line in one call.
 func (l logLines) Write(line []byte) (int, error) {
 	level, text := slog.LevelWarn, strings.TrimSpace(string(line))
 	if name, rest, ok := strings.Cut(strings.TrimPrefix(text, "["), "] "); ok && strings.HasPrefix(text, "[") {

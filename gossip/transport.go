@@ -13,8 +13,9 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// transport carries memberlist's packets and streams over whatever Config says: sockets, or a network in memory. It is
-// memberlist's own with listening and dialling from outside, and streams that end with it.
+// transport carries memberlist's packets and streams over the functions in Config: sockets, or a network in memory. It
+// does the work of memberlist's own NetTransport; besides, listening and dialling are injected, and Shutdown ends every
+// stream.
 type transport struct {
 	log       *slog.Logger
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
@@ -34,8 +35,8 @@ var _ memberlist.Transport = (*transport)(nil)
 
 const (
 	maxPacket   = 65536
-	packetQueue = 2 << 20 // bytes that the kernel keeps while we are busy; as many as it allows of them
-	bindTries   = 10      // a free port for streams may be taken for packets
+	packetQueue = 2 << 20 // bytes of packets that the kernel may queue; halved until the kernel allows it
+	bindTries   = 10      // a port that is free for streams may be taken for packets
 )
 
 func openTransport(c Config) (*transport, error) {
@@ -61,7 +62,8 @@ func openTransport(c Config) (*transport, error) {
 	return t, nil
 }
 
-// bindBothPorts opens one port for both. With port 0 the streams' port is free by the kernel's word, the packets' only by luck.
+// bindBothPorts opens one port for streams and packets. With port 0 the kernel chooses a port that is free for streams; it
+// may be taken for packets, so that is tried bindTries times.
 func bindBothPorts(c Config) (net.Listener, net.PacketConn, error) {
 	var last error
 	for range bindTries {
@@ -84,7 +86,7 @@ func bindBothPorts(c Config) (net.Listener, net.PacketConn, error) {
 	return nil, nil, last
 }
 
-// resolveAdvertised is the address that the others use. Port 0 stands for the bound one.
+// resolveAdvertised returns the address that the others use. Port 0 stands for the bound port.
 func resolveAdvertised(address, bound string) (netip.AddrPort, error) {
 	at, err := netip.ParseAddrPort(bound)
 	if err != nil {
@@ -105,10 +107,10 @@ func resolveAdvertised(address, bound string) (netip.AddrPort, error) {
 	return found[0], nil
 }
 
-// lookUpTimeout bounds one question to the name service.
+// lookUpTimeout bounds one query to the name service.
 const lookUpTimeout = 5 * time.Second
 
-// resolveAddress gives every address of host:port, at least one.
+// resolveAddress returns every address of host:port, at least one.
 func resolveAddress(ctx context.Context, address string) ([]netip.AddrPort, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -201,7 +203,7 @@ func (s tiedStream) Close() error {
 	return s.Conn.Close()
 }
 
-// FinalAdvertiseAddr is memberlist asking where the others find us. Config has said it, so its own arguments are nothing.
+// FinalAdvertiseAddr returns the address that the others use. Config states it, so memberlist's arguments are not used.
 func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return t.advertise.Addr().AsSlice(), int(t.advertise.Port()), nil
 }
@@ -227,11 +229,11 @@ func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn
 	return t.closeWithTransport(conn), nil
 }
 
-// PacketCh and StreamCh are what came in.
+// PacketCh and StreamCh pass received packets and accepted streams to memberlist.
 func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.incoming }
 func (t *transport) StreamCh() <-chan net.Conn           { return t.streams }
 
-// Shutdown ends every stream and waits for the loops. It may be called again.
+// Shutdown ends every stream and waits for the loops. It may be called more than once.
 func (t *transport) Shutdown() error {
 	t.stop()
 	err := errors.Join(t.listener.Close(), t.packets.Close())
