@@ -34,9 +34,24 @@ func slogLevel(l hclog.Level) slog.Level {
 }
 
 func (r raftLog) Log(l hclog.Level, msg string, args ...any) {
+	if l == hclog.Error && peerTrouble[msg] {
+		l = hclog.Warn
+	}
 	if r.isEnabled(l) {
 		r.to.Log(context.Background(), slogLevel(l), r.name+": "+msg, formatFields(args)...)
 	}
+}
+
+// peerTrouble are raft's messages about a connection to another node. Raft logs them as errors, but one node that is away
+// or stops is no fault of this one: while a majority answers the cluster works, and if none does there is an alarm.
+var peerTrouble = map[string]bool{
+	"failed to appendEntries to":              true,
+	"failed to decode incoming command":       true,
+	"failed to flush response":                true,
+	"failed to heartbeat to":                  true,
+	"failed to pipeline appendEntries":        true,
+	"failed to make requestVote RPC":          true,
+	"failed to start pipeline replication to": true,
 }
 
 // formatFields puts into words the fields that raft leaves to its logger to format.

@@ -78,7 +78,7 @@ func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNo
 	if n.Client == "" {
 		n.Client = r.clients.Addr().String()
 	}
-	service := server.Config{Hub: hub, Log: log, Version: n.Version}
+	service := server.Config{Hub: hub, Version: n.Version}
 	if r.certificates != nil {
 		n.TLS, n.Alarms, service.TLS = r.certificates.forNodes, r.certificates.alarms, r.certificates.forClients()
 	}
@@ -86,11 +86,12 @@ func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNo
 		return nil, explainListenError(err, "nodes and gossip", "bind-nodes, bind-gossip and bind-server-gossip")
 	}
 	measured.Watch(r.node)
-	service.Node = r.node
+	service.Node, service.Log = r.node, log.With("id", r.node.ID())
 	r.service = server.New(service)
 	r.servePort("clients", func() error { return r.service.Serve(r.clients) })
 	if r.web != nil {
 		r.health = newHealth(r.node, measured.Handler(), c.Pprof)
+		r.health.ErrorLog = slog.NewLogLogger(service.Log.Handler(), slog.LevelWarn)
 		r.servePort("HTTP", func() error { return r.health.Serve(r.web) })
 	}
 	return r, nil

@@ -57,10 +57,8 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 			return &usageError{err}
 		}
 		log := newLogger(c, p.err)
-		for _, name := range warnings {
-			log.Warn("variable is no setting", "name", name)
-		}
 		if printInForce {
+			logUnknownVariables(log, warnings)
 			return printConfig(p.out, c)
 		}
 		ctx, cancel := context.WithCancel(ctx)
@@ -72,7 +70,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 				cancel()
 			}()
 		}
-		return runServe(ctx, c, p.out, log, hangups)
+		return runServe(ctx, c, warnings, p.out, log, hangups)
 	})
 	command.Flags().StringVar(&path, "config", "", "configuration `file`")
 	command.Flags().BoolVar(&printSample, "print-sample", false, "print a configuration file with every setting at its default and its reason, and stop")
@@ -87,11 +85,14 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 
 // runServe runs a node until ctx ends, which is success, or until the node stops itself. Each of hangups has the
 // certificates read again.
-func runServe(ctx context.Context, c Config, out io.Writer, log *slog.Logger, hangups <-chan os.Signal) error {
+func runServe(ctx context.Context, c Config, unknownVariables []string, out io.Writer, log *slog.Logger, hangups <-chan os.Signal) error {
 	r, err := startServing(ctx, c, log)
 	if err != nil {
+		logUnknownVariables(log, unknownVariables)
 		return err
 	}
+	log = log.With("id", r.node.ID()) // logs of several nodes are read together
+	logUnknownVariables(log, unknownVariables)
 	watchCtx, endWatch := context.WithCancel(ctx)
 	defer endWatch()
 	go watchCertificates(watchCtx, r.certificates, hangups, log)
@@ -122,6 +123,12 @@ func runServe(ctx context.Context, c Config, out io.Writer, log *slog.Logger, ha
 		log.Info("stopped")
 	}
 	return err
+}
+
+func logUnknownVariables(log *slog.Logger, names []string) {
+	for _, name := range names {
+		log.Warn("variable is no setting", "name", name)
+	}
 }
 
 func newLogger(c Config, w io.Writer) *slog.Logger {
