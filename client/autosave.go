@@ -120,7 +120,7 @@ func (a *autosaver) runUntil(ctx context.Context) {
 	}
 }
 
-// takeDue returns the sessions whose autosave is due now, and the time until the next one is.
+// takeDue returns the sessions that are due for an autosave now, and the time until the next one is.
 func (a *autosaver) takeDue(now time.Time) ([]*session, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -23,7 +23,7 @@ func (ch *change) checkBeforeSending() (hash uint64, err error) {
 	if err := checkText(ch.act, ch.ref, messageKindIn(ch.request)); err != nil {
 		return 0, err
 	}
-	limits := ch.life.limits
+	limits := ch.incarnation.limits
 	for _, part := range []struct {
 		name  string
 		size  int

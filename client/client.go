@@ -53,7 +53,7 @@ type Config struct {
 	// from which it reaches the cluster, and every node must be able to reach it there: when this process dies the host
 	// refuses the port, and others may load its profiles within half a second. Without it that takes five seconds.
 	NoPing bool
-	// PingPort is the number of that port, for machines whose firewall opens a certain one. 0: any that is free.
+	// PingPort is the number of that port, for machines with a firewall that opens a certain one. 0: any that is free.
 	PingPort uint16
 
 	// Gossip lets this game server take part in the gossip by which game servers and nodes detect lost hosts, so that the
@@ -62,7 +62,7 @@ type Config struct {
 	// nothing. nil: no gossip.
 	Gossip Gossip
 
-	// CloseTimeout bounds Close, and a Shutdown whose context had ended before. 0: 10 s.
+	// CloseTimeout bounds Close, and a Shutdown with a context that had ended before. 0: 10 s.
 	CloseTimeout time.Duration
 
 	// OnDoubt runs when the sessions come into doubt, OnResume when they are held again; one at a time, in order.
@@ -174,7 +174,7 @@ type Client struct {
 	closing       <-chan struct{} // of open
 	done          chan struct{}   // closed once endWhy is set
 	sayingGoodbye chan struct{}   // closed when the goodbye is said: an end after that is intended
-	fetching      chan struct{}   // a place in it for each profile whose messages are being fetched
+	fetching      chan struct{}   // a place in it for each profile that fetches its messages
 	doubts        handlerQueue    // in which OnDoubt and OnResume run
 	reports       handlerQueue    // in which OnError runs
 	counters      counters

@@ -119,7 +119,7 @@ func (c *Client) closeOnce(ctx context.Context) error {
 		brief, cancel := context.WithTimeout(ctx, l.timing.Lease)
 		defer cancel()
 		err := c.sendUntilAnswered(brief, &change{
-			act: "close", life: l, method: profilev1.Profiles_EndServer_FullMethodName,
+			act: "close", incarnation: l, method: profilev1.Profiles_EndServer_FullMethodName,
 			request: &profilev1.EndServerRequest{}, answer: &profilev1.EndServerResponse{},
 		})
 		if err != nil && !errors.Is(err, ErrSessionOver) {

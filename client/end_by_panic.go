@@ -16,11 +16,11 @@ const maxPanicText = 1024
 // errGoexit is the panic value of a handler that ended its goroutine instead of panicking.
 var errGoexit = errors.New("it ended its goroutine (runtime.Goexit)")
 
-// endByPanic ends a session whose profile's data may be half changed, since code of the game panicked with value while it
-// had the data. The parameter which names that code, such as "the handler of OnSave". Data that is not stored by then is
-// lost, as in a crash, and nothing more is stored. The release counts the panics of message handlers; it is tried in the
-// background until the log has it, under one number, so that none is lost and none counts twice. It is called under data,
-// and does not wait.
+// endByPanic ends a session because code of the game panicked with value while it had the data, which may be half changed
+// now. The parameter which names that code, such as "the handler of OnSave". Data that is not stored by then is lost, as in
+// a crash, and nothing more is stored. The release counts the panics of message handlers; it is tried in the background
+// until the log has it, under one number, so that none is lost and none counts twice. It is called under data, and does not
+// wait.
 func (s *session) endByPanic(which string, value any, stack []byte, panics ...*profilev1.MessagePanic) {
 	text := fmt.Sprint(value)
 	why := endError(s.ref, EndPanicked, nil, nil)
@@ -54,7 +54,7 @@ func (s *session) releaseByPanic(l *incarnation, request *profilev1.ReleaseReque
 		return
 	}
 	err := c.sendUntilAnswered(c.ctx, &change{
-		act: "release", ref: s.ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
+		act: "release", ref: s.ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
 		request: request, answer: &profilev1.ReleaseResponse{},
 	})
 	if err != nil && len(request.Panics) > 0 {

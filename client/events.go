@@ -111,7 +111,7 @@ func (c *Client) releaseInBackground(l *incarnation, ref Ref, token uint64, then
 	}
 	work := func() {
 		err := c.sendUntilAnswered(c.ctx, &change{
-			act: "release", ref: ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
+			act: "release", ref: ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
 			request: &profilev1.ReleaseRequest{Store: ref.Store, Key: ref.Key, Token: token},
 			answer:  &profilev1.ReleaseResponse{},
 		})

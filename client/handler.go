@@ -48,8 +48,8 @@ func (p *Profile[T]) OnMessage(f func(data *T, m Message) Answer) (stop func()) 
 // Handle handles the messages of one kind, with their bodies decoded into an M: as JSON, or for an M of []byte or
 // json.RawMessage as they are. Messages of other kinds go on to other handlers, whose answers are those of OnMessage.
 //
-// A message whose body does not decode into an M is not given to f. It is logged once in each session, and goes on to the
-// handlers that were added later: add an OnMessage after all others to see the messages that none of them takes.
+// A message with a body that does not decode into an M is not given to f. It is logged once in each session, and goes on to
+// the handlers that were added later: add an OnMessage after all others to see the messages that none of them takes.
 func Handle[T, M any](p *Profile[T], kind Kind, f func(data *T, m M, info Message) Answer) (stop func()) {
 	codec := codecFor[M]()
 	return p.OnMessage(func(data *T, info Message) Answer {

@@ -28,7 +28,7 @@ type nodeSet struct {
 	states map[string]nodeState
 	closed bool
 
-	foreign map[string]bool // addresses whose refusals of requests for another cluster or epoch were logged
+	foreign map[string]bool // addresses that refused a request as meant for another cluster or epoch; logged once
 }
 
 func newNodeSet(config Config) *nodeSet {

@@ -28,9 +28,9 @@ type reclaimedGrant struct {
 	err      error
 }
 
-// reclaimSessions lets sessions go on whose incarnation was ended while this process lives: they are granted anew to the present
-// one, if nothing has become of their profiles since. Those that cannot be had any more are over. If this incarnation ends
-// on the way, the rest waits for the next one.
+// reclaimSessions continues the sessions of incarnations that ended while this process lives: they are granted again, to the
+// present incarnation, if their profiles have had no other owner and no write since. Those that cannot be reclaimed are
+// over. If this incarnation ends on the way, the rest waits for the next one.
 func (c *Client) reclaimSessions(l *incarnation) {
 	before := c.counters.reclaimed.Load()
 	claims := make(chan *reclaimedGrant)
@@ -65,7 +65,7 @@ func (c *Client) reclaimSessions(l *incarnation) {
 	}
 }
 
-// sessionsToReclaim are the sessions whose incarnation has ended and that have not.
+// sessionsToReclaim returns the sessions that go on although their incarnation has ended.
 func (c *Client) sessionsToReclaim() []*session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +85,7 @@ func (c *Client) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
 		})
 	}
 	answer := &profilev1.ReclaimResponse{}
-	err := c.sendUntilAnswered(c.ctx, &change{act: "reclaim", life: l, method: profilev1.Profiles_Reclaim_FullMethodName, request: request, answer: answer})
+	err := c.sendUntilAnswered(c.ctx, &change{act: "reclaim", incarnation: l, method: profilev1.Profiles_Reclaim_FullMethodName, request: request, answer: answer})
 	if err == nil && len(answer.Claims) != len(batch) {
 		err = errors.New("the answer is to other claims")
 	}
@@ -102,8 +102,8 @@ func (c *Client) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
 	}
 }
 
-// reclaimSession brings one session under an incarnation. No write of it is under way meanwhile, so what became of the last one
-// is known, and with it the exact revision.
+// reclaimSession brings one session under an incarnation. No write of it is under way meanwhile, so the outcome of the last
+// one is known, and with it the exact revision.
 func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) {
 	select {
 	case s.turn <- struct{}{}:
@@ -132,7 +132,7 @@ func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) 
 	switch {
 	case cl.anew != 0 && s.moveToIncarnation(old, l, cl.anew):
 		s.client.counters.reclaimed.Add(1)
-		s.fetchMessages() // what was sent to it meanwhile was told to nobody
+		s.fetchMessages() // messages that came meanwhile were pushed to no game server
 	case cl.anew != 0:
 		s.client.releaseInBackground(l, s.ref, cl.anew, nil)
 		why := endError(s.ref, EndExpired, nil, nil)
@@ -164,7 +164,7 @@ func (s *session) moveToIncarnation(from, to *incarnation, token uint64) bool {
 	to.held[heldGrant{s.ref, token}] = s
 	to.heldHash = lock.HeldHash(to.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
 	s.since = to.sequence
-	s.missedRenewal.Store(0) // the numbers of renewals begin anew
+	s.missedRenewal.Store(0) // the numbers of renewals begin again at 1
 	if to.mistaken && !slices.Contains(c.past, to) {
 		c.past = append(c.past, to)
 	}
@@ -174,7 +174,7 @@ func (s *session) moveToIncarnation(from, to *incarnation, token uint64) bool {
 	return true
 }
 
-// dropGrant takes a session out of what an incarnation holds. It is called under Client.mu.
+// dropGrant takes a session out of the held set of an incarnation. It is called under Client.mu.
 func (l *incarnation) dropGrant(s *session, token uint64) {
 	if h := (heldGrant{s.ref, token}); l.held[h] == s {
 		delete(l.held, h)
@@ -188,7 +188,7 @@ func (c *Client) forgetPastIncarnations() {
 }
 
 // beginStep waits until the session may be written under its incarnation, and no other write of it is under way; rest ends
-// that. A session whose incarnation was ended waits until it is reclaimed.
+// that. A session of an ended incarnation waits until it is reclaimed.
 func (s *session) beginStep(ctx context.Context) (*incarnation, error) {
 	for {
 		s.mu.Lock()

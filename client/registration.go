@@ -27,7 +27,7 @@ type incarnation struct {
 	told         *toldIndex    // of the cluster and epoch that it was registered under
 	proved       chan struct{} // closed with the first renewal that renews
 	over         chan struct{} // closed when the incarnation has ended; why is written before
-	agreed       atomic.Uint64 // the last renewal whose answer confirmed, and lists what is held here
+	agreed       atomic.Uint64 // number of the last renewal with an answer that confirmed it and listed the sessions held here
 	why          error
 
 	// Of the goroutine that renews.
@@ -36,7 +36,7 @@ type incarnation struct {
 
 	// Guarded by Client.mu.
 	mistaken  bool                   // it has ended though this process lives: its sessions may be reclaimed
-	held      map[heldGrant]*session // what the renewals say
+	held      map[heldGrant]*session // the held set that renewals report
 	heldHash  uint64
 	sequence  uint64             // of the last renewal
 	releasing map[heldGrant]bool // grants that are being given back
@@ -90,7 +90,7 @@ func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*
 			switch {
 			case refusal.Reason == profilev1.Reason_REASON_UNAUTHORIZED && !c.nodes.allNodesRefuse():
 			case refusal.Reason == profilev1.Reason_REASON_SERVER_GONE:
-				return c.registerUntilAnswered(ctx, old) // this took so long that what it made is over
+				return c.registerUntilAnswered(ctx, old) // this took so long that the new registration is over
 			case refusal.Reason == profilev1.Reason_REASON_NAME_HELD && time.Since(began) < nameHeldFor(refusal):
 			default:
 				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
@@ -271,8 +271,8 @@ func (c *Client) sessionsOf(l *incarnation) []*session {
 	return sessions
 }
 
-// watchDoubt tells the game of doubt, and ends sessions when its limit for doubt has run out. What it tells is never what
-// counts: every look at a session computes anew.
+// watchDoubt tells the game of doubt, and ends sessions when its limit for doubt has run out. Its reports are for
+// information only: each call of State or IsActive computes the state afresh.
 func (c *Client) watchDoubt() {
 	const look = 50 * time.Millisecond
 	doubting, doubted := false, false

@@ -84,16 +84,16 @@ func (c *Client) renewUntilOver(l *incarnation) {
 // maxMutes is how many streams without answers are kept.
 const maxMutes = 4
 
-// maxPatience doubles the time for an answer so often: nodes that are slow since thousands come at once would be slower
-// still if everybody gave up and came again.
+// maxPatience is how many times the time for an answer is doubled: nodes that are slow because thousands of game servers
+// come at once would be slower still if all of them gave up and came again.
 const maxPatience = 2
 
 // renewOver renews over one stream until that ends, or is silent. mute streams before it brought no answer. heard says whether
 // any renewal over it renewed, which first is told of; a goodbye is told as the refusal that says the same.
 func (c *Client) renewOver(via *renewalStream, l *incarnation, addr string, mute int, first func()) (heard, silent bool, refusal *profilev1.Refusal) {
 	sent := make(map[uint64]time.Time) // of renewals without an answer
-	// One that is not answered within this time is taken for lost: then there is still time to find another leader
-	// before anybody is in doubt.
+	// One that is not answered within this time is taken for lost: then there is still time to find another leader before
+	// any session is in doubt.
 	patience := (l.timing.Renew + l.timing.Renew/4) << min(mute, maxPatience)
 	lost := time.NewTimer(patience)
 	defer lost.Stop()
@@ -146,7 +146,7 @@ func (c *Client) renewOver(via *renewalStream, l *incarnation, addr string, mute
 	}
 }
 
-// makeRenewal says what this game server holds.
+// makeRenewal builds a renewal, with the digest of the sessions that this game server holds.
 func (c *Client) makeRenewal(l *incarnation) *profilev1.Renewal {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// reportError says what went wrong where no call of the game returns it: in the log, and to Config.OnError, which is told of one
-// error after the other.
+// reportError reports an error that no call of the game returns: to the log, and to Config.OnError, which gets one error
+// after the other.
 func (c *Client) reportError(e *Error) {
 	args := []any{"act", e.Act, "profile", e.Ref.String(), "code", string(e.Code)}
 	if stack := stackOf(e); stack != "" {
@@ -40,7 +40,7 @@ func (c *Client) reportDoubt(doubt bool, lasted time.Duration) {
 	c.reportError(e)
 }
 
-// warnHandler passes on what a log gets if the game names none: the default log's warnings and errors.
+// warnHandler is the log of a game that names none: it passes warnings and errors on to the default log.
 type warnHandler struct{ slog.Handler }
 
 func (w warnHandler) Enabled(ctx context.Context, level slog.Level) bool {

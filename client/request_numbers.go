@@ -95,8 +95,9 @@ func (n *requestNumbers) hasRoom() bool {
 	return n.last-n.mark < window
 }
 
-// hashRequest is the hash by which a node tells a retry from another request under the same number. It covers the kind
-// of the request and all of it but who asks; it is never 0. An error means that no copy of it could ever be sent.
+// hashRequest is the hash by which a node tells a retry from another request under the same number. It covers the kind of
+// the request and all of its fields but the request header; it is never 0. An error means that no copy of it could ever be
+// sent.
 func hashRequest(request proto.Message) (uint64, error) {
 	h := sha256.New()
 	h.Write([]byte(request.ProtoReflect().Descriptor().FullName()))
@@ -116,7 +117,8 @@ func hashRequest(request proto.Message) (uint64, error) {
 	return 1, nil
 }
 
-// requestHeader is who asks, and under which number. It is the one place where a request is bound to its cluster and registration.
+// requestHeader names the asking incarnation and the request's number. It is the one place where a request is bound to its
+// cluster and registration.
 func (l *incarnation) requestHeader(number, hash uint64) *profilev1.Request {
 	return &profilev1.Request{
 		Incarnation: l.id, Number: number, Settled: l.numbers.settledMark(), Hash: hash,
@@ -130,7 +132,7 @@ func (c *Client) bindRead(read proto.Message) {
 	m.Set(m.Descriptor().Fields().ByName("binding"), protoreflect.ValueOfUint64(c.cluster.Load().binding))
 }
 
-// setRequestHeader writes who asks, and under which number, into a request.
+// setRequestHeader writes the header, with the incarnation and the number, into a request.
 func setRequestHeader(request proto.Message, asks *profilev1.Request) {
 	m := request.ProtoReflect()
 	m.Set(requestField(m), protoreflect.ValueOfMessage(asks.ProtoReflect()))

@@ -33,7 +33,7 @@ type WriteOption func(*writeOptions)
 
 type writeOptions struct{ force bool }
 
-// Force makes whoever owns the profile lose it, with what it has not saved. Without it an owned profile is refused.
+// Force ends the session of the profile's owner, with its unsaved changes. Without it an owned profile is refused.
 func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
 
 // Set overwrites a profile without a session, and returns its new revision.
@@ -61,8 +61,8 @@ func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revisio
 	return answer.Stands.GetRevision(), err
 }
 
-// Remove removes a profile without a session, its messages too. Its revisions go on from where they are if it is ever
-// made anew.
+// Remove removes a profile without a session, its messages too. If the profile is ever created again its revisions continue
+// from there.
 //
 // Errors as Set; ErrConflict also if there is no such profile.
 func (s *Store[T]) Remove(ctx context.Context, key string, expected Revision, options ...WriteOption) error {

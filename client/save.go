@@ -30,23 +30,23 @@ func (r LastSaveReason) String() string {
 	return "shutdown"
 }
 
-// encodedData is the data as encoded at one moment, and what was true of it under the profile's lock.
+// encodedData is the data as encoded at one moment, with its facts as of the same hold of the profile's lock.
 type encodedData struct {
 	data    []byte
 	hash    [sha256.Size]byte
-	known   bool // hash is that of what the store has
+	known   bool // hash is that of the stored data
 	marks   []uint64
 	changes uint64
 	skip    bool // nothing can have changed
 }
 
-// saveRequest is one save that callers wait for. Whoever comes before it is encoded joins it; whoever comes later waits for
-// the next one.
+// saveRequest is one save that callers wait for. A caller that comes before it is encoded joins it; a later one waits for
+// the next.
 type saveRequest struct {
 	last        bool // the session ends with it
 	reason      LastSaveReason
-	kept        bool          // it is of a session that is over, whose last copy was kept
-	lazy        bool          // nobody asked for it but the autosave: look only if something may have changed
+	kept        bool          // it is the kept last copy of a session that is over
+	lazy        bool          // only the autosave asked for it: look only if something may have changed
 	overtaken   chan struct{} // closed when a last save waits behind it
 	encoded     chan struct{} // closed when the game's own code is not needed any more
 	done        chan struct{}
@@ -109,8 +109,8 @@ func (s *session) queueAndWait(ctx context.Context, last bool, reason LastSaveRe
 }
 
 // queueSave joins the write that is not yet encoded, or makes one. When nothing can be changed any more, the write under way
-// is joined if it has all: what becomes of it becomes of every change, and nobody may be told otherwise. Without a write and
-// an error all is stored.
+// is joined if it carries every change: its outcome is that of every change, and no caller may be told otherwise. Without a
+// write and an error all is stored.
 func (s *session) queueSave(last bool, reason LastSaveReason, lazy bool) (*saveRequest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,8 +145,9 @@ func (s *session) queueSave(last bool, reason LastSaveReason, lazy bool) (*saveR
 	return w, nil
 }
 
-// correctByOutcome is err, which says that nothing was stored, unless that is not known, or not so: an earlier save may have had all
-// that was changed. A session that was taken away is over all the same, and whoever saves is told. It is asked under mu.
+// correctByOutcome returns err, which says that nothing was stored, unless this is not known or not true: an earlier save
+// may have carried every change. A session that was taken away is over all the same, and the caller of Save is told. It is
+// called under mu.
 func (s *session) correctByOutcome(err error) error {
 	changes := s.changes.Load()
 	switch {
@@ -165,7 +166,7 @@ func (s *session) currentSaveHasAll() bool {
 	return s.currentSave != nil && s.changesInFlight == s.changes.Load()
 }
 
-// runSaves works off what was requested, one write at a time.
+// runSaves carries out the requested saves, one write at a time.
 func (s *session) runSaves() {
 	for {
 		s.mu.Lock()
@@ -198,7 +199,7 @@ func (s *session) saveOnce() (*saveRequest, error) {
 		s.noteUnstorable(im.changes, err)
 		switch {
 		case reasonOf(err) == profilev1.Reason_REASON_NO_MESSAGE && try < 3 && s.forgetCleared() == nil:
-			// A message that a handler took has been cleared by somebody else since. Its effect stays in the data.
+			// A message that a handler took has been cleared by another request since. Its effect stays in the data.
 		case w.last && errors.Is(err, ErrInvalid) && !isClosed(s.done):
 			return w, s.endUnsaved(w, err)
 		default:
@@ -207,7 +208,8 @@ func (s *session) saveOnce() (*saveRequest, error) {
 	}
 }
 
-// concludeSave tells what became of a write to those who wait for it. One that a last save overtook becomes part of that.
+// concludeSave gives the outcome of a write to the callers that wait for it. One that a last save overtook becomes part of
+// that.
 func (s *session) concludeSave(w *saveRequest, err error) {
 	s.mu.Lock()
 	s.currentSave = nil
@@ -339,12 +341,12 @@ func (s *session) encodeForSave(w *saveRequest) (*saveRequest, encodedData, erro
 
 // unstorable is data that this side refused before it took a number: too large for any cluster of this kind, or not encodable.
 type unstorable struct {
-	changes uint64
-	life    *incarnation // whose limits it was held against
-	err     error        // nil: there is none
+	changes     uint64
+	incarnation *incarnation // the data was checked against the limits of this one
+	err         error        // nil: there is none
 }
 
-// noteUnstorable takes down a refusal by this side. What a node refuses is not noted: its policies may change.
+// noteUnstorable takes down a refusal by this side. A refusal by a node is not noted: its policies may change.
 func (s *session) noteUnstorable(changes uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -362,7 +364,7 @@ func (s *session) knownUnstorable(w *saveRequest, changes uint64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.unstorable.changes != changes || s.unstorable.life != s.incarnation {
+	if s.unstorable.changes != changes || s.unstorable.incarnation != s.incarnation {
 		return nil
 	}
 	return s.unstorable.err
@@ -387,7 +389,7 @@ func (s *session) sendSave(l *incarnation, w *saveRequest, im encodedData) (*pro
 	s.mu.Unlock()
 	answer := &profilev1.SaveResponse{}
 	ch := &change{
-		act: "save", ref: s.ref, life: l, method: profilev1.Profiles_Save_FullMethodName,
+		act: "save", ref: s.ref, incarnation: l, method: profilev1.Profiles_Save_FullMethodName,
 		request: &profilev1.SaveRequest{
 			Store: s.ref.Store, Key: s.ref.Key, Token: token, Base: base,
 			Codec: s.body.codecID(), Data: im.data, Hash: im.hash[:], KeepTags: true, ClearMessages: im.marks, End: w.last,
@@ -407,15 +409,15 @@ func (s *session) sendRelease(l *incarnation) (*profilev1.Stands, error) {
 	s.mu.Unlock()
 	answer := &profilev1.ReleaseResponse{}
 	err := s.client.sendUntilAnswered(s.ctx, &change{
-		act: "end session", ref: s.ref, life: l, method: profilev1.Profiles_Release_FullMethodName,
+		act: "end session", ref: s.ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
 		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token},
 		answer:  answer,
 	})
 	return answer.Stands, err
 }
 
-// noteAcknowledged notes what the store has now. It does not wait for the profile's lock: the marks are taken off at the next
-// save, which is the first to look.
+// noteAcknowledged notes the data that the store has now. It does not wait for the profile's lock: the marks are taken off
+// at the next save, which is the first to look.
 func (s *session) noteAcknowledged(w *saveRequest, im encodedData, stands *profilev1.Stands, released bool) {
 	s.mu.Lock()
 	s.clearedMessages = append(s.clearedMessages, im.marks...)
@@ -444,11 +446,11 @@ func (s *session) noteAcknowledged(w *saveRequest, im encodedData, stands *profi
 	}
 }
 
-// endUnsaved ends a session whose data can never be stored, with what was stored before: a profile that could neither be
-// saved nor given back would be locked for as long as this game server lives.
+// endUnsaved ends a session, with the data stored before, because its present data can never be stored: a profile that could
+// neither be saved nor given back would be locked for as long as this game server lives.
 func (s *session) endUnsaved(w *saveRequest, why error) error {
 	err := endError(s.ref, endOfLastSave(w.reason), nil, why)
-	err.Act, err.Sentence = "end session", "it ended with the data that was stored before, since what it had last cannot be stored"
+	err.Act, err.Sentence = "end session", "it ended with the data that was stored before, since the last data cannot be stored"
 	s.loseSession(err)
 	select {
 	case <-s.keyFreed:

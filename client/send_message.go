@@ -71,7 +71,7 @@ func (c *Client) sendAcrossIncarnations(ctx context.Context, ch *change) error {
 		if err != nil {
 			return err
 		}
-		ch.life, ch.number = l, 0
+		ch.incarnation, ch.number = l, 0
 		err = c.sendUntilAnswered(ctx, ch)
 		if !endsClient(err) || !sleepUnlessDone(ctx, backoffBase) {
 			return err

@@ -16,26 +16,26 @@ import (
 
 // change is a numbered request, from its number to its answer.
 type change struct {
-	act     string // for errors
-	ref     Ref
-	life    *incarnation
-	method  string
-	request proto.Message
-	answer  proto.Message
-	number  uint64 // the present one
+	act         string // for errors
+	ref         Ref
+	incarnation *incarnation
+	method      string
+	request     proto.Message
+	answer      proto.Message
+	number      uint64 // the present one
 	// overtaken is closed when something better waits: the request is given up with errOvertaken, unless a copy of it may
 	// have happened. nil: never.
 	overtaken <-chan struct{}
-	// abandoned is told what became of it after do has returned ErrUnknown: once, when it is known, or with unclear
-	// when nobody will ever know.
+	// abandoned is called after ErrUnknown was returned: once, with the fate when it is known, or with fateUnclear when it
+	// never will be.
 	abandoned func(requestFate, *profilev1.SettleResponse)
 }
 
-// errOvertaken is the end of a request that has not happened and whose place another one takes.
+// errOvertaken ends a request that has not happened because a later one replaces it.
 var errOvertaken = errors.New("overtaken by a later one")
 
-// longOut is how long a request may go unanswered before its number is settled by a small request of its own: what one
-// profile alone causes must not keep the mark down, since without the mark nobody here gets new numbers.
+// longOut is how long a request may go unanswered before its number is settled by a small request of its own: one profile
+// alone must not keep the settled mark down, since without the mark no request of this client gets a new number.
 const longOut = 3 * time.Second
 
 // sendUntilAnswered sends a change until it is answered, and returns nil if it happened. It keeps its number as long as a copy may have
@@ -64,11 +64,11 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 	again := 0        // times that its parts were damaged
 	var pace retryPace
 	for {
-		setRequestHeader(ch.request, ch.life.requestHeader(ch.number, hash))
+		setRequestHeader(ch.request, ch.incarnation.requestHeader(ch.number, hash))
 		left := time.Now()
 		sent, refusal, err := c.sendOnce(ctx, c.nodes.nodeToAsk(), ch.method, ch.request, ch.answer)
 		if err == nil {
-			ch.life.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.settleNumber(ch.number)
 			return nil
 		}
 		fate, retry := copies.Fate(), wire.Elsewhere
@@ -81,21 +81,21 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 		if out.IsZero() && copies.Fate() == wire.MayHaveHappened {
 			out = left
 		}
-		if isGreaterEpoch(refusal, ch.life.of) {
+		if isGreaterEpoch(refusal, ch.incarnation.of) {
 			over := refusalError(ch.act, ch.ref, refusal, restoredSince)
 			over.Kind = ErrSessionOver
-			c.endIncarnation(ch.life, over)
+			c.endIncarnation(ch.incarnation, over)
 			if fate == wire.MayHaveHappened {
 				return c.unknownOutcome(ctx, ch, hash)
 			}
-			ch.life.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.settleNumber(ch.number)
 			return over
 		}
 		anew := false // the number has done nothing, and another one is taken
 		switch {
 		case retry == wire.Never:
 			if endsIncarnation(refusal.Reason) {
-				c.endIncarnation(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
+				c.endIncarnation(ch.incarnation, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
 			forgotten := refusal.Reason == profilev1.Reason_REASON_FORGOTTEN // asking again would be answered the same
 			if fate == wire.MayHaveHappened && !forgotten && !endsIncarnation(refusal.Reason) {
@@ -106,7 +106,7 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 			case refusal.Reason == profilev1.Reason_REASON_DATA_DAMAGED && again < 3:
 				again++
 			default:
-				ch.life.numbers.settleNumber(ch.number)
+				ch.incarnation.numbers.settleNumber(ch.number)
 				return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
 			}
 			anew = true
@@ -118,7 +118,7 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 			anew = c.settleAsNeverExecuted(ctx, ch, hash)
 		}
 		if anew {
-			ch.life.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.settleNumber(ch.number)
 			copies, out, burned = wire.Copies{}, time.Time{}, false
 		}
 		var overtaken <-chan struct{} // nil while a copy may have happened
@@ -129,7 +129,7 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 			if !out.IsZero() {
 				return c.unknownOutcome(ctx, ch, hash)
 			}
-			ch.life.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.settleNumber(ch.number)
 			if overtaken != nil && isClosed(overtaken) {
 				return errOvertaken
 			}
@@ -146,19 +146,19 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 
 // takeNumberFor takes a number for a change. An error means that it has none.
 func (c *Client) takeNumberFor(ctx context.Context, ch *change) (err error) {
-	ch.number, err = ch.life.numbers.takeNumber(ctx, ch.overtaken)
+	ch.number, err = ch.incarnation.numbers.takeNumber(ctx, ch.overtaken)
 	if err != nil && !errors.Is(err, errOvertaken) {
 		return c.notSentError(ctx, ch.act, ch.ref)
 	}
 	return err
 }
 
-// settleAsNeverExecuted settles the number of a change whose copies go unanswered, and says whether it is now known that it never happens. If
-// it has happened the next copy is told so.
+// settleAsNeverExecuted settles the number of a change when its copies go unanswered, and says whether it is now known that
+// it never happens. If it has happened the answer to the next copy says so.
 func (c *Client) settleAsNeverExecuted(ctx context.Context, ch *change, hash uint64) bool {
 	answer := &profilev1.SettleResponse{}
 	_, _, err := c.sendOnce(ctx, c.nodes.nodeToAsk(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{
-		Request: ch.life.requestHeader(ch.number, hash),
+		Request: ch.incarnation.requestHeader(ch.number, hash),
 	}, answer)
 	return err == nil && answer.Reason == profilev1.Reason_REASON_BURNED
 }
@@ -278,7 +278,7 @@ func (c *Client) unknownOutcome(ctx context.Context, ch *change, hash uint64) er
 	}
 }
 
-// settleUntilAnswered asks until a node says what became of a number, or that it is burned: from there on it never happens.
+// settleUntilAnswered asks until a node returns the outcome of a number, or has marked it as never to be executed.
 func (c *Client) settleUntilAnswered(ch *change, hash uint64, s *settlement) {
 	asks := &profilev1.SettleRequest{}
 	answer := &profilev1.SettleResponse{}
@@ -287,10 +287,10 @@ func (c *Client) settleUntilAnswered(ch *change, hash uint64, s *settlement) {
 	defer func() { s.finishSettlement(known) }()
 	var pace retryPace
 	for {
-		asks.Request = ch.life.requestHeader(ch.number, hash)
+		asks.Request = ch.incarnation.requestHeader(ch.number, hash)
 		_, refusal, err := c.sendOnce(c.ctx, c.nodes.nodeToAsk(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
 		if err == nil {
-			ch.life.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.settleNumber(ch.number)
 			if known = outcomeOf(ch, answer); answer.Reason != profilev1.Reason_REASON_UNSPECIFIED {
 				f = refused
 			} else {
@@ -298,18 +298,19 @@ func (c *Client) settleUntilAnswered(ch *change, hash uint64, s *settlement) {
 			}
 			break
 		}
-		if isGreaterEpoch(refusal, ch.life.of) { // the answers of the epoch before are gone: nobody will ever know
-			ch.life.numbers.settleNumber(ch.number)
+		if isGreaterEpoch(refusal, ch.incarnation.of) { // the answers of the epoch before are gone: the outcome will never be known
+			ch.incarnation.numbers.settleNumber(ch.number)
 			break
 		}
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			known = Outcome{Fate: FateForgotten}
 			if endsIncarnation(refusal.Reason) {
-				// No command of an incarnation that has ended applies: what the table does not have never happened.
+				// No command of an incarnation that has ended applies: a request that is not in the answer table never
+				// happened.
 				f, known = refused, Outcome{Fate: FateNever}
-				c.endIncarnation(ch.life, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
+				c.endIncarnation(ch.incarnation, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
-			ch.life.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.settleNumber(ch.number)
 			break
 		}
 		if !pace.waitForRetry(c.ctx, nil, refusal) {

@@ -20,15 +20,16 @@ const (
 	over
 )
 
-// typedData is what the byte core needs of a profile. All of it is called under session.data.
+// typedData is the part of a profile that depends on the game's type, as the session calls it. All of it is called under
+// session.data.
 type typedData interface {
 	// runSaveHandlers runs the game's handlers that may still change the data.
 	runSaveHandlers(last bool, reason LastSaveReason)
 	hasMessageHandlers() bool // is there a handler of messages
 	encodeData() ([]byte, error)
 	codecID() uint32
-	// offerToHandlers gives a message to the handlers that were added after the given place, and says what they answer, and the place
-	// of the last one that passed it on.
+	// offerToHandlers gives a message to the handlers that were added after the given place, and returns their answer, and
+	// the place of the last one that passed it on.
 	offerToHandlers(m Message, after int) (answer Answer, passed int)
 }
 
@@ -40,7 +41,7 @@ type typedData interface {
 type session struct {
 	client   *Client
 	ref      Ref
-	ctx      context.Context // of its writes; ends when nobody could want their outcome any more
+	ctx      context.Context // of its writes; ends when no caller could want their outcome any more
 	stop     context.CancelCauseFunc
 	done     chan struct{} // closed when it is over
 	turn     chan struct{} // holds one value while a write is under way, or the session changes its incarnation
@@ -58,14 +59,14 @@ type session struct {
 
 	mu                 sync.Mutex
 	incarnation        *incarnation
-	incarnationChanged chan struct{} // closed, and made anew, when life changes
+	incarnationChanged chan struct{} // closed and replaced when incarnation changes
 	stage              stage
 	startGivenUp       bool   // up, by the StartSession that made it
 	token              uint64 // 0 while starting
 	ticket             uint64 // while it waits
 	granted            chan struct{}
 	earlyGrants        []*profilev1.Granted // came before the ticket was known
-	releaseRequested   uint64               // token that somebody waits for
+	releaseRequested   uint64               // token of the grant that another game server waits for
 	operator           bool                 // an operator does
 	revokedToken       uint64               // token that was heard to be revoked
 	cause              profilev1.Cause      // why
@@ -78,20 +79,20 @@ type session struct {
 	stored             encodedData // as last acknowledged; without data
 	unstorable         unstorable
 	frozen             bool     // the last save is encoded: a change would be lost; set under data too
-	clearedMessages    []uint64 // messages that a save has cleared, and mail does not know yet
+	clearedMessages    []uint64 // messages that a save has cleared, and inbox does not know yet
 	nextSave           *saveRequest
 	currentSave        *saveRequest
 	lastCopy           *saveRequest    // of a session that is over, kept until the cluster is back
 	savesRunning       bool            // a goroutine writes
 	changesInFlight    uint64          // changes that the write under way carries, or the last one did
-	lastSaveUnclear    bool            // nobody knows what became of that one
-	unanswered         *pendingOutcome // what settles it
+	lastSaveUnclear    bool            // the outcome of that write is not known
+	unanswered         *pendingOutcome // the outcome of that write, once it is settled
 	failures           int             // of saves in a row
 	fetching           bool
 	refetch            bool                      // once more, when the fetch under way is done
 	pushedMessages     []*profilev1.MessageWaits // to be taken over
 	morePushed         bool                      // there are others, which must be fetched
-	offerAgain         bool                      // what handlers wanted later
+	offerAgain         bool                      // messages that handlers wanted later
 	overReason         error
 	ended              EndReason // why, if the game or a hand-off ended it
 	ending             End       // how, once it is over
@@ -100,7 +101,7 @@ type session struct {
 	saves              handlerQueue // in which the handlers of onSaved run
 
 	since         uint64        // the last renewal that did not yet name the token; guarded by Client.mu
-	missedRenewal atomic.Uint64 // the renewal whose answer did not list it; 0: none, or it was looked up since
+	missedRenewal atomic.Uint64 // number of the renewal with an answer that did not list it; 0: none, or it was looked up since
 }
 
 func newSession(c *Client, ref Ref) *session {
@@ -113,7 +114,7 @@ func newSession(c *Client, ref Ref) *session {
 	return s
 }
 
-// currentState is computed anew at every look.
+// currentState computes the state afresh at each call: it depends on the time.
 func (s *session) currentState() State {
 	s.mu.Lock()
 	l, at := s.incarnation, s.stage
@@ -137,7 +138,7 @@ func (s *session) checkWritable(act string) error {
 	return nil
 }
 
-// beginWith lets a session live once its profile is made of what was loaded.
+// beginWith starts a session once its profile is made of the loaded data.
 func (s *session) beginWith(b typedData) error {
 	s.data.Lock()
 	s.body = b
@@ -251,7 +252,7 @@ func (s *session) freeKey() {
 	s.leaveWhenIdle()
 }
 
-// leaveWhenIdle ends what still runs for a session that has left, once the fate of its last write is known.
+// leaveWhenIdle ends the goroutines that still run for a session that has left, once the fate of its last write is known.
 func (s *session) leaveWhenIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,7 +261,7 @@ func (s *session) leaveWhenIdle() {
 	}
 }
 
-// isLeaving says whether the key will be free without anybody's doing.
+// isLeaving says whether the key will become free by itself.
 func (s *session) isLeaving() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,10 +8,10 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// pollGrant is how often a waiting StartSession looks whether it was granted, in case nobody told it.
+// pollGrant is the period at which a waiting StartSession asks whether it was granted, in case no event told it.
 const pollGrant = 2 * time.Second
 
-// loadedProfile is what a session starts from.
+// loadedProfile is the stored state that a session starts from.
 type loadedProfile struct {
 	profile  *profilev1.Profile
 	loads    uint64
@@ -19,8 +19,8 @@ type loadedProfile struct {
 	late     bool // read after the grant, without messages
 }
 
-// startSession opens a session. What it gives up on the way, a place in the queue or a grant that came too late, is given back
-// in the background until the log has heard it.
+// startSession opens a session. A place in the queue or a late grant that it gives up on the way is returned in the
+// background, until the release is in the log.
 func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenOwned) (*session, loadedProfile, error) {
 	const act = "start session"
 	ctx, cancel := c.whileOpen(ctx)
@@ -40,7 +40,7 @@ func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenO
 		s.mu.Unlock()
 		answer := &profilev1.StartSessionResponse{}
 		err = c.sendUntilAnswered(ctx, &change{
-			act: act, ref: ref, life: l, method: profilev1.Profiles_StartSession_FullMethodName,
+			act: act, ref: ref, incarnation: l, method: profilev1.Profiles_StartSession_FullMethodName,
 			request: &profilev1.StartSessionRequest{Store: ref.Store, Key: ref.Key, WhenOwned: when}, answer: answer,
 			abandoned: func(f requestFate, was *profilev1.SettleResponse) { s.onStartSettled(l, f, was) },
 		})
@@ -114,7 +114,7 @@ func (c *Client) claimKey(ctx context.Context, ref Ref) (*session, error) {
 	}
 }
 
-// loadAfterGrant loads what the session starts from, as of its grant.
+// loadAfterGrant loads the stored state that the session starts from, as of its grant.
 func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *profilev1.StartSessionResponse) (loadedProfile, error) {
 	token := answer.Stands.GetToken()
 	if !answer.Queued && !s.holdGrant(l, token) {
@@ -178,18 +178,18 @@ func (s *session) awaitGrant(ctx context.Context, l *incarnation, ticket uint64)
 	}
 }
 
-// giveUpStart says that nobody waits for this session any more.
+// giveUpStart notes that no StartSession waits for this session any more.
 func (s *session) giveUpStart() {
 	s.mu.Lock()
 	s.startGivenUp = true
 	s.mu.Unlock()
 }
 
-// cancelTicket leaves the queue, or ends what the ticket has become.
+// cancelTicket leaves the queue, or releases the grant that the ticket has become.
 func (s *session) cancelTicket(l *incarnation, ticket uint64) {
 	ok := s.client.startGoroutine(func() {
 		err := s.client.sendUntilAnswered(s.client.ctx, &change{
-			act: "cancel", ref: s.ref, life: l, method: profilev1.Profiles_Cancel_FullMethodName,
+			act: "cancel", ref: s.ref, incarnation: l, method: profilev1.Profiles_Cancel_FullMethodName,
 			request: &profilev1.CancelRequest{Store: s.ref.Store, Key: s.ref.Key, Ticket: ticket},
 			answer:  &profilev1.CancelResponse{},
 		})
@@ -204,7 +204,7 @@ func (s *session) cancelTicket(l *incarnation, ticket uint64) {
 	}
 }
 
-// onStartSettled is told what became of a StartSession that was given up while a copy of it was unanswered.
+// onStartSettled gets the fate of a StartSession that was given up while a copy of it was unanswered.
 func (s *session) onStartSettled(l *incarnation, f requestFate, was *profilev1.SettleResponse) {
 	switch {
 	case f == happened && was.Queued:

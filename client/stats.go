@@ -17,7 +17,7 @@ type Stats struct {
 	SavedBytes uint64
 	Failed     uint64 // saves that were refused, or given up; most are tried again by the autosave
 	Retries    uint64 // copies of changes that were sent again, under their number
-	Unsettled  uint64 // request numbers from the oldest whose outcome is not known here up to the newest
+	Unsettled  uint64 // request numbers from the oldest without a known outcome up to the newest
 	Node       string // client address of the node that changes go to; empty while it is not known
 }
 
@@ -42,7 +42,7 @@ func (c *Client) Stats() Stats {
 	}
 }
 
-// counters is what Stats is made of.
+// counters holds the numbers that Stats returns.
 type counters struct {
 	lost, reclaimed, doubts, saves, savedBytes, failed, retries atomic.Uint64
 	inDoubt                                                     atomic.Int64 // time.Duration

@@ -30,30 +30,30 @@ type storeOptions struct {
 // are.
 func WithCodec(codec Codec) StoreOption { return func(o *storeOptions) { o.codec = codec } }
 
-// WithCopy sets how Profile.Try copies the data: f returns a copy that shares nothing with what it is given that a game
-// could change. The default encodes and decodes.
+// WithCopy sets how Profile.Try copies the data: f returns a copy that shares no changeable memory with its argument. The
+// default encodes and decodes.
 func WithCopy[T any](f func(T) T) StoreOption { return func(o *storeOptions) { o.copy = f } }
 
-// NewStore names a store and what its profiles hold. A profile that does not exist starts as a copy of the template; in
-// one that exists, what its data does not name is filled in from the template (ProfileStore calls this reconcile). The
-// fields of structs are filled in; a map or slice that the data has is taken as it is, or what a player lost would come
-// back. If T itself is a map, its keys are filled in, and those of the maps in it. What is missing is judged on the
-// stored JSON, so that a zero or null that is there stays (null in a field that has no null counts as missing), and a
-// type with its own UnmarshalJSON reads its stored value alone. Maps that are nil are empty after a load.
+// NewStore names a store and the Go type of its profiles. A profile that does not exist starts as a copy of the template; in
+// one that exists, fields that its data lacks are filled in from the template (ProfileStore calls this reconcile). The
+// fields of structs are filled in; a map or slice that the data has is taken as it is, or an item that a player lost would
+// come back. If T itself is a map, its keys are filled in, and those of the maps in it. The stored JSON decides which fields
+// are missing, so that a zero or null that is there stays (null in a field that has no null counts as missing), and a type
+// with its own UnmarshalJSON reads its stored value alone. Maps that are nil are empty after a load.
 //
 // Fields of the stored JSON that T does not have stay there: a newer version of the game may have written them. They are
-// dropped with what they are in: with a key of a map or an element of a slice that the game removes, and, with a
-// warning in the log, with an element of a slice or a value with its own MarshalJSON that the game changes. Set replaces
-// the data whole.
+// dropped with the value that holds them: with a key of a map or an element of a slice that the game removes, and, with a
+// warning in the log, with an element of a slice or a value with its own MarshalJSON that the game changes. Set replaces the
+// data whole.
 //
-// What would not be read back as what it is, a save refuses, with its path: values in fields of an interface type (any may
-// hold what JSON gives back: nil, bool, string, numbers, map[string]any and []any), and what custom code writes and
-// cannot read. With a codec of its own a game does all of this itself.
+// A save refuses a value that would be read back as another one, and names its path: values in fields of an interface type
+// (any may hold the types that JSON gives back: nil, bool, string, numbers, map[string]any and []any), and values that
+// custom code writes and cannot read. With a codec of its own a game does all of this itself.
 //
 // The template may not be a nil map, and may have no value in a field with omitempty or omitzero: once emptied, it would be
 // filled in again.
 //
-// ErrInvalid: the name, or the template; the sentence says what is wrong with it.
+// ErrInvalid: the name, or the template; the sentence says why.
 func NewStore[T any](c *Client, name string, template T, options ...StoreOption) (*Store[T], error) {
 	o := storeOptions{codec: codecFor[T]()}
 	for _, option := range options {
@@ -73,7 +73,7 @@ func NewStore[T any](c *Client, name string, template T, options ...StoreOption)
 // maxStoreName is how long the name of a store may be, in bytes.
 const maxStoreName = 128
 
-// checkName refuses what no node would take.
+// checkName refuses a name that no node would take.
 func checkName(what, name string, most int) error {
 	switch {
 	case name == "":
@@ -94,12 +94,12 @@ type StartOption interface{ start(*startOptions) }
 
 type startOptions struct{ when IfOwned }
 
-// IfOwned is what StartSession does about a profile that another game server owns. It is a StartOption.
+// IfOwned chooses the behaviour of StartSession for a profile that another game server owns. It is a StartOption.
 type IfOwned uint8
 
 const (
 	IfOwnedWait   IfOwned = iota // ask the owner to let go, and wait in line; the owner saves first. The default
-	IfOwnedRefuse                // return ErrOwned, with who owns it
+	IfOwnedRefuse                // return ErrOwned, with the owner
 	IfOwnedSteal                 // end the owner's session without its last save, and be next: for debugging and broken owners
 )
 
@@ -141,7 +141,7 @@ func (s *Store[T]) StartSession(ctx context.Context, key string, options ...Star
 	return p, nil
 }
 
-// loadStored makes the value of what was loaded, and notes what the store has. Data that was only filled in from the template
+// loadStored makes the value from the loaded data, and notes the stored data. Data that was only filled in from the template
 // counts as unchanged; data that does not exist yet as changed.
 func (p *Profile[T]) loadStored(stored *profilev1.Profile) error {
 	if !stored.GetExists() {
@@ -165,7 +165,7 @@ func (p *Profile[T]) loadStored(stored *profilev1.Profile) error {
 	return nil
 }
 
-// decodeProfile is the value of what was read without a session.
+// decodeProfile decodes the value of a profile that was read without a session.
 func (s *Store[T]) decodeProfile(act, key string, stored *profilev1.Profile) (value T, err error) {
 	if !stored.GetExists() {
 		value, err = s.template.freshValue()
@@ -182,7 +182,7 @@ func decodeError(act string, ref Ref, err error) error {
 	return &Error{Act: act, Ref: ref, Kind: ErrInvalid, Sentence: err.Error()}
 }
 
-// Info is what is known of a profile besides its data.
+// Info describes a profile without its data.
 type Info struct {
 	Key       string
 	Exists    bool   // false: never saved, or removed
@@ -207,14 +207,14 @@ func infoFromWire(p *profilev1.Profile) Info {
 type Snapshot[T any] struct {
 	Info
 	Data     T      // the template's if it does not exist
-	Owner    *Owner // nil: nobody
+	Owner    *Owner // nil: none
 	Messages uint64 // that wait
-	SetAside uint64 // messages that are kept and offered to nobody, since their handlers panicked three times
+	SetAside uint64 // messages that are kept and offered to no session, since their handlers panicked three times
 	Waiters  uint64 // game servers that wait for it
 	Loads    uint64 // sessions ever opened on it
 }
 
-// Get reads a profile without a session: what was last saved, as of now. An owner's unsaved changes are not in it.
+// Get reads a profile without a session: the data saved last, as of now. An owner's unsaved changes are not in it.
 //
 // ErrInvalid: the key, or the stored data cannot be decoded. ErrUnavailable: no leader answered before ctx ended.
 func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
@@ -237,8 +237,8 @@ func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
 	return snapshot, nil
 }
 
-// List walks the profiles whose keys begin with prefix, in order of their keys, removed ones left out. It reads page by page,
-// each as of its own moment. It ends at the first error: those of Get.
+// List walks the profiles with keys that begin with prefix, in order of their keys, removed ones left out. It reads page by
+// page, each as of its own moment. It ends at the first error: those of Get.
 func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		ctx, cancel := s.client.whileOpen(ctx)
@@ -263,9 +263,9 @@ func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, erro
 	}
 }
 
-// Send queues a message to a profile, owned or not, existing or not, and returns its id once it is in the log. It is
-// there exactly once, and messages of this client to one profile keep their order. []byte and json.RawMessage travel as
-// they are, everything else as JSON. Kind says what the message is about, by which Handle chooses.
+// Send queues a message to a profile, owned or not, existing or not, and returns its id once it is in the log. It is there
+// exactly once, and messages of this client to one profile keep their order. []byte and json.RawMessage travel as they are,
+// everything else as JSON. Kind is the subject of the message, by which Handle chooses.
 //
 // ErrFull: too many are there already, those included that were set aside. ErrUnavailable: it was not sent. ErrInvalid: too
 // large, or the kind is longer than 64 bytes, not UTF-8 or holds control characters. ErrUnknown: ctx ended first; it was
@@ -283,8 +283,8 @@ type SendOption interface{ send(*sendOptions) }
 
 type sendOptions struct{ kind Kind }
 
-// Kind names what a message is about, such as "gift", by which Handle chooses. It is a SendOption; without
-// it a message has none. At most 64 bytes.
+// Kind names the subject of a message, such as "gift", by which Handle chooses. It is a SendOption; without it a message has
+// none. At most 64 bytes.
 type Kind string
 
 func (k Kind) send(o *sendOptions) { o.kind = k }

@@ -13,10 +13,10 @@ type renewalStream struct {
 	live   profilev1.Profiles_LiveClient
 	cancel context.CancelFunc
 	events chan *profilev1.Event // closed when the node or the network has ended it
-	ended  error                 // by what; written before events closes
+	ended  error                 // the cause of the end; written before events closes
 }
 
-// openStream is nil if there is no stream to be had there. The refusal is nil too if nobody answered.
+// openStream returns nil if the node gives no stream. The refusal is nil too if the node did not answer.
 func (c *Client) openStream(addr string) (*renewalStream, *profilev1.Refusal) {
 	link, err := c.config.connectTo(addr)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // profileTemplate makes values of T from stored data and a template, and data from values.
 type profileTemplate[T any] struct {
 	codec    Codec
-	form     *document.Form[T] // of JSON; nil for codecs whose bytes only they can read
+	form     *document.Form[T] // of JSON; nil for codecs other than JSON
 	template []byte            // encoded, so that no two profiles share a map; not with a form
 	copy     func(T) T         // of WithCopy; nil if there is none
 }
@@ -58,7 +58,7 @@ func (m profileTemplate[T]) checkCodec(stored *profilev1.Profile) error {
 	return nil
 }
 
-// decodeSnapshot is the value of stored data. Of JSON, what is missing is filled in from the template.
+// decodeSnapshot is the value of stored data. Fields that are missing in JSON are filled in from the template.
 func (m profileTemplate[T]) decodeSnapshot(data []byte) (value T, err error) {
 	if m.form != nil {
 		value, err = m.form.Read(data)

@@ -9,10 +9,10 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// toldIndex is the highest index of the log that any node told this client of under one cluster id and epoch. What was told
-// is committed, so a cluster whose log ends before it has been rolled back. It outlives registrations; a new epoch, in which
-// indexes begin elsewhere, begins a new one. An answer counts for the one that was present when its request was sent, so a
-// late answer of an older epoch never counts for a newer one.
+// toldIndex is the highest index of the log that any node told this client of under one cluster id and epoch. A told index
+// is committed, so a cluster has been rolled back if its log ends before it. It outlives registrations; a new epoch, in
+// which indexes begin elsewhere, begins a new one. An answer counts for the one that was present when its request was sent,
+// so a late answer of an older epoch never counts for a newer one.
 type toldIndex struct {
 	cluster []byte
 	epoch   uint64

@@ -45,7 +45,7 @@ func Start(t testing.TB) *Cluster {
 	return startWith(t, func(*cluster.Config, *memnet.Network) {})
 }
 
-// startWith starts a cluster whose node's configuration change may alter, and stops it with the test.
+// startWith starts a cluster, after change has altered its node's configuration, and stops it with the test.
 func startWith(t testing.TB, change func(*cluster.Config, *memnet.Network)) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -99,7 +99,7 @@ func start(ctx context.Context, change func(*cluster.Config, *memnet.Network)) (
 	return nil, errors.Join(fmt.Errorf("wait for the node: %w", err), c.Close())
 }
 
-// Close stops the cluster. What it stored is gone.
+// Close stops the cluster. Its stored data is gone.
 func (c *Cluster) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -145,9 +145,9 @@ func (c *Cluster) Open(t testing.TB, config client.Config) *client.Client {
 	return opened
 }
 
-// Expire ends the incarnation of the client with this name, as if it had been silent for a lease, though it lives: whoever
-// waits for one of its profiles has it, and its other sessions are in doubt until they are reclaimed. To keep them from
-// that, Disconnect it first.
+// Expire ends the incarnation of the client with this name, as if it had been silent for a lease, though it lives: a game
+// server that waits for one of its profiles gets it, and its other sessions are in doubt until they are reclaimed. To keep
+// them from that, Disconnect it first.
 func (c *Cluster) Expire(ctx context.Context, name string) error {
 	for {
 		gone, err := c.expire(ctx, name)
@@ -157,7 +157,7 @@ func (c *Cluster) Expire(ctx context.Context, name string) error {
 	}
 }
 
-// expire proposes one verdict; it is refused if the client did anything meanwhile.
+// expire proposes one expiry; it is refused if the client did anything meanwhile.
 func (c *Cluster) expire(ctx context.Context, name string) (gone bool, err error) {
 	term, err := c.node.ConfirmLeadership(ctx)
 	if err != nil {

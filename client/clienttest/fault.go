@@ -26,8 +26,8 @@ func (c *Cluster) Reconnect(name string) {
 	c.network.Heal(c.prefix+name, nodeHost)
 }
 
-// Kill does to the client with this name what kill -9 does: its connections end and its port refuses, without a word of
-// its own. The client itself lives on in the test and does not know; it reaches nothing any more.
+// Kill has the effect of kill -9 on the client with this name: its connections end and its port refuses, without a goodbye.
+// The client itself lives on in the test and does not know; it reaches nothing any more.
 func (c *Cluster) Kill(name string) {
 	c.CutGossip(name)
 	c.network.Crash(c.prefix + name)

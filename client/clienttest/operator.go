@@ -13,8 +13,8 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Release does what an operator's `profilenode release` does: it asks the owner of a profile to let go, or with force takes
-// the profile from it. It does not wait until the owner has.
+// Release has the effect of an operator's `profilenode release`: it asks the owner of a profile to let go, or with force
+// takes the profile from it. It does not wait until the owner has let go.
 func (c *Cluster) Release(ctx context.Context, store, key string, force bool) error {
 	store = c.prefix + store
 	conn, err := grpc.NewClient("passthrough:///"+nodeAddress, grpc.WithTransportCredentials(insecure.NewCredentials()),

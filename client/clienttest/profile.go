@@ -14,8 +14,8 @@ import (
 	"github.com/profilenode/profilenode/internal/clienthooks"
 )
 
-// Profile is a profile with a session and this data, without any cluster: for tests of game logic that is given a profile. It
-// behaves as one that no other game server wants. Saves succeed and count revisions, but what they stored cannot be loaded.
+// Profile is a profile with a session and this data, without any cluster: for tests of game logic that is given a profile.
+// It behaves as one that no other game server wants. Saves succeed and count revisions, but the saved data cannot be loaded.
 func Profile[T any](t testing.TB, data T, options ...client.StoreOption) *client.Profile[T] {
 	t.Helper()
 	config := client.Config{Seeds: []string{nodeAddress}, Name: "test", Insecure: true, NoPing: true}
@@ -27,7 +27,7 @@ func Profile[T any](t testing.TB, data T, options ...client.StoreOption) *client
 	t.Cleanup(func() { _ = c.Close() })
 	var template T
 	store, err := client.NewStore(c, "test", template, options...)
-	if err != nil { // a T whose zero value is no template, a map for example
+	if err != nil { // the zero value of T is no template, as of a map
 		store = Store(t, c, "test", data, options...)
 	}
 	p, err := store.StartSession(context.Background(), t.Name())

@@ -18,8 +18,8 @@ var (
 	sharers atomic.Uint64
 )
 
-// Shared is a cluster that all tests of a package share, since a start takes longer than most tests. What a test sees of it
-// is its own: the names of its stores and game servers get a prefix, which shows in Store.Name, Ref and Client.Name. The
+// Shared is a cluster that all tests of a package share, since a start takes longer than most tests. Each test sees only its
+// own part: the names of its stores and game servers get a prefix, which shows in Store.Name, Ref and Client.Name. The
 // cluster runs until the test's process ends. A test in the virtual time of testing/synctest needs a cluster of its own,
 // from Start.
 func Shared(t testing.TB) *Cluster {
