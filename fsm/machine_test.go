@@ -46,7 +46,7 @@ func FuzzMachine(f *testing.F) {
 
 func compareStream(t *testing.T, s *stream, more func(entries int) bool) {
 	t.Helper()
-	m, w := open(t, vfs.NewMem()), newTwin()
+	m, w := open(t, vfs.NewMem()), newReferenceModel()
 	defer func() { must(t, m.Close()) }()
 	commands := []*fsm.Command{founding()}
 	for index := uint64(1); more(int(index)); index++ {
@@ -73,7 +73,7 @@ func compareStream(t *testing.T, s *stream, more func(entries int) bool) {
 	checkTables(t, m)
 }
 
-func (w *twin) lastOf(id lock.Incarnation) lock.Token {
+func (w *referenceModel) lastOf(id lock.Incarnation) lock.Token {
 	if s := w.server(uint64(id)); s != nil {
 		return s.about.Last
 	}
@@ -87,7 +87,7 @@ func equal(t testing.TB, what string, got, want any) {
 	}
 }
 
-func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
+func compareTables(t testing.TB, m *fsm.Machine, w *referenceModel) {
 	t.Helper()
 	look(t, m, func(v *fsm.View) {
 		standing := v.Position()
@@ -134,12 +134,12 @@ func compareTables(t testing.TB, m *fsm.Machine, w *twin) {
 				equal(t, "policy "+p.Name+" of "+store, []any{p.Value, p.Inherited}, []any{w.policy(store, p.Name), !own})
 			}
 		}
-		gone := func(s *twinServer) bool { return !s.about.Alive && s.about.EndedMS < w.stamp-100 }
+		gone := func(s *referenceServer) bool { return !s.about.Alive && s.about.EndedMS < w.stamp-100 }
 		equal(t, "whether somebody is to be forgotten", read(v.GoneBefore(w.stamp-100))(t), slices.ContainsFunc(w.servers, gone))
 	})
 }
 
-func compareServer(t testing.TB, v *fsm.View, w *twin, got fsm.Server, s *twinServer) {
+func compareServer(t testing.TB, v *fsm.View, w *referenceModel, got fsm.Server, s *referenceServer) {
 	t.Helper()
 	want := s.about
 	var owned []fsm.ProfileName
@@ -159,10 +159,10 @@ func compareServer(t testing.TB, v *fsm.View, w *twin, got fsm.Server, s *twinSe
 	if got := read(v.GrantsOf(want.Incarnation))(t); len(got) != len(owned) {
 		t.Fatalf("%s owns %v, the twin's %v", want.Name, got, owned)
 	}
-	answers := map[uint64]twinAnswer{}
+	answers := map[uint64]referenceAnswer{}
 	for _, a := range read(v.Answers(want.Incarnation))(t) {
 		a.Result.Repeated = false
-		answers[a.Number] = twinAnswer{a.Hash, a.Result}
+		answers[a.Number] = referenceAnswer{a.Hash, a.Result}
 	}
 	equal(t, "the answers", answers, s.answers)
 	parts, kept, err := v.Parts(want.Incarnation)
@@ -180,7 +180,7 @@ func compareServer(t testing.TB, v *fsm.View, w *twin, got fsm.Server, s *twinSe
 	equal(t, "how many parts and bytes are kept", []uint64{uint64(len(parts)), kept}, []uint64{uint64(n), 0})
 }
 
-func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *twinProfile) {
+func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *referenceProfile) {
 	t.Helper()
 	g := read(v.Grant(name.Store, name.Key))(t)
 	equal(t, fmt.Sprint("the grant of ", name), []any{g.Token, g.Ticket, g.Owner, g.Revoked, g.Cause, g.Asked, g.Orphan, g.SinceMS, g.Loads},

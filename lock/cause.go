@@ -1,22 +1,22 @@
 package lock
 
-// Cause is what ended a session. Its numbers lie in the log and on the wire: they are never reused.
+// Cause says why a session ended. Its numbers are stored in the log and sent on the wire: they are never reused.
 type Cause uint8
 
 const (
 	NoCause      Cause = 0  // it is not known, or the session has not ended
 	Late         Cause = 1  // the owner was asked to let go, and did not in time
-	Stolen       Cause = 2  // by a game server that is next
-	Freed        Cause = 3  // by an operator
+	Stolen       Cause = 2  // a game server stole it, and is granted the profile next
+	Freed        Cause = 3  // an operator released it
 	Overwritten  Cause = 4  // the profile was set by force
 	Expired      Cause = 5  // the owner's incarnation ended
 	Removed      Cause = 6  // the profile was removed by force
 	HeldBack     Cause = 7  // the profile was put on hold
 	Panicked     Cause = 8  // the game's own code panicked
 	Ended        Cause = 9  // the game ended it
-	HandedOff    Cause = 10 // to a game server that waited
+	HandedOff    Cause = 10 // the owner let go for a game server that waited
 	ShutDown     Cause = 11 // the game server closed
-	OutOfReach   Cause = 12 // the cluster was, for longer than the game's limit for doubt
+	OutOfReach   Cause = 12 // the owner could not reach the cluster for longer than the game's limit for doubt
 	OtherCluster Cause = 13 // the cluster is another one now; only an owner's client says so
 	RolledBack   Cause = 14 // the cluster lost entries; only an owner's client says so
 )
@@ -36,7 +36,7 @@ func (c Cause) String() string {
 	return "none"
 }
 
-// OfOwner says whether an owner may give this cause when it ends its session. The others are for the cluster to say.
+// OfOwner says whether an owner may state this cause when it ends its session. Only the cluster states the others.
 func (c Cause) OfOwner() bool {
 	switch c {
 	case NoCause, Panicked, Ended, HandedOff, ShutDown, OutOfReach:
@@ -45,5 +45,5 @@ func (c Cause) OfOwner() bool {
 	return false
 }
 
-// GivesUp says whether an owner that ends its session for this cause does what its game did not ask for.
+// GivesUp says whether an owner that ends its session for this cause does so without its game's request.
 func (c Cause) GivesUp() bool { return c == Panicked || c == OutOfReach }

@@ -15,20 +15,20 @@ const (
 	longest    = 80 // operations of one script
 )
 
-// trial drives the law and its slow twin through the same operations, and keeps its own books of who waits for what.
-type trial struct {
+// lockRun drives Grant and its reference model through the same operations, and records which tickets must be waiting.
+type lockRun struct {
 	t       *testing.T
 	grant   lock.Grant
-	twin    slowProfile
+	model   referenceProfile
 	at      lock.Token
 	known   []lock.Token        // every token and ticket so far
-	waiting map[lock.Token]bool // tickets that must be in the queue; true: of a thief
+	waiting map[lock.Token]bool // tickets that must be in the queue; true: of a Steal
 	story   []string
 }
 
-func (r *trial) alive(id lock.Incarnation) bool { return id != 0 && !r.twin.dead[id] }
+func (r *lockRun) alive(id lock.Incarnation) bool { return id != 0 && !r.model.dead[id] }
 
-func (r *trial) fail(format string, args ...any) {
+func (r *lockRun) fail(format string, args ...any) {
 	r.t.Helper()
 	for _, line := range r.story {
 		r.t.Log(line)
@@ -36,17 +36,17 @@ func (r *trial) fail(format string, args ...any) {
 	r.t.Fatalf(format, args...)
 }
 
-// FuzzLock: three bytes are one operation: what, by whom, on which token.
+// FuzzLock reads three bytes as one operation: its kind, its game server, its token.
 func FuzzLock(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x03\x00\x00"))
 	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x09\x01\x00\x03\x01\x00"))
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x07\x01\x00"))
 	f.Add([]byte("\x00\x00\x00\x02\x01\x00\x02\x02\x00\x05\x00\x00\x04\x02\x02\x00\x03\x00"))
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x06\x00\x00\x00\x03\x00\x06\x01\x00\x00\x03\x00"))
-	f.Fuzz(play)
+	f.Fuzz(runScript)
 }
 
-// The same with random scripts, so that every run of the tests tries some.
+// The same with random scripts, so that each run of the tests tries some.
 func TestLockAgainstItsTwin(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -56,19 +56,19 @@ func TestLockAgainstItsTwin(t *testing.T) {
 		for i := range script {
 			script[i] = byte(random.Uint32())
 		}
-		play(t, script)
+		runScript(t, script)
 	}
 }
 
-func play(t *testing.T, script []byte) {
-	r := &trial{t: t, waiting: map[lock.Token]bool{}, twin: slowProfile{dead: map[lock.Incarnation]bool{}}}
+func runScript(t *testing.T, script []byte) {
+	r := &lockRun{t: t, waiting: map[lock.Token]bool{}, model: referenceProfile{dead: map[lock.Incarnation]bool{}}}
 	for step := 0; step < longest && len(script) >= 3; step++ {
-		r.step(script[0], script[1], script[2])
+		r.runOperation(script[0], script[1], script[2])
 		script = script[3:]
 	}
 }
 
-func (r *trial) step(what, who, which byte) {
+func (r *lockRun) runOperation(what, who, which byte) {
 	r.at += 1 + lock.Token(which>>6)
 	server := lock.Incarnation(1 + int(who)%servers)
 	token := lock.Token(0)
@@ -81,10 +81,10 @@ func (r *trial) step(what, who, which byte) {
 	if what%10 != 4 { // Cancel brings the grant up to date itself
 		var first lock.Outcome
 		brought, first = r.grant.Inherit(r.at, r.alive)
-		if got := r.twin.tidy(r.at); got != first.Granted {
-			r.fail("inherit granted %v, the twin %v", first.Granted, got)
+		if got := r.model.bringUpToDate(r.at); got != first.Granted {
+			r.fail("inherit granted %v, the model %v", first.Granted, got)
 		}
-		r.follow(before, brought, first, true)
+		r.checkStep(before, brought, first, true)
 	}
 	kept := copied(brought)
 	var next lock.Grant
@@ -94,7 +94,7 @@ func (r *trial) step(what, who, which byte) {
 		when := lock.WhenOwned(what % 10)
 		r.say("start %d when %d", server, when)
 		next, out = brought.Start(server, r.at, when, mostWaiter, r.alive)
-		want = r.twin.start(server, r.at, when, mostWaiter)
+		want = r.model.start(server, r.at, when, mostWaiter)
 		r.known = append(r.known, r.at)
 		if out.Queued {
 			r.waiting[r.at] = when == lock.Steal
@@ -102,14 +102,14 @@ func (r *trial) step(what, who, which byte) {
 	case 3:
 		r.say("release %d token %d", server, token)
 		next, out = brought.Release(server, token, r.at, r.alive)
-		want = r.twin.release(server, token, r.at)
+		want = r.model.release(server, token, r.at)
 	case 4:
 		r.say("cancel %d ticket %d", server, token)
 		if slices.Contains(brought.Waiters, lock.Waiter{Server: server, Ticket: token}) {
-			delete(r.waiting, token) // follow says so if it stays
+			delete(r.waiting, token) // checkStep fails if it stays in the queue
 		}
 		next, out = brought.Cancel(server, token, r.at, r.alive)
-		want = r.twin.cancel(server, token, r.at)
+		want = r.model.cancel(server, token, r.at)
 		if out.Refusal == lock.NotWaiting && !same(next, brought) {
 			r.fail("a refused cancel changed the grant to %+v", next)
 		}
@@ -117,52 +117,52 @@ func (r *trial) step(what, who, which byte) {
 		r.say("revoke %d", token)
 		cause := lock.Cause(1 + int(which)%(lock.Causes-1))
 		next, out = brought.Revoke(token, cause, r.alive)
-		want = r.twin.revoke(token, cause)
+		want = r.model.revoke(token, cause)
 	case 6:
 		next = brought
-		if which < 64 { // seldom, or nobody would be left for the rest of the script
+		if which < 64 { // seldom, or no game server would be left for the rest of the script
 			r.say("kill %d", server)
-			r.twin.dead[server] = true
+			r.model.dead[server] = true
 		}
 	case 7:
 		r.say("lapse %d", token)
 		next, out = brought.Lapse(token, r.at, r.alive)
-		want = r.twin.lapse(token, r.at)
+		want = r.model.lapse(token, r.at)
 	case 8:
 		r.say("ask %d", token)
 		next, out = brought.Ask(token, r.alive)
-		want = r.twin.ask(token)
+		want = r.model.ask(token)
 	case 9:
 		r.say("reclaim %d token %d", server, token)
 		next, out = brought.Reclaim(server, token, r.at)
-		want = r.twin.reclaim(server, token, r.at)
+		want = r.model.reclaim(server, token, r.at)
 		r.known = append(r.known, r.at)
 	}
 	if out != want {
-		r.fail("outcome is %+v, the twin's %+v", out, want)
+		r.fail("outcome is %+v, the model's %+v", out, want)
 	}
 	if !same(brought, kept) {
 		r.fail("the old grant was changed to %+v", brought)
 	}
 	ownCancel := what%10 == 4 && brought.Owner == server && brought.Ticket == token
 	letGo := what%10 == 3 || ownCancel || what%10 == 7 && brought.Revoked
-	r.follow(brought, next, out, letGo || brought.Owner == 0)
+	r.checkStep(brought, next, out, letGo || brought.Owner == 0)
 	r.grant = next
-	if got, want := r.grant, r.twin.grant(); !same(got, want) {
-		r.fail("grant is\n%+v, the twin's\n%+v", got, want)
+	if got, want := r.grant, r.model.grant(); !same(got, want) {
+		r.fail("grant is\n%+v, the model's\n%+v", got, want)
 	}
 	for id := lock.Incarnation(1); id <= servers; id++ {
 		for _, token := range r.known {
-			if got, want := r.grant.MayWrite(id, token) == lock.None, r.twin.mayWrite(id, token); got != want {
-				r.fail("%d may write under %d: %v, the twin says %v", id, token, got, want)
+			if got, want := r.grant.MayWrite(id, token) == lock.None, r.model.mayWrite(id, token); got != want {
+				r.fail("%d may write under %d: %v, the model says %v", id, token, got, want)
 			}
 		}
 	}
 }
 
-// follow holds one step against what is promised, without the twin: tokens rise, nobody is robbed who did not let go,
+// checkStep checks the invariants of one step without the model: tokens rise, no owner loses its grant that did not let go,
 // the queue is served in order, and no waiter is lost.
-func (r *trial) follow(old, next lock.Grant, out lock.Outcome, mayMove bool) {
+func (r *lockRun) checkStep(old, next lock.Grant, out lock.Outcome, mayMove bool) {
 	if next.Token < old.Token || (next.Token != old.Token) != out.Granted {
 		r.fail("token went from %d to %d, granted %v", old.Token, next.Token, out.Granted)
 	}
@@ -208,7 +208,7 @@ func (r *trial) follow(old, next lock.Grant, out lock.Outcome, mayMove bool) {
 	}
 }
 
-func (r *trial) anyAlive(waiters []lock.Waiter) bool {
+func (r *lockRun) anyAlive(waiters []lock.Waiter) bool {
 	for _, w := range waiters {
 		if r.alive(w.Server) {
 			return true
@@ -217,6 +217,6 @@ func (r *trial) anyAlive(waiters []lock.Waiter) bool {
 	return false
 }
 
-func (r *trial) say(format string, args ...any) {
+func (r *lockRun) say(format string, args ...any) {
 	r.story = append(r.story, fmt.Sprintf("%d: ", r.at)+fmt.Sprintf(format, args...))
 }

@@ -2,15 +2,15 @@ package lock
 
 import "time"
 
-// Ground is why an incarnation counts as gone.
+// Ground is the reason why an incarnation counts as gone.
 type Ground uint8
 
 const (
-	Living   Ground = iota
-	Goodbye         // it said so
-	Proof           // its own host proves it
-	Evidence        // its stream, gossip or its process's next registration says so, and it has been silent
-	Silence         // it has been silent for a lease
+	Living   Ground = iota // it does not count as gone
+	Goodbye                // it said so
+	Proof                  // its own host proves that its process has ended
+	Evidence               // it has been silent, and its stream, gossip or its process's next registration says that it is gone
+	Silence                // it has been silent for a lease
 )
 
 func (g Ground) String() string {
@@ -27,38 +27,40 @@ func (g Ground) String() string {
 	return "living"
 }
 
-// Stream is what became of the stream that an incarnation held to a leader.
+// Stream is the state of the stream that an incarnation holds to a leader.
 type Stream uint8
 
 const (
 	NoStream    Stream = iota // this leader held none
-	OpenStream                // it is open, or was opened anew
-	EndedByPeer               // FIN or RST came from the peer, and none was opened since
+	OpenStream                // it is open, or was opened again
+	EndedByPeer               // FIN or RST came from the peer, and no stream was opened since
 	EndedHere                 // it ended otherwise: by a goodbye, a time-out, or a call that was cancelled
 )
 
-// Signals is what one leader knows of an incarnation, all of it seen by itself and in its own lead. A field that it knows
-// nothing of stays zero, which speaks for the living.
+// Signals holds one leader's observations of an incarnation, all made by itself and in its own lead. A field without an
+// observation stays zero, which counts towards Living.
 type Signals struct {
-	Silent         time.Duration // since it was heard, or since this leader's opening command was applied, whichever is less, less the time by which the judge's own ticks came late
+	// Silent is the time since the incarnation was heard, or since this leader's opening command was applied, whichever is
+	// less, minus the time by which the failure detector's own ticks came late.
+	Silent         time.Duration
 	Stream         Stream
-	StreamEndedAgo time.Duration // since the stream ended
+	StreamEndedAgo time.Duration // time since the stream ended
 	GossipDead     bool          // gossip says dead
-	Replaced       bool          // its process registered anew, and said that it had stopped using its sessions
+	Replaced       bool          // its process registered again, and said that it had stopped using its sessions of before
 
-	// Of its ping port.
+	// Observations of its ping port.
 	SameHost          bool          // the port's IP is the one that the stream came from
-	Reached           bool          // this incarnation answered there once
-	ReachedAgo        time.Duration // since it last did
-	Refused           int           // times running that the port refused, up to now
-	RefusedFor        time.Duration // between the first and the last of them
-	RequestSince      bool          // a request of this incarnation came since the first of them
-	OtherAnswered     bool          // at last another incarnation answered there
-	SuccessorAnswered bool          // at last the incarnation that replaced it answered there
+	Reached           bool          // this incarnation has answered there
+	ReachedAgo        time.Duration // time since it last answered there
+	Refused           int           // consecutive refusals of the port, up to now
+	RefusedFor        time.Duration // time between the first and the last of these refusals
+	RequestSince      bool          // a request of this incarnation came after the first of these refusals
+	OtherAnswered     bool          // the last answer there was another incarnation's
+	SuccessorAnswered bool          // the last answer there was that of the incarnation which replaced it
 }
 
-// FindGround is the judge's half: the ground on which an incarnation of a timing class counts as gone, or Living. Goodbye is
-// not found, it is said.
+// FindGround is the failure detector's half of the lease argument: it returns the ground on which an incarnation of a
+// timing class counts as gone, or Living. It never returns Goodbye, which only the game server itself says.
 func (d Detector) FindGround(t Timing, s Signals) Ground {
 	switch {
 	case d.ShowsProcessGone(s):
@@ -71,15 +73,16 @@ func (d Detector) FindGround(t Timing, s Signals) Ground {
 	return Living
 }
 
-// isAbandoned says that its peer ended the stream and opened no other, though there was time to. After a cut has healed
-// the end of the old stream comes before the new one, and by then the silence is long.
+// isAbandoned says that the peer ended the stream and had time to open another one, but did not. The time is needed because
+// after a partition heals the end of the old stream arrives before the new stream, and the silence is already long then.
 func (t Timing) isAbandoned(s Signals) bool {
 	return s.Stream == EndedByPeer && s.StreamEndedAgo >= 2*t.Renew
 }
 
-// ShowsProcessGone says whether the incarnation's own host shows that its process is gone. Only the kernel's refusal does, and only
-// of a port that this leader is known to reach: a firewall refuses too. Or its own process does, that goes on as the
-// incarnation which replaced this one: it answers as that one on the port that it holds for its whole life.
+// ShowsProcessGone says whether the incarnation's own host proves that the incarnation is gone. There are two proofs. Its
+// kernel refuses connections to its ping port, which counts only for a port that this leader has reached, since a firewall
+// refuses too. Or its process answers on that port, which it holds for its whole life, as the incarnation that replaced
+// this one.
 func (d Detector) ShowsProcessGone(s Signals) bool {
 	reached := s.Reached && s.ReachedAgo <= d.ReachFor
 	switch {

@@ -8,7 +8,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// proven is what it takes, with not a moment to spare.
+// proven returns signals that are just enough for proof.
 func proven(t lock.Timing, d lock.Detector) lock.Signals {
 	return lock.Signals{
 		Stream: lock.EndedByPeer, StreamEndedAgo: 2 * t.Renew, SameHost: true, Reached: true, ReachedAgo: d.ReachFor, Refused: 2, RefusedFor: d.RefusalGap,
@@ -98,8 +98,9 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// slowJudge reads the table of the design line by line, as strikes against each ground. It shares no line with Judge.
-func slowJudge(t lock.Timing, d lock.Detector, s lock.Signals) lock.Ground {
+// referenceGround follows the design's table of grounds line by line: one unmet condition rules a ground out. It shares no
+// line with FindGround.
+func referenceGround(t lock.Timing, d lock.Detector, s lock.Signals) lock.Ground {
 	grounds := []struct {
 		ground lock.Ground
 		misses []bool
@@ -160,7 +161,7 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 		if !likely() {
 			s.Stream = lock.Stream(random.IntN(4))
 		}
-		got, want := detector.FindGround(timing, s), slowJudge(timing, detector, s)
+		got, want := detector.FindGround(timing, s), referenceGround(timing, detector, s)
 		if got != want {
 			t.Fatalf("the verdict on %+v is %v, its slow reading is %v", s, got, want)
 		}
@@ -173,7 +174,7 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 	}
 }
 
-// Each thing that a proof takes is needed: without any one of them there is none.
+// Each condition of a proof is needed: without any one of them there is no proof.
 func TestNothingOfAProofIsSpare(t *testing.T) {
 	timing, detector := lock.DefaultTiming(), lock.DefaultDetector()
 	takes := map[string]func(*lock.Signals){

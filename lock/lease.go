@@ -6,31 +6,32 @@ import (
 	"time"
 )
 
-// ClockRatio is how much faster one machine's clock may run than another's.
+// ClockRatio is the greatest ratio between the speeds of two machines' clocks that the lease argument allows for.
 const ClockRatio = 1.2
 
-// MaxTick is the longest that a node may take between two looks for game servers that are gone. Every timing class counts
-// with it, so it is part of the format: a build that changes it needs a new level.
+// MaxTick is the longest time between two ticks of a failure detector. Every timing class is checked against it in apply,
+// so it is part of the format: a build that changes it needs a new level.
 const MaxTick = 500 * time.Millisecond
 
-// Bounds of a timing class. They are part of the format too.
+// The bounds of a timing class are part of the format, like MaxTick.
 const (
 	LeastRenew = 50 * time.Millisecond
-	MostTiming = time.Hour // of each of the five times
+	MostTiming = time.Hour // for each of the five times
 )
 
-// Timing is a timing class: what both halves of the lease argument count with. The owner counts from the moment it sent
-// the request whose answer renewed it, the judge from the moment that request arrived, so the owner always knows first.
-// The five are copied into an incarnation's row when it registers, and both count with that copy.
+// Timing is a timing class: the times that both halves of the lease argument use. The owner counts from the moment at which
+// it sent the request whose answer renewed it, the failure detector from the moment at which that request arrived, so the
+// owner is always in doubt before it expires. The five times are copied into an incarnation's row when it registers, and
+// both halves use that copy.
 type Timing struct {
 	Renew    time.Duration // an owner renews this often
-	Doubt    time.Duration // an owner is in doubt this long after the send time of the last request that renewed it
-	Evidence time.Duration // silence after which evidence of death counts
-	Lease    time.Duration // silence that is enough by itself
+	Doubt    time.Duration // an owner is in doubt this long after it sent the last request that renewed it
+	Evidence time.Duration // silence after which evidence of the owner's death counts
+	Lease    time.Duration // silence that suffices without evidence
 	HandOff  time.Duration // how long an owner may take to let go
 }
 
-// DefaultTiming survives a lost renewal and two slow ones before anybody is in doubt.
+// DefaultTiming tolerates one lost renewal and two slow ones before the owner is in doubt.
 func DefaultTiming() Timing {
 	return Timing{
 		Renew:    1 * time.Second,
@@ -41,8 +42,8 @@ func DefaultTiming() Timing {
 	}
 }
 
-// Validate reports every relation that does not hold, whichever node leads. It decides in apply, so it counts in whole
-// numbers alone.
+// Validate reports every relation that does not hold. It is called in apply, so it calculates in integers only, and gives
+// the same answer on every node.
 func (t Timing) Validate() error {
 	var faults []error
 	check := func(ok bool, format string, args ...any) {
@@ -58,33 +59,33 @@ func (t Timing) Validate() error {
 		check(x.time%time.Millisecond == 0, "%s %v must be whole milliseconds", x.name, x.time)
 	}
 	if len(faults) > 0 {
-		return errors.Join(faults...) // beyond them the sums below mean nothing
+		return errors.Join(faults...) // the sums below could overflow
 	}
 	check(t.Renew >= LeastRenew, "renew %v must be at least %v", t.Renew, LeastRenew)
 	check(t.Doubt >= 2*t.Renew, "doubt %v must leave room for two renewals of %v", t.Doubt, t.Renew)
 	least := t.Doubt + t.Doubt/5 + MaxTick // ClockRatio
-	check(t.Evidence > least, "evidence %v must be above %v (1.2 x doubt + %v), or an owner could be robbed before it is in doubt", t.Evidence, least, MaxTick)
+	check(t.Evidence > least, "evidence %v must be above %v (1.2 x doubt + %v), or an owner could lose its profiles before it is in doubt", t.Evidence, least, MaxTick)
 	check(t.Lease > t.Evidence, "lease %v must be above evidence %v", t.Lease, t.Evidence)
 	check(t.HandOff > t.Doubt, "hand-off %v must be above doubt %v", t.HandOff, t.Doubt)
 	return errors.Join(faults...)
 }
 
-// InDoubt is the owner's half: passed is the time since it sent the last request that renewed it, by whichever of its
-// clocks says more.
+// InDoubt is the owner's half of the lease argument: passed is the time since it sent the last request that renewed it, the
+// greater of its monotonic and wall clock's.
 func (t Timing) InDoubt(passed time.Duration) bool { return passed >= t.Doubt }
 
-// LapseIsDue says whether a revoked owner that has been mute for this long must be in doubt.
+// LapseIsDue says whether a revoked owner that has been mute for this long must be in doubt, so that its grant may lapse.
 func (t Timing) LapseIsDue(mute time.Duration) bool { return mute >= t.Evidence }
 
-// Detector is how a node that leads looks for game servers that are gone.
+// Detector holds the settings of a node's failure detector, which runs while the node leads.
 type Detector struct {
-	TickPeriod time.Duration // how often it looks
-	PingPeriod time.Duration // it tries the ping port of a game server this often
-	ReachFor   time.Duration // an answer shows for this long that this node reaches that port, so that a refusal means something
-	RefusalGap time.Duration // between two refusals that prove
+	TickPeriod time.Duration // time between two ticks
+	PingPeriod time.Duration // time between two tries of a game server's ping port
+	ReachFor   time.Duration // a refusal counts only this long after the last answer, which showed that this node reaches the port
+	RefusalGap time.Duration // least time between two refusals that count as proof
 }
 
-// DefaultDetector looks often enough for proof to come within half a second.
+// DefaultDetector ticks often enough to find proof within half a second.
 func DefaultDetector() Detector {
 	return Detector{TickPeriod: 250 * time.Millisecond, PingPeriod: 20 * time.Second, ReachFor: time.Minute, RefusalGap: 250 * time.Millisecond}
 }
@@ -98,7 +99,7 @@ func (d Detector) Validate() error {
 		}
 	}
 	check(d.TickPeriod > 0, "tick %v must be above zero", d.TickPeriod)
-	check(d.TickPeriod <= MaxTick, "tick %v must not be above %v: the cluster's timing classes count on it that every node looks as often", d.TickPeriod, MaxTick)
+	check(d.TickPeriod <= MaxTick, "tick %v must not be above %v: the cluster's timing classes rely on that bound for every node", d.TickPeriod, MaxTick)
 	check(d.PingPeriod > 0 && d.RefusalGap > 0, "ping %v and again %v must be above zero", d.PingPeriod, d.RefusalGap)
 	check(d.ReachFor >= 2*d.PingPeriod, "reach %v must leave room for two pings every %v", d.ReachFor, d.PingPeriod)
 	check(d.RefusalGap <= MaxTick, "again %v must not be above %v, or proof could come no sooner than evidence", d.RefusalGap, MaxTick)

@@ -84,9 +84,10 @@ func wantFaults(t *testing.T, name string, err error, want []string) {
 	}
 }
 
-// robbedWhileHeld looks for a moment at which a judge whose clock runs at ratio times the owner's acts on silence or
-// on evidence while the owner still believes that it holds. Both count from the same moment: the worst case, an arrival without delay.
-func robbedWhileHeld(timing lock.Timing, ratio float64) (time.Duration, bool) {
+// expiredWhileHeld searches for a moment at which a failure detector, its clock running at ratio times the owner's, acts on
+// silence or on evidence while the owner still believes that it holds. Both count from the same moment, which is the worst
+// case: the renewal arrives without delay.
+func expiredWhileHeld(timing lock.Timing, ratio float64) (time.Duration, bool) {
 	const step = 5 * time.Millisecond
 	for passed := time.Duration(0); passed <= 2*timing.Lease; passed += step {
 		silent := time.Duration(float64(passed) * ratio)
@@ -98,7 +99,7 @@ func robbedWhileHeld(timing lock.Timing, ratio float64) (time.Duration, bool) {
 	return 0, false
 }
 
-// Whoever may be robbed must be in doubt before, whichever timing Validate lets through.
+// An owner is in doubt before it can expire, under every timing that Validate accepts.
 func TestDoubtComesBeforeTheJudge(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -121,17 +122,17 @@ func TestDoubtComesBeforeTheJudge(t *testing.T) {
 	}
 	for _, timing := range timings {
 		for ratio := 1.0; ratio <= lock.ClockRatio; ratio += 0.02 {
-			if passed, ok := robbedWhileHeld(timing, ratio); ok {
-				t.Fatalf("at a ratio of %.2f an owner is robbed after %v while it holds: %+v", ratio, passed, timing)
+			if passed, ok := expiredWhileHeld(timing, ratio); ok {
+				t.Fatalf("at a ratio of %.2f an owner expires after %v while it holds: %+v", ratio, passed, timing)
 			}
 		}
-		if passed, ok := robbedWhileHeld(timing, lock.ClockRatio); ok {
-			t.Fatalf("at the full ratio an owner is robbed after %v while it holds: %+v", passed, timing)
+		if passed, ok := expiredWhileHeld(timing, lock.ClockRatio); ok {
+			t.Fatalf("at the full ratio an owner expires after %v while it holds: %+v", passed, timing)
 		}
 	}
-	// The search itself finds a hole where there is one.
-	if _, ok := robbedWhileHeld(lock.DefaultTiming(), 1.6); !ok {
-		t.Error("with clocks that differ by 1.6 nobody is robbed: the search sees nothing")
+	// The search finds a fault where there is one.
+	if _, ok := expiredWhileHeld(lock.DefaultTiming(), 1.6); !ok {
+		t.Error("with clocks that differ by 1.6 no owner expires while it holds: the search finds nothing")
 	}
 }
 

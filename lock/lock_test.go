@@ -13,7 +13,7 @@ const (
 	at      = lock.Token(99)
 )
 
-// allBut is everybody alive but some.
+// allBut says that every incarnation is alive but those given.
 func allBut(dead ...lock.Incarnation) lock.Alive {
 	return func(id lock.Incarnation) bool {
 		for _, d := range dead {
@@ -25,7 +25,7 @@ func allBut(dead ...lock.Incarnation) lock.Alive {
 	}
 }
 
-// owned is a grant of a's, that did not wait, with others behind it.
+// owned is a grant to a, which did not wait, with waiters behind it.
 func owned(waiters ...lock.Waiter) lock.Grant {
 	return lock.Grant{Token: 10, Ticket: 10, Owner: a, Waiters: waiters}
 }
@@ -46,27 +46,27 @@ func asked(waiters ...lock.Waiter) lock.Grant {
 	return g
 }
 
-// free is a profile that its owner let go of, or was robbed of.
+// free is a profile that its owner released, or that was revoked and has lapsed.
 func free() lock.Grant { return lock.Grant{Token: 10, Ticket: 10} }
 
-// orphan is one whose owner was ended with it.
+// orphan is a profile that its owner held when its incarnation ended.
 func orphan() lock.Grant { return lock.Grant{Token: 10, Ticket: 10, Orphan: true} }
 
 func TestGrant(t *testing.T) {
-	everybody := allBut()
+	allAlive := allBut()
 	granted, queued := lock.Outcome{Granted: true}, lock.Outcome{Queued: true}
 	no := func(r lock.Refusal) lock.Outcome { return lock.Outcome{Refusal: r} }
-	start := func(who lock.Incarnation, when lock.WhenOwned, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
-		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Start(who, at, when, 2, alive) }
+	start := func(server lock.Incarnation, when lock.WhenOwned, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Start(server, at, when, 2, alive) }
 	}
 	inherit := func(alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
 		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Inherit(at, alive) }
 	}
-	release := func(who lock.Incarnation, token lock.Token, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
-		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Release(who, token, at, alive) }
+	release := func(server lock.Incarnation, token lock.Token, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Release(server, token, at, alive) }
 	}
-	cancel := func(who lock.Incarnation, ticket lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
-		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Cancel(who, ticket, at, everybody) }
+	cancel := func(server lock.Incarnation, ticket lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Cancel(server, ticket, at, allAlive) }
 	}
 	revoke := func(token lock.Token, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
 		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Revoke(token, lock.Stolen, alive) }
@@ -75,10 +75,10 @@ func TestGrant(t *testing.T) {
 		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Ask(token, alive) }
 	}
 	lapse := func(token lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
-		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Lapse(token, at, everybody) }
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Lapse(token, at, allAlive) }
 	}
-	reclaim := func(who lock.Incarnation, token lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
-		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Reclaim(who, token, at) }
+	reclaim := func(server lock.Incarnation, token lock.Token) func(lock.Grant) (lock.Grant, lock.Outcome) {
+		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Reclaim(server, token, at) }
 	}
 	bs := lock.Grant{Token: at, Ticket: 20, Owner: b} // b's after it waited with ticket 20
 
@@ -89,38 +89,38 @@ func TestGrant(t *testing.T) {
 		want lock.Grant
 		out  lock.Outcome
 	}{
-		{"a profile that nobody ever owned is granted", lock.Grant{}, start(a, lock.Wait, everybody),
+		{"a profile that never had an owner is granted", lock.Grant{}, start(a, lock.Wait, allAlive),
 			lock.Grant{Token: at, Ticket: at, Owner: a}, granted},
-		{"one that was released is granted under a greater token", free(), start(b, lock.Refuse, everybody),
+		{"one that was released is granted under a greater token", free(), start(b, lock.Refuse, allAlive),
 			lock.Grant{Token: at, Ticket: at, Owner: b}, granted},
-		{"an owned one refuses who wants to be refused", owned(), start(b, lock.Refuse, everybody), owned(), no(lock.Owned)},
-		{"its owner itself is told that it is owned", owned(), start(a, lock.Wait, everybody), owned(), no(lock.Owned)},
-		{"its owner cannot steal from itself", owned(), start(a, lock.Steal, everybody), owned(), no(lock.Owned)},
-		{"who waits joins the queue", owned(), start(b, lock.Wait, everybody), owned(waits(b, at)), queued},
-		{"behind those who came first", owned(waits(c, 30)), start(b, lock.Wait, everybody), owned(waits(c, 30), waits(b, at)), queued},
-		{"a full queue takes nobody", owned(waits(b, 20), waits(b, 21)), start(c, lock.Wait, everybody),
+		{"an owned one refuses a start that asks to be refused", owned(), start(b, lock.Refuse, allAlive), owned(), no(lock.Owned)},
+		{"its owner itself is told that it is owned", owned(), start(a, lock.Wait, allAlive), owned(), no(lock.Owned)},
+		{"its owner cannot steal from itself", owned(), start(a, lock.Steal, allAlive), owned(), no(lock.Owned)},
+		{"a waiter joins the queue", owned(), start(b, lock.Wait, allAlive), owned(waits(b, at)), queued},
+		{"behind those who came first", owned(waits(c, 30)), start(b, lock.Wait, allAlive), owned(waits(c, 30), waits(b, at)), queued},
+		{"a full queue takes no waiter", owned(waits(b, 20), waits(b, 21)), start(c, lock.Wait, allAlive),
 			owned(waits(b, 20), waits(b, 21)), no(lock.QueueFull)},
-		{"nor a thief", owned(waits(b, 20), waits(b, 21)), start(c, lock.Steal, everybody),
+		{"nor a thief", owned(waits(b, 20), waits(b, 21)), start(c, lock.Steal, allAlive),
 			owned(waits(b, 20), waits(b, 21)), no(lock.QueueFull)},
-		{"a thief revokes and is next, but is granted nothing yet", owned(waits(b, 20)), start(c, lock.Steal, everybody),
+		{"a thief revokes and is next, but is granted nothing yet", owned(waits(b, 20)), start(c, lock.Steal, allAlive),
 			revoked(waits(c, at), waits(b, 20)), lock.Outcome{Queued: true, Revoked: true}},
-		{"a second thief revokes nobody, and goes before the first", revoked(waits(b, 20)), start(c, lock.Steal, everybody),
+		{"a second thief revokes nothing, and goes before the first", revoked(waits(b, 20)), start(c, lock.Steal, allAlive),
 			revoked(waits(c, at), waits(b, 20)), queued},
-		{"who waits for a revoked one waits as ever", revoked(), start(b, lock.Wait, everybody), revoked(waits(b, at)), queued},
+		{"a waiter for a revoked one waits as usual", revoked(), start(b, lock.Wait, allAlive), revoked(waits(b, at)), queued},
 
-		{"a release frees the profile, and the token stays", owned(), release(a, 10, everybody), free(), lock.Outcome{}},
-		{"a release grants to the first who waits", owned(waits(b, 20), waits(c, 30)), release(a, 10, everybody),
+		{"a release frees the profile, and the token stays", owned(), release(a, 10, allAlive), free(), lock.Outcome{}},
+		{"a release grants to the first waiter", owned(waits(b, 20), waits(c, 30)), release(a, 10, allAlive),
 			lock.Grant{Token: at, Ticket: 20, Owner: b, Waiters: []lock.Waiter{waits(c, 30)}}, granted},
-		{"to the first who lives", owned(waits(b, 20), waits(c, 30)), release(a, 10, allBut(b)),
+		{"to the first living waiter", owned(waits(b, 20), waits(c, 30)), release(a, 10, allBut(b)),
 			lock.Grant{Token: at, Ticket: 30, Owner: c}, granted},
-		{"a revoked owner may say that it is over", revoked(waits(b, 20)), release(a, 10, everybody), bs, granted},
-		{"a release under an old token is fenced", owned(waits(b, 20)), release(a, 9, everybody), owned(waits(b, 20)), no(lock.Fenced)},
-		{"a release by somebody else is fenced", owned(), release(b, 10, everybody), owned(), no(lock.Fenced)},
-		{"a second release is fenced", free(), release(a, 10, everybody), free(), no(lock.Fenced)},
+		{"a revoked owner may say that it is over", revoked(waits(b, 20)), release(a, 10, allAlive), bs, granted},
+		{"a release under an old token is fenced", owned(waits(b, 20)), release(a, 9, allAlive), owned(waits(b, 20)), no(lock.Fenced)},
+		{"a release by another game server is fenced", owned(), release(b, 10, allAlive), owned(), no(lock.Fenced)},
+		{"a second release is fenced", free(), release(a, 10, allAlive), free(), no(lock.Fenced)},
 
 		{"a cancelled waiter leaves the queue", owned(waits(b, 20), waits(c, 30)), cancel(b, 20), owned(waits(c, 30)), lock.Outcome{}},
 		{"only its own ticket", owned(waits(b, 20), waits(b, 21)), cancel(b, 21), owned(waits(b, 20)), lock.Outcome{}},
-		{"nobody cancels for another", owned(waits(b, 20)), cancel(c, 20), owned(waits(b, 20)), no(lock.NotWaiting)},
+		{"a game server cannot cancel for another", owned(waits(b, 20)), cancel(c, 20), owned(waits(b, 20)), no(lock.NotWaiting)},
 		{"a ticket that never was is not waiting", owned(), cancel(b, 20), owned(), no(lock.NotWaiting)},
 		{"a ticket that has become a grant ends it", lock.Grant{Token: 30, Ticket: 20, Owner: b, Waiters: []lock.Waiter{waits(c, 31)}},
 			cancel(b, 20), lock.Grant{Token: at, Ticket: 31, Owner: c}, granted},
@@ -132,45 +132,45 @@ func TestGrant(t *testing.T) {
 		{"a grant that is over has no ticket any more", lock.Grant{Token: 30, Ticket: 20}, cancel(b, 20),
 			lock.Grant{Token: 30, Ticket: 20}, no(lock.NotWaiting)},
 
-		{"a revocation keeps the owner until it lets go", owned(waits(b, 20)), revoke(10, everybody), revoked(waits(b, 20)),
+		{"a revocation keeps the owner until it lets go", owned(waits(b, 20)), revoke(10, allAlive), revoked(waits(b, 20)),
 			lock.Outcome{Revoked: true}},
-		{"it is superseded when done", revoked(), revoke(10, everybody), revoked(), no(lock.Superseded)},
-		{"and when the token has moved on", owned(), revoke(9, everybody), owned(), no(lock.Superseded)},
-		{"and when nobody owns it", free(), revoke(10, everybody), free(), no(lock.Superseded)},
+		{"it is superseded when done", revoked(), revoke(10, allAlive), revoked(), no(lock.Superseded)},
+		{"and when the token has moved on", owned(), revoke(9, allAlive), owned(), no(lock.Superseded)},
+		{"and when it has no owner", free(), revoke(10, allAlive), free(), no(lock.Superseded)},
 		{"and when the owner is dead", owned(), revoke(10, allBut(a)), owned(), no(lock.Superseded)},
 
-		{"who is asked to let go still owns it", owned(), ask(10, everybody), asked(), lock.Outcome{Asked: true}},
-		{"and may be asked again", asked(waits(b, 20)), ask(10, everybody), asked(waits(b, 20)), lock.Outcome{Asked: true}},
-		{"a revoked one is not asked any more", revoked(), ask(10, everybody), revoked(), no(lock.Superseded)},
-		{"nor one whose token has moved on", owned(), ask(9, everybody), owned(), no(lock.Superseded)},
+		{"an owner that is asked to let go still owns it", owned(), ask(10, allAlive), asked(), lock.Outcome{Asked: true}},
+		{"and may be asked again", asked(waits(b, 20)), ask(10, allAlive), asked(waits(b, 20)), lock.Outcome{Asked: true}},
+		{"a revoked one is not asked any more", revoked(), ask(10, allAlive), revoked(), no(lock.Superseded)},
+		{"nor one whose token has moved on", owned(), ask(9, allAlive), owned(), no(lock.Superseded)},
 		{"nor a dead one", owned(), ask(10, allBut(a)), owned(), no(lock.Superseded)},
-		{"nor nobody", free(), ask(10, everybody), free(), no(lock.Superseded)},
-		{"the next owner has not been asked", asked(waits(b, 20)), release(a, 10, everybody), bs, granted},
-		{"nor has the one after nobody", asked(), release(a, 10, everybody), free(), lock.Outcome{}},
+		{"nor is a profile without an owner", free(), ask(10, allAlive), free(), no(lock.Superseded)},
+		{"the next owner has not been asked", asked(waits(b, 20)), release(a, 10, allAlive), bs, granted},
+		{"nor has the next one after a profile without an owner", asked(), release(a, 10, allAlive), free(), lock.Outcome{}},
 
-		{"a lapse grants to the first who waits", revoked(waits(b, 20)), lapse(10), bs, granted},
+		{"a lapse grants to the first waiter", revoked(waits(b, 20)), lapse(10), bs, granted},
 		{"or frees the profile", revoked(), lapse(10), free(), lock.Outcome{}},
 		{"an owner that was not revoked does not lapse", owned(waits(b, 20)), lapse(10), owned(waits(b, 20)), no(lock.Superseded)},
 		{"nor another token", revoked(), lapse(9), revoked(), no(lock.Superseded)},
 		{"nor a profile without owner", free(), lapse(10), free(), no(lock.Superseded)},
 
-		{"a living owner keeps its profile", owned(waits(b, 20)), inherit(everybody), owned(waits(b, 20)), lock.Outcome{}},
-		{"a revoked one too", revoked(waits(b, 20)), inherit(everybody), revoked(waits(b, 20)), lock.Outcome{}},
+		{"a living owner keeps its profile", owned(waits(b, 20)), inherit(allAlive), owned(waits(b, 20)), lock.Outcome{}},
+		{"a revoked one too", revoked(waits(b, 20)), inherit(allAlive), revoked(waits(b, 20)), lock.Outcome{}},
 		{"a dead owner's profile goes to the first living waiter", owned(waits(b, 20), waits(c, 30)), inherit(allBut(a, b)),
 			lock.Grant{Token: at, Ticket: 30, Owner: c}, granted},
 		{"not revoked, though the dead one was", revoked(waits(b, 20)), inherit(allBut(a)), bs, granted},
 		{"a dead owner that was revoked leaves it free", revoked(), inherit(allBut(a)), free(), lock.Outcome{}},
 		{"dead waiters leave", owned(waits(b, 20), waits(c, 30)), inherit(allBut(b)), owned(waits(c, 30)), lock.Outcome{}},
-		{"all dead: nobody owns it, nobody waits", owned(waits(b, 20)), inherit(allBut(a, b)), orphan(), lock.Outcome{}},
+		{"all dead: no owner, no waiters", owned(waits(b, 20)), inherit(allBut(a, b)), orphan(), lock.Outcome{}},
 		{"a dead owner without waiters leaves an orphan", owned(), inherit(allBut(a)), orphan(), lock.Outcome{}},
 		{"which it stays", orphan(), inherit(allBut(a)), orphan(), lock.Outcome{}},
-		{"and which anybody may be granted", orphan(), start(b, lock.Refuse, allBut(a)), lock.Grant{Token: at, Ticket: at, Owner: b}, granted},
+		{"and which any game server may be granted", orphan(), start(b, lock.Refuse, allBut(a)), lock.Grant{Token: at, Ticket: at, Owner: b}, granted},
 
 		{"an orphan is reclaimed under a new token", orphan(), reclaim(c, 10), lock.Grant{Token: at, Ticket: at, Owner: c},
 			lock.Outcome{Granted: true, Reclaimed: true}},
 		{"not under another one", orphan(), reclaim(c, 9), orphan(), no(lock.Superseded)},
 		{"what was released is not reclaimed", free(), reclaim(c, 10), free(), no(lock.Superseded)},
-		{"nor what somebody was granted since", lock.Grant{Token: 30, Ticket: 30, Owner: b}, reclaim(c, 10),
+		{"nor one that another game server was granted since", lock.Grant{Token: 30, Ticket: 30, Owner: b}, reclaim(c, 10),
 			lock.Grant{Token: 30, Ticket: 30, Owner: b}, no(lock.Superseded)},
 		{"also if that one has let go of it", lock.Grant{Token: 30, Ticket: 30}, reclaim(c, 10), lock.Grant{Token: 30, Ticket: 30}, no(lock.Superseded)},
 		{"or has died with it", lock.Grant{Token: 30, Ticket: 30, Orphan: true}, reclaim(c, 10), lock.Grant{Token: 30, Ticket: 30, Orphan: true},
@@ -205,9 +205,9 @@ func TestMayWrite(t *testing.T) {
 		{"the owner under its token", owned(), a, 10, lock.None},
 		{"the owner under an older token", owned(), a, 9, lock.Fenced},
 		{"the owner under a token that is not given yet", owned(), a, 11, lock.Fenced},
-		{"somebody else who knows the token", owned(), b, 10, lock.Fenced},
+		{"another game server that knows the token", owned(), b, 10, lock.Fenced},
 		{"a revoked owner", revoked(), a, 10, lock.Fenced},
-		{"who released it", free(), a, 10, lock.Fenced},
+		{"an owner that released it", free(), a, 10, lock.Fenced},
 		{"a waiter with its ticket", owned(waits(b, 20)), b, 20, lock.Fenced},
 	}
 	for _, test := range tests {

@@ -10,16 +10,16 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// twin is the machine told slowly: plain slices and maps, every rule written out where it is needed, and no line shared
+// referenceModel is the machine told slowly: plain slices and maps, every rule written out where it is needed, and no line shared
 // with the machine or the law. It knows nothing of rows, batches or digests.
-type twin struct {
+type referenceModel struct {
 	cluster     []byte
 	level       uint32
 	stamp       int64
 	index, term uint64
 	at          lock.Token
-	servers     []*twinServer // in order of registration
-	profiles    map[fsm.ProfileName]*twinProfile
+	servers     []*referenceServer // in order of registration
+	profiles    map[fsm.ProfileName]*referenceProfile
 	policies    map[[2]string]int64 // store and name; the empty store has the defaults
 	nodes       map[string]fsm.Node
 	classes     map[string]fsm.TimingClass
@@ -29,24 +29,24 @@ type twin struct {
 	audits      []fsm.Audit
 }
 
-type twinServer struct {
+type referenceServer struct {
 	about   fsm.Server // who it is; its activity too, but for sessions, which are counted when asked
-	answers map[uint64]twinAnswer
+	answers map[uint64]referenceAnswer
 	parts   map[uint64]map[uint32][]byte // by number
 }
 
-type twinAnswer struct {
+type referenceAnswer struct {
 	hash   uint64
 	result fsm.Result
 }
 
-func newTwin() *twin {
-	return &twin{profiles: map[fsm.ProfileName]*twinProfile{}, policies: map[[2]string]int64{}, nodes: map[string]fsm.Node{}, classes: map[string]fsm.TimingClass{},
+func newReferenceModel() *referenceModel {
+	return &referenceModel{profiles: map[fsm.ProfileName]*referenceProfile{}, policies: map[[2]string]int64{}, nodes: map[string]fsm.Node{}, classes: map[string]fsm.TimingClass{},
 		alarms: map[string]fsm.Alarm{}, expected: map[string]bool{}}
 }
 
 // entry applies one entry.
-func (w *twin) entry(index, term uint64, stampMS int64, commands []*fsm.Command) ([]fsm.Result, []fsm.Event) {
+func (w *referenceModel) entry(index, term uint64, stampMS int64, commands []*fsm.Command) ([]fsm.Result, []fsm.Event) {
 	w.index, w.term, w.events = index, term, nil
 	if stampMS > w.stamp {
 		w.stamp = stampMS
@@ -63,7 +63,7 @@ func (w *twin) entry(index, term uint64, stampMS int64, commands []*fsm.Command)
 	return results, w.events
 }
 
-func (w *twin) server(id uint64) *twinServer {
+func (w *referenceModel) server(id uint64) *referenceServer {
 	for _, s := range w.servers {
 		if uint64(s.about.Incarnation) == id {
 			return s
@@ -72,12 +72,12 @@ func (w *twin) server(id uint64) *twinServer {
 	return nil
 }
 
-func (w *twin) alive(id lock.Incarnation) bool {
+func (w *referenceModel) alive(id lock.Incarnation) bool {
 	s := w.server(uint64(id))
 	return s != nil && s.about.Alive
 }
 
-func (w *twin) command(c *fsm.Command) fsm.Result {
+func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 	switch {
 	case c.GetRegister() != nil:
 		return w.register(c.GetRegister())
@@ -121,7 +121,7 @@ func (w *twin) command(c *fsm.Command) fsm.Result {
 }
 
 // numbered is every command that must happen once: whose it is, then the answer, the mark, life, and the window.
-func (w *twin) numbered(c *fsm.Command) fsm.Result {
+func (w *referenceModel) numbered(c *fsm.Command) fsm.Result {
 	q := c.GetRequest()
 	if q == nil || q.Incarnation == 0 || q.Number == 0 || q.Settled >= q.Number {
 		return fsm.Result{Code: fsm.Invalid}
@@ -169,14 +169,14 @@ func (w *twin) numbered(c *fsm.Command) fsm.Result {
 	if done.Code == fsm.PartsMissing {
 		return done
 	}
-	s.answers[q.Number] = twinAnswer{q.Hash, done}
+	s.answers[q.Number] = referenceAnswer{q.Hash, done}
 	s.about.Last = w.at
 	delete(s.parts, q.Number)
 	return done
 }
 
 // strange says that a request comes from a process that did not register this incarnation.
-func (s *twinServer) strange(q *fsm.Request) bool {
+func (s *referenceServer) strange(q *fsm.Request) bool {
 	head := uint64(0)
 	for _, b := range s.about.Nonce[:8] {
 		head = head*256 + uint64(b)
@@ -184,7 +184,7 @@ func (s *twinServer) strange(q *fsm.Request) bool {
 	return q.Registration != head
 }
 
-func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result {
+func (w *referenceModel) request(s *referenceServer, q *fsm.Request, c *fsm.Command) fsm.Result {
 	me := s.about.Incarnation
 	switch {
 	case c.GetEndServer() != nil:
@@ -238,7 +238,7 @@ func (w *twin) request(s *twinServer, q *fsm.Request, c *fsm.Command) fsm.Result
 	return fsm.Result{Code: fsm.Invalid}
 }
 
-func (w *twin) register(c *fsm.Register) fsm.Result {
+func (w *referenceModel) register(c *fsm.Register) fsm.Result {
 	if c.Name == "" || len(c.Nonce) != 16 || c.Kind > 1 {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -261,7 +261,7 @@ func (w *twin) register(c *fsm.Register) fsm.Result {
 	if _, ok := w.classes[class]; !ok {
 		return fsm.Result{Code: fsm.UnknownClass}
 	}
-	var old *twinServer // whose goodbye this is
+	var old *referenceServer // whose goodbye this is
 	if s := w.server(c.Replaces); s != nil && s.about.Alive && s.about.Successor == 0 && len(c.Cluster) > 0 && c.ReplacedRegistration != 0 &&
 		bytes.Equal(s.about.Nonce[:8], binary.BigEndian.AppendUint64(nil, c.ReplacedRegistration)) {
 		old = s
@@ -274,18 +274,18 @@ func (w *twin) register(c *fsm.Register) fsm.Result {
 	if old != nil {
 		old.about.Successor = lock.Incarnation(w.at)
 	}
-	w.servers = append(w.servers, &twinServer{
+	w.servers = append(w.servers, &referenceServer{
 		about: fsm.Server{
 			Incarnation: lock.Incarnation(w.at), Name: c.Name, Where: c.Where, Ping: c.Ping, Peer: c.Peer, Tool: c.Kind == 1, Alive: true,
 			SinceMS: w.stamp, Nonce: c.Nonce, Class: w.classes[class], Activity: fsm.Activity{Last: w.at},
 		},
-		answers: map[uint64]twinAnswer{}, parts: map[uint64]map[uint32][]byte{},
+		answers: map[uint64]referenceAnswer{}, parts: map[uint64]map[uint32][]byte{},
 	})
 	return fsm.Result{Token: w.at}
 }
 
 // end is the end of a life: nothing of it moves but what touches its profiles later.
-func (w *twin) end(s *twinServer, ground lock.Ground) {
+func (w *referenceModel) end(s *referenceServer, ground lock.Ground) {
 	if !s.about.Alive {
 		return
 	}
@@ -298,7 +298,7 @@ func (w *twin) end(s *twinServer, ground lock.Ground) {
 }
 
 // audit writes down who did what to whom.
-func (w *twin) audit(a fsm.Audit, by, from lock.Incarnation) {
+func (w *referenceModel) audit(a fsm.Audit, by, from lock.Incarnation) {
 	a.Number, a.StampMS, a.Token = uint64(len(w.audits)+1), w.stamp, w.at
 	for _, s := range w.servers {
 		if s.about.Incarnation == by {
@@ -311,7 +311,7 @@ func (w *twin) audit(a fsm.Audit, by, from lock.Incarnation) {
 	w.audits = append(w.audits, a)
 }
 
-func (w *twin) expire(c *fsm.ExpireServers) fsm.Result {
+func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {
 	ended := false
 	for _, v := range c.Verdicts {
 		s := w.server(v.Incarnation)
@@ -327,22 +327,22 @@ func (w *twin) expire(c *fsm.ExpireServers) fsm.Result {
 }
 
 // forget drops the longest gone first; of one stamp, who registered first.
-func (w *twin) forget(c *fsm.Forget) fsm.Result {
-	var gone []*twinServer
+func (w *referenceModel) forget(c *fsm.Forget) fsm.Result {
+	var gone []*referenceServer
 	for _, s := range w.servers {
 		if !s.about.Alive && s.about.EndedMS < c.BeforeMs {
 			gone = append(gone, s)
 		}
 	}
-	slices.SortStableFunc(gone, func(x, y *twinServer) int { return int(x.about.EndedMS - y.about.EndedMS) })
+	slices.SortStableFunc(gone, func(x, y *referenceServer) int { return int(x.about.EndedMS - y.about.EndedMS) })
 	more := len(gone) > int(c.Limit)
 	for _, s := range gone[:min(len(gone), int(c.Limit))] {
-		w.servers = slices.DeleteFunc(w.servers, func(x *twinServer) bool { return x == s })
+		w.servers = slices.DeleteFunc(w.servers, func(x *referenceServer) bool { return x == s })
 	}
 	return fsm.Result{More: more}
 }
 
-func (w *twin) putPart(q *fsm.Request, c *fsm.PutPart) fsm.Result {
+func (w *referenceModel) putPart(q *fsm.Request, c *fsm.PutPart) fsm.Result {
 	if q == nil || q.Number == 0 || len(c.Bytes) == 0 || len(c.Bytes) > 512<<10 || c.Part >= 16 {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -379,7 +379,7 @@ func (w *twin) putPart(q *fsm.Request, c *fsm.PutPart) fsm.Result {
 	return fsm.Result{}
 }
 
-func (w *twin) found(c *fsm.Found) fsm.Result {
+func (w *referenceModel) found(c *fsm.Found) fsm.Result {
 	if w.cluster != nil {
 		return fsm.Result{Code: fsm.Superseded}
 	}
@@ -394,7 +394,7 @@ func (w *twin) found(c *fsm.Found) fsm.Result {
 }
 
 // setClass takes times that no owner is robbed by: the stream's are few, and small.
-func (w *twin) setClass(c *fsm.SetTimingClass) fsm.Result {
+func (w *referenceModel) setClass(c *fsm.SetTimingClass) fsm.Result {
 	ms := time.Millisecond
 	robs := 10*c.EvidenceMs <= 12*c.DoubtMs+5000
 	if c.Name == "a/b" || c.RenewMs < 50 || c.DoubtMs < 2*c.RenewMs || robs || c.LeaseMs <= c.EvidenceMs || c.HandOffMs <= c.DoubtMs {
@@ -407,14 +407,14 @@ func (w *twin) setClass(c *fsm.SetTimingClass) fsm.Result {
 	return fsm.Result{}
 }
 
-func (w *twin) policy(store, name string) int64 {
+func (w *referenceModel) policy(store, name string) int64 {
 	if value, ok := w.policies[[2]string{store, name}]; ok {
 		return value
 	}
 	return w.policies[[2]string{"", name}]
 }
 
-func (w *twin) setPolicy(c *fsm.SetPolicy) fsm.Result {
+func (w *referenceModel) setPolicy(c *fsm.SetPolicy) fsm.Result {
 	if _, ok := w.policies[[2]string{"", c.Name}]; c.Store == "a/b" {
 		return fsm.Result{Code: fsm.Invalid} // the stream's one malformed store
 	} else if !ok {

@@ -9,7 +9,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-type twinProfile struct {
+type referenceProfile struct {
 	name fsm.ProfileName
 
 	// Whose it is.
@@ -28,21 +28,21 @@ type twinProfile struct {
 	revision       uint64
 	created, saved int64
 	tags           map[string]string
-	history        []twinRevision // the last one is the current one
+	history        []referenceRevision // the last one is the current one
 
 	sent     uint64 // messages ever
 	messages []fsm.Message
 }
 
-type twinRevision struct {
+type referenceRevision struct {
 	fsm.Revision
 	data []byte
 }
 
-func (w *twin) profile(store, key string) *twinProfile {
+func (w *referenceModel) profile(store, key string) *referenceProfile {
 	name := fsm.ProfileName{Store: store, Key: key}
 	if w.profiles[name] == nil {
-		w.profiles[name] = &twinProfile{name: name}
+		w.profiles[name] = &referenceProfile{name: name}
 	}
 	return w.profiles[name]
 }
@@ -50,20 +50,20 @@ func (w *twin) profile(store, key string) *twinProfile {
 // malformed knows the names that the stream uses.
 func malformed(store, key string) bool { return store == "a/b" || key == "" || key == "\x01" }
 
-func (w *twin) tell(kind fsm.EventKind, p *twinProfile, ticket lock.Token, message uint64) {
+func (w *referenceModel) tell(kind fsm.EventKind, p *referenceProfile, ticket lock.Token, message uint64) {
 	w.events = append(w.events, fsm.Event{
 		Kind: kind, Server: p.owner, Store: p.name.Store, Key: p.name.Key, Token: p.token, Ticket: ticket, Message: message,
 	})
 }
 
 // because is tell of what has a cause.
-func (w *twin) because(cause lock.Cause, kind fsm.EventKind, p *twinProfile, ticket lock.Token) {
+func (w *referenceModel) because(cause lock.Cause, kind fsm.EventKind, p *referenceProfile, ticket lock.Token) {
 	w.tell(kind, p, ticket, 0)
 	w.events[len(w.events)-1].Cause = cause
 }
 
 // touch lets the dead leave. A profile that is nobody's then goes to the first who waits.
-func (w *twin) touch(store, key string) *twinProfile {
+func (w *referenceModel) touch(store, key string) *referenceProfile {
 	p := w.profile(store, key)
 	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
 	if p.owner != 0 && !w.alive(p.owner) {
@@ -75,12 +75,12 @@ func (w *twin) touch(store, key string) *twinProfile {
 	return p
 }
 
-func (w *twin) leaves(p *twinProfile) {
+func (w *referenceModel) leaves(p *referenceProfile) {
 	p.owner, p.revoked, p.cause, p.asked = 0, false, lock.NoCause, false
 }
 
 // next serves the queue of a profile that nobody owns.
-func (w *twin) next(p *twinProfile, cause lock.Cause) {
+func (w *referenceModel) next(p *referenceProfile, cause lock.Cause) {
 	if p.owner != 0 || len(p.queue) == 0 {
 		return
 	}
@@ -89,7 +89,7 @@ func (w *twin) next(p *twinProfile, cause lock.Cause) {
 	w.give(p, first.Server, first.Ticket, cause)
 }
 
-func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token, cause lock.Cause) {
+func (w *referenceModel) give(p *referenceProfile, to lock.Incarnation, ticket lock.Token, cause lock.Cause) {
 	p.owner, p.token, p.ticket, p.bereft = to, w.at, ticket, false
 	p.since = w.stamp
 	p.loads++
@@ -100,7 +100,7 @@ func (w *twin) give(p *twinProfile, to lock.Incarnation, ticket lock.Token, caus
 }
 
 // free ends a session, and grants to who waits and lives.
-func (w *twin) free(p *twinProfile) {
+func (w *referenceModel) free(p *referenceProfile) {
 	cause := p.cause
 	if !w.alive(p.owner) {
 		cause = lock.Expired
@@ -110,7 +110,7 @@ func (w *twin) free(p *twinProfile) {
 	w.next(p, cause)
 }
 
-func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.AuditKind, by lock.Incarnation, reason string) {
+func (w *referenceModel) rob(p *referenceProfile, cause lock.Cause, deed fsm.AuditKind, by lock.Incarnation, reason string) {
 	if p.owner != 0 && !p.revoked {
 		p.revoked, p.cause = true, cause
 		w.because(cause, fsm.Lost, p, 0)
@@ -119,7 +119,7 @@ func (w *twin) rob(p *twinProfile, cause lock.Cause, deed fsm.AuditKind, by lock
 }
 
 // freed is what an operator wants of a profile.
-func (w *twin) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
+func (w *referenceModel) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -142,7 +142,7 @@ func (w *twin) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
 	return done
 }
 
-func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
+func (w *referenceModel) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 	if malformed(c.Store, c.Key) || c.WhenOwned > 2 {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -179,7 +179,7 @@ func (w *twin) start(me lock.Incarnation, c *fsm.StartSession) fsm.Result {
 	return done
 }
 
-func (w *twin) reclaim(me lock.Incarnation, c *fsm.Reclaim) fsm.Result {
+func (w *referenceModel) reclaim(me lock.Incarnation, c *fsm.Reclaim) fsm.Result {
 	for _, x := range c.Claims {
 		if malformed(x.Store, x.Key) {
 			return fsm.Result{Code: fsm.Invalid}
@@ -200,7 +200,7 @@ func (w *twin) reclaim(me lock.Incarnation, c *fsm.Reclaim) fsm.Result {
 	return fsm.Result{Token: w.at}
 }
 
-func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
+func (w *referenceModel) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -220,7 +220,7 @@ func (w *twin) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
 	return fsm.Result{Code: fsm.NotWaiting}
 }
 
-func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
+func (w *referenceModel) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
 	switch c.Cause { // nothing said, panicked, ended, handed off, shut down, out of reach
 	case 0, 8, 9, 10, 11, 12:
 	default:
@@ -256,7 +256,7 @@ func (w *twin) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
 	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}
 }
 
-func (w *twin) revoke(c *fsm.Revoke) fsm.Result {
+func (w *referenceModel) revoke(c *fsm.Revoke) fsm.Result {
 	p := w.touch(c.Store, c.Key)
 	if p.owner == 0 || p.revoked || c.Waited && !p.asked && len(p.queue) == 0 || uint64(p.token) != c.Token {
 		return fsm.Result{Code: fsm.Superseded, Token: p.token}
@@ -265,7 +265,7 @@ func (w *twin) revoke(c *fsm.Revoke) fsm.Result {
 	return fsm.Result{Token: p.token, Owner: p.owner}
 }
 
-func (w *twin) lapse(c *fsm.Lapse) fsm.Result {
+func (w *referenceModel) lapse(c *fsm.Lapse) fsm.Result {
 	if c.Term != w.term {
 		return fsm.Result{Code: fsm.Superseded}
 	}
@@ -278,17 +278,17 @@ func (w *twin) lapse(c *fsm.Lapse) fsm.Result {
 }
 
 // walk serves a dead one's queues, by store and key.
-func (w *twin) walk(c *fsm.Walk) fsm.Result {
+func (w *referenceModel) walk(c *fsm.Walk) fsm.Result {
 	if w.alive(lock.Incarnation(c.Incarnation)) {
 		return fsm.Result{Code: fsm.Superseded}
 	}
-	var contested []*twinProfile
+	var contested []*referenceProfile
 	for _, p := range w.profiles {
 		if p.owner != 0 && uint64(p.owner) == c.Incarnation && (p.revoked || p.asked || len(p.queue) > 0) {
 			contested = append(contested, p)
 		}
 	}
-	slices.SortFunc(contested, func(x, y *twinProfile) int {
+	slices.SortFunc(contested, func(x, y *referenceProfile) int {
 		return cmp.Or(cmp.Compare(x.name.Store, y.name.Store), cmp.Compare(x.name.Key, y.name.Key))
 	})
 	done := fsm.Result{}
@@ -303,7 +303,7 @@ func (w *twin) walk(c *fsm.Walk) fsm.Result {
 	return done
 }
 
-func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
+func (w *referenceModel) save(s *referenceServer, q *fsm.Request, c *fsm.Save) fsm.Result {
 	if malformed(c.Store, c.Key) || c.Data == nil {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -334,7 +334,7 @@ func (w *twin) save(s *twinServer, q *fsm.Request, c *fsm.Save) fsm.Result {
 	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}
 }
 
-func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
+func (w *referenceModel) set(s *referenceServer, q *fsm.Request, c *fsm.Set) fsm.Result {
 	if malformed(c.Store, c.Key) || c.Data == nil || c.AnyRevision && c.Expected > 0 {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -351,7 +351,7 @@ func (w *twin) set(s *twinServer, q *fsm.Request, c *fsm.Set) fsm.Result {
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
-func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
+func (w *referenceModel) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	if malformed(c.Store, c.Key) || c.AnyRevision && c.Expected > 0 {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -368,7 +368,7 @@ func (w *twin) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
-func (p *twinProfile) unforced(expected uint64, anyRevision, force bool) *fsm.Result {
+func (p *referenceProfile) unforced(expected uint64, anyRevision, force bool) *fsm.Result {
 	if p.owner != 0 && !force {
 		return &fsm.Result{Code: fsm.Owned, Owner: p.owner, Token: p.token, Revision: p.revision}
 	}
@@ -379,7 +379,7 @@ func (p *twinProfile) unforced(expected uint64, anyRevision, force bool) *fsm.Re
 }
 
 // data is what a write brings, or why not.
-func (w *twin) data(s *twinServer, q *fsm.Request, p *twinProfile, d *fsm.Data, tags *fsm.Tags) ([]byte, *fsm.Result) {
+func (w *referenceModel) data(s *referenceServer, q *fsm.Request, p *referenceProfile, d *fsm.Data, tags *fsm.Tags) ([]byte, *fsm.Result) {
 	limit := w.policy(p.name.Store, fsm.PolicyMaxData)
 	if d.Size > uint64(limit) {
 		return nil, &fsm.Result{Code: fsm.TooLarge, Limit: uint64(limit), Revision: p.revision}
@@ -415,7 +415,7 @@ func (w *twin) data(s *twinServer, q *fsm.Request, p *twinProfile, d *fsm.Data, 
 }
 
 // write is the next revision; a remove leaves a stone. Of the oldest at most 32 go at once.
-func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, token lock.Token, why fsm.WriteKind) {
+func (w *referenceModel) write(p *referenceProfile, codec uint32, data []byte, tags *fsm.Tags, token lock.Token, why fsm.WriteKind) {
 	if !p.exists && why != fsm.WriteRemove {
 		p.created = w.stamp
 	}
@@ -425,7 +425,7 @@ func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, 
 	if tags != nil {
 		p.tags = tags.Tags
 	}
-	p.history = append(p.history, twinRevision{
+	p.history = append(p.history, referenceRevision{
 		Revision: fsm.Revision{Revision: p.revision, Codec: codec, Size: uint64(len(data)), SavedMS: w.stamp, Token: token, Kind: why}, data: data,
 	})
 	keep := max(1, int(w.policy(p.name.Store, fsm.PolicyHistory)))
@@ -434,7 +434,7 @@ func (w *twin) write(p *twinProfile, codec uint32, data []byte, tags *fsm.Tags, 
 	}
 }
 
-func (w *twin) send(s *twinServer, c *fsm.Send) fsm.Result {
+func (w *referenceModel) send(s *referenceServer, c *fsm.Send) fsm.Result {
 	if malformed(c.Store, c.Key) || len(c.Kind) > 64 || c.Kind == "\x01" {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -460,7 +460,7 @@ func (w *twin) send(s *twinServer, c *fsm.Send) fsm.Result {
 	return fsm.Result{Message: p.sent, Token: p.token}
 }
 
-func (w *twin) clear(c *fsm.ClearMessage) fsm.Result {
+func (w *referenceModel) clear(c *fsm.ClearMessage) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}

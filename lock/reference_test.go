@@ -4,24 +4,25 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// slowProfile is the law told as a history: every grant ever made, and whoever waits. It shares no line with Grant.
-type slowProfile struct {
-	grants []slowGrant
+// referenceProfile is a slow, obvious implementation of the rules: it keeps every grant ever made, and the waiters. It
+// shares no line with Grant.
+type referenceProfile struct {
+	grants []referenceGrant
 	queue  []lock.Waiter
 	dead   map[lock.Incarnation]bool
 }
 
-type slowGrant struct {
+type referenceGrant struct {
 	server        lock.Incarnation
 	token, ticket lock.Token
 	revoked, over bool
 	cause         lock.Cause
 	asked         bool
-	died          bool // over since its owner died, neither revoked nor asked
+	died          bool // it is over since its owner died, and was neither revoked nor asked
 }
 
 // current is the grant that is not over, if there is one.
-func (p *slowProfile) current() *slowGrant {
+func (p *referenceProfile) current() *referenceGrant {
 	for i := range p.grants {
 		if !p.grants[i].over {
 			return &p.grants[i]
@@ -30,8 +31,8 @@ func (p *slowProfile) current() *slowGrant {
 	return nil
 }
 
-// tidy lets the dead leave, and grants a profile that is nobody's to the first who waits.
-func (p *slowProfile) tidy(at lock.Token) (granted bool) {
+// bringUpToDate removes the dead waiters, and grants a profile without an owner to the first waiter.
+func (p *referenceProfile) bringUpToDate(at lock.Token) (granted bool) {
 	var living []lock.Waiter
 	for _, w := range p.queue {
 		if !p.dead[w.Server] {
@@ -50,15 +51,15 @@ func (p *slowProfile) tidy(at lock.Token) (granted bool) {
 	}
 	first := p.queue[0]
 	p.queue = p.queue[1:]
-	p.grants = append(p.grants, slowGrant{server: first.Server, token: at, ticket: first.Ticket})
+	p.grants = append(p.grants, referenceGrant{server: first.Server, token: at, ticket: first.Ticket})
 	return true
 }
 
-func (p *slowProfile) start(server lock.Incarnation, at lock.Token, when lock.WhenOwned, most int) lock.Outcome {
+func (p *referenceProfile) start(server lock.Incarnation, at lock.Token, when lock.WhenOwned, most int) lock.Outcome {
 	g := p.current()
 	switch {
 	case g == nil:
-		p.grants = append(p.grants, slowGrant{server: server, token: at, ticket: at})
+		p.grants = append(p.grants, referenceGrant{server: server, token: at, ticket: at})
 		return lock.Outcome{Granted: true}
 	case g.server == server, when == lock.Refuse:
 		return lock.Outcome{Refusal: lock.Owned}
@@ -78,28 +79,28 @@ func (p *slowProfile) start(server lock.Incarnation, at lock.Token, when lock.Wh
 	return lock.Outcome{Queued: true, Revoked: first}
 }
 
-func (p *slowProfile) release(server lock.Incarnation, token, at lock.Token) lock.Outcome {
+func (p *referenceProfile) release(server lock.Incarnation, token, at lock.Token) lock.Outcome {
 	g := p.current()
 	if g == nil || g.server != server || g.token != token {
 		return lock.Outcome{Refusal: lock.Fenced}
 	}
 	g.over = true
-	return lock.Outcome{Granted: p.tidy(at)}
+	return lock.Outcome{Granted: p.bringUpToDate(at)}
 }
 
-func (p *slowProfile) reclaim(server lock.Incarnation, token, at lock.Token) lock.Outcome {
+func (p *referenceProfile) reclaim(server lock.Incarnation, token, at lock.Token) lock.Outcome {
 	n := len(p.grants)
 	if n == 0 || p.grants[n-1].token != token || !p.grants[n-1].died {
 		return lock.Outcome{Refusal: lock.Superseded}
 	}
-	p.grants = append(p.grants, slowGrant{server: server, token: at, ticket: at})
+	p.grants = append(p.grants, referenceGrant{server: server, token: at, ticket: at})
 	return lock.Outcome{Granted: true, Reclaimed: true}
 }
 
-func (p *slowProfile) cancel(server lock.Incarnation, ticket, at lock.Token) lock.Outcome {
+func (p *referenceProfile) cancel(server lock.Incarnation, ticket, at lock.Token) lock.Outcome {
 	if g := p.current(); g != nil && g.server == server && g.ticket == ticket {
 		g.over = true
-		return lock.Outcome{Granted: p.tidy(at)}
+		return lock.Outcome{Granted: p.bringUpToDate(at)}
 	}
 	var rest []lock.Waiter
 	for _, w := range p.queue {
@@ -111,10 +112,10 @@ func (p *slowProfile) cancel(server lock.Incarnation, ticket, at lock.Token) loc
 		return lock.Outcome{Refusal: lock.NotWaiting}
 	}
 	p.queue = rest
-	return lock.Outcome{Granted: p.tidy(at)}
+	return lock.Outcome{Granted: p.bringUpToDate(at)}
 }
 
-func (p *slowProfile) ask(token lock.Token) lock.Outcome {
+func (p *referenceProfile) ask(token lock.Token) lock.Outcome {
 	g := p.current()
 	if g == nil || g.token != token || g.revoked {
 		return lock.Outcome{Refusal: lock.Superseded}
@@ -123,7 +124,7 @@ func (p *slowProfile) ask(token lock.Token) lock.Outcome {
 	return lock.Outcome{Asked: true}
 }
 
-func (p *slowProfile) revoke(token lock.Token, cause lock.Cause) lock.Outcome {
+func (p *referenceProfile) revoke(token lock.Token, cause lock.Cause) lock.Outcome {
 	g := p.current()
 	if g == nil || g.token != token || g.revoked {
 		return lock.Outcome{Refusal: lock.Superseded}
@@ -132,23 +133,23 @@ func (p *slowProfile) revoke(token lock.Token, cause lock.Cause) lock.Outcome {
 	return lock.Outcome{Revoked: true}
 }
 
-func (p *slowProfile) lapse(token, at lock.Token) lock.Outcome {
+func (p *referenceProfile) lapse(token, at lock.Token) lock.Outcome {
 	g := p.current()
 	if g == nil || g.token != token || !g.revoked {
 		return lock.Outcome{Refusal: lock.Superseded}
 	}
 	g.over = true
-	return lock.Outcome{Granted: p.tidy(at)}
+	return lock.Outcome{Granted: p.bringUpToDate(at)}
 }
 
-// mayWrite asks the history: the last grant, not over, not revoked, and this one.
-func (p *slowProfile) mayWrite(server lock.Incarnation, token lock.Token) bool {
+// mayWrite says whether the last grant is this one, and is neither over nor revoked.
+func (p *referenceProfile) mayWrite(server lock.Incarnation, token lock.Token) bool {
 	g := p.current()
 	return g != nil && g.server == server && g.token == token && !g.revoked
 }
 
-// grant is the history as the law's row: the last grant's token and ticket stay after it is over.
-func (p *slowProfile) grant() lock.Grant {
+// grant returns the history as a lock.Grant: the last grant's token and ticket stay after it is over.
+func (p *referenceProfile) grant() lock.Grant {
 	row := lock.Grant{Waiters: p.queue}
 	if n := len(p.grants); n > 0 {
 		last := p.grants[n-1]
