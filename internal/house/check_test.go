@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// readModule reads every Go file below root, by its path from there. It reads in this process: go test then knows what was
-// read, and does not serve a pass of yesterday for a tree of today.
+// readModule reads every Go file below root, by its path from there. It reads them in this process, so that go test sees
+// which files the result depends on, and does not reuse a cached pass after one of them changed.
 func readModule(root string) (map[string]string, error) {
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
 		return nil, fmt.Errorf("find the module's root: %w", err)
@@ -53,7 +53,7 @@ func readModule(root string) (map[string]string, error) {
 	return sources, err
 }
 
-func dirOf(file string) string { return path.Dir(file) }
+func folderOf(file string) string { return path.Dir(file) }
 
 // file is one source, parsed.
 type file struct {
@@ -62,40 +62,40 @@ type file struct {
 	tree      *ast.File
 }
 
-// house gathers complaints.
-type house struct {
-	set        *token.FileSet
+// importChecker collects the complaints of one check.
+type importChecker struct {
+	files      *token.FileSet
 	complaints []string
 }
 
-// check holds sources, by their path from the module's root, against the rules. It complains in the order of the files.
-func check(sources map[string]string) ([]string, error) {
-	h := house{set: token.NewFileSet()}
+// checkModule applies the rules to sources, given by their path from the module's root. Complaints are sorted by file and line.
+func checkModule(sources map[string]string) ([]string, error) {
+	h := importChecker{files: token.NewFileSet()}
 	packages := make(map[string][]file)
 	for name, text := range sources {
-		tree, err := parser.ParseFile(h.set, name, text, parser.SkipObjectResolution)
+		tree, err := parser.ParseFile(h.files, name, text, parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
 		}
-		f := file{path: name, dir: dirOf(name), test: strings.HasSuffix(name, "_test.go"), tree: tree}
+		f := file{path: name, dir: folderOf(name), test: strings.HasSuffix(name, "_test.go"), tree: tree}
 		packages[f.dir] = append(packages[f.dir], f)
 	}
 	for dir, files := range packages {
 		slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.path, b.path) })
-		allowed, known := lookUp(dir)
+		allowed, known := findImportRule(dir)
 		if !known {
-			h.complain(files[0].tree, "package %s is not in the table: say in the table what it may import", dir)
+			h.addComplaint(files[0].tree, "package %s is not in the table: say in the table what it may import", dir)
 		}
 		for _, f := range files {
 			if known {
-				h.checkOurs(f, allowed)
+				h.checkOwnImports(f, allowed)
 			}
-			h.checkOwners(f)
-			if slices.Contains(pure, dir) && !f.test {
+			h.checkLibraries(f)
+			if slices.Contains(purePackages, dir) && !f.test {
 				h.checkPure(f)
 			}
 		}
-		if slices.Contains(pure, dir) {
+		if slices.Contains(purePackages, dir) {
 			h.checkVariables(files)
 		}
 	}
@@ -103,12 +103,12 @@ func check(sources map[string]string) ([]string, error) {
 	return h.complaints, nil
 }
 
-func (h *house) complain(at ast.Node, format string, args ...any) {
-	h.complaints = append(h.complaints, fmt.Sprintf("%v: %s", h.set.Position(at.Pos()), fmt.Sprintf(format, args...)))
+func (h *importChecker) addComplaint(at ast.Node, format string, args ...any) {
+	h.complaints = append(h.complaints, fmt.Sprintf("%v: %s", h.files.Position(at.Pos()), fmt.Sprintf(format, args...)))
 }
 
-// lookUp finds a package's row, its own before one for everything below a folder.
-func lookUp(dir string) (allowed []string, known bool) {
+// findImportRule returns a package's entry in mayImport: its own, or else that of the nearest folder with "/...".
+func findImportRule(dir string) (allowed []string, known bool) {
 	if allowed, known = mayImport[dir]; known {
 		return allowed, true
 	}
@@ -120,42 +120,42 @@ func lookUp(dir string) (allowed []string, known bool) {
 	return nil, false
 }
 
-func imported(spec *ast.ImportSpec) string {
+func importPath(spec *ast.ImportSpec) string {
 	name, _ := strconv.Unquote(spec.Path.Value) // the parser has read it
 	return name
 }
 
-func (h *house) checkOurs(f file, allowed []string) {
+func (h *importChecker) checkOwnImports(f file, allowed []string) {
 	for _, spec := range f.tree.Imports {
-		ours, ok := strings.CutPrefix(imported(spec), module+"/")
+		ours, ok := strings.CutPrefix(importPath(spec), module+"/")
 		if !ok {
 			continue
 		}
-		support := slices.Contains(forTests, ours)
+		support := slices.Contains(testPackages, ours)
 		switch {
-		case slices.Contains(judges, f.dir) && slices.Contains(defendants, ours):
-			h.complain(spec, "%s imports %s: the judge does not borrow the defendant's code", f.dir, ours)
-		case support && (f.test || slices.Contains(forTests, f.dir)):
+		case slices.Contains(checkers, f.dir) && slices.Contains(checkedPackages, ours):
+			h.addComplaint(spec, "%s imports %s: a checker does not import the code that it checks", f.dir, ours)
+		case support && (f.test || slices.Contains(testPackages, f.dir)):
 		case support:
-			h.complain(spec, "%s imports %s, which is for tests: only _test files and its like import it", f.dir, ours)
+			h.addComplaint(spec, "%s imports %s, which is for tests: only _test files and its like import it", f.dir, ours)
 		case f.test && ours == f.dir: // an external test
 		case !slices.Contains(allowed, ours):
-			h.complain(spec, "%s may not import %s: by the table it imports %s of ours", f.dir, ours, orNothing(allowed))
+			h.addComplaint(spec, "%s may not import %s: by the table it imports %s of ours", f.dir, ours, joinOrNothing(allowed))
 		}
 	}
 }
 
-func orNothing(names []string) string {
+func joinOrNothing(names []string) string {
 	if len(names) == 0 {
 		return "nothing"
 	}
 	return strings.Join(names, ", ")
 }
 
-func (h *house) checkOwners(f file) {
+func (h *importChecker) checkLibraries(f file) {
 	for _, spec := range f.tree.Imports {
-		for _, o := range owners {
-			name := imported(spec)
+		for _, o := range libraryOwners {
+			name := importPath(spec)
 			if name != o.library && !strings.HasPrefix(name, o.library+"/") || o.tests && f.test {
 				continue
 			}
@@ -164,21 +164,21 @@ func (h *house) checkOwners(f file) {
 				return f.dir == up || below && strings.HasPrefix(f.dir, up+"/")
 			}
 			if !slices.ContainsFunc(o.packages, mine) {
-				h.complain(spec, "%s imports %s, which belongs to %s: %s", f.dir, name, strings.Join(o.packages, ", "), o.why)
+				h.addComplaint(spec, "%s imports %s, which belongs to %s: %s", f.dir, name, strings.Join(o.packages, ", "), o.why)
 			}
 		}
 	}
 }
 
-func (h *house) checkPure(f file) {
+func (h *importChecker) checkPure(f file) {
 	clock := ""
 	for _, spec := range f.tree.Imports {
-		name := imported(spec)
-		if why, ok := impure[name]; ok {
-			h.complain(spec, "%s is pure and may not import %s: %s", f.dir, name, why)
+		name := importPath(spec)
+		if why, ok := impureLibraries[name]; ok {
+			h.addComplaint(spec, "%s is pure and may not import %s: %s", f.dir, name, why)
 		}
 		if spec.Name != nil && spec.Name.Name == "." {
-			h.complain(spec, "%s is pure and may not import %s with a dot: nobody would see what it uses", f.dir, name)
+			h.addComplaint(spec, "%s is pure and may not import %s with a dot: a reader would not see which names it uses", f.dir, name)
 		}
 		if name == "time" {
 			clock = "time"
@@ -190,23 +190,24 @@ func (h *house) checkPure(f file) {
 	ast.Inspect(f.tree, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.GoStmt:
-			h.complain(n, "%s is pure and starts no goroutine: its caller decides what runs beside what", f.dir)
+			h.addComplaint(n, "%s is pure and starts no goroutine: its caller decides what runs concurrently", f.dir)
 		case *ast.FuncDecl:
 			if n.Recv == nil && n.Name.Name == "init" {
-				h.complain(n, "%s is pure and has no init: what it knows comes in by its arguments", f.dir)
+				h.addComplaint(n, "%s is pure and has no init: its input comes by its arguments", f.dir)
 			}
 		case *ast.SelectorExpr:
-			if x, ok := n.X.(*ast.Ident); ok && clock != "" && x.Name == clock && slices.Contains(clocks, n.Sel.Name) {
-				h.complain(n, "%s is pure and may not use time.%s: the stamp inside the entry is its only time", f.dir, n.Sel.Name)
+			if x, ok := n.X.(*ast.Ident); ok && clock != "" && x.Name == clock && slices.Contains(clockFunctions, n.Sel.Name) {
+				h.addComplaint(n, "%s is pure and may not use time.%s: the timestamp inside the entry is its only time", f.dir, n.Sel.Name)
 			}
 		}
 		return true
 	})
 }
 
-// checkVariables lets a pure package have tables at package level, but none that it makes to be written, or writes.
-func (h *house) checkVariables(files []file) {
-	const why = "what a package remembers besides its arguments differs from node to node"
+// checkVariables lets a pure package have constant tables at package level, and complains of variables that can only be
+// there to be written, or are written.
+func (h *importChecker) checkVariables(files []file) {
+	const why = "state besides the arguments differs from node to node"
 	tables := make(map[string]bool)
 	for _, f := range files {
 		for _, decl := range f.tree.Decls {
@@ -219,8 +220,8 @@ func (h *house) checkVariables(files []file) {
 				for i, name := range v.Names {
 					switch {
 					case name.Name == "_":
-					case i >= len(v.Values) || isMade(v.Values[i]):
-						h.complain(name, "%s is pure and %s can only be there to be written: %s", f.dir, name.Name, why)
+					case i >= len(v.Values) || isMadeToBeWritten(v.Values[i]):
+						h.addComplaint(name, "%s is pure and %s can only be there to be written: %s", f.dir, name.Name, why)
 					default:
 						tables[name.Name] = true
 					}
@@ -229,8 +230,8 @@ func (h *house) checkVariables(files []file) {
 		}
 	}
 	written := func(n ast.Node, x ast.Expr) {
-		if name := root(x); tables[name] {
-			h.complain(n, "%s at package level may not be written: %s", name, why)
+		if name := rootName(x); tables[name] {
+			h.addComplaint(n, "%s at package level may not be written: %s", name, why)
 		}
 	}
 	for _, f := range files {
@@ -266,8 +267,8 @@ func (h *house) checkVariables(files []file) {
 	}
 }
 
-// isMade says whether a value is empty room: make, new, or the address of a literal.
-func isMade(value ast.Expr) bool {
+// isMadeToBeWritten reports whether a value is made by make, new, or as the address of a literal, and so is there to be written.
+func isMadeToBeWritten(value ast.Expr) bool {
 	switch v := value.(type) {
 	case *ast.UnaryExpr:
 		return v.Op == token.AND
@@ -278,8 +279,8 @@ func isMade(value ast.Expr) bool {
 	return false
 }
 
-// root is the name that an expression begins with: x of x.f[i], "" of f().
-func root(x ast.Expr) string {
+// rootName returns the name that an expression begins with: x of x.f[i], "" of f().
+func rootName(x ast.Expr) string {
 	for {
 		switch v := x.(type) {
 		case *ast.Ident:

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// docs/hazards.md leads from each hazard to its tests, as `package.TestName` or as the path of a story. A test that was
-// renamed takes its row along.
+// docs/hazards.md names the tests of each hazard, as `package.TestName` or as the path of a file in testdata. If a test is
+// renamed or removed, its row must follow.
 func TestHazardsHaveTheirTests(t *testing.T) {
 	page, err := os.ReadFile("../../docs/hazards.md")
 	if err != nil {
@@ -29,7 +29,7 @@ func TestHazardsHaveTheirTests(t *testing.T) {
 		for _, m := range regexp.MustCompile("`([a-z0-9/]+)\\.(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(line, -1) {
 			leads++
 			if tests[m[1]] == nil {
-				tests[m[1]] = testsOf(t, m[1])
+				tests[m[1]] = listTests(t, m[1])
 			}
 			if !tests[m[1]][m[2]] {
 				t.Errorf("docs/hazards.md names %s.%s, and there is no such test", m[1], m[2])
@@ -51,8 +51,8 @@ func TestHazardsHaveTheirTests(t *testing.T) {
 	}
 }
 
-// testsOf parses a package's tests.
-func testsOf(t *testing.T, dir string) map[string]bool {
+// listTests returns the names of a package's tests.
+func listTests(t *testing.T, dir string) map[string]bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 // module is our own path.
 const module = "github.com/profilenode/profilenode"
 
-// mayImport is the import rule: a package, and what it may import of ours. "x/..." stands for every package below x, and
-// an entry for a package itself goes before it. A package that is not here may not exist.
+// mayImport is the import rule: for each package, the packages of this module that it may import. "x/..." means every
+// package below x; an entry for the package itself comes before it. A package without an entry fails the test.
 var mayImport = map[string][]string{
 	"lock":          {},
 	"api/profilev1": {},
@@ -65,24 +65,24 @@ var mayImport = map[string][]string{
 	"internal/planted": {},
 }
 
-// judges do not borrow the defendant's code, whatever mayImport comes to say.
-var judges = []string{"internal/sim/check", "scripts/jepsen/model", "scripts/jepsen/check"}
+// checkers are models and checkers. They never import the code that they check, whatever mayImport allows.
+var checkers = []string{"internal/sim/check", "scripts/jepsen/model", "scripts/jepsen/check"}
 
-// defendants are what the judges judge.
-var defendants = []string{"fsm", "lock"}
+// checkedPackages are the packages that the checkers check.
+var checkedPackages = []string{"fsm", "lock"}
 
-// forTests are the packages that only tests import, and each other.
-var forTests = []string{"client/clienttest", "cluster/clustertest", "internal/memnet", "internal/sim", "internal/sim/check"}
+// testPackages are packages that only tests, and packages of this list, may import.
+var testPackages = []string{"client/clienttest", "cluster/clustertest", "internal/memnet", "internal/sim", "internal/sim/check"}
 
-// pure are the packages that give the same verdict on every node at every replay. Their tests may do what they like.
-var pure = []string{"fsm", "lock"}
+// purePackages are the packages that must give the same result on every node at every replay. Their tests are not restricted.
+var purePackages = []string{"fsm", "lock"}
 
-// impure says why a pure package does not import a library.
-var impure = map[string]string{
+// impureLibraries lists the libraries that a pure package does not import, with the reason.
+var impureLibraries = map[string]string{
 	"context":      "it starts nothing that could be cancelled",
 	"crypto/rand":  "every node must come to the same result",
-	"log":          "it says things by results; who calls it logs",
-	"log/slog":     "it says things by results; who calls it logs",
+	"log":          "it reports by results; its caller logs",
+	"log/slog":     "it reports by results; its caller logs",
 	"math/rand":    "every node must come to the same result",
 	"math/rand/v2": "every node must come to the same result",
 	"net":          "it never leaves the process",
@@ -91,18 +91,18 @@ var impure = map[string]string{
 	"sync/atomic":  "one goroutine calls it, so there is nothing to share",
 }
 
-// clocks are what a pure package does not use of package time: the stamp inside the entry is its only time.
-var clocks = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
+// clockFunctions are the functions of package time that a pure package does not use: the entry's timestamp is its only time.
+var clockFunctions = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
 
-// owner says which packages may import a library, by "x/..." for x and all below it.
-type owner struct {
-	library  string // and everything below it
+// libraryOwner names the packages that alone may import a library; "x/..." means x and all packages below it.
+type libraryOwner struct {
+	library  string // its packages are included
 	packages []string
 	tests    bool // other packages' tests may import it too
 	why      string
 }
 
-var owners = []owner{
+var libraryOwners = []libraryOwner{
 	{"github.com/hashicorp/raft", []string{"cluster/..."}, false, "cluster alone knows that there is raft"},
 	{"github.com/hashicorp/raft-boltdb", []string{"cluster/..."}, false, "cluster alone knows where the log lies"},
 	{"go.etcd.io/bbolt", []string{"cluster/..."}, false, "cluster alone knows where the log lies"},
@@ -111,10 +111,10 @@ var owners = []owner{
 		"github.com/cockroachdb/pebble", []string{"fsm/...", "cluster/...", "client/clienttest", "internal/sim", "bench/..."}, true,
 		"the tables belong to fsm, and a game's binary holds no Pebble",
 	},
-	{"github.com/prometheus/client_golang", []string{"internal/metrics"}, false, "who is measured does not know by what"},
+	{"github.com/prometheus/client_golang", []string{"internal/metrics"}, false, "measured code does not depend on how it is measured"},
 	{
 		"google.golang.org/grpc", []string{"api/...", "internal/server", "internal/sim", "internal/wire", "internal/clienthooks", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
-		"the wire belongs to its two ends; below them nobody knows how a request came",
+		"the wire belongs to its two ends; packages below them do not depend on how a request came",
 	},
 }
 
@@ -124,11 +124,11 @@ func TestHouse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{"lock", "fsm", "gossip", "internal/house"} {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(sources)), func(path string) bool { return dirOf(path) == dir }) {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(sources)), func(path string) bool { return folderOf(path) == dir }) {
 			t.Fatalf("found no source in %s: the walk does not see the module", dir)
 		}
 	}
-	complaints, err := check(sources)
+	complaints, err := checkModule(sources)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,9 +37,9 @@ func TestViolations(t *testing.T) {
 		{"client/a.go", ours("client", "client/clienttest"), "which is for tests"},
 		{"cmd/profilenode/a.go", ours("main", "cluster/clustertest"), "which is for tests"},
 
-		{"scripts/jepsen/model/a.go", ours("model", "fsm"), "does not borrow the defendant's code"},
-		{"scripts/jepsen/check/a.go", ours("check", "lock"), "does not borrow the defendant's code"},
-		{"scripts/jepsen/check/a_test.go", ours("check_test", "fsm"), "does not borrow the defendant's code"},
+		{"scripts/jepsen/model/a.go", ours("model", "fsm"), "does not import the code that it checks"},
+		{"scripts/jepsen/check/a.go", ours("check", "lock"), "does not import the code that it checks"},
+		{"scripts/jepsen/check/a_test.go", ours("check_test", "fsm"), "does not import the code that it checks"},
 		{"scripts/jepsen/check/a.go", ours("check", "scripts/jepsen/model"), ""},
 
 		{"cluster/a.go", lib("cluster", "github.com/hashicorp/raft"), ""},
@@ -94,7 +94,7 @@ func TestViolations(t *testing.T) {
 		{"fsm/a.go", "package fsm\nvar m = map[int]int{}\nfunc f() { delete(m, 1) }\n", "m at package level may not be written"},
 		{"cluster/a.go", "package cluster\nvar n int\nfunc init() { n = 1; go init() }\n", ""},
 	} {
-		got, err := check(map[string]string{c.path: c.source})
+		got, err := checkModule(map[string]string{c.path: c.source})
 		if err != nil {
 			t.Fatalf("%s: %v", c.path, err)
 		}
@@ -112,7 +112,7 @@ func TestViolations(t *testing.T) {
 
 // A name written in one file may be declared in another.
 func TestViolationOverTwoFiles(t *testing.T) {
-	got, err := check(map[string]string{
+	got, err := checkModule(map[string]string{
 		"fsm/a.go": "package fsm\nvar level = 1\n",
 		"fsm/b.go": "package fsm\nfunc f() { level = 2 }\n",
 	})
@@ -125,7 +125,7 @@ func TestViolationOverTwoFiles(t *testing.T) {
 }
 
 func TestBrokenSourceIsNoPass(t *testing.T) {
-	if got, err := check(map[string]string{"fsm/a.go": "package fsm\nfunc {\n"}); err == nil {
+	if got, err := checkModule(map[string]string{"fsm/a.go": "package fsm\nfunc {\n"}); err == nil {
 		t.Errorf("complaints are %q and no error, want the parser's error", got)
 	}
 }
@@ -134,23 +134,23 @@ func TestBrokenSourceIsNoPass(t *testing.T) {
 func TestTableIsWhole(t *testing.T) {
 	for dir, allowed := range mayImport {
 		for _, other := range allowed {
-			if _, known := lookUp(other); !known {
+			if _, known := findImportRule(other); !known {
 				t.Errorf("%s may import %s, which is not in the table", dir, other)
 			}
-			if slices.Contains(forTests, other) && !slices.Contains(forTests, dir) {
+			if slices.Contains(testPackages, other) && !slices.Contains(testPackages, dir) {
 				t.Errorf("%s may import %s by the table, but that is for tests", dir, other)
 			}
 		}
 	}
-	for _, name := range clocks {
+	for _, name := range clockFunctions {
 		source := "package lock\nimport \"time\"\nvar x = time." + name + "\n"
-		if got, err := check(map[string]string{"lock/a.go": source}); err != nil || len(got) != 1 {
+		if got, err := checkModule(map[string]string{"lock/a.go": source}); err != nil || len(got) != 1 {
 			t.Errorf("time.%s: complaints %q, %v, want one", name, got, err)
 		}
 	}
-	for name := range impure {
+	for name := range impureLibraries {
 		source := "package lock\nimport _ \"" + name + "\"\n"
-		if got, err := check(map[string]string{"lock/a.go": source}); err != nil || len(got) != 1 {
+		if got, err := checkModule(map[string]string{"lock/a.go": source}); err != nil || len(got) != 1 {
 			t.Errorf("%s: complaints %q, %v, want one", name, got, err)
 		}
 	}
