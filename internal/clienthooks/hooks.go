@@ -1,5 +1,5 @@
-// Package clienthooks lets tests replace what a client takes from its machine: clock, connections, ports. Games have no
-// use for it, so package client does not show it.
+// Package clienthooks lets tests replace the clock, the connections and the ports of a client. It is internal, so that
+// games do not see it in package client.
 package clienthooks
 
 import (
@@ -12,29 +12,30 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Hooks replace what a client takes from its machine. A nil field leaves the real thing.
+// Hooks replace a client's clock, connections and ports. A nil field leaves the default in place.
 type Hooks struct {
 	// Now is the clock by which sessions are in doubt. It must carry a monotonic reading.
 	Now func() time.Time
 	// Dial connects to the client port of a node, host:port.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
-	// ListenPing makes the ping port, beside the way to a node. With a Dial but without it there is no ping port: the way
-	// back is not known.
+	// ListenPing opens the ping port on the network that reaches the node. With Dial set and ListenPing nil there is no
+	// ping port, since a real port could not be reached over the replaced network.
 	ListenPing func(ctx context.Context, node string) (net.Listener, error)
-	// DialOptions lose, delay or double what is sent.
+	// DialOptions are passed to gRPC, for interceptors that lose, delay or double requests.
 	DialOptions []grpc.DialOption
-	// StorePrefix stands before the name of every store, so that tests share a cluster.
+	// StorePrefix is put before the name of every store, so that tests can share a cluster.
 	StorePrefix string
-	// Answer stands in for all nodes: it answers each request in this process, and nothing is dialled.
+	// Answer replaces all nodes: it answers each request in this process, and nothing is dialled.
 	Answer func(method string, request, answer proto.Message) error
-	// Fields are those of requests that need a feature of the cluster, as profilev1.Fields.
+	// Fields replaces profilev1.Fields: the request fields that need a feature of the cluster, with that feature.
 	Fields map[protoreflect.FullName]string
 }
 
-// Register is called by package client, with what finds the hooks in a *client.Config.
-func Register(find func(config any) *Hooks) { of = find }
+// Register is called by package client, with the function that finds the hooks in a *client.Config. It keeps this package
+// from importing client, which imports it.
+func Register(find func(config any) *Hooks) { findHooks = find }
 
-var of func(config any) *Hooks
+var findHooks func(config any) *Hooks
 
-// Of is the hooks of a *client.Config, to be changed before client.Open.
-func Of(config any) *Hooks { return of(config) }
+// Of returns the hooks of a *client.Config. They must be changed before client.Open.
+func Of(config any) *Hooks { return findHooks(config) }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LimitUnacknowledged makes the kernel end a connection whose peer leaves data unacknowledged for so long. On a connection
-// that is not TCP, or is wrapped, it does nothing.
+// LimitUnacknowledged makes the kernel end a connection when sent data stays unacknowledged for longer than limit. On a
+// connection that is not a *net.TCPConn, such as one in memory or inside TLS, it does nothing.
 func LimitUnacknowledged(conn net.Conn, limit time.Duration) error {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
