@@ -96,7 +96,7 @@ func (b *alarmBook) update(standing []Alarm, now time.Time) (begun, ended []Alar
 func (n *Node) noteAlarms(standing []Alarm) []Alarm {
 	begun, ended := n.alarmBook.update(standing, n.config.Now())
 	for _, a := range begun {
-		if !a.isStored() {
+		if !a.isLoggedHere() {
 			continue
 		}
 		level, kind := slog.LevelWarn, "alarm"
@@ -106,16 +106,16 @@ func (n *Node) noteAlarms(standing []Alarm) []Alarm {
 		n.log.Log(n.ctx, level, kind+": "+a.Text, "code", a.Code)
 	}
 	for _, a := range ended {
-		if a.isStored() {
+		if a.isLoggedHere() {
 			n.log.Info("an alarm or notice stands here no longer", "code", a.Code, "since", a.Since)
 		}
 	}
 	return standing
 }
 
-// isStored says whether an alarm's beginning and end are logged here: not where the same is logged as it happens, or by the
+// isLoggedHere says whether an alarm's beginning and end are logged here: not where the same is logged as it happens, or by the
 // node that it is about.
-func (a Alarm) isStored() bool {
+func (a Alarm) isLoggedHere() bool {
 	return a.Code != AlarmNodeStopped && a.Code != AlarmNoCluster && (a.Code != AlarmDiskLow || a.subject == "")
 }
 
@@ -144,7 +144,7 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 		standing = append(standing, n.config.Alarms()...)
 	}
 	if n.raftIfRunning() == nil {
-		if waits := n.waits.Load(); waits != nil {
+		if waits := n.waitReason.Load(); waits != nil {
 			standing = append(standing, Alarm{Code: AlarmNoCluster, Text: "waits to be in a cluster: " + *waits})
 		}
 		return standing
@@ -160,15 +160,15 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 		standing = append(standing, Alarm{Code: AlarmCode(row.Code), Text: row.Text, Since: time.UnixMilli(row.SinceMS)})
 	}
 	standing = append(standing, n.spaceAlarms()...)
-	if differ := n.differ.Load(); differ != nil {
+	if differ := n.digestAlarm.Load(); differ != nil {
 		standing = append(standing, Alarm{Code: AlarmTablesDiffer, Text: *differ})
 	}
-	if strange := n.strange.Load(); strange != nil {
+	if strange := n.strangerAlarm.Load(); strange != nil {
 		standing = append(standing, Alarm{Code: AlarmOtherCluster, Text: *strange})
 	}
 	if l := n.leaderStateNow(); l != nil {
 		standing = append(standing, l.clock.alarms()...)
-		standing = append(standing, l.dates.alarms()...)
+		standing = append(standing, l.calendar.alarms()...)
 		standing = append(standing, l.settingsAlarms()...)
 	}
 	return standing

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	seekEvery = 200 * time.Millisecond
-	sayEvery  = 5 * time.Second // a waiting node logs the reason
-	sureAfter = 2               // rounds in a row that all must agree before a cluster is founded
+	bootstrapPeriod = 200 * time.Millisecond
+	waitLogPeriod   = 5 * time.Second // a waiting node logs the reason
+	agreeingRounds  = 2               // rounds in a row that all must agree before a cluster is founded
 )
 
 // findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only
 // comes to be when every listed node has said that it is empty and lists the same nodes. It returns with raft running.
 func (n *Node) findCluster(ctx context.Context) error {
-	if who := n.currentIdentity(); len(who.Found) > 0 {
-		return n.foundCluster(who.Cluster, who.Found) // a crash came between the two halves of it
+	if who := n.currentIdentity(); len(who.Founding) > 0 {
+		return n.foundCluster(who.Cluster, who.Founding) // a crash came between the two halves of it
 	}
 	if n.isOnlyNode() {
 		return n.foundCluster(hex.EncodeToString(randomBytes16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
@@ -36,15 +36,15 @@ func (n *Node) findCluster(ctx context.Context) error {
 		if err != nil || done {
 			return err
 		}
-		if time.Since(said) >= sayEvery {
+		if time.Since(said) >= waitLogPeriod {
 			said = time.Now()
 			n.log.Warn("waits to be in a cluster", "why", waits)
 		}
-		n.waits.Store(&waits)
+		n.waitReason.Store(&waits)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(seekEvery):
+		case <-time.After(bootstrapPeriod):
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnsw
 		*agreed = 0
 		return waits, false, nil
 	}
-	if *agreed++; *agreed < sureAfter {
+	if *agreed++; *agreed < agreeingRounds {
 		return "all nodes are there", false, nil
 	}
 	var peers []Peer
@@ -121,7 +121,7 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 	for _, h := range answers {
 		if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {
 			n.log.Info("is a member of a cluster", "cluster", h.Cluster)
-			return "", true, n.setCluster(h.Cluster)
+			return "", true, n.enterCluster(h.Cluster)
 		}
 	}
 	asked := map[string]bool{}
@@ -141,7 +141,7 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 			continue
 		}
 		n.log.Info("joined a cluster as a learner", "cluster", h.Cluster)
-		return "", true, n.setCluster(h.Cluster)
+		return "", true, n.enterCluster(h.Cluster)
 	}
 	return waits, false, nil
 }
@@ -150,7 +150,7 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 // of the cluster, so a crash in between leaves a founding that can be done again.
 func (n *Node) foundCluster(cluster string, voters []Peer) error {
 	who := n.currentIdentity()
-	who.Cluster, who.Found = cluster, voters
+	who.Cluster, who.Founding = cluster, voters
 	if err := n.takeIdentity(who); err != nil {
 		return err
 	}
@@ -162,8 +162,8 @@ func (n *Node) foundCluster(cluster string, voters []Peer) error {
 	return n.startRaft(&raft.Configuration{Servers: servers})
 }
 
-// setCluster writes down that this node is the cluster's, and starts raft, which waits to be contacted.
-func (n *Node) setCluster(cluster string) error {
+// enterCluster writes down that this node is the cluster's, and starts raft, which waits to be contacted.
+func (n *Node) enterCluster(cluster string) error {
 	who := n.currentIdentity()
 	who.Cluster = cluster
 	if err := n.takeIdentity(who); err != nil {

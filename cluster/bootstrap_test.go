@@ -54,9 +54,9 @@ func TestWhoMayFoundACluster(t *testing.T) {
 			test.change(answers, errs)
 		}
 		n := &Node{config: Config{Nodes: all}, log: slog.New(slog.DiscardHandler)}
-		n.who.Store(&identity{ID: test.self})
+		n.identity.Store(&identity{ID: test.self})
 		agreed := 0
-		for range 2 * sureAfter {
+		for range 2 * agreeingRounds {
 			waits, done, err := n.decideBootstrap(t.Context(), answers, errs, nil, &agreed)
 			if done || err != nil {
 				t.Fatalf("%s: a cluster was made: %v", test.name, err)

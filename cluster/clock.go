@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	clockFresh  = time.Minute     // a sample counts for so long
-	clockAstray = 2 * time.Second // a node's clock further than this from the median raises an alarm
+	sampleMaxAge   = time.Minute     // a sample counts for so long
+	maxClockOffset = 2 * time.Second // a node's clock further than this from the median raises an alarm
 )
 
 // clock makes the stamps of one lead: the median of the voters' wall clocks, so that no single wrong one can spoil the times
@@ -23,12 +23,12 @@ type clock struct {
 	origin  time.Time // samples are differences from the monotonic time since then
 	voters  []string
 	samples map[string]clockSample // of the others
-	last    int64                  // the last stamp given, or applied before this lead
+	lastMS  int64                  // the last stamp given, or applied before this lead
 }
 
 type clockSample struct {
-	ahead time.Duration // wall clock, as Unix time, less the time since origin
-	taken time.Time
+	offset  time.Duration // wall clock, as Unix time, less the time since origin
+	takenAt time.Time
 }
 
 func newClock(self string, now func() time.Time) *clock {
@@ -39,7 +39,7 @@ func newClock(self string, now func() time.Time) *clock {
 func (c *clock) raiseFloor(stampMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = max(c.last, stampMS)
+	c.lastMS = max(c.lastMS, stampMS)
 }
 
 // setVoters sets the voters with clocks that count.
@@ -55,7 +55,7 @@ func (c *clock) addSample(voter string, wallMS int64, asked, answered time.Time)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	middle := asked.Add(answered.Sub(asked) / 2)
-	c.samples[voter] = clockSample{ahead: time.Duration(wallMS)*time.Millisecond - middle.Sub(c.origin), taken: answered}
+	c.samples[voter] = clockSample{offset: time.Duration(wallMS)*time.Millisecond - middle.Sub(c.origin), takenAt: answered}
 }
 
 // nextTimestamp is the time for the next entry, in Unix milliseconds. It never decreases.
@@ -63,9 +63,9 @@ func (c *clock) nextTimestamp() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if median, ok := c.medianOffset(c.estimateOffsets()); ok {
-		c.last = max(c.last, median.Milliseconds())
+		c.lastMS = max(c.lastMS, median.Milliseconds())
 	}
-	return c.last
+	return c.lastMS
 }
 
 // estimateOffsets are the clocks that count, as Unix time, now. mu must be held.
@@ -77,8 +77,8 @@ func (c *clock) estimateOffsets() map[string]time.Duration {
 		switch {
 		case id == c.self:
 			walls[id] = time.Duration(c.now().UnixNano())
-		case known && now.Sub(s.taken) < clockFresh:
-			walls[id] = s.ahead + now.Sub(c.origin)
+		case known && now.Sub(s.takenAt) < sampleMaxAge:
+			walls[id] = s.offset + now.Sub(c.origin)
 		}
 	}
 	return walls
@@ -117,7 +117,7 @@ func (c *clock) alarms() []Alarm {
 	}
 	var alarms []Alarm
 	for _, id := range slices.Sorted(maps.Keys(walls)) {
-		if off := walls[id] - median; off.Abs() > clockAstray {
+		if off := walls[id] - median; off.Abs() > maxClockOffset {
 			alarms = append(alarms, Alarm{
 				Code: AlarmClockOff, subject: id,
 				Text: fmt.Sprintf("the clock of node %s is %v from the median of the cluster: correct it", id, off.Round(100*time.Millisecond)),

@@ -59,9 +59,9 @@ type Config struct {
 	// FreeBytes is how many bytes are free where the data folder is; nil: its disk is asked, and in memory nothing is.
 	FreeBytes func() (uint64, error)
 
-	// GameServers says whether a game server seems dead, as evidence that wants silence too, besides what this node hears in
+	// SeemsDead says whether a game server seems dead, as evidence that wants silence too, besides what this node hears in
 	// the game servers' pool, if it takes part; nil: nothing besides. It must not block.
-	GameServers func(inc lock.Incarnation) (dead bool)
+	SeemsDead func(inc lock.Incarnation) (dead bool)
 
 	// Classes are the timing classes that a cluster begins with, the default one among them; nil: fsm.DefaultClasses. A
 	// cluster that exists has its own, whatever this says.

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	roundLimit  = time.Second           // for a majority to answer
-	roundPeriod = time.Second           // a round runs at least this often, for the clocks
-	askPause    = 50 * time.Millisecond // before a voter that did not answer is asked again
-	gatherPause = 10 * time.Millisecond // for which a renewal waits for others, when no round is called for otherwise
+	roundTimeout  = time.Second           // for a majority to answer
+	roundPeriod   = time.Second           // a round runs at least this often, for the clocks
+	askRetryPause = 50 * time.Millisecond // before a voter that did not answer is asked again
+	gatherPause   = 10 * time.Millisecond // for which a renewal waits for others, when no round is called for otherwise
 )
 
 // ConfirmLeadership returns once a majority of the voters have said, each after Prove was called, that no later term has begun
@@ -34,15 +34,15 @@ func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
 // leadershipConfirmer runs the rounds of one lead. A round serves all calls that waited when it began; a later call waits for
 // the next.
 type leadershipConfirmer struct {
-	l *leaderState
+	leader *leaderState
 
-	mu   sync.Mutex
-	next *confirmationRound
-	wake chan struct{} // a call waits for a round
-	soon chan struct{} // a call waits that can wait for a gatherPause
+	mu        sync.Mutex
+	nextRound *confirmationRound
+	callNow   chan struct{} // a call waits for a round
+	callSoon  chan struct{} // a call waits that can wait for a gatherPause
 
-	voters map[raft.ServerAddress]*voterLink // the round's own
-	asking sync.WaitGroup
+	links      map[raft.ServerAddress]*voterLink // the round's own
+	goroutines sync.WaitGroup
 }
 
 type confirmationRound struct {
@@ -52,20 +52,24 @@ type confirmationRound struct {
 
 func newLeadershipConfirmer(l *leaderState) *leadershipConfirmer {
 	return &leadershipConfirmer{
-		l: l, next: &confirmationRound{done: make(chan struct{})}, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1),
-		voters: map[raft.ServerAddress]*voterLink{},
+		leader: l, nextRound: &confirmationRound{done: make(chan struct{})}, callNow: make(chan struct{}, 1), callSoon: make(chan struct{}, 1),
+		links: map[raft.ServerAddress]*voterLink{},
 	}
 }
 
-func (p *leadershipConfirmer) confirmNow(ctx context.Context) error { return p.joinRound(ctx, p.wake) }
+func (c *leadershipConfirmer) confirmNow(ctx context.Context) error {
+	return c.joinRound(ctx, c.callNow)
+}
 
 // confirmSoon is confirmNow for calls without hurry. Thousands of renewals a second would otherwise call for a round each.
-func (p *leadershipConfirmer) confirmSoon(ctx context.Context) error { return p.joinRound(ctx, p.soon) }
+func (c *leadershipConfirmer) confirmSoon(ctx context.Context) error {
+	return c.joinRound(ctx, c.callSoon)
+}
 
-func (p *leadershipConfirmer) joinRound(ctx context.Context, call chan<- struct{}) error {
-	p.mu.Lock()
-	r := p.next
-	p.mu.Unlock()
+func (c *leadershipConfirmer) joinRound(ctx context.Context, call chan<- struct{}) error {
+	c.mu.Lock()
+	r := c.nextRound
+	c.mu.Unlock()
 	select {
 	case call <- struct{}{}:
 	default:
@@ -74,54 +78,54 @@ func (p *leadershipConfirmer) joinRound(ctx context.Context, call chan<- struct{
 	case <-r.done:
 		return r.err
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnproven, ctx.Err())
-	case <-p.l.ctx.Done():
-		return p.l.node.notLeaderError()
+		return fmt.Errorf("%w: %w", ErrUnconfirmed, ctx.Err())
+	case <-c.leader.ctx.Done():
+		return c.leader.node.notLeaderError()
 	}
 }
 
 // runRounds holds rounds until the lead is over.
-func (p *leadershipConfirmer) runRounds() {
-	defer p.asking.Wait()
+func (c *leadershipConfirmer) runRounds() {
+	defer c.goroutines.Wait()
 	tick := time.NewTicker(roundPeriod)
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.l.ctx.Done():
+		case <-c.leader.ctx.Done():
 			return
-		case <-p.soon:
-			p.gatherVotes()
-		case <-p.wake:
+		case <-c.callSoon:
+			c.gatherVotes()
+		case <-c.callNow:
 		case <-tick.C:
 		}
-		p.mu.Lock()
-		r := p.next
-		p.next = &confirmationRound{done: make(chan struct{})}
-		p.mu.Unlock()
+		c.mu.Lock()
+		r := c.nextRound
+		c.nextRound = &confirmationRound{done: make(chan struct{})}
+		c.mu.Unlock()
 		began := time.Now()
-		r.err = p.holdRound()
-		p.l.node.config.Metrics.Round(time.Since(began), r.err)
+		r.err = c.holdRound()
+		c.leader.node.config.Metrics.RecordRound(time.Since(began), r.err)
 		close(r.done)
 	}
 }
 
 // gatherVotes lets a gatherPause pass, unless a call cannot wait.
-func (p *leadershipConfirmer) gatherVotes() {
+func (c *leadershipConfirmer) gatherVotes() {
 	pause := time.NewTimer(gatherPause)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
-	case <-p.wake:
-	case <-p.l.ctx.Done():
+	case <-c.callNow:
+	case <-c.leader.ctx.Done():
 	}
 }
 
 // holdRound is one round. It reads one configuration and counts by server id; learners and this node's own past answers count
 // nothing.
-func (p *leadershipConfirmer) holdRound() error {
-	r := p.l.node.raftIfRunning()
+func (c *leadershipConfirmer) holdRound() error {
+	r := c.leader.node.raftIfRunning()
 	servers := r.GetConfiguration().Configuration().Servers
-	self := raft.ServerID(p.l.node.ID())
+	self := raft.ServerID(c.leader.node.ID())
 	var ids []string
 	votes := make(chan nonceVote, len(servers))
 	missing, asked := 0, 0
@@ -131,44 +135,44 @@ func (p *leadershipConfirmer) holdRound() error {
 			ids = append(ids, string(s.ID))
 		}
 	}
-	p.l.clock.setVoters(ids)
+	c.leader.clock.setVoters(ids)
 	missing = len(ids)/2 + 1
 	nonce := rand.Uint64()
 	for _, s := range servers {
 		switch {
 		case s.Suffrage != raft.Voter:
 		case s.ID == self:
-			if r.CurrentTerm() == p.l.term {
+			if r.CurrentTerm() == c.leader.term {
 				missing--
 			}
 		default:
 			alive[s.Address] = true
-			p.voterLinkTo(s).offerQuestion(nonceQuestion{nonce: nonce, votes: votes})
+			c.voterLinkTo(s).offerQuestion(nonceQuestion{nonce: nonce, votes: votes})
 			asked++
 		}
 	}
-	for address, v := range p.voters {
+	for address, v := range c.links {
 		if !alive[address] {
 			v.cancel()
-			delete(p.voters, address)
+			delete(c.links, address)
 		}
 	}
-	limit := time.NewTimer(roundLimit)
+	limit := time.NewTimer(roundTimeout)
 	defer limit.Stop()
 	for missing > 0 {
 		if missing > asked {
-			return ErrUnproven
+			return ErrUnconfirmed
 		}
 		select {
 		case v := <-votes:
 			asked--
-			if v.err == nil && v.term == p.l.term {
+			if v.err == nil && v.term == c.leader.term {
 				missing--
 			}
 		case <-limit.C:
-			return ErrUnproven
-		case <-p.l.ctx.Done():
-			return p.l.node.notLeaderError()
+			return ErrUnconfirmed
+		case <-c.leader.ctx.Done():
+			return c.leader.node.notLeaderError()
 		}
 	}
 	return nil
@@ -187,21 +191,21 @@ type nonceVote struct {
 // voterLink asks one other voter, one question at a time, always the latest: one that does not answer delays no round but
 // those that need it.
 type voterLink struct {
-	mail   chan nonceQuestion
-	cancel context.CancelFunc
+	pending chan nonceQuestion
+	cancel  context.CancelFunc
 }
 
-func (p *leadershipConfirmer) voterLinkTo(s raft.Server) *voterLink {
-	if v := p.voters[s.Address]; v != nil {
+func (c *leadershipConfirmer) voterLinkTo(s raft.Server) *voterLink {
+	if v := c.links[s.Address]; v != nil {
 		return v
 	}
-	ctx, cancel := context.WithCancel(p.l.ctx)
-	v := &voterLink{mail: make(chan nonceQuestion, 1), cancel: cancel}
-	p.voters[s.Address] = v
-	a := p.l.node.transport.connTo(hostPort(s.Address), string(s.ID))
-	p.asking.Go(func() {
+	ctx, cancel := context.WithCancel(c.leader.ctx)
+	v := &voterLink{pending: make(chan nonceQuestion, 1), cancel: cancel}
+	c.links[s.Address] = v
+	a := c.leader.node.transport.connTo(hostPort(s.Address), string(s.ID))
+	c.goroutines.Go(func() {
 		defer a.close()
-		v.runUntilEnd(ctx, p.l.clock, string(s.ID), a)
+		v.askVoter(ctx, c.leader.clock, string(s.ID), a)
 	})
 	return v
 }
@@ -209,21 +213,21 @@ func (p *leadershipConfirmer) voterLinkTo(s raft.Server) *voterLink {
 // offerQuestion replaces a question that was not taken: its round is over.
 func (v *voterLink) offerQuestion(q nonceQuestion) {
 	select {
-	case <-v.mail:
+	case <-v.pending:
 	default:
 	}
-	v.mail <- q
+	v.pending <- q
 }
 
-func (v *voterLink) runUntilEnd(ctx context.Context, c *clock, id string, a *nodeConn) {
+func (v *voterLink) askVoter(ctx context.Context, c *clock, id string, a *nodeConn) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case q := <-v.mail:
-			limited, cancel := context.WithTimeout(ctx, roundLimit)
+		case q := <-v.pending:
+			limited, cancel := context.WithTimeout(ctx, roundTimeout)
 			asked := time.Now()
-			answer, err := a.askVoice(limited, q.nonce)
+			answer, err := a.askNonce(limited, q.nonce)
 			cancel()
 			q.votes <- nonceVote{term: answer.term, err: err}
 			if err == nil {
@@ -233,7 +237,7 @@ func (v *voterLink) runUntilEnd(ctx context.Context, c *clock, id string, a *nod
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(askPause):
+			case <-time.After(askRetryPause):
 			}
 		}
 	}

@@ -30,7 +30,7 @@ func TestAnOldLeaderProvesNothing(t *testing.T) {
 				t.Fatalf("a leader cut off from both others proved term %d, %v after the cut", term, time.Since(cut))
 			}
 			var elsewhere *cluster.NotLeaderError
-			if !errors.Is(err, cluster.ErrUnproven) && !errors.As(err, &elsewhere) {
+			if !errors.Is(err, cluster.ErrUnconfirmed) && !errors.As(err, &elsewhere) {
 				t.Fatalf("a leader that is cut off said %v, want ErrUnproven or NotLeaderError", err)
 			}
 			time.Sleep(10 * time.Millisecond)

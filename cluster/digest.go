@@ -14,23 +14,23 @@ import (
 )
 
 const (
-	digestsKept   = 1 << 14     // entries whose digest is remembered: some seconds of the fastest log
-	compareEvery  = time.Second // between two looks; the index looked at is one look old, so that the others have it too
-	condemnedHand = 2 * time.Second
+	digestsKept            = 1 << 14     // entries whose digest is remembered: some seconds of the fastest log
+	comparePeriod          = time.Second // between two looks; the index looked at is one look old, so that the others have it too
+	condemnedTransferLimit = 2 * time.Second
 )
 
 // digests are those of this node's tables after each of the entries that it applied last. Nodes cut the log into batches
 // differently, so every entry counts.
 type digests struct {
 	mu     sync.Mutex
-	kept   [digestsKept]struct{ index, digest uint64 } // an entry lies at its index, modulo
+	ring   [digestsKept]struct{ index, digest uint64 } // an entry lies at its index, modulo
 	newest uint64
 }
 
 func (d *digests) addDigest(index, digest uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	k := &d.kept[index%digestsKept]
+	k := &d.ring[index%digestsKept]
 	k.index, k.digest = index, digest
 	d.newest = max(d.newest, index)
 }
@@ -38,7 +38,7 @@ func (d *digests) addDigest(index, digest uint64) {
 // resetTo forgets all earlier digests: the tables are others now.
 func (d *digests) resetTo(index, digest uint64) {
 	d.mu.Lock()
-	clear(d.kept[:])
+	clear(d.ring[:])
 	d.newest = 0
 	d.mu.Unlock()
 	if index > 0 {
@@ -50,7 +50,7 @@ func (d *digests) resetTo(index, digest uint64) {
 func (d *digests) digestAt(index uint64) (digest uint64, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	k := d.kept[index%digestsKept]
+	k := d.ring[index%digestsKept]
 	if k.index != index || index == 0 {
 		return 0, false
 	}
@@ -67,17 +67,17 @@ func (d *digests) lastIndex() uint64 {
 type digestFinding uint8
 
 const (
-	findNothing digestFinding = iota // no other digest to compare with
-	findAlike
-	findOther // another node is odd: it finds that out itself
-	findOdd   // this node is: a majority of the voters has one digest, and it is not this one's
-	findTorn  // they differ, and no majority has one digest: it is not known which is right
+	digestsUncompared digestFinding = iota // no other digest to compare with
+	digestsEqual
+	otherDigestDiffers // another node is odd: it finds that out itself
+	ownDigestDiffers   // this node is: a majority of the voters has one digest, and it is not this one's
+	noDigestMajority   // they differ, and no majority has one digest: it is not known which is right
 )
 
 // classifyDigests compares. said holds the digest of each voter that answered, self's own included, also when it is no voter.
 func classifyDigests(self string, voters []string, said map[string]uint64) digestFinding {
 	if len(said) < 2 {
-		return findNothing
+		return digestsUncompared
 	}
 	counts, distinct := map[uint64]int{}, map[uint64]bool{}
 	for id, digest := range said {
@@ -87,18 +87,18 @@ func classifyDigests(self string, voters []string, said map[string]uint64) diges
 		}
 	}
 	if len(distinct) == 1 {
-		return findAlike
+		return digestsEqual
 	}
 	for digest, count := range counts {
 		if count < len(voters)/2+1 {
 			continue
 		}
 		if said[self] == digest {
-			return findOther
+			return otherDigestDiffers
 		}
-		return findOdd
+		return ownDigestDiffers
 	}
-	return findTorn
+	return noDigestMajority
 }
 
 // compareDigests checks that this node's tables equal the others', which come from the same log. Each node judges only
@@ -106,7 +106,7 @@ func classifyDigests(self string, voters []string, said map[string]uint64) diges
 func (n *Node) compareDigests() {
 	asking := nodeConns{}
 	defer asking.close()
-	tick := time.NewTicker(compareEvery)
+	tick := time.NewTicker(comparePeriod)
 	defer tick.Stop()
 	var chosen, settled uint64
 	for {
@@ -128,12 +128,12 @@ func (n *Node) compareDigests() {
 		voters, said := n.askDigests(r, asking, index)
 		said[n.ID()] = ours
 		found := classifyDigests(n.ID(), voters, said)
-		if found == findOdd {
+		if found == ownDigestDiffers {
 			n.markFolderUnusable(index)
 			return
 		}
 		n.noteDigests(found, index, said)
-		if found == findAlike && len(said) >= len(voters) {
+		if found == digestsEqual && len(said) >= len(voters) {
 			settled = index
 		}
 	}
@@ -164,11 +164,11 @@ func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters 
 
 // noteDigests raises or takes back the alarm. A digest that was compared with no other changes nothing.
 func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]uint64) {
-	if found == findNothing {
+	if found == digestsUncompared {
 		return
 	}
-	if found == findAlike {
-		n.differ.Store(nil)
+	if found == digestsEqual {
+		n.digestAlarm.Store(nil)
 		return
 	}
 	var each []string
@@ -177,30 +177,30 @@ func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]ui
 	}
 	slices.Sort(each)
 	alarm := fmt.Sprintf("the tables of the nodes differ after entry %d (%s): ", index, strings.Join(each, ", "))
-	if found == findTorn {
+	if found == noDigestMajority {
 		alarm += "no majority agrees, so it is not known which is right; stop the game servers, keep every data folder, and compare them"
 	} else {
 		alarm += "the odd one stops by itself; if it does not, stop it, empty its data folder and start it again"
 	}
-	n.differ.Store(&alarm)
+	n.digestAlarm.Store(&alarm)
 }
 
 // markFolderUnusable ends this node for good: its tables differ from the log. That is written down before
 // anything else, so that no crash on the way lets them speak again.
 func (n *Node) markFolderUnusable(index uint64) {
 	who := n.currentIdentity()
-	who.Condemned = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
+	who.UnusableReason = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
 	if err := n.takeIdentity(who); err != nil {
 		n.log.Error("write down that this node is condemned", "error", err)
 	}
 	if n.leaderStateNow() != nil {
-		hand, cancel := context.WithTimeout(n.ctx, condemnedHand)
+		hand, cancel := context.WithTimeout(n.ctx, condemnedTransferLimit)
 		defer cancel()
 		if err := n.transferLeadership(hand); err != nil {
 			n.log.Warn("hand the lead over", "error", err)
 		}
 	}
-	n.fail(errFolderUnusable(n.folder.dir, who.Condemned))
+	n.fail(errFolderUnusable(n.folder.dir, who.UnusableReason))
 }
 
 // errFolderUnusable is the error with which a node with wrong tables ends, and with which its folder is refused from then on.
@@ -213,7 +213,7 @@ var errNoDigest = errors.New("no digest of that entry")
 
 func (n *Node) answerDigest(question []byte) ([]byte, error) {
 	if len(question) != 8 || n.raftIfRunning() == nil {
-		return nil, errWire
+		return nil, errWireFormat
 	}
 	digest, ok := n.replica.digests.digestAt(binary.BigEndian.Uint64(question))
 	if !ok {
@@ -224,12 +224,12 @@ func (n *Node) answerDigest(question []byte) ([]byte, error) {
 
 // askDigest asks for the digest after an entry.
 func (a *nodeConn) askDigest(ctx context.Context, index uint64) (uint64, error) {
-	answer, err := a.ask(ctx, askDigest, binary.BigEndian.AppendUint64(nil, index))
+	answer, err := a.ask(ctx, questionDigest, binary.BigEndian.AppendUint64(nil, index))
 	if err != nil {
 		return 0, err
 	}
 	if len(answer) != 8 {
-		return 0, fmt.Errorf("ask node at %s: %w", a.address, errWire)
+		return 0, fmt.Errorf("ask node at %s: %w", a.address, errWireFormat)
 	}
 	return binary.BigEndian.Uint64(answer), nil
 }

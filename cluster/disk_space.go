@@ -17,14 +17,14 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-const spaceEvery = time.Second // between two looks
+const spacePeriod = time.Second // between two looks
 
 // diskSpace is the free space on this node's disk. A disk that runs full in the midst of a write stops a node where it stands,
 // and disks of one size run full together. So a node steps aside early, and stops by itself a little later; and while that
 // would cost the majority, nothing new is let in but last saves and releases.
 type diskSpace struct {
-	free  atomic.Uint64 // bytes; 0: not known
-	short atomic.Bool   // below the reserve
+	freeBytes    atomic.Uint64 // bytes; 0: not known
+	belowReserve atomic.Bool   // below the reserve
 }
 
 // freeBytes asks the disk; ok is false where it is not known.
@@ -53,12 +53,12 @@ func (n *Node) measureSpace() error {
 	if !ok {
 		return nil
 	}
-	n.space.free.Store(free)
+	n.space.freeBytes.Store(free)
 	enough := n.config.Reserve
-	if n.space.short.Load() {
+	if n.space.belowReserve.Load() {
 		enough += n.config.Reserve / 16 // snapshots come and go: a node at its reserve is not short in turns
 	}
-	n.space.short.Store(free < enough)
+	n.space.belowReserve.Store(free < enough)
 	if free < n.config.HardReserve {
 		return fmt.Errorf("the disk of data folder %s has %s free, less than the hard reserve of %s: free some space and start this node again",
 			n.config.Dir, formatMebibytes(free), formatMebibytes(n.config.HardReserve))
@@ -82,7 +82,7 @@ func (n *Node) explainIfFull(err error) error {
 
 // watchSpace looks again and again, steps aside below the reserve and stops below the hard one.
 func (n *Node) watchSpace() {
-	tick := time.NewTicker(spaceEvery)
+	tick := time.NewTicker(spacePeriod)
 	defer tick.Stop()
 	for {
 		select {
@@ -90,14 +90,14 @@ func (n *Node) watchSpace() {
 			return
 		case <-tick.C:
 		}
-		was := n.space.short.Load()
+		was := n.space.belowReserve.Load()
 		if err := n.measureSpace(); err != nil {
 			n.fail(fmt.Errorf("%w: %w", ErrFailed, err))
 			return
 		}
-		short := n.space.short.Load()
+		short := n.space.belowReserve.Load()
 		if was && !short {
-			n.log.Info("the disk of this node has space again", "free", formatMebibytes(n.space.free.Load()))
+			n.log.Info("the disk of this node has space again", "free", formatMebibytes(n.space.freeBytes.Load()))
 		}
 		if short {
 			n.giveUpLeadForSpace()
@@ -130,9 +130,9 @@ func (l *leaderState) voterWithMostSpace() (raft.Server, bool) {
 	last := map[raft.ServerID]uint64{}
 	for _, s := range l.node.raftIfRunning().GetConfiguration().Configuration().Servers {
 		h, ok := l.hellos.answerOf(string(s.ID))
-		if ok && s.Suffrage == raft.Voter && !h.Short && h.ID != l.node.ID() {
+		if ok && s.Suffrage == raft.Voter && !h.BelowReserve && h.ID != l.node.ID() {
 			able = append(able, s)
-			last[s.ID] = h.Last
+			last[s.ID] = h.LastIndex
 		}
 	}
 	if len(able) == 0 {
@@ -150,14 +150,14 @@ func (l *leaderState) compareSpace(servers []raft.Server, said map[string]helloA
 			continue
 		}
 		voters++
-		if h, ok := said[string(s.ID)]; ok && h.Short {
+		if h, ok := said[string(s.ID)]; ok && h.BelowReserve {
 			short++
 		} else if ok {
 			able++
 		}
 	}
 	tight := short > 0 && able < voters/2+1
-	if l.tight.Swap(tight) != tight {
+	if l.spaceTight.Swap(tight) != tight {
 		if tight {
 			l.node.log.Warn("refuses saves for want of space", "voters", voters, "below their reserve", short)
 		} else {
@@ -169,7 +169,7 @@ func (l *leaderState) compareSpace(servers []raft.Server, said map[string]helloA
 // checkSpaceAdmits says whether a command may be proposed while space is scarce. Commands that bring new data wait; those that
 // end a session, with its data, and all else goes on. It is a matter of this leader alone: apply knows nothing of it.
 func (l *leaderState) checkSpaceAdmits(c *fsm.Command) error {
-	if !l.tight.Load() {
+	if !l.spaceTight.Load() {
 		return nil
 	}
 	if save := c.GetSave(); save != nil && !save.GetEnd() || c.GetSet() != nil || c.GetSend() != nil {
@@ -187,16 +187,16 @@ func (n *Node) CheckSpaceAdmits(c *fsm.Command) error {
 	return nil
 }
 
-const tightAlarm = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority; free some space"
+const savesRefusedText = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority; free some space"
 
 func (n *Node) shortSpaceText() string {
 	return fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
-		formatMebibytes(n.space.free.Load()), formatMebibytes(n.config.Reserve), formatMebibytes(n.config.HardReserve))
+		formatMebibytes(n.space.freeBytes.Load()), formatMebibytes(n.config.Reserve), formatMebibytes(n.config.HardReserve))
 }
 
 func (n *Node) spaceAlarms() []Alarm {
 	var alarms []Alarm
-	if n.space.short.Load() {
+	if n.space.belowReserve.Load() {
 		alarms = append(alarms, Alarm{Code: AlarmDiskLow, Text: n.shortSpaceText()})
 	}
 	l := n.leaderStateNow()
@@ -204,15 +204,15 @@ func (n *Node) spaceAlarms() []Alarm {
 		return alarms
 	}
 	for _, h := range l.hellos.allAnswers() {
-		if h.Short && h.ID != n.ID() {
+		if h.BelowReserve && h.ID != n.ID() {
 			alarms = append(alarms, Alarm{
 				Code: AlarmDiskLow, subject: h.ID,
-				Text: fmt.Sprintf("the disk of node %s has %s free, less than its reserve: free some space there", h.ID, formatMebibytes(h.Free)),
+				Text: fmt.Sprintf("the disk of node %s has %s free, less than its reserve: free some space there", h.ID, formatMebibytes(h.FreeBytes)),
 			})
 		}
 	}
-	if l.tight.Load() {
-		alarms = append(alarms, Alarm{Code: AlarmSavesRefused, Text: tightAlarm})
+	if l.spaceTight.Load() {
+		alarms = append(alarms, Alarm{Code: AlarmSavesRefused, Text: savesRefusedText})
 	}
 	return alarms
 }

@@ -244,13 +244,13 @@ func TestANodeAtItsReserveIsNotShortInTurns(t *testing.T) {
 		for range 10 {
 			space[n].Store(gibibyte + 10<<20)
 			time.Sleep(3 * time.Second)
-			if !c.Nodes[n].Status().Short {
+			if !c.Nodes[n].Status().BelowReserve {
 				t.Fatal("a node is no longer short with 10 MiB more than its reserve")
 			}
 		}
 		space[n].Store(gibibyte + gibibyte/16)
 		time.Sleep(3 * time.Second)
-		if c.Nodes[n].Status().Short {
+		if c.Nodes[n].Status().BelowReserve {
 			t.Error("a node is short with a sixteenth more than its reserve")
 		}
 	})

@@ -14,8 +14,8 @@ var (
 	// ErrNoSpace: the disks of too many nodes are nearly full, so nothing is saved but with the end of its session. Free
 	// some space there; try again later.
 	ErrNoSpace = errors.New("the nodes whose disks have space left are no majority")
-	// ErrUnproven: the lead could not be proven just now. Try again, or ask another node.
-	ErrUnproven = errors.New("this node could not prove that it leads")
+	// ErrUnconfirmed: the lead could not be proven just now. Try again, or ask another node.
+	ErrUnconfirmed = errors.New("this node could not prove that it leads")
 	// ErrClosed: go to another node.
 	ErrClosed = errors.New("this node is shutting down")
 )

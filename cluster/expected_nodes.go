@@ -35,32 +35,32 @@ func (n *Node) checkExpected(address string) error {
 	return nil
 }
 
-// refusalLog bounds how often the log tells of a node that asks again and again.
-type refusalLog struct {
-	mu   sync.Mutex
-	told map[string]time.Time // by address
+// logLimiter bounds how often the log tells of a node that asks again and again.
+type logLimiter struct {
+	mu         sync.Mutex
+	lastLogged map[string]time.Time // by address
 }
 
 const (
-	refusalEvery = time.Minute
-	maxRefusals  = 64 // addresses that are remembered
+	logLimitPeriod      = time.Minute
+	maxLimitedAddresses = 64 // addresses that are remembered
 )
 
-// isFirst says whether a refusal of that address is to be logged now.
-func (r *refusalLog) isFirst(address string, now time.Time) bool {
+// shouldLog says whether a refusal of that address is to be logged now.
+func (r *logLimiter) shouldLog(address string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for at, when := range r.told {
-		if now.Sub(when) >= refusalEvery {
-			delete(r.told, at)
+	for at, when := range r.lastLogged {
+		if now.Sub(when) >= logLimitPeriod {
+			delete(r.lastLogged, at)
 		}
 	}
-	if _, recent := r.told[address]; recent || len(r.told) >= maxRefusals {
+	if _, recent := r.lastLogged[address]; recent || len(r.lastLogged) >= maxLimitedAddresses {
 		return false
 	}
-	if r.told == nil {
-		r.told = map[string]time.Time{}
+	if r.lastLogged == nil {
+		r.lastLogged = map[string]time.Time{}
 	}
-	r.told[address] = now
+	r.lastLogged[address] = now
 	return true
 }

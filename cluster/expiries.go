@@ -11,36 +11,36 @@ import (
 )
 
 const (
-	walkStep    = 64                    // profiles in one step of a walk
-	walkers     = 8                     // walks at a time
-	forgetStep  = 256                   // incarnations in one step of forgetting
-	forgetSteps = 4                     // steps each time
-	forgetEvery = 10 * time.Second      // between two times
-	actPause    = 20 * time.Millisecond // after a refused proposal of the judge's
+	walkStep          = 64                    // profiles in one step of a walk
+	maxWalks          = 8                     // walks at a time
+	forgetStep        = 256                   // incarnations in one step of forgetting
+	forgetSteps       = 4                     // steps each time
+	forgetPeriod      = 10 * time.Second      // between two times
+	proposeRetryPause = 20 * time.Millisecond // after a refused proposal of the judge's
 )
 
 // carryOut carries out the findings of the failure detector, beside its ticks, until the lead is over.
-func (j *failureDetector) carryOut() {
-	forget := time.NewTicker(forgetEvery)
+func (d *failureDetector) carryOut() {
+	forget := time.NewTicker(forgetPeriod)
 	defer forget.Stop()
 	minute := time.NewTicker(calendarTick)
 	defer minute.Stop()
 	for {
 		select {
-		case <-j.l.ctx.Done():
+		case <-d.leader.ctx.Done():
 			return
-		case <-j.wake:
+		case <-d.wake:
 		case <-minute.C:
-			j.l.dates.noteTime(j.l.clock.nextTimestamp())
+			d.leader.calendar.noteTime(d.leader.clock.nextTimestamp())
 		case <-forget.C:
-			j.forgetGone()
+			d.forgetGone()
 		}
-		s := j.takeDueExpiries()
-		for batch := range slices.Chunk(s.verdicts, fsm.MaxExpiries) {
-			j.proposeExpiries(batch)
+		s := d.takeDueWork()
+		for batch := range slices.Chunk(s.expiries, fsm.MaxExpiries) {
+			d.proposeExpiries(batch)
 		}
-		j.grantToWaiters(s.walks, nil)
-		j.proposeEach(s.acts)
+		d.grantToWaiters(s.walks, nil)
+		d.proposeEach(s.commands)
 	}
 }
 
@@ -48,44 +48,44 @@ func (j *failureDetector) carryOut() {
 // still live. When the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no
 // renewal of those judged is answered: their expiries stay open, and a call that waits for one leaves with the lead or by
 // itself.
-func (j *failureDetector) proposeExpiries(verdicts []*fsm.Verdict) {
-	stories := j.beginRecords(verdicts)
-	_, err := j.proposeCommand(fsm.NewCommand(nil, &fsm.ExpireServers{Term: j.l.term, Verdicts: verdicts}))
+func (d *failureDetector) proposeExpiries(verdicts []*fsm.Verdict) {
+	stories := d.beginRecords(verdicts)
+	_, err := d.proposeCommand(fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leader.term, Verdicts: verdicts}))
 	if err != nil && !isRefusal(err) {
-		j.logUnclear(stories, err)
+		d.logUnclear(stories, err)
 		return
 	}
 	var gone []lock.Incarnation
-	j.mu.Lock()
+	d.mu.Lock()
 	for _, v := range verdicts {
 		inc := lock.Incarnation(v.Incarnation)
-		if trial := j.trials[inc]; trial != nil {
+		if trial := d.openExpiries[inc]; trial != nil {
 			close(trial)
-			delete(j.trials, inc)
+			delete(d.openExpiries, inc)
 		}
 		gone = append(gone, inc)
 	}
-	j.mu.Unlock()
-	j.logOutcome(stories, err)
+	d.mu.Unlock()
+	d.logOutcome(stories, err)
 	if err == nil {
-		j.grantToWaiters(gone, stories)
+		d.grantToWaiters(gone, stories)
 	}
 }
 
 // grantToWaiters serves the waiters of gone owners. records are of those that an expiry ended.
-func (j *failureDetector) grantToWaiters(gone []lock.Incarnation, stories map[lock.Incarnation]*takeoverRecord) {
+func (d *failureDetector) grantToWaiters(gone []lock.Incarnation, stories map[lock.Incarnation]*takeoverRecord) {
 	var walking sync.WaitGroup
-	slots := make(chan struct{}, walkers)
+	slots := make(chan struct{}, maxWalks)
 	for _, inc := range gone {
 		slots <- struct{}{}
 		walking.Go(func() {
 			defer func() { <-slots }()
 			granted := uint64(0)
 			for {
-				result, err := j.proposeCommand(fsm.NewCommand(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
+				result, err := d.proposeCommand(fsm.NewCommand(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
 				granted += result.Granted
 				if err != nil || !result.More {
-					j.logGranted(stories[inc], granted, err)
+					d.logGranted(stories[inc], granted, err)
 					return
 				}
 			}
@@ -94,27 +94,27 @@ func (j *failureDetector) grantToWaiters(gone []lock.Incarnation, stories map[lo
 	walking.Wait()
 }
 
-func (j *failureDetector) proposeEach(commands []*fsm.Command) {
+func (d *failureDetector) proposeEach(commands []*fsm.Command) {
 	var acting sync.WaitGroup
-	slots := make(chan struct{}, walkers)
+	slots := make(chan struct{}, maxWalks)
 	for _, c := range commands {
 		slots <- struct{}{}
 		acting.Go(func() {
 			defer func() { <-slots }()
-			_, _ = j.proposeCommand(c) // the next tick finds those still due
+			_, _ = d.proposeCommand(c) // the next tick finds those still due
 		})
 	}
 	acting.Wait()
 }
 
 // forgetGone drops the rows of incarnations that ended more than an hour of running ago.
-func (j *failureDetector) forgetGone() {
-	before, ok := j.l.dates.hourAgo()
+func (d *failureDetector) forgetGone() {
+	before, ok := d.leader.calendar.hourAgo()
 	if !ok {
 		return
 	}
 	for range forgetSteps {
-		view, err := j.l.node.tables.openView()
+		view, err := d.leader.node.tables.openView()
 		if err != nil {
 			return
 		}
@@ -123,7 +123,7 @@ func (j *failureDetector) forgetGone() {
 		if err != nil || !due {
 			return
 		}
-		result, err := j.proposeCommand(fsm.NewCommand(nil, &fsm.Forget{BeforeMs: before, Limit: forgetStep}))
+		result, err := d.proposeCommand(fsm.NewCommand(nil, &fsm.Forget{BeforeMs: before, Limit: forgetStep}))
 		if err != nil || !result.More {
 			return
 		}
@@ -131,17 +131,17 @@ func (j *failureDetector) forgetGone() {
 }
 
 // proposeCommand waits for the outcome, until the lead is over. A full queue is waited out.
-func (j *failureDetector) proposeCommand(c *fsm.Command) (fsm.Result, error) {
+func (d *failureDetector) proposeCommand(c *fsm.Command) (fsm.Result, error) {
 	for {
 		began := time.Now()
-		result, err := j.l.queue.proposeAndWait(j.l.ctx, c)
-		j.l.node.config.Metrics.Proposed(c, result, time.Since(began), err)
-		if !errors.Is(err, ErrBusy) || j.l.ctx.Err() != nil {
+		result, err := d.leader.queue.proposeAndWait(d.leader.ctx, c)
+		d.leader.node.config.Metrics.RecordProposal(c, result, time.Since(began), err)
+		if !errors.Is(err, ErrBusy) || d.leader.ctx.Err() != nil {
 			return result, err
 		}
 		select {
-		case <-j.l.ctx.Done():
-		case <-time.After(actPause):
+		case <-d.leader.ctx.Done():
+		case <-time.After(proposeRetryPause):
 		}
 	}
 }

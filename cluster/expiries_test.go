@@ -33,7 +33,7 @@ func TestAVerdictOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
 				l := &leaderState{node: n, term: 5, ctx: ctx}
 				l.queue, l.detector = newProposeQueue(l), newFailureDetector(l)
 				const judged = lock.Incarnation(7)
-				l.detector.trials[judged] = make(chan struct{})
+				l.detector.openExpiries[judged] = make(chan struct{})
 
 				done := make(chan struct{})
 				go func() {
@@ -49,7 +49,7 @@ func TestAVerdictOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
 				brief, give := context.WithTimeout(ctx, 3*time.Second)
 				defer give()
 				err := l.detector.noteRenewal(brief, judged, time.Now())
-				if held := errors.Is(err, ErrUnproven); held != test.holds {
+				if held := errors.Is(err, ErrUnconfirmed); held != test.holds {
 					t.Errorf("a renewal after the verdict: %v, want it held back: %v", err, test.holds)
 				}
 			})
@@ -60,7 +60,7 @@ func TestAVerdictOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
 // answer gives the next entry of a queue that no raft serves its outcome.
 func answer(q *proposeQueue, err error) {
 	<-q.wake
-	q.slots <- struct{}{}
+	q.entrySlots <- struct{}{}
 	batch := q.takeBatch()
 	q.replyAll(&entryInFlight{proposals: batch}, make([]fsm.Result, len(batch)), err)
 }

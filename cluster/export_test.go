@@ -30,7 +30,7 @@ func (n *Node) TransferTo(ctx context.Context, to *Node) error {
 func (n *Node) LogHolds() (entries, bytes uint64) {
 	s := n.storage.log.LogStore.(*logStore)
 	first, last := s.indexBounds()
-	return last - first + 1, s.bytesBehind(0)
+	return last - first + 1, s.bytesAfter(0)
 }
 
 // SaysHello is what this node tells whoever asks of its cluster.

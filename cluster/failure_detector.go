@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	stuckLimit   = time.Second      // an entry or an apply unfinished for longer: this leader confirms no renewals
-	maxContested = 10_000           // rows looked at in one tick
-	readEvery    = time.Second      // the rows of all game servers: with thousands they are most of a tick's cost
-	heardFor     = 10 * time.Second // an incarnation that was heard, and is not in the rows as last read, is forgotten after this
+	stuckLimit        = time.Second      // an entry or an apply unfinished for longer: this leader confirms no renewals
+	maxContested      = 10_000           // rows looked at in one tick
+	livingReadPeriod  = time.Second      // the rows of all game servers: with thousands they are most of a tick's cost
+	keepUnlistedHeard = 10 * time.Second // an incarnation that was heard, and is not in the rows as last read, is forgotten after this
 )
 
 // Renew proves the lead and notes that inc was heard, as of when Renew was called: the one thing that renews. The caller
@@ -24,7 +24,7 @@ const (
 // under way Renew waits for its outcome. ErrUnproven also says that this leader is too slow just now to be relied on.
 func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
 	term, err = n.confirmRenewal(ctx, inc)
-	n.config.Metrics.Renewed(err)
+	n.config.Metrics.RecordRenewal(err)
 	return term, err
 }
 
@@ -50,10 +50,10 @@ func (n *Node) confirmRenewal(ctx context.Context, inc lock.Incarnation) (term u
 // checkPrompt is an error while proposals or applies here are stuck.
 func (l *leaderState) checkPrompt() error {
 	if passed := l.queue.oldestWait(); passed > stuckLimit {
-		return fmt.Errorf("%w: an entry has been on its way for %v", ErrUnproven, passed.Round(time.Millisecond))
+		return fmt.Errorf("%w: an entry has been on its way for %v", ErrUnconfirmed, passed.Round(time.Millisecond))
 	}
 	if since, running := l.node.replica.applyingSince(); running && time.Since(since) > stuckLimit {
-		return fmt.Errorf("%w: an apply has been running since %v", ErrUnproven, since)
+		return fmt.Errorf("%w: an apply has been running since %v", ErrUnconfirmed, since)
 	}
 	return nil
 }
@@ -76,37 +76,37 @@ func (n *Node) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
 	}
 	l.detector.mu.Lock()
 	defer l.detector.mu.Unlock()
-	first, ok := l.detector.disputes[contestedGrantOf(g)]
+	first, ok := l.detector.contestedSince[contestedGrantOf(g)]
 	return max(0, time.Since(first)), ok
 }
 
 // failureDetector finds, for one lead, the game servers that are gone. None is judged by anything that this lead did not hear
 // itself.
 type failureDetector struct {
-	l        *leaderState
-	detector lock.Detector
+	leader   *leaderState
+	settings lock.Detector
 	wake     chan struct{} // there is something to act on
 
-	mu       sync.Mutex
-	heard    map[lock.Incarnation]time.Time      // of the living
-	trials   map[lock.Incarnation]chan struct{}  // closed with the outcome of the verdict under way
-	verdicts []*fsm.Verdict                      // to propose
-	stories  map[lock.Incarnation]takeoverRecord // of those under trial
-	walks    map[lock.Incarnation]struct{}       // gone incarnations with waiters to be served
-	disputes map[contestedGrant]time.Time        // when this lead first saw it
-	acts     []*fsm.Command                      // Revoke and Lapse, to propose
+	mu             sync.Mutex
+	lastHeard      map[lock.Incarnation]time.Time      // of the living
+	openExpiries   map[lock.Incarnation]chan struct{}  // closed with the outcome of the verdict under way
+	dueExpiries    []*fsm.Verdict                      // to propose
+	records        map[lock.Incarnation]takeoverRecord // of those under trial
+	dueWalks       map[lock.Incarnation]struct{}       // gone incarnations with waiters to be served
+	contestedSince map[contestedGrant]time.Time        // when this lead first saw it
+	dueCommands    []*fsm.Command                      // Revoke and Lapse, to propose
 
-	due time.Time
+	nextTick time.Time
 
 	// Who lived when the rows were read last. Whoever is missing registered a moment ago, and counts from the next reading
 	// or from its first renewal.
-	living map[lock.Incarnation]lock.Timing // the class that each registered with, as its owner was told
-	read   time.Time
-	stale  bool // an incarnation has begun or ended since; guarded by mu
+	livingTimings map[lock.Incarnation]lock.Timing // the class that each registered with, as its owner was told
+	readAt        time.Time
+	stale         bool // an incarnation has begun or ended since; guarded by mu
 
 	// Of the living, those with a process that registered again and said that it had stopped using their sessions, each with
 	// its successor. Guarded by mu.
-	replaced map[lock.Incarnation]lock.Incarnation
+	successors map[lock.Incarnation]lock.Incarnation
 }
 
 // contestedGrant is a grant that has waiters, or that was revoked and not let go.
@@ -122,124 +122,124 @@ func contestedGrantOf(g fsm.OwnedGrant) contestedGrant {
 
 func newFailureDetector(l *leaderState) *failureDetector {
 	return &failureDetector{
-		l: l, detector: l.node.config.Detector, wake: make(chan struct{}, 1),
-		heard: map[lock.Incarnation]time.Time{}, trials: map[lock.Incarnation]chan struct{}{}, stories: map[lock.Incarnation]takeoverRecord{},
-		walks: map[lock.Incarnation]struct{}{}, disputes: map[contestedGrant]time.Time{},
+		leader: l, settings: l.node.config.Detector, wake: make(chan struct{}, 1),
+		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]chan struct{}{}, records: map[lock.Incarnation]takeoverRecord{},
+		dueWalks: map[lock.Incarnation]struct{}{}, contestedSince: map[contestedGrant]time.Time{},
 	}
 }
 
 // noteRenewal notes a renewal that arrived then, unless an expiry is under way: then its outcome decides the answer.
-func (j *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
+func (d *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
 	for {
-		j.mu.Lock()
-		if by := j.replaced[inc]; by != 0 {
-			j.mu.Unlock()
-			return fmt.Errorf("%w: its process registered anew, as incarnation %d, and this one is about to end", ErrUnproven, by)
+		d.mu.Lock()
+		if by := d.successors[inc]; by != 0 {
+			d.mu.Unlock()
+			return fmt.Errorf("%w: its process registered anew, as incarnation %d, and this one is about to end", ErrUnconfirmed, by)
 		}
-		trial := j.trials[inc]
+		trial := d.openExpiries[inc]
 		if trial == nil {
-			if _, known := j.heard[inc]; !known {
-				j.stale = true // it is new
+			if _, known := d.lastHeard[inc]; !known {
+				d.stale = true // it is new
 			}
-			if j.heard[inc].Before(arrived) {
-				j.heard[inc] = arrived
+			if d.lastHeard[inc].Before(arrived) {
+				d.lastHeard[inc] = arrived
 			}
-			j.mu.Unlock()
+			d.mu.Unlock()
 			return nil
 		}
-		j.mu.Unlock()
+		d.mu.Unlock()
 		select {
 		case <-trial:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: a verdict is under way: %w", ErrUnproven, ctx.Err())
-		case <-j.l.ctx.Done():
-			return j.l.node.notLeaderError()
+			return fmt.Errorf("%w: a verdict is under way: %w", ErrUnconfirmed, ctx.Err())
+		case <-d.leader.ctx.Done():
+			return d.leader.node.notLeaderError()
 		}
 	}
 }
 
-func (j *failureDetector) silenceOf(inc lock.Incarnation) (time.Duration, bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	heard, ok := j.heard[inc]
+func (d *failureDetector) silenceOf(inc lock.Incarnation) (time.Duration, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	heard, ok := d.lastHeard[inc]
 	return max(0, time.Since(heard)), ok
 }
 
 // onEvents is told of game servers that have ended, from apply: it must not block.
-func (j *failureDetector) onEvents(events []fsm.Event) {
-	j.mu.Lock()
+func (d *failureDetector) onEvents(events []fsm.Event) {
+	d.mu.Lock()
 	for _, e := range events {
 		if e.Kind == fsm.ServerEnded {
-			j.walks[e.Server] = struct{}{}
-			j.stale = true
+			d.dueWalks[e.Server] = struct{}{}
+			d.stale = true
 		}
 	}
-	j.mu.Unlock()
-	j.wakeUp()
+	d.mu.Unlock()
+	d.wakeUp()
 }
 
-func (j *failureDetector) wakeUp() {
+func (d *failureDetector) wakeUp() {
 	select {
-	case j.wake <- struct{}{}:
+	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
 // runUntilEnd looks at each tick.
-func (j *failureDetector) runUntilEnd() {
-	tick := time.NewTicker(j.detector.TickPeriod)
+func (d *failureDetector) runUntilEnd() {
+	tick := time.NewTicker(d.settings.TickPeriod)
 	defer tick.Stop()
-	j.due = time.Now()
+	d.nextTick = time.Now()
 	for {
-		if err := j.checkAll(time.Now()); err != nil && j.l.ctx.Err() == nil {
-			j.l.node.log.Error("judge cannot read the tables", "error", err)
+		if err := d.checkOnTick(time.Now()); err != nil && d.leader.ctx.Err() == nil {
+			d.leader.node.log.Error("judge cannot read the tables", "error", err)
 		}
 		select {
-		case <-j.l.ctx.Done():
+		case <-d.leader.ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// checkAll is one tick. Time by which it came late is given to all game servers: a failure detector that was held up has
+// checkOnTick is one tick. Time by which it came late is given to all game servers: a failure detector that was held up has
 // unread renewals.
-func (j *failureDetector) checkAll(now time.Time) error {
-	j.mu.Lock()
-	stale := j.stale || now.Sub(j.read) >= readEvery
-	j.stale = false // before the view is opened: an incarnation that begins or ends after that makes it stale again
-	j.mu.Unlock()
-	view, err := j.l.node.tables.openView()
+func (d *failureDetector) checkOnTick(now time.Time) error {
+	d.mu.Lock()
+	stale := d.stale || now.Sub(d.readAt) >= livingReadPeriod
+	d.stale = false // before the view is opened: an incarnation that begins or ends after that makes it stale again
+	d.mu.Unlock()
+	view, err := d.leader.node.tables.openView()
 	if err != nil {
 		return err
 	}
 	defer view.Close()
 	if stale {
-		if err := j.readLiving(view); err != nil {
+		if err := d.readLiving(view); err != nil {
 			return err
 		}
-		j.read = now
+		d.readAt = now
 	}
 	contested, err := view.Contested(0, maxContested)
 	if err != nil {
 		return err
 	}
-	j.mu.Lock()
-	j.excuseLateTick(now)
-	j.checkSilence(now, view)
-	j.l.observers.visitAll(now, j.living, j.replaced)
-	j.checkContested(now, contested)
-	j.mu.Unlock()
-	j.wakeUp()
+	d.mu.Lock()
+	d.excuseLateTick(now)
+	d.checkSilence(now, view)
+	d.leader.observers.pingDueStreams(now, d.livingTimings, d.successors)
+	d.checkContested(now, contested)
+	d.mu.Unlock()
+	d.wakeUp()
 	return nil
 }
 
-func (j *failureDetector) readLiving(view *View) error {
+func (d *failureDetector) readLiving(view *View) error {
 	servers, err := view.Servers()
 	if err != nil {
 		return err // rows that were read before still count
 	}
-	living := make(map[lock.Incarnation]lock.Timing, len(j.living))
+	living := make(map[lock.Incarnation]lock.Timing, len(d.livingTimings))
 	replaced := map[lock.Incarnation]lock.Incarnation{}
 	for _, s := range servers {
 		if s.Alive {
@@ -249,22 +249,22 @@ func (j *failureDetector) readLiving(view *View) error {
 			}
 		}
 	}
-	j.living = living
-	j.mu.Lock()
-	j.replaced = replaced
-	j.mu.Unlock()
+	d.livingTimings = living
+	d.mu.Lock()
+	d.successors = replaced
+	d.mu.Unlock()
 	return nil
 }
 
 // excuseLateTick moves all times of hearing by the lateness of this tick, and by all that has passed since the last one while
 // this leader is too slow to confirm renewals: a game server without an answer was not silent. mu must be held.
-func (j *failureDetector) excuseLateTick(now time.Time) {
-	late := now.Sub(j.due)
-	j.due = now.Add(j.detector.TickPeriod)
-	if j.l.checkPrompt() != nil {
-		late += j.detector.TickPeriod
+func (d *failureDetector) excuseLateTick(now time.Time) {
+	late := now.Sub(d.nextTick)
+	d.nextTick = now.Add(d.settings.TickPeriod)
+	if d.leader.checkPrompt() != nil {
+		late += d.settings.TickPeriod
 	}
-	if late <= j.detector.TickPeriod/10 {
+	if late <= d.settings.TickPeriod/10 {
 		return
 	}
 	later := func(t time.Time) time.Time {
@@ -273,43 +273,43 @@ func (j *failureDetector) excuseLateTick(now time.Time) {
 		}
 		return t
 	}
-	for inc, t := range j.heard {
-		j.heard[inc] = later(t)
+	for inc, t := range d.lastHeard {
+		d.lastHeard[inc] = later(t)
 	}
-	for d, t := range j.disputes {
-		j.disputes[d] = later(t)
+	for key, t := range d.contestedSince {
+		d.contestedSince[key] = later(t)
 	}
 }
 
 // checkSilence finds the living game servers that are gone. The silence of one that is new, to the cluster or to this lead,
 // counts from now. mu must be held.
-func (j *failureDetector) checkSilence(now time.Time, view *View) {
-	for inc, timing := range j.living {
-		heard, known := j.heard[inc]
+func (d *failureDetector) checkSilence(now time.Time, view *View) {
+	for inc, timing := range d.livingTimings {
+		heard, known := d.lastHeard[inc]
 		if !known {
-			j.heard[inc] = now
+			d.lastHeard[inc] = now
 			continue
 		}
-		if heard.Before(j.l.opened) {
-			heard = j.l.opened
+		if heard.Before(d.leader.openedAt) {
+			heard = d.leader.openedAt
 		}
-		j.openExpiry(now, view, inc, timing, now.Sub(heard))
+		d.openExpiry(now, view, inc, timing, now.Sub(heard))
 	}
-	maps.DeleteFunc(j.heard, func(inc lock.Incarnation, heard time.Time) bool {
-		_, alive := j.living[inc]
-		return !alive && now.Sub(heard) > heardFor
+	maps.DeleteFunc(d.lastHeard, func(inc lock.Incarnation, heard time.Time) bool {
+		_, alive := d.livingTimings[inc]
+		return !alive && now.Sub(heard) > keepUnlistedHeard
 	})
 }
 
 // openExpiry finds whether a living incarnation is gone, unless that is being found out already. mu must be held.
-func (j *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarnation, timing lock.Timing, silent time.Duration) {
-	if j.trials[inc] != nil {
+func (d *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarnation, timing lock.Timing, silent time.Duration) {
+	if d.openExpiries[inc] != nil {
 		return
 	}
-	signals := j.l.observers.signalsOf(inc, now, j.replaced[inc])
+	signals := d.leader.observers.signalsOf(inc, now, d.successors[inc])
 	signals.Silent = silent
-	signals.GossipDead = j.l.node.seemsDead(inc)
-	ground := j.detector.FindGround(timing, signals)
+	signals.GossipDead = d.leader.node.seemsDead(inc)
+	ground := d.settings.FindGround(timing, signals)
 	if ground == lock.Living {
 		return
 	}
@@ -318,79 +318,79 @@ func (j *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 	if err != nil || !ok || !s.Alive {
 		return // the next look says why, or knows
 	}
-	j.trials[s.Incarnation] = make(chan struct{})
-	j.stories[s.Incarnation] = takeoverRecord{
-		inc: inc, last: s.Last, name: s.Name, where: s.Where, sessions: s.Sessions, ground: ground, signals: signals, heard: j.heard[inc],
+	d.openExpiries[s.Incarnation] = make(chan struct{})
+	d.records[s.Incarnation] = takeoverRecord{
+		incarnation: inc, lastCommand: s.Last, name: s.Name, address: s.Where, sessions: s.Sessions, ground: ground, signals: signals, lastHeard: d.lastHeard[inc],
 	}
-	j.verdicts = append(j.verdicts, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
+	d.dueExpiries = append(d.dueExpiries, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
 }
 
 // addProof judges one incarnation at once, between two ticks, on proof alone: of silence only ticks may speak, since they
 // know by how much they are late.
-func (j *failureDetector) addProof(inc lock.Incarnation) {
+func (d *failureDetector) addProof(inc lock.Incarnation) {
 	now := time.Now()
-	if !j.detector.ShowsProcessGone(j.l.observers.signalsOf(inc, now, 0)) {
+	if !d.settings.ShowsProcessGone(d.leader.observers.signalsOf(inc, now, 0)) {
 		return
 	}
-	view, err := j.l.node.tables.openView()
+	view, err := d.leader.node.tables.openView()
 	if err != nil {
 		return // this node ends, or the next look says why
 	}
 	defer view.Close()
-	j.mu.Lock()
-	if _, known := j.heard[inc]; !known {
-		j.heard[inc] = now
-		j.stale = true
+	d.mu.Lock()
+	if _, known := d.lastHeard[inc]; !known {
+		d.lastHeard[inc] = now
+		d.stale = true
 	}
-	j.openExpiry(now, view, inc, lock.DefaultTiming(), 0) // whatever its class: without silence only proof is found
-	j.mu.Unlock()
-	j.wakeUp()
+	d.openExpiry(now, view, inc, lock.DefaultTiming(), 0) // whatever its class: without silence only proof is found
+	d.mu.Unlock()
+	d.wakeUp()
 }
 
 // checkContested finds owners that were asked to let go for too long, revoked ones that have been silent for long enough, and
 // gone ones with profiles that have waiters. mu must be held.
-func (j *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
+func (d *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 	current := make(map[contestedGrant]bool, len(contested))
 	for _, g := range contested {
-		timing, alive := j.living[g.Owner]
+		timing, alive := d.livingTimings[g.Owner]
 		if !alive {
 			if g.Owner != 0 {
-				j.walks[g.Owner] = struct{}{}
+				d.dueWalks[g.Owner] = struct{}{}
 			}
 			continue
 		}
-		d := contestedGrantOf(g)
-		current[d] = true
-		first, known := j.disputes[d]
+		key := contestedGrantOf(g)
+		current[key] = true
+		first, known := d.contestedSince[key]
 		if !known {
-			j.disputes[d] = now
+			d.contestedSince[key] = now
 			continue
 		}
 		switch passed := now.Sub(first); {
 		case g.Revoked && timing.LapseIsDue(passed):
-			j.acts = append(j.acts, fsm.NewCommand(nil, &fsm.Lapse{Term: j.l.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
+			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, &fsm.Lapse{Term: d.leader.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
 		case !g.Revoked && passed >= timing.HandOff:
-			j.acts = append(j.acts, fsm.NewCommand(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
+			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
 		default:
 			continue
 		}
-		j.disputes[d] = now // and again, should this one not get through
+		d.contestedSince[key] = now // and again, should this one not get through
 	}
-	maps.DeleteFunc(j.disputes, func(d contestedGrant, _ time.Time) bool { return !current[d] })
+	maps.DeleteFunc(d.contestedSince, func(key contestedGrant, _ time.Time) bool { return !current[key] })
 }
 
 // due work of the judge, taken out of it.
-type dueExpiries struct {
-	verdicts []*fsm.Verdict
-	acts     []*fsm.Command
+type dueWork struct {
+	expiries []*fsm.Verdict
+	commands []*fsm.Command
 	walks    []lock.Incarnation
 }
 
-func (j *failureDetector) takeDueExpiries() dueExpiries {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	s := dueExpiries{verdicts: j.verdicts, acts: j.acts, walks: slices.Sorted(maps.Keys(j.walks))}
-	j.verdicts, j.acts = nil, nil
-	clear(j.walks)
+func (d *failureDetector) takeDueWork() dueWork {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := dueWork{expiries: d.dueExpiries, commands: d.dueCommands, walks: slices.Sorted(maps.Keys(d.dueWalks))}
+	d.dueExpiries, d.dueCommands = nil, nil
+	clear(d.dueWalks)
 	return s
 }

@@ -194,7 +194,7 @@ func TestALeaderThatRenewsNobodyJudgesNobody(t *testing.T) {
 			owner, other := register(t, n, "owner"), register(t, n, "other")
 			propose(t, n, owner.do(&fsm.StartSession{Store: "test", Key: "p"}))
 			renew(t, n, owner)
-			stream := &cluster.Stream{Server: owner.inc, Peer: "gs"}
+			stream := &cluster.Stream{Incarnation: owner.inc, PeerHost: "gs"}
 			n.AddStream(stream)
 
 			disk.slow.Store(true)
@@ -205,7 +205,7 @@ func TestALeaderThatRenewsNobodyJudgesNobody(t *testing.T) {
 			}()
 			began, unrenewed := time.Now(), 0
 			for time.Since(began) < stalled {
-				if _, err := n.Renew(t.Context(), owner.inc); errors.Is(err, cluster.ErrUnproven) {
+				if _, err := n.Renew(t.Context(), owner.inc); errors.Is(err, cluster.ErrUnconfirmed) {
 					if unrenewed++; unrenewed == 3 {
 						n.NoteStreamEnd(stream, true)
 					}

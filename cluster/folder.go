@@ -19,13 +19,13 @@ import (
 // folder that holds nothing gets a new id: an id without its votes must never come back.
 const (
 	folderFormat = 1
-	fileNode     = "node.json"
-	fileVotes    = "raft.db"
-	folderLog    = "log"
-	fileLock     = "LOCK"
+	identityFile = "node.json"
+	votesFile    = "raft.db"
+	logFolder    = "log"
+	lockFile     = "LOCK"
 
-	folderTables    = "tables"
-	folderSnapshots = "snapshots"
+	tablesFolder    = "tables"
+	snapshotsFolder = "snapshots"
 )
 
 // identity is the content of node.json.
@@ -36,10 +36,10 @@ type identity struct {
 	// Member is written once raft.db exists and before raft first runs on it: from then on this node may have voted, and
 	// a folder without raft.db has forgotten it.
 	Member bool `json:"member,omitempty"`
-	// Condemned is why this folder must never speak again: its tables differ from the log.
-	Condemned string `json:"condemned,omitempty"`
-	// Found is the first configuration, while this node is about to write it to its log.
-	Found []Peer `json:"found,omitempty"`
+	// UnusableReason is why this folder must never speak again: its tables differ from the log.
+	UnusableReason string `json:"condemned,omitempty"`
+	// Founding is the first configuration, while this node is about to write it to its log.
+	Founding []Peer `json:"found,omitempty"`
 }
 
 // Peer is a node of the cluster as the configuration names it.
@@ -50,10 +50,10 @@ type Peer struct {
 }
 
 type folder struct {
-	dir  string // "": in memory
-	fs   vfs.FS // in memory: a file system that outlives the node; nil: none
-	lock io.Closer
-	who  identity
+	dir      string // "": in memory
+	fs       vfs.FS // in memory: a file system that outlives the node; nil: none
+	lock     io.Closer
+	identity identity
 }
 
 // openFolder locks the folder for this process and reads its identity.
@@ -62,9 +62,9 @@ func openFolder(c Config) (*folder, error) {
 		return openMemoryFolder(c.FS)
 	}
 	dir := c.Dir
-	f := &folder{dir: dir, who: identity{Format: folderFormat}}
+	f := &folder{dir: dir, identity: identity{Format: folderFormat}}
 	if dir == "" {
-		f.who.ID = newID()
+		f.identity.ID = newID()
 		return f, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); errors.Is(err, iofs.ErrPermission) {
@@ -73,7 +73,7 @@ func openFolder(c Config) (*folder, error) {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
 	var err error
-	if f.lock, err = vfs.Default.Lock(filepath.Join(dir, fileLock)); err != nil {
+	if f.lock, err = vfs.Default.Lock(filepath.Join(dir, lockFile)); err != nil {
 		return nil, explainLockError(dir, err)
 	}
 	if err := f.readIdentity(); err != nil {
@@ -93,41 +93,41 @@ func explainLockError(dir string, err error) error {
 
 func (f *folder) readIdentity() error {
 	votesMissing := false
-	if _, err := os.Stat(f.pathOf(fileVotes)); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(f.pathOf(votesFile)); errors.Is(err, os.ErrNotExist) {
 		votesMissing = true
 	} else if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
 	}
-	text, err := os.ReadFile(f.pathOf(fileNode))
+	text, err := os.ReadFile(f.pathOf(identityFile))
 	if errors.Is(err, os.ErrNotExist) {
 		if left := f.leftoverFiles(); left != "" {
-			return fmt.Errorf("data folder %s has %s but no %s, so nobody knows whose it is: remove the folder, and a new node joins", f.dir, left, fileNode)
+			return fmt.Errorf("data folder %s has %s but no %s, so nobody knows whose it is: remove the folder, and a new node joins", f.dir, left, identityFile)
 		}
-		who := f.who
+		who := f.identity
 		who.ID = newID()
 		return f.writeIdentity(who)
 	}
 	if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
 	}
-	if err := json.Unmarshal(text, &f.who); err != nil {
-		return fmt.Errorf("%s is cut off or damaged, so the folder does not say whose it is: remove the folder, and the node joins anew under a new id: %w", f.pathOf(fileNode), err)
+	if err := json.Unmarshal(text, &f.identity); err != nil {
+		return fmt.Errorf("%s is cut off or damaged, so the folder does not say whose it is: remove the folder, and the node joins anew under a new id: %w", f.pathOf(identityFile), err)
 	}
-	if f.who.Format != folderFormat || f.who.ID == "" {
-		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.pathOf(fileNode), f.who.Format, folderFormat)
+	if f.identity.Format != folderFormat || f.identity.ID == "" {
+		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.pathOf(identityFile), f.identity.Format, folderFormat)
 	}
-	if f.who.Condemned != "" {
-		return errFolderUnusable(f.dir, f.who.Condemned)
+	if f.identity.UnusableReason != "" {
+		return errFolderUnusable(f.dir, f.identity.UnusableReason)
 	}
-	if f.who.Member && votesMissing {
-		return errMissingFile(f.dir, "its file "+fileVotes+" is missing")
+	if f.identity.Member && votesMissing {
+		return errMissingFile(f.dir, "its file "+votesFile+" is missing")
 	}
 	return nil
 }
 
 // leftoverFiles are the files in a folder without an identity; "" if it is empty.
 func (f *folder) leftoverFiles() string {
-	for _, name := range []string{fileVotes, folderLog, folderTables, folderSnapshots} {
+	for _, name := range []string{votesFile, logFolder, tablesFolder, snapshotsFolder} {
 		if _, err := os.Stat(f.pathOf(name)); !errors.Is(err, os.ErrNotExist) {
 			return name
 		}
@@ -143,31 +143,31 @@ func errMissingFile(dir, how string) error {
 // writeIdentity replaces node.json so that after a crash either the old or the new one is there.
 func (f *folder) writeIdentity(who identity) error {
 	if f.dir == "" && f.fs == nil {
-		f.who = who
+		f.identity = who
 		return nil
 	}
 	text, err := json.MarshalIndent(who, "", "  ")
 	if err == nil && f.fs != nil {
-		err = writeFile(f.fs, fileNode, text)
+		err = writeFile(f.fs, identityFile, text)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", fileNode, err)
+		return fmt.Errorf("write %s: %w", identityFile, err)
 	}
 	if f.fs != nil {
-		f.who = who
+		f.identity = who
 		return nil
 	}
-	next := f.pathOf(fileNode + ".next")
+	next := f.pathOf(identityFile + ".next")
 	if err := writeSynced(next, append(text, '\n')); err != nil {
-		return fmt.Errorf("write %s: %w", fileNode, err)
+		return fmt.Errorf("write %s: %w", identityFile, err)
 	}
-	if err := os.Rename(next, f.pathOf(fileNode)); err != nil {
-		return fmt.Errorf("write %s: %w", fileNode, err)
+	if err := os.Rename(next, f.pathOf(identityFile)); err != nil {
+		return fmt.Errorf("write %s: %w", identityFile, err)
 	}
 	if err := syncDir(f.dir); err != nil {
-		return fmt.Errorf("write %s: %w", fileNode, err)
+		return fmt.Errorf("write %s: %w", identityFile, err)
 	}
-	f.who = who
+	f.identity = who
 	return nil
 }
 

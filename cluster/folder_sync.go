@@ -10,7 +10,7 @@ import (
 // the process with all that is in it. fatal is told instead, and the goroutine stands still.
 type folderSyncs struct {
 	vfs.FS
-	fatal func(error) // with Pebble's locks held
+	onFault func(error) // with Pebble's locks held
 }
 
 func (f folderSyncs) OpenDir(name string) (vfs.File, error) {
@@ -18,13 +18,13 @@ func (f folderSyncs) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return syncedFolder{folder, name, f.fatal}, nil
+	return syncedFolder{folder, name, f.onFault}, nil
 }
 
 type syncedFolder struct {
 	vfs.File
-	name  string
-	fatal func(error)
+	name    string
+	onFault func(error)
 }
 
 func (f syncedFolder) Sync() error {
@@ -32,6 +32,6 @@ func (f syncedFolder) Sync() error {
 	if err == nil {
 		return nil
 	}
-	f.fatal(fmt.Errorf("sync folder %s: %w", f.name, err))
+	f.onFault(fmt.Errorf("sync folder %s: %w", f.name, err))
 	select {}
 }

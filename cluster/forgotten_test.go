@@ -106,7 +106,7 @@ func TestAStopWaitsOnlyAWhileForRaftsAnswers(t *testing.T) {
 		time.AfterFunc(time.Minute, func() { close(never) })
 		began := time.Now()
 		n.drainFutures()
-		if passed := time.Since(began); passed > drainLimit+drainLook {
+		if passed := time.Since(began); passed > drainLimit+drainPeriod {
 			t.Errorf("it waited for %v", passed)
 		}
 		<-never

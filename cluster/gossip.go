@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	gossipMark  = "~" // between a node's id and its life's number in a gossip name
-	gossipLabel = "profilenode nodes"
-	gossipLeave = time.Second
+	gossipNameSeparator = "~" // between a node's id and its life's number in a gossip name
+	gossipLabel         = "profilenode nodes"
+	gossipLeaveLimit    = time.Second
 )
 
 // openGossip takes part in the nodes' pool. It only ever says how members seem: no vote depends on it.
@@ -31,7 +31,7 @@ func (n *Node) openGossip() error {
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	n.gossip = pool
+	n.nodeGossip = pool
 	return nil
 }
 
@@ -46,29 +46,29 @@ func (n *Node) openServerGossip() error {
 	if err != nil {
 		return fmt.Errorf("game servers' gossip: %w", err)
 	}
-	n.servers = pool
+	n.serverGossip = pool
 	return nil
 }
 
 // gossipName is this life's: a name that comes back at another address is refused.
 func (n *Node) gossipName() string {
-	return n.ID() + gossipMark + strconv.FormatInt(n.started.UnixNano(), 36)
+	return n.ID() + gossipNameSeparator + strconv.FormatInt(n.started.UnixNano(), 36)
 }
 
 // seemsDead says whether gossip holds a game server for dead. It does not block.
 func (n *Node) seemsDead(inc lock.Incarnation) bool {
-	if n.config.GameServers != nil && n.config.GameServers(inc) {
+	if n.config.SeemsDead != nil && n.config.SeemsDead(inc) {
 		return true
 	}
-	return n.servers != nil && n.servers.IsDead(gossip.ServerName(n.clusterID(), uint64(inc)))
+	return n.serverGossip != nil && n.serverGossip.IsDead(gossip.ServerName(n.clusterID(), uint64(inc)))
 }
 
 // GossipState is how a game server seems to gossip from here: alive, dead, left, or empty when it is not known. Advice only.
 func (n *Node) GossipState(inc lock.Incarnation) string {
-	if n.servers == nil {
+	if n.serverGossip == nil {
 		return ""
 	}
-	state, ok := n.servers.MemberState(gossip.ServerName(n.clusterID(), uint64(inc)))
+	state, ok := n.serverGossip.MemberState(gossip.ServerName(n.clusterID(), uint64(inc)))
 	if !ok {
 		return ""
 	}
@@ -91,24 +91,24 @@ func (n *Node) gossipSeeds(address func(fsm.Node) string) []string {
 }
 
 func (n *Node) gossipAddress() string {
-	if n.gossip == nil {
+	if n.nodeGossip == nil {
 		return ""
 	}
-	return n.gossip.Addr()
+	return n.nodeGossip.Addr()
 }
 
 func (n *Node) serverGossipAddress() string {
-	if n.servers == nil {
+	if n.serverGossip == nil {
 		return ""
 	}
-	return n.servers.Addr()
+	return n.serverGossip.Addr()
 }
 
 func (n *Node) closeGossip(pool *gossip.Pool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), gossipLeave)
+	ctx, cancel := context.WithTimeout(context.Background(), gossipLeaveLimit)
 	defer cancel()
 	select {
-	case <-n.hurry:
+	case <-n.closeNow:
 		cancel()
 	default:
 	}

@@ -19,12 +19,12 @@ type HandshakeLog struct {
 	Port string // "clients", "nodes"
 	Log  *slog.Logger
 
-	told refusalLog
+	limiter logLimiter
 }
 
-// Failed logs that a handshake with a connection from an address failed. A connection that this side closed, or that ended
+// LogFailure logs that a handshake with a connection from an address failed. A connection that this side closed, or that ended
 // before it said anything, as a load balancer's probes do, is no failed handshake.
-func (h *HandshakeLog) Failed(from net.Addr, err error) {
+func (h *HandshakeLog) LogFailure(from net.Addr, err error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) {
 		h.Log.Debug("connection ended before its TLS handshake", "port", h.Port, "from", from, "error", err)
 		return
@@ -33,7 +33,7 @@ func (h *HandshakeLog) Failed(from net.Addr, err error) {
 	if only, _, err := net.SplitHostPort(host); err == nil {
 		host = only // each attempt has a port of its own
 	}
-	if h.told.isFirst(host, time.Now()) {
+	if h.limiter.shouldLog(host, time.Now()) {
 		h.Log.Warn("a TLS handshake failed", "port", h.Port, "from", from, "cause", handshakeCause(err))
 	}
 }

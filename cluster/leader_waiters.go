@@ -8,15 +8,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// lookEvery is how often a node that knows no leader looks for one while calls wait.
-const lookEvery = 10 * time.Millisecond
+// leaderPollPeriod is how often a node that knows no leader looks for one while calls wait.
+const leaderPollPeriod = 10 * time.Millisecond
 
 // leaderWaiters is shared by the calls that came to this node while it knew of no leader. Told so at once, thousands of game
 // servers that lost theirs would go round in circles, each dialling again and again, just while a new one is elected. One of
 // the waiting calls looks for all of them.
 type leaderWaiters struct {
-	mu   sync.Mutex
-	seen chan struct{} // closed when the looking call has seen a leader, or leaves; nil: none looks
+	mu    sync.Mutex
+	found chan struct{} // closed when the looking call has seen a leader, or leaves; nil: none looks
 }
 
 // knowsLeader says that this node leads, is about to, is in no cluster, or has heard of its leader so recently that it may
@@ -28,7 +28,7 @@ func (n *Node) knowsLeader() bool {
 	}
 	s := &n.leadership
 	s.mu.Lock()
-	leads := s.now != nil || s.gaining
+	leads := s.current != nil || s.opening
 	s.mu.Unlock()
 	if leads {
 		return true
@@ -40,12 +40,12 @@ func (n *Node) knowsLeader() bool {
 // waitToKnowLeader waits until this node is oriented; false: limit passed, ctx ended, or this node ends.
 func (n *Node) waitToKnowLeader(ctx context.Context, limit <-chan time.Time) bool {
 	for !n.knowsLeader() {
-		look := &n.lookout
+		look := &n.leaderWaiters
 		look.mu.Lock()
-		seen, mine := look.seen, look.seen == nil
+		seen, mine := look.found, look.found == nil
 		if mine {
 			seen = make(chan struct{})
-			look.seen = seen
+			look.found = seen
 		}
 		look.mu.Unlock()
 		if !mine {
@@ -56,7 +56,7 @@ func (n *Node) waitToKnowLeader(ctx context.Context, limit <-chan time.Time) boo
 		}
 		found := n.waitForLeader(ctx, limit)
 		look.mu.Lock()
-		look.seen = nil
+		look.found = nil
 		close(seen) // if it was not found, the next one looks on
 		look.mu.Unlock()
 		return found
@@ -65,7 +65,7 @@ func (n *Node) waitToKnowLeader(ctx context.Context, limit <-chan time.Time) boo
 }
 
 func (n *Node) waitForLeader(ctx context.Context, limit <-chan time.Time) bool {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(leaderPollPeriod)
 	defer tick.Stop()
 	for !n.knowsLeader() {
 		if !receiveWithin(n, ctx, limit, tick.C) {
@@ -85,4 +85,28 @@ func receiveWithin[T any](n *Node, ctx context.Context, limit <-chan time.Time, 
 	case <-n.closing:
 	}
 	return false
+}
+
+// readyPeriod is how often watchReady looks.
+const readyPeriod = 10 * time.Millisecond
+
+// watchReady closes ready when it is time.
+func (n *Node) watchReady() {
+	tick := time.NewTicker(readyPeriod)
+	defer tick.Stop()
+	for {
+		if r := n.raftIfRunning(); r != nil {
+			leader, _ := r.LeaderWithID()
+			standing := n.tables.positionNow()
+			if leader != "" && standing.Term != 0 && standing.Term == r.CurrentTerm() {
+				close(n.ready)
+				return
+			}
+		}
+		select {
+		case <-n.closing:
+			return
+		case <-tick.C:
+		}
+	}
 }

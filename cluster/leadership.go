@@ -13,24 +13,24 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// openWait is how long a call waits for a lead with its opening command on its way.
-const openWait = time.Second
+// leadershipWait is how long a call waits for a lead with its opening command on its way.
+const leadershipWait = time.Second
 
 // leaderState is this node's lead in one term: from the moment its opening command was applied, until raft said that it lost.
 // Everything that acts for a leader belongs to a lead and ends with its context.
 type leaderState struct {
-	node   *Node
-	term   uint64 // of the opening command, as the log says it
-	opened time.Time
-	ctx    context.Context
+	node     *Node
+	term     uint64 // of the opening command, as the log says it
+	openedAt time.Time
+	ctx      context.Context
 
-	queue     *proposeQueue
-	confirmer *leadershipConfirmer
-	clock     *clock
-	detector  *failureDetector
-	hellos    *helloBook
-	dates     calendar
-	tight     atomic.Bool // the voters above their reserve of free space are no majority
+	queue      *proposeQueue
+	confirmer  *leadershipConfirmer
+	clock      *clock
+	detector   *failureDetector
+	hellos     *helloBook
+	calendar   calendar
+	spaceTight atomic.Bool // the voters above their reserve of free space are no majority
 
 	observers *streamObservers
 }
@@ -38,13 +38,13 @@ type leaderState struct {
 // leadershipTerm is whether this node leads. Raft's own State and CurrentTerm, read one after the other, may belong to
 // different terms.
 type leadershipTerm struct {
-	mu      sync.Mutex
-	now     *leaderState  // nil: not, or not yet
-	gaining bool          // raft leads, the opening command is on its way
-	changed chan struct{} // closed and replaced at each change
-	cancel  context.CancelFunc
-	over    bool // this node ends: it opens no more leads
-	acting  sync.WaitGroup
+	mu         sync.Mutex
+	current    *leaderState  // nil: not, or not yet
+	opening    bool          // raft leads, the opening command is on its way
+	changed    chan struct{} // closed and replaced at each change
+	cancel     context.CancelFunc
+	closed     bool // this node ends: it opens no more leads
+	goroutines sync.WaitGroup
 }
 
 // watchLeadership reads raft's notices, at once, since raft waits for it.
@@ -68,17 +68,17 @@ func (n *Node) changeLeadership(gained bool) {
 		s.cancel()
 		s.cancel = nil
 	}
-	gained = gained && !s.over
-	if s.now != nil {
-		n.log.Info("no longer leads", "term", s.now.term)
+	gained = gained && !s.closed
+	if s.current != nil {
+		n.log.Info("no longer leads", "term", s.current.term)
 	}
-	s.now, s.gaining = nil, gained
+	s.current, s.opening = nil, gained
 	close(s.changed)
 	s.changed = make(chan struct{})
 	if gained {
 		ctx, cancel := context.WithCancel(n.ctx)
 		s.cancel = cancel
-		s.acting.Go(func() {
+		s.goroutines.Go(func() {
 			defer cancel()
 			n.runLeadership(ctx)
 		})
@@ -92,7 +92,7 @@ func (n *Node) runLeadership(ctx context.Context) {
 		n.log.Warn("lead was over before it began", "error", err)
 		return
 	}
-	l := &leaderState{node: n, term: term, opened: time.Now(), ctx: ctx, hellos: &helloBook{}}
+	l := &leaderState{node: n, term: term, openedAt: time.Now(), ctx: ctx, hellos: &helloBook{}}
 	l.clock = newClock(n.ID(), n.config.Now)
 	logMS := n.tables.positionNow().StampMS
 	l.clock.raiseFloor(logMS)
@@ -102,10 +102,10 @@ func (n *Node) runLeadership(ctx context.Context) {
 	defer acting.Wait()
 	acting.Go(l.confirmer.runRounds)
 	// The first timestamp of any command shall be a majority's time.
-	first, cancel := context.WithTimeout(ctx, openWait)
+	first, cancel := context.WithTimeout(ctx, leadershipWait)
 	_ = l.confirmer.confirmNow(first) // without one the clock stands still for a round longer
 	cancel()
-	l.dates.startCalendar(logMS, l.clock.nextTimestamp(), n.leaderlessFor())
+	l.calendar.startCalendar(logMS, l.clock.nextTimestamp(), n.leaderlessFor())
 	acting.Go(l.queue.runUntilEnd)
 	if !n.publishLeaderState(l) {
 		return
@@ -133,7 +133,7 @@ func (n *Node) publishLeaderState(l *leaderState) bool {
 	if l.ctx.Err() != nil {
 		return false
 	}
-	s.now, s.gaining = l, false
+	s.current, s.opening = l, false
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return true
@@ -158,12 +158,12 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("open term: %w", err)
 	}
 	for {
-		f := n.raftIfRunning().Apply(entry, openWait)
+		f := n.raftIfRunning().Apply(entry, leadershipWait)
 		err := n.classifyProposeError(n.waitForFuture(ctx, f))
 		if isRefusal(err) {
 			select {
 			case <-ctx.Done():
-			case <-time.After(actPause):
+			case <-time.After(proposeRetryPause):
 				continue
 			}
 		}
@@ -194,13 +194,13 @@ func (n *Node) readAppliedResult(f raft.ApplyFuture) (appliedResults, error) {
 func (n *Node) leaderStateNow() *leaderState {
 	n.leadership.mu.Lock()
 	defer n.leadership.mu.Unlock()
-	return n.leadership.now
+	return n.leadership.current
 }
 
 // awaitLeaderState is the lead that is on now; one that is about to open is waited for a little, and so is any leader while
 // none is known.
 func (n *Node) awaitLeaderState(ctx context.Context) (*leaderState, error) {
-	limit := time.NewTimer(openWait)
+	limit := time.NewTimer(leadershipWait)
 	defer limit.Stop()
 	for {
 		select {
@@ -210,7 +210,7 @@ func (n *Node) awaitLeaderState(ctx context.Context) (*leaderState, error) {
 		}
 		s := &n.leadership
 		s.mu.Lock()
-		now, gaining, changed := s.now, s.gaining, s.changed
+		now, gaining, changed := s.current, s.opening, s.changed
 		s.mu.Unlock()
 		if now != nil {
 			return now, nil
@@ -229,6 +229,70 @@ func (n *Node) awaitLeaderState(ctx context.Context) (*leaderState, error) {
 			return nil, ErrClosed
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: this node is about to lead: %w", ErrBusy, ctx.Err())
+		}
+	}
+}
+
+// handOverLeadership lets proposals finish, then gives the lead to another voter. Both are optional, and bounded.
+func (n *Node) handOverLeadership() {
+	l := n.leaderStateNow()
+	if l == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, drainLimit)
+	defer cancel()
+	for !l.queue.isIdle() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.closeNow:
+			return
+		case <-time.After(drainPeriod):
+		}
+	}
+	if len(configuredPeers(n.raftIfRunning())) > 1 {
+		hand, cancel := context.WithTimeout(n.ctx, drainLimit) // the lead's own ends on the way
+		defer cancel()
+		if err := n.transferLeadership(hand); err != nil {
+			n.log.Debug("hand the lead over", "error", err)
+		}
+	}
+}
+
+// Transfer hands the lead to another voter and returns once this node does not lead any more.
+func (n *Node) Transfer(ctx context.Context) error {
+	if _, err := n.awaitLeaderState(ctx); err != nil {
+		return err
+	}
+	return n.transferLeadership(ctx)
+}
+
+func (n *Node) transferLeadership(ctx context.Context) error {
+	answer := make(chan error, 1)
+	n.goFuture(func() { answer <- n.raftIfRunning().LeadershipTransfer().Error() })
+	select {
+	case err := <-answer:
+		if err != nil {
+			return fmt.Errorf("hand the lead over: %w", err)
+		}
+	case <-ctx.Done():
+		return fmt.Errorf("hand the lead over: %w", ctx.Err())
+	case <-n.closeNow:
+		return ErrClosed
+	}
+	for {
+		n.leadership.mu.Lock()
+		over, changed := n.leadership.current == nil, n.leadership.changed
+		n.leadership.mu.Unlock()
+		if over {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("hand the lead over: %w", ctx.Err())
+		case <-n.closeNow:
+			return ErrClosed
 		}
 	}
 }

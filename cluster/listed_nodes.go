@@ -11,7 +11,7 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-const lookAtListed = 5 * time.Second // between two looks at the nodes that this one lists
+const listedPeriod = 5 * time.Second // between two looks at the nodes that this one lists
 
 // listedConns are the nodes of the configuration, by the addresses that stand there, whichever node answers.
 type listedConns map[string]*nodeConn
@@ -59,7 +59,7 @@ func (l listedConns) askHellos(ctx context.Context) (map[string]helloAnswer, map
 func (n *Node) watchListedNodes() {
 	l := n.openListedConns()
 	defer l.close()
-	tick := time.NewTicker(lookAtListed)
+	tick := time.NewTicker(listedPeriod)
 	defer tick.Stop()
 	for {
 		if n.raftIfRunning() != nil {
@@ -108,7 +108,7 @@ func (n *Node) askListedAgain(answers map[string]helloAnswer, askers listedConns
 func (n *Node) askToJoin(ctx context.Context, leader *nodeConn, cluster string) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: n.config.Level, Cluster: cluster}
+	q := joinQuestion{ID: n.ID(), ProcessID: n.processID, Address: n.transport.address, Level: n.config.Level, Cluster: cluster}
 	switch j, err := leader.askJoin(ctx, q); {
 	case err != nil:
 		return fmt.Errorf("it does not answer: %w", err)
@@ -128,7 +128,7 @@ func (n *Node) checkDuplicateID(answers map[string]helloAnswer) error {
 			if p.ID != n.ID() || p.Address == n.transport.address {
 				continue
 			}
-			if err := n.checkNotRunningElsewhere(n.ctx, p.Address, p.ID, n.life); err != nil {
+			if err := n.checkNotRunningElsewhere(n.ctx, p.Address, p.ID, n.processID); err != nil {
 				return err
 			}
 		}
@@ -137,7 +137,7 @@ func (n *Node) checkDuplicateID(answers map[string]helloAnswer) error {
 }
 
 func (n *Node) noteStrangers(answers map[string]helloAnswer) {
-	n.strange.Store(strangerCluster(n.currentIdentity().Cluster, answers))
+	n.strangerAlarm.Store(strangerCluster(n.currentIdentity().Cluster, answers))
 }
 
 // strangerCluster names the first that is a member of another cluster; nil: none is.

@@ -25,41 +25,41 @@ type logStore struct {
 	db *pebble.DB
 
 	broken    chan struct{} // closed once a fault has left Pebble stuck: from then on no call waits for it
-	brokenWhy error         // written before broken is closed
-	breaking  sync.Once
-	fatal     func(error)
+	brokenErr error         // written before broken is closed
+	breakOnce sync.Once
+	onFault   func(error)
 
 	// Full while an act writes, which may wait for the disk. Not a mutex: a goroutine that waits for one stops virtual time.
-	changing chan struct{}
+	writing chan struct{}
 
-	mu          sync.Mutex
-	first, last uint64     // both 0: empty
-	grain       uint64     // bytes from one mark to the next
-	marks       []sizeMark // of entries from first to last, in order
-	end         uint64     // bytes up to the last entry, as marks count them
+	mu           sync.Mutex
+	first, last  uint64     // both 0: empty
+	markDistance uint64     // bytes from one mark to the next
+	marks        []sizeMark // of entries from first to last, in order
+	endBytes     uint64     // bytes up to the last entry, as marks count them
 }
 
 var _ raft.LogStore = (*logStore)(nil)
 
 const (
-	logTable = 16 << 20 // bytes of entries in memory before they go to a table
-	logCache = 4 << 20  // bytes; entries are mostly read while they are in memory anyway
+	logMemTableBytes = 16 << 20 // bytes of entries in memory before they go to a table
+	logCacheBytes    = 4 << 20  // bytes; entries are mostly read while they are in memory anyway
 )
 
 // openLogStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
 // way that leaves Pebble stuck; it must not wait.
 func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*logStore, error) {
-	s := &logStore{broken: make(chan struct{}), changing: make(chan struct{}, 1), fatal: fatal, grain: markGrain}
-	cache := pebble.NewCache(logCache)
+	s := &logStore{broken: make(chan struct{}), writing: make(chan struct{}, 1), onFault: fatal, markDistance: defaultMarkDistance}
+	cache := pebble.NewCache(logCacheBytes)
 	defer cache.Unref()
 	options := &pebble.Options{
-		FS:                          entryFiles{folderSyncs{fs, s.waitStuck}, s.waitStuck},
+		FS:                          entryFiles{folderSyncs{fs, s.markBroken}, s.markBroken},
 		Cache:                       cache,
 		Logger:                      logStoreLog{s, log},
 		EventListener:               &pebble.EventListener{BackgroundError: s.reportFault},
 		FormatMajorVersion:          pebble.FormatNewest,
 		ErrorIfNotExists:            mustExist,
-		MemTableSize:                logTable,
+		MemTableSize:                logMemTableBytes,
 		MemTableStopWritesThreshold: 4,
 		// Entries come in order, so tables of level 0 never overlap, and no read is slower for having many.
 		L0StopWritesThreshold: 1000,
@@ -78,14 +78,14 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 		return nil, err
 	}
 	s.db = db
-	if err := s.measureSize(); err != nil {
+	if err := s.readBounds(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// measureSize finds where the log begins and ends, and that both ends can be read.
-func (s *logStore) measureSize() error {
+// readBounds finds where the log begins and ends, and that both ends can be read.
+func (s *logStore) readBounds() error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{entryPrefix}, UpperBound: entryEnd()})
 	if err != nil {
 		return err
@@ -129,8 +129,8 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	value, closer, err := s.db.Get(entryKey(index))
 	if errors.Is(err, pebble.ErrNotFound) {
 		// A cut can be seen before it is on disk, and an append may follow it: the true state is known between two acts.
-		s.changing <- struct{}{}
-		defer func() { <-s.changing }()
+		s.writing <- struct{}{}
+		defer func() { <-s.writing }()
 		if first, last := s.indexBounds(); index < first || index > last {
 			return raft.ErrLogNotFound
 		}
@@ -158,8 +158,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
-	s.changing <- struct{}{}
-	defer func() { <-s.changing }()
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
 	_, last := s.indexBounds()
 	size, sizes := 0, make([]uint64, len(logs))
 	for i, l := range logs {
@@ -194,7 +194,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		s.first, s.marks = logs[0].Index, nil
 	}
 	s.last = logs[len(logs)-1].Index
-	s.marks, s.end = append(s.marks, marks...), end
+	s.marks, s.endBytes = append(s.marks, marks...), end
 	return nil
 }
 
@@ -202,8 +202,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 // Whatever its length it is one small record. A cut of the head that a crash undoes does no harm, so only a cut that reaches
 // the last entry waits for the disk.
 func (s *logStore) DeleteRange(from, to uint64) error {
-	s.changing <- struct{}{}
-	defer func() { <-s.changing }()
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
 	first, last := s.indexBounds()
 	from, to = max(from, first), min(to, last)
 	if last == 0 || from > to {
@@ -251,8 +251,8 @@ func (s *logStore) deleteTail(from, to uint64, whole bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.marks = s.marks[:sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index >= from })]
-	if s.last, s.end = from-1, before; whole {
-		s.first, s.last, s.end, s.marks = 0, 0, 0, nil
+	if s.last, s.endBytes = from-1, before; whole {
+		s.first, s.last, s.endBytes, s.marks = 0, 0, 0, nil
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func TestLogStopsAtAFailedSync(t *testing.T) {
 	}
 	mustStore(t, s, entries(1, 1, 5))
 	broken = true
-	g := &guardedLog{LogStore: s, stop: told.stop}
+	g := &guardedLog{LogStore: s, onFault: told.stop}
 	if err := g.StoreLogs(entries(1, 6, 6)); err == nil {
 		t.Fatal("an append whose sync failed was acknowledged")
 	}

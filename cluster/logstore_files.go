@@ -11,7 +11,7 @@ import (
 // still: the data meant for it may be lost, and nothing may be acknowledged any more.
 type entryFiles struct {
 	vfs.FS
-	fatal func(error) // with Pebble's locks held
+	onFault func(error) // with Pebble's locks held
 }
 
 func (f entryFiles) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -28,20 +28,20 @@ func (f entryFiles) wrapEntryFile(name string, file vfs.File, err error) (vfs.Fi
 	if filepath.Ext(name) != ".log" {
 		return file, err
 	}
-	opened := entryFile{file, f.fatal}
+	opened := entryFile{file, f.onFault}
 	return opened, opened.stopOnError(err)
 }
 
 type entryFile struct {
 	vfs.File
-	fatal func(error)
+	onFault func(error)
 }
 
 func (f entryFile) stopOnError(err error) error {
 	if err == nil {
 		return nil
 	}
-	f.fatal(err) // an error of the disk names the act and the path
+	f.onFault(err) // an error of the disk names the act and the path
 	select {}
 }
 

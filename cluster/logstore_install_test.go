@@ -66,8 +66,8 @@ func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 			s := openEntriesOn(t, vfs.NewMem())
 			defer s.Close()
 			leader, follower := contradicted(t, tail, s)
-			g := &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped: %v", err) }}
-			follower.log, follower.standOn = g, g.checkSnapshotLabel
+			g := &guardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
+			follower.log, follower.standOn = g, g.fitToSnapshot
 			leader.start()
 			defer leader.shut()
 			follower.start(leader)
@@ -97,13 +97,13 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 		defer s.Close()
 		leader, follower := contradicted(t, snapshotEnd, s)
 		stop := make(chan error, 1)
-		g := &guardedLog{LogStore: s, stop: func(err error) {
+		g := &guardedLog{LogStore: s, onFault: func(err error) {
 			select {
 			case stop <- err:
 			default:
 			}
 		}}
-		follower.log, follower.standOn = g, g.checkSnapshotLabel
+		follower.log, follower.standOn = g, g.fitToSnapshot
 		leader.start()
 		defer leader.shut()
 		follower.start(leader)
@@ -112,9 +112,9 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 		}
 		follower.shut()
 
-		g = &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped again: %v", err) }}
-		follower.log, follower.standOn = g, g.checkSnapshotLabel
-		if err := g.checkSnapshotLabel(snapshotEnd, 3, false); err != nil {
+		g = &guardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped again: %v", err) }}
+		follower.log, follower.standOn = g, g.fitToSnapshot
+		if err := g.fitToSnapshot(snapshotEnd, 3, false); err != nil {
 			t.Fatal(err)
 		}
 		follower.start(leader)
@@ -170,8 +170,8 @@ func TestEntriesUnderASnapshotAreNotHandedOn(t *testing.T) {
 	})
 	t.Run("standing on its snapshot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			g := &guardedLog{LogStore: raft.NewInmemStore(), stop: func(err error) { t.Errorf("stopped: %v", err) }}
-			if got := handedOn(t, g, g.checkSnapshotLabel); got != 0 {
+			g := &guardedLog{LogStore: raft.NewInmemStore(), onFault: func(err error) { t.Errorf("stopped: %v", err) }}
+			if got := handedOn(t, g, g.fitToSnapshot); got != 0 {
 				t.Errorf("%d entries of a deposed leader were applied as committed", got)
 			}
 		})
@@ -197,8 +197,8 @@ func TestStandOn(t *testing.T) {
 		s := openEntriesOn(t, vfs.NewMem())
 		mustStore(t, s, log)
 		var told stopped
-		g := &guardedLog{LogStore: s, stop: told.stop}
-		if err := g.checkSnapshotLabel(c.index, c.term, false); (err != nil) != c.refused || (told.count() > 0) != c.refused {
+		g := &guardedLog{LogStore: s, onFault: told.stop}
+		if err := g.fitToSnapshot(c.index, c.term, false); (err != nil) != c.refused || (told.count() > 0) != c.refused {
 			t.Errorf("%s: %v, want a refusal: %v", c.what, err, c.refused)
 		}
 		if first, last := s.indexBounds(); first != c.first || last != c.last {
@@ -209,7 +209,7 @@ func TestStandOn(t *testing.T) {
 			t.Errorf("%s: the snapshot's last entry is of term %d, %v; want %d", c.what, l.Term, err, c.term)
 		}
 		if !c.refused {
-			if err := g.checkSnapshotLabel(c.index-1, 1, true); err == nil {
+			if err := g.fitToSnapshot(c.index-1, 1, true); err == nil {
 				t.Errorf("%s: an older snapshot was taken behind it", c.what)
 			}
 		}

@@ -18,14 +18,14 @@ import (
 //
 // The first entry always has one.
 type sizeMark struct {
-	index  uint64
-	before uint64 // bytes of values
+	index       uint64
+	bytesBefore uint64 // bytes of values
 }
 
 const (
-	markPrefix = 'm'
-	marksKept  = 512     // about as many for the entries that stay behind a snapshot
-	markGrain  = 1 << 20 // bytes from one to the next, unless grained says otherwise
+	markPrefix          = 'm'
+	marksWanted         = 512     // about as many for the entries that stay behind a snapshot
+	defaultMarkDistance = 1 << 20 // bytes from one to the next, unless grained says otherwise
 )
 
 func markKey(index uint64) []byte {
@@ -33,7 +33,7 @@ func markKey(index uint64) []byte {
 }
 
 func (m sizeMark) writeTo(to *pebble.Batch) error {
-	return to.Set(markKey(m.index), binary.BigEndian.AppendUint64(nil, m.before), nil)
+	return to.Set(markKey(m.index), binary.BigEndian.AppendUint64(nil, m.bytesBefore), nil)
 }
 
 // deleteMarks deletes the marks of entries from to to.
@@ -41,16 +41,16 @@ func deleteMarks(batch *pebble.Batch, from, to uint64) error {
 	return batch.DeleteRange(markKey(from), markKey(to+1), nil)
 }
 
-// thinMarks sets marks as far apart as it takes to keep the given number of bytes.
-func (s *logStore) thinMarks(keep uint64) {
+// setMarkDistance sets marks as far apart as it takes to keep the given number of bytes.
+func (s *logStore) setMarkDistance(keep uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.grain = max(keep/marksKept, 1)
+	s.markDistance = max(keep/marksWanted, 1)
 }
 
 // readMarks reads the marks, and sums the sizes of the entries behind the last one. A log without marks is summed whole.
 func (s *logStore) readMarks() error {
-	s.marks, s.end = nil, 0
+	s.marks, s.endBytes = nil, 0
 	if s.last == 0 {
 		return nil
 	}
@@ -71,17 +71,17 @@ func (s *logStore) readMarks() error {
 		s.marks = []sizeMark{{index: s.first}}
 	}
 	newest := s.marks[len(s.marks)-1]
-	s.end = newest.before
-	return s.sumEntrySizes(newest.index, s.last, func(index, bytes uint64) {
-		if s.end-s.marks[len(s.marks)-1].before >= s.grain {
-			s.marks = append(s.marks, sizeMark{index, s.end})
+	s.endBytes = newest.bytesBefore
+	return s.visitEntrySizes(newest.index, s.last, func(index, bytes uint64) {
+		if s.endBytes-s.marks[len(s.marks)-1].bytesBefore >= s.markDistance {
+			s.marks = append(s.marks, sizeMark{index, s.endBytes})
 		}
-		s.end += bytes
+		s.endBytes += bytes
 	})
 }
 
-// sumEntrySizes tells the size of each entry from one to another.
-func (s *logStore) sumEntrySizes(from, to uint64, tell func(index, bytes uint64)) error {
+// visitEntrySizes tells the size of each entry from one to another.
+func (s *logStore) visitEntrySizes(from, to uint64, tell func(index, bytes uint64)) error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(from), UpperBound: entryKey(to + 1)})
 	if err != nil {
 		return err
@@ -106,24 +106,24 @@ func (s *logStore) bytesBefore(index uint64) (uint64, error) {
 	}
 	m := s.marks[i-1]
 	s.mu.Unlock()
-	bytes := m.before
+	bytes := m.bytesBefore
 	if m.index == index {
 		return bytes, nil
 	}
-	err := s.sumEntrySizes(m.index, index-1, func(_, size uint64) { bytes += size })
+	err := s.visitEntrySizes(m.index, index-1, func(_, size uint64) { bytes += size })
 	return bytes, err
 }
 
 // markAppend adds to an append's batch the marks that it calls for. sizes are of its entries, from first on.
 func (s *logStore) markAppend(batch *pebble.Batch, first uint64, sizes []uint64) (marks []sizeMark, end uint64, err error) {
 	s.mu.Lock()
-	newest, fresh, grain := sizeMark{}, s.last == 0, s.grain
+	newest, fresh, grain := sizeMark{}, s.last == 0, s.markDistance
 	if !fresh {
-		newest, end = s.marks[len(s.marks)-1], s.end
+		newest, end = s.marks[len(s.marks)-1], s.endBytes
 	}
 	s.mu.Unlock()
 	for i, size := range sizes {
-		if fresh && i == 0 || end-newest.before >= grain {
+		if fresh && i == 0 || end-newest.bytesBefore >= grain {
 			newest = sizeMark{first + uint64(i), end}
 			marks = append(marks, newest)
 			err = errors.Join(err, newest.writeTo(batch))
@@ -133,24 +133,24 @@ func (s *logStore) markAppend(batch *pebble.Batch, first uint64, sizes []uint64)
 	return marks, end, err
 }
 
-// indexToKeep is the last entry up to which the log may be cut so that at least keep bytes stay; 0: none.
-func (s *logStore) indexToKeep(keep uint64) uint64 {
+// lastIndexToCut is the last entry up to which the log may be cut so that at least keep bytes stay; 0: none.
+func (s *logStore) lastIndexToCut(keep uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := sort.Search(len(s.marks), func(i int) bool { return s.end-s.marks[i].before < keep })
+	i := sort.Search(len(s.marks), func(i int) bool { return s.endBytes-s.marks[i].bytesBefore < keep })
 	if i == 0 {
 		return 0
 	}
 	return s.marks[i-1].index - 1
 }
 
-// bytesBehind is about how many bytes of entries come after one, never less than there are.
-func (s *logStore) bytesBehind(index uint64) uint64 {
+// bytesAfter is about how many bytes of entries come after one, never less than there are.
+func (s *logStore) bytesAfter(index uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.marks) == 0 {
 		return 0
 	}
 	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > index+1 })
-	return s.end - s.marks[max(i, 1)-1].before
+	return s.endBytes - s.marks[max(i, 1)-1].bytesBefore
 }

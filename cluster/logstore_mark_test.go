@@ -28,10 +28,10 @@ func (w *slowTrail) from(index uint64) (bytes uint64) {
 func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
 	t.Helper()
 	s.mu.Lock()
-	marks, end := s.marks, s.end
+	marks, end := s.marks, s.endBytes
 	s.mu.Unlock()
 	if len(w.sizes) == 0 {
-		if len(marks) != 0 || s.bytesBehind(0) != 0 || s.indexToKeep(1) != 0 {
+		if len(marks) != 0 || s.bytesAfter(0) != 0 || s.lastIndexToCut(1) != 0 {
 			t.Fatalf("%s: an empty log has marks %v", when, marks)
 		}
 		return
@@ -43,12 +43,12 @@ func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
 		if m.index < w.first || m.index >= w.end() || i > 0 && m.index <= marks[i-1].index {
 			t.Fatalf("%s: the log is %d to %d, and the marks are %v", when, w.first, w.end()-1, marks)
 		}
-		if got, want := end-m.before, w.from(m.index); got != want {
+		if got, want := end-m.bytesBefore, w.from(m.index); got != want {
 			t.Fatalf("%s: the mark at %d says that %d bytes follow, and %d do", when, m.index, got, want)
 		}
 	}
-	for _, keep := range []uint64{1, 100, s.grain, 3 * s.grain, 1 << 40} {
-		upTo := s.indexToKeep(keep)
+	for _, keep := range []uint64{1, 100, s.markDistance, 3 * s.markDistance, 1 << 40} {
+		upTo := s.lastIndexToCut(keep)
 		if upTo == 0 { // then a cut behind the first mark would leave too little
 			if len(marks) > 1 && w.from(marks[1].index) >= keep {
 				t.Fatalf("%s: nothing may be cut to keep %d, and %d would stay", when, keep, w.from(marks[1].index))
@@ -56,13 +56,13 @@ func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
 			continue
 		}
 		stays := w.from(upTo + 1)
-		if stays < keep || stays >= keep+s.grain+largest(w.sizes) && len(w.sizes) > 1 {
+		if stays < keep || stays >= keep+s.markDistance+largest(w.sizes) && len(w.sizes) > 1 {
 			t.Fatalf("%s: cut up to %d to keep %d, and %d stay", when, upTo, keep, stays)
 		}
 	}
 	for _, index := range []uint64{w.first - 1, w.first, (w.first + w.end()) / 2, w.end() - 1} {
 		exact := w.from(min(max(index+1, w.first), w.end()))
-		if got := s.bytesBehind(index); got < exact || got > exact+s.grain+2*largest(w.sizes) {
+		if got := s.bytesAfter(index); got < exact || got > exact+s.markDistance+2*largest(w.sizes) {
 			t.Fatalf("%s: %d bytes follow %d, and the marks say %d", when, exact, index, got)
 		}
 	}
@@ -80,7 +80,7 @@ func play(t *testing.T, script []byte) {
 	fs := vfs.NewCrashableMem()
 	open := func(fs vfs.FS) *logStore {
 		s := openEntriesOn(t, fs)
-		s.grain = 300
+		s.markDistance = 300
 		return s
 	}
 	s, w, disk := open(fs), &slowTrail{first: 1}, fs
@@ -190,8 +190,8 @@ func TestALogWithoutMarksIsWeighed(t *testing.T) {
 func TestRaftsCutLeavesTheTrail(t *testing.T) {
 	s := openEntriesOn(t, vfs.NewMem())
 	defer s.Close()
-	g := &guardedLog{LogStore: s, stop: func(err error) { t.Errorf("stopped: %v", err) }}
-	g.trimBehindSnapshot(40_000, 0)
+	g := &guardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
+	g.setTrailingBytes(40_000, 0)
 	logs := entries(1, 1, 100)
 	w := &slowTrail{first: 1}
 	for _, l := range logs {

@@ -9,8 +9,8 @@ import (
 
 // logStoreLog carries Pebble's messages about the log into the node's own log, and a fatal one to the node.
 type logStoreLog struct {
-	s   *logStore
-	log *slog.Logger
+	store *logStore
+	log   *slog.Logger
 }
 
 var _ pebble.Logger = logStoreLog{}
@@ -26,23 +26,23 @@ func (l logStoreLog) Errorf(format string, args ...any) {
 // Fatalf never returns, since Pebble goes on as if all were well when it does: an append whose sync failed would be
 // acknowledged. Calls that wait for the log are told by broken.
 func (l logStoreLog) Fatalf(format string, args ...any) {
-	l.s.waitStuck(fmt.Errorf(format, args...))
+	l.store.markBroken(fmt.Errorf(format, args...))
 	select {}
 }
 
 // reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once without end, and
 // say so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
 func (s *logStore) reportFault(err error) {
-	s.waitStuck(err)
+	s.markBroken(err)
 	select {}
 }
 
-// waitStuck is Pebble's end: its goroutines never go on.
-func (s *logStore) waitStuck(err error) {
-	s.breaking.Do(func() {
-		s.brokenWhy = fmt.Errorf("%w: log: %w", ErrFailed, err)
+// markBroken is Pebble's end: its goroutines never go on.
+func (s *logStore) markBroken(err error) {
+	s.breakOnce.Do(func() {
+		s.brokenErr = fmt.Errorf("%w: log: %w", ErrFailed, err)
 		close(s.broken)
-		s.fatal(s.brokenWhy)
+		s.onFault(s.brokenErr)
 	})
 }
 
@@ -63,6 +63,6 @@ func runUnlessStuck[T any](s *logStore, act func() (T, error)) (T, error) {
 		return o.value, o.err
 	case <-s.broken:
 		var none T
-		return none, s.brokenWhy
+		return none, s.brokenErr
 	}
 }

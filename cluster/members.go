@@ -16,29 +16,29 @@ import (
 )
 
 const (
-	joinTimeout  = 5 * time.Second
-	tendEvery    = 500 * time.Millisecond
-	helloTimeout = time.Second
-	caughtUp     = 256 // entries that a learner may be behind and still count as caught up
-	caughtRounds = 3   // times in a row that it must
+	joinTimeout     = 5 * time.Second
+	memberPeriod    = 500 * time.Millisecond
+	helloTimeout    = time.Second
+	caughtUpEntries = 256 // entries that a learner may be behind and still count as caught up
+	caughtRounds    = 3   // times in a row that it must
 )
 
 // helloBook is the members' last hello answers.
 type helloBook struct {
-	mu   sync.Mutex
-	said map[string]helloAnswer // by id
+	mu      sync.Mutex
+	answers map[string]helloAnswer // by id
 }
 
 func (r *helloBook) keepAnswers(said map[string]helloAnswer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.said = said
+	r.answers = said
 }
 
 func (r *helloBook) answerOf(id string) (helloAnswer, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h, ok := r.said[id]
+	h, ok := r.answers[id]
 	return h, ok
 }
 
@@ -46,7 +46,7 @@ func (r *helloBook) answerOf(id string) (helloAnswer, bool) {
 func (r *helloBook) allAnswers() []helloAnswer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.SortedFunc(maps.Values(r.said), func(a, b helloAnswer) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.SortedFunc(maps.Values(r.answers), func(a, b helloAnswer) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // admitNode takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up.
@@ -71,7 +71,7 @@ func (n *Node) admitNode(ctx context.Context, q joinQuestion) error {
 		if s.Address == address {
 			return nil
 		}
-		if err := n.checkNotRunningElsewhere(ctx, hostPort(s.Address), q.ID, q.Life); err != nil {
+		if err := n.checkNotRunningElsewhere(ctx, hostPort(s.Address), q.ID, q.ProcessID); err != nil {
 			return fmt.Errorf("join: %w", err)
 		}
 		if s.Suffrage == raft.Voter {
@@ -114,7 +114,7 @@ func (l *leaderState) tendMembers() {
 	asking := nodeConns{}
 	defer asking.close()
 	steady := map[string]int{} // rounds in a row that a learner was caught up
-	tick := time.NewTicker(tendEvery)
+	tick := time.NewTicker(memberPeriod)
 	defer tick.Stop()
 	for {
 		last, row := l.node.raftIfRunning().LastIndex(), l.node.tables.positionNow().Index
@@ -130,7 +130,7 @@ func (l *leaderState) tendMembers() {
 		}
 		for _, s := range servers {
 			h, ok := said[string(s.ID)]
-			if s.Suffrage == raft.Voter || !ok || h.Last+caughtUp < last || h.Applied+caughtUp < row || h.Level < l.node.tables.positionNow().Level {
+			if s.Suffrage == raft.Voter || !ok || h.LastIndex+caughtUpEntries < last || h.Applied+caughtUpEntries < row || h.Level < l.node.tables.positionNow().Level {
 				delete(steady, string(s.ID))
 				continue
 			}
@@ -183,7 +183,7 @@ func (l *leaderState) updateNodeRows(servers []raft.Server, said map[string]hell
 		delete(written, id)
 		want := fsm.Node{ID: id, Address: hostPort(s.Address), Client: row.Client, Gossip: row.Gossip, ServerGossip: row.ServerGossip}
 		if h, ok := said[id]; ok {
-			want.Client, want.Gossip, want.ServerGossip = h.Client, h.Gossip, h.Servers
+			want.Client, want.Gossip, want.ServerGossip = h.Client, h.Gossip, h.ServerGossip
 		}
 		if known && row == want {
 			continue

@@ -21,24 +21,24 @@ const maxSmallFile = 1 << 20 // bytes of node.json, and of the votes
 
 // openMemoryFolder is openFolder for a file system that outlives the node.
 func openMemoryFolder(fs vfs.FS) (*folder, error) {
-	f := &folder{fs: fs, who: identity{Format: folderFormat}}
-	text, err := readFile(fs, fileNode, maxSmallFile)
+	f := &folder{fs: fs, identity: identity{Format: folderFormat}}
+	text, err := readFile(fs, identityFile, maxSmallFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		who := f.who
+		who := f.identity
 		who.ID = newID()
 		return f, f.writeIdentity(who)
 	}
 	if err == nil {
-		err = json.Unmarshal(text, &f.who)
+		err = json.Unmarshal(text, &f.identity)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", fileNode, err)
+		return nil, fmt.Errorf("read %s: %w", identityFile, err)
 	}
-	if f.who.Condemned != "" {
-		return nil, errFolderUnusable(f.dir, f.who.Condemned)
+	if f.identity.UnusableReason != "" {
+		return nil, errFolderUnusable(f.dir, f.identity.UnusableReason)
 	}
-	if _, err := fs.Stat(fileVotes); f.who.Member && errors.Is(err, iofs.ErrNotExist) {
-		return nil, errMissingFile(f.dir, "its file "+fileVotes+" is missing")
+	if _, err := fs.Stat(votesFile); f.identity.Member && errors.Is(err, iofs.ErrNotExist) {
+		return nil, errMissingFile(f.dir, "its file "+votesFile+" is missing")
 	}
 	return f, nil
 }
@@ -49,15 +49,15 @@ func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStor
 	if err != nil {
 		return nil, fmt.Errorf("open votes: %w", err)
 	}
-	entries, err := openLogStore(f.fs, folderLog, f.who.Member, log, stop)
+	entries, err := openLogStore(f.fs, logFolder, f.identity.Member, log, stop)
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return nil, errMissingFile(f.dir, "its log in "+folderLog+" is missing")
+		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q, close: entries.Close}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: stop, guard: q}, stable: guardedStable{votes, stop, q}, guard: q, closeStores: entries.Close}
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
 	}
@@ -66,45 +66,45 @@ func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStor
 
 // memoryVotes keep raft's term and vote in one small file, which each change replaces whole.
 type memoryVotes struct {
-	fs       vfs.FS
-	changing chan struct{} // full while a change is on its way: the disk may be slow, and a mutex stops virtual time
+	fs      vfs.FS
+	writing chan struct{} // full while a change is on its way: the disk may be slow, and a mutex stops virtual time
 
-	mu   sync.Mutex
-	kept map[string][]byte
+	mu     sync.Mutex
+	values map[string][]byte
 }
 
 var _ raft.StableStore = (*memoryVotes)(nil)
 
 func openMemoryVotes(fs vfs.FS) (*memoryVotes, error) {
-	v := &memoryVotes{fs: fs, changing: make(chan struct{}, 1), kept: map[string][]byte{}}
-	text, err := readFile(fs, fileVotes, maxSmallFile)
+	v := &memoryVotes{fs: fs, writing: make(chan struct{}, 1), values: map[string][]byte{}}
+	text, err := readFile(fs, votesFile, maxSmallFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return v, writeFile(fs, fileVotes, []byte("{}")) // from here on a missing file has forgotten votes
+		return v, writeFile(fs, votesFile, []byte("{}")) // from here on a missing file has forgotten votes
 	}
 	if err == nil {
-		err = json.Unmarshal(text, &v.kept)
+		err = json.Unmarshal(text, &v.values)
 	}
 	return v, err
 }
 
 // Set returns once the disk has it. Raft may set the term for a heartbeat beside the one for a vote.
 func (v *memoryVotes) Set(key, value []byte) error {
-	v.changing <- struct{}{}
-	defer func() { <-v.changing }()
+	v.writing <- struct{}{}
+	defer func() { <-v.writing }()
 	v.mu.Lock()
-	next := maps.Clone(v.kept)
+	next := maps.Clone(v.values)
 	v.mu.Unlock()
 	next[string(key)] = append([]byte(nil), value...)
 	text, err := json.Marshal(next)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(v.fs, fileVotes, text); err != nil {
+	if err := writeFile(v.fs, votesFile, text); err != nil {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.kept = next
+	v.values = next
 	return nil
 }
 
@@ -115,7 +115,7 @@ var errNotFound = errors.New("not found")
 func (v *memoryVotes) Get(key []byte) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	value, ok := v.kept[string(key)]
+	value, ok := v.values[string(key)]
 	if !ok {
 		return nil, errNotFound
 	}

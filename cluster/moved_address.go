@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-const moveEvery = time.Second
+const addressPeriod = time.Second
 
 // followAddress tells the leader when this member, with its log and its votes, has come to listen at another address than
 // the configuration says. Nobody could reach it before that: it goes to them.
 func (n *Node) followAddress() {
-	tick := time.NewTicker(moveEvery)
+	tick := time.NewTicker(addressPeriod)
 	defer tick.Stop()
 	for {
 		if before, others := n.addressChanged(); before != "" {
-			if err := n.checkNotRunningElsewhere(n.ctx, before, n.ID(), n.life); err != nil {
+			if err := n.checkNotRunningElsewhere(n.ctx, before, n.ID(), n.processID); err != nil {
 				n.fail(err)
 				return
 			}
@@ -54,7 +54,7 @@ func (n *Node) checkOldAddress(ctx context.Context) error {
 	}
 	for _, row := range rows {
 		if row.ID == n.ID() && row.Address != n.transport.address {
-			return n.checkNotRunningElsewhere(ctx, row.Address, n.ID(), n.life)
+			return n.checkNotRunningElsewhere(ctx, row.Address, n.ID(), n.processID)
 		}
 	}
 	return nil
@@ -67,7 +67,7 @@ func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, life s
 	defer cancel()
 	a := n.transport.connTo(address, "")
 	defer a.close()
-	if h, err := a.askHello(ctx); err != nil || h.ID != id || h.Life == life {
+	if h, err := a.askHello(ctx); err != nil || h.ID != id || h.ProcessID == life {
 		return nil
 	}
 	return fmt.Errorf("node %s runs at %s already, so this data folder is a copy of its: stop that process if the node shall move here, else remove this folder, and a new node joins", id, address)
@@ -76,7 +76,7 @@ func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, life s
 func (n *Node) announceAddress(others []string) {
 	ctx, cancel := context.WithTimeout(n.ctx, joinTimeout)
 	defer cancel()
-	q := joinQuestion{ID: n.ID(), Life: n.life, Address: n.transport.address, Level: n.config.Level, Cluster: n.currentIdentity().Cluster}
+	q := joinQuestion{ID: n.ID(), ProcessID: n.processID, Address: n.transport.address, Level: n.config.Level, Cluster: n.currentIdentity().Cluster}
 	if l := n.leaderStateNow(); l != nil {
 		if err := n.admitNode(ctx, q); err != nil {
 			n.log.Warn("move to another address", "error", err)

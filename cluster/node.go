@@ -28,48 +28,48 @@ const keepSnapshots = 2
 
 // Node is one running profilenode's part in its cluster.
 type Node struct {
-	config    Config
-	log       *slog.Logger
-	started   time.Time
-	life      string // random, of this process: two that have one id are told apart by it
-	folder    *folder
-	storage   *raftStorage
-	tables    *tablesStore
-	snapshots *snapshotStore
-	replica   *replica
-	transport *transport
-	gossip    *gossip.Pool // of nodes; nil: none
-	servers   *gossip.Pool // of game servers; nil: none
+	config       Config
+	log          *slog.Logger
+	started      time.Time
+	processID    string // random, of this process: two that have one id are told apart by it
+	folder       *folder
+	storage      *raftStorage
+	tables       *tablesStore
+	snapshots    *snapshotStore
+	replica      *replica
+	transport    *transport
+	nodeGossip   *gossip.Pool // of nodes; nil: none
+	serverGossip *gossip.Pool // of game servers; nil: none
 
-	ctx     context.Context // of everything that runs here; ends when raft is about to go down
-	cancel  context.CancelFunc
-	opened  chan struct{}  // closed when Open has set everything up, or given up
-	acting  sync.WaitGroup // owned goroutines
-	seeking sync.WaitGroup
-	futures atomic.Int64 // goroutines that wait for an answer of raft's
-	waits   atomic.Pointer[string]
+	ctx            context.Context // of everything that runs here; ends when raft is about to go down
+	cancel         context.CancelFunc
+	openDone       chan struct{}  // closed when Open has set everything up, or given up
+	goroutines     sync.WaitGroup // owned goroutines
+	joining        sync.WaitGroup
+	pendingFutures atomic.Int64 // goroutines that wait for an answer of raft's
+	waitReason     atomic.Pointer[string]
 
-	who        atomic.Pointer[identity]
-	raft       atomic.Pointer[raft.Raft]
-	space      diskSpace
-	differ     atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
-	strange    atomic.Pointer[string] // which listed node is of another cluster; nil: none, as far as known
-	alarmBook  alarmBook
-	refusals   refusalLog
-	leadership leadershipTerm
-	lookout    leaderWaiters
-	ready      chan struct{}
+	identity      atomic.Pointer[identity]
+	raft          atomic.Pointer[raft.Raft]
+	space         diskSpace
+	digestAlarm   atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
+	strangerAlarm atomic.Pointer[string] // which listed node is of another cluster; nil: none, as far as known
+	alarmBook     alarmBook
+	joinRefusals  logLimiter
+	leadership    leadershipTerm
+	leaderWaiters leaderWaiters
+	ready         chan struct{}
 
-	stopping sync.Once
-	closing  chan struct{} // closed at the beginning of the end
-	hurry    chan struct{} // closed when Close's context has ended, or this node failed: hand nothing over
-	hurrying sync.Once
-	raftDown chan struct{}
-	down     chan struct{} // closed when nothing runs any more
-	done     chan struct{} // closed with down, or when this node has failed
-	finished sync.Once
-	failure  atomic.Pointer[error]
-	closeErr error // written before down is closed
+	stopOnce     sync.Once
+	closing      chan struct{} // closed at the beginning of the end
+	closeNow     chan struct{} // closed when Close's context has ended, or this node failed: hand nothing over
+	closeNowOnce sync.Once
+	raftDown     chan struct{}
+	stopped      chan struct{} // closed when nothing runs any more
+	done         chan struct{} // closed with down, or when this node has failed
+	doneOnce     sync.Once
+	failure      atomic.Pointer[error]
+	closeErr     error // written before down is closed
 }
 
 // Open starts a node. It returns once the node listens and its data folder was found whole; the cluster is joined or
@@ -85,15 +85,15 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		c.Metrics = noMetrics{}
 	}
 	n := &Node{
-		config: c, log: c.Log, started: time.Now(), life: newID(),
-		ready: make(chan struct{}), closing: make(chan struct{}), hurry: make(chan struct{}),
-		raftDown: make(chan struct{}), down: make(chan struct{}), done: make(chan struct{}),
+		config: c, log: c.Log, started: time.Now(), processID: newID(),
+		ready: make(chan struct{}), closing: make(chan struct{}), closeNow: make(chan struct{}),
+		raftDown: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 	}
 	n.leadership.changed = make(chan struct{})
-	n.opened = make(chan struct{})
+	n.openDone = make(chan struct{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	err := n.openParts(ctx)
-	close(n.opened)
+	close(n.openDone)
 	if err != nil {
 		_ = n.Close(context.Background())
 		return nil, fmt.Errorf("open node: %w", n.explainIfFull(err))
@@ -111,8 +111,8 @@ func (n *Node) openParts(ctx context.Context) error {
 	if n.config.FS == nil && n.config.Memory {
 		n.config.FS = vfs.NewMem()
 	}
-	who := n.folder.who
-	n.who.Store(&who)
+	who := n.folder.identity
+	n.identity.Store(&who)
 	n.log = n.log.With("id", who.ID) // from here on every line has the node's id
 	n.config.Log = n.log
 	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
@@ -129,7 +129,7 @@ func (n *Node) openParts(ctx context.Context) error {
 	if n.transport, err = listenForNodes(n.config, who.ID); err != nil {
 		return err
 	}
-	n.transport.serve = n.serveConn
+	n.transport.serveQuestions = n.serveConn
 	if who.Member {
 		if err := n.openLog(); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (n *Node) openParts(ctx context.Context) error {
 			return err
 		}
 	} else {
-		n.seeking.Go(func() {
+		n.joining.Go(func() {
 			ctx, cancel := n.untilClosing()
 			defer cancel()
 			if err := n.findCluster(ctx); err != nil && ctx.Err() == nil {
@@ -163,14 +163,14 @@ func (n *Node) openParts(ctx context.Context) error {
 			}
 		})
 	}
-	n.acting.Go(n.transport.acceptConns)
-	n.acting.Go(n.watchReady)
-	n.acting.Go(n.keepSnapshots)
-	n.acting.Go(n.followAddress)
-	n.acting.Go(n.watchListedNodes)
-	n.acting.Go(n.compareDigests)
-	n.acting.Go(n.watchSpace)
-	n.acting.Go(n.watchAlarms)
+	n.goroutines.Go(n.transport.acceptConns)
+	n.goroutines.Go(n.watchReady)
+	n.goroutines.Go(n.keepSnapshots)
+	n.goroutines.Go(n.followAddress)
+	n.goroutines.Go(n.watchListedNodes)
+	n.goroutines.Go(n.compareDigests)
+	n.goroutines.Go(n.watchSpace)
+	n.goroutines.Go(n.watchAlarms)
 	return nil
 }
 
@@ -180,9 +180,9 @@ func (n *Node) openLog() error {
 		return err
 	}
 	n.storage = s
-	n.snapshots.admit = n.replica.installCheck(s.log.LastIndex)
-	n.replica.standOn = s.log.checkSnapshotLabel
-	s.log.pace = n.replica.pace
+	n.snapshots.admitIncoming = n.replica.checkIncomingSnapshot(s.log.LastIndex)
+	n.replica.fitLog = s.log.fitToSnapshot
+	s.log.readPace = n.replica.readPace
 	// A crash may have come between an installed snapshot and the log's fitting it.
 	newest, err := n.snapshots.List()
 	if err != nil {
@@ -191,9 +191,9 @@ func (n *Node) openLog() error {
 	covered := uint64(0)
 	if len(newest) > 0 {
 		covered = newest[0].Index
-		err = s.log.checkSnapshotLabel(covered, newest[0].Term, false)
+		err = s.log.fitToSnapshot(covered, newest[0].Term, false)
 	}
-	s.log.trimBehindSnapshot(n.config.TrailingBytes, covered)
+	s.log.setTrailingBytes(n.config.TrailingBytes, covered)
 	return err
 }
 
@@ -221,7 +221,7 @@ func (n *Node) checkLogCoversTables() error {
 		return errMissingFile(n.folder.dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", standing.Index, last))
 	}
 	if id := hex.EncodeToString(standing.Cluster); id != "" && id != n.currentIdentity().Cluster {
-		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.dir, fileNode, n.currentIdentity().Cluster, id)
+		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.dir, identityFile, n.currentIdentity().Cluster, id)
 	}
 	return nil
 }
@@ -236,13 +236,13 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	}
 	who := n.currentIdentity()
 	n.transport.setCluster(who.Cluster)
-	log := raftLog{to: n.log, name: "raft"}
+	log := raftLog{logger: n.log, name: "raft"}
 	told := make(chan bool)
 	settings := raft.DefaultConfig()
 	settings.LocalID = raft.ServerID(who.ID)
 	settings.HeartbeatTimeout, settings.ElectionTimeout, settings.LeaderLeaseTimeout = n.config.Heartbeat, n.config.Election, n.config.LeaderLease
 	settings.CommitTimeout = 20 * time.Millisecond
-	settings.MaxAppendEntries = appendEntries
+	settings.MaxAppendEntries = maxAppendEntries
 	settings.BatchApplyCh = true
 	settings.ShutdownOnRemove = false
 	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // keepSnapshots does
@@ -262,13 +262,13 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 		}
 	}
 	if !who.Member {
-		who.Member, who.Found = true, nil
+		who.Member, who.Founding = true, nil
 		if err := n.takeIdentity(who); err != nil {
 			wire.Close()
 			return err
 		}
 	}
-	n.acting.Go(func() { n.watchLeadership(told) })
+	n.goroutines.Go(func() { n.watchLeadership(told) })
 	r, err := newRaft(settings, n.replica, n.storage, n.snapshots, wire)
 	if err != nil {
 		wire.Close()
@@ -283,7 +283,7 @@ func (n *Node) takeIdentity(who identity) error {
 	if err := n.folder.writeIdentity(who); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	n.who.Store(&who)
+	n.identity.Store(&who)
 	return nil
 }
 
@@ -291,14 +291,14 @@ func (n *Node) onEvents(events []fsm.Event) {
 	if l := n.leaderStateNow(); l != nil {
 		l.detector.onEvents(events)
 		l.observers.onGone(events)
-		n.config.Metrics.Told(events)
+		n.config.Metrics.RecordEvents(events)
 	}
 	if n.config.OnEvents != nil {
 		n.config.OnEvents(events)
 	}
 }
 
-func (n *Node) currentIdentity() identity { return *n.who.Load() }
+func (n *Node) currentIdentity() identity { return *n.identity.Load() }
 
 // raftIfRunning is raft, or nil before this node is in a cluster.
 func (n *Node) raftIfRunning() *raft.Raft { return n.raft.Load() }

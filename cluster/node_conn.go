@@ -15,16 +15,16 @@ import (
 // nodeConn keeps one connection to one node and asks one question at a time. A connection that failed is dialled again by
 // the next question.
 type nodeConn struct {
-	t       *transport
-	address string
-	target  string // "": any node that answers there
+	transport *transport
+	address   string
+	target    string // "": any node that answers there
 
 	turn chan struct{} // holds one token while no question is asked
-	c    net.Conn      // nil: not connected; belongs to the goroutine that has the turn
+	conn net.Conn      // nil: not connected; belongs to the goroutine that has the turn
 }
 
 func (t *transport) connTo(address, target string) *nodeConn {
-	a := &nodeConn{t: t, address: address, target: target, turn: make(chan struct{}, 1)}
+	a := &nodeConn{transport: t, address: address, target: target, turn: make(chan struct{}, 1)}
 	a.turn <- struct{}{}
 	return a
 }
@@ -37,24 +37,24 @@ func (a *nodeConn) ask(ctx context.Context, about questionKind, question []byte)
 		return nil, ctx.Err()
 	}
 	defer func() { a.turn <- struct{}{} }()
-	if a.c == nil {
+	if a.conn == nil {
 		o := openingFrame{kind: kindPeer, target: a.target}
 		if a.target != "" {
-			o.cluster = a.t.clusterID()
+			o.cluster = a.transport.clusterID()
 		}
-		c, err := a.t.dialNode(ctx, a.address, o)
+		c, err := a.transport.dialNode(ctx, a.address, o)
 		if err != nil {
 			return nil, err
 		}
-		a.c = c
+		a.conn = c
 	}
-	c := a.c
+	c := a.conn
 	// A deadline in the past makes reads and writes return at once.
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	answer, err := exchangeMessages(c, about, question)
 	if !stop() || err != nil {
 		c.Close()
-		a.c = nil
+		a.conn = nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask node at %s: %w", a.address, err)
@@ -66,15 +66,15 @@ func exchangeMessages(c net.Conn, about questionKind, question []byte) ([]byte, 
 	if err := writeMessage(c, about, question); err != nil {
 		return nil, err
 	}
-	got, answer, err := readMessage(c, maxMessage)
+	got, answer, err := readMessage(c, maxMessageBytes)
 	if err != nil {
 		return nil, err
 	}
-	if got == answerNo {
+	if got == answerRefused {
 		return nil, fmt.Errorf("it refused: %s", answer)
 	}
 	if got != about {
-		return nil, errWire
+		return nil, errWireFormat
 	}
 	return answer, nil
 }
@@ -93,9 +93,9 @@ func (a *nodeConn) askJSON(ctx context.Context, about questionKind, question, an
 // close waits for the question under way.
 func (a *nodeConn) close() {
 	<-a.turn
-	if a.c != nil {
-		a.c.Close()
-		a.c = nil
+	if a.conn != nil {
+		a.conn.Close()
+		a.conn = nil
 	}
 	a.turn <- struct{}{}
 }

@@ -30,7 +30,7 @@ type openingFrame struct {
 	sender  string // node id
 }
 
-var errWire = errors.New("not a connection between nodes of this version")
+var errWireFormat = errors.New("not a connection between nodes of this version")
 
 func (o openingFrame) write(to io.Writer) error {
 	frame := append([]byte(wireMagic), wireVersion, byte(o.kind))
@@ -55,7 +55,7 @@ func readOpening(from io.Reader) (openingFrame, error) {
 	}
 	o := openingFrame{kind: connKind(head[len(wireMagic)+1])}
 	if string(head[:len(wireMagic)]) != wireMagic || head[len(wireMagic)] != wireVersion {
-		return openingFrame{}, errWire
+		return openingFrame{}, errWireFormat
 	}
 	for _, part := range []*string{&o.cluster, &o.target, &o.sender} {
 		var size [1]byte
@@ -73,13 +73,13 @@ func readOpening(from io.Reader) (openingFrame, error) {
 
 // These bound one message on a peer connection. Any process may ask; the answer comes from the dialled node.
 const (
-	maxMessage  = 1 << 20
-	maxQuestion = 64 << 10
+	maxMessageBytes  = 1 << 20
+	maxQuestionBytes = 64 << 10
 )
 
 // writeMessage writes length, type and payload in one write.
 func writeMessage(to io.Writer, about questionKind, payload []byte) error {
-	if len(payload) > maxMessage {
+	if len(payload) > maxMessageBytes {
 		return fmt.Errorf("send to node: a message of %d bytes is too long", len(payload))
 	}
 	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 5+len(payload)), uint32(len(payload)))
@@ -96,7 +96,7 @@ func readMessage(from io.Reader, most uint32) (questionKind, []byte, error) {
 	}
 	size := binary.BigEndian.Uint32(head[:4])
 	if size > most {
-		return 0, nil, errWire
+		return 0, nil, errWireFormat
 	}
 	payload, err := io.ReadAll(io.LimitReader(from, int64(size)))
 	if err == nil && len(payload) < int(size) {

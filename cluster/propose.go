@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	maxCommands   = 4096 // in one entry; a token numbers at most lock.MaxPlace
-	maxEntries    = 2    // in flight; more only make each other wait
-	entryOverhead = 128  // bytes of an entry besides its commands, at most
+	maxEntryCommands   = 4096 // in one entry; a token numbers at most lock.MaxPlace
+	maxEntriesInFlight = 2    // in flight; more only make each other wait
+	entryOverhead      = 128  // bytes of an entry besides its commands, at most
 
-	// smallCommand is up to how many bytes a command is small: a message or 64 KiB of data, with all that may come along.
-	smallCommand = 80 << 10
+	// smallCommandBytes is up to how many bytes a command is small: a message or 64 KiB of data, with all that may come along.
+	smallCommandBytes = 80 << 10
 )
 
 // Propose writes a command to the log and returns its result once it is applied here. Only the leader proposes; it never
@@ -30,7 +30,7 @@ const (
 func (n *Node) Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
 	began := time.Now()
 	result, err := n.proposeLocally(ctx, command)
-	n.config.Metrics.Proposed(command, result, time.Since(began), err)
+	n.config.Metrics.RecordProposal(command, result, time.Since(began), err)
 	return result, err
 }
 
@@ -51,16 +51,16 @@ func (n *Node) proposeLocally(ctx context.Context, command *fsm.Command) (fsm.Re
 // however many wait, and large ones go on whatever small ones come. Nobody may rely on the order of two commands of which the
 // first has not been answered; calls of one client overtake each other on their way here too.
 type proposeQueue struct {
-	l     *leaderState
-	limit uint64
-	wake  chan struct{}
-	slots chan struct{} // one token for each entry in flight
+	leader     *leaderState
+	limitBytes uint64
+	wake       chan struct{}
+	entrySlots chan struct{} // one token for each entry in flight
 
-	mu      sync.Mutex
-	small   queueLane
-	large   queueLane
-	flights map[*entryInFlight]struct{}
-	over    bool
+	mu        sync.Mutex
+	smallLane queueLane
+	largeLane queueLane
+	inFlight  map[*entryInFlight]struct{}
+	closed    bool
 }
 
 // queueLane is one of the two lines.
@@ -72,7 +72,7 @@ type queueLane struct {
 type pendingProposal struct {
 	command *fsm.Command
 	size    uint64
-	done    chan proposalResult // has room for one
+	answer  chan proposalResult // has room for one
 }
 
 type proposalResult struct {
@@ -82,19 +82,19 @@ type proposalResult struct {
 
 // entryInFlight is an entry that raft has and has not answered.
 type entryInFlight struct {
-	since     time.Time
+	sentAt    time.Time
 	proposals []*pendingProposal
 }
 
 func newProposeQueue(l *leaderState) *proposeQueue {
 	return &proposeQueue{
-		l: l, limit: l.node.config.MaxInFlightBytes, wake: make(chan struct{}, 1),
-		slots: make(chan struct{}, maxEntries), flights: map[*entryInFlight]struct{}{},
+		leader: l, limitBytes: l.node.config.MaxInFlightBytes, wake: make(chan struct{}, 1),
+		entrySlots: make(chan struct{}, maxEntriesInFlight), inFlight: map[*entryInFlight]struct{}{},
 	}
 }
 
 func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
-	p := &pendingProposal{command: command, size: uint64(fsm.Size(command)), done: make(chan proposalResult, 1)}
+	p := &pendingProposal{command: command, size: uint64(fsm.Size(command)), answer: make(chan proposalResult, 1)}
 	if p.size+entryOverhead > fsm.MaxEntryBytes {
 		return fsm.Result{}, fmt.Errorf("propose: a command of %d bytes does not fit into an entry of %d: send its data in parts", p.size, fsm.MaxEntryBytes)
 	}
@@ -102,10 +102,10 @@ func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command)
 		return fsm.Result{}, err
 	}
 	select {
-	case v := <-p.done:
+	case v := <-p.answer:
 		return v.result, v.err
 	case <-ctx.Done():
-	case <-q.l.node.ctx.Done():
+	case <-q.leader.node.ctx.Done():
 	}
 	if q.withdrawProposal(p) {
 		if ctx.Err() == nil {
@@ -114,7 +114,7 @@ func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command)
 		return fsm.Result{}, fmt.Errorf("propose: %w: it still waited: %w", ErrBusy, ctx.Err())
 	}
 	select {
-	case v := <-p.done: // it was answered meanwhile
+	case v := <-p.answer: // it was answered meanwhile
 		return v.result, v.err
 	default:
 	}
@@ -126,11 +126,11 @@ func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command)
 
 func (q *proposeQueue) addProposal(p *pendingProposal) error {
 	q.mu.Lock()
-	line, limit := q.laneFor(p), q.limit
-	if line == &q.large {
+	line, limit := q.laneFor(p), q.limitBytes
+	if line == &q.largeLane {
 		limit -= limit / 4 // the rest is for small ones alone
 	}
-	over, full := q.over, line.bytes+p.size > limit || q.small.bytes+q.large.bytes+p.size > q.limit
+	over, full := q.closed, line.bytes+p.size > limit || q.smallLane.bytes+q.largeLane.bytes+p.size > q.limitBytes
 	if !over && !full {
 		line.bytes += p.size
 		line.waiting = append(line.waiting, p)
@@ -138,7 +138,7 @@ func (q *proposeQueue) addProposal(p *pendingProposal) error {
 	q.mu.Unlock()
 	switch {
 	case over:
-		return q.l.node.notLeaderError()
+		return q.leader.node.notLeaderError()
 	case full:
 		return ErrBusy
 	}
@@ -151,10 +151,10 @@ func (q *proposeQueue) addProposal(p *pendingProposal) error {
 
 // laneFor is where a command waits. It is asked with the lock held.
 func (q *proposeQueue) laneFor(p *pendingProposal) *queueLane {
-	if p.size > smallCommand {
-		return &q.large
+	if p.size > smallCommandBytes {
+		return &q.largeLane
 	}
-	return &q.small
+	return &q.smallLane
 }
 
 // withdrawProposal takes a proposal back; false: it may be in an entry.
@@ -176,14 +176,14 @@ func (q *proposeQueue) runUntilEnd() {
 	defer q.failAll()
 	for {
 		select {
-		case <-q.l.ctx.Done():
+		case <-q.leader.ctx.Done():
 			return
-		case q.slots <- struct{}{}:
+		case q.entrySlots <- struct{}{}:
 		}
 		batch := q.takeBatch()
 		for batch == nil {
 			select {
-			case <-q.l.ctx.Done():
+			case <-q.leader.ctx.Done():
 				return
 			case <-q.wake:
 			}
@@ -198,9 +198,9 @@ func (q *proposeQueue) takeBatch() []*pendingProposal {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	const room = fsm.MaxEntryBytes - entryOverhead
-	batch, size := q.large.takeFitting(nil, 0, room/2)
-	batch, size = q.small.takeFitting(batch, size, room)
-	batch, _ = q.large.takeFitting(batch, size, room)
+	batch, size := q.largeLane.takeFitting(nil, 0, room/2)
+	batch, size = q.smallLane.takeFitting(batch, size, room)
+	batch, _ = q.largeLane.takeFitting(batch, size, room)
 	return batch
 }
 
@@ -209,7 +209,7 @@ func (q *proposeQueue) takeBatch() []*pendingProposal {
 func (l *queueLane) takeFitting(batch []*pendingProposal, size, most uint64) ([]*pendingProposal, uint64) {
 	count := 0
 	for _, p := range l.waiting {
-		if len(batch)+count == maxCommands || size > 0 && size+p.size > most {
+		if len(batch)+count == maxEntryCommands || size > 0 && size+p.size > most {
 			break
 		}
 		size += p.size
@@ -222,31 +222,31 @@ func (l *queueLane) takeFitting(batch []*pendingProposal, size, most uint64) ([]
 
 // sendEntry proposes one entry and leaves its outcome to a goroutine, which gives the slot back.
 func (q *proposeQueue) sendEntry(batch []*pendingProposal) {
-	n := q.l.node
+	n := q.leader.node
 	commands := make([]*fsm.Command, len(batch))
 	for i, p := range batch {
 		commands[i] = p.command
 	}
-	entry, err := fsm.Encode(n.tables.positionNow().Level, n.clusterID(), q.l.clock.nextTimestamp(), commands)
+	entry, err := fsm.Encode(n.tables.positionNow().Level, n.clusterID(), q.leader.clock.nextTimestamp(), commands)
 	if err != nil {
 		q.replyAll(&entryInFlight{proposals: batch}, nil, fmt.Errorf("propose: %w", err))
 		return
 	}
-	if q.l.ctx.Err() != nil {
+	if q.leader.ctx.Err() != nil {
 		q.replyAll(&entryInFlight{proposals: batch}, nil, n.notLeaderError())
 		return
 	}
-	f := &entryInFlight{since: time.Now(), proposals: batch}
+	f := &entryInFlight{sentAt: time.Now(), proposals: batch}
 	q.mu.Lock()
-	q.flights[f] = struct{}{}
+	q.inFlight[f] = struct{}{}
 	q.mu.Unlock()
-	n.config.Metrics.Entry(len(batch), len(entry))
-	future := n.raftIfRunning().Apply(entry, openWait)
+	n.config.Metrics.RecordEntry(len(batch), len(entry))
+	future := n.raftIfRunning().Apply(entry, leadershipWait)
 	n.goFuture(func() { q.onCommitted(f, future) })
 }
 
 func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {
-	n := q.l.node
+	n := q.leader.node
 	if err := n.classifyProposeError(future.Error()); err != nil {
 		q.replyAll(f, nil, err)
 		return
@@ -263,7 +263,7 @@ func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {
 // replyAll answers every command in an entry.
 func (q *proposeQueue) replyAll(f *entryInFlight, results []fsm.Result, err error) {
 	q.mu.Lock()
-	delete(q.flights, f)
+	delete(q.inFlight, f)
 	for _, p := range f.proposals {
 		q.laneFor(p).bytes -= p.size
 	}
@@ -273,22 +273,22 @@ func (q *proposeQueue) replyAll(f *entryInFlight, results []fsm.Result, err erro
 		if err == nil {
 			v.result = results[i]
 		}
-		p.done <- v
+		p.answer <- v
 	}
-	<-q.slots
+	<-q.entrySlots
 }
 
 func (q *proposeQueue) failAll() {
 	q.mu.Lock()
-	left := append(q.small.waiting, q.large.waiting...)
-	q.small, q.large, q.over = queueLane{bytes: q.small.bytes}, queueLane{bytes: q.large.bytes}, true
+	left := append(q.smallLane.waiting, q.largeLane.waiting...)
+	q.smallLane, q.largeLane, q.closed = queueLane{bytes: q.smallLane.bytes}, queueLane{bytes: q.largeLane.bytes}, true
 	for _, p := range left {
 		q.laneFor(p).bytes -= p.size
 	}
 	q.mu.Unlock()
-	err := q.l.node.notLeaderError()
+	err := q.leader.node.notLeaderError()
 	for _, p := range left {
-		p.done <- proposalResult{err: err}
+		p.answer <- proposalResult{err: err}
 	}
 }
 
@@ -296,7 +296,7 @@ func (q *proposeQueue) failAll() {
 func (q *proposeQueue) isIdle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.small.waiting) == 0 && len(q.large.waiting) == 0 && len(q.flights) == 0
+	return len(q.smallLane.waiting) == 0 && len(q.largeLane.waiting) == 0 && len(q.inFlight) == 0
 }
 
 // oldestWait is how long the oldest entry that raft has not answered has been with it.
@@ -304,8 +304,8 @@ func (q *proposeQueue) oldestWait() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var oldest time.Duration
-	for f := range q.flights {
-		oldest = max(oldest, time.Since(f.since))
+	for f := range q.inFlight {
+		oldest = max(oldest, time.Since(f.sentAt))
 	}
 	return oldest
 }

@@ -9,9 +9,9 @@ import (
 
 // waiting is a queue that nobody takes from, with room for everything.
 func waiting(sizes ...uint64) *proposeQueue {
-	q := &proposeQueue{limit: 1 << 40, wake: make(chan struct{}, 1)}
+	q := &proposeQueue{limitBytes: 1 << 40, wake: make(chan struct{}, 1)}
 	for _, size := range sizes {
-		if err := q.addProposal(&pendingProposal{size: size, done: make(chan proposalResult, 1)}); err != nil {
+		if err := q.addProposal(&pendingProposal{size: size, answer: make(chan proposalResult, 1)}); err != nil {
 			panic(err)
 		}
 	}
@@ -35,12 +35,12 @@ func drain(t *testing.T, q *proposeQueue) (entries [][]uint64) {
 			sizes = append(sizes, p.size)
 			sum += p.size
 		}
-		if sum > fsm.MaxEntryBytes || len(batch) > maxCommands {
+		if sum > fsm.MaxEntryBytes || len(batch) > maxEntryCommands {
 			t.Fatalf("an entry of %d bytes and %d commands", sum, len(batch))
 		}
 		entries = append(entries, sizes)
 	}
-	if len(q.small.waiting)+len(q.large.waiting) > 0 {
+	if len(q.smallLane.waiting)+len(q.largeLane.waiting) > 0 {
 		t.Fatal("something waits, and no entry takes it")
 	}
 	return entries
@@ -48,7 +48,7 @@ func drain(t *testing.T, q *proposeQueue) (entries [][]uint64) {
 
 func count(sizes []uint64, small bool) (n int) {
 	for _, size := range sizes {
-		if (size <= smallCommand) == small {
+		if (size <= smallCommandBytes) == small {
 			n++
 		}
 	}
@@ -69,7 +69,7 @@ func TestSmallCommandsGoBesideLargeOnes(t *testing.T) {
 }
 
 func TestLargeCommandsGoOnUnderSmallOnes(t *testing.T) {
-	for _, size := range []uint64{100, 5000, smallCommand} {
+	for _, size := range []uint64{100, 5000, smallCommandBytes} {
 		entries := drain(t, waiting(append(repeated(10_000, size), repeated(8, part)...)...))
 		for i, e := range entries[:8] {
 			if count(e, false) != 1 {
@@ -97,13 +97,13 @@ func TestHalfAnEntryIsForSmallCommands(t *testing.T) {
 func TestEachLineKeepsItsOrder(t *testing.T) {
 	var sizes []uint64
 	for i := range uint64(300) {
-		sizes = append(sizes, 100+i, smallCommand+1+i*1000)
+		sizes = append(sizes, 100+i, smallCommandBytes+1+i*1000)
 	}
 	var small, large uint64
 	for _, e := range drain(t, waiting(sizes...)) {
 		for _, size := range e {
 			last := &small
-			if size > smallCommand {
+			if size > smallCommandBytes {
 				last = &large
 			}
 			if size <= *last {
@@ -117,26 +117,26 @@ func TestEachLineKeepsItsOrder(t *testing.T) {
 // Large commands never take all that may be in flight.
 func TestLargeCommandsLeaveRoomInFlight(t *testing.T) {
 	q := waiting()
-	q.limit = 8 << 20
+	q.limitBytes = 8 << 20
 	var refused error
 	for i := 0; refused == nil && i < 100; i++ {
-		refused = q.addProposal(&pendingProposal{size: part, done: make(chan proposalResult, 1)})
+		refused = q.addProposal(&pendingProposal{size: part, answer: make(chan proposalResult, 1)})
 	}
-	if refused == nil || q.large.bytes > 6<<20 || q.large.bytes < 5<<20 {
-		t.Fatalf("%d bytes of large ones were let in of %d, then: %v", q.large.bytes, q.limit, refused)
+	if refused == nil || q.largeLane.bytes > 6<<20 || q.largeLane.bytes < 5<<20 {
+		t.Fatalf("%d bytes of large ones were let in of %d, then: %v", q.largeLane.bytes, q.limitBytes, refused)
 	}
 	for i := range 20 {
-		if err := q.addProposal(&pendingProposal{size: smallCommand, done: make(chan proposalResult, 1)}); err != nil {
+		if err := q.addProposal(&pendingProposal{size: smallCommandBytes, answer: make(chan proposalResult, 1)}); err != nil {
 			t.Fatalf("small command %d beside them: %v", i, err)
 		}
 	}
 	for batch := q.takeBatch(); batch != nil; batch = q.takeBatch() {
-		q.slots = make(chan struct{}, 1)
-		q.slots <- struct{}{}
-		q.flights = map[*entryInFlight]struct{}{}
+		q.entrySlots = make(chan struct{}, 1)
+		q.entrySlots <- struct{}{}
+		q.inFlight = map[*entryInFlight]struct{}{}
 		q.replyAll(&entryInFlight{proposals: batch}, nil, fmt.Errorf("over"))
 	}
-	if q.small.bytes+q.large.bytes != 0 {
-		t.Errorf("%d and %d bytes are in flight when nothing is", q.small.bytes, q.large.bytes)
+	if q.smallLane.bytes+q.largeLane.bytes != 0 {
+		t.Errorf("%d and %d bytes are in flight when nothing is", q.smallLane.bytes, q.largeLane.bytes)
 	}
 }

@@ -18,12 +18,12 @@ import (
 type questionKind byte
 
 const (
-	askNonce questionKind = 1 // the term of the node, now
-	askHello questionKind = 2 // the identity of the node
-	askJoin  questionKind = 3 // let me in
+	questionNonce questionKind = 1 // the term of the node, now
+	questionHello questionKind = 2 // the identity of the node
+	questionJoin  questionKind = 3 // let me in
 	// the digest of the tables after an entry
-	askDigest questionKind = 4
-	answerNo  questionKind = 255 // an error, as text
+	questionDigest questionKind = 4
+	answerRefused  questionKind = 255 // an error, as text
 )
 
 // nonceAnswer is the answer to a nonce: made after the question arrived.
@@ -34,34 +34,34 @@ type nonceAnswer struct {
 
 // helloAnswer is the identity and state of a node.
 type helloAnswer struct {
-	ID      string   `json:"id"`
-	Life    string   `json:"life,omitempty"`    // random, of this process
-	Cluster string   `json:"cluster,omitempty"` // hex
-	Member  bool     `json:"member,omitempty"`  // its raft runs: it belongs to Cluster
-	Address string   `json:"address"`           // advertised, for nodes
-	Client  string   `json:"client,omitempty"`
-	Gossip  string   `json:"gossip,omitempty"`
-	Servers string   `json:"servers,omitempty"` // where it gossips with game servers
-	Level   uint32   `json:"level"`             // highest that it can apply
-	Version string   `json:"version,omitempty"`
-	Nodes   []string `json:"nodes,omitempty"`   // as configured
-	Members []Peer   `json:"members,omitempty"` // the configuration as it knows it
-	Leader  string   `json:"leader,omitempty"`  // host:port for nodes
-	Term    uint64   `json:"term,omitempty"`
-	Last    uint64   `json:"last,omitempty"`    // of its log
-	Applied uint64   `json:"applied,omitempty"` // of its tables
-	Free    uint64   `json:"free,omitempty"`    // bytes on its disk, if it knows
-	Short   bool     `json:"short,omitempty"`   // of space: below its reserve
+	ID           string   `json:"id"`
+	ProcessID    string   `json:"life,omitempty"`    // random, of this process
+	Cluster      string   `json:"cluster,omitempty"` // hex
+	Member       bool     `json:"member,omitempty"`  // its raft runs: it belongs to Cluster
+	Address      string   `json:"address"`           // advertised, for nodes
+	Client       string   `json:"client,omitempty"`
+	Gossip       string   `json:"gossip,omitempty"`
+	ServerGossip string   `json:"servers,omitempty"` // where it gossips with game servers
+	Level        uint32   `json:"level"`             // highest that it can apply
+	Version      string   `json:"version,omitempty"`
+	Nodes        []string `json:"nodes,omitempty"`   // as configured
+	Members      []Peer   `json:"members,omitempty"` // the configuration as it knows it
+	Leader       string   `json:"leader,omitempty"`  // host:port for nodes
+	Term         uint64   `json:"term,omitempty"`
+	LastIndex    uint64   `json:"last,omitempty"`    // of its log
+	Applied      uint64   `json:"applied,omitempty"` // of its tables
+	FreeBytes    uint64   `json:"free,omitempty"`    // bytes on its disk, if it knows
+	BelowReserve bool     `json:"short,omitempty"`   // of space: below its reserve
 
 	Detector lock.Detector `json:"detector"` // its tick and ping settings
 }
 
 type joinQuestion struct {
-	ID      string `json:"id"`
-	Address string `json:"address"`
-	Level   uint32 `json:"level"`
-	Life    string `json:"life,omitempty"`    // as in its helloAnswer
-	Cluster string `json:"cluster,omitempty"` // hex; of a member that has moved; "": in none yet
+	ID        string `json:"id"`
+	Address   string `json:"address"`
+	Level     uint32 `json:"level"`
+	ProcessID string `json:"life,omitempty"`    // as in its helloAnswer
+	Cluster   string `json:"cluster,omitempty"` // hex; of a member that has moved; "": in none yet
 }
 
 type joinAnswer struct {
@@ -73,17 +73,17 @@ type joinAnswer struct {
 // serveConn answers questions until the connection ends. strict: it named this cluster and this node.
 func (n *Node) serveConn(c net.Conn, strict bool) {
 	for {
-		about, question, err := readMessage(c, maxQuestion)
+		about, question, err := readMessage(c, maxQuestionBytes)
 		if err != nil {
 			return
 		}
 		answer, err := n.answerQuestion(about, question, strict)
-		if errors.Is(err, errWire) {
+		if errors.Is(err, errWireFormat) {
 			return
 		}
 		c.SetWriteDeadline(time.Now().Add(progressLimit))
 		if err != nil {
-			about, answer = answerNo, []byte(err.Error())
+			about, answer = answerRefused, []byte(err.Error())
 		}
 		if err := writeMessage(c, about, answer); err != nil {
 			return
@@ -93,27 +93,27 @@ func (n *Node) serveConn(c net.Conn, strict bool) {
 
 func (n *Node) answerQuestion(about questionKind, question []byte, strict bool) ([]byte, error) {
 	switch {
-	case about == askNonce && strict:
+	case about == questionNonce && strict:
 		return n.answerNonce(question)
-	case about == askDigest && strict:
+	case about == questionDigest && strict:
 		return n.answerDigest(question)
-	case about == askHello:
+	case about == questionHello:
 		return json.Marshal(n.helloNow())
-	case about == askJoin:
+	case about == questionJoin:
 		var q joinQuestion
 		if err := json.Unmarshal(question, &q); err != nil {
-			return nil, errWire
+			return nil, errWireFormat
 		}
 		return json.Marshal(n.answerJoin(q))
 	}
-	return nil, errWire
+	return nil, errWireFormat
 }
 
 // answerNonce speaks for the running raft instance or not at all: the state on disk may be older than a vote.
 func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
 	r := n.raftIfRunning()
 	if len(nonce) != 8 || r == nil || r.State() == raft.Shutdown {
-		return nil, errWire
+		return nil, errWireFormat
 	}
 	answer := append(make([]byte, 0, 24), nonce...)
 	answer = binary.BigEndian.AppendUint64(answer, r.CurrentTerm())
@@ -124,9 +124,9 @@ func (n *Node) helloNow() helloAnswer {
 	r := n.raftIfRunning() // before its identity: a node with a running raft has its cluster's name, and must not say that it has none
 	who := n.currentIdentity()
 	h := helloAnswer{
-		ID: who.ID, Life: n.life, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), Servers: n.serverGossipAddress(),
+		ID: who.ID, ProcessID: n.processID, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), ServerGossip: n.serverGossipAddress(),
 		Level: n.config.Level, Version: n.config.Version, Nodes: n.config.Nodes,
-		Free: n.space.free.Load(), Short: n.space.short.Load(),
+		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(),
 		Detector: n.config.Detector,
 	}
 	if r == nil {
@@ -136,7 +136,7 @@ func (n *Node) helloNow() helloAnswer {
 	h.Members = configuredPeers(r)
 	leader, _ := r.LeaderWithID()
 	h.Leader = hostPort(leader)
-	h.Term, h.Last, h.Applied = r.CurrentTerm(), r.LastIndex(), n.tables.positionNow().Index
+	h.Term, h.LastIndex, h.Applied = r.CurrentTerm(), r.LastIndex(), n.tables.positionNow().Index
 	return h
 }
 
@@ -162,7 +162,7 @@ func (n *Node) answerJoin(q joinQuestion) joinAnswer {
 	ctx, cancel := context.WithTimeout(l.ctx, joinTimeout)
 	defer cancel()
 	if err := n.admitNode(ctx, q); err != nil {
-		if n.refusals.isFirst(q.Address, time.Now()) {
+		if n.joinRefusals.shouldLog(q.Address, time.Now()) {
 			n.log.Warn("refused a node that asked to join; it asks again", "node", q.ID, "address", q.Address, "error", err)
 		}
 		return joinAnswer{Refused: err.Error()}
@@ -170,15 +170,15 @@ func (n *Node) answerJoin(q joinQuestion) joinAnswer {
 	return joinAnswer{Cluster: n.currentIdentity().Cluster}
 }
 
-// askVoice asks for a term and a clock.
-func (a *nodeConn) askVoice(ctx context.Context, nonce uint64) (nonceAnswer, error) {
-	answer, err := a.ask(ctx, askNonce, binary.BigEndian.AppendUint64(nil, nonce))
+// askNonce asks for a term and a clock.
+func (a *nodeConn) askNonce(ctx context.Context, nonce uint64) (nonceAnswer, error) {
+	answer, err := a.ask(ctx, questionNonce, binary.BigEndian.AppendUint64(nil, nonce))
 	if err != nil {
 		return nonceAnswer{}, err
 	}
 	if len(answer) != 24 || binary.BigEndian.Uint64(answer) != nonce {
 		a.close()
-		return nonceAnswer{}, fmt.Errorf("ask node at %s: %w", a.address, errWire)
+		return nonceAnswer{}, fmt.Errorf("ask node at %s: %w", a.address, errWireFormat)
 	}
 	return nonceAnswer{
 		term:   binary.BigEndian.Uint64(answer[8:]),
@@ -188,12 +188,12 @@ func (a *nodeConn) askVoice(ctx context.Context, nonce uint64) (nonceAnswer, err
 
 func (a *nodeConn) askHello(ctx context.Context) (helloAnswer, error) {
 	var h helloAnswer
-	err := a.askJSON(ctx, askHello, struct{}{}, &h)
+	err := a.askJSON(ctx, questionHello, struct{}{}, &h)
 	return h, err
 }
 
 func (a *nodeConn) askJoin(ctx context.Context, q joinQuestion) (joinAnswer, error) {
 	var j joinAnswer
-	err := a.askJSON(ctx, askJoin, q, &j)
+	err := a.askJSON(ctx, questionJoin, q, &j)
 	return j, err
 }

@@ -12,9 +12,9 @@ import (
 
 // raftLog lets raft write to a slog.Logger.
 type raftLog struct {
-	to   *slog.Logger
-	name string
-	args []any
+	logger *slog.Logger
+	name   string
+	fields []any
 }
 
 var _ hclog.Logger = raftLog{}
@@ -38,7 +38,7 @@ func (r raftLog) Log(l hclog.Level, msg string, args ...any) {
 		l = hclog.Warn
 	}
 	if r.isEnabled(l) {
-		r.to.Log(context.Background(), slogLevel(l), r.name+": "+msg, formatFields(args)...)
+		r.logger.Log(context.Background(), slogLevel(l), r.name+": "+msg, formatFields(args)...)
 	}
 }
 
@@ -75,7 +75,7 @@ func (r raftLog) Warn(msg string, args ...any)  { r.Log(hclog.Warn, msg, args...
 func (r raftLog) Error(msg string, args ...any) { r.Log(hclog.Error, msg, args...) }
 
 func (r raftLog) isEnabled(l hclog.Level) bool {
-	return r.to.Enabled(context.Background(), slogLevel(l))
+	return r.logger.Enabled(context.Background(), slogLevel(l))
 }
 
 func (r raftLog) IsTrace() bool { return r.isEnabled(hclog.Trace) }
@@ -84,20 +84,20 @@ func (r raftLog) IsInfo() bool  { return r.isEnabled(hclog.Info) }
 func (r raftLog) IsWarn() bool  { return r.isEnabled(hclog.Warn) }
 func (r raftLog) IsError() bool { return r.isEnabled(hclog.Error) }
 
-func (r raftLog) ImpliedArgs() []any { return r.args }
+func (r raftLog) ImpliedArgs() []any { return r.fields }
 
 func (r raftLog) With(args ...any) hclog.Logger {
-	return raftLog{to: r.to.With(formatFields(args)...), name: r.name, args: append(r.args[:len(r.args):len(r.args)], args...)}
+	return raftLog{logger: r.logger.With(formatFields(args)...), name: r.name, fields: append(r.fields[:len(r.fields):len(r.fields)], args...)}
 }
 
 func (r raftLog) Name() string { return r.name }
 
 func (r raftLog) Named(name string) hclog.Logger {
-	return raftLog{to: r.to, name: r.name + "." + name, args: r.args}
+	return raftLog{logger: r.logger, name: r.name + "." + name, fields: r.fields}
 }
 
 func (r raftLog) ResetNamed(name string) hclog.Logger {
-	return raftLog{to: r.to, name: name, args: r.args}
+	return raftLog{logger: r.logger, name: name, fields: r.fields}
 }
 
 func (r raftLog) SetLevel(hclog.Level) {}

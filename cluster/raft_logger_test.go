@@ -29,7 +29,7 @@ func TestALockedFolderAndOneOfAnotherUserAreToldApart(t *testing.T) {
 func TestACutOffNodeFileSaysWhatToDo(t *testing.T) {
 	c := DefaultConfig()
 	c.Dir, c.Bind = t.TempDir(), "127.0.0.1:0"
-	if err := os.WriteFile(filepath.Join(c.Dir, fileNode), []byte(`{"format": 1, "id": "ab`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.Dir, identityFile), []byte(`{"format": 1, "id": "ab`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n, err := Open(t.Context(), c)
@@ -78,7 +78,7 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 // What raft leaves to its logger to format is text, and no format with its arguments beside it.
 func TestFieldsThatRaftFormatsAreReadable(t *testing.T) {
 	var said strings.Builder
-	log := raftLog{to: slog.New(slog.NewTextHandler(&said, nil)), name: "raft"}
+	log := raftLog{logger: slog.New(slog.NewTextHandler(&said, nil)), name: "raft"}
 	log.Info("initial configuration", "index", 1, "servers", hclog.Fmt("%+v", []string{"n0", "n1"}))
 	log.With("peers", hclog.Fmt("%d", 3)).Warn("alone")
 	for _, want := range []string{`servers="[n0 n1]"`, "peers=3"} {

@@ -31,8 +31,8 @@ func hostPort(a raft.ServerAddress) string {
 
 // raftStreamLayer is the transport as raft's own sees it. The port stays the transport's.
 type raftStreamLayer struct {
-	t      *transport
-	closed chan struct{} // closed by raft's transport, once
+	transport *transport
+	closed    chan struct{} // closed by raft's transport, once
 }
 
 var _ raft.StreamLayer = raftStreamLayer{}
@@ -42,11 +42,13 @@ type raftStreamAddr string
 func (raftStreamAddr) Network() string  { return "node" }
 func (a raftStreamAddr) String() string { return string(a) }
 
-func (s raftStreamLayer) Addr() net.Addr { return raftStreamAddr(raftAddress(s.t.id, s.t.address)) }
+func (s raftStreamLayer) Addr() net.Addr {
+	return raftStreamAddr(raftAddress(s.transport.id, s.transport.address))
+}
 
 func (s raftStreamLayer) Accept() (net.Conn, error) {
 	select {
-	case c := <-s.t.streams:
+	case c := <-s.transport.raftConns:
 		return c, nil
 	case <-s.closed:
 		return nil, net.ErrClosed
@@ -63,16 +65,16 @@ func (s raftStreamLayer) Dial(to raft.ServerAddress, timeout time.Duration) (net
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(s.t.ctx, timeout)
+	ctx, cancel := context.WithTimeout(s.transport.ctx, timeout)
 	defer cancel()
-	return s.t.dialNode(ctx, address, openingFrame{kind: kindRaft, cluster: s.t.clusterID(), target: id})
+	return s.transport.dialNode(ctx, address, openingFrame{kind: kindRaft, cluster: s.transport.clusterID(), target: id})
 }
 
 const (
-	// appendEntries go to a follower in one call, and one call at a time: 32 MiB at most, half of rpcTimeout at 100 Mbit/s, or
+	// maxAppendEntries go to a follower in one call, and one call at a time: 32 MiB at most, half of rpcTimeout at 100 Mbit/s, or
 	// a call would be given up and sent again without end. Far fewer would hold back a follower that is 20 ms away from two
 	// that are near each other and commit a thousand entries a second without it.
-	appendEntries = 32
+	maxAppendEntries = 32
 	// rpcTimeout bounds one of raft's calls; liveness is the heartbeats'.
 	rpcTimeout = 5 * time.Second
 )
@@ -82,7 +84,7 @@ const (
 // and the leader's raft never shuts down.
 func newRaftTransport(t *transport, log raftLog) *raft.NetworkTransport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:          raftStreamLayer{t: t, closed: make(chan struct{})},
+		Stream:          raftStreamLayer{transport: t, closed: make(chan struct{})},
 		MaxPool:         3,
 		MaxRPCsInFlight: 1,
 		Timeout:         rpcTimeout,

@@ -38,7 +38,7 @@ func TestALateTickCountsAgainstNobody(t *testing.T) {
 		var hold atomic.Bool
 		began := make(chan struct{}, 1)
 		c := clustertest.Start(t, 1, func(_ int, config *cluster.Config) {
-			config.GameServers = func(lock.Incarnation) bool { // asked in the midst of a tick
+			config.SeemsDead = func(lock.Incarnation) bool { // asked in the midst of a tick
 				if hold.CompareAndSwap(true, false) {
 					began <- struct{}{}
 					time.Sleep(held)

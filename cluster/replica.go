@@ -19,18 +19,18 @@ type replica struct {
 	tables    *tablesStore
 	snapshots *snapshotStore
 	onEvents  func([]fsm.Event)
-	stop      func(error)
+	onFault   func(error)
 	now       func() time.Time
 	metrics   Metrics
 
-	// standOn, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
-	standOn func(index, term uint64, running bool) error
+	// fitLog, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
+	fitLog func(index, term uint64, running bool) error
 
-	pace    *trimPace
-	digests digests
-	handed  uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
-	failed  error                     // an apply or a swap went wrong: nothing is applied any more
-	since   atomic.Pointer[time.Time] // when the act that raft waits for began; nil when it waits for none
+	readPace    *readPace
+	digests     digests
+	handedIndex uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
+	failure     error                     // an apply or a swap went wrong: nothing is applied any more
+	busySince   atomic.Pointer[time.Time] // when the act that raft waits for began; nil when it waits for none
 }
 
 var _ raft.BatchingFSM = (*replica)(nil)
@@ -46,11 +46,11 @@ type appliedResults struct {
 // newReplica puts raft's face on tables. onEvents is told of each batch after it is committed to the tables, in log
 // order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
 func newReplica(t *tablesStore, s *snapshotStore, onEvents func([]fsm.Event), stop func(error)) *replica {
-	r := &replica{tables: t, snapshots: s, onEvents: onEvents, stop: stop, now: time.Now, metrics: noMetrics{}}
-	r.pace = &trimPace{
-		row:   func() uint64 { return t.positionNow().Index },
-		busy:  func() bool { _, running := r.applyingSince(); return running },
-		moved: make(chan struct{}, 1),
+	r := &replica{tables: t, snapshots: s, onEvents: onEvents, onFault: stop, now: time.Now, metrics: noMetrics{}}
+	r.readPace = &readPace{
+		appliedRow: func() uint64 { return t.positionNow().Index },
+		applying:   func() bool { _, running := r.applyingSince(); return running },
+		applied:    make(chan struct{}, 1),
 	}
 	standing := t.positionNow()
 	r.digests.resetTo(standing.Index, standing.Digest)
@@ -60,7 +60,7 @@ func newReplica(t *tablesStore, s *snapshotStore, onEvents func([]fsm.Event), st
 // ApplyBatch applies the entries that hold commands, and answers each entry: with an applied, with nil where there was no
 // command, or with the error after which this node applies no more.
 func (r *replica) ApplyBatch(logs []*raft.Log) []any {
-	defer r.pace.wakeTrim()
+	defer r.readPace.wakeReader()
 	defer r.markApplying()()
 	responses := make([]any, len(logs))
 	commands := make([]fsm.Log, 0, len(logs))
@@ -78,7 +78,7 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 	}
 	var events []fsm.Event
 	for i, log := range logs {
-		r.handed = log.Index
+		r.handedIndex = log.Index
 		if log.Type != raft.LogCommand {
 			continue
 		}
@@ -100,8 +100,8 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 func (r *replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
 
 func (r *replica) applyEntries(commands []fsm.Log) ([]fsm.Applied, error) {
-	if r.failed != nil {
-		return nil, r.failed
+	if r.failure != nil {
+		return nil, r.failure
 	}
 	if len(commands) == 0 {
 		return nil, nil
@@ -112,7 +112,7 @@ func (r *replica) applyEntries(commands []fsm.Log) ([]fsm.Applied, error) {
 	}
 	if err != nil {
 		r.failReplica(fmt.Errorf("apply entries %d to %d: %w", commands[0].Index, commands[len(commands)-1].Index, err))
-		return nil, r.failed
+		return nil, r.failure
 	}
 	return outcomes, nil
 }
@@ -121,13 +121,13 @@ func (r *replica) failReplica(err error) {
 	if !errors.Is(err, ErrFailed) {
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	r.failed = err
-	r.stop(err)
+	r.failure = err
+	r.onFault(err)
 }
 
 // applyingSince says since when raft has been waiting for an apply, a checkpoint or a restore.
 func (r *replica) applyingSince() (since time.Time, running bool) {
-	if at := r.since.Load(); at != nil {
+	if at := r.busySince.Load(); at != nil {
 		return *at, true
 	}
 	return time.Time{}, false
@@ -135,8 +135,8 @@ func (r *replica) applyingSince() (since time.Time, running bool) {
 
 func (r *replica) markApplying() (done func()) {
 	at := r.now()
-	r.since.Store(&at)
-	return func() { r.since.Store(nil) }
+	r.busySince.Store(&at)
+	return func() { r.busySince.Store(nil) }
 }
 
 // flushTables makes the next Snapshot quick: it flushes beside the applies, so that little is left to flush while they wait.
@@ -146,11 +146,11 @@ func (r *replica) flushTables() error { return r.tables.flushTables() }
 // as they are after a start until the replay has caught up: raft would label the checkpoint with an index below its content.
 func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	defer r.markApplying()()
-	if r.failed != nil {
-		return nil, r.failed
+	if r.failure != nil {
+		return nil, r.failure
 	}
-	if row := r.tables.positionNow().Index; r.handed < row {
-		return nil, fmt.Errorf("take snapshot: the tables are at entry %d, and the replay of the log is only at %d; try again later", row, r.handed)
+	if row := r.tables.positionNow().Index; r.handedIndex < row {
+		return nil, fmt.Errorf("take snapshot: the tables are at entry %d, and the replay of the log is only at %d; try again later", row, r.handedIndex)
 	}
 	dir := r.snapshots.scratchFolder()
 	standing, err := r.tables.checkpoint(dir)
@@ -164,8 +164,8 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 // and entries that raft then hands over again are skipped. So the tables never go back.
 func (r *replica) Restore(source io.ReadCloser) error {
 	defer r.markApplying()()
-	if r.failed != nil {
-		return r.failed
+	if r.failure != nil {
+		return r.failure
 	}
 	from, ok := unwrapReader(source)
 	if !ok {
@@ -175,7 +175,7 @@ func (r *replica) Restore(source io.ReadCloser) error {
 	if meta.Row > r.tables.positionNow().Index {
 		began := time.Now()
 		err := r.installSnapshot(from)
-		r.metrics.Snapshot(true, time.Since(began), err)
+		r.metrics.RecordSnapshot(true, time.Since(began), err)
 		if err != nil {
 			err = fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
 			if errors.Is(err, errSwapUnclear) || errors.Is(err, fsm.ErrOldBuild) { // the next one would be no older
@@ -187,12 +187,12 @@ func (r *replica) Restore(source io.ReadCloser) error {
 		standing := r.tables.positionNow()
 		r.digests.resetTo(standing.Index, standing.Digest)
 	}
-	if r.standOn != nil {
-		if err := r.standOn(meta.Label.Index, meta.Label.Term, true); err != nil {
+	if r.fitLog != nil {
+		if err := r.fitLog(meta.Label.Index, meta.Label.Term, true); err != nil {
 			return fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
 		}
 	}
-	r.handed = max(r.handed, meta.Label.Index)
+	r.handedIndex = max(r.handedIndex, meta.Label.Index)
 	return nil
 }
 
@@ -209,10 +209,10 @@ func (r *replica) installSnapshot(from *snapshotReader) error {
 	})
 }
 
-// installCheck is for snapshots.admit: it turns away a snapshot that brings nothing, where taking it could cost entries. A
+// checkIncomingSnapshot is for snapshots.admit: it turns away a snapshot that brings nothing, where taking it could cost entries. A
 // follower with a log that could not be read for a moment is offered an older snapshot, and raft would drop its log above it,
 // acknowledged entries too. lastLog is the last index of the log.
-func (r *replica) installCheck(lastLog func() (uint64, error)) func(index uint64) error {
+func (r *replica) checkIncomingSnapshot(lastLog func() (uint64, error)) func(index uint64) error {
 	return func(index uint64) error {
 		row := r.tables.positionNow().Index
 		if index > row {

@@ -153,7 +153,7 @@ func TestAdmission(t *testing.T) {
 	} {
 		to := openDisk(t, vfs.NewMem(), "node")
 		to.play(t, logs, 1, c.row)
-		to.snapshots.admit = to.installCheck(func() (uint64, error) { return c.log, nil })
+		to.snapshots.admitIncoming = to.checkIncomingSnapshot(func() (uint64, error) { return c.log, nil })
 		if err := tryReceive(to, label, stream); (err == nil) != c.taken {
 			t.Errorf("snapshot of entry 9, tables at %d, log to %d: %v, want taken %v", c.row, c.log, err, c.taken)
 		}
@@ -164,7 +164,7 @@ func TestAdmission(t *testing.T) {
 	to := openDisk(t, vfs.NewMem(), "node")
 	defer to.shut(t)
 	to.play(t, logs, 1, 9)
-	to.snapshots.admit = to.installCheck(func() (uint64, error) { return 0, errors.New("disk") })
+	to.snapshots.admitIncoming = to.checkIncomingSnapshot(func() (uint64, error) { return 0, errors.New("disk") })
 	if tryReceive(to, label, stream) == nil {
 		t.Error("a snapshot was taken by a node that cannot read its log")
 	}

@@ -14,13 +14,13 @@ func TestAFailedDiskEndsRaftsGoroutineAndNotTheProcess(t *testing.T) {
 	var told []error
 	stop := func(err error) { told = append(told, err) }
 	q := &shutdownGuard{}
-	g, v := &guardedLog{LogStore: broken, stop: stop, quit: q}, guardedStable{brokenVotes{}, stop, q}
+	g, v := &guardedLog{LogStore: broken, onFault: stop, guard: q}, guardedStable{brokenVotes{}, stop, q}
 	for _, act := range []func() error{
 		func() error { return g.GetLog(1, &raft.Log{}) },
 		func() error { return v.SetUint64([]byte("CurrentTerm"), 5) },
 	} {
 		for _, running := range []bool{false, true} {
-			q.running.Store(running)
+			q.raftRuns.Store(running)
 			told = nil
 			returned, ended := false, make(chan struct{})
 			go func() {

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// slowStep is how long a step beside or between the applies may take before it is logged. Steps that the applies wait
+// slowStepLimit is how long a step beside or between the applies may take before it is logged. Steps that the applies wait
 // for shows in every save.
-const slowStep = 50 * time.Millisecond
+const slowStepLimit = 50 * time.Millisecond
 
 // timeStep begins one; done ends it. holdsApplies says that no entry is applied meanwhile.
 func timeStep(log *slog.Logger, name string, holdsApplies bool) (done func()) {
 	began := time.Now()
 	return func() {
-		if took := time.Since(began); took > slowStep {
+		if took := time.Since(began); took > slowStepLimit {
 			log.Info("a step of a snapshot took long", "step", name, "took", took.Round(time.Millisecond), "saves waited", holdsApplies)
 		}
 	}

@@ -33,13 +33,13 @@ type snapshotStore struct {
 	retain int
 	log    *slog.Logger
 
-	// admit, when set before raft starts, is asked for the index of a snapshot that another node sends, before the first
+	// admitIncoming, when set before raft starts, is asked for the index of a snapshot that another node sends, before the first
 	// byte is kept. Its error turns the snapshot away.
-	admit func(index uint64) error
+	admitIncoming func(index uint64) error
 
-	mu       sync.Mutex
-	complete []*storedSnapshot // newest first
-	sequence uint64            // the highest in use
+	mu           sync.Mutex
+	snapshots    []*storedSnapshot // newest first
+	lastSequence uint64            // the highest in use
 }
 
 var _ raft.SnapshotStore = (*snapshotStore)(nil)
@@ -68,7 +68,7 @@ func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*sn
 	if fs == nil {
 		fs = vfs.Default
 	}
-	s := &snapshotStore{fs: fs, root: fs.PathJoin(dir, folderSnapshots), retain: max(retain, 1), log: log}
+	s := &snapshotStore{fs: fs, root: fs.PathJoin(dir, snapshotsFolder), retain: max(retain, 1), log: log}
 	if err := makeFolder(fs, s.root); err != nil {
 		return nil, fmt.Errorf("make folder of snapshots: %w", err)
 	}
@@ -77,7 +77,7 @@ func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*sn
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, unfinished) {
+		if strings.HasSuffix(name, unfinishedSuffix) {
 			if err := fs.RemoveAll(fs.PathJoin(s.root, name)); err != nil {
 				return nil, fmt.Errorf("delete unfinished snapshot: %w", err)
 			}
@@ -94,8 +94,8 @@ func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*sn
 		if err != nil {
 			return nil, fmt.Errorf("read snapshot %s: %w", fs.PathJoin(s.root, name), err)
 		}
-		s.complete = append(s.complete, &storedSnapshot{meta: meta, sequence: sequence})
-		s.sequence = max(s.sequence, sequence)
+		s.snapshots = append(s.snapshots, &storedSnapshot{meta: meta, sequence: sequence})
+		s.lastSequence = max(s.lastSequence, sequence)
 	}
 	s.sortNewestFirst()
 	s.deleteOld()
@@ -119,7 +119,7 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 			ConfigurationIndex: configurationIndex,
 		},
 	}}
-	sink.dir = s.fs.PathJoin(s.root, sink.meta.Label.ID+unfinished)
+	sink.dir = s.fs.PathJoin(s.root, sink.meta.Label.ID+unfinishedSuffix)
 	if err := s.fs.MkdirAll(sink.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
@@ -130,8 +130,8 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	labels := make([]*raft.SnapshotMeta, 0, len(s.complete))
-	for _, c := range s.complete {
+	labels := make([]*raft.SnapshotMeta, 0, len(s.snapshots))
+	for _, c := range s.snapshots {
 		label := c.meta.Label
 		labels = append(labels, &label)
 	}
@@ -142,7 +142,7 @@ func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
 func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.complete {
+	for _, c := range s.snapshots {
 		if c.meta.Label.ID != id {
 			continue
 		}
@@ -161,26 +161,26 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 
 // scratchFolder is a path for a checkpoint that may become a snapshot.
 func (s *snapshotStore) scratchFolder() string {
-	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), unfinished))
+	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), unfinishedSuffix))
 }
 
 func (s *snapshotStore) nextSequence() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sequence++
-	return s.sequence
+	s.lastSequence++
+	return s.lastSequence
 }
 
 func (s *snapshotStore) addSnapshot(c *storedSnapshot) {
 	s.mu.Lock()
-	s.complete = append(s.complete, c)
+	s.snapshots = append(s.snapshots, c)
 	s.sortNewestFirst()
 	s.mu.Unlock()
 	s.deleteOld()
 }
 
 func (s *snapshotStore) sortNewestFirst() {
-	slices.SortFunc(s.complete, func(a, b *storedSnapshot) int {
+	slices.SortFunc(s.snapshots, func(a, b *storedSnapshot) int {
 		switch x, y := a.meta.Label, b.meta.Label; {
 		case x.Index != y.Index:
 			return compareDescending(x.Index, y.Index)
@@ -203,16 +203,16 @@ func compareDescending(a, b uint64) int {
 func (s *snapshotStore) deleteOld() {
 	s.mu.Lock()
 	var gone []*storedSnapshot
-	kept := s.complete[:0]
-	for i, c := range s.complete {
+	kept := s.snapshots[:0]
+	for i, c := range s.snapshots {
 		if i < s.retain || c.readers > 0 {
 			kept = append(kept, c)
 		} else {
 			gone = append(gone, c)
 		}
 	}
-	clear(s.complete[len(kept):])
-	s.complete = kept
+	clear(s.snapshots[len(kept):])
+	s.snapshots = kept
 	s.mu.Unlock()
 
 	if len(gone) > 0 {
@@ -221,12 +221,12 @@ func (s *snapshotStore) deleteOld() {
 	for _, c := range gone {
 		path := s.fs.PathJoin(s.root, c.meta.Label.ID)
 		// Under its name nothing may ever lie in part.
-		err := s.fs.Rename(path, path+unfinished)
+		err := s.fs.Rename(path, path+unfinishedSuffix)
 		if err == nil {
 			err = syncFolder(s.fs, s.root)
 		}
 		if err == nil {
-			err = s.fs.RemoveAll(path + unfinished)
+			err = s.fs.RemoveAll(path + unfinishedSuffix)
 		}
 		if err != nil {
 			s.log.Warn("old snapshot was left on disk until the next start", "snapshot", path, "error", err)

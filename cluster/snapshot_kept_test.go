@@ -225,8 +225,8 @@ func TestRottenSnapshotIsNotSent(t *testing.T) {
 	to := openDisk(t, fs, "node")
 	defer to.shut(t)
 	receive(t, to, label, stream)
-	id := to.snapshots.complete[0].meta.Label.ID
-	largest := slices.MaxFunc(to.snapshots.complete[0].meta.Files, func(a, b snapshotFile) int { return int(a.Size - b.Size) })
+	id := to.snapshots.snapshots[0].meta.Label.ID
+	largest := slices.MaxFunc(to.snapshots.snapshots[0].meta.Files, func(a, b snapshotFile) int { return int(a.Size - b.Size) })
 	path := "node/snapshots/" + id + "/data/" + largest.Name
 	rot(t, fs, path)
 	_, reader, err := to.snapshots.Open(id)

@@ -11,19 +11,19 @@ import (
 
 // snapshotPacker reads a snapshot's folder as a stream.
 type snapshotPacker struct {
-	fs    vfs.FS
-	dir   string
-	files []snapshotFile
-	next  int    // the file to open when pending is used up
-	ahead []byte // head, or a checksum: read before the open file
-	file  vfs.File
-	left  int64 // of the open file
-	sum   *xxhash.Digest
-	err   error
+	fs           vfs.FS
+	dir          string
+	files        []snapshotFile
+	nextFile     int    // the file to open when pending is used up
+	pendingBytes []byte // head, or a checksum: read before the open file
+	file         vfs.File
+	fileLeft     int64 // of the open file
+	sum          *xxhash.Digest
+	err          error
 }
 
 func newSnapshotPacker(fs vfs.FS, dir string, row uint64, files []snapshotFile) *snapshotPacker {
-	return &snapshotPacker{fs: fs, dir: dir, files: files, ahead: encodeStreamHead(row, files), sum: xxhash.New()}
+	return &snapshotPacker{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New()}
 }
 
 // Read reads on. A file that is not as long as the list says, or differs from the received bytes, is an error: a file that is
@@ -33,22 +33,22 @@ func (p *snapshotPacker) Read(b []byte) (int, error) {
 		switch {
 		case len(b) == 0:
 			return 0, nil
-		case len(p.ahead) > 0:
-			n := copy(b, p.ahead)
-			p.ahead = p.ahead[n:]
+		case len(p.pendingBytes) > 0:
+			n := copy(b, p.pendingBytes)
+			p.pendingBytes = p.pendingBytes[n:]
 			return n, nil
-		case p.file == nil && p.next == len(p.files):
+		case p.file == nil && p.nextFile == len(p.files):
 			p.err = io.EOF
 		case p.file == nil:
 			p.err = p.openNext()
-		case p.left == 0:
+		case p.fileLeft == 0:
 			p.err = p.endFile()
 		default:
-			n, err := p.file.Read(b[:min(int64(len(b)), p.left)])
-			p.left -= int64(n)
+			n, err := p.file.Read(b[:min(int64(len(b)), p.fileLeft)])
+			p.fileLeft -= int64(n)
 			_, _ = p.sum.Write(b[:n])
-			if err == io.EOF && p.left > 0 {
-				p.err = fmt.Errorf("file %s of the snapshot is too short", p.files[p.next].Name)
+			if err == io.EOF && p.fileLeft > 0 {
+				p.err = fmt.Errorf("file %s of the snapshot is too short", p.files[p.nextFile].Name)
 			} else if err != nil && err != io.EOF {
 				p.err = fmt.Errorf("read snapshot: %w", err)
 			}
@@ -61,12 +61,12 @@ func (p *snapshotPacker) Read(b []byte) (int, error) {
 }
 
 func (p *snapshotPacker) openNext() error {
-	f := p.files[p.next]
+	f := p.files[p.nextFile]
 	file, err := p.fs.Open(p.fs.PathJoin(p.dir, f.Name), vfs.SequentialReadsOption)
 	if err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
-	p.file, p.left = file, f.Size
+	p.file, p.fileLeft = file, f.Size
 	p.sum.Reset()
 	info, err := file.Stat()
 	if err != nil {
@@ -80,13 +80,13 @@ func (p *snapshotPacker) openNext() error {
 
 func (p *snapshotPacker) endFile() error {
 	sum := p.sum.Sum64()
-	if want := p.files[p.next].Sum; want != "" && want != formatChecksum(sum) {
-		return fmt.Errorf("file %s of the snapshot is damaged", p.files[p.next].Name)
+	if want := p.files[p.nextFile].Sum; want != "" && want != formatChecksum(sum) {
+		return fmt.Errorf("file %s of the snapshot is damaged", p.files[p.nextFile].Name)
 	}
 	err := p.file.Close()
 	p.file = nil
-	p.next++
-	p.ahead = binary.BigEndian.AppendUint64(p.ahead[:0:0], sum)
+	p.nextFile++
+	p.pendingBytes = binary.BigEndian.AppendUint64(p.pendingBytes[:0:0], sum)
 	return err
 }
 

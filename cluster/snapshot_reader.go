@@ -11,23 +11,23 @@ import (
 // snapshotReader streams a snapshot, and lets a restore on the same disk take the files instead.
 type snapshotReader struct {
 	*snapshotPacker
-	store    *snapshotStore
-	snapshot *storedSnapshot
-	data     string // folder of its files
-	once     sync.Once
-	err      error
+	store     *snapshotStore
+	snapshot  *storedSnapshot
+	data      string // folder of its files
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Close lets the snapshot go. Further calls do nothing and return the same.
 func (r *snapshotReader) Close() error {
-	r.once.Do(func() {
-		r.err = r.snapshotPacker.close()
+	r.closeOnce.Do(func() {
+		r.closeErr = r.snapshotPacker.close()
 		r.store.mu.Lock()
 		r.snapshot.readers--
 		r.store.mu.Unlock()
 		r.store.deleteOld()
 	})
-	return r.err
+	return r.closeErr
 }
 
 // copyTo puts the snapshot's files into dir, which holds none, and syncs them. Tables are linked, for nothing ever writes

@@ -20,7 +20,7 @@ type snapshotSink struct {
 	unpacker *snapshotUnpacker
 	adopted  bool
 	done     bool
-	err      error // result of Close
+	closeErr error // result of Close
 }
 
 var _ raft.SnapshotSink = (*snapshotSink)(nil)
@@ -42,7 +42,7 @@ func (k *snapshotSink) Write(b []byte) (int, error) {
 }
 
 func (k *snapshotSink) beginReceiving() error {
-	if admit := k.store.admit; admit != nil {
+	if admit := k.store.admitIncoming; admit != nil {
 		if err := admit(k.meta.Label.Index); err != nil {
 			return fmt.Errorf("take snapshot: %w", err)
 		}
@@ -70,14 +70,14 @@ func (k *snapshotSink) adoptCheckpoint(checkpoint string, row uint64) error {
 // Close completes the snapshot: when it returns nil, all of it is on disk and listed. Any other end leaves nothing.
 func (k *snapshotSink) Close() error {
 	if k.done {
-		return k.err
+		return k.closeErr
 	}
 	k.done = true
 	if err := k.completeSnapshot(); err != nil {
-		k.err = fmt.Errorf("complete snapshot %s: %w", k.ID(), err)
-		k.err = errors.Join(k.err, k.abandonSnapshot())
+		k.closeErr = fmt.Errorf("complete snapshot %s: %w", k.ID(), err)
+		k.closeErr = errors.Join(k.closeErr, k.abandonSnapshot())
 	}
-	return k.err
+	return k.closeErr
 }
 
 // Cancel gives the snapshot up. After a Close that succeeded it does nothing.
@@ -86,7 +86,7 @@ func (k *snapshotSink) Cancel() error {
 		return nil
 	}
 	k.done = true
-	k.err = fmt.Errorf("snapshot %s was given up", k.ID())
+	k.closeErr = fmt.Errorf("snapshot %s was given up", k.ID())
 	return k.abandonSnapshot()
 }
 

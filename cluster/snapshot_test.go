@@ -220,7 +220,7 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 			t.Fatalf("%s: left behind %v", what, left)
 		}
 	}
-	head := len(encodeStreamHead(9, from.snapshots.complete[0].meta.Files))
+	head := len(encodeStreamHead(9, from.snapshots.snapshots[0].meta.Files))
 	step := func(i int) int {
 		if i < head+64 || i > len(stream)-64 {
 			return 1
@@ -247,7 +247,7 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 		refused(what, encodeStreamHead(9, files))
 	}
 	// A machine that holds other entries than the stream says.
-	other := append(encodeStreamHead(8, from.snapshots.complete[0].meta.Files), stream[head:]...)
+	other := append(encodeStreamHead(8, from.snapshots.snapshots[0].meta.Files), stream[head:]...)
 	refused("another row", other)
 
 	receive(t, to, label, stream)

@@ -17,21 +17,21 @@ type snapshotUnpacker struct {
 	row   uint64
 	files []snapshotFile
 
-	want   int    // bytes to gather in have before step is called; 0 once the stream must end
-	have   []byte // gathered so far
-	step   func() error
-	at     int // the file that is being written
-	file   vfs.File
-	left   int64 // of its bytes
-	copied []byte
-	sum    *xxhash.Digest
-	ended  bool
-	err    error
+	wantBytes  int    // bytes to gather in have before step is called; 0 once the stream must end
+	gathered   []byte // gathered so far
+	onGathered func() error
+	fileIndex  int // the file that is being written
+	file       vfs.File
+	fileLeft   int64 // of its bytes
+	scratch    []byte
+	sum        *xxhash.Digest
+	ended      bool
+	err        error
 }
 
 func newSnapshotUnpacker(fs vfs.FS, dir string) *snapshotUnpacker {
-	u := &snapshotUnpacker{fs: fs, dir: dir, sum: xxhash.New(), want: fixedBytes}
-	u.step = u.readFixed
+	u := &snapshotUnpacker{fs: fs, dir: dir, sum: xxhash.New(), wantBytes: fixedBytes}
+	u.onGathered = u.readFixed
 	return u
 }
 
@@ -40,12 +40,12 @@ func (u *snapshotUnpacker) Write(b []byte) (int, error) {
 	taken := 0
 	for taken < len(b) && u.err == nil {
 		rest := b[taken:]
-		if u.left > 0 {
+		if u.fileLeft > 0 {
 			// A vfs.File may change the bytes that it is given to write; the caller's must stay as they are.
-			u.copied = append(u.copied[:0], rest[:min(int64(len(rest)), u.left, copyBytes)]...)
-			_, _ = u.sum.Write(u.copied)
-			n, err := u.file.Write(u.copied)
-			u.left -= int64(n)
+			u.scratch = append(u.scratch[:0], rest[:min(int64(len(rest)), u.fileLeft, copyBytes)]...)
+			_, _ = u.sum.Write(u.scratch)
+			n, err := u.file.Write(u.scratch)
+			u.fileLeft -= int64(n)
 			taken += n
 			u.err = err
 			continue
@@ -54,11 +54,11 @@ func (u *snapshotUnpacker) Write(b []byte) (int, error) {
 			u.err = errors.New("stream goes on after its last file")
 			break
 		}
-		part := rest[:min(len(rest), u.want-len(u.have))]
-		u.have = append(u.have, part...)
+		part := rest[:min(len(rest), u.wantBytes-len(u.gathered))]
+		u.gathered = append(u.gathered, part...)
 		taken += len(part)
-		if len(u.have) == u.want {
-			u.err = u.step()
+		if len(u.gathered) == u.wantBytes {
+			u.err = u.onGathered()
 		}
 	}
 	if u.err != nil {
@@ -89,7 +89,7 @@ func (u *snapshotUnpacker) close() error {
 }
 
 func (u *snapshotUnpacker) readFixed() error {
-	fixed := u.have
+	fixed := u.gathered
 	if string(fixed[:len(streamMagic)]) != streamMagic {
 		return errors.New("this is no snapshot")
 	}
@@ -104,19 +104,19 @@ func (u *snapshotUnpacker) readFixed() error {
 		return fmt.Errorf("it lists %d files in %d bytes, which is too much", files, list)
 	}
 	u.files = make([]snapshotFile, 0, min(files, 1<<10))
-	u.want += int(list) + sumBytes
-	u.step = func() error { return u.readList(int(files)) }
+	u.wantBytes += int(list) + sumBytes
+	u.onGathered = func() error { return u.readList(int(files)) }
 	return nil
 }
 
 func (u *snapshotUnpacker) readList(count int) error {
-	end := len(u.have) - sumBytes
-	if xxhash.Sum64(u.have[:end]) != binary.BigEndian.Uint64(u.have[end:]) {
+	end := len(u.gathered) - sumBytes
+	if xxhash.Sum64(u.gathered[:end]) != binary.BigEndian.Uint64(u.gathered[end:]) {
 		return errors.New("its list of files is damaged")
 	}
 	seen := make(map[string]bool)
 	total := int64(0)
-	for list := u.have[fixedBytes:end]; len(list) > 0 || len(u.files) < count; {
+	for list := u.gathered[fixedBytes:end]; len(list) > 0 || len(u.files) < count; {
 		if len(list) < 2 || len(u.files) == count {
 			return errors.New("its list of files is malformed")
 		}
@@ -148,26 +148,26 @@ func (u *snapshotUnpacker) readList(count int) error {
 }
 
 func (u *snapshotUnpacker) beginFile() error {
-	u.have = u.have[:0:0]
-	if u.at == len(u.files) {
-		u.want, u.ended = 0, true
+	u.gathered = u.gathered[:0:0]
+	if u.fileIndex == len(u.files) {
+		u.wantBytes, u.ended = 0, true
 		return nil
 	}
-	f := u.files[u.at]
+	f := u.files[u.fileIndex]
 	file, err := u.fs.Create(u.fs.PathJoin(u.dir, f.Name), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	u.file, u.left = file, f.Size
+	u.file, u.fileLeft = file, f.Size
 	u.sum.Reset()
-	u.want, u.step = sumBytes, u.endFile
+	u.wantBytes, u.onGathered = sumBytes, u.endFile
 	return nil
 }
 
 func (u *snapshotUnpacker) endFile() error {
-	f := &u.files[u.at]
+	f := &u.files[u.fileIndex]
 	sum := u.sum.Sum64()
-	if binary.BigEndian.Uint64(u.have) != sum {
+	if binary.BigEndian.Uint64(u.gathered) != sum {
 		return fmt.Errorf("file %s is damaged", f.Name)
 	}
 	f.Sum = formatChecksum(sum)
@@ -176,6 +176,6 @@ func (u *snapshotUnpacker) endFile() error {
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	u.at++
+	u.fileIndex++
 	return u.beginFile()
 }

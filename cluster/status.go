@@ -36,13 +36,13 @@ type Status struct {
 	TableBytes   uint64
 	Uptime       time.Duration
 
-	Lag     uint64        // entries that are committed, and not applied here yet
-	Waiting uint64        // game servers that wait for a profile, as far as a leader looks; known to the leader alone
-	Free    uint64        // bytes on the disk of the data folder; 0: not known
-	Short   bool          // less than the reserve
-	Tight   bool          // saves are refused for want of space; known to the leader alone
-	Differ  bool          // the nodes' tables differ
-	Astray  time.Duration // by which the voters' clocks are from their median, at most; known to the leader alone
+	Lag            uint64        // entries that are committed, and not applied here yet
+	Waiters        uint64        // game servers that wait for a profile, as far as a leader looks; known to the leader alone
+	FreeBytes      uint64        // bytes on the disk of the data folder; 0: not known
+	BelowReserve   bool          // less than the reserve
+	SavesRefused   bool          // saves are refused for want of space; known to the leader alone
+	TablesDiffer   bool          // the nodes' tables differ
+	MaxClockOffset time.Duration // by which the voters' clocks are from their median, at most; known to the leader alone
 }
 
 // Member is a node of the cluster.
@@ -61,7 +61,7 @@ func (n *Node) Status() Status {
 		ID: who.ID, Version: n.config.Version, Epoch: standing.Epoch, Level: standing.Level,
 		State: "waiting", Applied: standing.Index, Digest: standing.Digest, StampMS: standing.StampMS,
 		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
-		Free: n.space.free.Load(), Short: n.space.short.Load(), Differ: n.differ.Load() != nil,
+		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(), TablesDiffer: n.digestAlarm.Load() != nil,
 	}
 	r := n.raftIfRunning()
 	if r == nil {
@@ -79,7 +79,7 @@ func (n *Node) Status() Status {
 	}
 	s.Alarms = n.noteAlarms(n.standingAlarms(n.fillStatus(&s, r)))
 	if l := n.leaderStateNow(); l != nil {
-		s.Tight, s.Astray = l.tight.Load(), l.clock.largestOffset()
+		s.SavesRefused, s.MaxClockOffset = l.spaceTight.Load(), l.clock.largestOffset()
 		for i := range s.Members {
 			if h, ok := l.hellos.answerOf(s.Members[i].ID); ok {
 				s.Members[i].Level = h.Level
@@ -116,7 +116,7 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 			return err
 		}
 		for _, g := range contested {
-			s.Waiting += uint64(len(g.Waiters))
+			s.Waiters += uint64(len(g.Waiters))
 		}
 	}
 	clients := map[string]string{}
@@ -181,13 +181,13 @@ func (n *Node) tableBytes() uint64 {
 // nodeGossipStates is how the members seem to gossip, by id.
 func (n *Node) nodeGossipStates() map[string]string {
 	seems := map[string]string{}
-	if n.gossip == nil {
+	if n.nodeGossip == nil {
 		return seems
 	}
 	seems[n.ID()] = gossip.Alive.String()
 	newest := map[string]time.Time{}
-	for _, m := range n.gossip.Members() {
-		id, _, ok := strings.Cut(m.Name, gossipMark)
+	for _, m := range n.nodeGossip.Members() {
+		id, _, ok := strings.Cut(m.Name, gossipNameSeparator)
 		if ok && !m.Since.Before(newest[id]) {
 			seems[id], newest[id] = m.State.String(), m.Since
 		}

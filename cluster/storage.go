@@ -16,10 +16,10 @@ import (
 
 // raftStorage is raft's log, in a logStore, and its term and vote, in raft-boltdb.
 type raftStorage struct {
-	log    *guardedLog
-	stable raft.StableStore
-	quit   *shutdownGuard
-	close  func() error
+	log         *guardedLog
+	stable      raft.StableStore
+	guard       *shutdownGuard
+	closeStores func() error
 }
 
 // openStorage opens both in the folder, or keeps all in memory. stop is called before raft learns of an error.
@@ -29,15 +29,15 @@ func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, e
 	}
 	if f.dir == "" {
 		memory := raft.NewInmemStore()
-		return &raftStorage{log: &guardedLog{LogStore: memory, stop: stop}, stable: memory, quit: &shutdownGuard{}, close: func() error { return nil }}, nil
+		return &raftStorage{log: &guardedLog{LogStore: memory, onFault: stop}, stable: memory, guard: &shutdownGuard{}, closeStores: func() error { return nil }}, nil
 	}
 	bolt, err := boltdb.New(boltdb.Options{
-		Path:                    f.pathOf(fileVotes),
+		Path:                    f.pathOf(votesFile),
 		BoltOptions:             &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType},
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.pathOf(fileVotes), err)
+		return nil, fmt.Errorf("open %s: %w", f.pathOf(votesFile), err)
 	}
 	s, err := openEntryLog(f, bolt, log, stop)
 	if err != nil {
@@ -49,18 +49,18 @@ func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, e
 // openEntryLog opens the log beside the votes, which must fit it.
 func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop func(error)) (*raftStorage, error) {
 	if err := syncDir(f.dir); err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.pathOf(fileVotes), err)
+		return nil, fmt.Errorf("open %s: %w", f.pathOf(votesFile), err)
 	}
-	entries, err := openLogStore(vfs.Default, f.pathOf(folderLog), f.who.Member, log, stop)
+	entries, err := openLogStore(vfs.Default, f.pathOf(logFolder), f.identity.Member, log, stop)
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return nil, errMissingFile(f.dir, "its log in "+folderLog+" is missing")
+		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log in %s: %w", f.pathOf(folderLog), err)
+		return nil, fmt.Errorf("open log in %s: %w", f.pathOf(logFolder), err)
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, stop: stop, quit: q}, stable: guardedStable{votes, stop, q}, quit: q}
-	s.close = func() error { return errors.Join(entries.Close(), votes.Close()) }
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: stop, guard: q}, stable: guardedStable{votes, stop, q}, guard: q}
+	s.closeStores = func() error { return errors.Join(entries.Close(), votes.Close()) }
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
 	}
@@ -82,7 +82,7 @@ func (s *raftStorage) checkVotesFit(f *folder) error {
 		return fmt.Errorf("read term: %w", err)
 	}
 	if term < l.Term {
-		return errMissingFile(f.dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", fileVotes, term, l.Term))
+		return errMissingFile(f.dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", votesFile, term, l.Term))
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (f *folder) logBytes() uint64 {
 	if f.dir == "" {
 		return 0
 	}
-	files, err := os.ReadDir(f.pathOf(folderLog))
+	files, err := os.ReadDir(f.pathOf(logFolder))
 	if err != nil {
 		return 0
 	}
@@ -124,12 +124,12 @@ func (f *folder) logBytes() uint64 {
 // others before the error goes on, so that no answer made of it leaves.
 type guardedLog struct {
 	raft.LogStore
-	stop    func(error)
-	quit    *shutdownGuard // nil: errors go on to the caller
-	keep    uint64         // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
-	written atomic.Uint64  // bytes of data stored since the snapshot that was the newest at the start
-	base    atomic.Pointer[entryLabel]
-	pace    *trimPace // nil: none
+	onFault      func(error)
+	guard        *shutdownGuard // nil: errors go on to the caller
+	keepBytes    uint64         // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
+	writtenBytes atomic.Uint64  // bytes of data stored since the snapshot that was the newest at the start
+	baseEntry    atomic.Pointer[entryLabel]
+	readPace     *readPace // nil: none
 }
 
 // entryLabel identifies a snapshot: the last entry in it, and that entry's term.
@@ -137,7 +137,7 @@ type entryLabel struct{ index, term uint64 }
 
 func (g *guardedLog) wrapError(act string, err error) error {
 	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
-		g.stop(fmt.Errorf("%w: %s: %w", ErrFailed, act, err))
+		g.onFault(fmt.Errorf("%w: %s: %w", ErrFailed, act, err))
 	}
 	return err
 }
@@ -154,16 +154,16 @@ func (g *guardedLog) LastIndex() (uint64, error) {
 
 // GetLog knows the term of the entry that standOn was told of, also where the log does not hold that entry.
 func (g *guardedLog) GetLog(index uint64, log *raft.Log) error {
-	if entries, ok := g.LogStore.(*logStore); ok && g.pace != nil {
-		g.pace.waitForReaders(entries, index)
+	if entries, ok := g.LogStore.(*logStore); ok && g.readPace != nil {
+		g.readPace.waitForTables(entries, index)
 	}
 	err := g.LogStore.GetLog(index, log)
-	if base := g.base.Load(); errors.Is(err, raft.ErrLogNotFound) && base != nil && base.index == index {
+	if base := g.baseEntry.Load(); errors.Is(err, raft.ErrLogNotFound) && base != nil && base.index == index {
 		*log = raft.Log{Index: base.index, Term: base.term, Type: raft.LogNoop}
 		return nil
 	}
 	if err = g.wrapError(fmt.Sprintf("read entry %d", index), err); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
-		g.quit.markLeft()
+		g.guard.exitGoroutine()
 	}
 	return err
 }
@@ -178,16 +178,16 @@ func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
 	for _, l := range logs {
 		size += len(l.Data)
 	}
-	g.written.Add(uint64(size))
+	g.writtenBytes.Add(uint64(size))
 	return nil
 }
 
 // DeleteRange is for raft. After a snapshot it cuts the head, and knows no bytes: of that as much is left undone as must
 // stay. Whatever reaches the end of the log is carried out.
 func (g *guardedLog) DeleteRange(first, last uint64) error {
-	if entries, ok := g.LogStore.(*logStore); ok && g.keep > 0 {
+	if entries, ok := g.LogStore.(*logStore); ok && g.keepBytes > 0 {
 		if _, end := entries.indexBounds(); last < end {
-			last = min(last, entries.indexToKeep(g.keep))
+			last = min(last, entries.lastIndexToCut(g.keepBytes))
 		}
 	}
 	return g.deleteRange(first, last)
@@ -197,16 +197,16 @@ func (g *guardedLog) deleteRange(first, last uint64) error {
 	return g.wrapError("cut log", g.LogStore.DeleteRange(first, last))
 }
 
-// trimBehindSnapshot says how many bytes stay, and counts entries that no snapshot holds yet as written.
-func (g *guardedLog) trimBehindSnapshot(keep uint64, snapshot uint64) {
-	g.keep = keep
+// setTrailingBytes says how many bytes stay, and counts entries that no snapshot holds yet as written.
+func (g *guardedLog) setTrailingBytes(keep uint64, snapshot uint64) {
+	g.keepBytes = keep
 	if entries, ok := g.LogStore.(*logStore); ok {
-		entries.thinMarks(keep)
-		g.written.Store(entries.bytesBehind(snapshot))
+		entries.setMarkDistance(keep)
+		g.writtenBytes.Store(entries.bytesAfter(snapshot))
 	}
 }
 
-// checkSnapshotLabel makes the log fit the snapshot that this node has just restored: nothing of it may contradict the
+// fitToSnapshot makes the log fit the snapshot that this node has just restored: nothing of it may contradict the
 // snapshot, and the next entry must be able to follow. It is called where raft waits, before raft runs (running false) or in
 // Restore.
 //
@@ -216,8 +216,8 @@ func (g *guardedLog) trimBehindSnapshot(keep uint64, snapshot uint64) {
 //     remembers that it is there: its next append replaces it. For that, GetLog knows the snapshot's last term.
 //   - Raft remembers the last entry's term too. If the snapshot ends just there and the terms differ, nothing that a log
 //     answers changes raft's mind, only a new start does.
-func (g *guardedLog) checkSnapshotLabel(index, term uint64, running bool) error {
-	if base := g.base.Load(); base != nil && base.index > index {
+func (g *guardedLog) fitToSnapshot(index, term uint64, running bool) error {
+	if base := g.baseEntry.Load(); base != nil && base.index > index {
 		return fmt.Errorf("snapshot of entry %d: this log stands on one of entry %d", index, base.index)
 	}
 	first, err := g.FirstIndex()
@@ -247,21 +247,21 @@ func (g *guardedLog) checkSnapshotLabel(index, term uint64, running bool) error 
 	if err != nil {
 		return err
 	}
-	g.base.Store(&entryLabel{index, term})
+	g.baseEntry.Store(&entryLabel{index, term})
 	return nil
 }
 
 // guardedStable is the same for term and vote. A missing key is no error of the disk.
 type guardedStable struct {
 	raft.StableStore
-	stop func(error)
-	quit *shutdownGuard
+	onFault func(error)
+	guard   *shutdownGuard
 }
 
 func (g guardedStable) Set(key, value []byte) error {
 	err := g.StableStore.Set(key, value)
 	if err != nil {
-		g.stop(fmt.Errorf("%w: write vote: %w", ErrFailed, err))
+		g.onFault(fmt.Errorf("%w: write vote: %w", ErrFailed, err))
 	}
 	return err
 }
@@ -269,8 +269,8 @@ func (g guardedStable) Set(key, value []byte) error {
 func (g guardedStable) SetUint64(key []byte, value uint64) error {
 	err := g.StableStore.SetUint64(key, value)
 	if err != nil {
-		g.stop(fmt.Errorf("%w: write term: %w", ErrFailed, err))
-		g.quit.markLeft()
+		g.onFault(fmt.Errorf("%w: write term: %w", ErrFailed, err))
+		g.guard.exitGoroutine()
 	}
 	return err
 }

@@ -22,35 +22,35 @@ import (
 // apply, checkpoint and install belong to the one goroutine that hands over the log. All others may be called by any
 // goroutine.
 type tablesStore struct {
-	fs    vfs.FS
-	root  string
-	level uint32 // the highest that is applied
-	log   *slog.Logger
-	fatal func(error) // called at most once, from any goroutine, also with Pebble's locks held: it must not wait
+	fs       vfs.FS
+	root     string
+	maxLevel uint32 // the highest that is applied
+	log      *slog.Logger
+	onFault  func(error) // called at most once, from any goroutine, also with Pebble's locks held: it must not wait
 
-	standingNow atomic.Pointer[fsm.Position]
+	position atomic.Pointer[fsm.Position]
 
 	broken    chan struct{} // closed once the disk has failed Pebble: from then on no call waits for it
-	brokenWhy error         // written before broken is closed
-	breaking  sync.Once
+	brokenErr error         // written before broken is closed
+	breakOnce sync.Once
 	stuck     chan struct{} // closed once Pebble stands still for good: it cannot even be closed
-	sticking  sync.Once
-	shutting  sync.Once
+	stickOnce sync.Once
+	shutOnce  sync.Once
 
 	closing chan struct{} // closed by close
 	drained chan struct{} // closed once close was called and the last generation has ended
 
-	mu       sync.Mutex
-	live     *generation
-	open     int    // generations that have not ended
-	last     uint64 // the highest folder number in use
-	closed   bool
-	closeErr error
-	moved    chan struct{} // closed and replaced when the standing moves
+	mu              sync.Mutex
+	live            *generation
+	openGenerations int    // generations that have not ended
+	lastFolder      uint64 // the highest folder number in use
+	closed          bool
+	closeErr        error
+	positionMoved   chan struct{} // closed and replaced when the standing moves
 }
 
-// brokenLimit is how long broken tables are given to close their files.
-const brokenLimit = time.Second
+// brokenCloseLimit is how long broken tables are given to close their files.
+const brokenCloseLimit = time.Second
 
 // openTablesStore opens what dir/tables/CURRENT names, or an empty machine where there never was one, and deletes what is
 // left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
@@ -60,16 +60,16 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 		fs = vfs.Default
 	}
 	t := &tablesStore{
-		fs:      fs,
-		root:    fs.PathJoin(dir, folderTables),
-		level:   level,
-		log:     log,
-		fatal:   fatal,
-		broken:  make(chan struct{}),
-		stuck:   make(chan struct{}),
-		closing: make(chan struct{}),
-		drained: make(chan struct{}),
-		moved:   make(chan struct{}),
+		fs:            fs,
+		root:          fs.PathJoin(dir, tablesFolder),
+		maxLevel:      level,
+		log:           log,
+		onFault:       fatal,
+		broken:        make(chan struct{}),
+		stuck:         make(chan struct{}),
+		closing:       make(chan struct{}),
+		drained:       make(chan struct{}),
+		positionMoved: make(chan struct{}),
 	}
 	if err := makeFolder(fs, t.root); err != nil {
 		return nil, fmt.Errorf("make folder of tables: %w", err)
@@ -82,8 +82,8 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 		return nil, fmt.Errorf("delete left-over tables: %w", err)
 	}
 	if !founded {
-		name = folderName(t.last + 1)
-		t.last++
+		name = folderName(t.lastFolder + 1)
+		t.lastFolder++
 		if err := makeFolder(fs, fs.PathJoin(t.root, name)); err != nil {
 			return nil, fmt.Errorf("make folder of tables: %w", err)
 		}
@@ -97,8 +97,8 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 			return nil, errors.Join(err, g.machine.Close())
 		}
 	}
-	t.live, t.open = g, 1
-	t.standingNow.Store(&standing)
+	t.live, t.openGenerations = g, 1
+	t.position.Store(&standing)
 	return t, nil
 }
 
@@ -125,14 +125,14 @@ func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 }
 
 // positionNow is that of the last apply or install.
-func (t *tablesStore) positionNow() fsm.Position { return *t.standingNow.Load() }
+func (t *tablesStore) positionNow() fsm.Position { return *t.position.Load() }
 
 // waitApplied returns once the applied row has reached index. The row only knows entries that hold commands: at the index
 // of any other entry it waits for the next command.
 func (t *tablesStore) waitApplied(ctx context.Context, index uint64) error {
 	for {
 		t.mu.Lock()
-		moved := t.moved
+		moved := t.positionMoved
 		t.mu.Unlock()
 		if t.positionNow().Index >= index {
 			return nil
@@ -185,7 +185,7 @@ func (t *tablesStore) close() error {
 	case <-t.broken:
 		select {
 		case <-t.drained: // it lets go of its files, where it can
-		case <-time.After(brokenLimit):
+		case <-time.After(brokenCloseLimit):
 		}
 		return t.errBroken()
 	}
@@ -211,34 +211,34 @@ func (t *tablesStore) closeForReading() {
 func (t *tablesStore) publishPosition(s fsm.Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.standingNow.Store(&s)
-	close(t.moved)
-	t.moved = make(chan struct{})
+	t.position.Store(&s)
+	close(t.positionMoved)
+	t.positionMoved = make(chan struct{})
 }
 
 // reportFault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nobody would
 // know that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
 func (t *tablesStore) reportFault(err error) {
 	t.failTables(fmt.Errorf("tables: %w", err))
-	t.shutting.Do(func() { go t.closeForReading() }) // joined by close, through drained
+	t.shutOnce.Do(func() { go t.closeForReading() }) // joined by close, through drained
 }
 
-// waitStuck is Pebble's end: its goroutines never go on.
-func (t *tablesStore) waitStuck(err error) {
+// markStuck is Pebble's end: its goroutines never go on.
+func (t *tablesStore) markStuck(err error) {
 	t.failTables(fmt.Errorf("tables: %w", err))
-	t.sticking.Do(func() { close(t.stuck) })
+	t.stickOnce.Do(func() { close(t.stuck) })
 }
 
 // failTables marks the tables broken, for good, and tells the node.
 func (t *tablesStore) failTables(err error) {
-	t.breaking.Do(func() {
-		t.brokenWhy = err
+	t.breakOnce.Do(func() {
+		t.brokenErr = err
 		close(t.broken)
-		t.fatal(t.errBroken())
+		t.onFault(t.errBroken())
 	})
 }
 
-func (t *tablesStore) errBroken() error { return fmt.Errorf("%w: %w", ErrFailed, t.brokenWhy) }
+func (t *tablesStore) errBroken() error { return fmt.Errorf("%w: %w", ErrFailed, t.brokenErr) }
 
 // runUnlessBroken waits for act, but not for longer than the tables are whole. Pebble's own goroutines stand still after a
 // fatal fault, and whatever waits for them does so for ever; the node that stops because of it must not. That act's

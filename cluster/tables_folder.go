@@ -15,8 +15,8 @@ import (
 // currentFile holds one line: the name of the folder beside it that is live.
 const currentFile = "CURRENT"
 
-// unfinished ends the name of whatever is still being written. Nothing reads it, and the next start deletes it.
-const unfinished = ".tmp"
+// unfinishedSuffix ends the name of whatever is still being written. Nothing reads it, and the next start deletes it.
+const unfinishedSuffix = ".tmp"
 
 func folderName(number uint64) string { return fmt.Sprintf("%06d", number) }
 
@@ -64,9 +64,9 @@ func (t *tablesStore) deleteOtherFolders(keep string) error {
 	for _, name := range names {
 		number, ours := folderNumber(name)
 		if ours {
-			t.last = max(t.last, number)
+			t.lastFolder = max(t.lastFolder, number)
 		}
-		if name == keep || !ours && !strings.HasSuffix(name, unfinished) {
+		if name == keep || !ours && !strings.HasSuffix(name, unfinishedSuffix) {
 			continue
 		}
 		if err := t.fs.RemoveAll(t.fs.PathJoin(t.root, name)); err != nil {
@@ -77,22 +77,22 @@ func (t *tablesStore) deleteOtherFolders(keep string) error {
 }
 
 // pebbleLog carries what Pebble says into the log, and its last words to the node.
-type pebbleLog struct{ t *tablesStore }
+type pebbleLog struct{ tables *tablesStore }
 
 var _ pebble.Logger = pebbleLog{}
 
 func (l pebbleLog) Infof(format string, args ...any) {
-	l.t.log.Debug(fmt.Sprintf(format, args...), "from", "pebble")
+	l.tables.log.Debug(fmt.Sprintf(format, args...), "from", "pebble")
 }
 
 func (l pebbleLog) Errorf(format string, args ...any) {
-	l.t.log.Error(fmt.Sprintf(format, args...), "from", "pebble")
+	l.tables.log.Error(fmt.Sprintf(format, args...), "from", "pebble")
 }
 
 // Fatalf never returns, since Pebble goes on as if all were well when it does. The process goes on without it: the node
 // stops, others in this process do not.
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	l.t.waitStuck(fmt.Errorf(format, args...))
+	l.tables.markStuck(fmt.Errorf(format, args...))
 	select {}
 }
 
@@ -120,7 +120,7 @@ func syncFolder(fs vfs.FS, path string) error {
 
 // writeFile replaces path whole: after a crash it holds the old content or the new.
 func writeFile(fs vfs.FS, path string, content []byte) error {
-	file, err := fs.Create(path+unfinished, vfs.WriteCategoryUnspecified)
+	file, err := fs.Create(path+unfinishedSuffix, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func writeFile(fs vfs.FS, path string, content []byte) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	if err := fs.Rename(path+unfinished, path); err != nil {
+	if err := fs.Rename(path+unfinishedSuffix, path); err != nil {
 		return err
 	}
 	return syncFolder(fs, fs.PathDir(path))

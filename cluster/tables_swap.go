@@ -10,7 +10,7 @@ import (
 // generation is one folder of tables with its open machine.
 type generation struct {
 	machine    *fsm.Machine
-	name       string
+	folder     string
 	users      int  // readers and running acts, and one for being live; guarded by tables.mu
 	superseded bool // CURRENT names another one: the folder goes when the last user does
 }
@@ -23,7 +23,7 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 	}
 	o, err := runUnlessBroken(t, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
-			FS: folderSyncs{t.fs, t.waitStuck}, Dir: t.fs.PathJoin(t.root, name), Level: t.level,
+			FS: folderSyncs{t.fs, t.markStuck}, Dir: t.fs.PathJoin(t.root, name), Level: t.maxLevel,
 			Logger: pebbleLog{t}, OnFault: t.reportFault, Broken: t.broken,
 		})
 		if err != nil {
@@ -34,7 +34,7 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 	if err != nil {
 		return nil, fsm.Position{}, fmt.Errorf("open tables %s: %w", name, err)
 	}
-	return &generation{machine: o.machine, name: name, users: 1}, o.standing, nil
+	return &generation{machine: o.machine, folder: name, users: 1}, o.standing, nil
 }
 
 // errSwapUnclear: nobody knows whether a start would find the old tables or the installed ones. Both are whole, but this
@@ -45,8 +45,8 @@ var errSwapUnclear = errors.New("swap to the installed tables is unclear")
 // stands, and swaps to it. An error leaves everything as it was, unless it is errSwapUnclear.
 func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.Position) error) error {
 	t.mu.Lock()
-	t.last++
-	name := folderName(t.last)
+	t.lastFolder++
+	name := folderName(t.lastFolder)
 	t.mu.Unlock()
 	dir := t.fs.PathJoin(t.root, name)
 	abandon := func(err error) error { return errors.Join(err, t.fs.RemoveAll(dir)) }
@@ -72,7 +72,7 @@ func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.
 	old := t.live
 	old.superseded = true
 	t.live = g
-	t.open++
+	t.openGenerations++
 	t.mu.Unlock()
 	t.publishPosition(standing)
 	t.releaseGeneration(old)
@@ -109,10 +109,10 @@ func (t *tablesStore) endGeneration(g *generation) {
 	err := t.closeMachine(g)
 	if g.superseded {
 		if err == nil {
-			err = t.fs.RemoveAll(t.fs.PathJoin(t.root, g.name))
+			err = t.fs.RemoveAll(t.fs.PathJoin(t.root, g.folder))
 		}
 		if err != nil {
-			t.log.Warn("replaced tables were left on disk until the next start", "folder", g.name, "error", err)
+			t.log.Warn("replaced tables were left on disk until the next start", "folder", g.folder, "error", err)
 		}
 	}
 	t.mu.Lock()
@@ -120,8 +120,8 @@ func (t *tablesStore) endGeneration(g *generation) {
 	if !g.superseded {
 		t.closeErr = err
 	}
-	t.open--
-	if t.closed && t.open == 0 {
+	t.openGenerations--
+	if t.closed && t.openGenerations == 0 {
 		close(t.drained)
 	}
 }

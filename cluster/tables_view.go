@@ -11,18 +11,18 @@ import (
 // closed; what an install replaced stays on disk until then.
 type View struct {
 	*fsm.View
-	release func()
-	once    sync.Once
-	err     error
+	release   func()
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Close ends the view. Further calls do nothing and return the same.
 func (v *View) Close() error {
-	v.once.Do(func() {
-		v.err = v.View.Close()
+	v.closeOnce.Do(func() {
+		v.closeErr = v.View.Close()
 		v.release()
 	})
-	return v.err
+	return v.closeErr
 }
 
 // openView opens a view of what is applied now.

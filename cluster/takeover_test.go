@@ -160,7 +160,7 @@ func onTakeover(t *testing.T, host string, story func(x *takeover)) {
 func (x *takeover) configure(i int, c *cluster.Config) {
 	c.Dial = x.wall.before(i, c.Dial)
 	c.Log = slog.New(slog.NewTextHandler(x.log, nil))
-	c.GameServers = func(inc lock.Incarnation) bool {
+	c.SeemsDead = func(inc lock.Incarnation) bool {
 		x.deadMu.Lock()
 		defer x.deadMu.Unlock()
 		return x.dead[inc]
@@ -185,7 +185,7 @@ func (x *takeover) begin(c *clustertest.Cluster, n *cluster.Node, host string) {
 
 // attend opens a stream of the owner, from a host, and lets the node do what it does then.
 func (x *takeover) attend(host string) {
-	x.stream = &cluster.Stream{Server: x.owner.inc, Peer: host}
+	x.stream = &cluster.Stream{Incarnation: x.owner.inc, PeerHost: host}
 	x.n.AddStream(x.stream)
 	time.Sleep(10 * time.Millisecond)
 }

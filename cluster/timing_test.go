@@ -46,7 +46,7 @@ func TestAShortenedClassRobsNobodyWhoRegisteredBefore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				x := &shortened{t: t}
 				c := clustertest.Start(t, 1, func(_ int, c *cluster.Config) {
-					c.GameServers = func(inc lock.Incarnation) bool { return uint64(inc) == x.dead.Load() }
+					c.SeemsDead = func(inc lock.Incarnation) bool { return uint64(inc) == x.dead.Load() }
 				})
 				c.Ready()
 				x.n = c.Nodes[0]

@@ -12,33 +12,33 @@ import (
 )
 
 const (
-	openTimeout  = 2 * time.Second // to dial, shake hands and send or read the first frame
-	maxOpening   = 128             // connections that have not said yet whom they are meant for
-	maxConns     = 4096
-	acceptPause  = 5 * time.Millisecond
-	acceptPauses = time.Second
+	openTimeout     = 2 * time.Second // to dial, shake hands and send or read the first frame
+	maxOpeningConns = 128             // connections that have not said yet whom they are meant for
+	maxConns        = 4096
+	acceptPause     = 5 * time.Millisecond
+	maxAcceptPause  = time.Second
 )
 
 // transport is the one port of a node that other nodes use: raft's connections, and questions of one node to another.
 type transport struct {
-	id      string
-	address string             // advertised
-	tls     func() *tls.Config // for the next connection; nil: plain
-	dialer  func(ctx context.Context, network, addr string) (net.Conn, error)
-	log     *slog.Logger
-	failed  HandshakeLog
-	serve   func(c net.Conn, strict bool) // answers a peer's questions until the connection ends
+	id             string
+	address        string             // advertised
+	tls            func() *tls.Config // for the next connection; nil: plain
+	dial           func(ctx context.Context, network, addr string) (net.Conn, error)
+	log            *slog.Logger
+	handshakes     HandshakeLog
+	serveQuestions func(c net.Conn, strict bool) // answers a peer's questions until the connection ends
 
-	listener net.Listener
-	ctx      context.Context // ends with close
-	cancel   context.CancelFunc
-	running  sync.WaitGroup
-	streams  chan net.Conn // accepted, for raft
+	listener   net.Listener
+	ctx        context.Context // ends with close
+	cancel     context.CancelFunc
+	goroutines sync.WaitGroup
+	raftConns  chan net.Conn // accepted, for raft
 
-	mu      sync.Mutex
-	cluster string // hex; "" before this node belongs to one
-	open    map[net.Conn]struct{}
-	shut    bool
+	mu        sync.Mutex
+	cluster   string // hex; "" before this node belongs to one
+	openConns map[net.Conn]struct{}
+	closed    bool
 }
 
 // listenForNodes takes the port. Connections wait until accept runs.
@@ -49,9 +49,9 @@ func listenForNodes(c Config, id string) (*transport, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &transport{
-		id: id, address: c.Advertise, tls: c.TLS, dialer: c.Dial, log: c.Log, listener: listener,
-		failed: HandshakeLog{Port: "nodes", Log: c.Log},
-		ctx:    ctx, cancel: cancel, streams: make(chan net.Conn), open: map[net.Conn]struct{}{},
+		id: id, address: c.Advertise, tls: c.TLS, dial: c.Dial, log: c.Log, listener: listener,
+		handshakes: HandshakeLog{Port: "nodes", Log: c.Log},
+		ctx:        ctx, cancel: cancel, raftConns: make(chan net.Conn), openConns: map[net.Conn]struct{}{},
 	}
 	if t.address == "" {
 		t.address = listener.Addr().String()
@@ -74,7 +74,7 @@ func (t *transport) clusterID() string {
 
 // acceptConns runs until the transport is closed. A connection that is slow to say what it is holds up nobody.
 func (t *transport) acceptConns() {
-	opening := make(chan struct{}, maxOpening)
+	opening := make(chan struct{}, maxOpeningConns)
 	pause := acceptPause
 	for {
 		c, err := t.listener.Accept()
@@ -88,7 +88,7 @@ func (t *transport) acceptConns() {
 				return
 			case <-time.After(pause):
 			}
-			pause = min(2*pause, acceptPauses)
+			pause = min(2*pause, maxAcceptPause)
 			continue
 		}
 		pause = acceptPause
@@ -103,7 +103,7 @@ func (t *transport) acceptConns() {
 			<-opening
 			continue
 		}
-		t.running.Go(func() {
+		t.goroutines.Go(func() {
 			defer t.untrackConn(c)
 			if err := setKeepAlive(c); err != nil {
 				t.log.Warn("set keepalive", "error", err)
@@ -126,14 +126,14 @@ func (t *transport) readOpeningFrame(c net.Conn) (net.Conn, openingFrame, bool, 
 	if t.tls != nil {
 		secured := tls.Server(c, t.tls())
 		if err := secured.HandshakeContext(t.ctx); err != nil {
-			t.failed.Failed(c.RemoteAddr(), err)
+			t.handshakes.LogFailure(c.RemoteAddr(), err)
 			return nil, openingFrame{}, false, err
 		}
 		c = secured
 	}
 	o, err := readOpening(c)
 	if t.tls == nil && errors.Is(err, ErrSpeaksTLS) {
-		t.failed.Failed(c.RemoteAddr(), err)
+		t.handshakes.LogFailure(c.RemoteAddr(), err)
 	}
 	if err != nil {
 		return nil, o, false, err
@@ -149,20 +149,20 @@ func (t *transport) readOpeningFrame(c net.Conn) (net.Conn, openingFrame, bool, 
 	if o.kind == kindPeer || o.kind == kindRaft && strict {
 		return c, o, strict, nil
 	}
-	return nil, o, false, errWire
+	return nil, o, false, errWireFormat
 }
 
 // handConn passes a connection to whom it is for, and returns when it is done with.
 func (t *transport) handConn(c net.Conn, k connKind, strict bool) {
 	if k == kindPeer {
-		t.serve(c, strict)
+		t.serveQuestions(c, strict)
 		return
 	}
 	done := make(chan struct{})
 	var once sync.Once
-	stream := &handshakeConn{Conn: c, incoming: true, forget: func(*handshakeConn) { once.Do(func() { close(done) }) }}
+	stream := &raftConn{Conn: c, incoming: true, onClose: func(*raftConn) { once.Do(func() { close(done) }) }}
 	select {
-	case t.streams <- stream:
+	case t.raftConns <- stream:
 	case <-t.ctx.Done():
 		return
 	}
@@ -178,7 +178,7 @@ func (t *transport) dialNode(ctx context.Context, address string, o openingFrame
 	defer cancel()
 	stop := context.AfterFunc(t.ctx, cancel)
 	defer stop()
-	c, err := t.dialer(ctx, "tcp", address)
+	c, err := t.dial(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("reach node at %s: %w", address, err)
 	}
@@ -191,7 +191,7 @@ func (t *transport) dialNode(ctx context.Context, address string, o openingFrame
 		t.untrackConn(c)
 		return nil, fmt.Errorf("reach node at %s: %w", address, err)
 	}
-	return &handshakeConn{Conn: secured, forget: func(*handshakeConn) { t.untrackConn(c) }}, nil
+	return &raftConn{Conn: secured, onClose: func(*raftConn) { t.untrackConn(c) }}, nil
 }
 
 func (t *transport) sendOpeningFrame(ctx context.Context, c net.Conn, address string, o openingFrame) (net.Conn, error) {
@@ -222,16 +222,16 @@ func (t *transport) sendOpeningFrame(ctx context.Context, c net.Conn, address st
 func (t *transport) trackConn(c net.Conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.shut || len(t.open) >= maxConns {
+	if t.closed || len(t.openConns) >= maxConns {
 		return false
 	}
-	t.open[c] = struct{}{}
+	t.openConns[c] = struct{}{}
 	return true
 }
 
 func (t *transport) untrackConn(c net.Conn) {
 	t.mu.Lock()
-	delete(t.open, c)
+	delete(t.openConns, c)
 	t.mu.Unlock()
 	c.Close()
 }
@@ -240,9 +240,9 @@ func (t *transport) untrackConn(c net.Conn) {
 // waits for nobody.
 func (t *transport) closeConns() {
 	t.mu.Lock()
-	open := t.open
-	t.open = map[net.Conn]struct{}{}
-	t.shut = true
+	open := t.openConns
+	t.openConns = map[net.Conn]struct{}{}
+	t.closed = true
 	t.mu.Unlock()
 	t.cancel()
 	t.listener.Close()
@@ -254,5 +254,5 @@ func (t *transport) closeConns() {
 // close silences the transport and waits for its connections' goroutines.
 func (t *transport) close() {
 	t.closeConns()
-	t.running.Wait()
+	t.goroutines.Wait()
 }

@@ -57,10 +57,10 @@ func port(f *testing.F) *pipes {
 		f.Fatal(err)
 	}
 	n := &Node{config: c, log: c.Log, transport: tr}
-	n.who.Store(&identity{ID: "n"})
-	tr.serve = n.serveConn
+	n.identity.Store(&identity{ID: "n"})
+	tr.serveQuestions = n.serveConn
 	tr.setCluster("c")
-	wire := newRaftTransport(tr, raftLog{to: c.Log, name: "raft"})
+	wire := newRaftTransport(tr, raftLog{logger: c.Log, name: "raft"})
 	go tr.acceptConns()
 	go func() {
 		for call := range wire.Consumer() {
@@ -90,11 +90,11 @@ func frame(f *testing.F, o openingFrame, about questionKind, payload []byte) []b
 // FuzzPort: whatever bytes come to the nodes' port, the node goes on, and takes memory in proportion to what came.
 func FuzzPort(f *testing.F) {
 	strict := openingFrame{kind: kindPeer, cluster: "c", target: "n", sender: "m"}
-	f.Add(frame(f, strict, askNonce, make([]byte, 8)))
-	f.Add(frame(f, strict, askDigest, make([]byte, 8)))
-	f.Add(frame(f, openingFrame{kind: kindPeer}, askHello, []byte("{}")))
-	f.Add(frame(f, openingFrame{kind: kindPeer}, askJoin, []byte(`{"id":"x","address":"x:1","level":1}`)))
-	f.Add(append(frame(f, strict, 0, nil), 0, 0xff, 0xff, 0xff, byte(askHello)))
+	f.Add(frame(f, strict, questionNonce, make([]byte, 8)))
+	f.Add(frame(f, strict, questionDigest, make([]byte, 8)))
+	f.Add(frame(f, openingFrame{kind: kindPeer}, questionHello, []byte("{}")))
+	f.Add(frame(f, openingFrame{kind: kindPeer}, questionJoin, []byte(`{"id":"x","address":"x:1","level":1}`)))
+	f.Add(append(frame(f, strict, 0, nil), 0, 0xff, 0xff, 0xff, byte(questionHello)))
 	calls := frame(f, openingFrame{kind: kindRaft, cluster: "c", target: "n", sender: "m"}, 0, nil)
 	f.Add(calls)
 	for _, call := range raftCalls(f) {
@@ -194,21 +194,21 @@ func (r recorder) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
 
 // Whoever names a length and sends nothing costs nothing.
 func TestALyingLengthCostsNothing(t *testing.T) {
-	head := append(binary.BigEndian.AppendUint32(nil, maxMessage), byte(askHello))
+	head := append(binary.BigEndian.AppendUint32(nil, maxMessageBytes), byte(questionHello))
 	before := allocated()
 	for range 100 {
-		if _, _, err := readMessage(bytes.NewReader(head), maxMessage); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, _, err := readMessage(bytes.NewReader(head), maxMessageBytes); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("a message without its bytes: %v", err)
 		}
 	}
 	if took := (allocated() - before) / 100; took > 16<<10 {
 		t.Errorf("a length alone took %d bytes", took)
 	}
-	if _, _, err := readMessage(bytes.NewReader(head), maxQuestion); !errors.Is(err, errWire) {
-		t.Errorf("a question of %d bytes: %v, want a closed connection", maxMessage, err)
+	if _, _, err := readMessage(bytes.NewReader(head), maxQuestionBytes); !errors.Is(err, errWireFormat) {
+		t.Errorf("a question of %d bytes: %v, want a closed connection", maxMessageBytes, err)
 	}
-	whole := append(head, make([]byte, maxMessage)...)
-	if about, payload, err := readMessage(bytes.NewReader(whole), maxMessage); err != nil || about != askHello || len(payload) != maxMessage {
+	whole := append(head, make([]byte, maxMessageBytes)...)
+	if about, payload, err := readMessage(bytes.NewReader(whole), maxMessageBytes); err != nil || about != questionHello || len(payload) != maxMessageBytes {
 		t.Errorf("a whole message is %d bytes, %v", len(payload), err)
 	}
 }

@@ -21,7 +21,7 @@ func loopback(t *testing.T, id, cluster string) *transport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.serve = func(c net.Conn, _ bool) { c.Write([]byte{1}) }
+	tr.serveQuestions = func(c net.Conn, _ bool) { c.Write([]byte{1}) }
 	tr.setCluster(cluster)
 	accepted := make(chan struct{})
 	go func() {
@@ -31,7 +31,7 @@ func loopback(t *testing.T, id, cluster string) *transport {
 	go func() {
 		for {
 			select {
-			case s := <-tr.streams:
+			case s := <-tr.raftConns:
 				s.Write([]byte{1})
 				s.Close()
 			case <-tr.ctx.Done():
@@ -88,13 +88,13 @@ func TestAStrangerGetsNoNonce(t *testing.T) {
 	}
 	defer n.Close(context.Background())
 	<-n.Ready()
-	if _, err := n.answerQuestion(askNonce, make([]byte, 8), false); !errors.Is(err, errWire) {
+	if _, err := n.answerQuestion(questionNonce, make([]byte, 8), false); !errors.Is(err, errWireFormat) {
 		t.Errorf("a stranger's nonce: %v, want a closed connection", err)
 	}
-	if answer, err := n.answerQuestion(askNonce, make([]byte, 8), true); err != nil || len(answer) != 24 {
+	if answer, err := n.answerQuestion(questionNonce, make([]byte, 8), true); err != nil || len(answer) != 24 {
 		t.Errorf("a peer's nonce: %d bytes, %v, want 24", len(answer), err)
 	}
-	if _, err := (&Node{}).answerQuestion(askNonce, make([]byte, 8), true); !errors.Is(err, errWire) {
+	if _, err := (&Node{}).answerQuestion(questionNonce, make([]byte, 8), true); !errors.Is(err, errWireFormat) {
 		t.Errorf("a nonce while no raft runs: %v, want a closed connection", err)
 	}
 }
@@ -102,7 +102,7 @@ func TestAStrangerGetsNoNonce(t *testing.T) {
 func TestASlowOpeningHoldsUpNobody(t *testing.T) {
 	b := loopback(t, "b", "c1")
 	a := loopback(t, "a", "c1")
-	for range maxOpening / 2 {
+	for range maxOpeningConns / 2 {
 		c, err := net.Dial("tcp", b.address)
 		if err != nil {
 			t.Fatal(err)
@@ -125,7 +125,7 @@ func TestASenderThatVanishesInMidMessageIsGivenUp(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	limits := &deadlines{Conn: ours}
-	c := &handshakeConn{Conn: limits, incoming: true, forget: func(*handshakeConn) {}}
+	c := &raftConn{Conn: limits, incoming: true, onClose: func(*raftConn) {}}
 	go theirs.Write([]byte("half of a message"))
 	if _, err := c.Read(make([]byte, 4)); err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestOutcomes(t *testing.T) {
 func TestABrokenLogStopsTheNode(t *testing.T) {
 	var told []error
 	broken := &brokenStore{InmemStore: raft.NewInmemStore()}
-	g := &guardedLog{LogStore: broken, stop: func(err error) { told = append(told, err) }}
+	g := &guardedLog{LogStore: broken, onFault: func(err error) { told = append(told, err) }}
 	for i := range uint64(1000) {
 		if err := g.StoreLog(&raft.Log{Index: i + 1, Data: []byte("12345")}); err != nil {
 			t.Fatal(err)
@@ -188,7 +188,7 @@ func TestABrokenLogStopsTheNode(t *testing.T) {
 	if err := g.GetLog(2000, &raft.Log{}); !errors.Is(err, raft.ErrLogNotFound) || len(told) > 0 {
 		t.Errorf("not found: %v, told %v", err, told)
 	}
-	if got := g.written.Load(); got != 5000 {
+	if got := g.writtenBytes.Load(); got != 5000 {
 		t.Errorf("%d bytes written, want 5000", got)
 	}
 	broken.err = errors.New("disk is gone")

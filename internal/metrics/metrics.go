@@ -95,8 +95,8 @@ func (m *Metrics) registerCollector(c prometheus.Collector) {
 	m.own = append(m.own, c)
 }
 
-// Proposed counts a command.
-func (m *Metrics) Proposed(c *fsm.Command, result fsm.Result, took time.Duration, err error) {
+// RecordProposal counts a command.
+func (m *Metrics) RecordProposal(c *fsm.Command, result fsm.Result, took time.Duration, err error) {
 	m.proposals.WithLabelValues(outcomeLabel(err)).Inc()
 	m.proposalTook.Observe(took.Seconds())
 	if err != nil {
@@ -143,7 +143,7 @@ func outcomeLabel(err error) string {
 		return "busy"
 	case errors.Is(err, cluster.ErrNoSpace):
 		return "no_space"
-	case errors.Is(err, cluster.ErrUnproven):
+	case errors.Is(err, cluster.ErrUnconfirmed):
 		return "unproven"
 	case errors.Is(err, cluster.ErrClosed):
 		return "closed"
@@ -153,24 +153,24 @@ func outcomeLabel(err error) string {
 	return "unknown"
 }
 
-// Entry counts one.
-func (m *Metrics) Entry(commands, bytes int) {
+// RecordEntry counts one.
+func (m *Metrics) RecordEntry(commands, bytes int) {
 	m.entries.Inc()
 	m.entryCommands.Observe(float64(commands))
 	m.entryBytes.Add(float64(bytes))
 }
 
-// Round counts a round of proof.
-func (m *Metrics) Round(took time.Duration, err error) {
+// RecordRound counts a round of proof.
+func (m *Metrics) RecordRound(took time.Duration, err error) {
 	m.rounds.WithLabelValues(outcomeLabel(err)).Inc()
 	m.roundTook.Observe(took.Seconds())
 }
 
-// Renewed counts a renewal.
-func (m *Metrics) Renewed(err error) { m.renewals.WithLabelValues(outcomeLabel(err)).Inc() }
+// RecordRenewal counts a renewal.
+func (m *Metrics) RecordRenewal(err error) { m.renewals.WithLabelValues(outcomeLabel(err)).Inc() }
 
-// Told counts grants and revocations.
-func (m *Metrics) Told(events []fsm.Event) {
+// RecordEvents counts grants and revocations.
+func (m *Metrics) RecordEvents(events []fsm.Event) {
 	for _, e := range events {
 		switch e.Kind {
 		case fsm.Granted:
@@ -194,8 +194,8 @@ func eventLabel(e fsm.Event) string {
 	return e.Cause.String()
 }
 
-// Judged counts a verdict.
-func (m *Metrics) Judged(ground lock.Ground, refused bool, silent time.Duration) {
+// RecordExpiry counts a verdict.
+func (m *Metrics) RecordExpiry(ground lock.Ground, refused bool, silent time.Duration) {
 	if refused {
 		m.unfounded.WithLabelValues(ground.String()).Inc()
 		return
@@ -204,11 +204,11 @@ func (m *Metrics) Judged(ground lock.Ground, refused bool, silent time.Duration)
 	m.takeoverSilent.Observe(silent.Seconds())
 }
 
-// Served counts a takeover.
-func (m *Metrics) Served(took time.Duration) { m.takeoverServed.Observe(took.Seconds()) }
+// RecordTakeover counts a takeover.
+func (m *Metrics) RecordTakeover(took time.Duration) { m.takeoverServed.Observe(took.Seconds()) }
 
-// Snapshot counts one.
-func (m *Metrics) Snapshot(installed bool, took time.Duration, err error) {
+// RecordSnapshot counts one.
+func (m *Metrics) RecordSnapshot(installed bool, took time.Duration, err error) {
 	act := "made"
 	if installed {
 		act = "installed"

@@ -74,22 +74,22 @@ func TestMetricsAreDescribed(t *testing.T) {
 func TestWhatIsToldIsShown(t *testing.T) {
 	m := metrics.New()
 	m.Watch(fake{
-		State: "leader", Leader: "n", Term: 7, Waiting: 3, Short: true, Astray: 1500 * time.Millisecond,
+		State: "leader", Leader: "n", Term: 7, Waiters: 3, BelowReserve: true, MaxClockOffset: 1500 * time.Millisecond,
 		Members: []cluster.Member{{Gossip: "alive"}, {Gossip: "dead"}, {}}, Alarms: []cluster.Alarm{{Code: cluster.AlarmDiskLow}, {Code: cluster.AlarmDiskLow}, {Code: cluster.NoticeDown}},
 	})
 	save := fsm.NewCommand(&fsm.Request{}, &fsm.Save{Data: &fsm.Data{Size: 100}})
-	m.Proposed(save, fsm.Result{}, time.Millisecond, nil)
-	m.Proposed(save, fsm.Result{Repeated: true}, time.Millisecond, nil)
-	m.Proposed(save, fsm.Result{Code: fsm.Fenced}, time.Millisecond, nil)
-	m.Proposed(save, fsm.Result{}, time.Millisecond, fmt.Errorf("propose: %w", cluster.ErrBusy))
-	m.Proposed(save, fsm.Result{}, time.Millisecond, &cluster.NotLeaderError{})
-	m.Proposed(save, fsm.Result{}, time.Millisecond, errors.New("who knows"))
-	m.Proposed(fsm.NewCommand(&fsm.Request{}, &fsm.EndServer{}), fsm.Result{}, 0, nil)
-	m.Proposed(&fsm.Command{}, fsm.Result{Code: fsm.Invalid}, 0, nil)
-	m.Entry(3, 1000)
-	m.Round(2*time.Millisecond, cluster.ErrUnproven)
-	m.Renewed(nil)
-	m.Told([]fsm.Event{
+	m.RecordProposal(save, fsm.Result{}, time.Millisecond, nil)
+	m.RecordProposal(save, fsm.Result{Repeated: true}, time.Millisecond, nil)
+	m.RecordProposal(save, fsm.Result{Code: fsm.Fenced}, time.Millisecond, nil)
+	m.RecordProposal(save, fsm.Result{}, time.Millisecond, fmt.Errorf("propose: %w", cluster.ErrBusy))
+	m.RecordProposal(save, fsm.Result{}, time.Millisecond, &cluster.NotLeaderError{})
+	m.RecordProposal(save, fsm.Result{}, time.Millisecond, errors.New("who knows"))
+	m.RecordProposal(fsm.NewCommand(&fsm.Request{}, &fsm.EndServer{}), fsm.Result{}, 0, nil)
+	m.RecordProposal(&fsm.Command{}, fsm.Result{Code: fsm.Invalid}, 0, nil)
+	m.RecordEntry(3, 1000)
+	m.RecordRound(2*time.Millisecond, cluster.ErrUnconfirmed)
+	m.RecordRenewal(nil)
+	m.RecordEvents([]fsm.Event{
 		{Kind: fsm.Granted, Token: 1, Ticket: 1},
 		{Kind: fsm.Granted, Token: 2, Ticket: 1},
 		{Kind: fsm.Granted, Token: 2, Ticket: 1, Cause: lock.Expired},
@@ -99,10 +99,10 @@ func TestWhatIsToldIsShown(t *testing.T) {
 		{Kind: fsm.Lost, Cause: lock.Stolen},
 		{Kind: fsm.LetGo},
 	})
-	m.Judged(lock.Proof, false, 300*time.Millisecond)
-	m.Judged(lock.Silence, true, 10*time.Second)
-	m.Served(2 * time.Millisecond)
-	m.Snapshot(true, time.Second, nil)
+	m.RecordExpiry(lock.Proof, false, 300*time.Millisecond)
+	m.RecordExpiry(lock.Silence, true, 10*time.Second)
+	m.RecordTakeover(2 * time.Millisecond)
+	m.RecordSnapshot(true, time.Second, nil)
 	text := scrape(t, m)
 	for _, want := range []string{
 		`profilenode_commands_total{act="save",outcome="ok"} 1`,

@@ -4,7 +4,7 @@ package planted
 var bytesFaults = []fault{
 	{
 		name:  "raft cuts its log by entries alone",
-		edits: []edit{{"cluster/storage.go", "last = min(last, entries.indexToKeep(g.keep))", "_ = entries.indexToKeep(g.keep)"}},
+		edits: []edit{{"cluster/storage.go", "last = min(last, entries.lastIndexToCut(g.keepBytes))", "_ = entries.lastIndexToCut(g.keepBytes)"}},
 		pkg:   "cluster", test: "TestAFollowerUnderLoadCatchesUpByOneSnapshot",
 	},
 	{
@@ -24,12 +24,12 @@ var bytesFaults = []fault{
 	},
 	{
 		name:  "large commands wait in the same line as small ones",
-		edits: []edit{{"cluster/propose.go", "\tif p.size > smallCommand {\n", "\tif p.size > 1<<40 {\n"}},
+		edits: []edit{{"cluster/propose.go", "\tif p.size > smallCommandBytes {\n", "\tif p.size > 1<<40 {\n"}},
 		pkg:   "cluster", test: "TestASmallSaveDoesNotWaitForLargeOnesBeforeIt",
 	},
 	{
 		name:  "small commands go first and take all",
-		edits: []edit{{"cluster/propose.go", "batch, size := q.large.takeFitting(nil, 0, room/2)", "batch, size := q.small.takeFitting(nil, 0, room)"}},
+		edits: []edit{{"cluster/propose.go", "batch, size := q.largeLane.takeFitting(nil, 0, room/2)", "batch, size := q.smallLane.takeFitting(nil, 0, room)"}},
 		pkg:   "cluster", test: "TestALargeSaveGoesOnUnderAFloodOfSmallOnes",
 	},
 	{

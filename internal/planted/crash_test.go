@@ -9,7 +9,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a cut under way is taken for a hole in the log",
-		edits: []edit{{"cluster/logstore.go", "\t\ts.changing <- struct{}{}\n\t\tdefer func() { <-s.changing }()\n\t\tif first, last", "\t\tif first, last"}},
+		edits: []edit{{"cluster/logstore.go", "\t\ts.writing <- struct{}{}\n\t\tdefer func() { <-s.writing }()\n\t\tif first, last", "\t\tif first, last"}},
 		pkg:   "cluster", test: "TestAReadBesideASlowCutFindsNoHole",
 	},
 	{
@@ -34,7 +34,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a snapshot is taken before the replay has reached the tables",
-		edits: []edit{{"cluster/replica.go", "r.handed < row {", "r.handed < row && false {"}},
+		edits: []edit{{"cluster/replica.go", "r.handedIndex < row {", "r.handedIndex < row && false {"}},
 		pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
 	},
 	{
@@ -49,7 +49,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a second Close of a snapshot does it again",
-		edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn k.err\n\t}\n\tk.done = true\n\tif err := k.completeSnapshot()", "\tk.done = true\n\tif err := k.completeSnapshot()"}},
+		edits: []edit{{"cluster/snapshot_sink.go", "\tif k.done {\n\t\treturn k.closeErr\n\t}\n\tk.done = true\n\tif err := k.completeSnapshot()", "\tk.done = true\n\tif err := k.completeSnapshot()"}},
 		pkg:   "cluster", test: "TestSinkEndsOnce",
 	},
 	{
@@ -64,7 +64,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a damaged file of a snapshot is installed",
-		edits: []edit{{"cluster/snapshot_unpack.go", "if binary.BigEndian.Uint64(u.have) != sum {", "if binary.BigEndian.Uint64(u.have) != sum && false {"}},
+		edits: []edit{{"cluster/snapshot_unpack.go", "if binary.BigEndian.Uint64(u.gathered) != sum {", "if binary.BigEndian.Uint64(u.gathered) != sum && false {"}},
 		pkg:   "cluster", test: "TestDamagedStreamIsRefused",
 	},
 	{
@@ -84,7 +84,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "a log whose next file cannot be made ends the process",
-		edits: []edit{{"cluster/logstore.go", "entryFiles{folderSyncs{fs, s.waitStuck}, s.waitStuck}", "folderSyncs{fs, s.waitStuck}"}},
+		edits: []edit{{"cluster/logstore.go", "entryFiles{folderSyncs{fs, s.markBroken}, s.markBroken}", "folderSyncs{fs, s.markBroken}"}},
 		pkg:   "cluster", test: "TestALogOnAFullDiskStops/the_next_file_cannot_be_made",
 	},
 	{

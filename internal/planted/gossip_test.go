@@ -23,7 +23,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "gossip is not asked",
-		edits: []edit{{"cluster/failure_detector.go", "	signals.GossipDead = j.l.node.seemsDead(inc)\n", ""}},
+		edits: []edit{{"cluster/failure_detector.go", "\tsignals.GossipDead = d.leader.node.seemsDead(inc)\n", ""}},
 		pkg:   "client/clienttest", test: "TestALostHostIsTakenOverOnEvidence",
 	},
 	{
@@ -33,7 +33,7 @@ var gossipFaults = []fault{
 	},
 	{
 		name:  "a leader that renews nobody judges all the same",
-		edits: []edit{{"cluster/failure_detector.go", "\tif j.l.checkPrompt() != nil {\n\t\tlate += j.detector.TickPeriod\n\t}\n", ""}},
+		edits: []edit{{"cluster/failure_detector.go", "\tif d.leader.checkPrompt() != nil {\n\t\tlate += d.settings.TickPeriod\n\t}\n", ""}},
 		pkg:   "cluster", test: "TestALeaderThatRenewsNobodyJudgesNobody",
 	},
 	{

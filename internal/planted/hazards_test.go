@@ -2,7 +2,7 @@ package planted
 
 // What several faults change alike.
 var (
-	verify       = edit{"cluster/confirm_leadership.go", "func (p *leadershipConfirmer) holdRound() error {\n\tr := p.l.node.raftIfRunning()\n", "func (p *leadershipConfirmer) holdRound() error {\n\tr := p.l.node.raftIfRunning()\n\tif p != nil {\n\t\tif r.VerifyLeader().Error() != nil {\n\t\t\treturn ErrUnproven\n\t\t}\n\t\treturn nil\n\t}\n"}
+	verify       = edit{"cluster/confirm_leadership.go", "func (c *leadershipConfirmer) holdRound() error {\n\tr := c.leader.node.raftIfRunning()\n", "func (c *leadershipConfirmer) holdRound() error {\n\tr := c.leader.node.raftIfRunning()\n\tif c != nil {\n\t\tif r.VerifyLeader().Error() != nil {\n\t\t\treturn ErrUnconfirmed\n\t\t}\n\t\treturn nil\n\t}\n"}
 	anyEmptyNode = edit{
 		"cluster/bootstrap.go", "if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {", "if h.Member {",
 	}
@@ -12,9 +12,9 @@ var (
 // answerAtOnce answers a batch of saves that is only on its way.
 const answerAtOnce = `	for _, p := range batch {
 		if c := p.command.GetSave(); c != nil {
-			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetBase() + 1}}
+			p.answer <- proposalResult{result: fsm.Result{Code: fsm.OK, Revision: c.GetBase() + 1}}
 		} else if c := p.command.GetSet(); c != nil {
-			p.done <- verdict{result: fsm.Result{Code: fsm.OK, Revision: c.GetExpected() + 1}}
+			p.answer <- proposalResult{result: fsm.Result{Code: fsm.OK, Revision: c.GetExpected() + 1}}
 		}
 	}
 `
@@ -23,15 +23,15 @@ const answerAtOnce = `	for _, p := range batch {
 var hazardFaults = []fault{
 	{
 		name: "a save is acknowledged before it is committed",
-		edits: []edit{{"cluster/propose.go", "\tfuture := n.raftIfRunning().Apply(entry, openWait)\n", `	future := n.raftIfRunning().Apply(entry, openWait)
+		edits: []edit{{"cluster/propose.go", "\tfuture := n.raftIfRunning().Apply(entry, leadershipWait)\n", `	future := n.raftIfRunning().Apply(entry, leadershipWait)
 ` + answerAtOnce}},
 		pkg: "cluster", test: "TestNothingIsAcknowledgedBeforeAMajorityHasIt",
 	},
 	{
 		name: "a save is acknowledged once the leader has written it",
-		edits: []edit{{"cluster/propose.go", "\tfuture := n.raftIfRunning().Apply(entry, openWait)\n", `	before := n.raftIfRunning().LastIndex()
-	future := n.raftIfRunning().Apply(entry, openWait)
-	for until := time.Now().Add(openWait); n.raftIfRunning().LastIndex() == before && time.Now().Before(until); {
+		edits: []edit{{"cluster/propose.go", "\tfuture := n.raftIfRunning().Apply(entry, leadershipWait)\n", `	before := n.raftIfRunning().LastIndex()
+	future := n.raftIfRunning().Apply(entry, leadershipWait)
+	for until := time.Now().Add(leadershipWait); n.raftIfRunning().LastIndex() == before && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
 ` + answerAtOnce}},
@@ -57,12 +57,12 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "whoever comes later joins the round under way",
-		edits: []edit{{"cluster/confirm_leadership.go", "\t\tp.next = &confirmationRound{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.holdRound()\n", "\t\tp.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = p.holdRound()\n\t\tp.mu.Lock()\n\t\tp.next = &confirmationRound{done: make(chan struct{})}\n\t\tp.mu.Unlock()\n"}},
+		edits: []edit{{"cluster/confirm_leadership.go", "\t\tc.nextRound = &confirmationRound{done: make(chan struct{})}\n\t\tc.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = c.holdRound()\n", "\t\tc.mu.Unlock()\n\t\tbegan := time.Now()\n\t\tr.err = c.holdRound()\n\t\tc.mu.Lock()\n\t\tc.nextRound = &confirmationRound{done: make(chan struct{})}\n\t\tc.mu.Unlock()\n"}},
 		pkg:   "cluster", test: "TestARoundUnderWayProvesNothingToWhoComesLater",
 	},
 	{
 		name:  "an answer of a later term counts",
-		edits: []edit{{"cluster/confirm_leadership.go", "if v.err == nil && v.term == p.l.term {", "if v.err == nil {"}},
+		edits: []edit{{"cluster/confirm_leadership.go", "if v.err == nil && v.term == c.leader.term {", "if v.err == nil {"}},
 		pkg:   "cluster", test: "TestALaterTermProvesNothing",
 	},
 	{
@@ -86,7 +86,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a copy of a folder runs beside the first",
-		edits: []edit{{"cluster/moved_address.go", "err != nil || h.ID != id || h.Life == life {", "err != nil || h.ID != id || h.Life != \"\" {"}},
+		edits: []edit{{"cluster/moved_address.go", "err != nil || h.ID != id || h.ProcessID == life {", "err != nil || h.ID != id || h.ProcessID != \"\" {"}},
 		pkg:   "cluster", test: "TestACopyOfARunningNodesFolderIsRefused",
 	},
 	{
@@ -106,7 +106,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a snapshot is taken during the replay",
-		edits: []edit{{"cluster/replica.go", "if row := r.tables.positionNow().Index; r.handed < row {", "if row := r.tables.positionNow().Index; r.handed+1<<60 < row {"}},
+		edits: []edit{{"cluster/replica.go", "if row := r.tables.positionNow().Index; r.handedIndex < row {", "if row := r.tables.positionNow().Index; r.handedIndex+1<<60 < row {"}},
 		pkg:   "cluster", test: "TestSnapshotWaitsForTheReplay",
 	},
 	{
@@ -116,7 +116,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a proposal waits for raft for ever",
-		edits: []edit{{"cluster/propose.go", "\tcase <-ctx.Done():\n\tcase <-q.l.node.ctx.Done():\n\t}\n", "\tcase <-ctx.Done():\n\t}\n"}},
+		edits: []edit{{"cluster/propose.go", "\tcase <-ctx.Done():\n\tcase <-q.leader.node.ctx.Done():\n\t}\n", "\tcase <-ctx.Done():\n\t}\n"}},
 		pkg:   "cluster", test: "TestNobodyWaitsForWhatRaftForgets",
 	},
 	{
@@ -126,7 +126,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a stop waits for all of raft's answers",
-		edits: []edit{{"cluster/stop.go", "n.futures.Load() > 0 && time.Now().Before(until); {", "n.futures.Load() > 0 && !until.IsZero(); {"}},
+		edits: []edit{{"cluster/stop.go", "n.pendingFutures.Load() > 0 && time.Now().Before(until); {", "n.pendingFutures.Load() > 0 && !until.IsZero(); {"}},
 		pkg:   "cluster", test: "TestAStopWaitsOnlyAWhileForRaftsAnswers",
 	},
 	{
@@ -146,7 +146,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "raft sees an error of the log as an answer",
-		edits: []edit{{"cluster/storage.go", "\tif err != nil && !errors.Is(err, raft.ErrLogNotFound) {\n\t\tg.stop(", "\tif err != nil && errors.Is(err, raft.ErrNotLeader) {\n\t\tg.stop("}},
+		edits: []edit{{"cluster/storage.go", "\tif err != nil && !errors.Is(err, raft.ErrLogNotFound) {\n\t\tg.onFault(", "\tif err != nil && errors.Is(err, raft.ErrNotLeader) {\n\t\tg.onFault("}},
 		pkg:   "cluster", test: "TestABrokenLogStopsTheNode",
 	},
 	{
@@ -156,17 +156,17 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a log is left as it was under an installed snapshot",
-		edits: []edit{{"cluster/storage.go", "\tif base := g.base.Load(); base != nil && base.index > index {", "\tif index > 0 {\n\t\treturn nil\n\t}\n\tif base := g.base.Load(); base != nil && base.index > index {"}},
+		edits: []edit{{"cluster/storage.go", "\tif base := g.baseEntry.Load(); base != nil && base.index > index {", "\tif index > 0 {\n\t\treturn nil\n\t}\n\tif base := g.baseEntry.Load(); base != nil && base.index > index {"}},
 		pkg:   "cluster", test: "TestALogThatStandsOnItsSnapshotGetsOverADivergentTail",
 	},
 	{
 		name:  "a vanished sender is waited for",
-		edits: []edit{{"cluster/handshake_conn.go", "const progressLimit = 10 * time.Second", "const progressLimit = 150 * time.Second"}},
+		edits: []edit{{"cluster/raft_conn.go", "const progressLimit = 10 * time.Second", "const progressLimit = 150 * time.Second"}},
 		pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
 	},
 	{
 		name:  "what is left of a broken snapshot is waited for",
-		edits: []edit{{"cluster/handshake_conn.go", "\tc.over = err\n", "\t_ = c.over\n"}},
+		edits: []edit{{"cluster/raft_conn.go", "\tc.readErr = err\n", "\t_ = c.readErr\n"}},
 		pkg:   "cluster", test: "TestASenderThatVanishesInMidSnapshotStopsNoElection",
 	},
 	{

@@ -68,7 +68,7 @@ var operatorFaults = []fault{
 	},
 	{
 		name:  "somebody is paged for a cluster that was down",
-		edits: []edit{{"cluster/calendar.go", "c.jumped, c.at, c.set = gap, logMS, gap-idle > calendarJump", "c.jumped, c.at, c.set = gap, logMS, true"}},
+		edits: []edit{{"cluster/calendar.go", "c.jump, c.jumpFrom, c.clocksSet = gap, logMS, gap-idle > calendarMinJump", "c.jump, c.jumpFrom, c.clocksSet = gap, logMS, true"}},
 		pkg:   "cluster", test: "TestAWeekDownForgetsNothing",
 	},
 	{

@@ -98,17 +98,17 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "a new leader counts what it could not hear",
-		edits: []edit{{"cluster/failure_detector.go", "\t\tif !known {\n\t\t\tj.heard[inc] = now\n\t\t\tcontinue\n\t\t}\n\t\tif heard.Before(j.l.opened) {\n\t\t\theard = j.l.opened\n\t\t}\n", "\t\tif !known {\n\t\t\theard = j.l.node.started\n\t\t\tj.heard[inc] = heard\n\t\t}\n"}},
+		edits: []edit{{"cluster/failure_detector.go", "\t\tif !known {\n\t\t\td.lastHeard[inc] = now\n\t\t\tcontinue\n\t\t}\n\t\tif heard.Before(d.leader.openedAt) {\n\t\t\theard = d.leader.openedAt\n\t\t}\n", "\t\tif !known {\n\t\t\theard = d.leader.node.started\n\t\t\td.lastHeard[inc] = heard\n\t\t}\n"}},
 		pkg:   "cluster", test: "TestANewLeaderJudgesNobodyByWhatItDidNotHear",
 	},
 	{
 		name:  "a tick that came late counts as silence",
-		edits: []edit{{"cluster/failure_detector.go", "\tlate := now.Sub(j.due)\n", "\tlate := time.Duration(0)\n"}},
+		edits: []edit{{"cluster/failure_detector.go", "\tlate := now.Sub(d.nextTick)\n", "\tlate := time.Duration(0)\n"}},
 		pkg:   "cluster", test: "TestALateTickCountsAgainstNobody",
 	},
 	{
 		name:  "renewals pass a verdict under way",
-		edits: []edit{{"cluster/failure_detector.go", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil {\n", "\t\ttrial := j.trials[inc]\n\t\tif trial == nil || inc != 0 {\n"}},
+		edits: []edit{{"cluster/failure_detector.go", "\t\ttrial := d.openExpiries[inc]\n\t\tif trial == nil {\n", "\t\ttrial := d.openExpiries[inc]\n\t\tif trial == nil || inc != 0 {\n"}},
 		pkg:   "cluster", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
 	},
 	{

@@ -221,7 +221,7 @@ func (s *Server) classify(err error) (r *profilev1.Refusal, says string) {
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, ""
 	case errors.Is(err, cluster.ErrNoSpace):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NO_SPACE}, ""
-	case errors.Is(err, cluster.ErrUnproven):
+	case errors.Is(err, cluster.ErrUnconfirmed):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNPROVEN}, ""
 	case errors.Is(err, cluster.ErrFailed):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED}, ""

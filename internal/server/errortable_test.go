@@ -203,7 +203,7 @@ func TestOutcomesOfTheCluster(t *testing.T) {
 		{fmt.Errorf("propose: %w", &cluster.NotLeaderError{}), profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable},
 		{fmt.Errorf("propose: %w", cluster.ErrBusy), profilev1.Reason_REASON_BUSY, codes.ResourceExhausted},
 		{fmt.Errorf("propose: %w", cluster.ErrNoSpace), profilev1.Reason_REASON_NO_SPACE, codes.ResourceExhausted},
-		{fmt.Errorf("propose: %w", cluster.ErrUnproven), profilev1.Reason_REASON_UNPROVEN, codes.Unavailable},
+		{fmt.Errorf("propose: %w", cluster.ErrUnconfirmed), profilev1.Reason_REASON_UNPROVEN, codes.Unavailable},
 		{fmt.Errorf("propose: %w", cluster.ErrClosed), profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable},
 		{fmt.Errorf("propose: %w", cluster.ErrUnknown), profilev1.Reason_REASON_UNKNOWN, codes.Unknown},
 		{fmt.Errorf("propose: %w: %w", cluster.ErrUnknown, cluster.ErrFailed), profilev1.Reason_REASON_FAILED, codes.Internal},

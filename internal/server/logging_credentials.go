@@ -16,7 +16,7 @@ type loggingCredentials struct {
 func (t *loggingCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := t.TransportCredentials.ServerHandshake(c)
 	if err != nil {
-		t.failed.Failed(c.RemoteAddr(), err)
+		t.failed.LogFailure(c.RemoteAddr(), err)
 	}
 	return secured, info, err
 }

@@ -60,7 +60,7 @@ func (c *peerConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.plain != nil && n > 0 {
 		if cluster.SpeaksTLS(p[:n]) {
-			c.plain.Failed(c.Conn.RemoteAddr(), cluster.ErrSpeaksTLS)
+			c.plain.LogFailure(c.Conn.RemoteAddr(), cluster.ErrSpeaksTLS)
 		}
 		c.plain = nil
 	}

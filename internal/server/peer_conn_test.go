@@ -144,8 +144,8 @@ func (c *caller) ended() (byPeer bool) {
 			if len(c.node.attended) != 1 || c.node.attended[0] != s {
 				c.t.Errorf("the stream that ended, %v, is not the one attended", s)
 			}
-			if s.Peer != "127.0.0.1" || uint64(s.Server) != c.id {
-				c.t.Errorf("the stream is of %d from %q, want of %d from 127.0.0.1", s.Server, s.Peer, c.id)
+			if s.PeerHost != "127.0.0.1" || uint64(s.Incarnation) != c.id {
+				c.t.Errorf("the stream is of %d from %q, want of %d from 127.0.0.1", s.Incarnation, s.PeerHost, c.id)
 			}
 			c.node.mu.Unlock()
 			return byPeer

@@ -52,7 +52,7 @@ func (s profilesService) Live(stream profilev1.Profiles_LiveServer) error {
 	box := s.hub.openQueue(lock.Incarnation(first.GetIncarnation()))
 	defer s.hub.closeQueue(box)
 	host, conn := peerOf(stream.Context())
-	seen := &cluster.Stream{Server: box.server, Peer: host}
+	seen := &cluster.Stream{Incarnation: box.server, PeerHost: host}
 	dismisses := false // this side ends the stream: its end by the peer proves nothing then
 	defer func() { s.node.NoteStreamEnd(seen, !dismisses && conn.endedByPeer()) }()
 	answers := make(chan renewalAnswer)

@@ -226,7 +226,7 @@ func TestUnproven(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	s := w.register("gs-1").live()
 	s.renew()
-	node.prove = func(context.Context) error { return cluster.ErrUnproven }
+	node.prove = func(context.Context) error { return cluster.ErrUnconfirmed }
 	if r, _ := s.renew(); r.ProvedTerm != 0 {
 		t.Errorf("an unproven renewal is answered %v", r)
 	}

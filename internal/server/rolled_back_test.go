@@ -103,7 +103,7 @@ func TestALeaderThatCannotProveItsLeadWasNotRolledBack(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("a")
 	node.endsAt(50)
-	node.prove = func(context.Context) error { return cluster.ErrUnproven }
+	node.prove = func(context.Context) error { return cluster.ErrUnconfirmed }
 	_, err := w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: g.id, Sequence: 1, Seen: 51})
 	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
 	_, err = w.profiles.Register(soon(t), &profilev1.RegisterRequest{Name: "b", Nonce: bytes.Repeat([]byte{3}, 16), Seen: 51, SeenEpoch: 1})

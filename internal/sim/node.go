@@ -97,7 +97,7 @@ func (n *node) start() {
 	c.Listen, c.Dial = host.Listen, n.dialFunc(host)
 	c.Classes = append(fsm.DefaultClasses(), fsm.ClassOf(fsm.TimingClass{Name: timingClass, Timing: n.world.Timing}))
 	c.Now, c.OnEvents = n.clock.now, n.forwardEvents(hub)
-	c.GameServers = func(lock.Incarnation) bool { return n.reportsAllDead.Load() }
+	c.SeemsDead = func(lock.Incarnation) bool { return n.reportsAllDead.Load() }
 	if n.world.scenario.Gossip {
 		c.ServerGossip = n.world.gossipAt(host, n.name, fmt.Sprintf("127.1.0.%d", n.number+1))
 	}
