@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 const storeName = "fill"
@@ -87,7 +88,7 @@ func (c capacityOptions) measureCapacity(ctx context.Context, out, notes io.Writ
 		return err
 	}
 	if c.binary == "" {
-		if c.binary, err = buildProgram(ctx, c.dir); err != nil {
+		if c.binary, err = nodeproc.Build(ctx, c.dir); err != nil {
 			return err
 		}
 	}
@@ -143,10 +144,8 @@ func (m *capacityRun) logProgress(format string, args ...any) {
 
 // stopNodes ends every process that was started.
 func (m *capacityRun) stopNodes() {
-	for _, n := range append(m.large, m.few...) {
-		n.killProcess()
-		_ = n.conn.Close()
-	}
+	closeNodes(m.large)
+	closeNodes(m.few)
 }
 
 // startFilledNodes fills the cluster to compare with, and stops it.
@@ -181,7 +180,7 @@ func (m *capacityRun) fillOptions(nodes []*nodeProcess, profiles, from uint64) f
 // startAll starts nodes and waits until one of them leads.
 func (m *capacityRun) startAll(ctx context.Context, nodes []*nodeProcess, flags ...string) error {
 	for _, n := range nodes {
-		if err := n.startProcess(append(m.flags[:len(m.flags):len(m.flags)], flags...)...); err != nil {
+		if err := n.Start(append(m.flags[:len(m.flags):len(m.flags)], flags...)...); err != nil {
 			return err
 		}
 	}
@@ -192,10 +191,7 @@ func (m *capacityRun) startAll(ctx context.Context, nodes []*nodeProcess, flags 
 func stopAll(nodes []*nodeProcess) error {
 	var faults []error
 	for _, n := range nodes {
-		if n.process != nil {
-			_, err := n.stopProcess()
-			faults = append(faults, err)
-		}
+		faults = append(faults, n.Stop(time.Minute))
 	}
 	return errors.Join(faults...)
 }
@@ -203,7 +199,7 @@ func stopAll(nodes []*nodeProcess) error {
 func clientsOf(nodes []*nodeProcess) []string {
 	addresses := make([]string, len(nodes))
 	for i, n := range nodes {
-		addresses[i] = n.clients
+		addresses[i] = n.Addresses.Clients
 	}
 	return addresses
 }
@@ -215,8 +211,8 @@ func findLeader(ctx context.Context, nodes []*nodeProcess) (*nodeProcess, error)
 	for {
 		for _, n := range nodes {
 			select {
-			case <-n.ended:
-				return nil, fmt.Errorf("a node ended:\n%s", n.lastLine())
+			case <-n.Ended():
+				return nil, fmt.Errorf("a node ended:\n%s", n.LastLines())
 			default:
 			}
 			if s, err := n.askStatus(ctx); err == nil && s.GetState() == "leader" {

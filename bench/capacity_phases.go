@@ -69,7 +69,7 @@ func (m *capacityRun) measureRestart(ctx context.Context) error {
 	}
 	_, err = l.saveInLoop(ctx, 64, m.each)
 	for _, n := range m.large {
-		n.killProcess() // at once, with what is not flushed
+		_ = n.Kill() // at once, with what is not flushed
 	}
 	if err == nil {
 		err = m.restartOnce(ctx, "kill -9", 0)
@@ -89,7 +89,7 @@ func (m *capacityRun) measureRestart(ctx context.Context) error {
 func (m *capacityRun) restartOnce(ctx context.Context, how string, stopping time.Duration) error {
 	began := time.Now()
 	for _, n := range m.large {
-		if err := n.startProcess(m.flags...); err != nil {
+		if err := n.Start(m.flags...); err != nil {
 			return err
 		}
 	}
@@ -256,8 +256,8 @@ func (m *capacityRun) measureCatchUp(ctx context.Context) error {
 	}
 	defer l.closeLoad()
 	m.waitUntilCalm(ctx, m.large)
-	lost.killProcess()
-	if err := os.RemoveAll(lost.folder); err != nil {
+	_ = lost.Kill()
+	if err := os.RemoveAll(lost.Folder); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -274,7 +274,7 @@ func (m *capacityRun) measureCatchUp(ctx context.Context) error {
 		loaded <- outcome{took, err}
 	}()
 	began := time.Now()
-	if err := lost.startProcess(m.flags...); err != nil {
+	if err := lost.Start(m.flags...); err != nil {
 		return err
 	}
 	level, votes, err := m.waitForReturn(ctx, leads, lost, began)
@@ -286,7 +286,7 @@ func (m *capacityRun) measureCatchUp(ctx context.Context) error {
 	if under.err != nil && !errors.Is(under.err, context.Canceled) {
 		return under.err
 	}
-	u, err := lost.readUsage()
+	u, err := readUsage(lost.PID())
 	if err != nil {
 		return err
 	}
@@ -356,7 +356,7 @@ func readUsages(nodes []*nodeProcess) ([]resourceUsage, error) {
 	all := make([]resourceUsage, len(nodes))
 	for i, n := range nodes {
 		var err error
-		if all[i], err = n.readUsage(); err != nil {
+		if all[i], err = readUsage(n.PID()); err != nil {
 			return nil, err
 		}
 	}

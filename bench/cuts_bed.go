@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // cutBed is a cluster of nodes on hosts of their own, and game servers on another, all of whose sessions save again and
@@ -56,19 +58,17 @@ func (b *cutBed) startNodes(program, dir string) error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // it never fails
 	for host := firstNodeHost; host <= lastNodeHost; host++ {
-		n := &nodeProcess{
-			program: program, folder: filepath.Join(dir, fmt.Sprintf("n%d", host)), clients: at(host, 7400), peers: at(host, 7401), nodes: peers,
-			within: b.fabric.hosts[host],
-			flags: []string{"--insecure", "--bind-gossip", at(host, 7402), "--gossip-key", base64.StdEncoding.EncodeToString(key),
-				"--bind-server-gossip", at(host, 7404), "--server-gossip-key", base64.StdEncoding.EncodeToString(serverKey())},
-		}
-		conn, err := dialNode(n.clients)
+		n, err := observeNode(&nodeproc.Node{
+			Program: program, Folder: filepath.Join(dir, fmt.Sprintf("n%d", host)), Members: peers, StartIn: b.fabric.hosts[host].startProcess,
+			Addresses: nodeproc.Addresses{Clients: at(host, 7400), Nodes: at(host, 7401), Gossip: at(host, 7402), ServerGossip: at(host, 7404)},
+			Flags: []string{"--insecure", "--gossip-key", base64.StdEncoding.EncodeToString(key),
+				"--server-gossip-key", base64.StdEncoding.EncodeToString(serverKey())},
+		})
 		if err != nil {
 			return err
 		}
-		n.conn = conn
 		b.nodes = append(b.nodes, n)
-		if err := n.startProcess(); err != nil {
+		if err := n.Start(); err != nil {
 			return err
 		}
 	}
@@ -184,10 +184,7 @@ func (b *cutBed) closeAll() {
 	for _, s := range b.servers {
 		s.killProcess()
 	}
-	for _, n := range b.nodes {
-		n.killProcess()
-		_ = n.conn.Close()
-	}
+	closeNodes(b.nodes)
 	if b.fabric != nil {
 		b.fabric.closeAll()
 		b.fabric = nil

@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // The bound of the benchmark times three: this machine may be busy with other tests.
@@ -21,7 +23,7 @@ func TestGameServersSaveAgainSoonAfterANetworkCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if c.program, err = buildProgram(t.Context(), dir); err != nil {
+	if c.program, err = nodeproc.Build(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.runTrials(t.Context(), dir, trials, t.Output()); err != nil {

@@ -153,7 +153,7 @@ func (s *fleetProcesses) waitForFigures(ctx context.Context, is func(fleetFigure
 func (s *fleetProcesses) lastLines() string {
 	var all strings.Builder
 	for i, n := range s.nodes {
-		fmt.Fprintf(&all, "node %d:\n%s\n", i+1, n.lastLine())
+		fmt.Fprintf(&all, "node %d:\n%s\n", i+1, n.LastLines())
 	}
 	return all.String()
 }
@@ -168,7 +168,7 @@ func (s *fleetProcesses) stopFleets() {
 
 // cpu is what a process has used.
 func cpuOf(pid int) time.Duration {
-	u, err := (&nodeProcess{process: &exec.Cmd{Process: &os.Process{Pid: pid}}}).readUsage()
+	u, err := readUsage(pid)
 	if err != nil {
 		return 0
 	}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // gameServer is a game server's process, as this program sees it.
@@ -145,25 +144,6 @@ func (s *gameServer) killProcess() {
 }
 
 // pauseProcess freezes it, and returns when it stands still.
-func (s *gameServer) pauseProcess() error {
-	if err := freezeProcess(s.process.Process); err != nil {
-		return fmt.Errorf("stop a game server: %w", err)
-	}
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.Process.Pid))
-		if err != nil {
-			return fmt.Errorf("look at a stopped game server: %w", err)
-		}
-		if _, after, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(after, []byte("T")) {
-			return nil
-		}
-	}
-	return errors.New("a game server goes on after SIGSTOP")
-}
+func (s *gameServer) pauseProcess() error { return nodeproc.PauseProcess(s.process.Process) }
 
-func (s *gameServer) resumeProcess() error {
-	if err := resumeProcess(s.process.Process); err != nil {
-		return fmt.Errorf("resume a game server: %w", err)
-	}
-	return nil
-}
+func (s *gameServer) resumeProcess() error { return nodeproc.ContinueProcess(s.process.Process) }

@@ -95,14 +95,9 @@ func (c isolationOptions) measureIsolation(ctx context.Context, out, notes io.Wr
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, n := range nodes {
-			n.killProcess()
-			_ = n.conn.Close()
-		}
-	}()
+	defer closeNodes(nodes)
 	for _, n := range nodes {
-		if err := n.startProcess(); err != nil {
+		if err := n.Start(); err != nil {
 			return err
 		}
 	}

@@ -1,78 +1,57 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
-// nodeProcess is a profilenode that this program runs, on loopback.
+// nodeProcess is a node that this program runs, and what its log and its answers tell.
 type nodeProcess struct {
-	program string
-	folder  string
-	clients string // addresses
-	peers   string
-	nodes   []string // peers of all
-	flags   []string // beside those for addresses and folder
-	rumours uint16   // port for game servers' gossip; 0: none
-	conn    *grpc.ClientConn
-
-	within  processPlace // nil: beside this program
-	process *exec.Cmd
-	ended   chan struct{} // closed when the process has ended and its log is read
+	*nodeproc.Node
+	conn *grpc.ClientConn
 
 	mu        sync.Mutex
 	snapshots []time.Time // when the log said that one was complete
-	lastLines []string
-	verdicts  []string // lines that say that a game server is gone
-	leads     int      // how often the log said that it leads
-}
-
-// buildProgram makes the program from the sources of the module that this runs in.
-func buildProgram(ctx context.Context, dir string) (string, error) {
-	program := filepath.Join(dir, "profilenode")
-	command := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/profilenode/profilenode/cmd/profilenode")
-	if out, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build profilenode: %w\n%s", err, out)
-	}
-	return program, nil
+	verdicts  []string    // lines that say that a game server is gone
+	leads     int         // how often the log said that it leads
 }
 
 // newNodes prepares nodes that do not run yet.
 func newNodes(program, dir string, count int) ([]*nodeProcess, error) {
-	free, err := readOrChooseAddresses(dir, 2*count)
+	c, err := nodeproc.NewCluster(program, dir, count)
 	if err != nil {
 		return nil, err
 	}
 	nodes := make([]*nodeProcess, count)
-	for i := range nodes {
-		conn, err := dialNode(free[i])
-		if err != nil {
+	for i, n := range c.Nodes {
+		n.Addresses.Gossip, n.Addresses.HTTP = "", ""
+		if nodes[i], err = observeNode(n); err != nil {
 			return nil, err
-		}
-		nodes[i] = &nodeProcess{
-			program: program, folder: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), clients: free[i], peers: free[count+i],
-			nodes: free[count:], conn: conn,
 		}
 	}
 	return nodes, nil
+}
+
+// observeNode connects to a node that does not run yet, and watches its log.
+func observeNode(node *nodeproc.Node) (n *nodeProcess, err error) {
+	n = &nodeProcess{Node: node}
+	node.OnStderr = n.readLogLine
+	n.conn, err = dialNode(node.Addresses.Clients)
+	return n, err
 }
 
 // dialNode is a connection for an operator's calls, which wait until the node is there.
@@ -81,98 +60,27 @@ func dialNode(address string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
 }
 
-// readOrChooseAddresses are those that the nodes of this folder had before, since a cluster knows its members by them; if
-// there were none, free ones that are kept there.
-func readOrChooseAddresses(dir string, count int) ([]string, error) {
-	file := filepath.Join(dir, "addresses")
-	switch text, err := os.ReadFile(file); {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		return nil, err
-	default:
-		kept := strings.Fields(string(text))
-		if len(kept) != count {
-			return nil, fmt.Errorf("%s is of %d nodes, not %d: give the folder's own number, or another folder", dir, len(kept)/2, count/2)
-		}
-		return kept, nil
+// closeNodes ends every process.
+func closeNodes(nodes []*nodeProcess) {
+	for _, n := range nodes {
+		_ = n.Kill() // it may have ended
+		_ = n.conn.Close()
 	}
-	free, err := freeAddresses(count)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	return free, os.WriteFile(file, []byte(strings.Join(free, "\n")+"\n"), 0o600)
 }
 
-// freeAddresses are of ports that were free a moment ago.
-func freeAddresses(count int) ([]string, error) {
-	addresses := make([]string, count)
-	for i := range addresses {
-		port, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer port.Close()
-		addresses[i] = port.Addr().String()
+// readLogLine keeps of the log what is measured.
+func (n *nodeProcess) readLogLine(line string) {
+	at := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if strings.Contains(line, "snapshot complete up to") {
+		n.snapshots = append(n.snapshots, at)
 	}
-	return addresses, nil
-}
-
-// startProcess starts the process, with flags beside those of the node.
-func (n *nodeProcess) startProcess(flags ...string) error {
-	args := []string{"serve", "--data", n.folder, "--bind", n.clients, "--bind-nodes", n.peers, "--bind-gossip", "", "--bind-http", "", "--exit-with-stdin"}
-	if len(n.nodes) > 1 {
-		args = append(args, "--nodes", strings.Join(n.nodes, ","))
+	if strings.Contains(line, "game server is gone") {
+		n.verdicts = append(n.verdicts, line)
 	}
-	n.process = exec.Command(n.program, append(append(args, n.flags...), flags...)...)
-	// Its own group, so that an interrupt at the terminal reaches this program alone, which then ends it; and with this
-	// program its stdin ends, and so does it.
-	startInOwnGroup(n.process)
-	if _, err := n.process.StdinPipe(); err != nil {
-		return err
-	}
-	log, err := n.process.StderrPipe()
-	if err != nil {
-		return err
-	}
-	start := n.process.Start
-	if n.within != nil {
-		start = func() error { return n.within.startProcess(n.process) }
-	}
-	if err := start(); err != nil {
-		return fmt.Errorf("start a node: %w", err)
-	}
-	process, ended := n.process, make(chan struct{})
-	n.ended = ended
-	go func() {
-		n.readLog(log)
-		_ = process.Wait() // how it ended is in its log
-		close(ended)
-	}()
-	return nil
-}
-
-// readLog keeps of the log what is measured, and its last lines for errors.
-func (n *nodeProcess) readLog(log io.Reader) {
-	lines := bufio.NewScanner(log)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line, at := lines.Text(), time.Now()
-		n.mu.Lock()
-		if strings.Contains(line, "snapshot complete up to") {
-			n.snapshots = append(n.snapshots, at)
-		}
-		if strings.Contains(line, "game server is gone") {
-			n.verdicts = append(n.verdicts, line)
-		}
-		if strings.Contains(line, "msg=leads ") {
-			n.leads++
-		}
-		n.lastLines = append(n.lastLines, line)
-		n.lastLines = n.lastLines[max(0, len(n.lastLines)-20):]
-		n.mu.Unlock()
+	if strings.Contains(line, "msg=leads ") {
+		n.leads++
 	}
 }
 
@@ -202,20 +110,14 @@ func (n *nodeProcess) timesLeading() int {
 	return n.leads
 }
 
-func (n *nodeProcess) lastLine() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return strings.Join(n.lastLines, "\n")
-}
-
 // whileAllRun is cancelled when one of the nodes ends: its clients would try again for ever.
 func whileAllRun(ctx context.Context, nodes []*nodeProcess) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	for i, n := range nodes {
 		go func() {
 			select {
-			case <-n.ended:
-				cancel(fmt.Errorf("node %d ended:\n%s", i+1, n.lastLine()))
+			case <-n.Ended():
+				cancel(fmt.Errorf("node %d ended:\n%s", i+1, n.LastLines()))
 			case <-ctx.Done():
 			}
 		}()
@@ -223,39 +125,12 @@ func whileAllRun(ctx context.Context, nodes []*nodeProcess) (context.Context, co
 	return ctx, cancel
 }
 
-func (n *nodeProcess) processID() int { return n.process.Process.Pid }
-
-// killProcess ends the process at once.
-func (n *nodeProcess) killProcess() {
-	if n.process == nil {
-		return
-	}
-	_ = n.process.Process.Kill()
-	<-n.ended
-	n.process = nil
-}
-
-// stopProcess asks the process to end, and says how long it took.
-func (n *nodeProcess) stopProcess() (time.Duration, error) {
-	began := time.Now()
-	if err := n.process.Process.Signal(syscall.SIGTERM); err != nil {
-		return 0, fmt.Errorf("stop a node: %w", err)
-	}
-	select {
-	case <-n.ended:
-	case <-time.After(time.Minute):
-		return 0, errors.New("stop a node: it has not ended within a minute")
-	}
-	n.process = nil
-	return time.Since(began), nil
-}
-
 // waitForAnswer waits until the node answers a proved read of one profile, which must be there if it is wanted.
 func (n *nodeProcess) waitForAnswer(ctx context.Context, store, key string, want bool) error {
 	for {
 		select {
-		case <-n.ended:
-			return fmt.Errorf("the node ended:\n%s", n.lastLine())
+		case <-n.Ended():
+			return fmt.Errorf("the node ended:\n%s", n.LastLines())
 		default:
 		}
 		try, cancel := context.WithTimeout(ctx, time.Second)
@@ -298,8 +173,9 @@ type memoryUsage struct {
 
 const clockTick = 10 * time.Millisecond // of /proc/PID/stat on Linux: USER_HZ is 100
 
-func (n *nodeProcess) readUsage() (u resourceUsage, err error) {
-	dir := fmt.Sprintf("/proc/%d/", n.processID())
+// readUsage is of a process by its id.
+func readUsage(pid int) (u resourceUsage, err error) {
+	dir := fmt.Sprintf("/proc/%d/", pid)
 	fields, err := procFields(dir + "status")
 	if err != nil {
 		return u, err
@@ -378,9 +254,9 @@ func (n *nodeProcess) readDiskUsage() (diskUsage, error) {
 	}
 	var d diskUsage
 	var errs [3]error
-	d.Tables, errs[0] = sum(filepath.Join(n.folder, "tables"))
-	d.Snapshots, errs[1] = sum(filepath.Join(n.folder, "snapshots"))
-	d.Log, errs[2] = sum(n.folder) // what is left
+	d.Tables, errs[0] = sum(filepath.Join(n.Folder, "tables"))
+	d.Snapshots, errs[1] = sum(filepath.Join(n.Folder, "snapshots"))
+	d.Log, errs[2] = sum(n.Folder) // what is left
 	d.Total = d.Tables + d.Snapshots + d.Log
 	return d, errors.Join(errs[:]...)
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"time"
 )
 
@@ -14,13 +13,7 @@ var errNotHere = errors.New("bench freezes processes, reads /proc and needs one 
 // checkSystem says whether this program can measure here.
 func checkSystem() error { return errNotHere }
 
-func startInOwnGroup(*exec.Cmd) {}
-
 func lowerPriority() error { return errNotHere }
-
-func freezeProcess(*os.Process) error { return errNotHere }
-
-func resumeProcess(*os.Process) error { return errNotHere }
 
 // processIsGone keeps the folders of runs that it cannot judge.
 func processIsGone(int) bool { return false }

@@ -6,22 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// startInOwnGroup makes a command's process the first of a group of its own.
-func startInOwnGroup(command *exec.Cmd) { command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
-
 // lowerPriority takes CPU time from this process where others want it. It asks for the group, which is this process: of
 // the process alone Linux takes only the thread that asks.
 func lowerPriority() error { return syscall.Setpriority(syscall.PRIO_PGRP, 0, 15) }
-
-func freezeProcess(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
-
-func resumeProcess(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
 
 func processIsGone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // renewalsOptions is what to measure, and how to tell.
@@ -74,19 +76,14 @@ func (c renewalsOptions) measureRenewals(ctx context.Context, out, notes io.Writ
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, n := range nodes {
-			n.killProcess()
-			_ = n.conn.Close()
-		}
-	}()
-	web, err := freeAddresses(len(nodes))
+	defer closeNodes(nodes)
+	web, err := nodeproc.FreeAddresses(len(nodes))
 	if err != nil {
 		return err
 	}
 	for i, n := range nodes {
-		n.flags = []string{"--bind-http", web[i], "--pprof"}
-		if err := n.startProcess(); err != nil {
+		n.Addresses.HTTP, n.Flags = web[i], []string{"--pprof"}
+		if err := n.Start(); err != nil {
 			return err
 		}
 	}

@@ -73,7 +73,7 @@ func (s *fleetProcesses) watchRenewals(ctx context.Context, leads *nodeProcess) 
 		dead = leads
 		s.countRenewals(ctx, r, leads, nil, first, time.Since(began)) // what the leader was, while it was
 		fell := monotonicNow()
-		leads.killProcess()
+		_ = leads.Kill()
 		if s.profile != "" {
 			profiled = s.profileNodes(ctx, func(number int) string { return fmt.Sprint(s.profile, ".", number) }, s.nodesExcept(dead)...)
 		}
@@ -147,7 +147,7 @@ func (s *fleetProcesses) cpuOfNodes(dead *nodeProcess) []time.Duration {
 	all := make([]time.Duration, len(s.nodes))
 	for i, n := range s.nodes {
 		if n != dead {
-			all[i] = cpuOf(n.processID())
+			all[i] = cpuOf(n.PID())
 		}
 	}
 	return all
@@ -172,7 +172,7 @@ func (s *fleetProcesses) countRenewals(ctx context.Context, r *renewalsReport, l
 			continue
 		}
 		one := renewalsNode{Leader: n == leads, Cores: (last[i] - first[i]).Seconds() / took.Seconds()}
-		if u, err := n.readUsage(); err == nil {
+		if u, err := readUsage(n.PID()); err == nil {
 			one.RSS = u.Memory.RSS
 		}
 		one.Goroutines, _ = countGoroutines(ctx, s.web[i]) // 0: it did not say

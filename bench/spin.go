@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // spinCommand keeps one core busy until its stdin ends.
@@ -45,7 +47,7 @@ func keepBusy() (stop func(), err error) {
 	}
 	for range runtime.NumCPU() {
 		p := exec.Command(program, "spin")
-		startInOwnGroup(p)
+		nodeproc.UseOwnGroup(p)
 		stdin, err := p.StdinPipe()
 		if err == nil {
 			err = p.Start()

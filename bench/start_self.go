@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // processPlace is where a process can be started, other than beside this program.
@@ -19,7 +21,7 @@ func startSelf(log string, within processPlace, args ...string) (process *exec.C
 	process = exec.Command(program, args...)
 	// A group of its own: an interrupt at the terminal reaches this program alone, which then ends it. And when this
 	// program dies while one is stopped, which cannot see its stdin end, the kernel hangs up on its orphaned group.
-	startInOwnGroup(process)
+	nodeproc.UseOwnGroup(process)
 	if stdin, err = process.StdinPipe(); err != nil {
 		return nil, nil, nil, err
 	}

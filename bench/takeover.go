@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // takeoverOptions is what to measure, and how to tell.
@@ -157,7 +159,7 @@ func makeWorkFolder(ctx context.Context, program *string, notes io.Writer) (dir 
 		return dir, err
 	}
 	fmt.Fprintln(notes, "build profilenode")
-	if *program, err = buildProgram(ctx, dir); err != nil {
+	if *program, err = nodeproc.Build(ctx, dir); err != nil {
 		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, nil

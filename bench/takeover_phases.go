@@ -210,7 +210,7 @@ func runFailoverPhase(ctx context.Context, t *takeoverTrial) error {
 		return err
 	}
 	fell := monotonicNow()
-	leads.killProcess()
+	_ = leads.Kill()
 	var answers []<-chan botAnswer
 	for i, s := range t.bed.servers {
 		keys := profilesOf(i)[:failOverSavers]
@@ -229,7 +229,7 @@ func runFailoverPhase(ctx context.Context, t *takeoverTrial) error {
 			t.got = append(t.got, one.Ended.since(fell))
 		}
 	}
-	if err := leads.startProcess(); err != nil {
+	if err := leads.Start(); err != nil {
 		return err
 	}
 	return t.bed.waitCaughtUp(ctx, leads)

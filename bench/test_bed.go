@@ -11,6 +11,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 const (
@@ -57,8 +59,8 @@ func makeTestBed(ctx context.Context, program, dir string, l *netLink, within in
 	}
 	b.rumours = make(map[uint16]bool)
 	for _, n := range b.nodes {
-		b.rumours[n.rumours] = true
-		if err := n.startProcess(); err != nil {
+		b.rumours[netip.MustParseAddrPort(n.Addresses.ServerGossip).Port()] = true
+		if err := n.Start(); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +80,7 @@ func nodesAt(program, dir, host string) ([]*nodeProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	gossip, err := freeAddresses(2 * bedNodes)
+	gossip, err := nodeproc.FreeAddresses(2 * bedNodes)
 	if err != nil {
 		return nil, err
 	}
@@ -86,16 +88,15 @@ func nodesAt(program, dir, host string) ([]*nodeProcess, error) {
 	_, _ = rand.Read(key) // it never fails
 	servers := base64.StdEncoding.EncodeToString(serverKey())
 	for i, n := range nodes {
-		n.flags = []string{"--bind-gossip", joinHostPort(host, gossip[i]), "--bind-http", "",
-			"--bind-server-gossip", joinHostPort(host, gossip[bedNodes+i]), "--server-gossip-key", servers}
-		n.rumours = netip.MustParseAddrPort(gossip[bedNodes+i]).Port()
+		n.Addresses.Gossip, n.Addresses.ServerGossip = joinHostPort(host, gossip[i]), joinHostPort(host, gossip[bedNodes+i])
+		n.Flags = []string{"--server-gossip-key", servers}
 		if host == loopback {
 			continue
 		}
-		n.flags = append(n.flags, "--insecure", "--gossip-key", base64.StdEncoding.EncodeToString(key))
-		n.clients = joinHostPort(host, n.clients)
+		n.Flags = append(n.Flags, "--insecure", "--gossip-key", base64.StdEncoding.EncodeToString(key))
+		n.Addresses.Clients = joinHostPort(host, n.Addresses.Clients)
 		_ = n.conn.Close() // it was never used
-		n.conn, err = dialNode(n.clients)
+		n.conn, err = dialNode(n.Addresses.Clients)
 		if err != nil {
 			return nil, err
 		}
@@ -119,10 +120,7 @@ func (b *testBed) closeAll() {
 			s.killProcess()
 		}
 	}
-	for _, n := range b.nodes {
-		n.killProcess()
-		_ = n.conn.Close()
-	}
+	closeNodes(b.nodes)
 }
 
 // profilesOf are the profiles that a game server has sessions of while nothing is wrong.
@@ -192,7 +190,7 @@ func (b *testBed) otherServers(but int) (others []int) {
 
 // findLeader is the node that leads, of those that run.
 func (b *testBed) findLeader(ctx context.Context) (*nodeProcess, error) {
-	return findLeader(ctx, slices.DeleteFunc(slices.Clone(b.nodes), func(n *nodeProcess) bool { return n.process == nil }))
+	return findLeader(ctx, slices.DeleteFunc(slices.Clone(b.nodes), func(n *nodeProcess) bool { return !n.Up() }))
 }
 
 // waitCaughtUp waits until a node that was started again has applied what the leader has.

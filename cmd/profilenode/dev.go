@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // devOptions is a cluster on this machine.
@@ -137,16 +139,16 @@ func (o devOptions) nodeAddresses(port devPort) string {
 	return strings.Join(all, ",")
 }
 
-// nodeArguments is the command line of a node.
-func (o devOptions) nodeArguments(node int) []string {
-	return []string{
-		"serve", "--exit-with-stdin",
-		"--data", filepath.Join(o.data, fmt.Sprintf("node%d", node)),
-		"--bind", o.nodeAddress(node, clientsPort),
-		"--bind-nodes", o.nodeAddress(node, nodesPort),
-		"--bind-gossip", o.nodeAddress(node, gossipPort),
-		"--bind-http", o.nodeAddress(node, httpPort),
-		"--bind-server-gossip", o.nodeAddress(node, serverGossipPort),
-		"--nodes", o.nodeAddresses(nodesPort),
+// prepareNode is a node as the options have it, to be started once.
+func (o devOptions) prepareNode(program string, node int) *nodeproc.Node {
+	return &nodeproc.Node{
+		Program: program,
+		Folder:  filepath.Join(o.data, fmt.Sprintf("node%d", node)),
+		Addresses: nodeproc.Addresses{
+			Clients: o.nodeAddress(node, clientsPort), Nodes: o.nodeAddress(node, nodesPort), Gossip: o.nodeAddress(node, gossipPort),
+			HTTP: o.nodeAddress(node, httpPort), ServerGossip: o.nodeAddress(node, serverGossipPort),
+		},
+		Members: strings.Split(o.nodeAddresses(nodesPort), ","),
+		Log:     o.logFile(node),
 	}
 }

@@ -93,7 +93,7 @@ func (d *devLoop) run(ctx context.Context) (err error) {
 }
 
 func (d *devLoop) startNode(number int) error {
-	node, err := startNodeProcess(d.options, d.program, number, d.process.environ, func(event devEvent) { d.events <- event })
+	node, err := startNodeProcess(d.options, d.program, number, func(event devEvent) { d.events <- event })
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (d *devLoop) printWarning(number int, text string) {
 // stopAll ends every process in order and waits for it; one that does not end in time is killed.
 func (d *devLoop) stopAll() {
 	for _, node := range d.nodes {
-		_ = node.stdin.Close()
+		node.RequestStop()
 	}
 	late := time.After(stopLimit + 2*time.Second)
 	for len(d.nodes) > 0 {
@@ -185,7 +185,7 @@ func (d *devLoop) stopAll() {
 		case <-late:
 			for _, node := range d.nodes {
 				d.printLine("node %d does not stop, killing it", node.number)
-				_ = node.process.Kill()
+				_ = node.SendKill()
 			}
 		}
 	}
@@ -240,7 +240,7 @@ func (d *devLoop) runCommand(line string) (string, error) {
 		if node == nil {
 			return "", fmt.Errorf("node %d does not run", number)
 		}
-		if err := node.process.Kill(); err != nil {
+		if err := node.SendKill(); err != nil {
 			return "", fmt.Errorf("kill node %d: %w", number, err)
 		}
 		return fmt.Sprintf("node %d killed, pid %d", number, node.pid), nil

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // store is where the games of these tests keep their profiles.
@@ -54,16 +54,11 @@ func within(t *testing.T, what string, done <-chan struct{}) {
 	}
 }
 
-// freeAddresses finds loopback ports that nobody uses. They are all taken before any is let go, so they differ.
-func freeAddresses(t *testing.T, n int) (addresses []string) {
+func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
-	for range n {
-		port, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer port.Close()
-		addresses = append(addresses, port.Addr().String())
+	addresses, err := nodeproc.FreeAddresses(n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return addresses
 }

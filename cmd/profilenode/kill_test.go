@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 const (
@@ -31,11 +30,8 @@ func TestKill(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	k := newKilled(t)
-	for i := range k.nodes {
-		k.start(t, i)
-	}
-	k.allReady(t)
-	load := startLoad(t, k.clients()...)
+	k.startAll(t)
+	load := startLoad(t, k.Clients()...)
 
 	load.more(t, 30)
 	victim := k.leader(t)
@@ -44,17 +40,13 @@ func TestKill(t *testing.T) {
 	load.check(t)
 	load.more(t, 30)
 
-	k.start(t, victim)
-	k.allReady(t)
+	k.startAll(t)
 	load.more(t, 30)
-	for i := range k.nodes {
+	for i := range k.Nodes {
 		k.kill(t, i)
 	}
 	restarted := time.Now()
-	for i := range k.nodes {
-		k.start(t, i)
-	}
-	k.allReady(t)
+	k.startAll(t)
 	load.check(t)
 	t.Logf("kill -9 of all and restart: every session saved again after %v", load.goOn(t, restarted).Round(time.Millisecond))
 	load.more(t, 30)
@@ -65,105 +57,47 @@ func TestKill(t *testing.T) {
 }
 
 // killed is a cluster of processes that may be killed.
-type killed struct {
-	program string
-	nodes   []*killedNode
-}
-
-type killedNode struct {
-	clients, nodes, gossip, http string
-	folder                       string
-	log                          *lockedBuffer
-
-	process *exec.Cmd
-	ready   chan string
-	ended   chan struct{}
-}
+type killed struct{ *nodeproc.Cluster }
 
 func newKilled(t *testing.T) *killed {
 	t.Helper()
-	k := &killed{program: buildProgram(t)}
-	const nodes, ports = 3, 4
-	free := freeAddresses(t, nodes*ports)
-	for i := range nodes {
-		a := free[i*ports:]
-		k.nodes = append(k.nodes, &killedNode{clients: a[0], nodes: a[1], gossip: a[2], http: a[3], folder: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}})
+	c, err := nodeproc.NewCluster(buildProgram(t), t.TempDir(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.Nodes {
+		n.Log = n.Folder + ".log"
 	}
 	t.Cleanup(func() {
-		for i, n := range k.nodes {
-			if n.process != nil {
-				_ = n.process.Process.Kill() // it may have ended
-				<-n.ended
-			}
-			if t.Failed() {
-				t.Logf("log of node %d:\n%s", i+1, n.log)
+		_ = c.Kill() // one may have ended
+		for i, n := range c.Nodes {
+			if text, err := os.ReadFile(n.Log); err == nil && t.Failed() {
+				t.Logf("log of node %d:\n%s", i+1, text)
 			}
 		}
 	})
-	return k
+	return &killed{c}
 }
 
 func buildProgram(t *testing.T) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "profilenode")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	program, err := nodeproc.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return program
 }
 
-func (k *killed) clients() (addresses []string) {
-	for _, n := range k.nodes {
-		addresses = append(addresses, n.clients)
-	}
-	return addresses
-}
-
-func (k *killed) start(t *testing.T, i int) {
+// startAll starts every node that is not up, and waits until all are ready.
+func (k *killed) startAll(t *testing.T) {
 	t.Helper()
-	n := k.nodes[i]
-	var peers []string
-	for _, n := range k.nodes {
-		peers = append(peers, n.nodes)
-	}
-	n.process = exec.Command(k.program, "serve", "--data", n.folder, "--bind", n.clients, "--bind-nodes", n.nodes,
-		"--bind-gossip", n.gossip, "--bind-http", n.http, "--nodes", strings.Join(peers, ","), "--exit-with-stdin")
-	// The end of stdin ends the process even when this one dies before its cleanup.
-	if _, err := n.process.StdinPipe(); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	if err := k.Start(); err != nil {
 		t.Fatal(err)
 	}
-	n.process.Env = dropSettings(os.Environ())
-	out := newLineReader()
-	n.process.Stdout, n.process.Stderr, n.ready = out, n.log, out.lines
-	if err := n.process.Start(); err != nil {
+	if err := k.WaitReady(ctx); err != nil {
 		t.Fatal(err)
-	}
-	process, ended := n.process, make(chan struct{})
-	n.ended = ended
-	go func() {
-		_ = process.Wait() // killed, most of the time
-		close(ended)
-	}()
-}
-
-func (k *killed) allReady(t *testing.T) {
-	t.Helper()
-	limit := time.After(startLimit)
-	for i, n := range k.nodes {
-		if n.ready == nil {
-			continue
-		}
-		select {
-		case line := <-n.ready:
-			n.ready = nil
-			if !strings.HasPrefix(line, "ready ") {
-				t.Fatalf("node %d says %q, want a ready line", i+1, line)
-			}
-		case <-n.ended:
-			t.Fatalf("node %d ended", i+1)
-		case <-limit:
-			t.Fatalf("node %d is not ready after %v", i+1, startLimit)
-		}
 	}
 }
 
@@ -171,16 +105,18 @@ func (k *killed) allReady(t *testing.T) {
 func (k *killed) kill(t *testing.T, i int) time.Time {
 	t.Helper()
 	at := time.Now()
-	if err := k.nodes[i].process.Process.Kill(); err != nil {
+	if k.Nodes[i].HasEnded() {
+		t.Fatalf("node %d ended by itself", i+1)
+	}
+	if err := k.Nodes[i].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-k.nodes[i].ended
 	return at
 }
 
 func (k *killed) ask(t *testing.T, args ...string) asked {
 	t.Helper()
-	return (&served{clients: strings.Join(k.clients(), ",")}).ask(t, "", args...)
+	return (&served{clients: strings.Join(k.Clients(), ",")}).ask(t, "", args...)
 }
 
 func (k *killed) leader(t *testing.T) int {
@@ -189,8 +125,8 @@ func (k *killed) leader(t *testing.T) int {
 		var status statusJSON
 		decode(t, k.ask(t, "status", "--json"), &status)
 		for _, node := range status.Nodes {
-			for i, n := range k.nodes {
-				if status.Leader != "" && node.ID == status.Leader && node.Clients == n.clients {
+			for i, n := range k.Nodes {
+				if status.Leader != "" && node.ID == status.Leader && node.Clients == n.Addresses.Clients {
 					return i
 				}
 			}
@@ -208,7 +144,7 @@ func (k *killed) agree(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.out), &digests); err != nil {
 		t.Fatalf("%v in %s%s", err, got.out, got.errs)
 	}
-	if got.code != exitOK || !digests.Agree || len(digests.Nodes) != len(k.nodes) {
+	if got.code != exitOK || !digests.Agree || len(digests.Nodes) != len(k.Nodes) {
 		t.Fatalf("digests do not agree:\n%s%s", got.out, got.errs)
 	}
 	t.Logf("digests of %d nodes agree: %s", len(digests.Nodes), digests.Nodes[0].Digest)

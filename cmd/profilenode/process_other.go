@@ -2,8 +2,4 @@
 
 package main
 
-import "syscall"
-
-func inOwnProcessGroup() *syscall.SysProcAttr { return nil }
-
 func ignoreTerminalInputSignal() {}

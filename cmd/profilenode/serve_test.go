@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // served is a node in this process, started as serve starts it.
@@ -82,13 +84,13 @@ func field(t *testing.T, line, name string) string {
 
 // lineReader is stdout of a command, line by line.
 type lineReader struct {
-	lineWriter
+	nodeproc.LineWriter
 	lines chan string
 }
 
 func newLineReader() *lineReader {
 	r := &lineReader{lines: make(chan string, 1000)}
-	r.line = func(line string) { r.lines <- line }
+	r.Handle = func(line string) { r.lines <- line }
 	return r
 }
 

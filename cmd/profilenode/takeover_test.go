@@ -15,6 +15,7 @@ import (
 
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // takeovers is how many game servers TestTakeover kills; give 30 for figures.
@@ -56,11 +57,8 @@ func TestTakeover(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	k := newKilled(t)
-	for i := range k.nodes {
-		k.start(t, i)
-	}
-	k.allReady(t)
-	heir := openClient(t, k.clients()...)
+	k.startAll(t)
+	heir := openClient(t, k.Clients()...)
 
 	var waited, all []time.Duration
 	for round := range *takeovers {
@@ -68,7 +66,7 @@ func TestTakeover(t *testing.T) {
 		for i := range gameProfiles {
 			keys = append(keys, fmt.Sprintf("round%d-player%d", round, i))
 		}
-		game := startGame(t, k.clients(), keys)
+		game := startGame(t, k.Clients(), keys)
 		queued := make(chan error, 1)
 		var held time.Time
 		go func() {
@@ -104,9 +102,13 @@ func TestTakeover(t *testing.T) {
 	if slowest := waited[len(waited)-1]; slowest > takeoverLimit {
 		t.Errorf("the slowest takeover took %v, want at most %v", slowest, takeoverLimit)
 	}
-	for i, n := range k.nodes {
+	for i, n := range k.Nodes {
+		text, err := os.ReadFile(n.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
 		told, proven := 0, 0
-		for line := range strings.SplitSeq(n.log.String(), "\n") {
+		for line := range strings.SplitSeq(string(text), "\n") {
 			if strings.Contains(line, "game server is gone") {
 				told++
 				if strings.Contains(line, "ground=proof") {
@@ -128,7 +130,7 @@ func part(sorted []time.Duration, percent int) time.Duration {
 func startGame(t *testing.T, seeds, keys []string) *exec.Cmd {
 	t.Helper()
 	game := exec.Command(os.Args[0], "-test.run", "^TestTakeoverGame$")
-	game.Env = append(dropSettings(os.Environ()), gameSeeds+"="+strings.Join(seeds, ","), gameKeys+"="+strings.Join(keys, ","))
+	game.Env = append(nodeproc.Environ(), gameSeeds+"="+strings.Join(seeds, ","), gameKeys+"="+strings.Join(keys, ","))
 	if _, err := game.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}

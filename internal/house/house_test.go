@@ -29,8 +29,10 @@ var mayImport = map[string][]string{
 	// How a game's value becomes JSON and back, without anything of sessions.
 	"client/internal/document": {},
 	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
-	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/server", "internal/wire", "gossip", "client"},
+	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/nodeproc", "internal/server", "internal/wire", "gossip", "client"},
 
+	// Processes alone: its users speak to the nodes as they like.
+	"internal/nodeproc":   {},
 	"internal/memnet":     {},
 	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "internal/memnet", "lock", "gossip"},
 	"client/clienttest": {
@@ -45,16 +47,16 @@ var mayImport = map[string][]string{
 	"internal/sim/check": {},
 
 	// It asks a node for its status, which is an operator's call, and package client has none of those.
-	"bench":        {"api/profilev1", "client", "gossip", "internal/wire", "lock"}, // thousands of game servers in a process speak the wire themselves, as client does
+	"bench":        {"api/profilev1", "client", "gossip", "internal/nodeproc", "internal/wire", "lock"}, // thousands of game servers in a process speak the wire themselves, as client does
 	"examples/...": {"client", "gossip"},
 
-	"scripts/crash": {"api/profilev1", "internal/wire"},
+	"scripts/crash": {"api/profilev1", "internal/nodeproc", "internal/wire"},
 	"scripts/jepsen": {
 		"scripts/jepsen/nodes", "scripts/jepsen/nemesis", "scripts/jepsen/workload", "scripts/jepsen/history",
 		"scripts/jepsen/model", "scripts/jepsen/check", "scripts/jepsen/report",
 	},
 	"scripts/jepsen/history":  {},
-	"scripts/jepsen/nodes":    {"api/profilev1", "client"},
+	"scripts/jepsen/nodes":    {"api/profilev1", "client", "internal/nodeproc"},
 	"scripts/jepsen/nemesis":  {"scripts/jepsen/nodes", "scripts/jepsen/history"},
 	"scripts/jepsen/workload": {"client", "gossip", "scripts/jepsen/history"},
 	"scripts/jepsen/model":    {"scripts/jepsen/history"},

@@ -6,15 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/nodeproc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -26,49 +23,41 @@ const (
 	pause    = 20 * time.Millisecond // between two looks
 )
 
-// nodeCluster is three nodes, each a process with a folder of its own, on a disk of its own where power is cut or disks are filled.
-type nodeCluster struct {
-	program string
-	home    string
-	nodes   [nodes]*nodeProcess
-}
+// nodeCluster is three nodes, on a disk of its own each where power is cut or disks are filled.
+type nodeCluster struct{ nodes [nodes]*nodeProcess }
 
 type nodeProcess struct {
-	name                         string
-	clients, nodes, gossip, http string
-	data                         string
-	disk                         *loopDisk // nil: no power is cut, and no disk filled
-	logDisk                      *loopDisk // nil: the log lies with the rest
-	log, pid                     string
-	began                        int64 // bytes of log before this life
-	mayEnd                       bool  // by itself: its disk is full
-	unguarded                    bool  // it keeps no reserve
-	conn                         *grpc.ClientConn
-
-	process *exec.Cmd
-	ended   chan struct{}
+	*nodeproc.Node
+	name      string
+	disk      *loopDisk // nil: no power is cut, and no disk filled
+	logDisk   *loopDisk // nil: the log lies with the rest
+	pid       string    // file
+	began     int64     // bytes of log before this life
+	mayEnd    bool      // by itself: its disk is full
+	unguarded bool      // it keeps no reserve
+	conn      *grpc.ClientConn
 }
 
+// startCluster prepares the nodes. Snapshots are due after little, and leave little of the log behind.
 func startCluster(s crashSettings, home string) (*nodeCluster, error) {
-	c := &nodeCluster{program: s.program, home: home}
-	const ports = 4
-	free, err := freeAddresses(nodes * ports)
+	prepared, err := nodeproc.NewCluster(s.program, home, nodes)
 	if err != nil {
 		return nil, err
 	}
-	for i := range c.nodes {
-		n := &nodeProcess{name: fmt.Sprintf("node%d", i+1)}
-		n.clients, n.nodes, n.gossip, n.http = free[i*ports], free[i*ports+1], free[i*ports+2], free[i*ports+3]
-		n.log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
-		n.data = filepath.Join(home, n.name)
+	c := &nodeCluster{}
+	for i, p := range prepared.Nodes {
+		n := &nodeProcess{Node: p, name: fmt.Sprintf("node%d", i+1)}
+		n.Log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
+		n.Folder = filepath.Join(home, n.name)
+		n.Flags = []string{"--snapshot-bytes", "1MiB", "--trailing-bytes", "256KiB"}
 		c.nodes[i] = n
 		if s.power+s.full > 0 {
-			if n.disk, err = newLoopDisk(filepath.Join(home, n.name+".ext4"), filepath.Join(home, n.name)); err != nil {
+			if n.disk, err = newLoopDisk(filepath.Join(home, n.name+".ext4"), n.Folder); err != nil {
 				return nil, errors.Join(err, c.closeCluster())
 			}
-			n.data = filepath.Join(n.data, "data")
+			n.Folder = filepath.Join(n.Folder, "data")
 		}
-		n.conn, err = grpc.NewClient("passthrough:///"+n.clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		n.conn, err = grpc.NewClient("passthrough:///"+n.Addresses.Clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)), grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind),
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: pause, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second}))
 		if err != nil {
@@ -78,77 +67,25 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 	return c, nil
 }
 
-func freeAddresses(count int) (addresses []string, err error) {
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // after the last, so that all differ
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
-}
-
-// startNode runs a node on its folder. Snapshots are due after little, and leave little of the log behind.
-func (c *nodeCluster) startNode(n *nodeProcess) error {
-	var peers []string
-	for _, n := range c.nodes {
-		peers = append(peers, n.nodes)
-	}
-	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
+// startProcess runs a node on its folder, and writes its process id down for the next run to clear away.
+func (n *nodeProcess) startProcess() error {
 	n.began = n.logBytes()
-	p := exec.Command(c.program, "serve", "--data", n.data, "--bind", n.clients, "--bind-nodes", n.nodes, "--bind-gossip", n.gossip,
-		"--bind-http", n.http, "--nodes", strings.Join(peers, ","), "--snapshot-bytes", "1MiB", "--trailing-bytes", "256KiB", "--exit-with-stdin")
+	var flags []string
 	if n.unguarded {
-		p.Args = append(p.Args, "--reserve", "0", "--hard-reserve", "0")
+		flags = []string{"--reserve", "0", "--hard-reserve", "0"}
 	}
-	if _, err := p.StdinPipe(); err != nil { // its end ends the node, should this process die first
+	if err := n.Start(flags...); err != nil {
 		return err
 	}
-	p.Stdout, p.Stderr = log, log
-	if err := p.Start(); err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	n.process, n.ended = p, ended
-	go func() {
-		_ = p.Wait() // killed, mostly
-		close(ended)
-	}()
-	return os.WriteFile(n.pid, fmt.Appendf(nil, "%d\n", p.Process.Pid), 0o600)
+	return os.WriteFile(n.pid, fmt.Appendf(nil, "%d\n", n.PID()), 0o600)
 }
 
 // killProcess returns once the process is gone.
 func (n *nodeProcess) killProcess() error {
-	if n.process == nil {
+	if !n.Up() {
 		return nil
 	}
-	if err := n.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	<-n.ended
-	n.process = nil
-	return os.Remove(n.pid)
-}
-
-func (n *nodeProcess) pauseProcess() error { return pauseAndWait(n.process.Process.Pid) }
-
-// hasEnded says that the process ended by itself.
-func (n *nodeProcess) hasEnded() bool {
-	if n.process == nil {
-		return false
-	}
-	select {
-	case <-n.ended:
-		return true
-	default:
-		return false
-	}
+	return errors.Join(n.Kill(), os.Remove(n.pid))
 }
 
 func (n *nodeProcess) askStatus(ctx context.Context) (*pb.StatusResponse, error) {
@@ -162,7 +99,7 @@ func (c *nodeCluster) findLeader(ctx context.Context) (*nodeProcess, *pb.StatusR
 	var newest *pb.StatusResponse
 	var at *nodeProcess
 	for _, n := range c.nodes {
-		if n.process == nil {
+		if !n.Up() {
 			continue
 		}
 		s, err := n.askStatus(ctx)
@@ -201,8 +138,8 @@ func (c *nodeCluster) waitCaughtUp(ctx context.Context, limit time.Duration) err
 // checkNoneEnded is an error where a node ended by itself, which is right only on a full disk.
 func (c *nodeCluster) checkNoneEnded() error {
 	for _, n := range c.nodes {
-		if n.hasEnded() && !n.mayEnd {
-			return fmt.Errorf("%s ended by itself: %s", n.name, lastLines(n.log))
+		if n.HasEnded() && !n.mayEnd {
+			return fmt.Errorf("%s ended by itself: %s", n.name, n.LastLines())
 		}
 	}
 	return nil
@@ -268,9 +205,6 @@ func (c *nodeCluster) closeCluster() error {
 	for _, n := range c.nodes {
 		if n == nil {
 			continue
-		}
-		if n.process != nil {
-			_ = n.process.Process.Signal(syscall.SIGCONT) // it may have ended
 		}
 		errs = append(errs, n.killProcess())
 		if n.conn != nil {

@@ -169,35 +169,3 @@ func runCommand(name string, args ...string) error {
 	}
 	return nil
 }
-
-// pauseAndWait stops a process and returns once every thread of it stands still.
-func pauseAndWait(pid int) error {
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return err
-	}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		still, err := isPaused(pid)
-		if err != nil || still {
-			return err
-		}
-	}
-	return fmt.Errorf("process %d does not stop", pid)
-}
-
-func isPaused(pid int) (bool, error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	if err != nil || len(threads) == 0 {
-		return false, errors.Join(err, fmt.Errorf("process %d has ended", pid))
-	}
-	for _, thread := range threads {
-		stat, err := os.ReadFile(thread)
-		if err != nil {
-			continue // it ended
-		}
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		if !strings.HasPrefix(rest, "T") {
-			return false, nil
-		}
-	}
-	return true, nil
-}

@@ -15,7 +15,6 @@ func (d *loopDisk) remountImage() error          { return errNoLinux }
 func (d *loopDisk) fillDisk(uint64) error        { return errNoLinux }
 func (d *loopDisk) freeSpace() error             { return errNoLinux }
 func unmountFolder(string) error                 { return errNoLinux }
-func pauseAndWait(int) error                     { return errNoLinux }
 
 func (n *nodeProcess) mountLogDisk() error   { return errNoLinux }
 func (n *nodeProcess) unmountLogDisk() error { return errNoLinux }

@@ -39,6 +39,7 @@ func takeFolder(home string) (unlock func(), err error) {
 
 func clearAway(home string) error {
 	left, err := filepath.Glob(filepath.Join(home, "node*"))
+	left = append(left, filepath.Join(home, "addresses")) // each run chooses its own
 	for _, path := range left {
 		err = errors.Join(err, os.RemoveAll(path))
 	}

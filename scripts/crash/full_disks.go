@@ -65,7 +65,7 @@ func (t *crashRun) fullLogDisk(ctx context.Context) error {
 		return err
 	}
 	if err := runInTurn(
-		func() error { return t.killNodes([]*nodeProcess{n}) }, n.mountLogDisk, func() error { return t.cluster.startNode(n) },
+		func() error { return t.killNodes([]*nodeProcess{n}) }, n.mountLogDisk, n.startProcess,
 		func() error { return t.cluster.waitCaughtUp(ctx, t.settings.caughtUp) },
 	); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (t *crashRun) fullLogDisk(ctx context.Context) error {
 	if t.verdict.Ends[endLog] == before {
 		return errors.New("a node whose log was full did not stop at it")
 	}
-	return runInTurn(n.unmountLogDisk, func() error { return t.cluster.startNode(n) })
+	return runInTurn(n.unmountLogDisk, n.startProcess)
 }
 
 // shortDisk leaves one node less than its reserve. It goes on, but leads no more, and all is well once there is space.
@@ -145,7 +145,7 @@ func (t *crashRun) fullDisk(ctx context.Context, leads bool) error {
 	if err := t.fillUp(ctx, n, n.disk); err != nil {
 		return err
 	}
-	return t.cluster.startNode(n)
+	return n.startProcess()
 }
 
 // fillUp takes everything that a disk of one node has, and gives it back once the node has stopped, alone, and did not start
@@ -161,7 +161,7 @@ func (t *crashRun) fillUp(ctx context.Context, n *nodeProcess, d *loopDisk) erro
 	var err error
 	if late := t.waitUntil(ctx, true, n.name+" to stop", func() bool {
 		err = d.fillDisk(0) // it deletes files, too
-		return err != nil || n.hasEnded()
+		return err != nil || n.HasEnded()
 	}); late != nil || err != nil {
 		return errors.Join(late, err)
 	}
@@ -194,7 +194,7 @@ func (t *crashRun) fullDisks(ctx context.Context) error {
 		}
 	}
 	if err := t.waitUntil(ctx, false, "all to stop", func() bool {
-		return !slices.ContainsFunc(t.cluster.nodes[:], func(n *nodeProcess) bool { return !n.hasEnded() })
+		return !slices.ContainsFunc(t.cluster.nodes[:], func(n *nodeProcess) bool { return !n.HasEnded() })
 	}); err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (t *crashRun) fullDisks(ctx context.Context) error {
 	}
 	for _, n := range t.cluster.nodes {
 		n.mayEnd = false
-		if err := runInTurn(n.disk.freeSpace, func() error { return t.cluster.startNode(n) }); err != nil {
+		if err := runInTurn(n.disk.freeSpace, n.startProcess); err != nil {
 			return err
 		}
 	}
@@ -218,10 +218,10 @@ func (t *crashRun) checkDoesNotStart(ctx context.Context, n *nodeProcess) error 
 		return err
 	}
 	from := n.logBytes()
-	if err := t.cluster.startNode(n); err != nil {
+	if err := n.startProcess(); err != nil {
 		return err
 	}
-	if err := t.waitUntil(ctx, false, n.name+" to refuse to start on a full disk", n.hasEnded); err != nil {
+	if err := t.waitUntil(ctx, false, n.name+" to refuse to start on a full disk", n.HasEnded); err != nil {
 		return err
 	}
 	if _, err := n.exitMessage(from); err != nil {

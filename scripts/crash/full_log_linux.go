@@ -7,7 +7,7 @@ import (
 
 const partBytes = "256m" // for a log of its own: some times what the trial lets stay
 
-func (n *nodeProcess) logFolder() string { return filepath.Join(n.data, "log") }
+func (n *nodeProcess) logFolder() string { return filepath.Join(n.Folder, "log") }
 
 // mountLogDisk gives the log of a node that is down a file system of its own, in memory.
 func (n *nodeProcess) mountLogDisk() error {
@@ -33,6 +33,6 @@ func (n *nodeProcess) unmountLogDisk() error {
 		func() error { n.logDisk = nil; return nil },
 		func() error { return os.Remove(at) },
 		func() error { return os.Rename(at+".aside", at) },
-		func() error { return runCommand("sync", "-f", n.data) },
+		func() error { return runCommand("sync", "-f", n.Folder) },
 	)
 }

@@ -17,7 +17,7 @@ func (t *crashRun) killAndRestart(victims []*nodeProcess, down time.Duration) er
 	}
 	t.sleepUpTo(down)
 	for _, i := range t.random.Perm(len(victims)) {
-		if err := t.cluster.startNode(victims[i]); err != nil {
+		if err := victims[i].startProcess(); err != nil {
 			return err
 		}
 	}
@@ -57,12 +57,12 @@ func (t *crashRun) killLeader(ctx context.Context) error {
 // killStopped lets the others go on without a node that is as if asleep.
 func (t *crashRun) killStopped(context.Context) error {
 	victims := t.pickNodes(1)
-	if err := victims[0].pauseProcess(); err != nil {
+	if err := victims[0].Pause(); err != nil {
 		return err
 	}
 	t.sleepUpTo(3 * time.Second)
 	if t.random.IntN(3) == 0 { // it wakes to a world that has gone on, and dies on the way
-		if err := resumeProcess(victims[0]); err != nil {
+		if err := victims[0].Continue(); err != nil {
 			return err
 		}
 		t.sleepUpTo(100 * time.Millisecond)
@@ -141,7 +141,7 @@ func (t *crashRun) leaveBehind(ctx context.Context, victim *nodeProcess) error {
 			break
 		}
 	}
-	return t.cluster.startNode(victim)
+	return victim.startProcess()
 }
 
 // wipeAndRejoin takes a follower's folder away, only while all are level: an acknowledged save needs two. It comes back as another
@@ -164,11 +164,11 @@ func (t *crashRun) wipeAndRejoin(ctx context.Context) error {
 	if err := victim.killProcess(); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(victim.data); err != nil {
+	if err := os.RemoveAll(victim.Folder); err != nil {
 		return err
 	}
 	t.wiped = true
-	if err := t.cluster.startNode(victim); err != nil {
+	if err := victim.startProcess(); err != nil {
 		return err
 	}
 	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
@@ -199,7 +199,7 @@ func (t *crashRun) cutPower(ctx context.Context, victims []*nodeProcess) error {
 	t.sleepUpTo(20 * time.Millisecond)
 	at, saving := time.Now(), t.writers.isSaving()
 	for _, n := range victims {
-		if err := n.pauseProcess(); err != nil {
+		if err := n.Pause(); err != nil {
 			return err
 		}
 	}
@@ -211,7 +211,7 @@ func (t *crashRun) cutPower(ctx context.Context, victims []*nodeProcess) error {
 	}
 	t.sleepUpTo(500 * time.Millisecond)
 	for _, n := range victims {
-		if err := t.cluster.startNode(n); err != nil {
+		if err := n.startProcess(); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // countInstalls counts, in the nodes' logs, the snapshots that a node got from another, and those that it took itself.
 func (c *nodeCluster) countInstalls() (installed, taken int) {
 	for _, n := range c.nodes {
-		file, err := os.Open(n.log)
+		file, err := os.Open(n.Log)
 		if err != nil {
 			continue
 		}
@@ -28,12 +28,4 @@ func (c *nodeCluster) countInstalls() (installed, taken int) {
 		file.Close()
 	}
 	return installed, taken
-}
-
-func lastLines(path string) string {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	return string(content[max(0, len(content)-1500):])
 }

@@ -29,6 +29,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 type crashSettings struct {
@@ -119,8 +121,7 @@ func runCrashes(s crashSettings) (err error) {
 	}
 	defer unlock()
 	if s.program == "" {
-		s.program = filepath.Join(home, "profilenode")
-		if err := buildProgram(ctx, s.program); err != nil {
+		if s.program, err = nodeproc.Build(ctx, home); err != nil {
 			return err
 		}
 	}
@@ -172,14 +173,6 @@ func (t *crashRun) printResult(err error) {
 		fmt.Printf(" %s %d,", m, v.Hits[m])
 	}
 	fmt.Println(" all else in none of these")
-}
-
-func buildProgram(ctx context.Context, to string) error {
-	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", to, "github.com/profilenode/profilenode/cmd/profilenode").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build profilenode: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // checkRunsAlone runs the test that kills writers of a bare log: the store is no package of its own.

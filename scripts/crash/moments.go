@@ -35,7 +35,7 @@ func allMoments() []crashMoment { return []crashMoment{inAppend, inCut, inMaking
 
 // logSince is what a node's log holds of the life that began at from.
 func (n *nodeProcess) logSince(from int64) []byte {
-	file, err := os.Open(n.log)
+	file, err := os.Open(n.Log)
 	if err != nil {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (n *nodeProcess) logSince(from int64) []byte {
 }
 
 func (n *nodeProcess) logBytes() int64 {
-	info, err := os.Stat(n.log)
+	info, err := os.Stat(n.Log)
 	if err != nil {
 		return 0
 	}
@@ -81,8 +81,8 @@ func (n *nodeProcess) momentsHit(at time.Time, saving bool) (in []crashMoment) {
 
 // isInMoment says that a snapshot of another node's is half there.
 func (n *nodeProcess) isInMoment(making bool) bool {
-	half, _ := filepath.Glob(filepath.Join(n.data, "snapshots", "[0-9]*.tmp", "data", "*"))
-	live, _ := filepath.Glob(filepath.Join(n.data, "tables", "[0-9]*"))
+	half, _ := filepath.Glob(filepath.Join(n.Folder, "snapshots", "[0-9]*.tmp", "data", "*"))
+	live, _ := filepath.Glob(filepath.Join(n.Folder, "tables", "[0-9]*"))
 	return !making && len(half) > 0 || len(live) > 1
 }
 

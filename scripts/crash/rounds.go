@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -62,7 +61,7 @@ func powerActs() []crashAct {
 
 func (t *crashRun) runRounds(ctx context.Context) error {
 	for _, n := range t.cluster.nodes {
-		if err := t.cluster.startNode(n); err != nil {
+		if err := n.startProcess(); err != nil {
 			return err
 		}
 	}
@@ -206,5 +205,3 @@ func (t *crashRun) pickNodes(count int) (victims []*nodeProcess) {
 	}
 	return victims
 }
-
-func resumeProcess(n *nodeProcess) error { return n.process.Process.Signal(syscall.SIGCONT) }

@@ -1,0 +1,71 @@
+// Package nodeproc runs profilenode nodes as processes: for profilenode dev, for bench, for the crash runs and for tests.
+//
+// [Build] makes the program, [NewCluster] prepares nodes on loopback, and a [Node] is started, awaited, paused, stopped and
+// killed. Other addresses, folders, network namespaces or environments are set in a Node's fields before its start.
+//
+// A node's process ends with the process that started it, however that one ends: the node's stdin is a pipe that only its
+// parent holds, and it serves with --exit-with-stdin. A paused node cannot see that. It leads a process group of its own,
+// which the kernel continues when the parent's death orphans it.
+package nodeproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Build compiles profilenode from the sources of the module that this process runs in, and returns the program's path.
+func Build(ctx context.Context, dir string) (program string, err error) {
+	program = filepath.Join(dir, "profilenode")
+	// Without version control: a source tree without its repository builds, too.
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", program, "github.com/profilenode/profilenode/cmd/profilenode")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build profilenode: %w\n%s", err, out)
+	}
+	return program, nil
+}
+
+// FreeAddresses are loopback addresses whose TCP ports were free a moment ago. All of them are held until the last is
+// found, so they differ.
+func FreeAddresses(count int) ([]string, error) {
+	addresses := make([]string, count)
+	for i := range addresses {
+		port, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer port.Close()
+		addresses[i] = port.Addr().String()
+	}
+	return addresses, nil
+}
+
+// keepAddresses returns the addresses that the nodes of this folder had before, since a cluster knows its members by
+// them. If there were none, it chooses free ones and keeps them in the folder. There are two for each node.
+func keepAddresses(dir string, count int) ([]string, error) {
+	file := filepath.Join(dir, "addresses")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		kept := strings.Fields(string(text))
+		if len(kept) != 2*count {
+			return nil, fmt.Errorf("%s is of %d nodes, not %d: give the folder's own number, or another folder", dir, len(kept)/2, count)
+		}
+		return kept, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	free, err := FreeAddresses(2 * count)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return free, os.WriteFile(file, []byte(strings.Join(free, "\n")+"\n"), 0o600)
+}
