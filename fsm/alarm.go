@@ -7,7 +7,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Alarm is one that is kept until an operator clears it.
+// Alarm is an alarm that is kept until an operator clears it.
 type Alarm struct {
 	Code    string
 	Text    string // what is wrong and what to do
@@ -29,7 +29,7 @@ func decodeAlarm(code string, row []byte) (Alarm, error) {
 
 func alarmKey(code string) []byte { return appendText([]byte{tableAlarm}, code) }
 
-// CheckAlarmCode says in one sentence what is wrong with the code of an alarm.
+// CheckAlarmCode reports in one sentence why an alarm's code is invalid.
 func CheckAlarmCode(code string) error {
 	if code == "" || len(code) > MaxAlarmCode {
 		return fmt.Errorf("the code of an alarm has 1 to %d characters, this one has %d", MaxAlarmCode, len(code))
@@ -48,7 +48,7 @@ type alarmTable struct {
 	audits *auditTable
 }
 
-// raiseAlarm keeps the first of a code: what came first is what an operator must know.
+// raiseAlarm keeps the first alarm of a code: the operator needs the time and text of the first one.
 func (t *alarmTable) raiseAlarm(c *RaiseAlarm) Result {
 	if CheckAlarmCode(c.Code) != nil || len(c.Text) > MaxAlarmText || !utf8.ValidString(c.Text) {
 		return Result{Code: Invalid}
@@ -77,7 +77,7 @@ func (t *alarmTable) clearAlarm(by lock.Incarnation, c *ClearAlarm) Result {
 	return Result{}
 }
 
-// Alarms lists those that are kept, by code.
+// Alarms lists the kept alarms, by code.
 func (v *View) Alarms() ([]Alarm, error) {
 	r := v.tableReader()
 	var list []Alarm

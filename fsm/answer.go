@@ -4,9 +4,9 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// An answer is what is kept of a request that was carried out or refused by the rules: outcome, token, revision and the
-// request's hash, never data. It is asked for before every other rule, so that a retry is answered and not repeated,
-// also when its incarnation has ended since.
+// keptAnswer is the kept result of a request that was carried out or refused by the rules: outcome, token, revision and the
+// request's hash, never data. The answer table is consulted before every other rule, so that a retry is answered and not
+// repeated, also when its incarnation has ended since.
 type keptAnswer struct {
 	hash uint64
 	Result
@@ -55,11 +55,11 @@ func (t *answerTable) admitRequest(q *Request, settling bool) (Result, bool) {
 	id := lock.Incarnation(q.Incarnation)
 	s, known := t.readServer(id)
 	if known && q.Registration != lock.Registration(s.Nonce) {
-		return Result{Code: OtherRegistration}, false // before the answers: to them another process' number looks like a clone's
+		return Result{Code: OtherRegistration}, false // before the answers, to which the number of another process looks like a clone's
 	}
 	if a, ok := t.readAnswer(id, q.Number); ok {
 		if a.hash != q.Hash {
-			t.gameServers.endIncarnation(id, lock.Proof) // two processes use one incarnation: neither can be told from the other
+			t.gameServers.endIncarnation(id, lock.Proof) // two processes use one incarnation, and cannot be told apart
 			return Result{Code: Cloned}, false
 		}
 		return a.Result, false
@@ -86,7 +86,7 @@ func (t *answerTable) admitRequest(q *Request, settling bool) (Result, bool) {
 	return Result{}, true
 }
 
-// raiseSettledMark drops the answers that the caller has settled.
+// raiseSettledMark drops the answers and parts up to mark, which the client has settled.
 func (t *answerTable) raiseSettledMark(id lock.Incarnation, a Activity, mark uint64) {
 	for _, key := range t.answerKeysBelow(id, a.Settled, mark) {
 		t.deleteRow(key)
@@ -96,10 +96,10 @@ func (t *answerTable) raiseSettledMark(id lock.Incarnation, a Activity, mark uin
 	t.putRow(serverKey(tableActivity, id), a.encode())
 }
 
-// getsBeforeScan is up to how many numbers it costs less to ask for each than to begin a walk over all.
+// getsBeforeScan is the greatest count of numbers for which single reads cost less than a scan.
 const getsBeforeScan = 16
 
-// answerKeysBelow are the keys of the answers to numbers above settled, up to mark. There are none beyond the window.
+// answerKeysBelow returns the keys of the answers to numbers above settled, up to mark. There are none beyond the window.
 func (t *answerTable) answerKeysBelow(id lock.Incarnation, settled, mark uint64) (keys [][]byte) {
 	if mark-settled > Window {
 		mark = settled + Window
@@ -119,7 +119,7 @@ func (t *answerTable) answerKeysBelow(id lock.Incarnation, settled, mark uint64)
 	return keys
 }
 
-// keepAnswer keeps a request's answer, and drops what it left unreferenced.
+// keepAnswer stores a request's answer, and drops the parts that were put for the request.
 func (t *answerTable) keepAnswer(q *Request, done Result) {
 	id := lock.Incarnation(q.Incarnation)
 	t.putRow(answerKey(id, q.Number), keptAnswer{hash: q.Hash, Result: done}.encode())
@@ -129,7 +129,7 @@ func (t *answerTable) keepAnswer(q *Request, done Result) {
 	t.dropParts(id, partKey(id, q.Number, 0), partKey(id, q.Number+1, 0))
 }
 
-// putPart keeps a part of the data of the request with the same number, until that request is answered.
+// putPart stores a part of the data of the request with the same number, until that request is answered.
 func (t *answerTable) putPart(q *Request, c *PutPart) Result {
 	if q == nil || q.Number == 0 || len(c.Bytes) == 0 || len(c.Bytes) > PartBytes || c.Part >= maxParts/PartBytes {
 		return Result{Code: Invalid}

@@ -7,18 +7,18 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// AuditKind is what an audit tells of.
+// AuditKind is the kind of action that an audit records.
 type AuditKind uint8
 
 const (
 	AuditSteal        AuditKind = 1 // a game server wanted the profile at once
 	AuditAskOwner     AuditKind = 2 // an operator asked its owner to let go
-	AuditForceRelease AuditKind = 3 // an operator took it from its owner
-	AuditSet          AuditKind = 4 // somebody overwrote it, whoever owned it
-	AuditRemove       AuditKind = 5 // and removed it
+	AuditForceRelease AuditKind = 3 // an operator released it by force
+	AuditSet          AuditKind = 4 // an operator or a tool overwrote it by force
+	AuditRemove       AuditKind = 5 // an operator or a tool removed it by force
 	AuditLate         AuditKind = 6 // its owner did not let go in time, and was revoked
-	AuditEndServer    AuditKind = 7 // a verdict ended an incarnation, or it was found in two processes
-	AuditGiveUp       AuditKind = 8 // its owner gave it up without its game's doing: Cause says why
+	AuditEndServer    AuditKind = 7 // an incarnation expired, or was found in two processes
+	AuditGiveUp       AuditKind = 8 // its owner gave it up without its game's request: Cause says why
 
 	AuditClearAlarm AuditKind = 20 // an operator cleared an alarm; Reason is its code
 	AuditExpectNode AuditKind = 21 // an operator let a node join; Reason is its address
@@ -50,21 +50,21 @@ func (d AuditKind) String() string {
 	return "unknown"
 }
 
-// Audit is one thing that was done to somebody who may ask about it later. Names are as they were, since incarnations are
-// forgotten before.
+// Audit records one action against a game server or a profile. It holds the names of that time, since incarnations are
+// forgotten before audits.
 type Audit struct {
 	Number     uint64 // from 1, rises by one
 	StampMS    int64
 	Token      lock.Token // of the command that did it
 	Kind       AuditKind
 	Store, Key string // empty if it was done to no profile
-	By, From   Party  // nobody is the cluster itself
+	By, From   Party  // zero is the cluster itself
 	Ground     lock.Ground
 	Cause      lock.Cause // of the session's end, of all its sessions with DeedEnd; NoCause with DeedAsk
 	Reason     string
 }
 
-// Party is an incarnation, its name and where it said that it is; zero is nobody.
+// Party is an incarnation, its name and the place that it stated.
 type Party struct {
 	Incarnation lock.Incarnation
 	Name, Where string
@@ -99,7 +99,7 @@ func decodeAudit(number uint64, row []byte) (Audit, error) {
 	return a, f.finishRow(tableAudit)
 }
 
-// auditRange are the numbers that are kept: [oldest, next).
+// auditRange is the range of the kept audits' numbers: [oldest, next).
 type auditRange struct{ oldest, next uint64 }
 
 func (r *tableReader) readAuditRange() auditRange {
@@ -118,7 +118,7 @@ func auditKey(number uint64) []byte { return binary.BigEndian.AppendUint64([]byt
 // auditTable holds the newest MaxAudits audits.
 type auditTable struct{ *tableWriter }
 
-// addAudit keeps what the command at hand did, and drops the oldest of too many.
+// addAudit records an action of the command at hand, and drops the oldest audit beyond MaxAudits.
 func (t *auditTable) addAudit(kind AuditKind, by, from lock.Incarnation, a Audit) {
 	a.Kind, a.StampMS, a.Token = kind, t.position.StampMS, t.token
 	a.By, a.From = t.partyOf(by), t.partyOf(from)

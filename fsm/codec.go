@@ -27,7 +27,7 @@ func Encode(level uint32, cluster []byte, stampMS int64, commands []*Command) ([
 	return data, nil
 }
 
-// Size is what a command takes of an entry, in bytes.
+// Size returns the bytes that a command takes in an entry.
 func Size(c *Command) int {
 	const frame = 8 // field tag and length
 	return proto.Size(c) + frame

@@ -2,8 +2,8 @@ package fsm
 
 import "github.com/profilenode/profilenode/fsm/logpb"
 
-// A command is a request as the machine sees it, and lies in the log as such. The shapes are logpb's, which outlive
-// builds; whoever proposes uses these names.
+// The commands are stored in the log, so their formats are logpb's, which outlive builds. Packages that propose commands
+// use these names.
 type (
 	Command = logpb.Command
 	Request = logpb.Request
@@ -46,7 +46,7 @@ type (
 	ExpectNode     = logpb.ExpectNode
 )
 
-// NewCommand is a command that somebody asked for; request is nil for what the cluster itself does. It panics at an act that
+// NewCommand returns a command; request is nil for a command of the cluster itself. It panics at an act that
 // is none of the above.
 func NewCommand(request *Request, act any) *Command {
 	c := &Command{Request: request}

@@ -1,11 +1,13 @@
-// Package fsm is the memory: what the log has made true. Commands go in, results and events come out, tables lie on disk
-// in Pebble.
+// Package fsm is the replicated state machine: it applies the entries of the log to tables in Pebble. Commands go in,
+// results and events come out.
 //
-// It promises that the same log gives the same tables, digest and results on every node, however it is cut into batches
-// and whenever a node stopped in between; that a write lands only under the token in force and on the revision that it
-// names; and that a request is carried out once. It reads only the entry and the tables: no clock, no randomness, no
-// network, no goroutine, no order of a map. Read this file first, then answer.go for retries, session.go for ownership
-// (whose law is in package lock) and save.go for data.
+// Its invariants: the same log gives the same tables, digest and results on every node, however the log is divided into
+// batches and wherever a node stopped in between; a write is applied only under the token in force and on the revision that
+// it names; a request is carried out once. Apply reads only the entry and the tables: no clock, no randomness, no network,
+// no goroutine, no order of a map.
+//
+// Read this file first, then transaction.go, which hands each command to its table, answer.go for retries, session.go for
+// ownership (its rules are in package lock) and save.go for data.
 package fsm
 
 import (
@@ -18,22 +20,22 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Options say where the tables lie.
+// Options say where the tables are stored, and how.
 type Options struct {
 	FS         vfs.FS // nil: the disk
 	Dir        string
 	Logger     pebble.Logger // its Fatalf must stop the node, and not return
 	CacheBytes int64         // of blocks read; 0: 64 MiB
-	Level      uint32        // the highest that this machine applies; 0: the build's. Tests alone take another.
+	Level      uint32        // the highest level that this machine applies; 0: the build's. Only tests set another.
 
-	// OnFault is told when the disk fails beside the applies: rows may never reach it, however often Pebble tries again.
-	// It may be told often, with Pebble's locks held. Whoever listens closes Broken: from then on a flush, which may never
-	// end, is waited for by nobody. nil: nobody is told, and every flush is waited for.
+	// OnFault is called when the disk fails in Pebble's background work: rows may never reach the disk, however often
+	// Pebble tries again. It may be called often, with Pebble's locks held. The caller then closes Broken, so that no flush,
+	// which may never end, is waited for any more. With OnFault nil every flush is waited for.
 	OnFault func(error)
 	Broken  <-chan struct{}
 }
 
-// Machine applies entries to the tables. One goroutine applies; any may View.
+// Machine applies entries to the tables. One goroutine calls Apply; any goroutine may call View.
 type Machine struct {
 	db           *pebble.DB
 	position     Position
@@ -43,7 +45,7 @@ type Machine struct {
 	broken       <-chan struct{}
 }
 
-// errBroken: the disk failed, and nobody knows what has reached it.
+// errBroken says that the disk failed, and that it is unknown which rows have reached it.
 var errBroken = errors.New("the disk has failed")
 
 // Open opens the tables as the last flush left them: a prefix of the log, which is applied again from there.
@@ -102,7 +104,8 @@ func closeAfterError(db *pebble.DB, err error) error {
 	return err
 }
 
-// ReadPosition reads where a checkpoint stands. One that Pebble cannot read is an error, and harms nobody else.
+// ReadPosition reads the position of a checkpoint. A checkpoint that Pebble cannot read is an error, and does not end the
+// process.
 func ReadPosition(fs vfs.FS, dir string) (s Position, err error) {
 	defer func() {
 		switch p := recover().(type) {
@@ -122,7 +125,8 @@ func ReadPosition(fs vfs.FS, dir string) (s Position, err error) {
 	return s, closeAfterError(db, r.err)
 }
 
-// checkpointLog keeps Pebble quiet about a folder that is only looked at, and from ending the process over it.
+// checkpointLog drops Pebble's log lines about a checkpoint, and turns a fatal one into a panic that ReadPosition recovers,
+// since Pebble would otherwise end the process.
 type checkpointLog struct{}
 
 type checkpointDamaged string
@@ -133,8 +137,8 @@ func (checkpointLog) Fatalf(format string, args ...any) {
 	panic(checkpointDamaged(fmt.Sprintf(format, args...)))
 }
 
-// Close flushes, so that the next start has nothing to apply again. On a disk that failed it does not: the next start
-// applies again what never reached it. Every View must be closed before.
+// Close flushes, so that the next start has nothing to apply again. It does not flush to a failed disk: the next start
+// applies the lost entries again. Every View must be closed before.
 func (m *Machine) Close() error {
 	select {
 	case <-m.broken:
@@ -147,10 +151,10 @@ func (m *Machine) Close() error {
 	return m.db.Close()
 }
 
-// Position is where the tables stand after the last Apply. It is for the goroutine that applies.
+// Position returns the position of the tables after the last Apply. Only the goroutine that applies may call it.
 func (m *Machine) Position() Position { return m.position }
 
-// Flush puts on disk what has been applied so far. It may run beside Apply.
+// Flush writes all applied entries to disk. It may run concurrently with Apply.
 func (m *Machine) Flush() error {
 	flushed, err := m.db.AsyncFlush()
 	if err != nil {
@@ -164,8 +168,8 @@ func (m *Machine) Flush() error {
 	}
 }
 
-// Checkpoint makes dir, which must not exist, a copy of the tables by hard links. It must not run beside Apply; a Flush
-// shortly before keeps it short.
+// Checkpoint creates dir, which must not exist, as a copy of the tables by hard links. It must not run concurrently with
+// Apply; a Flush shortly before keeps it short.
 func (m *Machine) Checkpoint(dir string) error {
 	if err := m.Flush(); err != nil {
 		return err
@@ -182,8 +186,8 @@ type Log struct {
 	Data        []byte
 }
 
-// Applied is what became of an entry: one result for each command, and what there is to tell. An entry at or below the
-// applied row is skipped.
+// Applied holds the outcome of an entry: one result for each command, and the events for game servers. An entry at or below
+// the applied index is skipped.
 type Applied struct {
 	Skipped bool
 	Digest  uint64 // of the tables after it; 0 with Skipped
@@ -191,12 +195,12 @@ type Applied struct {
 	Events  []Event
 }
 
-// batchBytes is where one Apply cuts its work into several batches of Pebble. Each carries its own row, so a crash
-// between two leaves a prefix.
+// batchBytes is the size at which Apply begins another Pebble batch. Each batch writes its own row of the position, so a
+// crash between two leaves the tables at a prefix of the log.
 const batchBytes = 4 << 20
 
-// Apply carries out entries in order. An error means that this node must stop: the disk failed, or an entry is one that
-// this build cannot apply. What was applied before it stays.
+// Apply carries out entries in order. An error means that this node must stop: the disk failed, or this build cannot apply
+// an entry. The entries applied before it stay applied.
 func (m *Machine) Apply(logs []Log) ([]Applied, error) {
 	done := make([]Applied, 0, len(logs))
 	for len(logs) > 0 {

@@ -12,25 +12,26 @@ type Server struct {
 	Incarnation lock.Incarnation
 	Name        string
 	Where       string
-	Ping        string // host:port that it holds open for its whole life
-	Peer        string // where the leader saw it come from
+	Ping        string // host:port of its ping port, which it holds open until its process ends
+	Peer        string // address from which its registration reached the leader
 	Tool        bool
 	Alive       bool
-	Successor   lock.Incarnation // its process registered anew as this one, and stopped using its sessions; 0: it did not
+	Successor   lock.Incarnation // its process registered again as this one, and stopped using the sessions of before; 0: it did not
 	SinceMS     int64
 	EndedMS     int64
 	Ground      lock.Ground // on which it ended
 	Nonce       []byte
-	Class       TimingClass // as it was when it registered: its owner and the judge count with this copy
+	Class       TimingClass // as it was at registration: the game server and the failure detector count with this copy
 	Activity
 }
 
-// Activity is what of an incarnation moves with its commands; a row of its own, so that a save does not write the rest.
+// Activity holds the fields of an incarnation that change with its commands. It has a row of its own, so that a save does
+// not write the others again.
 type Activity struct {
-	Last     lock.Token // of its last applied command: what a verdict names
-	Settled  uint64     // every number at or below is settled
-	Sessions int        // profiles that it holds
-	Held     uint64     // lock.HeldHash over them
+	Last     lock.Token // token of its last applied command; an expiry names it
+	Settled  uint64     // every number at or below this one is settled
+	Sessions int        // count of the profiles that it holds
+	Held     uint64     // lock.HeldHash over these profiles
 }
 
 const (
@@ -74,7 +75,7 @@ func (a Activity) encode() []byte {
 	return w
 }
 
-// readServer reads who an incarnation is, without its activity.
+// readServer reads an incarnation's row, without its activity.
 func (r *tableReader) readServer(id lock.Incarnation) (Server, bool) {
 	row, ok := r.getRow(serverKey(tableServer, id))
 	if !ok {
@@ -164,9 +165,9 @@ func (t *gameServerTable) registerServer(c *Register) Result {
 	return Result{Token: t.token}
 }
 
-// replacedServer is the living incarnation whose goodbye a registration is, if it is one. Who registers must show that it is the
-// process that registered that one. It is not ended here: a copy of that process, or its successor that started from a file,
-// knows the same, and whoever was confirmed a moment ago may still believe.
+// replacedServer returns the living incarnation that a registration replaces, if it replaces one. The registration must
+// show that it comes from the process that registered that incarnation. The incarnation does not end here: a copy of that
+// process knows the same secret, and a process that was confirmed a moment ago may still use its sessions.
 func (r *tableReader) replacedServer(c *Register) (Server, bool) {
 	if c.Replaces == 0 || c.ReplacedRegistration == 0 || len(c.Cluster) == 0 {
 		return Server{}, false
@@ -186,8 +187,8 @@ func (r *tableReader) nameHolder(name []byte) (lock.Incarnation, bool) {
 	return id, true
 }
 
-// endIncarnation ends an incarnation: one row, however much it owned. Its grants are out of force from here because it is not
-// alive; whoever waits for one is served by walk, or by the next command that touches the profile.
+// endIncarnation ends an incarnation: it writes one row, however many profiles it owned. Its grants are out of force from
+// this command on because it is not alive; their waiters are served by walkContested, or by the next command on the profile.
 func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground) {
 	s, ok := t.readServer(id)
 	if !ok || !s.Alive {
@@ -209,7 +210,7 @@ func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground
 	}
 }
 
-// expireServers carries out verdicts, each only if what it judged is still so.
+// expireServers ends incarnations that the failure detector gave up, each only if it has applied no command since.
 func (t *gameServerTable) expireServers(c *ExpireServers) Result {
 	if len(c.Verdicts) > MaxExpiries {
 		return Result{Code: Invalid}
@@ -228,7 +229,7 @@ func (t *gameServerTable) expireServers(c *ExpireServers) Result {
 	return done
 }
 
-// forgetGone drops what is kept of incarnations that ended before a stamp: from then on their answers are forgotten.
+// forgetGone drops all rows of incarnations that ended before a timestamp; afterwards their answers are forgotten.
 func (t *gameServerTable) forgetGone(c *Forget) Result {
 	type gone struct {
 		key   []byte

@@ -7,11 +7,11 @@ import (
 // GrantRow is a grant as the tables keep it.
 type GrantRow struct {
 	lock.Grant
-	SinceMS int64  // stamp of the grant
-	Loads   uint64 // grants ever made
+	SinceMS int64  // timestamp of the grant
+	Loads   uint64 // count of the grants ever made
 }
 
-// OwnedGrant is a grant with the profile that it is of.
+// OwnedGrant is a grant with its profile's store and key.
 type OwnedGrant struct {
 	Store, Key string
 	GrantRow
@@ -95,8 +95,8 @@ type grantTable struct {
 	gameServers *gameServerTable
 }
 
-// readGrantPassedOn is how every command comes to a profile's grant: brought up to date, so that a profile whose owner is gone is
-// its first waiter's before anybody else is heard.
+// readGrantPassedOn reads a grant for a command, and brings it up to date first: a profile without a living owner is granted
+// to its first living waiter before the command is decided, so that no newcomer overtakes the queue.
 func (t *grantTable) readGrantPassedOn(store, key string) GrantRow {
 	old := t.readGrant(store, key)
 	grant, out := old.Inherit(t.token, t.isAlive)
@@ -106,7 +106,8 @@ func (t *grantTable) readGrantPassedOn(store, key string) GrantRow {
 	return t.storeDecision(store, key, old, grant, out)
 }
 
-// storeDecision writes what the law decided, keeps what is derived from it in step, and tells those whom it concerns.
+// storeDecision writes a grant that package lock decided on, updates the tables that are derived from it, and adds the
+// events for the game servers concerned.
 func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
 	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads}
 	if out.Granted && !out.Reclaimed {
@@ -116,7 +117,7 @@ func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.G
 	t.updateGrantIndexes(store, key, old, row)
 
 	switch {
-	case out.Reclaimed: // who reclaims is answered, and may do it for many
+	case out.Reclaimed: // the reply tells the game server, which may reclaim many at once
 	case out.Granted:
 		t.addEvent(Event{Kind: Granted, Server: row.Owner, Store: store, Key: key, Token: row.Token, Ticket: row.Ticket, Cause: t.causeOfEnd(old)})
 	case out.Revoked:
@@ -128,7 +129,7 @@ func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.G
 	return row
 }
 
-// causeOfEnd is what ended the session before a grant, if its owner did not.
+// causeOfEnd returns the cause that ended the session before a grant, if its owner did not end it.
 func (t *grantTable) causeOfEnd(old GrantRow) lock.Cause {
 	if old.Owner != 0 && !t.isAlive(old.Owner) {
 		return lock.Expired

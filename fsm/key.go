@@ -6,23 +6,23 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// The tables. A key is its table's letter and then parts that sort as they should: numbers big-endian, store and key
-// each ended by a zero byte, which neither may hold.
+// The letters of the tables. A key is its table's letter, then parts that sort in the order of their values: numbers are
+// big-endian, store and key each end with a zero byte, which neither may contain.
 const (
-	tablePosition   = 'c' // one row: applied index, term, level, cluster id, epoch, stamp, offset, digest
+	tablePosition   = 'c' // one row: applied index, term, level, cluster id, epoch, timestamp, offset, digest
 	tablePolicy     = 'P' // store, name -> value; the empty store holds the defaults
 	tableNode       = 'N' // node id -> addresses
 	tableClass      = 'T' // name -> times of a timing class
-	tableRecord     = 'r' // store, key -> what is known of the profile
+	tableRecord     = 'r' // store, key -> the profile without its data
 	tableData       = 'd' // store, key, revision -> data; the current revision's too
 	tableGrant      = 'g' // store, key -> grant
 	tableOwned      = 'G' // incarnation, store, key: the grants of each
-	tableContested  = 'w' // incarnation, store, key: its profiles that somebody waits for, or that were revoked
-	tableServer     = 's' // incarnation -> who it is
-	tableActivity   = 'S' // incarnation -> what moves with its commands
+	tableContested  = 'w' // incarnation, store, key: its profiles that have waiters, or that were revoked
+	tableServer     = 's' // incarnation -> name, addresses, timing class, alive or ended
+	tableActivity   = 'S' // incarnation -> the fields that change with its commands
 	tableName       = 'n' // name -> living incarnation
 	tableNonce      = 'o' // nonce -> incarnation
-	tableGone       = 'e' // stamp of its end, incarnation: what Forget walks
+	tableGone       = 'e' // timestamp of its end, incarnation: in the order in which Forget removes them
 	tableAnswer     = 'a' // incarnation, number -> answer
 	tablePart       = 'p' // incarnation, number, part -> bytes
 	tablePartBytes  = 'q' // incarnation -> bytes of its unreferenced parts
@@ -30,7 +30,7 @@ const (
 	tableMessage    = 'm' // store, key, id -> message, without its body
 	tableBody       = 'M' // store, key, id -> body of a message
 	tableOwnedInbox = 'u' // incarnation, store, key: its profiles with messages that are offered
-	tableAudit      = 'A' // number -> what was done to whom
+	tableAudit      = 'A' // number -> audit
 	tableAuditRange = 'B' // one row: the numbers that are kept
 	tableAlarm      = 'l' // code -> an alarm that is kept until it is cleared
 	tableExpected   = 'j' // address that a node may join from
@@ -74,7 +74,7 @@ func goneKey(stampMS int64, server lock.Incarnation) []byte {
 	return binary.BigEndian.AppendUint64(k, uint64(server))
 }
 
-// keyAfterPrefix is the first key beyond everything that begins with prefix.
+// keyAfterPrefix returns the first key after all keys that begin with prefix.
 func keyAfterPrefix(prefix []byte) []byte {
 	end := append([]byte(nil), prefix...)
 	for i := len(end) - 1; i >= 0; i-- {

@@ -6,9 +6,9 @@ import (
 	"github.com/profilenode/profilenode/fsm/logpb"
 )
 
-// Level is the highest format that this build can apply. An entry states its own, and a machine stops at one that is above
-// what it can. A cluster is founded at FirstLevel, which every build can apply, and raised from there once every voter can
-// apply more.
+// Level is the highest level that this build can apply. An entry states its own level, and a machine stops at an entry of a
+// higher one. A cluster is founded at FirstLevel, which every build can apply, and is raised once every voter can apply
+// more.
 const (
 	Level      = 1
 	FirstLevel = 1
@@ -18,7 +18,7 @@ const (
 // that contains it is in force: then every node that may lead has it.
 var featuresOf = [Level + 1][]string{}
 
-// Features are those of a cluster at a level.
+// Features lists the features of a cluster at a level.
 func Features(level uint32) (features []string) {
 	for _, of := range featuresOf[:min(level, Level)+1] {
 		features = append(features, of...)
@@ -26,11 +26,11 @@ func Features(level uint32) (features []string) {
 	return features
 }
 
-// ErrOldBuild is of entries and tables whose level is above what this build knows.
+// ErrOldBuild is the cause of an error about entries or tables of a higher level than this build's.
 var ErrOldBuild = errors.New("install a newer build")
 
-// entryLevel is what a build must know for an entry: its own level, and the one that it leads to. A build that took a level as
-// a mere number would open tables later that it cannot read.
+// entryLevel returns the level that a build must know to apply an entry: the entry's own, or the one that it raises the
+// cluster to. A build that applied such a raise would later open tables that it cannot read.
 func entryLevel(entry *logpb.Entry) uint32 {
 	level := entry.Level
 	for _, c := range entry.Commands {

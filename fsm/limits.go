@@ -6,20 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// Hard limits. What apply asks of them is part of the format: a build that changes one needs a new level.
+// Hard limits. Those that apply checks are part of the format: a build that changes one needs a new level.
 const (
 	MaxData       = 4 << 20   // bytes of a profile's data
-	MaxWhole      = 512 << 10 // bytes of data that travel inside their command; more goes up in parts
+	MaxWhole      = 512 << 10 // bytes of data inside its command; more data is sent in parts
 	PartBytes     = 512 << 10 // bytes of a part, the last one may be shorter
 	MaxEntryBytes = 1 << 20   // bytes of an entry of the log
 	MaxStore      = 64        // bytes of a store's name
 	MaxKey        = 256       // bytes of a key
 	MaxName       = 128       // bytes of a game server's name
-	MaxWhere      = 256       // bytes of where it is, and of its addresses
+	MaxWhere      = 256       // bytes of a game server's stated place, and of each of its addresses
 	MaxMessage    = 64 << 10  // bytes of a message
 	MaxKind       = 64        // bytes of a message's kind
 	MaxPanics     = 3         // panics of its handlers after which a message is set aside
-	MaxPanicText  = 1024      // bytes of what a handler panicked with
+	MaxPanicText  = 1024      // bytes of the text of a handler's panic
 	MaxCounted    = 16        // panics that one release counts
 	MaxTags       = 32        // tags of a profile
 	MaxTagBytes   = 4096      // bytes of all its tags
@@ -27,7 +27,7 @@ const (
 	MaxClaims     = 256       // sessions that one command reclaims
 	MaxReason     = 256       // bytes of an operator's reason
 	MaxAudits     = 10_000    // audits that are kept, the newest
-	MaxExpiries   = 1024      // verdicts of one command
+	MaxExpiries   = 1024      // expiries of one command
 	MaxStep       = 1024      // profiles or incarnations of one step of Walk or Forget, whatever it asks for
 	MaxClasses    = 64        // timing classes
 	MaxAlarms     = 64        // alarms that are kept
@@ -39,7 +39,7 @@ const (
 	maxParts      = 2 * MaxData
 )
 
-// CheckStore says in one sentence what is wrong with a store's name.
+// CheckStore reports in one sentence why a store's name is invalid.
 func CheckStore(store string) error {
 	if store == "" || len(store) > MaxStore {
 		return fmt.Errorf("a store's name has 1 to %d characters, this one has %d", MaxStore, len(store))
@@ -53,7 +53,7 @@ func CheckStore(store string) error {
 	return nil
 }
 
-// CheckKey says in one sentence what is wrong with a key.
+// CheckKey reports in one sentence why a key is invalid.
 func CheckKey(key string) error {
 	if key == "" || len(key) > MaxKey {
 		return fmt.Errorf("a key has 1 to %d bytes, this one has %d", MaxKey, len(key))
@@ -67,7 +67,7 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// CheckKind says in one sentence what is wrong with a message's kind.
+// CheckKind reports in one sentence why a message's kind is invalid.
 func CheckKind(kind string) error {
 	if len(kind) > MaxKind {
 		return fmt.Errorf("a message's kind has at most %d bytes, this one has %d", MaxKind, len(kind))

@@ -13,14 +13,14 @@ type Message struct {
 	Kind      string
 	Sender    string
 	SentMS    int64
-	Panics    uint64 // of the handlers that it was given to
-	PanicText string // of the last one
+	Panics    uint64 // count of the handlers' panics over it
+	PanicText string // text of the last panic
 }
 
-// SetAside says that the message's handlers panicked so often that it is kept, and offered to nobody.
+// SetAside says that the message is kept but not offered, since its handlers panicked MaxPanics times.
 func (m Message) SetAside() bool { return m.Panics >= MaxPanics }
 
-// encode leaves the body out: it lies in a row of its own, written once.
+// encode leaves the body out: it has a row of its own, which is written once.
 func (m Message) encode() []byte {
 	w := newRowWriter(32 + len(m.Kind) + len(m.Sender) + len(m.PanicText))
 	w.writeString(m.Kind)
@@ -37,7 +37,7 @@ func decodeMessage(id uint64, row []byte) (Message, error) {
 	return m, f.finishRow(tableMessage)
 }
 
-// readMessage reads one without its body.
+// readMessage reads a message without its body.
 func (r *tableReader) readMessage(store, key string, id uint64) (Message, bool) {
 	row, ok := r.getRow(numberedKey(tableMessage, store, key, id))
 	if !ok {
@@ -73,7 +73,7 @@ type messageTable struct {
 	policies *policyTable
 }
 
-// putInbox also keeps the table of owners' profiles with messages in step.
+// putInbox writes an inbox, and updates the table of owners' profiles with messages.
 func (t *messageTable) putInbox(store, key string, b Inbox) {
 	was := t.readInbox(store, key).Waiting > 0
 	if owner := t.readGrant(store, key).Owner; was != (b.Waiting > 0) && owner != 0 && t.isAlive(owner) {
@@ -118,7 +118,7 @@ func (t *messageTable) sendMessage(server lock.Incarnation, c *Send) Result {
 	return Result{Message: box.Last, Token: grant.Token}
 }
 
-// clearMessage takes a message away without its effect.
+// clearMessage deletes a message without a save that holds its effect.
 func (t *messageTable) clearMessage(c *ClearMessage) Result {
 	if !isValidName(c.Store, c.Key) {
 		return Result{Code: Invalid}

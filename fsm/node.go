@@ -8,7 +8,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Node is where a node is reached. These rows, and not gossip, say where the leader's clients go.
+// Node holds the addresses of a node. These rows, and not gossip, say where clients find the leader.
 type Node struct {
 	ID      string
 	Address string // host:port for nodes
@@ -23,7 +23,7 @@ func (n Node) encode() []byte {
 	w.writeString(n.Address)
 	w.writeString(n.Client)
 	w.writeString(n.Gossip)
-	if n.ServerGossip != "" { // rows without it are as they always were
+	if n.ServerGossip != "" { // a row without it has the same bytes as in builds that did not know it
 		w.writeString(n.ServerGossip)
 	}
 	return w
@@ -35,7 +35,7 @@ func decodeNode(id string, row []byte) (Node, error) {
 	if len(f.rest) > 0 {
 		n.ServerGossip = f.readString()
 		if n.ServerGossip == "" {
-			f.markDamaged() // nobody writes it empty
+			f.markDamaged() // encode leaves an empty one out
 		}
 	}
 	return n, f.finishRow(tableNode)
@@ -67,7 +67,7 @@ func (t *nodeTable) removeNode(c *RemoveNode) Result {
 
 func expectedKey(address string) []byte { return appendText([]byte{tableExpected}, address) }
 
-// CheckNodeAddress says in one sentence what is wrong with an address that a node is expected at.
+// CheckNodeAddress reports in one sentence why an address is invalid for a node that is expected to join.
 func CheckNodeAddress(address string) error {
 	colon := strings.LastIndexByte(address, ':')
 	port, err := strconv.ParseUint(address[colon+1:], 10, 16)

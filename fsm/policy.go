@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The policies of a store. Which exist, and their defaults, are rows that Found wrote: a build that knows another one
-// must not decide by itself.
+// The policies of a store. The existing policies and their defaults are rows, which Found wrote: a build that knows a
+// further policy must not apply it by itself.
 const (
 	PolicyHistory     = "history"
 	PolicyMaxData     = "max_data_bytes"
@@ -14,7 +14,7 @@ const (
 	PolicyMaxWaiters  = "max_waiters"
 )
 
-// Policy is a limit or habit of one store.
+// Policy is a setting of one store.
 type Policy struct {
 	Name      string
 	Value     int64
@@ -23,7 +23,7 @@ type Policy struct {
 	Inherited bool // from the default of every store
 }
 
-// policySpec is what people are told of a policy, and the range that is checked before one is proposed.
+// policySpec describes a policy to operators, and holds the range that is checked before a value is proposed.
 type policySpec struct {
 	name       string
 	normal     int64
@@ -38,7 +38,7 @@ var policies = []policySpec{
 	{PolicyMaxWaiters, 64, 0, 1000, "game servers", "game servers that may wait for a profile"},
 }
 
-// DefaultPolicies is what Found writes.
+// DefaultPolicies returns the policies that Found writes.
 func DefaultPolicies() []*PolicyValue {
 	values := make([]*PolicyValue, 0, len(policies))
 	for _, p := range policies {
@@ -47,7 +47,7 @@ func DefaultPolicies() []*PolicyValue {
 	return values
 }
 
-// CheckPolicy says in one sentence what is wrong with a policy, before it is proposed.
+// CheckPolicy reports in one sentence why a policy's value is invalid, before it is proposed.
 func CheckPolicy(name string, value int64) error {
 	names := make([]string, 0, len(policies))
 	for _, p := range policies {
@@ -64,7 +64,8 @@ func CheckPolicy(name string, value int64) error {
 
 func policyKey(store, name string) []byte { return appendText([]byte{tablePolicy}, store, name) }
 
-// policyCache spares two reads a save. It is only ever emptied, never corrected: a batch that fails stops the node.
+// policyCache saves two reads for each Save. A change of a policy empties it; a batch that fails need not, since then the
+// node stops.
 type policyCache map[string]int64
 
 const policyCacheRows = 4096

@@ -5,16 +5,16 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Position is where the tables stand: the row that every applied batch writes.
+// Position is the position of the tables in the log: the row that every applied batch writes.
 type Position struct {
 	Index   uint64 // of the last entry applied
 	Term    uint64 // of that entry
 	Level   uint32 // the highest level that an entry may have
 	Cluster []byte // 16 bytes; empty until Found
 	Epoch   uint64 // rises with each restore
-	StampMS int64  // the highest stamp so far
-	Offset  uint64 // added to the index in tokens
-	Digest  uint64 // of everything written so far
+	StampMS int64  // the highest timestamp so far
+	Offset  uint64 // added to the index in tokens; only a restore raises it
+	Digest  uint64 // running hash of all writes so far
 }
 
 func (s Position) encode() []byte {
@@ -44,8 +44,8 @@ func (r *tableReader) readPosition() Position {
 	return s
 }
 
-// foldDigest takes a command's write set into the running digest. The command's own token goes in too, so that one which
-// writes nothing still counts.
+// foldDigest adds a command's write set to the running digest. The command's token is added too, so that a command without
+// writes also changes the digest.
 func (s *Position) foldDigest(at lock.Token, writes uint64) {
 	w := rowWriter(make([]byte, 0, 24))
 	w.writeFixed(s.Digest)

@@ -2,8 +2,8 @@ package fsm
 
 import "github.com/profilenode/profilenode/lock"
 
-// reclaimGrants lets sessions go on whose owner was ended by a false verdict. Only those of whose profile nothing has become
-// since: no other grant, and no other revision than the session knows.
+// reclaimGrants continues sessions after a false expiry of their owner. It skips a profile that was granted since, or has
+// another revision than the session knows.
 func (t *sessionCommands) reclaimGrants(server lock.Incarnation, c *Reclaim) Result {
 	if len(c.Claims) == 0 || len(c.Claims) > MaxClaims {
 		return Result{Code: Invalid}

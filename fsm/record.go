@@ -7,7 +7,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Profile is what is known of a profile, without its data.
+// Profile is a profile without its data.
 type Profile struct {
 	Store, Key string
 	Exists     bool   // false: never saved, or removed
@@ -66,13 +66,13 @@ func (r *tableReader) readRecord(store, key string) Profile {
 	return p
 }
 
-// WriteKind says what made a revision.
+// WriteKind is the kind of command that made a revision.
 type WriteKind uint8
 
 const (
 	WriteSave   WriteKind = iota
-	WriteSet              // without a session
-	WriteRemove           // no data
+	WriteSet              // written without a session
+	WriteRemove           // removed; the revision has no data
 )
 
 // Revision is one entry of a profile's history, without its data.
@@ -85,8 +85,9 @@ type Revision struct {
 	Kind     WriteKind
 }
 
-// How data lies on disk is this file's business alone: one row a revision, written once, deleted once, and the newest is
-// the current one. So a save writes its data once, and history costs no second copy.
+// encodeData encodes the row of a revision. Each revision's data has one row, which is written once and deleted once, and
+// the newest row is the current data. So a save writes its data once, and the history costs no second copy. Only this file
+// knows that layout.
 func encodeData(h Revision, data []byte) []byte {
 	w := newRowWriter(32 + len(data))
 	w.writeUint(uint64(h.Codec))
@@ -117,7 +118,7 @@ type recordTable struct {
 	audits   *auditTable
 }
 
-// writeRevision stores a profile's next revision and drops those beyond what the store keeps.
+// writeRevision stores a profile's next revision, and drops those beyond the store's history.
 func (t *recordTable) writeRevision(p Profile, kind WriteKind, data []byte) {
 	t.putRow(profileKeyAt(p.Store, p.Key, p.Revision), encodeData(Revision{
 		Codec: p.Codec, SavedMS: p.SavedMS, Token: p.Token, Kind: kind,

@@ -6,7 +6,8 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// releaseByOperator is an operator's release. One that was revoked already only has to say so.
+// releaseByOperator asks the owner to let go, or with Force revokes its grant. A grant that is already revoked stays as it
+// is.
 func (t *sessionCommands) releaseByOperator(server lock.Incarnation, c *Free) Result {
 	if !isValidName(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
 		return Result{Code: Invalid}

@@ -2,7 +2,7 @@ package fsm
 
 import "github.com/profilenode/profilenode/lock"
 
-// Code is what became of a command. Numbers are never reused: they lie in the table of answers.
+// Code is the outcome of a command. Its numbers are stored in the answer table: they are never reused.
 type Code uint8
 
 const (
@@ -22,34 +22,33 @@ const (
 	QueueFull        Code = 13 // over Limit
 	InboxFull        Code = 14 // over Limit
 	NoMessage        Code = 15 // not there (any more)
-	PartsMissing     Code = 16 // the data's parts did not all arrive
-	DataDamaged      Code = 17 // the data is not what its hash says
+	PartsMissing     Code = 16 // some of the data's parts did not arrive
+	DataDamaged      Code = 17 // the data does not match its size or hash
 	UnknownPolicy    Code = 18 // no policy of that name
 	NoProfile        Code = 19 // nothing at this store and key
 	NotWaiting       Code = 20 // no such ticket
-	Burned           Code = 21 // the number was given up: it never happened and never will
-	Superseded       Code = 22 // what was judged has moved on
-	NotOwned         Code = 23 // nobody owns it
+	Burned           Code = 21 // the number was settled before its request came: the request is never executed
+	Superseded       Code = 22 // the state that the command was decided on has changed
+	NotOwned         Code = 23 // the profile has no owner
 
 	OtherRegistration Code = 24 // the incarnation was registered by another process. Never kept as an answer
 	UnknownClass      Code = 25 // no timing class of that name
 	codes                  = 26
 )
 
-// Result is the answer to a command. What a request's answer keeps of it in the table of answers is Code, Token,
-// Revision, Index and Message; never data.
+// Result is the result of a command. keptAnswer says which fields the answer table keeps.
 type Result struct {
 	Code     Code
 	Repeated bool             // answered before; nothing was done now
-	Index    uint64           // of the entry that did it
-	Token    lock.Token       // of the grant that it stands on; a ticket when Queued; the incarnation for Register
+	Index    uint64           // index of the entry that carried it out
+	Token    lock.Token       // token of the grant concerned; a ticket when Queued; the incarnation for Register
 	Revision uint64           // the profile's, after it
 	Message  uint64           // the id of the message sent
 	Owner    lock.Incarnation // with Owned, NameHeld and Queued
 	Limit    uint64           // with TooLarge, QueueFull and MailboxFull; with NameHeld, the lease of Owner in milliseconds
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far
-	Granted  uint64           // with Walk: profiles that their waiters got
+	Granted  uint64           // with Walk: count of the profiles that were granted to waiters
 	More     bool             // with Walk and Forget: there is more to do
 }
 
@@ -57,15 +56,15 @@ type Result struct {
 type EventKind uint8
 
 const (
-	Granted     EventKind = iota // the profile is Server's, under Token, for its Ticket
-	LetGo                        // somebody waits for Server's profile
+	Granted     EventKind = iota // the profile is granted to Server, under Token, for its Ticket
+	LetGo                        // Server is to let go of its profile: a game server waits, or an operator asked
 	Lost                         // Server's session under Token was revoked
 	MessageWait                  // Server's profile has a new message, Message
 	ServerEnded                  // Server has ended; its owned profiles may have waiters to walk
 )
 
-// Event is something that a game server wants to know. It is told once, to whoever listens on this node at that time;
-// it may be lost, since renewals compare held sets.
+// Event is a change that a game server is told of. It is sent once, to the streams that are open on this node at that time.
+// It may be lost: renewals compare held sets and find the difference.
 type Event struct {
 	Kind    EventKind
 	Server  lock.Incarnation
@@ -74,10 +73,10 @@ type Event struct {
 	Token   lock.Token
 	Ticket  lock.Token
 	Message uint64
-	Cause   lock.Cause // with Granted, what ended the session before, if its owner did not; with Lost, why; with LetGo, Freed if an operator asked
+	Cause   lock.Cause // with Granted, the cause that ended the session before, if its owner did not; with Lost, the cause; with LetGo, Freed if an operator asked
 
 	// Of the message.
-	After       uint64 // the newest one before it, 0 if none waited: who has seen that has missed none
+	After       uint64 // id of the newest message before it, 0 if none waited: an owner that has seen it has missed none
 	Body        string
 	MessageKind string
 	Sender      string

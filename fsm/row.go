@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// rowFormat is the first byte of every row. Rows are our own encoding and not protobuf, because the digest covers them:
-// every build must write the same bytes for the same fact.
+// rowFormat is the first byte of every row. Rows have an encoding of their own and not protobuf's, because the digest covers
+// them: every build must write the same bytes for the same values.
 const rowFormat = 1
 
 // rowWriter appends fields; rowReader takes them off in the same order.
@@ -38,7 +38,7 @@ func (w *rowWriter) writeString(v string) {
 	*w = append(*w, v...)
 }
 
-// rowReader remembers that a row was damaged, so that a reader of ten fields checks once.
+// rowReader keeps the fact that a row is damaged, so that a function that reads ten fields checks once.
 type rowReader struct {
 	rest []byte
 	bad  bool
@@ -88,7 +88,7 @@ func (r *rowReader) readBool() bool {
 	return b != nil && b[0] == 1
 }
 
-// readBytes is a view into the row.
+// readBytes returns a slice of the row, not a copy.
 func (r *rowReader) readBytes() []byte { return r.takeBytes(r.readUint()) }
 
 func (r *rowReader) readString() string { return string(r.readBytes()) }

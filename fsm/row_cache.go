@@ -1,7 +1,7 @@
 package fsm
 
-// rowCache remembers the rows that every command of an incarnation asks for again: who it is, and what moves with its
-// commands. Whoever writes one writes it here too, so it never differs from the tables; a batch that fails empties it.
+// rowCache keeps the rows that every command of an incarnation reads again: its own, its activity's, and the size of its
+// parts. Every write goes to the cache too, so it never differs from the tables; a batch that fails empties it.
 type rowCache struct {
 	rows map[string][]byte // by key; nil: there is no such row
 }
@@ -11,7 +11,7 @@ const rowCacheRows = 4096
 
 func newRowCache() *rowCache { return &rowCache{rows: make(map[string][]byte)} }
 
-// isCachedTable says of which tables it holds rows.
+// isCachedTable says whether the cache keeps the rows of a table.
 func isCachedTable(table byte) bool {
 	return table == tableServer || table == tableActivity || table == tablePartBytes
 }
@@ -25,7 +25,7 @@ func (c *rowCache) lookUp(key []byte) (row []byte, known bool) {
 	return row, known
 }
 
-// storeRow is told of every row that is read or written; nil: there is none any more. It keeps row.
+// storeRow is called with every row that is read or written; nil means that there is none. The cache keeps row itself.
 func (c *rowCache) storeRow(key, row []byte) {
 	if c == nil || !isCachedTable(key[0]) {
 		return
@@ -36,7 +36,7 @@ func (c *rowCache) storeRow(key, row []byte) {
 	c.rows[string(key)] = row
 }
 
-// forgetRange is told of every range that is deleted. Those of its own tables are rare.
+// forgetRange is called with every range that is deleted. A range of a cached table empties the cache, and is rare.
 func (c *rowCache) forgetRange(from, to []byte) {
 	if c == nil {
 		return

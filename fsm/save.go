@@ -38,7 +38,7 @@ func (t *recordTable) saveProfile(q *Request, c *Save) Result {
 	return Result{Token: lock.Token(c.Token), Revision: next.Revision}
 }
 
-// setProfile overwrites without a session.
+// setProfile overwrites a profile without a session.
 func (t *recordTable) setProfile(q *Request, c *Set) Result {
 	if !isValidName(c.Store, c.Key) || c.Data == nil || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
@@ -57,7 +57,7 @@ func (t *recordTable) setProfile(q *Request, c *Set) Result {
 	return Result{Revision: next.Revision, Token: grant.Token}
 }
 
-// removeProfile leaves a stone: the revision goes on from it, so that nothing old can land on a profile made anew.
+// removeProfile leaves a tombstone. A profile that is created again continues its revision, so that no old write fits it.
 func (t *recordTable) removeProfile(server lock.Incarnation, c *Remove) Result {
 	if !isValidName(c.Store, c.Key) || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
@@ -78,7 +78,7 @@ func (t *recordTable) removeProfile(server lock.Incarnation, c *Remove) Result {
 	return Result{Revision: old.Revision + 1, Token: grant.Token}
 }
 
-// writeWithoutSession is a write without a session.
+// writeWithoutSession is a command that writes a profile without a session.
 type writeWithoutSession interface {
 	GetStore() string
 	GetKey() string
@@ -87,7 +87,8 @@ type writeWithoutSession interface {
 	GetForce() bool
 }
 
-// checkUnowned checks what a write without a session stands on.
+// checkUnowned checks that a write without a session is allowed: the profile has no owner, or the write is forced, and the
+// revision is the expected one.
 func (t *recordTable) checkUnowned(c writeWithoutSession, grant GrantRow) (Profile, Result) {
 	old := t.readRecord(c.GetStore(), c.GetKey())
 	if grant.Owner != 0 && !c.GetForce() {
@@ -99,7 +100,7 @@ func (t *recordTable) checkUnowned(c writeWithoutSession, grant GrantRow) (Profi
 	return old, Result{}
 }
 
-// takeFromOwner revokes the session of whoever owns the profile, since the profile was set or removed.
+// takeFromOwner revokes the owner's session, if there is one, since the profile was set or removed.
 func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
 	if revoked, out := grant.Revoke(grant.Token, cause, t.isAlive); out.Revoked {
 		t.grants.storeDecision(store, key, grant, revoked, out)
@@ -111,9 +112,10 @@ func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store
 	}
 }
 
-// nextRevision is the revision that data would make of a profile, if it is whole, small enough and what its hash says.
+// nextRevision returns the revision that a write makes of a profile, if its data is complete, small enough and matches its
+// hash.
 func (t *recordTable) nextRevision(q *Request, old Profile, d *Data, tags *Tags) (Profile, []byte, Result) {
-	limit := uint64(min(max(t.policies.policyValueOf(old.Store, PolicyMaxData), 0), MaxData)) // whatever was proposed: what follows allocates by it
+	limit := uint64(min(max(t.policies.policyValueOf(old.Store, PolicyMaxData), 0), MaxData)) // bounded here too, since the size of the allocations below depends on it
 	if d.Size > limit {
 		return old, nil, Result{Code: TooLarge, Limit: limit, Revision: old.Revision}
 	}
@@ -156,5 +158,5 @@ func (t *recordTable) assembleData(q *Request, d *Data) ([]byte, bool) {
 		}
 		parts = append(parts, row)
 	}
-	return bytes.Join(parts, nil), size == d.Size // of what is there, whatever was said
+	return bytes.Join(parts, nil), size == d.Size // the size of the parts themselves, not the size that the command states
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// codeOfRefusal is a refusal of the law as a code.
+// codeOfRefusal returns the code for a refusal of package lock.
 func codeOfRefusal(r lock.Refusal) Code {
 	switch r {
 	case lock.Fenced:
@@ -64,7 +64,7 @@ func (t *sessionCommands) cancelWait(server lock.Incarnation, c *Cancel) Result 
 	if !isValidName(c.Store, c.Key) {
 		return Result{Code: Invalid}
 	}
-	old := t.readGrant(c.Store, c.Key) // not touched: Cancel itself brings it up to date
+	old := t.readGrant(c.Store, c.Key) // not passed on: Cancel itself brings it up to date
 	grant, out := old.Cancel(server, lock.Token(c.Ticket), t.token, t.isAlive)
 	if out.Refusal != lock.None {
 		t.grants.readGrantPassedOn(c.Store, c.Key)
@@ -87,7 +87,7 @@ func (t *sessionCommands) releaseGrant(server lock.Incarnation, c *Release) Resu
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Token: old.Token}
 	}
-	t.messages.countPanics(c.Store, c.Key, c.Panics) // before the next owner is granted, who would be given these messages again
+	t.messages.countPanics(c.Store, c.Key, c.Panics) // before the next owner is granted, which would be offered these messages again
 	if !old.Revoked {                                // else the session had ended before, for that cause
 		old.Cause = cause
 		if cause.GivesUp() {
@@ -125,10 +125,11 @@ func (t *sessionCommands) lapseGrant(c *Lapse) Result {
 	return Result{Token: old.Token}
 }
 
-// walkWaiters is after how many waiters a step of a walk ends: each is looked up, and written again.
+// walkWaiters is the count of waiters after which a step of a walk ends: each of them is read and written again.
 const walkWaiters = 4096
 
-// walkContested grants a gone incarnation's contested profiles to their waiters, limit at a time, fewer where many wait.
+// walkContested grants an ended incarnation's contested profiles to their waiters, at most Limit profiles in one command,
+// and fewer if they have many waiters.
 func (t *sessionCommands) walkContested(c *Walk) Result {
 	server := lock.Incarnation(c.Incarnation)
 	if t.isAlive(server) {

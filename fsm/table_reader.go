@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// tableReader reads rows, inside a batch or at a snapshot. It remembers the first error of the disk, so that the rules read
-// like rules; whoever began the work checks err once.
+// tableReader reads rows, in a batch or in a snapshot. It keeps the first error of the disk, so that the rules need no error
+// checks: the caller that created the reader checks err once at the end.
 type tableReader struct {
 	from pebble.Reader
 	rows *rowCache // nil: none
@@ -49,7 +49,7 @@ func (r *tableReader) hasRow(key []byte) bool {
 	return ok
 }
 
-// scanRows walks the rows in [from, to) in order until f says stop. The slices are valid during the call.
+// scanRows calls f for the rows in [from, to) in order until f returns false. The slices are valid during the call.
 func (r *tableReader) scanRows(from, to []byte, f func(key, row []byte) bool) {
 	if r.err != nil {
 		return

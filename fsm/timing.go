@@ -9,22 +9,22 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// DefaultClass is the timing class of who names none. Found writes it.
+// DefaultClass is the timing class of a registration that names none. Found writes it.
 const DefaultClass = "default"
 
-// TimingClass is a named set of times that game servers register with. Changing one changes nothing for incarnations that
-// are registered: each has a copy in its row, since its owner counts with what it was told.
+// TimingClass is a named set of times that game servers register with. A change does not affect registered incarnations:
+// each has a copy in its row, since its game server counts with the times that its registration returned.
 type TimingClass struct {
 	Name string
 	lock.Timing
 }
 
-// DefaultClasses is what Found writes.
+// DefaultClasses returns the timing classes that Found writes.
 func DefaultClasses() []*SetTimingClass {
 	return []*SetTimingClass{ClassOf(TimingClass{DefaultClass, lock.DefaultTiming()})}
 }
 
-// ClassOf is the command that sets a class.
+// ClassOf returns the command that sets a class.
 func ClassOf(c TimingClass) *SetTimingClass {
 	return &SetTimingClass{
 		Name: c.Name, RenewMs: c.Renew.Milliseconds(), DoubtMs: c.Doubt.Milliseconds(), EvidenceMs: c.Evidence.Milliseconds(),
@@ -32,7 +32,7 @@ func ClassOf(c TimingClass) *SetTimingClass {
 	}
 }
 
-// CheckClassName says in one sentence what is wrong with a class's name.
+// CheckClassName reports in one sentence why a class's name is invalid.
 func CheckClassName(name string) error {
 	if CheckStore(name) != nil {
 		return fmt.Errorf("a timing class's name has 1 to %d letters, digits, '_', '-' and '.', %q has not", MaxStore, name)
@@ -40,13 +40,14 @@ func CheckClassName(name string) error {
 	return nil
 }
 
-// CheckClass says what is wrong with the times of a class, before it is proposed and again in apply.
+// CheckClass reports why the times of a class are invalid, before it is proposed and again in apply.
 func CheckClass(c *SetTimingClass) error {
 	timing := timingOfCommand(c)
 	return timing.Validate()
 }
 
-// timingOfCommand is the times of a command. What would overflow is beyond lock.MostTiming instead.
+// timingOfCommand returns the times of a command. A time that would overflow becomes one above lock.MostTiming, which
+// Validate refuses.
 func timingOfCommand(c *SetTimingClass) lock.Timing {
 	duration := func(ms int64) time.Duration {
 		const most = int64(lock.MostTiming/time.Millisecond) + 1
@@ -77,7 +78,7 @@ func decodeClass(name string, row []byte) (TimingClass, error) {
 	return c, f.finishRow(tableClass)
 }
 
-// readClass is the timing class of a name, or the default one.
+// readClass reads the timing class of a name, or for "" the default one.
 func (r *tableReader) readClass(name string) (TimingClass, bool) {
 	if name == "" {
 		name = DefaultClass
@@ -106,7 +107,7 @@ func (r *tableReader) readClasses() []TimingClass {
 	return list
 }
 
-// setTimingClass makes a class, or changes it for later registrations.
+// setTimingClass creates a class, or changes it for later registrations.
 func (t *clusterTable) setTimingClass(c *logpb.SetTimingClass) Result {
 	if CheckClassName(c.Name) != nil || CheckClass(c) != nil {
 		return Result{Code: Invalid}

@@ -81,7 +81,7 @@ func (t *transaction) applyEntry(log Log) (Applied, error) {
 	return Applied{Digest: t.position.Digest, Results: results, Events: t.events}, nil
 }
 
-// runCommand carries out one command. Those with a request go through the table of answers first.
+// runCommand carries out one command. A command with a request is looked up in the answer table first.
 func (t *transaction) runCommand(c *Command) Result {
 	switch act := c.Act.(type) {
 	case *logpb.Command_Register:

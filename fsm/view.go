@@ -8,7 +8,8 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// View is the tables as they stood at one index. Reads of absent rows say ok = false; an error is a failed disk.
+// View is a read snapshot of the tables at one index. Reads of absent rows return ok = false; an error means that the disk
+// failed or a row is damaged.
 type View struct {
 	snapshot *pebble.Snapshot
 	position Position
@@ -25,22 +26,22 @@ func (m *Machine) View() (*View, error) {
 	return v, nil
 }
 
-// Close lets go of the view.
+// Close releases the snapshot.
 func (v *View) Close() error { return v.snapshot.Close() }
 
-// Position is where the view stands.
+// Position returns the position of the view.
 func (v *View) Position() Position { return v.position }
 
 func (v *View) tableReader() *tableReader { return &tableReader{from: v.snapshot} }
 
-// Profile is what is known of a profile, without its data; ok also for a removed one.
+// Profile returns a profile without its data; ok is true also for a removed one.
 func (v *View) Profile(store, key string) (Profile, bool, error) {
 	r := v.tableReader()
 	p := r.readRecord(store, key)
 	return p, p.Revision > 0, r.err
 }
 
-// Data is the data of a revision that is still kept.
+// Data returns the data of a revision, if it is still kept.
 func (v *View) Data(store, key string, revision uint64) ([]byte, bool, error) {
 	r := v.tableReader()
 	row, ok := r.getRow(profileKeyAt(store, key, revision))
@@ -114,7 +115,7 @@ func (v *View) Stores() ([]string, error) {
 	return list, r.err
 }
 
-// Grant is a profile's grant; zero when nobody ever owned it. Whether it is in force is up to its owner being alive.
+// Grant returns a profile's grant; zero if it never had an owner. It is in force only while its owner is alive.
 func (v *View) Grant(store, key string) (GrantRow, error) {
 	r := v.tableReader()
 	return r.readGrant(store, key), r.err
@@ -154,7 +155,7 @@ func (v *View) GrantsOf(id lock.Incarnation) ([]OwnedGrant, error) {
 	return v.grantsByIndex(serverKey(tableOwned, id), 1+8, 0)
 }
 
-// GrantsAfter lists an incarnation's grants after a profile, in order of store and key; more says that there are others.
+// GrantsAfter lists an incarnation's grants after a profile, in order of store and key; more says that further ones follow.
 func (v *View) GrantsAfter(id lock.Incarnation, store, key string, limit int) (list []OwnedGrant, more bool, err error) {
 	r := v.tableReader()
 	prefix := serverKey(tableOwned, id)
@@ -199,8 +200,8 @@ func (v *View) OwnedInboxes(id lock.Incarnation, limit int) ([]OwnedInbox, error
 	return list, r.err
 }
 
-// Contested lists an incarnation's grants, or for 0 everybody's, that somebody waits for or that were revoked; those of
-// ended incarnations too, until they have been walked.
+// Contested lists the grants of an incarnation, or for 0 of all, that have waiters or were revoked. Grants of ended
+// incarnations are among them until Walk has passed them on.
 func (v *View) Contested(id lock.Incarnation, limit int) ([]OwnedGrant, error) {
 	if id == 0 {
 		return v.grantsByIndex([]byte{tableContested}, 1+8, limit)
@@ -244,14 +245,14 @@ func (v *View) Servers() ([]Server, error) {
 	return list, r.err
 }
 
-// Held is the count and the lock.HeldHash of what an incarnation holds.
+// Held returns the count and the lock.HeldHash of the profiles that an incarnation holds.
 func (v *View) Held(id lock.Incarnation) (int, uint64, error) {
 	r := v.tableReader()
 	a := r.readActivity(id)
 	return a.Sessions, a.Held, r.err
 }
 
-// GoneBefore says whether Forget with that stamp would find anything.
+// GoneBefore says whether an incarnation ended before a timestamp, so that Forget would find one.
 func (v *View) GoneBefore(stampMS int64) (bool, error) {
 	r := v.tableReader()
 	found := false
@@ -267,7 +268,7 @@ func (v *View) Messages(store, name string, from uint64, limit int) ([]Message, 
 	return v.messagesFrom(store, name, from, limit, false)
 }
 
-// AllMessages lists those too that were set aside.
+// AllMessages lists a profile's messages like Messages, those that were set aside included.
 func (v *View) AllMessages(store, name string, from uint64, limit int) ([]Message, error) {
 	return v.messagesFrom(store, name, from, limit, true)
 }
@@ -299,7 +300,7 @@ func (v *View) Inbox(store, key string) (Inbox, error) {
 	return r.readInbox(store, key), r.err
 }
 
-// Nodes lists where the nodes are reached.
+// Nodes lists the nodes with their addresses.
 func (v *View) Nodes() ([]Node, error) {
 	r := v.tableReader()
 	var list []Node
