@@ -80,7 +80,7 @@ func (a *autosaver) saveSoon(s *session, d time.Duration) {
 	}
 }
 
-// noteSaved is told how a save ended. One that was refused is tried again sooner than its turn, ever later.
+// noteSaved takes the result of a save. A refused one is tried again before its turn, after a pause that grows.
 func (a *autosaver) noteSaved(s *session, err error) {
 	s.mu.Lock()
 	if err == nil {

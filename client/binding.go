@@ -13,25 +13,25 @@ import (
 type knownCluster struct {
 	id      []byte // empty before the first registration
 	epoch   uint64
-	binding uint64 // stands for both in every request
+	binding uint64 // hash of both, carried by every request
 }
 
-// isBindingRefusal says that a node refused a copy because it was meant for another cluster, epoch or registration than the node's.
-// It says nothing of any other copy, and another node may well carry the request out.
+// isBindingRefusal says that a node refused a copy because it was meant for another cluster, epoch or registration than the
+// node's. It says nothing of any other copy, and another node may well carry the request out.
 func isBindingRefusal(refusal *profilev1.Refusal) bool {
 	return refusal.GetReason() == profilev1.Reason_REASON_OTHER_CLUSTER || refusal.GetReason() == profilev1.Reason_REASON_OTHER_REGISTRATION
 }
 
-// isGreaterEpoch says that a refusal came from a later epoch of a cluster: that one was restored from a backup, and nothing of
-// the epoch before goes on. A node in a smaller epoch lags, and one of another cluster is only a wrong address.
+// isGreaterEpoch says that a refusal came from a later epoch of a cluster: that one was restored from a backup, and nothing
+// of the epoch before goes on. A node in a smaller epoch lags, and one of another cluster is only a wrong address.
 func isGreaterEpoch(refusal *profilev1.Refusal, of knownCluster) bool {
 	return isBindingRefusal(refusal) && len(of.id) > 0 && bytes.Equal(refusal.Cluster, of.id) && refusal.Epoch > of.epoch
 }
 
 const restoredSince = "the cluster was restored from a backup since, which ended every game server's sessions"
 
-// checkFeatures says which part of a request the cluster cannot carry out, as far as it has announced; nil: it can do all of it.
-// Such a request is never sent.
+// checkFeatures says which part of a request the cluster cannot carry out, as far as it has announced; nil: it can do all of
+// it. Such a request is never sent.
 func (c *Client) checkFeatures(act string, ref Ref, request proto.Message) error {
 	fields := profilev1.Fields
 	if replaced := c.config.hooks.Fields; replaced != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // foreignSeed makes one address of the town a node that refuses everything but a registration as meant for another cluster
-// or epoch, also what settles a number, and makes the answer to the first save be lost.
+// or epoch, settling a number included, and loses the answer to the first save.
 func foreignSeed(town *town, addr string, refusal *profilev1.Refusal) {
 	lost := false
 	town.set(func() {
@@ -36,8 +36,8 @@ func foreignSeed(town *town, addr string, refusal *profilev1.Refusal) {
 	})
 }
 
-// A copy of a save is in the log, and its answer is lost. The retry comes to a node that is of another cluster, or lags in an
-// earlier epoch: what that one says is no word on the save, and ends nothing.
+// A copy of a save is in the log, and its answer is lost. The retry comes to a node that is of another cluster, or lags in
+// an earlier epoch: its refusal says nothing about the save, and ends nothing.
 func TestAWrongSeedsRefusalIsNotTakenForTheRequests(t *testing.T) {
 	for name, refusal := range map[string]*profilev1.Refusal{
 		"another cluster":                      {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("village"), Epoch: 9},
@@ -77,13 +77,13 @@ func TestAWrongSeedsRefusalIsNotTakenForTheRequests(t *testing.T) {
 	}
 }
 
-// After a restore every incarnation has ended: the sessions are over at once, the game server registers again, and what
-// belongs to no session goes on under the new registration.
+// After a restore every incarnation has ended: the sessions are over at once, the game server registers again, and requests
+// that belong to no session go on under the new registration.
 func TestALaterEpochEndsTheSessions(t *testing.T) {
 	town, store, p := playing(t, "a:1")
 	town.set(func() {
 		town.restores++
-		for _, life := range town.lives {
+		for _, life := range town.incarnations {
 			life.alive = false
 		}
 	})
@@ -106,7 +106,7 @@ func TestALaterEpochEndsTheSessions(t *testing.T) {
 	}
 }
 
-// What the cluster has not announced is refused here and never sent; a renewal that announces it is enough.
+// A feature that the cluster has not announced is refused here and never sent; a renewal that announces it is enough.
 func TestNothingIsSentThatTheClusterCannotDo(t *testing.T) {
 	town := newTown(t, "a:1")
 	config := town.config("a")

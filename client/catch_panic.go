@@ -25,9 +25,9 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
-// catchPanic runs a function of the game and returns its panic as an error. where names the function, for people. The function
-// has a goroutine of its own, which it may end (runtime.Goexit, as a test's FailNow does): that too is an error, and the
-// caller's goroutine, which has other work to do, goes on.
+// catchPanic runs a function of the game and returns its panic as an error. where names the function, for people. The
+// function has a goroutine of its own, which it may end (runtime.Goexit, as a test's FailNow does): that too is an error,
+// and the caller's goroutine, which has other work to do, goes on.
 func catchPanic(where string, ref Ref, f func()) *Error {
 	var caught *panicError
 	ended := make(chan struct{})

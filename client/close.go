@@ -143,8 +143,8 @@ func (c *Client) closeOnce(ctx context.Context) error {
 	return nil
 }
 
-// endAllSessions makes the last saves. For the game's own code, which may hold a profile's lock, it waits as long as a Close may
-// take; for the cluster until ctx ends.
+// endAllSessions makes the last saves. For the game's own code, which may hold a profile's lock, it waits as long as a Close
+// may take; for the cluster until ctx ends.
 func (c *Client) endAllSessions(ctx context.Context) *CloseError {
 	patience, cancel := context.WithTimeout(ctx, c.config.CloseTimeout)
 	defer cancel()
@@ -246,8 +246,8 @@ func (c *Client) allSessions() []*session {
 	return sessions
 }
 
-// waitForBackground waits for every goroutine. All but the game's own handlers end by themselves once the client has halted; these
-// get until ctx ends, and a moment. Called from a handler it does not wait for the handlers that are on their own: it
+// waitForBackground waits for every goroutine. All but the game's own handlers end by themselves once the client has halted;
+// these get until ctx ends, and a moment. Called from a handler it does not wait for the handlers that are on their own: it
 // would wait for itself.
 func (c *Client) waitForBackground(ctx context.Context) {
 	own := calledFromHandler()

@@ -35,7 +35,7 @@ type hero struct {
 
 type step struct{ X, Y int }
 
-// What a newer game adds to its template is filled in; what a player lost does not come back.
+// A field that a newer game adds to its template is filled in; an item that a player lost does not come back.
 func TestTemplateFillsIn(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
@@ -70,7 +70,7 @@ func TestTemplateFillsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Save(ctx); err != nil || p.Revision() != 1 {
-		t.Errorf("save of what was only filled in: got revision %d, %v, want 1", p.Revision(), err)
+		t.Errorf("save of data that was only filled in: got revision %d, %v, want 1", p.Revision(), err)
 	}
 	// No two profiles share the template's maps.
 	p.Read(func(d *hero) { d.Pet.X = 99 })

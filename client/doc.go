@@ -22,12 +22,12 @@
 //
 // # Locks and handlers
 //
-// Each profile has a lock. Functions that are given the data run under it: those of Update, Read and Try, and the handlers of
-// OnMessage, OnSave and OnLastSave. They must not block, must not keep the pointer, and must not call Update, Read, Try, Save
-// or EndSession of the same profile, which would wait for themselves. A lock that is held for more than a second is reported
-// (CodeLockHeld); it holds up this profile and no other. All other handlers run outside of every lock and may call anything:
-// OnSessionEnd and those of the [Config] in goroutines of their own, OnAfterSave and OnError for one event after the other, in
-// order. Methods OnX return a function that stops the handler.
+// Each profile has a lock. Functions that are given the data run under it: those of Update, Read and Try, and the handlers
+// of OnMessage, OnSave and OnLastSave. They must not block, must not keep the pointer, and must not call Update, Read, Try,
+// Save or EndSession of the same profile, which would wait for themselves. A lock that is held for more than a second is
+// reported (CodeLockHeld); it holds up this profile and no other. All other handlers run outside of every lock and may call
+// anything: OnSessionEnd and those of the [Config] in goroutines of their own, OnAfterSave and OnError for one event after
+// the other, in order. Methods OnX return a function that stops the handler.
 //
 // Nothing blocks the game on the network but calls that take a context, and Close, which is bounded. A context that ended
 // before a call sends nothing.

@@ -106,12 +106,12 @@ func TestAnOldVersionKeepsWhatANewOneStored(t *testing.T) {
 		}
 		synctest.Wait()
 		if log.count("drops fields") != 1 || log.count("$.Bag[*].Quality") != 1 {
-			t.Errorf("the log of the old version: got %q, want what was dropped, once", log.b.String())
+			t.Errorf("the log of the old version: got %q, want the dropped fields, once", log.b.String())
 		}
 	})
 }
 
-// What cannot be stored is refused with its path, changes nothing, and the session goes on.
+// A value that cannot be stored is refused with its path, changes nothing, and the session goes on.
 func TestASaveOfWhatCannotBeLoadedAgainIsRefused(t *testing.T) {
 	type mage struct {
 		Name  string
@@ -204,7 +204,7 @@ func TestTryChangesAllOrNothing(t *testing.T) {
 	})
 }
 
-// What would be lost in a copy is not lost silently: such a T needs a function that copies.
+// No field is lost silently in a copy: a T with fields that would be needs a function that copies.
 func TestTryNeedsAFunctionForWhatJSONLeavesOut(t *testing.T) {
 	type fighter struct {
 		Level int

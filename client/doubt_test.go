@@ -14,7 +14,7 @@ import (
 
 var errUnheard = errors.New("not heard")
 
-// The judge counts from when a renewal came, which is after it was sent and may be long before its answer is read.
+// The leader counts from the arrival of a renewal, which is after it was sent and may be long before its answer is read.
 func TestDoubtCountsFromTheSendTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
@@ -42,7 +42,7 @@ func TestDoubtCountsFromTheSendTime(t *testing.T) {
 			t.Errorf("in doubt %v after the last renewal that was answered had been sent, want 3 s", after)
 		}
 		town.set(func() { town.before = nil })
-		time.Sleep(2 * under) // until nobody is held up any more
+		time.Sleep(2 * under) // until no call is held up any more
 	})
 }
 
@@ -72,7 +72,7 @@ func TestOtherAnswersRenewNothing(t *testing.T) {
 	})
 }
 
-// A list that was made before a grant, or by somebody who errs, ends nothing: the log is asked.
+// A list that was made before a grant, or by a node that errs, ends nothing: the log is asked.
 func TestAnUnlistedSessionThatIsOwnedGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")

@@ -11,7 +11,7 @@ import (
 	"github.com/profilenode/profilenode/client"
 )
 
-// rolledBack makes a town answer as one whose log ends before what its callers were told of.
+// rolledBack makes a town answer as one with a log that ends before the indexes that its callers were told of.
 func (town *town) rolledBack(forgets bool) {
 	town.set(func() {
 		last := town.index - 1
@@ -37,7 +37,7 @@ func (town *town) rolledBack(forgets bool) {
 	})
 }
 
-// endOf waits for what the game is told of a session's end.
+// endOf waits for the report of a session's end.
 func endOf(p *client.Profile[player]) client.End {
 	ended := make(chan client.End, 1)
 	p.OnSessionEnd(func(end client.End) { ended <- end })
@@ -55,8 +55,8 @@ func codeOf(err error) string {
 	return ""
 }
 
-// Old disks were put back under all nodes. What this game server owned is anybody's now, so it must not go on, nor begin
-// anew as if nothing had happened, whether the old tables still know it or not.
+// Old disks were put back under all nodes. The profiles of this game server may have any owner now, so it must not go on,
+// nor start again as if nothing had happened, whether the old tables still know it or not.
 func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 	for _, forgets := range []bool{false, true} {
 		town := newTown(t, "n1:1")
@@ -113,7 +113,7 @@ func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 	}
 }
 
-// After a restore indexes begin elsewhere: what was told in the older epoch says nothing of the newer one.
+// After a restore indexes begin elsewhere: an index of the older epoch says nothing about the newer one.
 func TestIndexesOfAnOlderEpochAreNotHeldAgainstANewOne(t *testing.T) {
 	town := newTown(t, "n1:1")
 	c := town.open(t, town.config("a"))
@@ -134,7 +134,7 @@ func TestIndexesOfAnOlderEpochAreNotHeldAgainstANewOne(t *testing.T) {
 			}
 			return nil
 		}
-		for _, life := range town.lives {
+		for _, life := range town.incarnations {
 			life.alive = false
 		}
 	})

@@ -96,8 +96,8 @@ func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left t
 	return all.left, true
 }
 
-// releaseInBackground gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once nothing
-// more will come of it.
+// releaseInBackground gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once
+// nothing more will come of it.
 func (c *Client) releaseInBackground(l *incarnation, ref Ref, token uint64, then func()) {
 	h := heldGrant{ref, token}
 	c.mu.Lock()

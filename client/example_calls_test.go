@@ -42,7 +42,7 @@ func join(players *client.Store[Player]) *client.Profile[Player] {
 func ExampleOpen() {
 	config, stop := startCluster(context.Background(), "game-1") // client.Config{Seeds: []string{"10.0.0.1:7400"}, TLS: ...}
 	defer stop()
-	config.Where = "10.0.0.5:9000" // told to others who want a profile of this game server
+	config.Where = "10.0.0.5:9000" // shown to game servers that want a profile of this one
 	config.OnError = func(err *client.Error) { log.Print(err) }
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -69,7 +69,7 @@ func ExampleClient_Close() {
 	game, players, stop := openExample("game-1")
 	defer stop()
 	_ = join(players).Update(func(d *Player) { d.Coins = 7 })
-	err := game.Close() // saves what is left
+	err := game.Close() // saves the unsaved data
 	var left *client.CloseError
 	if errors.As(err, &left) {
 		log.Printf("not saved: %v; perhaps not saved: %v", left.Unsaved, left.Unknown)
@@ -204,7 +204,7 @@ func ExampleProfile_Update() {
 	_, players, stop := openExample("game-1")
 	defer stop()
 	ann := join(players)
-	err := ann.Update(func(d *Player) { d.Coins -= 30 }) // what f does is saved together
+	err := ann.Update(func(d *Player) { d.Coins -= 30 }) // the changes of one function are saved together
 	ann.Read(func(d *Player) { fmt.Println(d.Coins, err) })
 	// Output: 70 <nil>
 }
@@ -247,7 +247,7 @@ func ExampleProfile_IsActive() {
 	_, players, stop := openExample("game-1")
 	defer stop()
 	ann := join(players)
-	if ann.IsActive() { // ask right before what cannot be undone
+	if ann.IsActive() { // ask right before an act that cannot be undone
 		fmt.Println("trade")
 	}
 	// Output: trade
@@ -270,7 +270,7 @@ func ExampleProfile_OnLastSave() {
 	ann := join(players)
 	ann.OnLastSave(func(d *Player, reason client.LastSaveReason) {
 		fmt.Println(reason == client.LastSaveManual)
-		d.Items = nil // what does not outlive a session
+		d.Items = nil // items do not outlive a session
 	})
 	_ = ann.EndSession(context.Background())
 	// Output: true

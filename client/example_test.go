@@ -97,7 +97,7 @@ func ExampleStore_Send() {
 	// Output: waiting: 1
 }
 
-// Gift is what the examples send.
+// Gift is the message of the examples.
 type Gift struct{ Coins int }
 
 func ExampleHandle() {
@@ -163,7 +163,7 @@ func ExampleProfile_OnMessage() {
 		d.Coins += gift.Coins
 		return client.AnswerDone
 	})
-	// Added last, it sees what no other handler takes.
+	// Added last, it sees the messages that no other handler takes.
 	stopHandling := ann.OnMessage(func(d *Player, m client.Message) client.Answer {
 		fmt.Printf("message %d of kind %s: %s\n", m.ID, m.Kind, m.Body)
 		return client.AnswerNotMine // it waits for a game server that knows its kind

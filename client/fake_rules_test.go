@@ -14,7 +14,7 @@ import (
 
 func (n *fakeNode) EndServer(_ context.Context, q *profilev1.EndServerRequest) (*profilev1.EndServerResponse, error) {
 	return apply(n.town, "EndServer", q.Request, func() (*profilev1.EndServerResponse, *profilev1.Refusal) {
-		n.town.lives[q.Request.Incarnation].alive = false
+		n.town.incarnations[q.Request.Incarnation].alive = false
 		return &profilev1.EndServerResponse{}, nil
 	})
 }
@@ -23,7 +23,7 @@ func (n *fakeNode) Settle(_ context.Context, q *profilev1.SettleRequest) (*profi
 	n.town.mu.Lock()
 	defer n.town.mu.Unlock()
 	n.town.calls = append(n.town.calls, "Settle")
-	life := n.town.lives[q.Request.Incarnation]
+	life := n.town.incarnations[q.Request.Incarnation]
 	if a, ok := life.answers[q.Request.Number]; ok {
 		if a.refusal != nil {
 			return &profilev1.SettleResponse{Reason: a.refusal.Reason}, nil

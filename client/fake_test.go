@@ -29,24 +29,24 @@ import (
 type town struct {
 	nodes map[string]*fakeNode
 
-	mu       sync.Mutex
-	leader   string
-	restores uint64            // how often the cluster was restored from a backup
-	features []string          // that it announces with the next renewals, if there are any
-	unproven bool              // the leader cannot prove that it leads
-	unlisted bool              // the leader's lists of grants are empty
-	timing   *profilev1.Timing // nil: the default
-	index    uint64
-	lives    map[uint64]*fakeLife
-	profiles map[client.Ref]*fakeProfile
+	mu           sync.Mutex
+	leader       string
+	restores     uint64            // how often the cluster was restored from a backup
+	features     []string          // that it announces with the next renewals, if there are any
+	unconfirmed  bool              // the leader cannot confirm its leadership
+	unlisted     bool              // the leader's lists of grants are empty
+	timing       *profilev1.Timing // nil: the default
+	index        uint64
+	incarnations map[uint64]*fakeIncarnation
+	profiles     map[client.Ref]*fakeProfile
 	// before is asked before a call reaches the rules, after when its answer leaves; an error is the answer instead.
 	before, after func(node, method string, request proto.Message) error
-	differed      int // renewals whose held set was not the town's
+	differed      int // renewals with another held set than the town's
 	streams       []profilev1.Profiles_LiveServer
 	calls         []string // methods that reached the rules, in order
 }
 
-type fakeLife struct {
+type fakeIncarnation struct {
 	name    string
 	alive   bool
 	nonce   []byte
@@ -78,7 +78,7 @@ type fakeNode struct {
 }
 
 func newTown(t testing.TB, addrs ...string) *town {
-	town := &town{nodes: map[string]*fakeNode{}, lives: map[uint64]*fakeLife{}, profiles: map[client.Ref]*fakeProfile{}, leader: addrs[0], index: 100}
+	town := &town{nodes: map[string]*fakeNode{}, incarnations: map[uint64]*fakeIncarnation{}, profiles: map[client.Ref]*fakeProfile{}, leader: addrs[0], index: 100}
 	for _, addr := range addrs {
 		n := &fakeNode{town: town, addr: addr, lis: bufconn.Listen(1 << 20)}
 		town.nodes[addr] = n
@@ -190,7 +190,7 @@ func (n *fakeNode) unary(ctx context.Context, request any, info *grpc.UnaryServe
 	return answer, err
 }
 
-// foreign refuses what was meant for another cluster or epoch.
+// foreign refuses a request that was meant for another cluster or epoch.
 func (town *town) foreign(binding uint64) error {
 	town.mu.Lock()
 	defer town.mu.Unlock()
@@ -215,7 +215,7 @@ func apply[A proto.Message](town *town, method string, asks *profilev1.Request, 
 	defer town.mu.Unlock()
 	town.calls = append(town.calls, method)
 	town.index++
-	life := town.lives[asks.Incarnation]
+	life := town.incarnations[asks.Incarnation]
 	if life != nil && asks.Registration != lock.Registration(life.nonce) {
 		return none, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_REGISTRATION, Index: town.index})
 	}
@@ -253,7 +253,7 @@ func (town *town) profile(store, key string) *fakeProfile {
 		p = &fakeProfile{}
 		town.profiles[client.Ref{Store: store, Key: key}] = p
 	}
-	if p.owner != 0 && !town.lives[p.owner].alive {
+	if p.owner != 0 && !town.incarnations[p.owner].alive {
 		p.owner = 0
 	}
 	return p
@@ -268,12 +268,12 @@ func (town *town) owner(id uint64) *profilev1.Owner {
 	if id == 0 {
 		return nil
 	}
-	return &profilev1.Owner{Incarnation: id, Name: town.lives[id].name, InForce: true}
+	return &profilev1.Owner{Incarnation: id, Name: town.incarnations[id].name, InForce: true}
 }
 
 // tell is called under mu. A stream without a reader would block it; these streams have one.
 func (town *town) tell(id uint64, event *profilev1.Event) {
-	if l := town.lives[id]; l != nil && l.stream != nil {
+	if l := town.incarnations[id]; l != nil && l.stream != nil {
 		_ = l.stream.Send(event)
 	}
 }
@@ -282,13 +282,13 @@ func (n *fakeNode) Register(_ context.Context, q *profilev1.RegisterRequest) (*p
 	n.town.mu.Lock()
 	defer n.town.mu.Unlock()
 	n.town.index++
-	for _, l := range n.town.lives {
+	for _, l := range n.town.incarnations {
 		if l.alive && l.name == q.Name {
 			return nil, refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NAME_HELD, Index: n.town.index, Owner: &profilev1.Owner{Incarnation: 1, Name: q.Name}})
 		}
 	}
 	id := n.town.index
-	n.town.lives[id] = &fakeLife{name: q.Name, alive: true, nonce: q.Nonce, answers: map[uint64]fakeAnswer{}}
+	n.town.incarnations[id] = &fakeIncarnation{name: q.Name, alive: true, nonce: q.Nonce, answers: map[uint64]fakeAnswer{}}
 	return &profilev1.RegisterResponse{Incarnation: id, Cluster: []byte("town"), Epoch: 1 + n.town.restores, Binding: lock.Binding([]byte("town"), 1+n.town.restores), Stands: &profilev1.Stands{Index: id}, Timing: n.town.timing, Nodes: slices.Sorted(maps.Keys(n.town.nodes))}, nil
 }
 
@@ -300,7 +300,7 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 			return err
 		}
 		n.town.mu.Lock()
-		before, leader, life := n.town.before, n.town.leader, n.town.lives[renewal.Incarnation]
+		before, leader, life := n.town.before, n.town.leader, n.town.incarnations[renewal.Incarnation]
 		n.town.mu.Unlock()
 		if before != nil {
 			if err := before(n.addr, "Live", renewal); err != nil {
@@ -339,7 +339,7 @@ func (n *fakeNode) Live(stream profilev1.Profiles_LiveServer) error {
 		if answer.Differs {
 			n.town.differed++
 		}
-		if n.town.unproven {
+		if n.town.unconfirmed {
 			answer = &profilev1.Renewed{Sequence: renewal.Sequence} // as a node that has not looked at its tables
 		}
 		err = stream.Send(&profilev1.Event{What: &profilev1.Event_Renewed{Renewed: answer}})

@@ -14,7 +14,7 @@ import (
 )
 
 // A handler that ends its goroutine, as a test's FailNow does, takes nothing else of the client with it: the handlers behind
-// it are called, now and for what comes later, saves go on, Close returns, and the report says how the handler ended.
+// it are called, now and for later events, saves go on, Close returns, and the report says how the handler ended.
 func TestHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
@@ -63,7 +63,7 @@ func TestHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
 	})
 }
 
-// OnSave and the codec have the data, so the session is over; what saves it does not hang.
+// OnSave and the codec have the data, so the session is over; the call that saves it does not hang.
 func TestSaveHandlerThatEndsItsGoroutineEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, store, p := playing(t, "n1:7400")

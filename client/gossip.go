@@ -46,8 +46,8 @@ func (r *gossipPool) listSeeds() []string {
 	return slices.Clone(r.seeds)
 }
 
-// gossipUntilClosed takes part as one incarnation after the other, until nothing else of the client runs. It leaves only then, since
-// a host may also be lost while the last saves are on their way.
+// gossipUntilClosed takes part as one incarnation after the other, until nothing else of the client runs. It leaves only
+// then, since a host may also be lost while the last saves are on their way.
 func (c *Client) gossipUntilClosed() {
 	select {
 	case <-c.gossipSeeds.known:

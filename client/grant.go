@@ -27,7 +27,7 @@ func (s *session) holdGrant(l *incarnation, token uint64) bool {
 	return true
 }
 
-// takeGrant is told of a grant of this profile, and says whether it is this session's.
+// takeGrant takes a grant of this profile, and says whether it is this session's.
 func (s *session) takeGrant(l *incarnation, g *profilev1.Granted) bool {
 	s.mu.Lock()
 	mine := s.incarnation == l
@@ -101,7 +101,8 @@ func (s *session) startHandOff(reason LastSaveReason) {
 	}
 }
 
-// handleRevoked is told that the owner's writes are refused from here on. The next grant waits until this is answered.
+// handleRevoked handles the event that the owner's writes are refused from here on. The next grant waits until this is
+// answered.
 func (s *session) handleRevoked(token uint64, cause profilev1.Cause) {
 	s.mu.Lock()
 	s.revokedToken, s.cause = token, cause

@@ -6,11 +6,11 @@ import "fmt"
 type Answer uint8
 
 const (
-	// AnswerNotMine: the message is for another handler. It is given to the handlers that were added later, and waits if it is
-	// none's. The handler must not have changed the data for it.
+	// AnswerNotMine: the message is for another handler. It is given to the handlers that were added later, and waits if it
+	// is none's. The handler must not have changed the data for it.
 	AnswerNotMine Answer = iota
-	// AnswerDone: its effect is in the data. It is cleared with the next save, which goes out soon, so that its effect and its
-	// being gone are stored together or not at all: no copy of the data ever sees it twice.
+	// AnswerDone: its effect is in the data. It is cleared with the next save, which goes out soon, so that its effect and
+	// its being gone are stored together or not at all: no copy of the data ever sees it twice.
 	AnswerDone
 	// AnswerLater: it is this handler's, and cannot be applied yet: the inventory is full, a match is under way. It is given
 	// to it again after the next save, after 30 seconds at the latest, and to the next owner if the session ends before.
@@ -29,9 +29,9 @@ func (a Answer) String() string {
 }
 
 // OnMessage handles messages to the profile, those that wait already too: they are given to f before OnMessage returns, all
-// others as they come. f may change the data, and runs under the profile's lock: it must not block, and must not call a method
-// of the same profile, but for stop. Each message is given to the handlers in the order in which they were added, until one
-// says AnswerDone or AnswerLater. Handle is OnMessage for one kind of message, with its body decoded.
+// others as they come. f may change the data, and runs under the profile's lock: it must not block, and must not call a
+// method of the same profile, but for stop. Each message is given to the handlers in the order in which they were added,
+// until one says AnswerDone or AnswerLater. Handle is OnMessage for one kind of message, with its body decoded.
 //
 // stop takes the handler away. It does not wait for a call that is under way, so f may call it.
 //

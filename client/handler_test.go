@@ -21,7 +21,7 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// logged collects what a client logs.
+// logged collects a client's log.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -60,8 +60,8 @@ func send(t testing.TB, store *client.Store[player], message any, options ...cli
 	}
 }
 
-// What a handler wants later stays while others behind it are applied and cleared; it is offered again after the next save,
-// and is applied once.
+// A message that a handler wants later stays while others behind it are applied and cleared; it is offered again after the
+// next save, and is applied once.
 func TestMessageForLaterIsOfferedAgainAfterTheNextSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, store, p := playing(t, "n1:7400")
@@ -130,7 +130,8 @@ func TestMessageForLaterIsOfferedAgainAfterThirtySeconds(t *testing.T) {
 	})
 }
 
-// A message that nobody took in one session, because it came too early or was nobody's, is there in the next.
+// A message that no handler took in one session, because it came too early or was of no kind that they take, is there in the
+// next.
 func TestMessageForLaterIsThereForTheNextOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, store, p := playing(t, "n1:7400")
@@ -176,7 +177,7 @@ func TestHandleChoosesByKindAndDecodes(t *testing.T) {
 			return client.AnswerDone
 		})
 		p.OnMessage(func(_ *player, m client.Message) client.Answer {
-			words = append(words, fmt.Sprint("nobody's: ", m.ID))
+			words = append(words, fmt.Sprint("untaken: ", m.ID))
 			return client.AnswerNotMine
 		})
 		synctest.Wait()
@@ -185,7 +186,7 @@ func TestHandleChoosesByKindAndDecodes(t *testing.T) {
 		}
 		p.Read(func(d *player) {
 			slices.Sort(words)
-			if want := []string{"gift 1", "hello", "nobody's: 3", "nobody's: 4"}; d.Coins != 5 || !slices.Equal(words, want) {
+			if want := []string{"gift 1", "hello", "untaken: 3", "untaken: 4"}; d.Coins != 5 || !slices.Equal(words, want) {
 				t.Errorf("%d coins and %q, want 5 and %q", d.Coins, words, want)
 			}
 		})
@@ -232,8 +233,8 @@ func TestKindThatIsTooLongOrNoTextIsRefused(t *testing.T) {
 	}
 }
 
-// A message handler that panics ends its session and nothing else: nothing of what it left behind is stored, the log
-// counts the panic in the release, and the process lives.
+// A message handler that panics ends its session and nothing else: nothing that it left behind is stored, the log counts the
+// panic in the release, and the process lives.
 func TestPanicInAMessageHandlerEndsOneSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p, log := playingLogged(t)
@@ -281,7 +282,7 @@ func TestPanicInAMessageHandlerEndsOneSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := coins(again); got != 0 {
-			t.Errorf("%d coins were stored of what the handler left behind", got)
+			t.Errorf("%d coins were stored of the handler's change", got)
 		}
 		var panics int
 		again.OnMessage(func(_ *player, m client.Message) client.Answer {

@@ -92,8 +92,8 @@ func (q *handlerQueue) runQueued() {
 	}
 }
 
-// runningHandlers counts goroutines that run the game's handlers. Unlike a WaitGroup it may be added to while it is waited for,
-// since a handler may be added after Close too.
+// runningHandlers counts goroutines that run the game's handlers. Unlike a WaitGroup it may be added to while it is waited
+// for, since a handler may be added after Close too.
 type runningHandlers struct {
 	mu   sync.Mutex
 	n    int

@@ -22,7 +22,7 @@ import (
 // enough is more requests than a client may have unsettled.
 const enough = 1100
 
-// noted keeps what a client logs.
+// noted keeps a client's log.
 type noted struct {
 	slog.Handler
 	mu    sync.Mutex
@@ -99,8 +99,8 @@ func hold(p *client.Profile[player]) (free func()) {
 	return func() { close(release); <-done }
 }
 
-// A game that keeps one profile's lock, by a Read inside of Update for example, stops the saves of that profile alone, and is
-// told which one it is.
+// A game that keeps one profile's lock, by a Read inside of Update for example, stops the saves of that profile alone, and
+// is told which one it is.
 func TestAProfileWhoseLockIsHeldStopsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
@@ -153,8 +153,8 @@ func TestAProfileWhoseLockIsHeldStopsNoOther(t *testing.T) {
 	})
 }
 
-// What can never be sent, or is beyond the hard limits, is refused before it has a number: it costs the others nothing, and
-// the profile is saved again once it is small enough.
+// A request that can never be sent, or is beyond the hard limits, is refused before it has a number: it costs the others
+// nothing, and the profile is saved again once it is small enough.
 func TestWhatCanNeverBeSentIsRefused(t *testing.T) {
 	cluster := clienttest.Start(t)
 	c := cluster.Client(t, "a")
@@ -210,7 +210,7 @@ func TestWhatCanNeverBeSentIsRefused(t *testing.T) {
 	}
 }
 
-// noSpace is a node whose disk is nearly full: only what ends a session is saved.
+// noSpace makes the town behave as a node with a nearly full disk: it carries out only saves that end a session.
 func noSpace(town *town) {
 	town.set(func() {
 		town.before = func(_, _ string, request proto.Message) error {
@@ -270,7 +270,7 @@ func TestALastSaveOvertakesASaveThatWasOnlyRefused(t *testing.T) {
 		}
 		for i, p := range sessions {
 			if got := town.profiles[p.Ref()]; got.revision != 1 || got.owner != 0 {
-				t.Fatalf("profile %d: got revision %d and owner %d, want 1 and nobody", i, got.revision, got.owner)
+				t.Fatalf("profile %d: got revision %d and owner %d, want 1 and no owner", i, got.revision, got.owner)
 			}
 		}
 	})
@@ -306,7 +306,7 @@ func TestALastSaveWaitsForASaveThatMayHaveHappened(t *testing.T) {
 	})
 }
 
-// A node that fails at one profile's saves keeps nobody else from new numbers.
+// A node that fails at one profile's saves keeps no other request from new numbers.
 func TestASaveThatIsNeverAnsweredStopsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p := playing(t, "n1:7400")

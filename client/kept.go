@@ -77,7 +77,7 @@ func (s *session) dropKeptGrant() {
 	s.mu.Unlock()
 }
 
-// giveUpKeptCopy gives up the copy for a reason that leaves nothing to be released; the handlers of OnAfterSave are told.
+// giveUpKeptCopy gives up the copy for a reason that leaves nothing to be released; the handlers of OnAfterSave get it.
 func (s *session) giveUpKeptCopy(why error) {
 	if s.kept.Load() {
 		s.stop(why)

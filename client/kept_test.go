@@ -61,7 +61,7 @@ func TestWhatWasUnsavedAtTheLimitForDoubtIsSavedLater(t *testing.T) {
 	})
 }
 
-// A save whose answer was lost before is settled first, and nothing is stored twice.
+// A save that lost its answer before is settled first, and nothing is stored twice.
 func TestAKeptCopyWaitsForTheSaveBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
@@ -123,7 +123,7 @@ func TestAKeptCopyIsReclaimedAndSaved(t *testing.T) {
 	})
 }
 
-// What somebody else has had since is not overwritten: the copy is dropped, and OnAfterSave says so.
+// A profile that has had another owner since is not overwritten: the copy is dropped, and OnAfterSave says so.
 func TestAKeptCopyOverwritesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
@@ -144,12 +144,12 @@ func TestAKeptCopyOverwritesNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := store.Get(t.Context(), "ann"); err != nil || got.Data.Coins != 1 {
-			t.Errorf("stored: got %+v, %v, want what the other stored", got, err)
+			t.Errorf("stored: got %+v, %v, want the other's data", got, err)
 		}
 	})
 }
 
-// A copy is not kept for ever, nor longer than the client.
+// A copy is not kept longer than its limit, nor longer than the client.
 func TestAKeptCopyIsGivenUp(t *testing.T) {
 	for _, closing := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestAKeptCopyIsGivenUp(t *testing.T) {
 			town.mu.Lock()
 			defer town.mu.Unlock()
 			if row := town.profiles[p.Ref()]; row.revision != 0 || !closing && row.owner != 0 {
-				t.Errorf("afterwards: got revision %d and owner %d, want nothing stored, and nobody", row.revision, row.owner)
+				t.Errorf("afterwards: got revision %d and owner %d, want nothing stored, and no owner", row.revision, row.owner)
 			}
 		})
 	}

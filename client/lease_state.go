@@ -7,14 +7,15 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// State is how a session stands.
+// State is the state of a session.
 type State uint8
 
 const (
 	// StateHeld: the profile is this game server's, and no other's.
 	StateHeld State = iota
 	// StateInDoubt: the cluster has not been heard for a while, so another game server may own the profile soon. Play on if
-	// you like, but let nothing leave the profile: no trades, no payments. It goes back to StateHeld by itself, or is StateOver.
+	// you like, but let nothing leave the profile: no trades, no payments. It goes back to StateHeld by itself, or is
+	// StateOver.
 	StateInDoubt
 	// StateOver: the session has ended, or its last save is on its way.
 	StateOver
@@ -36,17 +37,17 @@ type leaseState struct {
 	now    func() time.Time
 	timing lock.Timing
 
-	mu     sync.Mutex
-	proven time.Time // departure of the last renewal with an answer that renewed; zero: none yet
-	failed time.Time // when the newest renewal left that failed
+	mu        sync.Mutex
+	confirmed time.Time // departure of the last renewal with an answer that renewed; zero: none yet
+	failed    time.Time // when the newest renewal left that failed
 }
 
 // confirmUntil notes a renewal by the time when it left. Its answer renewed the lease.
 func (s *leaseState) confirmUntil(sent time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proven.IsZero() || sent.Sub(s.proven) > 0 {
-		s.proven = sent
+	if s.confirmed.IsZero() || sent.Sub(s.confirmed) > 0 {
+		s.confirmed = sent
 	}
 }
 
@@ -65,10 +66,10 @@ func (s *leaseState) isInDoubt() bool {
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proven.IsZero() {
+	if s.confirmed.IsZero() {
 		return true
 	}
-	return s.timing.InDoubt(max(now.Sub(s.proven), now.Round(0).Sub(s.proven.Round(0))))
+	return s.timing.InDoubt(max(now.Sub(s.confirmed), now.Round(0).Sub(s.confirmed.Round(0))))
 }
 
 // doubtExceeds says whether the game's limit for doubt ran out and one more try, begun after that, failed. It counts by the
@@ -78,5 +79,5 @@ func (s *leaseState) doubtExceeds(limit time.Duration) bool {
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.proven.IsZero() && !s.failed.IsZero() && now.Sub(s.proven) >= limit && s.failed.Sub(s.proven) >= limit
+	return !s.confirmed.IsZero() && !s.failed.IsZero() && now.Sub(s.confirmed) >= limit && s.failed.Sub(s.confirmed) >= limit
 }

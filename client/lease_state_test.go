@@ -53,12 +53,12 @@ func TestDoubtAndResume(t *testing.T) {
 func TestUnprovenAnswersDoNotRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
-		town.set(func() { town.unproven = true })
+		town.set(func() { town.unconfirmed = true })
 		time.Sleep(3100 * time.Millisecond)
 		if got := p.State(); got != client.StateInDoubt {
-			t.Errorf("after 3.1 s of unproven answers: got %v, want in doubt", got)
+			t.Errorf("after 3.1 s of unconfirmed answers: got %v, want in doubt", got)
 		}
-		town.set(func() { town.unproven = false })
+		town.set(func() { town.unconfirmed = false })
 		until(t, "the session to be held again", p.IsActive)
 	})
 }
@@ -80,14 +80,14 @@ func TestAnAnswerThatConfirmsNothingTakesNoDoubt(t *testing.T) {
 			}
 		})
 		until(t, "the doubt of the session that was not listed", func() bool { return p.State() == client.StateInDoubt })
-		town.set(func() { town.unproven = true })
+		town.set(func() { town.unconfirmed = true })
 		for began := time.Now(); time.Since(began) < 2500*time.Millisecond; time.Sleep(10 * time.Millisecond) {
 			if p.IsActive() {
 				t.Fatalf("active %v after the leader got stuck, though the last confirmed answer did not list it", time.Since(began))
 			}
 		}
 		close(stuck)
-		town.set(func() { town.unproven, town.unlisted = false, false })
+		town.set(func() { town.unconfirmed, town.unlisted = false, false })
 		until(t, "the session, which is owned after all, to be held again", p.IsActive)
 	})
 }

@@ -119,7 +119,8 @@ func (s *session) deliverMessages() {
 	}
 }
 
-// offerMessage gives a message to the handlers that did not pass it on yet. false: one of them panicked, and the session is over.
+// offerMessage gives a message to the handlers that did not pass it on yet. false: one of them panicked, and the session is
+// over.
 func (s *session) offerMessage(l *waitingMessage) (answer Answer, ok bool) {
 	defer func() {
 		if ok {
@@ -216,8 +217,8 @@ func (s *session) fetchAllPages() {
 	}
 }
 
-// takePushedMessages takes over the messages that were pushed; false: there are others, which must be fetched. A message is of
-// this session's own time, so none that an earlier one of this profile handled is handled twice.
+// takePushedMessages takes over the messages that were pushed; false: there are others, which must be fetched. A message is
+// of this session's own time, so none that an earlier one of this profile handled is handled twice.
 func (s *session) takePushedMessages() bool {
 	s.mu.Lock()
 	pushed, others, again := s.pushedMessages, s.morePushed, s.offerAgain

@@ -85,7 +85,7 @@ func TestMessageWaitsForItsHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := store.Get(ctx, "ann"); err != nil || got.Messages != 1 {
-		t.Errorf("waiting afterwards: got %+v, %v, want the one nobody took", got, err)
+		t.Errorf("waiting afterwards: got %+v, %v, want the one that no handler took", got, err)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestMarksGoWithOneSave(t *testing.T) {
 	})
 }
 
-// A handled message that somebody else cleared meanwhile must not keep the data from being saved.
+// A handled message that another request cleared meanwhile must not keep the data from being saved.
 func TestClearedMessageDoesNotBlockSaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
@@ -192,7 +192,7 @@ func TestClearedMessageDoesNotBlockSaves(t *testing.T) {
 	})
 }
 
-// A message whose effect was not stored is there for the next owner.
+// A message is there for the next owner if its effect was not stored.
 func TestMessageOfALostSessionIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
@@ -226,7 +226,7 @@ func TestMessageOfALostSessionIsNotLost(t *testing.T) {
 }
 
 // A message that comes along with its event is taken over at once, and only if none was missed before it. One that was
-// pushed to an earlier session of the profile may have been handled there and cleared: it is for nobody any more.
+// pushed to an earlier session of the profile may have been handled there and cleared: it is given to no handler any more.
 func TestPushedMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400", "n2:7400")

@@ -123,7 +123,7 @@ const (
 	registerLogEvery = 10 * time.Second
 )
 
-// waitingLog tells the log of a registration that does not come about, which may be waited for without end.
+// waitingLog logs from time to time that a registration does not come about, since a caller may wait for it without end.
 type waitingLog struct{ next time.Time }
 
 func (r *waitingLog) logIfDue(c *Client, now time.Time) {

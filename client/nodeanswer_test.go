@@ -33,7 +33,7 @@ func (l *logLines) String() string {
 	return l.text.String()
 }
 
-// Nobody has to guess why a game server does not come up: the error and the log say what each address answered.
+// If a game server does not come up the cause is plain: the error and the log give the answer of each address.
 func TestOpenWithoutAClusterSaysWhatEachAddressAnswered(t *testing.T) {
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

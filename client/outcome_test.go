@@ -13,7 +13,7 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// A request that ended unknown is settled: Outcome says what became of it, at once and whenever it is asked again.
+// A request that ended unknown is settled: Outcome returns its fate, at once and whenever it is asked again.
 func TestOutcomeSaysWhatBecameOfAnUnknownRequest(t *testing.T) {
 	for _, test := range []struct {
 		name     string

@@ -11,8 +11,8 @@ import (
 // outlivedLimit is at least how long ago an address may have answered as another cluster's: time enough to ask each of them.
 const outlivedLimit = 10 * time.Second
 
-// isOfAnotherCluster says whether a refusal came from a node of another cluster than this client's. A node that is in no cluster yet
-// is of none.
+// isOfAnotherCluster says whether a refusal came from a node of another cluster than this client's. A node that is in no
+// cluster yet is of none.
 func isOfAnotherCluster(refusal *profilev1.Refusal, cluster []byte) bool {
 	return refusal.GetReason() == profilev1.Reason_REASON_OTHER_CLUSTER && len(cluster) > 0 && len(refusal.Cluster) > 0 &&
 		!bytes.Equal(refusal.Cluster, cluster)

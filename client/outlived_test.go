@@ -15,16 +15,16 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// The cluster was founded anew at the same addresses. Nothing of this game server's can ever be stored again, so its
-// client says so and ends, where it would try in doubt without end. One address of which that is not known is enough to
-// go on trying: it may be the cluster in an outage, beside a wrong address.
+// A new cluster was founded at the same addresses. No data of this game server can ever be stored again, so its client says
+// so and ends, where it would try in doubt without end. One address that may still belong to the old cluster is enough to go
+// on trying: it may be the cluster in an outage, beside a wrong address.
 func TestAClientEndsWhenEveryAddressOfItsClusterIsAnotherClusters(t *testing.T) {
 	another := &profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("village"), Epoch: 1}
 	none := &profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER}
 	earlier := &profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("town"), Epoch: 0}
 	for _, test := range []struct {
 		name string
-		last error // what node c:1 answers; a:1 and b:1 are of another cluster
+		last error // the answer of node c:1; a:1 and b:1 are of another cluster
 		ends bool
 	}{
 		{"the last one is of another cluster too", refuse(another), true},

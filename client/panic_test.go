@@ -42,8 +42,8 @@ func (d *touchy) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// A handler that panics while it has the data ends its session, which goes on elsewhere with what was stored. One that has
-// no data ends nothing. Either is reported, and no other session notices.
+// A handler that panics while it has the data ends its session, and the next one loads the stored data. One that has no data
+// ends nothing. Either is reported, and no other session notices.
 func TestAPanicEndsAtMostItsSession(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -53,7 +53,7 @@ func TestAPanicEndsAtMostItsSession(t *testing.T) {
 		{"Update", true, func(t *testing.T, _ *client.Store[touchy], p *client.Profile[touchy]) {
 			defer func() {
 				if got := recover(); got != "boom" {
-					t.Errorf("Update panicked with %v, want what the game panicked with", got)
+					t.Errorf("Update panicked with %v, want the value that the game panicked with", got)
 				}
 			}()
 			_ = p.Update(func(d *touchy) { d.Coins = 99; panic("boom") })
@@ -129,7 +129,7 @@ func TestAPanicEndsAtMostItsSession(t *testing.T) {
 					}
 					again.Read(func(d *touchy) {
 						if d.Coins != 1 {
-							t.Errorf("loaded %d coins, want what was stored before the panic", d.Coins)
+							t.Errorf("loaded %d coins, want the data stored before the panic", d.Coins)
 						}
 					})
 				}
@@ -139,7 +139,7 @@ func TestAPanicEndsAtMostItsSession(t *testing.T) {
 	}
 }
 
-// A codec that panics at what it is to load gives the profile back, and tells whoever called.
+// If a codec panics at the data that it is to load, the profile is given back, and the caller is told.
 func TestAPanicOfTheCodecAtTheStartGivesTheProfileBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
@@ -241,14 +241,14 @@ func TestSessionsThatStartBesideCloseAreSavedOrRefused(t *testing.T) {
 			t.Errorf("only %d sessions were updated: the test shows little", len(updated))
 		}
 		for ref, p := range town.profiles {
-			if p.owner != 0 && town.lives[p.owner].alive {
+			if p.owner != 0 && town.incarnations[p.owner].alive {
 				t.Errorf("%v is owned still", ref)
 			}
 		}
 	})
 }
 
-// loadingCodec is the JSON codec of a game whose data takes long to decode.
+// loadingCodec is the JSON codec of a game with data that takes long to decode.
 type loadingCodec struct {
 	client.JSON
 	decoding func()
@@ -261,7 +261,7 @@ func (c loadingCodec) Decode(data []byte, value any) error {
 	return c.JSON.Decode(data, value)
 }
 
-// A session whose data is still being decoded when Close begins is refused, since Close would not make its last save.
+// A session is refused if its data is still being decoded when Close begins, since Close would not make its last save.
 func TestASessionThatIsLoadingWhenCloseBeginsIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
@@ -308,7 +308,7 @@ func TestASessionThatIsLoadingWhenCloseBeginsIsRefused(t *testing.T) {
 		time.Sleep(time.Second) // until the grant has been given back
 		town.mu.Lock()
 		defer town.mu.Unlock()
-		if p := town.profiles[client.Ref{Store: "players", Key: "ann"}]; p.owner != 0 && town.lives[p.owner].alive {
+		if p := town.profiles[client.Ref{Store: "players", Key: "ann"}]; p.owner != 0 && town.incarnations[p.owner].alive {
 			t.Error("ann is still owned")
 		}
 	})

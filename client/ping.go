@@ -31,8 +31,8 @@ type pingPort struct {
 // pingLimit bounds the time that a prober may take to read the answer. Probers are served one after the other.
 const pingLimit = 250 * time.Millisecond
 
-// portBeside is the port's address, or empty. It is made on the way to a node: where that one is reached from, this process is
-// reached too.
+// portBeside is the port's address, or empty. It is made on the way to a node: where that one is reached from, this process
+// is reached too.
 func (p *pingPort) portBeside(ctx context.Context, c *Client, node string) string {
 	if p.listen == nil {
 		return ""

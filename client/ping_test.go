@@ -18,7 +18,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// ask is what a ping port says.
+// ask returns the incarnation that a ping port names, or the error of the connection.
 func ask(t *testing.T, port string) (lock.Incarnation, error) {
 	t.Helper()
 	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", port)
@@ -38,7 +38,7 @@ func ask(t *testing.T, port string) (lock.Incarnation, error) {
 	return inc, nil
 }
 
-// pinging is a town that keeps what ping ports it is told of.
+// pinging returns a town that keeps the ping ports that it is told of.
 func pinging(t *testing.T) (town *town, config client.Config, told func() []string) {
 	t.Helper()
 	town = newTown(t, "a:1", "b:1")
@@ -69,7 +69,7 @@ func pinging(t *testing.T) (town *town, config client.Config, told func() []stri
 func (town *town) alive() (only lock.Incarnation) {
 	town.mu.Lock()
 	defer town.mu.Unlock()
-	for id, l := range town.lives {
+	for id, l := range town.incarnations {
 		if l.alive {
 			only = lock.Incarnation(id)
 		}
@@ -86,7 +86,7 @@ func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 		t.Fatalf("the ping port names %d, %v, want %d", got, err, first)
 	}
 
-	town.set(func() { town.lives[uint64(first)].alive = false })
+	town.set(func() { town.incarnations[uint64(first)].alive = false })
 	for until := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		got, err := ask(t, port)
 		if err != nil {
@@ -96,7 +96,7 @@ func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 			break
 		}
 		if got != first && got != 0 && got != town.alive() {
-			t.Fatalf("the ping port names %d, which is nobody", got)
+			t.Fatalf("the ping port names %d, which is no incarnation", got)
 		}
 		if time.Now().After(until) {
 			t.Fatalf("the ping port names %d, want the new incarnation %d", got, town.alive())
@@ -130,7 +130,7 @@ func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 	}
 }
 
-// A crowd at the port, or one who says nothing, keeps nobody from an answer.
+// A crowd at the port, or a silent connection, keeps no prober from an answer.
 func TestPingPortAnswersInACrowd(t *testing.T) {
 	town, config, told := pinging(t)
 	town.open(t, config)
@@ -173,7 +173,7 @@ func TestNoPingPort(t *testing.T) {
 	}
 }
 
-// The default port is beside the way to the node, and nobody follows on it at once.
+// The default port is beside the way to the node, and no other process follows on it at once.
 func TestListenBeside(t *testing.T) {
 	node, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -102,7 +102,7 @@ func (p *Profile[T]) EndSession(ctx context.Context) error {
 	return p.s.saveAndEnd(ctx, LastSaveManual)
 }
 
-// State is how the session stands, computed at every look.
+// State returns the session's state, computed at each call.
 func (p *Profile[T]) State() State { return p.s.currentState() }
 
 // IsActive says that the session is held: while it does, no other game server owns the profile.

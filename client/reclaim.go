@@ -148,8 +148,9 @@ func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) 
 	}
 }
 
-// moveToIncarnation makes a session one of another incarnation, under the token of its new grant. That one may be over by now too; the
-// session then waits for the next, unless there is to be none. false: there is none, or the session itself is over.
+// moveToIncarnation makes a session one of another incarnation, under the token of its new grant. That one may be over by
+// now too; the session then waits for the next, unless there is to be none. false: there is none, or the session itself is
+// over.
 func (s *session) moveToIncarnation(from, to *incarnation, token uint64) bool {
 	c := s.client
 	s.mu.Lock()

@@ -20,9 +20,9 @@ import (
 // lossyWire lets a test lose answers, or keep requests from going out, for as long as it likes.
 type lossyWire struct {
 	mu      sync.Mutex
-	deaf    map[string]bool // methods whose answers are lost
-	mute    map[string]bool // methods whose requests are lost
-	carried map[string]int  // requests that were answered, or whose answers were lost
+	deaf    map[string]bool // methods that lose their answers
+	mute    map[string]bool // methods that lose their requests
+	carried map[string]int  // requests that were answered, lost answers included
 }
 
 func newWire() *lossyWire {
@@ -129,7 +129,8 @@ func (m *mistaken) stored() *client.Snapshot[player] {
 	return got
 }
 
-// A game server that is taken for dead while it lives keeps its sessions, as long as nobody has come for their profiles.
+// A game server that is taken for dead while it lives keeps its sessions, as long as no other game server has come for their
+// profiles.
 func TestAFalseVerdictCostsDoubtAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, nil)
@@ -172,8 +173,8 @@ func TestAFalseVerdictCostsDoubtAlone(t *testing.T) {
 	})
 }
 
-// The last save landed and its answer was lost. What became of it is known before the profile is reclaimed, or it would be
-// claimed at a revision that it has no more.
+// The last save landed and its answer was lost. Its outcome is known before the profile is reclaimed, or the claim would
+// name a revision that the profile has no more.
 func TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, nil)
@@ -202,7 +203,7 @@ func TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim(t *testing.T) {
 	})
 }
 
-// A save that never reached the log before the verdict is made anew, under another number and token; so is a last one.
+// A save that did not reach the log before the expiry is repeated under another number and token; so is a last one.
 func TestASaveThatNeverLandedIsMadeAnew(t *testing.T) {
 	for name, save := range map[string]func(*mistaken) error{
 		"save":     func(m *mistaken) error { return m.p.Save(m.t.Context()) },
@@ -231,7 +232,8 @@ func TestASaveThatNeverLandedIsMadeAnew(t *testing.T) {
 	}
 }
 
-// What somebody came for after the verdict is theirs, also if they have let go of it, or written it without a session.
+// A profile that another game server came for after the expiry is not reclaimed, also if that one has let go of it, or wrote
+// it without a session.
 func TestWhatOthersTouchedIsNotReclaimed(t *testing.T) {
 	for name, touch := range map[string]func(*mistaken) error{
 		"owned": func(m *mistaken) error {
@@ -269,7 +271,7 @@ func TestWhatOthersTouchedIsNotReclaimed(t *testing.T) {
 				if got := m.stored(); got.Data.Coins == 3 {
 					t.Errorf("stored: got %+v, which was written without a session", got)
 				}
-				until(t, "the one nobody came for to be held again", bystander.IsActive)
+				until(t, "the session without a rival to be held again", bystander.IsActive)
 			})
 		})
 	}
@@ -282,7 +284,8 @@ func cmpOr(err error, next func() error) error {
 	return next()
 }
 
-// The second life may be ended too, before the sessions are reclaimed, or after that without this game server's knowing.
+// The second incarnation may be ended too, before the sessions are reclaimed, or after that without the game server's
+// knowledge.
 func TestVerdictAfterVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, nil)
@@ -292,7 +295,7 @@ func TestVerdictAfterVerdict(t *testing.T) {
 			m.wire.set(m.wire.deaf, lost[0], true)
 			before := m.wire.count(lost[0])
 			m.verdict()
-			until(t, "a reclaim whose answer is lost", func() bool { return m.wire.count(lost[0]) > before })
+			until(t, "a reclaim with a lost answer", func() bool { return m.wire.count(lost[0]) > before })
 			m.verdict()
 			m.wire.set(m.wire.deaf, lost[0], false)
 			until(t, "the session to be held again, or over", func() bool { return m.p.State() != client.StateInDoubt })
@@ -323,7 +326,7 @@ func TestManySessionsAreReclaimedTogether(t *testing.T) {
 	})
 }
 
-// Somebody has taken the name meanwhile: the cluster answers, and refuses.
+// Another game server has taken the name meanwhile: the cluster answers, and refuses.
 func TestTheLimitForDoubtCountsWhileTheNameIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, func(c *client.Config) { c.DoubtLimit = 20 * time.Second })
@@ -344,7 +347,7 @@ func TestTheLimitForDoubtCountsWhileTheNameIsTaken(t *testing.T) {
 	})
 }
 
-// While it is not registered anew the limit for doubt counts on.
+// While the client is not registered again the limit for doubt counts on.
 func TestTheLimitForDoubtCountsBetweenTwoLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, func(c *client.Config) { c.DoubtLimit = 20 * time.Second })
@@ -369,7 +372,7 @@ func TestTheLimitForDoubtCountsBetweenTwoLives(t *testing.T) {
 			return err == nil && p.EndSession(ctx) == nil
 		})
 		if got := m.wire.count(profilev1.Profiles_Reclaim_FullMethodName); got != 0 {
-			t.Errorf("%d requests reclaimed what was over", got)
+			t.Errorf("%d requests reclaimed sessions that were over", got)
 		}
 	})
 }

@@ -19,7 +19,7 @@ import (
 type incarnation struct {
 	id           uint64
 	of           knownCluster
-	registration uint64 // stands for its registration in every request
+	registration uint64 // 64 bits of its registration, carried by every request
 	timing       lock.Timing
 	numbers      *requestNumbers
 	limits       *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
@@ -48,8 +48,8 @@ type heldGrant struct {
 	token uint64
 }
 
-// registerUntilAnswered makes an incarnation, after another one or none. It is one registration, with one nonce, until a node says that
-// this nonce's incarnation is over.
+// registerUntilAnswered makes an incarnation, after another one or none. It is one registration, with one nonce, until a
+// node says that this nonce's incarnation is over.
 func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*incarnation, error) {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
@@ -130,8 +130,8 @@ func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*
 	}, nil
 }
 
-// nameHeldFor is for how long a name that a living game server has is tried all the same: a predecessor that died may count as
-// living for its lease.
+// nameHeldFor is for how long a name that a living game server has is tried all the same: a predecessor that died may count
+// as living for its lease.
 func nameHeldFor(refusal *profilev1.Refusal) time.Duration {
 	lease := time.Duration(refusal.Limit) * time.Millisecond
 	return max(lease, lock.DefaultTiming().Lease) + 2*time.Second
@@ -223,8 +223,8 @@ func (c *Client) awaitIncarnation(ctx context.Context, act string, ref Ref) (*in
 	}
 }
 
-// endIncarnation is told that an incarnation has ended. If the cluster took this game server for dead, its sessions are in doubt
-// until they are reclaimed. If not they are over with it, and nothing of it needs releasing.
+// endIncarnation notes that an incarnation has ended. If the cluster took this game server for dead, its sessions are in
+// doubt until they are reclaimed. If not they are over with it, and nothing of it needs releasing.
 func (c *Client) endIncarnation(l *incarnation, why error) {
 	c.mu.Lock()
 	if l.why != nil {

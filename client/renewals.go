@@ -9,8 +9,8 @@ import (
 	"github.com/profilenode/profilenode/internal/wire"
 )
 
-// renewUntilOver keeps an incarnation alive until it is over or the client ends. Renewals travel on a connection of their own,
-// so that none waits behind the frames of a save.
+// renewUntilOver keeps an incarnation alive until it is over or the client ends. Renewals travel on a connection of their
+// own, so that none waits behind the frames of a save.
 func (c *Client) renewUntilOver(l *incarnation) {
 	var pace retryPace
 	mute := 0 // streams in a row that brought no answer
@@ -88,8 +88,9 @@ const maxMutes = 4
 // come at once would be slower still if all of them gave up and came again.
 const maxPatience = 2
 
-// renewOver renews over one stream until that ends, or is silent. mute streams before it brought no answer. heard says whether
-// any renewal over it renewed, which first is told of; a goodbye is told as the refusal that says the same.
+// renewOver renews over one stream until that ends, or is silent. mute streams before it brought no answer. heard says
+// whether any renewal over it renewed; first is called at the first of them. A goodbye of the node is returned as the
+// refusal with the same meaning.
 func (c *Client) renewOver(via *renewalStream, l *incarnation, addr string, mute int, first func()) (heard, silent bool, refusal *profilev1.Refusal) {
 	sent := make(map[uint64]time.Time) // of renewals without an answer
 	// One that is not answered within this time is taken for lost: then there is still time to find another leader before
@@ -158,9 +159,10 @@ func (c *Client) makeRenewal(l *incarnation) *profilev1.Renewal {
 	}
 }
 
-// handleRenewed takes an answer, and says whether it renewed: it does so only if the node proved its lead after a renewal of
-// this incarnation, over this stream, came. Only such an answer speaks of the held set: one that confirms nothing may be
-// made without a look at the tables, and must not take the doubt of a session that the last confirmed one did not list.
+// handleRenewed takes an answer, and says whether it renewed: it does so only if the node confirmed its leadership after a
+// renewal of this incarnation, over this stream, came. Only such an answer speaks of the held set: one that confirms nothing
+// may be made without a look at the tables, and must not take the doubt of a session that the last confirmed one did not
+// list.
 func (c *Client) handleRenewed(l *incarnation, answer *profilev1.Renewed, sent map[uint64]time.Time) bool {
 	left, ours := sent[answer.Sequence]
 	if !ours {

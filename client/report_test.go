@@ -15,8 +15,8 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// What no call of the game returns is told to OnError, once each and in order, outside of every lock, and is in the log
-// though the game named none.
+// Errors that no call of the game returns are told to OnError, once each and in order, outside of every lock, and are in the
+// log though the game named none.
 func TestWhatNoCallReturnsIsReported(t *testing.T) {
 	var log lockedBuffer
 	before := slog.Default()

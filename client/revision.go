@@ -39,8 +39,8 @@ func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
 // Set overwrites a profile without a session, and returns its new revision.
 //
 // ErrConflict: it is at Error.Revision. ErrOwned: by Error.Owner. ErrInvalid: too large, or cannot be encoded.
-// ErrUnavailable: it did not happen. ErrUnknown: it may have happened or may happen yet, so a Get does not tell; Client.Outcome
-// does.
+// ErrUnavailable: it did not happen. ErrUnknown: it may have happened or may happen yet, so a Get does not tell;
+// Client.Outcome does.
 func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revision, options ...WriteOption) (revision uint64, err error) {
 	encoded, err := s.template.encodeValue(&data)
 	if err != nil {

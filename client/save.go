@@ -276,8 +276,8 @@ func (s *session) sendUntilStored(w *saveRequest, im encodedData) error {
 	}
 }
 
-// encodeForSave takes the image to be written: for a write, or if there is none for the one that is requested by then. It runs the
-// game's functions, and waits for the profile's lock, so the caller holds nothing that others wait for.
+// encodeForSave takes the image to be written: for a write, or if there is none for the one that is requested by then. It
+// runs the game's functions, and waits for the profile's lock, so the caller holds nothing that others wait for.
 func (s *session) encodeForSave(w *saveRequest) (*saveRequest, encodedData, error) {
 	locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())
 	if locked {
@@ -339,7 +339,8 @@ func (s *session) encodeForSave(w *saveRequest) (*saveRequest, encodedData, erro
 	return w, encodedData{data: data, hash: sha256.Sum256(data), marks: s.inbox.handledIDs(), changes: changes}, nil
 }
 
-// unstorable is data that this side refused before it took a number: too large for any cluster of this kind, or not encodable.
+// unstorable is data that this side refused before it took a number: too large for any cluster of this kind, or not
+// encodable.
 type unstorable struct {
 	changes     uint64
 	incarnation *incarnation // the data was checked against the limits of this one
@@ -356,8 +357,8 @@ func (s *session) noteUnstorable(changes uint64, err error) {
 	}
 }
 
-// knownUnstorable is the refusal of data that has not changed since. To encode it again at each autosave would cost the other
-// profiles of this process their time, for the same refusal. Handlers that run before a save may make it storable.
+// knownUnstorable is the refusal of data that has not changed since. To encode it again at each autosave would cost the
+// other profiles of this process their time, for the same refusal. Handlers that run before a save may make it storable.
 func (s *session) knownUnstorable(w *saveRequest, changes uint64) error {
 	if w.last || s.hasSaveHandlers.Load() {
 		return nil

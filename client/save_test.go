@@ -89,7 +89,7 @@ func TestAutosaveSpreads(t *testing.T) {
 	})
 }
 
-// One profile has one unsettled save: what comes later waits, and the last state lands last.
+// One profile has one unsettled save: later ones wait, and the last state lands last.
 func TestOneUnsettledSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p := playing(t, "n1:7400")
@@ -134,8 +134,8 @@ func TestOneUnsettledSave(t *testing.T) {
 	})
 }
 
-// Whoever asks for a save when nothing can be changed any more is told what becomes of the last one, which has all: not
-// that nothing was stored.
+// A caller that asks for a save when nothing can be changed any more is told the outcome of the last one, which carries
+// every change: not that nothing was stored.
 func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 	const under = time.Second
 	for _, test := range []struct {
@@ -187,7 +187,7 @@ func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 	}
 }
 
-// A session that is taken by force while a save of it is on its way: who asks for that data is told what became of it.
+// A session that is taken by force while a save of it is on its way: a caller that asks for that data is told its outcome.
 func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p := playing(t, "n1:7400")

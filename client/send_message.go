@@ -63,8 +63,8 @@ func (c *Client) sendMessage(ctx context.Context, ref Ref, message any, kind str
 	return answer.Id, err
 }
 
-// sendAcrossIncarnations does a change that belongs to no session. If the incarnation ended before it, it did not happen, and it is made
-// under the next one.
+// sendAcrossIncarnations does a change that belongs to no session. If the incarnation ended before it, it did not happen,
+// and it is made under the next one.
 func (c *Client) sendAcrossIncarnations(ctx context.Context, ch *change) error {
 	for {
 		l, err := c.awaitIncarnation(ctx, ch.act, ch.ref)

@@ -38,8 +38,8 @@ var errOvertaken = errors.New("overtaken by a later one")
 // alone must not keep the settled mark down, since without the mark no request of this client gets a new number.
 const longOut = 3 * time.Second
 
-// sendUntilAnswered sends a change until it is answered, and returns nil if it happened. It keeps its number as long as a copy may have
-// happened, and takes another one only when the first is known to have done nothing.
+// sendUntilAnswered sends a change until it is answered, and returns nil if it happened. It keeps its number as long as a
+// copy may have happened, and takes another one only when the first is known to have done nothing.
 //
 // A refusal by the rules is final only if no earlier copy went unanswered, or if it came out of the log: there the
 // table of answers is asked first, so it speaks for every copy. If ctx ends while a copy is unanswered, the error is

@@ -83,8 +83,8 @@ func TestLostAnswersAreAskedAgainUnderOneNumber(t *testing.T) {
 	}
 }
 
-// A StartSession whose caller gave up while a copy was unanswered must not leave a grant behind: the client lives on
-// and would renew it for ever.
+// A StartSession that was given up while a copy was unanswered must not leave a grant behind: the client lives on and would
+// renew it without end.
 func TestGivenUpStartIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clienttest.Start(t)
@@ -98,12 +98,13 @@ func TestGivenUpStartIsGivenBack(t *testing.T) {
 		time.Sleep(time.Second)
 		got, err := store.Get(t.Context(), "ann")
 		if err != nil || got.Owner != nil {
-			t.Errorf("afterwards: got owner %v, %v, want nobody", got.Owner, err)
+			t.Errorf("afterwards: got owner %v, %v, want no owner", got.Owner, err)
 		}
 	})
 }
 
-// A copy that is on its way still when its caller has given up does nothing any more: its number is burned by then.
+// A copy that is still on its way when its caller has given up does nothing any more: its number is marked as never to be
+// executed by then.
 func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
@@ -129,7 +130,7 @@ func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
 		town.mu.Lock()
 		defer town.mu.Unlock()
 		if p := town.profiles[client.Ref{Store: "players", Key: "ann"}]; p != nil && p.loads > 0 {
-			t.Error("a session was granted that nobody wants any more")
+			t.Error("a session was granted that no caller wants any more")
 		}
 	})
 }
@@ -186,7 +187,7 @@ func TestLeaderChange(t *testing.T) {
 		if took := time.Since(began); took > 200*time.Millisecond {
 			t.Errorf("save across a leader change: took %v", took)
 		}
-		// Nobody leads for a while: two nodes refuse without a name, and a save waits.
+		// No node leads for a while: two nodes refuse without a name, and a save waits.
 		town.set(func() { town.leader = "" })
 		go func() {
 			time.Sleep(time.Second)
@@ -269,7 +270,7 @@ func TestRefusalBesideTheLogIsNotTheFateOfTheRequest(t *testing.T) {
 			}
 		})
 		if _, err := store.Send(t.Context(), "ann", 1); !errors.Is(err, client.ErrUnknown) {
-			t.Errorf("send whose first copy was carried out: got %v, want ErrUnknown", err)
+			t.Errorf("send with a first copy that was carried out: got %v, want ErrUnknown", err)
 		}
 		if _, err := store.Send(t.Context(), "ann", 2); !errors.Is(err, client.ErrInvalid) {
 			t.Errorf("send of which every copy was refused: got %v, want ErrInvalid", err)

@@ -108,7 +108,8 @@ func TestRefuseAndSteal(t *testing.T) {
 	}
 }
 
-// An owner whose data cannot be encoded in time ends by itself, before it would be revoked: what is stored is the last.
+// A session with data that cannot be encoded in time ends by itself, before it would be revoked: the stored data is the
+// last.
 func TestHandOffOfAStuckOwner(t *testing.T) {
 	town := newTown(t, "n1:7400")
 	town.timing = &profilev1.Timing{HandOffMs: 300}
@@ -137,11 +138,11 @@ func TestHandOffOfAStuckOwner(t *testing.T) {
 		t.Errorf("its save: got %v, want ErrSessionOver", err)
 	}
 	if got := coins(q); got != 0 {
-		t.Errorf("the next owner: got %d coins, want what was stored", got)
+		t.Errorf("the next owner: got %d coins, want the stored ones", got)
 	}
 }
 
-// A session learns by its own refused save that it is over, if nobody told it.
+// A session learns by its own refused save that it is over, if no event told it.
 func TestFencedSaveEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
@@ -173,14 +174,14 @@ func TestUnlistedSessionIsLookedUp(t *testing.T) {
 	})
 }
 
-// A grant that nobody here wants is given back.
+// A grant that no session here wants is given back.
 func TestOrphanGrantIsReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		town.open(t, town.config("a"))
 		ref := client.Ref{Store: "players", Key: "ann"}
 		town.set(func() {
-			for id := range town.lives {
+			for id := range town.incarnations {
 				town.profiles[ref] = &fakeProfile{owner: id, token: 77}
 			}
 		})
@@ -192,7 +193,8 @@ func TestOrphanGrantIsReleased(t *testing.T) {
 	})
 }
 
-// What a dead game server had goes to those who wait by one step of a walk, under one token for several profiles.
+// The profiles of a dead game server go to their waiters in one step of the walk over them, under one token for several
+// profiles.
 func TestTwoProfilesUnderOneToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
@@ -219,7 +221,7 @@ func TestTwoProfilesUnderOneToken(t *testing.T) {
 			t.Fatalf("tokens: got %d and %d, want the same", a, b)
 		}
 		if town.differed > 0 {
-			t.Errorf("renewals whose held set was not the log's: got %d, want none", town.differed)
+			t.Errorf("renewals with another held set than the log's: got %d, want none", town.differed)
 		}
 	})
 }
@@ -235,7 +237,7 @@ func TestNameIsHeldByTheLiving(t *testing.T) {
 	})
 }
 
-// Data that can never be stored ends the session with what was stored before, so that the player can join again.
+// Data that can never be stored ends the session with the data stored before, so that the player can join again.
 func TestDataThatCannotBeStoredEndsTheSession(t *testing.T) {
 	cluster := clienttest.Start(t)
 	ctx := t.Context()
@@ -268,7 +270,7 @@ func TestDataThatCannotBeStoredEndsTheSession(t *testing.T) {
 	}
 	again.Read(func(d *[]byte) {
 		if len(*d) != 4<<20 {
-			t.Errorf("loaded %d bytes, want what was stored last", len(*d))
+			t.Errorf("loaded %d bytes, want the data stored last", len(*d))
 		}
 	})
 }

@@ -52,7 +52,7 @@ func TestShutdownWithAnEndedContextSavesAll(t *testing.T) {
 	})
 }
 
-// The game's code may hold locks of profiles for ever: all others are saved, and Close returns in time.
+// The game's code may hold locks of profiles without end: all others are saved, and Close returns in time.
 func TestCloseDoesNotWaitForCodeThatNeverReturns(t *testing.T) {
 	for name, shut := range map[string]func(context.Context, *client.Client) error{
 		"close":                       func(_ context.Context, c *client.Client) error { return c.Close() },

@@ -48,7 +48,7 @@ type counters struct {
 	inDoubt                                                     atomic.Int64 // time.Duration
 }
 
-// addDoubtTime is told how a look of the watch found the client, and how long after the one before.
+// addDoubtTime takes the state in which the watch found the client, and the time since its last look.
 func (t *counters) addDoubtTime(doubt, before bool, passed time.Duration) {
 	if !doubt {
 		return
@@ -60,7 +60,7 @@ func (t *counters) addDoubtTime(doubt, before bool, passed time.Duration) {
 	t.inDoubt.Add(int64(passed))
 }
 
-// addEnd is told why a session is over.
+// addEnd counts the end of a session by its cause.
 func (t *counters) addEnd(why error) {
 	if why != nil && !errors.Is(why, ErrClosed) {
 		t.lost.Add(1)

@@ -71,7 +71,7 @@ func (m profileTemplate[T]) decodeSnapshot(data []byte) (value T, err error) {
 	return value, err
 }
 
-// encodeValue is the data of a value that stands beside no stored document.
+// encodeValue encodes a value that has no stored document beside it.
 func (m profileTemplate[T]) encodeValue(value *T) ([]byte, error) {
 	if m.form != nil {
 		return m.form.Write(value)
@@ -79,8 +79,8 @@ func (m profileTemplate[T]) encodeValue(value *T) ([]byte, error) {
 	return m.codec.Encode(value)
 }
 
-// decodeDocument is the value of stored data for a session, with its document if it has one, and the data as the session would
-// save it unchanged.
+// decodeDocument is the value of stored data for a session, with its document if it has one, and the data as the session
+// would save it unchanged.
 func (m profileTemplate[T]) decodeDocument(data []byte) (value T, d *document.Document[T], unchanged []byte, err error) {
 	if m.form != nil {
 		value, d, unchanged, err = m.form.Load(data)

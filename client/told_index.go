@@ -19,7 +19,7 @@ type toldIndex struct {
 	index   atomic.Uint64
 }
 
-// noteIndex is told of an index.
+// noteIndex takes an index that a node told.
 func (t *toldIndex) noteIndex(index uint64) {
 	for {
 		was := t.index.Load()

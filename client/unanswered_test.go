@@ -14,8 +14,8 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// A save that nobody answered may be stored. As long as nothing has been changed since, whoever asks is told so, and Close
-// says it too: a game that takes it for refused gives out twice what it paid with.
+// A save without an answer may be stored. As long as nothing has been changed since, each caller is told so, and Close says
+// it too: a game that takes it for refused would spend the same coins twice.
 func TestASaveThatMayHaveHappenedIsNeverCalledRefused(t *testing.T) {
 	for _, closing := range []bool{false, true} {
 		t.Run(fmt.Sprint("closing ", closing), func(t *testing.T) {

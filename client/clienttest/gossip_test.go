@@ -67,7 +67,7 @@ func TestALostHostIsTakenOverOnEvidence(t *testing.T) {
 			t.Errorf("taken over after %v, want 3.5 to 5 s", after)
 		}
 		if p.IsActive() {
-			t.Error("the owner whose host was lost believes in a session that was taken over")
+			t.Error("the owner on the lost host believes in a session that was taken over")
 		}
 	})
 }
@@ -100,7 +100,7 @@ func ownerOf(t *testing.T, store *client.Store[player]) uint64 {
 	t.Helper()
 	got, err := store.Get(t.Context(), "ann")
 	if err != nil || got.Owner == nil {
-		t.Fatalf("who owns it: %+v, %v", got, err)
+		t.Fatalf("its owner: %+v, %v", got, err)
 	}
 	return got.Owner.Incarnation
 }
@@ -129,7 +129,8 @@ func TestGossipAndASilenceBelowEvidenceCostNothing(t *testing.T) {
 	})
 }
 
-// A game server that is heard by gossip and by nobody else is stuck, or cut off from the nodes: silence finds it.
+// A game server that is heard by gossip alone is stuck, or cut off from the nodes: its silence ends its incarnation after a
+// lease.
 func TestACutOfCallsAloneWaitsForTheLease(t *testing.T) {
 	gossiping(t, func(t *testing.T, c *clienttest.Cluster, _ *client.Profile[player], heir *client.Store[player], _ *atomic.Int64) {
 		c.CutCalls("a")
@@ -143,7 +144,7 @@ func TestACutOfCallsAloneWaitsForTheLease(t *testing.T) {
 	})
 }
 
-// A node whose own gossip reaches nobody knows nothing of anybody.
+// A node with gossip that reaches no other member knows nothing about the game servers.
 func TestANodeThatGossipReachesNotAccusesNobody(t *testing.T) {
 	gossiping(t, func(t *testing.T, c *clienttest.Cluster, _ *client.Profile[player], heir *client.Store[player], _ *atomic.Int64) {
 		c.CutGossip("a")
@@ -156,7 +157,7 @@ func TestANodeThatGossipReachesNotAccusesNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 		if after := time.Since(at); after < 9*time.Second {
-			t.Errorf("taken over after %v on the word of a node that hears nobody, want a lease", after)
+			t.Errorf("taken over after %v on the word of a node that hears no member, want a lease", after)
 		}
 	})
 }
@@ -193,7 +194,7 @@ func TestANewIncarnationGossipsUnderANewName(t *testing.T) {
 		until(t, c, "a", "alive")
 		time.Sleep(2 * time.Second) // in which it renews
 		if !p.IsActive() {
-			t.Errorf("the session is %v, want held: nobody came for it", p.State())
+			t.Errorf("the session is %v, want held: no game server came for it", p.State())
 		}
 	})
 }

@@ -80,8 +80,8 @@ func TestKill(t *testing.T) {
 	})
 }
 
-// Whoever is cut off for less than a lease loses nothing, also when the end of its old connections arrives before its
-// new one.
+// A game server that is cut off for less than a lease loses nothing, also when the end of its old connections arrives before
+// its new one.
 func TestReconnectWithinALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clienttest.Start(t)

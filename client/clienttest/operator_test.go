@@ -68,7 +68,7 @@ func TestAnOperatorAsksAnOwnerToLetGo(t *testing.T) {
 			t.Errorf("its last save was made for %v, want operator", got)
 		}
 		if err := c.Release(t.Context(), "players", "ann", true); err == nil || !strings.Contains(err.Error(), "nobody owns the profile") {
-			t.Errorf("released again: %v, want that nobody owns it", err)
+			t.Errorf("released again: %v, want that it has no owner", err)
 		}
 		if took, coins := next(t, c); took > 100*time.Millisecond || coins != 8 {
 			t.Errorf("the next session started after %v with %d coins, want at once with 8", took, coins)
@@ -142,8 +142,8 @@ func TestAStuckOwnerThatIsAskedLetsGo(t *testing.T) {
 func TestAnOperatorReleasesWhatIsThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clienttest.Start(t)
-		if err := c.Release(t.Context(), "nowhere", "nobody", true); err == nil || !strings.Contains(err.Error(), "no profile at this store and key") {
-			t.Errorf("released what never was: %v", err)
+		if err := c.Release(t.Context(), "nowhere", "none", true); err == nil || !strings.Contains(err.Error(), "no profile at this store and key") {
+			t.Errorf("released a profile that does not exist: %v", err)
 		}
 	})
 }

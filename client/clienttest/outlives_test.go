@@ -30,7 +30,7 @@ func launched(t *testing.T) *clienttest.Cluster {
 	return c
 }
 
-// saved starts a session on ann and saves so many coins.
+// saved starts a session on ann and saves this number of coins.
 func saved(t *testing.T, store *client.Store[player], coins int) *client.Profile[player] {
 	t.Helper()
 	p, err := store.StartSession(t.Context(), "ann")
@@ -46,7 +46,7 @@ func saved(t *testing.T, store *client.Store[player], coins int) *client.Profile
 	return p
 }
 
-// inspection is what a cluster holds: the digest of its tables, who is registered, and the grants.
+// inspection is the state of a cluster: the digest of its tables, its game server, and its grants.
 type inspection struct {
 	digest      uint64
 	incarnation uint64 // of the only game server
@@ -85,7 +85,7 @@ func inspect(t *testing.T, c *clienttest.Cluster) (now inspection) {
 // game server that was left over name another game server and its session. Whatever the old one sends changes nothing.
 func TestAGameServerThatOutlivesItsClusterChangesNothingInTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var at atomic.Pointer[clienttest.Cluster] // what answers at the address
+		var at atomic.Pointer[clienttest.Cluster] // the cluster that answers at the address
 		first := launched(t)
 		at.Store(first)
 		config := first.Config("game")

@@ -157,7 +157,7 @@ func (p *process) kill() {
 	p.reset()
 }
 
-// ground waits for the end of a game server and says what it was found on.
+// ground waits for the end of a game server and returns the ground of its expiry.
 func (w *town) ground(name string) (found lock.Ground) {
 	w.t.Helper()
 	n := w.c.Nodes[w.c.Leader()]
@@ -302,8 +302,8 @@ func TestARestartedGameServerHasItsProfilesBack(t *testing.T) {
 	})
 }
 
-// A firewall that resets every connection and rejects every ping, for a while or for good, robs nobody who can still
-// speak for himself.
+// A firewall that resets every connection and rejects every ping, for a while or for good, takes no profile from a game
+// server that can still renew its lease.
 func TestAFirewallRobsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
