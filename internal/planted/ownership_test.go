@@ -70,7 +70,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "doubt counts by the monotonic clock alone",
-		edits: []edit{{"client/lease_state.go", "max(now.Sub(s.proven), now.Round(0).Sub(s.proven.Round(0)))", "now.Sub(s.proven)"}},
+		edits: []edit{{"client/lease_state.go", "max(now.Sub(s.confirmed), now.Round(0).Sub(s.confirmed.Round(0)))", "now.Sub(s.confirmed)"}},
 		pkg:   "client", test: "TestStoppedProcessIsInDoubtAtTheFirstLook",
 	},
 	{
@@ -88,7 +88,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "the limit for doubt wants no last try",
-		edits: []edit{{"client/lease_state.go", " && s.failed.Sub(s.proven) >= limit", ""}},
+		edits: []edit{{"client/lease_state.go", " && s.failed.Sub(s.confirmed) >= limit", ""}},
 		pkg:   "client", test: "TestLimitNeedsOneMoreTry",
 	},
 	{
