@@ -13,7 +13,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// The machine against its twin, result by result, event by event and table by table.
+// The machine against its reference model, result by result, event by event and table by table.
 func TestMachineAgainstItsTwin(t *testing.T) {
 	roll, seed := seeded(t)
 	streams := 30
@@ -57,11 +57,11 @@ func compareStream(t *testing.T, s *stream, more func(entries int) bool) {
 		results, events := w.entry(index, s.term, s.stamp, commands)
 		for i, got := range applied[0].Results {
 			if got != results[i] {
-				t.Fatalf("entry %d, command %d of\n%v\nbecame\n%+v, the twin's\n%+v", index, i, commands, got, results[i])
+				t.Fatalf("entry %d, command %d of\n%v\nbecame\n%+v, the model's\n%+v", index, i, commands, got, results[i])
 			}
 		}
 		if got := applied[0].Events; !slices.Equal(got, events) {
-			t.Fatalf("entry %d,\n%v\ntells\n%+v, the twin\n%+v", index, commands, got, events)
+			t.Fatalf("entry %d,\n%v\ntells\n%+v, the model\n%+v", index, commands, got, events)
 		}
 		if index%40 == 0 {
 			compareTables(t, m, w)
@@ -83,7 +83,7 @@ func (w *referenceModel) lastOf(id lock.Incarnation) lock.Token {
 func equal(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("%s is\n%+v, the twin's\n%+v", what, got, want)
+		t.Fatalf("%s is\n%+v, the model's\n%+v", what, got, want)
 	}
 }
 
@@ -98,12 +98,12 @@ func compareTables(t testing.TB, m *fsm.Machine, w *referenceModel) {
 		}
 		for _, p := range read(v.Profiles())(t) {
 			if w.profiles[p] == nil {
-				t.Fatalf("the tables know %v, the twin does not", p)
+				t.Fatalf("the tables know %v, the model does not", p)
 			}
 		}
 		servers := read(v.Servers())(t)
 		if len(servers) != len(w.servers) {
-			t.Fatalf("the tables know %d incarnations, the twin %d", len(servers), len(w.servers))
+			t.Fatalf("the tables know %d incarnations, the model %d", len(servers), len(w.servers))
 		}
 		for i, s := range w.servers {
 			compareServer(t, v, w, servers[i], s)
@@ -135,7 +135,7 @@ func compareTables(t testing.TB, m *fsm.Machine, w *referenceModel) {
 			}
 		}
 		gone := func(s *referenceServer) bool { return !s.about.Alive && s.about.EndedMS < w.stamp-100 }
-		equal(t, "whether somebody is to be forgotten", read(v.GoneBefore(w.stamp-100))(t), slices.ContainsFunc(w.servers, gone))
+		equal(t, "whether an incarnation is to be forgotten", read(v.GoneBefore(w.stamp-100))(t), slices.ContainsFunc(w.servers, gone))
 	})
 }
 
@@ -157,7 +157,7 @@ func compareServer(t testing.TB, v *fsm.View, w *referenceModel, got fsm.Server,
 	}
 	equal(t, "a game server", got, want)
 	if got := read(v.GrantsOf(want.Incarnation))(t); len(got) != len(owned) {
-		t.Fatalf("%s owns %v, the twin's %v", want.Name, got, owned)
+		t.Fatalf("%s owns %v, the model's %v", want.Name, got, owned)
 	}
 	answers := map[uint64]referenceAnswer{}
 	for _, a := range read(v.Answers(want.Incarnation))(t) {
@@ -186,17 +186,17 @@ func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *referenc
 	equal(t, fmt.Sprint("the grant of ", name), []any{g.Token, g.Ticket, g.Owner, g.Revoked, g.Cause, g.Asked, g.Orphan, g.SinceMS, g.Loads},
 		[]any{p.token, p.ticket, p.owner, p.revoked, p.cause, p.asked, p.bereft, p.since, p.loads})
 	if !slices.Equal(g.Waiters, p.queue) {
-		t.Fatalf("for %v wait %v, the twin's %v", name, g.Waiters, p.queue)
+		t.Fatalf("for %v wait %v, the model's %v", name, g.Waiters, p.queue)
 	}
 	record, _, err := v.Profile(name.Store, name.Key)
 	must(t, err)
 	equal(t, fmt.Sprint("the record of ", name), []any{record.Exists, record.Revision, record.CreatedMS, record.SavedMS}, []any{p.exists, p.revision, p.created, p.saved})
 	if len(record.Tags) != len(p.tags) || len(p.tags) > 0 && !reflect.DeepEqual(record.Tags, p.tags) {
-		t.Fatalf("the tags of %v are %v, the twin's %v", name, record.Tags, p.tags)
+		t.Fatalf("the tags of %v are %v, the model's %v", name, record.Tags, p.tags)
 	}
 	history := read(v.History(name.Store, name.Key))(t)
 	if len(history) != len(p.history) {
-		t.Fatalf("the history of %v has %d revisions, the twin's %d", name, len(history), len(p.history))
+		t.Fatalf("the history of %v has %d revisions, the model's %d", name, len(history), len(p.history))
 	}
 	for i, want := range p.history {
 		equal(t, fmt.Sprint("a revision of ", name), history[i], want.Revision)
@@ -221,7 +221,7 @@ func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *referenc
 	equal(t, fmt.Sprint("the mailbox of ", name), read(v.Inbox(name.Store, name.Key))(t),
 		fsm.Inbox{Last: p.sent, Waiting: uint64(len(waiting)), SetAside: uint64(len(p.messages) - len(waiting))})
 	if len(messages) != len(p.messages) {
-		t.Fatalf("%v has messages %v, the twin's %v", name, messages, p.messages)
+		t.Fatalf("%v has messages %v, the model's %v", name, messages, p.messages)
 	}
 	for i, want := range p.messages {
 		got := messages[i]

@@ -161,7 +161,7 @@ func TestMalformed(t *testing.T) {
 	})
 }
 
-// A policy is checked before it is proposed; one that came into the log all the same stops nobody.
+// A policy is checked before it is proposed; one that came into the log all the same stops no node.
 func TestPolicyOutOfRange(t *testing.T) {
 	hash := sha256.Sum256(nil)
 	for _, value := range []int64{math.MinInt64, -1, 0, math.MaxInt64} {

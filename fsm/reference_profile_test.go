@@ -12,7 +12,7 @@ import (
 type referenceProfile struct {
 	name fsm.ProfileName
 
-	// Whose it is.
+	// Ownership.
 	token, ticket lock.Token
 	owner         lock.Incarnation
 	revoked       bool
@@ -23,7 +23,7 @@ type referenceProfile struct {
 	since         int64
 	loads         uint64
 
-	// What it is.
+	// Contents.
 	exists         bool
 	revision       uint64
 	created, saved int64
@@ -56,13 +56,13 @@ func (w *referenceModel) tell(kind fsm.EventKind, p *referenceProfile, ticket lo
 	})
 }
 
-// because is tell of what has a cause.
+// because adds an event with a cause.
 func (w *referenceModel) because(cause lock.Cause, kind fsm.EventKind, p *referenceProfile, ticket lock.Token) {
 	w.tell(kind, p, ticket, 0)
 	w.events[len(w.events)-1].Cause = cause
 }
 
-// touch lets the dead leave. A profile that is nobody's then goes to the first who waits.
+// touch removes the dead waiters, and grants a profile without an owner to the first waiter.
 func (w *referenceModel) touch(store, key string) *referenceProfile {
 	p := w.profile(store, key)
 	p.queue = slices.DeleteFunc(slices.Clone(p.queue), func(x lock.Waiter) bool { return !w.alive(x.Server) })
@@ -79,7 +79,7 @@ func (w *referenceModel) leaves(p *referenceProfile) {
 	p.owner, p.revoked, p.cause, p.asked = 0, false, lock.NoCause, false
 }
 
-// next serves the queue of a profile that nobody owns.
+// next serves the queue of a profile without an owner.
 func (w *referenceModel) next(p *referenceProfile, cause lock.Cause) {
 	if p.owner != 0 || len(p.queue) == 0 {
 		return
@@ -99,7 +99,7 @@ func (w *referenceModel) give(p *referenceProfile, to lock.Incarnation, ticket l
 	}
 }
 
-// free ends a session, and grants to who waits and lives.
+// free ends a session, and grants the profile to the first living waiter.
 func (w *referenceModel) free(p *referenceProfile) {
 	cause := p.cause
 	if !w.alive(p.owner) {
@@ -118,7 +118,7 @@ func (w *referenceModel) rob(p *referenceProfile, cause lock.Cause, deed fsm.Aud
 	}
 }
 
-// freed is what an operator wants of a profile.
+// freed carries out an operator's release.
 func (w *referenceModel) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
@@ -162,7 +162,7 @@ func (w *referenceModel) start(me lock.Incarnation, c *fsm.StartSession) fsm.Res
 	if c.WhenOwned == 2 {
 		p.queue = slices.Insert(p.queue, 0, mine)
 		done.Place = 1
-		if p.revoked { // somebody else was first
+		if p.revoked { // it was revoked before
 			w.audit(fsm.Audit{Kind: fsm.AuditSteal, Store: c.Store, Key: c.Key, Cause: lock.Stolen}, me, p.owner)
 		}
 		w.rob(p, lock.Stolen, fsm.AuditSteal, me, "")
@@ -378,7 +378,7 @@ func (p *referenceProfile) unforced(expected uint64, anyRevision, force bool) *f
 	return nil
 }
 
-// data is what a write brings, or why not.
+// data returns the data of a write, or the refusal.
 func (w *referenceModel) data(s *referenceServer, q *fsm.Request, p *referenceProfile, d *fsm.Data, tags *fsm.Tags) ([]byte, *fsm.Result) {
 	limit := w.policy(p.name.Store, fsm.PolicyMaxData)
 	if d.Size > uint64(limit) {
@@ -414,7 +414,7 @@ func (w *referenceModel) data(s *referenceServer, q *fsm.Request, p *referencePr
 	return data, nil
 }
 
-// write is the next revision; a remove leaves a stone. Of the oldest at most 32 go at once.
+// write is the next revision; a remove leaves a tombstone. Of the oldest at most 32 go at once.
 func (w *referenceModel) write(p *referenceProfile, codec uint32, data []byte, tags *fsm.Tags, token lock.Token, why fsm.WriteKind) {
 	if !p.exists && why != fsm.WriteRemove {
 		p.created = w.stamp

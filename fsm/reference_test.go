@@ -10,8 +10,8 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// referenceModel is the machine told slowly: plain slices and maps, every rule written out where it is needed, and no line shared
-// with the machine or the law. It knows nothing of rows, batches or digests.
+// referenceModel is a slow, obvious implementation of the machine: plain slices and maps, every rule written out where it
+// is needed, and no line shared with the machine or package lock. It knows nothing of rows, batches or digests.
 type referenceModel struct {
 	cluster     []byte
 	level       uint32
@@ -30,7 +30,7 @@ type referenceModel struct {
 }
 
 type referenceServer struct {
-	about   fsm.Server // who it is; its activity too, but for sessions, which are counted when asked
+	about   fsm.Server // with its activity, but for sessions, which are counted when compared
 	answers map[uint64]referenceAnswer
 	parts   map[uint64]map[uint32][]byte // by number
 }
@@ -120,7 +120,7 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 	return w.numbered(c)
 }
 
-// numbered is every command that must happen once: whose it is, then the answer, the mark, life, and the window.
+// numbered checks a command that must happen once: its registration, then the answer, the mark, the incarnation, the window.
 func (w *referenceModel) numbered(c *fsm.Command) fsm.Result {
 	q := c.GetRequest()
 	if q == nil || q.Incarnation == 0 || q.Number == 0 || q.Settled >= q.Number {
@@ -261,7 +261,7 @@ func (w *referenceModel) register(c *fsm.Register) fsm.Result {
 	if _, ok := w.classes[class]; !ok {
 		return fsm.Result{Code: fsm.UnknownClass}
 	}
-	var old *referenceServer // whose goodbye this is
+	var old *referenceServer // the incarnation that says goodbye by this registration
 	if s := w.server(c.Replaces); s != nil && s.about.Alive && s.about.Successor == 0 && len(c.Cluster) > 0 && c.ReplacedRegistration != 0 &&
 		bytes.Equal(s.about.Nonce[:8], binary.BigEndian.AppendUint64(nil, c.ReplacedRegistration)) {
 		old = s
@@ -284,7 +284,7 @@ func (w *referenceModel) register(c *fsm.Register) fsm.Result {
 	return fsm.Result{Token: w.at}
 }
 
-// end is the end of a life: nothing of it moves but what touches its profiles later.
+// end ends an incarnation. Its profiles change only when a later command touches them.
 func (w *referenceModel) end(s *referenceServer, ground lock.Ground) {
 	if !s.about.Alive {
 		return
@@ -297,7 +297,7 @@ func (w *referenceModel) end(s *referenceServer, ground lock.Ground) {
 	}
 }
 
-// audit writes down who did what to whom.
+// audit records an action with both parties.
 func (w *referenceModel) audit(a fsm.Audit, by, from lock.Incarnation) {
 	a.Number, a.StampMS, a.Token = uint64(len(w.audits)+1), w.stamp, w.at
 	for _, s := range w.servers {
@@ -326,7 +326,7 @@ func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {
 	return fsm.Result{}
 }
 
-// forget drops the longest gone first; of one stamp, who registered first.
+// forget drops the longest gone first; with equal timestamps, the earliest registered first.
 func (w *referenceModel) forget(c *fsm.Forget) fsm.Result {
 	var gone []*referenceServer
 	for _, s := range w.servers {
@@ -393,7 +393,7 @@ func (w *referenceModel) found(c *fsm.Found) fsm.Result {
 	return fsm.Result{Token: w.at}
 }
 
-// setClass takes times that no owner is robbed by: the stream's are few, and small.
+// setClass accepts the times under which no owner expires before it is in doubt; the stream's are few, and small.
 func (w *referenceModel) setClass(c *fsm.SetTimingClass) fsm.Result {
 	ms := time.Millisecond
 	robs := 10*c.EvidenceMs <= 12*c.DoubtMs+5000

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The same commands packed into entries differently: who owns what, who waits behind whom, every revision and every
+// The same commands packed into entries differently: the owners, the order of the queues, every revision and every
 // message are the same, and only tokens are others. A token is told by which command of the log made it.
 func TestPackingChangesOnlyTokens(t *testing.T) {
 	roll, seed := seeded(t)

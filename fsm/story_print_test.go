@@ -23,7 +23,7 @@ var codeNames = [fsm.Codes]string{
 	fsm.OtherRegistration: "other registration",
 }
 
-// report tells what became of an entry. Who registered gets its name here.
+// report prints the outcome of an entry. A game server that registered gets its name here.
 func (s *story) report(lines []string, out fsm.Applied) string {
 	var b strings.Builder
 	for i, result := range out.Results {

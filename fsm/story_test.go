@@ -40,10 +40,10 @@ type story struct {
 	m                  *fsm.Machine
 	index, term, stamp uint64
 	actors             map[string]*actor
-	registered         map[string]uint64 // who tried to, under which registration
+	registered         map[string]uint64 // by name, the registration that it tried to register under
 	tokens             map[string]lock.Token
 	called             map[lock.Token]string
-	judged             map[string]lock.Token // what a verdict that is on its way names
+	judged             map[string]lock.Token // by name, the last command that a pending expiry names
 }
 
 // actor is a game server of a story, with its side of the numbers.
@@ -205,7 +205,7 @@ func argLine(list []datadriven.CmdArg) string {
 	return strings.Join(words, " ")
 }
 
-// who is the first word.
+// who is the first word, a game server's name.
 func (a storyArgs) who() string {
 	if len(a.words) == 0 {
 		return ""

@@ -38,7 +38,7 @@ func scripted(script []byte) (roll dice, left func() bool) {
 }
 
 // stream makes up commands as a few game servers and a leader would send them, and as they never should: stale tokens,
-// wrong revisions, numbers again, late parts, verdicts out of date. It learns from results and events, like they do.
+// wrong revisions, numbers again, late parts, expiries out of date. It learns from results and events, like they do.
 type stream struct {
 	roll     dice
 	still    bool // stamp and term never move
@@ -172,7 +172,7 @@ func (s *stream) request(c *sender) *fsm.Request {
 		c.settled += uint64(s.roll(int(c.last-min(c.last, c.settled)) + 1))
 		q.Settled = c.settled
 	case 8:
-		q.Incarnation = uint64(s.roll(3)) // nobody's
+		q.Incarnation = uint64(s.roll(3)) // no incarnation has this number
 	case 9:
 		q.Settled = q.Number - uint64(s.roll(2))
 	case 10, 11:
@@ -430,7 +430,7 @@ func (s *stream) leaders() any {
 	return &fsm.OpenTerm{Node: "n"}
 }
 
-// learn is how results and events come back to those who asked.
+// learn passes results and events back to their senders.
 func (s *stream) learn(commands []*fsm.Command, out fsm.Applied, lastOf func(lock.Incarnation) lock.Token) {
 	for i, r := range out.Results {
 		if reg := commands[i].GetRegister(); reg != nil && r.Code == fsm.OK && !r.Repeated {
