@@ -65,13 +65,13 @@ type alarmKey struct {
 }
 
 // update stamps the alarms that stand now, and says which have begun and which have ended since it was last called.
-func (b *alarmBook) update(standing []Alarm, now time.Time) (begun, ended []Alarm) {
+func (b *alarmBook) update(active []Alarm, now time.Time) (begun, ended []Alarm) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := b.since
-	b.since = make(map[alarmKey]Alarm, len(standing))
-	for i := range standing {
-		a := &standing[i]
+	b.since = make(map[alarmKey]Alarm, len(active))
+	for i := range active {
+		a := &active[i]
 		key := alarmKey{a.Code, a.subject}
 		old, known := was[key]
 		switch {
@@ -93,8 +93,8 @@ func (b *alarmBook) update(standing []Alarm, now time.Time) (begun, ended []Alar
 }
 
 // noteAlarms gives each alarm its time, and logs those that have begun or ended, each once.
-func (n *Node) noteAlarms(standing []Alarm) []Alarm {
-	begun, ended := n.alarmBook.update(standing, n.config.Now())
+func (n *Node) noteAlarms(active []Alarm) []Alarm {
+	begun, ended := n.alarmBook.update(active, n.config.Now())
 	for _, a := range begun {
 		if !a.isLoggedHere() {
 			continue
@@ -110,7 +110,7 @@ func (n *Node) noteAlarms(standing []Alarm) []Alarm {
 			n.log.Info("an alarm or notice stands here no longer", "code", a.Code, "since", a.Since)
 		}
 	}
-	return standing
+	return active
 }
 
 // isLoggedHere says whether an alarm's beginning and end are logged here: not where the same is logged as it happens, or by the
@@ -136,40 +136,40 @@ func (n *Node) watchAlarms() {
 
 // standingAlarms are those that stand now, without their times. unreadable is why the tables cannot be read; nil: they can.
 func (n *Node) standingAlarms(unreadable error) []Alarm {
-	var standing []Alarm
+	var active []Alarm
 	if err := n.Err(); err != nil {
-		standing = append(standing, Alarm{Code: AlarmNodeStopped, Text: "this node has stopped: " + err.Error()})
+		active = append(active, Alarm{Code: AlarmNodeStopped, Text: "this node has stopped: " + err.Error()})
 	}
 	if n.config.Alarms != nil {
-		standing = append(standing, n.config.Alarms()...)
+		active = append(active, n.config.Alarms()...)
 	}
 	if n.raftIfRunning() == nil {
 		if waits := n.waitReason.Load(); waits != nil {
-			standing = append(standing, Alarm{Code: AlarmNoCluster, Text: "waits to be in a cluster: " + *waits})
+			active = append(active, Alarm{Code: AlarmNoCluster, Text: "waits to be in a cluster: " + *waits})
 		}
-		return standing
+		return active
 	}
 	kept, err := n.tables.readAlarms()
 	if unreadable == nil && err != nil {
 		unreadable = err
 	}
 	if unreadable != nil {
-		standing = append(standing, Alarm{Code: AlarmTablesUnreadable, Text: "the tables cannot be read: " + unreadable.Error()})
+		active = append(active, Alarm{Code: AlarmTablesUnreadable, Text: "the tables cannot be read: " + unreadable.Error()})
 	}
 	for _, row := range kept {
-		standing = append(standing, Alarm{Code: AlarmCode(row.Code), Text: row.Text, Since: time.UnixMilli(row.SinceMS)})
+		active = append(active, Alarm{Code: AlarmCode(row.Code), Text: row.Text, Since: time.UnixMilli(row.SinceMS)})
 	}
-	standing = append(standing, n.spaceAlarms()...)
+	active = append(active, n.spaceAlarms()...)
 	if differ := n.digestAlarm.Load(); differ != nil {
-		standing = append(standing, Alarm{Code: AlarmTablesDiffer, Text: *differ})
+		active = append(active, Alarm{Code: AlarmTablesDiffer, Text: *differ})
 	}
 	if strange := n.strangerAlarm.Load(); strange != nil {
-		standing = append(standing, Alarm{Code: AlarmOtherCluster, Text: *strange})
+		active = append(active, Alarm{Code: AlarmOtherCluster, Text: *strange})
 	}
 	if l := n.leaderStateNow(); l != nil {
-		standing = append(standing, l.clock.alarms()...)
-		standing = append(standing, l.calendar.alarms()...)
-		standing = append(standing, l.settingsAlarms()...)
+		active = append(active, l.clock.alarms()...)
+		active = append(active, l.calendar.alarms()...)
+		active = append(active, l.settingsAlarms()...)
 	}
-	return standing
+	return active
 }

@@ -21,8 +21,8 @@ const (
 // findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only
 // comes to be when every listed node has said that it is empty and lists the same nodes. It returns with raft running.
 func (n *Node) findCluster(ctx context.Context) error {
-	if who := n.currentIdentity(); len(who.Founding) > 0 {
-		return n.foundCluster(who.Cluster, who.Founding) // a crash came between the two halves of it
+	if own := n.currentIdentity(); len(own.Founding) > 0 {
+		return n.foundCluster(own.Cluster, own.Founding) // a crash came between the two halves of it
 	}
 	if n.isOnlyNode() {
 		return n.foundCluster(hex.EncodeToString(randomBytes16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
@@ -149,9 +149,9 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 // foundCluster writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells no other
 // of the cluster, so a crash in between leaves a founding that can be done again.
 func (n *Node) foundCluster(cluster string, voters []Peer) error {
-	who := n.currentIdentity()
-	who.Cluster, who.Founding = cluster, voters
-	if err := n.takeIdentity(who); err != nil {
+	own := n.currentIdentity()
+	own.Cluster, own.Founding = cluster, voters
+	if err := n.takeIdentity(own); err != nil {
 		return err
 	}
 	var servers []raft.Server
@@ -164,9 +164,9 @@ func (n *Node) foundCluster(cluster string, voters []Peer) error {
 
 // enterCluster writes down that this node is the cluster's, and starts raft, which waits to be contacted.
 func (n *Node) enterCluster(cluster string) error {
-	who := n.currentIdentity()
-	who.Cluster = cluster
-	if err := n.takeIdentity(who); err != nil {
+	own := n.currentIdentity()
+	own.Cluster = cluster
+	if err := n.takeIdentity(own); err != nil {
 		return err
 	}
 	return n.startRaft(nil)

@@ -75,12 +75,12 @@ const (
 )
 
 // classifyDigests compares. said holds the digest of each voter that answered, self's own included, also when it is no voter.
-func classifyDigests(self string, voters []string, said map[string]uint64) digestFinding {
-	if len(said) < 2 {
+func classifyDigests(self string, voters []string, answers map[string]uint64) digestFinding {
+	if len(answers) < 2 {
 		return digestsUncompared
 	}
 	counts, distinct := map[uint64]int{}, map[uint64]bool{}
-	for id, digest := range said {
+	for id, digest := range answers {
 		distinct[digest] = true
 		if slices.Contains(voters, id) {
 			counts[digest]++
@@ -93,7 +93,7 @@ func classifyDigests(self string, voters []string, said map[string]uint64) diges
 		if count < len(voters)/2+1 {
 			continue
 		}
-		if said[self] == digest {
+		if answers[self] == digest {
 			return otherDigestDiffers
 		}
 		return ownDigestDiffers
@@ -125,22 +125,22 @@ func (n *Node) compareDigests() {
 		if !ok || index == settled {
 			continue
 		}
-		voters, said := n.askDigests(r, asking, index)
-		said[n.ID()] = ours
-		found := classifyDigests(n.ID(), voters, said)
+		voters, answers := n.askDigests(r, asking, index)
+		answers[n.ID()] = ours
+		found := classifyDigests(n.ID(), voters, answers)
 		if found == ownDigestDiffers {
 			n.markFolderUnusable(index)
 			return
 		}
-		n.noteDigests(found, index, said)
-		if found == digestsEqual && len(said) >= len(voters) {
+		n.noteDigests(found, index, answers)
+		if found == digestsEqual && len(answers) >= len(voters) {
 			settled = index
 		}
 	}
 }
 
 // askDigests asks the other voters for the digest of their tables after one entry.
-func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters []string, said map[string]uint64) {
+func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters []string, answers map[string]uint64) {
 	ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
 	defer cancel()
 	servers := r.GetConfiguration().Configuration().Servers
@@ -148,7 +148,7 @@ func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters 
 	for _, s := range servers {
 		voters = append(voters, string(s.ID))
 	}
-	said = map[string]uint64{}
+	answers = map[string]uint64{}
 	var mu sync.Mutex
 	asking.askEach(n, servers, func(s raft.Server, a *nodeConn) {
 		digest, err := a.askDigest(ctx, index)
@@ -157,13 +157,13 @@ func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters 
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		said[string(s.ID)] = digest
+		answers[string(s.ID)] = digest
 	})
-	return voters, said
+	return voters, answers
 }
 
 // noteDigests raises or takes back the alarm. A digest that was compared with no other changes nothing.
-func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]uint64) {
+func (n *Node) noteDigests(found digestFinding, index uint64, answers map[string]uint64) {
 	if found == digestsUncompared {
 		return
 	}
@@ -172,7 +172,7 @@ func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]ui
 		return
 	}
 	var each []string
-	for id, digest := range said {
+	for id, digest := range answers {
 		each = append(each, fmt.Sprintf("%s has %016x", id, digest))
 	}
 	slices.Sort(each)
@@ -188,9 +188,9 @@ func (n *Node) noteDigests(found digestFinding, index uint64, said map[string]ui
 // markFolderUnusable ends this node for good: its tables differ from the log. That is written down before
 // anything else, so that no crash on the way lets them speak again.
 func (n *Node) markFolderUnusable(index uint64) {
-	who := n.currentIdentity()
-	who.UnusableReason = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
-	if err := n.takeIdentity(who); err != nil {
+	own := n.currentIdentity()
+	own.UnusableReason = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
+	if err := n.takeIdentity(own); err != nil {
 		n.log.Error("write down that this node is condemned", "error", err)
 	}
 	if n.leaderStateNow() != nil {
@@ -200,7 +200,7 @@ func (n *Node) markFolderUnusable(index uint64) {
 			n.log.Warn("hand the lead over", "error", err)
 		}
 	}
-	n.fail(errFolderUnusable(n.folder.dir, who.UnusableReason))
+	n.fail(errFolderUnusable(n.folder.dir, own.UnusableReason))
 }
 
 // errFolderUnusable is the error with which a node with wrong tables ends, and with which its folder is refused from then on.

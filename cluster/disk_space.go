@@ -143,14 +143,14 @@ func (l *leaderState) voterWithMostSpace() (raft.Server, bool) {
 
 // compareSpace finds whether the voters above their reserve are a majority. Who did not answer is none of them: with it
 // away, the nodes that are short are needed for every save, and would be filled until they stop.
-func (l *leaderState) compareSpace(servers []raft.Server, said map[string]helloAnswer) {
+func (l *leaderState) compareSpace(servers []raft.Server, answers map[string]helloAnswer) {
 	voters, able, short := 0, 0, 0
 	for _, s := range servers {
 		if s.Suffrage != raft.Voter {
 			continue
 		}
 		voters++
-		if h, ok := said[string(s.ID)]; ok && h.BelowReserve {
+		if h, ok := answers[string(s.ID)]; ok && h.BelowReserve {
 			short++
 		} else if ok {
 			able++

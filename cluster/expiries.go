@@ -48,32 +48,32 @@ func (d *failureDetector) carryOut() {
 // still live. When the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no
 // renewal of those judged is answered: their expiries stay open, and a call that waits for one leaves with the lead or by
 // itself.
-func (d *failureDetector) proposeExpiries(verdicts []*fsm.Verdict) {
-	stories := d.beginRecords(verdicts)
-	_, err := d.proposeCommand(fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leader.term, Verdicts: verdicts}))
+func (d *failureDetector) proposeExpiries(expiries []*fsm.Verdict) {
+	records := d.beginRecords(expiries)
+	_, err := d.proposeCommand(fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leader.term, Verdicts: expiries}))
 	if err != nil && !isRefusal(err) {
-		d.logUnclear(stories, err)
+		d.logUnclear(records, err)
 		return
 	}
 	var gone []lock.Incarnation
 	d.mu.Lock()
-	for _, v := range verdicts {
+	for _, v := range expiries {
 		inc := lock.Incarnation(v.Incarnation)
-		if trial := d.openExpiries[inc]; trial != nil {
-			close(trial)
+		if underWay := d.openExpiries[inc]; underWay != nil {
+			close(underWay)
 			delete(d.openExpiries, inc)
 		}
 		gone = append(gone, inc)
 	}
 	d.mu.Unlock()
-	d.logOutcome(stories, err)
+	d.logOutcome(records, err)
 	if err == nil {
-		d.grantToWaiters(gone, stories)
+		d.grantToWaiters(gone, records)
 	}
 }
 
 // grantToWaiters serves the waiters of gone owners. records are of those that an expiry ended.
-func (d *failureDetector) grantToWaiters(gone []lock.Incarnation, stories map[lock.Incarnation]*takeoverRecord) {
+func (d *failureDetector) grantToWaiters(gone []lock.Incarnation, records map[lock.Incarnation]*takeoverRecord) {
 	var walking sync.WaitGroup
 	slots := make(chan struct{}, maxWalks)
 	for _, inc := range gone {
@@ -85,7 +85,7 @@ func (d *failureDetector) grantToWaiters(gone []lock.Incarnation, stories map[lo
 				result, err := d.proposeCommand(fsm.NewCommand(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
 				granted += result.Granted
 				if err != nil || !result.More {
-					d.logGranted(stories[inc], granted, err)
+					d.logGranted(records[inc], granted, err)
 					return
 				}
 			}

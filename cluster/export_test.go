@@ -11,12 +11,12 @@ import (
 // ApplyBehind applies a command to this node's tables alone, as if its next entry were another one than the others'. It
 // is for when nothing else is applied.
 func (n *Node) ApplyBehind(c *fsm.Command) error {
-	standing := n.tables.positionNow()
-	entry, err := fsm.Encode(standing.Level, standing.Cluster, standing.StampMS, []*fsm.Command{c})
+	position := n.tables.positionNow()
+	entry, err := fsm.Encode(position.Level, position.Cluster, position.StampMS, []*fsm.Command{c})
 	if err != nil {
 		return err
 	}
-	_, err = n.tables.applyEntries([]fsm.Log{{Index: standing.Index + 1, Term: standing.Term, Data: entry}})
+	_, err = n.tables.applyEntries([]fsm.Log{{Index: position.Index + 1, Term: position.Term, Data: entry}})
 	return err
 }
 

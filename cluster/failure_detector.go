@@ -136,8 +136,8 @@ func (d *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation,
 			d.mu.Unlock()
 			return fmt.Errorf("%w: its process registered anew, as incarnation %d, and this one is about to end", ErrUnconfirmed, by)
 		}
-		trial := d.openExpiries[inc]
-		if trial == nil {
+		underWay := d.openExpiries[inc]
+		if underWay == nil {
 			if _, known := d.lastHeard[inc]; !known {
 				d.stale = true // it is new
 			}
@@ -149,7 +149,7 @@ func (d *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation,
 		}
 		d.mu.Unlock()
 		select {
-		case <-trial:
+		case <-underWay:
 		case <-ctx.Done():
 			return fmt.Errorf("%w: a verdict is under way: %w", ErrUnconfirmed, ctx.Err())
 		case <-d.leader.ctx.Done():

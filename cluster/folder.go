@@ -103,9 +103,9 @@ func (f *folder) readIdentity() error {
 		if left := f.leftoverFiles(); left != "" {
 			return fmt.Errorf("data folder %s has %s but no %s, so nobody knows whose it is: remove the folder, and a new node joins", f.dir, left, identityFile)
 		}
-		who := f.identity
-		who.ID = newID()
-		return f.writeIdentity(who)
+		own := f.identity
+		own.ID = newID()
+		return f.writeIdentity(own)
 	}
 	if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
@@ -141,12 +141,12 @@ func errMissingFile(dir, how string) error {
 }
 
 // writeIdentity replaces node.json so that after a crash either the old or the new one is there.
-func (f *folder) writeIdentity(who identity) error {
+func (f *folder) writeIdentity(own identity) error {
 	if f.dir == "" && f.fs == nil {
-		f.identity = who
+		f.identity = own
 		return nil
 	}
-	text, err := json.MarshalIndent(who, "", "  ")
+	text, err := json.MarshalIndent(own, "", "  ")
 	if err == nil && f.fs != nil {
 		err = writeFile(f.fs, identityFile, text)
 	}
@@ -154,7 +154,7 @@ func (f *folder) writeIdentity(who identity) error {
 		return fmt.Errorf("write %s: %w", identityFile, err)
 	}
 	if f.fs != nil {
-		f.identity = who
+		f.identity = own
 		return nil
 	}
 	next := f.pathOf(identityFile + ".next")
@@ -167,7 +167,7 @@ func (f *folder) writeIdentity(who identity) error {
 	if err := syncDir(f.dir); err != nil {
 		return fmt.Errorf("write %s: %w", identityFile, err)
 	}
-	f.identity = who
+	f.identity = own
 	return nil
 }
 

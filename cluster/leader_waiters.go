@@ -97,8 +97,8 @@ func (n *Node) watchReady() {
 	for {
 		if r := n.raftIfRunning(); r != nil {
 			leader, _ := r.LeaderWithID()
-			standing := n.tables.positionNow()
-			if leader != "" && standing.Term != 0 && standing.Term == r.CurrentTerm() {
+			position := n.tables.positionNow()
+			if leader != "" && position.Term != 0 && position.Term == r.CurrentTerm() {
 				close(n.ready)
 				return
 			}

@@ -143,9 +143,9 @@ func (n *Node) publishLeaderState(l *leaderState) bool {
 // that was ever acknowledged.
 func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 	cluster := n.clusterID()
-	standing := n.tables.positionNow()
+	position := n.tables.positionNow()
 	var commands []*fsm.Command
-	if len(standing.Cluster) == 0 {
+	if len(position.Cluster) == 0 {
 		classes := n.config.Classes
 		if classes == nil {
 			classes = fsm.DefaultClasses()
@@ -153,7 +153,7 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 		commands = append(commands, fsm.NewCommand(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies(), Classes: classes}))
 	}
 	commands = append(commands, fsm.NewCommand(nil, &fsm.OpenTerm{Node: n.ID()}))
-	entry, err := fsm.Encode(max(standing.Level, fsm.FirstLevel), cluster, standing.StampMS, commands)
+	entry, err := fsm.Encode(max(position.Level, fsm.FirstLevel), cluster, position.StampMS, commands)
 	if err != nil {
 		return 0, fmt.Errorf("open term: %w", err)
 	}

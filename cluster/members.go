@@ -29,10 +29,10 @@ type helloBook struct {
 	answers map[string]helloAnswer // by id
 }
 
-func (r *helloBook) keepAnswers(said map[string]helloAnswer) {
+func (r *helloBook) keepAnswers(answers map[string]helloAnswer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answers = said
+	r.answers = answers
 }
 
 func (r *helloBook) answerOf(id string) (helloAnswer, bool) {
@@ -58,8 +58,8 @@ func (n *Node) admitNode(ctx context.Context, q joinQuestion) error {
 	if ours := n.currentIdentity().Cluster; q.Cluster != "" && q.Cluster != ours {
 		return fmt.Errorf("join: that node is of cluster %s, this is cluster %s: start it with the nodes of its own, or on an empty data folder", q.Cluster, ours)
 	}
-	if standing := n.tables.positionNow(); q.Level < standing.Level {
-		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", standing.Level, q.Level)
+	if position := n.tables.positionNow(); q.Level < position.Level {
+		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", position.Level, q.Level)
 	}
 	r := n.raftIfRunning()
 	address := raftAddress(q.ID, q.Address)
@@ -119,17 +119,17 @@ func (l *leaderState) tendMembers() {
 	for {
 		last, row := l.node.raftIfRunning().LastIndex(), l.node.tables.positionNow().Index
 		servers := l.node.raftIfRunning().GetConfiguration().Configuration().Servers
-		said := l.askAllNodes(servers, asking)
-		l.hellos.keepAnswers(said)
-		l.compareSpace(servers, said)
-		if err := l.updateNodeRows(servers, said); err != nil && l.ctx.Err() == nil {
+		answers := l.askAllNodes(servers, asking)
+		l.hellos.keepAnswers(answers)
+		l.compareSpace(servers, answers)
+		if err := l.updateNodeRows(servers, answers); err != nil && l.ctx.Err() == nil {
 			l.node.log.Warn("keep the nodes' addresses", "error", err)
 		}
-		if err := l.raiseLevel(servers, said); err != nil && l.ctx.Err() == nil {
+		if err := l.raiseLevel(servers, answers); err != nil && l.ctx.Err() == nil {
 			l.node.log.Warn("raise the level", "error", err)
 		}
 		for _, s := range servers {
-			h, ok := said[string(s.ID)]
+			h, ok := answers[string(s.ID)]
 			if s.Suffrage == raft.Voter || !ok || h.LastIndex+caughtUpEntries < last || h.Applied+caughtUpEntries < row || h.Level < l.node.tables.positionNow().Level {
 				delete(steady, string(s.ID))
 				continue
@@ -153,7 +153,7 @@ func (l *leaderState) tendMembers() {
 func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[string]helloAnswer {
 	ctx, cancel := context.WithTimeout(l.ctx, helloTimeout)
 	defer cancel()
-	said := map[string]helloAnswer{l.node.ID(): l.node.helloNow()}
+	answers := map[string]helloAnswer{l.node.ID(): l.node.helloNow()}
 	var mu sync.Mutex
 	asking.askEach(l.node, servers, func(s raft.Server, a *nodeConn) {
 		h, err := a.askHello(ctx)
@@ -162,13 +162,13 @@ func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[s
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		said[h.ID] = h
+		answers[h.ID] = h
 	})
-	return said
+	return answers
 }
 
 // updateNodeRows makes the log's rows say where the members are. A follower knows the leader's client address only from them.
-func (l *leaderState) updateNodeRows(servers []raft.Server, said map[string]helloAnswer) error {
+func (l *leaderState) updateNodeRows(servers []raft.Server, answers map[string]helloAnswer) error {
 	rows, err := l.node.tables.readNodes()
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (l *leaderState) updateNodeRows(servers []raft.Server, said map[string]hell
 		row, known := written[id]
 		delete(written, id)
 		want := fsm.Node{ID: id, Address: hostPort(s.Address), Client: row.Client, Gossip: row.Gossip, ServerGossip: row.ServerGossip}
-		if h, ok := said[id]; ok {
+		if h, ok := answers[id]; ok {
 			want.Client, want.Gossip, want.ServerGossip = h.Client, h.Gossip, h.ServerGossip
 		}
 		if known && row == want {
@@ -203,11 +203,11 @@ func (l *leaderState) updateNodeRows(servers []raft.Server, said map[string]hell
 
 // raiseLevel lets entries be of the highest level that every voter can apply. It and promote are one after the other, and both
 // look at the tables: no learner gets a vote while a level that it cannot apply is on its way.
-func (l *leaderState) raiseLevel(servers []raft.Server, said map[string]helloAnswer) error {
+func (l *leaderState) raiseLevel(servers []raft.Server, answers map[string]helloAnswer) error {
 	level := l.node.config.Level
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
-			level = min(level, said[string(s.ID)].Level) // 0 for a node that has not answered
+			level = min(level, answers[string(s.ID)].Level) // 0 for a node that has not answered
 		}
 	}
 	was := l.node.tables.positionNow().Level

@@ -24,9 +24,9 @@ func openMemoryFolder(fs vfs.FS) (*folder, error) {
 	f := &folder{fs: fs, identity: identity{Format: folderFormat}}
 	text, err := readFile(fs, identityFile, maxSmallFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		who := f.identity
-		who.ID = newID()
-		return f, f.writeIdentity(who)
+		own := f.identity
+		own.ID = newID()
+		return f, f.writeIdentity(own)
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &f.identity)

@@ -62,12 +62,12 @@ func (n *Node) checkOldAddress(ctx context.Context) error {
 
 // checkNotRunningElsewhere is an error if another process than life is the node of that id and answers at address. One of the
 // two then has a copy of the other's data folder, and together they would give two votes in one term.
-func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, life string) error {
+func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, processID string) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	a := n.transport.connTo(address, "")
 	defer a.close()
-	if h, err := a.askHello(ctx); err != nil || h.ID != id || h.ProcessID == life {
+	if h, err := a.askHello(ctx); err != nil || h.ID != id || h.ProcessID == processID {
 		return nil
 	}
 	return fmt.Errorf("node %s runs at %s already, so this data folder is a copy of its: stop that process if the node shall move here, else remove this folder, and a new node joins", id, address)

@@ -111,9 +111,9 @@ func (n *Node) openParts(ctx context.Context) error {
 	if n.config.FS == nil && n.config.Memory {
 		n.config.FS = vfs.NewMem()
 	}
-	who := n.folder.identity
-	n.identity.Store(&who)
-	n.log = n.log.With("id", who.ID) // from here on every line has the node's id
+	own := n.folder.identity
+	n.identity.Store(&own)
+	n.log = n.log.With("id", own.ID) // from here on every line has the node's id
 	n.config.Log = n.log
 	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
 		return err
@@ -126,11 +126,11 @@ func (n *Node) openParts(ctx context.Context) error {
 	}
 	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.fail)
 	n.replica.metrics = n.config.Metrics
-	if n.transport, err = listenForNodes(n.config, who.ID); err != nil {
+	if n.transport, err = listenForNodes(n.config, own.ID); err != nil {
 		return err
 	}
 	n.transport.serveQuestions = n.serveConn
-	if who.Member {
+	if own.Member {
 		if err := n.openLog(); err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func (n *Node) openParts(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if who.Member {
+	if own.Member {
 		if err := n.startRaft(nil); err != nil {
 			return err
 		}
@@ -216,11 +216,11 @@ func (n *Node) checkLogCoversTables() error {
 	} else if first > 1 {
 		return errMissingFile(n.folder.dir, fmt.Sprintf("its log begins at entry %d, and no snapshot holds what was before", first))
 	}
-	standing := n.tables.positionNow()
-	if standing.Index > last {
-		return errMissingFile(n.folder.dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", standing.Index, last))
+	position := n.tables.positionNow()
+	if position.Index > last {
+		return errMissingFile(n.folder.dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", position.Index, last))
 	}
-	if id := hex.EncodeToString(standing.Cluster); id != "" && id != n.currentIdentity().Cluster {
+	if id := hex.EncodeToString(position.Cluster); id != "" && id != n.currentIdentity().Cluster {
 		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.dir, identityFile, n.currentIdentity().Cluster, id)
 	}
 	return nil
@@ -234,12 +234,12 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 			return err
 		}
 	}
-	who := n.currentIdentity()
-	n.transport.setCluster(who.Cluster)
+	own := n.currentIdentity()
+	n.transport.setCluster(own.Cluster)
 	log := raftLog{logger: n.log, name: "raft"}
 	told := make(chan bool)
 	settings := raft.DefaultConfig()
-	settings.LocalID = raft.ServerID(who.ID)
+	settings.LocalID = raft.ServerID(own.ID)
 	settings.HeartbeatTimeout, settings.ElectionTimeout, settings.LeaderLeaseTimeout = n.config.Heartbeat, n.config.Election, n.config.LeaderLease
 	settings.CommitTimeout = 20 * time.Millisecond
 	settings.MaxAppendEntries = maxAppendEntries
@@ -261,9 +261,9 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 			return fmt.Errorf("found cluster: %w", err)
 		}
 	}
-	if !who.Member {
-		who.Member, who.Founding = true, nil
-		if err := n.takeIdentity(who); err != nil {
+	if !own.Member {
+		own.Member, own.Founding = true, nil
+		if err := n.takeIdentity(own); err != nil {
 			wire.Close()
 			return err
 		}
@@ -279,11 +279,11 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 }
 
 // takeIdentity stores the identity of this node from now on.
-func (n *Node) takeIdentity(who identity) error {
-	if err := n.folder.writeIdentity(who); err != nil {
+func (n *Node) takeIdentity(own identity) error {
+	if err := n.folder.writeIdentity(own); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	n.identity.Store(&who)
+	n.identity.Store(&own)
 	return nil
 }
 

@@ -122,9 +122,9 @@ func (n *Node) answerNonce(nonce []byte) ([]byte, error) {
 
 func (n *Node) helloNow() helloAnswer {
 	r := n.raftIfRunning() // before its identity: a node with a running raft has its cluster's name, and must not say that it has none
-	who := n.currentIdentity()
+	own := n.currentIdentity()
 	h := helloAnswer{
-		ID: who.ID, ProcessID: n.processID, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), ServerGossip: n.serverGossipAddress(),
+		ID: own.ID, ProcessID: n.processID, Address: n.transport.address, Client: n.config.Client, Gossip: n.gossipAddress(), ServerGossip: n.serverGossipAddress(),
 		Level: n.config.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(),
 		Detector: n.config.Detector,
@@ -132,7 +132,7 @@ func (n *Node) helloNow() helloAnswer {
 	if r == nil {
 		return h
 	}
-	h.Cluster, h.Member = who.Cluster, true
+	h.Cluster, h.Member = own.Cluster, true
 	h.Members = configuredPeers(r)
 	leader, _ := r.LeaderWithID()
 	h.Leader = hostPort(leader)

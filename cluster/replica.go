@@ -52,8 +52,8 @@ func newReplica(t *tablesStore, s *snapshotStore, onEvents func([]fsm.Event), st
 		applying:   func() bool { _, running := r.applyingSince(); return running },
 		applied:    make(chan struct{}, 1),
 	}
-	standing := t.positionNow()
-	r.digests.resetTo(standing.Index, standing.Digest)
+	position := t.positionNow()
+	r.digests.resetTo(position.Index, position.Digest)
 	return r
 }
 
@@ -153,11 +153,11 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, fmt.Errorf("take snapshot: the tables are at entry %d, and the replay of the log is only at %d; try again later", row, r.handedIndex)
 	}
 	dir := r.snapshots.scratchFolder()
-	standing, err := r.tables.checkpoint(dir)
+	position, err := r.tables.checkpoint(dir)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("take snapshot: %w", err), r.snapshots.fs.RemoveAll(dir))
 	}
-	return &checkpointSnapshot{snapshots: r.snapshots, dir: dir, row: standing.Index}, nil
+	return &checkpointSnapshot{snapshots: r.snapshots, dir: dir, row: position.Index}, nil
 }
 
 // Restore goes to a snapshot of our own store. Tables that are not behind it stay: at a start they mostly are ahead of it,
@@ -184,8 +184,8 @@ func (r *replica) Restore(source io.ReadCloser) error {
 			}
 			return err
 		}
-		standing := r.tables.positionNow()
-		r.digests.resetTo(standing.Index, standing.Digest)
+		position := r.tables.positionNow()
+		r.digests.resetTo(position.Index, position.Digest)
 	}
 	if r.fitLog != nil {
 		if err := r.fitLog(meta.Label.Index, meta.Label.Term, true); err != nil {

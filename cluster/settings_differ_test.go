@@ -15,7 +15,7 @@ func TestNodesWithOtherPingSettingsRaiseAnAlarm(t *testing.T) {
 		c := clustertest.Start(t, 3, nil)
 		c.Ready()
 		odd := (c.Leader() + 1) % 3
-		standing := func() (found []string) {
+		settingsTexts := func() (found []string) {
 			for _, a := range c.Nodes[c.Leader()].Status().Alarms {
 				if a.Code == cluster.AlarmSettingsDiffer {
 					found = append(found, a.Text)
@@ -24,7 +24,7 @@ func TestNodesWithOtherPingSettingsRaiseAnAlarm(t *testing.T) {
 			return found
 		}
 		time.Sleep(3 * time.Second) // several rounds of questions
-		if texts := standing(); len(texts) > 0 {
+		if texts := settingsTexts(); len(texts) > 0 {
 			t.Errorf("nodes with the same settings raise %q", texts)
 		}
 		c.Kill(odd)
@@ -32,12 +32,12 @@ func TestNodesWithOtherPingSettingsRaiseAnAlarm(t *testing.T) {
 			config.Detector.PingPeriod, config.Detector.TickPeriod = 7*time.Second, 100*time.Millisecond
 		})
 		c.Until("the leader to say which settings differ", func() bool {
-			texts := standing()
+			texts := settingsTexts()
 			return len(texts) == 1 && strings.Contains(texts[0], c.Nodes[odd].ID()) &&
 				strings.Contains(texts[0], "ping 7s, not 20s") && strings.Contains(texts[0], "tick 100ms, not 250ms") && !strings.Contains(texts[0], "ping-reach")
 		})
 		c.Kill(odd)
 		c.Reopen(odd, func(config *cluster.Config) { config.Detector = cluster.DefaultConfig().Detector })
-		c.Until("the alarm to end", func() bool { return len(standing()) == 0 })
+		c.Until("the alarm to end", func() bool { return len(settingsTexts()) == 0 })
 	})
 }

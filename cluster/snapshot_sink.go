@@ -136,12 +136,12 @@ func (k *snapshotSink) receivedFiles(data string) ([]snapshotFile, uint64, error
 	if err := k.unpacker.finishUnpacking(); err != nil {
 		return nil, 0, err
 	}
-	standing, err := fsm.ReadPosition(k.store.fs, data)
+	position, err := fsm.ReadPosition(k.store.fs, data)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read tables in it: %w", err)
 	}
-	if standing.Index != k.unpacker.row {
-		return nil, 0, fmt.Errorf("it says that it holds entries up to %d, and holds them up to %d", k.unpacker.row, standing.Index)
+	if position.Index != k.unpacker.row {
+		return nil, 0, fmt.Errorf("it says that it holds entries up to %d, and holds them up to %d", k.unpacker.row, position.Index)
 	}
 	return k.unpacker.files, k.unpacker.row, nil
 }

@@ -55,11 +55,11 @@ type Member struct {
 
 // Status never fails: an unreadable part is an alarm.
 func (n *Node) Status() Status {
-	standing := n.tables.positionNow()
-	who := n.currentIdentity()
+	position := n.tables.positionNow()
+	own := n.currentIdentity()
 	s := Status{
-		ID: who.ID, Version: n.config.Version, Epoch: standing.Epoch, Level: standing.Level,
-		State: "waiting", Applied: standing.Index, Digest: standing.Digest, StampMS: standing.StampMS,
+		ID: own.ID, Version: n.config.Version, Epoch: position.Epoch, Level: position.Level,
+		State: "waiting", Applied: position.Index, Digest: position.Digest, StampMS: position.StampMS,
 		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
 		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(), TablesDiffer: n.digestAlarm.Load() != nil,
 	}
@@ -68,7 +68,7 @@ func (n *Node) Status() Status {
 		s.Alarms = n.noteAlarms(n.standingAlarms(nil))
 		return s
 	}
-	s.Cluster, _ = hex.DecodeString(who.Cluster)
+	s.Cluster, _ = hex.DecodeString(own.Cluster)
 	s.State = strings.ToLower(r.State().String())
 	s.Term, s.Committed, s.Last = r.CurrentTerm(), r.CommitIndex(), r.LastIndex()
 	s.Lag = s.Committed - min(s.Committed, r.AppliedIndex())

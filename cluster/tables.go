@@ -88,7 +88,7 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 			return nil, fmt.Errorf("make folder of tables: %w", err)
 		}
 	}
-	g, standing, err := t.openGeneration(name)
+	g, position, err := t.openGeneration(name)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 		}
 	}
 	t.live, t.openGenerations = g, 1
-	t.position.Store(&standing)
+	t.position.Store(&position)
 	return t, nil
 }
 
@@ -110,7 +110,7 @@ func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	}
 	type outcome struct {
 		applied  []fsm.Applied
-		standing fsm.Position
+		position fsm.Position
 	}
 	done, err := runUnlessBroken(t, func() (outcome, error) {
 		defer t.releaseGeneration(g)
@@ -120,7 +120,7 @@ func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.publishPosition(done.standing)
+	t.publishPosition(done.position)
 	return done.applied, nil
 }
 

@@ -19,7 +19,7 @@ type generation struct {
 func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, error) {
 	type opened struct {
 		machine  *fsm.Machine
-		standing fsm.Position
+		position fsm.Position
 	}
 	o, err := runUnlessBroken(t, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
@@ -34,7 +34,7 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 	if err != nil {
 		return nil, fsm.Position{}, fmt.Errorf("open tables %s: %w", name, err)
 	}
-	return &generation{machine: o.machine, folder: name, users: 1}, o.standing, nil
+	return &generation{machine: o.machine, folder: name, users: 1}, o.position, nil
 }
 
 // errSwapUnclear: nobody knows whether a start would find the old tables or the installed ones. Both are whole, but this
@@ -57,11 +57,11 @@ func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.
 	if err := fill(dir); err != nil {
 		return abandon(err)
 	}
-	g, standing, err := t.openGeneration(name)
+	g, position, err := t.openGeneration(name)
 	if err != nil {
 		return abandon(err)
 	}
-	if err := check(standing); err != nil {
+	if err := check(position); err != nil {
 		return abandon(errors.Join(err, t.closeMachine(g)))
 	}
 	if err := t.writeCurrent(name); err != nil {
@@ -74,7 +74,7 @@ func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.
 	t.live = g
 	t.openGenerations++
 	t.mu.Unlock()
-	t.publishPosition(standing)
+	t.publishPosition(position)
 	t.releaseGeneration(old)
 	return nil
 }

@@ -49,22 +49,22 @@ func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
 }
 
 // beginRecords writes down on what verdicts are asked for, and hands their stories out.
-func (d *failureDetector) beginRecords(verdicts []*fsm.Verdict) map[lock.Incarnation]*takeoverRecord {
-	stories := make(map[lock.Incarnation]*takeoverRecord, len(verdicts))
+func (d *failureDetector) beginRecords(expiries []*fsm.Verdict) map[lock.Incarnation]*takeoverRecord {
+	records := make(map[lock.Incarnation]*takeoverRecord, len(expiries))
 	d.mu.Lock()
-	for _, v := range verdicts {
+	for _, v := range expiries {
 		inc := lock.Incarnation(v.Incarnation)
 		if s, ok := d.records[inc]; ok {
-			stories[inc] = &s
+			records[inc] = &s
 			delete(d.records, inc)
 		}
 	}
 	d.mu.Unlock()
-	for _, inc := range slices.Sorted(maps.Keys(stories)) {
-		s := stories[inc]
+	for _, inc := range slices.Sorted(maps.Keys(records)) {
+		s := records[inc]
 		d.logTakeover(s, slog.LevelInfo, "seems gone, a verdict is proposed", "why", s.groundText(d.leader.observers.answeringIncarnation(inc)), "silent", s.silentFor())
 	}
-	return stories
+	return records
 }
 
 func (s *takeoverRecord) silentFor() time.Duration {
@@ -72,8 +72,8 @@ func (s *takeoverRecord) silentFor() time.Duration {
 }
 
 // logOutcome writes down what became of verdicts; err says that none was applied.
-func (d *failureDetector) logOutcome(stories map[lock.Incarnation]*takeoverRecord, err error) {
-	if len(stories) == 0 {
+func (d *failureDetector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err error) {
+	if len(records) == 0 {
 		return
 	}
 	view, e := d.leader.node.tables.openView()
@@ -81,8 +81,8 @@ func (d *failureDetector) logOutcome(stories map[lock.Incarnation]*takeoverRecor
 		return // this node ends
 	}
 	defer view.Close()
-	for _, inc := range slices.Sorted(maps.Keys(stories)) {
-		s := stories[inc]
+	for _, inc := range slices.Sorted(maps.Keys(records)) {
+		s := records[inc]
 		row, ok, e := view.Server(inc)
 		if e != nil {
 			return // the next look says why
@@ -112,9 +112,9 @@ func (s *takeoverRecord) refusalReason(row fsm.Server, err error) string {
 }
 
 // logUnclear writes down that the next leader may yet carry verdicts out.
-func (d *failureDetector) logUnclear(stories map[lock.Incarnation]*takeoverRecord, err error) {
-	for _, inc := range slices.Sorted(maps.Keys(stories)) {
-		d.logTakeover(stories[inc], slog.LevelWarn, "may be gone, the verdict's outcome is unknown", "error", err)
+func (d *failureDetector) logUnclear(records map[lock.Incarnation]*takeoverRecord, err error) {
+	for _, inc := range slices.Sorted(maps.Keys(records)) {
+		d.logTakeover(records[inc], slog.LevelWarn, "may be gone, the verdict's outcome is unknown", "error", err)
 	}
 }
 

@@ -99,7 +99,7 @@ var crashFaults = []fault{
 	},
 	{
 		name:  "who a node is is read before whether it is in a cluster",
-		edits: []edit{{"cluster/questions.go", "\tr := n.raftIfRunning() // before its identity: a node with a running raft has its cluster's name, and must not say that it has none\n\twho := n.currentIdentity()\n", "\twho := n.currentIdentity()\n\ttime.Sleep(time.Millisecond)\n\tr := n.raftIfRunning()\n"}},
+		edits: []edit{{"cluster/questions.go", "\tr := n.raftIfRunning() // before its identity: a node with a running raft has its cluster's name, and must not say that it has none\n\town := n.currentIdentity()\n", "\town := n.currentIdentity()\n\ttime.Sleep(time.Millisecond)\n\tr := n.raftIfRunning()\n"}},
 		pkg:   "cluster", test: "TestANodeThatSaysHelloWhileItEntersNamesItsCluster",
 	},
 	{

@@ -86,7 +86,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a copy of a folder runs beside the first",
-		edits: []edit{{"cluster/moved_address.go", "err != nil || h.ID != id || h.ProcessID == life {", "err != nil || h.ID != id || h.ProcessID != \"\" {"}},
+		edits: []edit{{"cluster/moved_address.go", "err != nil || h.ID != id || h.ProcessID == processID {", "err != nil || h.ID != id || h.ProcessID != \"\" {"}},
 		pkg:   "cluster", test: "TestACopyOfARunningNodesFolderIsRefused",
 	},
 	{
@@ -101,7 +101,7 @@ var hazardFaults = []fault{
 	},
 	{
 		name:  "a log that forgot is taken",
-		edits: []edit{{"cluster/node.go", "\tif standing.Index > last {", "\tif standing.Index > last+1<<60 {"}},
+		edits: []edit{{"cluster/node.go", "\tif position.Index > last {", "\tif position.Index > last+1<<60 {"}},
 		pkg:   "cluster", test: "TestANodeRefusesALogThatForgot",
 	},
 	{

@@ -108,7 +108,7 @@ var ownershipFaults = []fault{
 	},
 	{
 		name:  "renewals pass a verdict under way",
-		edits: []edit{{"cluster/failure_detector.go", "\t\ttrial := d.openExpiries[inc]\n\t\tif trial == nil {\n", "\t\ttrial := d.openExpiries[inc]\n\t\tif trial == nil || inc != 0 {\n"}},
+		edits: []edit{{"cluster/failure_detector.go", "\t\tunderWay := d.openExpiries[inc]\n\t\tif underWay == nil {\n", "\t\tunderWay := d.openExpiries[inc]\n\t\tif underWay == nil || inc != 0 {\n"}},
 		pkg:   "cluster", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
 	},
 	{
