@@ -9,26 +9,25 @@ import (
 )
 
 const (
-	sampleMaxAge   = time.Minute     // an older sample of a voter's clock is ignored
-	maxClockOffset = 2 * time.Second // a voter's clock that is further from the median raises an alarm
+	sampleMaxAge   = time.Minute     // a sample counts for so long
+	maxClockOffset = 2 * time.Second // a node's clock further than this from the median raises an alarm
 )
 
-// clock makes the timestamps of one leadership. A timestamp is the median of the voters' wall clocks, so that no single
-// wrong clock can move the times that decide about answers and history. Until the clocks of a majority are known it stays
-// at the log's last timestamp.
+// clock makes the stamps of one lead: the median of the voters' wall clocks, so that no single wrong one can spoil the times
+// stamps decide. Until a majority's clocks are known it stands still at the last stamp of the log.
 type clock struct {
 	self string
 	now  func() time.Time
 
 	mu      sync.Mutex
-	origin  time.Time // samples are offsets from the monotonic time since origin
+	origin  time.Time // samples are differences from the monotonic time since then
 	voters  []string
-	samples map[string]clockSample // of the other voters, by node id
-	lastMS  int64                  // Unix milliseconds of the last timestamp, made here or applied before this leadership
+	samples map[string]clockSample // of the others
+	lastMS  int64                  // the last stamp given, or applied before this lead
 }
 
 type clockSample struct {
-	offset  time.Duration // the voter's wall clock (Unix time) minus the time since origin
+	offset  time.Duration // wall clock, as Unix time, less the time since origin
 	takenAt time.Time
 }
 
@@ -36,14 +35,14 @@ func newClock(self string, now func() time.Time) *clock {
 	return &clock{self: self, now: now, origin: time.Now(), samples: map[string]clockSample{}}
 }
 
-// raiseFloor sets the lowest timestamp that may follow: the last one in the log.
+// raiseFloor sets the highest timestamp that the log has reached.
 func (c *clock) raiseFloor(stampMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastMS = max(c.lastMS, stampMS)
 }
 
-// setVoters sets the nodes with clocks that count, and drops the samples of others.
+// setVoters sets the voters with clocks that count.
 func (c *clock) setVoters(voters []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,8 +50,7 @@ func (c *clock) setVoters(voters []string) {
 	maps.DeleteFunc(c.samples, func(id string, _ clockSample) bool { return !slices.Contains(voters, id) })
 }
 
-// addSample records a voter's clock. The voter read it at some moment between asked and answered; half way between them
-// is assumed.
+// addSample notes the time of a voter's clock at some moment between asking and answer.
 func (c *clock) addSample(voter string, wallMS int64, asked, answered time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,18 +58,18 @@ func (c *clock) addSample(voter string, wallMS int64, asked, answered time.Time)
 	c.samples[voter] = clockSample{offset: time.Duration(wallMS)*time.Millisecond - middle.Sub(c.origin), takenAt: answered}
 }
 
-// nextTimestamp returns the timestamp of the next entry, in Unix milliseconds. It never decreases.
+// nextTimestamp is the time for the next entry, in Unix milliseconds. It never decreases.
 func (c *clock) nextTimestamp() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if median, ok := c.medianClock(c.estimateWallClocks()); ok {
+	if median, ok := c.medianOffset(c.estimateOffsets()); ok {
 		c.lastMS = max(c.lastMS, median.Milliseconds())
 	}
 	return c.lastMS
 }
 
-// estimateWallClocks returns the present wall clock of each voter with a fresh sample, as Unix time. mu must be held.
-func (c *clock) estimateWallClocks() map[string]time.Duration {
+// estimateOffsets are the clocks that count, as Unix time, now. mu must be held.
+func (c *clock) estimateOffsets() map[string]time.Duration {
 	now := time.Now()
 	walls := map[string]time.Duration{}
 	for _, id := range c.voters {
@@ -86,8 +84,8 @@ func (c *clock) estimateWallClocks() map[string]time.Duration {
 	return walls
 }
 
-// medianClock returns the median of the clocks, the lower one of two. ok is false below a majority of the voters.
-func (c *clock) medianClock(walls map[string]time.Duration) (time.Duration, bool) {
+// medianOffset is of two the lower; ok is false below a majority.
+func (c *clock) medianOffset(walls map[string]time.Duration) (time.Duration, bool) {
 	if len(walls) == 0 || len(walls) < len(c.voters)/2+1 {
 		return 0, false
 	}
@@ -95,12 +93,12 @@ func (c *clock) medianClock(walls map[string]time.Duration) (time.Duration, bool
 	return sorted[(len(sorted)-1)/2], true
 }
 
-// largestOffset returns the distance between the median and the clock that is furthest from it.
+// largestOffset is how far the clock that is furthest from the median is from it.
 func (c *clock) largestOffset() (most time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	walls := c.estimateWallClocks()
-	if median, ok := c.medianClock(walls); ok {
+	walls := c.estimateOffsets()
+	if median, ok := c.medianOffset(walls); ok {
 		for _, wall := range walls {
 			most = max(most, (wall - median).Abs())
 		}
@@ -108,12 +106,12 @@ func (c *clock) largestOffset() (most time.Duration) {
 	return most
 }
 
-// alarms returns an alarm for each voter with a clock that is far from the median.
+// alarms names the voters with clocks far from the median.
 func (c *clock) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	walls := c.estimateWallClocks()
-	median, ok := c.medianClock(walls)
+	walls := c.estimateOffsets()
+	median, ok := c.medianOffset(walls)
 	if !ok {
 		return nil
 	}

@@ -10,13 +10,12 @@ import (
 )
 
 const (
-	drainLimit  = 2 * time.Second      // how long a stop waits for entries in flight
-	drainPeriod = 5 * time.Millisecond // how often it checks whether they are answered
+	drainLimit  = 2 * time.Second      // for entries in flight, at the end
+	drainPeriod = 5 * time.Millisecond // between two looks
 )
 
-// Close stops this node: it refuses new commands, hands leadership over and releases the data folder. If ctx ends before
-// that, leadership is not handed over; if the node is not stopped drainLimit later, Close returns an error and the stop goes
-// on in the background.
+// Close ends this node: it takes no more commands, hands the lead over, and lets go of its folder. It returns an error
+// when ctx ends before that; the rest then goes on in the background, without handing anything over.
 func (n *Node) Close(ctx context.Context) error {
 	n.beginStop()
 	select {
@@ -33,8 +32,8 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 }
 
-// fail stops this node because of a fault. When it returns, all connections to other nodes are closed, so that no answer
-// based on the fault leaves this node. It must not block: raft and Pebble call it with their locks held.
+// fail ends this node from inside. From here no message of it is heard. It waits for nothing: raft or Pebble may call
+// it, with their locks held.
 func (n *Node) fail(err error) {
 	err = n.explainIfFull(err)
 	if !n.failure.CompareAndSwap(nil, &err) {
@@ -52,14 +51,14 @@ func (n *Node) fail(err error) {
 func (n *Node) beginStop() {
 	n.stopOnce.Do(func() {
 		close(n.closing)
-		go n.shutDown() // Close waits for it through the channel stopped
+		go n.shutDown() // joined by Close, through down
 	})
 }
 
-// shutDown stops the parts in the reverse order of openParts: each step still uses the parts that are stopped after it.
+// shutDown goes the way of open backwards. Each step needs those after it.
 func (n *Node) shutDown() {
 	<-n.openDone
-	n.joining.Wait() // findCluster may be starting raft
+	n.joining.Wait() // it may be about to start raft
 	var errs []error
 	if n.raftIfRunning() != nil {
 		n.handOverLeadership()
@@ -71,14 +70,14 @@ func (n *Node) shutDown() {
 		errs = append(errs, n.closeGossip(n.serverGossip))
 	}
 	if n.transport != nil {
-		n.transport.closeConns() // without followers a leader steps down within its lease, and answers entries in flight
+		n.transport.closeConns() // a leader steps down within its lease now, and answers entries in flight
 	}
 	n.cancel()
 	n.leadership.mu.Lock()
 	n.leadership.closed = true
 	n.leadership.mu.Unlock()
 	n.leadership.goroutines.Wait()
-	n.drainFutures() // raft leaves some futures unanswered when it shuts down
+	n.drainFutures() // raft forgets to answer its futures when it goes down
 	if r := n.raftIfRunning(); r != nil {
 		if err := r.Shutdown().Error(); err != nil {
 			errs = append(errs, fmt.Errorf("stop raft: %w", err))
@@ -105,8 +104,7 @@ func (n *Node) shutDown() {
 	n.doneOnce.Do(func() { close(n.done) })
 }
 
-// goFuture runs wait in a goroutine and counts it. wait blocks on a future of raft, which raft may never answer, so a stop
-// does not join these goroutines; it only gives them drainLimit.
+// goFuture runs a function that waits for a future of raft, which may never be answered.
 func (n *Node) goFuture(wait func()) {
 	n.pendingFutures.Add(1)
 	go func() {
@@ -115,14 +113,14 @@ func (n *Node) goFuture(wait func()) {
 	}()
 }
 
-// drainFutures waits until raft has answered all futures, for at most drainLimit.
+// drainFutures gives raft time for its answers.
 func (n *Node) drainFutures() {
 	for until := time.Now().Add(drainLimit); n.pendingFutures.Load() > 0 && time.Now().Before(until); {
 		time.Sleep(drainPeriod)
 	}
 }
 
-// untilClosing returns a context that ends as soon as this node begins to stop; n.ctx ends only when raft is about to.
+// untilClosing is a context that ends as soon as this node begins to.
 func (n *Node) untilClosing() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	n.goroutines.Go(func() {
@@ -135,11 +133,10 @@ func (n *Node) untilClosing() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// errStopping leaves an entry's outcome unknown. ErrClosed would be wrong in its place: it is a refusal.
+// errStopping says nothing of an entry's outcome: ErrClosed would be a refusal.
 var errStopping = errors.New("this node is stopping")
 
-// waitForFuture waits for raft's answer, for ctx, or for this node's stop, since raft leaves some futures unanswered when it
-// shuts down.
+// waitForFuture waits for an answer of raft's, or for this node's own stop: raft answers not everything when it shuts down.
 func (n *Node) waitForFuture(ctx context.Context, f raft.Future) error {
 	answer := make(chan error, 1)
 	n.goFuture(func() { answer <- f.Error() })

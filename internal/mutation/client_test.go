@@ -1,0 +1,176 @@
+package mutation
+
+var clientMutations = []mutation{
+	{
+		name:   "a profile is reclaimed while its last save is under way",
+		guards: "I4",
+		edits: []edit{{
+			"client", "(*session).reclaimSession",
+			`case s.turn <- struct{}{}:
+	defer s.endStep()`,
+			"default:",
+		}},
+		pkg: "client", test: "TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim",
+	},
+	{
+		name:   "doubt counts from the time of an answer",
+		guards: "I8",
+		edits: []edit{{
+			"client", "(*Client).handleRenewed",
+			"l.lease.confirmUntil(left)",
+			"l.lease.confirmUntil(left.Add(c.config.hooks.Now().Sub(left)))",
+		}},
+		pkg: "client", test: "TestDoubtCountsFromTheSendTime",
+	},
+	{
+		name:   "doubt counts by the monotonic clock alone",
+		guards: "I8",
+		edits: []edit{{
+			"client", "(*leaseState).isInDoubt",
+			"max(now.Sub(s.confirmed), now.Round(0).Sub(s.confirmed.Round(0)))",
+			"now.Sub(s.confirmed)",
+		}},
+		pkg: "client", test: "TestStoppedProcessIsInDoubtAtTheFirstLook",
+	},
+	{
+		name:   "an answer that is not confirmed renews",
+		guards: "I8",
+		edits: []edit{{
+			"client", "(*Client).handleRenewed",
+			`if answer.ProvedTerm == 0 {
+	return false
+}`,
+			"",
+		}},
+		pkg: "client", test: "TestUnprovenAnswersDoNotRenew",
+	},
+	{
+		name:   "the limit for doubt ends a session without one more try",
+		guards: "I10",
+		edits: []edit{{
+			"client", "(*leaseState).doubtExceeds",
+			" && s.failed.Sub(s.confirmed) >= limit",
+			"",
+		}},
+		pkg: "client", test: "TestLimitNeedsOneMoreTry",
+	},
+	{
+		name:   "a session that the leader's list lacks is over",
+		guards: "section 5: registration",
+		edits: []edit{{
+			"client", "(*Client).compareGrants",
+			"s.verifyGrant()",
+			`s.lose(overError("keep", s.ref, nil))`,
+		}},
+		pkg: "client", test: "TestAnUnlistedSessionThatIsOwnedGoesOn",
+	},
+	{
+		name:   "a session begins when the client is closing",
+		guards: "section 7: closing",
+		edits: []edit{{
+			"client", "(*session).beginWith",
+			"if closed {",
+			"if closed && s.begun {",
+		}},
+		pkg: "client", test: "TestASessionThatIsLoadingWhenCloseBeginsIsRefused",
+	},
+	{
+		name:   "data that a panicking handler left half changed is saved",
+		guards: "section 7: a panic ends one session",
+		edits: []edit{{
+			"client", "(*session).endByPanic",
+			"s.finishSession(why)",
+			"",
+		}},
+		pkg: "client", test: "TestAPanicEndsAtMostItsSession",
+	},
+	{
+		name:   "a message handler's panic ends the process",
+		guards: "section 7: a panic ends one session",
+		edits: []edit{{
+			"client", "(*session).offerMessage",
+			`if ok {
+	return
+}
+value := recover()`,
+			`if true {
+	return
+}
+value := recover()`,
+		}},
+		pkg: "client", test: "TestPanicInAMessageHandlerEndsOneSession",
+	},
+	{
+		name:   "a message that its handler wants later is cleared",
+		guards: "I5",
+		edits: []edit{{
+			"client", "(*session).deliverMessages",
+			"if answer == AnswerDone {",
+			"if answer != AnswerNotMine {",
+		}},
+		pkg: "client", test: "TestMessageForLaterIsThereForTheNextOwner",
+	},
+	{
+		name:   "a session ends after half its limit for doubt",
+		guards: "I10",
+		edits: []edit{{
+			"client", "(*Client).watchDoubt",
+			"l.lease.doubtExceeds(c.config.DoubtLimit)",
+			"l.lease.doubtExceeds(c.config.DoubtLimit/2)",
+		}},
+		pkg: "internal/sim", test: "TestWithoutAQuorumNoSessionEnds",
+	},
+	{
+		name:   "a message's panic is counted twice",
+		guards: "I5",
+		edits: []edit{{
+			"fsm", "(*messageTable).countPanics",
+			"m.Panics, m.PanicText = m.Panics+1, p.GetText()",
+			"m.Panics, m.PanicText = m.Panics+2, p.GetText()",
+		}},
+		pkg: "internal/sim", test: "TestTheReorderingProxy",
+	},
+	{
+		name:   "an owner is in doubt only after twice the time",
+		guards: "I8",
+		edits: []edit{{
+			"lock", "Timing.InDoubt",
+			"return passed >= t.Doubt }",
+			"return passed >= 2*t.Doubt }",
+		}},
+		pkg: "internal/sim", test: "TestTheObserver",
+	},
+	{
+		name:   "Close waits without bound for handlers",
+		guards: "section 7: closing",
+		edits: []edit{{
+			"client", "(*Client).waitForBackground",
+			"context.WithTimeout(ctx, c.config.CloseTimeout)",
+			"context.WithCancel(context.WithoutCancel(ctx))",
+		}},
+		pkg: "client", test: "TestCloseDoesNotWaitForCodeThatNeverReturns",
+	},
+	{
+		name:   "Close does not wait for handlers at all",
+		guards: "section 7: closing",
+		edits: []edit{{
+			"client", "(*Client).waitForBackground",
+			"if !own {",
+			`if false {
+_ = own`,
+		}},
+		pkg: "client", test: "TestCloseEndsEverything",
+	},
+	{
+		name:   "a last save of Close runs no handler",
+		guards: "section 7: closing",
+		edits: []edit{{
+			"client", "(*session).encodeForSave",
+			`if !w.kept {
+	if over`,
+			`if !w.kept && w.reason != LastSaveShutdown {
+	if over`,
+		}},
+		pkg: "client", test: "TestCloseEndsEverything",
+	},
+}

@@ -1,0 +1,218 @@
+package mutation
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	mutate = flag.Bool("mutations", false, "build every mutation and run the test that must catch it")
+	tries  = flag.Int("tries", 1, "with -mutations: how often each test runs; it must catch its mutation every time")
+)
+
+// mutation is a change of the code that a test must catch.
+type mutation struct {
+	name   string // what the changed code does wrong: "a learner is counted"
+	guards string // the invariant or rule that it breaks: "I3", "rule 2c" (design, section 4), "section 5: renewals"
+	edits  []edit
+	pkg    string   // folder of the package whose test catches it
+	test   string   // the name of that test; a subtest's after a slash
+	args   []string // for the test binary, such as -seeds 200
+}
+
+// root is the module's folder, seen from this package's.
+const root = "../.."
+
+// mutations are all tables. Those of one package follow each other, so that the builds find its dependencies in the cache.
+var mutations = slices.Concat(lockMutations, fsmMutations, diskMutations, leadershipMutations, livenessMutations, serverMutations, requestMutations, documentMutations, clientMutations, operatorMutations)
+
+// String is the mutation's name as -run sees it.
+func (m mutation) String() string { return path.Base(m.edits[0].folder) + ": " + m.name }
+
+// apply returns the changed files.
+func (m mutation) apply() (sources, error) {
+	changed := sources{}
+	for _, e := range m.edits {
+		if err := changed.apply(root, e); err != nil {
+			return nil, err
+		}
+	}
+	return changed, nil
+}
+
+func skipUnlessAsked(t *testing.T) {
+	t.Helper()
+	if !*mutate {
+		t.Skip("it builds the code once for each mutation; run it with: go test ./internal/mutation -mutations -v -timeout 60m")
+	}
+}
+
+// guarded is the form of a reference to section 10 of the design, to a rule of its section 4, or to one of its sections.
+var guarded = regexp.MustCompile(`^(I([1-9]|1[0-4])|rule ([1-9]|10)[a-f]?|section [457]: .+)$`)
+
+// TestMutationsFitTheCode finds what a change of the code has left behind, without a build.
+func TestMutationsFitTheCode(t *testing.T) {
+	skipUnlessAsked(t)
+	seen := map[string]bool{}
+	for _, m := range mutations {
+		if seen[m.String()] {
+			t.Errorf("two mutations have the name %q", m)
+		}
+		seen[m.String()] = true
+		if !guarded.MatchString(m.guards) {
+			t.Errorf("%s: guards %q, want I1 to I14, or a rule or section of the design", m, m.guards)
+		}
+		if _, err := m.apply(); err != nil {
+			t.Errorf("%s: %v", m, err)
+		}
+		top, _, _ := strings.Cut(m.test, "/")
+		if found, err := holdsTest(filepath.Join(root, m.pkg), top); err != nil || !found {
+			t.Errorf("%s: its test %s is not in %s (%v)", m, m.test, m.pkg, err)
+		}
+	}
+}
+
+func holdsTest(folder, test string) (bool, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			return false, err
+		}
+		if strings.Contains(string(source), "func "+test+"(") {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// TestMutations builds each mutation and runs its test, which must fail. That it passes without the mutation, every other
+// run of it shows. As many run at once as there are processors.
+func TestMutations(t *testing.T) {
+	skipUnlessAsked(t)
+	selected := selectMutations(flag.Lookup("test.run").Value.String())
+	next := make(chan mutation)
+	var workers sync.WaitGroup
+	var done atomic.Int64
+	began := time.Now()
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for m := range next {
+				t.Run(m.String(), func(t *testing.T) {
+					result := runMutation(t, m)
+					fmt.Printf("%d of %d, %v: %s (%s): %s\n", done.Add(1), len(selected), time.Since(began).Round(time.Second), m, m.guards, result)
+				})
+			}
+		})
+	}
+	for _, m := range selected {
+		next <- m
+	}
+	close(next)
+	workers.Wait()
+}
+
+// selectMutations returns those that -run picks, so that their number is known before the first is built.
+func selectMutations(pattern string) []mutation {
+	_, name, ok := strings.Cut(pattern, "/")
+	if !ok {
+		return mutations
+	}
+	// The names hold slashes as well, and testing compares them part by part: this picks no fewer than it does.
+	first, _, _ := strings.Cut(name, "/")
+	picked, err := regexp.Compile(strings.ReplaceAll(first, " ", "_"))
+	if err != nil {
+		return mutations
+	}
+	return slices.DeleteFunc(slices.Clone(mutations), func(m mutation) bool {
+		return !picked.MatchString(strings.ReplaceAll(m.String(), " ", "_"))
+	})
+}
+
+// runMutation returns the result in words, and fails t unless the mutation is caught.
+func runMutation(t *testing.T, m mutation) string {
+	began := time.Now()
+	binary, err := buildMutation(t.TempDir(), m)
+	if err != nil {
+		t.Errorf("it does not build: %v", err)
+		return "DOES NOT BUILD"
+	}
+	for range *tries {
+		out, err := runTest(m, binary)
+		switch {
+		case err == nil:
+			t.Errorf("%s passed with it:\n%s", m.test, keepEnd(out))
+			return "NOT CAUGHT by " + m.test
+		case !regexp.MustCompile(`(?m)^\s*--- FAIL|^panic:|^fatal error:`).MatchString(out):
+			t.Errorf("%s did not run: %v\n%s", m.test, err, keepEnd(out))
+			return "NOT CAUGHT: " + m.test + " did not run"
+		}
+	}
+	return fmt.Sprintf("caught by %s in %v", m.test, time.Since(began).Round(time.Second))
+}
+
+// buildMutation compiles the package's tests with the mutation laid over its sources, and returns the binary's path. Without
+// the debugger's tables it links in half the time.
+func buildMutation(folder string, m mutation) (string, error) {
+	changed, err := m.apply()
+	if err != nil {
+		return "", err
+	}
+	module, err := filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for file, text := range changed {
+		with := filepath.Join(folder, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(with, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		overlay.Replace[filepath.Join(module, file)] = with
+	}
+	list, err := json.Marshal(overlay)
+	if err != nil {
+		return "", err
+	}
+	listed, binary := filepath.Join(folder, "overlay.json"), filepath.Join(folder, "mutated.test")
+	if err := os.WriteFile(listed, list, 0o600); err != nil {
+		return "", err
+	}
+	compile := exec.Command("go", "test", "-c", "-ldflags", "-s -w", "-overlay", listed, "-o", binary, "./"+m.pkg)
+	compile.Dir = root
+	if out, err := compile.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+func runTest(m mutation, binary string) (string, error) {
+	levels := strings.Split(m.test, "/")
+	for i, name := range levels {
+		levels[i] = "^" + regexp.QuoteMeta(name) + "$"
+	}
+	args := append([]string{"-test.run", strings.Join(levels, "/"), "-test.timeout", "3m", "-test.failfast"}, m.args...)
+	run := exec.Command(binary, args...)
+	run.Dir = filepath.Join(root, m.pkg)
+	out, err := run.CombinedOutput()
+	return string(out), err
+}
+
+// keepEnd shortens a long output to its end, where the reason stands.
+func keepEnd(out string) string {
+	const most = 4000
+	return out[max(0, len(out)-most):]
+}

@@ -1,0 +1,157 @@
+package mutation
+
+var requestMutations = []mutation{
+	{
+		name:   "any epoch ends an incarnation",
+		guards: "rule 2a",
+		edits: []edit{{
+			"client", "isGreaterEpoch",
+			"refusal.Epoch > of.epoch",
+			"refusal.Epoch != of.epoch",
+		}},
+		pkg: "client", test: "TestAWrongSeedsRefusalIsNotTakenForTheRequests",
+	},
+	{
+		name:   "a client that gave up settles nothing",
+		guards: "rule 2d",
+		edits: []edit{{
+			"client", "(*Client).unknownOutcome",
+			`if !c.startGoroutine(func() { c.settleUntilAnswered(ch, hash, s) }) {
+	s.finishSettlement(Outcome{})`,
+			"if s.finishSettlement(Outcome{}); true {",
+		}},
+		pkg: "client", test: "TestALateCopyOfWhatWasGivenUpIsBurned",
+	},
+	{
+		name:   "an unanswered save is told as refused",
+		guards: "I11",
+		edits: []edit{{
+			"client", "(*session).concludeSave",
+			"s.lastSaveUnclear = s.lastSaveUnclear || errors.Is(err, ErrUnknown); err != nil {",
+			"s.lastSaveUnclear = false; err != nil {",
+		}},
+		pkg: "client", test: "TestASaveThatMayHaveHappenedIsNeverCalledRefused",
+	},
+	{
+		name:   "a last save waits behind a save that was only refused",
+		guards: "section 7: a last save overtakes",
+		edits: []edit{{
+			"client", "(*session).sendSave",
+			"ch.overtaken = w.overtaken",
+			"",
+		}},
+		pkg: "client", test: "TestALastSaveOvertakesASaveThatWasOnlyRefused",
+	},
+	{
+		name:   "a save that may have happened is overtaken",
+		guards: "I4",
+		edits: []edit{{
+			"client", "(*Client).sendUntilAnswered",
+			`if out.IsZero() {
+	overtaken = ch.overtaken
+}`,
+			`overtaken = ch.overtaken
+if overtaken != nil && isClosed(overtaken) {
+	out = time.Time{}
+}`,
+		}},
+		pkg: "client", test: "TestALastSaveWaitsForASaveThatMayHaveHappened",
+	},
+	{
+		name:   "one profile's unanswered save keeps its number",
+		guards: "I14",
+		edits: []edit{{
+			"client", "(*Client).sendUntilAnswered",
+			"time.Since(out) > longOut",
+			"false",
+		}},
+		pkg: "client", test: "TestASaveThatIsNeverAnsweredStopsNoOther",
+	},
+	{
+		name:   "a save keeps its number while it waits for the profile's lock",
+		guards: "I14",
+		edits: []edit{{
+			"client", "(*session).encodeForSave",
+			"locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())",
+			`if l, err := s.beginStep(s.ctx); err == nil {
+	defer s.endStep()
+	n, _ := l.numbers.takeNumber(s.ctx, nil)
+	defer l.numbers.settle(n)
+}
+locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())`,
+		}},
+		pkg: "client", test: "TestAProfileWhoseLockIsHeldStopsNoOther",
+	},
+	{
+		name:   "a request too large for the wire is tried again for ever",
+		guards: "section 7: errors made here",
+		edits: []edit{{
+			"client", "(*change).checkBeforeSending",
+			"if part.limit > 0 && uint64(part.size) > part.limit {",
+			"if part.limit == 0 {",
+		},
+			{
+				"client", "(*Client).sendOnce",
+				"case refusal == nil && isLocalError(err):",
+				"case refusal == nil && err == nil:",
+			}},
+		pkg: "client", test: "TestWhatCanNeverBeSentIsRefused",
+	},
+	{
+		name:   "a wrong seed's refusal counts as the request's",
+		guards: "rule 2c",
+		edits: []edit{{
+			"internal/wire", "MeaningOf",
+			"case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_OTHER_CLUSTER,",
+			`case profilev1.Reason_REASON_OTHER_CLUSTER:
+	return Meaning{Refused, Never}
+case profilev1.Reason_REASON_NOT_LEADER,`,
+		}},
+		pkg: "client", test: "TestAWrongSeedsRefusalIsNotTakenForTheRequests",
+	},
+	{
+		name:   "a refused copy decides a request that another copy may have done",
+		guards: "rule 2c",
+		edits: []edit{{
+			"internal/wire", "(*Copies).Refuse",
+			"case fate == Refused && (r.GetIndex() != 0 || !c.unanswered):",
+			"case fate == Refused:",
+		}},
+		pkg: "client", test: "TestRefusalBesideTheLogIsNotTheFateOfTheRequest",
+	},
+	{
+		name:   "a newer node's reason is told as refused",
+		guards: "I11",
+		edits: []edit{{
+			"internal/wire", "MeaningOf",
+			`}
+return Meaning{MayHaveHappened, Elsewhere}`,
+			`}
+return Meaning{Refused, Never}`,
+		}},
+		pkg: "internal/wire", test: "TestAnUnknownReasonMayHaveHappened",
+	},
+	{
+		name:   "settling tells refused for what happened",
+		guards: "I11",
+		edits: []edit{{
+			"client", "outcomeOf",
+			"Outcome{Fate: FateHappened",
+			"Outcome{Fate: FateRefused",
+		}},
+		pkg: "client", test: "TestOutcomeSaysWhatBecameOfAnUnknownRequest",
+	},
+	{
+		name:   "a request is sent though its context had ended",
+		guards: "section 7: errors made here",
+		edits: []edit{{
+			"client", "(*Client).sendUntilAnswered",
+			"if ctx.Err() != nil {",
+			`if ctx.Err() != nil {
+ctx = context.WithoutCancel(ctx)
+}
+if ctx.Err() != nil {`,
+		}},
+		pkg: "client", test: "TestAContextThatHasEndedSendsNothing",
+	},
+}
