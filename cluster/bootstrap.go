@@ -13,16 +13,17 @@ import (
 )
 
 const (
-	bootstrapPeriod = 200 * time.Millisecond
-	waitLogPeriod   = 5 * time.Second // a waiting node logs the reason
-	agreeingRounds  = 2               // rounds in a row that all must agree before a cluster is founded
+	bootstrapPeriod = 200 * time.Millisecond // between two rounds of questions to the listed nodes
+	waitLogPeriod   = 5 * time.Second        // how often a waiting node logs the reason
+	agreeingRounds  = 2                      // rounds in a row in which all listed nodes must agree before a cluster is founded
 )
 
-// findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one, which only
-// comes to be when every listed node has said that it is empty and lists the same nodes. It returns with raft running.
+// findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one. A new
+// cluster is founded only when every listed node has answered that it is empty and lists the same nodes, so that two
+// halves of the list cannot found two clusters. findCluster returns once raft runs.
 func (n *Node) findCluster(ctx context.Context) error {
 	if own := n.currentIdentity(); len(own.Founding) > 0 {
-		return n.foundCluster(own.Cluster, own.Founding) // a crash came between the two halves of it
+		return n.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
 	}
 	if n.isOnlyNode() {
 		return n.foundCluster(hex.EncodeToString(randomBytes16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
@@ -49,15 +50,15 @@ func (n *Node) findCluster(ctx context.Context) error {
 	}
 }
 
-// isOnlyNode says that this node is a cluster by itself, as configured.
+// isOnlyNode reports whether the configuration makes this node a cluster by itself.
 func (n *Node) isOnlyNode() bool {
 	nodes := n.config.Nodes
 	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.transport.address
 }
 
-// decideBootstrap decides on one round of answers: done when raft runs, else the reason to wait.
+// decideBootstrap acts on one round of answers. done is true once raft runs; else waits is the reason to wait.
 func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers listedConns, agreed *int) (waits string, done bool, err error) {
-	clusters := map[string]string{} // where one of its nodes answered
+	clusters := map[string]string{} // by cluster id, the address of one of its nodes
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
 		if h := answers[address]; h.Member {
 			clusters[h.Cluster] = address
@@ -69,7 +70,7 @@ func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnsw
 	}
 	if len(clusters) == 1 {
 		*agreed = 0
-		return n.joinOrFound(ctx, answers, askers)
+		return n.joinExisting(ctx, answers, askers)
 	}
 	if waits := n.describeUndecided(answers, errs); waits != "" {
 		*agreed = 0
@@ -88,7 +89,8 @@ func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnsw
 	return "", true, n.foundCluster(hex.EncodeToString(randomBytes16()), peers)
 }
 
-// describeUndecided is why no cluster may be founded yet; "" when all listed nodes answered, are empty and list the same.
+// describeUndecided returns the reason why no cluster may be founded yet; "" when all listed nodes have answered, are
+// empty and list the same nodes.
 func (n *Node) describeUndecided(answers map[string]helloAnswer, errs map[string]error) string {
 	if len(errs) > 0 {
 		var missing []string
@@ -115,8 +117,8 @@ func (n *Node) describeUndecided(answers map[string]helloAnswer, errs map[string
 	return ""
 }
 
-// joinOrFound takes up the membership that a cluster gives this node, or asks for one.
-func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, askers listedConns) (waits string, done bool, err error) {
+// joinExisting takes up the membership that the cluster has given this node, or asks its leader for one.
+func (n *Node) joinExisting(ctx context.Context, answers map[string]helloAnswer, askers listedConns) (waits string, done bool, err error) {
 	waits = "the cluster has no leader yet"
 	for _, h := range answers {
 		if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {
@@ -126,7 +128,8 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 	}
 	asked := map[string]bool{}
 	for address, h := range answers {
-		// Members of its own: one that was only just told of the cluster may not know yet that this node is in it.
+		// Only a node that knows its members is asked: one that was just told of the cluster may not know yet that this
+		// node is in it.
 		if !h.Member || len(h.Members) == 0 || h.Leader == "" || asked[h.Leader] {
 			continue
 		}
@@ -146,8 +149,8 @@ func (n *Node) joinOrFound(ctx context.Context, answers map[string]helloAnswer, 
 	return waits, false, nil
 }
 
-// foundCluster writes the first configuration of a new cluster and starts raft on it. Until it has, this node tells no other
-// of the cluster, so a crash in between leaves a founding that can be done again.
+// foundCluster writes the first configuration of a new cluster and starts raft on it. Until raft runs, this node names
+// the cluster to no other node, so a founding that a crash interrupts can be repeated.
 func (n *Node) foundCluster(cluster string, voters []Peer) error {
 	own := n.currentIdentity()
 	own.Cluster, own.Founding = cluster, voters
@@ -162,7 +165,7 @@ func (n *Node) foundCluster(cluster string, voters []Peer) error {
 	return n.startRaft(&raft.Configuration{Servers: servers})
 }
 
-// enterCluster writes down that this node is the cluster's, and starts raft, which waits to be contacted.
+// enterCluster records that this node belongs to the cluster, and starts raft, which waits for the leader to contact it.
 func (n *Node) enterCluster(cluster string) error {
 	own := n.currentIdentity()
 	own.Cluster = cluster

@@ -17,54 +17,55 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Config are the settings of a Node. Start from DefaultConfig: zero values are faults, not defaults, except where it is
-// said.
+// Config holds the settings of a Node. Start from DefaultConfig: a zero value is a fault, not a default, unless the
+// field's comment says otherwise.
 type Config struct {
 	Dir    string // data folder; "" with Memory
-	Memory bool   // in memory: unless FS outlives it, the node forgets everything, its id too, when it is closed
-	FS     vfs.FS // of the tables, and with Memory of all that a node keeps; nil: the disk, or memory with Memory
+	Memory bool   // keep everything in memory: the node forgets all, its id too, when it is closed, unless FS outlives it
+	FS     vfs.FS // file system of the tables, and with Memory of the whole data folder; nil: the disk, or memory with Memory
 
-	Bind      string   // host:port that nodes reach this one at; port 0 takes a free one
+	Bind      string   // host:port on which this node listens for other nodes; port 0 takes a free one
 	Advertise string   // address that other nodes dial; "": the bound address
-	Client    string   // address that clients dial; followers send clients there
-	Nodes     []string // advertised addresses of the nodes that form the cluster, own included; at most one: a cluster of one
-	Version   string   // of the build, for Status
-	Level     uint32   // the highest that this node applies: the build's; tests alone take another
+	Client    string   // this node's address for clients; other nodes send clients there while it leads
+	Nodes     []string // advertised addresses of the nodes that form the cluster, this one's included; with at most one this node is a cluster by itself
+	Version   string   // version of the build, for Status
+	Level     uint32   // highest level that this node applies: that of the build, except in tests
 
-	GossipBind      string // "": no gossip
-	GossipAdvertise string // "": the bound address
-	GossipKey       []byte // 16, 24 or 32 bytes; nil: plain
-	GossipInsecure  bool   // beyond loopback without a key
+	GossipBind      string // address on which nodes gossip; "": no gossip
+	GossipAdvertise string // address that other nodes gossip with; "": the bound address
+	GossipKey       []byte // encryption key of 16, 24 or 32 bytes; nil: not encrypted
+	GossipInsecure  bool   // allows gossip beyond loopback without a key
 
-	ServerGossip gossip.ServerConfig // how this node takes part in the game servers' pool; without a Bind it does not
+	ServerGossip gossip.ServerConfig // the pool in which game servers gossip; without a Bind this node does not take part
 
 	TLS    func() *tls.Config // asked for each connection between nodes, from either end, so that it may change; nil: plain
 	Listen func(network, addr string) (net.Listener, error)
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	Now    func() time.Time // the wall clock that stamps are made of
-	Log    *slog.Logger     // nil: silent
+	Now    func() time.Time // this node's wall clock, from which timestamps are made
+	Log    *slog.Logger     // nil: no log
 
-	Detector    lock.Detector // how this node looks, while it leads, for game servers that are gone
-	Heartbeat   time.Duration // a follower that hears nothing for so long asks for an election
-	Election    time.Duration // a candidate tries again after so long
-	LeaderLease time.Duration // a leader that reaches no majority for so long steps down
+	Detector    lock.Detector // ticks and pings of the failure detector, used while this node leads
+	Heartbeat   time.Duration // a follower that hears nothing from the leader for this long begins an election
+	Election    time.Duration // a candidate that has not won after this long tries again
+	LeaderLease time.Duration // a leader that reaches no majority for this long steps down
 
-	SnapshotBytes    uint64 // log written since the last snapshot that calls for the next
-	TrailingBytes    uint64 // of log that stay behind a snapshot, for followers that lag; with Memory and no FS only TrailingLogs count
-	TrailingLogs     uint64 // entries that stay however few bytes they are; tests alone take fewer than the default
-	MaxInFlightBytes uint64 // of commands that wait or are being proposed; beyond it, or three quarters of it for large ones, Propose answers ErrBusy
+	SnapshotBytes    uint64 // a snapshot is taken once this many bytes were written to the log since the last one
+	TrailingBytes    uint64 // bytes of the log that stay behind a snapshot, for followers that lag; with Memory and no FS only TrailingLogs counts
+	TrailingLogs     uint64 // entries that stay behind a snapshot even if they are fewer bytes; tests take fewer than the default
+	MaxInFlightBytes uint64 // bytes of commands that wait or are in flight; beyond it (three quarters of it for large commands) Propose returns ErrBusy
 
 	Reserve     uint64 // free bytes of the data folder's disk below which this node gives up leading and raises an alarm
-	HardReserve uint64 // and below which it stops, while its disk can still be written
-	// FreeBytes is how many bytes are free where the data folder is; nil: its disk is asked, and in memory nothing is.
+	HardReserve uint64 // free bytes below which this node stops, while its disk can still be written
+	// FreeBytes returns the free space where the data folder is; nil: its disk is asked, and in memory the space is not
+	// known.
 	FreeBytes func() (uint64, error)
 
-	// SeemsDead says whether a game server seems dead, as evidence that wants silence too, besides what this node hears in
-	// the game servers' pool, if it takes part; nil: nothing besides. It must not block.
+	// SeemsDead reports whether a game server seems dead: evidence, which also needs silence. It is asked besides this
+	// node's own view of the game servers' pool. It must not block; nil: no such source.
 	SeemsDead func(inc lock.Incarnation) (dead bool)
 
-	// Classes are the timing classes that a cluster begins with, the default one among them; nil: fsm.DefaultClasses. A
-	// cluster that exists has its own, whatever this says.
+	// Classes are the timing classes of a new cluster, the default class among them; nil: fsm.DefaultClasses. A cluster
+	// that exists keeps its own.
 	Classes []*fsm.SetTimingClass
 
 	// Alarms are those that this process raises besides the node's own; nil: none. It is called often and must not block.
@@ -72,14 +73,15 @@ type Config struct {
 
 	Metrics Metrics // nil: none
 
-	OnEvents func([]fsm.Event) // told after each applied batch, on every node, in log order; must not block
+	OnEvents func([]fsm.Event) // called after each applied batch, on every node, in log order; must not block
 }
 
-// trailingBytes is some seconds of the load that a fast disk takes, and more than is written while most tables are sent: a
-// follower that gets a snapshot must find its successors in the log, or it needs another one, again and again.
+// trailingBytes is some seconds of the load that a fast disk takes, and more than is written while most tables are sent:
+// a follower that was sent a snapshot must find the entries after it in the log, or it needs another snapshot, again and
+// again.
 const trailingBytes = 512 << 20
 
-// DefaultConfig is a node that still needs a Dir (or Memory) and a Bind.
+// DefaultConfig returns a configuration that still needs a Dir (or Memory) and a Bind.
 func DefaultConfig() Config {
 	return Config{
 		Listen:           net.Listen,
@@ -99,7 +101,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports every fault at once, or nil.
+// Validate reports all faults at once, nil if there are none.
 func (c Config) Validate() error {
 	var faults []error
 	check := func(ok bool, format string, args ...any) {

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	digestsKept            = 1 << 14     // entries whose digest is remembered: some seconds of the fastest log
-	comparePeriod          = time.Second // between two looks; the index looked at is one look old, so that the others have it too
+	digestsKept            = 1 << 14     // entries with a remembered digest: some seconds of the fastest log
+	comparePeriod          = time.Second // the compared index is one period old, so that the other nodes have applied it too
 	condemnedTransferLimit = 2 * time.Second
 )
 
-// digests are those of this node's tables after each of the entries that it applied last. Nodes cut the log into batches
-// differently, so every entry counts.
+// digests holds the digests of this node's tables after each of the last entries. Every entry is kept, since nodes divide
+// the log into batches differently.
 type digests struct {
 	mu     sync.Mutex
-	ring   [digestsKept]struct{ index, digest uint64 } // an entry lies at its index, modulo
+	ring   [digestsKept]struct{ index, digest uint64 } // the entry at an index is at that index modulo digestsKept
 	newest uint64
 }
 
@@ -35,7 +35,7 @@ func (d *digests) addDigest(index, digest uint64) {
 	d.newest = max(d.newest, index)
 }
 
-// resetTo forgets all earlier digests: the tables are others now.
+// resetTo forgets all digests, because the tables were replaced, and adds that of the new tables.
 func (d *digests) resetTo(index, digest uint64) {
 	d.mu.Lock()
 	clear(d.ring[:])
@@ -46,7 +46,8 @@ func (d *digests) resetTo(index, digest uint64) {
 	}
 }
 
-// digestAt is the digest after an entry; ok is false for one that is not applied here, holds no commands, or is long past.
+// digestAt returns the digest after an entry. ok is false if the entry is not applied here, holds no commands, or is too
+// old.
 func (d *digests) digestAt(index uint64) (digest uint64, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -67,14 +68,15 @@ func (d *digests) lastIndex() uint64 {
 type digestFinding uint8
 
 const (
-	digestsUncompared digestFinding = iota // no other digest to compare with
+	digestsUncompared digestFinding = iota // no other node gave a digest
 	digestsEqual
-	otherDigestDiffers // another node is odd: it finds that out itself
-	ownDigestDiffers   // this node is: a majority of the voters has one digest, and it is not this one's
-	noDigestMajority   // they differ, and no majority has one digest: it is not known which is right
+	otherDigestDiffers // another node differs from the majority: it finds that out itself
+	ownDigestDiffers   // a majority of the voters has one digest, and this node's is another
+	noDigestMajority   // digests differ and none has a majority: it is not known which tables are right
 )
 
-// classifyDigests compares. said holds the digest of each voter that answered, self's own included, also when it is no voter.
+// classifyDigests compares digests by node id. answers holds the digest of each voter that answered and this node's own,
+// even if it is no voter.
 func classifyDigests(self string, voters []string, answers map[string]uint64) digestFinding {
 	if len(answers) < 2 {
 		return digestsUncompared
@@ -101,8 +103,8 @@ func classifyDigests(self string, voters []string, answers map[string]uint64) di
 	return noDigestMajority
 }
 
-// compareDigests checks that this node's tables equal the others', which come from the same log. Each node judges only
-// itself, by the voters' answers: no node stops on another's word.
+// compareDigests checks periodically that this node's tables equal those of the other voters, which come from the same
+// log. A node draws conclusions about itself only: no node stops because another one says that it differs.
 func (n *Node) compareDigests() {
 	asking := nodeConns{}
 	defer asking.close()
@@ -153,7 +155,7 @@ func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters 
 	asking.askEach(n, servers, func(s raft.Server, a *nodeConn) {
 		digest, err := a.askDigest(ctx, index)
 		if err != nil {
-			return // it is down, not there yet, or far beyond: it looks itself
+			return // it is down, has not applied the entry yet, or has forgotten its digest
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -162,7 +164,7 @@ func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters 
 	return voters, answers
 }
 
-// noteDigests raises or takes back the alarm. A digest that was compared with no other changes nothing.
+// noteDigests raises or ends the alarm. A comparison with no other digest changes neither.
 func (n *Node) noteDigests(found digestFinding, index uint64, answers map[string]uint64) {
 	if found == digestsUncompared {
 		return
@@ -185,13 +187,13 @@ func (n *Node) noteDigests(found digestFinding, index uint64, answers map[string
 	n.digestAlarm.Store(&alarm)
 }
 
-// markFolderUnusable ends this node for good: its tables differ from the log. That is written down before
-// anything else, so that no crash on the way lets them speak again.
+// markFolderUnusable stops this node for good, because its tables differ from the majority's. The reason is written to
+// node.json first, so that no start after a crash serves these tables again.
 func (n *Node) markFolderUnusable(index uint64) {
 	own := n.currentIdentity()
 	own.UnusableReason = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
 	if err := n.takeIdentity(own); err != nil {
-		n.log.Error("write down that this node is condemned", "error", err)
+		n.log.Error("mark the data folder as unusable", "error", err)
 	}
 	if n.leaderStateNow() != nil {
 		hand, cancel := context.WithTimeout(n.ctx, condemnedTransferLimit)
@@ -203,8 +205,9 @@ func (n *Node) markFolderUnusable(index uint64) {
 	n.fail(errFolderUnusable(n.folder.dir, own.UnusableReason))
 }
 
-// errFolderUnusable is the error with which a node with wrong tables ends, and with which its folder is refused from then on.
-// The tables come back only from another node, to a node that never said anything by the old ones.
+// errFolderUnusable is the error with which a node with wrong tables stops, and with which its folder is refused at every
+// later start. Right tables come only from another node, to a new id: the old id may have acknowledged entries on the
+// basis of the wrong ones.
 func errFolderUnusable(dir, why string) error {
 	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
 }
@@ -222,7 +225,7 @@ func (n *Node) answerDigest(question []byte) ([]byte, error) {
 	return binary.BigEndian.AppendUint64(nil, digest), nil
 }
 
-// askDigest asks for the digest after an entry.
+// askDigest asks a node for its digest after an entry.
 func (a *nodeConn) askDigest(ctx context.Context, index uint64) (uint64, error) {
 	answer, err := a.ask(ctx, questionDigest, binary.BigEndian.AppendUint64(nil, index))
 	if err != nil {

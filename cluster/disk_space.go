@@ -17,17 +17,18 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-const spacePeriod = time.Second // between two looks
+const spacePeriod = time.Second // how often the free space is measured
 
-// diskSpace is the free space on this node's disk. A disk that runs full in the midst of a write stops a node where it stands,
-// and disks of one size run full together. So a node steps aside early, and stops by itself a little later; and while that
-// would cost the majority, nothing new is let in but last saves and releases.
+// diskSpace is the free space on this node's disk. A disk that fills up in the middle of a write stops a node at once,
+// and disks of one size fill up together. So a node below its reserve gives up leadership, and a node below the hard
+// reserve stops by itself while its disk can still be written. When no majority is above its reserve, only the last saves
+// of sessions are accepted.
 type diskSpace struct {
-	freeBytes    atomic.Uint64 // bytes; 0: not known
-	belowReserve atomic.Bool   // below the reserve
+	freeBytes    atomic.Uint64 // 0: not known
+	belowReserve atomic.Bool   // freeBytes is below Config.Reserve
 }
 
-// freeBytes asks the disk; ok is false where it is not known.
+// freeBytes measures the free space. ok is false where it cannot be known, as in memory.
 func (n *Node) freeBytes() (bytes uint64, ok bool, err error) {
 	if n.config.FreeBytes != nil {
 		bytes, err = n.config.FreeBytes()
@@ -44,7 +45,7 @@ func (n *Node) freeBytes() (bytes uint64, ok bool, err error) {
 	return usage.AvailBytes, err == nil, err
 }
 
-// measureSpace looks once. The error says that this node must not run on such a disk.
+// measureSpace measures once. It returns an error if this node must not run on such a disk.
 func (n *Node) measureSpace() error {
 	free, ok, err := n.freeBytes()
 	if err != nil {
@@ -56,7 +57,7 @@ func (n *Node) measureSpace() error {
 	n.space.freeBytes.Store(free)
 	enough := n.config.Reserve
 	if n.space.belowReserve.Load() {
-		enough += n.config.Reserve / 16 // snapshots come and go: a node at its reserve is not short in turns
+		enough += n.config.Reserve / 16 // hysteresis: snapshots come and go, and a node at its reserve must not raise and end its alarm in turns
 	}
 	n.space.belowReserve.Store(free < enough)
 	if free < n.config.HardReserve {
@@ -66,8 +67,8 @@ func (n *Node) measureSpace() error {
 	return nil
 }
 
-// explainIfFull says what to do where a disk refused to hold more: it filled up between two looks. Pebble's last words keep no
-// more of an error than its text.
+// explainIfFull adds the remedy to an error of a full disk, which filled up between two measurements. It searches the
+// text too, since a fatal error of Pebble carries no more of its cause.
 func (n *Node) explainIfFull(err error) error {
 	if err == nil || strings.Contains(err.Error(), "free some space") {
 		return err
@@ -80,7 +81,7 @@ func (n *Node) explainIfFull(err error) error {
 	return err
 }
 
-// watchSpace looks again and again, steps aside below the reserve and stops below the hard one.
+// watchSpace measures periodically. Below the reserve this node gives up leadership; below the hard reserve it stops.
 func (n *Node) watchSpace() {
 	tick := time.NewTicker(spacePeriod)
 	defer tick.Stop()
@@ -105,8 +106,8 @@ func (n *Node) watchSpace() {
 	}
 }
 
-// giveUpLeadForSpace gives the lead to a voter that has space, if there is one: a leader writes as much as the others, and
-// sends snapshots besides. Where none has, handing it round would not help.
+// giveUpLeadForSpace transfers leadership to a voter above its reserve, if there is one: a leader writes as much as the
+// others and sends snapshots besides. If no voter is above its reserve, a transfer would not help.
 func (n *Node) giveUpLeadForSpace() {
 	l := n.leaderStateNow()
 	if l == nil {
@@ -116,15 +117,15 @@ func (n *Node) giveUpLeadForSpace() {
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, drainLimit) // the lead's own ends on the way
+	ctx, cancel := context.WithTimeout(n.ctx, drainLimit) // not l.ctx, which ends during the transfer
 	defer cancel()
-	n.log.Info("hands the lead over for want of space", "to", string(to.ID))
+	n.log.Info("transfers leadership because its disk is below the reserve", "to", string(to.ID))
 	if err := n.waitForFuture(ctx, n.raftIfRunning().LeadershipTransferToServer(to.ID, to.Address)); err != nil {
 		n.log.Warn("hand the lead over", "error", err)
 	}
 }
 
-// voterWithMostSpace is the other voter above its reserve that has the most of the log.
+// voterWithMostSpace returns the other voter above its reserve with the longest log: raft has to send it the least.
 func (l *leaderState) voterWithMostSpace() (raft.Server, bool) {
 	var able []raft.Server
 	last := map[raft.ServerID]uint64{}
@@ -141,8 +142,9 @@ func (l *leaderState) voterWithMostSpace() (raft.Server, bool) {
 	return slices.MaxFunc(able, func(a, b raft.Server) int { return cmp.Compare(last[a.ID], last[b.ID]) }), true
 }
 
-// compareSpace finds whether the voters above their reserve are a majority. Who did not answer is none of them: with it
-// away, the nodes that are short are needed for every save, and would be filled until they stop.
+// compareSpace decides whether saves are refused: when fewer than a majority of the voters are above their reserve. A
+// voter that did not answer is not counted as above it: without that voter, every save needs the nodes that are short of
+// space, and would fill them until they stop.
 func (l *leaderState) compareSpace(servers []raft.Server, answers map[string]helloAnswer) {
 	voters, able, short := 0, 0, 0
 	for _, s := range servers {
@@ -159,15 +161,15 @@ func (l *leaderState) compareSpace(servers []raft.Server, answers map[string]hel
 	tight := short > 0 && able < voters/2+1
 	if l.spaceTight.Swap(tight) != tight {
 		if tight {
-			l.node.log.Warn("refuses saves for want of space", "voters", voters, "below their reserve", short)
+			l.node.log.Warn("refuses saves: too few voters are above their reserve of disk space", "voters", voters, "below their reserve", short)
 		} else {
 			l.node.log.Info("saves are taken again", "voters", voters, "below their reserve", short)
 		}
 	}
 }
 
-// checkSpaceAdmits says whether a command may be proposed while space is scarce. Commands that bring new data wait; those that
-// end a session, with its data, and all else goes on. It is a matter of this leader alone: apply knows nothing of it.
+// checkSpaceAdmits returns ErrNoSpace for a command that brings new data while space is short. Saves that end a session,
+// and all other commands, are accepted. Only the leader checks this, before the log: apply does not depend on it.
 func (l *leaderState) checkSpaceAdmits(c *fsm.Command) error {
 	if !l.spaceTight.Load() {
 		return nil
@@ -178,8 +180,8 @@ func (l *leaderState) checkSpaceAdmits(c *fsm.Command) error {
 	return nil
 }
 
-// CheckSpaceAdmits says whether a command would be let in for its kind just now. It spares the log the parts of a save that
-// would be refused behind them.
+// CheckSpaceAdmits reports whether a command of this kind would be accepted now. It spares the log the parts of a save
+// that would be refused after them.
 func (n *Node) CheckSpaceAdmits(c *fsm.Command) error {
 	if l := n.leaderStateNow(); l != nil {
 		return l.checkSpaceAdmits(c)

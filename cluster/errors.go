@@ -7,30 +7,31 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Did not happen, and never will by this call:
+// Refusals: the command was not applied, and this call will not cause it to be.
 var (
-	// ErrBusy: too much waits already, or the call gave up while it still waited. Try again later.
+	// ErrBusy: too many commands wait already, or the call ended while its command still waited. Try again later.
 	ErrBusy = errors.New("too many commands wait to be proposed")
-	// ErrNoSpace: the disks of too many nodes are nearly full, so nothing is saved but with the end of its session. Free
+	// ErrNoSpace: the disks of too many nodes are nearly full, so only saves that end their session are accepted. Free
 	// some space there; try again later.
 	ErrNoSpace = errors.New("the nodes whose disks have space left are no majority")
-	// ErrUnconfirmed: the lead could not be proven just now. Try again, or ask another node.
-	ErrUnconfirmed = errors.New("this node could not prove that it leads")
-	// ErrClosed: go to another node.
+	// ErrUnconfirmed: a confirmation round did not succeed just now. Try again, or ask another node.
+	ErrUnconfirmed = errors.New("this node could not confirm that it leads")
+	// ErrClosed: this node is stopping. Ask another node.
 	ErrClosed = errors.New("this node is shutting down")
 )
 
-// May have happened:
+// Not refusals: the command may have been applied.
 var (
 	// ErrUnknown: the command may have been applied, or may be later. Ask again under the same request number.
 	ErrUnknown = errors.New("the outcome is unknown")
-	// ErrFailed: this node is broken, its disk for instance, and stops. Go to another node; page an operator.
+	// ErrFailed: this node is broken, for instance its disk, and stops. Ask another node; this is something to page an
+	// operator for.
 	ErrFailed = errors.New("this node failed")
 )
 
-// NotLeaderError refuses: nothing happened here. Go to Leader with the same request number.
+// NotLeaderError is a refusal: this node does not lead. Ask Leader under the same request number.
 type NotLeaderError struct {
-	Leader string // client address; "" while this node knows of none
+	Leader string // client address; "" if this node knows of no leader
 }
 
 func (e *NotLeaderError) Error() string {
@@ -40,8 +41,9 @@ func (e *NotLeaderError) Error() string {
 	return "this node does not lead; the leader is at " + e.Leader
 }
 
-// classifyProposeError classifies raft's error of a proposal. Refused is only a proposal that certainly never reached a log.
-// Everything else, the log store's own errors and a shutdown included, may yet be committed by the next leader.
+// classifyProposeError turns raft's error of a proposal into one of this package's. Only a proposal that certainly never
+// reached a log is refused. After any other error, those of the log store and of a shutdown included, the next leader may
+// still commit the entry.
 func (n *Node) classifyProposeError(err error) error {
 	switch {
 	case err == nil:
@@ -55,7 +57,7 @@ func (n *Node) classifyProposeError(err error) error {
 	return fmt.Errorf("propose: %w: %v", ErrUnknown, err)
 }
 
-// isRefusal says that an error of proposed means that nothing happened.
+// isRefusal reports whether an error of classifyProposeError means that the command was not applied.
 func isRefusal(err error) bool {
 	var elsewhere *NotLeaderError
 	return errors.As(err, &elsewhere) || errors.Is(err, ErrBusy)

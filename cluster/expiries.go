@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	walkStep          = 64                    // profiles in one step of a walk
-	maxWalks          = 8                     // walks at a time
-	forgetStep        = 256                   // incarnations in one step of forgetting
-	forgetSteps       = 4                     // steps each time
+	walkStep          = 64                    // profiles that one Walk command visits
+	maxWalks          = 8                     // walks, or other proposals of the detector, at a time
+	forgetStep        = 256                   // incarnations that one Forget command deletes
+	forgetSteps       = 4                     // Forget commands each time
 	forgetPeriod      = 10 * time.Second      // between two times
-	proposeRetryPause = 20 * time.Millisecond // after a refused proposal of the judge's
+	proposeRetryPause = 20 * time.Millisecond // pause after a refused proposal of the failure detector
 )
 
-// carryOut carries out the findings of the failure detector, beside its ticks, until the lead is over.
+// carryOut proposes the findings of the failure detector, beside its ticks, until the leadership ends.
 func (d *failureDetector) carryOut() {
 	forget := time.NewTicker(forgetPeriod)
 	defer forget.Stop()
@@ -44,10 +44,11 @@ func (d *failureDetector) carryOut() {
 	}
 }
 
-// proposeExpiries proposes expiries. After an outcome the judged game servers may renew again: the tables say whether they
-// still live. When the outcome is unknown, the next leader may yet carry the verdicts out, so for the rest of this lead no
-// renewal of those judged is answered: their expiries stay open, and a call that waits for one leaves with the lead or by
-// itself.
+// proposeExpiries proposes expiries and waits for the outcome. Afterwards the incarnations may renew again, and the
+// tables say whether they are still alive.
+//
+// If the outcome is unknown, the next leader may still apply these expiries. So this leader answers no renewal of these
+// incarnations any more: their expiries stay open, and a waiting call ends with its own context or with the leadership.
 func (d *failureDetector) proposeExpiries(expiries []*fsm.Verdict) {
 	records := d.beginRecords(expiries)
 	_, err := d.proposeCommand(fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leader.term, Verdicts: expiries}))
@@ -72,7 +73,8 @@ func (d *failureDetector) proposeExpiries(expiries []*fsm.Verdict) {
 	}
 }
 
-// grantToWaiters serves the waiters of gone owners. records are of those that an expiry ended.
+// grantToWaiters grants the profiles of gone owners to their first waiters. records are those of the owners that an
+// expiry of this leader ended.
 func (d *failureDetector) grantToWaiters(gone []lock.Incarnation, records map[lock.Incarnation]*takeoverRecord) {
 	var walking sync.WaitGroup
 	slots := make(chan struct{}, maxWalks)
@@ -101,13 +103,13 @@ func (d *failureDetector) proposeEach(commands []*fsm.Command) {
 		slots <- struct{}{}
 		acting.Go(func() {
 			defer func() { <-slots }()
-			_, _ = d.proposeCommand(c) // the next tick finds those still due
+			_, _ = d.proposeCommand(c) // if it fails, a later tick finds the work again
 		})
 	}
 	acting.Wait()
 }
 
-// forgetGone drops the rows of incarnations that ended more than an hour of running ago.
+// forgetGone deletes the rows of incarnations that ended more than an hour of running time ago.
 func (d *failureDetector) forgetGone() {
 	before, ok := d.leader.calendar.hourAgo()
 	if !ok {
@@ -130,7 +132,8 @@ func (d *failureDetector) forgetGone() {
 	}
 }
 
-// proposeCommand waits for the outcome, until the lead is over. A full queue is waited out.
+// proposeCommand proposes a command and waits for its outcome until the leadership ends. While the queue is full it tries
+// again.
 func (d *failureDetector) proposeCommand(c *fsm.Command) (fsm.Result, error) {
 	for {
 		began := time.Now()

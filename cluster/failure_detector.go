@@ -13,15 +13,16 @@ import (
 )
 
 const (
-	stuckLimit        = time.Second      // an entry or an apply unfinished for longer: this leader confirms no renewals
-	maxContested      = 10_000           // rows looked at in one tick
-	livingReadPeriod  = time.Second      // the rows of all game servers: with thousands they are most of a tick's cost
-	keepUnlistedHeard = 10 * time.Second // an incarnation that was heard, and is not in the rows as last read, is forgotten after this
+	stuckLimit        = time.Second      // an entry or an apply that takes longer: this leader confirms no renewals
+	maxContested      = 10_000           // contested grants that one tick reads
+	livingReadPeriod  = time.Second      // how often all game servers' rows are read: with thousands they are most of a tick's cost
+	keepUnlistedHeard = 10 * time.Second // how long a renewal of an incarnation is remembered that the last reading did not find
 )
 
-// Renew proves the lead and notes that inc was heard, as of when Renew was called: the one thing that renews. The caller
-// answers the incarnation after it, from tables read after it, and they may say that inc is gone. While a verdict on inc is
-// under way Renew waits for its outcome. ErrUnproven also says that this leader is too slow just now to be relied on.
+// Renew confirms leadership and records that inc was heard at the time of the call. Nothing else renews an incarnation.
+// The caller answers the incarnation afterwards, from tables that it reads afterwards; they may say that inc is gone.
+// While an expiry of inc is under way, Renew waits for its outcome. ErrUnconfirmed also means that this leader is too
+// slow at the moment to confirm renewals.
 func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
 	term, err = n.confirmRenewal(ctx, inc)
 	n.config.Metrics.RecordRenewal(err)
@@ -47,7 +48,7 @@ func (n *Node) confirmRenewal(ctx context.Context, inc lock.Incarnation) (term u
 	return l.term, nil
 }
 
-// checkPrompt is an error while proposals or applies here are stuck.
+// checkPrompt returns an error while a proposal or an apply of this leader is stuck.
 func (l *leaderState) checkPrompt() error {
 	if passed := l.queue.oldestWait(); passed > stuckLimit {
 		return fmt.Errorf("%w: an entry has been on its way for %v", ErrUnconfirmed, passed.Round(time.Millisecond))
@@ -58,7 +59,8 @@ func (l *leaderState) checkPrompt() error {
 	return nil
 }
 
-// SilenceOf is how long this leader has not heard inc; ok is false when this node does not lead or inc does not live.
+// SilenceOf returns the time since this leader last heard inc. ok is false if this node does not lead or inc is not
+// alive.
 func (n *Node) SilenceOf(inc lock.Incarnation) (silent time.Duration, ok bool) {
 	l := n.leaderStateNow()
 	if l == nil {
@@ -67,8 +69,9 @@ func (n *Node) SilenceOf(inc lock.Incarnation) (silent time.Duration, ok bool) {
 	return l.detector.silenceOf(inc)
 }
 
-// PendingSince is how long this leader has been waiting for an owner that was asked to let go, or that was revoked, to say
-// that it is over; ok is false when it does not lead, or has not seen it yet.
+// PendingSince returns how long this leader has been waiting for the owner of a contested grant: for its release if it
+// was asked to let go, for its acknowledgement if the grant was revoked. ok is false if this node does not lead or its
+// failure detector has not seen the contest yet.
 func (n *Node) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
 	l := n.leaderStateNow()
 	if l == nil {
@@ -80,36 +83,36 @@ func (n *Node) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
 	return max(0, time.Since(first)), ok
 }
 
-// failureDetector finds, for one lead, the game servers that are gone. None is judged by anything that this lead did not hear
-// itself.
+// failureDetector finds, for one leadership, the game servers that are gone. It uses only what this leader itself has
+// heard, since times that a former leader measured cannot be compared with its own.
 type failureDetector struct {
 	leader   *leaderState
 	settings lock.Detector
-	wake     chan struct{} // there is something to act on
+	wake     chan struct{} // has a token while carryOut has work
 
 	mu             sync.Mutex
-	lastHeard      map[lock.Incarnation]time.Time      // of the living
-	openExpiries   map[lock.Incarnation]chan struct{}  // closed with the outcome of the verdict under way
-	dueExpiries    []*fsm.Verdict                      // to propose
-	records        map[lock.Incarnation]takeoverRecord // of those under trial
-	dueWalks       map[lock.Incarnation]struct{}       // gone incarnations with waiters to be served
-	contestedSince map[contestedGrant]time.Time        // when this lead first saw it
-	dueCommands    []*fsm.Command                      // Revoke and Lapse, to propose
+	lastHeard      map[lock.Incarnation]time.Time      // last renewal of each living incarnation
+	openExpiries   map[lock.Incarnation]chan struct{}  // incarnations with an expiry under way; closed with its outcome
+	dueExpiries    []*fsm.Verdict                      // to be proposed
+	records        map[lock.Incarnation]takeoverRecord // of the incarnations with an expiry under way, for the takeover log
+	dueWalks       map[lock.Incarnation]struct{}       // gone incarnations with profiles that have waiters
+	contestedSince map[contestedGrant]time.Time        // when this leader first saw each contested grant
+	dueCommands    []*fsm.Command                      // Revoke and Lapse commands, to be proposed
 
 	nextTick time.Time
 
-	// Who lived when the rows were read last. Whoever is missing registered a moment ago, and counts from the next reading
-	// or from its first renewal.
-	livingTimings map[lock.Incarnation]lock.Timing // the class that each registered with, as its owner was told
+	// The incarnations that were alive when the rows were last read, each with the timing of the class that it registered
+	// with. An incarnation that is missing registered later; it counts from the next reading or from its first renewal.
+	livingTimings map[lock.Incarnation]lock.Timing // the timing that each was told at its registration
 	readAt        time.Time
-	stale         bool // an incarnation has begun or ended since; guarded by mu
+	stale         bool // an incarnation has begun or ended since the last reading; guarded by mu
 
-	// Of the living, those with a process that registered again and said that it had stopped using their sessions, each with
-	// its successor. Guarded by mu.
+	// successors maps a living incarnation to the one with which its process registered again. That process has said that
+	// it uses the sessions of the old incarnation no more. Guarded by mu.
 	successors map[lock.Incarnation]lock.Incarnation
 }
 
-// contestedGrant is a grant that has waiters, or that was revoked and not let go.
+// contestedGrant is a grant that has waiters, or that is revoked and not acknowledged.
 type contestedGrant struct {
 	store, key string
 	token      lock.Token
@@ -128,18 +131,19 @@ func newFailureDetector(l *leaderState) *failureDetector {
 	}
 }
 
-// noteRenewal notes a renewal that arrived then, unless an expiry is under way: then its outcome decides the answer.
+// noteRenewal records a renewal that arrived at the given time. While an expiry of inc is under way it waits for the
+// outcome first, so that a renewal is never answered and its incarnation expired at the same time.
 func (d *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
 	for {
 		d.mu.Lock()
 		if by := d.successors[inc]; by != 0 {
 			d.mu.Unlock()
-			return fmt.Errorf("%w: its process registered anew, as incarnation %d, and this one is about to end", ErrUnconfirmed, by)
+			return fmt.Errorf("%w: its process has registered again, as incarnation %d, and this one is about to end", ErrUnconfirmed, by)
 		}
 		underWay := d.openExpiries[inc]
 		if underWay == nil {
 			if _, known := d.lastHeard[inc]; !known {
-				d.stale = true // it is new
+				d.stale = true // an incarnation that the last reading did not find
 			}
 			if d.lastHeard[inc].Before(arrived) {
 				d.lastHeard[inc] = arrived
@@ -151,7 +155,7 @@ func (d *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation,
 		select {
 		case <-underWay:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: a verdict is under way: %w", ErrUnconfirmed, ctx.Err())
+			return fmt.Errorf("%w: an expiry is under way: %w", ErrUnconfirmed, ctx.Err())
 		case <-d.leader.ctx.Done():
 			return d.leader.node.notLeaderError()
 		}
@@ -165,7 +169,7 @@ func (d *failureDetector) silenceOf(inc lock.Incarnation) (time.Duration, bool) 
 	return max(0, time.Since(heard)), ok
 }
 
-// onEvents is told of game servers that have ended, from apply: it must not block.
+// onEvents learns of game servers that have ended. It is called from apply and must not block.
 func (d *failureDetector) onEvents(events []fsm.Event) {
 	d.mu.Lock()
 	for _, e := range events {
@@ -185,14 +189,14 @@ func (d *failureDetector) wakeUp() {
 	}
 }
 
-// runUntilEnd looks at each tick.
+// runUntilEnd runs a check at each tick until the leadership ends.
 func (d *failureDetector) runUntilEnd() {
 	tick := time.NewTicker(d.settings.TickPeriod)
 	defer tick.Stop()
 	d.nextTick = time.Now()
 	for {
 		if err := d.checkOnTick(time.Now()); err != nil && d.leader.ctx.Err() == nil {
-			d.leader.node.log.Error("judge cannot read the tables", "error", err)
+			d.leader.node.log.Error("failure detector cannot read the tables", "error", err)
 		}
 		select {
 		case <-d.leader.ctx.Done():
@@ -202,12 +206,12 @@ func (d *failureDetector) runUntilEnd() {
 	}
 }
 
-// checkOnTick is one tick. Time by which it came late is given to all game servers: a failure detector that was held up has
-// unread renewals.
+// checkOnTick runs the checks of one tick. A late tick counts against no game server: a detector that was held up has
+// renewals that it has not read yet.
 func (d *failureDetector) checkOnTick(now time.Time) error {
 	d.mu.Lock()
 	stale := d.stale || now.Sub(d.readAt) >= livingReadPeriod
-	d.stale = false // before the view is opened: an incarnation that begins or ends after that makes it stale again
+	d.stale = false // before the view is opened, so that a later change sets it again
 	d.mu.Unlock()
 	view, err := d.leader.node.tables.openView()
 	if err != nil {
@@ -237,7 +241,7 @@ func (d *failureDetector) checkOnTick(now time.Time) error {
 func (d *failureDetector) readLiving(view *View) error {
 	servers, err := view.Servers()
 	if err != nil {
-		return err // rows that were read before still count
+		return err // the rows of the last reading still count
 	}
 	living := make(map[lock.Incarnation]lock.Timing, len(d.livingTimings))
 	replaced := map[lock.Incarnation]lock.Incarnation{}
@@ -256,8 +260,8 @@ func (d *failureDetector) readLiving(view *View) error {
 	return nil
 }
 
-// excuseLateTick moves all times of hearing by the lateness of this tick, and by all that has passed since the last one while
-// this leader is too slow to confirm renewals: a game server without an answer was not silent. mu must be held.
+// excuseLateTick moves all times of hearing forward by the lateness of this tick, and by a whole tick while this leader
+// is too slow to confirm renewals: a game server that got no answer was not silent. mu must be held.
 func (d *failureDetector) excuseLateTick(now time.Time) {
 	late := now.Sub(d.nextTick)
 	d.nextTick = now.Add(d.settings.TickPeriod)
@@ -281,8 +285,8 @@ func (d *failureDetector) excuseLateTick(now time.Time) {
 	}
 }
 
-// checkSilence finds the living game servers that are gone. The silence of one that is new, to the cluster or to this lead,
-// counts from now. mu must be held.
+// checkSilence checks every living incarnation. The silence of one that is new, to the cluster or to this leader, counts
+// from now. mu must be held.
 func (d *failureDetector) checkSilence(now time.Time, view *View) {
 	for inc, timing := range d.livingTimings {
 		heard, known := d.lastHeard[inc]
@@ -301,7 +305,8 @@ func (d *failureDetector) checkSilence(now time.Time, view *View) {
 	})
 }
 
-// openExpiry finds whether a living incarnation is gone, unless that is being found out already. mu must be held.
+// openExpiry decides whether a living incarnation is gone, and if so queues its expiry. It does nothing while an expiry
+// of that incarnation is under way. mu must be held.
 func (d *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarnation, timing lock.Timing, silent time.Duration) {
 	if d.openExpiries[inc] != nil {
 		return
@@ -313,10 +318,11 @@ func (d *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 	if ground == lock.Living {
 		return
 	}
-	// The command that the expiry names must be its last one by now.
+	// The expiry names the incarnation's last applied command, as of this moment: it is refused if a later one is
+	// applied.
 	s, ok, err := view.Server(inc)
 	if err != nil || !ok || !s.Alive {
-		return // the next look says why, or knows
+		return // the next tick logs the error, or finds that it has ended
 	}
 	d.openExpiries[s.Incarnation] = make(chan struct{})
 	d.records[s.Incarnation] = takeoverRecord{
@@ -325,8 +331,8 @@ func (d *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 	d.dueExpiries = append(d.dueExpiries, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
 }
 
-// addProof judges one incarnation at once, between two ticks, on proof alone: of silence only ticks may speak, since they
-// know by how much they are late.
+// addProof checks one incarnation between two ticks, on proof alone. Silence and evidence are left to ticks, since only a
+// tick knows by how much it is late.
 func (d *failureDetector) addProof(inc lock.Incarnation) {
 	now := time.Now()
 	if !d.settings.ShowsProcessGone(d.leader.observers.signalsOf(inc, now, 0)) {
@@ -334,7 +340,7 @@ func (d *failureDetector) addProof(inc lock.Incarnation) {
 	}
 	view, err := d.leader.node.tables.openView()
 	if err != nil {
-		return // this node ends, or the next look says why
+		return // this node stops, or the next tick logs the error
 	}
 	defer view.Close()
 	d.mu.Lock()
@@ -342,13 +348,13 @@ func (d *failureDetector) addProof(inc lock.Incarnation) {
 		d.lastHeard[inc] = now
 		d.stale = true
 	}
-	d.openExpiry(now, view, inc, lock.DefaultTiming(), 0) // whatever its class: without silence only proof is found
+	d.openExpiry(now, view, inc, lock.DefaultTiming(), 0) // the timing does not matter: with a silence of 0 only proof is a ground
 	d.mu.Unlock()
 	d.wakeUp()
 }
 
-// checkContested finds owners that were asked to let go for too long, revoked ones that have been silent for long enough, and
-// gone ones with profiles that have waiters. mu must be held.
+// checkContested finds owners that were asked to let go for too long, owners of revoked grants that have not acknowledged
+// in time, and gone owners with profiles that have waiters. mu must be held.
 func (d *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 	current := make(map[contestedGrant]bool, len(contested))
 	for _, g := range contested {
@@ -374,12 +380,12 @@ func (d *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGra
 		default:
 			continue
 		}
-		d.contestedSince[key] = now // and again, should this one not get through
+		d.contestedSince[key] = now // so it is proposed again, should this command fail
 	}
 	maps.DeleteFunc(d.contestedSince, func(key contestedGrant, _ time.Time) bool { return !current[key] })
 }
 
-// due work of the judge, taken out of it.
+// dueWork is the work that takeDueWork takes out of the failure detector.
 type dueWork struct {
 	expiries []*fsm.Verdict
 	commands []*fsm.Command

@@ -12,23 +12,23 @@ import (
 )
 
 const (
-	pingTimeout     = time.Second // for one ping: one that takes longer says nothing
+	pingTimeout     = time.Second // a ping that takes longer says nothing
 	maxRoutinePings = 64          // at a time
 	maxChasePings   = 256         // at a time
-	maxChasePause   = time.Second // between two pings of a chase that do not refuse
+	maxChasePause   = time.Second // longest pause between two pings of a chase that are not refused
 )
 
 // pingResult is the result of one ping.
 type pingResult uint8
 
 const (
-	pingSilent  pingResult = iota // nothing, or nothing that can be made sense of
+	pingSilent  pingResult = iota // no answer, or one that cannot be read
 	pingRefused                   // the host answered that the port is closed
 	pingAnswered
 )
 
-// pingNewStream finds the ping port of a game server whose stream was just opened, and tries it at once: a process that is
-// killed a moment later can be proven dead only if it was seen alive.
+// pingNewStream looks up the ping port of a game server with a new stream and pings it at once. A process that is killed
+// a moment later can be proven dead only if it answered before.
 func (w *streamObservers) pingNewStream(s *Stream) {
 	if !w.findPingPort(s) {
 		return
@@ -41,8 +41,8 @@ func (w *streamObservers) pingNewStream(s *Stream) {
 	}
 }
 
-// findPingPort looks up the ping port. One on another host than the stream came from is never tried: its silence and its
-// refusals say nothing about this process, and no client may have a leader dial any address that it likes.
+// findPingPort looks up the ping port. A port on another host than the stream's is never pinged: its answers say nothing
+// about this process, and a client must not make a leader dial an address of its choice.
 func (w *streamObservers) findPingPort(s *Stream) bool {
 	view, err := w.leader.node.tables.openView()
 	if err != nil {
@@ -63,7 +63,7 @@ func (w *streamObservers) findPingPort(s *Stream) bool {
 	return true
 }
 
-// pingPort tries the port once, and notes an answer.
+// pingPort pings the port once and records the result.
 func (w *streamObservers) pingPort(s *Stream) {
 	port, ok := w.pingAddressOf(s)
 	if !ok {
@@ -84,14 +84,14 @@ func (w *streamObservers) pingAddressOf(s *Stream) (string, bool) {
 	return x.pingAddress, true
 }
 
-// pingUntilDecided asks again and again, once the peer has ended a stream, until the process is proven gone, has opened
-// another, or counts as gone on another ground.
+// pingUntilDecided pings the port repeatedly, after the peer has ended a stream, until the process is proven gone, has
+// opened another stream, or is expired on another ground.
 func (w *streamObservers) pingUntilDecided(s *Stream) {
 	w.logStream(s, "lost its stream, its host ended it")
 	if _, ok := w.pingAddressOf(s); !ok && !w.findPingPort(s) {
 		return
 	}
-	// A process that dies closes its files one after the other: at first the port may still seem to be there.
+	// A dying process closes its files one after the other, so at first its ping port may still accept.
 	again := w.settings.RefusalGap / 4
 	for {
 		port, ok := w.endedPingAddress(s)
@@ -133,7 +133,7 @@ func (w *streamObservers) endedPingAddress(s *Stream) (port string, ok bool) {
 	return x.pingAddress, true
 }
 
-// notePing takes the result of a ping that began then, and says whether it is the first that was refused.
+// notePing records the result of a ping that began at the given time. It reports whether it was the first refused one.
 func (w *streamObservers) notePing(s *Stream, inc lock.Incarnation, came pingResult, began time.Time) (first bool) {
 	now := time.Now()
 	w.mu.Lock()
@@ -153,13 +153,13 @@ func (w *streamObservers) notePing(s *Stream, inc lock.Incarnation, came pingRes
 	case came == pingAnswered && inc == s.Incarnation:
 		x.everAnswered, x.answeredAt = true, began
 	case came == pingAnswered:
-		x.otherAnswered = inc // 0: a process that is between two of its lives
+		x.otherAnswered = inc // 0 while the process is between two registrations
 	}
 	return false
 }
 
-// noteRefusal counts a refusal. After a request, and when this one comes later than it was meant to, the count begins again:
-// this leader may have been held up, with requests unread.
+// noteRefusal counts a refusal. The count starts again after a request, and after a pause that was longer than planned:
+// this leader may have been held up, with requests that it has not read yet.
 func (x *streamObserver) noteRefusal(began, now time.Time, detector lock.Detector) {
 	if x.requestCameBetween() || x.refusals > 0 && now.Sub(x.lastRefusal) > detector.RefusalGap+detector.TickPeriod {
 		x.clearRefusals()

@@ -12,48 +12,48 @@ import (
 	"github.com/profilenode/profilenode/gossip"
 )
 
-// Status is how a node stands, as far as it knows by itself.
+// Status is the state of a node, as far as this node itself knows it.
 type Status struct {
 	ID, Version  string
-	Cluster      []byte // empty while it is in none
+	Cluster      []byte // the cluster's id; empty while the node is in none
 	Epoch        uint64
 	Level        uint32
-	State        string // leader, follower, candidate, learner, waiting
+	State        string // leader, follower, candidate, learner or waiting
 	Term         uint64
-	Leader       string // id
-	LeaderClient string // address for clients
-	Applied      uint64 // index of the tables
+	Leader       string // node id of the leader
+	LeaderClient string // the leader's address for clients
+	Applied      uint64 // index of the last entry that the tables hold
 	Committed    uint64
-	Last         uint64 // index of the log
-	Snapshot     uint64 // index of the newest one
+	Last         uint64 // index of the last entry in the log
+	Snapshot     uint64 // index of the newest snapshot
 	Digest       uint64
 	StampMS      int64
 	Members      []Member
-	Alarms       []Alarm // and notices
+	Alarms       []Alarm // alarms and notices that are active now
 	Sessions     uint64
 	Servers      uint64 // living game servers
 	LogBytes     uint64
 	TableBytes   uint64
 	Uptime       time.Duration
 
-	Lag            uint64        // entries that are committed, and not applied here yet
-	Waiters        uint64        // game servers that wait for a profile, as far as a leader looks; known to the leader alone
-	FreeBytes      uint64        // bytes on the disk of the data folder; 0: not known
-	BelowReserve   bool          // less than the reserve
-	SavesRefused   bool          // saves are refused for want of space; known to the leader alone
-	TablesDiffer   bool          // the nodes' tables differ
-	MaxClockOffset time.Duration // by which the voters' clocks are from their median, at most; known to the leader alone
+	Lag            uint64        // committed entries that are not applied here yet
+	Waiters        uint64        // game servers that wait for a profile, among the first maxContested contested grants; known to the leader alone
+	FreeBytes      uint64        // free space on the data folder's disk; 0: not known
+	BelowReserve   bool          // FreeBytes is below the reserve
+	SavesRefused   bool          // too few voters are above their reserve of disk space; known to the leader alone
+	TablesDiffer   bool          // the tables of the nodes differ
+	MaxClockOffset time.Duration // largest distance of a voter's clock from the median; known to the leader alone
 }
 
 // Member is a node of the cluster.
 type Member struct {
 	ID, Address, Client string
 	Voter, Leader       bool
-	Gossip              string // alive, dead, left or empty: advice only
+	Gossip              string // alive, dead, left or empty; advisory
 	Level               uint32 // known to the leader alone
 }
 
-// Status never fails: an unreadable part is an alarm.
+// Status returns the node's state. It never fails: a part that cannot be read is reported as an alarm.
 func (n *Node) Status() Status {
 	position := n.tables.positionNow()
 	own := n.currentIdentity()
@@ -89,7 +89,7 @@ func (n *Node) Status() Status {
 	return s
 }
 
-// fillStatus adds the state of the tables and the configuration.
+// fillStatus adds the parts of the status that are read from the tables and from raft's configuration.
 func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 	view, err := n.tables.openView()
 	if err != nil {
@@ -136,7 +136,7 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 	return nil
 }
 
-// Leader is the client address of the leader, as far as this node knows, and whether that is this node.
+// Leader returns the leader's address for clients, "" if it is not known, and whether this node is the leader.
 func (n *Node) Leader() (client string, self bool) {
 	if n.leaderStateNow() != nil {
 		return n.config.Client, true
@@ -168,7 +168,7 @@ func (n *Node) tableBytes() uint64 {
 	var bytes uint64
 	_ = filepath.WalkDir(filepath.Join(n.config.Dir, "tables"), func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
-			return nil // it went while we looked
+			return nil // the file was deleted in the meantime
 		}
 		if info, err := entry.Info(); err == nil {
 			bytes += uint64(info.Size())
@@ -178,7 +178,7 @@ func (n *Node) tableBytes() uint64 {
 	return bytes
 }
 
-// nodeGossipStates is how the members seem to gossip, by id.
+// nodeGossipStates returns the gossip state of each node, by id.
 func (n *Node) nodeGossipStates() map[string]string {
 	seems := map[string]string{}
 	if n.nodeGossip == nil {

@@ -10,72 +10,74 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Stream is a game server's stream, as the service sees it that the stream came to. One value is one stream.
+// Stream is one stream of a game server to this node, as seen by the service that accepted it. Each stream has its own
+// value.
 type Stream struct {
 	Incarnation lock.Incarnation
-	PeerHost    string // the host that it came from
+	PeerHost    string // the host that the stream came from
 }
 
-// AddStream notes that a stream is open, of a game server that proved tables say is alive. It may be told again at each
-// renewal, so that a lead which began meanwhile holds the stream from then on.
+// AddStream records an open stream of a game server that is alive by confirmed tables. The caller may repeat it at each
+// renewal, so that a leadership that began in the meantime knows the stream too.
 func (n *Node) AddStream(s *Stream) {
 	if l := n.leaderStateNow(); l != nil {
 		l.observers.addStream(s)
 	}
 }
 
-// NoteStreamEnd notes that a stream is over. byPeer says that FIN or RST came from the peer on its connection; whatever else
-// ends a stream proves nothing.
+// NoteStreamEnd records that a stream has ended. byPeer says that FIN or RST came from the peer on its connection; any
+// other end proves nothing about the process.
 func (n *Node) NoteStreamEnd(s *Stream, byPeer bool) {
 	if l := n.leaderStateNow(); l != nil {
 		l.observers.noteStreamEnd(s, byPeer)
 	}
 }
 
-// NoteRequest notes that a request of an incarnation came: it may be on its way still, but it speaks for a living process.
+// NoteRequest records that a request of an incarnation has arrived. It may have been sent earlier, but only a living
+// process sends.
 func (n *Node) NoteRequest(inc lock.Incarnation) {
 	if l := n.leaderStateNow(); l != nil {
 		l.observers.noteRequest(inc)
 	}
 }
 
-// streamObservers is one lead's knowledge of game servers besides their renewals: the state of their streams, and the answers
-// of their ping ports answer. It is the lead's own; the next one begins without.
+// streamObservers is one leader's knowledge of game servers besides their renewals: the state of their streams and the
+// answers of their ping ports. The next leader begins without any.
 type streamObservers struct {
 	leader       *leaderState
 	settings     lock.Detector
-	routineSlots chan struct{} // a place for each ping of the routine
-	chaseSlots   chan struct{} // and for each of a chase, which must not wait behind those
+	routineSlots chan struct{} // one slot for each routine ping
+	chaseSlots   chan struct{} // one slot for each chasing ping, which must not wait behind routine ones
 
-	endedStreams atomic.Int64 // streams that their peer ended and that were not reopened
+	endedStreams atomic.Int64 // streams that their peer has ended and that were not opened again
 
 	mu         sync.Mutex
 	observers  map[lock.Incarnation]*streamObserver
 	closed     bool
-	goroutines sync.WaitGroup // added to under mu while not over
+	goroutines sync.WaitGroup // added to under mu, and only while not closed
 }
 
-// streamObserver is the knowledge about one incarnation.
+// streamObserver is the knowledge of one incarnation.
 type streamObserver struct {
 	firstSeen time.Time
 	stream    *Stream
 	state     lock.Stream
 	endedAt   time.Time // when the stream ended
 
-	pingAddress  string // of its ping port; empty: none, or not looked up yet
+	pingAddress  string // empty: it has none, or it was not looked up yet
 	pingedAt     time.Time
 	everAnswered bool
-	answeredAt   time.Time // when the ping began that it answered last
+	answeredAt   time.Time // when the last answered ping began
 
-	// Since its peer ended the stream.
-	refusals         int           // pings, running
-	firstRefusedPing time.Time     // when the first of them began
-	firstRefusal     time.Time     // when it was refused
-	lastRefusal      time.Time     // when the last was
-	refusedFor       time.Duration // from told to when the last began
-	lastRequest      time.Time     // when a request came last
+	// Refusals of the ping port in a row, since the peer ended the stream.
+	refusals         int           // number of refused pings
+	firstRefusedPing time.Time     // when the first refused ping began
+	firstRefusal     time.Time     // when the first refusal arrived
+	lastRefusal      time.Time     // when the last refusal arrived
+	refusedFor       time.Duration // from firstRefusal to the beginning of the last refused ping
+	lastRequest      time.Time     // when the last request of the incarnation arrived
 	otherAnswered    lock.Incarnation
-	refusalLogged    bool // the log has been told
+	refusalLogged    bool // the first refusal was logged
 }
 
 func newStreamObservers(l *leaderState) *streamObservers {
@@ -85,7 +87,7 @@ func newStreamObservers(l *leaderState) *streamObservers {
 	}
 }
 
-// runUntilEnd ends with the lead, and with every ping.
+// runUntilEnd returns when the leadership and all its pings have ended.
 func (w *streamObservers) runUntilEnd() {
 	<-w.leader.ctx.Done()
 	w.mu.Lock()
@@ -94,7 +96,7 @@ func (w *streamObservers) runUntilEnd() {
 	w.goroutines.Wait()
 }
 
-// startGoroutine needs mu.
+// startGoroutine runs f, unless the leadership has ended. mu must be held.
 func (w *streamObservers) startGoroutine(f func()) {
 	if !w.closed {
 		w.goroutines.Go(f)
@@ -126,7 +128,7 @@ func (w *streamObservers) noteStreamEnd(s *Stream, byPeer bool) {
 	defer w.mu.Unlock()
 	x := w.observers[s.Incarnation]
 	if x == nil || x.stream != s || x.state != lock.OpenStream {
-		return // another one was opened before this one ended
+		return // a newer stream was opened before this one ended
 	}
 	x.clearRefusals()
 	x.refusalLogged = false
@@ -140,7 +142,7 @@ func (w *streamObservers) noteStreamEnd(s *Stream, byPeer bool) {
 	w.startGoroutine(func() { w.pingUntilDecided(s) })
 }
 
-// noteRequest is called for every command, so it is quick while no process is being pinged.
+// noteRequest records a request. It is called for every command, so it takes no lock while no stream has ended.
 func (w *streamObservers) noteRequest(inc lock.Incarnation) {
 	if inc == 0 || w.endedStreams.Load() == 0 {
 		return
@@ -157,7 +159,8 @@ func (x *streamObserver) clearRefusals() {
 	x.refusals, x.refusedFor, x.otherAnswered = 0, 0, 0
 }
 
-// signalsOf are all signals of an incarnation but its silence. successor is the one that replaced it, 0 for none.
+// signalsOf returns all signals of an incarnation but its silence. successor is the incarnation that replaced it, 0 for
+// none.
 func (w *streamObservers) signalsOf(inc lock.Incarnation, now time.Time, successor lock.Incarnation) lock.Signals {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,12 +178,12 @@ func (w *streamObservers) signalsOf(inc lock.Incarnation, now time.Time, success
 	}
 }
 
-// requestCameBetween says that a request came since the first refused ping began.
+// requestCameBetween reports whether a request arrived after the first refused ping began.
 func (x *streamObserver) requestCameBetween() bool {
 	return x.refusals > 0 && !x.lastRequest.Before(x.firstRefusedPing)
 }
 
-// answeringIncarnation is the other incarnation that answered on a ping port, 0 for none.
+// answeringIncarnation returns the other incarnation that answered on the ping port of inc, 0 for none.
 func (w *streamObservers) answeringIncarnation(inc lock.Incarnation) lock.Incarnation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -190,16 +193,16 @@ func (w *streamObservers) answeringIncarnation(inc lock.Incarnation) lock.Incarn
 	return 0
 }
 
-// pingDueStreams forgets gone incarnations, and sends out the pings that are due. living holds all living ones that had renewed
-// before now. The port of one that was replaced is asked more often, also without a stream: once its successor answers there,
-// it is gone.
+// pingDueStreams forgets gone incarnations and starts the pings that are due. living holds the living incarnations that
+// had renewed before now. A replaced incarnation is pinged more often, also without a stream: once its successor answers
+// on the port, it is proven gone.
 func (w *streamObservers) pingDueStreams(now time.Time, living map[lock.Incarnation]lock.Timing, replaced map[lock.Incarnation]lock.Incarnation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for inc, x := range w.observers {
 		_, alive := living[inc]
 		due := x.state == lock.OpenStream && now.Sub(x.pingedAt) >= w.settings.PingPeriod
-		if replaced[inc] != 0 && x.state != lock.EndedByPeer { // that one is chased
+		if replaced[inc] != 0 && x.state != lock.EndedByPeer { // pingUntilDecided pings it already
 			due = now.Sub(x.pingedAt) >= w.settings.RefusalGap
 		}
 		switch {
@@ -216,13 +219,13 @@ func (w *streamObservers) pingDueStreams(now time.Time, living map[lock.Incarnat
 					defer func() { <-w.routineSlots }()
 					w.pingPort(s)
 				})
-			default: // at the next look
+			default: // no slot is free: the next tick tries again
 			}
 		}
 	}
 }
 
-// forgetIncarnation needs mu.
+// forgetIncarnation drops the knowledge of an incarnation. mu must be held.
 func (w *streamObservers) forgetIncarnation(inc lock.Incarnation) {
 	x := w.observers[inc]
 	if x == nil {
@@ -234,7 +237,7 @@ func (w *streamObservers) forgetIncarnation(inc lock.Incarnation) {
 	delete(w.observers, inc)
 }
 
-// onGone forgets the incarnations that the log has ended.
+// onGone forgets the incarnations that have ended, from the events of the log.
 func (w *streamObservers) onGone(events []fsm.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -245,7 +248,7 @@ func (w *streamObservers) onGone(events []fsm.Event) {
 	}
 }
 
-// sameHost says whether a port, host:port, is on a host. Two spellings of one IP are one.
+// sameHost reports whether a ping address, host:port, is on the given host. Two spellings of one IP address are equal.
 func sameHost(port, host string) bool {
 	at, ok := hostOfAddress(port)
 	if !ok || host == "" {

@@ -12,27 +12,27 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// takeoverRecord is what an operator wants to know of a verdict: its lines in the log begin with the same words, and name the
-// same incarnation.
+// takeoverRecord holds the facts of one expiry for its log lines. All lines of one takeover name the same incarnation and
+// begin with the same words, so that an operator can follow it.
 type takeoverRecord struct {
 	incarnation   lock.Incarnation
-	lastCommand   lock.Token // of its last command when it was judged
+	lastCommand   lock.Token // the incarnation's last applied command when the expiry was opened
 	name, address string
 	sessions      int
 	ground        lock.Ground
 	signals       lock.Signals
 	lastHeard     time.Time
-	appliedAt     time.Time // zero: not
+	appliedAt     time.Time // when the expiry was applied; zero if it was not
 }
 
-// logTakeover writes one line of it.
+// logTakeover writes one line of a takeover's log.
 func (d *failureDetector) logTakeover(s *takeoverRecord, level slog.Level, what string, more ...any) {
 	d.leader.node.log.Log(context.Background(), level, "game server "+what, append([]any{
 		"name", s.name, "where", s.address, "incarnation", uint64(s.incarnation), "ground", s.ground.String(),
 	}, more...)...)
 }
 
-// logStream writes a line of a story that may come to no verdict.
+// logStream writes a line about a stream that has ended. An expiry need not follow.
 func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
 	view, err := w.leader.node.tables.openView()
 	if err != nil {
@@ -41,14 +41,14 @@ func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
 	defer view.Close()
 	row, ok, err := view.Server(s.Incarnation)
 	if err != nil || !ok || !row.Alive {
-		return // it said goodbye
+		return // it has ended already
 	}
 	w.leader.node.log.Info("game server "+what, append([]any{
 		"name", row.Name, "where", row.Where, "incarnation", uint64(s.Incarnation), "peer", s.PeerHost,
 	}, more...)...)
 }
 
-// beginRecords writes down on what verdicts are asked for, and hands their stories out.
+// beginRecords logs the expiries that are about to be proposed, and returns their records.
 func (d *failureDetector) beginRecords(expiries []*fsm.Verdict) map[lock.Incarnation]*takeoverRecord {
 	records := make(map[lock.Incarnation]*takeoverRecord, len(expiries))
 	d.mu.Lock()
@@ -62,7 +62,7 @@ func (d *failureDetector) beginRecords(expiries []*fsm.Verdict) map[lock.Incarna
 	d.mu.Unlock()
 	for _, inc := range slices.Sorted(maps.Keys(records)) {
 		s := records[inc]
-		d.logTakeover(s, slog.LevelInfo, "seems gone, a verdict is proposed", "why", s.groundText(d.leader.observers.answeringIncarnation(inc)), "silent", s.silentFor())
+		d.logTakeover(s, slog.LevelInfo, "seems gone, its expiry is proposed", "why", s.groundText(d.leader.observers.answeringIncarnation(inc)), "silent", s.silentFor())
 	}
 	return records
 }
@@ -71,7 +71,7 @@ func (s *takeoverRecord) silentFor() time.Duration {
 	return max(0, time.Since(s.lastHeard)).Round(time.Millisecond)
 }
 
-// logOutcome writes down what became of verdicts; err says that none was applied.
+// logOutcome logs the outcome of expiries. err is the error of the proposal: then none was applied.
 func (d *failureDetector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err error) {
 	if len(records) == 0 {
 		return
@@ -85,12 +85,12 @@ func (d *failureDetector) logOutcome(records map[lock.Incarnation]*takeoverRecor
 		s := records[inc]
 		row, ok, e := view.Server(inc)
 		if e != nil {
-			return // the next look says why
+			return // the next tick logs the error
 		}
 		applied := err == nil && ok && !row.Alive && row.Ground == s.ground
 		d.leader.node.config.Metrics.RecordExpiry(s.ground, !applied, max(0, time.Since(s.lastHeard)))
 		if !applied {
-			d.logTakeover(s, slog.LevelInfo, "keeps its sessions, the verdict is refused", "why", s.refusalReason(row, err))
+			d.logTakeover(s, slog.LevelInfo, "keeps its sessions, its expiry was refused", "why", s.refusalReason(row, err))
 			continue
 		}
 		s.appliedAt = time.Now()
@@ -98,34 +98,35 @@ func (d *failureDetector) logOutcome(records map[lock.Incarnation]*takeoverRecor
 	}
 }
 
-// refusalReason is why a verdict was not applied.
+// refusalReason says why an expiry was not applied.
 func (s *takeoverRecord) refusalReason(row fsm.Server, err error) string {
 	switch {
 	case err != nil:
 		return err.Error()
 	case !row.Alive:
-		return "it has ended before, on the ground of " + row.Ground.String()
+		return "it had ended already, on the ground of " + row.Ground.String()
 	case row.Last != s.lastCommand:
-		return "it has changed something since it was judged, so it lives"
+		return "a command of it was applied since its expiry was opened, so it is alive"
 	}
-	return "the lead has changed since"
+	return "leadership has changed since"
 }
 
-// logUnclear writes down that the next leader may yet carry verdicts out.
+// logUnclear logs that the next leader may still apply these expiries.
 func (d *failureDetector) logUnclear(records map[lock.Incarnation]*takeoverRecord, err error) {
 	for _, inc := range slices.Sorted(maps.Keys(records)) {
-		d.logTakeover(records[inc], slog.LevelWarn, "may be gone, the verdict's outcome is unknown", "error", err)
+		d.logTakeover(records[inc], slog.LevelWarn, "may be gone, the outcome of its expiry is unknown", "error", err)
 	}
 }
 
-// logGranted writes down that all who waited for a gone game server's profiles have them. s is nil where no verdict ended it.
+// logGranted logs that all waiters for a gone game server's profiles have been served. s is nil if no expiry of this
+// leader ended it.
 func (d *failureDetector) logGranted(s *takeoverRecord, granted uint64, err error) {
 	if s == nil || s.appliedAt.IsZero() || err != nil {
-		return // or the next look finds who still waits
+		return // after an error the next tick finds the remaining waiters
 	}
 	took := time.Since(s.appliedAt)
 	d.leader.node.config.Metrics.RecordTakeover(took)
-	d.logTakeover(s, slog.LevelInfo, "has left its profiles to who waited", "granted", granted,
+	d.logTakeover(s, slog.LevelInfo, "is taken over: its profiles went to their waiters", "granted", granted,
 		"took", took.Round(time.Millisecond), "since heard", s.silentFor())
 }
 
@@ -140,7 +141,7 @@ func (s *takeoverRecord) groundText(other lock.Incarnation) string {
 	case s.ground == lock.Evidence && s.signals.Stream == lock.EndedByPeer:
 		return "its host ended the stream, it opened no other, and was not heard"
 	case s.ground == lock.Evidence && s.signals.Replaced:
-		return "its process registered anew, and it was not heard"
+		return "its process registered again, and it was not heard"
 	case s.ground == lock.Evidence:
 		return "gossip says that it is dead, and it was not heard"
 	}

@@ -51,9 +51,9 @@ func TestTheLogTellsATakeover(t *testing.T) {
 		x.tells("refused, the verdict",
 			[]string{"lost its stream, its host ended it", "peer=gs"},
 			[]string{"has a ping port that refuses", "port=gs:"},
-			[]string{"seems gone, a verdict is proposed", "ground=proof", "refused its ping port 2 times", "silent="},
+			[]string{"seems gone, its expiry is proposed", "ground=proof", "refused its ping port 2 times", "silent="},
 			[]string{"is gone", "ground=proof", "refused its ping port 2 times", "silent=", "profiles=1"},
-			[]string{"has left its profiles to who waited", "ground=proof", "granted=1", "took=", `"since heard"=`},
+			[]string{"is taken over: its profiles went to their waiters", "ground=proof", "granted=1", "took=", `"since heard"=`},
 		)
 	})
 }
@@ -63,9 +63,9 @@ func TestTheLogTellsASilence(t *testing.T) {
 	onTakeover(t, "gs", func(x *takeover) {
 		x.gone(lock.Silence, time.Now(), 0, 11*time.Second)
 		x.tells("lost its stream",
-			[]string{"seems gone, a verdict is proposed", "ground=silence", "it was not heard for a lease", "silent=10"},
+			[]string{"seems gone, its expiry is proposed", "ground=silence", "it was not heard for a lease", "silent=10"},
 			[]string{"is gone", "ground=silence"},
-			[]string{"has left its profiles to who waited", "granted=1", `"since heard"=10`},
+			[]string{"is taken over: its profiles went to their waiters", "granted=1", `"since heard"=10`},
 		)
 	})
 }
@@ -97,8 +97,8 @@ func TestTheLogTellsARefusedVerdict(t *testing.T) {
 		renew(t, x.n, x.owner)
 		x.lives("though its command came before the verdict")
 		x.tells("is gone",
-			[]string{"seems gone, a verdict is proposed", "ground=silence"},
-			[]string{"keeps its sessions, the verdict is refused", "ground=silence", "it has changed something since it was judged"},
+			[]string{"seems gone, its expiry is proposed", "ground=silence"},
+			[]string{"keeps its sessions, its expiry was refused", "ground=silence", "a command of it was applied since its expiry was opened"},
 		)
 	})
 }
