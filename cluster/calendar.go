@@ -8,28 +8,31 @@ import (
 
 const (
 	calendarTick    = time.Minute
-	calendarTicks   = 60          // ticks that make the hour
-	calendarMinJump = time.Minute // stamps that move by so much more than the time that ran: downtime, or clocks that were set
+	calendarTicks   = 60          // ticks in the hour for which ended incarnations and their answers are kept
+	calendarMinJump = time.Minute // how much further than the running time the timestamps must move to count as a jump
 )
 
-// calendar says which times are long enough ago, for one lead. Stamps alone cannot: a cluster that was down for a week, or
-// whose clocks were set forward, would at once forget answers that clients still ask for. So an hour is one that this lead
-// ran, in ticks, since a stopped process and a sleeping machine miss theirs; an hour old is everything stamped before the
-// oldest of them. It is in memory alone: a new lead begins its hour again, which keeps things for longer and never for less,
-// and needs no row that all must agree on. How many revisions a profile keeps is a count, and waits for nothing.
+// calendar decides, for one leadership, which timestamps are more than an hour of running time ago. Timestamps alone
+// cannot tell: a cluster that was down for a week, or whose clocks were set forward, would at once forget answers that
+// clients still ask for. So an hour is counted in ticks that this leader ran; a stopped process and a sleeping machine
+// miss theirs. Everything with a timestamp before the oldest of these ticks is an hour old.
+//
+// The calendar is in memory alone. A new leader begins its hour again, so that data is kept for longer and never for
+// less, and no row is needed that all nodes must agree on. The number of kept revisions of a profile is a count and does
+// not depend on this.
 type calendar struct {
 	mu             sync.Mutex
-	tickStamps     [calendarTicks + 1]int64 // Unix milliseconds, at the last ticks
-	ticksSinceJump int                      // since the lead began, or a jump's hour did
+	tickStamps     [calendarTicks + 1]int64 // timestamps at the last ticks, in Unix milliseconds; a ring
+	ticksSinceJump int                      // since the last jump, or since the leadership began
 	tickCount      int
-	lastTick       time.Time     // of the last one
-	jump           time.Duration // the last jump; 0: none within the hour
-	jumpFrom       int64         // the stamp before it
-	clocksSet      bool          // it was longer than the time that went by
+	lastTick       time.Time     // when the last tick ran
+	jump           time.Duration // how far the timestamps jumped last; 0: not within the hour
+	jumpFrom       int64         // the timestamp before the jump, in Unix milliseconds
+	clocksSet      bool          // the jump was longer than the time that passed: clocks were set, it was not only downtime
 }
 
-// startCalendar takes the stamp that the log had, and how long it may have stood still. A jump that is no longer than that is
-// merely a time in which there was no leader.
+// startCalendar takes the log's last timestamp, the present one, and how long there may have been no leader. A jump that
+// is no longer than idle is downtime.
 func (c *calendar) startCalendar(logMS, nowMS int64, idle time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -40,7 +43,7 @@ func (c *calendar) startCalendar(logMS, nowMS int64, idle time.Duration) {
 	}
 }
 
-// noteTime is told the time once a minute, by the goroutine that uses the calendar.
+// noteTime records a tick. The goroutine that uses the calendar calls it once a minute with the present timestamp.
 func (c *calendar) noteTime(nowMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +59,7 @@ func (c *calendar) noteTime(nowMS int64) {
 	}
 }
 
-// hourAgo is the stamp of an hour of running ago; ok is false while this lead has not run for one.
+// hourAgo returns the timestamp of an hour of running time ago. ok is false while this leader has not run for an hour.
 func (c *calendar) hourAgo() (stampMS int64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +69,8 @@ func (c *calendar) hourAgo() (stampMS int64, ok bool) {
 	return c.tickStamps[c.tickCount%len(c.tickStamps)], true
 }
 
-// alarms tell of a jump until an hour has run since: a notice that there was no leader, or an alarm that clocks were set.
+// alarms reports a jump until an hour has run since: as a notice if the cluster had no leader, as an alarm if clocks were
+// set.
 func (c *calendar) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()

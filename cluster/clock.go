@@ -9,25 +9,26 @@ import (
 )
 
 const (
-	sampleMaxAge   = time.Minute     // a sample counts for so long
-	maxClockOffset = 2 * time.Second // a node's clock further than this from the median raises an alarm
+	sampleMaxAge   = time.Minute     // an older sample of a voter's clock is ignored
+	maxClockOffset = 2 * time.Second // a voter's clock that is further from the median raises an alarm
 )
 
-// clock makes the stamps of one lead: the median of the voters' wall clocks, so that no single wrong one can spoil the times
-// stamps decide. Until a majority's clocks are known it stands still at the last stamp of the log.
+// clock makes the timestamps of one leadership. A timestamp is the median of the voters' wall clocks, so that no single
+// wrong clock can move the times that decide about answers and history. Until the clocks of a majority are known it stays
+// at the log's last timestamp.
 type clock struct {
 	self string
 	now  func() time.Time
 
 	mu      sync.Mutex
-	origin  time.Time // samples are differences from the monotonic time since then
+	origin  time.Time // samples are offsets from the monotonic time since origin
 	voters  []string
-	samples map[string]clockSample // of the others
-	lastMS  int64                  // the last stamp given, or applied before this lead
+	samples map[string]clockSample // of the other voters, by node id
+	lastMS  int64                  // Unix milliseconds of the last timestamp, made here or applied before this leadership
 }
 
 type clockSample struct {
-	offset  time.Duration // wall clock, as Unix time, less the time since origin
+	offset  time.Duration // the voter's wall clock (Unix time) minus the time since origin
 	takenAt time.Time
 }
 
@@ -35,14 +36,14 @@ func newClock(self string, now func() time.Time) *clock {
 	return &clock{self: self, now: now, origin: time.Now(), samples: map[string]clockSample{}}
 }
 
-// raiseFloor sets the highest timestamp that the log has reached.
+// raiseFloor sets the lowest timestamp that may follow: the last one in the log.
 func (c *clock) raiseFloor(stampMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastMS = max(c.lastMS, stampMS)
 }
 
-// setVoters sets the voters with clocks that count.
+// setVoters sets the nodes with clocks that count, and drops the samples of others.
 func (c *clock) setVoters(voters []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,7 +51,8 @@ func (c *clock) setVoters(voters []string) {
 	maps.DeleteFunc(c.samples, func(id string, _ clockSample) bool { return !slices.Contains(voters, id) })
 }
 
-// addSample notes the time of a voter's clock at some moment between asking and answer.
+// addSample records a voter's clock. The voter read it at some moment between asked and answered; half way between them
+// is assumed.
 func (c *clock) addSample(voter string, wallMS int64, asked, answered time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,18 +60,18 @@ func (c *clock) addSample(voter string, wallMS int64, asked, answered time.Time)
 	c.samples[voter] = clockSample{offset: time.Duration(wallMS)*time.Millisecond - middle.Sub(c.origin), takenAt: answered}
 }
 
-// nextTimestamp is the time for the next entry, in Unix milliseconds. It never decreases.
+// nextTimestamp returns the timestamp of the next entry, in Unix milliseconds. It never decreases.
 func (c *clock) nextTimestamp() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if median, ok := c.medianOffset(c.estimateOffsets()); ok {
+	if median, ok := c.medianClock(c.estimateWallClocks()); ok {
 		c.lastMS = max(c.lastMS, median.Milliseconds())
 	}
 	return c.lastMS
 }
 
-// estimateOffsets are the clocks that count, as Unix time, now. mu must be held.
-func (c *clock) estimateOffsets() map[string]time.Duration {
+// estimateWallClocks returns the present wall clock of each voter with a fresh sample, as Unix time. mu must be held.
+func (c *clock) estimateWallClocks() map[string]time.Duration {
 	now := time.Now()
 	walls := map[string]time.Duration{}
 	for _, id := range c.voters {
@@ -84,8 +86,8 @@ func (c *clock) estimateOffsets() map[string]time.Duration {
 	return walls
 }
 
-// medianOffset is of two the lower; ok is false below a majority.
-func (c *clock) medianOffset(walls map[string]time.Duration) (time.Duration, bool) {
+// medianClock returns the median of the clocks, the lower one of two. ok is false below a majority of the voters.
+func (c *clock) medianClock(walls map[string]time.Duration) (time.Duration, bool) {
 	if len(walls) == 0 || len(walls) < len(c.voters)/2+1 {
 		return 0, false
 	}
@@ -93,12 +95,12 @@ func (c *clock) medianOffset(walls map[string]time.Duration) (time.Duration, boo
 	return sorted[(len(sorted)-1)/2], true
 }
 
-// largestOffset is how far the clock that is furthest from the median is from it.
+// largestOffset returns the distance between the median and the clock that is furthest from it.
 func (c *clock) largestOffset() (most time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	walls := c.estimateOffsets()
-	if median, ok := c.medianOffset(walls); ok {
+	walls := c.estimateWallClocks()
+	if median, ok := c.medianClock(walls); ok {
 		for _, wall := range walls {
 			most = max(most, (wall - median).Abs())
 		}
@@ -106,12 +108,12 @@ func (c *clock) largestOffset() (most time.Duration) {
 	return most
 }
 
-// alarms names the voters with clocks far from the median.
+// alarms returns an alarm for each voter with a clock that is far from the median.
 func (c *clock) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	walls := c.estimateOffsets()
-	median, ok := c.medianOffset(walls)
+	walls := c.estimateWallClocks()
+	median, ok := c.medianClock(walls)
 	if !ok {
 		return nil
 	}

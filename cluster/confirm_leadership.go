@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	roundTimeout  = time.Second           // for a majority to answer
-	roundPeriod   = time.Second           // a round runs at least this often, for the clocks
-	askRetryPause = 50 * time.Millisecond // before a voter that did not answer is asked again
-	gatherPause   = 10 * time.Millisecond // for which a renewal waits for others, when no round is called for otherwise
+	roundTimeout  = time.Second           // how long a majority may take to answer a round
+	roundPeriod   = time.Second           // a round runs at least this often, to keep the samples of the voters' clocks fresh
+	askRetryPause = 50 * time.Millisecond // pause before a voter that did not answer is asked again
+	gatherPause   = 10 * time.Millisecond // how long a renewal waits for other renewals to share its round
 )
 
-// ConfirmLeadership returns once a majority of the voters have said, each after Prove was called, that no later term has begun
-// for them: at some moment in between this node led, and the content of its tables then was the latest. term is the one of
-// this lead, as the log says it. ErrUnproven, NotLeaderError and ErrClosed refuse.
+// ConfirmLeadership returns once a majority of the voters have answered, each after the call began, that they know of no
+// later term. So this node led at some moment during the call, and its tables then held the latest state. term is the
+// confirmed term, as in the opening command's entry. ErrUnconfirmed, NotLeaderError and ErrClosed are refusals.
 func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
 	l, err := n.awaitLeaderState(ctx)
 	if err != nil {
@@ -31,17 +31,18 @@ func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
 	return l.term, nil
 }
 
-// leadershipConfirmer runs the rounds of one lead. A round serves all calls that waited when it began; a later call waits for
-// the next.
+// leadershipConfirmer runs the confirmation rounds of one leadership. A round serves all calls that were waiting when it
+// began. A later call waits for the next round: answers that were sent before the call say nothing about the time after
+// it.
 type leadershipConfirmer struct {
 	leader *leaderState
 
 	mu        sync.Mutex
 	nextRound *confirmationRound
 	callNow   chan struct{} // a call waits for a round
-	callSoon  chan struct{} // a call waits that can wait for a gatherPause
+	callSoon  chan struct{} // a call waits that may wait for another gatherPause
 
-	links      map[raft.ServerAddress]*voterLink // the round's own
+	links      map[raft.ServerAddress]*voterLink // connections to the other voters; used by the running round alone
 	goroutines sync.WaitGroup
 }
 
@@ -61,7 +62,8 @@ func (c *leadershipConfirmer) confirmNow(ctx context.Context) error {
 	return c.joinRound(ctx, c.callNow)
 }
 
-// confirmSoon is confirmNow for calls without hurry. Thousands of renewals a second would otherwise call for a round each.
+// confirmSoon is confirmNow for calls that may wait for a gatherPause. Without the pause, thousands of renewals a second
+// would run a round each.
 func (c *leadershipConfirmer) confirmSoon(ctx context.Context) error {
 	return c.joinRound(ctx, c.callSoon)
 }
@@ -84,7 +86,7 @@ func (c *leadershipConfirmer) joinRound(ctx context.Context, call chan<- struct{
 	}
 }
 
-// runRounds holds rounds until the lead is over.
+// runRounds holds rounds until the leadership ends.
 func (c *leadershipConfirmer) runRounds() {
 	defer c.goroutines.Wait()
 	tick := time.NewTicker(roundPeriod)
@@ -94,7 +96,7 @@ func (c *leadershipConfirmer) runRounds() {
 		case <-c.leader.ctx.Done():
 			return
 		case <-c.callSoon:
-			c.gatherVotes()
+			c.gatherCalls()
 		case <-c.callNow:
 		case <-tick.C:
 		}
@@ -109,8 +111,8 @@ func (c *leadershipConfirmer) runRounds() {
 	}
 }
 
-// gatherVotes lets a gatherPause pass, unless a call cannot wait.
-func (c *leadershipConfirmer) gatherVotes() {
+// gatherCalls waits for a gatherPause so that more calls share the round, or until a call needs a round at once.
+func (c *leadershipConfirmer) gatherCalls() {
 	pause := time.NewTimer(gatherPause)
 	defer pause.Stop()
 	select {
@@ -120,8 +122,9 @@ func (c *leadershipConfirmer) gatherVotes() {
 	}
 }
 
-// holdRound is one round. It reads one configuration and counts by server id; learners and this node's own past answers count
-// nothing.
+// holdRound asks all other voters for one nonce and returns nil once a majority, this node included, has answered with
+// this term. It reads one configuration and counts by server id. Learners do not count, and neither does an answer to an
+// earlier nonce.
 func (c *leadershipConfirmer) holdRound() error {
 	r := c.leader.node.raftIfRunning()
 	servers := r.GetConfiguration().Configuration().Servers
@@ -180,7 +183,7 @@ func (c *leadershipConfirmer) holdRound() error {
 
 type nonceQuestion struct {
 	nonce uint64
-	votes chan<- nonceVote // has room for one from each
+	votes chan<- nonceVote // buffered: one vote from each voter
 }
 
 type nonceVote struct {
@@ -188,8 +191,8 @@ type nonceVote struct {
 	err  error
 }
 
-// voterLink asks one other voter, one question at a time, always the latest: one that does not answer delays no round but
-// those that need it.
+// voterLink asks one other voter, one question at a time and always the latest. A voter that does not answer delays only
+// the rounds that need its vote.
 type voterLink struct {
 	pending chan nonceQuestion
 	cancel  context.CancelFunc
@@ -210,7 +213,7 @@ func (c *leadershipConfirmer) voterLinkTo(s raft.Server) *voterLink {
 	return v
 }
 
-// offerQuestion replaces a question that was not taken: its round is over.
+// offerQuestion replaces a question that is still waiting: the round that asked it is over.
 func (v *voterLink) offerQuestion(q nonceQuestion) {
 	select {
 	case <-v.pending:

@@ -8,19 +8,19 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// leaderPollPeriod is how often a node that knows no leader looks for one while calls wait.
+// leaderPollPeriod is how often a node that knows no leader polls raft for one while calls wait.
 const leaderPollPeriod = 10 * time.Millisecond
 
-// leaderWaiters is shared by the calls that came to this node while it knew of no leader. Told so at once, thousands of game
-// servers that lost theirs would go round in circles, each dialling again and again, just while a new one is elected. One of
-// the waiting calls looks for all of them.
+// leaderWaiters is shared by the calls that arrive while this node knows of no leader. If they were refused at once,
+// thousands of game servers would dial one node after another during an election. Instead they wait here, and one of the
+// waiting calls polls for all of them.
 type leaderWaiters struct {
 	mu    sync.Mutex
-	found chan struct{} // closed when the looking call has seen a leader, or leaves; nil: none looks
+	found chan struct{} // closed when the polling call has found a leader or has given up; nil while no call polls
 }
 
-// knowsLeader says that this node leads, is about to, is in no cluster, or has heard of its leader so recently that it may
-// send others there.
+// knowsLeader reports whether a call can be served or sent on: this node leads, is opening its term, is in no cluster, or
+// has had contact with its leader within half a heartbeat.
 func (n *Node) knowsLeader() bool {
 	r := n.raftIfRunning()
 	if r == nil {
@@ -37,7 +37,7 @@ func (n *Node) knowsLeader() bool {
 	return leader != "" && r.State() != raft.Leader && time.Since(r.LastContact()) < n.config.Heartbeat/2
 }
 
-// waitToKnowLeader waits until this node is oriented; false: limit passed, ctx ended, or this node ends.
+// waitToKnowLeader waits until knowsLeader. It returns false when limit fires, ctx ends or the node is closing.
 func (n *Node) waitToKnowLeader(ctx context.Context, limit <-chan time.Time) bool {
 	for !n.knowsLeader() {
 		look := &n.leaderWaiters
@@ -57,7 +57,7 @@ func (n *Node) waitToKnowLeader(ctx context.Context, limit <-chan time.Time) boo
 		found := n.waitForLeader(ctx, limit)
 		look.mu.Lock()
 		look.found = nil
-		close(seen) // if it was not found, the next one looks on
+		close(seen) // if no leader was found, another waiting call begins to poll
 		look.mu.Unlock()
 		return found
 	}
@@ -75,7 +75,7 @@ func (n *Node) waitForLeader(ctx context.Context, limit <-chan time.Time) bool {
 	return true
 }
 
-// receiveWithin waits for a value; false: limit passed, ctx ended, or the node ends before.
+// receiveWithin waits for a value. It returns false when limit fires, ctx ends or the node is closing before it comes.
 func receiveWithin[T any](n *Node, ctx context.Context, limit <-chan time.Time, comes <-chan T) bool {
 	select {
 	case <-comes:
@@ -87,10 +87,10 @@ func receiveWithin[T any](n *Node, ctx context.Context, limit <-chan time.Time, 
 	return false
 }
 
-// readyPeriod is how often watchReady looks.
+// readyPeriod is how often watchReady compares the tables' term with raft's.
 const readyPeriod = 10 * time.Millisecond
 
-// watchReady closes ready when it is time.
+// watchReady closes ready once a leader is known and this node has applied that leader's opening command.
 func (n *Node) watchReady() {
 	tick := time.NewTicker(readyPeriod)
 	defer tick.Stop()

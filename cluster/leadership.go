@@ -13,14 +13,15 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// leadershipWait is how long a call waits for a lead with its opening command on its way.
+// leadershipWait is how long a call waits for a leadership whose opening command is not applied yet.
 const leadershipWait = time.Second
 
-// leaderState is this node's lead in one term: from the moment its opening command was applied, until raft said that it lost.
-// Everything that acts for a leader belongs to a lead and ends with its context.
+// leaderState is this node's leadership in one term: from the moment its opening command was applied until raft reports
+// its loss. All goroutines that act as the leader belong to one leaderState and end with its context, so none of them
+// acts in a later term.
 type leaderState struct {
 	node     *Node
-	term     uint64 // of the opening command, as the log says it
+	term     uint64 // the term of the opening command's entry
 	openedAt time.Time
 	ctx      context.Context
 
@@ -30,13 +31,13 @@ type leaderState struct {
 	detector   *failureDetector
 	hellos     *helloBook
 	calendar   calendar
-	spaceTight atomic.Bool // the voters above their reserve of free space are no majority
+	spaceTight atomic.Bool // fewer than a majority of the voters have their reserve of disk space
 
 	observers *streamObservers
 }
 
-// leadershipTerm is whether this node leads. Raft's own State and CurrentTerm, read one after the other, may belong to
-// different terms.
+// leadershipTerm records whether this node leads. Raft's State and CurrentTerm cannot answer that: read one after the
+// other, they may belong to different terms.
 type leadershipTerm struct {
 	mu         sync.Mutex
 	current    *leaderState  // nil: not, or not yet
@@ -47,7 +48,8 @@ type leadershipTerm struct {
 	goroutines sync.WaitGroup
 }
 
-// watchLeadership reads raft's notices, at once, since raft waits for it.
+// watchLeadership reads raft's notices of gained and lost leadership. It must read at once: raft's main loop blocks on
+// the unbuffered channel.
 func (n *Node) watchLeadership(told <-chan bool) {
 	for {
 		select {
@@ -70,7 +72,7 @@ func (n *Node) changeLeadership(gained bool) {
 	}
 	gained = gained && !s.closed
 	if s.current != nil {
-		n.log.Info("no longer leads", "term", s.current.term)
+		n.log.Info("this node no longer leads", "term", s.current.term)
 	}
 	s.current, s.opening = nil, gained
 	close(s.changed)
@@ -85,11 +87,11 @@ func (n *Node) changeLeadership(gained bool) {
 	}
 }
 
-// runLeadership opens a lead and acts for it until it is over.
+// runLeadership opens the term with its first entry, then runs the leader's goroutines until the leadership ends.
 func (n *Node) runLeadership(ctx context.Context) {
 	term, err := n.openTerm(ctx)
 	if err != nil {
-		n.log.Warn("lead was over before it began", "error", err)
+		n.log.Warn("leadership ended before this node's term was open", "error", err)
 		return
 	}
 	l := &leaderState{node: n, term: term, openedAt: time.Now(), ctx: ctx, hellos: &helloBook{}}
@@ -101,31 +103,31 @@ func (n *Node) runLeadership(ctx context.Context) {
 	var acting sync.WaitGroup
 	defer acting.Wait()
 	acting.Go(l.confirmer.runRounds)
-	// The first timestamp of any command shall be a majority's time.
+	// A round before the first command, so that already its timestamp is the median of a majority's clocks.
 	first, cancel := context.WithTimeout(ctx, leadershipWait)
-	_ = l.confirmer.confirmNow(first) // without one the clock stands still for a round longer
+	_ = l.confirmer.confirmNow(first) // if it fails, timestamps stay at the log's last one until a later round
 	cancel()
 	l.calendar.startCalendar(logMS, l.clock.nextTimestamp(), n.leaderlessFor())
 	acting.Go(l.queue.runUntilEnd)
 	if !n.publishLeaderState(l) {
 		return
 	}
-	n.log.Info("leads", "term", term)
+	n.log.Info("this node leads", "term", term)
 	acting.Go(l.observers.runUntilEnd)
 	acting.Go(l.detector.runUntilEnd)
 	acting.Go(l.detector.carryOut)
 	acting.Go(l.tendMembers)
 }
 
-// leaderlessFor is how long this node heard of no leader before it became one itself.
+// leaderlessFor returns the time between the last contact of a leader and now, when this node became the leader.
 func (n *Node) leaderlessFor() time.Duration {
 	if heard := n.raftIfRunning().LastContact(); !heard.IsZero() {
 		return time.Since(heard)
 	}
-	return time.Duration(math.MaxInt64) // never, since it started
+	return time.Duration(math.MaxInt64) // no leader since this process started
 }
 
-// publishLeaderState makes a lead known, unless it is over.
+// publishLeaderState makes the leadership visible to calls. It returns false if it has ended meanwhile.
 func (n *Node) publishLeaderState(l *leaderState) bool {
 	s := &n.leadership
 	s.mu.Lock()
@@ -139,8 +141,8 @@ func (n *Node) publishLeaderState(l *leaderState) bool {
 	return true
 }
 
-// openTerm proposes this lead's first entry and returns its term once it is applied. The tables then hold everything
-// that was ever acknowledged.
+// openTerm proposes the term's first entry and returns its term once it is applied. Then the tables hold every entry that
+// an earlier leader acknowledged.
 func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 	cluster := n.clusterID()
 	position := n.tables.positionNow()
@@ -178,27 +180,27 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 	}
 }
 
-// readAppliedResult is the result of an entry that was proposed here and is applied. One that was skipped has been
-// acknowledged without being applied: then log and tables do not belong together.
+// readAppliedResult returns the result of an entry that this node proposed and applied. If the tables skipped the entry,
+// they had passed its index before it was written, so the log and the tables do not belong together and the node stops.
 func (n *Node) readAppliedResult(f raft.ApplyFuture) (appliedResults, error) {
 	a, ok := f.Response().(appliedResults)
 	if !ok || a.skipped {
-		err := fmt.Errorf("%w: the entry at %d was proposed here, but the tables had passed it: log and tables do not belong together", ErrFailed, f.Index())
+		err := fmt.Errorf("%w: this node proposed entry %d, but its tables had passed that index before: log and tables do not belong together", ErrFailed, f.Index())
 		n.fail(err)
 		return appliedResults{}, fmt.Errorf("propose: %w: %v", ErrUnknown, err)
 	}
 	return a, nil
 }
 
-// leaderStateNow is the lead that is on now, or nil.
+// leaderStateNow returns the current leadership, or nil while this node does not lead.
 func (n *Node) leaderStateNow() *leaderState {
 	n.leadership.mu.Lock()
 	defer n.leadership.mu.Unlock()
 	return n.leadership.current
 }
 
-// awaitLeaderState is the lead that is on now; one that is about to open is waited for a little, and so is any leader while
-// none is known.
+// awaitLeaderState returns the current leadership. It waits for at most leadershipWait while this node is opening its term,
+// or while it knows of no leader.
 func (n *Node) awaitLeaderState(ctx context.Context) (*leaderState, error) {
 	limit := time.NewTimer(leadershipWait)
 	defer limit.Stop()
@@ -233,7 +235,8 @@ func (n *Node) awaitLeaderState(ctx context.Context) (*leaderState, error) {
 	}
 }
 
-// handOverLeadership lets proposals finish, then gives the lead to another voter. Both are optional, and bounded.
+// handOverLeadership waits for pending proposals, then transfers leadership to another voter, so that a planned stop costs
+// no election. Either may fail within drainLimit: the followers then elect a leader by themselves.
 func (n *Node) handOverLeadership() {
 	l := n.leaderStateNow()
 	if l == nil {
@@ -251,7 +254,7 @@ func (n *Node) handOverLeadership() {
 		}
 	}
 	if len(configuredPeers(n.raftIfRunning())) > 1 {
-		hand, cancel := context.WithTimeout(n.ctx, drainLimit) // the lead's own ends on the way
+		hand, cancel := context.WithTimeout(n.ctx, drainLimit) // not l.ctx, which ends during the transfer
 		defer cancel()
 		if err := n.transferLeadership(hand); err != nil {
 			n.log.Debug("hand the lead over", "error", err)
@@ -259,7 +262,7 @@ func (n *Node) handOverLeadership() {
 	}
 }
 
-// Transfer hands the lead to another voter and returns once this node does not lead any more.
+// Transfer hands leadership to another voter and returns once this node does not lead any more.
 func (n *Node) Transfer(ctx context.Context) error {
 	if _, err := n.awaitLeaderState(ctx); err != nil {
 		return err

@@ -1,9 +1,17 @@
-// Package cluster is the log that every node agrees on, and the work of a leader with it: it proposes commands, proves that it
-// leads, finds game servers that are gone, and takes nodes in. It is the only part that knows raft.
+// Package cluster is a node of the replicated cluster: it keeps the log that every node agrees on and the tables that the
+// log makes, and does the leader's work. A leader proposes commands, confirms its leadership, expires game servers that
+// are gone, and admits nodes. No other package knows raft.
 //
-// It promises that a command for which Propose returned no error is in the tables of a majority's logs for good, that Prove
-// names a moment after the call at which this node led, and that one lead acts only for its own term. Read this file first,
-// then lead.go.
+// It makes three promises. A command for which Propose returned no error is in the logs of a majority for good.
+// ConfirmLeadership returns only if this node led at some moment after the call began. Whatever acts as the leader acts
+// only in its own term.
+//
+// The parts, each in files of its own name: Node and its start (node.go, bootstrap.go, folder.go) and stop (stop.go);
+// leadership and its term (leadership.go), confirmation rounds (confirm_leadership.go), proposals (propose.go),
+// timestamps (clock.go, calendar.go); the failure detector (failure_detector.go, expiries.go) with its stream observers,
+// ping prober and takeover log; members (members.go, questions.go, moved_address.go); the replicated tables (replica.go,
+// tables*.go), snapshots (snapshot*.go) and raft's log (storage.go, logstore*.go); connections between nodes
+// (transport.go, node_conn.go, raft_stream.go); disk space, digests and alarms. Read this file first, then leadership.go.
 package cluster
 
 import (
@@ -26,34 +34,34 @@ import (
 
 const keepSnapshots = 2
 
-// Node is one running profilenode's part in its cluster.
+// Node is a running profilenode's part in its cluster.
 type Node struct {
 	config       Config
 	log          *slog.Logger
 	started      time.Time
-	processID    string // random, of this process: two that have one id are told apart by it
+	processID    string // random, made at each start: tells two processes apart that run under one node id
 	folder       *folder
 	storage      *raftStorage
 	tables       *tablesStore
 	snapshots    *snapshotStore
 	replica      *replica
 	transport    *transport
-	nodeGossip   *gossip.Pool // of nodes; nil: none
-	serverGossip *gossip.Pool // of game servers; nil: none
+	nodeGossip   *gossip.Pool // the pool of nodes; nil without gossip
+	serverGossip *gossip.Pool // the pool of game servers; nil without gossip
 
-	ctx            context.Context // of everything that runs here; ends when raft is about to go down
+	ctx            context.Context // of all goroutines; ends in shutDown, just before raft is shut down
 	cancel         context.CancelFunc
-	openDone       chan struct{}  // closed when Open has set everything up, or given up
-	goroutines     sync.WaitGroup // owned goroutines
+	openDone       chan struct{}  // closed when Open has finished, with or without an error
+	goroutines     sync.WaitGroup // all goroutines of this node but those counted by joining and pendingFutures
 	joining        sync.WaitGroup
-	pendingFutures atomic.Int64 // goroutines that wait for an answer of raft's
+	pendingFutures atomic.Int64 // goroutines that wait for raft to answer a future
 	waitReason     atomic.Pointer[string]
 
 	identity      atomic.Pointer[identity]
 	raft          atomic.Pointer[raft.Raft]
 	space         diskSpace
-	digestAlarm   atomic.Pointer[string] // how the nodes' tables differ; nil: they do not, as far as known
-	strangerAlarm atomic.Pointer[string] // which listed node is of another cluster; nil: none, as far as known
+	digestAlarm   atomic.Pointer[string] // how the nodes' tables differ; nil: no difference is known
+	strangerAlarm atomic.Pointer[string] // which listed node belongs to another cluster; nil: none is known
 	alarmBook     alarmBook
 	joinRefusals  logLimiter
 	leadership    leadershipTerm
@@ -61,19 +69,19 @@ type Node struct {
 	ready         chan struct{}
 
 	stopOnce     sync.Once
-	closing      chan struct{} // closed at the beginning of the end
-	closeNow     chan struct{} // closed when Close's context has ended, or this node failed: hand nothing over
+	closing      chan struct{} // closed when a stop begins
+	closeNow     chan struct{} // closed when Close's context has ended or the node has failed: leadership is not handed over
 	closeNowOnce sync.Once
 	raftDown     chan struct{}
-	stopped      chan struct{} // closed when nothing runs any more
-	done         chan struct{} // closed with down, or when this node has failed
+	stopped      chan struct{} // closed when nothing of this node runs any more
+	done         chan struct{} // closed with stopped, or earlier when the node has failed
 	doneOnce     sync.Once
 	failure      atomic.Pointer[error]
-	closeErr     error // written before down is closed
+	closeErr     error // written before stopped is closed
 }
 
-// Open starts a node. It returns once the node listens and its data folder was found whole; the cluster is joined or
-// founded in the background: see Ready. An error names the fault of the configuration, the folder or the port.
+// Open starts a node. It returns once the node listens and its data folder has been checked; the node joins or founds its
+// cluster in the background, see Ready. An error names the fault of the configuration, the folder or the port.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -101,8 +109,8 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
-// openParts takes, in this order: the folder, so that no other process has it; the tables and the log, which must fit each
-// other; the port; raft, if this node was in a cluster before.
+// openParts opens the parts in this order: the folder, so that no other process uses it; the tables and the log, which
+// must fit each other; the port; raft, if this node was in a cluster before. shutDown goes the opposite way.
 func (n *Node) openParts(ctx context.Context) error {
 	var err error
 	if n.folder, err = openFolder(n.config); err != nil {
@@ -113,9 +121,9 @@ func (n *Node) openParts(ctx context.Context) error {
 	}
 	own := n.folder.identity
 	n.identity.Store(&own)
-	n.log = n.log.With("id", own.ID) // from here on every line has the node's id
+	n.log = n.log.With("id", own.ID) // every later line has the node's id
 	n.config.Log = n.log
-	if err := n.measureSpace(); err != nil { // before Pebble writes, and says less
+	if err := n.measureSpace(); err != nil { // before Pebble writes: its error would not say that the disk is full
 		return err
 	}
 	if n.tables, err = openTablesStore(n.config.FS, n.config.Dir, n.config.Level, n.log, n.fail); err != nil {
@@ -183,7 +191,7 @@ func (n *Node) openLog() error {
 	n.snapshots.admitIncoming = n.replica.checkIncomingSnapshot(s.log.LastIndex)
 	n.replica.fitLog = s.log.fitToSnapshot
 	s.log.readPace = n.replica.readPace
-	// A crash may have come between an installed snapshot and the log's fitting it.
+	// A crash may have come after a snapshot was installed and before the log was made to fit it.
 	newest, err := n.snapshots.List()
 	if err != nil {
 		return err
@@ -197,7 +205,8 @@ func (n *Node) openLog() error {
 	return err
 }
 
-// checkLogCoversTables checks that the log has not lost entries that the tables hold, and that both are of one cluster.
+// checkLogCoversTables checks that the log still has every entry that the tables hold (or a snapshot has it), and that
+// log and tables are of one cluster. A log that is behind its tables has lost entries that this node acknowledged.
 func (n *Node) checkLogCoversTables() error {
 	last, err := n.storage.log.LastIndex()
 	if err != nil {
@@ -226,8 +235,9 @@ func (n *Node) checkLogCoversTables() error {
 	return nil
 }
 
-// startRaft runs raft, for the rest of this node's life. first is the configuration of a cluster that is being founded.
-// Only once the log's file exists this node is written down as a member.
+// startRaft starts raft, which runs until the node stops. first is the configuration of a cluster that is being founded,
+// nil otherwise. The identity says that this node is a member only once the log's files exist: from then on a missing
+// file means lost votes.
 func (n *Node) startRaft(first *raft.Configuration) error {
 	if n.storage == nil {
 		if err := n.openLog(); err != nil {
@@ -245,7 +255,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.MaxAppendEntries = maxAppendEntries
 	settings.BatchApplyCh = true
 	settings.ShutdownOnRemove = false
-	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // keepSnapshots does
+	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // never by raft itself: keepSnapshots decides
 	settings.TrailingLogs = n.config.TrailingLogs
 	settings.NotifyCh = told
 	settings.NoLegacyTelemetry = true
@@ -278,7 +288,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	return nil
 }
 
-// takeIdentity stores the identity of this node from now on.
+// takeIdentity writes the node's identity to its folder, and uses it from then on.
 func (n *Node) takeIdentity(own identity) error {
 	if err := n.folder.writeIdentity(own); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
@@ -300,10 +310,10 @@ func (n *Node) onEvents(events []fsm.Event) {
 
 func (n *Node) currentIdentity() identity { return *n.identity.Load() }
 
-// raftIfRunning is raft, or nil before this node is in a cluster.
+// raftIfRunning returns raft, or nil before this node is in a cluster.
 func (n *Node) raftIfRunning() *raft.Raft { return n.raft.Load() }
 
-// clusterID is the cluster's id as the log holds it.
+// clusterID returns the cluster's id in the form that log entries hold.
 func (n *Node) clusterID() []byte {
 	id, err := hex.DecodeString(n.currentIdentity().Cluster)
 	if err != nil {
@@ -312,20 +322,20 @@ func (n *Node) clusterID() []byte {
 	return id
 }
 
-// ID is this node's, for as long as its data folder lives.
+// ID returns the node's id, which stays the same as long as its data folder exists.
 func (n *Node) ID() string { return n.currentIdentity().ID }
 
-// Addr is where this node listens for other nodes.
+// Addr returns the address on which this node listens for other nodes.
 func (n *Node) Addr() net.Addr { return n.transport.listener.Addr() }
 
 // Ready is closed once this node is in a cluster, knows a leader, and its tables hold that leader's opening command.
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 
-// Position is where the tables stand: after the last apply.
+// Position returns the index, term and digest of the tables after the last apply.
 func (n *Node) Position() fsm.Position { return n.tables.positionNow() }
 
-// View is the present content of this node's tables. It must be closed. To read the latest state, call ConfirmLeadership
-// first.
+// View opens a view of this node's tables as they are now. The caller must close it. To read the latest state of the
+// cluster, call ConfirmLeadership first.
 func (n *Node) View() (*View, error) { return n.tables.openView() }
 
 // WaitApplied returns once this node's tables hold the entry at index, which must hold commands.
@@ -336,7 +346,7 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 // Done is closed when this node has stopped, by Close or by itself.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Err is why this node stopped itself; nil while it has not.
+// Err returns the fault that made this node stop itself, nil if there was none.
 func (n *Node) Err() error {
 	if err := n.failure.Load(); err != nil {
 		return *err

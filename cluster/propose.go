@@ -14,19 +14,20 @@ import (
 )
 
 const (
-	maxEntryCommands   = 4096 // in one entry; a token numbers at most lock.MaxPlace
-	maxEntriesInFlight = 2    // in flight; more only make each other wait
-	entryOverhead      = 128  // bytes of an entry besides its commands, at most
+	maxEntryCommands   = 4096 // a token numbers at most lock.MaxPlace commands of an entry
+	maxEntriesInFlight = 2    // one is written while the next is packed; more entries would only wait for each other
+	entryOverhead      = 128  // upper bound on the bytes of an entry besides its commands
 
-	// smallCommandBytes is up to how many bytes a command is small: a message or 64 KiB of data, with all that may come along.
+	// smallCommandBytes is the size up to which a command waits in the lane of small ones: a message, or 64 KiB of data
+	// with its fields.
 	smallCommandBytes = 80 << 10
 )
 
-// Propose writes a command to the log and returns its result once it is applied here. Only the leader proposes; it never
-// passes a command on. A nil error says that it was applied, with Result.Code as its result.
+// Propose writes a command to the log and returns its result once it is applied here. Only a leader proposes; a follower
+// does not forward. A nil error says that the command was applied; Result.Code is its outcome.
 //
-// NotLeaderError, ErrBusy, ErrNoSpace and ErrClosed refuse: it did not happen and will not by this call. ErrUnknown: it may
-// have happened, or may yet; ask again under the same request number.
+// NotLeaderError, ErrBusy, ErrNoSpace and ErrClosed are refusals: the command was not applied and this call will not
+// cause it to be. After ErrUnknown it may have been applied, or may be later; ask again under the same request number.
 func (n *Node) Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
 	began := time.Now()
 	result, err := n.proposeLocally(ctx, command)
@@ -46,15 +47,15 @@ func (n *Node) proposeLocally(ctx context.Context, command *fsm.Command) (fsm.Re
 	return l.queue.proposeAndWait(ctx, command)
 }
 
-// proposeQueue packs waiting commands into entries, for one lead. Small commands and large ones wait in lines of their own,
-// each first come first served, and every entry has room for both: a small one waits behind no more than two large ones,
-// however many wait, and large ones go on whatever small ones come. Nobody may rely on the order of two commands of which the
-// first has not been answered; calls of one client overtake each other on their way here too.
+// proposeQueue packs waiting commands into entries, for one leadership. Small and large commands wait in separate lanes,
+// first come, first served, and every entry has room for both lanes: a small command waits behind at most two large ones,
+// and small commands cannot starve the large ones. Two commands have an order only if the first was answered before the
+// second was proposed; calls of one client overtake each other on the way here too.
 type proposeQueue struct {
 	leader     *leaderState
 	limitBytes uint64
 	wake       chan struct{}
-	entrySlots chan struct{} // one token for each entry in flight
+	entrySlots chan struct{} // holds one token for each entry in flight
 
 	mu        sync.Mutex
 	smallLane queueLane
@@ -63,16 +64,16 @@ type proposeQueue struct {
 	closed    bool
 }
 
-// queueLane is one of the two lines.
+// queueLane is one of the two lanes.
 type queueLane struct {
 	waiting []*pendingProposal
-	bytes   uint64 // waiting and in flight
+	bytes   uint64 // of commands that wait or are in flight
 }
 
 type pendingProposal struct {
 	command *fsm.Command
 	size    uint64
-	answer  chan proposalResult // has room for one
+	answer  chan proposalResult // buffered: one result
 }
 
 type proposalResult struct {
@@ -80,7 +81,7 @@ type proposalResult struct {
 	err    error
 }
 
-// entryInFlight is an entry that raft has and has not answered.
+// entryInFlight is an entry that was given to raft and is not answered yet.
 type entryInFlight struct {
 	sentAt    time.Time
 	proposals []*pendingProposal
@@ -114,7 +115,7 @@ func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command)
 		return fsm.Result{}, fmt.Errorf("propose: %w: it still waited: %w", ErrBusy, ctx.Err())
 	}
 	select {
-	case v := <-p.answer: // it was answered meanwhile
+	case v := <-p.answer: // the answer came in the meantime
 		return v.result, v.err
 	default:
 	}
@@ -128,7 +129,7 @@ func (q *proposeQueue) addProposal(p *pendingProposal) error {
 	q.mu.Lock()
 	line, limit := q.laneFor(p), q.limitBytes
 	if line == &q.largeLane {
-		limit -= limit / 4 // the rest is for small ones alone
+		limit -= limit / 4 // the last quarter is for small commands alone
 	}
 	over, full := q.closed, line.bytes+p.size > limit || q.smallLane.bytes+q.largeLane.bytes+p.size > q.limitBytes
 	if !over && !full {
@@ -149,7 +150,7 @@ func (q *proposeQueue) addProposal(p *pendingProposal) error {
 	return nil
 }
 
-// laneFor is where a command waits. It is asked with the lock held.
+// laneFor returns the lane of a command. mu must be held.
 func (q *proposeQueue) laneFor(p *pendingProposal) *queueLane {
 	if p.size > smallCommandBytes {
 		return &q.largeLane
@@ -157,7 +158,7 @@ func (q *proposeQueue) laneFor(p *pendingProposal) *queueLane {
 	return &q.smallLane
 }
 
-// withdrawProposal takes a proposal back; false: it may be in an entry.
+// withdrawProposal removes a waiting command. It returns false if the command may be in an entry already.
 func (q *proposeQueue) withdrawProposal(p *pendingProposal) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -171,7 +172,7 @@ func (q *proposeQueue) withdrawProposal(p *pendingProposal) bool {
 	return true
 }
 
-// runUntilEnd makes entries until the lead is over, then refuses the waiting commands.
+// runUntilEnd packs and sends entries until the leadership ends, then refuses the waiting commands.
 func (q *proposeQueue) runUntilEnd() {
 	defer q.failAll()
 	for {
@@ -193,7 +194,8 @@ func (q *proposeQueue) runUntilEnd() {
 	}
 }
 
-// takeBatch is the next entry's worth of waiting commands; nil: none wait.
+// takeBatch removes and returns the commands for the next entry, nil if none wait. Large commands get half of the entry
+// first, then small ones, then large ones again if room is left.
 func (q *proposeQueue) takeBatch() []*pendingProposal {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -204,8 +206,9 @@ func (q *proposeQueue) takeBatch() []*pendingProposal {
 	return batch
 }
 
-// takeFitting moves the next commands from the lane to an entry that has size bytes and may have most. An empty one takes the
-// first whatever its size: a part, and whole data, are 512 KiB and their fields, a little more than half.
+// takeFitting moves commands from the lane to batch, while the entry of size bytes stays within most. An empty entry
+// takes the first command whatever its size: a part, or whole data, is 512 KiB plus its fields, a little more than half
+// of an entry.
 func (l *queueLane) takeFitting(batch []*pendingProposal, size, most uint64) ([]*pendingProposal, uint64) {
 	count := 0
 	for _, p := range l.waiting {
@@ -220,7 +223,7 @@ func (l *queueLane) takeFitting(batch []*pendingProposal, size, most uint64) ([]
 	return batch, size
 }
 
-// sendEntry proposes one entry and leaves its outcome to a goroutine, which gives the slot back.
+// sendEntry gives one entry to raft. A goroutine waits for its outcome and frees the slot.
 func (q *proposeQueue) sendEntry(batch []*pendingProposal) {
 	n := q.leader.node
 	commands := make([]*fsm.Command, len(batch))
@@ -260,7 +263,7 @@ func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {
 	q.replyAll(f, a.results, err)
 }
 
-// replyAll answers every command in an entry.
+// replyAll answers every command of an entry.
 func (q *proposeQueue) replyAll(f *entryInFlight, results []fsm.Result, err error) {
 	q.mu.Lock()
 	delete(q.inFlight, f)
@@ -292,14 +295,14 @@ func (q *proposeQueue) failAll() {
 	}
 }
 
-// isIdle says that nothing waits and nothing is in flight.
+// isIdle reports that no command waits and no entry is in flight.
 func (q *proposeQueue) isIdle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.smallLane.waiting) == 0 && len(q.largeLane.waiting) == 0 && len(q.inFlight) == 0
 }
 
-// oldestWait is how long the oldest entry that raft has not answered has been with it.
+// oldestWait returns the age of the oldest entry in flight, 0 if there is none.
 func (q *proposeQueue) oldestWait() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 // snapshotPeriod is how often keepSnapshots compares the bytes written to the log with Config.SnapshotBytes.
 const snapshotPeriod = time.Second
 
-// Snapshot takes one now, so that the log before it can be cut. That there is nothing new is no error.
+// Snapshot takes a snapshot now, so that the log before it can be cut. It returns nil if nothing was applied since the last
+// one.
 func (n *Node) Snapshot() error {
 	r := n.raftIfRunning()
 	if r == nil {
@@ -32,7 +33,8 @@ func (n *Node) Snapshot() error {
 	return nil
 }
 
-// keepSnapshots takes one whenever SnapshotBytes were written to the log: counts say nothing of their size.
+// keepSnapshots takes a snapshot whenever SnapshotBytes were written to the log. Raft's own threshold counts entries, and
+// entries differ in size by a factor of ten thousand.
 func (n *Node) keepSnapshots() {
 	var taken uint64
 	tick := time.NewTicker(snapshotPeriod)
@@ -52,7 +54,7 @@ func (n *Node) keepSnapshots() {
 		}
 		if err := n.Snapshot(); err != nil {
 			if n.ctx.Err() == nil {
-				n.log.Warn("snapshot", "error", err)
+				n.log.Warn("take snapshot failed, and is tried again", "error", err)
 			}
 			continue
 		}

@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	drainLimit  = 2 * time.Second      // for entries in flight, at the end
-	drainPeriod = 5 * time.Millisecond // between two looks
+	drainLimit  = 2 * time.Second      // how long a stop waits for entries in flight
+	drainPeriod = 5 * time.Millisecond // how often it checks whether they are answered
 )
 
-// Close ends this node: it takes no more commands, hands the lead over, and lets go of its folder. It returns an error
-// when ctx ends before that; the rest then goes on in the background, without handing anything over.
+// Close stops this node: it refuses new commands, hands leadership over and releases the data folder. If ctx ends before
+// that, leadership is not handed over; if the node is not stopped drainLimit later, Close returns an error and the stop goes
+// on in the background.
 func (n *Node) Close(ctx context.Context) error {
 	n.beginStop()
 	select {
@@ -32,8 +33,8 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 }
 
-// fail ends this node from inside. From here no message of it is heard. It waits for nothing: raft or Pebble may call
-// it, with their locks held.
+// fail stops this node because of a fault. When it returns, all connections to other nodes are closed, so that no answer
+// based on the fault leaves this node. It must not block: raft and Pebble call it with their locks held.
 func (n *Node) fail(err error) {
 	err = n.explainIfFull(err)
 	if !n.failure.CompareAndSwap(nil, &err) {
@@ -51,14 +52,14 @@ func (n *Node) fail(err error) {
 func (n *Node) beginStop() {
 	n.stopOnce.Do(func() {
 		close(n.closing)
-		go n.shutDown() // joined by Close, through down
+		go n.shutDown() // Close waits for it through the channel stopped
 	})
 }
 
-// shutDown goes the way of open backwards. Each step needs those after it.
+// shutDown stops the parts in the reverse order of openParts: each step still uses the parts that are stopped after it.
 func (n *Node) shutDown() {
 	<-n.openDone
-	n.joining.Wait() // it may be about to start raft
+	n.joining.Wait() // findCluster may be starting raft
 	var errs []error
 	if n.raftIfRunning() != nil {
 		n.handOverLeadership()
@@ -70,14 +71,14 @@ func (n *Node) shutDown() {
 		errs = append(errs, n.closeGossip(n.serverGossip))
 	}
 	if n.transport != nil {
-		n.transport.closeConns() // a leader steps down within its lease now, and answers entries in flight
+		n.transport.closeConns() // without followers a leader steps down within its lease, and answers entries in flight
 	}
 	n.cancel()
 	n.leadership.mu.Lock()
 	n.leadership.closed = true
 	n.leadership.mu.Unlock()
 	n.leadership.goroutines.Wait()
-	n.drainFutures() // raft forgets to answer its futures when it goes down
+	n.drainFutures() // raft leaves some futures unanswered when it shuts down
 	if r := n.raftIfRunning(); r != nil {
 		if err := r.Shutdown().Error(); err != nil {
 			errs = append(errs, fmt.Errorf("stop raft: %w", err))
@@ -104,7 +105,8 @@ func (n *Node) shutDown() {
 	n.doneOnce.Do(func() { close(n.done) })
 }
 
-// goFuture runs a function that waits for a future of raft, which may never be answered.
+// goFuture runs wait in a goroutine and counts it. wait blocks on a future of raft, which raft may never answer, so a stop
+// does not join these goroutines; it only gives them drainLimit.
 func (n *Node) goFuture(wait func()) {
 	n.pendingFutures.Add(1)
 	go func() {
@@ -113,14 +115,14 @@ func (n *Node) goFuture(wait func()) {
 	}()
 }
 
-// drainFutures gives raft time for its answers.
+// drainFutures waits until raft has answered all futures, for at most drainLimit.
 func (n *Node) drainFutures() {
 	for until := time.Now().Add(drainLimit); n.pendingFutures.Load() > 0 && time.Now().Before(until); {
 		time.Sleep(drainPeriod)
 	}
 }
 
-// untilClosing is a context that ends as soon as this node begins to.
+// untilClosing returns a context that ends as soon as this node begins to stop; n.ctx ends only when raft is about to.
 func (n *Node) untilClosing() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	n.goroutines.Go(func() {
@@ -133,10 +135,11 @@ func (n *Node) untilClosing() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// errStopping says nothing of an entry's outcome: ErrClosed would be a refusal.
+// errStopping leaves an entry's outcome unknown. ErrClosed would be wrong in its place: it is a refusal.
 var errStopping = errors.New("this node is stopping")
 
-// waitForFuture waits for an answer of raft's, or for this node's own stop: raft answers not everything when it shuts down.
+// waitForFuture waits for raft's answer, for ctx, or for this node's stop, since raft leaves some futures unanswered when it
+// shuts down.
 func (n *Node) waitForFuture(ctx context.Context, f raft.Future) error {
 	answer := make(chan error, 1)
 	n.goFuture(func() { answer <- f.Error() })
