@@ -60,7 +60,7 @@ var clientMutations = []mutation{
 		edits: []edit{{
 			"client", "(*Client).compareGrants",
 			"s.verifyGrant()",
-			`s.lose(overError("keep", s.ref, nil))`,
+			`s.loseSession(overError("keep", s.ref, nil))`,
 		}},
 		pkg: "client", test: "TestAnUnlistedSessionThatIsOwnedGoesOn",
 	},
@@ -149,17 +149,6 @@ value := recover()`,
 			"context.WithCancel(context.WithoutCancel(ctx))",
 		}},
 		pkg: "client", test: "TestCloseDoesNotWaitForCodeThatNeverReturns",
-	},
-	{
-		name:   "Close does not wait for handlers at all",
-		guards: "section 7: closing",
-		edits: []edit{{
-			"client", "(*Client).waitForBackground",
-			"if !own {",
-			`if false {
-_ = own`,
-		}},
-		pkg: "client", test: "TestCloseEndsEverything",
 	},
 	{
 		name:   "a last save of Close runs no handler",

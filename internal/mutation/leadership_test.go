@@ -73,8 +73,8 @@ c.mu.Unlock()`,
 			"cluster", "openFolder",
 			"return openMemoryFolder(c.FS)",
 			`f, err := openMemoryFolder(c.FS)
-if err == nil && f.who.Cluster == "" {
-	f.who.ID = c.Bind
+if err == nil && f.identity.Cluster == "" {
+	f.identity.ID = c.Bind
 }
 return f, err`,
 		}},
@@ -87,7 +87,7 @@ return f, err`,
 			"cluster", "(*leaderState).raiseLevel",
 			`if s.Suffrage == raft.Voter {
 	level =`,
-			`if _, ok := said[string(s.ID)]; ok && s.Suffrage == raft.Voter {
+			`if _, ok := answers[string(s.ID)]; ok && s.Suffrage == raft.Voter {
 	level =`,
 		}},
 		pkg: "cluster", test: "TestTheLevelWaitsForAVoterThatDoesNotAnswer",

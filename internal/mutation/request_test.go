@@ -76,7 +76,7 @@ if overtaken != nil && isClosed(overtaken) {
 			`if l, err := s.beginStep(s.ctx); err == nil {
 	defer s.endStep()
 	n, _ := l.numbers.takeNumber(s.ctx, nil)
-	defer l.numbers.settle(n)
+	defer l.numbers.settleNumber(n)
 }
 locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())`,
 		}},
