@@ -119,7 +119,7 @@ func TestCommands(t *testing.T) {
 		s.ask(t, "", append([]string{"timing", "set", "http", "tick=1s"}, times...)...).want(t, exitUsage, `"tick=1s"`)
 		s.ask(t, "", append([]string{"timing", "set", "http", "renew=5s"}, times...)...).want(t, exitUsage, "renew is given twice")
 		times[2] = "evidence=24.5s"
-		s.ask(t, "", append([]string{"timing", "set", "http"}, times...)...).want(t, exitFailed, "evidence 24.5s must be above 24.5s", "robbed")
+		s.ask(t, "", append([]string{"timing", "set", "http"}, times...)...).want(t, exitFailed, "evidence 24.5s must be above 24.5s", "lose its profiles")
 		s.ask(t, "", "timing", "--json").want(t, exitOK, `{"name":"default","renew_ms":1000,"doubt_ms":3000,"evidence_ms":4500,"lease_ms":10000,"hand_off_ms":10000}`)
 		s.ask(t, "", "servers", "--all").want(t, exitOK, "TIMING", "default")
 	})
