@@ -22,7 +22,6 @@ type takeoverOptions struct {
 	rounds  int // 0: each phase's own
 	phases  []string
 	program string // profilenode; empty: built from source
-	out     string
 	asJSON  bool
 	strict  bool
 	keep    bool
@@ -41,7 +40,7 @@ owner goes on saving: each such try is counted, and none may land, or the exit c
 
 lost wants root: it makes a network namespace and carries its packets through TUN devices of 10.231.x.0/30. Nothing of it
 has a name on disk, so nothing is left, however this ends.`, bedNodes, bedServers, bedSessions, describePhases()),
-		Example: `  go run ./bench takeover --out takeover.html
+		Example: `  go run ./bench takeover --strict
   go run ./bench takeover --phases crash,lost --rounds 10 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -52,7 +51,6 @@ has a name on disk, so nothing is left, however this ends.`, bedNodes, bedServer
 	flags.IntVar(&c.rounds, "rounds", 0, "trials of each phase (default: so many that all takes less than 5 minutes)")
 	flags.StringSliceVar(&c.phases, "phases", nil, "`names` of the phases to run (default: all)")
 	flags.StringVar(&c.program, "program", "", "profilenode `file` to run (default: built from source)")
-	flags.StringVar(&c.out, "out", "", "write the plot to this `file`, .svg or .html")
 	flags.BoolVar(&c.asJSON, "json", false, "print one JSON object and nothing else")
 	flags.BoolVar(&c.strict, "strict", false, "exit with 1 also when a goal is missed")
 	flags.BoolVar(&c.keep, "keep", false, "leave data and logs, and say where")
@@ -63,9 +61,6 @@ has a name on disk, so nothing is left, however this ends.`, bedNodes, bedServer
 func (c takeoverOptions) chosenPhases() (chosen []takeoverPhase, err error) {
 	if c.rounds < 0 {
 		return nil, fmt.Errorf("%d rounds: it takes at least one", c.rounds)
-	}
-	if ext := filepath.Ext(c.out); c.out != "" && ext != ".svg" && ext != ".html" {
-		return nil, fmt.Errorf("plot to %s: its name must end in .svg or .html", c.out)
 	}
 	left := slices.Clone(c.phases)
 	for _, p := range takeoverPhases() {
@@ -126,9 +121,6 @@ func (c takeoverOptions) measureTakeover(ctx context.Context, out, notes io.Writ
 		err = printTakeoverJSON(out, outcomes)
 	} else {
 		printTakeover(out, outcomes)
-	}
-	if c.out != "" {
-		err = errors.Join(err, plotTo(c.out, outcomes))
 	}
 	return errors.Join(err, c.checkGoals(outcomes))
 }

@@ -23,7 +23,6 @@ func TestChosen(t *testing.T) {
 		{c: takeoverOptions{phases: []string{"lost", "crash"}}, want: []string{"crash", "lost"}},
 		{c: takeoverOptions{phases: []string{"crash", "luck"}}, err: `"luck"`},
 		{c: takeoverOptions{rounds: -1}, err: "at least one"},
-		{c: takeoverOptions{out: "plot.png"}, err: ".svg or .html"},
 	} {
 		chosen, err := c.c.chosenPhases()
 		if c.err != "" {

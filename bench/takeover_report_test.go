@@ -3,9 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -85,35 +82,5 @@ func TestTakeoverJSON(t *testing.T) {
 		if string(got[name]) != want {
 			t.Errorf("%s: got %s, want %s", name, got[name], want)
 		}
-	}
-}
-
-// The plot is well-formed, and has a line for each phase that was measured and none for others.
-func TestSVG(t *testing.T) {
-	phases := takeoverPhases()
-	text := renderSVG([]phaseResult{{phase: phases[0], got: upTo(100)}, {phase: phases[1]}, {phase: phases[4], got: upTo(3)}})
-	stairs := 0
-	for decoder := xml.NewDecoder(strings.NewReader(text)); ; {
-		token, err := decoder.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, text)
-		}
-		if start, ok := token.(xml.StartElement); ok && slices.ContainsFunc(start.Attr, func(a xml.Attr) bool {
-			return a.Name.Local == "d" && strings.Contains(a.Value, "H")
-		}) && slices.ContainsFunc(start.Attr, func(a xml.Attr) bool { return a.Name.Local == "fill" && a.Value == "none" }) {
-			stairs++
-		}
-	}
-	if stairs != 2 {
-		t.Errorf("it has %d lines of samples, want 2", stairs)
-	}
-	if a, b := plotX(time.Millisecond), plotX(10*time.Millisecond); b-a < plotInWide/plotDecades-1 || b-a > plotInWide/plotDecades+1 {
-		t.Errorf("a decade is %.1f wide, want %d", b-a, plotInWide/plotDecades)
-	}
-	if plotX(0) != plotLeft || plotX(time.Hour) != plotLeft+plotInWide {
-		t.Error("what is too short or too long leaves the plot")
 	}
 }
