@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -28,11 +25,8 @@ type fleetProcesses struct {
 
 // fleetProcess is one of them.
 type fleetProcess struct {
-	process *exec.Cmd
-	stdin   io.WriteCloser
-	log     string
-	ended   chan struct{}
-	first   chan struct{}
+	selfProcess
+	first chan struct{} // closed when it has told figures
 
 	mu   sync.Mutex
 	last fleetFigures
@@ -64,20 +58,11 @@ func (s *fleetProcesses) startFleets(ctx context.Context, dir string) error {
 
 func (s *fleetProcesses) startFleet(dir string, servers int) (*fleetProcess, error) {
 	name := fmt.Sprintf("fleet-%d", len(s.of)+1)
-	f := &fleetProcess{log: filepath.Join(dir, name+".log"), ended: make(chan struct{}), first: make(chan struct{})}
-	var out io.Reader
+	f := &fleetProcess{first: make(chan struct{})}
 	var err error
-	f.process, f.stdin, out, err = startSelf(f.log, nil, "fleet", "--name", name, "--net", fmt.Sprint(len(s.of)+1),
+	f.selfProcess, err = startSelf(dir, name, nil, func(out io.Reader) { s.readFigures(f, out) }, "fleet", "--name", name, "--net", fmt.Sprint(len(s.of)+1),
 		"--addr", strings.Join(clientsOf(s.nodes), ","), "--servers", fmt.Sprint(servers), "--sessions", fmt.Sprint(s.sessions))
-	if err != nil {
-		return nil, fmt.Errorf("start a fleet: %w", err)
-	}
-	go func() {
-		s.readFigures(f, out)
-		_ = f.process.Wait() // why it ended is in its log
-		close(f.ended)
-	}()
-	return f, nil
+	return f, err
 }
 
 func (s *fleetProcesses) readFigures(f *fleetProcess, out io.Reader) {
@@ -97,11 +82,6 @@ func (s *fleetProcesses) readFigures(f *fleetProcess, out io.Reader) {
 			close(f.first)
 		}
 	}
-}
-
-func (f *fleetProcess) endedError() error {
-	text, _ := os.ReadFile(f.log)
-	return fmt.Errorf("a fleet ended:\n%s", text[max(0, len(text)-2000):])
 }
 
 // sumFigures is the sum of what the fleets said last: At and Oldest are the earliest.
@@ -160,9 +140,7 @@ func (s *fleetProcesses) lastLines() string {
 
 func (s *fleetProcesses) stopFleets() {
 	for _, f := range s.of {
-		_ = f.process.Process.Kill() // it may have ended
-		<-f.ended
-		_ = f.stdin.Close()
+		f.killProcess()
 	}
 }
 

@@ -5,22 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-
-	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 // gameServer is a game server's process, as this program sees it.
 type gameServer struct {
-	name    string
-	process *exec.Cmd
-	stdin   io.WriteCloser
-	log     string // file
-	ended   chan struct{}
+	selfProcess
 
 	mu      sync.Mutex
 	last    uint64
@@ -38,22 +29,13 @@ type awaitedAnswer struct {
 // startGameServer starts this very program as a game server. within, if it is not nil, is the namespace that it lives in;
 // gossipAt is where it gossips.
 func startGameServer(dir, name string, seeds []string, gossipAt string, within processPlace) (*gameServer, error) {
-	s := &gameServer{
-		name: name, log: filepath.Join(dir, name+".log"), ended: make(chan struct{}),
-		waiting: make(map[uint64]*awaitedAnswer), ready: make(chan struct{}),
-	}
-	var out io.Reader
+	s := &gameServer{waiting: make(map[uint64]*awaitedAnswer), ready: make(chan struct{})}
 	var err error
-	s.process, s.stdin, out, err = startSelf(s.log, within, "game-server", "--name", name, "--addr", strings.Join(seeds, ","), "--insecure", "--gossip", gossipAt)
+	s.selfProcess, err = startSelf(dir, name, within, s.readAnswers, "game-server", "--name", name, "--addr", strings.Join(seeds, ","), "--insecure", "--gossip", gossipAt)
 	if err != nil {
-		return nil, fmt.Errorf("start a game server: %w", err)
+		return nil, err
 	}
 	s.orders = json.NewEncoder(s.stdin)
-	go func() {
-		s.readAnswers(out)
-		_ = s.process.Wait() // killed, most of the time
-		close(s.ended)
-	}()
 	return s, nil
 }
 
@@ -89,11 +71,6 @@ func (s *gameServer) awaitReady(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("game server %s is not ready: %w", s.name, ctx.Err())
 	}
-}
-
-func (s *gameServer) endedError() error {
-	text, _ := os.ReadFile(s.log)
-	return fmt.Errorf("game server %s ended:\n%s", s.name, text[max(0, len(text)-2000):])
 }
 
 // sendOrder gives an order. The channel holds an answer for each key, or one.
@@ -135,15 +112,3 @@ func (s *gameServer) collectAnswers(ctx context.Context, answers <-chan botAnswe
 	}
 	return all, err
 }
-
-// killProcess ends it at once, and returns when the kernel has taken it down.
-func (s *gameServer) killProcess() {
-	_ = s.process.Process.Kill() // it may have ended
-	<-s.ended
-	_ = s.stdin.Close()
-}
-
-// pauseProcess freezes it, and returns when it stands still.
-func (s *gameServer) pauseProcess() error { return nodeproc.PauseProcess(s.process.Process) }
-
-func (s *gameServer) resumeProcess() error { return nodeproc.ContinueProcess(s.process.Process) }
