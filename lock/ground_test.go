@@ -98,8 +98,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// referenceGround follows the design's table of grounds line by line: one unmet condition rules a ground out. It shares no
-// line with FindGround.
+// referenceGround checks the grounds one by one: one unmet condition rules a ground out. It shares no line with FindGround.
 func referenceGround(t lock.Timing, d lock.Detector, s lock.Signals) lock.Ground {
 	grounds := []struct {
 		ground lock.Ground

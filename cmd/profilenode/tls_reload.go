@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +29,6 @@ type certificateHolder struct {
 	log                       *slog.Logger
 
 	inForce atomic.Pointer[certificates] // with which a handshake is made that begins now
-	reading sync.Mutex                   // held by one that reads the files
 	refused atomic.Pointer[string]       // why the files could not be used when they were last read; nil: they are in force
 }
 
@@ -90,11 +88,9 @@ func watchCertificates(ctx context.Context, h *certificateHolder, hangups <-chan
 	}
 }
 
-// reload reads the files again, and puts them into force if they are as good as those that are. asked: somebody waits for
-// the answer in the log; else it tells only news.
+// reload reads the files again, and puts them into force if they are as good as those that are. asked: an operator waits for
+// the answer in the log; else only a change is logged. Only watchCertificates calls it, one call at a time.
 func (h *certificateHolder) reload(asked bool) {
-	h.reading.Lock()
-	defer h.reading.Unlock()
 	was := h.inForce.Load()
 	read, err := readCertificates(h.certFile, h.keyFile, h.caFile)
 	if err == nil && read.sum == was.sum {

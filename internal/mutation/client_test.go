@@ -56,7 +56,7 @@ var clientMutations = []mutation{
 	},
 	{
 		name:   "a session that the leader's list lacks is over",
-		guards: "section 5: registration",
+		guards: "liveness: registration",
 		edits: []edit{{
 			"client", "(*Client).compareGrants",
 			"s.verifyGrant()",
@@ -66,7 +66,7 @@ var clientMutations = []mutation{
 	},
 	{
 		name:   "a session begins when the client is closing",
-		guards: "section 7: closing",
+		guards: "client: closing",
 		edits: []edit{{
 			"client", "(*session).beginWith",
 			"if closed {",
@@ -76,7 +76,7 @@ var clientMutations = []mutation{
 	},
 	{
 		name:   "data that a panicking handler left half changed is saved",
-		guards: "section 7: a panic ends one session",
+		guards: "client: panics",
 		edits: []edit{{
 			"client", "(*session).endByPanic",
 			"s.finishSession(why)",
@@ -86,7 +86,7 @@ var clientMutations = []mutation{
 	},
 	{
 		name:   "a message handler's panic ends the process",
-		guards: "section 7: a panic ends one session",
+		guards: "client: panics",
 		edits: []edit{{
 			"client", "(*session).offerMessage",
 			`if ok {
@@ -142,7 +142,7 @@ value := recover()`,
 	},
 	{
 		name:   "Close waits without bound for handlers",
-		guards: "section 7: closing",
+		guards: "client: closing",
 		edits: []edit{{
 			"client", "(*Client).waitForBackground",
 			"context.WithTimeout(ctx, c.config.CloseTimeout)",
@@ -152,7 +152,7 @@ value := recover()`,
 	},
 	{
 		name:   "a last save of Close runs no handler",
-		guards: "section 7: closing",
+		guards: "client: closing",
 		edits: []edit{{
 			"client", "(*session).encodeForSave",
 			`if !w.kept {

@@ -23,7 +23,7 @@ var diskMutations = []mutation{
 	},
 	{
 		name:   "a small file is replaced by one that is not synced",
-		guards: "section 4: on disk",
+		guards: "disk",
 		edits: []edit{{
 			"cluster", "writeFile",
 			`if err == nil {
@@ -35,7 +35,7 @@ var diskMutations = []mutation{
 	},
 	{
 		name:   "a snapshot is listed before its folder is synced",
-		guards: "section 4: on disk",
+		guards: "disk",
 		edits: []edit{{
 			"cluster", "(*snapshotSink).completeSnapshot",
 			`if err := syncFolder(s.fs, s.root); err != nil {
@@ -98,7 +98,7 @@ settings.NoSnapshotRestoreOnStart = true`,
 	},
 	{
 		name:   "a snapshot is taken during the replay",
-		guards: "section 4: on disk",
+		guards: "disk",
 		edits: []edit{{
 			"cluster", "(*replica).Snapshot",
 			"if row := r.tables.positionNow().Index; r.handedIndex < row {",
@@ -128,7 +128,7 @@ settings.NoSnapshotRestoreOnStart = true`,
 	},
 	{
 		name:   "raft cuts its log by entries alone",
-		guards: "section 4: on disk",
+		guards: "disk",
 		edits: []edit{{
 			"cluster", "(*guardedLog).DeleteRange",
 			"last = min(last, entries.lastIndexToCut(g.keepBytes))",
@@ -158,7 +158,7 @@ settings.NoSnapshotRestoreOnStart = true`,
 	},
 	{
 		name:   "the applied row is not in every batch of the tables",
-		guards: "section 4: on disk",
+		guards: "disk",
 		edits: []edit{{
 			"fsm", "(*Machine).applyBatch",
 			"t.noteError(batch.Set([]byte{tablePosition}, t.position.encode(), nil))",

@@ -3,7 +3,7 @@ package mutation
 var documentMutations = []mutation{
 	{
 		name:   "a stored zero counts as missing",
-		guards: "section 7: the stored document",
+		guards: "client: stored document",
 		edits: []edit{{
 			"client/internal/document", "(*shape).fillValue",
 			"if isNull(stored) && !s.acceptsNull() {",
@@ -23,7 +23,7 @@ var documentMutations = []mutation{
 	},
 	{
 		name:   "a save drops fields that a newer version stored",
-		guards: "section 7: the stored document",
+		guards: "client: stored document",
 		edits: []edit{{
 			"client/internal/document", "(*merger).mergeStruct",
 			`b.addMember(h.quotedKey, h.value)

@@ -3,7 +3,7 @@ package mutation
 var fsmMutations = []mutation{
 	{
 		name:   "a profile is reclaimed at any revision",
-		guards: "section 5: reclaim",
+		guards: "liveness: reclaim",
 		edits: []edit{{
 			"fsm", "(*sessionCommands).reclaimGrants",
 			" && t.readRecord(claim.Store, claim.Key).Revision == claim.Revision",
@@ -93,7 +93,7 @@ var fsmMutations = []mutation{
 	},
 	{
 		name:   "a registration is repeated for a nonce that is known",
-		guards: "section 5: registration",
+		guards: "liveness: registration",
 		edits: []edit{{
 			"fsm", "(*gameServerTable).registerServer",
 			"if row, ok := t.getRow(nonce); ok {",
@@ -103,7 +103,7 @@ var fsmMutations = []mutation{
 	},
 	{
 		name:   "a registration ends the living incarnation of its name",
-		guards: "section 5: registration",
+		guards: "liveness: registration",
 		edits: []edit{{
 			"fsm", "(*gameServerTable).registerServer",
 			"return Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}",

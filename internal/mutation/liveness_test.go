@@ -3,7 +3,7 @@ package mutation
 var livenessMutations = []mutation{
 	{
 		name:   "gossip is not asked",
-		guards: "section 5: evidence",
+		guards: "liveness: evidence",
 		edits: []edit{{
 			"cluster", "(*failureDetector).openExpiry",
 			"signals.GossipDead = d.leader.node.seemsDead(inc)",
@@ -13,7 +13,7 @@ var livenessMutations = []mutation{
 	},
 	{
 		name:   "a leader that confirms no renewal expires game servers all the same",
-		guards: "section 5: late ticks",
+		guards: "liveness: late ticks",
 		edits: []edit{{
 			"cluster", "(*failureDetector).excuseLateTick",
 			`if d.leader.checkPrompt() != nil {
@@ -25,7 +25,7 @@ var livenessMutations = []mutation{
 	},
 	{
 		name:   "a new leader counts silence before its opening command",
-		guards: "section 5: evidence",
+		guards: "liveness: evidence",
 		edits: []edit{{
 			"cluster", "(*failureDetector).checkSilence",
 			`if !known {
@@ -44,7 +44,7 @@ if heard.Before(d.leader.openedAt) {
 	},
 	{
 		name:   "a tick that came late counts as silence",
-		guards: "section 5: late ticks",
+		guards: "liveness: late ticks",
 		edits: []edit{{
 			"cluster", "(*failureDetector).excuseLateTick",
 			"late := now.Sub(d.nextTick)",
@@ -54,7 +54,7 @@ if heard.Before(d.leader.openedAt) {
 	},
 	{
 		name:   "renewals are answered while an expiry is under way",
-		guards: "section 5: renewals",
+		guards: "liveness: renewals",
 		edits: []edit{{
 			"cluster", "(*failureDetector).noteRenewal",
 			`underWay := d.openExpiries[inc]
@@ -76,7 +76,7 @@ if underWay == nil || inc != 0 {`,
 	},
 	{
 		name:   "the failure detector counts with other times than the owner",
-		guards: "section 5: registration",
+		guards: "liveness: registration",
 		edits: []edit{{
 			"cluster", "(*failureDetector).readLiving",
 			"living[s.Incarnation] = s.Class.Timing",
@@ -106,7 +106,7 @@ if underWay == nil || inc != 0 {`,
 	},
 	{
 		name:   "a refused port is proof to a leader that never reached it",
-		guards: "section 5: proof",
+		guards: "liveness: proof",
 		edits: []edit{{
 			"lock", "Detector.ShowsProcessGone",
 			"reached := s.Reached && s.ReachedAgo <= d.ReachFor",

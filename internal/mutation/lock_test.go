@@ -3,7 +3,7 @@ package mutation
 var lockMutations = []mutation{
 	{
 		name:   "a profile that another game server had meanwhile is reclaimed",
-		guards: "section 5: reclaim",
+		guards: "liveness: reclaim",
 		edits: []edit{{
 			"lock", "Grant.Reclaim",
 			"if !g.Orphan || g.Token != token {",
@@ -47,7 +47,7 @@ revoked := !g.Revoked`,
 	},
 	{
 		name:   "a timing class leaves no room for a tick",
-		guards: "section 5: renewals",
+		guards: "liveness: renewals",
 		edits: []edit{{
 			"lock", "Timing.Validate",
 			"least := t.Doubt + t.Doubt/5 + MaxTick",

@@ -34,7 +34,7 @@ var requestMutations = []mutation{
 	},
 	{
 		name:   "a last save waits behind a save that was only refused",
-		guards: "section 7: a last save overtakes",
+		guards: "client: last save",
 		edits: []edit{{
 			"client", "(*session).sendSave",
 			"ch.overtaken = w.overtaken",
@@ -84,7 +84,7 @@ locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())`,
 	},
 	{
 		name:   "a request too large for the wire is tried again for ever",
-		guards: "section 7: errors made here",
+		guards: "client: local errors",
 		edits: []edit{{
 			"client", "(*change).checkBeforeSending",
 			"if part.limit > 0 && uint64(part.size) > part.limit {",
@@ -143,7 +143,7 @@ return Meaning{Refused, Never}`,
 	},
 	{
 		name:   "a request is sent though its context had ended",
-		guards: "section 7: errors made here",
+		guards: "client: local errors",
 		edits: []edit{{
 			"client", "(*Client).sendUntilAnswered",
 			"if ctx.Err() != nil {",

@@ -13,7 +13,7 @@ var serverMutations = []mutation{
 	},
 	{
 		name:   "a message that is set aside is offered again",
-		guards: "section 7: a panic ends one session",
+		guards: "client: panics",
 		edits: []edit{{
 			"fsm", "(*View).messagesFrom",
 			"if m.SetAside() && !setAside {",
