@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -38,8 +39,12 @@ func (n *Node) findCluster(ctx context.Context) error {
 			return err
 		}
 		if time.Since(said) >= waitLogPeriod {
+			level := slog.LevelWarn
+			if said.IsZero() {
+				level = slog.LevelInfo // nodes that are started together wait for each other for a moment
+			}
 			said = time.Now()
-			n.log.Warn("waits to be in a cluster", "why", waits)
+			n.log.Log(ctx, level, "waits to be in a cluster", "why", waits)
 		}
 		n.waitReason.Store(&waits)
 		select {
