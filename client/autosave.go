@@ -142,7 +142,7 @@ func (a *autosaver) takeDue(now time.Time) ([]*session, time.Duration) {
 func (s *session) autosave() {
 	s.mu.Lock()
 	idle := s.stored.known && s.stored.changes == s.changes.Load() && !s.hasSaveHandlers.Load()
-	room := s.incarnation.numbers.hasRoom()
+	room := s.incarnation.numbers.HasRoom()
 	s.mu.Unlock()
 	switch {
 	case idle:

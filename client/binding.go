@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 )
@@ -49,4 +50,19 @@ func (c *Client) checkFeatures(act string, ref Ref, request proto.Message) error
 		Act: act, Ref: ref, Kind: ErrUnavailable, Code: "UNSUPPORTED", reason: profilev1.Reason_REASON_UNSUPPORTED,
 		Sentence: fmt.Sprintf("%s needs the feature %q, which the cluster does not have yet: bring every node to the newest build", field, feature),
 	}
+}
+
+// requestHeader names the asking incarnation and the request's number. It is the one place where a request is bound to its
+// cluster and registration.
+func (l *incarnation) requestHeader(number, hash uint64) *profilev1.Request {
+	return &profilev1.Request{
+		Incarnation: l.id, Number: number, Settled: l.numbers.SettledMark(), Hash: hash,
+		Binding: l.of.binding, Registration: l.registration,
+	}
+}
+
+// bindRead writes into a read for which cluster it is meant.
+func (c *Client) bindRead(read proto.Message) {
+	m := read.ProtoReflect()
+	m.Set(m.Descriptor().Fields().ByName("binding"), protoreflect.ValueOfUint64(c.cluster.Load().binding))
 }

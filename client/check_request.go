@@ -2,11 +2,8 @@ package client
 
 import (
 	"fmt"
-	"strings"
 	"unicode/utf8"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/profilenode/profilenode/api/profilev1"
@@ -43,7 +40,7 @@ func (ch *change) checkBeforeSending() (hash uint64, err error) {
 			}
 		}
 	}
-	hash, err = hashRequest(ch.request)
+	hash, err = wire.HashRequest(ch.request)
 	if err != nil {
 		return 0, &Error{Act: ch.act, Ref: ch.ref, Kind: ErrInvalid, Sentence: "the request cannot be encoded", Cause: err}
 	}
@@ -82,17 +79,4 @@ func checkText(act string, ref Ref, kind string) error {
 		}
 	}
 	return nil
-}
-
-// isLocalError says that gRPC made an error on this side before anything was sent. A change that passed checkBeforeSending
-// causes no such error. They are no outcomes to be settled, since no node knows of the request.
-func isLocalError(err error) bool {
-	s := status.Convert(err)
-	switch s.Code() {
-	case codes.ResourceExhausted:
-		return strings.Contains(s.Message(), "trying to send message larger than max")
-	case codes.Internal:
-		return strings.HasPrefix(s.Message(), "grpc: error while marshaling")
-	}
-	return false
 }

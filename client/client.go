@@ -229,7 +229,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	c.closing = c.open.Done()
 	c.saver = newAutosaver(config.Autosave)
 	if config.hooks.Answer == nil {
-		c.nodes.connectAhead()
+		c.nodes.ConnectAhead()
 	}
 
 	first, err := c.registerUntilAnswered(ctx, nil)
@@ -291,7 +291,7 @@ func (c *Client) startGoroutine(f func()) bool {
 func (c *Client) stopAfterFailedOpen() {
 	c.stopBackground()
 	c.tasks.Wait()
-	c.nodes.close()
+	c.nodes.Close()
 	c.ping.close()
 }
 

@@ -135,7 +135,7 @@ func (c *Client) closeOnce(ctx context.Context) error {
 	c.markClosed()
 	c.stopBackground()
 	c.waitForBackground(ctx)
-	c.nodes.close()
+	c.nodes.Close()
 	c.ping.close()
 	if len(left.Unsaved)+len(left.Unknown) > 0 {
 		return left

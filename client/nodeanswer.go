@@ -99,9 +99,10 @@ func (c *Client) explainFailure(addr string, link *wire.Link, failed error) {
 
 // recentFailures returns the last answers that were no success, in the order in which the nodes are asked.
 func (n *nodeSet) recentFailures() (failures []NodeAnswer) {
+	known := n.Addresses()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, addr := range n.order {
+	for _, addr := range known {
 		if state := n.states[addr]; state.failed != nil {
 			failures = append(failures, NodeAnswer{addr, state.failed})
 		}

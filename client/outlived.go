@@ -26,8 +26,8 @@ func (c *Client) endIfOutlived() {
 	limit := max(c.config.DoubtLimit, outlivedLimit)
 	now := time.Now()
 	n := c.nodes
+	given := n.GivenAddresses()
 	n.mu.Lock()
-	given := n.given
 	outlived := len(given) > 0 && !slices.ContainsFunc(given, func(addr string) bool {
 		at := n.states[addr].ofAnother
 		return at.IsZero() || now.Sub(at) > limit
@@ -45,7 +45,8 @@ func (c *Client) endIfOutlived() {
 // allNodesRefuse says whether the last answer of each address was that this client is not allowed to make its request. One
 // that does not answer, or answers otherwise, may be the one that would.
 func (n *nodeSet) allNodesRefuse() bool {
+	known := n.Addresses()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !slices.ContainsFunc(n.order, func(addr string) bool { return !n.states[addr].notAllowed })
+	return !slices.ContainsFunc(known, func(addr string) bool { return !n.states[addr].notAllowed })
 }

@@ -21,7 +21,7 @@ type incarnation struct {
 	of           knownCluster
 	registration uint64 // 64 bits of its registration, carried by every request
 	timing       lock.Timing
-	numbers      *requestNumbers
+	numbers      *wire.Numbers
 	limits       *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
 	lease        *leaseState
 	told         *toldIndex    // of the cluster and epoch that it was registered under
@@ -67,12 +67,12 @@ func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*
 	answer := &profilev1.RegisterResponse{}
 	began := time.Now()
 	out := false
-	var pace retryPace
+	var pace wire.Pace
 	var slow waitingLog
 	for {
 		slow.logIfDue(c, time.Now())
 		left := c.config.hooks.Now()
-		target := c.nodes.nodeToAsk()
+		target := c.nodes.NodeToAsk()
 		request.Ping = c.ping.portBeside(ctx, c, target)
 		request.Seen = c.told.Load().highestIndex()
 		sent, refusal, err := c.sendOnce(ctx, target, profilev1.Profiles_Register_FullMethodName, request, answer)
@@ -96,7 +96,7 @@ func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*
 				return nil, refusalError("register", Ref{}, refusal, status.Convert(err).Message())
 			}
 		}
-		if !pace.waitForRetry(ctx, nil, refusal) {
+		if !pace.WaitForRetry(ctx, nil, refusal) {
 			switch {
 			case out:
 				return nil, &Error{Act: "register", Kind: ErrUnknown, Cause: context.Cause(ctx), Nodes: c.nodes.recentFailures()}
@@ -109,7 +109,7 @@ func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*
 	of := knownCluster{id: answer.Cluster, epoch: answer.Epoch, binding: answer.Binding}
 	c.cluster.Store(&of)
 	c.features.Store(&answer.Features)
-	c.nodes.learnAddresses(answer.Nodes)
+	c.nodes.LearnAddresses(answer.Nodes)
 	c.gossipSeeds.learnSeeds(answer.Gossip)
 	told := c.toldIndexFor(answer.Cluster, answer.Epoch)
 	told.noteIndex(answer.Stands.GetIndex())
@@ -121,7 +121,7 @@ func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*
 		registration: lock.Registration(nonce),
 		timing:       timing,
 		limits:       answer.Limits,
-		numbers:      newRequestNumbers(),
+		numbers:      wire.NewNumbers(),
 		lease:        &leaseState{now: c.config.hooks.Now, timing: timing},
 		proved:       make(chan struct{}),
 		over:         make(chan struct{}),

@@ -12,7 +12,7 @@ import (
 // renewUntilOver keeps an incarnation alive until it is over or the client ends. Renewals travel on a connection of their
 // own, so that none waits behind the frames of a save.
 func (c *Client) renewUntilOver(l *incarnation) {
-	var pace retryPace
+	var pace wire.Pace
 	mute := 0 // streams in a row that brought no answer
 	led := "" // the node that renewed last
 	// Streams without answers. Each is ended once another renews, and not before: to the leader, which may only be slow,
@@ -27,7 +27,7 @@ func (c *Client) renewUntilOver(l *incarnation) {
 	defer settle()
 	for {
 		began := c.config.hooks.Now()
-		addr := c.nodes.nodeToAsk()
+		addr := c.nodes.NodeToAsk()
 		heard, silent := false, false
 		via, refusal := c.openStream(addr)
 		if via != nil {
@@ -64,18 +64,19 @@ func (c *Client) renewUntilOver(l *incarnation) {
 		}
 		switch {
 		case heard:
-			pace.fails, mute, led = 0, 0, addr
+			mute, led = 0, addr
+			pace.Reset()
 		case refusal == nil:
 			mute++
 		}
-		c.nodes.notePassed(addr)
-		c.nodes.noteLeader(refusal.GetLeader())
+		c.nodes.NotePassed(addr)
+		c.nodes.NoteLeader(refusal.GetLeader())
 		// All game servers learn of a new leader at the same moment, and each has still some time before it is in doubt. One
 		// that lost its stream only has none to lose: its silence may be taken for its death.
 		if leader := refusal.GetLeader(); leader != "" && led != "" && leader != led && !sleepUnlessDone(c.ctx, rand.N(l.timing.Renew/2)) {
 			return
 		}
-		if !pace.waitForRetry(c.ctx, nil, refusal) {
+		if !pace.WaitForRetry(c.ctx, nil, refusal) {
 			return
 		}
 	}
@@ -118,7 +119,7 @@ func (c *Client) renewOver(via *renewalStream, l *incarnation, addr string, mute
 					if c.handleRenewed(l, what.Renewed, sent) {
 						if !heard {
 							heard = true
-							c.nodes.noteLeader(addr)
+							c.nodes.NoteLeader(addr)
 							first()
 						}
 						lost.Reset(patience)
@@ -140,7 +141,7 @@ func (c *Client) renewOver(via *renewalStream, l *incarnation, addr string, mute
 			case <-l.over:
 				return heard, false, nil
 			case <-tick.C:
-				c.nodes.connectAhead()
+				c.nodes.ConnectAhead()
 				waiting = false
 			}
 		}
@@ -174,7 +175,7 @@ func (c *Client) handleRenewed(l *incarnation, answer *profilev1.Renewed, sent m
 		}
 	}
 	l.told.noteIndex(answer.Index)
-	c.nodes.learnAddresses(answer.Nodes)
+	c.nodes.LearnAddresses(answer.Nodes)
 	c.gossipSeeds.learnSeeds(answer.Gossip)
 	if answer.Level != 0 {
 		c.features.Store(&answer.Features)

@@ -73,7 +73,7 @@ func (c *Client) sendAcrossIncarnations(ctx context.Context, ch *change) error {
 		}
 		ch.incarnation, ch.number = l, 0
 		err = c.sendUntilAnswered(ctx, ch)
-		if !endsClient(err) || !sleepUnlessDone(ctx, backoffBase) {
+		if !endsClient(err) || !sleepUnlessDone(ctx, againAfter) {
 			return err
 		}
 	}

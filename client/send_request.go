@@ -3,10 +3,8 @@ package client
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -62,13 +60,13 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 	var out time.Time // when the first copy left that may have happened; zero: none may
 	burned := false   // this side asked that the number be never executed
 	again := 0        // times that its parts were damaged
-	var pace retryPace
+	var pace wire.Pace
 	for {
-		setRequestHeader(ch.request, ch.incarnation.requestHeader(ch.number, hash))
+		wire.SetRequestHeader(ch.request, ch.incarnation.requestHeader(ch.number, hash))
 		left := time.Now()
-		sent, refusal, err := c.sendOnce(ctx, c.nodes.nodeToAsk(), ch.method, ch.request, ch.answer)
+		sent, refusal, err := c.sendOnce(ctx, c.nodes.NodeToAsk(), ch.method, ch.request, ch.answer)
 		if err == nil {
-			ch.incarnation.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.SettleNumber(ch.number)
 			return nil
 		}
 		fate, retry := copies.Fate(), wire.Elsewhere
@@ -88,7 +86,7 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 			if fate == wire.MayHaveHappened {
 				return c.unknownOutcome(ctx, ch, hash)
 			}
-			ch.incarnation.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.SettleNumber(ch.number)
 			return over
 		}
 		anew := false // the number has done nothing, and another one is taken
@@ -106,7 +104,7 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 			case refusal.Reason == profilev1.Reason_REASON_DATA_DAMAGED && again < 3:
 				again++
 			default:
-				ch.incarnation.numbers.settleNumber(ch.number)
+				ch.incarnation.numbers.SettleNumber(ch.number)
 				return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
 			}
 			anew = true
@@ -118,18 +116,18 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 			anew = c.settleAsNeverExecuted(ctx, ch, hash)
 		}
 		if anew {
-			ch.incarnation.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.SettleNumber(ch.number)
 			copies, out, burned = wire.Copies{}, time.Time{}, false
 		}
 		var overtaken <-chan struct{} // nil while a copy may have happened
 		if out.IsZero() {
 			overtaken = ch.overtaken
 		}
-		if c.ctx.Err() != nil || !pace.waitForRetry(ctx, overtaken, refusal) {
+		if c.ctx.Err() != nil || !pace.WaitForRetry(ctx, overtaken, refusal) {
 			if !out.IsZero() {
 				return c.unknownOutcome(ctx, ch, hash)
 			}
-			ch.incarnation.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.SettleNumber(ch.number)
 			if overtaken != nil && isClosed(overtaken) {
 				return errOvertaken
 			}
@@ -145,19 +143,23 @@ func (c *Client) sendUntilAnswered(ctx context.Context, ch *change) error {
 }
 
 // takeNumberFor takes a number for a change. An error means that it has none.
-func (c *Client) takeNumberFor(ctx context.Context, ch *change) (err error) {
-	ch.number, err = ch.incarnation.numbers.takeNumber(ctx, ch.overtaken)
-	if err != nil && !errors.Is(err, errOvertaken) {
-		return c.notSentError(ctx, ch.act, ch.ref)
+func (c *Client) takeNumberFor(ctx context.Context, ch *change) error {
+	number, ok := ch.incarnation.numbers.TakeNumber(ctx, ch.overtaken)
+	ch.number = number
+	switch {
+	case ok:
+		return nil
+	case ctx.Err() == nil:
+		return errOvertaken
 	}
-	return err
+	return c.notSentError(ctx, ch.act, ch.ref)
 }
 
 // settleAsNeverExecuted settles the number of a change when its copies go unanswered, and says whether it is now known that
 // it never happens. If it has happened the answer to the next copy says so.
 func (c *Client) settleAsNeverExecuted(ctx context.Context, ch *change, hash uint64) bool {
 	answer := &profilev1.SettleResponse{}
-	_, _, err := c.sendOnce(ctx, c.nodes.nodeToAsk(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{
+	_, _, err := c.sendOnce(ctx, c.nodes.NodeToAsk(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{
 		Request: ch.incarnation.requestHeader(ch.number, hash),
 	}, answer)
 	return err == nil && answer.Reason == profilev1.Reason_REASON_BURNED
@@ -174,12 +176,12 @@ func (c *Client) readUntilAnswered(ctx context.Context, act string, ref Ref, met
 	if err := c.checkFeatures(act, ref, request); err != nil {
 		return err
 	}
-	var pace retryPace
+	var pace wire.Pace
 	for {
 		c.bindRead(request)
-		target := c.nodes.nodeToAsk()
+		target := c.nodes.NodeToAsk()
 		if stale {
-			target = c.nodes.anyNode()
+			target = c.nodes.AnyNode()
 		}
 		_, refusal, err := c.sendOnce(ctx, target, method, request, answer)
 		if err == nil {
@@ -188,7 +190,7 @@ func (c *Client) readUntilAnswered(ctx context.Context, act string, ref Ref, met
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
 			return refusalError(act, ref, refusal, status.Convert(err).Message())
 		}
-		if c.ctx.Err() != nil || !pace.waitForRetry(ctx, nil, refusal) {
+		if c.ctx.Err() != nil || !pace.WaitForRetry(ctx, nil, refusal) {
 			return c.notSentError(ctx, act, ref)
 		}
 	}
@@ -201,46 +203,18 @@ func (c *Client) sendOnce(ctx context.Context, addr, method string, request, ans
 		err := answerHere(method, request, answer)
 		return true, wire.RefusalIn(err), err
 	}
-	conn, err := c.nodes.readyLink(ctx, addr)
-	if err != nil {
-		if ctx.Err() == nil {
-			c.noteAnswer(addr, conn, nil, err)
-		}
-		c.nodes.notePassed(addr)
-		return false, nil, err
-	}
-	defer func() {
-		if err == nil || ctx.Err() == nil { // a caller that gave up says nothing of the node
-			c.noteAnswer(addr, conn, refusal, err)
-		}
-	}()
-	proto.Reset(answer)
 	told := c.told.Load()
-	silent, err := conn.Invoke(ctx, method, request, answer)
-	told.noteHeader(answer)
-	if err == nil {
-		return true, nil, nil
+	a := c.nodes.SendCopy(ctx, addr, method, request, answer)
+	if a.Sent {
+		told.noteHeader(answer)
 	}
-	if silent {
-		c.nodes.replaceLink(addr, conn)
+	if a.Err == nil || ctx.Err() == nil { // a caller that gave up says nothing of the node
+		c.noteAnswer(addr, a.Link, a.Refusal, a.Err)
 	}
-	refusal = wire.RefusalIn(err)
-	switch {
-	case refusal == nil && isLocalError(err):
-		return false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_INVALID}, err
-	case refusal == nil:
-		c.nodes.notePassed(addr)
-		if status.Code(err) == codes.Unimplemented {
-			refusal = &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNSUPPORTED}
-		}
-	case wire.MeaningOf(refusal.Reason).Retry == wire.Elsewhere:
-		c.nodes.notePassed(addr)
-		c.nodes.noteLeader(refusal.Leader)
-		if isBindingRefusal(refusal) && c.nodes.isFirstForeignRefusal(addr) {
-			c.config.Log.Warn("a node refuses this client's requests, and others are asked", "node", addr, "error", err)
-		}
+	if isBindingRefusal(a.Refusal) && c.nodes.isFirstForeignRefusal(addr) {
+		c.config.Log.Warn("a node refuses this client's requests, and others are asked", "node", addr, "error", a.Err)
 	}
-	return true, refusal, err
+	return a.Sent, a.Refusal, a.Err
 }
 
 // notSentError is the error of a request of which no copy can have happened.
@@ -285,12 +259,12 @@ func (c *Client) settleUntilAnswered(ch *change, hash uint64, s *settlement) {
 	f := fateUnclear
 	var known Outcome
 	defer func() { s.finishSettlement(known) }()
-	var pace retryPace
+	var pace wire.Pace
 	for {
 		asks.Request = ch.incarnation.requestHeader(ch.number, hash)
-		_, refusal, err := c.sendOnce(c.ctx, c.nodes.nodeToAsk(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
+		_, refusal, err := c.sendOnce(c.ctx, c.nodes.NodeToAsk(), profilev1.Profiles_Settle_FullMethodName, asks, answer)
 		if err == nil {
-			ch.incarnation.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.SettleNumber(ch.number)
 			if known = outcomeOf(ch, answer); answer.Reason != profilev1.Reason_REASON_UNSPECIFIED {
 				f = refused
 			} else {
@@ -299,7 +273,7 @@ func (c *Client) settleUntilAnswered(ch *change, hash uint64, s *settlement) {
 			break
 		}
 		if isGreaterEpoch(refusal, ch.incarnation.of) { // the answers of the epoch before are gone: the outcome will never be known
-			ch.incarnation.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.SettleNumber(ch.number)
 			break
 		}
 		if refusal != nil && wire.MeaningOf(refusal.Reason).Retry == wire.Never {
@@ -310,10 +284,10 @@ func (c *Client) settleUntilAnswered(ch *change, hash uint64, s *settlement) {
 				f, known = refused, Outcome{Fate: FateNever}
 				c.endIncarnation(ch.incarnation, refusalError("live", Ref{}, refusal, status.Convert(err).Message()))
 			}
-			ch.incarnation.numbers.settleNumber(ch.number)
+			ch.incarnation.numbers.SettleNumber(ch.number)
 			break
 		}
-		if !pace.waitForRetry(c.ctx, nil, refusal) {
+		if !pace.WaitForRetry(c.ctx, nil, refusal) {
 			break
 		}
 	}
@@ -335,37 +309,8 @@ func endsIncarnation(r profilev1.Reason) bool {
 	return r == profilev1.Reason_REASON_SERVER_GONE || r == profilev1.Reason_REASON_CLONED
 }
 
-const (
-	backoffBase = 20 * time.Millisecond
-	backoffMost = 500 * time.Millisecond
-	hopsFree    = 3 // redirections that are followed at once; two nodes may each name the other
-)
-
-// retryPace spaces the copies of one request.
-type retryPace struct{ hops, fails int }
-
-// waitForRetry returns when the next copy may go out, and false if ctx ends or the request is overtaken first.
-func (p *retryPace) waitForRetry(ctx context.Context, overtaken <-chan struct{}, refusal *profilev1.Refusal) bool {
-	if ctx.Err() != nil || overtaken != nil && isClosed(overtaken) {
-		return false
-	}
-	if refusal.GetReason() == profilev1.Reason_REASON_NOT_LEADER && refusal.GetLeader() != "" && p.hops < hopsFree {
-		p.hops++
-		return true
-	}
-	p.hops = 0
-	most := min(backoffBase<<min(p.fails, 10), backoffMost)
-	p.fails++
-	timer := time.NewTimer(most/2 + rand.N(most/2+1))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-overtaken:
-	case <-ctx.Done():
-	}
-	return false
-}
+// againAfter is the pause before a request is made again under the next incarnation.
+const againAfter = 20 * time.Millisecond
 
 // sleepUnlessDone waits, and returns false if ctx ends first.
 func sleepUnlessDone(ctx context.Context, d time.Duration) bool {

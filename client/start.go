@@ -62,7 +62,7 @@ func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenO
 			// Nothing here holds it, or claim would have said so: a grant that was left behind.
 			again = c.releaseOrphan(ctx, l, ref)
 		}
-		if again && sleepUnlessDone(ctx, backoffBase) {
+		if again && sleepUnlessDone(ctx, againAfter) {
 			continue
 		}
 		if err != nil {

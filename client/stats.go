@@ -31,14 +31,14 @@ func (c *Client) Stats() Stats {
 				sessions++
 			}
 		}
-		unsettled += l.numbers.countUnsettled()
+		unsettled += l.numbers.CountUnsettled()
 	}
 	c.mu.Unlock()
 	t := &c.counters
 	return Stats{
 		Sessions: sessions, Lost: t.lost.Load(), Reclaimed: t.reclaimed.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
 		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(), Unsettled: unsettled,
-		Node: c.nodes.knownLeader(),
+		Node: c.nodes.Leader(),
 	}
 }
 

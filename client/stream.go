@@ -18,7 +18,7 @@ type renewalStream struct {
 
 // openStream returns nil if the node gives no stream. The refusal is nil too if the node did not answer.
 func (c *Client) openStream(addr string) (*renewalStream, *profilev1.Refusal) {
-	link, err := c.config.connectTo(addr)
+	link, err := c.nodes.Connect(addr)
 	if err != nil {
 		return nil, nil
 	}

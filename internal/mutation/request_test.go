@@ -75,8 +75,8 @@ if overtaken != nil && isClosed(overtaken) {
 			"locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())",
 			`if l, err := s.beginStep(s.ctx); err == nil {
 	defer s.endStep()
-	n, _ := l.numbers.takeNumber(s.ctx, nil)
-	defer l.numbers.settleNumber(n)
+	n, _ := l.numbers.TakeNumber(s.ctx, nil)
+	defer l.numbers.SettleNumber(n)
 }
 locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())`,
 		}},
@@ -91,9 +91,9 @@ locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())`,
 			"if part.limit == 0 {",
 		},
 			{
-				"client", "(*Client).sendOnce",
-				"case refusal == nil && isLocalError(err):",
-				"case refusal == nil && err == nil:",
+				"internal/wire", "(*Nodes).SendCopy",
+				"case a.Refusal == nil && isLocalError(err):",
+				"case a.Refusal == nil && err == nil:",
 			}},
 		pkg: "client", test: "TestWhatCanNeverBeSentIsRefused",
 	},

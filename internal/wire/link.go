@@ -1,6 +1,8 @@
-// Package wire is the common part of every caller of the nodes' public wire, game servers, commands and tools alike: how a
-// node is connected to, how long a request waits for it (link.go), the answer of an address to the attempt to connect
-// (connect_error.go), and the meaning of a refusal for its request (reasons.go).
+// Package wire is the common part of every caller of the nodes' public wire, game servers, commands and tools alike: a
+// connection to one node and how long a request waits for it (link.go), the answer of an address to the attempt to connect
+// (connect_error.go), the connections to all nodes of a cluster with the leader among them (nodes.go), one copy of a request
+// (attempt.go), the pauses between copies (pace.go), request numbers (numbers.go), and the meaning of a refusal for its
+// request (reasons.go).
 package wire
 
 import (

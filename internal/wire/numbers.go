@@ -1,4 +1,4 @@
-package client
+package wire
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 // rest of that room is for copies that are still on their way.
 const window = 768
 
-// requestNumbers hands out the request numbers of one incarnation. Every number at or below the mark is settled: its answer
+// Numbers hands out the request numbers of one incarnation. Every number at or below the mark is settled: its answer
 // is known here, or it was never sent.
-type requestNumbers struct {
+type Numbers struct {
 	mu   sync.Mutex
 	last uint64              // highest handed out
 	mark uint64              // settled up to here
@@ -26,34 +26,35 @@ type requestNumbers struct {
 	room chan struct{}       // closed when the mark rises
 }
 
-func newRequestNumbers() *requestNumbers {
-	return &requestNumbers{done: make(map[uint64]struct{}), room: make(chan struct{})}
+// NewNumbers begins at 1.
+func NewNumbers() *Numbers {
+	return &Numbers{done: make(map[uint64]struct{}), room: make(chan struct{})}
 }
 
-// takeNumber waits for room in the window, until ctx ends or overtaken is closed.
-func (n *requestNumbers) takeNumber(ctx context.Context, overtaken <-chan struct{}) (uint64, error) {
+// TakeNumber waits for room in the window. It returns false if ctx ends or overtaken is closed first.
+func (n *Numbers) TakeNumber(ctx context.Context, overtaken <-chan struct{}) (uint64, bool) {
 	for {
 		n.mu.Lock()
 		if n.last-n.mark < window {
 			n.last++
 			number := n.last
 			n.mu.Unlock()
-			return number, nil
+			return number, true
 		}
 		room := n.room
 		n.mu.Unlock()
 		select {
 		case <-room:
 		case <-overtaken:
-			return 0, errOvertaken
+			return 0, false
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, false
 		}
 	}
 }
 
-// settleNumber says that the fate of a number is known. No copy of it may be sent from here on.
-func (n *requestNumbers) settleNumber(number uint64) {
+// SettleNumber says that the fate of a number is known. No copy of it may be sent from here on.
+func (n *Numbers) SettleNumber(number uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if number <= n.mark {
@@ -75,30 +76,31 @@ func (n *requestNumbers) settleNumber(number uint64) {
 	}
 }
 
-// countUnsettled counts the numbers above the mark.
-func (n *requestNumbers) countUnsettled() uint64 {
+// CountUnsettled counts the numbers above the mark.
+func (n *Numbers) CountUnsettled() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.last - n.mark
 }
 
-func (n *requestNumbers) settledMark() uint64 {
+// SettledMark is the number up to which all are settled.
+func (n *Numbers) SettledMark() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.mark
 }
 
-// hasRoom says whether take would not wait now.
-func (n *requestNumbers) hasRoom() bool {
+// HasRoom says whether TakeNumber would not wait now.
+func (n *Numbers) HasRoom() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.last-n.mark < window
 }
 
-// hashRequest is the hash by which a node tells a retry from another request under the same number. It covers the kind of
+// HashRequest is the hash by which a node tells a retry from another request under the same number. It covers the kind of
 // the request and all of its fields but the request header; it is never 0. An error means that no copy of it could ever be
 // sent.
-func hashRequest(request proto.Message) (uint64, error) {
+func HashRequest(request proto.Message) (uint64, error) {
 	h := sha256.New()
 	h.Write([]byte(request.ProtoReflect().Descriptor().FullName()))
 	h.Write([]byte{0})
@@ -117,25 +119,10 @@ func hashRequest(request proto.Message) (uint64, error) {
 	return 1, nil
 }
 
-// requestHeader names the asking incarnation and the request's number. It is the one place where a request is bound to its
-// cluster and registration.
-func (l *incarnation) requestHeader(number, hash uint64) *profilev1.Request {
-	return &profilev1.Request{
-		Incarnation: l.id, Number: number, Settled: l.numbers.settledMark(), Hash: hash,
-		Binding: l.of.binding, Registration: l.registration,
-	}
-}
-
-// bindRead writes into a read for which cluster it is meant.
-func (c *Client) bindRead(read proto.Message) {
-	m := read.ProtoReflect()
-	m.Set(m.Descriptor().Fields().ByName("binding"), protoreflect.ValueOfUint64(c.cluster.Load().binding))
-}
-
-// setRequestHeader writes the header, with the incarnation and the number, into a request.
-func setRequestHeader(request proto.Message, asks *profilev1.Request) {
+// SetRequestHeader writes the header, with the incarnation and the number, into a request.
+func SetRequestHeader(request proto.Message, header *profilev1.Request) {
 	m := request.ProtoReflect()
-	m.Set(requestField(m), protoreflect.ValueOfMessage(asks.ProtoReflect()))
+	m.Set(requestField(m), protoreflect.ValueOfMessage(header.ProtoReflect()))
 }
 
 func requestField(m protoreflect.Message) protoreflect.FieldDescriptor {

@@ -1,4 +1,4 @@
-package client
+package wire
 
 import (
 	"context"
@@ -11,15 +11,15 @@ import (
 )
 
 func TestMarkWaitsForTheLowest(t *testing.T) {
-	n := newRequestNumbers()
+	n := NewNumbers()
 	for want := uint64(1); want <= 4; want++ {
-		if got, err := n.takeNumber(t.Context(), nil); err != nil || got != want {
-			t.Fatalf("take: got %d, %v, want %d", got, err, want)
+		if got, ok := n.TakeNumber(t.Context(), nil); !ok || got != want {
+			t.Fatalf("take: got %d, %v, want %d", got, ok, want)
 		}
 	}
 	for _, step := range []struct{ settle, mark uint64 }{{2, 0}, {4, 0}, {1, 2}, {1, 2}, {3, 4}} {
-		n.settleNumber(step.settle)
-		if got := n.settledMark(); got != step.mark {
+		n.SettleNumber(step.settle)
+		if got := n.SettledMark(); got != step.mark {
 			t.Errorf("after settling %d: got mark %d, want %d", step.settle, got, step.mark)
 		}
 	}
@@ -27,24 +27,24 @@ func TestMarkWaitsForTheLowest(t *testing.T) {
 
 func TestWindowIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newRequestNumbers()
+		n := NewNumbers()
 		for range window {
-			if _, err := n.takeNumber(t.Context(), nil); err != nil {
-				t.Fatal(err)
+			if _, ok := n.TakeNumber(t.Context(), nil); !ok {
+				t.Fatal("a number within the window was not taken")
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := n.takeNumber(ctx, nil); err == nil {
-			t.Error("take beyond the window: got no error")
+		if _, ok := n.TakeNumber(ctx, nil); ok {
+			t.Error("a number beyond the window was taken")
 		}
 		taken := make(chan uint64)
 		go func() {
-			number, _ := n.takeNumber(t.Context(), nil)
+			number, _ := n.TakeNumber(t.Context(), nil)
 			taken <- number
 		}()
 		synctest.Wait()
-		n.settleNumber(1)
+		n.SettleNumber(1)
 		if got := <-taken; got != window+1 {
 			t.Errorf("take once there is room: got %d, want %d", got, window+1)
 		}
@@ -54,14 +54,14 @@ func TestWindowIsWaitedFor(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	save := &profilev1.SaveRequest{Store: "s", Key: "k", Token: 7}
 	fingerprint := func(request proto.Message) uint64 {
-		hash, err := hashRequest(request)
+		hash, err := HashRequest(request)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return hash
 	}
 	want := fingerprint(save)
-	setRequestHeader(save, &profilev1.Request{Incarnation: 1, Number: 2, Settled: 1, Hash: want})
+	SetRequestHeader(save, &profilev1.Request{Incarnation: 1, Number: 2, Settled: 1, Hash: want})
 	if got := fingerprint(save); got != want || got == 0 {
 		t.Errorf("with a request in it: got %x, want %x", got, want)
 	}
