@@ -98,6 +98,24 @@ func endReasonOf(cause profilev1.Cause) EndReason {
 	return EndUnknown
 }
 
+// causeOf returns the cause that a release states for the end of a session. The cluster knows all others by itself, and
+// takes none of them from an owner.
+func causeOf(reason EndReason) profilev1.Cause {
+	switch reason {
+	case EndEnded:
+		return profilev1.Cause_CAUSE_ENDED
+	case EndHandedOff, EndLate: // also a session that ended without its last save has let go
+		return profilev1.Cause_CAUSE_HANDED_OFF
+	case EndShutDown:
+		return profilev1.Cause_CAUSE_SHUT_DOWN
+	case EndOutOfReach:
+		return profilev1.Cause_CAUSE_OUT_OF_REACH
+	case EndPanicked:
+		return profilev1.Cause_CAUSE_PANICKED
+	}
+	return profilev1.Cause_CAUSE_UNSPECIFIED
+}
+
 // endError is why a session of a profile is over. cause may be nil.
 func endError(ref Ref, reason EndReason, by *Owner, cause error) *Error {
 	return &Error{Act: "keep", Ref: ref, Kind: ErrSessionOver, Sentence: reason.String(), Owner: by, Cause: cause, end: reason}

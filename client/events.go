@@ -21,7 +21,7 @@ func (c *Client) handleEvent(l *incarnation, event *profilev1.Event) {
 		if s := c.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
 			s.handleRevoked(what.Lost.Token, what.Lost.Cause)
 		} else {
-			c.releaseInBackground(l, Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token, nil)
+			c.releaseInBackground(l, heldGrant{Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token}, EndUnknown, nil)
 		}
 	case *profilev1.Event_Message:
 		if s := c.sessionAt(what.Message.Store, what.Message.Key); s != nil {
@@ -42,7 +42,7 @@ func (c *Client) handleGranted(l *incarnation, g *profilev1.Granted) {
 	ref := Ref{g.Store, g.Key}
 	s := c.sessionAt(g.Store, g.Key)
 	if s == nil {
-		c.releaseInBackground(l, ref, g.Token, nil)
+		c.releaseInBackground(l, heldGrant{ref, g.Token}, EndUnknown, nil)
 		return
 	}
 	if s.takeGrant(l, g) && g.LetGo {
@@ -97,10 +97,13 @@ func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left t
 }
 
 // releaseInBackground gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once
-// nothing more will come of it.
-func (c *Client) releaseInBackground(l *incarnation, ref Ref, token uint64, then func()) {
-	h := heldGrant{ref, token}
+// nothing more will come of it. reason is how its session ended; one that ended without a release has left its reason.
+func (c *Client) releaseInBackground(l *incarnation, h heldGrant, reason EndReason, then func()) {
 	c.mu.Lock()
+	if reason == EndUnknown {
+		reason = l.unreleased[h]
+	}
+	delete(l.unreleased, h)
 	known := l.releasing[h]
 	if !known {
 		l.releasing[h] = true
@@ -111,13 +114,13 @@ func (c *Client) releaseInBackground(l *incarnation, ref Ref, token uint64, then
 	}
 	work := func() {
 		err := c.sendUntilAnswered(c.ctx, &change{
-			act: "release", ref: ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
-			request: &profilev1.ReleaseRequest{Store: ref.Store, Key: ref.Key, Token: token},
+			act: "release", ref: h.Ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
+			request: &profilev1.ReleaseRequest{Store: h.Store, Key: h.Key, Token: h.token, Cause: causeOf(reason)},
 			answer:  &profilev1.ReleaseResponse{},
 		})
 		// Fenced means that the grant has another owner already, gone that the incarnation and all its grants are over.
 		if err != nil && !errors.Is(err, ErrSessionOver) {
-			c.config.Log.Warn("release a grant", "profile", ref.String(), "error", err)
+			c.config.Log.Warn("release a grant", "profile", h.String(), "error", err)
 		}
 		c.mu.Lock()
 		delete(l.releasing, h)

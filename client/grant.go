@@ -45,7 +45,7 @@ func (s *session) takeGrant(l *incarnation, g *profilev1.Granted) bool {
 		if wanted {
 			return s.holdGrant(l, g.Token)
 		}
-		s.client.releaseInBackground(l, s.ref, g.Token, nil)
+		s.client.releaseInBackground(l, heldGrant{s.ref, g.Token}, EndUnknown, nil)
 		return false
 	}
 	mine = s.token == g.Token

@@ -22,6 +22,7 @@ func (s *session) endOutOfReach() {
 	}
 	w := newSaveRequest()
 	w.last, w.lazy, w.kept = true, false, true
+	l, token := s.incarnation, s.token
 	keep := s.begun && !(s.stored.known && s.stored.changes == s.changes.Load())
 	if keep {
 		s.kept.Store(true)
@@ -37,6 +38,9 @@ func (s *session) endOutOfReach() {
 	s.mu.Unlock()
 	s.finishSession(endError(s.ref, EndOutOfReach, nil, nil))
 	if !keep {
+		s.client.mu.Lock()
+		l.unreleased[heldGrant{s.ref, token}] = EndOutOfReach
+		s.client.mu.Unlock()
 		s.stop(nil)
 		s.freeKey()
 		return

@@ -134,7 +134,7 @@ func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) 
 		s.client.counters.reclaimed.Add(1)
 		s.fetchMessages() // messages that came meanwhile were pushed to no game server
 	case cl.anew != 0:
-		s.client.releaseInBackground(l, s.ref, cl.anew, nil)
+		s.client.releaseInBackground(l, heldGrant{s.ref, cl.anew}, EndUnknown, nil)
 		why := endError(s.ref, EndExpired, nil, nil)
 		s.finishSession(why)
 		s.giveUpKeptCopy(why)

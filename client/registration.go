@@ -40,6 +40,9 @@ type incarnation struct {
 	heldHash  uint64
 	sequence  uint64             // of the last renewal
 	releasing map[heldGrant]bool // grants that are being given back
+	// Grants of sessions that ended while no release could be sent, with the reason. They are released once the cluster
+	// lists them.
+	unreleased map[heldGrant]EndReason
 }
 
 // heldGrant names a grant. Its token alone does not: two profiles of one owner may have been granted by one command.
@@ -127,6 +130,7 @@ func (c *Client) registerUntilAnswered(ctx context.Context, old *incarnation) (*
 		over:         make(chan struct{}),
 		held:         make(map[heldGrant]*session),
 		releasing:    make(map[heldGrant]bool),
+		unreleased:   make(map[heldGrant]EndReason),
 	}, nil
 }
 

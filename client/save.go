@@ -55,6 +55,14 @@ type saveRequest struct {
 	joinedSaves []*saveRequest // that store nothing beyond this one, and never will be made
 }
 
+// endReason returns why the session ends with this save, which is its last.
+func (w *saveRequest) endReason() EndReason {
+	if w.kept {
+		return EndOutOfReach
+	}
+	return endOfLastSave(w.reason)
+}
+
 func newSaveRequest() *saveRequest {
 	return &saveRequest{lazy: true, overtaken: make(chan struct{}), encoded: make(chan struct{}), done: make(chan struct{})}
 }
@@ -379,7 +387,7 @@ func (s *session) sendSaveOrRelease(w *saveRequest, im encodedData, stored bool)
 	}
 	defer s.endStep()
 	if stored {
-		return s.sendRelease(l)
+		return s.sendRelease(l, w)
 	}
 	return s.sendSave(l, w, im)
 }
@@ -404,14 +412,14 @@ func (s *session) sendSave(l *incarnation, w *saveRequest, im encodedData) (*pro
 	return answer.Stands, err
 }
 
-func (s *session) sendRelease(l *incarnation) (*profilev1.Stands, error) {
+func (s *session) sendRelease(l *incarnation, w *saveRequest) (*profilev1.Stands, error) {
 	s.mu.Lock()
 	token := s.token
 	s.mu.Unlock()
 	answer := &profilev1.ReleaseResponse{}
 	err := s.client.sendUntilAnswered(s.ctx, &change{
 		act: "end session", ref: s.ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
-		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token},
+		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: causeOf(w.endReason())},
 		answer:  answer,
 	})
 	return answer.Stands, err

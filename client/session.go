@@ -186,7 +186,8 @@ func (s *session) loseSession(why error) {
 	if panicked {
 		return // a release without the count of its panics would fence the one that has it
 	}
-	s.client.releaseInBackground(l, s.ref, token, s.freeKey)
+	reason, _ := endedBy(why)
+	s.client.releaseInBackground(l, heldGrant{s.ref, token}, reason, s.freeKey)
 }
 
 // hasBegun says whether the game has the session, so that it can outlive its incarnation.

@@ -210,7 +210,7 @@ func (s *session) onStartSettled(l *incarnation, f requestFate, was *profilev1.S
 	case f == happened && was.Queued:
 		s.cancelTicket(l, was.Stands.GetToken())
 	case f == happened:
-		s.client.releaseInBackground(l, s.ref, was.Stands.GetToken(), s.freeKey)
+		s.client.releaseInBackground(l, heldGrant{s.ref, was.Stands.GetToken()}, EndUnknown, s.freeKey)
 	default:
 		s.freeKey()
 	}
@@ -228,7 +228,7 @@ func (c *Client) releaseOrphan(ctx context.Context, l *incarnation, ref Ref) boo
 		return true
 	}
 	released := make(chan struct{})
-	c.releaseInBackground(l, ref, got.Stands.GetToken(), func() { close(released) })
+	c.releaseInBackground(l, heldGrant{ref, got.Stands.GetToken()}, EndUnknown, func() { close(released) })
 	select {
 	case <-released:
 		return true
