@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
 const (
@@ -27,7 +29,7 @@ func (n *Node) findCluster(ctx context.Context) error {
 		return n.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
 	}
 	if n.isOnlyNode() {
-		return n.foundCluster(hex.EncodeToString(randomBytes16()), []Peer{{ID: n.ID(), Address: n.transport.address, Voter: true}})
+		return n.foundCluster(hex.EncodeToString(randomBytes16()), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
 	}
 	askers := n.openListedConns()
 	defer askers.close()
@@ -58,11 +60,11 @@ func (n *Node) findCluster(ctx context.Context) error {
 // isOnlyNode reports whether the configuration makes this node a cluster by itself.
 func (n *Node) isOnlyNode() bool {
 	nodes := n.config.Nodes
-	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.transport.address
+	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.port.Advertised()
 }
 
 // decideBootstrap acts on one round of answers. done is true once raft runs; else waits is the reason to wait.
-func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnswer, errs map[string]error, askers listedConns, agreed *int) (waits string, done bool, err error) {
+func (n *Node) decideBootstrap(ctx context.Context, answers map[string]peerwire.Hello, errs map[string]error, askers listedConns, agreed *int) (waits string, done bool, err error) {
 	clusters := map[string]string{} // by cluster id, the address of one of its nodes
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
 		if h := answers[address]; h.Member {
@@ -84,9 +86,9 @@ func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnsw
 	if *agreed++; *agreed < agreeingRounds {
 		return "all nodes are there", false, nil
 	}
-	var peers []Peer
+	var peers []peerwire.Peer
 	for _, h := range answers {
-		peers = append(peers, Peer{ID: h.ID, Address: h.Address, Voter: true})
+		peers = append(peers, peerwire.Peer{ID: h.ID, Address: h.Address, Voter: true})
 	}
 	if peers = sortedPeers(peers); peers[0].ID != n.ID() {
 		return "node " + peers[0].ID + " is about to found the cluster", false, nil
@@ -96,7 +98,7 @@ func (n *Node) decideBootstrap(ctx context.Context, answers map[string]helloAnsw
 
 // describeUndecided returns the reason why no cluster may be founded yet; "" when all listed nodes have answered, are
 // empty and list the same nodes.
-func (n *Node) describeUndecided(answers map[string]helloAnswer, errs map[string]error) string {
+func (n *Node) describeUndecided(answers map[string]peerwire.Hello, errs map[string]error) string {
 	if len(errs) > 0 {
 		var missing []string
 		for address := range errs {
@@ -123,10 +125,10 @@ func (n *Node) describeUndecided(answers map[string]helloAnswer, errs map[string
 }
 
 // joinExisting takes up the membership that the cluster has given this node, or asks its leader for one.
-func (n *Node) joinExisting(ctx context.Context, answers map[string]helloAnswer, askers listedConns) (waits string, done bool, err error) {
+func (n *Node) joinExisting(ctx context.Context, answers map[string]peerwire.Hello, askers listedConns) (waits string, done bool, err error) {
 	waits = "the cluster has no leader yet"
 	for _, h := range answers {
-		if h.Member && slices.ContainsFunc(h.Members, func(p Peer) bool { return p.ID == n.ID() }) {
+		if h.Member && slices.ContainsFunc(h.Members, func(p peerwire.Peer) bool { return p.ID == n.ID() }) {
 			n.log.Info("is a member of a cluster", "cluster", h.Cluster)
 			return "", true, n.enterCluster(h.Cluster)
 		}
@@ -141,8 +143,8 @@ func (n *Node) joinExisting(ctx context.Context, answers map[string]helloAnswer,
 		asked[h.Leader] = true
 		a := askers[h.Leader]
 		if a == nil {
-			a = n.transport.connTo(h.Leader, "")
-			defer a.close()
+			a = n.port.ConnTo(h.Leader, "")
+			defer a.Close()
 		}
 		if err := n.askToJoin(ctx, a, h.Cluster); err != nil {
 			waits = fmt.Sprintf("the leader at %s, as %s says, does not let this node in: %v", h.Leader, address, err)
@@ -156,7 +158,7 @@ func (n *Node) joinExisting(ctx context.Context, answers map[string]helloAnswer,
 
 // foundCluster writes the first configuration of a new cluster and starts raft on it. Until raft runs, this node names
 // the cluster to no other node, so a founding that a crash interrupts can be repeated.
-func (n *Node) foundCluster(cluster string, voters []Peer) error {
+func (n *Node) foundCluster(cluster string, voters []peerwire.Peer) error {
 	own := n.currentIdentity()
 	own.Cluster, own.Founding = cluster, voters
 	if err := n.takeIdentity(own); err != nil {
@@ -164,7 +166,7 @@ func (n *Node) foundCluster(cluster string, voters []Peer) error {
 	}
 	var servers []raft.Server
 	for _, p := range voters {
-		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: raftAddress(p.ID, p.Address)})
+		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: peerwire.RaftAddress(p.ID, p.Address)})
 	}
 	n.log.Info("founds a cluster", "cluster", cluster, "nodes", len(voters))
 	return n.startRaft(&raft.Configuration{Servers: servers})

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
 const (
@@ -205,9 +207,9 @@ func (c *leadershipConfirmer) voterLinkTo(s raft.Server) *voterLink {
 	ctx, cancel := context.WithCancel(c.leader.ctx)
 	v := &voterLink{pending: make(chan nonceQuestion, 1), cancel: cancel}
 	c.links[s.Address] = v
-	a := c.leader.node.transport.connTo(hostPort(s.Address), string(s.ID))
+	a := c.leader.node.port.ConnTo(peerwire.HostPort(s.Address), string(s.ID))
 	c.goroutines.Go(func() {
-		defer a.close()
+		defer a.Close()
 		v.askVoter(ctx, c.leader.clock, string(s.ID), a)
 	})
 	return v
@@ -222,7 +224,7 @@ func (v *voterLink) offerQuestion(q nonceQuestion) {
 	v.pending <- q
 }
 
-func (v *voterLink) askVoter(ctx context.Context, c *clock, id string, a *nodeConn) {
+func (v *voterLink) askVoter(ctx context.Context, c *clock, id string, a *peerwire.Conn) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -230,11 +232,11 @@ func (v *voterLink) askVoter(ctx context.Context, c *clock, id string, a *nodeCo
 		case q := <-v.pending:
 			limited, cancel := context.WithTimeout(ctx, roundTimeout)
 			asked := time.Now()
-			answer, err := a.askNonce(limited, q.nonce)
+			answer, err := a.AskNonce(limited, q.nonce)
 			cancel()
-			q.votes <- nonceVote{term: answer.term, err: err}
+			q.votes <- nonceVote{term: answer.Term, err: err}
 			if err == nil {
-				c.addSample(id, answer.wallMS, asked, time.Now())
+				c.addSample(id, answer.WallMS, asked, time.Now())
 				continue
 			}
 			select {

@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
 const (
@@ -152,8 +152,8 @@ func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters 
 	}
 	answers = map[string]uint64{}
 	var mu sync.Mutex
-	asking.askEach(n, servers, func(s raft.Server, a *nodeConn) {
-		digest, err := a.askDigest(ctx, index)
+	asking.askEach(n, servers, func(s raft.Server, a *peerwire.Conn) {
+		digest, err := a.AskDigest(ctx, index)
 		if err != nil {
 			return // it is down, has not applied the entry yet, or has forgotten its digest
 		}
@@ -210,29 +210,4 @@ func (n *Node) markFolderUnusable(index uint64) {
 // basis of the wrong ones.
 func errFolderUnusable(dir, why string) error {
 	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
-}
-
-var errNoDigest = errors.New("no digest of that entry")
-
-func (n *Node) answerDigest(question []byte) ([]byte, error) {
-	if len(question) != 8 || n.raftIfRunning() == nil {
-		return nil, errWireFormat
-	}
-	digest, ok := n.replica.digests.digestAt(binary.BigEndian.Uint64(question))
-	if !ok {
-		return nil, errNoDigest
-	}
-	return binary.BigEndian.AppendUint64(nil, digest), nil
-}
-
-// askDigest asks a node for its digest after an entry.
-func (a *nodeConn) askDigest(ctx context.Context, index uint64) (uint64, error) {
-	answer, err := a.ask(ctx, questionDigest, binary.BigEndian.AppendUint64(nil, index))
-	if err != nil {
-		return 0, err
-	}
-	if len(answer) != 8 {
-		return 0, fmt.Errorf("ask node at %s: %w", a.address, errWireFormat)
-	}
-	return binary.BigEndian.Uint64(answer), nil
 }

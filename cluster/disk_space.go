@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -145,7 +146,7 @@ func (l *leaderState) voterWithMostSpace() (raft.Server, bool) {
 // compareSpace decides whether saves are refused: when fewer than a majority of the voters are above their reserve. A
 // voter that did not answer is not counted as above it: without that voter, every save needs the nodes that are short of
 // space, and would fill them until they stop.
-func (l *leaderState) compareSpace(servers []raft.Server, answers map[string]helloAnswer) {
+func (l *leaderState) compareSpace(servers []raft.Server, answers map[string]peerwire.Hello) {
 	voters, able, short := 0, 0, 0
 	for _, s := range servers {
 		if s.Suffrage != raft.Voter {

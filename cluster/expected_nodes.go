@@ -3,8 +3,6 @@ package cluster
 import (
 	"fmt"
 	"slices"
-	"sync"
-	"time"
 )
 
 // unexpectedError is the refusal of a node that the cluster does not expect where it is.
@@ -33,34 +31,4 @@ func (n *Node) checkExpected(address string) error {
 		return &unexpectedError{address}
 	}
 	return nil
-}
-
-// logLimiter bounds how often the log tells of a node that asks again and again.
-type logLimiter struct {
-	mu         sync.Mutex
-	lastLogged map[string]time.Time // by address
-}
-
-const (
-	logLimitPeriod      = time.Minute
-	maxLimitedAddresses = 64 // addresses that are remembered
-)
-
-// shouldLog says whether a refusal of that address is to be logged now.
-func (r *logLimiter) shouldLog(address string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for at, when := range r.lastLogged {
-		if now.Sub(when) >= logLimitPeriod {
-			delete(r.lastLogged, at)
-		}
-	}
-	if _, recent := r.lastLogged[address]; recent || len(r.lastLogged) >= maxLimitedAddresses {
-		return false
-	}
-	if r.lastLogged == nil {
-		r.lastLogged = map[string]time.Time{}
-	}
-	r.lastLogged[address] = now
-	return true
 }

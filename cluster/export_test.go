@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -22,7 +23,7 @@ func (n *Node) ApplyBehind(c *fsm.Command) error {
 
 // TransferTo hands the lead to one node.
 func (n *Node) TransferTo(ctx context.Context, to *Node) error {
-	f := n.raftIfRunning().LeadershipTransferToServer(raft.ServerID(to.ID()), raftAddress(to.ID(), to.transport.address))
+	f := n.raftIfRunning().LeadershipTransferToServer(raft.ServerID(to.ID()), peerwire.RaftAddress(to.ID(), to.port.Advertised()))
 	return n.waitForFuture(ctx, f)
 }
 

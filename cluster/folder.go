@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
 // A data folder belongs to one node: node.json has its id, raft.db its votes, log its entries. A
@@ -39,14 +41,7 @@ type identity struct {
 	// UnusableReason is why this folder must never speak again: its tables differ from the log.
 	UnusableReason string `json:"condemned,omitempty"`
 	// Founding is the first configuration, while this node is about to write it to its log.
-	Founding []Peer `json:"found,omitempty"`
-}
-
-// Peer is a node of the cluster as the configuration names it.
-type Peer struct {
-	ID      string `json:"id"`
-	Address string `json:"address"` // host:port for nodes
-	Voter   bool   `json:"voter"`
+	Founding []peerwire.Peer `json:"found,omitempty"`
 }
 
 type folder struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
 // A member that has moved says so at the addresses of its peers. One of them may be another cluster's by now.
@@ -16,7 +18,7 @@ func TestAMovedMemberOfAnotherClusterIsNotTakenIn(t *testing.T) {
 	}
 	defer n.Close(context.Background())
 	<-n.Ready()
-	j := n.answerJoin(joinQuestion{ID: "stranger", Address: "127.0.0.1:1", Level: 1, Cluster: "beef"})
+	j := n.answerJoin(peerwire.JoinQuestion{ID: "stranger", Address: "127.0.0.1:1", Level: 1, Cluster: "beef"})
 	if j.Cluster != "" || !strings.Contains(j.Refused, "is of cluster beef") {
 		t.Errorf("the answer was %+v, want a refusal that names the cluster", j)
 	}

@@ -8,38 +8,39 @@ import (
 	"sync"
 	"time"
 
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 )
 
 const listedPeriod = 5 * time.Second // between two looks at the nodes that this one lists
 
 // listedConns are the nodes of the configuration, by the addresses that stand there, whichever node answers.
-type listedConns map[string]*nodeConn
+type listedConns map[string]*peerwire.Conn
 
 func (n *Node) openListedConns() listedConns {
 	l := listedConns{}
 	for _, address := range n.config.Nodes {
-		l[address] = n.transport.connTo(address, "")
+		l[address] = n.port.ConnTo(address, "")
 	}
 	return l
 }
 
 func (l listedConns) close() {
 	for _, a := range l {
-		a.close()
+		a.Close()
 	}
 }
 
 // askHellos asks all of them for their identity, at the same time.
-func (l listedConns) askHellos(ctx context.Context) (map[string]helloAnswer, map[string]error) {
+func (l listedConns) askHellos(ctx context.Context) (map[string]peerwire.Hello, map[string]error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	answers, errs := map[string]helloAnswer{}, map[string]error{}
+	answers, errs := map[string]peerwire.Hello{}, map[string]error{}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for address, a := range l {
 		asking.Go(func() {
-			h, err := a.askHello(ctx)
+			h, err := a.AskHello(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -84,9 +85,9 @@ func (n *Node) watchListedNodes() {
 // askListedAgain asks a leader that does not know this node to let it in. The entry that let it in may have been lost with the
 // leader that wrote it, before it was committed: then no node ever sends anything here. A node that voted, or has a row, was
 // really in, and has been removed on purpose.
-func (n *Node) askListedAgain(answers map[string]helloAnswer, askers listedConns) error {
-	us := func(p Peer) bool { return p.ID == n.ID() }
-	voted := func(p Peer) bool { return us(p) && p.Voter }
+func (n *Node) askListedAgain(answers map[string]peerwire.Hello, askers listedConns) error {
+	us := func(p peerwire.Peer) bool { return p.ID == n.ID() }
+	voted := func(p peerwire.Peer) bool { return us(p) && p.Voter }
 	if slices.ContainsFunc(configuredPeers(n.raftIfRunning()), voted) {
 		return nil
 	}
@@ -105,11 +106,11 @@ func (n *Node) askListedAgain(answers map[string]helloAnswer, askers listedConns
 }
 
 // askToJoin asks a leader to let this node in.
-func (n *Node) askToJoin(ctx context.Context, leader *nodeConn, cluster string) error {
+func (n *Node) askToJoin(ctx context.Context, leader *peerwire.Conn, cluster string) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	q := joinQuestion{ID: n.ID(), ProcessID: n.processID, Address: n.transport.address, Level: n.config.Level, Cluster: cluster}
-	switch j, err := leader.askJoin(ctx, q); {
+	q := peerwire.JoinQuestion{ID: n.ID(), ProcessID: n.processID, Address: n.port.Advertised(), Level: n.config.Level, Cluster: cluster}
+	switch j, err := leader.AskJoin(ctx, q); {
 	case err != nil:
 		return fmt.Errorf("it does not answer: %w", err)
 	case j.Refused != "":
@@ -122,10 +123,10 @@ func (n *Node) askToJoin(ctx context.Context, leader *nodeConn, cluster string) 
 
 // checkDuplicateID is an error if the others have this node at another address and it runs there too: it was moved by a copy
 // of its data folder, and then started here again.
-func (n *Node) checkDuplicateID(answers map[string]helloAnswer) error {
+func (n *Node) checkDuplicateID(answers map[string]peerwire.Hello) error {
 	for _, h := range answers {
 		for _, p := range h.Members {
-			if p.ID != n.ID() || p.Address == n.transport.address {
+			if p.ID != n.ID() || p.Address == n.port.Advertised() {
 				continue
 			}
 			if err := n.checkNotRunningElsewhere(n.ctx, p.Address, p.ID, n.processID); err != nil {
@@ -136,12 +137,12 @@ func (n *Node) checkDuplicateID(answers map[string]helloAnswer) error {
 	return nil
 }
 
-func (n *Node) noteStrangers(answers map[string]helloAnswer) {
+func (n *Node) noteStrangers(answers map[string]peerwire.Hello) {
 	n.strangerAlarm.Store(strangerCluster(n.currentIdentity().Cluster, answers))
 }
 
 // strangerCluster names the first that is a member of another cluster; nil: none is.
-func strangerCluster(ours string, answers map[string]helloAnswer) *string {
+func strangerCluster(ours string, answers map[string]peerwire.Hello) *string {
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
 		if h := answers[address]; h.Member && h.Cluster != ours {
 			text := fmt.Sprintf("at the listed address %s runs node %s of cluster %s, and this node is of cluster %s: list the nodes of one cluster, and start each on its own data folder", address, h.ID, h.Cluster, ours)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -26,16 +27,16 @@ const (
 // helloBook is the members' last hello answers.
 type helloBook struct {
 	mu      sync.Mutex
-	answers map[string]helloAnswer // by id
+	answers map[string]peerwire.Hello // by id
 }
 
-func (r *helloBook) keepAnswers(answers map[string]helloAnswer) {
+func (r *helloBook) keepAnswers(answers map[string]peerwire.Hello) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answers = answers
 }
 
-func (r *helloBook) answerOf(id string) (helloAnswer, bool) {
+func (r *helloBook) answerOf(id string) (peerwire.Hello, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h, ok := r.answers[id]
@@ -43,15 +44,15 @@ func (r *helloBook) answerOf(id string) (helloAnswer, bool) {
 }
 
 // allAnswers are in the order of ids.
-func (r *helloBook) allAnswers() []helloAnswer {
+func (r *helloBook) allAnswers() []peerwire.Hello {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.SortedFunc(maps.Values(r.answers), func(a, b helloAnswer) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.SortedFunc(maps.Values(r.answers), func(a, b peerwire.Hello) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // admitNode takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up.
 // Who is in already keeps its vote and moves to the address that it says.
-func (n *Node) admitNode(ctx context.Context, q joinQuestion) error {
+func (n *Node) admitNode(ctx context.Context, q peerwire.JoinQuestion) error {
 	if q.ID == "" || q.Address == "" {
 		return errors.New("join: an id and an address are needed")
 	}
@@ -62,7 +63,7 @@ func (n *Node) admitNode(ctx context.Context, q joinQuestion) error {
 		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", position.Level, q.Level)
 	}
 	r := n.raftIfRunning()
-	address := raftAddress(q.ID, q.Address)
+	address := peerwire.RaftAddress(q.ID, q.Address)
 	var f raft.Future
 	for _, s := range r.GetConfiguration().Configuration().Servers {
 		if string(s.ID) != q.ID {
@@ -71,7 +72,7 @@ func (n *Node) admitNode(ctx context.Context, q joinQuestion) error {
 		if s.Address == address {
 			return nil
 		}
-		if err := n.checkNotRunningElsewhere(ctx, hostPort(s.Address), q.ID, q.ProcessID); err != nil {
+		if err := n.checkNotRunningElsewhere(ctx, peerwire.HostPort(s.Address), q.ID, q.ProcessID); err != nil {
 			return fmt.Errorf("join: %w", err)
 		}
 		if s.Suffrage == raft.Voter {
@@ -100,7 +101,7 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 		return errors.New("remove node: this node leads the cluster; hand the lead over first")
 	}
 	r := n.raftIfRunning()
-	if !slices.ContainsFunc(configuredPeers(r), func(p Peer) bool { return p.ID == id }) {
+	if !slices.ContainsFunc(configuredPeers(r), func(p peerwire.Peer) bool { return p.ID == id }) {
 		return fmt.Errorf("remove node: no node %s in the cluster", id)
 	}
 	if err := n.classifyProposeError(n.waitForFuture(ctx, r.RemoveServer(raft.ServerID(id), 0, joinTimeout))); err != nil {
@@ -150,13 +151,13 @@ func (l *leaderState) tendMembers() {
 }
 
 // askAllNodes asks every member for its hello, all at the same time.
-func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[string]helloAnswer {
+func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[string]peerwire.Hello {
 	ctx, cancel := context.WithTimeout(l.ctx, helloTimeout)
 	defer cancel()
-	answers := map[string]helloAnswer{l.node.ID(): l.node.helloNow()}
+	answers := map[string]peerwire.Hello{l.node.ID(): l.node.helloNow()}
 	var mu sync.Mutex
-	asking.askEach(l.node, servers, func(s raft.Server, a *nodeConn) {
-		h, err := a.askHello(ctx)
+	asking.askEach(l.node, servers, func(s raft.Server, a *peerwire.Conn) {
+		h, err := a.AskHello(ctx)
 		if err != nil || h.ID != string(s.ID) || !h.Member {
 			return
 		}
@@ -168,7 +169,7 @@ func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[s
 }
 
 // updateNodeRows makes the log's rows say where the members are. A follower knows the leader's client address only from them.
-func (l *leaderState) updateNodeRows(servers []raft.Server, answers map[string]helloAnswer) error {
+func (l *leaderState) updateNodeRows(servers []raft.Server, answers map[string]peerwire.Hello) error {
 	rows, err := l.node.tables.readNodes()
 	if err != nil {
 		return err
@@ -181,7 +182,7 @@ func (l *leaderState) updateNodeRows(servers []raft.Server, answers map[string]h
 		id := string(s.ID)
 		row, known := written[id]
 		delete(written, id)
-		want := fsm.Node{ID: id, Address: hostPort(s.Address), Client: row.Client, Gossip: row.Gossip, ServerGossip: row.ServerGossip}
+		want := fsm.Node{ID: id, Address: peerwire.HostPort(s.Address), Client: row.Client, Gossip: row.Gossip, ServerGossip: row.ServerGossip}
 		if h, ok := answers[id]; ok {
 			want.Client, want.Gossip, want.ServerGossip = h.Client, h.Gossip, h.ServerGossip
 		}
@@ -203,7 +204,7 @@ func (l *leaderState) updateNodeRows(servers []raft.Server, answers map[string]h
 
 // raiseLevel lets entries be of the highest level that every voter can apply. It and promote are one after the other, and both
 // look at the tables: no learner gets a vote while a level that it cannot apply is on its way.
-func (l *leaderState) raiseLevel(servers []raft.Server, answers map[string]helloAnswer) error {
+func (l *leaderState) raiseLevel(servers []raft.Server, answers map[string]peerwire.Hello) error {
 	level := l.node.config.Level
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
@@ -226,7 +227,7 @@ func (l *leaderState) raiseLevel(servers []raft.Server, answers map[string]hello
 func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server) error {
 	r := l.node.raftIfRunning()
 	for _, s := range servers {
-		if s.ID == learner.ID || string(s.ID) == l.node.ID() || hostPort(s.Address) != hostPort(learner.Address) {
+		if s.ID == learner.ID || string(s.ID) == l.node.ID() || peerwire.HostPort(s.Address) != peerwire.HostPort(learner.Address) {
 			continue
 		}
 		if err := l.node.waitForFuture(l.ctx, r.RemoveServer(s.ID, 0, joinTimeout)); err != nil {
@@ -242,6 +243,6 @@ func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server)
 }
 
 // sortedPeers is in the order of ids, so that every node sees the same first one.
-func sortedPeers(peers []Peer) []Peer {
-	return slices.SortedFunc(slices.Values(peers), func(a, b Peer) int { return cmp.Compare(a.ID, b.ID) })
+func sortedPeers(peers []peerwire.Peer) []peerwire.Peer {
+	return slices.SortedFunc(slices.Values(peers), func(a, b peerwire.Peer) int { return cmp.Compare(a.ID, b.ID) })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
 const addressPeriod = time.Second
@@ -39,7 +41,7 @@ func (n *Node) addressChanged() (before string, others []string) {
 		switch {
 		case p.ID != n.ID():
 			others = append(others, p.Address)
-		case p.Address != n.transport.address:
+		case p.Address != n.port.Advertised():
 			before = p.Address
 		}
 	}
@@ -53,7 +55,7 @@ func (n *Node) checkOldAddress(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		if row.ID == n.ID() && row.Address != n.transport.address {
+		if row.ID == n.ID() && row.Address != n.port.Advertised() {
 			return n.checkNotRunningElsewhere(ctx, row.Address, n.ID(), n.processID)
 		}
 	}
@@ -65,9 +67,9 @@ func (n *Node) checkOldAddress(ctx context.Context) error {
 func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, processID string) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	a := n.transport.connTo(address, "")
-	defer a.close()
-	if h, err := a.askHello(ctx); err != nil || h.ID != id || h.ProcessID == processID {
+	a := n.port.ConnTo(address, "")
+	defer a.Close()
+	if h, err := a.AskHello(ctx); err != nil || h.ID != id || h.ProcessID == processID {
 		return nil
 	}
 	return fmt.Errorf("node %s runs at %s already, so this data folder is a copy of its: stop that process if the node shall move here, else remove this folder, and a new node joins", id, address)
@@ -76,7 +78,7 @@ func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, proces
 func (n *Node) announceAddress(others []string) {
 	ctx, cancel := context.WithTimeout(n.ctx, joinTimeout)
 	defer cancel()
-	q := joinQuestion{ID: n.ID(), ProcessID: n.processID, Address: n.transport.address, Level: n.config.Level, Cluster: n.currentIdentity().Cluster}
+	q := peerwire.JoinQuestion{ID: n.ID(), ProcessID: n.processID, Address: n.port.Advertised(), Level: n.config.Level, Cluster: n.currentIdentity().Cluster}
 	if l := n.leaderStateNow(); l != nil {
 		if err := n.admitNode(ctx, q); err != nil {
 			n.log.Warn("move to another address", "error", err)
@@ -84,11 +86,11 @@ func (n *Node) announceAddress(others []string) {
 		return
 	}
 	for _, address := range others {
-		a := n.transport.connTo(address, "")
+		a := n.port.ConnTo(address, "")
 		limited, cancel := context.WithTimeout(ctx, helloTimeout)
-		j, err := a.askJoin(limited, q)
+		j, err := a.AskJoin(limited, q)
 		cancel()
-		a.close()
+		a.Close()
 		if err == nil && j.Cluster != "" {
 			return
 		}

@@ -9,9 +9,9 @@
 // The parts, each in files of its own name: Node and its start (node.go, bootstrap.go, folder.go) and stop (stop.go);
 // leadership and its term (leadership.go), confirmation rounds (confirm_leadership.go), proposals (propose.go),
 // timestamps (clock.go, calendar.go); the failure detector (failure_detector.go, expiries.go) with its stream observers,
-// ping prober and takeover log; members (members.go, questions.go, moved_address.go); the replicated tables (replica.go,
-// tables*.go), snapshots (snapshot*.go) and raft's log (storage.go, logstore*.go); connections between nodes
-// (transport.go, node_conn.go, raft_stream.go); disk space, digests and alarms. Read this file first, then leadership.go.
+// ping prober and takeover log; members (members.go, answers.go, moved_address.go); the replicated tables (replica.go,
+// tables*.go), snapshots (snapshot*.go) and raft's log (storage.go, logstore*.go); disk space, digests and alarms. Connections between nodes are in
+// internal/peerwire. Read this file first, then leadership.go.
 package cluster
 
 import (
@@ -28,6 +28,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/gossip"
 )
@@ -45,7 +46,7 @@ type Node struct {
 	tables       *tablesStore
 	snapshots    *snapshotStore
 	replica      *replica
-	transport    *transport
+	port         *peerwire.Port
 	nodeGossip   *gossip.Pool // the pool of nodes; nil without gossip
 	serverGossip *gossip.Pool // the pool of game servers; nil without gossip
 
@@ -63,7 +64,7 @@ type Node struct {
 	digestAlarm   atomic.Pointer[string] // how the nodes' tables differ; nil: no difference is known
 	strangerAlarm atomic.Pointer[string] // which listed node belongs to another cluster; nil: none is known
 	alarmBook     alarmBook
-	joinRefusals  logLimiter
+	joinRefusals  peerwire.LogLimiter
 	leadership    leadershipTerm
 	leaderWaiters leaderWaiters
 	ready         chan struct{}
@@ -134,10 +135,9 @@ func (n *Node) openParts(ctx context.Context) error {
 	}
 	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.fail)
 	n.replica.metrics = n.config.Metrics
-	if n.transport, err = listenForNodes(n.config, own.ID); err != nil {
+	if n.port, err = listenForNodes(n.config, own.ID); err != nil {
 		return err
 	}
-	n.transport.serveQuestions = n.serveConn
 	if own.Member {
 		if err := n.openLog(); err != nil {
 			return err
@@ -171,7 +171,7 @@ func (n *Node) openParts(ctx context.Context) error {
 			}
 		})
 	}
-	n.goroutines.Go(n.transport.acceptConns)
+	n.goroutines.Go(func() { n.port.AcceptConns(n.answers()) })
 	n.goroutines.Go(n.watchReady)
 	n.goroutines.Go(n.keepSnapshots)
 	n.goroutines.Go(n.followAddress)
@@ -180,6 +180,10 @@ func (n *Node) openParts(ctx context.Context) error {
 	n.goroutines.Go(n.watchSpace)
 	n.goroutines.Go(n.watchAlarms)
 	return nil
+}
+
+func listenForNodes(c Config, id string) (*peerwire.Port, error) {
+	return peerwire.Listen(peerwire.Config{ID: id, Bind: c.Bind, Advertise: c.Advertise, TLS: c.TLS, Listen: c.Listen, Dial: c.Dial, Log: c.Log})
 }
 
 func (n *Node) openLog() error {
@@ -245,14 +249,14 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 		}
 	}
 	own := n.currentIdentity()
-	n.transport.setCluster(own.Cluster)
+	n.port.SetCluster(own.Cluster)
 	log := raftLog{logger: n.log, name: "raft"}
 	told := make(chan bool)
 	settings := raft.DefaultConfig()
 	settings.LocalID = raft.ServerID(own.ID)
 	settings.HeartbeatTimeout, settings.ElectionTimeout, settings.LeaderLeaseTimeout = n.config.Heartbeat, n.config.Election, n.config.LeaderLease
 	settings.CommitTimeout = 20 * time.Millisecond
-	settings.MaxAppendEntries = maxAppendEntries
+	settings.MaxAppendEntries = peerwire.MaxAppendEntries
 	settings.BatchApplyCh = true
 	settings.ShutdownOnRemove = false
 	settings.SnapshotInterval, settings.SnapshotThreshold = time.Hour, 1<<62 // never by raft itself: keepSnapshots decides
@@ -260,7 +264,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.NotifyCh = told
 	settings.NoLegacyTelemetry = true
 	settings.Logger = log
-	wire := newRaftTransport(n.transport, log)
+	wire := peerwire.NewRaftTransport(n.port, log)
 	if first != nil {
 		err := raft.BootstrapCluster(settings, n.storage.log, n.storage.stable, n.snapshots, wire, *first)
 		if errors.Is(err, raft.ErrCantBootstrap) {
@@ -326,7 +330,7 @@ func (n *Node) clusterID() []byte {
 func (n *Node) ID() string { return n.currentIdentity().ID }
 
 // Addr returns the address on which this node listens for other nodes.
-func (n *Node) Addr() net.Addr { return n.transport.listener.Addr() }
+func (n *Node) Addr() net.Addr { return n.port.Addr() }
 
 // Ready is closed once this node is in a cluster, knows a leader, and its tables hold that leader's opening command.
 func (n *Node) Ready() <-chan struct{} { return n.ready }

@@ -41,8 +41,8 @@ func (n *Node) fail(err error) {
 		return
 	}
 	n.log.Error("this node stops", "error", err)
-	if n.transport != nil {
-		n.transport.closeConns()
+	if n.port != nil {
+		n.port.CloseConns()
 	}
 	n.closeNowOnce.Do(func() { close(n.closeNow) })
 	n.doneOnce.Do(func() { close(n.done) })
@@ -70,8 +70,8 @@ func (n *Node) shutDown() {
 	if n.serverGossip != nil {
 		errs = append(errs, n.closeGossip(n.serverGossip))
 	}
-	if n.transport != nil {
-		n.transport.closeConns() // without followers a leader steps down within its lease, and answers entries in flight
+	if n.port != nil {
+		n.port.CloseConns() // without followers a leader steps down within its lease, and answers entries in flight
 	}
 	n.cancel()
 	n.leadership.mu.Lock()
@@ -85,8 +85,8 @@ func (n *Node) shutDown() {
 		}
 	}
 	close(n.raftDown)
-	if n.transport != nil {
-		n.transport.close()
+	if n.port != nil {
+		n.port.Close()
 	}
 	n.goroutines.Wait()
 	if n.tables != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -13,6 +14,9 @@ import (
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 )
+
+// votesLockTimeout bounds the wait for the lock of the file of votes.
+const votesLockTimeout = 2 * time.Second
 
 // raftStorage is raft's log, in a logStore, and its term and vote, in raft-boltdb.
 type raftStorage struct {
@@ -33,7 +37,7 @@ func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, e
 	}
 	bolt, err := boltdb.New(boltdb.Options{
 		Path:                    f.pathOf(votesFile),
-		BoltOptions:             &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType},
+		BoltOptions:             &bbolt.Options{Timeout: votesLockTimeout, FreelistType: bbolt.FreelistMapType},
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {

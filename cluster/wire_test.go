@@ -3,153 +3,13 @@ package cluster
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
-
-// loopback is a transport that counts nothing but what it lets in.
-func loopback(t *testing.T, id, cluster string) *transport {
-	t.Helper()
-	c := DefaultConfig()
-	c.Bind, c.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
-	tr, err := listenForNodes(c, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr.serveQuestions = func(c net.Conn, _ bool) { c.Write([]byte{1}) }
-	tr.setCluster(cluster)
-	accepted := make(chan struct{})
-	go func() {
-		defer close(accepted)
-		tr.acceptConns()
-	}()
-	go func() {
-		for {
-			select {
-			case s := <-tr.raftConns:
-				s.Write([]byte{1})
-				s.Close()
-			case <-tr.ctx.Done():
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		tr.close()
-		<-accepted
-	})
-	return tr
-}
-
-func TestOnlyWhoNamesThisNodeOfThisClusterIsLetIn(t *testing.T) {
-	b := loopback(t, "b", "c1")
-	a := loopback(t, "a", "c1")
-	for _, test := range []struct {
-		name string
-		o    openingFrame
-		in   bool
-	}{
-		{"raft, right", openingFrame{kind: kindRaft, cluster: "c1", target: "b"}, true},
-		{"raft, another cluster", openingFrame{kind: kindRaft, cluster: "c2", target: "b"}, false},
-		{"raft, the node that was here before", openingFrame{kind: kindRaft, cluster: "c1", target: "b-old"}, false},
-		{"raft, no cluster", openingFrame{kind: kindRaft, target: "b"}, false},
-		{"raft, no target", openingFrame{kind: kindRaft, cluster: "c1"}, false},
-		{"peer, right", openingFrame{kind: kindPeer, cluster: "c1", target: "b"}, true},
-		{"peer, stranger", openingFrame{kind: kindPeer}, true},
-		{"peer, another cluster", openingFrame{kind: kindPeer, cluster: "c2"}, false},
-		{"peer, the node that was here before", openingFrame{kind: kindPeer, cluster: "c1", target: "b-old"}, false},
-		{"no such kind", openingFrame{kind: 9, cluster: "c1", target: "b"}, false},
-	} {
-		c, err := a.dialNode(t.Context(), b.address, test.o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.SetDeadline(time.Now().Add(5 * time.Second))
-		_, err = io.ReadFull(c, make([]byte, 1))
-		c.Close()
-		if in := err == nil; in != test.in {
-			t.Errorf("%s: let in %v (%v), want %v", test.name, in, err, test.in)
-		}
-	}
-}
-
-// A nonce is answered only to who named cluster and node: anybody else may mean another node.
-func TestAStrangerGetsNoNonce(t *testing.T) {
-	c := DefaultConfig()
-	c.Memory, c.Bind = true, "127.0.0.1:0"
-	n, err := Open(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close(context.Background())
-	<-n.Ready()
-	if _, err := n.answerQuestion(questionNonce, make([]byte, 8), false); !errors.Is(err, errWireFormat) {
-		t.Errorf("a stranger's nonce: %v, want a closed connection", err)
-	}
-	if answer, err := n.answerQuestion(questionNonce, make([]byte, 8), true); err != nil || len(answer) != 24 {
-		t.Errorf("a peer's nonce: %d bytes, %v, want 24", len(answer), err)
-	}
-	if _, err := (&Node{}).answerQuestion(questionNonce, make([]byte, 8), true); !errors.Is(err, errWireFormat) {
-		t.Errorf("a nonce while no raft runs: %v, want a closed connection", err)
-	}
-}
-
-func TestASlowOpeningHoldsUpNobody(t *testing.T) {
-	b := loopback(t, "b", "c1")
-	a := loopback(t, "a", "c1")
-	for range maxOpeningConns / 2 {
-		c, err := net.Dial("tcp", b.address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	begin := time.Now()
-	c, err := a.dialNode(t.Context(), b.address, openingFrame{kind: kindRaft, cluster: "c1", target: "b"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil || time.Since(begin) > openTimeout/2 {
-		t.Errorf("let in after %v beside silent connections: %v", time.Since(begin), err)
-	}
-}
-
-func TestASenderThatVanishesInMidMessageIsGivenUp(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	limits := &deadlines{Conn: ours}
-	c := &raftConn{Conn: limits, incoming: true, onClose: func(*raftConn) {}}
-	go theirs.Write([]byte("half of a message"))
-	if _, err := c.Read(make([]byte, 4)); err != nil {
-		t.Fatal(err)
-	}
-	if !limits.read.IsZero() {
-		t.Error("an idle connection has a deadline: raft's pool would lose it")
-	}
-	if _, err := c.Read(make([]byte, 4)); err != nil {
-		t.Fatal(err)
-	}
-	if left := time.Until(limits.read); left <= 0 || left > progressLimit {
-		t.Errorf("in mid-message the deadline is %v away, want %v", left, progressLimit)
-	}
-}
-
-type deadlines struct {
-	net.Conn
-	read time.Time
-}
-
-func (d *deadlines) SetReadDeadline(t time.Time) error {
-	d.read = t
-	return d.Conn.SetReadDeadline(t)
-}
 
 func TestOutcomes(t *testing.T) {
 	n := &Node{}
@@ -172,6 +32,24 @@ func TestOutcomes(t *testing.T) {
 		if got := isRefusal(err); got != test.refused || errors.Is(err, ErrUnknown) == test.refused {
 			t.Errorf("%v became %v, refused %v, want %v", test.err, err, got, test.refused)
 		}
+	}
+}
+
+// A node whose raft does not run answers no nonce: the state on its disk may be older than a vote.
+func TestANodeWithoutRaftAnswersNoNonce(t *testing.T) {
+	c := DefaultConfig()
+	c.Memory, c.Bind = true, "127.0.0.1:0"
+	n, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close(context.Background())
+	<-n.Ready()
+	if answer, err := n.answerNonce(); err != nil || answer.Term == 0 {
+		t.Errorf("a nonce: term %d, %v, want a term", answer.Term, err)
+	}
+	if _, err := (&Node{}).answerNonce(); !errors.Is(err, peerwire.ErrNoAnswer) {
+		t.Errorf("a nonce while no raft runs: %v, want a closed connection", err)
 	}
 }
 

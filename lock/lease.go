@@ -79,10 +79,10 @@ func (t Timing) LapseIsDue(mute time.Duration) bool { return mute >= t.Evidence 
 
 // Detector holds the settings of a node's failure detector, which runs while the node leads.
 type Detector struct {
-	TickPeriod time.Duration // time between two ticks
-	PingPeriod time.Duration // time between two tries of a game server's ping port
-	ReachFor   time.Duration // a refusal counts only this long after the last answer, which showed that this node reaches the port
-	RefusalGap time.Duration // least time between two refusals that count as proof
+	TickPeriod time.Duration `json:"tick_period"` // time between two ticks
+	PingPeriod time.Duration `json:"ping_period"` // time between two tries of a game server's ping port
+	ReachFor   time.Duration `json:"reach_for"`   // a refusal counts only this long after the last answer, which showed that this node reaches the port
+	RefusalGap time.Duration `json:"refusal_gap"` // least time between two refusals that count as proof
 }
 
 // DefaultDetector ticks often enough to find proof within half a second.

@@ -17,9 +17,11 @@ var mayImport = map[string][]string{
 	"fsm/logpb":     {},
 	"gossip":        {},
 
-	"fsm":             {"lock", "fsm/logpb"},
-	"cluster":         {"internal/tcp", "fsm", "lock", "gossip"},
-	"internal/server": {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},
+	"fsm":     {"lock", "fsm/logpb"},
+	"cluster": {"cluster/internal/peerwire", "fsm", "lock", "gossip"},
+	// The nodes' port. It knows no node: the answers to questions come in as functions.
+	"cluster/internal/peerwire": {"internal/tcp", "lock"},
+	"internal/server":           {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},
 	// What a refusal is called is the error table's business.
 	"internal/metrics":     {"cluster", "fsm", "internal/server", "lock"},
 	"internal/tcp":         {},

@@ -1,4 +1,4 @@
-package cluster
+package peerwire
 
 import (
 	"net"
@@ -7,8 +7,8 @@ import (
 	"github.com/profilenode/profilenode/internal/tcp"
 )
 
-// setKeepAlive makes the kernel give up on a peer that answers nothing within a few seconds, whether data is under way to it
-// or not. Where the system cannot limit unacknowledged data, that waits for as long as the system pleases.
+// setKeepAlive makes the kernel close a connection whose peer answers nothing for a few seconds, whether data is under way
+// to it or not. Where the system cannot limit unacknowledged data, the system's own limit holds for that.
 func setKeepAlive(c net.Conn) error {
 	conn, ok := c.(*net.TCPConn)
 	if !ok {

@@ -1,4 +1,4 @@
-package cluster
+package peerwire
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
@@ -49,19 +50,14 @@ func (c *endingConn) Close() error {
 // refused.
 func port(f *testing.F) *pipes {
 	p := &pipes{made: make(chan net.Conn), ended: make(chan struct{})}
-	c := DefaultConfig()
-	c.Bind, c.Log = "n:1", slog.New(slog.DiscardHandler)
-	c.Listen = func(string, string) (net.Listener, error) { return p, nil }
-	tr, err := listenForNodes(c, "n")
+	log := slog.New(slog.DiscardHandler)
+	n, err := Listen(Config{ID: "n", Bind: "n:1", Listen: func(string, string) (net.Listener, error) { return p, nil }, Log: log})
 	if err != nil {
 		f.Fatal(err)
 	}
-	n := &Node{config: c, log: c.Log, transport: tr}
-	n.identity.Store(&identity{ID: "n"})
-	tr.serveQuestions = n.serveConn
-	tr.setCluster("c")
-	wire := newRaftTransport(tr, raftLog{logger: c.Log, name: "raft"})
-	go tr.acceptConns()
+	n.SetCluster("c")
+	wire := NewRaftTransport(n, hclog.NewNullLogger())
+	go n.AcceptConns(someAnswers("n"))
 	go func() {
 		for call := range wire.Consumer() {
 			if call.Reader != nil {

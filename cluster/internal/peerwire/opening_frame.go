@@ -1,4 +1,4 @@
-package cluster
+package peerwire
 
 import (
 	"encoding/binary"
@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// The first frame of every connection between nodes names its target. A message for a lost node is so never
-// answered by its successor at the same address, which remembers none of its votes.
+// The first frame of every connection between nodes names its target. So a message for a lost node is never answered by
+// its successor at the same address, which has none of its votes.
 const (
 	wireMagic   = "pfnd"
 	wireVersion = 1
@@ -25,7 +25,7 @@ const (
 // openingFrame is the first frame.
 type openingFrame struct {
 	kind    connKind
-	cluster string // hex; "": whatever it is
+	cluster string // hex; "": any
 	target  string // node id; "": any node that listens
 	sender  string // node id
 }
@@ -44,7 +44,7 @@ func (o openingFrame) write(to io.Writer) error {
 	return err
 }
 
-// readOpening reads exactly the frame: the bytes behind it are another reader's.
+// readOpening reads the frame and not one byte more: the bytes behind it belong to another reader.
 func readOpening(from io.Reader) (openingFrame, error) {
 	var head [len(wireMagic) + 2]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {
@@ -71,7 +71,7 @@ func readOpening(from io.Reader) (openingFrame, error) {
 	return o, nil
 }
 
-// These bound one message on a peer connection. Any process may ask; the answer comes from the dialled node.
+// These bound one message on a peer connection. A question has the smaller bound, since it may come from any process.
 const (
 	maxMessageBytes  = 1 << 20
 	maxQuestionBytes = 64 << 10
@@ -88,7 +88,7 @@ func writeMessage(to io.Writer, about questionKind, payload []byte) error {
 	return err
 }
 
-// readMessage takes memory only for bytes that have come, whatever length was announced.
+// readMessage takes memory only for bytes that have arrived, whatever length was announced.
 func readMessage(from io.Reader, most uint32) (questionKind, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {

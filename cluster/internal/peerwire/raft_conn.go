@@ -1,4 +1,4 @@
-package cluster
+package peerwire
 
 import (
 	"net"
@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// progressLimit is how long a connection may stand still in the midst of a message. A follower reads a snapshot in its
-// main loop: a sender that vanished would keep it from voting until TCP gives up.
+// progressLimit is how long a connection may make no progress in the middle of a message. A follower reads a snapshot in
+// raft's main loop: a sender that vanished would keep it from voting until TCP gives up.
 const progressLimit = 10 * time.Second
 
-// raftConn is a connection of raft's, either way. Between messages it may stay idle for as long as it likes, since raft
-// pools connections and a pooled one that was closed costs an election; the keepalive finds a dead peer.
+// raftConn is a connection of raft, accepted or dialed. Between messages it may be idle without limit, since raft pools
+// connections and a pooled one that was closed costs an election; the keepalive finds a dead peer.
 type raftConn struct {
 	net.Conn
 	incoming bool
 	onClose  func(*raftConn)
 
 	mu             sync.Mutex
-	midMessage     bool      // the last act was a read that brought something: a message is half here
-	readErr        error     // of the read that failed: raft reads the rest of a failed snapshot too, and would wait once more
+	midMessage     bool      // the last operation was a read that returned bytes: part of a message has arrived
+	readErr        error     // of the read that failed; raft also reads the rest of a failed snapshot, and would wait another progressLimit
 	raftWriteLimit time.Time // the deadline that raft itself set
 }
 
