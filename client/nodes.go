@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 
@@ -14,6 +15,7 @@ import (
 // nodeSet is the nodes that this client speaks to, with the last answer of each.
 type nodeSet struct {
 	*wire.Nodes
+	log *slog.Logger
 
 	mu      sync.Mutex
 	states  map[string]nodeState
@@ -21,13 +23,25 @@ type nodeSet struct {
 }
 
 func newNodeSet(config Config) *nodeSet {
-	connecting := wire.NodesConfig{
-		Seeds: config.Seeds, Permit: config.permitAddress, Dial: config.hooks.Dial, Options: config.hooks.DialOptions, Log: config.Log,
-	}
+	link := wire.LinkConfig{Dial: config.hooks.Dial, Options: config.hooks.DialOptions}
 	if config.TLS != nil {
-		connecting.Credentials = credentials.NewTLS(config.TLS)
+		link.Credentials = credentials.NewTLS(config.TLS)
 	}
-	return &nodeSet{Nodes: wire.NewNodes(connecting), states: make(map[string]nodeState), foreign: make(map[string]bool)}
+	return &nodeSet{
+		Nodes:  wire.NewNodes(wire.NodesConfig{LinkConfig: link, Seeds: config.Seeds, Permit: config.permitAddress}),
+		log:    config.Log,
+		states: make(map[string]nodeState), foreign: make(map[string]bool),
+	}
+}
+
+// noteLeader notes that a node leads, as it showed itself or as another one said.
+func (n *nodeSet) noteLeader(addr string) { n.logForbiddenLeader(n.NoteLeader(addr)) }
+
+// logForbiddenLeader logs that a leader may not be spoken to, if there is such an error.
+func (n *nodeSet) logForbiddenLeader(err error) {
+	if err != nil {
+		n.log.Error("a node names a leader that this client may not speak to", "error", err)
+	}
 }
 
 // isFirstForeignRefusal notes that a node refused a request as meant for another cluster or epoch, and says whether it is

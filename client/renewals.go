@@ -70,7 +70,7 @@ func (c *Client) renewUntilOver(l *incarnation) {
 			mute++
 		}
 		c.nodes.NotePassed(addr)
-		c.nodes.NoteLeader(refusal.GetLeader())
+		c.nodes.noteLeader(refusal.GetLeader())
 		// All game servers learn of a new leader at the same moment, and each has still some time before it is in doubt. One
 		// that lost its stream only has none to lose: its silence may be taken for its death.
 		if leader := refusal.GetLeader(); leader != "" && led != "" && leader != led && !sleepUnlessDone(c.ctx, rand.N(l.timing.Renew/2)) {
@@ -119,7 +119,7 @@ func (c *Client) renewOver(via *renewalStream, l *incarnation, addr string, mute
 					if c.handleRenewed(l, what.Renewed, sent) {
 						if !heard {
 							heard = true
-							c.nodes.NoteLeader(addr)
+							c.nodes.noteLeader(addr)
 							first()
 						}
 						lost.Reset(patience)

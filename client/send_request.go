@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -208,6 +209,10 @@ func (c *Client) sendOnce(ctx context.Context, addr, method string, request, ans
 	if a.Sent {
 		told.noteHeader(answer)
 	}
+	if a.Sent && a.Refusal == nil && status.Code(a.Err) == codes.Unimplemented {
+		a.Refusal = &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNSUPPORTED}
+	}
+	c.nodes.logForbiddenLeader(a.LeaderErr)
 	if a.Err == nil || ctx.Err() == nil { // a caller that gave up says nothing of the node
 		c.noteAnswer(addr, a.Link, a.Refusal, a.Err)
 	}

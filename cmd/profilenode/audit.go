@@ -8,7 +8,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 const auditPage = 1000 // rows of one answer
@@ -75,12 +74,9 @@ func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, 
 		if limit > 0 {
 			request.Limit = uint32(min(limit-len(audits), auditPage))
 		}
-		var reply *pb.AuditResponse
+		reply := &pb.AuditResponse{}
 		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			return c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-				reply, err = pb.NewClusterClient(cc).Audit(ctx, request)
-				return err
-			})
+			return c.ask(ctx, pb.Cluster_Audit_FullMethodName, request, reply)
 		}); err != nil {
 			return nil, err
 		}

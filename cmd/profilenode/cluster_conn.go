@@ -2,81 +2,54 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
 	maxReply = 33 << 20 // a node sends at most 32 MiB
 
-	// tryLimit bounds one try, so that a node that hangs does not use up the time in which another would answer.
-	tryLimit = 2 * time.Second
-
-	// deadRounds is after how many rounds in which no node could be reached at all we take it that nothing runs there. A
+	// unreachedRounds is after how many rounds in which no node could be reached at all nothing seems to run there. A
 	// cluster that elects a leader does not look like that.
-	deadRounds = 3
+	unreachedRounds = 5
 
-	// maxHops is how many redirects to another leader one round follows.
-	maxHops = 3
-
-	firstPause = 50 * time.Millisecond
-	maxPause   = 500 * time.Millisecond
+	// lookLimit bounds the look at all nodes after a request was given up.
+	lookLimit = 2 * time.Second
 )
 
-// clusterConn speaks to whichever node leads. A request is built once and sent as it is until it is answered: to a change that
-// is the promise that it happens once.
+// clusterConn speaks to whichever node leads.
 type clusterConn struct {
 	seeds       []string
-	credentials credentials.TransportCredentials
-	anywhere    bool // may leave this machine
-	links       map[string]*wire.Link
-	leader      string           // that last answered, or was named as the leader
+	nodes       *wire.Nodes
 	said        map[string]error // by address: the last answer of each node that was asked
 	offersStale bool             // the command can read from any node, and was not told to
 	binder      pb.Binder
 }
 
 func newClusterConn(seeds []string, c *certificates, plain bool) *clusterConn {
-	creds := insecure.NewCredentials()
+	conn := &clusterConn{seeds: seeds, said: make(map[string]error)}
+	link := wire.LinkConfig{MaxReply: maxReply, Options: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(conn.binder.Bind), grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxReply)),
+	}}
 	if c != nil {
-		creds = credentials.NewTLS(c.forCommands())
+		link.Credentials = credentials.NewTLS(c.forCommands())
 	}
-	return &clusterConn{
-		seeds: seeds, credentials: creds, anywhere: plain || c != nil,
-		links: make(map[string]*wire.Link), said: make(map[string]error),
-	}
+	anywhere := plain || c != nil
+	conn.nodes = wire.NewNodes(wire.NodesConfig{
+		LinkConfig: link, Seeds: seeds, OnFailure: conn.noteFailure,
+		Permit: func(address string) error { return checkMayDial(address, anywhere) },
+	})
+	return conn
 }
 
-func (c *clusterConn) close() {
-	for _, link := range c.links {
-		link.Close()
-	}
-}
-
-// linkTo is a connection to one address; it connects when it is first used.
-func (c *clusterConn) linkTo(address string) (*wire.Link, error) {
-	if link := c.links[address]; link != nil {
-		return link, nil
-	}
-	if err := checkMayDial(address, c.anywhere); err != nil {
-		return nil, err
-	}
-	link, err := wire.Connect(address, c.credentials, nil,
-		grpc.WithChainUnaryInterceptor(c.binder.Bind),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxReply)))
-	if err != nil {
-		return nil, err
-	}
-	c.links[address] = link
-	return link, nil
-}
+func (c *clusterConn) close() { c.nodes.Close() }
 
 // checkMayDial keeps requests from crossing a network in plain text without --plain, also after a redirect.
 func checkMayDial(address string, anywhere bool) error {
@@ -86,111 +59,31 @@ func checkMayDial(address string, anywhere bool) error {
 	return nil
 }
 
-// tryNodes asks the leader until it answers, is out of the question, or ctx ends. ask must send the same bytes every time.
-func (c *clusterConn) tryNodes(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) error {
-	pause, dead := firstPause, 0
-	var copies wire.Copies
-	for {
-		r := c.tryEachNode(ctx, &copies, ask)
-		switch {
-		case r.answered:
-			return nil
-		case r.final != nil:
-			return classifyByFate(r.fate, explainRefusal(r.final))
-		case ctx.Err() != nil:
-			return c.errorAfterGivingUp(ctx, copies.Fate())
-		case r.anybody:
-			dead = 0
-		default:
-			dead++
-		}
-		if dead >= deadRounds {
-			return c.errorAfterGivingUp(ctx, copies.Fate())
-		}
-		select {
-		case <-ctx.Done():
-			return c.errorAfterGivingUp(ctx, copies.Fate())
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, maxPause)
-	}
+// ask sends a request until the leader answers it, refuses it for good, or ctx ends.
+func (c *clusterConn) ask(ctx context.Context, method string, request, reply proto.Message) error {
+	return c.explainCall(ctx, c.nodes.Call(ctx, method, request, reply))
 }
 
-// roundResult is the result of asking every node once.
-type roundResult struct {
-	answered bool
-	final    error     // a refusal that asking again would not change
-	fate     wire.Fate // of the request, with final
-	anybody  bool      // a node could be reached
+// explainCall turns the end of a call into its sentence. An error says no more than is known of the request.
+func (c *clusterConn) explainCall(ctx context.Context, err error) error {
+	var failed *wire.CallError
+	switch {
+	case !errors.As(err, &failed):
+		return err
+	case failed.Last.IsFinal():
+		return classifyByFate(failed.Fate, explainRefusal(nodeAnswer(ctx, failed.Last)))
+	}
+	return c.errorAfterGivingUp(ctx, failed.Fate)
 }
 
-// tryEachNode asks the leader as far as known, else every node, and follows redirects to the leader, a few times: two nodes
-// may each take the other for it.
-func (c *clusterConn) tryEachNode(ctx context.Context, copies *wire.Copies, ask func(context.Context, *grpc.ClientConn) error) (r roundResult) {
-	next, hops := c.addressesByPreference(), 0
-	for len(next) > 0 {
-		address := next[0]
-		next = next[1:]
-		sent, err := c.tryNode(ctx, address, ask)
-		if err == nil {
-			c.leader = address
-			return roundResult{answered: true}
-		}
-		refusal := wire.RefusalIn(err)
-		fate := copies.Fate()
-		switch {
-		case refusal != nil:
-			fate = copies.Refuse(refusal)
-		case sent:
-			copies.Lose()
-			fate = copies.Fate()
-		}
-		if ctx.Err() != nil && refusal == nil && c.said[address] != nil {
-			return r // the end of ctx says nothing about this node; its earlier answer says more
-		}
-		c.said[address] = err
-		r.anybody = r.anybody || sent
-		if refusal != nil && wire.MeaningOf(refusal.GetReason()).Retry == wire.Never {
-			r.final, r.fate = err, fate
-			return r
-		}
-		if c.leader == address {
-			c.leader = ""
-		}
-		if leader := refusal.GetLeader(); leader != "" && leader != address && hops < maxHops {
-			hops++
-			next = append([]string{leader}, next...)
-		}
+// noteFailure keeps the answer of a node, and gives up where no node can be reached.
+func (c *clusterConn) noteFailure(ctx context.Context, a wire.Attempt) (giveUp bool) {
+	// The end of ctx says nothing about this node; its earlier answer says more.
+	if ctx.Err() == nil || a.Refusal != nil || c.said[a.Address] == nil {
+		c.said[a.Address] = nodeAnswer(ctx, a)
 	}
-	return r
-}
-
-// tryNode asks one node. Unless sent, no copy has left this process.
-func (c *clusterConn) tryNode(ctx context.Context, address string, ask func(context.Context, *grpc.ClientConn) error) (sent bool, err error) {
-	link, err := c.linkTo(address)
-	if err != nil {
-		return false, err
+	if a.LeaderErr != nil {
+		c.said[a.Refusal.GetLeader()] = a.LeaderErr
 	}
-	return callOverLink(ctx, link, ask)
-}
-
-func callOverLink(ctx context.Context, link *wire.Link, ask func(context.Context, *grpc.ClientConn) error) (sent bool, err error) {
-	if err := link.WaitReady(ctx); err != nil {
-		return false, nodeAnswer(ctx, link, false, err)
-	}
-	limited, cancel := context.WithTimeout(ctx, tryLimit)
-	defer cancel()
-	if err := ask(limited, link.Conn()); err != nil {
-		return true, nodeAnswer(ctx, link, true, err)
-	}
-	return true, nil
-}
-
-// addressesByPreference is the order to ask nodes in: the last known leader first, then the others.
-func (c *clusterConn) addressesByPreference() []string {
-	if c.leader == "" {
-		return c.seeds
-	}
-	others := slices.DeleteFunc(slices.Clone(c.seeds), func(address string) bool { return address == c.leader })
-	return append([]string{c.leader}, others...)
+	return a.Unsent >= unreachedRounds*len(c.nodes.Addresses())
 }

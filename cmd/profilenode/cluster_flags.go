@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -37,7 +38,7 @@ func addClusterFlags(p process, command *cobra.Command) *clusterFlags {
 	a.flags.SortFlags = false
 	a.flags.BoolVar(&a.json, "json", false, "print JSON: one object, or one a line where there are many")
 	a.flags.StringVar(&a.addr, "addr", defaultAddr, "client `addresses` of nodes, separated by commas; also "+addrVariable)
-	a.flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "give up after this long; also "+timeoutVariable)
+	a.flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "give up after this long; large answers may take longer, at 128 KiB a second; also "+timeoutVariable)
 	a.flags.StringVar(&a.ca, "tls-ca", "", "who signs the nodes' certificates, PEM `file`; also PROFILENODE_TLS_CA")
 	a.flags.StringVar(&a.cert, "tls-cert", "", "own certificate, PEM `file`; also PROFILENODE_TLS_CERT")
 	a.flags.StringVar(&a.key, "tls-key", "", "its key, PEM `file`; also PROFILENODE_TLS_KEY")
@@ -58,7 +59,7 @@ func (a *clusterFlags) withCluster(ctx context.Context, f func(context.Context, 
 		return &usageError{err}
 	}
 	defer c.close()
-	bounded, cancel := context.WithTimeout(ctx, a.timeout)
+	bounded, cancel := wire.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	err = f(bounded, c)
 	var unsure *unknownOutcomeError

@@ -8,7 +8,7 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // digestRounds is how often the nodes are asked again while they answer at different indexes, which they do under load.
@@ -82,9 +82,9 @@ func (c *clusterConn) digestsAt(ctx context.Context, found []*nodeStatus, index 
 			addresses, places = append(addresses, s.address), append(places, i)
 		}
 	}
-	c.askAllNodes(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
-		answers[places[i]].reply, err = pb.NewClusterClient(cc).Digest(ctx, &pb.DigestRequest{Index: index})
-		return err
+	c.askAllNodes(ctx, addresses, pb.Cluster_Digest_FullMethodName, &pb.DigestRequest{Index: index}, func(i int) proto.Message {
+		answers[places[i]].reply = &pb.DigestResponse{}
+		return answers[places[i]].reply
 	}, func(i int, err error) {
 		answers[places[i]].reply, answers[places[i]].err = nil, err
 	})

@@ -11,7 +11,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 // How a game encoded its data; the store does not look inside.
@@ -70,11 +69,9 @@ func printProfile(a *clusterFlags, meta bool, request *pb.GetRequest, reply *pb.
 	return err
 }
 
-func (c *clusterConn) getProfile(ctx context.Context, request *pb.GetRequest) (reply *pb.GetResponse, err error) {
-	err = c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-		reply, err = pb.NewProfilesClient(cc).Get(ctx, request)
-		return err
-	})
+func (c *clusterConn) getProfile(ctx context.Context, request *pb.GetRequest) (*pb.GetResponse, error) {
+	reply := &pb.GetResponse{}
+	err := c.ask(ctx, pb.Profiles_Get_FullMethodName, request, reply)
 	return reply, err
 }
 

@@ -6,7 +6,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func listCommand(p process) *cobra.Command {
@@ -89,10 +88,8 @@ func listProfiles(ctx context.Context, a *clusterFlags, request *pb.ListRequest,
 	}
 }
 
-func (c *clusterConn) listPage(ctx context.Context, request *pb.ListRequest) (reply *pb.ListResponse, err error) {
-	err = c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-		reply, err = pb.NewProfilesClient(cc).List(ctx, request)
-		return err
-	})
+func (c *clusterConn) listPage(ctx context.Context, request *pb.ListRequest) (*pb.ListResponse, error) {
+	reply := &pb.ListResponse{}
+	err := c.ask(ctx, pb.Profiles_List_FullMethodName, request, reply)
 	return reply, err
 }

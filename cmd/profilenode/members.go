@@ -8,7 +8,6 @@ import (
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func membersCommand(p process) *cobra.Command {
@@ -42,11 +41,7 @@ before or after. It votes once it has caught up.`,
 	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		request := &pb.AddMemberRequest{Address: args[0]}
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			if err := changeOnce(ctx, c, request,
-				func(ctx context.Context, cc *grpc.ClientConn) error {
-					_, err := pb.NewClusterClient(cc).AddMember(ctx, request)
-					return err
-				}); err != nil {
+			if err := changeOnce(ctx, c, pb.Cluster_AddMember_FullMethodName, request, &pb.AddMemberResponse{}); err != nil {
 				return err
 			}
 			return listMembers(ctx, a, c)
@@ -64,15 +59,11 @@ type memberJSON struct {
 }
 
 func listMembers(ctx context.Context, a *clusterFlags, c *clusterConn) error {
-	var status *pb.StatusResponse
-	var expected *pb.ExpectedMembersResponse
-	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-		if expected, err = pb.NewClusterClient(cc).ExpectedMembers(ctx, &pb.ExpectedMembersRequest{}); err != nil {
-			return err
-		}
-		status, err = pb.NewClusterClient(cc).Status(ctx, &pb.StatusRequest{})
+	expected, status := &pb.ExpectedMembersResponse{}, &pb.StatusResponse{}
+	if err := c.ask(ctx, pb.Cluster_ExpectedMembers_FullMethodName, &pb.ExpectedMembersRequest{}, expected); err != nil {
 		return err
-	}); err != nil {
+	}
+	if err := c.ask(ctx, pb.Cluster_Status_FullMethodName, &pb.StatusRequest{}, status); err != nil {
 		return err
 	}
 	var list []memberJSON
@@ -125,11 +116,7 @@ themselves, when what they tell of does. That it was cleared, and by which user,
 	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		request := &pb.ClearAlarmRequest{Code: args[0]}
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			err := changeOnce(ctx, c, request,
-				func(ctx context.Context, cc *grpc.ClientConn) error {
-					_, err := pb.NewClusterClient(cc).ClearAlarm(ctx, request)
-					return err
-				})
+			err := changeOnce(ctx, c, pb.Cluster_ClearAlarm_FullMethodName, request, &pb.ClearAlarmResponse{})
 			if wire.RefusalIn(err).GetReason() == pb.Reason_REASON_SUPERSEDED {
 				return &hintedError{fmt.Errorf("no alarm %s is kept in the log", args[0]), "profilenode status shows every alarm; those that are not kept end by themselves"}
 			}

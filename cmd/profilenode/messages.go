@@ -9,7 +9,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func messagesCommand(p process) *cobra.Command {
@@ -39,12 +38,9 @@ A message waits until a handler of its kind takes it; one that waits for long ma
 func listMessages(ctx context.Context, a *clusterFlags, request *pb.MessagesRequest) error {
 	t := newTextTable(discardIf(a.json, a.p.out), "ID", "KIND", "SENDER", "AGE", "SIZE", "PANICS", "STATE", "TEXT")
 	for {
-		var reply *pb.MessagesResponse
+		reply := &pb.MessagesResponse{}
 		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			return c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-				reply, err = pb.NewProfilesClient(cc).Messages(ctx, request)
-				return err
-			})
+			return c.ask(ctx, pb.Profiles_Messages_FullMethodName, request, reply)
 		}); err != nil {
 			return err
 		}
@@ -121,11 +117,7 @@ has applied it already and has not saved it yet keeps the effect.`,
 		}
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			request := &pb.ClearMessageRequest{Store: args[0], Key: args[1], Id: id}
-			err := changeOnce(ctx, c, request,
-				func(ctx context.Context, cc *grpc.ClientConn) error {
-					_, err := pb.NewProfilesClient(cc).ClearMessage(ctx, request)
-					return err
-				})
+			err := changeOnce(ctx, c, pb.Profiles_ClearMessage_FullMethodName, request, &pb.ClearMessageResponse{})
 			if err != nil {
 				return err
 			}

@@ -16,10 +16,10 @@ import (
 
 // errorAfterGivingUp says why a request found no node that could answer it, with the answer of each node that was tried.
 func (c *clusterConn) errorAfterGivingUp(ctx context.Context, fate wire.Fate) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return classifyByFate(fate, errors.New("interrupted"))
 	}
-	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryLimit)
+	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookLimit)
 	defer cancel()
 	return classifyByFate(fate, c.explainNoAnswer(looking))
 }
@@ -111,24 +111,27 @@ func isUnsent(err error) bool {
 	return errors.As(err, &unsent)
 }
 
-// nodeAnswer turns the error of a call to one node into a sentence about its answer. It wraps the refusal.
-func nodeAnswer(ctx context.Context, link *wire.Link, sent bool, err error) error {
-	failed := link.Explain(context.WithoutCancel(ctx))
-	switch code := status.Code(err); {
-	case !sent && failed != nil:
-		return &unsentError{failed}
-	case !sent:
-		return &unsentError{err}
-	case wire.RefusalIn(err) != nil:
-		return &explainedError{status.Convert(err).Message(), err}
-	case code == codes.Unimplemented:
-		return &explainedError{"it speaks gRPC, but does not know this request: it is no profilenode, or an older one", err}
-	case code == codes.DeadlineExceeded || code == codes.Canceled:
-		return &explainedError{"it took the request and did not answer in time: it is stopped, stuck or cut off", err}
-	case code == codes.Unavailable && failed != nil:
-		return &explainedError{"the connection was lost; then: " + failed.Error(), err}
+// nodeAnswer turns the error of a copy of a request into a sentence about the node's answer. It wraps the refusal.
+func nodeAnswer(ctx context.Context, a wire.Attempt) error {
+	if a.Link == nil {
+		return a.Err // this side may not connect there
 	}
-	return &explainedError{status.Convert(err).Message(), err}
+	failed := a.Link.Explain(context.WithoutCancel(ctx))
+	switch code := status.Code(a.Err); {
+	case !a.Sent && a.Refusal == nil && failed != nil:
+		return &unsentError{failed}
+	case !a.Sent && a.Refusal == nil:
+		return &unsentError{a.Err}
+	case a.Refusal != nil:
+		return &explainedError{status.Convert(a.Err).Message(), a.Err}
+	case code == codes.Unimplemented:
+		return &explainedError{"it speaks gRPC, but does not know this request: it is no profilenode, or an older one", a.Err}
+	case code == codes.DeadlineExceeded || code == codes.Canceled:
+		return &explainedError{"it took the request and did not answer in time: it is stopped, stuck or cut off", a.Err}
+	case code == codes.Unavailable && failed != nil:
+		return &explainedError{"the connection was lost; then: " + failed.Error(), a.Err}
+	}
+	return &explainedError{status.Convert(a.Err).Message(), a.Err}
 }
 
 // classifyByFate keeps an error from saying more than is known of the request.

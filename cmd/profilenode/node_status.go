@@ -9,7 +9,7 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // nodeStatus is one node of a cluster as found by asking all of them.
@@ -105,30 +105,28 @@ func isNewerStatus(a, b *pb.StatusResponse) bool {
 
 func (c *clusterConn) askStatuses(ctx context.Context, addresses []string) []*nodeStatus {
 	found := make([]*nodeStatus, len(addresses))
-	c.askAllNodes(ctx, addresses, func(ctx context.Context, i int, cc *grpc.ClientConn) (err error) {
-		found[i] = &nodeStatus{address: addresses[i]}
-		found[i].status, err = pb.NewClusterClient(cc).Status(ctx, &pb.StatusRequest{})
-		return err
+	c.askAllNodes(ctx, addresses, pb.Cluster_Status_FullMethodName, &pb.StatusRequest{}, func(i int) proto.Message {
+		found[i] = &nodeStatus{address: addresses[i], status: &pb.StatusResponse{}}
+		return found[i].status
 	}, func(i int, err error) {
 		found[i] = &nodeStatus{address: addresses[i], err: err}
 	})
 	return found
 }
 
-// askAllNodes asks several addresses at once, one try each, and waits for all.
-func (c *clusterConn) askAllNodes(ctx context.Context, addresses []string, ask func(context.Context, int, *grpc.ClientConn) error, failed func(int, error)) {
+// askAllNodes asks several addresses at once, one copy each, and waits for all. reply is called before each copy leaves.
+func (c *clusterConn) askAllNodes(ctx context.Context, addresses []string, method string, request proto.Message, reply func(int) proto.Message, failed func(int, error)) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for i, address := range addresses {
-		link, err := c.linkTo(address)
-		if err != nil {
-			failed(i, &unsentError{err})
-			continue
-		}
 		all.Go(func() {
-			_, err := callOverLink(ctx, link, func(ctx context.Context, cc *grpc.ClientConn) error { return ask(ctx, i, cc) })
-			if err != nil {
-				failed(i, err)
+			a := c.nodes.SendCopy(ctx, address, method, proto.Clone(request), reply(i))
+			switch {
+			case a.Err == nil:
+			case a.Link == nil:
+				failed(i, &unsentError{a.Err})
+			default:
+				failed(i, nodeAnswer(ctx, a))
 			}
 		})
 	}

@@ -8,7 +8,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func policyCommand(p process) *cobra.Command {
@@ -70,11 +69,7 @@ func setPolicies(ctx context.Context, c *clusterConn, changes []*pb.SetPolicyReq
 	}
 	return withRegisteredTool(ctx, c, func(t *registeredTool) error {
 		for _, change := range changes {
-			err := t.changeAndSettle(ctx, change,
-				func(ctx context.Context, cc *grpc.ClientConn) error {
-					_, err := pb.NewClusterClient(cc).SetPolicy(ctx, change)
-					return err
-				})
+			err := t.changeAndSettle(ctx, pb.Cluster_SetPolicy_FullMethodName, change, &pb.SetPolicyResponse{})
 			if err != nil {
 				return fmt.Errorf("%s: %w", change.GetName(), err)
 			}
@@ -84,11 +79,8 @@ func setPolicies(ctx context.Context, c *clusterConn, changes []*pb.SetPolicyReq
 }
 
 func showPolicies(ctx context.Context, a *clusterFlags, c *clusterConn, store string) error {
-	var reply *pb.GetPolicyResponse
-	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-		reply, err = pb.NewClusterClient(cc).GetPolicy(ctx, &pb.GetPolicyRequest{Store: store})
-		return err
-	}); err != nil {
+	reply := &pb.GetPolicyResponse{}
+	if err := c.ask(ctx, pb.Cluster_GetPolicy_FullMethodName, &pb.GetPolicyRequest{Store: store}, reply); err != nil {
 		return err
 	}
 	t := newTextTable(discardIf(a.json, a.p.out), "NAME", "VALUE", "UNIT", "FROM", "MEANING")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,12 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // goodbyeLimit bounds the goodbye of a tool. When it is lost the lease ends the tool's incarnation as well.
@@ -32,38 +28,28 @@ const maxWhere = 256
 // registeredTool is the registration of one command: a command that changes anything registers first, so that a retry is
 // answered and not repeated.
 type registeredTool struct {
-	conn         *clusterConn
-	incarnation  uint64
-	binding      uint64     // of its cluster and epoch
-	registration uint64     // the head of its nonce
-	number       uint64     // of the latest request; requests come one after the other, so all before it are settled
-	settled      *pb.Stands // of the latest change, if its own answer was lost and its number was settled: it happened
+	*wire.Registration
+	conn    *clusterConn
+	settled *pb.Stands // of the latest change, if its own answer was lost and its number was settled: it happened
 }
 
 // withRegisteredTool registers, lets f make its changes and says goodbye.
 func withRegisteredTool(ctx context.Context, c *clusterConn, f func(*registeredTool) error) error {
-	random := make([]byte, 16+6)
-	_, _ = rand.Read(random) // never fails
+	suffix := make([]byte, 6)
+	_, _ = rand.Read(suffix) // never fails
 	request := &pb.RegisterRequest{
-		Name:  "tool-" + hex.EncodeToString(random[16:]),
+		Name:  "tool-" + hex.EncodeToString(suffix),
 		Kind:  pb.ServerKind_SERVER_KIND_TOOL,
-		Nonce: random[:16],
 		Where: userAndHost(),
 	}
 	request.Cluster, request.Epoch = c.binder.Cluster() // it changes the same cluster that it read from
-	var reply *pb.RegisterResponse
-	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-		reply, err = pb.NewProfilesClient(cc).Register(ctx, request)
-		return err
-	}); err != nil {
-		return err
-	}
-	t := &registeredTool{
-		conn: c, incarnation: reply.GetIncarnation(),
-		binding: reply.GetBinding(), registration: binary.BigEndian.Uint64(request.GetNonce()),
+	registration, reply, err := c.nodes.Register(ctx, request)
+	if err != nil {
+		return c.explainCall(ctx, err)
 	}
 	c.binder.Learn(reply)
-	err := f(t)
+	t := &registeredTool{Registration: registration, conn: c}
+	err = f(t)
 	t.endRegistration(ctx)
 	var unsure *unknownOutcomeError
 	if errors.As(err, &unsure) {
@@ -86,27 +72,21 @@ func userAndHost() string {
 	return strings.ToValidUTF8(where[:min(len(where), maxWhere)], "")
 }
 
-// changeOnce registers, makes one change and says goodbye. ask sends message.
-func changeOnce(ctx context.Context, c *clusterConn, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
-	return withRegisteredTool(ctx, c, func(t *registeredTool) error { return t.changeAndSettle(ctx, message, ask) })
+// numberedRequest is a request that has a request header.
+type numberedRequest interface {
+	proto.Message
+	GetRequest() *pb.Request
 }
 
-// changeAndSettle sends one change until it is answered. It writes into message, which ask sends, the registration and the
-// number.
-func (t *registeredTool) changeAndSettle(ctx context.Context, message proto.Message, ask func(context.Context, *grpc.ClientConn) error) error {
-	hash, err := hashMessage(message)
-	if err != nil {
-		return err
-	}
-	settled := t.number
-	t.number++
+// changeOnce registers, makes one change and says goodbye.
+func changeOnce(ctx context.Context, c *clusterConn, method string, request numberedRequest, reply proto.Message) error {
+	return withRegisteredTool(ctx, c, func(t *registeredTool) error { return t.changeAndSettle(ctx, method, request, reply) })
+}
+
+// changeAndSettle sends one change until it is answered, and settles its number when the answer is lost.
+func (t *registeredTool) changeAndSettle(ctx context.Context, method string, request numberedRequest, reply proto.Message) error {
 	t.settled = nil
-	request := &pb.Request{
-		Incarnation: t.incarnation, Number: t.number, Settled: settled, Hash: hash, Binding: t.binding, Registration: t.registration,
-	}
-	fields := message.ProtoReflect()
-	fields.Set(fields.Descriptor().Fields().ByName("request"), protoreflect.ValueOfMessage(request.ProtoReflect()))
-	err = t.conn.tryNodes(ctx, ask)
+	err := t.conn.explainCall(ctx, t.Change(ctx, method, request, reply))
 	var unsure *unknownOutcomeError
 	if errors.As(err, &unsure) {
 		return t.settleLost(ctx, request, err)
@@ -116,14 +96,11 @@ func (t *registeredTool) changeAndSettle(ctx context.Context, message proto.Mess
 
 // settleLost settles the latest change after its answer was lost, also after ctx has ended. From there on it has
 // happened, or it never will.
-func (t *registeredTool) settleLost(ctx context.Context, request *pb.Request, lost error) error {
+func (t *registeredTool) settleLost(ctx context.Context, request numberedRequest, lost error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
-	var reply *pb.SettleResponse
-	if err := t.conn.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-		reply, err = pb.NewProfilesClient(cc).Settle(ctx, &pb.SettleRequest{Request: request})
-		return err
-	}); err != nil {
+	reply, err := t.Settle(ctx, request)
+	if err != nil {
 		return lost
 	}
 	switch reply.GetReason() {
@@ -136,26 +113,9 @@ func (t *registeredTool) settleLost(ctx context.Context, request *pb.Request, lo
 	return fmt.Errorf("it did not happen: the cluster refused it with %s", wire.Code(reply.GetReason()))
 }
 
-// endRegistration ends the incarnation, also after ctx has ended: the outcome of its unanswered requests is then final.
+// endRegistration ends the incarnation, also after ctx has ended.
 func (t *registeredTool) endRegistration(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeLimit)
 	defer cancel()
-	request := &pb.EndServerRequest{}
-	_ = t.changeAndSettle(ctx, request,
-		func(ctx context.Context, cc *grpc.ClientConn) error {
-			_, err := pb.NewProfilesClient(cc).EndServer(ctx, request)
-			return err
-		})
-}
-
-// hashMessage identifies the request, so that a number used for two requests is noticed. Zero means absent on the wire.
-func hashMessage(message proto.Message) (uint64, error) {
-	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
-	if err != nil {
-		return 0, err
-	}
-	sum := xxhash.New()
-	_, _ = sum.WriteString(string(message.ProtoReflect().Descriptor().FullName()))
-	_, _ = sum.Write(bytes) // never fails
-	return max(sum.Sum64(), 1), nil
+	_ = t.End(ctx) // when it is lost the lease ends the incarnation
 }

@@ -8,7 +8,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 const (
@@ -96,12 +95,8 @@ func requestRelease(ctx context.Context, c *clusterConn, request *pb.FreeRequest
 	}
 	request.Token = current.GetStands().GetToken()
 	r := &releaseProgress{request: request, since: time.Now(), revision: current.GetProfile().GetRevision()}
-	err = changeOnce(ctx, c, request,
-		func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-			r.reply, err = pb.NewClusterClient(cc).Free(ctx, request)
-			return err
-		})
-	if err != nil {
+	r.reply = &pb.FreeResponse{}
+	if err := changeOnce(ctx, c, pb.Cluster_Free_FullMethodName, request, r.reply); err != nil {
 		return nil, err
 	}
 	r.over = r.reply.GetOver()

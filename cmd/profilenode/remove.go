@@ -5,7 +5,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func removeCommand(p process) *cobra.Command {
@@ -40,12 +39,8 @@ It is refused when somebody saves in between, and when a game server owns the pr
 			}
 			var stands *pb.Stands
 			err := withRegisteredTool(ctx, c, func(t *registeredTool) error {
-				var reply *pb.RemoveResponse
-				err := t.changeAndSettle(ctx, request,
-					func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-						reply, err = pb.NewProfilesClient(cc).Remove(ctx, request)
-						return err
-					})
+				reply := &pb.RemoveResponse{}
+				err := t.changeAndSettle(ctx, pb.Profiles_Remove_FullMethodName, request, reply)
 				stands = reply.GetStands()
 				if t.settled != nil {
 					stands = t.settled

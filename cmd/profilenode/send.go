@@ -9,7 +9,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func sendCommand(p process) *cobra.Command {
@@ -37,12 +36,8 @@ The message is JSON; - reads it from stdin.`,
 		}
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
 			request := &pb.SendRequest{Store: args[0], Key: args[1], Body: body, Kind: kind}
-			var reply *pb.SendResponse
-			err := changeOnce(ctx, c, request,
-				func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-					reply, err = pb.NewProfilesClient(cc).Send(ctx, request)
-					return err
-				})
+			reply := &pb.SendResponse{}
+			err := changeOnce(ctx, c, pb.Profiles_Send_FullMethodName, request, reply)
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func serversCommand(p process) *cobra.Command {
@@ -27,11 +26,8 @@ last hour, and on what ground: goodbye, proof, evidence or silence.`,
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
 	command.RunE = runAct(func(ctx context.Context, _ []string) error {
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			var reply *pb.ServersResponse
-			if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-				reply, err = pb.NewClusterClient(cc).Servers(ctx, &pb.ServersRequest{Mode: readModeFor(stale)})
-				return err
-			}); err != nil {
+			reply := &pb.ServersResponse{}
+			if err := c.ask(ctx, pb.Cluster_Servers_FullMethodName, &pb.ServersRequest{Mode: readModeFor(stale)}, reply); err != nil {
 				return err
 			}
 			t := newTextTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "TIMING", "ENDED", "INCARNATION")

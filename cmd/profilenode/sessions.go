@@ -9,7 +9,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 func sessionsCommand(p process) *cobra.Command {
@@ -42,12 +41,9 @@ Below each stand those who wait for it, in their order.`,
 func listSessions(ctx context.Context, a *clusterFlags, request *pb.SessionsRequest) error {
 	t := newTextTable(discardIf(a.json, a.p.out), "STORE", "KEY", "OWNER", "SINCE", "REVISION", "WAITING", "LAST HEARD", "STATE")
 	for {
-		var reply *pb.SessionsResponse
+		reply := &pb.SessionsResponse{}
 		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			return c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-				reply, err = pb.NewClusterClient(cc).Sessions(ctx, request)
-				return err
-			})
+			return c.ask(ctx, pb.Cluster_Sessions_FullMethodName, request, reply)
 		}); err != nil {
 			return err
 		}

@@ -11,7 +11,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 // maxData is the most that a profile holds, in bytes.
@@ -139,12 +138,8 @@ func checkJSON(data []byte) error {
 
 func setProfile(ctx context.Context, c *clusterConn, request *pb.SetRequest) (stands *pb.Stands, err error) {
 	err = withRegisteredTool(ctx, c, func(t *registeredTool) error {
-		var reply *pb.SetResponse
-		err := t.changeAndSettle(ctx, request,
-			func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-				reply, err = pb.NewProfilesClient(cc).Set(ctx, request)
-				return err
-			})
+		reply := &pb.SetResponse{}
+		err := t.changeAndSettle(ctx, pb.Profiles_Set_FullMethodName, request, reply)
 		stands = reply.GetStands()
 		if t.settled != nil {
 			stands = t.settled

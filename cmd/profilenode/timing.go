@@ -8,7 +8,6 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 )
 
 // timingNames are the five times of a class, as they are written and in the order in which they are shown.
@@ -103,18 +102,12 @@ func timingFields(t *pb.Timing) map[string]*int64 {
 
 func setTiming(ctx context.Context, c *clusterConn, timing *pb.Timing) error {
 	request := &pb.SetTimingClassRequest{Timing: timing}
-	return changeOnce(ctx, c, request, func(ctx context.Context, cc *grpc.ClientConn) error {
-		_, err := pb.NewClusterClient(cc).SetTimingClass(ctx, request)
-		return err
-	})
+	return changeOnce(ctx, c, pb.Cluster_SetTimingClass_FullMethodName, request, &pb.SetTimingClassResponse{})
 }
 
 func showTiming(ctx context.Context, a *clusterFlags, c *clusterConn) error {
-	var reply *pb.TimingClassesResponse
-	if err := c.tryNodes(ctx, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
-		reply, err = pb.NewClusterClient(cc).TimingClasses(ctx, &pb.TimingClassesRequest{})
-		return err
-	}); err != nil {
+	reply := &pb.TimingClassesResponse{}
+	if err := c.ask(ctx, pb.Cluster_TimingClasses_FullMethodName, &pb.TimingClassesRequest{}, reply); err != nil {
 		return err
 	}
 	t := newTextTable(discardIf(a.json, a.p.out), "NAME", "RENEW", "DOUBT", "EVIDENCE", "LEASE", "HAND-OFF")

@@ -13,15 +13,22 @@ import (
 
 // Attempt is one copy of a request for one node, and its result.
 type Attempt struct {
-	Address string
-	Link    *Link              // nil: this side may not connect there
-	Sent    bool               // false: no copy has left this process
-	Refusal *profilev1.Refusal // nil: the node refused nothing
-	Err     error              // nil: the node carried the request out
+	Address   string
+	Link      *Link              // nil: this side may not connect there
+	Sent      bool               // false: no copy has left this process
+	Refusal   *profilev1.Refusal // nil: the node refused nothing
+	Err       error              // nil: the node carried the request out
+	LeaderErr error              // this side may not connect to the leader that the refusal names
+	Unsent    int                // of a Call: copies in a row, up to this one, of which none could be sent
+}
+
+// IsFinal says whether the copy was refused in a way that asking again would not change.
+func (a Attempt) IsFinal() bool {
+	return a.Refusal != nil && MeaningOf(a.Refusal.Reason).Retry == Never
 }
 
 // SendCopy sends one copy of a request to one node, waits for its answer, and learns from it which node leads. An error that
-// gRPC makes on this side is taken for the refusal INVALID, and a node that does not know the request for UNSUPPORTED.
+// gRPC makes on this side is taken for the refusal INVALID.
 func (n *Nodes) SendCopy(ctx context.Context, address, method string, request, answer proto.Message) Attempt {
 	link, err := n.ReadyLink(ctx, address)
 	if err != nil {
@@ -30,25 +37,21 @@ func (n *Nodes) SendCopy(ctx context.Context, address, method string, request, a
 	}
 	proto.Reset(answer)
 	silent, err := link.Invoke(ctx, method, request, answer)
-	a := Attempt{Address: address, Link: link, Sent: true, Err: err}
+	a := Attempt{Address: address, Link: link, Sent: true, Refusal: RefusalIn(err), Err: err}
 	if err == nil {
 		return a
 	}
 	if silent {
 		n.replaceLink(address, link)
 	}
-	a.Refusal = RefusalIn(err)
 	switch {
 	case a.Refusal == nil && isLocalError(err):
 		a.Sent, a.Refusal = false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_INVALID}
 	case a.Refusal == nil:
 		n.NotePassed(address)
-		if status.Code(err) == codes.Unimplemented {
-			a.Refusal = &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNSUPPORTED}
-		}
 	case MeaningOf(a.Refusal.Reason).Retry == Elsewhere:
 		n.NotePassed(address)
-		n.NoteLeader(a.Refusal.Leader)
+		a.LeaderErr = n.NoteLeader(a.Refusal.Leader)
 	}
 	return a
 }

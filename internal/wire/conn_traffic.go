@@ -68,9 +68,9 @@ type transferWatch struct {
 	timer   *time.Timer
 }
 
-func watchTransfer(t *connTraffic, requestBytes int, giveUp func()) *transferWatch {
+func watchTransfer(t *connTraffic, most int, giveUp func()) *transferWatch {
 	w := &transferWatch{
-		traffic: t, began: time.Now(), before: t.totalBytes(), read: t.read.Load(), most: int64(requestBytes) + MaxFrame, giveUp: giveUp,
+		traffic: t, began: time.Now(), before: t.totalBytes(), read: t.read.Load(), most: int64(most), giveUp: giveUp,
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,16 +94,27 @@ func (w *transferWatch) checkProgress() {
 }
 
 // timeLeft is for how long the request may wait still if nothing more moves. Others may share the connection: bytes that move
-// for them extends the wait by no more than this request and its answer could need on the slowest link.
+// for them extend the wait by no more than this request and its answer could need on the slowest link.
 func (w *transferWatch) timeLeft(now time.Time) time.Duration {
 	quietSince := w.began
 	if last := w.traffic.lastMove(); last.After(quietSince) {
 		quietSince = last
 	}
-	moved := min(w.traffic.totalBytes()-w.before, w.most)
-	whole := patience + time.Duration(moved)*time.Second/slowest
+	whole := patience + transferTime(w.movedBytes())
 	return min(patience-now.Sub(quietSince), whole-now.Sub(w.began))
 }
+
+// movedBytes counts the bytes that moved over the connection since the watch began, no more than the request and its answer
+// can have.
+func (w *transferWatch) movedBytes() int64 { return min(w.traffic.totalBytes()-w.before, w.most) }
+
+// timeTaken is the time since the watch began, no more than the bytes that moved since need over the slowest link.
+func (w *transferWatch) timeTaken() time.Duration {
+	return min(time.Since(w.began), transferTime(w.movedBytes()))
+}
+
+// transferTime is the time that bytes need over the slowest link.
+func transferTime(bytes int64) time.Duration { return time.Duration(bytes) * time.Second / slowest }
 
 // stopWatching ends the watch, and says whether anything was heard from the node since it began.
 func (w *transferWatch) stopWatching() (heard bool) {

@@ -1,8 +1,14 @@
-// Package wire is the common part of every caller of the nodes' public wire, game servers, commands and tools alike: a
-// connection to one node and how long a request waits for it (link.go), the answer of an address to the attempt to connect
-// (connect_error.go), the connections to all nodes of a cluster with the leader among them (nodes.go), one copy of a request
-// (attempt.go), the pauses between copies (pace.go), request numbers (numbers.go), and the meaning of a refusal for its
-// request (reasons.go).
+// Package wire is the common part of every caller of the nodes' public wire, game servers, commands and tools alike.
+//
+// A Link is the connection to one node (link.go); it waits for an answer as long as something moves (conn_traffic.go), and
+// says what an address answers to the attempt to connect (connect_error.go). Nodes keeps the connections to all nodes of a
+// cluster and follows its leader (nodes.go). SendCopy sends one copy of a request to one node (attempt.go); Call sends copies
+// until one is answered (call.go), with pauses between them (pace.go). A Registration numbers the requests of a tool, so that
+// each is carried out once (registration.go, numbers.go). MeaningOf is the one table of what a refusal says of its request
+// (reasons.go).
+//
+// A tool makes Nodes with NewNodes, reads with Nodes.Call, registers with Nodes.Register and changes with
+// Registration.Change. Package client, which has sessions to protect, uses the parts below Call.
 package wire
 
 import (
@@ -18,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -64,6 +71,7 @@ type Link struct {
 	address  string
 	conn     *grpc.ClientConn
 	dial     Dial
+	maxReply int // bytes
 	traffic  connTraffic
 	attempts connectAttempts
 
@@ -72,12 +80,27 @@ type Link struct {
 	retired bool // to be closed when no call is under way
 }
 
-// Connect makes a Link and returns at once; WaitReady waits until the connection stands. A nil dial is DialTCP.
-func Connect(address string, creds credentials.TransportCredentials, dial Dial, extra ...grpc.DialOption) (*Link, error) {
+// LinkConfig says how to connect to a node.
+type LinkConfig struct {
+	Credentials credentials.TransportCredentials // nil: plain text
+	Dial        Dial                             // nil: DialTCP
+	MaxReply    int                              // bytes of the largest answer; 0: MaxFrame
+	Options     []grpc.DialOption                // for gRPC, beside those of every Link
+}
+
+// Connect makes a Link and returns at once; WaitReady waits until the connection stands.
+func Connect(address string, config LinkConfig) (*Link, error) {
+	creds, dial := config.Credentials, config.Dial
+	if creds == nil {
+		creds = insecure.NewCredentials()
+	}
 	if dial == nil {
 		dial = DialTCP
 	}
-	l := &Link{address: address, dial: dial, traffic: connTraffic{began: time.Now()}}
+	l := &Link{address: address, dial: dial, maxReply: config.MaxReply, traffic: connTraffic{began: time.Now()}}
+	if l.maxReply == 0 {
+		l.maxReply = MaxFrame
+	}
 	l.attempts.secure = creds.Info().SecurityProtocol == "tls"
 	dial = l.attempts.dialNoting(dial)
 	options := []grpc.DialOption{
@@ -104,9 +127,9 @@ func Connect(address string, creds credentials.TransportCredentials, dial Dial, 
 			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMost},
 			MinConnectTimeout: ConnectLimit,
 		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxFrame), grpc.MaxCallSendMsgSize(MaxFrame)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.maxReply), grpc.MaxCallSendMsgSize(MaxFrame)),
 	}
-	conn, err := grpc.NewClient("passthrough:///"+address, append(options, extra...)...)
+	conn, err := grpc.NewClient("passthrough:///"+address, append(options, config.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
@@ -176,8 +199,11 @@ func (l *Link) Invoke(ctx context.Context, method string, request, answer proto.
 	}
 	defer l.endCall()
 	waiting, giveUp := context.WithCancelCause(ctx)
-	w := watchTransfer(&l.traffic, proto.Size(request), func() { giveUp(errNoAnswer) })
+	w := watchTransfer(&l.traffic, proto.Size(request)+l.maxReply, func() { giveUp(errNoAnswer) })
+	timeout := timeoutOf(ctx)
+	timeout.beginTransfer(w)
 	err = l.conn.Invoke(waiting, method, request, answer)
+	timeout.endTransfer(w, err == nil)
 	heard := w.stopWatching()
 	gaveUp := context.Cause(waiting) == errNoAnswer
 	giveUp(nil)

@@ -12,7 +12,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/profilenode/profilenode/api/profilev1"
@@ -76,14 +75,16 @@ func (n *slowNode) Accept() (net.Conn, error) {
 func (n *slowNode) Close() error   { n.once.Do(func() { close(n.end) }); return nil }
 func (n *slowNode) Addr() net.Addr { return &net.TCPAddr{} }
 
-// connectSlow is a link to a node over connections of a rate.
-func connectSlow(t *testing.T, rate int) (*slowNode, *Link) {
+// connectSlow is a link to a node over connections of a rate, for the largest profile.
+func connectSlow(t *testing.T, rate int) (*slowNode, *Link) { return connectSlowFor(t, rate, 0) }
+
+func connectSlowFor(t *testing.T, rate, maxReply int) (*slowNode, *Link) {
 	t.Helper()
 	n := &slowNode{data: bytes.Repeat([]byte("x"), 4<<20), conns: make(chan net.Conn), end: make(chan struct{})}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(MaxFrame), grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20))
 	profilev1.RegisterProfilesServer(server, n)
 	go func() { _ = server.Serve(n) }()
-	l, err := Connect("node:7400", insecure.NewCredentials(), func(ctx context.Context, _ string) (net.Conn, error) {
+	l, err := Connect("node:7400", LinkConfig{MaxReply: maxReply, Dial: func(ctx context.Context, _ string) (net.Conn, error) {
 		n.dials.Add(1)
 		here, there := net.Pipe()
 		select {
@@ -92,7 +93,7 @@ func connectSlow(t *testing.T, rate int) (*slowNode, *Link) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,23 +3,19 @@ package wire
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
-// NodesConfig says how a Nodes connects.
+// NodesConfig says how a Nodes connects, and how long its Call goes on.
 type NodesConfig struct {
-	Seeds       []string                         // client addresses of some nodes, at least one
-	Credentials credentials.TransportCredentials // nil: plain text
-	Permit      func(address string) error       // an error keeps this side from connecting there; nil: no address is refused
-	Dial        Dial                             // nil: DialTCP
-	Options     []grpc.DialOption                // of every connection
-	Log         *slog.Logger                     // gets the leaders that Permit refuses; nil: none
+	LinkConfig
+	Seeds  []string                   // client addresses of some nodes, at least one
+	Permit func(address string) error // an error keeps this side from connecting there; nil: no address is refused
+
+	// OnFailure is told of each copy of a Call that was not carried out, and true ends the Call. nil: a Call ends with its
+	// context or by a refusal that asking again would not change.
+	OnFailure func(ctx context.Context, a Attempt) (giveUp bool)
 }
 
 // Nodes keeps a warm connection to every node that it has heard of, and knows which of them led last.
@@ -38,9 +34,6 @@ type Nodes struct {
 // NewNodes connects to nothing yet.
 func NewNodes(config NodesConfig) *Nodes {
 	config.Seeds = slices.Clone(config.Seeds)
-	if config.Credentials == nil {
-		config.Credentials = insecure.NewCredentials()
-	}
 	return &Nodes{config: config, links: make(map[string]*Link), order: slices.Clone(config.Seeds)}
 }
 
@@ -83,16 +76,14 @@ func (n *Nodes) GivenAddresses() []string {
 	return slices.Clone(n.given)
 }
 
-// NoteLeader notes that a node leads, as it showed itself or as another one said. Empty says nothing.
-func (n *Nodes) NoteLeader(address string) {
+// NoteLeader notes that a node leads, as it showed itself or as another one said. Empty says nothing. An error means that
+// this side may not connect to it.
+func (n *Nodes) NoteLeader(address string) error {
 	if address == "" {
-		return
+		return nil
 	}
 	if err := n.permit(address); err != nil {
-		if n.config.Log != nil {
-			n.config.Log.Error("a node names a leader that this client may not speak to", "error", err)
-		}
-		return
+		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,6 +91,7 @@ func (n *Nodes) NoteLeader(address string) {
 		n.order = append(n.order, address)
 	}
 	n.leader = address
+	return nil
 }
 
 // NotePassed notes that a node does not lead, or does not answer: the next one is asked.
@@ -163,7 +155,7 @@ func (n *Nodes) Connect(address string) (*Link, error) {
 	if err := n.permit(address); err != nil {
 		return nil, err
 	}
-	return Connect(address, n.config.Credentials, n.config.Dial, n.config.Options...)
+	return Connect(address, n.config.LinkConfig)
 }
 
 var errNodesClosed = errors.New("the connections to the nodes are closed")

@@ -179,7 +179,7 @@ func TestEveryWrongPortSaysWhatItAnswered(t *testing.T) {
 			if test.config != nil {
 				creds = credentials.NewTLS(test.config)
 			}
-			l, err := Connect(test.address, creds, nil)
+			l, err := Connect(test.address, LinkConfig{Credentials: creds})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +203,7 @@ func TestANodeThatIsReachedHasNoProblem(t *testing.T) {
 		if config != nil {
 			creds = credentials.NewTLS(&tls.Config{RootCAs: ca.pool()})
 		}
-		l, err := Connect(node(t, config), creds, nil)
+		l, err := Connect(node(t, config), LinkConfig{Credentials: creds})
 		if err != nil {
 			t.Fatal(err)
 		}
