@@ -144,7 +144,7 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 		active = append(active, n.config.Alarms()...)
 	}
 	if n.raftIfRunning() == nil {
-		if waits := n.waitReason.Load(); waits != nil {
+		if waits := n.membership.waitReason.Load(); waits != nil {
 			active = append(active, Alarm{Code: AlarmNoCluster, Text: "waits to be in a cluster: " + *waits})
 		}
 		return active
@@ -160,10 +160,10 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 		active = append(active, Alarm{Code: AlarmCode(row.Code), Text: row.Text, Since: time.UnixMilli(row.SinceMS)})
 	}
 	active = append(active, n.spaceAlarms()...)
-	if differ := n.digestAlarm.Load(); differ != nil {
+	if differ := n.membership.digests.alarm.Load(); differ != nil {
 		active = append(active, Alarm{Code: AlarmTablesDiffer, Text: *differ})
 	}
-	if strange := n.strangerAlarm.Load(); strange != nil {
+	if strange := n.membership.strangerAlarm.Load(); strange != nil {
 		active = append(active, Alarm{Code: AlarmOtherCluster, Text: *strange})
 	}
 	if l := n.leaderStateNow(); l != nil {

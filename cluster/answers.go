@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -10,22 +12,23 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
-// answers are this node's answers to the questions of other nodes.
-func (n *Node) answers() peerwire.Answers {
-	return peerwire.Answers{Nonce: n.answerNonce, Hello: n.helloNow, Join: n.answerJoin, Digest: n.answerDigest}
+// answers returns this node's answers to the questions of other nodes.
+func (m *membership) answers() peerwire.Answers {
+	return peerwire.Answers{Nonce: m.answerNonce, Hello: m.answerHello, Join: m.answerJoin}
 }
 
 // answerNonce answers with the state of the running raft instance or not at all: the state on disk may be older than a
 // vote.
-func (n *Node) answerNonce() (peerwire.NonceAnswer, error) {
-	r := n.raftIfRunning()
+func (m *membership) answerNonce() (peerwire.NonceAnswer, error) {
+	r := m.node.raftIfRunning()
 	if r == nil || r.State() == raft.Shutdown {
 		return peerwire.NonceAnswer{}, peerwire.ErrNoAnswer
 	}
-	return peerwire.NonceAnswer{Term: r.CurrentTerm(), WallMS: n.config.Now().UnixMilli()}, nil
+	return peerwire.NonceAnswer{Term: r.CurrentTerm(), WallMS: m.node.config.Now().UnixMilli()}, nil
 }
 
-func (n *Node) helloNow() peerwire.Hello {
+func (m *membership) answerHello(q peerwire.HelloQuestion) peerwire.Hello {
+	n := m.node
 	// Raft is read before the identity: a node whose raft runs knows its cluster, and must not answer without its name.
 	r := n.raftIfRunning()
 	own := n.currentIdentity()
@@ -43,19 +46,14 @@ func (n *Node) helloNow() peerwire.Hello {
 	leader, _ := r.LeaderWithID()
 	h.Leader = peerwire.HostPort(leader)
 	h.Term, h.LastIndex, h.Applied = r.CurrentTerm(), r.LastIndex(), n.tables.positionNow().Index
+	if digest, ok := n.replica.digests.digestAt(q.DigestAt); ok {
+		h.DigestAt, h.Digest = q.DigestAt, digest
+	}
 	return h
 }
 
-// configuredPeers returns the nodes of the latest configuration, committed or not: raft itself counts by it.
-func configuredPeers(r *raft.Raft) []peerwire.Peer {
-	var peers []peerwire.Peer
-	for _, s := range r.GetConfiguration().Configuration().Servers {
-		peers = append(peers, peerwire.Peer{ID: string(s.ID), Address: peerwire.HostPort(s.Address), Voter: s.Suffrage == raft.Voter})
-	}
-	return peers
-}
-
-func (n *Node) answerJoin(q peerwire.JoinQuestion) peerwire.JoinAnswer {
+func (m *membership) answerJoin(q peerwire.JoinQuestion) peerwire.JoinAnswer {
+	n := m.node
 	r := n.raftIfRunning()
 	if r == nil {
 		return peerwire.JoinAnswer{Refused: "this node is in no cluster yet"}
@@ -67,8 +65,8 @@ func (n *Node) answerJoin(q peerwire.JoinQuestion) peerwire.JoinAnswer {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, joinTimeout)
 	defer cancel()
-	if err := n.admitNode(ctx, q); err != nil {
-		if n.joinRefusals.ShouldLog(q.Address, time.Now()) {
+	if err := m.admitNode(ctx, q); err != nil {
+		if m.joinRefusals.ShouldLog(q.Address, time.Now()) {
 			n.log.Warn("refused a node that asked to join; it asks again", "node", q.ID, "address", q.Address, "error", err)
 		}
 		return peerwire.JoinAnswer{Refused: err.Error()}
@@ -76,15 +74,82 @@ func (n *Node) answerJoin(q peerwire.JoinQuestion) peerwire.JoinAnswer {
 	return peerwire.JoinAnswer{Cluster: n.currentIdentity().Cluster}
 }
 
-var errNoDigest = errors.New("no digest of that entry")
+// admitNode takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught
+// up. A node that is in already keeps its vote and moves to the address that it states.
+func (m *membership) admitNode(ctx context.Context, q peerwire.JoinQuestion) error {
+	n := m.node
+	if q.ID == "" || q.Address == "" {
+		return errors.New("join: an id and an address are needed")
+	}
+	if ours := n.currentIdentity().Cluster; q.Cluster != "" && q.Cluster != ours {
+		return fmt.Errorf("join: that node is of cluster %s, this is cluster %s: start it with the nodes of its own, or on an empty data folder", q.Cluster, ours)
+	}
+	if position := n.tables.positionNow(); q.Level < position.Level {
+		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", position.Level, q.Level)
+	}
+	r := n.raftIfRunning()
+	address := peerwire.RaftAddress(q.ID, q.Address)
+	var f raft.Future
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if string(s.ID) != q.ID {
+			continue
+		}
+		if s.Address == address {
+			return nil
+		}
+		if err := n.checkNotRunningElsewhere(ctx, peerwire.HostPort(s.Address), q.ID, q.ProcessID); err != nil {
+			return fmt.Errorf("join: %w", err)
+		}
+		if s.Suffrage == raft.Voter {
+			f = r.AddVoter(s.ID, address, 0, joinTimeout)
+		}
+	}
+	if f == nil {
+		if err := m.checkExpected(q.Address); err != nil {
+			return err
+		}
+		f = r.AddNonvoter(raft.ServerID(q.ID), address, 0, joinTimeout)
+	}
+	if err := n.waitForFuture(ctx, f); err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	n.log.Info("took a node in as a learner", "node", q.ID, "address", q.Address)
+	return nil
+}
 
-func (n *Node) answerDigest(index uint64) (uint64, error) {
-	if n.raftIfRunning() == nil {
-		return 0, peerwire.ErrNoAnswer
+// unexpectedError is the refusal of a node that the cluster does not expect at its address.
+type unexpectedError struct{ address string }
+
+func (e *unexpectedError) Error() string {
+	return fmt.Sprintf("join: the cluster does not expect a node at %s: run profilenode members add %s, or correct what that node advertises", e.address, e.address)
+}
+
+// checkExpected returns an error unless the cluster expects a node at an address: this leader's configuration lists it, or
+// an operator has said so. Otherwise any process that reaches the nodes' port would soon vote.
+func (m *membership) checkExpected(address string) error {
+	if slices.Contains(m.node.config.Nodes, address) {
+		return nil
 	}
-	digest, ok := n.replica.digests.digestAt(index)
-	if !ok {
-		return 0, errNoDigest
+	view, err := m.node.tables.openView()
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
 	}
-	return digest, nil
+	defer view.Close()
+	added, err := view.ExpectedNodes()
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if !slices.Contains(added, address) {
+		return &unexpectedError{address}
+	}
+	return nil
+}
+
+// configuredPeers returns the nodes of the latest configuration, committed or not: raft itself counts by it.
+func configuredPeers(r *raft.Raft) []peerwire.Peer {
+	var peers []peerwire.Peer
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		peers = append(peers, peerwire.Peer{ID: string(s.ID), Address: peerwire.HostPort(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	return peers
 }

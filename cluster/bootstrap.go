@@ -16,27 +16,29 @@ import (
 )
 
 const (
-	bootstrapPeriod = 200 * time.Millisecond // between two rounds of questions to the listed nodes
-	waitLogPeriod   = 5 * time.Second        // how often a waiting node logs the reason
-	agreeingRounds  = 2                      // rounds in a row in which all listed nodes must agree before a cluster is founded
+	waitLogPeriod  = 5 * time.Second // how often a waiting node logs the reason
+	agreeingRounds = 2               // rounds in a row in which all listed nodes must agree before a cluster is founded
 )
 
 // findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one. A new
 // cluster is founded only when every listed node has answered that it is empty and lists the same nodes, so that two
 // halves of the list cannot found two clusters. findCluster returns once raft runs.
-func (n *Node) findCluster(ctx context.Context) error {
+func (m *membership) findCluster(ctx context.Context) error {
+	n := m.node
 	if own := n.currentIdentity(); len(own.Founding) > 0 {
-		return n.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
+		return m.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
 	}
 	if n.isOnlyNode() {
-		return n.foundCluster(hex.EncodeToString(randomBytes16()), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
+		return m.foundCluster(hex.EncodeToString(randomBytes16()), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
 	}
-	askers := n.openListedConns()
-	defer askers.close()
 	agreed, said := 0, time.Time{}
+	m.hellos.AskNow()
 	for {
-		answers, errs := askers.askHellos(ctx)
-		waits, done, err := n.decideBootstrap(ctx, answers, errs, askers, &agreed)
+		round, ok := m.hellos.AwaitRound(ctx)
+		if !ok {
+			return nil
+		}
+		waits, done, err := m.decideBootstrap(ctx, round, &agreed)
 		if err != nil || done {
 			return err
 		}
@@ -48,12 +50,7 @@ func (n *Node) findCluster(ctx context.Context) error {
 			said = time.Now()
 			n.log.Log(ctx, level, "waits to be in a cluster", "why", waits)
 		}
-		n.waitReason.Store(&waits)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(bootstrapPeriod):
-		}
+		m.waitReason.Store(&waits)
 	}
 }
 
@@ -64,7 +61,8 @@ func (n *Node) isOnlyNode() bool {
 }
 
 // decideBootstrap acts on one round of answers. done is true once raft runs; else waits is the reason to wait.
-func (n *Node) decideBootstrap(ctx context.Context, answers map[string]peerwire.Hello, errs map[string]error, askers listedConns, agreed *int) (waits string, done bool, err error) {
+func (m *membership) decideBootstrap(ctx context.Context, round *peerwire.HelloRound, agreed *int) (waits string, done bool, err error) {
+	answers := round.Answers
 	clusters := map[string]string{} // by cluster id, the address of one of its nodes
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
 		if h := answers[address]; h.Member {
@@ -77,9 +75,9 @@ func (n *Node) decideBootstrap(ctx context.Context, answers map[string]peerwire.
 	}
 	if len(clusters) == 1 {
 		*agreed = 0
-		return n.joinExisting(ctx, answers, askers)
+		return m.joinExisting(ctx, answers)
 	}
-	if waits := n.describeUndecided(answers, errs); waits != "" {
+	if waits := m.describeUndecided(answers, round.Errors); waits != "" {
 		*agreed = 0
 		return waits, false, nil
 	}
@@ -90,15 +88,15 @@ func (n *Node) decideBootstrap(ctx context.Context, answers map[string]peerwire.
 	for _, h := range answers {
 		peers = append(peers, peerwire.Peer{ID: h.ID, Address: h.Address, Voter: true})
 	}
-	if peers = sortedPeers(peers); peers[0].ID != n.ID() {
+	if peers = sortedPeers(peers); peers[0].ID != m.node.ID() {
 		return "node " + peers[0].ID + " is about to found the cluster", false, nil
 	}
-	return "", true, n.foundCluster(hex.EncodeToString(randomBytes16()), peers)
+	return "", true, m.foundCluster(hex.EncodeToString(randomBytes16()), peers)
 }
 
 // describeUndecided returns the reason why no cluster may be founded yet; "" when all listed nodes have answered, are
 // empty and list the same nodes.
-func (n *Node) describeUndecided(answers map[string]peerwire.Hello, errs map[string]error) string {
+func (m *membership) describeUndecided(answers map[string]peerwire.Hello, errs map[string]error) string {
 	if len(errs) > 0 {
 		var missing []string
 		for address := range errs {
@@ -107,7 +105,7 @@ func (n *Node) describeUndecided(answers map[string]peerwire.Hello, errs map[str
 		slices.Sort(missing)
 		return "no answer yet from " + strings.Join(missing, ", ")
 	}
-	ours := slices.Sorted(slices.Values(n.config.Nodes))
+	ours := slices.Sorted(slices.Values(m.node.config.Nodes))
 	ids := map[string]string{}
 	for address, h := range answers {
 		if !slices.Equal(slices.Sorted(slices.Values(h.Nodes)), ours) {
@@ -118,19 +116,20 @@ func (n *Node) describeUndecided(answers map[string]peerwire.Hello, errs map[str
 		}
 		ids[h.ID] = address
 	}
-	if ids[n.ID()] == "" {
+	if ids[m.node.ID()] == "" {
 		return "this node answers at none of the listed addresses: list its own too"
 	}
 	return ""
 }
 
 // joinExisting takes up the membership that the cluster has given this node, or asks its leader for one.
-func (n *Node) joinExisting(ctx context.Context, answers map[string]peerwire.Hello, askers listedConns) (waits string, done bool, err error) {
+func (m *membership) joinExisting(ctx context.Context, answers map[string]peerwire.Hello) (waits string, done bool, err error) {
+	n := m.node
 	waits = "the cluster has no leader yet"
 	for _, h := range answers {
 		if h.Member && slices.ContainsFunc(h.Members, func(p peerwire.Peer) bool { return p.ID == n.ID() }) {
 			n.log.Info("is a member of a cluster", "cluster", h.Cluster)
-			return "", true, n.enterCluster(h.Cluster)
+			return "", true, m.enterCluster(h.Cluster)
 		}
 	}
 	asked := map[string]bool{}
@@ -141,24 +140,20 @@ func (n *Node) joinExisting(ctx context.Context, answers map[string]peerwire.Hel
 			continue
 		}
 		asked[h.Leader] = true
-		a := askers[h.Leader]
-		if a == nil {
-			a = n.port.ConnTo(h.Leader, "")
-			defer a.Close()
-		}
-		if err := n.askToJoin(ctx, a, h.Cluster); err != nil {
+		if err := m.askToJoin(ctx, h.Leader, h.Cluster); err != nil {
 			waits = fmt.Sprintf("the leader at %s, as %s says, does not let this node in: %v", h.Leader, address, err)
 			continue
 		}
 		n.log.Info("joined a cluster as a learner", "cluster", h.Cluster)
-		return "", true, n.enterCluster(h.Cluster)
+		return "", true, m.enterCluster(h.Cluster)
 	}
 	return waits, false, nil
 }
 
 // foundCluster writes the first configuration of a new cluster and starts raft on it. Until raft runs, this node names
 // the cluster to no other node, so a founding that a crash interrupts can be repeated.
-func (n *Node) foundCluster(cluster string, voters []peerwire.Peer) error {
+func (m *membership) foundCluster(cluster string, voters []peerwire.Peer) error {
+	n := m.node
 	own := n.currentIdentity()
 	own.Cluster, own.Founding = cluster, voters
 	if err := n.takeIdentity(own); err != nil {
@@ -173,7 +168,8 @@ func (n *Node) foundCluster(cluster string, voters []peerwire.Peer) error {
 }
 
 // enterCluster records that this node belongs to the cluster, and starts raft, which waits for the leader to contact it.
-func (n *Node) enterCluster(cluster string) error {
+func (m *membership) enterCluster(cluster string) error {
+	n := m.node
 	own := n.currentIdentity()
 	own.Cluster = cluster
 	if err := n.takeIdentity(own); err != nil {

@@ -57,9 +57,10 @@ func TestWhoMayFoundACluster(t *testing.T) {
 		}
 		n := &Node{config: Config{Nodes: all}, log: slog.New(slog.DiscardHandler)}
 		n.identity.Store(&identity{ID: test.self})
+		m := &membership{node: n}
 		agreed := 0
 		for range 2 * agreeingRounds {
-			waits, done, err := n.decideBootstrap(t.Context(), answers, errs, nil, &agreed)
+			waits, done, err := m.decideBootstrap(t.Context(), &peerwire.HelloRound{Answers: answers, Errors: errs}, &agreed)
 			if done || err != nil {
 				t.Fatalf("%s: a cluster was made: %v", test.name, err)
 			}

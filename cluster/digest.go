@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -103,74 +104,66 @@ func classifyDigests(self string, voters []string, answers map[string]uint64) di
 	return noDigestMajority
 }
 
-// compareDigests checks periodically that this node's tables equal those of the other voters, which come from the same
-// log. A node draws conclusions about itself only: no node stops because another one says that it differs.
-func (n *Node) compareDigests() {
-	asking := nodeConns{}
-	defer asking.close()
-	tick := time.NewTicker(comparePeriod)
-	defer tick.Stop()
-	var chosen, settled uint64
-	for {
-		select {
-		case <-n.closing:
-			return
-		case <-tick.C:
-		}
-		r := n.raftIfRunning()
-		if r == nil {
-			continue
-		}
-		index := chosen
-		chosen = n.replica.digests.lastIndex()
-		ours, ok := n.replica.digests.digestAt(index)
-		if !ok || index == settled {
-			continue
-		}
-		voters, answers := n.askDigests(r, asking, index)
-		answers[n.ID()] = ours
-		found := classifyDigests(n.ID(), voters, answers)
-		if found == ownDigestDiffers {
-			n.markFolderUnusable(index)
-			return
-		}
-		n.noteDigests(found, index, answers)
-		if found == digestsEqual && len(answers) >= len(voters) {
-			settled = index
-		}
-	}
+// digestComparison compares the digests of this node's tables with those of the other voters, which come from the same
+// log. A node draws conclusions about itself only. Its fields but alarm are used by one goroutine.
+type digestComparison struct {
+	digests *digests
+	alarm   atomic.Pointer[string] // how the nodes' tables differ; nil: no difference is known
+
+	chosen   uint64    // index that is compared once it is comparePeriod old
+	chosenAt time.Time // when it was chosen
+	asked    uint64    // index that the round under way asks for; 0: none
+	ours     uint64    // this node's digest there
+	settled  uint64    // the last index at which all voters were equal
 }
 
-// askDigests asks the other voters for the digest of their tables after one entry.
-func (n *Node) askDigests(r *raft.Raft, asking nodeConns, index uint64) (voters []string, answers map[string]uint64) {
-	ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
-	defer cancel()
-	servers := r.GetConfiguration().Configuration().Servers
-	servers = slices.DeleteFunc(slices.Clone(servers), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
-	for _, s := range servers {
-		voters = append(voters, string(s.ID))
+// chooseIndex returns the index for which the next round asks; 0: none.
+func (d *digestComparison) chooseIndex(now time.Time) uint64 {
+	d.asked = 0
+	if now.Sub(d.chosenAt) < comparePeriod {
+		return 0
 	}
-	answers = map[string]uint64{}
-	var mu sync.Mutex
-	asking.askEach(n, servers, func(s raft.Server, a *peerwire.Conn) {
-		digest, err := a.AskDigest(ctx, index)
-		if err != nil {
-			return // it is down, has not applied the entry yet, or has forgotten its digest
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		answers[string(s.ID)] = digest
-	})
-	return voters, answers
+	index := d.chosen
+	d.chosen, d.chosenAt = d.digests.lastIndex(), now
+	if ours, ok := d.digests.digestAt(index); ok && index != d.settled {
+		d.asked, d.ours = index, ours
+	}
+	return d.asked
 }
 
-// noteDigests raises or ends the alarm. A comparison with no other digest changes neither.
-func (n *Node) noteDigests(found digestFinding, index uint64, answers map[string]uint64) {
-	if found == digestsUncompared {
+// compareRound compares the digests of one round. index is that of the compared entry; 0: none was asked for.
+func (d *digestComparison) compareRound(round *peerwire.HelloRound) (found digestFinding, index uint64) {
+	if d.asked == 0 {
+		return digestsUncompared, 0
+	}
+	var voters []string
+	digests := map[string]uint64{round.Own.ID: d.ours}
+	for _, s := range round.Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		id := string(s.ID)
+		voters = append(voters, id)
+		// A node without a digest is down, has not applied the entry yet, or has forgotten its digest.
+		if h := round.Members[id]; h.DigestAt == d.asked {
+			digests[id] = h.Digest
+		}
+	}
+	found = classifyDigests(round.Own.ID, voters, digests)
+	d.noteFinding(found, d.asked, digests)
+	if found == digestsEqual && len(digests) >= len(voters) {
+		d.settled = d.asked
+	}
+	return found, d.asked
+}
+
+// noteFinding raises or ends the alarm. A comparison with no other digest changes neither.
+func (d *digestComparison) noteFinding(found digestFinding, index uint64, answers map[string]uint64) {
+	switch found {
+	case digestsUncompared, ownDigestDiffers:
 		return
-	}
-	if found == digestsEqual {
-		n.digestAlarm.Store(nil)
+	case digestsEqual:
+		d.alarm.Store(nil)
 		return
 	}
 	var each []string
@@ -184,7 +177,14 @@ func (n *Node) noteDigests(found digestFinding, index uint64, answers map[string
 	} else {
 		alarm += "the odd one stops by itself; if it does not, stop it, empty its data folder and start it again"
 	}
-	n.digestAlarm.Store(&alarm)
+	d.alarm.Store(&alarm)
+}
+
+// compareDigests stops this node if its tables differ from those of a majority.
+func (m *membership) compareDigests(round *peerwire.HelloRound) {
+	if found, index := m.digests.compareRound(round); found == ownDigestDiffers {
+		m.node.markFolderUnusable(index)
+	}
 }
 
 // markFolderUnusable stops this node for good, because its tables differ from the majority's. The reason is written to

@@ -129,9 +129,9 @@ func (n *Node) giveUpLeadForSpace() {
 // voterWithMostSpace returns the other voter above its reserve with the longest log: raft has to send it the least.
 func (l *leaderState) voterWithMostSpace() (raft.Server, bool) {
 	var able []raft.Server
-	last := map[raft.ServerID]uint64{}
+	last, hellos := map[raft.ServerID]uint64{}, l.node.membership.hellos.Last().Members
 	for _, s := range l.node.raftIfRunning().GetConfiguration().Configuration().Servers {
-		h, ok := l.hellos.answerOf(string(s.ID))
+		h, ok := hellos[string(s.ID)]
 		if ok && s.Suffrage == raft.Voter && !h.BelowReserve && h.ID != l.node.ID() {
 			able = append(able, s)
 			last[s.ID] = h.LastIndex
@@ -206,7 +206,7 @@ func (n *Node) spaceAlarms() []Alarm {
 	if l == nil {
 		return alarms
 	}
-	for _, h := range l.hellos.allAnswers() {
+	for _, h := range n.membership.hellos.Last().SortedMembers() {
 		if h.BelowReserve && h.ID != n.ID() {
 			alarms = append(alarms, Alarm{
 				Code: AlarmDiskLow, subject: h.ID,

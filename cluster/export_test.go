@@ -36,6 +36,6 @@ func (n *Node) LogHolds() (entries, bytes uint64) {
 
 // SaysHello is what this node tells whoever asks of its cluster.
 func (n *Node) SaysHello() (member bool, cluster string) {
-	h := n.helloNow()
+	h := n.membership.answerHello(peerwire.HelloQuestion{})
 	return h.Member, h.Cluster
 }

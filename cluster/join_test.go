@@ -18,7 +18,7 @@ func TestAMovedMemberOfAnotherClusterIsNotTakenIn(t *testing.T) {
 	}
 	defer n.Close(context.Background())
 	<-n.Ready()
-	j := n.answerJoin(peerwire.JoinQuestion{ID: "stranger", Address: "127.0.0.1:1", Level: 1, Cluster: "beef"})
+	j := n.membership.answerJoin(peerwire.JoinQuestion{ID: "stranger", Address: "127.0.0.1:1", Level: 1, Cluster: "beef"})
 	if j.Cluster != "" || !strings.Contains(j.Refused, "is of cluster beef") {
 		t.Errorf("the answer was %+v, want a refusal that names the cluster", j)
 	}

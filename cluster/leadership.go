@@ -29,7 +29,6 @@ type leaderState struct {
 	confirmer  *leadershipConfirmer
 	clock      *clock
 	detector   *failureDetector
-	hellos     *helloBook
 	calendar   calendar
 	spaceTight atomic.Bool // fewer than a majority of the voters have their reserve of disk space
 
@@ -94,7 +93,7 @@ func (n *Node) runLeadership(ctx context.Context) {
 		n.log.Warn("leadership ended before this node's term was open", "error", err)
 		return
 	}
-	l := &leaderState{node: n, term: term, openedAt: time.Now(), ctx: ctx, hellos: &helloBook{}}
+	l := &leaderState{node: n, term: term, openedAt: time.Now(), ctx: ctx}
 	l.clock = newClock(n.ID(), n.config.Now)
 	logMS := n.tables.positionNow().StampMS
 	l.clock.raiseFloor(logMS)

@@ -1,14 +1,11 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -17,80 +14,9 @@ import (
 )
 
 const (
-	joinTimeout     = 5 * time.Second
-	memberPeriod    = 500 * time.Millisecond
-	helloTimeout    = time.Second
 	caughtUpEntries = 256 // entries that a learner may be behind and still count as caught up
 	caughtRounds    = 3   // times in a row that it must
 )
-
-// helloBook is the members' last hello answers.
-type helloBook struct {
-	mu      sync.Mutex
-	answers map[string]peerwire.Hello // by id
-}
-
-func (r *helloBook) keepAnswers(answers map[string]peerwire.Hello) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.answers = answers
-}
-
-func (r *helloBook) answerOf(id string) (peerwire.Hello, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	h, ok := r.answers[id]
-	return h, ok
-}
-
-// allAnswers are in the order of ids.
-func (r *helloBook) allAnswers() []peerwire.Hello {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.SortedFunc(maps.Values(r.answers), func(a, b peerwire.Hello) int { return cmp.Compare(a.ID, b.ID) })
-}
-
-// admitNode takes a node in as a learner, if the cluster expects one there: it gets the log, and votes once it has caught up.
-// Who is in already keeps its vote and moves to the address that it says.
-func (n *Node) admitNode(ctx context.Context, q peerwire.JoinQuestion) error {
-	if q.ID == "" || q.Address == "" {
-		return errors.New("join: an id and an address are needed")
-	}
-	if ours := n.currentIdentity().Cluster; q.Cluster != "" && q.Cluster != ours {
-		return fmt.Errorf("join: that node is of cluster %s, this is cluster %s: start it with the nodes of its own, or on an empty data folder", q.Cluster, ours)
-	}
-	if position := n.tables.positionNow(); q.Level < position.Level {
-		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", position.Level, q.Level)
-	}
-	r := n.raftIfRunning()
-	address := peerwire.RaftAddress(q.ID, q.Address)
-	var f raft.Future
-	for _, s := range r.GetConfiguration().Configuration().Servers {
-		if string(s.ID) != q.ID {
-			continue
-		}
-		if s.Address == address {
-			return nil
-		}
-		if err := n.checkNotRunningElsewhere(ctx, peerwire.HostPort(s.Address), q.ID, q.ProcessID); err != nil {
-			return fmt.Errorf("join: %w", err)
-		}
-		if s.Suffrage == raft.Voter {
-			f = r.AddVoter(s.ID, address, 0, joinTimeout)
-		}
-	}
-	if f == nil {
-		if err := n.checkExpected(q.Address); err != nil {
-			return err
-		}
-		f = r.AddNonvoter(raft.ServerID(q.ID), address, 0, joinTimeout)
-	}
-	if err := n.waitForFuture(ctx, f); err != nil {
-		return fmt.Errorf("join: %w", err)
-	}
-	n.log.Info("took a node in as a learner", "node", q.ID, "address", q.Address)
-	return nil
-}
 
 // Remove takes a node out of the cluster for good. Only the leader can, and not itself: hand the lead over first.
 func (n *Node) Remove(ctx context.Context, id string) error {
@@ -110,18 +36,18 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// tendMembers keeps the cluster's members as they should be, for one lead.
+// tendMembers keeps the rows of the members, the level and the votes up to date after each round of hellos, for one
+// leadership. Each round begins after the last one was acted on: a level is raised only by the answers of all who vote now.
 func (l *leaderState) tendMembers() {
-	asking := nodeConns{}
-	defer asking.close()
+	hellos := l.node.membership.hellos
 	steady := map[string]int{} // rounds in a row that a learner was caught up
-	tick := time.NewTicker(memberPeriod)
-	defer tick.Stop()
+	hellos.AskNow()
 	for {
-		last, row := l.node.raftIfRunning().LastIndex(), l.node.tables.positionNow().Index
-		servers := l.node.raftIfRunning().GetConfiguration().Configuration().Servers
-		answers := l.askAllNodes(servers, asking)
-		l.hellos.keepAnswers(answers)
+		round, ok := hellos.AwaitRound(l.ctx)
+		if !ok {
+			return
+		}
+		servers, answers := round.Servers, round.Members
 		l.compareSpace(servers, answers)
 		if err := l.updateNodeRows(servers, answers); err != nil && l.ctx.Err() == nil {
 			l.node.log.Warn("keep the nodes' addresses", "error", err)
@@ -131,7 +57,7 @@ func (l *leaderState) tendMembers() {
 		}
 		for _, s := range servers {
 			h, ok := answers[string(s.ID)]
-			if s.Suffrage == raft.Voter || !ok || h.LastIndex+caughtUpEntries < last || h.Applied+caughtUpEntries < row || h.Level < l.node.tables.positionNow().Level {
+			if s.Suffrage == raft.Voter || !ok || h.LastIndex+caughtUpEntries < round.Own.LastIndex || h.Applied+caughtUpEntries < round.Own.Applied || h.Level < l.node.tables.positionNow().Level {
 				delete(steady, string(s.ID))
 				continue
 			}
@@ -142,30 +68,7 @@ func (l *leaderState) tendMembers() {
 				break // the configuration is another one now
 			}
 		}
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
-}
-
-// askAllNodes asks every member for its hello, all at the same time.
-func (l *leaderState) askAllNodes(servers []raft.Server, asking nodeConns) map[string]peerwire.Hello {
-	ctx, cancel := context.WithTimeout(l.ctx, helloTimeout)
-	defer cancel()
-	answers := map[string]peerwire.Hello{l.node.ID(): l.node.helloNow()}
-	var mu sync.Mutex
-	asking.askEach(l.node, servers, func(s raft.Server, a *peerwire.Conn) {
-		h, err := a.AskHello(ctx)
-		if err != nil || h.ID != string(s.ID) || !h.Member {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		answers[h.ID] = h
-	})
-	return answers
 }
 
 // updateNodeRows makes the log's rows say where the members are. A follower knows the leader's client address only from them.
@@ -240,9 +143,4 @@ func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server)
 	}
 	l.node.log.Info("a learner has caught up and votes", "node", learner.ID)
 	return nil
-}
-
-// sortedPeers is in the order of ids, so that every node sees the same first one.
-func sortedPeers(peers []peerwire.Peer) []peerwire.Peer {
-	return slices.SortedFunc(slices.Values(peers), func(a, b peerwire.Peer) int { return cmp.Compare(a.ID, b.ID) })
 }

@@ -3,50 +3,11 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"time"
+	"maps"
+	"slices"
 
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
-
-const addressPeriod = time.Second
-
-// followAddress tells the leader when this member, with its log and its votes, has come to listen at another address than
-// the configuration says. Nobody could reach it before that: it goes to them.
-func (n *Node) followAddress() {
-	tick := time.NewTicker(addressPeriod)
-	defer tick.Stop()
-	for {
-		if before, others := n.addressChanged(); before != "" {
-			if err := n.checkNotRunningElsewhere(n.ctx, before, n.ID(), n.processID); err != nil {
-				n.fail(err)
-				return
-			}
-			n.announceAddress(others)
-		}
-		select {
-		case <-n.closing:
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// addressChanged is the address that the configuration has for this node, if that is another one; and those of the others.
-func (n *Node) addressChanged() (before string, others []string) {
-	r := n.raftIfRunning()
-	if r == nil {
-		return "", nil
-	}
-	for _, p := range configuredPeers(r) {
-		switch {
-		case p.ID != n.ID():
-			others = append(others, p.Address)
-		case p.Address != n.port.Advertised():
-			before = p.Address
-		}
-	}
-	return before, others
-}
 
 // checkOldAddress refuses to start a node that still runs where the tables say that it is.
 func (n *Node) checkOldAddress(ctx context.Context) error {
@@ -62,35 +23,69 @@ func (n *Node) checkOldAddress(ctx context.Context) error {
 	return nil
 }
 
-// checkNotRunningElsewhere is an error if another process than life is the node of that id and answers at address. One of the
-// two then has a copy of the other's data folder, and together they would give two votes in one term.
+// checkNotRunningElsewhere returns an error if another process than the given one answers at the address as the node with
+// that id. One of the two then has a copy of the other's data folder, and together they would give two votes in one term.
 func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, processID string) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	a := n.port.ConnTo(address, "")
-	defer a.Close()
-	if h, err := a.AskHello(ctx); err != nil || h.ID != id || h.ProcessID == processID {
+	c := n.port.ConnTo(address, "")
+	defer c.Close()
+	if h, err := c.AskHello(ctx, peerwire.HelloQuestion{}); err != nil || h.ID != id || h.ProcessID == processID {
 		return nil
 	}
 	return fmt.Errorf("node %s runs at %s already, so this data folder is a copy of its: stop that process if the node shall move here, else remove this folder, and a new node joins", id, address)
 }
 
-func (n *Node) announceAddress(others []string) {
-	ctx, cancel := context.WithTimeout(n.ctx, joinTimeout)
+// checkRunsOnlyHere returns an error if the configuration, as this node or another one knows it, has this node at another
+// address and it runs there too: it was moved by a copy of its data folder, and then started here again.
+func (m *membership) checkRunsOnlyHere(round *peerwire.HelloRound) error {
+	elsewhere := map[string]bool{}
+	for _, h := range slices.AppendSeq([]peerwire.Hello{round.Own}, maps.Values(round.Answers)) {
+		for _, p := range h.Members {
+			if p.ID == m.node.ID() && p.Address != m.node.port.Advertised() {
+				elsewhere[p.Address] = true
+			}
+		}
+	}
+	for address := range elsewhere {
+		if err := m.node.checkNotRunningElsewhere(m.node.ctx, address, m.node.ID(), m.node.processID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// announceMove tells the leader when this member, with its log and its votes, listens at another address than the
+// configuration has. No other node can reach it before that, so it asks them.
+func (m *membership) announceMove(round *peerwire.HelloRound) {
+	moved := false
+	var others []string
+	for _, p := range round.Own.Members {
+		switch {
+		case p.ID != m.node.ID():
+			others = append(others, p.Address)
+		case p.Address != m.node.port.Advertised():
+			moved = true
+		}
+	}
+	if !moved {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.node.ctx, joinTimeout)
 	defer cancel()
-	q := peerwire.JoinQuestion{ID: n.ID(), ProcessID: n.processID, Address: n.port.Advertised(), Level: n.config.Level, Cluster: n.currentIdentity().Cluster}
-	if l := n.leaderStateNow(); l != nil {
-		if err := n.admitNode(ctx, q); err != nil {
-			n.log.Warn("move to another address", "error", err)
+	q := m.joinQuestion(round.Own.Cluster)
+	if m.node.leaderStateNow() != nil {
+		if err := m.admitNode(ctx, q); err != nil {
+			m.node.log.Warn("move to another address", "error", err)
 		}
 		return
 	}
 	for _, address := range others {
-		a := n.port.ConnTo(address, "")
+		c := m.node.port.ConnTo(address, "")
 		limited, cancel := context.WithTimeout(ctx, helloTimeout)
-		j, err := a.AskJoin(limited, q)
+		j, err := c.AskJoin(limited, q)
 		cancel()
-		a.Close()
+		c.Close()
 		if err == nil && j.Cluster != "" {
 			return
 		}

@@ -9,7 +9,7 @@
 // The parts, each in files of its own name: Node and its start (node.go, bootstrap.go, folder.go) and stop (stop.go);
 // leadership and its term (leadership.go), confirmation rounds (confirm_leadership.go), proposals (propose.go),
 // timestamps (clock.go, calendar.go); the failure detector (failure_detector.go, expiries.go) with its stream observers,
-// ping prober and takeover log; members (members.go, answers.go, moved_address.go); the replicated tables (replica.go,
+// ping prober and takeover log; membership (membership.go, answers.go, bootstrap.go, moved_address.go, members.go); the replicated tables (replica.go,
 // tables*.go), snapshots (snapshot*.go) and raft's log (storage.go, logstore*.go); disk space, digests and alarms. Connections between nodes are in
 // internal/peerwire. Read this file first, then leadership.go.
 package cluster
@@ -56,15 +56,12 @@ type Node struct {
 	goroutines     sync.WaitGroup // all goroutines of this node but those counted by joining and pendingFutures
 	joining        sync.WaitGroup
 	pendingFutures atomic.Int64 // goroutines that wait for raft to answer a future
-	waitReason     atomic.Pointer[string]
 
 	identity      atomic.Pointer[identity]
 	raft          atomic.Pointer[raft.Raft]
 	space         diskSpace
-	digestAlarm   atomic.Pointer[string] // how the nodes' tables differ; nil: no difference is known
-	strangerAlarm atomic.Pointer[string] // which listed node belongs to another cluster; nil: none is known
 	alarmBook     alarmBook
-	joinRefusals  peerwire.LogLimiter
+	membership    *membership
 	leadership    leadershipTerm
 	leaderWaiters leaderWaiters
 	ready         chan struct{}
@@ -138,6 +135,7 @@ func (n *Node) openParts(ctx context.Context) error {
 	if n.port, err = listenForNodes(n.config, own.ID); err != nil {
 		return err
 	}
+	n.membership = newMembership(n)
 	if own.Member {
 		if err := n.openLog(); err != nil {
 			return err
@@ -166,17 +164,19 @@ func (n *Node) openParts(ctx context.Context) error {
 		n.joining.Go(func() {
 			ctx, cancel := n.untilClosing()
 			defer cancel()
-			if err := n.findCluster(ctx); err != nil && ctx.Err() == nil {
+			if err := n.membership.findCluster(ctx); err != nil && ctx.Err() == nil {
 				n.fail(err)
 			}
 		})
 	}
-	n.goroutines.Go(func() { n.port.AcceptConns(n.answers()) })
+	n.goroutines.Go(func() { n.port.AcceptConns(n.membership.answers()) })
 	n.goroutines.Go(n.watchReady)
 	n.goroutines.Go(n.keepSnapshots)
-	n.goroutines.Go(n.followAddress)
-	n.goroutines.Go(n.watchListedNodes)
-	n.goroutines.Go(n.compareDigests)
+	n.goroutines.Go(func() {
+		ctx, cancel := n.untilClosing()
+		defer cancel()
+		n.membership.hellos.Run(ctx, n.membership.checkHellos)
+	})
 	n.goroutines.Go(n.watchSpace)
 	n.goroutines.Go(n.watchAlarms)
 	return nil

@@ -12,7 +12,7 @@ import (
 // with its own settings while it leads, so with different ones a change of the lead changes how soon they are found.
 func (l *leaderState) settingsAlarms() []Alarm {
 	var alarms []Alarm
-	for _, h := range l.hellos.allAnswers() {
+	for _, h := range l.node.membership.hellos.Last().SortedMembers() {
 		differences := describeDetectorDifferences(h.Detector, l.node.config.Detector)
 		if len(differences) == 0 {
 			continue

@@ -61,7 +61,7 @@ func (n *Node) Status() Status {
 		ID: own.ID, Version: n.config.Version, Epoch: position.Epoch, Level: position.Level,
 		State: "waiting", Applied: position.Index, Digest: position.Digest, StampMS: position.StampMS,
 		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
-		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(), TablesDiffer: n.digestAlarm.Load() != nil,
+		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(), TablesDiffer: n.membership.digests.alarm.Load() != nil,
 	}
 	r := n.raftIfRunning()
 	if r == nil {
@@ -80,8 +80,9 @@ func (n *Node) Status() Status {
 	s.Alarms = n.noteAlarms(n.standingAlarms(n.fillStatus(&s, r)))
 	if l := n.leaderStateNow(); l != nil {
 		s.SavesRefused, s.MaxClockOffset = l.spaceTight.Load(), l.clock.largestOffset()
+		hellos := n.membership.hellos.Last().Members
 		for i := range s.Members {
-			if h, ok := l.hellos.answerOf(s.Members[i].ID); ok {
+			if h, ok := hellos[s.Members[i].ID]; ok {
 				s.Members[i].Level = h.Level
 			}
 		}

@@ -45,10 +45,10 @@ func TestANodeWithoutRaftAnswersNoNonce(t *testing.T) {
 	}
 	defer n.Close(context.Background())
 	<-n.Ready()
-	if answer, err := n.answerNonce(); err != nil || answer.Term == 0 {
+	if answer, err := n.membership.answerNonce(); err != nil || answer.Term == 0 {
 		t.Errorf("a nonce: term %d, %v, want a term", answer.Term, err)
 	}
-	if _, err := (&Node{}).answerNonce(); !errors.Is(err, peerwire.ErrNoAnswer) {
+	if _, err := (&membership{node: &Node{}}).answerNonce(); !errors.Is(err, peerwire.ErrNoAnswer) {
 		t.Errorf("a nonce while no raft runs: %v, want a closed connection", err)
 	}
 }

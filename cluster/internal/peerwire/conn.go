@@ -68,9 +68,6 @@ func exchangeMessages(c net.Conn, about questionKind, question []byte) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if got == answerRefused {
-		return nil, fmt.Errorf("it refused: %s", answer)
-	}
 	if got != about {
 		return nil, errWireFormat
 	}
@@ -105,9 +102,9 @@ func (a *Conn) AskNonce(ctx context.Context, nonce uint64) (NonceAnswer, error) 
 }
 
 // AskHello asks for the node's identity and state.
-func (a *Conn) AskHello(ctx context.Context) (Hello, error) {
+func (a *Conn) AskHello(ctx context.Context, q HelloQuestion) (Hello, error) {
 	var h Hello
-	err := a.askJSON(ctx, questionHello, struct{}{}, &h)
+	err := a.askJSON(ctx, questionHello, q, &h)
 	return h, err
 }
 
@@ -116,18 +113,6 @@ func (a *Conn) AskJoin(ctx context.Context, q JoinQuestion) (JoinAnswer, error) 
 	var j JoinAnswer
 	err := a.askJSON(ctx, questionJoin, q, &j)
 	return j, err
-}
-
-// AskDigest asks for the digest of the node's tables after the entry at index.
-func (a *Conn) AskDigest(ctx context.Context, index uint64) (uint64, error) {
-	answer, err := a.ask(ctx, questionDigest, binary.BigEndian.AppendUint64(nil, index))
-	if err != nil {
-		return 0, err
-	}
-	if len(answer) != 8 {
-		return 0, fmt.Errorf("ask node at %s: %w", a.address, errWireFormat)
-	}
-	return binary.BigEndian.Uint64(answer), nil
 }
 
 // Close waits for the question under way, and closes the connection. A later question dials again.

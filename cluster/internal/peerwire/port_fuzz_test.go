@@ -87,7 +87,7 @@ func frame(f *testing.F, o openingFrame, about questionKind, payload []byte) []b
 func FuzzPort(f *testing.F) {
 	strict := openingFrame{kind: kindPeer, cluster: "c", target: "n", sender: "m"}
 	f.Add(frame(f, strict, questionNonce, make([]byte, 8)))
-	f.Add(frame(f, strict, questionDigest, make([]byte, 8)))
+	f.Add(frame(f, strict, questionHello, []byte(`{"digest_at":7}`)))
 	f.Add(frame(f, openingFrame{kind: kindPeer}, questionHello, []byte("{}")))
 	f.Add(frame(f, openingFrame{kind: kindPeer}, questionJoin, []byte(`{"id":"x","address":"x:1","level":1}`)))
 	f.Add(append(frame(f, strict, 0, nil), 0, 0xff, 0xff, 0xff, byte(questionHello)))

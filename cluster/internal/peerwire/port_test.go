@@ -43,13 +43,12 @@ func loopback(t *testing.T, id, cluster string) *Port {
 	return p
 }
 
-// someAnswers are those of a node that has a term, no digest, and takes no node in.
+// someAnswers are those of a node that has a term and takes no node in.
 func someAnswers(id string) Answers {
 	return Answers{
-		Nonce:  func() (NonceAnswer, error) { return NonceAnswer{Term: 7, WallMS: 8}, nil },
-		Hello:  func() Hello { return Hello{ID: id} },
-		Join:   func(JoinQuestion) JoinAnswer { return JoinAnswer{Refused: "no"} },
-		Digest: func(uint64) (uint64, error) { return 0, ErrNoAnswer },
+		Nonce: func() (NonceAnswer, error) { return NonceAnswer{Term: 7, WallMS: 8}, nil },
+		Hello: func(q HelloQuestion) Hello { return Hello{ID: id, DigestAt: q.DigestAt, Digest: 9} },
+		Join:  func(JoinQuestion) JoinAnswer { return JoinAnswer{Refused: "no"} },
 	}
 }
 
@@ -100,7 +99,7 @@ func TestAStrangerGetsNoNonce(t *testing.T) {
 	}
 }
 
-// A connection is closed after a question that the node cannot answer at all; a refusal in words keeps it open.
+// A connection is closed after a question that is none; a refusal in words keeps it open.
 func TestAConnIsDialedAgainAfterAFailure(t *testing.T) {
 	b := loopback(t, "b", "c1")
 	a := loopback(t, "a", "c1").ConnTo(b.Advertised(), "b")
@@ -110,10 +109,10 @@ func TestAConnIsDialedAgainAfterAFailure(t *testing.T) {
 	if answer, err := a.AskNonce(ctx, 1); err != nil || answer != (NonceAnswer{Term: 7, WallMS: 8}) {
 		t.Errorf("a nonce: %+v, %v", answer, err)
 	}
-	if _, err := a.AskDigest(ctx, 1); err == nil || a.conn != nil {
-		t.Errorf("a digest that the node does not answer: %v, connection open %v, want an error and a closed one", err, a.conn != nil)
+	if _, err := a.ask(ctx, 99, nil); err == nil || a.conn != nil {
+		t.Errorf("a question of no kind: %v, connection open %v, want an error and a closed one", err, a.conn != nil)
 	}
-	if h, err := a.AskHello(ctx); err != nil || h.ID != "b" {
+	if h, err := a.AskHello(ctx, HelloQuestion{DigestAt: 3}); err != nil || h.ID != "b" || h.DigestAt != 3 || h.Digest != 9 {
 		t.Errorf("a hello after that: %+v, %v", h, err)
 	}
 	if j, err := a.AskJoin(ctx, JoinQuestion{ID: "x"}); err != nil || j.Refused != "no" || a.conn == nil {

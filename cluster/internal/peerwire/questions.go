@@ -14,11 +14,9 @@ import (
 type questionKind byte
 
 const (
-	questionNonce  questionKind = 1   // the node's term and clock, read after the question arrived
-	questionHello  questionKind = 2   // the node's identity and state
-	questionJoin   questionKind = 3   // to be taken into the cluster
-	questionDigest questionKind = 4   // the digest of the node's tables after an entry
-	answerRefused  questionKind = 255 // an error, as text
+	questionNonce questionKind = 1 // the node's term and clock, read after the question arrived
+	questionHello questionKind = 2 // the node's identity and state
+	questionJoin  questionKind = 3 // to be taken into the cluster
 )
 
 // NonceAnswer is the answer to a nonce, made after the question arrived.
@@ -32,6 +30,11 @@ type Peer struct {
 	ID      string `json:"id"`
 	Address string `json:"address"` // host:port for nodes
 	Voter   bool   `json:"voter"`
+}
+
+// HelloQuestion asks for a node's identity and state.
+type HelloQuestion struct {
+	DigestAt uint64 `json:"digest_at,omitempty"` // index of an entry after which the digest of the tables is asked for; 0: none
 }
 
 // Hello is the identity and state of a node.
@@ -55,6 +58,9 @@ type Hello struct {
 	FreeBytes    uint64   `json:"free,omitempty"`    // on its disk; 0: not known
 	BelowReserve bool     `json:"short,omitempty"`   // FreeBytes is below its reserve
 
+	DigestAt uint64 `json:"digest_at,omitempty"` // as in the question; 0: it has no digest for that index
+	Digest   uint64 `json:"digest,omitempty"`    // of its tables after entry DigestAt
+
 	Detector lock.Detector `json:"detector"` // its tick and ping settings
 }
 
@@ -74,13 +80,12 @@ type JoinAnswer struct {
 	Refused string `json:"refused,omitempty"` // reason of the refusal
 }
 
-// Answers holds a node's answers to the questions of other nodes. Nonce and Digest are asked only on connections that
-// named this cluster and this node. After ErrNoAnswer the connection is closed; any other error is sent as text.
+// Answers holds a node's answers to the questions of other nodes. Nonce is asked only on connections that named this
+// cluster and this node. After an error the connection is closed.
 type Answers struct {
-	Nonce  func() (NonceAnswer, error)
-	Hello  func() Hello
-	Join   func(JoinQuestion) JoinAnswer
-	Digest func(index uint64) (uint64, error)
+	Nonce func() (NonceAnswer, error)
+	Hello func(HelloQuestion) Hello
+	Join  func(JoinQuestion) JoinAnswer
 }
 
 // ErrNoAnswer is returned by a node that cannot speak for a cluster at the moment.
@@ -94,13 +99,10 @@ func (a Answers) serveConn(c net.Conn, strict bool) {
 			return
 		}
 		answer, err := a.answerQuestion(about, question, strict)
-		if errors.Is(err, errWireFormat) || errors.Is(err, ErrNoAnswer) {
+		if err != nil {
 			return
 		}
 		c.SetWriteDeadline(time.Now().Add(progressLimit))
-		if err != nil {
-			about, answer = answerRefused, []byte(err.Error())
-		}
 		if err := writeMessage(c, about, answer); err != nil {
 			return
 		}
@@ -116,14 +118,12 @@ func (a Answers) answerQuestion(about questionKind, question []byte, strict bool
 		}
 		frame := binary.BigEndian.AppendUint64(append(make([]byte, 0, 24), question...), answer.Term)
 		return binary.BigEndian.AppendUint64(frame, uint64(answer.WallMS)), nil
-	case about == questionDigest && strict && len(question) == 8:
-		digest, err := a.Digest(binary.BigEndian.Uint64(question))
-		if err != nil {
-			return nil, err
-		}
-		return binary.BigEndian.AppendUint64(nil, digest), nil
 	case about == questionHello:
-		return json.Marshal(a.Hello())
+		var q HelloQuestion
+		if err := json.Unmarshal(question, &q); err != nil {
+			return nil, errWireFormat
+		}
+		return json.Marshal(a.Hello(q))
 	case about == questionJoin:
 		var q JoinQuestion
 		if err := json.Unmarshal(question, &q); err != nil {
