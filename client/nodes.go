@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 
@@ -15,7 +14,6 @@ import (
 // nodeSet is the nodes that this client speaks to, with the last answer of each.
 type nodeSet struct {
 	*wire.Nodes
-	log *slog.Logger
 
 	mu      sync.Mutex
 	states  map[string]nodeState
@@ -28,19 +26,13 @@ func newNodeSet(config Config) *nodeSet {
 		link.Credentials = credentials.NewTLS(config.TLS)
 	}
 	return &nodeSet{
-		Nodes:  wire.NewNodes(wire.NodesConfig{LinkConfig: link, Seeds: config.Seeds, Permit: config.permitAddress}),
-		log:    config.Log,
+		Nodes: wire.NewNodes(wire.NodesConfig{
+			LinkConfig: link, Seeds: config.Seeds, Permit: config.permitAddress,
+			OnForbiddenLeader: func(_ string, err error) {
+				config.Log.Error("a node names a leader that this client may not speak to", "error", err)
+			},
+		}),
 		states: make(map[string]nodeState), foreign: make(map[string]bool),
-	}
-}
-
-// noteLeader notes that a node leads, as it showed itself or as another one said.
-func (n *nodeSet) noteLeader(addr string) { n.logForbiddenLeader(n.NoteLeader(addr)) }
-
-// logForbiddenLeader logs that a leader may not be spoken to, if there is such an error.
-func (n *nodeSet) logForbiddenLeader(err error) {
-	if err != nil {
-		n.log.Error("a node names a leader that this client may not speak to", "error", err)
 	}
 }
 

@@ -212,7 +212,6 @@ func (c *Client) sendOnce(ctx context.Context, addr, method string, request, ans
 	if a.Sent && a.Refusal == nil && status.Code(a.Err) == codes.Unimplemented {
 		a.Refusal = &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNSUPPORTED}
 	}
-	c.nodes.logForbiddenLeader(a.LeaderErr)
 	if a.Err == nil || ctx.Err() == nil { // a caller that gave up says nothing of the node
 		c.noteAnswer(addr, a.Link, a.Refusal, a.Err)
 	}

@@ -28,7 +28,7 @@ const (
 type clusterConn struct {
 	seeds       []string
 	nodes       *wire.Nodes
-	said        map[string]error // by address: the last answer of each node that was asked
+	said        map[string]error // by address: the last answer of each node that Call asked, or why it may not be asked
 	offersStale bool             // the command can read from any node, and was not told to
 	binder      pb.Binder
 }
@@ -44,7 +44,8 @@ func newClusterConn(seeds []string, c *certificates, plain bool) *clusterConn {
 	anywhere := plain || c != nil
 	conn.nodes = wire.NewNodes(wire.NodesConfig{
 		LinkConfig: link, Seeds: seeds, OnFailure: conn.noteFailure,
-		Permit: func(address string) error { return checkMayDial(address, anywhere) },
+		Permit:            func(address string) error { return checkMayDial(address, anywhere) },
+		OnForbiddenLeader: func(address string, err error) { conn.said[address] = err }, // only requests of Call are redirected
 	})
 	return conn
 }
@@ -81,9 +82,6 @@ func (c *clusterConn) noteFailure(ctx context.Context, a wire.Attempt) (giveUp b
 	// The end of ctx says nothing about this node; its earlier answer says more.
 	if ctx.Err() == nil || a.Refusal != nil || c.said[a.Address] == nil {
 		c.said[a.Address] = nodeAnswer(ctx, a)
-	}
-	if a.LeaderErr != nil {
-		c.said[a.Refusal.GetLeader()] = a.LeaderErr
 	}
 	return a.Unsent >= unreachedRounds*len(c.nodes.Addresses())
 }

@@ -37,8 +37,8 @@ var clientMutations = []mutation{
 		guards: "I8",
 		edits: []edit{{
 			"client", "(*Client).handleRenewed",
-			`if answer.ProvedTerm == 0 {
-	return false
+			`if !confirmed {
+	return
 }`,
 			"",
 		}},

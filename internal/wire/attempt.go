@@ -13,13 +13,12 @@ import (
 
 // Attempt is one copy of a request for one node, and its result.
 type Attempt struct {
-	Address   string
-	Link      *Link              // nil: this side may not connect there
-	Sent      bool               // false: no copy has left this process
-	Refusal   *profilev1.Refusal // nil: the node refused nothing
-	Err       error              // nil: the node carried the request out
-	LeaderErr error              // this side may not connect to the leader that the refusal names
-	Unsent    int                // of a Call: copies in a row, up to this one, of which none could be sent
+	Address string
+	Link    *Link              // nil: this side may not connect there
+	Sent    bool               // false: no copy has left this process
+	Refusal *profilev1.Refusal // nil: the node refused nothing
+	Err     error              // nil: the node carried the request out
+	Unsent  int                // of a Call: copies in a row, up to this one, of which none could be sent
 }
 
 // IsFinal says whether the copy was refused in a way that asking again would not change.
@@ -51,7 +50,7 @@ func (n *Nodes) SendCopy(ctx context.Context, address, method string, request, a
 		n.NotePassed(address)
 	case MeaningOf(a.Refusal.Reason).Retry == Elsewhere:
 		n.NotePassed(address)
-		a.LeaderErr = n.NoteLeader(a.Refusal.Leader)
+		n.NoteLeader(a.Refusal.Leader)
 	}
 	return a
 }

@@ -102,8 +102,10 @@ func TestCallFollowsTheLeader(t *testing.T) {
 			follower.answers = append(follower.answers, refusal(t, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: to}))
 		}
 		var failures []Attempt
+		forbidden := ""
 		n := scriptNodes(t, map[string]*scriptedNode{"follower": follower, "leader": leader}, NodesConfig{
-			Seeds: []string{"follower"},
+			Seeds:             []string{"follower"},
+			OnForbiddenLeader: func(address string, _ error) { forbidden = address },
 			OnFailure: func(_ context.Context, a Attempt) bool {
 				failures = append(failures, a)
 				return false
@@ -119,7 +121,7 @@ func TestCallFollowsTheLeader(t *testing.T) {
 		if want := []string{"follower", "follower", "down", "follower"}; !slices.Equal(asked, want) {
 			t.Fatalf("got failures of %v, want %v", asked, want)
 		}
-		if failures[0].LeaderErr == nil || failures[2].Sent || failures[2].Unsent != 1 || failures[3].Unsent != 0 {
+		if forbidden != "forbidden" || failures[2].Sent || failures[2].Unsent != 1 || failures[3].Unsent != 0 {
 			t.Errorf("got failures %+v", failures)
 		}
 		if n.Leader() != "leader" {

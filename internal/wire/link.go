@@ -5,10 +5,10 @@
 // cluster and follows its leader (nodes.go). SendCopy sends one copy of a request to one node (attempt.go); Call sends copies
 // until one is answered (call.go), with pauses between them (pace.go). A Registration numbers the requests of a tool, so that
 // each is carried out once (registration.go, numbers.go). MeaningOf is the one table of what a refusal says of its request
-// (reasons.go).
+// (reasons.go). Renewals keeps an incarnation alive over streams (renewals.go, stream.go).
 //
 // A tool makes Nodes with NewNodes, reads with Nodes.Call, registers with Nodes.Register and changes with
-// Registration.Change. Package client, which has sessions to protect, uses the parts below Call.
+// Registration.Change. Package client, which has sessions to protect, uses SendCopy and the parts below it.
 package wire
 
 import (

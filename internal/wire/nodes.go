@@ -13,6 +13,10 @@ type NodesConfig struct {
 	Seeds  []string                   // client addresses of some nodes, at least one
 	Permit func(address string) error // an error keeps this side from connecting there; nil: no address is refused
 
+	// OnForbiddenLeader is told when a node names a leader that Permit refuses, by whichever goroutine learns it. nil: no
+	// function is called.
+	OnForbiddenLeader func(address string, err error)
+
 	// OnFailure is told of each copy of a Call that was not carried out, and true ends the Call. nil: a Call ends with its
 	// context or by a refusal that asking again would not change.
 	OnFailure func(ctx context.Context, a Attempt) (giveUp bool)
@@ -76,14 +80,16 @@ func (n *Nodes) GivenAddresses() []string {
 	return slices.Clone(n.given)
 }
 
-// NoteLeader notes that a node leads, as it showed itself or as another one said. Empty says nothing. An error means that
-// this side may not connect to it.
-func (n *Nodes) NoteLeader(address string) error {
+// NoteLeader notes that a node leads, as it showed itself or as another one said. Empty says nothing.
+func (n *Nodes) NoteLeader(address string) {
 	if address == "" {
-		return nil
+		return
 	}
 	if err := n.permit(address); err != nil {
-		return err
+		if n.config.OnForbiddenLeader != nil {
+			n.config.OnForbiddenLeader(address, err)
+		}
+		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,7 +97,6 @@ func (n *Nodes) NoteLeader(address string) error {
 		n.order = append(n.order, address)
 	}
 	n.leader = address
-	return nil
 }
 
 // NotePassed notes that a node does not lead, or does not answer: the next one is asked.
