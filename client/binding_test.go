@@ -13,20 +13,21 @@ import (
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
 	"github.com/profilenode/profilenode/internal/clienthooks"
+	"github.com/profilenode/profilenode/internal/server/servertest"
 )
 
 // foreignSeed makes one address of the town a node that refuses everything but a registration as meant for another cluster
 // or epoch, settling a number included, and loses the answer to the first save.
 func foreignSeed(town *town, addr string, refusal *profilev1.Refusal) {
 	lost := false
-	town.set(func() {
-		town.before = func(node, _ string, _ proto.Message) error {
+	town.Set(func() {
+		town.Before = func(node, _ string, _ proto.Message) error {
 			if node == addr {
 				return refuse(refusal)
 			}
 			return nil
 		}
-		town.after = func(_, method string, _ proto.Message) error {
+		town.After = func(_, method string, _ proto.Message) error {
 			if method == "Save" && !lost {
 				lost = true
 				return status.Error(codes.Unavailable, "the answer is lost")
@@ -41,7 +42,7 @@ func foreignSeed(town *town, addr string, refusal *profilev1.Refusal) {
 func TestAWrongSeedsRefusalIsNotTakenForTheRequests(t *testing.T) {
 	for name, refusal := range map[string]*profilev1.Refusal{
 		"another cluster":                      {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("village"), Epoch: 9},
-		"an earlier epoch":                     {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("town"), Epoch: 1},
+		"an earlier epoch":                     {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: servertest.ID, Epoch: 1},
 		"another registration, from its log":   {Reason: profilev1.Reason_REASON_OTHER_REGISTRATION, Cluster: []byte("village"), Epoch: 9, Index: 77},
 		"another cluster, from its log":        {Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("village"), Epoch: 9, Index: 77},
 		"fields that an older node lacks":      {Reason: profilev1.Reason_REASON_UNKNOWN_FIELDS},
@@ -49,7 +50,7 @@ func TestAWrongSeedsRefusalIsNotTakenForTheRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			town := newTown(t, "a:1", "b:1")
-			town.restores = 1
+			town.Restore()
 			store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 			p, err := store.StartSession(t.Context(), "ann")
 			if err != nil {
@@ -68,9 +69,7 @@ func TestAWrongSeedsRefusalIsNotTakenForTheRequests(t *testing.T) {
 			if _, err := store.Get(t.Context(), "ann"); err != nil {
 				t.Errorf("get: %v", err)
 			}
-			town.mu.Lock()
-			defer town.mu.Unlock()
-			if got := town.profiles[client.Ref{Store: "players", Key: "ann"}].revision; got != 1 {
+			if got := town.ann().Revision; got != 1 {
 				t.Errorf("the save landed %d times", got)
 			}
 		})
@@ -81,12 +80,7 @@ func TestAWrongSeedsRefusalIsNotTakenForTheRequests(t *testing.T) {
 // that belong to no session go on under the new registration.
 func TestALaterEpochEndsTheSessions(t *testing.T) {
 	town, store, p := playing(t, "a:1")
-	town.set(func() {
-		town.restores++
-		for _, life := range town.incarnations {
-			life.alive = false
-		}
-	})
+	town.Restore()
 	if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
 		t.Fatal(err)
 	}
@@ -110,17 +104,17 @@ func TestALaterEpochEndsTheSessions(t *testing.T) {
 func TestNothingIsSentThatTheClusterCannotDo(t *testing.T) {
 	town := newTown(t, "a:1")
 	config := town.config("a")
-	clienthooks.Of(&config).Fields = profilev1.FieldFeatures{"profilenode.v1.SendRequest.body": "letters"}
+	clienthooks.Of(&config).Fields = profilev1.FieldFeatures{"profilenode.v1.SendRequest.body": servertest.Feature}
 	store := clienttest.Store(t, town.open(t, config), "players", player{})
 	_, err := store.Send(t.Context(), "bob", "hello")
 	var refused *client.Error
 	if !errors.As(err, &refused) || refused.Code != "UNSUPPORTED" || !errors.Is(err, client.ErrUnavailable) {
 		t.Errorf("send: %v, want UNSUPPORTED", err)
 	}
-	if town.count("Send") != 0 {
+	if town.Count("Send") != 0 {
 		t.Error("it was sent")
 	}
-	town.set(func() { town.features = []string{"letters"} })
+	town.RaiseLevel()
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if _, err = store.Send(t.Context(), "bob", "hello"); err == nil {
 			return

@@ -36,14 +36,14 @@ func TestCloseReports(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		town.set(func() {
-			town.after = func(_, method string, q proto.Message) error {
+		town.Set(func() {
+			town.After = func(_, method string, q proto.Message) error {
 				if save, ok := q.(*profilev1.SaveRequest); ok && save.Key == "bob" {
 					return errLost
 				}
 				return nil
 			}
-			town.before = func(_, _ string, q proto.Message) error {
+			town.Before = func(_, _ string, q proto.Message) error {
 				if save, ok := q.(*profilev1.SaveRequest); ok && save.Key == "ann" {
 					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_TOO_LARGE, Limit: 1})
 				}

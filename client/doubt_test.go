@@ -21,8 +21,8 @@ func TestDoubtCountsFromTheSendTime(t *testing.T) {
 		const under = time.Second // way of an answer
 		var stop atomic.Bool
 		var last atomic.Int64 // when the renewal came that was answered last
-		town.set(func() {
-			town.before = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method != "Live" {
 					return nil
 				}
@@ -41,7 +41,7 @@ func TestDoubtCountsFromTheSendTime(t *testing.T) {
 		if after := time.Since(time.Unix(0, last.Load())); after > 3*time.Second+50*time.Millisecond || after < 3*time.Second {
 			t.Errorf("in doubt %v after the last renewal that was answered had been sent, want 3 s", after)
 		}
-		town.set(func() { town.before = nil })
+		town.Set(func() { town.Before = nil })
 		time.Sleep(2 * under) // until no call is held up any more
 	})
 }
@@ -50,8 +50,8 @@ func TestDoubtCountsFromTheSendTime(t *testing.T) {
 func TestOtherAnswersRenewNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p := playing(t, "n1:7400")
-		town.set(func() {
-			town.before = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method == "Live" {
 					return errUnheard
 				}
@@ -77,16 +77,16 @@ func TestAnUnlistedSessionThatIsOwnedGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
 		time.Sleep(3 * time.Second)
-		town.set(func() { town.unlisted = true })
+		town.unlist(true)
 		time.Sleep(3 * time.Second)
-		if town.set(func() { town.unlisted = false }); town.differed == 0 {
+		if town.unlist(false); town.Differed() == 0 {
 			t.Fatal("the list was not short")
 		}
 		time.Sleep(3 * time.Second)
 		if got := p.State(); got != client.StateHeld {
 			t.Errorf("after lists without its profile: got %v, %v, want held", got, p.Err())
 		}
-		if n := town.count("Release"); n != 0 {
+		if n := town.Count("Release"); n != 0 {
 			t.Errorf("%d releases, want none", n)
 		}
 	})

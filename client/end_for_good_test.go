@@ -9,33 +9,10 @@ import (
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/server/servertest"
+	"github.com/profilenode/profilenode/lock"
 )
-
-// rolledBack makes a town answer as one with a log that ends before the indexes that its callers were told of.
-func (town *town) rolledBack(forgets bool) {
-	town.set(func() {
-		last := town.index - 1
-		town.before = func(_, method string, request proto.Message) error {
-			seen := uint64(0)
-			switch q := request.(type) {
-			case *profilev1.Renewal:
-				if forgets { // its rows are older than the incarnation
-					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE})
-				}
-				seen = q.Seen
-			case *profilev1.RegisterRequest:
-				seen = q.Seen
-				if q.SeenEpoch != 1 {
-					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_INVALID})
-				}
-			}
-			if seen > last {
-				return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_ROLLED_BACK})
-			}
-			return nil
-		}
-	})
-}
 
 // endOf waits for the report of a session's end.
 func endOf(p *client.Profile[player]) client.End {
@@ -60,6 +37,7 @@ func codeOf(err error) string {
 func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 	for _, forgets := range []bool{false, true} {
 		town := newTown(t, "n1:1")
+		founded := town.Index()
 		c := town.open(t, town.config("a"))
 		store, err := client.NewStore(c, "players", player{})
 		if err != nil {
@@ -72,7 +50,7 @@ func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 		if err := p.Update(func(v *player) { v.Coins++ }); err != nil {
 			t.Fatal(err)
 		}
-		town.set(func() { town.index += 100 })
+		town.Skip(100)
 		if err := p.Save(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -82,8 +60,11 @@ func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 		if c.Err() != nil {
 			t.Fatalf("a client that lives says that it ended: %v", c.Err())
 		}
-		town.rolledBack(forgets)
-		town.set(func() { town.index += 100 })
+		if forgets {
+			town.RollBack(founded) // the tables are older than the incarnation
+		} else {
+			town.RollBack(town.Index() - 100)
+		}
 		for name, done := range map[string]<-chan struct{}{"the client": c.Done(), "the session": p.Done()} {
 			select {
 			case <-done:
@@ -117,33 +98,34 @@ func TestARolledBackClusterEndsTheGameServersClient(t *testing.T) {
 func TestIndexesOfAnOlderEpochAreNotHeldAgainstANewOne(t *testing.T) {
 	town := newTown(t, "n1:1")
 	c := town.open(t, town.config("a"))
+	town.Skip(100)
+	store := clienttest.Store(t, c, "players", player{})
+	if _, err := store.Send(t.Context(), "ann", "hello"); err != nil { // and is told an index above 100
+		t.Fatal(err)
+	}
 	registered := make(chan *profilev1.RegisterRequest, 8)
 	renewed := make(chan uint64, 64)
-	town.set(func() {
-		town.restores = 1
-		town.before = func(_, _ string, request proto.Message) error {
+	town.Set(func() {
+		town.Before = func(_, _ string, request proto.Message) error {
 			switch q := request.(type) {
 			case *profilev1.RegisterRequest:
 				registered <- proto.Clone(q).(*profilev1.RegisterRequest)
-				town.set(func() { town.index = 10 })
 			case *profilev1.Renewal:
-				select {
-				case renewed <- q.Seen:
-				default:
+				if q.Binding == lock.Binding(servertest.ID, 2) {
+					select {
+					case renewed <- q.Seen:
+					default:
+					}
 				}
 			}
 			return nil
 		}
-		for _, life := range town.incarnations {
-			life.alive = false
-		}
 	})
+	town.RollBack(2) // what was restored is older than the game server
+	town.BeginEpoch()
 	q := <-registered
 	if q.SeenEpoch != 1 || q.Seen < 100 {
 		t.Errorf("the registration says that %d was told in epoch %d", q.Seen, q.SeenEpoch)
-	}
-	for len(renewed) > 0 {
-		<-renewed
 	}
 	if seen := <-renewed; seen >= 100 {
 		t.Errorf("a renewal of the new epoch says that %d was told", seen)

@@ -19,6 +19,7 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/server/servertest"
 )
 
 // logged collects a client's log.
@@ -268,7 +269,7 @@ func TestPanicInAMessageHandlerEndsOneSession(t *testing.T) {
 			t.Error("the log has no stack")
 		}
 		until(t, "the count of the panic", func() bool {
-			m := storedMessage(town)
+			m := storedMessage(t, town)
 			return m.Panics == 1 && strings.Contains(m.PanicText, "index out of range")
 		})
 		if err := p.Update(func(*player) {}); !errors.Is(err, client.ErrSessionOver) {
@@ -295,10 +296,13 @@ func TestPanicInAMessageHandlerEndsOneSession(t *testing.T) {
 	})
 }
 
-func storedMessage(town *town) *profilev1.Message {
-	town.mu.Lock()
-	defer town.mu.Unlock()
-	return proto.Clone(town.profile("players", "ann").messages[0]).(*profilev1.Message)
+func storedMessage(t *testing.T, town *town) servertest.Message {
+	t.Helper()
+	messages := town.ann().Messages
+	if len(messages) == 0 {
+		t.Fatal("no message waits for ann")
+	}
+	return messages[0]
 }
 
 // The count of a panic is the release, tried under one number until it is answered: it is neither lost nor made twice, and
@@ -307,8 +311,8 @@ func TestPanicIsCountedOnceThroughLostAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p, _ := playingLogged(t)
 		releases := map[uint64]int{}
-		town.set(func() {
-			town.after = func(_, method string, q proto.Message) error {
+		town.Set(func() {
+			town.After = func(_, method string, q proto.Message) error {
 				release, ok := q.(*profilev1.ReleaseRequest)
 				if !ok {
 					return nil
@@ -326,13 +330,10 @@ func TestPanicIsCountedOnceThroughLostAnswers(t *testing.T) {
 		p.OnMessage(func(*player, client.Message) client.Answer { panic("poison") })
 		send(t, store, gift{1})
 		<-p.Done()
-		town.set(func() {
-			row := town.profile("players", "ann")
-			town.tell(row.owner, &profilev1.Event{What: &profilev1.Event_Lost{Lost: &profilev1.Lost{Store: "players", Key: "ann", Token: row.token}}})
-		})
+		town.TellLost("players", "ann")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if m := storedMessage(town); m.Panics != 1 || m.PanicText != "poison" {
+		if m := storedMessage(t, town); m.Panics != 1 || m.PanicText != "poison" {
 			t.Errorf("the message counts %d panics of %q", m.Panics, m.PanicText)
 		}
 		if len(releases) != 1 {
@@ -352,9 +353,9 @@ func TestPanicIsCountedThoughTheClientCloses(t *testing.T) {
 			t.Fatal(err)
 		}
 		send(t, store, gift{1})
-		town.set(func() {
+		town.Set(func() {
 			slow := 0
-			town.before = func(_, method string, _ proto.Message) error {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if slow++; method == "Release" && slow < 20 {
 					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY})
 				}
@@ -364,7 +365,7 @@ func TestPanicIsCountedThoughTheClientCloses(t *testing.T) {
 		p.OnMessage(func(*player, client.Message) client.Answer { panic("poison") })
 		<-p.Done()
 		_ = c.Close()
-		if m := storedMessage(town); m.Panics != 1 {
+		if m := storedMessage(t, town); m.Panics != 1 {
 			t.Errorf("the message counts %d panics, want 1", m.Panics)
 		}
 	})

@@ -144,9 +144,7 @@ func TestAProfileWhoseLockIsHeldStopsNoOther(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		for i := range 20 {
-			var got uint64
-			town.set(func() { got = town.profiles[client.Ref{Store: "players", Key: fmt.Sprint("stuck ", i)}].revision })
-			if got == 0 {
+			if town.Profile("players", fmt.Sprint("stuck ", i)).Revision == 0 {
 				t.Errorf("profile %d was not saved once its lock was free", i)
 			}
 		}
@@ -212,8 +210,8 @@ func TestWhatCanNeverBeSentIsRefused(t *testing.T) {
 
 // noSpace makes the town behave as a node with a nearly full disk: it carries out only saves that end a session.
 func noSpace(town *town) {
-	town.set(func() {
-		town.before = func(_, _ string, request proto.Message) error {
+	town.Set(func() {
+		town.Before = func(_, _ string, request proto.Message) error {
 			if save, ok := request.(*profilev1.SaveRequest); ok && !save.End {
 				return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NO_SPACE})
 			}
@@ -269,8 +267,8 @@ func TestALastSaveOvertakesASaveThatWasOnlyRefused(t *testing.T) {
 			}
 		}
 		for i, p := range sessions {
-			if got := town.profiles[p.Ref()]; got.revision != 1 || got.owner != 0 {
-				t.Fatalf("profile %d: got revision %d and owner %d, want 1 and no owner", i, got.revision, got.owner)
+			if got := town.Profile("players", p.Key()); got.Revision != 1 || got.Owner != 0 {
+				t.Fatalf("profile %d: got revision %d and owner %d, want 1 and no owner", i, got.Revision, got.Owner)
 			}
 		}
 	})
@@ -281,12 +279,12 @@ func TestALastSaveWaitsForASaveThatMayHaveHappened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
 		lost := false
-		town.set(func() {
-			town.after = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.After = func(_, method string, _ proto.Message) error {
 				if method == "Save" && !lost {
 					lost = true
 					noSpace(town)
-					time.AfterFunc(time.Second, func() { town.set(func() { town.before = nil }) })
+					time.AfterFunc(time.Second, func() { town.Set(func() { town.Before = nil }) })
 					return errLost
 				}
 				return nil
@@ -300,7 +298,7 @@ func TestALastSaveWaitsForASaveThatMayHaveHappened(t *testing.T) {
 		if err := p.EndSession(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := town.profiles[p.Ref()].revision; got != 1 {
+		if got := town.ann().Revision; got != 1 {
 			t.Errorf("got revision %d, want the first save to be known", got)
 		}
 	})
@@ -310,8 +308,8 @@ func TestALastSaveWaitsForASaveThatMayHaveHappened(t *testing.T) {
 func TestASaveThatIsNeverAnsweredStopsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p := playing(t, "n1:7400")
-		town.set(func() {
-			town.before = func(_, _ string, request proto.Message) error {
+		town.Set(func() {
+			town.Before = func(_, _ string, request proto.Message) error {
 				if save, ok := request.(*profilev1.SaveRequest); ok && save.Key == "ann" {
 					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED})
 				}
@@ -325,11 +323,11 @@ func TestASaveThatIsNeverAnsweredStopsNoOther(t *testing.T) {
 		go func() { saved <- p.Save(t.Context()) }()
 		time.Sleep(time.Second)
 		thrives(t, store)
-		town.set(func() { town.before = nil })
+		town.Set(func() { town.Before = nil })
 		if err := <-saved; err != nil {
 			t.Errorf("once it is answered: %v", err)
 		}
-		if got := town.profiles[p.Ref()].revision; got != 1 {
+		if got := town.ann().Revision; got != 1 {
 			t.Errorf("got revision %d, want it stored once", got)
 		}
 	})

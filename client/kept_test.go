@@ -42,9 +42,9 @@ func outOfReach(t *testing.T, config client.Config, open func(testing.TB, client
 func TestWhatWasUnsavedAtTheLimitForDoubtIsSavedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
-		store, p, saved := outOfReach(t, town.config("a"), town.open, func() { town.set(func() { town.leader = "" }) })
+		store, p, saved := outOfReach(t, town.config("a"), town.open, func() { town.Lead("") })
 		time.Sleep(5 * time.Minute)
-		town.set(func() { town.leader = "n1:7400" })
+		town.Lead("n1:7400")
 		again, err := store.StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
@@ -55,8 +55,8 @@ func TestWhatWasUnsavedAtTheLimitForDoubtIsSavedLater(t *testing.T) {
 		if s := <-saved; s.Err != nil || !s.Last || s.Revision != 1 {
 			t.Errorf("OnAfterSave: got %+v, want the last save", s)
 		}
-		if p.IsActive() || town.count("Release") != 0 {
-			t.Errorf("the old session: got %v and %d releases, want it over, and released by its save", p.State(), town.count("Release"))
+		if p.IsActive() || town.Count("Release") != 0 {
+			t.Errorf("the old session: got %v and %d releases, want it over, and released by its save", p.State(), town.Count("Release"))
 		}
 	})
 }
@@ -72,10 +72,10 @@ func TestAKeptCopyWaitsForTheSaveBeforeIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		town.set(func() {
-			town.after = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.After = func(_, method string, _ proto.Message) error {
 				if method == "Save" {
-					town.set(func() { town.leader = "" })
+					town.Lead("")
 					return errLost
 				}
 				return nil
@@ -90,7 +90,8 @@ func TestAKeptCopyWaitsForTheSaveBeforeIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-p.Done()
-		town.set(func() { town.leader, town.after = "n1:7400", nil })
+		town.Set(func() { town.After = nil })
+		town.Lead("n1:7400")
 		again, err := store.StartSession(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
@@ -156,7 +157,7 @@ func TestAKeptCopyIsGivenUp(t *testing.T) {
 			town := newTown(t, "n1:7400")
 			var c *client.Client
 			open := func(t testing.TB, config client.Config) *client.Client { c = town.open(t, config); return c }
-			_, p, saved := outOfReach(t, town.config("a"), open, func() { town.set(func() { town.leader = "" }) })
+			_, _, saved := outOfReach(t, town.config("a"), open, func() { town.Lead("") })
 			if closing {
 				var left *client.CloseError
 				if err := c.Close(); !errors.As(err, &left) || len(left.Unsaved)+len(left.Unknown) != 1 {
@@ -168,12 +169,10 @@ func TestAKeptCopyIsGivenUp(t *testing.T) {
 			if s := <-saved; s.Err == nil {
 				t.Errorf("OnAfterSave: got %+v, want an error", s)
 			}
-			town.set(func() { town.leader = "n1:7400" })
+			town.Lead("n1:7400")
 			time.Sleep(time.Minute)
-			town.mu.Lock()
-			defer town.mu.Unlock()
-			if row := town.profiles[p.Ref()]; row.revision != 0 || !closing && row.owner != 0 {
-				t.Errorf("afterwards: got revision %d and owner %d, want nothing stored, and no owner", row.revision, row.owner)
+			if row := town.ann(); row.Revision != 0 || !closing && row.Owner != 0 {
+				t.Errorf("afterwards: got revision %d and owner %d, want nothing stored, and no owner", row.Revision, row.Owner)
 			}
 		})
 	}

@@ -53,12 +53,12 @@ func TestDoubtAndResume(t *testing.T) {
 func TestUnprovenAnswersDoNotRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
-		town.set(func() { town.unconfirmed = true })
+		town.Set(func() { town.Unconfirmed = true })
 		time.Sleep(3100 * time.Millisecond)
 		if got := p.State(); got != client.StateInDoubt {
 			t.Errorf("after 3.1 s of unconfirmed answers: got %v, want in doubt", got)
 		}
-		town.set(func() { town.unconfirmed = false })
+		town.Set(func() { town.Unconfirmed = false })
 		until(t, "the session to be held again", p.IsActive)
 	})
 }
@@ -70,9 +70,9 @@ func TestAnAnswerThatConfirmsNothingTakesNoDoubt(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
 		time.Sleep(2 * time.Second)
 		stuck := make(chan struct{})
-		town.set(func() {
-			town.unlisted = true
-			town.before = func(_, method string, _ proto.Message) error {
+		town.unlist(true)
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method == "Get" {
 					<-stuck
 				}
@@ -80,14 +80,15 @@ func TestAnAnswerThatConfirmsNothingTakesNoDoubt(t *testing.T) {
 			}
 		})
 		until(t, "the doubt of the session that was not listed", func() bool { return p.State() == client.StateInDoubt })
-		town.set(func() { town.unconfirmed = true })
+		town.Set(func() { town.Unconfirmed = true })
 		for began := time.Now(); time.Since(began) < 2500*time.Millisecond; time.Sleep(10 * time.Millisecond) {
 			if p.IsActive() {
 				t.Fatalf("active %v after the leader got stuck, though the last confirmed answer did not list it", time.Since(began))
 			}
 		}
 		close(stuck)
-		town.set(func() { town.unconfirmed, town.unlisted = false, false })
+		town.unlist(false)
+		town.Set(func() { town.Unconfirmed = false })
 		until(t, "the session, which is owned after all, to be held again", p.IsActive)
 	})
 }
@@ -105,7 +106,7 @@ func TestDoubtLimit(t *testing.T) {
 		if err := p.Update(func(d *player) { d.Coins = 1 }); err != nil {
 			t.Fatal(err)
 		}
-		town.set(func() { town.leader = "" })
+		town.Lead("")
 		saved := make(chan error, 1)
 		go func() { saved <- p.Save(t.Context()) }()
 		time.Sleep(18 * time.Second)
@@ -120,7 +121,7 @@ func TestDoubtLimit(t *testing.T) {
 			t.Error("the save that waited: got no error")
 		}
 		// The cluster did not know. It is told when it is back, and the profile can be had again.
-		town.set(func() { town.leader = "n1:7400" })
+		town.Lead("n1:7400")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if _, err := store.StartSession(ctx, "ann"); err != nil {
@@ -184,8 +185,8 @@ func TestASlowLeaderSeesNoStreamEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
 		slow := make(chan struct{})
-		town.set(func() {
-			town.before = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method == "Live" {
 					<-slow
 				}
@@ -193,14 +194,11 @@ func TestASlowLeaderSeesNoStreamEnd(t *testing.T) {
 			}
 		})
 		open := func() (streams, ended int) {
-			town.set(func() {
-				for _, s := range town.streams {
-					if s.Context().Err() != nil {
-						ended++
-					}
+			for _, s := range town.Streams() {
+				if streams++; s.Err() != nil {
+					ended++
 				}
-				streams = len(town.streams)
-			})
+			}
 			return streams, ended
 		}
 		time.Sleep(6 * time.Second)

@@ -102,8 +102,8 @@ func TestMessageIsAppliedOnceThroughFailingSaves(t *testing.T) {
 			return take(d, m)
 		})
 		saves := 0
-		town.set(func() {
-			town.after = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.After = func(_, method string, _ proto.Message) error {
 				if method != "Save" {
 					return nil
 				}
@@ -163,7 +163,7 @@ func TestMarksGoWithOneSave(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := town.count("Save"); got != 2 {
+		if got := town.Count("Save"); got != 2 {
 			t.Errorf("saves: got %d, want 2, none of them refused", got)
 		}
 	})
@@ -181,7 +181,7 @@ func TestClearedMessageDoesNotBlockSaves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		town.set(func() { town.profiles[p.Ref()].messages = nil })
+		town.Clear("players", "ann")
 		p.OnMessage(take)
 		if err := p.Save(t.Context()); err != nil {
 			t.Errorf("save: %v", err)
@@ -232,17 +232,11 @@ func TestPushedMessage(t *testing.T) {
 		town, _, p := playing(t, "n1:7400", "n2:7400")
 		p.OnMessage(take)
 		push := func(id, after uint64, older bool) {
-			town.set(func() {
-				row := town.profile("players", "ann")
-				token := row.token
-				if older {
-					token--
-				}
-				town.tell(row.owner, &profilev1.Event{What: &profilev1.Event_Message{Message: &profilev1.MessageWaits{
-					Store: "players", Key: "ann", Id: id, After: after, Token: token,
-					Message: &profilev1.Message{Id: id, Body: []byte(`{"Coins":10}`)},
-				}}})
-			})
+			row := town.ann()
+			if older {
+				row.Token--
+			}
+			town.TellMessage("players", "ann", row, id, after, `{"Coins":10}`)
 			time.Sleep(10 * time.Millisecond)
 			synctest.Wait()
 		}

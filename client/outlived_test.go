@@ -13,6 +13,7 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
+	"github.com/profilenode/profilenode/internal/server/servertest"
 )
 
 // A new cluster was founded at the same addresses. No data of this game server can ever be stored again, so its client says
@@ -21,7 +22,7 @@ import (
 func TestAClientEndsWhenEveryAddressOfItsClusterIsAnotherClusters(t *testing.T) {
 	another := &profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("village"), Epoch: 1}
 	none := &profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER}
-	earlier := &profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: []byte("town"), Epoch: 0}
+	earlier := &profilev1.Refusal{Reason: profilev1.Reason_REASON_OTHER_CLUSTER, Cluster: servertest.ID, Epoch: 0}
 	for _, test := range []struct {
 		name string
 		last error // the answer of node c:1; a:1 and b:1 are of another cluster
@@ -42,8 +43,8 @@ func TestAClientEndsWhenEveryAddressOfItsClusterIsAnotherClusters(t *testing.T) 
 				t.Fatal(err)
 			}
 			var asked [3]atomic.Int64
-			town.set(func() {
-				town.before = func(node, _ string, _ proto.Message) error {
+			town.Set(func() {
+				town.Before = func(node, _ string, _ proto.Message) error {
 					asked[strings.Index("abc", node[:1])].Add(1)
 					if node == "c:1" {
 						return test.last

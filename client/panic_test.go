@@ -194,8 +194,8 @@ func TestAPanicOfOnDoubtIsReported(t *testing.T) {
 func TestSessionsThatStartBesideCloseAreSavedOrRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
-		town.set(func() {
-			town.after = func(string, string, proto.Message) error {
+		town.Set(func() {
+			town.After = func(string, string, proto.Message) error {
 				time.Sleep(time.Duration(rand.N(10)) * time.Millisecond)
 				return nil
 			}
@@ -230,20 +230,16 @@ func TestSessionsThatStartBesideCloseAreSavedOrRefused(t *testing.T) {
 			players.Wait()
 		}
 		time.Sleep(time.Second) // until the last calls that were given up have ended
-		town.mu.Lock()
-		defer town.mu.Unlock()
 		for ref := range updated {
-			if town.profiles[ref].revision == 0 {
+			if town.Profile(ref.Store, ref.Key).Revision == 0 {
 				t.Errorf("%v: an update was accepted, Close was content, and nothing is stored", ref)
 			}
 		}
 		if len(updated) < 50 {
 			t.Errorf("only %d sessions were updated: the test shows little", len(updated))
 		}
-		for ref, p := range town.profiles {
-			if p.owner != 0 && town.incarnations[p.owner].alive {
-				t.Errorf("%v is owned still", ref)
-			}
+		for _, owned := range town.Owned() {
+			t.Errorf("%s is owned still", owned)
 		}
 	})
 }
@@ -286,8 +282,8 @@ func TestASessionThatIsLoadingWhenCloseBeginsIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = bob.Update(func(d *player) { d.Coins = 2 })
-		town.set(func() { // bob's last save keeps Close busy
-			town.before = func(_, method string, _ proto.Message) error {
+		town.Set(func() { // bob's last save keeps Close busy
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method == "Save" {
 					time.Sleep(time.Second)
 				}
@@ -306,9 +302,7 @@ func TestASessionThatIsLoadingWhenCloseBeginsIsRefused(t *testing.T) {
 			t.Errorf("close: %v", err)
 		}
 		time.Sleep(time.Second) // until the grant has been given back
-		town.mu.Lock()
-		defer town.mu.Unlock()
-		if p := town.profiles[client.Ref{Store: "players", Key: "ann"}]; p.owner != 0 && town.incarnations[p.owner].alive {
+		if town.ann().Owner != 0 {
 			t.Error("ann is still owned")
 		}
 	})

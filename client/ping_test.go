@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -44,7 +45,7 @@ func pinging(t *testing.T) (town *town, config client.Config, told func() []stri
 	town = newTown(t, "a:1", "b:1")
 	var mu sync.Mutex
 	var ports []string
-	town.before = func(_, method string, request proto.Message) error {
+	town.Before = func(_, method string, request proto.Message) error {
 		if q, ok := request.(*profilev1.RegisterRequest); ok && method == "Register" {
 			mu.Lock()
 			defer mu.Unlock()
@@ -54,7 +55,7 @@ func pinging(t *testing.T) (town *town, config client.Config, told func() []stri
 	}
 	config = town.config("gs")
 	clienthooks.Of(&config).ListenPing = func(_ context.Context, node string) (net.Listener, error) {
-		if town.nodes[node] == nil {
+		if !slices.Contains(town.Addresses(), node) {
 			t.Errorf("the port is made beside the way to %q, which is no node", node)
 		}
 		return net.Listen("tcp", "127.0.0.1:0")
@@ -66,16 +67,7 @@ func pinging(t *testing.T) (town *town, config client.Config, told func() []stri
 	}
 }
 
-func (town *town) alive() (only lock.Incarnation) {
-	town.mu.Lock()
-	defer town.mu.Unlock()
-	for id, l := range town.incarnations {
-		if l.alive {
-			only = lock.Incarnation(id)
-		}
-	}
-	return only
-}
+func (town *town) alive() lock.Incarnation { return town.Alive("gs") }
 
 func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 	town, config, told := pinging(t)
@@ -86,7 +78,7 @@ func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 		t.Fatalf("the ping port names %d, %v, want %d", got, err, first)
 	}
 
-	town.set(func() { town.incarnations[uint64(first)].alive = false })
+	town.Expire(first)
 	for until := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		got, err := ask(t, port)
 		if err != nil {
@@ -109,8 +101,8 @@ func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 	}
 
 	// It is given up last: the goodbye still finds it held.
-	town.set(func() {
-		town.before = func(_, method string, _ proto.Message) error {
+	town.Set(func() {
+		town.Before = func(_, method string, _ proto.Message) error {
 			if method == "EndServer" {
 				if _, err := ask(t, port); err != nil {
 					t.Errorf("at the goodbye the port is not held any more: %v", err)
@@ -122,7 +114,7 @@ func TestPingPortNamesThePresentIncarnation(t *testing.T) {
 	if err := c.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if town.count("EndServer") == 0 {
+	if town.Count("EndServer") == 0 {
 		t.Error("there was no goodbye")
 	}
 	if _, err := ask(t, port); !errors.Is(err, syscall.ECONNREFUSED) {

@@ -41,9 +41,9 @@ func TestAReleaseSaysItsCause(t *testing.T) {
 			return c.Close()
 		}},
 		{"the limit for doubt", profilev1.Cause_CAUSE_OUT_OF_REACH, func(_ *testing.T, town *town, _ *client.Client, p *client.Profile[player]) error {
-			town.set(func() { town.leader = "" })
+			town.Lead("")
 			<-p.Done()
-			town.set(func() { town.leader = "n1:7400" })
+			town.Lead("n1:7400")
 			time.Sleep(5 * time.Second)
 			return nil
 		}},
@@ -56,16 +56,10 @@ func TestAReleaseSaysItsCause(t *testing.T) {
 			}
 			return nil
 		}},
-		{"the cluster takes it", profilev1.Cause_CAUSE_UNSPECIFIED, func(_ *testing.T, town *town, _ *client.Client, p *client.Profile[player]) error {
-			town.set(func() {
-				row := town.profile("players", "ann")
-				town.tell(row.owner, &profilev1.Event{What: &profilev1.Event_Lost{Lost: &profilev1.Lost{
-					Store: "players", Key: "ann", Token: row.token, Cause: profilev1.Cause_CAUSE_STOLEN,
-				}}})
-			})
-			<-p.Done()
-			time.Sleep(time.Second)
-			return nil
+		{"the cluster takes it", profilev1.Cause_CAUSE_UNSPECIFIED, func(t *testing.T, town *town, _ *client.Client, _ *client.Profile[player]) error {
+			store := clienttest.Store(t, town.open(t, town.config("b")), "players", player{})
+			_, err := store.StartSession(t.Context(), "ann", client.IfOwnedSteal)
+			return err
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -82,10 +76,10 @@ func TestAReleaseSaysItsCause(t *testing.T) {
 					t.Fatal(err)
 				}
 				var causes []profilev1.Cause
-				town.set(func() {
-					town.before = func(_, _ string, request proto.Message) error {
+				town.Set(func() {
+					town.Before = func(_, _ string, request proto.Message) error {
 						if q, ok := request.(*profilev1.ReleaseRequest); ok {
-							town.set(func() { causes = append(causes, q.Cause) })
+							town.Set(func() { causes = append(causes, q.Cause) })
 						}
 						return nil
 					}
@@ -93,8 +87,7 @@ func TestAReleaseSaysItsCause(t *testing.T) {
 				if err := test.end(t, town, c, p); err != nil {
 					t.Fatal(err)
 				}
-				town.mu.Lock()
-				defer town.mu.Unlock()
+				synctest.Wait()
 				if len(causes) != 1 || causes[0] != test.want {
 					t.Errorf("causes of the releases: got %v, want one of %v", causes, test.want)
 				}

@@ -39,13 +39,13 @@ func TestUnchangedDataSkipsTheWire(t *testing.T) {
 			}
 		}
 		time.Sleep(5 * time.Second)
-		if got := town.count("Save"); got != 1 {
+		if got := town.Count("Save"); got != 1 {
 			t.Errorf("saves of data that did not change: got %d, want the first alone", got)
 		}
 		if err := p.EndSession(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if saves, releases := town.count("Save"), town.count("Release"); saves != 1 || releases != 1 {
+		if saves, releases := town.Count("Save"), town.Count("Release"); saves != 1 || releases != 1 {
 			t.Errorf("end of unchanged data: got %d saves and %d releases, want 1 and 1", saves, releases)
 		}
 	})
@@ -58,9 +58,9 @@ func TestAutosaveSpreads(t *testing.T) {
 		var began time.Time
 		var bySlot [slots]int
 		seen := map[string]bool{}
-		town.before = func(_, method string, q proto.Message) error {
+		town.Before = func(_, method string, q proto.Message) error {
 			if save, ok := q.(*profilev1.SaveRequest); ok && method == "Save" {
-				town.set(func() {
+				town.Set(func() {
 					if !seen[save.Key] {
 						seen[save.Key] = true
 						bySlot[min(int(time.Since(began)*slots/(5*time.Second)), slots-1)]++
@@ -77,15 +77,15 @@ func TestAutosaveSpreads(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		town.set(func() { began = time.Now() })
+		town.Set(func() { began = time.Now() })
 		time.Sleep(5100 * time.Millisecond)
-		town.mu.Lock()
-		defer town.mu.Unlock()
-		for i, n := range bySlot {
-			if n < profiles/slots/2 || n > profiles/slots*2 {
-				t.Errorf("saves in slot %d of %d: got %d, want about %d: %v", i, slots, n, profiles/slots, bySlot)
+		town.Set(func() {
+			for i, n := range bySlot {
+				if n < profiles/slots/2 || n > profiles/slots*2 {
+					t.Errorf("saves in slot %d of %d: got %d, want about %d: %v", i, slots, n, profiles/slots, bySlot)
+				}
 			}
-		}
+		})
 	})
 }
 
@@ -94,8 +94,8 @@ func TestOneUnsettledSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p := playing(t, "n1:7400")
 		var flying, most atomic.Int32
-		town.set(func() {
-			town.before = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method == "Save" {
 					n := flying.Add(1)
 					most.Store(max(most.Load(), n))
@@ -124,7 +124,7 @@ func TestOneUnsettledSave(t *testing.T) {
 		if got := most.Load(); got != 1 {
 			t.Errorf("saves of one profile at once: got %d, want 1", got)
 		}
-		if got := town.count("Save"); got > 3 {
+		if got := town.Count("Save"); got > 3 {
 			t.Errorf("ten calls made %d saves, want them to share two or three", got)
 		}
 		got, err := store.Get(t.Context(), "ann")
@@ -146,8 +146,8 @@ func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 			p.OnLastSave(func(*player, client.LastSaveReason) { time.Sleep(under) })
 		}},
 		{"it is on its way", func(_ *client.Profile[player], town *town) {
-			town.set(func() {
-				town.before = func(_, method string, _ proto.Message) error {
+			town.Set(func() {
+				town.Before = func(_, method string, _ proto.Message) error {
 					if method == "Save" {
 						time.Sleep(under)
 					}
@@ -179,7 +179,7 @@ func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 				if got, err := store.Get(t.Context(), "ann"); err != nil || got.Data.Coins != 7 {
 					t.Errorf("stored: got %+v, %v, want 7 coins", got, err)
 				}
-				if n := town.count("Save"); n != 1 {
+				if n := town.Count("Save"); n != 1 {
 					t.Errorf("%d saves, want one", n)
 				}
 			})
@@ -191,8 +191,8 @@ func TestASaveBesideTheLastOneSharesItsFate(t *testing.T) {
 func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, store, p := playing(t, "n1:7400")
-		town.set(func() {
-			town.after = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.After = func(_, method string, _ proto.Message) error {
 				if method == "Save" {
 					time.Sleep(time.Second)
 				}
@@ -209,10 +209,7 @@ func TestASaveBesideOneOnItsWaySharesItsFateWhenTheSessionIsLost(t *testing.T) {
 		}
 		save(p.Save)
 		save(p.Save)
-		town.set(func() {
-			ann := town.profiles[p.Ref()]
-			town.tell(ann.owner, &profilev1.Event{What: &profilev1.Event_Lost{Lost: &profilev1.Lost{Store: "players", Key: "ann", Token: ann.token}}})
-		})
+		town.TellLost("players", "ann")
 		<-p.Done()
 		save(p.Save)
 		save(p.EndSession)
@@ -251,8 +248,8 @@ func TestLargeDataIsAnnounced(t *testing.T) {
 		if err := p.Save(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if saved := town.profiles[client.Ref{Store: "players", Key: "ann"}]; len(saved.data) <= profilev1.UnannouncedBytes {
-			t.Errorf("only %d bytes were saved: the test shows nothing", len(saved.data))
+		if saved := town.ann().Data; len(saved) <= profilev1.UnannouncedBytes {
+			t.Errorf("only %d bytes were saved: the test shows nothing", len(saved))
 		}
 	})
 }

@@ -110,8 +110,8 @@ func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 		const under = 10 * time.Second // way of the request
-		town.set(func() {
-			town.before = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method == "StartSession" {
 					time.Sleep(under)
 				}
@@ -124,12 +124,10 @@ func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
 			t.Fatalf("start: got %v, want ErrUnknown", err)
 		}
 		time.Sleep(2 * under)
-		if n := town.count("StartSession"); n != 1 {
+		if n := town.Count("StartSession"); n != 1 {
 			t.Fatalf("%d copies arrived, want the late one", n)
 		}
-		town.mu.Lock()
-		defer town.mu.Unlock()
-		if p := town.profiles[client.Ref{Store: "players", Key: "ann"}]; p != nil && p.loads > 0 {
+		if town.ann().Loads > 0 {
 			t.Error("a session was granted that no caller wants any more")
 		}
 	})
@@ -176,7 +174,7 @@ func TestLeaderChange(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 		}()
-		town.set(func() { town.leader = "n3:7400" })
+		town.Lead("n3:7400")
 		began := time.Now()
 		if err := p.Update(func(d *player) { d.Coins = 1 }); err != nil {
 			t.Fatal(err)
@@ -188,10 +186,10 @@ func TestLeaderChange(t *testing.T) {
 			t.Errorf("save across a leader change: took %v", took)
 		}
 		// No node leads for a while: two nodes refuse without a name, and a save waits.
-		town.set(func() { town.leader = "" })
+		town.Lead("")
 		go func() {
 			time.Sleep(time.Second)
-			town.set(func() { town.leader = "n2:7400" })
+			town.Lead("n2:7400")
 		}()
 		if err := p.Update(func(d *player) { d.Coins = 2 }); err != nil {
 			t.Fatal(err)
@@ -203,7 +201,7 @@ func TestLeaderChange(t *testing.T) {
 		if doubts > 0 {
 			t.Errorf("a second without a leader: in doubt at %d looks, want none", doubts)
 		}
-		if got := town.count("Save"); got != 2 {
+		if got := town.Count("Save"); got != 2 {
 			t.Errorf("saves that reached the rules: got %d, want 2", got)
 		}
 	})
@@ -216,11 +214,11 @@ func TestRefusedCopyIsNotTheFateOfTheRequest(t *testing.T) {
 		c := town.open(t, town.config("a"))
 		store := clienttest.Store(t, c, "players", player{})
 		lost := false
-		town.set(func() {
-			town.after = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.After = func(_, method string, _ proto.Message) error {
 				if method == "Send" && !lost {
 					lost = true
-					town.set(func() { town.leader = "" }) // from here on every copy is refused
+					town.Lead("") // from here on every copy is refused
 					return errLost
 				}
 				return nil
@@ -237,11 +235,11 @@ func TestRefusedCopyIsNotTheFateOfTheRequest(t *testing.T) {
 		if _, err := store.Send(ctx, "ann", 2); !errors.Is(err, client.ErrUnavailable) {
 			t.Errorf("second send: got %v, want ErrUnavailable", err)
 		}
-		town.set(func() { town.leader = "n2:7400" })
+		town.Lead("n2:7400")
 		if id, err := store.Send(t.Context(), "ann", 3); err != nil || id != 2 {
 			t.Errorf("third send: got id %d, %v, want 2", id, err)
 		}
-		if got := town.count("Settle"); got != 1 {
+		if got := town.Count("Settle"); got != 1 {
 			t.Errorf("settled: got %d times, want once", got)
 		}
 	})
@@ -253,8 +251,8 @@ func TestRefusalBesideTheLogIsNotTheFateOfTheRequest(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
 		copies := 0
-		town.set(func() {
-			town.before = func(_, method string, _ proto.Message) error {
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
 				if method == "Send" {
 					if copies++; copies > 1 {
 						return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_TOO_LARGE})
@@ -262,7 +260,7 @@ func TestRefusalBesideTheLogIsNotTheFateOfTheRequest(t *testing.T) {
 				}
 				return nil
 			}
-			town.after = func(_, method string, _ proto.Message) error {
+			town.After = func(_, method string, _ proto.Message) error {
 				if method == "Send" && copies == 1 {
 					return errLost
 				}

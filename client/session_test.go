@@ -4,11 +4,13 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/profilenode/profilenode/api/profilev1"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/client/clienttest"
 )
@@ -111,42 +113,52 @@ func TestRefuseAndSteal(t *testing.T) {
 // A session with data that cannot be encoded in time ends by itself, before it would be revoked: the stored data is the
 // last.
 func TestHandOffOfAStuckOwner(t *testing.T) {
-	town := newTown(t, "n1:7400")
-	town.timing = &profilev1.Timing{HandOffMs: 300}
-	a := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
-	b := clienttest.Store(t, town.open(t, town.config("b")), "players", player{})
-	p, err := a.StartSession(t.Context(), "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stuck, free, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = p.Update(func(d *player) { d.Coins = 1; close(stuck); <-free })
-	}()
-	<-stuck
-	q, err := b.StartSession(t.Context(), "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.State() != client.StateOver || !errors.Is(p.Err(), client.ErrSessionOver) {
-		t.Errorf("the stuck owner: got %v, %v, want over", p.State(), p.Err())
-	}
-	close(free)
-	<-done
-	if err := p.Save(t.Context()); !errors.Is(err, client.ErrSessionOver) {
-		t.Errorf("its save: got %v, want ErrSessionOver", err)
-	}
-	if got := coins(q); got != 0 {
-		t.Errorf("the next owner: got %d coins, want the stored ones", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		town := newTown(t, "n1:7400")
+		a := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
+		b := clienttest.Store(t, town.open(t, town.config("b")), "players", player{})
+		p, err := a.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stuck, free, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = p.Update(func(d *player) { d.Coins = 1; close(stuck); <-free })
+		}()
+		<-stuck
+		q, err := b.StartSession(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.State() != client.StateOver || !errors.Is(p.Err(), client.ErrSessionOver) {
+			t.Errorf("the stuck owner: got %v, %v, want over", p.State(), p.Err())
+		}
+		close(free)
+		<-done
+		if err := p.Save(t.Context()); !errors.Is(err, client.ErrSessionOver) {
+			t.Errorf("its save: got %v, want ErrSessionOver", err)
+		}
+		if got := coins(q); got != 0 {
+			t.Errorf("the next owner: got %d coins, want the stored ones", got)
+		}
+	})
 }
 
 // A session learns by its own refused save that it is over, if no event told it.
 func TestFencedSaveEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
-		town.set(func() { town.profiles[p.Ref()].token++ })
+		town.Deafen(true)
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
+				if method == "Live" {
+					return errUnheard // renewals tell of it too
+				}
+				return nil
+			}
+		})
+		town.Revoke("players", "ann")
 		if err := p.Update(func(d *player) { d.Coins = 1 }); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +170,7 @@ func TestFencedSaveEndsTheSession(t *testing.T) {
 		default:
 			t.Error("the refused save left the session going on")
 		}
-		until(t, "the old grant to be said over", func() bool { return town.count("Release") == 1 })
+		until(t, "the old grant to be said over", func() bool { return town.Count("Release") == 1 })
 	})
 }
 
@@ -166,10 +178,9 @@ func TestFencedSaveEndsTheSession(t *testing.T) {
 func TestUnlistedSessionIsLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
-		town.set(func() {
-			p := town.profiles[p.Ref()]
-			p.owner = 0
-		})
+		town.Deafen(true)
+		town.Revoke("players", "ann")
+		town.Lapse("players", "ann")
 		until(t, "the session to be over", func() bool { return p.State() == client.StateOver })
 	})
 }
@@ -179,17 +190,11 @@ func TestOrphanGrantIsReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		town.open(t, town.config("a"))
-		ref := client.Ref{Store: "players", Key: "ann"}
-		town.set(func() {
-			for id := range town.incarnations {
-				town.profiles[ref] = &fakeProfile{owner: id, token: 77}
-			}
-		})
-		until(t, "the release", func() bool {
-			town.mu.Lock()
-			defer town.mu.Unlock()
-			return town.profiles[ref].owner == 0
-		})
+		town.Grant("a", "players", "ann")
+		if town.ann().Owner == 0 {
+			t.Fatal("the profile was not granted")
+		}
+		until(t, "the release", func() bool { return town.ann().Owner == 0 })
 	})
 }
 
@@ -198,16 +203,33 @@ func TestOrphanGrantIsReleased(t *testing.T) {
 func TestTwoProfilesUnderOneToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
+		dead := clienttest.Store(t, town.open(t, town.config("dead")), "players", player{})
 		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})
-		var sessions []*client.Profile[player]
-		for _, key := range []string{"ann", "bob"} {
-			town.set(func() { town.index = 1000 }) // the next command is at the same place again
-			p, err := store.StartSession(t.Context(), key)
-			if err != nil {
+		var sessions [2]*client.Profile[player]
+		var waiting sync.WaitGroup
+		town.Deafen(true) // the owner is not asked to let go
+		for i, key := range []string{"ann", "bob"} {
+			if _, err := dead.StartSession(t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
-			sessions = append(sessions, p)
+			waiting.Go(func() {
+				var err error
+				if sessions[i], err = store.StartSession(t.Context(), key); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		synctest.Wait()
+		town.Deafen(false)
+		town.Expire(town.Alive("dead"))
+		waiting.Wait()
+		if t.Failed() {
+			return
+		}
+		if a, b := town.ann().Token, town.Profile("players", "bob").Token; a != b {
+			t.Fatalf("tokens: got %d and %d, want the same", a, b)
+		}
+		differed := town.Differed()
 		if err := sessions[0].EndSession(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -215,13 +237,8 @@ func TestTwoProfilesUnderOneToken(t *testing.T) {
 		if got := sessions[1].State(); got != client.StateHeld {
 			t.Errorf("the other session: got %v, want held", got)
 		}
-		town.mu.Lock()
-		defer town.mu.Unlock()
-		if a, b := town.profiles[sessions[0].Ref()].token, town.profiles[sessions[1].Ref()].token; a != b {
-			t.Fatalf("tokens: got %d and %d, want the same", a, b)
-		}
-		if town.differed > 0 {
-			t.Errorf("renewals with another held set than the log's: got %d, want none", town.differed)
+		if n := town.Differed() - differed; n > 0 {
+			t.Errorf("renewals with another held set than the log's: got %d, want none", n)
 		}
 	})
 }

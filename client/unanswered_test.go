@@ -41,7 +41,7 @@ func unanswered(t *testing.T, closing bool) {
 			return nil
 		}
 	}
-	town.set(func() { town.before, town.after = lost("Live"), lost("Save", "Settle") })
+	town.Set(func() { town.Before, town.After = lost("Live"), lost("Save", "Settle") })
 	if err := p.Update(func(d *player) { d.Coins = 7 }); err != nil {
 		t.Fatal(err)
 	}

@@ -72,10 +72,10 @@ func (w *world) invoke(conn *grpc.ClientConn, c call) error {
 	return conn.Invoke(soon(w.t), c.method, c.in, c.out)
 }
 
-// proposals counts what reaches the log.
-func (n *fakeNode) proposals() (count func() int) {
+// countProposals counts what reaches the log.
+func countProposals(n *fakeNode) (count func() int) {
 	reached := 0
-	n.before = func(*fsm.Command) error { reached++; return nil }
+	n.Before = func(*fsm.Command) error { reached++; return nil }
 	return func() int { return reached }
 }
 
@@ -84,10 +84,10 @@ func (n *fakeNode) proposals() (count func() int) {
 func TestEveryCallIsBoundToItsCluster(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	conn, reached := w.plain(), node.proposals()
+	conn, reached := w.plain(), countProposals(node)
 	for _, leads := range []bool{true, false} {
 		if !leads {
-			node.follow("10.0.0.2:7400")
+			node.Lead("10.0.0.2:7400")
 		}
 		for _, c := range calls(t) {
 			if c.method == profilev1.Profiles_Register_FullMethodName || c.method == profilev1.Cluster_Status_FullMethodName {
@@ -113,7 +113,7 @@ func TestEveryCallIsBoundToItsCluster(t *testing.T) {
 // Registrations name the cluster that they know, and a follower says at once that it is of another.
 func TestARegistrationGoesToItsOwnCluster(t *testing.T) {
 	w, node := fake(t, server.Limits{})
-	node.follow("10.0.0.2:7400")
+	node.Lead("10.0.0.2:7400")
 	nonce := []byte("0123456789abcdef")
 	for _, q := range []*profilev1.RegisterRequest{
 		{Name: "a", Nonce: nonce, Cluster: []byte("another cluster!")},
@@ -153,7 +153,7 @@ func TestAnOldClustersGameServerHurtsNobodyInANewOne(t *testing.T) {
 	save.Request.Binding, save.Request.Registration = before.stamps.binding, before.stamps.registration(old.id)
 	release := &profilev1.ReleaseRequest{Request: save.Request, Store: "players", Key: "p", Token: oldToken}
 	renewal := &profilev1.Renewal{Incarnation: old.id, Sequence: 1, Binding: save.Request.Binding, Registration: save.Request.Registration}
-	reached := node.proposals()
+	reached := countProposals(node)
 	for what, call := range map[string]func() error{
 		"save":    func() error { _, err := w.profiles.Save(soon(t), save); return err },
 		"release": func() error { _, err := w.profiles.Release(soon(t), release); return err },
@@ -172,8 +172,8 @@ func TestAnOldClustersGameServerHurtsNobodyInANewOne(t *testing.T) {
 			t.Errorf("the old game server's %s reached the log: %v", what, r)
 		}
 	}
-	if reached() != 0 || node.renewals() != 1 {
-		t.Errorf("%d commands and %d renewals reached the node", reached(), node.renewals())
+	if reached() != 0 || node.Renewals() != 1 {
+		t.Errorf("%d commands and %d renewals reached the node", reached(), node.Renewals())
 	}
 	if got := w.get("p"); string(got.Profile.Data) != "new" || got.Owner.GetIncarnation() != owner.id || !got.Owner.InForce {
 		t.Errorf("the profile is %v of %v", got.Profile, got.Owner)
@@ -257,7 +257,7 @@ func TestARenewalOfAnotherRegistrationEndsTheStream(t *testing.T) {
 		_, err = stream.live.Recv()
 	}
 	wantReason(t, err, profilev1.Reason_REASON_INVALID)
-	if n := node.renewals(); n != 1 {
+	if n := node.Renewals(); n != 1 {
 		t.Errorf("%d renewals were confirmed, want the first alone", n)
 	}
 }
@@ -268,9 +268,7 @@ func TestANewEpochRefusesAnOldStream(t *testing.T) {
 	owner := w.register("owner")
 	stream := owner.live()
 	stream.renew()
-	node.mu.Lock()
-	node.epoch = 2
-	node.mu.Unlock()
+	node.SetEpoch(2)
 	if err := stream.live.Send(&profilev1.Renewal{Incarnation: owner.id, Sequence: 2}); err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +307,7 @@ func TestUnknownFieldsAreRefusedWithoutEffect(t *testing.T) {
 	stream := g.live()
 	stream.held = []uint64{token}
 	stream.renew()
-	reached := node.proposals()
+	reached := countProposals(node)
 
 	save := unknown(g.saving("p", token, 0, []byte("one")))
 	nested := g.saving("p", token, 0, []byte("one"))
@@ -335,7 +333,7 @@ func TestUnknownFieldsAreRefusedWithoutEffect(t *testing.T) {
 	if reached() != 0 {
 		t.Errorf("%d commands reached the log", reached())
 	}
-	node.before = nil
+	node.Before = nil
 
 	// Where level and features are learned, what is unknown is ignored.
 	if _, err := w.profiles.Register(soon(t), unknown(&profilev1.RegisterRequest{Name: "b", Nonce: []byte("0123456789abcdef")})); err != nil {
@@ -393,7 +391,7 @@ func TestAFeatureIsAnnouncedWithItsLevel(t *testing.T) {
 	}
 	wantReason(t, send(), profilev1.Reason_REASON_UNKNOWN_FIELDS)
 
-	if _, err := node.apply(fsm.NewCommand(nil, &fsm.Raise{Level: fsm.Level + 1})); err != nil {
+	if _, err := node.Apply(fsm.NewCommand(nil, &fsm.Raise{Level: fsm.Level + 1})); err != nil {
 		t.Fatal(err)
 	}
 	has := func(what string, level uint32, features []string) {

@@ -19,7 +19,7 @@ func TestShapes(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
 	proposals := 0
-	node.before = func(*fsm.Command) error { proposals++; return nil }
+	node.Before = func(*fsm.Command) error { proposals++; return nil }
 
 	invalid, tooLarge := profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE
 	request := func() *profilev1.Request {

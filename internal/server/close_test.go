@@ -57,7 +57,7 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 	w, node := fake(t, server.Limits{Drain: 20 * time.Millisecond, Call: time.Hour})
 	g := w.register("gs-1")
 	hanging := make(chan struct{})
-	node.prove = func(ctx context.Context) error {
+	node.Confirm = func(ctx context.Context) error {
 		close(hanging)
 		<-ctx.Done()
 		return ctx.Err()
@@ -87,7 +87,7 @@ func TestCloseWithADeafClient(t *testing.T) {
 	// So large that what waits for the stream, however few events that are, is beyond its window.
 	event := fsm.Event{Kind: fsm.LetGo, Server: lockID(g.id), Store: "players", Key: strings.Repeat("k", 64<<10)}
 	for range 1024 {
-		node.hub.Tell([]fsm.Event{event})
+		node.Hub.Tell([]fsm.Event{event})
 	}
 	began := time.Now()
 	w.server.Close(context.Background())
@@ -100,7 +100,7 @@ func TestCloseWithADeafClient(t *testing.T) {
 func TestEveryCallEnds(t *testing.T) {
 	w, node := fake(t, server.Limits{Call: 20 * time.Millisecond})
 	g := w.register("gs-1")
-	node.prove = func(ctx context.Context) error {
+	node.Confirm = func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -110,7 +110,7 @@ func TestEveryCallEnds(t *testing.T) {
 	if r := wantReason(t, err, profilev1.Reason_REASON_BUSY); r.Index != 1<<40 {
 		t.Errorf("waits for index %d", r.Index)
 	}
-	node.before = func(*fsm.Command) error { return context.DeadlineExceeded }
+	node.Before = func(*fsm.Command) error { return context.DeadlineExceeded }
 	_, err = g.profiles.Save(context.Background(), g.saving("p", 1, 0, nil))
 	wantReason(t, err, profilev1.Reason_REASON_UNKNOWN)
 }
@@ -119,20 +119,20 @@ func TestEveryCallEnds(t *testing.T) {
 func TestPanic(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	node.before = func(*fsm.Command) error { panic("planted") }
+	node.Before = func(*fsm.Command) error { panic("planted") }
 	_, err := g.profiles.StartSession(soon(t), &profilev1.StartSessionRequest{Request: g.next(), Store: "players", Key: "p"})
 	wantReason(t, err, profilev1.Reason_REASON_FAILED)
 	_, err = g.profiles.Save(soon(t), g.saving("p", 1, 0, noise(fsm.MaxData))) // in a goroutine of its own
 	wantReason(t, err, profilev1.Reason_REASON_FAILED)
-	node.before = nil
-	node.prove = func(context.Context) error { panic("planted") }
+	node.Before = nil
+	node.Confirm = func(context.Context) error { panic("planted") }
 	s := g.live()
 	if err := s.live.Send(s.renewal()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.live.Recv()
 	wantReason(t, err, profilev1.Reason_REASON_FAILED)
-	node.prove = nil
+	node.Confirm = nil
 	if opened := g.start("p", wait); opened.Profile == nil {
 		t.Errorf("afterwards: %v", opened)
 	}
@@ -214,11 +214,11 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	until(grpc_health_v1.HealthCheckResponse_SERVING)
-	node.follow("")
+	node.Lead("")
 	until(grpc_health_v1.HealthCheckResponse_NOT_SERVING)
-	node.follow("10.0.0.2:7400")
+	node.Lead("10.0.0.2:7400")
 	until(grpc_health_v1.HealthCheckResponse_SERVING)
-	close(node.done)
+	node.Stop()
 	until(grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 }
 
@@ -227,7 +227,7 @@ func TestClosingNode(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	s := w.register("gs-1").live()
 	s.renew()
-	node.prove = func(context.Context) error { return cluster.ErrClosed }
+	node.Confirm = func(context.Context) error { return cluster.ErrClosed }
 	if err := s.live.Send(s.renewal()); err != nil {
 		t.Fatal(err)
 	}

@@ -209,7 +209,7 @@ func TestOutcomesOfTheCluster(t *testing.T) {
 		{fmt.Errorf("propose: %w: %w", cluster.ErrUnknown, cluster.ErrFailed), profilev1.Reason_REASON_FAILED, codes.Internal},
 		{errors.New("nobody thought of this"), profilev1.Reason_REASON_UNKNOWN, codes.Unknown},
 	} {
-		node.before = func(*fsm.Command) error { return c.err }
+		node.Before = func(*fsm.Command) error { return c.err }
 		_, err := g.profiles.StartSession(soon(t), &profilev1.StartSessionRequest{Request: g.next(), Store: "players", Key: "p"})
 		r := wantReason(t, err, c.want)
 		if status.Code(err) != c.code || r.Number != g.last {

@@ -139,18 +139,16 @@ func calledOver(t *testing.T, secure *tls.Config, how credentials.TransportCrede
 func (c *caller) ended() (byPeer bool) {
 	c.t.Helper()
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(time.Millisecond) {
-		c.node.mu.Lock()
-		for s, byPeer := range c.node.ends {
-			if len(c.node.attended) != 1 || c.node.attended[0] != s {
+		added, ends := c.node.Streams()
+		for s, byPeer := range ends {
+			if len(added) != 1 || added[0] != s {
 				c.t.Errorf("the stream that ended, %v, is not the one attended", s)
 			}
 			if s.PeerHost != "127.0.0.1" || uint64(s.Incarnation) != c.id {
 				c.t.Errorf("the stream is of %d from %q, want of %d from 127.0.0.1", s.Incarnation, s.PeerHost, c.id)
 			}
-			c.node.mu.Unlock()
 			return byPeer
 		}
-		c.node.mu.Unlock()
 	}
 	c.t.Fatal("the node is not told that the stream ended")
 	return false
@@ -171,7 +169,7 @@ func TestHowAStreamEnds(t *testing.T) {
 		{"the call is cancelled, the connection stays", func(c *caller) { c.stop() }, false},
 		{"the call is over, the connection stays", func(c *caller) { _ = c.live.CloseSend() }, false},
 		{"a goodbye, then FIN", func(c *caller) {
-			c.node.follow("elsewhere:7400")
+			c.node.Lead("elsewhere:7400")
 			_ = c.live.Send(&profilev1.Renewal{Incarnation: c.id, Sequence: 2})
 			for {
 				if _, err := c.live.Recv(); err != nil {
@@ -227,9 +225,7 @@ func TestHowAStreamEndsOverTLS(t *testing.T) {
 // A lead that begins while a stream is open holds it from the stream's next renewal on.
 func TestAStreamIsAttendedAtEachRenewal(t *testing.T) {
 	c := called(t)
-	c.node.mu.Lock()
-	c.node.attended = nil
-	c.node.mu.Unlock()
+	c.node.ForgetStreams()
 	if err := c.live.Send(&profilev1.Renewal{Incarnation: c.id, Sequence: 2}); err != nil {
 		t.Fatal(err)
 	}

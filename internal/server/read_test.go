@@ -53,7 +53,7 @@ func TestReadModes(t *testing.T) {
 			}
 		}
 	}
-	node.follow("10.0.0.2:7400")
+	node.Lead("10.0.0.2:7400")
 	for name, read := range reads {
 		_, err := read(linearizable)
 		if r := wantReason(t, err, profilev1.Reason_REASON_NOT_LEADER); r.Leader != "10.0.0.2:7400" {

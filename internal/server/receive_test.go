@@ -34,7 +34,7 @@ func TestLargeCallsAreRefusedBeforeTheirDataIsHere(t *testing.T) {
 	hold, held := make(chan struct{}), make(chan struct{}, 8)
 	letGo := sync.OnceFunc(func() { close(hold) })
 	defer letGo()
-	node.before = func(command *fsm.Command) error {
+	node.Before = func(command *fsm.Command) error {
 		if command.GetPutPart() != nil {
 			select {
 			case held <- struct{}{}:

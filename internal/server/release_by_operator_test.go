@@ -21,7 +21,7 @@ func TestFree(t *testing.T) {
 	held := a.start("p", wait).Stands.Token
 	a.held = []uint64{held}
 	a.renew()
-	node.deafen(true)
+	node.Deafen(true)
 
 	asked, err := w.cluster.Free(soon(t), tool.freeing("p", held, false))
 	if err != nil || asked.Owner.GetName() != "a" || asked.Over || asked.Revoked || asked.Waiters != 0 || asked.Stands.Token != held {

@@ -143,7 +143,7 @@ func TestLostEvents(t *testing.T) {
 	a.renew()
 	b.renew()
 
-	node.deafen(true)
+	node.Deafen(true)
 	ticket := b.start("p", wait).Stands.Token
 	if r, before := a.renew(); r.Differs || len(before) != 1 || before[0].GetLetGo().GetToken() != held {
 		t.Errorf("the ask comes again as %v, before %v", before, r)
@@ -210,8 +210,8 @@ func TestFullMailbox(t *testing.T) {
 	for i := range flood {
 		flood[i] = fsm.Event{Kind: fsm.LetGo, Server: lock.Incarnation(g.id), Store: "players", Key: fmt.Sprint(i)}
 	}
-	node.hub.Tell(flood) // must not wait, though nobody receives
-	node.deafen(true)
+	node.Hub.Tell(flood) // must not wait, though nobody receives
+	node.Deafen(true)
 	if _, err := g.profiles.Send(soon(t), &profilev1.SendRequest{Request: g.next(), Store: "players", Key: "p"}); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestUnproven(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	s := w.register("gs-1").live()
 	s.renew()
-	node.prove = func(context.Context) error { return cluster.ErrUnconfirmed }
+	node.Confirm = func(context.Context) error { return cluster.ErrUnconfirmed }
 	if r, _ := s.renew(); r.ProvedTerm != 0 {
 		t.Errorf("an unproven renewal is answered %v", r)
 	}
@@ -234,7 +234,7 @@ func TestUnproven(t *testing.T) {
 	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
 	_, err = w.profiles.Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p"})
 	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
-	node.prove = nil
+	node.Confirm = nil
 	if r, _ := s.renew(); r.ProvedTerm == 0 {
 		t.Errorf("a proven one is answered %v", r)
 	}
@@ -249,7 +249,7 @@ func TestEventsPassASlowProof(t *testing.T) {
 	a.renew()
 	slow := make(chan struct{})
 	began := make(chan struct{}, 8)
-	node.prove = func(context.Context) error {
+	node.Confirm = func(context.Context) error {
 		began <- struct{}{}
 		<-slow
 		return nil
@@ -325,7 +325,7 @@ func TestStreamAtAFollower(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	open := w.register("gs-1").live()
 	open.renew()
-	node.follow("10.0.0.2:7400")
+	node.Lead("10.0.0.2:7400")
 	if bye := open.goodbye(); bye.ServerGone || bye.Leader != "10.0.0.2:7400" {
 		t.Errorf("the open stream is told %v", bye)
 	}

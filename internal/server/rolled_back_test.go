@@ -12,14 +12,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// endsAt makes the log of the node end at an index.
-func (n *fakeNode) endsAt(index uint64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.logEnd = index
-}
-
-func (n *fakeNode) alarms(t *testing.T) []fsm.Alarm {
+func alarmsOf(t *testing.T, n *fakeNode) []fsm.Alarm {
 	t.Helper()
 	view, err := n.View()
 	if err != nil {
@@ -40,7 +33,7 @@ func TestAClusterOnOldDisksTellsItsGameServersAndRaisesAnAlarm(t *testing.T) {
 	g := w.register("a")
 	s := g.live()
 	s.renew()
-	node.endsAt(50)
+	node.EndAt(50)
 
 	r := s.renewal()
 	r.Seen = 51
@@ -57,7 +50,7 @@ func TestAClusterOnOldDisksTellsItsGameServersAndRaisesAnAlarm(t *testing.T) {
 	_, err = w.profiles.Register(soon(t), q)
 	wantReason(t, err, profilev1.Reason_REASON_ROLLED_BACK)
 
-	alarms := node.alarms(t)
+	alarms := alarmsOf(t, node)
 	if len(alarms) != 1 || alarms[0].Code != string(cluster.AlarmRolledBack) {
 		t.Fatalf("the alarms are %v", alarms)
 	}
@@ -65,7 +58,7 @@ func TestAClusterOnOldDisksTellsItsGameServersAndRaisesAnAlarm(t *testing.T) {
 	if _, err := w.cluster.ClearAlarm(soon(t), clearing); err != nil {
 		t.Fatal(err)
 	}
-	if alarms := node.alarms(t); len(alarms) != 0 {
+	if alarms := alarmsOf(t, node); len(alarms) != 0 {
 		t.Errorf("after it was cleared there are %v", alarms)
 	}
 	_, err = w.cluster.ClearAlarm(soon(t), &profilev1.ClearAlarmRequest{Request: g.next(), Code: "ROLLED_BACK"})
@@ -84,8 +77,8 @@ func TestAClusterOnOldDisksTellsItsGameServersAndRaisesAnAlarm(t *testing.T) {
 func TestALeaderWhoseTablesAreBehindWasNotRolledBack(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("a")
-	applied := node.index
-	node.endsAt(applied + 1)
+	applied := node.Index()
+	node.EndAt(applied + 1)
 	if _, err := w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: g.id, Sequence: 1, Seen: applied + 1}); err != nil {
 		t.Errorf("a leader whose tables are one entry behind its log: %v", err)
 	}
@@ -93,7 +86,7 @@ func TestALeaderWhoseTablesAreBehindWasNotRolledBack(t *testing.T) {
 	if _, err := w.profiles.Register(soon(t), q); err != nil {
 		t.Errorf("register with it: %v", err)
 	}
-	if alarms := node.alarms(t); len(alarms) > 0 {
+	if alarms := alarmsOf(t, node); len(alarms) > 0 {
 		t.Errorf("a sound cluster raises %v", alarms)
 	}
 }
@@ -102,13 +95,13 @@ func TestALeaderWhoseTablesAreBehindWasNotRolledBack(t *testing.T) {
 func TestALeaderThatCannotProveItsLeadWasNotRolledBack(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("a")
-	node.endsAt(50)
-	node.prove = func(context.Context) error { return cluster.ErrUnconfirmed }
+	node.EndAt(50)
+	node.Confirm = func(context.Context) error { return cluster.ErrUnconfirmed }
 	_, err := w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: g.id, Sequence: 1, Seen: 51})
 	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
 	_, err = w.profiles.Register(soon(t), &profilev1.RegisterRequest{Name: "b", Nonce: bytes.Repeat([]byte{3}, 16), Seen: 51, SeenEpoch: 1})
 	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
-	if alarms := node.alarms(t); len(alarms) > 0 {
+	if alarms := alarmsOf(t, node); len(alarms) > 0 {
 		t.Errorf("it raises %v", alarms)
 	}
 }

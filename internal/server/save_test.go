@@ -52,8 +52,8 @@ func TestLargeSaveAnsweredAfterTheEnd(t *testing.T) {
 	if _, err := g.profiles.Save(soon(t), save); err != nil {
 		t.Fatal(err)
 	}
-	if node.parts() != 8 {
-		t.Errorf("4 MiB went up in %d parts, want 8", node.parts())
+	if node.Count("PutPart") != 8 {
+		t.Errorf("4 MiB went up in %d parts, want 8", node.Count("PutPart"))
 	}
 	if _, err := g.profiles.EndServer(soon(t), &profilev1.EndServerRequest{Request: g.next()}); err != nil {
 		t.Fatal(err)
@@ -69,13 +69,11 @@ func TestNoSpaceSparesParts(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
 	token := g.start("p", wait).Stands.Token
-	node.mu.Lock()
-	node.full = true
-	node.mu.Unlock()
+	node.Full = func() bool { return true }
 	_, err := g.profiles.Save(soon(t), g.saving("p", token, 0, noise(fsm.MaxData)))
 	wantReason(t, err, profilev1.Reason_REASON_NO_SPACE)
-	if node.parts() != 0 {
-		t.Errorf("%d parts went up of a save that is refused", node.parts())
+	if node.Count("PutPart") != 0 {
+		t.Errorf("%d parts went up of a save that is refused", node.Count("PutPart"))
 	}
 	last := g.saving("p", token, 0, noise(fsm.MaxData))
 	last.End = true
@@ -90,7 +88,7 @@ func TestLostPart(t *testing.T) {
 	g := w.register("gs-1")
 	token := g.start("p", wait).Stands.Token
 	save := g.saving("p", token, 0, noise(fsm.MaxData))
-	node.before = func(c *fsm.Command) error {
+	node.Before = func(c *fsm.Command) error {
 		if c.GetPutPart().GetPart() == 5 {
 			return cluster.ErrBusy
 		}
@@ -98,7 +96,7 @@ func TestLostPart(t *testing.T) {
 	}
 	_, err := g.profiles.Save(soon(t), save)
 	wantReason(t, err, profilev1.Reason_REASON_BUSY)
-	node.before = nil
+	node.Before = nil
 	if done, err := g.profiles.Save(soon(t), save); err != nil || done.Stands.Revision != 1 || done.Stands.Repeated {
 		t.Errorf("the next copy is %v, %v", done, err)
 	}
@@ -119,14 +117,14 @@ func TestPolicySparesParts(t *testing.T) {
 	if _, err := w.cluster.SetPolicy(soon(t), &profilev1.SetPolicyRequest{Request: g.next(), Store: "players", Name: fsm.PolicyMaxData, Value: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	before := node.parts()
+	before := node.Count("PutPart")
 	_, err := g.profiles.Save(soon(t), g.saving("p", token, 1, noise(fsm.MaxData)))
 	wantReason(t, err, profilev1.Reason_REASON_TOO_LARGE)
 	if again, err := g.profiles.Save(soon(t), large); err != nil || !again.Stands.Repeated {
 		t.Errorf("the retry of one that was done before: %v, %v", again, err)
 	}
-	if node.parts() != before {
-		t.Errorf("%d parts went up", node.parts()-before)
+	if node.Count("PutPart") != before {
+		t.Errorf("%d parts went up", node.Count("PutPart")-before)
 	}
 }
 
@@ -139,7 +137,7 @@ func TestDataBudget(t *testing.T) {
 	}
 	a, b, c := saving("a"), saving("b"), saving("c")
 	hold, held := make(chan struct{}), make(chan struct{}, 1)
-	node.before = func(command *fsm.Command) error {
+	node.Before = func(command *fsm.Command) error {
 		if command.GetSave().GetKey() == "a" {
 			held <- struct{}{}
 			<-hold
@@ -191,7 +189,7 @@ func TestSmallSavesDoNotWaitInLineWithLargeOnes(t *testing.T) {
 	}
 	a, b, small := saving("a", fsm.MaxData), saving("b", fsm.MaxData), saving("c", 64<<10)
 	hold, held := make(chan struct{}), make(chan struct{}, 8)
-	node.before = func(command *fsm.Command) error {
+	node.Before = func(command *fsm.Command) error {
 		if command.GetPutPart() != nil {
 			held <- struct{}{}
 			<-hold

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type Config struct {
 	Version string      // of this build
 	TLS     *tls.Config // nil: plain
 	Limits  Limits
+	Options []grpc.ServerOption // before the server's own; tests alone have any
 
 	// What this build announces and carries out. nil: fsm.Features and profilev1.Fields; tests alone take others.
 	Features func(level uint32) []string
@@ -181,7 +183,7 @@ func NewOn(node Node, c Config) *Server {
 		health: health.NewServer(), handshakes: &cluster.HandshakeLog{Port: "clients", Log: c.Log}, plain: c.TLS == nil,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(s.serverOptions(c.TLS)...)
+	s.grpc = grpc.NewServer(slices.Concat(c.Options, s.serverOptions(c.TLS))...)
 	profilev1.RegisterProfilesServer(s.grpc, profilesService{Server: s})
 	profilev1.RegisterClusterServer(s.grpc, operatorService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
