@@ -82,14 +82,7 @@ func (a *autosaver) saveSoon(s *session, d time.Duration) {
 
 // noteSaved takes the result of a save. A refused one is tried again before its turn, after a pause that grows.
 func (a *autosaver) noteSaved(s *session, err error) {
-	s.mu.Lock()
-	if err == nil {
-		s.failures = 0
-	} else {
-		s.failures++
-	}
-	failures := s.failures
-	s.mu.Unlock()
+	failures := s.saves.countFailures(err)
 	if err != nil && a.period > 0 {
 		a.saveSoon(s, min(a.period/16<<min(failures, 10), a.period))
 	}
@@ -114,7 +107,7 @@ func (a *autosaver) runUntil(ctx context.Context) {
 		}
 		due, wait := a.takeDue(time.Now())
 		for _, s := range due {
-			s.autosave()
+			s.saves.requestAutosave()
 		}
 		timer.Reset(wait)
 	}
@@ -135,22 +128,6 @@ func (a *autosaver) takeDue(now time.Time) ([]*session, time.Duration) {
 		heap.Fix(&a.queue, 0)
 	}
 	return sessions, time.Hour
-}
-
-// autosave asks for a save if anything may have changed. While there are no numbers it is put off: a cluster that cannot be
-// reached must not make this process keep a copy of every profile.
-func (s *session) autosave() {
-	s.mu.Lock()
-	idle := s.stored.known && s.stored.changes == s.changes.Load() && !s.hasSaveHandlers.Load()
-	room := s.incarnation.numbers.HasRoom()
-	s.mu.Unlock()
-	switch {
-	case idle:
-	case !room:
-		s.client.saver.saveSoon(s, max(s.client.saver.period/16, lockLook))
-	default:
-		_, _ = s.queueSave(false, LastSaveManual, true) // refused: the session is over, and so are its saves
-	}
 }
 
 // autosaveQueue is a heap of turns, the next one first.

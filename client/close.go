@@ -162,20 +162,20 @@ func (c *Client) endAllSessions(ctx context.Context) *CloseError {
 	for range endsAtOnce {
 		ends.Go(func() {
 			for s := range sessions {
-				w, err := s.queueSave(true, LastSaveShutdown, false)
+				w, err := s.saves.requestSave(true, LastSaveShutdown, false)
 				if err != nil || w == nil {
 					note(s, err)
 					continue
 				}
 				soon, cancel := context.WithTimeout(patience, stuckAfter)
-				stuck := s.waitEncoded(soon, w) != nil
+				stuck := w.waitUntilEncoded(soon, s.ref) != nil
 				cancel()
 				if !stuck {
 					note(s, w.waitForSave(ctx, s))
 					continue
 				}
 				ends.Go(func() { // the others do not wait behind it
-					err := s.waitEncoded(patience, w)
+					err := w.waitUntilEncoded(patience, s.ref)
 					if err == nil {
 						err = w.waitForSave(ctx, s)
 					}
@@ -186,7 +186,7 @@ func (c *Client) endAllSessions(ctx context.Context) *CloseError {
 	}
 	for _, s := range c.allSessions() {
 		switch {
-		case s.kept.Load(): // its save is being tried already
+		case s.isKept(): // its save is being tried already
 			ends.Go(func() {
 				select {
 				case <-s.keyFreed:
@@ -206,29 +206,14 @@ func (c *Client) endAllSessions(ctx context.Context) *CloseError {
 	return left
 }
 
-// waitEncoded waits until a last save has left the profile's lock behind, and with it the game's own code.
-func (s *session) waitEncoded(ctx context.Context, w *saveRequest) error {
-	select {
-	case <-w.encoded:
-	case <-w.done:
-	case <-ctx.Done():
-		return &Error{
-			Act: "end session", Ref: s.ref, Kind: ErrUnavailable, Code: CodeLockHeld,
-			Sentence: "a function of the game holds the profile's lock, so its data cannot be saved", Cause: ctx.Err(),
-		}
-	}
-	return nil
-}
-
 // addIfUnsaved lists a session that has data which is not known to be stored.
 func (e *CloseError) addIfUnsaved(s *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changes := s.changes.Load()
 	switch {
-	case !s.begun || s.stored.known && s.stored.changes == changes:
+	case !s.hasUnsavedChanges():
 		return false
-	case (s.currentSave != nil || s.lastSaveUnclear) && s.changesInFlight == changes:
+	case s.saves.mayHaveStoredAll():
 		e.Unknown = append(e.Unknown, s.ref)
 	default:
 		e.Unsaved = append(e.Unsaved, s.ref)

@@ -26,15 +26,12 @@ func (s *session) endByPanic(which string, value any, stack []byte, panics ...*p
 	why := endError(s.ref, EndPanicked, nil, nil)
 	why.Code, why.Sentence = CodePanicked, fmt.Sprintf("%s panicked: %s; unsaved changes are lost", which, text)
 	s.client.reportError(panickedError(which, s.ref, &panicError{value, stack}))
-	s.mu.Lock()
-	if s.stage == over {
-		s.mu.Unlock()
+	if !s.concludeSession(gamePanicked, EndPanicked, why) {
 		return
 	}
-	s.frozen, s.panicked = true, true
-	l, token := s.incarnation, s.token
+	s.mu.Lock()
+	l, token := s.grant.incarnation, s.grant.token
 	s.mu.Unlock()
-	s.finishSession(why)
 	request := &profilev1.ReleaseRequest{
 		Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: profilev1.Cause_CAUSE_PANICKED, Panics: panics,
 	}
@@ -49,7 +46,7 @@ func (s *session) releaseByPanic(l *incarnation, request *profilev1.ReleaseReque
 	defer s.freeKey()
 	select {
 	case s.turn <- struct{}{}:
-		defer s.endStep()
+		defer s.turn.giveBack()
 	case <-c.ctx.Done():
 		return
 	}
@@ -69,7 +66,7 @@ func (s *session) releaseByPanic(l *incarnation, request *profilev1.ReleaseReque
 func (c *Client) waitForPanics(ctx context.Context) {
 	for _, s := range c.allSessions() {
 		s.mu.Lock()
-		panicked := s.panicked
+		panicked := s.state == sessionPanicked
 		s.mu.Unlock()
 		if !panicked {
 			continue

@@ -15,17 +15,17 @@ func (c *Client) handleEvent(l *incarnation, event *profilev1.Event) {
 		c.handleGranted(l, what.Granted)
 	case *profilev1.Event_LetGo:
 		if s := c.sessionAt(what.LetGo.Store, what.LetGo.Key); s != nil {
-			s.requestedToLetGo(what.LetGo.Token, what.LetGo.Operator)
+			s.grant.handleLetGo(what.LetGo.Token, what.LetGo.Operator)
 		}
 	case *profilev1.Event_Lost:
 		if s := c.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
-			s.handleRevoked(what.Lost.Token, what.Lost.Cause)
+			s.grant.handleRevoked(what.Lost.Token, what.Lost.Cause)
 		} else {
 			c.releaseInBackground(l, heldGrant{Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token}, EndUnknown, nil)
 		}
 	case *profilev1.Event_Message:
 		if s := c.sessionAt(what.Message.Store, what.Message.Key); s != nil {
-			s.noteMessagesWait(what.Message)
+			s.inbox.noteMessagesWait(what.Message)
 		}
 	}
 }
@@ -45,8 +45,8 @@ func (c *Client) handleGranted(l *incarnation, g *profilev1.Granted) {
 		c.releaseInBackground(l, heldGrant{ref, g.Token}, EndUnknown, nil)
 		return
 	}
-	if s.takeGrant(l, g) && g.LetGo {
-		s.requestedToLetGo(g.Token, false)
+	if s.grant.takeGrant(l, g) && g.LetGo {
+		s.grant.handleLetGo(g.Token, false)
 	}
 }
 
@@ -83,15 +83,15 @@ func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left t
 	for h, s := range l.held {
 		switch {
 		case all.listed[h]:
-			s.missedRenewal.Store(0)
-		case s.since < all.began:
-			s.missedRenewal.Store(answer.Sequence)
+			s.grant.missedRenewal.Store(0)
+		case s.grant.since < all.began:
+			s.grant.missedRenewal.Store(answer.Sequence)
 			missing = append(missing, s)
 		}
 	}
 	c.mu.Unlock()
 	for _, s := range missing {
-		s.verifyGrant()
+		s.grant.verifyGrant()
 	}
 	return all.left, true
 }

@@ -2,135 +2,122 @@ package client
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/lock"
 )
 
+// sessionGrant is a session's grant: how it comes, is asked for, is taken away, and is reclaimed. session.mu guards it, but
+// for the fields that say otherwise.
+type sessionGrant struct {
+	s *session
+
+	incarnation *incarnation         // nil before StartSession has one
+	moved       chan struct{}        // closed and replaced when incarnation changes
+	token       uint64               // 0 before the grant
+	taken       chan struct{}        // closed with the grant
+	ticket      uint64               // while it waits
+	early       []*profilev1.Granted // came before the ticket was known
+
+	requestedToken uint64          // token of the grant that is to be given back: another game server waits, or an operator asked
+	operator       bool            // an operator asked
+	handingOff     bool            // a hand-off was begun
+	revokedToken   uint64          // token of the grant that was revoked
+	cause          profilev1.Cause // of the revocation
+
+	since         uint64        // the last renewal that did not yet name the token; guarded by Client.mu
+	missedRenewal atomic.Uint64 // number of the renewal with an answer that did not list it; 0: none, or it was looked up since
+}
+
+// beginUnder makes the session one of an incarnation, under which its StartSession is sent.
+func (g *sessionGrant) beginUnder(l *incarnation) {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	g.incarnation, g.ticket, g.early = l, 0, nil
+}
+
 // holdGrant takes a grant. false: the incarnation has ended since.
-func (s *session) holdGrant(l *incarnation, token uint64) bool {
+func (g *sessionGrant) holdGrant(l *incarnation, token uint64) bool {
+	s := g.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stage != starting || s.startGivenUp {
-		return s.token == token && s.stage != over
+	if s.state != sessionStarting {
+		return g.token == token && !s.state.isOver()
 	}
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
 	if l.why != nil {
 		return false
 	}
-	s.stage, s.token = held, token
-	l.held[heldGrant{s.ref, token}] = s
-	l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
-	s.since = l.sequence
-	close(s.granted)
+	s.state.apply(grantTaken)
+	g.token = token
+	l.addGrant(s, token)
+	g.since = l.sequence
+	close(g.taken)
 	return true
 }
 
+// setTicket notes the ticket that waits in the queue, and takes the grants that came before it was known.
+func (g *sessionGrant) setTicket(l *incarnation, ticket uint64) {
+	g.s.mu.Lock()
+	g.ticket = ticket
+	early := g.early
+	g.early = nil
+	g.s.mu.Unlock()
+	for _, granted := range early {
+		g.takeGrant(l, granted)
+	}
+}
+
 // takeGrant takes a grant of this profile, and says whether it is this session's.
-func (s *session) takeGrant(l *incarnation, g *profilev1.Granted) bool {
+func (g *sessionGrant) takeGrant(l *incarnation, granted *profilev1.Granted) bool {
+	s := g.s
 	s.mu.Lock()
-	mine := s.incarnation == l
+	mine := g.incarnation == l
 	switch {
-	case !mine || s.startGivenUp || s.stage == over:
+	case !mine || s.state == sessionAbandoned || s.state.isOver():
 		s.mu.Unlock()
 		return false // it is on its way out, and a grant that it leaves behind will be listed again
-	case s.stage == starting && s.ticket == 0:
-		s.earlyGrants = append(s.earlyGrants, g)
+	case s.state == sessionStarting && g.ticket == 0:
+		g.early = append(g.early, granted)
 		s.mu.Unlock()
 		return false
-	case s.stage == starting:
-		wanted := s.ticket == g.Ticket
+	case s.state == sessionStarting:
+		wanted := g.ticket == granted.Ticket
 		s.mu.Unlock()
 		if wanted {
-			return s.holdGrant(l, g.Token)
+			return g.holdGrant(l, granted.Token)
 		}
-		s.client.releaseInBackground(l, heldGrant{s.ref, g.Token}, EndUnknown, nil)
+		s.client.releaseInBackground(l, heldGrant{s.ref, granted.Token}, EndUnknown, nil)
 		return false
 	}
-	mine = s.token == g.Token
-	newer := g.Token > s.token
+	mine = g.token == granted.Token
+	newer := granted.Token > g.token
 	s.mu.Unlock()
 	if newer {
-		s.verifyGrant()
+		g.verifyGrant()
 	}
 	return mine
 }
 
-// requestedToLetGo begins the hand-off: another game server waits for the profile, or an operator asked for it.
-func (s *session) requestedToLetGo(token uint64, operator bool) {
-	s.mu.Lock()
-	s.releaseRequested, s.operator = token, operator
-	now := s.begun && s.stage == held && s.token == token && !s.handingOff
-	if now {
-		s.handingOff = true
-	}
-	s.mu.Unlock()
-	if now {
-		reason := LastSaveExternal
-		if operator {
-			reason = LastSaveOperator
-		}
-		s.client.startGoroutine(func() { s.startHandOff(reason) })
-	}
-}
-
-// startHandOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time,
-// after which the session is revoked: if by then no data could be encoded, the session ends with the data stored last.
-func (s *session) startHandOff(reason LastSaveReason) {
-	s.mu.Lock()
-	limit := s.incarnation.timing.HandOff * 7 / 10
-	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(s.ctx, limit)
-	defer cancel()
-	for {
-		err := s.saveAndEnd(ctx, reason)
-		if err == nil || isClosed(s.done) {
-			return
-		}
-		s.client.config.Log.Warn("hand-off", "profile", s.ref.String(), "error", err)
-		if !sleepUnlessDone(ctx, limit/20) {
-			break
-		}
-	}
-	s.mu.Lock()
-	sent := s.stage == ending
-	s.mu.Unlock()
-	if !sent && s.ctx.Err() == nil {
-		s.loseSession(endError(s.ref, EndLate, nil, nil))
-	}
-}
-
-// handleRevoked handles the event that the owner's writes are refused from here on. The next grant waits until this is
-// answered.
-func (s *session) handleRevoked(token uint64, cause profilev1.Cause) {
-	s.mu.Lock()
-	s.revokedToken, s.cause = token, cause
-	mine := s.begun && s.token == token && s.stage != over
-	s.mu.Unlock()
-	if mine {
-		s.loseSession(endError(s.ref, endReasonOf(cause), nil, nil))
-	}
-}
-
 // verifyGrant looks up whether the grant is still in force, and ends the session if it is not.
-func (s *session) verifyGrant() {
+func (g *sessionGrant) verifyGrant() {
+	s := g.s
 	s.client.startGoroutine(func() {
 		s.mu.Lock()
-		l, token, at := s.incarnation, s.token, s.stage
+		l, token, held := g.incarnation, g.token, s.state.isHeld()
 		s.mu.Unlock()
-		if at != held {
+		if !held {
 			return
 		}
-		missed := s.missedRenewal.Load()
-		got := &profilev1.GetResponse{}
-		err := s.client.readUntilAnswered(s.ctx, "verify", s.ref, profilev1.Profiles_Get_FullMethodName,
-			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key, WithoutData: true}, got, false)
+		missed := g.missedRenewal.Load()
+		got, err := s.client.lookUpOwner(s.ctx, "verify", s.ref)
 		if err == nil && ownsProfile(got, l, token) {
-			s.missedRenewal.CompareAndSwap(missed, 0)
+			g.missedRenewal.CompareAndSwap(missed, 0)
 		} else if err == nil {
 			s.mu.Lock()
-			same := s.stage == held && s.incarnation == l
+			same := s.state.isHeld() && g.incarnation == l
 			s.mu.Unlock()
 			if same && !isClosed(l.over) { // else its own end has come between, or that of the incarnation
 				s.loseSession(endError(s.ref, EndUnknown, ownerOf(got.Owner), nil))
@@ -139,7 +126,29 @@ func (s *session) verifyGrant() {
 	})
 }
 
+// lookUpOwner reads which game server owns a profile.
+func (c *Client) lookUpOwner(ctx context.Context, act string, ref Ref) (*profilev1.GetResponse, error) {
+	got := &profilev1.GetResponse{}
+	err := c.readUntilAnswered(ctx, act, ref, profilev1.Profiles_Get_FullMethodName,
+		&profilev1.GetRequest{Store: ref.Store, Key: ref.Key, WithoutData: true}, got, false)
+	return got, err
+}
+
 // ownsProfile says whether a linearizable answer names this incarnation and token as the owner.
 func ownsProfile(got *profilev1.GetResponse, l *incarnation, token uint64) bool {
 	return got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() == token
+}
+
+// addGrant adds a session's grant to the held set of an incarnation. It is called under Client.mu.
+func (l *incarnation) addGrant(s *session, token uint64) {
+	l.held[heldGrant{s.ref, token}] = s
+	l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
+}
+
+// dropGrant takes a session's grant out of the held set of an incarnation. It is called under Client.mu.
+func (l *incarnation) dropGrant(s *session, token uint64) {
+	if h := (heldGrant{s.ref, token}); l.held[h] == s {
+		delete(l.held, h)
+		l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
+	}
 }

@@ -41,7 +41,7 @@ func (a Answer) String() string {
 // runtime, such as two goroutines that write one map, or os.Exit.)
 func (p *Profile[T]) OnMessage(f func(data *T, m Message) Answer) (stop func()) {
 	stop = p.onMessage.addHandler(f)
-	p.s.startListening()
+	p.s.inbox.startListening()
 	return stop
 }
 

@@ -15,43 +15,21 @@ const keptFor = 10 * time.Minute
 // meanwhile, or the first comparison would release it before the save. A session without unsaved changes is dropped from the
 // held set: the cluster lists it as held when it is back, and a grant that no session here holds is released then.
 func (s *session) endOutOfReach() {
-	s.mu.Lock()
-	if s.stage == over {
-		s.mu.Unlock()
+	if !s.concludeSession(sessionUnsaved, EndOutOfReach, endError(s.ref, EndOutOfReach, nil, nil)) {
 		return
 	}
-	w := newSaveRequest()
-	w.last, w.lazy, w.kept = true, false, true
-	l, token := s.incarnation, s.token
-	keep := s.begun && !(s.stored.known && s.stored.changes == s.changes.Load())
-	if keep {
-		s.kept.Store(true)
-		s.lastCopy = w
-		if s.nextSave != nil {
-			w.joinedSaves, s.nextSave = append(w.joinedSaves, s.nextSave), nil
-		}
-		if s.currentSave != nil && !isClosed(s.currentSave.overtaken) {
-			close(s.currentSave.overtaken)
-		}
-		close(s.keeping)
-	}
-	s.mu.Unlock()
-	s.finishSession(endError(s.ref, EndOutOfReach, nil, nil))
-	if !keep {
-		s.client.mu.Lock()
-		l.unreleased[heldGrant{s.ref, token}] = EndOutOfReach
-		s.client.mu.Unlock()
-		s.stop(nil)
-		s.freeKey()
+	if isClosed(s.saves.keeping) {
+		s.client.startGoroutine(s.limitKeepTime)
 		return
 	}
 	s.mu.Lock()
-	s.nextSave = w
-	if !s.savesRunning {
-		s.savesRunning = s.client.startGoroutine(s.runSaves)
-	}
+	l, token := s.grant.incarnation, s.grant.token
 	s.mu.Unlock()
-	s.client.startGoroutine(s.limitKeepTime)
+	s.client.mu.Lock()
+	l.unreleased[heldGrant{s.ref, token}] = EndOutOfReach
+	s.client.mu.Unlock()
+	s.stop(nil)
+	s.freeKey()
 }
 
 // limitKeepTime gives the copy up in the end.
@@ -66,32 +44,38 @@ func (s *session) limitKeepTime() {
 	}
 }
 
-// dropKeptGrant takes the grant of a kept copy out of the held set.
-func (s *session) dropKeptGrant() {
-	if !s.kept.Swap(false) {
-		return
-	}
+// dropKeptCopy notes that the copy is saved, or given up, and takes its grant out of the held set.
+func (s *session) dropKeptCopy() {
 	c := s.client
 	s.mu.Lock()
-	l, token := s.incarnation, s.token
+	defer s.mu.Unlock()
+	if !s.state.apply(keptCopyDone) {
+		return
+	}
 	c.mu.Lock()
-	l.dropGrant(s, token)
+	defer c.mu.Unlock()
+	s.grant.incarnation.dropGrant(s, s.grant.token)
 	c.forgetPastIncarnations()
-	c.mu.Unlock()
-	s.mu.Unlock()
 }
 
 // giveUpKeptCopy gives up the copy for a reason that leaves nothing to be released; the handlers of OnAfterSave get it.
 func (s *session) giveUpKeptCopy(why error) {
-	if s.kept.Load() {
+	if s.isKept() {
 		s.stop(why)
-		s.dropKeptGrant()
+		s.dropKeptCopy()
 	}
+}
+
+// isKept says that the session is over, and its last copy is to be saved.
+func (s *session) isKept() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == sessionKept
 }
 
 // doneUnlessKept is a channel that is closed when nothing of the session is to be saved any more.
 func (s *session) doneUnlessKept() <-chan struct{} {
-	if s.kept.Load() {
+	if s.isKept() {
 		return nil // the end of its context says so
 	}
 	return s.done

@@ -90,7 +90,7 @@ func (p *Profile[T]) Read(f func(data *T)) {
 // cannot be encoded or is too large; the session goes on. ErrUnknown: ctx ended first, or no node could tell. A save may be
 // acknowledged after Done is closed: it was on its way when the session was taken away, and was first; the next owner has
 // loaded it.
-func (p *Profile[T]) Save(ctx context.Context) error { return p.s.saveNow(ctx) }
+func (p *Profile[T]) Save(ctx context.Context) error { return p.s.saves.saveNow(ctx) }
 
 // EndSession makes a last save, gives the profile back in the same step, and returns once both are in the log: the next
 // owner loads this data. Data that has not changed is not sent. From the moment that the last save is on its way Update
@@ -99,7 +99,7 @@ func (p *Profile[T]) Save(ctx context.Context) error { return p.s.saveNow(ctx) }
 // Errors as Save, but that data which cannot be stored ends the session too, with the data stored before: the error is
 // ErrSessionOver, with ErrInvalid as its cause. After ErrUnknown it is still being tried.
 func (p *Profile[T]) EndSession(ctx context.Context) error {
-	return p.s.saveAndEnd(ctx, LastSaveManual)
+	return p.s.saves.saveAndEnd(ctx, LastSaveManual)
 }
 
 // State returns the session's state, computed at each call.
@@ -121,9 +121,7 @@ func (p *Profile[T]) Err() error {
 
 // Revision counts the profile's saves; it is that of the last one known here.
 func (p *Profile[T]) Revision() uint64 {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	return p.s.revision
+	return p.s.saves.knownRevision()
 }
 
 // Loads counts the sessions that were ever opened on the profile, this one included.
@@ -137,7 +135,7 @@ func (p *Profile[T]) Loads() uint64 {
 // looks at the data.
 func (p *Profile[T]) OnSave(f func(data *T)) (stop func()) {
 	stop = p.onSave.addHandler(f)
-	p.s.hasSaveHandlers.Store(true) // and stays so: a look too many costs an encoding
+	p.s.saves.hasHandlers.Store(true) // and stays so: a look too many costs an encoding
 	return stop
 }
 
@@ -157,7 +155,7 @@ type Saved struct {
 
 // OnAfterSave runs after each save that stored something or failed, one at a time and in the order of the saves. It runs
 // outside of every lock, so it may call any method.
-func (p *Profile[T]) OnAfterSave(f func(Saved)) (stop func()) { return p.s.onSaved.addHandler(f) }
+func (p *Profile[T]) OnAfterSave(f func(Saved)) (stop func()) { return p.s.saves.onSaved.addHandler(f) }
 
 // OnSessionEnd runs once when the session is over, at once if it is over already, in a goroutine of its own: it may call
 // any method.

@@ -1,14 +1,12 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/lock"
 )
 
 // claimsAtOnce is how many sessions one request reclaims; the log takes no more.
@@ -37,7 +35,7 @@ func (c *Client) reclaimSessions(l *incarnation) {
 	all := make(chan struct{})
 	var each sync.WaitGroup
 	for _, s := range c.sessionsToReclaim() {
-		each.Go(func() { s.reclaimSession(l, claims) })
+		each.Go(func() { s.grant.reclaimGrant(l, claims) })
 	}
 	go func() {
 		each.Wait()
@@ -102,12 +100,13 @@ func (c *Client) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
 	}
 }
 
-// reclaimSession brings one session under an incarnation. No write of it is under way meanwhile, so the outcome of the last
+// reclaimGrant brings one session under an incarnation. No write of it is under way meanwhile, so the outcome of the last
 // one is known, and with it the exact revision.
-func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) {
+func (g *sessionGrant) reclaimGrant(l *incarnation, claims chan<- *reclaimedGrant) {
+	s := g.s
 	select {
 	case s.turn <- struct{}{}:
-		defer s.endStep()
+		defer s.turn.giveBack()
 	case <-s.doneUnlessKept():
 		return
 	case <-l.over:
@@ -116,13 +115,14 @@ func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) 
 		return
 	}
 	s.mu.Lock()
-	old, over := s.incarnation, s.stage == over && !s.kept.Load() // a last save that did not happen waits for this, too
-	cl := &reclaimedGrant{s: s, token: s.token, revision: s.revision, done: make(chan struct{})}
+	old, kept := g.incarnation, s.state == sessionKept
+	over := s.state.isOver() && !kept // a last save that did not happen waits for this, too
+	cl := &reclaimedGrant{s: s, token: g.token, revision: s.saves.revision, done: make(chan struct{})}
 	s.mu.Unlock()
 	if over {
 		return
 	}
-	if old.of.epoch != l.of.epoch && s.kept.Load() {
+	if old.of.epoch != l.of.epoch && kept {
 		s.giveUpKeptCopy(endError(s.ref, EndOtherCluster, nil, errors.New("the cluster was restored, and the copy is of the time before")))
 		s.freeKey()
 		return
@@ -130,9 +130,9 @@ func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) 
 	claims <- cl
 	<-cl.done
 	switch {
-	case cl.anew != 0 && s.moveToIncarnation(old, l, cl.anew):
+	case cl.anew != 0 && g.moveToIncarnation(old, l, cl.anew):
 		s.client.counters.reclaimed.Add(1)
-		s.fetchMessages() // messages that came meanwhile were pushed to no game server
+		s.inbox.fetchMessages() // messages that came meanwhile were pushed to no game server
 	case cl.anew != 0:
 		s.client.releaseInBackground(l, heldGrant{s.ref, cl.anew}, EndUnknown, nil)
 		why := endError(s.ref, EndExpired, nil, nil)
@@ -151,73 +151,30 @@ func (s *session) reclaimSession(l *incarnation, claims chan<- *reclaimedGrant) 
 // moveToIncarnation makes a session one of another incarnation, under the token of its new grant. That one may be over by
 // now too; the session then waits for the next, unless there is to be none. false: there is none, or the session itself is
 // over.
-func (s *session) moveToIncarnation(from, to *incarnation, token uint64) bool {
-	c := s.client
+func (g *sessionGrant) moveToIncarnation(from, to *incarnation, token uint64) bool {
+	s, c := g.s, g.s.client
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.stage == over && !s.kept.Load() || to.why != nil && !to.mistaken {
+	if s.state.isOver() && s.state != sessionKept || to.why != nil && !to.mistaken {
 		return false
 	}
-	from.dropGrant(s, s.token)
-	s.incarnation, s.token = to, token
-	to.held[heldGrant{s.ref, token}] = s
-	to.heldHash = lock.HeldHash(to.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
-	s.since = to.sequence
-	s.missedRenewal.Store(0) // the numbers of renewals begin again at 1
+	from.dropGrant(s, g.token)
+	g.incarnation, g.token = to, token
+	to.addGrant(s, token)
+	g.since = to.sequence
+	g.missedRenewal.Store(0) // the numbers of renewals begin again at 1
 	if to.mistaken && !slices.Contains(c.past, to) {
 		c.past = append(c.past, to)
 	}
 	c.forgetPastIncarnations()
-	close(s.incarnationChanged)
-	s.incarnationChanged = make(chan struct{})
+	close(g.moved)
+	g.moved = make(chan struct{})
 	return true
-}
-
-// dropGrant takes a session out of the held set of an incarnation. It is called under Client.mu.
-func (l *incarnation) dropGrant(s *session, token uint64) {
-	if h := (heldGrant{s.ref, token}); l.held[h] == s {
-		delete(l.held, h)
-		l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
-	}
 }
 
 // forgetPastIncarnations lets go of ended incarnations that no session waits to leave. It is called under mu.
 func (c *Client) forgetPastIncarnations() {
 	c.past = slices.DeleteFunc(c.past, func(l *incarnation) bool { return len(l.held) == 0 })
 }
-
-// beginStep waits until the session may be written under its incarnation, and no other write of it is under way; rest ends
-// that. A session of an ended incarnation waits until it is reclaimed.
-func (s *session) beginStep(ctx context.Context) (*incarnation, error) {
-	for {
-		s.mu.Lock()
-		l, moved := s.incarnation, s.incarnationChanged
-		if s.stage == over && !s.kept.Load() {
-			defer s.mu.Unlock()
-			return nil, overError("save", s.ref, s.overReason)
-		}
-		s.mu.Unlock()
-		if isClosed(l.over) {
-			select {
-			case <-moved:
-			case <-s.doneUnlessKept():
-			case <-ctx.Done():
-				return nil, s.client.notSentError(ctx, "save", s.ref)
-			}
-			continue
-		}
-		select {
-		case s.turn <- struct{}{}:
-		case <-ctx.Done():
-			return nil, s.client.notSentError(ctx, "save", s.ref)
-		}
-		if !isClosed(l.over) {
-			return l, nil
-		}
-		s.endStep()
-	}
-}
-
-func (s *session) endStep() { <-s.turn }

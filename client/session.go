@@ -2,22 +2,9 @@ package client
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/profilenode/profilenode/api/profilev1"
-)
-
-// stage is how far a session has come.
-type stage uint8
-
-const (
-	starting stage = iota
-	held
-	ending // its last save is encoded and on its way
-	over
 )
 
 // typedData is the part of a profile that depends on the game's type, as the session calls it. All of it is called under
@@ -44,72 +31,35 @@ type session struct {
 	ctx      context.Context // of its writes; ends when no caller could want their outcome any more
 	stop     context.CancelCauseFunc
 	done     chan struct{} // closed when it is over
-	turn     chan struct{} // holds one value while a write is under way, or the session changes its incarnation
 	keyFreed chan struct{} // closed when the key is free for another session of this client
+	turn     writeTurn
 
-	data            profileLock
-	body            typedData
-	inbox           inbox
-	messagesLater   atomic.Bool   // a handler wants to be given a message again
-	changes         atomic.Uint64 // rises with each change, under data
-	hasSaveHandlers atomic.Bool   // a handler wants to run before each save
+	data    profileLock
+	body    typedData     // guarded by data
+	changes atomic.Uint64 // rises with each change, under data
+	inbox   inbox
 
-	kept    atomic.Bool   // it is over, and its last copy is to be saved when the cluster is back; set under mu
-	keeping chan struct{} // closed when that begins
+	mu    sync.Mutex
+	state sessionState // guarded by mu, as is all below
+	grant sessionGrant
+	saves saveQueue
+	loads uint64
 
-	mu                 sync.Mutex
-	incarnation        *incarnation
-	incarnationChanged chan struct{} // closed and replaced when incarnation changes
-	stage              stage
-	startGivenUp       bool   // up, by the StartSession that made it
-	token              uint64 // 0 while starting
-	ticket             uint64 // while it waits
-	granted            chan struct{}
-	earlyGrants        []*profilev1.Granted // came before the ticket was known
-	releaseRequested   uint64               // token of the grant that another game server waits for
-	operator           bool                 // an operator does
-	revokedToken       uint64               // token that was heard to be revoked
-	cause              profilev1.Cause      // why
-	begun              bool
-	panicked           bool // the game's code did, and a release of its own is on the way
-	handingOff         bool // a hand-off is under way
-	revision           uint64
-	loads              uint64
-	loadedLate         bool        // without messages
-	stored             encodedData // as last acknowledged; without data
-	unstorable         unstorable
-	frozen             bool     // the last save is encoded: a change would be lost; set under data too
-	clearedMessages    []uint64 // messages that a save has cleared, and inbox does not know yet
-	nextSave           *saveRequest
-	currentSave        *saveRequest
-	lastCopy           *saveRequest    // of a session that is over, kept until the cluster is back
-	savesRunning       bool            // a goroutine writes
-	changesInFlight    uint64          // changes that the write under way carries, or the last one did
-	lastSaveUnclear    bool            // the outcome of that write is not known
-	unanswered         *pendingOutcome // the outcome of that write, once it is settled
-	failures           int             // of saves in a row
-	fetching           bool
-	refetch            bool                      // once more, when the fetch under way is done
-	pushedMessages     []*profilev1.MessageWaits // to be taken over
-	morePushed         bool                      // there are others, which must be fetched
-	offerAgain         bool                      // messages that handlers wanted later
-	overReason         error
-	ended              EndReason // why, if the game or a hand-off ended it
-	ending             End       // how, once it is over
-	onEnd              handlerList[func(End)]
-	onSaved            handlerList[func(Saved)]
-	saves              handlerQueue // in which the handlers of onSaved run
+	loadedWithoutMessages bool
 
-	since         uint64        // the last renewal that did not yet name the token; guarded by Client.mu
-	missedRenewal atomic.Uint64 // number of the renewal with an answer that did not list it; 0: none, or it was looked up since
+	overReason error
+	end        End // how it ended, once it is over
+	onEnd      handlerList[func(End)]
 }
 
 func newSession(c *Client, ref Ref) *session {
 	s := &session{
-		client: c, ref: ref, data: newProfileLock(),
-		done: make(chan struct{}), keyFreed: make(chan struct{}), granted: make(chan struct{}),
-		keeping: make(chan struct{}), turn: make(chan struct{}, 1), incarnationChanged: make(chan struct{}),
+		client: c, ref: ref, data: newProfileLock(), turn: newWriteTurn(),
+		done: make(chan struct{}), keyFreed: make(chan struct{}),
 	}
+	s.inbox.s = s
+	s.grant = sessionGrant{s: s, taken: make(chan struct{}), moved: make(chan struct{})}
+	s.saves = saveQueue{s: s, keeping: make(chan struct{})}
 	s.ctx, s.stop = context.WithCancelCause(c.ctx)
 	return s
 }
@@ -117,12 +67,12 @@ func newSession(c *Client, ref Ref) *session {
 // currentState computes the state afresh at each call: it depends on the time.
 func (s *session) currentState() State {
 	s.mu.Lock()
-	l, at := s.incarnation, s.stage
+	l, held := s.grant.incarnation, s.state.isHeld()
 	s.mu.Unlock()
 	switch {
-	case at != held:
+	case !held:
 		return StateOver
-	case isClosed(l.over) || l.lease.isInDoubt() || s.missedRenewal.Load() > l.agreed.Load():
+	case isClosed(l.over) || l.lease.isInDoubt() || s.grant.missedRenewal.Load() > l.agreed.Load():
 		return StateInDoubt
 	}
 	return StateHeld
@@ -132,7 +82,7 @@ func (s *session) currentState() State {
 func (s *session) checkWritable(act string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stage == over || s.frozen {
+	if s.state != sessionActive {
 		return overError(act, s.ref, s.overReason)
 	}
 	return nil
@@ -144,7 +94,7 @@ func (s *session) beginWith(b typedData) error {
 	s.body = b
 	s.data.Unlock()
 	s.mu.Lock()
-	if s.stage == over {
+	if s.state.isOver() {
 		defer s.mu.Unlock()
 		return overError("start session", s.ref, s.overReason)
 	}
@@ -156,89 +106,32 @@ func (s *session) beginWith(b typedData) error {
 		s.mu.Unlock()
 		return &Error{Act: "start session", Ref: s.ref, Kind: ErrClosed}
 	}
-	s.begun = true
-	asked, lost, token, waited := s.releaseRequested, s.revokedToken, s.token, s.loadedLate
-	operator, cause := s.operator, s.cause
+	s.state.apply(profileLoaded)
+	withoutMessages, early := s.loadedWithoutMessages, s.grant.earlyEvent()
 	s.mu.Unlock()
 	s.client.saver.addSession(s)
 	if isClosed(s.done) { // it ended meanwhile, perhaps before it was added
 		s.client.saver.removeSession(s)
 	}
 	s.data.Lock()
-	// Loaded messages may be a page of many, and none were loaded after a wait.
-	s.inbox.due = waited || len(s.inbox.waiting) > 0
+	// Loaded messages may be a page of many.
+	s.inbox.due = withoutMessages || len(s.inbox.waiting) > 0
 	s.data.Unlock()
-	if lost == token {
-		s.handleRevoked(token, cause)
-	} else if asked == token {
-		s.requestedToLetGo(token, operator)
-	}
+	early()
 	return nil
-}
-
-// loseSession ends a session that the log has ended, and says so there, since the next owner waits for that.
-func (s *session) loseSession(why error) {
-	s.finishSession(why)
-	s.dropKeptGrant()
-	s.mu.Lock()
-	l, token, panicked := s.incarnation, s.token, s.panicked
-	s.mu.Unlock()
-	if panicked {
-		return // a release without the count of its panics would fence the one that has it
-	}
-	reason, _ := endedBy(why)
-	s.client.releaseInBackground(l, heldGrant{s.ref, token}, reason, s.freeKey)
 }
 
 // hasBegun says whether the game has the session, so that it can outlive its incarnation.
 func (s *session) hasBegun() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.begun
+	return s.state.hasBegun()
 }
 
-// finishSession makes the session over, once. why is nil if the game ended it.
-func (s *session) finishSession(why error) {
-	s.mu.Lock()
-	if s.stage == over {
-		s.mu.Unlock()
-		return
-	}
-	s.stage, s.overReason = over, why
-	next := s.nextSave
-	s.nextSave = nil
-	s.ending = s.endOf(why)
-	end := s.ending
-	close(s.done)
-	l, token := s.incarnation, s.token
-	if next != nil && why != nil && s.currentSaveHasAll() {
-		s.currentSave.joinedSaves, next = append(s.currentSave.joinedSaves, next), nil
-	}
-	fate := s.correctByOutcome(overError("save", s.ref, why))
-	s.mu.Unlock()
-
-	c := s.client
-	if token != 0 {
-		c.counters.addEnd(why)
-	}
-	if token != 0 && why != nil && !errors.Is(why, ErrClosed) {
-		c.config.Log.Warn("a session is lost", "profile", s.ref.String(), "code", string(CodeSessionLost), "why", why,
-			"unsaved_changes", end.Unsaved)
-	}
-	c.mu.Lock()
-	if l != nil && !s.kept.Load() {
-		l.dropGrant(s, token)
-		c.forgetPastIncarnations()
-	}
-	c.mu.Unlock()
-	c.saver.removeSession(s)
-	if next != nil {
-		next.finishSave(fate, s.knownRevision())
-	}
-	s.onEnd.callEach(0, func(f func(End)) bool {
-		s.runEndHandler(f, end)
-		return true
-	})
+// hasUnsavedChanges says that the store may not have all changes of the game. It is asked under mu.
+func (s *session) hasUnsavedChanges() bool {
+	stored := &s.saves.stored
+	return s.state.hasBegun() && !(stored.known && stored.changes == s.changes.Load())
 }
 
 // freeKey makes the key free for another session of this client.
@@ -257,7 +150,7 @@ func (s *session) freeKey() {
 func (s *session) leaveWhenIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.savesRunning && isClosed(s.keyFreed) {
+	if !s.saves.running && isClosed(s.keyFreed) {
 		s.stop(nil)
 	}
 }
@@ -266,58 +159,13 @@ func (s *session) leaveWhenIdle() {
 func (s *session) isLeaving() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ends := s.nextSave != nil && s.nextSave.last
-	return s.startGivenUp || ends || s.stage == ending || s.stage == over
+	next := s.saves.next
+	return next != nil && next.last || s.state == sessionAbandoned || s.state == sessionEnding || s.state.isOver()
 }
 
-// endOf is asked under mu.
-func (s *session) endOf(why error) End {
-	end := End{Ref: s.ref, Reason: s.ended, Err: why}
-	if why != nil {
-		end.Reason, end.By = endedBy(why)
-		end.Unsaved = s.begun && !(s.stored.known && s.stored.changes == s.changes.Load())
-	}
-	return end
-}
-
-// callWhenOver runs f once when the session is over, at once if it is.
-func (s *session) callWhenOver(f func(End)) (stop func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stage != over {
-		return s.onEnd.addHandler(f)
-	}
-	end := s.ending
-	s.runEndHandler(f, end)
-	return func() {}
-}
-
-func (s *session) runEndHandler(f func(End), end End) {
-	s.client.startHandler(func() { s.client.runHandlerAlone("OnSessionEnd", s.ref, func() { f(end) }) })
-}
-
-// runSavedHandlers tells the handlers of OnAfterSave, one save after the other.
-func (s *session) runSavedHandlers(saved Saved) {
-	if s.onSaved.isEmpty() {
-		return
-	}
-	s.saves.enqueue(func() {
-		s.onSaved.callEach(0, func(f func(Saved)) bool {
-			s.client.runHandlerAlone("OnAfterSave", s.ref, func() { f(saved) })
-			return true
-		})
-	}, s.client.startHandler)
-}
-
-func (s *session) knownRevision() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.revision
-}
-
-// waitLeft waits until the key is free, and looks again from time to time: an end that was refused leaves the session
+// waitUntilLeft waits until the key is free, and looks again from time to time: an end that was refused leaves the session
 // as it was.
-func (s *session) waitLeft(ctx context.Context) {
+func (s *session) waitUntilLeft(ctx context.Context) {
 	timer := time.NewTimer(50 * time.Millisecond)
 	defer timer.Stop()
 	select {

@@ -35,9 +35,7 @@ func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenO
 			s.freeKey()
 			return nil, loadedProfile{}, err
 		}
-		s.mu.Lock()
-		s.incarnation, s.ticket, s.earlyGrants = l, 0, nil
-		s.mu.Unlock()
+		s.grant.beginUnder(l)
 		answer := &profilev1.StartSessionResponse{}
 		err = c.sendUntilAnswered(ctx, &change{
 			act: act, ref: ref, incarnation: l, method: profilev1.Profiles_StartSession_FullMethodName,
@@ -110,14 +108,14 @@ func (c *Client) claimKey(ctx context.Context, ref Ref) (*session, error) {
 		if ctx.Err() != nil {
 			return nil, c.notSentError(ctx, "start session", ref)
 		}
-		old.waitLeft(ctx)
+		old.waitUntilLeft(ctx)
 	}
 }
 
 // loadAfterGrant loads the stored state that the session starts from, as of its grant.
 func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *profilev1.StartSessionResponse) (loadedProfile, error) {
 	token := answer.Stands.GetToken()
-	if !answer.Queued && !s.holdGrant(l, token) {
+	if !answer.Queued && !s.grant.holdGrant(l, token) {
 		s.freeKey()
 		return loadedProfile{}, overError("start session", s.ref, l.why)
 	}
@@ -127,7 +125,7 @@ func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *pr
 		err := s.client.readUntilAnswered(ctx, "load", s.ref, profilev1.Profiles_Get_FullMethodName,
 			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key}, got, false)
 		s.mu.Lock()
-		token = s.token
+		token = s.grant.token
 		s.mu.Unlock()
 		if err == nil && !ownsProfile(got, l, token) {
 			err = overError("load", s.ref, errors.New("another game server owns it now"))
@@ -139,7 +137,7 @@ func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *pr
 		from = loadedProfile{profile: got.Profile, loads: got.LoadCount, late: true}
 	}
 	s.mu.Lock()
-	s.revision, s.loads, s.loadedLate = from.profile.GetRevision(), from.loads, from.late
+	s.saves.revision, s.loads, s.loadedWithoutMessages = from.profile.GetRevision(), from.loads, from.late
 	s.mu.Unlock()
 	s.data.Lock()
 	s.inbox.addLoaded(from.messages)
@@ -149,30 +147,21 @@ func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *pr
 
 // awaitGrant waits for the grant that a ticket becomes.
 func (s *session) awaitGrant(ctx context.Context, l *incarnation, ticket uint64) error {
-	s.mu.Lock()
-	s.ticket = ticket
-	early := s.earlyGrants
-	s.earlyGrants = nil
-	s.mu.Unlock()
-	for _, g := range early {
-		s.takeGrant(l, g)
-	}
+	s.grant.setTicket(l, ticket)
 	poll := time.NewTicker(pollGrant)
 	defer poll.Stop()
 	for {
 		select {
-		case <-s.granted:
+		case <-s.grant.taken:
 			return nil
 		case <-l.over:
 			return overError("start session", s.ref, l.why)
 		case <-ctx.Done():
 			return s.client.notSentError(ctx, "start session", s.ref)
 		case <-poll.C:
-			got := &profilev1.GetResponse{}
-			err := s.client.readUntilAnswered(ctx, "start session", s.ref, profilev1.Profiles_Get_FullMethodName,
-				&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key, WithoutData: true}, got, false)
+			got, err := s.client.lookUpOwner(ctx, "start session", s.ref)
 			if err == nil && got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() > ticket {
-				s.holdGrant(l, got.Stands.GetToken())
+				s.grant.holdGrant(l, got.Stands.GetToken())
 			}
 		}
 	}
@@ -181,8 +170,8 @@ func (s *session) awaitGrant(ctx context.Context, l *incarnation, ticket uint64)
 // giveUpStart notes that no StartSession waits for this session any more.
 func (s *session) giveUpStart() {
 	s.mu.Lock()
-	s.startGivenUp = true
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.state.apply(startGivenUp)
 }
 
 // cancelTicket leaves the queue, or releases the grant that the ticket has become.
@@ -218,9 +207,7 @@ func (s *session) onStartSettled(l *incarnation, f requestFate, was *profilev1.S
 
 // releaseOrphan gives back a grant of this incarnation that no session here has.
 func (c *Client) releaseOrphan(ctx context.Context, l *incarnation, ref Ref) bool {
-	got := &profilev1.GetResponse{}
-	err := c.readUntilAnswered(ctx, "start session", ref, profilev1.Profiles_Get_FullMethodName,
-		&profilev1.GetRequest{Store: ref.Store, Key: ref.Key, WithoutData: true}, got, false)
+	got, err := c.lookUpOwner(ctx, "start session", ref)
 	if err != nil {
 		return false
 	}

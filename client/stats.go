@@ -24,16 +24,18 @@ type Stats struct {
 // Stats returns the numbers as they are now.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
+	var held []*session
 	sessions, unsettled := 0, uint64(0)
 	for _, l := range c.allIncarnations() {
-		for _, s := range l.held {
-			if !s.kept.Load() {
-				sessions++
-			}
-		}
+		held = append(held, c.sessionsOf(l)...)
 		unsettled += l.numbers.CountUnsettled()
 	}
 	c.mu.Unlock()
+	for _, s := range held {
+		if !s.isKept() {
+			sessions++
+		}
+	}
 	t := &c.counters
 	return Stats{
 		Sessions: sessions, Lost: t.lost.Load(), Reclaimed: t.reclaimed.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),

@@ -161,7 +161,7 @@ func (p *Profile[T]) loadStored(stored *profilev1.Profile) error {
 	}
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	p.s.stored = encodedData{known: true, hash: sha256.Sum256(unchanged)}
+	p.s.saves.stored = encodedData{known: true, hash: sha256.Sum256(unchanged)}
 	return nil
 }
 

@@ -5,9 +5,9 @@ var clientMutations = []mutation{
 		name:   "a profile is reclaimed while its last save is under way",
 		guards: "I4",
 		edits: []edit{{
-			"client", "(*session).reclaimSession",
+			"client", "(*sessionGrant).reclaimGrant",
 			`case s.turn <- struct{}{}:
-	defer s.endStep()`,
+	defer s.turn.giveBack()`,
 			"default:",
 		}},
 		pkg: "client", test: "TestASaveWhoseAnswerWasLostIsKnownBeforeTheReclaim",
@@ -59,7 +59,7 @@ var clientMutations = []mutation{
 		guards: "liveness: registration",
 		edits: []edit{{
 			"client", "(*Client).compareGrants",
-			"s.verifyGrant()",
+			"s.grant.verifyGrant()",
 			`s.loseSession(overError("keep", s.ref, nil))`,
 		}},
 		pkg: "client", test: "TestAnUnlistedSessionThatIsOwnedGoesOn",
@@ -70,7 +70,7 @@ var clientMutations = []mutation{
 		edits: []edit{{
 			"client", "(*session).beginWith",
 			"if closed {",
-			"if closed && s.begun {",
+			"if closed && s.state.hasBegun() {",
 		}},
 		pkg: "client", test: "TestASessionThatIsLoadingWhenCloseBeginsIsRefused",
 	},
@@ -79,7 +79,9 @@ var clientMutations = []mutation{
 		guards: "client: panics",
 		edits: []edit{{
 			"client", "(*session).endByPanic",
-			"s.finishSession(why)",
+			`if !s.concludeSession(gamePanicked, EndPanicked, why) {
+	return
+}`,
 			"",
 		}},
 		pkg: "client", test: "TestAPanicEndsAtMostItsSession",
@@ -88,7 +90,7 @@ var clientMutations = []mutation{
 		name:   "a message handler's panic ends the process",
 		guards: "client: panics",
 		edits: []edit{{
-			"client", "(*session).offerMessage",
+			"client", "(*inbox).offerMessage",
 			`if ok {
 	return
 }
@@ -104,7 +106,7 @@ value := recover()`,
 		name:   "a message that its handler wants later is cleared",
 		guards: "I5",
 		edits: []edit{{
-			"client", "(*session).deliverMessages",
+			"client", "(*inbox).deliverMessages",
 			"if answer == AnswerDone {",
 			"if answer != AnswerNotMine {",
 		}},
@@ -154,7 +156,7 @@ value := recover()`,
 		name:   "a last save of Close runs no handler",
 		guards: "client: closing",
 		edits: []edit{{
-			"client", "(*session).encodeForSave",
+			"client", "(*saveQueue).encodeForSave",
 			`if !w.kept {
 	if over`,
 			`if !w.kept && w.reason != LastSaveShutdown {

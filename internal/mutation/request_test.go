@@ -26,9 +26,9 @@ var requestMutations = []mutation{
 		name:   "an unanswered save is told as refused",
 		guards: "I11",
 		edits: []edit{{
-			"client", "(*session).concludeSave",
-			"s.lastSaveUnclear = s.lastSaveUnclear || errors.Is(err, ErrUnknown); err != nil {",
-			"s.lastSaveUnclear = false; err != nil {",
+			"client", "(*saveQueue).concludeSave",
+			"q.unclear = q.unclear || errors.Is(err, ErrUnknown); err != nil {",
+			"q.unclear = false; err != nil {",
 		}},
 		pkg: "client", test: "TestASaveThatMayHaveHappenedIsNeverCalledRefused",
 	},
@@ -36,7 +36,7 @@ var requestMutations = []mutation{
 		name:   "a last save waits behind a save that was only refused",
 		guards: "client: last save",
 		edits: []edit{{
-			"client", "(*session).sendSave",
+			"client", "(*saveQueue).sendSave",
 			"ch.overtaken = w.overtaken",
 			"",
 		}},
@@ -71,10 +71,10 @@ if overtaken != nil && isClosed(overtaken) {
 		name:   "a save keeps its number while it waits for the profile's lock",
 		guards: "I14",
 		edits: []edit{{
-			"client", "(*session).encodeForSave",
+			"client", "(*saveQueue).encodeForSave",
 			"locked := s.data.lockUnless(s.doneUnlessKept(), s.ctx.Done())",
-			`if l, err := s.beginStep(s.ctx); err == nil {
-	defer s.endStep()
+			`if l, err := s.takeTurn(s.ctx); err == nil {
+	defer s.turn.giveBack()
 	n, _ := l.numbers.TakeNumber(s.ctx, nil)
 	defer l.numbers.SettleNumber(n)
 }

@@ -1,0 +1,79 @@
+package client
+
+import (
+	"context"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+)
+
+// earlyEvent returns the handling of the request or the revocation that came before the game had the session. It is called
+// under session.mu; the returned function is not.
+func (g *sessionGrant) earlyEvent() (handle func()) {
+	token, operator, cause := g.token, g.operator, g.cause
+	switch token {
+	case g.revokedToken:
+		return func() { g.handleRevoked(token, cause) }
+	case g.requestedToken:
+		return func() { g.handleLetGo(token, operator) }
+	}
+	return func() {}
+}
+
+// handleLetGo begins the hand-off: another game server waits for the profile, or an operator asked for it.
+func (g *sessionGrant) handleLetGo(token uint64, operator bool) {
+	s := g.s
+	s.mu.Lock()
+	g.requestedToken, g.operator = token, operator
+	now := s.state == sessionActive && g.token == token && !g.handingOff
+	if now {
+		g.handingOff = true
+	}
+	s.mu.Unlock()
+	if now {
+		reason := LastSaveExternal
+		if operator {
+			reason = LastSaveOperator
+		}
+		s.client.startGoroutine(func() { g.handOff(reason) })
+	}
+}
+
+// handOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time, after
+// which the session is revoked: if by then no data could be encoded, the session ends with the data stored last.
+func (g *sessionGrant) handOff(reason LastSaveReason) {
+	s := g.s
+	s.mu.Lock()
+	limit := g.incarnation.timing.HandOff * 7 / 10
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
+	defer cancel()
+	for {
+		err := s.saves.saveAndEnd(ctx, reason)
+		if err == nil || isClosed(s.done) {
+			return
+		}
+		s.client.config.Log.Warn("hand-off", "profile", s.ref.String(), "error", err)
+		if !sleepUnlessDone(ctx, limit/20) {
+			break
+		}
+	}
+	s.mu.Lock()
+	sent := s.state == sessionEnding
+	s.mu.Unlock()
+	if !sent && s.ctx.Err() == nil {
+		s.loseSession(endError(s.ref, EndLate, nil, nil))
+	}
+}
+
+// handleRevoked handles the event that the owner's writes are refused from here on. The next grant waits until this is
+// answered.
+func (g *sessionGrant) handleRevoked(token uint64, cause profilev1.Cause) {
+	s := g.s
+	s.mu.Lock()
+	g.revokedToken, g.cause = token, cause
+	mine := s.state.hasBegun() && g.token == token && !s.state.isOver()
+	s.mu.Unlock()
+	if mine {
+		s.loseSession(endError(s.ref, endReasonOf(cause), nil, nil))
+	}
+}
