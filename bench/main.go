@@ -1,7 +1,8 @@
-// Command bench fills a store, and measures what a cluster costs: memory, disk, restart, snapshots, the time of a save.
+// Command bench fills a store, and measures what clusters cost and how soon they recover. It refuses to run where it cannot
+// measure.
 //
-// It speaks to nodes as a game server does, by package client; where it measures processes it starts them itself and
-// reads /proc. Read capacity.go for what is measured and in which order, and docs/capacity.md for what came of it.
+// Each benchmark is a package of its own. All start nodes and game servers as processes (bench/testbed), some on hosts of
+// their own (bench/network), and report durations, processor time, memory and disk (bench/measure).
 package main
 
 import (
@@ -12,6 +13,16 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/bench/capacity"
+	"github.com/profilenode/profilenode/bench/cuts"
+	"github.com/profilenode/profilenode/bench/fill"
+	"github.com/profilenode/profilenode/bench/isolation"
+	"github.com/profilenode/profilenode/bench/measure"
+	"github.com/profilenode/profilenode/bench/renewals"
+	"github.com/profilenode/profilenode/bench/steady"
+	"github.com/profilenode/profilenode/bench/takeover"
+	"github.com/profilenode/profilenode/bench/testbed"
 )
 
 func main() {
@@ -19,12 +30,13 @@ func main() {
 	defer stop()
 	root := &cobra.Command{
 		Use:               "bench",
-		Short:             "fill a store, and measure what a cluster costs",
+		Short:             "fill a store, and measure clusters and game servers",
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return checkSystem() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return measure.CheckSystem() },
 	}
-	root.AddCommand(fillCommand(), capacityCommand(), takeoverCommand(), renewalsCommand(), steadyCommand(), cutsCommand(), isolationCommand(), gameServerCommand(), fleetCommand(), spinCommand())
+	root.AddCommand(fill.Command(), capacity.Command(), takeover.Command(), renewals.Command(), steady.Command(), cuts.Command(), isolation.Command(),
+		testbed.GameServerCommand(), testbed.BusyCommand(), renewals.FleetCommand()) // the last three are processes of the others
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)

@@ -50,7 +50,20 @@ var mayImport = map[string][]string{
 	"internal/sim/check": {},
 
 	// It asks a node for its status, which is an operator's call, and package client has none of those.
-	"bench":        {"api/profilev1", "client", "gossip", "internal/nodeproc", "internal/wire", "lock"}, // thousands of game servers in a process speak the wire themselves, as client does
+	"bench":           {"bench/capacity", "bench/cuts", "bench/fill", "bench/isolation", "bench/measure", "bench/renewals", "bench/steady", "bench/takeover", "bench/testbed"},
+	"bench/measure":   {},
+	"bench/network":   {},
+	"bench/testbed":   {"api/profilev1", "bench/measure", "bench/network", "client", "gossip", "internal/nodeproc", "internal/wire"},
+	"bench/load":      {"bench/measure", "client"},
+	"bench/fill":      {"bench/load", "bench/measure", "client"},
+	"bench/capacity":  {"bench/fill", "bench/load", "bench/measure", "bench/testbed", "client", "internal/nodeproc"},
+	"bench/takeover":  {"bench/measure", "bench/network", "bench/testbed"},
+	"bench/steady":    {"api/profilev1", "bench/measure", "bench/network", "bench/testbed"},
+	"bench/cuts":      {"bench/measure", "bench/network", "bench/testbed", "internal/nodeproc"},
+	"bench/isolation": {"bench/load", "bench/measure", "bench/testbed", "client"},
+	// It gives each of thousands of clients in a process an address of its own.
+	"bench/renewals": {"api/profilev1", "bench/measure", "bench/testbed", "client", "internal/clienthooks", "internal/nodeproc"},
+
 	"examples/...": {"client", "gossip"},
 
 	"scripts/crash": {"api/profilev1", "internal/nodeproc", "internal/wire"},

@@ -1,0 +1,137 @@
+package renewals
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/bench/measure"
+	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/clienthooks"
+)
+
+// member is one game server of a fleet.
+type member struct {
+	fleet      *fleet
+	name, host string
+
+	registered atomic.Bool
+	confirmed  atomic.Int64 // moment at which the last confirmed renewal was sent
+}
+
+func memberName(fleet string, i int) string { return fmt.Sprintf("%s-%d", fleet, i) }
+
+// memberHost is the loopback address of one game server. Elsewhere each has a host of its own; on one address thousands would
+// contend for its ports, and the search for a free one costs the kernel more than all other work.
+func memberHost(net uint8, i int) string { return fmt.Sprintf("127.%d.%d.%d", net, i/250, 1+i%250) }
+
+// open registers, and opens sessions. The client lasts as long as the process.
+func (m *member) open(ctx context.Context, nodes []string, sessions int) error {
+	config := client.Config{
+		Seeds: nodes, Name: m.name, Where: "bench renewals", Autosave: -1, Log: slog.New(slog.DiscardHandler),
+		OnDoubt: func() { m.fleet.doubted.Add(1) },
+	}
+	hooks := clienthooks.Of(&config)
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(m.host)}}
+	hooks.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+		return from.DialContext(ctx, "tcp", address)
+	}
+	hooks.ListenPing = func(ctx context.Context, _ string) (net.Listener, error) {
+		return new(net.ListenConfig).Listen(ctx, "tcp", m.host+":0")
+	}
+	hooks.DialOptions = []grpc.DialOption{
+		grpc.WithReadBufferSize(2 << 10), grpc.WithWriteBufferSize(2 << 10), // thousands share the process
+		grpc.WithChainUnaryInterceptor(m.watchCall), grpc.WithChainStreamInterceptor(m.watchStream),
+	}
+	c, err := client.Open(ctx, config)
+	if err != nil {
+		return fmt.Errorf("register %s: %w", m.name, err)
+	}
+	store, err := client.NewStore(c, "renewals", json.RawMessage("{}"))
+	if err != nil {
+		return err
+	}
+	for i := range sessions {
+		if _, err := store.StartSession(ctx, fmt.Sprintf("%s-%d", m.name, i)); err != nil {
+			return fmt.Errorf("start session of %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// watchCall counts registrations after the first: each means that the cluster has ended an incarnation.
+func (m *member) watchCall(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, request, answer, conn, options...)
+	if err == nil && method == profilev1.Profiles_Register_FullMethodName && m.registered.Swap(true) {
+		m.fleet.ended.Add(1)
+	}
+	return err
+}
+
+// watchStream watches the renewals on a stream, and their answers.
+func (m *member) watchStream(ctx context.Context, of *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	stream, err := open(ctx, of, conn, method, options...)
+	if err != nil {
+		return nil, err
+	}
+	m.fleet.opened.Add(1)
+	return &watchedStream{ClientStream: stream, member: m, sent: make(map[uint64]measure.Moment)}, nil
+}
+
+type watchedStream struct {
+	grpc.ClientStream
+	member *member
+
+	mu   sync.Mutex
+	sent map[uint64]measure.Moment // renewals without an answer, by number
+}
+
+// SendMsg notes when a renewal was sent.
+func (s *watchedStream) SendMsg(message any) error {
+	if renewal, ok := message.(*profilev1.Renewal); ok {
+		s.mu.Lock()
+		s.sent[renewal.GetSequence()] = measure.Now()
+		s.mu.Unlock()
+	}
+	return s.ClientStream.SendMsg(message)
+}
+
+// RecvMsg notes the answer to a renewal.
+func (s *watchedStream) RecvMsg(message any) error {
+	err := s.ClientStream.RecvMsg(message)
+	event, ok := message.(*profilev1.Event)
+	if err != nil || !ok || event.GetRenewed() == nil {
+		return err
+	}
+	answer := event.GetRenewed()
+	s.mu.Lock()
+	sent, known := s.sent[answer.GetSequence()]
+	delete(s.sent, answer.GetSequence())
+	s.mu.Unlock()
+	if known {
+		s.member.noteAnswer(sent, answer)
+	}
+	return nil
+}
+
+func (m *member) noteAnswer(sent measure.Moment, answer *profilev1.Renewed) {
+	f := m.fleet
+	f.answered.Add(1)
+	took := int64(measure.Now().Since(sent))
+	for slowest := f.slowest.Load(); took > slowest && !f.slowest.CompareAndSwap(slowest, took); slowest = f.slowest.Load() {
+	}
+	if answer.GetDiffers() {
+		f.differed.Add(1)
+	}
+	if answer.GetProvedTerm() != 0 {
+		f.confirmed.Add(1)
+		m.confirmed.Store(max(m.confirmed.Load(), int64(sent)))
+	}
+}

@@ -1,0 +1,83 @@
+package testbed
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/profilenode/profilenode/bench/network"
+	"github.com/profilenode/profilenode/internal/nodeproc"
+)
+
+// Process is this very program as another process, which ends with its stdin and logs to a file.
+type Process struct {
+	Name  string
+	Ended chan struct{} // closed when it has ended and its stdout is read
+
+	command *exec.Cmd
+	stdin   io.WriteCloser
+	log     string // file
+}
+
+// StartProcess starts this program with arguments, on a host or, if that is nil, beside this process. read reads its stdout
+// to the end.
+func StartProcess(folder, name string, host *network.Host, read func(stdout io.Reader), arguments ...string) (*Process, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{Name: name, command: exec.Command(program, arguments...), log: filepath.Join(folder, name+".log"), Ended: make(chan struct{})}
+	// A group of its own: an interrupt at the terminal reaches this program alone, which then ends it. When this program
+	// dies while the process is paused, and cannot see the end of its stdin, the kernel hangs up on its orphaned group.
+	nodeproc.UseOwnGroup(p.command)
+	if p.stdin, err = p.command.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := p.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // the process has its own
+	p.command.Stderr = file
+	start := p.command.Start
+	if host != nil {
+		start = func() error { return host.Start(p.command) }
+	}
+	if err := start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() {
+		read(stdout)
+		_ = p.command.Wait() // killed, most of the time; its log says more
+		close(p.Ended)
+	}()
+	return p, nil
+}
+
+// PID is the id of the process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
+// EndedError is the error of a process that has ended, with the end of its log.
+func (p *Process) EndedError() error {
+	text, _ := os.ReadFile(p.log)
+	return fmt.Errorf("%s ended:\n%s", p.Name, text[max(0, len(text)-2000):])
+}
+
+// Kill ends it at once, and returns when it is gone.
+func (p *Process) Kill() {
+	_ = p.command.Process.Kill() // it may have ended
+	<-p.Ended
+	_ = p.stdin.Close()
+}
+
+// Pause stops it where it is, and returns when it stands still.
+func (p *Process) Pause() error { return nodeproc.PauseProcess(p.command.Process) }
+
+// Continue lets it go on.
+func (p *Process) Continue() error { return nodeproc.ContinueProcess(p.command.Process) }
