@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/profilenode/profilenode/fsm"
 )
 
 const (
 	calendarTick    = time.Minute
-	calendarTicks   = 60          // ticks in the hour for which ended incarnations and their answers are kept
+	calendarTicks   = 60  // ticks in the hour for which ended incarnations and their answers are kept
+	forgetStep      = 256 // incarnations that one Forget command deletes
+	forgetSteps     = 4   // Forget commands each time
+	forgetPeriod    = 10 * time.Second
 	calendarMinJump = time.Minute // how much further than the running time the timestamps must move to count as a jump
 )
 
@@ -85,4 +90,45 @@ func (c *calendar) alarms() []Alarm {
 	a.Text = fmt.Sprintf("the time of the cluster moved by %v at once, from %s: %s; what is due by time waits for %v more",
 		c.jump.Round(time.Second), time.UnixMilli(c.jumpFrom).UTC().Format(time.RFC3339), why, time.Duration(calendarTicks-c.ticksSinceJump)*calendarTick)
 	return []Alarm{a}
+}
+
+// tendCalendar counts the minutes of one leadership, and forgets the incarnations that ended long ago, until it ends.
+func (l *leaderState) tendCalendar() {
+	forget := time.NewTicker(forgetPeriod)
+	defer forget.Stop()
+	minute := time.NewTicker(calendarTick)
+	defer minute.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-minute.C:
+			l.calendar.noteTime(l.clock.nextTimestamp())
+		case <-forget.C:
+			l.forgetGone()
+		}
+	}
+}
+
+// forgetGone deletes the rows of incarnations that ended more than an hour of running time ago.
+func (l *leaderState) forgetGone() {
+	before, ok := l.calendar.hourAgo()
+	if !ok {
+		return
+	}
+	for range forgetSteps {
+		view, err := l.node.tables.openView()
+		if err != nil {
+			return
+		}
+		due, err := view.GoneBefore(before)
+		view.Close()
+		if err != nil || !due {
+			return
+		}
+		result, err := l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.Forget{BeforeMs: before, Limit: forgetStep}))
+		if err != nil || !result.More {
+			return
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/liveness"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -28,11 +29,9 @@ type leaderState struct {
 	queue      *proposeQueue
 	confirmer  *leadershipConfirmer
 	clock      *clock
-	detector   *failureDetector
+	detector   *liveness.Detector
 	calendar   calendar
 	spaceTight atomic.Bool // fewer than a majority of the voters have their reserve of disk space
-
-	observers *streamObservers
 }
 
 // leadershipTerm records whether this node leads. Raft's State and CurrentTerm cannot answer that: read one after the
@@ -97,8 +96,7 @@ func (n *Node) runLeadership(ctx context.Context) {
 	l.clock = newClock(n.ID(), n.config.Now)
 	logMS := n.tables.positionNow().StampMS
 	l.clock.raiseFloor(logMS)
-	l.queue, l.confirmer, l.detector = newProposeQueue(l), newLeadershipConfirmer(l), newFailureDetector(l)
-	l.observers = newStreamObservers(l)
+	l.queue, l.confirmer, l.detector = newProposeQueue(l), newLeadershipConfirmer(l), newDetector(l)
 	var acting sync.WaitGroup
 	defer acting.Wait()
 	acting.Go(l.confirmer.runRounds)
@@ -112,9 +110,8 @@ func (n *Node) runLeadership(ctx context.Context) {
 		return
 	}
 	n.log.Info("this node leads", "term", term)
-	acting.Go(l.observers.runUntilEnd)
-	acting.Go(l.detector.runUntilEnd)
-	acting.Go(l.detector.carryOut)
+	acting.Go(l.detector.Run)
+	acting.Go(l.tendCalendar)
 	acting.Go(l.tendMembers)
 }
 

@@ -8,8 +8,7 @@
 //
 // The parts, each in files of its own name: Node and its start (node.go, bootstrap.go, folder.go) and stop (stop.go);
 // leadership and its term (leadership.go), confirmation rounds (confirm_leadership.go), proposals (propose.go),
-// timestamps (clock.go, calendar.go); the failure detector (failure_detector.go, expiries.go) with its stream observers,
-// ping prober and takeover log; membership (membership.go, answers.go, bootstrap.go, moved_address.go, members.go); the replicated tables (replica.go,
+// timestamps (clock.go, calendar.go); the failure detector (liveness.go, internal/liveness); membership (membership.go, answers.go, bootstrap.go, moved_address.go, members.go); the replicated tables (replica.go,
 // tables*.go), snapshots (snapshot*.go) and raft's log (storage.go, logstore*.go); disk space, digests and alarms. Connections between nodes are in
 // internal/peerwire. Read this file first, then leadership.go.
 package cluster
@@ -303,8 +302,7 @@ func (n *Node) takeIdentity(own identity) error {
 
 func (n *Node) onEvents(events []fsm.Event) {
 	if l := n.leaderStateNow(); l != nil {
-		l.detector.onEvents(events)
-		l.observers.onGone(events)
+		l.detector.NoteEvents(events)
 		n.config.Metrics.RecordEvents(events)
 	}
 	if n.config.OnEvents != nil {

@@ -40,7 +40,7 @@ func (n *Node) proposeLocally(ctx context.Context, command *fsm.Command) (fsm.Re
 	if err != nil {
 		return fsm.Result{}, err
 	}
-	l.observers.noteRequest(lock.Incarnation(command.GetRequest().GetIncarnation()))
+	l.detector.NoteRequest(lock.Incarnation(command.GetRequest().GetIncarnation()))
 	if err := l.checkSpaceAdmits(command); err != nil {
 		return fsm.Result{}, err
 	}

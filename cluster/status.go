@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/liveness"
 	"github.com/profilenode/profilenode/gossip"
 )
 
@@ -37,7 +38,7 @@ type Status struct {
 	Uptime       time.Duration
 
 	Lag            uint64        // committed entries that are not applied here yet
-	Waiters        uint64        // game servers that wait for a profile, among the first maxContested contested grants; known to the leader alone
+	Waiters        uint64        // game servers that wait for a profile, among the first liveness.MaxContested contested grants; known to the leader alone
 	FreeBytes      uint64        // free space on the data folder's disk; 0: not known
 	BelowReserve   bool          // FreeBytes is below the reserve
 	SavesRefused   bool          // too few voters are above their reserve of disk space; known to the leader alone
@@ -112,7 +113,7 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 		}
 	}
 	if n.leaderStateNow() != nil {
-		contested, err := view.Contested(0, maxContested)
+		contested, err := view.Contested(0, liveness.MaxContested)
 		if err != nil {
 			return err
 		}

@@ -18,9 +18,10 @@ var mayImport = map[string][]string{
 	"gossip":        {},
 
 	"fsm":     {"lock", "fsm/logpb"},
-	"cluster": {"cluster/internal/peerwire", "fsm", "lock", "gossip"},
+	"cluster": {"cluster/internal/liveness", "cluster/internal/peerwire", "fsm", "lock", "gossip"},
 	// The nodes' port. It knows no node: the answers to questions come in as functions.
 	"cluster/internal/peerwire": {"internal/tcp", "lock"},
+	"cluster/internal/liveness": {"fsm", "lock"},
 	"internal/server":           {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},
 	// What a refusal is called is the error table's business.
 	"internal/server/servertest": {"api/profilev1", "cluster", "fsm", "internal/server", "lock"},

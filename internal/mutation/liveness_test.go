@@ -5,8 +5,8 @@ var livenessMutations = []mutation{
 		name:   "gossip is not asked",
 		guards: "liveness: evidence",
 		edits: []edit{{
-			"cluster", "(*failureDetector).openExpiry",
-			"signals.GossipDead = d.leader.node.seemsDead(inc)",
+			"cluster/internal/liveness", "(*Detector).openExpiry",
+			"signals.GossipDead = d.leadership.SeemsDead(inc)",
 			"",
 		}},
 		pkg: "client/clienttest", test: "TestALostHostIsTakenOverOnEvidence",
@@ -15,9 +15,9 @@ var livenessMutations = []mutation{
 		name:   "a leader that confirms no renewal expires game servers all the same",
 		guards: "liveness: late ticks",
 		edits: []edit{{
-			"cluster", "(*failureDetector).excuseLateTick",
-			`if d.leader.checkPrompt() != nil {
-	late += d.settings.TickPeriod
+			"cluster/internal/liveness", "(*Detector).excuseLateTick",
+			`if d.leadership.CheckPrompt() != nil {
+	late += d.config.Settings.TickPeriod
 }`,
 			"",
 		}},
@@ -27,16 +27,16 @@ var livenessMutations = []mutation{
 		name:   "a new leader counts silence before its opening command",
 		guards: "liveness: evidence",
 		edits: []edit{{
-			"cluster", "(*failureDetector).checkSilence",
+			"cluster/internal/liveness", "(*Detector).checkSilence",
 			`if !known {
 	d.lastHeard[inc] = now
 	continue
 }
-if heard.Before(d.leader.openedAt) {
-	heard = d.leader.openedAt
+if heard.Before(d.leadership.OpenedAt()) {
+	heard = d.leadership.OpenedAt()
 }`,
 			`if !known {
-	heard = d.leader.node.started
+	heard = d.leadership.OpenedAt().Add(-time.Minute)
 	d.lastHeard[inc] = heard
 }`,
 		}},
@@ -46,7 +46,7 @@ if heard.Before(d.leader.openedAt) {
 		name:   "a tick that came late counts as silence",
 		guards: "liveness: late ticks",
 		edits: []edit{{
-			"cluster", "(*failureDetector).excuseLateTick",
+			"cluster/internal/liveness", "(*Detector).excuseLateTick",
 			"late := now.Sub(d.nextTick)",
 			"late := time.Duration(0)",
 		}},
@@ -56,19 +56,19 @@ if heard.Before(d.leader.openedAt) {
 		name:   "renewals are answered while an expiry is under way",
 		guards: "liveness: renewals",
 		edits: []edit{{
-			"cluster", "(*failureDetector).noteRenewal",
+			"cluster/internal/liveness", "(*Detector).NoteRenewal",
 			`underWay := d.openExpiries[inc]
 if underWay == nil {`,
 			`underWay := d.openExpiries[inc]
 if underWay == nil || inc != 0 {`,
 		}},
-		pkg: "cluster", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
+		pkg: "cluster/internal/liveness", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
 	},
 	{
 		name:   "a revoked owner is not waited for",
 		guards: "I8",
 		edits: []edit{{
-			"cluster", "(*failureDetector).checkContested",
+			"cluster/internal/liveness", "(*Detector).checkContested",
 			"case g.Revoked && timing.LapseIsDue(passed):",
 			"case g.Revoked:",
 		}},
@@ -78,7 +78,7 @@ if underWay == nil || inc != 0 {`,
 		name:   "the failure detector counts with other times than the owner",
 		guards: "liveness: registration",
 		edits: []edit{{
-			"cluster", "(*failureDetector).readLiving",
+			"cluster/internal/liveness", "(*Detector).readLiving",
 			"living[s.Incarnation] = s.Class.Timing",
 			"living[s.Incarnation] = lock.DefaultTiming()",
 		}},

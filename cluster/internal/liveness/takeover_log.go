@@ -1,4 +1,4 @@
-package cluster
+package liveness
 
 import (
 	"context"
@@ -26,15 +26,15 @@ type takeoverRecord struct {
 }
 
 // logTakeover writes one line of a takeover's log.
-func (d *failureDetector) logTakeover(s *takeoverRecord, level slog.Level, what string, more ...any) {
-	d.leader.node.log.Log(context.Background(), level, "game server "+what, append([]any{
+func (d *Detector) logTakeover(s *takeoverRecord, level slog.Level, what string, more ...any) {
+	d.config.Log.Log(context.Background(), level, "game server "+what, append([]any{
 		"name", s.name, "where", s.address, "incarnation", uint64(s.incarnation), "ground", s.ground.String(),
 	}, more...)...)
 }
 
 // logStream writes a line about a stream that has ended. An expiry need not follow.
 func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
-	view, err := w.leader.node.tables.openView()
+	view, err := w.leadership.OpenView()
 	if err != nil {
 		return // this node ends
 	}
@@ -43,13 +43,13 @@ func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
 	if err != nil || !ok || !row.Alive {
 		return // it has ended already
 	}
-	w.leader.node.log.Info("game server "+what, append([]any{
+	w.config.Log.Info("game server "+what, append([]any{
 		"name", row.Name, "where", row.Where, "incarnation", uint64(s.Incarnation), "peer", s.PeerHost,
 	}, more...)...)
 }
 
 // beginRecords logs the expiries that are about to be proposed, and returns their records.
-func (d *failureDetector) beginRecords(expiries []*fsm.Verdict) map[lock.Incarnation]*takeoverRecord {
+func (d *Detector) beginRecords(expiries []*fsm.Verdict) map[lock.Incarnation]*takeoverRecord {
 	records := make(map[lock.Incarnation]*takeoverRecord, len(expiries))
 	d.mu.Lock()
 	for _, v := range expiries {
@@ -62,7 +62,7 @@ func (d *failureDetector) beginRecords(expiries []*fsm.Verdict) map[lock.Incarna
 	d.mu.Unlock()
 	for _, inc := range slices.Sorted(maps.Keys(records)) {
 		s := records[inc]
-		d.logTakeover(s, slog.LevelInfo, "seems gone, its expiry is proposed", "why", s.groundText(d.leader.observers.answeringIncarnation(inc)), "silent", s.silentFor())
+		d.logTakeover(s, slog.LevelInfo, "seems gone, its expiry is proposed", "why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor())
 	}
 	return records
 }
@@ -72,11 +72,11 @@ func (s *takeoverRecord) silentFor() time.Duration {
 }
 
 // logOutcome logs the outcome of expiries. err is the error of the proposal: then none was applied.
-func (d *failureDetector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err error) {
+func (d *Detector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err error) {
 	if len(records) == 0 {
 		return
 	}
-	view, e := d.leader.node.tables.openView()
+	view, e := d.leadership.OpenView()
 	if e != nil {
 		return // this node ends
 	}
@@ -88,13 +88,13 @@ func (d *failureDetector) logOutcome(records map[lock.Incarnation]*takeoverRecor
 			return // the next tick logs the error
 		}
 		applied := err == nil && ok && !row.Alive && row.Ground == s.ground
-		d.leader.node.config.Metrics.RecordExpiry(s.ground, !applied, max(0, time.Since(s.lastHeard)))
+		d.config.Metrics.RecordExpiry(s.ground, !applied, max(0, time.Since(s.lastHeard)))
 		if !applied {
 			d.logTakeover(s, slog.LevelInfo, "keeps its sessions, its expiry was refused", "why", s.refusalReason(row, err))
 			continue
 		}
 		s.appliedAt = time.Now()
-		d.logTakeover(s, slog.LevelInfo, "is gone", "why", s.groundText(d.leader.observers.answeringIncarnation(inc)), "silent", s.silentFor(), "profiles", s.sessions)
+		d.logTakeover(s, slog.LevelInfo, "is gone", "why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor(), "profiles", s.sessions)
 	}
 }
 
@@ -112,7 +112,7 @@ func (s *takeoverRecord) refusalReason(row fsm.Server, err error) string {
 }
 
 // logUnclear logs that the next leader may still apply these expiries.
-func (d *failureDetector) logUnclear(records map[lock.Incarnation]*takeoverRecord, err error) {
+func (d *Detector) logUnclear(records map[lock.Incarnation]*takeoverRecord, err error) {
 	for _, inc := range slices.Sorted(maps.Keys(records)) {
 		d.logTakeover(records[inc], slog.LevelWarn, "may be gone, the outcome of its expiry is unknown", "error", err)
 	}
@@ -120,12 +120,12 @@ func (d *failureDetector) logUnclear(records map[lock.Incarnation]*takeoverRecor
 
 // logGranted logs that all waiters for a gone game server's profiles have been served. s is nil if no expiry of this
 // leader ended it.
-func (d *failureDetector) logGranted(s *takeoverRecord, granted uint64, err error) {
+func (d *Detector) logGranted(s *takeoverRecord, granted uint64, err error) {
 	if s == nil || s.appliedAt.IsZero() || err != nil {
 		return // after an error the next tick finds the remaining waiters
 	}
 	took := time.Since(s.appliedAt)
-	d.leader.node.config.Metrics.RecordTakeover(took)
+	d.config.Metrics.RecordTakeover(took)
 	d.logTakeover(s, slog.LevelInfo, "is taken over: its profiles went to their waiters", "granted", granted,
 		"took", took.Round(time.Millisecond), "since heard", s.silentFor())
 }

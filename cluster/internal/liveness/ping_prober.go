@@ -1,4 +1,4 @@
-package cluster
+package liveness
 
 import (
 	"context"
@@ -37,14 +37,14 @@ func (w *streamObservers) pingNewStream(s *Stream) {
 	case w.routineSlots <- struct{}{}:
 		defer func() { <-w.routineSlots }()
 		w.pingPort(s)
-	case <-w.leader.ctx.Done():
+	case <-w.ctx.Done():
 	}
 }
 
 // findPingPort looks up the ping port. A port on another host than the stream's is never pinged: its answers say nothing
 // about this process, and a client must not make a leader dial an address of its choice.
 func (w *streamObservers) findPingPort(s *Stream) bool {
-	view, err := w.leader.node.tables.openView()
+	view, err := w.leadership.OpenView()
 	if err != nil {
 		return false
 	}
@@ -92,7 +92,7 @@ func (w *streamObservers) pingUntilDecided(s *Stream) {
 		return
 	}
 	// A dying process closes its files one after the other, so at first its ping port may still accept.
-	again := w.settings.RefusalGap / 4
+	again := w.config.Settings.RefusalGap / 4
 	for {
 		port, ok := w.endedPingAddress(s)
 		if !ok {
@@ -100,7 +100,7 @@ func (w *streamObservers) pingUntilDecided(s *Stream) {
 		}
 		select {
 		case w.chaseSlots <- struct{}{}:
-		case <-w.leader.ctx.Done():
+		case <-w.ctx.Done():
 			return
 		}
 		began := time.Now()
@@ -109,15 +109,15 @@ func (w *streamObservers) pingUntilDecided(s *Stream) {
 		if w.notePing(s, inc, came, began) {
 			w.logStream(s, "has a ping port that refuses", "port", port)
 		}
-		w.leader.detector.addProof(s.Incarnation)
-		pause := w.settings.RefusalGap
+		w.onPinged(s.Incarnation)
+		pause := w.config.Settings.RefusalGap
 		if came != pingRefused {
 			pause = again
 			again = min(2*again, maxChasePause)
 		}
 		select {
 		case <-time.After(pause):
-		case <-w.leader.ctx.Done():
+		case <-w.ctx.Done():
 			return
 		}
 	}
@@ -145,7 +145,7 @@ func (w *streamObservers) notePing(s *Stream, inc lock.Incarnation, came pingRes
 	if came == pingRefused && x.state == lock.EndedByPeer {
 		first = !x.refusalLogged
 		x.refusalLogged = true
-		x.noteRefusal(began, now, w.settings)
+		x.noteRefusal(began, now, w.config.Settings)
 		return first
 	}
 	x.clearRefusals()
@@ -175,9 +175,9 @@ func (x *streamObserver) noteRefusal(began, now time.Time, detector lock.Detecto
 
 // callPingPort connects to a ping port and reads the incarnation that answers.
 func (w *streamObservers) callPingPort(port string) (lock.Incarnation, pingResult) {
-	ctx, cancel := context.WithTimeout(w.leader.ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(w.ctx, pingTimeout)
 	defer cancel()
-	c, err := w.leader.node.config.Dial(ctx, "tcp", port)
+	c, err := w.config.Dial(ctx, "tcp", port)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return 0, pingRefused
 	}

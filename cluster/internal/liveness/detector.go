@@ -1,4 +1,4 @@
-package cluster
+package liveness
 
 import (
 	"context"
@@ -12,83 +12,22 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
+// MaxContested is how many contested grants one tick reads.
+const MaxContested = 10_000
+
 const (
-	stuckLimit        = time.Second      // an entry or an apply that takes longer: this leader confirms no renewals
-	maxContested      = 10_000           // contested grants that one tick reads
 	livingReadPeriod  = time.Second      // how often all game servers' rows are read: with thousands they are most of a tick's cost
 	keepUnlistedHeard = 10 * time.Second // how long a renewal of an incarnation is remembered that the last reading did not find
 )
 
-// Renew confirms leadership and records that inc was heard at the time of the call. Nothing else renews an incarnation.
-// The caller answers the incarnation afterwards, from tables that it reads afterwards; they may say that inc is gone.
-// While an expiry of inc is under way, Renew waits for its outcome. ErrUnconfirmed also means that this leader is too
-// slow at the moment to confirm renewals.
-func (n *Node) Renew(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
-	term, err = n.confirmRenewal(ctx, inc)
-	n.config.Metrics.RecordRenewal(err)
-	return term, err
-}
-
-func (n *Node) confirmRenewal(ctx context.Context, inc lock.Incarnation) (term uint64, err error) {
-	arrived := time.Now()
-	l, err := n.awaitLeaderState(ctx)
-	if err != nil {
-		return 0, err
-	}
-	l.observers.noteRequest(inc)
-	if err := l.checkPrompt(); err != nil {
-		return 0, err
-	}
-	if err := l.confirmer.confirmSoon(ctx); err != nil {
-		return 0, err
-	}
-	if err := l.detector.noteRenewal(ctx, inc, arrived); err != nil {
-		return 0, err
-	}
-	return l.term, nil
-}
-
-// checkPrompt returns an error while a proposal or an apply of this leader is stuck.
-func (l *leaderState) checkPrompt() error {
-	if passed := l.queue.oldestWait(); passed > stuckLimit {
-		return fmt.Errorf("%w: an entry has been on its way for %v", ErrUnconfirmed, passed.Round(time.Millisecond))
-	}
-	if since, running := l.node.replica.applyingSince(); running && time.Since(since) > stuckLimit {
-		return fmt.Errorf("%w: an apply has been running since %v", ErrUnconfirmed, since)
-	}
-	return nil
-}
-
-// SilenceOf returns the time since this leader last heard inc. ok is false if this node does not lead or inc is not
-// alive.
-func (n *Node) SilenceOf(inc lock.Incarnation) (silent time.Duration, ok bool) {
-	l := n.leaderStateNow()
-	if l == nil {
-		return 0, false
-	}
-	return l.detector.silenceOf(inc)
-}
-
-// PendingSince returns how long this leader has been waiting for the owner of a contested grant: for its release if it
-// was asked to let go, for its acknowledgement if the grant was revoked. ok is false if this node does not lead or its
-// failure detector has not seen the contest yet.
-func (n *Node) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
-	l := n.leaderStateNow()
-	if l == nil {
-		return 0, false
-	}
-	l.detector.mu.Lock()
-	defer l.detector.mu.Unlock()
-	first, ok := l.detector.contestedSince[contestedGrantOf(g)]
-	return max(0, time.Since(first)), ok
-}
-
-// failureDetector finds, for one leadership, the game servers that are gone. It uses only what this leader itself has
+// Detector finds, for one leadership, the game servers that are gone. It uses only what this leader itself has
 // heard, since times that a former leader measured cannot be compared with its own.
-type failureDetector struct {
-	leader   *leaderState
-	settings lock.Detector
-	wake     chan struct{} // has a token while carryOut has work
+type Detector struct {
+	ctx        context.Context // ends with the leadership
+	leadership Leadership
+	config     Config
+	observers  *streamObservers
+	wake       chan struct{} // has a token while carryOut has work
 
 	mu             sync.Mutex
 	lastHeard      map[lock.Incarnation]time.Time      // last renewal of each living incarnation
@@ -123,22 +62,44 @@ func contestedGrantOf(g fsm.OwnedGrant) contestedGrant {
 	return contestedGrant{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
 }
 
-func newFailureDetector(l *leaderState) *failureDetector {
-	return &failureDetector{
-		leader: l, settings: l.node.config.Detector, wake: make(chan struct{}, 1),
+// New returns the failure detector of one leadership, whose context is ctx.
+func New(ctx context.Context, leadership Leadership, c Config) *Detector {
+	d := &Detector{
+		ctx: ctx, leadership: leadership, config: c, wake: make(chan struct{}, 1),
 		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]chan struct{}{}, records: map[lock.Incarnation]takeoverRecord{},
 		dueWalks: map[lock.Incarnation]struct{}{}, contestedSince: map[contestedGrant]time.Time{},
 	}
+	d.observers = newStreamObservers(ctx, leadership, c, d.addProof)
+	return d
 }
 
-// noteRenewal records a renewal that arrived at the given time. While an expiry of inc is under way it waits for the
+// Run works until the leadership ends.
+func (d *Detector) Run() {
+	var running sync.WaitGroup
+	running.Go(d.observers.runUntilEnd)
+	running.Go(d.runTicks)
+	running.Go(d.carryOut)
+	running.Wait()
+}
+
+// AddStream records an open stream of a game server that is alive by confirmed tables. The caller may repeat it.
+func (d *Detector) AddStream(s *Stream) { d.observers.addStream(s) }
+
+// NoteStreamEnd records that a stream has ended. byPeer says that FIN or RST came from the peer on its connection; any
+// other end proves nothing about the process.
+func (d *Detector) NoteStreamEnd(s *Stream, byPeer bool) { d.observers.noteStreamEnd(s, byPeer) }
+
+// NoteRequest records that a request of an incarnation has arrived.
+func (d *Detector) NoteRequest(inc lock.Incarnation) { d.observers.noteRequest(inc) }
+
+// NoteRenewal records a renewal that arrived at the given time. While an expiry of inc is under way it waits for the
 // outcome first, so that a renewal is never answered and its incarnation expired at the same time.
-func (d *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
+func (d *Detector) NoteRenewal(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
 	for {
 		d.mu.Lock()
 		if by := d.successors[inc]; by != 0 {
 			d.mu.Unlock()
-			return fmt.Errorf("%w: its process has registered again, as incarnation %d, and this one is about to end", ErrUnconfirmed, by)
+			return fmt.Errorf("its process has registered again, as incarnation %d, and this one is about to end", by)
 		}
 		underWay := d.openExpiries[inc]
 		if underWay == nil {
@@ -155,22 +116,32 @@ func (d *failureDetector) noteRenewal(ctx context.Context, inc lock.Incarnation,
 		select {
 		case <-underWay:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: an expiry is under way: %w", ErrUnconfirmed, ctx.Err())
-		case <-d.leader.ctx.Done():
-			return d.leader.node.notLeaderError()
+			return fmt.Errorf("an expiry is under way: %w", ctx.Err())
+		case <-d.ctx.Done():
+			return ErrLeadershipOver
 		}
 	}
 }
 
-func (d *failureDetector) silenceOf(inc lock.Incarnation) (time.Duration, bool) {
+// SilenceOf returns the time since this leader last heard inc. ok is false if inc is not alive.
+func (d *Detector) SilenceOf(inc lock.Incarnation) (time.Duration, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	heard, ok := d.lastHeard[inc]
 	return max(0, time.Since(heard)), ok
 }
 
-// onEvents learns of game servers that have ended. It is called from apply and must not block.
-func (d *failureDetector) onEvents(events []fsm.Event) {
+// PendingSince returns how long this leader has been waiting for the owner of a contested grant. ok is false if no tick
+// has seen the contest yet.
+func (d *Detector) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first, ok := d.contestedSince[contestedGrantOf(g)]
+	return max(0, time.Since(first)), ok
+}
+
+// NoteEvents learns from the events of the log which game servers have ended. It is called from apply and must not block.
+func (d *Detector) NoteEvents(events []fsm.Event) {
 	d.mu.Lock()
 	for _, e := range events {
 		if e.Kind == fsm.ServerEnded {
@@ -179,27 +150,28 @@ func (d *failureDetector) onEvents(events []fsm.Event) {
 		}
 	}
 	d.mu.Unlock()
+	d.observers.onGone(events)
 	d.wakeUp()
 }
 
-func (d *failureDetector) wakeUp() {
+func (d *Detector) wakeUp() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
-// runUntilEnd runs a check at each tick until the leadership ends.
-func (d *failureDetector) runUntilEnd() {
-	tick := time.NewTicker(d.settings.TickPeriod)
+// runTicks runs a check at each tick until the leadership ends.
+func (d *Detector) runTicks() {
+	tick := time.NewTicker(d.config.Settings.TickPeriod)
 	defer tick.Stop()
 	d.nextTick = time.Now()
 	for {
-		if err := d.checkOnTick(time.Now()); err != nil && d.leader.ctx.Err() == nil {
-			d.leader.node.log.Error("failure detector cannot read the tables", "error", err)
+		if err := d.checkOnTick(time.Now()); err != nil && d.ctx.Err() == nil {
+			d.config.Log.Error("failure detector cannot read the tables", "error", err)
 		}
 		select {
-		case <-d.leader.ctx.Done():
+		case <-d.ctx.Done():
 			return
 		case <-tick.C:
 		}
@@ -208,12 +180,12 @@ func (d *failureDetector) runUntilEnd() {
 
 // checkOnTick runs the checks of one tick. A late tick counts against no game server: a detector that was held up has
 // renewals that it has not read yet.
-func (d *failureDetector) checkOnTick(now time.Time) error {
+func (d *Detector) checkOnTick(now time.Time) error {
 	d.mu.Lock()
 	stale := d.stale || now.Sub(d.readAt) >= livingReadPeriod
 	d.stale = false // before the view is opened, so that a later change sets it again
 	d.mu.Unlock()
-	view, err := d.leader.node.tables.openView()
+	view, err := d.leadership.OpenView()
 	if err != nil {
 		return err
 	}
@@ -224,21 +196,21 @@ func (d *failureDetector) checkOnTick(now time.Time) error {
 		}
 		d.readAt = now
 	}
-	contested, err := view.Contested(0, maxContested)
+	contested, err := view.Contested(0, MaxContested)
 	if err != nil {
 		return err
 	}
 	d.mu.Lock()
 	d.excuseLateTick(now)
 	d.checkSilence(now, view)
-	d.leader.observers.pingDueStreams(now, d.livingTimings, d.successors)
+	d.observers.pingDueStreams(now, d.livingTimings, d.successors)
 	d.checkContested(now, contested)
 	d.mu.Unlock()
 	d.wakeUp()
 	return nil
 }
 
-func (d *failureDetector) readLiving(view *View) error {
+func (d *Detector) readLiving(view View) error {
 	servers, err := view.Servers()
 	if err != nil {
 		return err // the rows of the last reading still count
@@ -262,13 +234,13 @@ func (d *failureDetector) readLiving(view *View) error {
 
 // excuseLateTick moves all times of hearing forward by the lateness of this tick, and by a whole tick while this leader
 // is too slow to confirm renewals: a game server that got no answer was not silent. mu must be held.
-func (d *failureDetector) excuseLateTick(now time.Time) {
+func (d *Detector) excuseLateTick(now time.Time) {
 	late := now.Sub(d.nextTick)
-	d.nextTick = now.Add(d.settings.TickPeriod)
-	if d.leader.checkPrompt() != nil {
-		late += d.settings.TickPeriod
+	d.nextTick = now.Add(d.config.Settings.TickPeriod)
+	if d.leadership.CheckPrompt() != nil {
+		late += d.config.Settings.TickPeriod
 	}
-	if late <= d.settings.TickPeriod/10 {
+	if late <= d.config.Settings.TickPeriod/10 {
 		return
 	}
 	later := func(t time.Time) time.Time {
@@ -287,15 +259,15 @@ func (d *failureDetector) excuseLateTick(now time.Time) {
 
 // checkSilence checks every living incarnation. The silence of one that is new, to the cluster or to this leader, counts
 // from now. mu must be held.
-func (d *failureDetector) checkSilence(now time.Time, view *View) {
+func (d *Detector) checkSilence(now time.Time, view View) {
 	for inc, timing := range d.livingTimings {
 		heard, known := d.lastHeard[inc]
 		if !known {
 			d.lastHeard[inc] = now
 			continue
 		}
-		if heard.Before(d.leader.openedAt) {
-			heard = d.leader.openedAt
+		if heard.Before(d.leadership.OpenedAt()) {
+			heard = d.leadership.OpenedAt()
 		}
 		d.openExpiry(now, view, inc, timing, now.Sub(heard))
 	}
@@ -307,14 +279,14 @@ func (d *failureDetector) checkSilence(now time.Time, view *View) {
 
 // openExpiry decides whether a living incarnation is gone, and if so queues its expiry. It does nothing while an expiry
 // of that incarnation is under way. mu must be held.
-func (d *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarnation, timing lock.Timing, silent time.Duration) {
+func (d *Detector) openExpiry(now time.Time, view View, inc lock.Incarnation, timing lock.Timing, silent time.Duration) {
 	if d.openExpiries[inc] != nil {
 		return
 	}
-	signals := d.leader.observers.signalsOf(inc, now, d.successors[inc])
+	signals := d.observers.signalsOf(inc, now, d.successors[inc])
 	signals.Silent = silent
-	signals.GossipDead = d.leader.node.seemsDead(inc)
-	ground := d.settings.FindGround(timing, signals)
+	signals.GossipDead = d.leadership.SeemsDead(inc)
+	ground := d.config.Settings.FindGround(timing, signals)
 	if ground == lock.Living {
 		return
 	}
@@ -333,12 +305,12 @@ func (d *failureDetector) openExpiry(now time.Time, view *View, inc lock.Incarna
 
 // addProof checks one incarnation between two ticks, on proof alone. Silence and evidence are left to ticks, since only a
 // tick knows by how much it is late.
-func (d *failureDetector) addProof(inc lock.Incarnation) {
+func (d *Detector) addProof(inc lock.Incarnation) {
 	now := time.Now()
-	if !d.settings.ShowsProcessGone(d.leader.observers.signalsOf(inc, now, 0)) {
+	if !d.config.Settings.ShowsProcessGone(d.observers.signalsOf(inc, now, 0)) {
 		return
 	}
-	view, err := d.leader.node.tables.openView()
+	view, err := d.leadership.OpenView()
 	if err != nil {
 		return // this node stops, or the next tick logs the error
 	}
@@ -355,7 +327,7 @@ func (d *failureDetector) addProof(inc lock.Incarnation) {
 
 // checkContested finds owners that were asked to let go for too long, owners of revoked grants that have not acknowledged
 // in time, and gone owners with profiles that have waiters. mu must be held.
-func (d *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
+func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 	current := make(map[contestedGrant]bool, len(contested))
 	for _, g := range contested {
 		timing, alive := d.livingTimings[g.Owner]
@@ -374,7 +346,7 @@ func (d *failureDetector) checkContested(now time.Time, contested []fsm.OwnedGra
 		}
 		switch passed := now.Sub(first); {
 		case g.Revoked && timing.LapseIsDue(passed):
-			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, &fsm.Lapse{Term: d.leader.term, Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
+			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, &fsm.Lapse{Term: d.leadership.Term(), Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
 		case !g.Revoked && passed >= timing.HandOff:
 			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
 		default:
@@ -392,7 +364,7 @@ type dueWork struct {
 	walks    []lock.Incarnation
 }
 
-func (d *failureDetector) takeDueWork() dueWork {
+func (d *Detector) takeDueWork() dueWork {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := dueWork{expiries: d.dueExpiries, commands: d.dueCommands, walks: slices.Sorted(maps.Keys(d.dueWalks))}

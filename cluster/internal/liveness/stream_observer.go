@@ -1,6 +1,7 @@
-package cluster
+package liveness
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -17,37 +18,15 @@ type Stream struct {
 	PeerHost    string // the host that the stream came from
 }
 
-// AddStream records an open stream of a game server that is alive by confirmed tables. The caller may repeat it at each
-// renewal, so that a leadership that began in the meantime knows the stream too.
-func (n *Node) AddStream(s *Stream) {
-	if l := n.leaderStateNow(); l != nil {
-		l.observers.addStream(s)
-	}
-}
-
-// NoteStreamEnd records that a stream has ended. byPeer says that FIN or RST came from the peer on its connection; any
-// other end proves nothing about the process.
-func (n *Node) NoteStreamEnd(s *Stream, byPeer bool) {
-	if l := n.leaderStateNow(); l != nil {
-		l.observers.noteStreamEnd(s, byPeer)
-	}
-}
-
-// NoteRequest records that a request of an incarnation has arrived. It may have been sent earlier, but only a living
-// process sends.
-func (n *Node) NoteRequest(inc lock.Incarnation) {
-	if l := n.leaderStateNow(); l != nil {
-		l.observers.noteRequest(inc)
-	}
-}
-
 // streamObservers is one leader's knowledge of game servers besides their renewals: the state of their streams and the
 // answers of their ping ports. The next leader begins without any.
 type streamObservers struct {
-	leader       *leaderState
-	settings     lock.Detector
-	routineSlots chan struct{} // one slot for each routine ping
-	chaseSlots   chan struct{} // one slot for each chasing ping, which must not wait behind routine ones
+	ctx          context.Context // ends with the leadership
+	leadership   Leadership
+	config       Config
+	onPinged     func(lock.Incarnation) // called after each ping of a port whose stream the peer has ended
+	routineSlots chan struct{}          // one slot for each routine ping
+	chaseSlots   chan struct{}          // one slot for each chasing ping, which must not wait behind routine ones
 
 	endedStreams atomic.Int64 // streams that their peer has ended and that were not opened again
 
@@ -80,16 +59,16 @@ type streamObserver struct {
 	refusalLogged    bool // the first refusal was logged
 }
 
-func newStreamObservers(l *leaderState) *streamObservers {
+func newStreamObservers(ctx context.Context, leadership Leadership, c Config, onPinged func(lock.Incarnation)) *streamObservers {
 	return &streamObservers{
-		leader: l, settings: l.node.config.Detector, observers: map[lock.Incarnation]*streamObserver{},
+		ctx: ctx, leadership: leadership, config: c, onPinged: onPinged, observers: map[lock.Incarnation]*streamObserver{},
 		routineSlots: make(chan struct{}, maxRoutinePings), chaseSlots: make(chan struct{}, maxChasePings),
 	}
 }
 
 // runUntilEnd returns when the leadership and all its pings have ended.
 func (w *streamObservers) runUntilEnd() {
-	<-w.leader.ctx.Done()
+	<-w.ctx.Done()
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
@@ -201,9 +180,9 @@ func (w *streamObservers) pingDueStreams(now time.Time, living map[lock.Incarnat
 	defer w.mu.Unlock()
 	for inc, x := range w.observers {
 		_, alive := living[inc]
-		due := x.state == lock.OpenStream && now.Sub(x.pingedAt) >= w.settings.PingPeriod
+		due := x.state == lock.OpenStream && now.Sub(x.pingedAt) >= w.config.Settings.PingPeriod
 		if replaced[inc] != 0 && x.state != lock.EndedByPeer { // pingUntilDecided pings it already
-			due = now.Sub(x.pingedAt) >= w.settings.RefusalGap
+			due = now.Sub(x.pingedAt) >= w.config.Settings.RefusalGap
 		}
 		switch {
 		case !alive:

@@ -1,0 +1,124 @@
+package liveness
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
+)
+
+var errRefused = errors.New("refused")
+
+// fakeLeadership is a leadership over tables in memory: the expiries, revocations and lapses that it is asked to propose
+// are applied at once.
+type fakeLeadership struct {
+	detector *Detector
+	opened   time.Time
+	outcome  func(*fsm.Command) (fsm.Result, error) // nil: every command is applied
+	slow     error                                  // returned by CheckPrompt
+	dead     map[lock.Incarnation]bool              // by gossip
+	dial     func() (net.Conn, error)
+
+	mu        sync.Mutex
+	servers   map[lock.Incarnation]fsm.Server
+	contested []fsm.OwnedGrant
+	proposed  []*fsm.Command
+	expired   map[lock.Incarnation]lock.Ground
+}
+
+var _ Leadership = (*fakeLeadership)(nil)
+
+func newFakeLeadership(t *testing.T) *fakeLeadership {
+	l := &fakeLeadership{
+		opened: time.Now(), dead: map[lock.Incarnation]bool{}, servers: map[lock.Incarnation]fsm.Server{},
+		expired: map[lock.Incarnation]lock.Ground{}, dial: func() (net.Conn, error) { return nil, syscall.ECONNREFUSED },
+	}
+	l.detector = New(t.Context(), l, Config{
+		Settings: lock.DefaultDetector(), Log: slog.New(slog.DiscardHandler), Metrics: noMetrics{},
+		Dial: func(context.Context, string, string) (net.Conn, error) { return l.dial() },
+	})
+	return l
+}
+
+// run runs the detector until the test's context ends.
+func (l *fakeLeadership) run() { go l.detector.Run() }
+
+// register adds a living game server with the default timing class.
+func (l *fakeLeadership) register(inc lock.Incarnation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := fsm.Server{Incarnation: inc, Alive: true, Ping: "gs:6000"}
+	s.Class.Timing = lock.DefaultTiming()
+	l.servers[inc] = s
+}
+
+// groundOf returns the ground on which an incarnation was expired; lock.Living: it was not.
+func (l *fakeLeadership) groundOf(inc lock.Incarnation) lock.Ground {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.expired[inc]
+}
+
+func (l *fakeLeadership) Term() uint64                        { return 5 }
+func (l *fakeLeadership) OpenedAt() time.Time                 { return l.opened }
+func (l *fakeLeadership) OpenView() (View, error)             { return fakeView{l}, nil }
+func (l *fakeLeadership) IsRefusal(err error) bool            { return errors.Is(err, errRefused) }
+func (l *fakeLeadership) CheckPrompt() error                  { return l.slow }
+func (l *fakeLeadership) SeemsDead(inc lock.Incarnation) bool { return l.dead[inc] }
+
+func (l *fakeLeadership) Propose(_ context.Context, c *fsm.Command) (fsm.Result, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proposed = append(l.proposed, c)
+	if l.outcome != nil {
+		return l.outcome(c)
+	}
+	for _, v := range c.GetExpireServers().GetVerdicts() {
+		inc := lock.Incarnation(v.Incarnation)
+		l.expired[inc] = lock.Ground(v.Ground)
+		s := l.servers[inc]
+		s.Alive, s.Ground = false, lock.Ground(v.Ground)
+		l.servers[inc] = s
+	}
+	return fsm.Result{}, nil
+}
+
+// fakeView is a view of the tables as they are.
+type fakeView struct{ l *fakeLeadership }
+
+func (v fakeView) Server(inc lock.Incarnation) (fsm.Server, bool, error) {
+	v.l.mu.Lock()
+	defer v.l.mu.Unlock()
+	s, ok := v.l.servers[inc]
+	return s, ok, nil
+}
+
+func (v fakeView) Servers() ([]fsm.Server, error) {
+	v.l.mu.Lock()
+	defer v.l.mu.Unlock()
+	var servers []fsm.Server
+	for _, s := range v.l.servers {
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+func (v fakeView) Contested(lock.Incarnation, int) ([]fsm.OwnedGrant, error) {
+	v.l.mu.Lock()
+	defer v.l.mu.Unlock()
+	return v.l.contested, nil
+}
+
+func (fakeView) Close() error { return nil }
+
+type noMetrics struct{}
+
+func (noMetrics) RecordExpiry(lock.Ground, bool, time.Duration) {}
+func (noMetrics) RecordTakeover(time.Duration)                  {}
