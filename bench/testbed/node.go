@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/bench/measure"
@@ -48,8 +47,9 @@ func newNode(node *nodeproc.Node) (n *Node, err error) {
 	n = &Node{Node: node}
 	node.OnStderr = n.readLogLine
 	// Requests wait until the node is there.
-	n.link, err = wire.Connect(node.Addresses.Clients, insecure.NewCredentials(), nil,
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind))
+	n.link, err = wire.Connect(node.Addresses.Clients, wire.LinkConfig{Options: []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind),
+	}})
 	return n, err
 }
 
