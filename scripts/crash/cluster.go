@@ -12,19 +12,25 @@ import (
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/nodeproc"
+	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 const (
-	nodes    = 3
-	maxReply = 8 << 20
-	pause    = 20 * time.Millisecond // between two looks
+	nodes = 3
+	pause = 20 * time.Millisecond // between two looks
 )
 
 // nodeCluster is three nodes, on a disk of its own each where power is cut or disks are filled.
-type nodeCluster struct{ nodes [nodes]*nodeProcess }
+type nodeCluster struct {
+	nodes   [nodes]*nodeProcess
+	clients []string // the addresses for clients
+}
+
+// linkConfig says how writers and this program's own questions connect to nodes.
+func linkConfig() wire.LinkConfig {
+	return wire.LinkConfig{Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind)}}
+}
 
 type nodeProcess struct {
 	*nodeproc.Node
@@ -35,7 +41,7 @@ type nodeProcess struct {
 	began     int64     // bytes of log before this life
 	mayEnd    bool      // by itself: its disk is full
 	unguarded bool      // it keeps no reserve
-	conn      *grpc.ClientConn
+	link      *wire.Link
 }
 
 // startCluster prepares the nodes. Snapshots are due after little, and leave little of the log behind.
@@ -44,7 +50,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &nodeCluster{}
+	c := &nodeCluster{clients: prepared.Clients()}
 	for i, p := range prepared.Nodes {
 		n := &nodeProcess{Node: p, name: fmt.Sprintf("node%d", i+1)}
 		n.Log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
@@ -57,10 +63,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 			}
 			n.Folder = filepath.Join(n.Folder, "data")
 		}
-		n.conn, err = grpc.NewClient("passthrough:///"+n.Addresses.Clients, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)), grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind),
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: pause, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second}))
-		if err != nil {
+		if n.link, err = wire.Connect(n.Addresses.Clients, linkConfig()); err != nil {
 			return nil, errors.Join(err, c.closeCluster())
 		}
 	}
@@ -91,7 +94,7 @@ func (n *nodeProcess) killProcess() error {
 func (n *nodeProcess) askStatus(ctx context.Context) (*pb.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return pb.NewClusterClient(n.conn).Status(ctx, &pb.StatusRequest{})
+	return pb.NewClusterClient(n.link.Conn()).Status(ctx, &pb.StatusRequest{})
 }
 
 // findLeader is nil when nobody who can be reached leads.
@@ -173,7 +176,7 @@ func (c *nodeCluster) compareDigests(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		var answers [nodes]*pb.DigestResponse
 		for i, n := range c.nodes {
-			d, err := pb.NewClusterClient(n.conn).Digest(ctx, &pb.DigestRequest{Index: index})
+			d, err := pb.NewClusterClient(n.link.Conn()).Digest(ctx, &pb.DigestRequest{Index: index})
 			if err != nil {
 				cancel()
 				return fmt.Errorf("digest of %s: %w", n.name, err)
@@ -207,8 +210,8 @@ func (c *nodeCluster) closeCluster() error {
 			continue
 		}
 		errs = append(errs, n.killProcess())
-		if n.conn != nil {
-			errs = append(errs, n.conn.Close())
+		if n.link != nil {
+			n.link.Close()
 		}
 		if n.logDisk != nil {
 			errs = append(errs, unmountFolder(n.logDisk.at))

@@ -3,105 +3,101 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	crand "crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"google.golang.org/grpc"
 )
 
 const (
-	store   = "crash"
-	perHand = 24 // profiles of one writer
-	tryTime = 2 * time.Second
+	store       = "crash"
+	perWriter   = 24 // profiles of each writer
+	smallest    = 100
+	small       = 4 << 10 // bytes of most saves; larger ones go into the log in parts
+	large       = 1 << 20
+	largeBeyond = 1 << 19
 )
 
-// writerGroup save numbered data without an end, each to profiles that nobody else touches, and keep count.
+// writerGroup is the workload: writers that save numbered data without an end, each to profiles of its own, and keep count.
 type writerGroup struct {
-	cluster *nodeCluster
 	all     []*writer
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	gate    sync.RWMutex // held for writing while nobody may write
-	failing chan error   // the first thing that must never be
+	gate    sync.RWMutex // held for writing while no writer may save
+	failing chan error   // the first result of each writer that must never come
 	scarce  atomic.Bool  // saves may be refused for want of space
-	large   atomic.Bool  // many are: what a node has set aside on a full disk is soon used
+	large   atomic.Bool  // many saves are large: the space that a node has set aside on a full disk is soon used
 }
 
-// writer is one tool: a request of it is sent, the same each time, until it is answered.
+// writer is one registered tool. Each of its requests is sent, the same each time, until it is answered.
 type writer struct {
-	w      *writerGroup
+	group  *writerGroup
 	random *rand.Rand
 	id     int
+	nodes  *wire.Nodes
 
-	incarnation, number uint64
-	binding             uint64 // of the cluster and its epoch
-	registration        uint64 // the head of the nonce
-	leader              int    // index of the node that answered last
+	registration *wire.Registration // nil: none, or the cluster has ended it
 
 	mu       sync.Mutex
-	profiles [perHand]keptProfile
+	profiles [perWriter]keptProfile
 	acked    int
 	refused  bool // the save under way, for want of space
 }
 
-// keptProfile is what must be there of a profile: the acknowledged revision, or the one that is being saved.
+// keptProfile is the content that a profile must have: the acknowledged revision, or the one that is being saved.
 type keptProfile struct {
 	revision uint64
 	hash     [32]byte
 	next     [32]byte // of the save under way
-	under    bool
+	saving   bool
 }
 
 func startWriters(ctx context.Context, c *nodeCluster, count int, seed uint64) *writerGroup {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &writerGroup{cluster: c, cancel: cancel, failing: make(chan error, count)}
+	g := &writerGroup{cancel: cancel, failing: make(chan error, count)}
 	for i := range count {
-		h := &writer{w: w, id: i, random: rand.New(rand.NewPCG(seed, uint64(i+1)))}
-		w.all = append(w.all, h)
-		w.running.Go(func() {
-			if err := h.writeUntilDone(ctx); err != nil && ctx.Err() == nil {
-				w.failing <- fmt.Errorf("writer %d: %w", h.id, err)
+		w := &writer{group: g, id: i, random: rand.New(rand.NewPCG(seed, uint64(i+1)))}
+		w.nodes = wire.NewNodes(wire.NodesConfig{LinkConfig: linkConfig(), Seeds: c.clients, OnFailure: w.isFinding})
+		g.all = append(g.all, w)
+		g.running.Go(func() {
+			defer w.nodes.Close()
+			if err := w.writeUntilDone(ctx); err != nil && ctx.Err() == nil {
+				g.failing <- fmt.Errorf("writer %d: %w", w.id, err)
 			}
 		})
 	}
-	return w
+	return g
 }
 
-func (w *writerGroup) stopWriters() {
-	w.cancel()
-	w.running.Wait()
+func (g *writerGroup) stopWriters() {
+	g.cancel()
+	g.running.Wait()
 }
 
-func (w *writerGroup) countAcknowledged() (sum int) {
-	for _, h := range w.all {
-		h.mu.Lock()
-		sum += h.acked
-		h.mu.Unlock()
+func (g *writerGroup) countAcknowledged() (sum int) {
+	for _, w := range g.all {
+		w.mu.Lock()
+		sum += w.acked
+		w.mu.Unlock()
 	}
 	return sum
 }
 
 // isSaving says that a save is under way.
-func (w *writerGroup) isSaving() bool {
-	for _, h := range w.all {
-		h.mu.Lock()
-		under := slices.ContainsFunc(h.profiles[:], func(p keptProfile) bool { return p.under })
-		h.mu.Unlock()
-		if under {
+func (g *writerGroup) isSaving() bool {
+	for _, w := range g.all {
+		w.mu.Lock()
+		saving := slices.ContainsFunc(w.profiles[:], func(p keptProfile) bool { return p.saving })
+		w.mu.Unlock()
+		if saving {
 			return true
 		}
 	}
@@ -109,11 +105,11 @@ func (w *writerGroup) isSaving() bool {
 }
 
 // areAllRefused says that each has a save under way that is refused for want of space.
-func (w *writerGroup) areAllRefused() bool {
-	for _, h := range w.all {
-		h.mu.Lock()
-		refused := h.refused
-		h.mu.Unlock()
+func (g *writerGroup) areAllRefused() bool {
+	for _, w := range g.all {
+		w.mu.Lock()
+		refused := w.refused
+		w.mu.Unlock()
 		if !refused {
 			return false
 		}
@@ -121,113 +117,103 @@ func (w *writerGroup) areAllRefused() bool {
 	return true
 }
 
-func (h *writer) keyOf(i int) string { return fmt.Sprintf("w%d-%d", h.id, i) }
+func (w *writer) keyOf(i int) string { return fmt.Sprintf("w%d-%d", w.id, i) }
 
-func (h *writer) writeUntilDone(ctx context.Context) error {
-	for n := 0; ctx.Err() == nil; n++ {
-		if h.incarnation == 0 {
-			if err := h.registerTool(ctx); err != nil {
+func (w *writer) writeUntilDone(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if w.registration == nil {
+			if err := w.registerTool(ctx); err != nil {
 				return err
 			}
 		}
-		if err := h.saveOnce(ctx, h.random.IntN(perHand)); err != nil {
+		if err := w.saveOnce(ctx, w.random.IntN(perWriter)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *writer) saveOnce(ctx context.Context, i int) error {
-	h.w.gate.RLock()
-	defer h.w.gate.RUnlock()
-	h.mu.Lock()
-	p := h.profiles[i]
-	h.mu.Unlock()
-	data := h.makeData(i, p.revision+1)
+func (w *writer) saveOnce(ctx context.Context, i int) error {
+	w.group.gate.RLock()
+	defer w.group.gate.RUnlock()
+	w.mu.Lock()
+	p := w.profiles[i]
+	w.mu.Unlock()
+	data := w.makeData(i, p.revision+1)
 	hash := sha256.Sum256(data)
-	h.number++
-	request := &pb.SetRequest{
-		Request: &pb.Request{
-			Incarnation: h.incarnation, Number: h.number, Settled: h.number - 1, Hash: max(binary.BigEndian.Uint64(hash[:]), 1),
-			Binding: h.binding, Registration: h.registration,
-		},
-		Store: store, Key: h.keyOf(i), Expected: p.revision, Data: data, Hash: hash[:],
-	}
-	h.changeKept(i, func(p *keptProfile) { p.next, p.under = hash, true })
-	var reply *pb.SetResponse
-	err := h.askUntilAnswered(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
-		reply, err = pb.NewProfilesClient(conn).Set(ctx, request)
-		return err
-	})
-	switch reason := reasonOf(err); {
+	request := &pb.SetRequest{Store: store, Key: w.keyOf(i), Expected: p.revision, Data: data, Hash: hash[:]}
+	w.changeKept(i, func(p *keptProfile) { p.next, p.saving = hash, true })
+	reply := &pb.SetResponse{}
+	err := w.registration.Change(ctx, pb.Profiles_Set_FullMethodName, request, reply)
+	switch {
 	case err == nil:
 		if got := reply.GetStands().GetRevision(); got != p.revision+1 {
-			return fmt.Errorf("%s: the save of revision %d was answered with %d", h.keyOf(i), p.revision+1, got)
+			return fmt.Errorf("%s: the save of revision %d was answered with %d", w.keyOf(i), p.revision+1, got)
 		}
-		h.changeKept(i, func(p *keptProfile) {
-			p.revision, p.hash, p.under = p.revision+1, hash, false
-			h.acked++
-			h.refused = false
+		w.changeKept(i, func(p *keptProfile) {
+			p.revision, p.hash, p.saving = p.revision+1, hash, false
+			w.acked++
+			w.refused = false
 		})
-	case reason == pb.Reason_REASON_SERVER_GONE:
-		// The lease ran out while nobody led. Now it never happens any more, but it may have happened.
-		h.incarnation = 0
-		return h.findOutcome(ctx, i)
+	case wire.RefusalIn(err).GetReason() == pb.Reason_REASON_SERVER_GONE:
+		// The lease ran out while no node led. The save will not happen any more, but it may have happened.
+		w.registration = nil
+		return w.findOutcome(ctx, i)
 	default:
-		return fmt.Errorf("save %s at revision %d: %w", h.keyOf(i), p.revision, err)
+		return fmt.Errorf("save %s at revision %d: %w", w.keyOf(i), p.revision, err)
 	}
 	return nil
 }
 
-// findOutcome settles a save whose writer is gone.
-func (h *writer) findOutcome(ctx context.Context, i int) error {
-	got, err := h.getProfile(ctx, h.keyOf(i))
+// findOutcome reads the outcome of a save whose incarnation has ended.
+func (w *writer) findOutcome(ctx context.Context, i int) error {
+	got, err := w.getProfile(ctx, w.keyOf(i))
 	if err != nil {
 		return err
 	}
-	if err := h.checkProfile(i, got); err != nil {
+	if err := w.checkProfile(i, got); err != nil {
 		return err
 	}
-	h.changeKept(i, func(p *keptProfile) {
+	w.changeKept(i, func(p *keptProfile) {
 		if got.GetRevision() == p.revision+1 {
 			p.revision, p.hash = p.revision+1, p.next
 		}
-		p.under = false
+		p.saving = false
 	})
 	return nil
 }
 
-func (h *writer) changeKept(i int, change func(p *keptProfile)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	change(&h.profiles[i])
+func (w *writer) changeKept(i int, change func(p *keptProfile)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.profiles[i])
 }
 
-// checkProfile compares a profile with what must be there.
-func (h *writer) checkProfile(i int, got *pb.Profile) error {
-	h.mu.Lock()
-	p := h.profiles[i]
-	h.mu.Unlock()
+// checkProfile compares a profile with the content that it must have.
+func (w *writer) checkProfile(i int, got *pb.Profile) error {
+	w.mu.Lock()
+	p := w.profiles[i]
+	w.mu.Unlock()
 	hash := sha256.Sum256(got.GetData())
 	switch {
 	case got.GetRevision() == p.revision && p.revision == 0:
 		return nil
 	case got.GetRevision() == p.revision && hash == p.hash:
 		return nil
-	case got.GetRevision() == p.revision+1 && p.under && hash == p.next:
+	case got.GetRevision() == p.revision+1 && p.saving && hash == p.next:
 		return nil
 	}
 	return fmt.Errorf("LOST: %s is at revision %d with %d bytes, hash %x; acknowledged was revision %d, hash %x (another under way: %v)",
-		h.keyOf(i), got.GetRevision(), len(got.GetData()), hash[:4], p.revision, p.hash[:4], p.under)
+		w.keyOf(i), got.GetRevision(), len(got.GetData()), hash[:4], p.revision, p.hash[:4], p.saving)
 }
 
-// verifyAll reads everything back. Nobody may be writing.
-func (w *writerGroup) verifyAll(ctx context.Context) error {
-	for _, h := range w.all {
-		for i := range perHand {
-			got, err := h.getProfile(ctx, h.keyOf(i))
+// verifyAll reads everything back. No writer may be saving.
+func (g *writerGroup) verifyAll(ctx context.Context) error {
+	for _, w := range g.all {
+		for i := range perWriter {
+			got, err := w.getProfile(ctx, w.keyOf(i))
 			if err == nil {
-				err = h.checkProfile(i, got)
+				err = w.checkProfile(i, got)
 			}
 			if err != nil {
 				return fmt.Errorf("read back: %w", err)
@@ -237,47 +223,40 @@ func (w *writerGroup) verifyAll(ctx context.Context) error {
 	return nil
 }
 
-// makeData is 100 bytes to 4 KB, now and then, or often, more than 1 MiB, which goes into the log in parts.
-func (h *writer) makeData(i int, revision uint64) []byte {
-	size := 100 + h.random.IntN(4<<10)
+// makeData makes data of 100 bytes to 4 KiB, and now and then, or often, of more than 1 MiB.
+func (w *writer) makeData(i int, revision uint64) []byte {
+	size := smallest + w.random.IntN(small)
 	rare := 60
-	if h.w.large.Load() {
+	if w.group.large.Load() {
 		rare = 4
 	}
-	if h.random.IntN(rare) == 0 {
-		size = 1<<20 + h.random.IntN(1<<19)
+	if w.random.IntN(rare) == 0 {
+		size = large + w.random.IntN(largeBeyond)
 	}
-	head := fmt.Appendf(nil, "%s revision %d ", h.keyOf(i), revision)
-	data := append(head, bytes.Repeat([]byte{byte(revision)}, size)...)
+	head := fmt.Appendf(nil, "%s revision %d ", w.keyOf(i), revision)
+	data := make([]byte, len(head)+size)
+	copy(data, head)
 	var noise [32]byte
 	_, _ = crand.Read(noise[:]) // never fails
 	_, _ = rand.NewChaCha8(noise).Read(data[len(head):])
 	return data
 }
 
-func (h *writer) registerTool(ctx context.Context) error {
-	var nonce [16]byte
-	_, _ = crand.Read(nonce[:]) // never fails
-	request := &pb.RegisterRequest{Name: fmt.Sprintf("writer-%x", nonce[:6]), Kind: pb.ServerKind_SERVER_KIND_TOOL, Nonce: nonce[:]}
-	var reply *pb.RegisterResponse
-	if err := h.askUntilAnswered(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
-		reply, err = pb.NewProfilesClient(conn).Register(ctx, request)
-		return err
-	}); err != nil {
+func (w *writer) registerTool(ctx context.Context) error {
+	var suffix [6]byte
+	_, _ = crand.Read(suffix[:]) // never fails
+	request := &pb.RegisterRequest{Name: fmt.Sprintf("writer-%x", suffix), Kind: pb.ServerKind_SERVER_KIND_TOOL}
+	registration, _, err := w.nodes.Register(ctx, request)
+	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	h.incarnation, h.number = reply.GetIncarnation(), 0
-	h.binding, h.registration = reply.GetBinding(), binary.BigEndian.Uint64(nonce[:])
+	w.registration = registration
 	return nil
 }
 
-func (h *writer) getProfile(ctx context.Context, key string) (*pb.Profile, error) {
-	var reply *pb.GetResponse
-	err := h.askUntilAnswered(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
-		reply, err = pb.NewProfilesClient(conn).Get(ctx, &pb.GetRequest{Store: store, Key: key})
-		return err
-	})
-	if err != nil {
+func (w *writer) getProfile(ctx context.Context, key string) (*pb.Profile, error) {
+	reply := &pb.GetResponse{}
+	if err := w.nodes.Call(ctx, pb.Profiles_Get_FullMethodName, &pb.GetRequest{Store: store, Key: key}, reply); err != nil {
 		return nil, fmt.Errorf("get %s: %w", key, err)
 	}
 	return reply.GetProfile(), nil
@@ -286,33 +265,14 @@ func (h *writer) getProfile(ctx context.Context, key string) (*pb.Profile, error
 // findings are reasons that another caller would take for a matter of time. Here no node breaks or changes its cluster.
 var findings = []pb.Reason{pb.Reason_REASON_FAILED, pb.Reason_REASON_OTHER_CLUSTER, pb.Reason_REASON_OTHER_REGISTRATION}
 
-// askUntilAnswered goes from node to node until it is answered: with nil, or with a refusal that stands.
-func (h *writer) askUntilAnswered(ctx context.Context, try func(context.Context, *grpc.ClientConn) error) error {
-	for {
-		limited, cancel := context.WithTimeout(ctx, tryTime)
-		err := try(limited, h.w.cluster.nodes[h.leader].conn)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
-		}
-		switch reason := reasonOf(err); {
-		case reason == pb.Reason_REASON_NO_SPACE:
-			if !h.w.scarce.Load() || !strings.Contains(err.Error(), wordsRefused) || !strings.Contains(err.Error(), "free space there") {
-				return err
-			}
-			h.mu.Lock()
-			h.refused = true
-			h.mu.Unlock()
-		case slices.Contains(findings, reason) || wire.MeaningOf(reason).Retry == wire.Never:
-			return err
-		}
-		h.leader = (h.leader + 1) % nodes
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+// isFinding says whether a copy was refused for a reason that must never come. It notes refusals for want of space.
+func (w *writer) isFinding(_ context.Context, a wire.Attempt) bool {
+	reason := a.Refusal.GetReason()
+	if reason == pb.Reason_REASON_NO_SPACE && w.group.scarce.Load() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.refused = true
+		return false
 	}
+	return reason == pb.Reason_REASON_NO_SPACE || slices.Contains(findings, reason)
 }
-
-// reasonOf is the reason of a refusal; unspecified: the error is none.
-func reasonOf(err error) pb.Reason { return wire.RefusalIn(err).GetReason() }
