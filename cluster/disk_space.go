@@ -62,21 +62,35 @@ func (n *Node) measureSpace() error {
 	}
 	n.space.belowReserve.Store(free < enough)
 	if free < n.config.HardReserve {
-		return fmt.Errorf("the disk of data folder %s has %s free, less than the hard reserve of %s: free some space and start this node again",
-			n.config.Dir, formatMebibytes(free), formatMebibytes(n.config.HardReserve))
+		return &diskFullError{cause: "HARD_RESERVE", error: fmt.Errorf(
+			"the disk of data folder %s has %s free, less than the hard reserve of %s: free some space and start this node again",
+			n.config.Dir, formatMebibytes(free), formatMebibytes(n.config.HardReserve))}
 	}
 	return nil
 }
 
+// ErrDiskFull is in the error of a node that stopped, or did not start, for want of disk space.
+var ErrDiskFull = errors.New("the disk is full")
+
+// diskFullError is such an error. Its cause tells a node that measured too little space from one whose disk refused a write.
+type diskFullError struct {
+	error
+	cause string
+}
+
+func (e *diskFullError) Unwrap() error        { return e.error }
+func (e *diskFullError) Is(target error) bool { return target == ErrDiskFull }
+
 // explainIfFull adds the remedy to an error of a full disk, which filled up between two measurements. It searches the
 // text too, since a fatal error of Pebble carries no more of its cause.
 func (n *Node) explainIfFull(err error) error {
-	if err == nil || strings.Contains(err.Error(), "free some space") {
+	if err == nil || errors.Is(err, ErrDiskFull) {
 		return err
 	}
 	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
-			return fmt.Errorf("%w: the disk of data folder %s is full: free some space and start this node again", err, n.config.Dir)
+			err = fmt.Errorf("%w: the disk of data folder %s is full: free some space and start this node again", err, n.config.Dir)
+			return &diskFullError{cause: "DISK_FULL", error: err}
 		}
 	}
 	return err

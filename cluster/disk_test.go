@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -43,6 +44,8 @@ func stoppedBy(t *testing.T, n *cluster.Node, why error) {
 	}
 	if err := n.Err(); !errors.Is(err, cluster.ErrFailed) || !strings.Contains(err.Error(), why.Error()) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("it stopped with %q, want one line that says %q", err, why)
+	} else if errors.Is(err, cluster.ErrDiskFull) != (why == syscall.ENOSPC) {
+		t.Errorf("it stopped with %q, which is an error of a full disk: %v", err, errors.Is(err, cluster.ErrDiskFull))
 	} else if why == syscall.ENOSPC && !strings.Contains(err.Error(), "free some space and start this node again") {
 		t.Errorf("it stopped with %q, and does not say what to do", err)
 	}
@@ -54,21 +57,23 @@ func TestAFailedDiskStopsItsNodeAlone(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		path   string
+		part   string // as the log names it
 		err    error
 		leader bool
 		touch  func(t *testing.T, victim, leader *cluster.Node)
 	}{
-		{"a flush of a follower", "tables/", syscall.ENOSPC, false, flush},
-		{"a flush of the leader", "tables/", syscall.EIO, true, flush},
-		{"a vote", "raft.db", syscall.ENOSPC, false, func(t *testing.T, victim, leader *cluster.Node) {
+		{"a flush of a follower", "tables/", "tables", syscall.ENOSPC, false, flush},
+		{"a flush of the leader", "tables/", "tables", syscall.EIO, true, flush},
+		{"a vote", "raft.db", "votes", syscall.ENOSPC, false, func(t *testing.T, victim, leader *cluster.Node) {
 			_ = leader.Transfer(t.Context()) // which fails if the victim is whom it chose
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				disks := make([]*badDisk, 3)
+				disks, logged := make([]*badDisk, 3), make([]loggedCodes, 3)
 				c := clustertest.Start(t, 3, func(i int, config *cluster.Config) {
-					disks[i] = &badDisk{path: test.path, err: test.err}
+					disks[i], logged[i] = &badDisk{path: test.path, err: test.err}, newLoggedCodes()
+					config.Log = slog.New(logged[i])
 					config.FS = disks[i].over(vfs.NewMem())
 				})
 				c.Ready()
@@ -85,6 +90,13 @@ func TestAFailedDiskStopsItsNodeAlone(t *testing.T) {
 				disks[victim].bad.Store(true)
 				test.touch(t, node, c.Nodes[leader])
 				stoppedBy(t, node, test.err)
+				cause := "FAULT"
+				if test.err == syscall.ENOSPC {
+					cause = "DISK_FULL"
+				}
+				if got, part := logged[victim].lastField("STOPS", "cause"), logged[victim].lastField("STOPS", "part"); got != cause || part != test.part {
+					t.Errorf("it logged cause %q in part %q, want %q in %q", got, part, cause, test.part)
+				}
 				others := []int{(victim + 1) % 3, (victim + 2) % 3}
 				next := c.Nodes[c.Leader(others...)]
 				mustSet(t, next, s, "meanwhile", "w")

@@ -109,7 +109,7 @@ func (n *Node) runLeadership(ctx context.Context) {
 	if !n.publishLeaderState(l) {
 		return
 	}
-	n.log.Info("this node leads", "term", term)
+	n.log.Info("this node leads", "code", "LEADS", "term", term)
 	acting.Go(l.detector.Run)
 	acting.Go(l.tendCalendar)
 	acting.Go(l.tendMembers)

@@ -49,7 +49,7 @@ func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStor
 	if err != nil {
 		return nil, fmt.Errorf("open votes: %w", err)
 	}
-	entries, err := openLogStore(f.fs, logFolder, f.identity.Member, log, stop)
+	entries, err := openLogStore(f.fs, logFolder, f.identity.Member, log, failIn("log", stop))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
@@ -57,7 +57,7 @@ func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStor
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: stop, guard: q}, stable: guardedStable{votes, stop, q}, guard: q, closeStores: entries.Close}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q, closeStores: entries.Close}
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
 	}

@@ -123,13 +123,13 @@ func (n *Node) openParts(ctx context.Context) error {
 	if err := n.measureSpace(); err != nil { // before Pebble writes: its error would not say that the disk is full
 		return err
 	}
-	if n.tables, err = openTablesStore(n.config.FS, n.config.Dir, n.config.Level, n.log, n.fail); err != nil {
+	if n.tables, err = openTablesStore(n.config.FS, n.config.Dir, n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
 		return err
 	}
 	if n.snapshots, err = openSnapshotStore(n.config.FS, n.config.Dir, keepSnapshots, n.log); err != nil {
 		return err
 	}
-	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, n.fail)
+	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, failIn("tables", n.fail))
 	n.replica.metrics = n.config.Metrics
 	if n.port, err = listenForNodes(n.config, own.ID); err != nil {
 		return err

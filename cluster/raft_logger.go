@@ -38,8 +38,24 @@ func (r raftLog) Log(l hclog.Level, msg string, args ...any) {
 		l = hclog.Warn
 	}
 	if r.isEnabled(l) {
-		r.logger.Log(context.Background(), slogLevel(l), r.name+": "+msg, formatFields(args)...)
+		fields := formatFields(args)
+		if code := raftEvents[msg]; code != "" {
+			fields = append(fields, "code", code)
+		}
+		r.logger.Log(context.Background(), slogLevel(l), r.name+": "+msg, fields...)
 	}
+}
+
+// raftEvents are codes for those messages of raft that programs look for in a node's log, so that no program but this one
+// depends on raft's wording.
+var raftEvents = map[string]string{
+	"entering follower state":   "FOLLOWS",
+	"starting snapshot up to":   "SNAPSHOT_BEGINS",
+	"snapshot complete up to":   "SNAPSHOT_COMPLETE",
+	"failed to take snapshot":   "SNAPSHOT_FAILED",
+	"compacting logs":           "LOG_CUT",
+	"copied to local snapshot":  "SNAPSHOT_RECEIVED",
+	"Installed remote snapshot": "SNAPSHOT_INSTALLED",
 }
 
 // peerTrouble are raft's messages about a connection to another node. Raft logs them as errors, but one node that is away

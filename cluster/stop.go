@@ -40,13 +40,41 @@ func (n *Node) fail(err error) {
 	if !n.failure.CompareAndSwap(nil, &err) {
 		return
 	}
-	n.log.Error("this node stops", "error", err)
+	cause, part := stopCause(err)
+	n.log.Error("this node stops", "error", err, "code", "STOPS", "cause", cause, "part", part)
 	if n.port != nil {
 		n.port.CloseConns()
 	}
 	n.closeNowOnce.Do(func() { close(n.closeNow) })
 	n.doneOnce.Do(func() { close(n.done) })
 	n.beginStop()
+}
+
+// failIn is fail for the faults of one part of the data folder.
+func failIn(part string, fail func(error)) func(error) {
+	return func(err error) { fail(&partError{err, part}) }
+}
+
+// partError is the fault of a part of the data folder: log, votes or tables.
+type partError struct {
+	error
+	part string
+}
+
+func (e *partError) Unwrap() error { return e.error }
+
+// stopCause is the fault that stops a node, and the part of the data folder that it met, for programs that read the log.
+func stopCause(err error) (cause, part string) {
+	var full *diskFullError
+	var of *partError
+	cause = "FAULT"
+	if errors.As(err, &full) {
+		cause = full.cause
+	}
+	if errors.As(err, &of) {
+		part = of.part
+	}
+	return cause, part
 }
 
 func (n *Node) beginStop() {

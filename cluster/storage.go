@@ -55,7 +55,7 @@ func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop fun
 	if err := syncDir(f.dir); err != nil {
 		return nil, fmt.Errorf("open %s: %w", f.pathOf(votesFile), err)
 	}
-	entries, err := openLogStore(vfs.Default, f.pathOf(logFolder), f.identity.Member, log, stop)
+	entries, err := openLogStore(vfs.Default, f.pathOf(logFolder), f.identity.Member, log, failIn("log", stop))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
@@ -63,7 +63,7 @@ func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop fun
 		return nil, fmt.Errorf("open log in %s: %w", f.pathOf(logFolder), err)
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: stop, guard: q}, stable: guardedStable{votes, stop, q}, guard: q}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q}
 	s.closeStores = func() error { return errors.Join(entries.Close(), votes.Close()) }
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())

@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,31 +13,58 @@ import (
 	"github.com/profilenode/profilenode/cluster/clustertest"
 )
 
-// installs counts the snapshots that a node took in from another.
-type installs struct {
+// loggedCodes counts the codes in the log of a node, and keeps the other fields of the last line with each.
+type loggedCodes struct {
 	slog.Handler
-	taken *atomic.Int64
+	mu     *sync.Mutex
+	counts map[string]int
+	fields map[string]map[string]string
 }
 
-func (i installs) Handle(_ context.Context, r slog.Record) error {
-	if strings.Contains(r.Message, "Installed remote snapshot") {
-		i.taken.Add(1)
+func newLoggedCodes() loggedCodes {
+	return loggedCodes{mu: new(sync.Mutex), counts: make(map[string]int), fields: make(map[string]map[string]string)}
+}
+
+func (l loggedCodes) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fields := make(map[string]string)
+	r.Attrs(func(a slog.Attr) bool {
+		fields[a.Key] = a.Value.String()
+		return true
+	})
+	if code := fields["code"]; code != "" {
+		l.counts[code]++
+		l.fields[code] = fields
 	}
 	return nil
 }
 
-func (i installs) Enabled(context.Context, slog.Level) bool { return true }
-func (i installs) WithAttrs([]slog.Attr) slog.Handler       { return i }
+func (l loggedCodes) Enabled(context.Context, slog.Level) bool { return true }
+func (l loggedCodes) WithAttrs([]slog.Attr) slog.Handler       { return l }
 
-// trailing is three nodes with a snapshot after each 128 KiB, and how many installs each saw.
-func trailing(t *testing.T, bytes, entries uint64) (*disks, []*atomic.Int64) {
-	var taken []*atomic.Int64
+func (l loggedCodes) count(code string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts[code]
+}
+
+// lastField is a field of the last line with a code.
+func (l loggedCodes) lastField(code, name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fields[code][name]
+}
+
+// trailing is three nodes with a snapshot after each 128 KiB, and the codes that each logged.
+func trailing(t *testing.T, bytes, entries uint64) (*disks, []loggedCodes) {
+	var logged []loggedCodes
 	d := onDisks(t, 3, func(c *cluster.Config) {
-		taken = append(taken, new(atomic.Int64))
-		c.Log = slog.New(installs{taken: taken[len(taken)-1]})
+		logged = append(logged, newLoggedCodes())
+		c.Log = slog.New(logged[len(logged)-1])
 		c.SnapshotBytes, c.TrailingBytes, c.TrailingLogs = 128<<10, bytes, entries
 	})
-	return d, taken
+	return d, logged
 }
 
 // load saves 10 KiB twenty times a second.
@@ -58,7 +84,7 @@ func load(t *testing.T, n *cluster.Node, s *server, from, to int) {
 func TestAFollowerThatMissedLessThanStaysComesBackByTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stays = 1 << 20
-		d, taken := trailing(t, stays, 5)
+		d, logged := trailing(t, stays, 5)
 		leader := d.Leader()
 		n, away := d.Nodes[leader], (leader+1)%3
 		s := register(t, n, "gs")
@@ -69,7 +95,7 @@ func TestAFollowerThatMissedLessThanStaysComesBackByTheLog(t *testing.T) {
 		missed := n.Status()
 		d.reopen(away, d.fs[away])
 		agree(t, d.Cluster)
-		if got := taken[away].Load(); got != 0 {
+		if got := logged[away].count("SNAPSHOT_INSTALLED"); got != 0 {
 			t.Errorf("it took %d snapshots for less than stays in the log", got)
 		}
 		if missed.Snapshot < missed.Last-40 {
@@ -105,7 +131,7 @@ func TestAFollowerUnderLoadCatchesUpByOneSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		whole := cluster.DefaultConfig()
 		scale := whole.SnapshotBytes / (128 << 10)
-		d, taken := trailing(t, whole.TrailingBytes/scale, max(whole.TrailingLogs/scale, 1))
+		d, logged := trailing(t, whole.TrailingBytes/scale, max(whole.TrailingLogs/scale, 1))
 		leader := d.Leader()
 		n, away := d.Nodes[leader], (leader+1)%3
 		s := register(t, n, "gs")
@@ -117,8 +143,16 @@ func TestAFollowerUnderLoadCatchesUpByOneSnapshot(t *testing.T) {
 		d.reopen(away, d.fs[away])
 		load(t, n, s, 200, 600)
 		behind := n.Status().Last - d.Nodes[away].Status().Applied
-		if got := taken[away].Load(); got != 1 || behind > 20 {
+		if got := logged[away].count("SNAPSHOT_INSTALLED"); got != 1 || behind > 20 {
 			t.Errorf("after 20 s of load it has taken %d snapshots and is %d entries behind, want one snapshot, and level", got, behind)
+		}
+		// Programs know these events by their codes; those of raft's messages hang on its wording.
+		for code, node := range map[string]int{
+			"LEADS": leader, "SNAPSHOT_BEGINS": leader, "SNAPSHOT_COMPLETE": leader, "LOG_CUT": leader, "FOLLOWS": away, "SNAPSHOT_RECEIVED": away,
+		} {
+			if logged[node].count(code) == 0 {
+				t.Errorf("node %d logged no %s", node, code)
+			}
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/profilenode/profilenode/cluster"
 	"github.com/spf13/cobra"
 )
 
@@ -24,6 +25,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitFull   = 3 // serve: the disk is full, or less is free than the hard reserve
 )
 
 func main() {
@@ -80,6 +82,9 @@ func runCommandLine(ctx context.Context, args []string, p process) int {
 	if usage {
 		fmt.Fprintf(p.err, "see: %s --help\n", command.CommandPath())
 		return exitUsage
+	}
+	if errors.Is(err, cluster.ErrDiskFull) {
+		return exitFull
 	}
 	return exitFailed
 }

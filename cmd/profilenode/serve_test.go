@@ -186,3 +186,17 @@ func fetch(t *testing.T, url string) (int, string) {
 	}
 	return reply.StatusCode, string(body)
 }
+
+func TestServeOnAFullDiskHasAnExitCodeOfItsOwn(t *testing.T) {
+	const all = "4000000GiB"
+	s := beginServe(t, "--reserve", all, "--hard-reserve", all)
+	select {
+	case code := <-s.exit:
+		s.exit <- code
+		if code != exitFull || !strings.Contains(s.errs.String(), "free some space and start this node again") {
+			t.Errorf("got exit code %d and\n%s", code, s.errs)
+		}
+	case <-time.After(startLimit):
+		t.Error("it runs below its hard reserve")
+	}
+}

@@ -94,7 +94,7 @@ func (d *Detector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err 
 			continue
 		}
 		s.appliedAt = time.Now()
-		d.logTakeover(s, slog.LevelInfo, "is gone", "why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor(), "profiles", s.sessions)
+		d.logTakeover(s, slog.LevelInfo, "is gone", "code", "SERVER_GONE", "why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor(), "profiles", s.sessions)
 	}
 }
 
