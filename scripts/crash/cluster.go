@@ -21,7 +21,7 @@ const (
 	pause = 20 * time.Millisecond // between two looks
 )
 
-// nodeCluster is three nodes, on a disk of its own each where power is cut or disks are filled.
+// nodeCluster is three nodes, each on a disk of its own in runs that cut power or fill disks.
 type nodeCluster struct {
 	nodes   [nodes]*nodeProcess
 	clients []string // the addresses for clients
@@ -37,14 +37,14 @@ type nodeProcess struct {
 	name      string
 	disk      *loopDisk // nil: no power is cut, and no disk filled
 	logDisk   *loopDisk // nil: the log lies with the rest
-	pid       string    // file
-	began     int64     // bytes of log before this life
-	mayEnd    bool      // by itself: its disk is full
+	pid       string    // file with its process id
+	began     int64     // bytes of log before its last start
+	mayEnd    bool      // its disk is full, so it may end by itself
 	unguarded bool      // it keeps no reserve
 	link      *wire.Link
 }
 
-// startCluster prepares the nodes. Snapshots are due after little, and leave little of the log behind.
+// startCluster prepares the nodes. They make snapshots after few bytes, and leave little of the log behind them.
 func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 	prepared, err := nodeproc.NewCluster(s.program, home, nodes)
 	if err != nil {
@@ -70,7 +70,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 	return c, nil
 }
 
-// startProcess runs a node on its folder, and writes its process id down for the next run to clear away.
+// startProcess starts a node on its folder, and writes its process id down, so that the next run can end a leftover.
 func (n *nodeProcess) startProcess() error {
 	n.began = n.logBytes()
 	var flags []string
@@ -97,7 +97,7 @@ func (n *nodeProcess) askStatus(ctx context.Context) (*pb.StatusResponse, error)
 	return pb.NewClusterClient(n.link.Conn()).Status(ctx, &pb.StatusRequest{})
 }
 
-// findLeader is nil when nobody who can be reached leads.
+// findLeader is the leader with its status, nil if no reachable node leads.
 func (c *nodeCluster) findLeader(ctx context.Context) (*nodeProcess, *pb.StatusResponse) {
 	var newest *pb.StatusResponse
 	var at *nodeProcess
@@ -113,10 +113,10 @@ func (c *nodeCluster) findLeader(ctx context.Context) (*nodeProcess, *pb.StatusR
 	return at, newest
 }
 
-// waitCaughtUp returns once all vote, and have what the leader had applied at the time of asking.
+// waitCaughtUp waits until all nodes vote and have applied as much as the leader had at the time of the call.
 func (c *nodeCluster) waitCaughtUp(ctx context.Context, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
-	why := "nobody leads"
+	why := "no node leads"
 	var target uint64
 	for ; time.Now().Before(deadline); time.Sleep(pause) {
 		if err := c.checkNoneEnded(); err != nil {
@@ -148,7 +148,7 @@ func (c *nodeCluster) checkNoneEnded() error {
 	return nil
 }
 
-// describeLag says who has not applied the entry at target, or does not vote; "": nobody.
+// describeLag names a node that has not applied the entry at target, or does not vote; empty if there is none.
 func (c *nodeCluster) describeLag(ctx context.Context, target uint64) string {
 	for _, n := range c.nodes {
 		s, err := n.askStatus(ctx)
@@ -169,7 +169,7 @@ func (c *nodeCluster) describeLag(ctx context.Context, target uint64) string {
 	return ""
 }
 
-// compareDigests asks until all answer at one index.
+// compareDigests asks for digests until all nodes answer at one index, and compares them.
 func (c *nodeCluster) compareDigests(ctx context.Context) error {
 	var index uint64
 	for range 100 {

@@ -15,7 +15,7 @@ import (
 const (
 	shutdownDisk = 0x8004587D // EXT4_IOC_SHUTDOWN
 	withoutFlush = uint32(2)  // the journal is not flushed
-	diskBytes    = 6 << 30    // sparse; more than what a node wants to be free
+	diskBytes    = 6 << 30    // of a sparse file; more than a node's reserve
 )
 
 // loopDisk is an ext4 file system of its own in a file, whose power can be cut.
@@ -33,7 +33,7 @@ func canCutPower() error {
 	if _, err := os.Stat("/dev/loop-control"); err != nil {
 		return fmt.Errorf("no loop devices: %w", err)
 	}
-	// That they are there does not say that they may be used.
+	// Their presence does not say that they may be used.
 	home, err := os.MkdirTemp("", "profilenode-crash-disk")
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func newLoopDisk(image, at string) (*loopDisk, error) {
 	if err := errors.Join(file.Truncate(diskBytes), file.Close()); err != nil {
 		return nil, err
 	}
-	// Nothing is kept for root: what nobody else can have, this node, run as root, would still find.
+	// No blocks are reserved for root: the nodes run as root, and would find them free on a full disk.
 	if err := runCommand("mkfs.ext4", "-q", "-F", "-m", "0", image); err != nil {
 		return nil, err
 	}
@@ -65,12 +65,12 @@ func newLoopDisk(image, at string) (*loopDisk, error) {
 	return d, d.mountImage()
 }
 
-// mountImage lets nothing reach the disk by the mere passing of time.
+// mountImage mounts with a long commit interval, so that bytes reach the disk by a sync alone.
 func (d *loopDisk) mountImage() error {
 	return runCommand("mount", "-o", "loop,commit=300", d.image, d.at)
 }
 
-// cutPower loses whatever was not synced. Nobody may be writing: see stopped.
+// cutPower loses all bytes that were not synced. The processes that write there must be paused.
 func (d *loopDisk) cutPower() error {
 	folder, err := os.Open(d.at)
 	if err != nil {
@@ -94,8 +94,8 @@ func (d *loopDisk) remountImage() error {
 // ballastPath lies beside the data folder and takes space without being written.
 func (d *loopDisk) ballastPath() string { return filepath.Join(d.at, "ballast") }
 
-// fillDisk takes what the disk has but for so many bytes, all of it at once. What is given back meanwhile, it takes when
-// called again.
+// fillDisk takes the free space of the disk but for some bytes, all of it at once. Another call takes the space that was freed
+// since.
 func (d *loopDisk) fillDisk(leave uint64) error {
 	file, err := os.OpenFile(d.ballastPath(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -119,7 +119,7 @@ func (d *loopDisk) fillDisk(leave uint64) error {
 		switch err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), int64(free-leave)); {
 		case err == nil, errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.ENOSPC):
-			return d.fillSmallBlocks(file, block) // somebody else was first, or what is free lies scattered
+			return d.fillSmallBlocks(file, block) // a process was faster, or the free space is scattered
 		default:
 			return fmt.Errorf("fill %s: %w", d.at, err)
 		}
@@ -144,7 +144,7 @@ func (d *loopDisk) fillSmallBlocks(file *os.File, block int64) error {
 	return nil
 }
 
-// freeSpace gives back what fill took.
+// freeSpace frees the space that fillDisk took.
 func (d *loopDisk) freeSpace() error {
 	if err := os.Remove(d.ballastPath()); !errors.Is(err, os.ErrNotExist) {
 		return err

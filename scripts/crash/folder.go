@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-// takeFolder takes the folder for this run alone, and clears away what a run before it left there: processes, by the ids
-// that it wrote down, mounts, and data.
+// takeFolder locks the folder for this run, and removes the leftovers of an earlier run: processes, by the ids that it wrote
+// down, mounts, and data.
 func takeFolder(home string) (unlock func(), err error) {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func takeFolder(home string) (unlock func(), err error) {
 		lock.Close()
 		return nil, fmt.Errorf("another run has %s: %w", home, err)
 	}
-	if err = unmountLeftovers(home); err == nil { // what is mounted is no data to delete
+	if err = unmountLeftovers(home); err == nil { // first, since a mounted disk must not be deleted
 		err = clearAway(home)
 	}
 	if err != nil {
@@ -60,7 +60,7 @@ func unmountLeftovers(home string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		// The id may be somebody else's by now: only what still has this folder on its command line is ours.
+		// Another process may have the id by now: only one with this folder on its command line is a leftover.
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err == nil && strings.Contains(string(line), home) {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -76,7 +76,7 @@ func unmountLeftovers(home string) error {
 		return nil // no Linux: nothing was mounted
 	}
 	lines := slices.Collect(strings.Lines(string(mounts)))
-	slices.Reverse(lines) // what lies in another goes first
+	slices.Reverse(lines) // an inner mount goes first
 	for _, line := range lines {
 		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], home+"/") {
 			if err := unmountFolder(fields[1]); err != nil {

@@ -12,7 +12,7 @@ import (
 
 const (
 	leaveShort = 512 << 20        // bytes that leave a node below its reserve of 1 GiB, and above the hard one of 128 MiB
-	fullWait   = 30 * time.Second // for what must come of a full disk
+	fullWait   = 30 * time.Second // for each consequence of a full disk
 	standLimit = 10 * time.Second // for which saves may stand still while one disk of three is full
 )
 
@@ -34,7 +34,7 @@ func (t *crashRun) shortDiskOfLeader(ctx context.Context) error   { return t.sho
 func (t *crashRun) fullDiskOfFollower(ctx context.Context) error  { return t.fullDisk(ctx, false) }
 func (t *crashRun) fullDiskOfLeader(ctx context.Context) error    { return t.fullDisk(ctx, true) }
 
-// fullDiskWithoutReserve lets a node write until the disk itself refuses: nobody keeps a reserve.
+// fullDiskWithoutReserve lets a node write until the disk itself refuses: no node keeps a reserve.
 func (t *crashRun) fullDiskWithoutReserve(ctx context.Context) error {
 	guard := func(guarded bool) error {
 		for _, n := range t.cluster.nodes {
@@ -48,17 +48,17 @@ func (t *crashRun) fullDiskWithoutReserve(ctx context.Context) error {
 	if err := guard(false); err != nil {
 		return err
 	}
-	before := t.verdict.Ends[endHard]
+	before := t.result.Ends[endHard]
 	if err := t.fullDisk(ctx, t.random.IntN(2) == 0); err != nil {
 		return err
 	}
-	if t.verdict.Ends[endHard] > before {
+	if t.result.Ends[endHard] > before {
 		return errors.New("a node that keeps no reserve stopped at one")
 	}
 	return guard(true)
 }
 
-// fullLogDisk fills a disk that holds a node's log alone, so that what is free where the node looks says nothing.
+// fullLogDisk fills a disk that holds a node's log alone, so that the free space that the node measures says nothing of it.
 func (t *crashRun) fullLogDisk(ctx context.Context) error {
 	n, err := t.nodeInRole(ctx, t.random.IntN(2) == 0)
 	if err != nil {
@@ -70,17 +70,17 @@ func (t *crashRun) fullLogDisk(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
-	before := t.verdict.Ends[endLog]
+	before := t.result.Ends[endLog]
 	if err := t.fillUp(ctx, n, n.logDisk); err != nil {
 		return err
 	}
-	if t.verdict.Ends[endLog] == before {
+	if t.result.Ends[endLog] == before {
 		return errors.New("a node whose log was full did not stop at it")
 	}
 	return runInTurn(n.unmountLogDisk, n.startProcess)
 }
 
-// shortDisk leaves one node less than its reserve. It goes on, but leads no more, and all is well once there is space.
+// shortDisk leaves one node less than its reserve. It goes on, but gives up the lead, and recovers once there is space.
 func (t *crashRun) shortDisk(ctx context.Context, leads bool) error {
 	n, err := t.nodeInRole(ctx, leads)
 	if err != nil {
@@ -90,7 +90,7 @@ func (t *crashRun) shortDisk(ctx context.Context, leads bool) error {
 	if err := t.fillWhileSaving(n.disk, leaveShort); err != nil {
 		return err
 	}
-	if err := t.waitUntil(ctx, true, n.name+" to raise an alarm", func() bool { return n.hasAlarm(ctx, codeShort) }); err != nil {
+	if err := t.waitUntil(ctx, true, n.name+" to raise an alarm", func() bool { return n.hasAlarm(ctx, codeDiskLow) }); err != nil {
 		return err
 	}
 	if err := t.waitUntil(ctx, true, "another to lead than "+n.name, func() bool {
@@ -105,10 +105,10 @@ func (t *crashRun) shortDisk(ctx context.Context, leads bool) error {
 	if err := n.disk.freeSpace(); err != nil {
 		return err
 	}
-	return errors.Join(t.waitForSpace(ctx), n.checkLoggedOnce(from, wordsShort))
+	return errors.Join(t.waitForSpace(ctx), n.checkAlarmLoggedOnce(from, codeDiskLow))
 }
 
-// shortDisks leaves all less than their reserve: saves are refused, nothing else is, and nobody stops.
+// shortDisks leaves every node less than its reserve: saves are refused, nothing else is, and no node stops.
 func (t *crashRun) shortDisks(ctx context.Context) error {
 	for _, n := range t.cluster.nodes {
 		if err := t.fillWhileSaving(n.disk, leaveShort); err != nil {
@@ -125,7 +125,7 @@ func (t *crashRun) shortDisks(ctx context.Context) error {
 	if after := t.writers.countAcknowledged(); after != before {
 		return fmt.Errorf("%d saves were acknowledged while all disks were short of space", after-before)
 	}
-	if l, _ := t.cluster.findLeader(ctx); l == nil || !l.hasAlarm(ctx, codeRefused) {
+	if l, _ := t.cluster.findLeader(ctx); l == nil || !l.hasAlarm(ctx, codeSavesRefused) {
 		return errors.New("saves are refused, and no alarm of the leader says so")
 	}
 	for _, n := range t.cluster.nodes {
@@ -136,7 +136,7 @@ func (t *crashRun) shortDisks(ctx context.Context) error {
 	return errors.Join(t.waitForSpace(ctx), t.waitForSaves(ctx))
 }
 
-// fullDisk takes everything that one node's disk has.
+// fullDisk takes all the free space of one node's disk.
 func (t *crashRun) fullDisk(ctx context.Context, leads bool) error {
 	n, err := t.nodeInRole(ctx, leads)
 	if err != nil {
@@ -167,7 +167,7 @@ func (t *crashRun) fillUp(ctx context.Context, n *nodeProcess, d *loopDisk) erro
 	}
 	t.writers.large.Store(false)
 	return runInTurn(
-		func() error { return t.checkExitMessage(n, from) }, func() error { return t.waitForSaves(ctx) }, func() error { return t.checkDoesNotStart(ctx, n) }, d.freeSpace,
+		func() error { return t.noteFullExit(n, from) }, func() error { return t.waitForSaves(ctx) }, func() error { return t.checkDoesNotStart(ctx, n) }, d.freeSpace,
 	)
 }
 
@@ -181,7 +181,7 @@ func runInTurn(steps ...func() error) error {
 	return nil
 }
 
-// fullDisks takes everything from all: all stop, and have everything once there is space.
+// fullDisks takes all the free space of every disk: all nodes stop, and have lost nothing once there is space.
 func (t *crashRun) fullDisks(ctx context.Context) error {
 	var from [nodes]int64
 	for i, n := range t.cluster.nodes {
@@ -199,7 +199,7 @@ func (t *crashRun) fullDisks(ctx context.Context) error {
 		return err
 	}
 	for i, n := range t.cluster.nodes {
-		if err := errors.Join(t.checkExitMessage(n, from[i]), t.checkDoesNotStart(ctx, n)); err != nil {
+		if err := errors.Join(t.noteFullExit(n, from[i]), t.checkDoesNotStart(ctx, n)); err != nil {
 			return err
 		}
 	}
@@ -212,7 +212,7 @@ func (t *crashRun) fullDisks(ctx context.Context) error {
 	return nil
 }
 
-// checkDoesNotStart starts a node on its full disk: it ends at once, and says why.
+// checkDoesNotStart starts a node on its full disk: it must end at once.
 func (t *crashRun) checkDoesNotStart(ctx context.Context, n *nodeProcess) error {
 	if err := n.killProcess(); err != nil {
 		return err
@@ -224,7 +224,7 @@ func (t *crashRun) checkDoesNotStart(ctx context.Context, n *nodeProcess) error 
 	if err := t.waitUntil(ctx, false, n.name+" to refuse to start on a full disk", n.HasEnded); err != nil {
 		return err
 	}
-	if _, err := n.exitMessage(from); err != nil {
+	if err := n.checkFullExit(from); err != nil {
 		return fmt.Errorf("started on a full disk: %w", err)
 	}
 	return n.killProcess()

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-const partBytes = "256m" // for a log of its own: some times what the trial lets stay
+const partBytes = "256m" // of a log's own disk: several times the log that stays behind a snapshot
 
 func (n *nodeProcess) logFolder() string { return filepath.Join(n.Folder, "log") }
 
@@ -24,7 +24,7 @@ func (n *nodeProcess) mountLogDisk() error {
 	)
 }
 
-// unmountLogDisk puts it back to the rest, where it outlives a loss of power.
+// unmountLogDisk moves the log back to the node's disk, where it outlives a loss of power.
 func (n *nodeProcess) unmountLogDisk() error {
 	at := n.logFolder()
 	return runInTurn(

@@ -12,9 +12,9 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// nodeInRole is who leads, or somebody else.
+// nodeInRole waits for a leader and returns it, or another node.
 func (t *crashRun) nodeInRole(ctx context.Context, leads bool) (n *nodeProcess, err error) {
-	err = t.waitUntil(ctx, true, "somebody to lead", func() bool {
+	err = t.waitUntil(ctx, true, "a leader", func() bool {
 		n, _ = t.cluster.findLeader(ctx)
 		return n != nil
 	})
@@ -29,20 +29,20 @@ func (t *crashRun) nodeInRole(ctx context.Context, leads bool) (n *nodeProcess, 
 	return nil, errors.New("all lead")
 }
 
-// fillWhileSaving leaves so many bytes of a disk. Saves may be refused until the round ends.
+// fillWhileSaving leaves a number of bytes free on a disk. Saves may be refused until the round ends.
 func (t *crashRun) fillWhileSaving(d *loopDisk, leave uint64) error {
 	t.writers.scarce.Store(true)
-	t.verdict.Filled++
+	t.result.Filled++
 	return d.fillDisk(leave)
 }
 
-// waitForSpace returns once nobody is short of space any more, and the leader knows.
+// waitForSpace waits until no node has an alarm for want of space, and neither has the leader.
 func (t *crashRun) waitForSpace(ctx context.Context) error {
 	return t.waitUntil(ctx, false, "all to have space", func() bool {
 		for _, n := range t.cluster.nodes {
 			s, err := n.askStatus(ctx)
 			if err != nil || slices.ContainsFunc(s.GetAlarms(), func(a *profilev1.Alarm) bool {
-				return a.GetCode() == codeShort || a.GetCode() == codeRefused
+				return a.GetCode() == codeDiskLow || a.GetCode() == codeSavesRefused
 			}) {
 				return false
 			}
@@ -51,13 +51,13 @@ func (t *crashRun) waitForSpace(ctx context.Context) error {
 	})
 }
 
-// waitForSaves wants saves to be acknowledged.
+// waitForSaves waits until saves are acknowledged again.
 func (t *crashRun) waitForSaves(ctx context.Context) error {
 	want := t.writers.countAcknowledged() + 50
 	return t.waitUntil(ctx, true, "saves to go on", func() bool { return t.writers.countAcknowledged() >= want })
 }
 
-// waitUntil waits. With saving, saves must be acknowledged all the while.
+// waitUntil waits for a condition. With saving, saves must be acknowledged all the time.
 func (t *crashRun) waitUntil(ctx context.Context, saving bool, what string, done func() bool) error {
 	count, last := t.writers.countAcknowledged(), time.Now()
 	for deadline := time.Now().Add(fullWait); ; time.Sleep(time.Millisecond) {
@@ -66,7 +66,7 @@ func (t *crashRun) waitUntil(ctx context.Context, saving bool, what string, done
 			count, last = now, time.Now()
 		}
 		if stood := time.Since(last); saving {
-			t.verdict.StoodMS = max(t.verdict.StoodMS, stood.Milliseconds())
+			t.result.StoodMS = max(t.result.StoodMS, stood.Milliseconds())
 			if stood > standLimit {
 				return fmt.Errorf("waits for %s: no save was acknowledged for %v", what, stood)
 			}

@@ -24,7 +24,7 @@ func (t *crashRun) killAndRestart(victims []*nodeProcess, down time.Duration) er
 	return nil
 }
 
-// killNodes kills nodes and notes what each was in.
+// killNodes kills nodes and notes the moment at which each ended.
 func (t *crashRun) killNodes(victims []*nodeProcess) error {
 	for _, n := range victims {
 		at, saving := time.Now(), t.writers.isSaving()
@@ -54,14 +54,14 @@ func (t *crashRun) killLeader(ctx context.Context) error {
 	return t.killAndRestart([]*nodeProcess{n}, time.Second)
 }
 
-// killStopped lets the others go on without a node that is as if asleep.
+// killStopped pauses a node for a while, as a machine that sleeps would, and kills it.
 func (t *crashRun) killStopped(context.Context) error {
 	victims := t.pickNodes(1)
 	if err := victims[0].Pause(); err != nil {
 		return err
 	}
 	t.sleepUpTo(3 * time.Second)
-	if t.random.IntN(3) == 0 { // it wakes to a world that has gone on, and dies on the way
+	if t.random.IntN(3) == 0 { // it continues, behind the others, and is killed while it catches up
 		if err := victims[0].Continue(); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (t *crashRun) killStopped(context.Context) error {
 	return t.killAndRestart(victims, time.Second)
 }
 
-// killStarting kills within 50 ms of a start, a few times over.
+// killStarting kills nodes within 50 ms of their start, a few times in a row.
 func (t *crashRun) killStarting(context.Context) error {
 	victims := t.pickNodes(1 + t.random.IntN(nodes))
 	for range 1 + t.random.IntN(4) {
@@ -82,9 +82,9 @@ func (t *crashRun) killStarting(context.Context) error {
 	return t.killAndRestart(victims, 100*time.Millisecond)
 }
 
-// aimAtMoment tries until a node has ended in a moment, and sooner each time: the moment may have been over.
+// aimAtMoment tries until a node has ended at the moment, with a shorter delay each time: the moment may have been over.
 func (t *crashRun) aimAtMoment(at crashMoment, delay time.Duration, try func(delay time.Duration) error) error {
-	for hit := t.verdict.Hits[at]; t.verdict.Hits[at] == hit && delay > time.Millisecond; delay /= 2 {
+	for hit := t.result.Hits[at]; t.result.Hits[at] == hit && delay > time.Millisecond; delay /= 2 {
 		if err := try(delay); err != nil {
 			return err
 		}
@@ -92,27 +92,27 @@ func (t *crashRun) aimAtMoment(at crashMoment, delay time.Duration, try func(del
 	return nil
 }
 
-// killMaking kills while a snapshot is made: flushed and linked, written down, listed.
+// killMaking kills a node while it makes a snapshot.
 func (t *crashRun) killMaking(ctx context.Context) error {
 	victim := t.pickNodes(1)[0]
 	return t.aimAtMoment(inMaking, 20*time.Millisecond, func(delay time.Duration) error {
-		victim.waitForLine(ctx, "starting snapshot up to")
+		victim.waitForEvent(ctx, codeSnapshotBegins)
 		t.sleepUpTo(delay)
 		return t.killAndRestart([]*nodeProcess{victim}, time.Second)
 	})
 }
 
-// killCutting kills while the log is cut behind a snapshot, or just after: the cut is not synced.
+// killCutting kills a node while it cuts its log behind a snapshot, or just after: the cut is not synced.
 func (t *crashRun) killCutting(ctx context.Context) error {
 	victim := t.pickNodes(1)[0]
 	return t.aimAtMoment(inCut, 5*time.Millisecond, func(delay time.Duration) error {
-		victim.waitForLine(ctx, "compacting logs")
+		victim.waitForEvent(ctx, codeLogCut)
 		t.sleepUpTo(delay)
 		return t.killAndRestart([]*nodeProcess{victim}, time.Second)
 	})
 }
 
-// killInstalling kills a node while it takes a snapshot in: twice, the second time while it takes it in again.
+// killInstalling kills a node while it installs a snapshot of another, and once more when it does so again.
 func (t *crashRun) killInstalling(ctx context.Context) error {
 	victim := t.pickNodes(1)[0]
 	return t.aimAtMoment(inInstall, 50*time.Millisecond, func(delay time.Duration) error {
@@ -130,7 +130,7 @@ func (t *crashRun) killInstalling(ctx context.Context) error {
 	})
 }
 
-// leaveBehind keeps a node down until the others have cut what it lacks, and starts it.
+// leaveBehind keeps a node down until the others have cut the entries that it lacks, and starts it.
 func (t *crashRun) leaveBehind(ctx context.Context, victim *nodeProcess) error {
 	if err := t.killNodes([]*nodeProcess{victim}); err != nil {
 		return err
@@ -144,8 +144,8 @@ func (t *crashRun) leaveBehind(ctx context.Context, victim *nodeProcess) error {
 	return victim.startProcess()
 }
 
-// wipeAndRejoin takes a follower's folder away, only while all are level: an acknowledged save needs two. It comes back as another
-// node.
+// wipeAndRejoin removes a follower's folder, while all nodes are level, since an acknowledged save needs two of them. The
+// follower comes back under another id.
 func (t *crashRun) wipeAndRejoin(ctx context.Context) error {
 	t.writers.gate.Lock()
 	defer t.writers.gate.Unlock()
@@ -187,14 +187,14 @@ func (t *crashRun) cutPowerOfAll(ctx context.Context) error {
 	return t.cutPower(ctx, t.pickNodes(nodes))
 }
 
-// cutPower ends nodes together with everything on their disks that was not synced: at any moment, or while one of them makes a
-// snapshot, or cuts its log.
+// cutPower ends nodes and loses the bytes on their disks that were not synced: at any time, or while one of them makes a snapshot
+// or cuts its log.
 func (t *crashRun) cutPower(ctx context.Context, victims []*nodeProcess) error {
 	switch t.random.IntN(3) {
 	case 0:
-		victims[0].waitForLine(ctx, "starting snapshot up to")
+		victims[0].waitForEvent(ctx, codeSnapshotBegins)
 	case 1:
-		victims[0].waitForLine(ctx, "compacting logs")
+		victims[0].waitForEvent(ctx, codeLogCut)
 	}
 	t.sleepUpTo(20 * time.Millisecond)
 	at, saving := time.Now(), t.writers.isSaving()

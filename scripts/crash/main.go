@@ -1,16 +1,16 @@
 //go:build unix
 
-// Command crash kills profilenode, cuts its power and fills its disks, until something that was acknowledged is gone, or long enough.
+// Command crash kills profilenode, cuts its power and fills its disks, until an acknowledged save is lost or the rounds are over.
 //
 //	go run ./scripts/crash --kills 300 --power 60 --full 20
 //
-// It runs three nodes as processes of their own under writers that never stop, with snapshots and cuts of the log all the
-// time. A round takes something down, brings it back, waits until every node has caught up, and reads back every save
-// that was acknowledged. It ends with exit code 1 at the first loss, and keeps the data folders then.
+// It runs three nodes as processes, under writers that save without a pause, with frequent snapshots and cuts of the log. A
+// round takes nodes down, brings them back, waits until every node has caught up, and reads back every acknowledged save. The
+// run ends with exit code 1 at the first loss, and then keeps the data folders.
 //
-// Power is lost by shutting an ext4 file system down under stopped processes, so that what was not synced is gone. That
-// needs root and loop devices. Processes are stopped first, since a sync in flight may be told that it succeeded. A disk is
-// filled by a file beside the data folder: below the node's reserve, or to the last byte.
+// Power is cut by shutting an ext4 file system down under paused processes, so that bytes which were not synced are lost. That
+// needs root and loop devices. Processes are paused first, since a sync that is under way may be reported as done. A disk is
+// filled by a file beside the data folder: until less than the node's reserve is free, or to the last byte.
 package main
 
 import (
@@ -41,25 +41,25 @@ type crashSettings struct {
 	caughtUp                    time.Duration
 }
 
-// runResult is the last thing that is said.
+// runResult is the result of a run, as it is printed at the end.
 type runResult struct {
 	Seed         uint64              `json:"seed"`
 	Kills        int                 `json:"kills"`
 	Power        int                 `json:"power"`
 	Full         int                 `json:"full"`
 	Acts         map[string]int      `json:"acts"`
-	Hits         map[crashMoment]int `json:"hits"`     // what nodes were in when they ended
+	Hits         map[crashMoment]int `json:"hits"`     // moments at which nodes ended
 	Filled       int                 `json:"filled"`   // disks
-	Ends         map[exitKind]int    `json:"ends"`     // what nodes on full disks stopped at
-	StoodMS      int64               `json:"stood_ms"` // the longest that no save was acknowledged while one disk was full
+	Ends         map[exitKind]int    `json:"ends"`     // causes for which nodes on full disks stopped
+	StoodMS      int64               `json:"stood_ms"` // the longest time without an acknowledged save while one disk was full
 	Acknowledged int                 `json:"acknowledged"`
 	Installs     int                 `json:"installs"`
 	Snapshots    int                 `json:"snapshots"`
 	Digests      int                 `json:"digests"`
 	SlowestMS    int64               `json:"slowest_ms"` // from all nodes being started to all having caught up
-	Slowest      string              `json:"slowest"`    // after which act
+	Slowest      string              `json:"slowest"`    // the act before that
 	Seconds      int                 `json:"seconds"`
-	Lost         string              `json:"lost"` // empty: nothing
+	Lost         string              `json:"lost"` // the failure; empty: none
 }
 
 func main() {
@@ -68,12 +68,12 @@ func main() {
 	flag.IntVar(&s.power, "power", 60, "rounds that cut the power; needs root and loop devices")
 	flag.IntVar(&s.full, "full", 20, "rounds that fill disks; needs root and loop devices")
 	flag.IntVar(&s.writers, "writers", 6, "writers, each with profiles of its own")
-	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of all that is chosen")
+	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of everything that is chosen by chance")
 	flag.BoolVar(&s.quick, "quick", false, "10 kills, 3 power losses and 7 fillings of disks, where their flags do not say otherwise; kills alone where power cannot be cut")
 	flag.BoolVar(&s.alone, "alone", false, "kill a process that writes to a bare log, --kills times, and nothing else")
-	flag.BoolVar(&s.json, "json", false, "the verdict as JSON")
+	flag.BoolVar(&s.json, "json", false, "print the result as JSON")
 	flag.StringVar(&s.program, "program", "", "a profilenode that is built already")
-	flag.StringVar(&s.folder, "folder", filepath.Join(os.TempDir(), "profilenode-crash"), "data and logs; what a run before left there is cleared away")
+	flag.StringVar(&s.folder, "folder", filepath.Join(os.TempDir(), "profilenode-crash"), "data and logs; leftovers of an earlier run there are removed")
 	flag.DurationVar(&s.caughtUp, "caught-up", 60*time.Second, "how long nodes may take to catch up")
 	flag.Parse()
 	if s.quick {
@@ -130,7 +130,7 @@ func runCrashes(s crashSettings) (err error) {
 		return err
 	}
 	t := &crashRun{settings: s, cluster: c, random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now()}
-	t.verdict = runResult{Seed: s.seed, Acts: map[string]int{}, Hits: map[crashMoment]int{}, Ends: map[exitKind]int{}}
+	t.result = runResult{Seed: s.seed, Acts: map[string]int{}, Hits: map[crashMoment]int{}, Ends: map[exitKind]int{}}
 	err = t.runRounds(ctx)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
@@ -145,17 +145,17 @@ func runCrashes(s crashSettings) (err error) {
 }
 
 func (t *crashRun) printResult(err error) {
-	v := &t.verdict
+	v := &t.result
 	v.Seconds = int(time.Since(t.began).Seconds())
 	if t.writers != nil {
 		v.Acknowledged = t.writers.countAcknowledged()
 	}
-	v.Installs, v.Snapshots = t.cluster.countInstalls()
+	v.Installs, v.Snapshots = t.cluster.countSnapshots()
 	if err != nil {
 		v.Lost = err.Error()
 	}
 	if t.settings.json {
-		_ = json.NewEncoder(os.Stdout).Encode(v) // nobody is left to be told
+		_ = json.NewEncoder(os.Stdout).Encode(v) // there is no other place to report to
 		return
 	}
 	word := "nothing lost"
@@ -175,7 +175,7 @@ func (t *crashRun) printResult(err error) {
 	fmt.Println(" all else in none of these")
 }
 
-// checkRunsAlone runs the test that kills writers of a bare log: the store is no package of its own.
+// checkRunsAlone runs the test that kills writers of a bare log.
 func checkRunsAlone(ctx context.Context, kills int) error {
 	test := exec.CommandContext(ctx, "go", "test", "github.com/profilenode/profilenode/cluster", "-run", "^TestLogOutlivesKills$", "-count=1", "-v", "-timeout", "2h")
 	test.Env = append(os.Environ(), "LOG_KILLS="+strconv.Itoa(kills))

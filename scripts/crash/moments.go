@@ -3,13 +3,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -18,115 +14,71 @@ type crashMoment string
 
 const (
 	inAppend   crashMoment = "append"   // it ran, and saves were under way
-	inCut      crashMoment = "log cut"  // it had said less than cutWindow ago that it cuts its log
-	inMaking   crashMoment = "snapshot" // one of its own was begun and not complete
-	inInstall  crashMoment = "install"  // one of another node's was coming in, or being put in place
+	inCut      crashMoment = "log cut"  // it had logged less than cutWindow ago that it cuts its log
+	inMaking   crashMoment = "snapshot" // a snapshot of its own was begun and not complete
+	inInstall  crashMoment = "install"  // a snapshot of another node was arriving, or being put in place
 	inStart    crashMoment = "start"    // it was not yet a follower
 	cutWindow              = 50 * time.Millisecond
 	momentWait             = 10 * time.Second // for one of these to come
-	behindWait             = time.Minute      // for the others to cut what a node lacks: some 600 entries on a slow machine
+	behindWait             = time.Minute      // for the others to cut the entries that a node lacks: some 600 on a slow machine
 )
 
-// allEnds is how many rounds that fill disks must have met everything that a full disk does.
+// allEnds is the number of rounds with full disks from which on a run must have seen every cause of a stop.
 const allEnds = 20
 
-// allMoments are what each run must have hit.
+// allMoments are the moments that each run must have hit.
 func allMoments() []crashMoment { return []crashMoment{inAppend, inCut, inMaking, inInstall, inStart} }
 
-// logSince is what a node's log holds of the life that began at from.
-func (n *nodeProcess) logSince(from int64) []byte {
-	file, err := os.Open(n.Log)
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
-	if _, err := file.Seek(from, io.SeekStart); err != nil {
-		return nil
-	}
-	text, _ := io.ReadAll(file) // what can be read will do
-	return text
-}
-
-func (n *nodeProcess) logBytes() int64 {
-	info, err := os.Stat(n.Log)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
-}
-
-// momentsHit says what a node was in when it ended at the time at, by its log and its folder. It may be in several things at a
-// time.
+// momentsHit tells from its log and its folder what a node was doing when it ended at a time: several things, maybe.
 func (n *nodeProcess) momentsHit(at time.Time, saving bool) (in []crashMoment) {
-	text := n.logSince(n.began)
-	after := func(line string) int { return bytes.LastIndex(text, []byte(line)) }
-	if after("entering follower state") < 0 {
+	log := n.logSince(n.began)
+	if log.lastOf(codeFollows) < 0 {
 		return []crashMoment{inStart}
 	}
 	if saving {
 		in = append(in, inAppend)
 	}
-	if cut := after("compacting logs"); cut >= 0 && at.Sub(lineTime(text, cut)) < cutWindow {
+	if cut := log.lastOf(codeLogCut); cut >= 0 && at.Sub(log.timeAt(cut)) < cutWindow {
 		in = append(in, inCut)
 	}
-	making := after("starting snapshot up to") > max(after("snapshot complete up to"), after("failed to take snapshot"))
+	making := log.lastOf(codeSnapshotBegins) > max(log.lastOf(codeSnapshotComplete), log.lastOf(codeSnapshotFailed))
 	if making {
 		in = append(in, inMaking)
 	}
-	if n.isInMoment(making) || after("copied to local snapshot") > after("Installed remote snapshot") {
+	if n.isInstalling(making) || log.lastOf(codeSnapshotReceived) > log.lastOf(codeSnapshotInstalled) {
 		in = append(in, inInstall)
 	}
 	return in
 }
 
-// isInMoment says that a snapshot of another node's is half there.
-func (n *nodeProcess) isInMoment(making bool) bool {
+// isInstalling says that a snapshot of another node is half there. making says that the node may be making one of its own,
+// whose half looks the same.
+func (n *nodeProcess) isInstalling(making bool) bool {
 	half, _ := filepath.Glob(filepath.Join(n.Folder, "snapshots", "[0-9]*.tmp", "data", "*"))
 	live, _ := filepath.Glob(filepath.Join(n.Folder, "tables", "[0-9]*"))
 	return !making && len(half) > 0 || len(live) > 1
 }
 
-// lineTime is when the line around a place in a log was written.
-func lineTime(text []byte, place int) time.Time {
-	line := text[bytes.LastIndexByte(text[:place], '\n')+1:]
-	stamp, _, _ := strings.Cut(strings.TrimPrefix(string(line[:min(len(line), 64)]), "time="), " ")
-	at, err := time.Parse(time.RFC3339Nano, stamp)
-	if err != nil {
-		return time.Time{}
-	}
-	return at
-}
-
-// waitForLine returns once a node says a line, or after momentWait.
-func (n *nodeProcess) waitForLine(ctx context.Context, line string) {
-	from := n.logBytes()
-	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if n.logBytes() > from && bytes.Contains(n.logSince(from), []byte(line)) {
-			return
-		}
-	}
-}
-
 // waitForInstall returns once a snapshot is coming in, or after momentWait.
 func (n *nodeProcess) waitForInstall(ctx context.Context) {
 	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if n.isInMoment(bytes.LastIndex(n.logSince(n.began), []byte("starting snapshot up to")) >= 0) {
+		if n.isInstalling(n.logSince(n.began).lastOf(codeSnapshotBegins) >= 0) {
 			return
 		}
 	}
 }
 
-// noteMoments counts what a fault has hit.
+// noteMoments counts the moments that a fault has hit.
 func (t *crashRun) noteMoments(n *nodeProcess, at time.Time, saving bool) {
 	for _, in := range n.momentsHit(at, saving) {
-		t.verdict.Hits[in]++
+		t.result.Hits[in]++
 	}
 }
 
-// missedMoments is an error where a run that must hit everything did not.
+// missedMoments is an error if the run missed a moment or a cause of a stop that it must see.
 func (t *crashRun) missedMoments() error {
 	for _, m := range allMoments() {
-		if t.verdict.Hits[m] == 0 && t.settings.kills+t.settings.power > 0 {
+		if t.result.Hits[m] == 0 && t.settings.kills+t.settings.power > 0 {
 			return fmt.Errorf("no node ended in the %s: the run proves nothing of it", m)
 		}
 	}
@@ -134,7 +86,7 @@ func (t *crashRun) missedMoments() error {
 		return nil
 	}
 	for _, e := range []exitKind{endHard, endLog, endTables} {
-		if t.verdict.Ends[e] == 0 {
+		if t.result.Ends[e] == 0 {
 			return fmt.Errorf("no node on a full disk stopped at the %s: the run proves nothing of it", e)
 		}
 	}

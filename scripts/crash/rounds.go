@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// crashRun is one run: rounds, each of which takes something down and then looks that nothing is missing.
+// crashRun is one run: rounds, each of which takes nodes down and then checks that nothing is lost.
 type crashRun struct {
 	settings crashSettings
 	cluster  *nodeCluster
 	writers  *writerGroup
 	random   *rand.Rand
 	began    time.Time
-	verdict  runResult
+	result   runResult
 	doing    string // the act of this round
-	wiped    bool   // in this round: who is new needs longer
+	wiped    bool   // a node lost its folder in this round: it needs longer to catch up
 }
 
 const (
@@ -29,7 +29,7 @@ const (
 	tellEvery    = 10
 )
 
-// crashAct is one way to take nodes down. It leaves every process running or about to.
+// crashAct is one way to take nodes down. Afterwards every process runs, or starts.
 type crashAct struct {
 	name   string
 	weight int
@@ -75,9 +75,9 @@ func (t *crashRun) runRounds(ctx context.Context) error {
 		acts   []crashAct
 		done   *int
 	}{
-		{t.settings.kills, killActs(), &t.verdict.Kills}, {t.settings.power, powerActs(), &t.verdict.Power}, {t.settings.full, diskActs(), &t.verdict.Full},
+		{t.settings.kills, killActs(), &t.result.Kills}, {t.settings.power, powerActs(), &t.result.Power}, {t.settings.full, diskActs(), &t.result.Full},
 	}
-	var rounds []int // of which kind
+	var rounds []int // the kind of each
 	for kind, k := range kinds {
 		rounds = append(rounds, slices.Repeat([]int{kind}, k.rounds)...)
 	}
@@ -88,18 +88,18 @@ func (t *crashRun) runRounds(ctx context.Context) error {
 			return fmt.Errorf("round %d, %s: %w", i+1, a.name, err)
 		}
 		*kinds[kind].done++
-		t.verdict.Acts[a.name]++
+		t.result.Acts[a.name]++
 		if (i+1)%tellEvery == 0 {
-			installed, _ := t.cluster.countInstalls()
+			installed, _ := t.cluster.countSnapshots()
 			fmt.Fprintf(os.Stderr, "%d of %d rounds, %d saves acknowledged, %d installs, %d s\n", i+1, len(rounds), t.writers.countAcknowledged(), installed, int(time.Since(t.began).Seconds()))
 		}
 	}
 	return t.finishRun(ctx)
 }
 
-// pickAct takes an act by chance, and while there are some that this run has not seen, one of those.
+// pickAct picks an act by chance; as long as some have not been tried in this run, one of them.
 func (t *crashRun) pickAct(acts []crashAct) crashAct {
-	fresh := slices.DeleteFunc(slices.Clone(acts), func(a crashAct) bool { return t.verdict.Acts[a.name] > 0 })
+	fresh := slices.DeleteFunc(slices.Clone(acts), func(a crashAct) bool { return t.result.Acts[a.name] > 0 })
 	if len(fresh) > 0 {
 		acts = fresh
 	}
@@ -141,8 +141,8 @@ func (t *crashRun) checkCluster(ctx context.Context, compare bool) error {
 	if err := t.cluster.waitCaughtUp(ctx, t.settings.caughtUp); err != nil {
 		return err
 	}
-	if took := time.Since(started).Milliseconds(); !t.wiped && took > t.verdict.SlowestMS {
-		t.verdict.SlowestMS, t.verdict.Slowest = took, t.doing
+	if took := time.Since(started).Milliseconds(); !t.wiped && took > t.result.SlowestMS {
+		t.result.SlowestMS, t.result.Slowest = took, t.doing
 	}
 	select {
 	case err := <-t.writers.failing:
@@ -155,7 +155,7 @@ func (t *crashRun) checkCluster(ctx context.Context, compare bool) error {
 	if !compare {
 		return nil
 	}
-	t.verdict.Digests++
+	t.result.Digests++
 	return t.cluster.compareDigests(ctx)
 }
 
@@ -169,7 +169,7 @@ func (t *crashRun) finishRun(ctx context.Context) error {
 	return t.missedMoments()
 }
 
-// waitForSaveCount waits until so many saves were acknowledged.
+// waitForSaveCount waits until a number of saves are acknowledged.
 func (t *crashRun) waitForSaveCount(ctx context.Context, count int) error {
 	for deadline := time.Now().Add(t.settings.caughtUp); t.writers.countAcknowledged() < count; time.Sleep(time.Millisecond) {
 		if err := t.checkFailures(ctx); err != nil {
@@ -182,7 +182,7 @@ func (t *crashRun) waitForSaveCount(ctx context.Context, count int) error {
 	return nil
 }
 
-// checkFailures is what has gone wrong while something is waited for.
+// checkFailures is the first failure of a writer or a node. It is called while the run waits.
 func (t *crashRun) checkFailures(ctx context.Context) error {
 	select {
 	case err := <-t.writers.failing:
@@ -198,7 +198,7 @@ func (t *crashRun) sleepUpTo(upTo time.Duration) {
 	time.Sleep(time.Duration(t.random.Int64N(int64(upTo))))
 }
 
-// pickNodes are count nodes by chance.
+// pickNodes picks nodes by chance.
 func (t *crashRun) pickNodes(count int) (victims []*nodeProcess) {
 	for _, i := range t.random.Perm(nodes)[:count] {
 		victims = append(victims, t.cluster.nodes[i])
