@@ -36,11 +36,7 @@ const (
 func startNodeProcess(o devOptions, program string, number int, tell func(devEvent)) (*devNode, error) {
 	node := &devNode{Node: o.prepareNode(program, number), number: number}
 	var last string // the process's last line that was no log line, for the case that it fails
-	node.OnStdout = func(line string) {
-		if strings.HasPrefix(line, "ready ") {
-			tell(devEvent{node: node, kind: nodeReady})
-		}
-	}
+	node.OnReady = func() { tell(devEvent{node: node, kind: nodeReady}) }
 	node.OnStderr = func(line string) {
 		message, severe := readLogLine(line)
 		if !severe {

@@ -34,8 +34,10 @@ type Node struct {
 
 	// Log is a file that stderr is appended to; "": none. Without OnStderr the process writes to it directly.
 	Log string
-	// OnStdout and OnStderr get each line, from one goroutine each. A run's last line comes before its end.
-	OnStdout, OnStderr func(line string)
+	// OnReady is called once in each run that becomes ready, and before the end of the run.
+	OnReady func()
+	// OnStderr gets each line, from one goroutine. A run's last line comes before its end.
+	OnStderr func(line string)
 
 	mu        sync.Mutex
 	run       *run // the current or last one; nil before the first start
@@ -121,14 +123,16 @@ func (n *Node) Start(flags ...string) (err error) {
 
 // connectOutput directs the process's output. Stdout goes through this process, since it says when the node is ready.
 func (n *Node) connectOutput(r *run, log *os.File) {
-	onStdout, onStderr := n.OnStdout, n.OnStderr
-	ready := sync.OnceFunc(func() { close(r.ready) })
+	onReady, onStderr := n.OnReady, n.OnStderr
+	ready := sync.OnceFunc(func() {
+		close(r.ready)
+		if onReady != nil {
+			onReady()
+		}
+	})
 	r.command.Stdout = &LineWriter{Handle: func(line string) {
 		if strings.HasPrefix(line, "ready ") {
 			ready()
-		}
-		if onStdout != nil {
-			onStdout(line)
 		}
 	}}
 	if log != nil && onStderr == nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
@@ -25,6 +26,7 @@ const (
 type nodeCluster struct {
 	nodes   [nodes]*nodeProcess
 	clients []string // the addresses for clients
+	program string   // profilenode
 }
 
 // linkConfig says how writers and this program's own questions connect to nodes.
@@ -50,7 +52,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &nodeCluster{clients: prepared.Clients()}
+	c := &nodeCluster{clients: prepared.Clients(), program: s.program}
 	for i, p := range prepared.Nodes {
 		n := &nodeProcess{Node: p, name: fmt.Sprintf("node%d", i+1)}
 		n.Log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
@@ -169,37 +171,9 @@ func (c *nodeCluster) describeLag(ctx context.Context, target uint64) string {
 	return ""
 }
 
-// compareDigests asks for digests until all nodes answer at one index, and compares them.
-func (c *nodeCluster) compareDigests(ctx context.Context) error {
-	var index uint64
-	for range 100 {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		var answers [nodes]*pb.DigestResponse
-		for i, n := range c.nodes {
-			d, err := pb.NewClusterClient(n.link.Conn()).Digest(ctx, &pb.DigestRequest{Index: index})
-			if err != nil {
-				cancel()
-				return fmt.Errorf("digest of %s: %w", n.name, err)
-			}
-			answers[i] = d
-		}
-		cancel()
-		apart := false
-		for _, d := range answers {
-			apart = apart || d.GetIndex() != answers[0].GetIndex()
-			index = max(index, d.GetIndex())
-		}
-		if apart {
-			continue
-		}
-		for i, d := range answers {
-			if d.GetDigest() != answers[0].GetDigest() {
-				return fmt.Errorf("digests differ at entry %d: %s has %016x, node1 %016x", index, c.nodes[i].name, d.GetDigest(), answers[0].GetDigest())
-			}
-		}
-		return nil
-	}
-	return errors.New("digests could not be compared: the nodes are never at one index")
+// compareDigests fails unless all nodes have one digest at one index. No writer may be saving.
+func (c *nodeCluster) compareDigests() error {
+	return runCommand(c.program, "digest", "--addr", strings.Join(c.clients, ","))
 }
 
 // closeCluster ends everything that was started here.

@@ -18,21 +18,16 @@ const (
 
 func diskActs() []crashAct {
 	return []crashAct{
-		{"disk of a follower short", 1, (*crashRun).shortDiskOfFollower},
-		{"disk of the leader short", 1, (*crashRun).shortDiskOfLeader},
+		{"disk of a follower short", 1, func(t *crashRun, ctx context.Context) error { return t.shortDisk(ctx, false) }},
+		{"disk of the leader short", 1, func(t *crashRun, ctx context.Context) error { return t.shortDisk(ctx, true) }},
 		{"disks of all short", 1, (*crashRun).shortDisks},
-		{"disk of a follower full", 2, (*crashRun).fullDiskOfFollower},
-		{"disk of the leader full", 2, (*crashRun).fullDiskOfLeader},
+		{"disk of a follower full", 2, func(t *crashRun, ctx context.Context) error { return t.fullDisk(ctx, false) }},
+		{"disk of the leader full", 2, func(t *crashRun, ctx context.Context) error { return t.fullDisk(ctx, true) }},
 		{"disk without a reserve full", 1, (*crashRun).fullDiskWithoutReserve},
 		{"disk of a log full", 2, (*crashRun).fullLogDisk},
 		{"disks of all full", 1, (*crashRun).fullDisks},
 	}
 }
-
-func (t *crashRun) shortDiskOfFollower(ctx context.Context) error { return t.shortDisk(ctx, false) }
-func (t *crashRun) shortDiskOfLeader(ctx context.Context) error   { return t.shortDisk(ctx, true) }
-func (t *crashRun) fullDiskOfFollower(ctx context.Context) error  { return t.fullDisk(ctx, false) }
-func (t *crashRun) fullDiskOfLeader(ctx context.Context) error    { return t.fullDisk(ctx, true) }
 
 // fullDiskWithoutReserve lets a node write until the disk itself refuses: no node keeps a reserve.
 func (t *crashRun) fullDiskWithoutReserve(ctx context.Context) error {

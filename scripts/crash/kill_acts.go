@@ -36,14 +36,8 @@ func (t *crashRun) killNodes(victims []*nodeProcess) error {
 	return nil
 }
 
-func (t *crashRun) killOneNode(context.Context) error {
-	return t.killAndRestart(t.pickNodes(1), time.Second)
-}
-func (t *crashRun) killTwoNodes(context.Context) error {
-	return t.killAndRestart(t.pickNodes(2), time.Second)
-}
-func (t *crashRun) killAllNodes(context.Context) error {
-	return t.killAndRestart(t.pickNodes(nodes), time.Second)
+func killNodesAtRandom(count int) func(*crashRun, context.Context) error {
+	return func(t *crashRun, _ context.Context) error { return t.killAndRestart(t.pickNodes(count), time.Second) }
 }
 
 func (t *crashRun) killLeader(ctx context.Context) error {
@@ -136,11 +130,10 @@ func (t *crashRun) leaveBehind(ctx context.Context, victim *nodeProcess) error {
 		return err
 	}
 	_, behind := t.cluster.findLeader(ctx)
-	for deadline := time.Now().Add(behindWait); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
-		if _, now := t.cluster.findLeader(ctx); now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+600 { // 512 entries stay at least
-			break
-		}
-	}
+	pollFor(ctx, behindWait, func() bool {
+		_, now := t.cluster.findLeader(ctx)
+		return now != nil && behind != nil && now.GetSnapshot() > behind.GetLast()+600 // 512 entries stay at least
+	})
 	return victim.startProcess()
 }
 
@@ -181,10 +174,8 @@ func (t *crashRun) wipeAndRejoin(ctx context.Context) error {
 	return err
 }
 
-func (t *crashRun) cutPowerOfOne(ctx context.Context) error { return t.cutPower(ctx, t.pickNodes(1)) }
-func (t *crashRun) cutPowerOfTwo(ctx context.Context) error { return t.cutPower(ctx, t.pickNodes(2)) }
-func (t *crashRun) cutPowerOfAll(ctx context.Context) error {
-	return t.cutPower(ctx, t.pickNodes(nodes))
+func cutPowerOfSome(count int) func(*crashRun, context.Context) error {
+	return func(t *crashRun, ctx context.Context) error { return t.cutPower(ctx, t.pickNodes(count)) }
 }
 
 // cutPower ends nodes and loses the bytes on their disks that were not synced: at any time, or while one of them makes a snapshot

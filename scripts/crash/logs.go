@@ -85,8 +85,13 @@ func fieldOf(line, name string) string {
 // waitForEvent returns once a node logs an event, or after momentWait.
 func (n *nodeProcess) waitForEvent(ctx context.Context, code string) {
 	from := n.logBytes()
-	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if n.logBytes() > from && n.logSince(from).lastOf(code) >= 0 {
+	pollFor(ctx, momentWait, func() bool { return n.logBytes() > from && n.logSince(from).lastOf(code) >= 0 })
+}
+
+// pollFor returns once done returns true, the limit has passed, or ctx ends.
+func pollFor(ctx context.Context, limit time.Duration, done func() bool) {
+	for until := time.Now().Add(limit); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if done() {
 			return
 		}
 	}

@@ -19,14 +19,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -36,7 +32,7 @@ import (
 type crashSettings struct {
 	kills, power, full, writers int
 	seed                        uint64
-	quick, alone, json          bool
+	quick, json                 bool
 	program, folder             string
 	caughtUp                    time.Duration
 }
@@ -70,7 +66,6 @@ func main() {
 	flag.IntVar(&s.writers, "writers", 6, "writers, each with profiles of its own")
 	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of everything that is chosen by chance")
 	flag.BoolVar(&s.quick, "quick", false, "10 kills, 3 power losses and 7 fillings of disks, where their flags do not say otherwise; kills alone where power cannot be cut")
-	flag.BoolVar(&s.alone, "alone", false, "kill a process that writes to a bare log, --kills times, and nothing else")
 	flag.BoolVar(&s.json, "json", false, "print the result as JSON")
 	flag.StringVar(&s.program, "program", "", "a profilenode that is built already")
 	flag.StringVar(&s.folder, "folder", filepath.Join(os.TempDir(), "profilenode-crash"), "data and logs; leftovers of an earlier run there are removed")
@@ -99,9 +94,6 @@ func runCrashes(s crashSettings) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	fmt.Fprintf(os.Stderr, "seed %d\n", s.seed)
-	if s.alone {
-		return checkRunsAlone(ctx, s.kills)
-	}
 	if s.power+s.full > 0 {
 		switch err := canCutPower(); {
 		case err != nil && s.quick:
@@ -173,19 +165,4 @@ func (t *crashRun) printResult(err error) {
 		fmt.Printf(" %s %d,", m, v.Hits[m])
 	}
 	fmt.Println(" all else in none of these")
-}
-
-// checkRunsAlone runs the test that kills writers of a bare log.
-func checkRunsAlone(ctx context.Context, kills int) error {
-	test := exec.CommandContext(ctx, "go", "test", "github.com/profilenode/profilenode/cluster", "-run", "^TestLogOutlivesKills$", "-count=1", "-v", "-timeout", "2h")
-	test.Env = append(os.Environ(), "LOG_KILLS="+strconv.Itoa(kills))
-	var out strings.Builder
-	test.Stdout, test.Stderr = io.MultiWriter(os.Stdout, &out), os.Stderr
-	if err := test.Run(); err != nil {
-		return fmt.Errorf("log alone: %w", err)
-	}
-	if !strings.Contains(out.String(), fmt.Sprintf("%d kills", kills)) {
-		return errors.New("log alone: the test did not say how many kills it made")
-	}
-	return nil
 }

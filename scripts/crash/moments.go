@@ -61,11 +61,7 @@ func (n *nodeProcess) isInstalling(making bool) bool {
 
 // waitForInstall returns once a snapshot is coming in, or after momentWait.
 func (n *nodeProcess) waitForInstall(ctx context.Context) {
-	for until := time.Now().Add(momentWait); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if n.isInstalling(n.logSince(n.began).lastOf(codeSnapshotBegins) >= 0) {
-			return
-		}
-	}
+	pollFor(ctx, momentWait, func() bool { return n.isInstalling(n.logSince(n.began).lastOf(codeSnapshotBegins) >= 0) })
 }
 
 // noteMoments counts the moments that a fault has hit.

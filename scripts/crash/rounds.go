@@ -38,10 +38,10 @@ type crashAct struct {
 
 func killActs() []crashAct {
 	return []crashAct{
-		{"one", 5, (*crashRun).killOneNode},
+		{"one", 5, killNodesAtRandom(1)},
 		{"leader", 5, (*crashRun).killLeader},
-		{"two", 3, (*crashRun).killTwoNodes},
-		{"all", 4, (*crashRun).killAllNodes},
+		{"two", 3, killNodesAtRandom(2)},
+		{"all", 4, killNodesAtRandom(nodes)},
 		{"stopped", 2, (*crashRun).killStopped},
 		{"starting", 4, (*crashRun).killStarting},
 		{"making", 4, (*crashRun).killMaking},
@@ -53,9 +53,9 @@ func killActs() []crashAct {
 
 func powerActs() []crashAct {
 	return []crashAct{
-		{"power of one", 2, (*crashRun).cutPowerOfOne},
-		{"power of two", 2, (*crashRun).cutPowerOfTwo},
-		{"power of all", 4, (*crashRun).cutPowerOfAll},
+		{"power of one", 2, cutPowerOfSome(1)},
+		{"power of two", 2, cutPowerOfSome(2)},
+		{"power of all", 4, cutPowerOfSome(nodes)},
 	}
 }
 
@@ -156,7 +156,7 @@ func (t *crashRun) checkCluster(ctx context.Context, compare bool) error {
 		return nil
 	}
 	t.result.Digests++
-	return t.cluster.compareDigests(ctx)
+	return t.cluster.compareDigests()
 }
 
 func (t *crashRun) finishRun(ctx context.Context) error {
