@@ -33,13 +33,14 @@ const restoredSince = "the cluster was restored from a backup since, which ended
 
 // checkFeatures says which part of a request the cluster cannot carry out, as far as it has announced; nil: it can do all of
 // it. Such a request is never sent.
-func (c *Client) checkFeatures(act string, ref Ref, request proto.Message) error {
+func (k *clusterLink) checkFeatures(act string, ref Ref, request proto.Message) error {
+	c := k.c
 	fields := profilev1.Fields
 	if replaced := c.config.hooks.Fields; replaced != nil {
 		fields = replaced
 	}
 	var announced []string
-	if features := c.features.Load(); features != nil {
+	if features := k.features.Load(); features != nil {
 		announced = *features
 	}
 	field, feature := fields.Missing(request, announced)
@@ -62,7 +63,7 @@ func (l *incarnation) requestHeader(number, hash uint64) *profilev1.Request {
 }
 
 // bindRead writes into a read for which cluster it is meant.
-func (c *Client) bindRead(read proto.Message) {
+func (k *clusterLink) bindRead(read proto.Message) {
 	m := read.ProtoReflect()
-	m.Set(m.Descriptor().Fields().ByName("binding"), protoreflect.ValueOfUint64(c.cluster.Load().binding))
+	m.Set(m.Descriptor().Fields().ByName("binding"), protoreflect.ValueOfUint64(k.cluster.Load().binding))
 }

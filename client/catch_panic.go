@@ -59,9 +59,9 @@ func panickedError(where string, ref Ref, cause *panicError) *Error {
 }
 
 // runHandlerAlone runs a handler of the game that is given no data. A panic of it is reported and ends nothing.
-func (c *Client) runHandlerAlone(where string, ref Ref, f func()) {
+func (g *gameHandlers) runHandlerAlone(where string, ref Ref, f func()) {
 	if e := catchPanic(where, ref, func() { runHandler(f) }); e != nil {
-		c.reportError(e)
+		g.reportError(e)
 	}
 }
 

@@ -12,8 +12,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -160,41 +158,22 @@ func (c Config) withDefaults() (Config, error) {
 
 // Client is one game server's connection to a cluster. All its methods may be called from any goroutine.
 type Client struct {
-	config      Config
-	nodes       *nodeSet
+	config Config
+
+	// Each part has a lock of its own. session.mu is taken before any of them, sessionTable.mu before lifetime.mu. Nothing
+	// waits, sends, or calls the game while it holds one of them.
+	life     lifetime
+	link     clusterLink
+	keeper   leaseKeeper
+	sessions sessionTable
+	lines    messageLines
+	handlers gameHandlers
+
 	saver       *autosaver
 	gossipSeeds *gossipPool
 	ping        *pingPort
-
-	ctx    context.Context // ends when Close is done or has run out of time
-	cancel context.CancelFunc
-
-	open          context.Context // ends when Close begins
-	shut          context.CancelFunc
-	closing       <-chan struct{} // of open
-	done          chan struct{}   // closed once endWhy is set
-	sayingGoodbye chan struct{}   // closed when the goodbye is said: an end after that is intended
-	fetching      chan struct{}   // a place in it for each profile that fetches its messages
-	doubts        handlerQueue    // in which OnDoubt and OnResume run
-	reports       handlerQueue    // in which OnError runs
-	counters      counters
-	told          atomic.Pointer[toldIndex]
-
-	cluster  atomic.Pointer[knownCluster] // of the last registration
-	features atomic.Pointer[[]string]     // that the cluster announced last; nil: none
-
-	mu                 sync.Mutex
-	tasks              sync.WaitGroup  // added to under mu while not ended
-	handling           runningHandlers // the game's handlers that run outside of every lock
-	ended              bool
-	closed             bool
-	draining           bool           // no new sessions
-	endWhy             error          // nil while the client lives
-	incarnation        *incarnation   // nil: between two
-	past               []*incarnation // ended incarnations with sessions that may yet be reclaimed
-	incarnationChanged chan struct{}  // closed and replaced whenever incarnation changes
-	sessions           map[Ref]*session
-	lines              map[Ref]*sendLine
+	fetching    chan struct{} // a place in it for each profile that fetches its messages
+	counters    counters
 }
 
 // Open registers this game server and returns once it may hold sessions. It waits for a cluster that cannot be reached,
@@ -211,47 +190,44 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		return nil, &Error{Act: "open", Kind: ErrInvalid, Sentence: err.Error()}
 	}
 	c := &Client{
-		config:             config,
-		nodes:              newNodeSet(config),
-		ping:               &pingPort{listen: config.hooks.ListenPing},
-		gossipSeeds:        &gossipPool{known: make(chan struct{})},
-		fetching:           make(chan struct{}, 16),
-		incarnationChanged: make(chan struct{}),
-		sayingGoodbye:      make(chan struct{}),
-		done:               make(chan struct{}),
-		sessions:           make(map[Ref]*session),
-		lines:              make(map[Ref]*sendLine),
+		config:      config,
+		lines:       messageLines{busy: make(map[Ref]*messageLine)},
+		handlers:    gameHandlers{config: config},
+		ping:        &pingPort{listen: config.hooks.ListenPing},
+		gossipSeeds: &gossipPool{known: make(chan struct{})},
+		fetching:    make(chan struct{}, 16),
 	}
-	c.cluster.Store(&knownCluster{})
-	c.told.Store(&toldIndex{})
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.open, c.shut = context.WithCancel(c.ctx)
-	c.closing = c.open.Done()
+	c.life.begin()
+	c.link.c, c.link.nodes = c, newNodeSet(config)
+	c.link.cluster.Store(&knownCluster{})
+	c.link.told.Store(&toldIndex{})
+	c.keeper.c, c.keeper.changed = c, make(chan struct{})
+	c.sessions.c, c.sessions.list = c, make(map[Ref]*session)
 	c.saver = newAutosaver(config.Autosave)
 	if config.hooks.Answer == nil {
-		c.nodes.ConnectAhead()
+		c.link.nodes.ConnectAhead()
 	}
 
-	first, err := c.registerUntilAnswered(ctx, nil)
+	first, err := c.keeper.registerUntilAnswered(ctx, nil)
 	if err != nil {
 		c.stopAfterFailedOpen()
 		return nil, err
 	}
-	c.beginIncarnation(first)
+	c.keeper.beginIncarnation(first)
 	if config.hooks.Answer == nil {
-		c.startGoroutine(func() { c.keepIncarnation(first) })
+		c.life.startGoroutine(func() { c.keeper.keepIncarnation(first) })
 	} else { // there is no node to be renewed by
 		first.lease.confirmUntil(config.hooks.Now())
 		close(first.proved)
 	}
 	select {
 	case <-first.proved:
-		c.startGoroutine(c.watchDoubt)
-		c.startGoroutine(c.watchLocks)
+		c.life.startGoroutine(c.keeper.watchDoubt)
+		c.life.startGoroutine(c.watchLocks)
 		if config.Gossip != nil {
-			c.startGoroutine(c.gossipUntilClosed)
+			c.life.startGoroutine(c.gossipUntilClosed)
 		}
-		c.startGoroutine(func() { c.saver.runUntil(c.ctx) })
+		c.life.startGoroutine(func() { c.saver.runUntil(c.life.ctx) })
 		return c, nil
 	case <-ctx.Done():
 		c.stopAfterFailedOpen()
@@ -264,41 +240,19 @@ func (c *Client) Name() string { return c.config.Name }
 
 // State is how this client's sessions stand: StateHeld or StateInDoubt, and StateOver once it is closed.
 func (c *Client) State() State {
-	c.mu.Lock()
-	closed, doubt := c.closed || c.endWhy != nil, c.anyInDoubt()
-	c.mu.Unlock()
 	switch {
-	case closed:
+	case c.life.isOver():
 		return StateOver
-	case doubt:
+	case c.keeper.isInDoubt():
 		return StateInDoubt
 	}
 	return StateHeld
 }
 
-// startGoroutine runs a goroutine that Close joins. It returns false, and runs nothing, once Close has begun to.
-func (c *Client) startGoroutine(f func()) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		return false
-	}
-	c.tasks.Go(f)
-	return true
-}
-
 // stopAfterFailedOpen ends a client that Open does not return.
 func (c *Client) stopAfterFailedOpen() {
-	c.stopBackground()
-	c.tasks.Wait()
-	c.nodes.Close()
+	c.life.stopBackground()
+	c.life.tasks.Wait()
+	c.link.nodes.Close()
 	c.ping.close()
-}
-
-// stopBackground ends every goroutine of this client but those in which the game's own handlers run.
-func (c *Client) stopBackground() {
-	c.mu.Lock()
-	c.ended = true
-	c.mu.Unlock()
-	c.cancel()
 }

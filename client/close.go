@@ -82,43 +82,26 @@ func (c *Client) Shutdown(ctx context.Context) error {
 // Drain lets no new session begin: StartSession refuses with ErrClosed from here on. It returns the profiles that still
 // have sessions here, or are getting one; call it again to see how many are left. A game server that is to go empty drains,
 // sends its players elsewhere, and closes.
-func (c *Client) Drain() []Ref {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.draining = true
-	left := make([]Ref, 0, len(c.sessions))
-	for ref := range c.sessions {
-		left = append(left, ref)
-	}
-	sortRefs(left)
-	return left
-}
+func (c *Client) Drain() []Ref { return c.sessions.drain() }
 
 func sortRefs(refs []Ref) {
 	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(a.String(), b.String()) })
 }
 
 func (c *Client) closeOnce(ctx context.Context) error {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+	if !c.life.beginClose() {
 		return &Error{Act: "close", Kind: ErrClosed}
 	}
-	c.closed = true
-	c.mu.Unlock()
-	c.shut()
+	c.life.shut()
 
 	left := c.endAllSessions(ctx)
 	c.waitForPanics(ctx)
-	close(c.sayingGoodbye)
-	c.mu.Lock()
-	l := c.incarnation
-	c.mu.Unlock()
-	if l != nil {
+	close(c.life.sayingGoodbye)
+	if l := c.keeper.presentIncarnation(); l != nil {
 		// After a lease of silence the goodbye says nothing new.
 		brief, cancel := context.WithTimeout(ctx, l.timing.Lease)
 		defer cancel()
-		err := c.sendUntilAnswered(brief, &change{
+		err := c.link.sendUntilAnswered(brief, &change{
 			act: "close", incarnation: l, method: profilev1.Profiles_EndServer_FullMethodName,
 			request: &profilev1.EndServerRequest{}, answer: &profilev1.EndServerResponse{},
 		})
@@ -126,16 +109,16 @@ func (c *Client) closeOnce(ctx context.Context) error {
 			c.config.Log.Warn("say goodbye: the cluster will wait for a lease", "error", err)
 		}
 	}
-	for _, s := range c.allSessions() {
+	for _, s := range c.sessions.allSessions() {
 		end := endError(s.ref, EndShutDown, nil, ErrClosed)
 		s.finishSession(end)
 		s.giveUpKeptCopy(end)
 		s.freeKey()
 	}
-	c.markClosed()
-	c.stopBackground()
+	c.life.markClosed()
+	c.life.stopBackground()
 	c.waitForBackground(ctx)
-	c.nodes.Close()
+	c.link.nodes.Close()
 	c.ping.close()
 	if len(left.Unsaved)+len(left.Unknown) > 0 {
 		return left
@@ -184,7 +167,7 @@ func (c *Client) endAllSessions(ctx context.Context) *CloseError {
 			}
 		})
 	}
-	for _, s := range c.allSessions() {
+	for _, s := range c.sessions.allSessions() {
 		switch {
 		case s.isKept(): // its save is being tried already
 			ends.Go(func() {
@@ -221,16 +204,6 @@ func (e *CloseError) addIfUnsaved(s *session) bool {
 	return true
 }
 
-func (c *Client) allSessions() []*session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	sessions := make([]*session, 0, len(c.sessions))
-	for _, s := range c.sessions {
-		sessions = append(sessions, s)
-	}
-	return sessions
-}
-
 // waitForBackground waits for every goroutine. All but the game's own handlers end by themselves once the client has halted;
 // these get until ctx ends, and a moment. Called from a handler it does not wait for the handlers that are on their own: it
 // would wait for itself.
@@ -239,9 +212,9 @@ func (c *Client) waitForBackground(ctx context.Context) {
 	joined := make(chan struct{})
 	go func() {
 		defer close(joined)
-		c.tasks.Wait()
+		c.life.tasks.Wait()
 		if !own {
-			<-c.handling.allReturned()
+			<-c.handlers.running.allReturned()
 		}
 	}()
 	patience, cancel := context.WithTimeout(ctx, c.config.CloseTimeout)

@@ -25,7 +25,7 @@ func (s *session) endByPanic(which string, value any, stack []byte, panics ...*p
 	text := fmt.Sprint(value)
 	why := endError(s.ref, EndPanicked, nil, nil)
 	why.Code, why.Sentence = CodePanicked, fmt.Sprintf("%s panicked: %s; unsaved changes are lost", which, text)
-	s.client.reportError(panickedError(which, s.ref, &panicError{value, stack}))
+	s.client.handlers.reportError(panickedError(which, s.ref, &panicError{value, stack}))
 	if !s.concludeSession(gamePanicked, EndPanicked, why) {
 		return
 	}
@@ -35,7 +35,7 @@ func (s *session) endByPanic(which string, value any, stack []byte, panics ...*p
 	request := &profilev1.ReleaseRequest{
 		Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: profilev1.Cause_CAUSE_PANICKED, Panics: panics,
 	}
-	if !s.client.startGoroutine(func() { s.releaseByPanic(l, request) }) {
+	if !s.client.life.startGoroutine(func() { s.releaseByPanic(l, request) }) {
 		s.freeKey()
 	}
 }
@@ -47,10 +47,10 @@ func (s *session) releaseByPanic(l *incarnation, request *profilev1.ReleaseReque
 	select {
 	case s.turn <- struct{}{}:
 		defer s.turn.giveBack()
-	case <-c.ctx.Done():
+	case <-c.life.ctx.Done():
 		return
 	}
-	err := c.sendUntilAnswered(c.ctx, &change{
+	err := c.link.sendUntilAnswered(c.life.ctx, &change{
 		act: "release", ref: s.ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
 		request: request, answer: &profilev1.ReleaseResponse{},
 	})
@@ -64,7 +64,7 @@ func (s *session) releaseByPanic(l *incarnation, request *profilev1.ReleaseReque
 
 // waitForPanics waits until the log has the releases that count panics: the goodbye would end these sessions uncounted.
 func (c *Client) waitForPanics(ctx context.Context) {
-	for _, s := range c.allSessions() {
+	for _, s := range c.sessions.allSessions() {
 		s.mu.Lock()
 		panicked := s.state == sessionPanicked
 		s.mu.Unlock()

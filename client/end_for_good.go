@@ -4,35 +4,23 @@ import "github.com/profilenode/profilenode/api/profilev1"
 
 // Done is closed when this client has ended: by Close, or for good, because the cluster that it belonged to exists no more.
 // Err says which. A client that has ended starts no sessions; Close still frees its resources.
-func (c *Client) Done() <-chan struct{} { return c.done }
+func (c *Client) Done() <-chan struct{} { return c.life.done }
 
 // Err is why this client has ended: ErrClosed after Close, else an *Error with a code for the state of the cluster. It is
 // nil while Done is open.
-func (c *Client) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.endWhy
-}
+func (c *Client) Err() error { return c.life.reason() }
 
 // endForGood ends the client, all its sessions and everything that runs for it, because no try can ever succeed again. The
 // sessions are not released: the cluster that granted them is gone. It does nothing to a client that has ended or is being
 // closed. It must not be called while a lock is held.
 func (c *Client) endForGood(why error) {
-	c.mu.Lock()
-	if c.endWhy != nil || c.closed {
-		c.mu.Unlock()
+	if !c.life.endForGood(why) {
 		return
 	}
-	c.endWhy = why
-	close(c.done)
-	l := c.incarnation
-	for _, ended := range c.past {
-		ended.mistaken = false // nothing of it will be reclaimed
-	}
-	c.mu.Unlock()
+	l := c.keeper.giveUpReclaims()
 	c.config.Log.Error("this game server's client has ended for good: restart the game server", "why", why)
 	reason := endForGoodReason(why)
-	for _, s := range c.allSessions() {
+	for _, s := range c.sessions.allSessions() {
 		end := endError(s.ref, reason, nil, why)
 		s.finishSession(end)
 		s.giveUpKeptCopy(end)
@@ -40,9 +28,9 @@ func (c *Client) endForGood(why error) {
 		s.freeKey()
 	}
 	if l != nil {
-		c.endIncarnation(l, why)
+		c.keeper.endIncarnation(l, why)
 	}
-	c.stopBackground()
+	c.life.stopBackground()
 }
 
 // endForGoodReason is how the sessions of a client end that ends for good.
@@ -55,14 +43,4 @@ func endForGoodReason(why error) EndReason {
 	}
 	reason, _ := endedBy(why)
 	return reason
-}
-
-// markClosed notes that Close has ended the client, unless something else had.
-func (c *Client) markClosed() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.endWhy == nil {
-		c.endWhy = ErrClosed
-		close(c.done)
-	}
 }

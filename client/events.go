@@ -14,35 +14,29 @@ func (c *Client) handleEvent(l *incarnation, event *profilev1.Event) {
 	case *profilev1.Event_Granted:
 		c.handleGranted(l, what.Granted)
 	case *profilev1.Event_LetGo:
-		if s := c.sessionAt(what.LetGo.Store, what.LetGo.Key); s != nil {
+		if s := c.sessions.sessionAt(what.LetGo.Store, what.LetGo.Key); s != nil {
 			s.grant.handleLetGo(what.LetGo.Token, what.LetGo.Operator)
 		}
 	case *profilev1.Event_Lost:
-		if s := c.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
+		if s := c.sessions.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
 			s.grant.handleRevoked(what.Lost.Token, what.Lost.Cause)
 		} else {
-			c.releaseInBackground(l, heldGrant{Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token}, EndUnknown, nil)
+			c.keeper.releaseInBackground(l, heldGrant{Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token}, EndUnknown, nil)
 		}
 	case *profilev1.Event_Message:
-		if s := c.sessionAt(what.Message.Store, what.Message.Key); s != nil {
+		if s := c.sessions.sessionAt(what.Message.Store, what.Message.Key); s != nil {
 			s.inbox.noteMessagesWait(what.Message)
 		}
 	}
-}
-
-func (c *Client) sessionAt(store, key string) *session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sessions[Ref{store, key}]
 }
 
 // handleGranted takes a grant that waits for its session, and gives it back if no session here wants it: otherwise this game
 // server would renew it without end.
 func (c *Client) handleGranted(l *incarnation, g *profilev1.Granted) {
 	ref := Ref{g.Store, g.Key}
-	s := c.sessionAt(g.Store, g.Key)
+	s := c.sessions.sessionAt(g.Store, g.Key)
 	if s == nil {
-		c.releaseInBackground(l, heldGrant{ref, g.Token}, EndUnknown, nil)
+		c.keeper.releaseInBackground(l, heldGrant{ref, g.Token}, EndUnknown, nil)
 		return
 	}
 	if s.grant.takeGrant(l, g) && g.LetGo {
@@ -64,7 +58,8 @@ type grantComparison struct {
 //
 // A list may come in pages. Until the last one nothing is absent, and nothing is renewed, since a session on a later page
 // may be over; the last one renews as of the renewal that began the list.
-func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left time.Time) (since time.Time, complete bool) {
+func (k *leaseKeeper) compareGrants(l *incarnation, answer *profilev1.Renewed, left time.Time) (since time.Time, complete bool) {
+	c := k.c
 	all := l.compared
 	if l.page == nil || all == nil || all.index != answer.Comparison {
 		all = &grantComparison{index: answer.Comparison, began: answer.Sequence, left: left, listed: make(map[heldGrant]bool, len(answer.Grants))}
@@ -78,7 +73,7 @@ func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left t
 		return all.left, false
 	}
 	l.page, l.compared = nil, nil
-	c.mu.Lock()
+	k.mu.Lock()
 	var missing []*session
 	for h, s := range l.held {
 		switch {
@@ -89,7 +84,7 @@ func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left t
 			missing = append(missing, s)
 		}
 	}
-	c.mu.Unlock()
+	k.mu.Unlock()
 	for _, s := range missing {
 		s.grant.verifyGrant()
 	}
@@ -98,8 +93,9 @@ func (c *Client) compareGrants(l *incarnation, answer *profilev1.Renewed, left t
 
 // releaseInBackground gives back a grant in the background, until the log has heard it; then runs, if it is not nil, once
 // nothing more will come of it. reason is how its session ended; one that ended without a release has left its reason.
-func (c *Client) releaseInBackground(l *incarnation, h heldGrant, reason EndReason, then func()) {
-	c.mu.Lock()
+func (k *leaseKeeper) releaseInBackground(l *incarnation, h heldGrant, reason EndReason, then func()) {
+	c := k.c
+	k.mu.Lock()
 	if reason == EndUnknown {
 		reason = l.unreleased[h]
 	}
@@ -108,12 +104,12 @@ func (c *Client) releaseInBackground(l *incarnation, h heldGrant, reason EndReas
 	if !known {
 		l.releasing[h] = true
 	}
-	c.mu.Unlock()
+	k.mu.Unlock()
 	if known && then == nil {
 		return
 	}
 	work := func() {
-		err := c.sendUntilAnswered(c.ctx, &change{
+		err := c.link.sendUntilAnswered(c.life.ctx, &change{
 			act: "release", ref: h.Ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
 			request: &profilev1.ReleaseRequest{Store: h.Store, Key: h.Key, Token: h.token, Cause: causeOf(reason)},
 			answer:  &profilev1.ReleaseResponse{},
@@ -122,14 +118,14 @@ func (c *Client) releaseInBackground(l *incarnation, h heldGrant, reason EndReas
 		if err != nil && !errors.Is(err, ErrSessionOver) {
 			c.config.Log.Warn("release a grant", "profile", h.String(), "error", err)
 		}
-		c.mu.Lock()
+		k.mu.Lock()
 		delete(l.releasing, h)
-		c.mu.Unlock()
+		k.mu.Unlock()
 		if then != nil {
 			then()
 		}
 	}
-	if !c.startGoroutine(work) && then != nil {
+	if !c.life.startGoroutine(work) && then != nil {
 		then()
 	}
 }

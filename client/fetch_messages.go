@@ -37,7 +37,7 @@ func (b *inbox) startFetch() {
 		b.fetchAgain = true
 		return
 	}
-	b.fetching = s.client.startGoroutine(b.fetchAllPages)
+	b.fetching = s.client.life.startGoroutine(b.fetchAllPages)
 }
 
 func (b *inbox) fetchAllPages() {
@@ -137,7 +137,7 @@ func (b *inbox) fetchInTurn(after uint64) ([]*profilev1.Message, error) {
 func (b *inbox) requestPage(after uint64) ([]*profilev1.Message, error) {
 	s := b.s
 	answer := &profilev1.MessagesResponse{}
-	err := s.client.readUntilAnswered(s.ctx, "fetch messages", s.ref, profilev1.Profiles_Messages_FullMethodName,
+	err := s.client.link.readUntilAnswered(s.ctx, "fetch messages", s.ref, profilev1.Profiles_Messages_FullMethodName,
 		&profilev1.MessagesRequest{Store: s.ref.Store, Key: s.ref.Key, After: after}, answer, false)
 	return answer.Messages, err
 }

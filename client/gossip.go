@@ -51,11 +51,11 @@ func (r *gossipPool) listSeeds() []string {
 func (c *Client) gossipUntilClosed() {
 	select {
 	case <-c.gossipSeeds.known:
-	case <-c.ctx.Done():
+	case <-c.life.ctx.Done():
 		return
 	}
 	for {
-		l, err := c.awaitIncarnation(c.ctx, "gossip", Ref{})
+		l, err := c.keeper.awaitIncarnation(c.life.ctx, "gossip", Ref{})
 		if err != nil {
 			return
 		}
@@ -65,7 +65,7 @@ func (c *Client) gossipUntilClosed() {
 		}
 		select {
 		case <-l.over:
-		case <-c.ctx.Done():
+		case <-c.life.ctx.Done():
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), gossipLeave)
 		if err := leave(ctx); err != nil {
@@ -79,7 +79,7 @@ func (c *Client) gossipUntilClosed() {
 func (c *Client) joinGossip(l *incarnation) (leave func(context.Context) error) {
 	cluster := slices.Clone(l.of.id)
 	for wait := gossipPause; ; wait = min(2*wait, gossipPauseMax) {
-		if isClosed(l.over) || c.ctx.Err() != nil {
+		if isClosed(l.over) || c.life.ctx.Err() != nil {
 			return nil
 		}
 		leave, err := c.config.Gossip.Join(cluster, l.id, c.gossipSeeds.listSeeds, c.config.Log)
@@ -91,7 +91,7 @@ func (c *Client) joinGossip(l *incarnation) (leave func(context.Context) error) 
 		select {
 		case <-again.C:
 		case <-l.over:
-		case <-c.ctx.Done():
+		case <-c.life.ctx.Done():
 		}
 		again.Stop()
 	}

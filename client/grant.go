@@ -1,11 +1,9 @@
 package client
 
 import (
-	"context"
 	"sync/atomic"
 
 	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/lock"
 )
 
 // sessionGrant is a session's grant: how it comes, is asked for, is taken away, and is reclaimed. session.mu guards it, but
@@ -26,7 +24,7 @@ type sessionGrant struct {
 	revokedToken   uint64          // token of the grant that was revoked
 	cause          profilev1.Cause // of the revocation
 
-	since         uint64        // the last renewal that did not yet name the token; guarded by Client.mu
+	since         uint64        // the last renewal that did not yet name the token; guarded by leaseKeeper.mu
 	missedRenewal atomic.Uint64 // number of the renewal with an answer that did not list it; 0: none, or it was looked up since
 }
 
@@ -45,15 +43,11 @@ func (g *sessionGrant) holdGrant(l *incarnation, token uint64) bool {
 	if s.state != sessionStarting {
 		return g.token == token && !s.state.isOver()
 	}
-	s.client.mu.Lock()
-	defer s.client.mu.Unlock()
-	if l.why != nil {
+	if !s.client.keeper.addGrant(l, s, token) {
 		return false
 	}
 	s.state.apply(grantTaken)
 	g.token = token
-	l.addGrant(s, token)
-	g.since = l.sequence
 	close(g.taken)
 	return true
 }
@@ -89,7 +83,7 @@ func (g *sessionGrant) takeGrant(l *incarnation, granted *profilev1.Granted) boo
 		if wanted {
 			return g.holdGrant(l, granted.Token)
 		}
-		s.client.releaseInBackground(l, heldGrant{s.ref, granted.Token}, EndUnknown, nil)
+		s.client.keeper.releaseInBackground(l, heldGrant{s.ref, granted.Token}, EndUnknown, nil)
 		return false
 	}
 	mine = g.token == granted.Token
@@ -104,7 +98,7 @@ func (g *sessionGrant) takeGrant(l *incarnation, granted *profilev1.Granted) boo
 // verifyGrant looks up whether the grant is still in force, and ends the session if it is not.
 func (g *sessionGrant) verifyGrant() {
 	s := g.s
-	s.client.startGoroutine(func() {
+	s.client.life.startGoroutine(func() {
 		s.mu.Lock()
 		l, token, held := g.incarnation, g.token, s.state.isHeld()
 		s.mu.Unlock()
@@ -112,7 +106,7 @@ func (g *sessionGrant) verifyGrant() {
 			return
 		}
 		missed := g.missedRenewal.Load()
-		got, err := s.client.lookUpOwner(s.ctx, "verify", s.ref)
+		got, err := s.client.link.lookUpOwner(s.ctx, "verify", s.ref)
 		if err == nil && ownsProfile(got, l, token) {
 			g.missedRenewal.CompareAndSwap(missed, 0)
 		} else if err == nil {
@@ -126,29 +120,7 @@ func (g *sessionGrant) verifyGrant() {
 	})
 }
 
-// lookUpOwner reads which game server owns a profile.
-func (c *Client) lookUpOwner(ctx context.Context, act string, ref Ref) (*profilev1.GetResponse, error) {
-	got := &profilev1.GetResponse{}
-	err := c.readUntilAnswered(ctx, act, ref, profilev1.Profiles_Get_FullMethodName,
-		&profilev1.GetRequest{Store: ref.Store, Key: ref.Key, WithoutData: true}, got, false)
-	return got, err
-}
-
 // ownsProfile says whether a linearizable answer names this incarnation and token as the owner.
 func ownsProfile(got *profilev1.GetResponse, l *incarnation, token uint64) bool {
 	return got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() == token
-}
-
-// addGrant adds a session's grant to the held set of an incarnation. It is called under Client.mu.
-func (l *incarnation) addGrant(s *session, token uint64) {
-	l.held[heldGrant{s.ref, token}] = s
-	l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
-}
-
-// dropGrant takes a session's grant out of the held set of an incarnation. It is called under Client.mu.
-func (l *incarnation) dropGrant(s *session, token uint64) {
-	if h := (heldGrant{s.ref, token}); l.held[h] == s {
-		delete(l.held, h)
-		l.heldHash = lock.HeldHash(l.heldHash, s.ref.Store, s.ref.Key, lock.Token(token))
-	}
 }

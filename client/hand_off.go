@@ -34,7 +34,7 @@ func (g *sessionGrant) handleLetGo(token uint64, operator bool) {
 		if operator {
 			reason = LastSaveOperator
 		}
-		s.client.startGoroutine(func() { g.handOff(reason) })
+		s.client.life.startGoroutine(func() { g.handOff(reason) })
 	}
 }
 

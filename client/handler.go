@@ -58,7 +58,7 @@ func Handle[T, M any](p *Profile[T], kind Kind, f func(data *T, m M, info Messag
 		}
 		var m M
 		if err := codec.Decode(info.Body, &m); err != nil {
-			p.s.client.reportError(&Error{
+			p.s.client.handlers.reportError(&Error{
 				Act: "handle message", Ref: p.s.ref, Kind: ErrInvalid, Code: CodeUnreadable, Cause: err,
 				Sentence: fmt.Sprintf("message %d of kind %q from %q cannot be decoded into %T; it waits", info.ID, kind, info.Sender, m),
 			})

@@ -156,4 +156,4 @@ func calledFromHandler() bool {
 }
 
 // startHandler runs a handler of the game outside of every lock, in a goroutine of its own.
-func (c *Client) startHandler(f func()) { c.handling.startHandler(f) }
+func (g *gameHandlers) startHandler(f func()) { g.running.startHandler(f) }

@@ -19,15 +19,13 @@ func (s *session) endOutOfReach() {
 		return
 	}
 	if isClosed(s.saves.keeping) {
-		s.client.startGoroutine(s.limitKeepTime)
+		s.client.life.startGoroutine(s.limitKeepTime)
 		return
 	}
 	s.mu.Lock()
 	l, token := s.grant.incarnation, s.grant.token
 	s.mu.Unlock()
-	s.client.mu.Lock()
-	l.unreleased[heldGrant{s.ref, token}] = EndOutOfReach
-	s.client.mu.Unlock()
+	s.client.keeper.noteUnreleased(l, heldGrant{s.ref, token}, EndOutOfReach)
 	s.stop(nil)
 	s.freeKey()
 }
@@ -38,7 +36,7 @@ func (s *session) limitKeepTime() {
 	defer timer.Stop()
 	select {
 	case <-s.keyFreed:
-	case <-s.client.ctx.Done():
+	case <-s.client.life.ctx.Done():
 	case <-timer.C:
 		s.stop(errors.New("the cluster was out of reach for too long after the session had ended"))
 	}
@@ -46,16 +44,11 @@ func (s *session) limitKeepTime() {
 
 // dropKeptCopy notes that the copy is saved, or given up, and takes its grant out of the held set.
 func (s *session) dropKeptCopy() {
-	c := s.client
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.state.apply(keptCopyDone) {
-		return
+	if s.state.apply(keptCopyDone) {
+		s.client.keeper.dropGrant(s.grant.incarnation, s, s.grant.token)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.grant.incarnation.dropGrant(s, s.grant.token)
-	c.forgetPastIncarnations()
 }
 
 // giveUpKeptCopy gives up the copy for a reason that leaves nothing to be released; the handlers of OnAfterSave get it.

@@ -28,14 +28,15 @@ type nodeState struct {
 }
 
 // noteAnswer takes down how a request to a node went, and logs the first failure to reach it and the end of that.
-func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Refusal, err error) {
-	n := c.nodes
+func (k *clusterLink) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Refusal, err error) {
+	c := k.c
+	n := k.nodes
 	next := nodeState{
 		failed: nodeAnswerError(refusal, err), unreachable: err != nil && refusal == nil,
 		notAllowed: refusal.GetReason() == profilev1.Reason_REASON_UNAUTHORIZED,
 	}
 	var cluster []byte
-	if of := c.cluster.Load(); of != nil {
+	if of := k.cluster.Load(); of != nil {
 		cluster = of.id
 	}
 	n.mu.Lock()
@@ -52,12 +53,12 @@ func (c *Client) noteAnswer(addr string, link *wire.Link, refusal *profilev1.Ref
 	n.states[addr] = next
 	n.mu.Unlock()
 	if !next.ofAnother.IsZero() {
-		c.endIfOutlived()
+		k.endIfOutlived()
 	}
 	switch {
-	case c.ctx.Err() != nil:
+	case c.life.ctx.Err() != nil:
 	case next.unreachable && !was.unreachable:
-		c.startGoroutine(func() { c.explainFailure(addr, link, next.failed) })
+		c.life.startGoroutine(func() { k.explainFailure(addr, link, next.failed) })
 	case known && was.unreachable && !next.unreachable:
 		c.config.Log.Info("a node is reached again", "node", addr)
 	}
@@ -78,21 +79,22 @@ func nodeAnswerError(refusal *profilev1.Refusal, err error) error {
 }
 
 // explainFailure logs why a node cannot be reached. A second look at its port may tell more than the first attempt did.
-func (c *Client) explainFailure(addr string, link *wire.Link, failed error) {
+func (k *clusterLink) explainFailure(addr string, link *wire.Link, failed error) {
+	c := k.c
 	if link != nil {
-		ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
+		ctx, cancel := context.WithTimeout(c.life.ctx, 2*time.Second)
 		defer cancel()
 		if why := link.Explain(ctx); why != nil {
 			failed = why
-			c.nodes.mu.Lock()
-			if state := c.nodes.states[addr]; state.unreachable {
+			k.nodes.mu.Lock()
+			if state := k.nodes.states[addr]; state.unreachable {
 				state.failed, state.explained = why, true
-				c.nodes.states[addr] = state
+				k.nodes.states[addr] = state
 			}
-			c.nodes.mu.Unlock()
+			k.nodes.mu.Unlock()
 		}
 	}
-	if c.ctx.Err() == nil && !isClosed(c.closing) {
+	if c.life.ctx.Err() == nil && !isClosed(c.life.open.Done()) {
 		c.config.Log.Warn("a node cannot be reached", "node", addr, "error", failed)
 	}
 }
@@ -135,7 +137,7 @@ func (r *waitingLog) logIfDue(c *Client, now time.Time) {
 		return
 	}
 	r.next = now.Add(registerLogEvery)
-	answers := listAnswers(c.nodes.recentFailures())
+	answers := listAnswers(c.link.nodes.recentFailures())
 	if answers == "" {
 		answers = "none yet"
 	}

@@ -59,7 +59,7 @@ func (c *Client) Outcome(ctx context.Context, err error) (Outcome, error) {
 		select {
 		case <-p.done:
 		case <-ctx.Done():
-		case <-c.ctx.Done():
+		case <-c.life.ctx.Done():
 		}
 		if !isClosed(p.done) {
 			return Outcome{}, c.notSentError(ctx, act, about)

@@ -22,10 +22,11 @@ func isOfAnotherCluster(refusal *profilev1.Refusal, cluster []byte) bool {
 // cluster's has answered as another cluster's within the limit for doubt, and none of them otherwise since. One address
 // that does not answer is enough to go on trying, and so is a wrong seed beside an outage: it was never given as the
 // cluster's.
-func (c *Client) endIfOutlived() {
+func (k *clusterLink) endIfOutlived() {
+	c := k.c
 	limit := max(c.config.DoubtLimit, outlivedLimit)
 	now := time.Now()
-	n := c.nodes
+	n := k.nodes
 	given := n.GivenAddresses()
 	n.mu.Lock()
 	outlived := len(given) > 0 && !slices.ContainsFunc(given, func(addr string) bool {

@@ -41,7 +41,7 @@ func (p *pingPort) portBeside(ctx context.Context, c *Client, node string) strin
 	l, closed := p.listener, p.closed
 	p.mu.Unlock()
 	if l == nil && !closed {
-		if _, err := c.nodes.ReadyLink(ctx, node); err != nil {
+		if _, err := c.link.nodes.ReadyLink(ctx, node); err != nil {
 			return "" // another node will be asked
 		}
 		l = p.openListener(ctx, c.config.Log, node)

@@ -203,7 +203,7 @@ func (p *Profile[T]) reportLost(paths []string) {
 		}
 	}
 	if len(news) > 0 {
-		p.s.client.startGoroutine(func() { // the logger is the game's code too, and this runs under the profile's lock
+		p.s.client.life.startGoroutine(func() { // the logger is the game's code too, and this runs under the profile's lock
 			p.s.client.config.Log.Warn("a save drops fields that this version of the game does not know: the elements that had "+
 				"them were changed", "profile", p.s.ref.String(), "paths", news)
 		})

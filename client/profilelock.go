@@ -60,10 +60,10 @@ func (c *Client) watchLocks() {
 		reported bool
 	}
 	seen := make(map[*session]hold)
-	for sleepUnlessDone(c.ctx, lockLook) {
+	for sleepUnlessDone(c.life.ctx, lockLook) {
 		now := time.Now()
 		held := make(map[*session]hold)
-		for _, s := range c.allSessions() {
+		for _, s := range c.sessions.allSessions() {
 			number := s.data.holds.Load()
 			if number%2 == 0 {
 				continue
@@ -74,7 +74,7 @@ func (c *Client) watchLocks() {
 			}
 			if !h.reported && now.Sub(h.since) > lockHeldLong {
 				h.reported = true
-				c.reportError(&Error{
+				c.handlers.reportError(&Error{
 					Act: "lock", Ref: s.ref, Kind: ErrInvalid, Code: CodeLockHeld,
 					Sentence: fmt.Sprintf("a function of the game has held the profile's lock for more than %v, so that it can neither be "+
 						"saved nor read: it must not block, and must not call Update or Read of the same profile", lockHeldLong),

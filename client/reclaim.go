@@ -2,7 +2,6 @@ package client
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,12 +28,13 @@ type reclaimedGrant struct {
 // reclaimSessions continues the sessions of incarnations that ended while this process lives: they are granted again, to the
 // present incarnation, if their profiles have had no other owner and no write since. Those that cannot be reclaimed are
 // over. If this incarnation ends on the way, the rest waits for the next one.
-func (c *Client) reclaimSessions(l *incarnation) {
+func (k *leaseKeeper) reclaimSessions(l *incarnation) {
+	c := k.c
 	before := c.counters.reclaimed.Load()
 	claims := make(chan *reclaimedGrant)
 	all := make(chan struct{})
 	var each sync.WaitGroup
-	for _, s := range c.sessionsToReclaim() {
+	for _, s := range k.sessionsToReclaim() {
 		each.Go(func() { s.grant.reclaimGrant(l, claims) })
 	}
 	go func() {
@@ -55,7 +55,7 @@ func (c *Client) reclaimSessions(l *incarnation) {
 				}
 			}
 			full.Stop()
-			c.reclaimBatch(l, batch)
+			k.reclaimBatch(l, batch)
 		case <-all:
 			c.config.Log.Info("went on after a false verdict", "incarnation", l.id, "sessions", c.counters.reclaimed.Load()-before)
 			return
@@ -64,18 +64,19 @@ func (c *Client) reclaimSessions(l *incarnation) {
 }
 
 // sessionsToReclaim returns the sessions that go on although their incarnation has ended.
-func (c *Client) sessionsToReclaim() []*session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (k *leaseKeeper) sessionsToReclaim() []*session {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	var sessions []*session
-	for _, l := range c.past {
-		sessions = append(sessions, c.sessionsOf(l)...)
+	for _, l := range k.past {
+		sessions = append(sessions, l.listSessions()...)
 	}
 	return sessions
 }
 
 // reclaimBatch asks for some sessions in one request.
-func (c *Client) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
+func (k *leaseKeeper) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
+	c := k.c
 	request := &profilev1.ReclaimRequest{}
 	for _, cl := range batch {
 		request.Claims = append(request.Claims, &profilev1.Claim{
@@ -83,7 +84,7 @@ func (c *Client) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
 		})
 	}
 	answer := &profilev1.ReclaimResponse{}
-	err := c.sendUntilAnswered(c.ctx, &change{act: "reclaim", incarnation: l, method: profilev1.Profiles_Reclaim_FullMethodName, request: request, answer: answer})
+	err := c.link.sendUntilAnswered(c.life.ctx, &change{act: "reclaim", incarnation: l, method: profilev1.Profiles_Reclaim_FullMethodName, request: request, answer: answer})
 	if err == nil && len(answer.Claims) != len(batch) {
 		err = errors.New("the answer is to other claims")
 	}
@@ -134,7 +135,7 @@ func (g *sessionGrant) reclaimGrant(l *incarnation, claims chan<- *reclaimedGran
 		s.client.counters.reclaimed.Add(1)
 		s.inbox.fetchMessages() // messages that came meanwhile were pushed to no game server
 	case cl.anew != 0:
-		s.client.releaseInBackground(l, heldGrant{s.ref, cl.anew}, EndUnknown, nil)
+		s.client.keeper.releaseInBackground(l, heldGrant{s.ref, cl.anew}, EndUnknown, nil)
 		why := endError(s.ref, EndExpired, nil, nil)
 		s.finishSession(why)
 		s.giveUpKeptCopy(why)
@@ -152,29 +153,15 @@ func (g *sessionGrant) reclaimGrant(l *incarnation, claims chan<- *reclaimedGran
 // now too; the session then waits for the next, unless there is to be none. false: there is none, or the session itself is
 // over.
 func (g *sessionGrant) moveToIncarnation(from, to *incarnation, token uint64) bool {
-	s, c := g.s, g.s.client
+	s := g.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.state.isOver() && s.state != sessionKept || to.why != nil && !to.mistaken {
+	if s.state.isOver() && s.state != sessionKept || !s.client.keeper.moveGrant(s, from, to, g.token, token) {
 		return false
 	}
-	from.dropGrant(s, g.token)
 	g.incarnation, g.token = to, token
-	to.addGrant(s, token)
-	g.since = to.sequence
 	g.missedRenewal.Store(0) // the numbers of renewals begin again at 1
-	if to.mistaken && !slices.Contains(c.past, to) {
-		c.past = append(c.past, to)
-	}
-	c.forgetPastIncarnations()
 	close(g.moved)
 	g.moved = make(chan struct{})
 	return true
-}
-
-// forgetPastIncarnations lets go of ended incarnations that no session waits to leave. It is called under mu.
-func (c *Client) forgetPastIncarnations() {
-	c.past = slices.DeleteFunc(c.past, func(l *incarnation) bool { return len(l.held) == 0 })
 }

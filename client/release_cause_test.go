@@ -75,6 +75,7 @@ func TestAReleaseSaysItsCause(t *testing.T) {
 				if err := p.Save(t.Context()); err != nil { // so that the end has nothing to store
 					t.Fatal(err)
 				}
+				time.Sleep(1500 * time.Millisecond) // a list of grants that is on its way would have it released once more
 				var causes []profilev1.Cause
 				town.Set(func() {
 					town.Before = func(_, _ string, request proto.Message) error {

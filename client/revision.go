@@ -47,7 +47,7 @@ func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revisio
 		return 0, &Error{Act: "set", Ref: Ref{s.name, key}, Kind: ErrInvalid, Sentence: "the data cannot be stored", Cause: err}
 	}
 	hash := sha256.Sum256(encoded)
-	ctx, cancel := s.client.whileOpen(ctx)
+	ctx, cancel := s.client.life.whileOpen(ctx)
 	defer cancel()
 	answer := &profilev1.SetResponse{}
 	err = s.client.sendAcrossIncarnations(ctx, &change{
@@ -66,7 +66,7 @@ func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revisio
 //
 // Errors as Set; ErrConflict also if there is no such profile.
 func (s *Store[T]) Remove(ctx context.Context, key string, expected Revision, options ...WriteOption) error {
-	ctx, cancel := s.client.whileOpen(ctx)
+	ctx, cancel := s.client.life.whileOpen(ctx)
 	defer cancel()
 	return s.client.sendAcrossIncarnations(ctx, &change{
 		act: "remove", ref: Ref{s.name, key}, method: profilev1.Profiles_Remove_FullMethodName,

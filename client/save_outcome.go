@@ -55,8 +55,8 @@ func (q *saveQueue) runSavedHandlers(saved Saved) {
 	c := q.s.client
 	q.handlers.enqueue(func() {
 		q.onSaved.callEach(0, func(f func(Saved)) bool {
-			c.runHandlerAlone("OnAfterSave", q.s.ref, func() { f(saved) })
+			c.handlers.runHandlerAlone("OnAfterSave", q.s.ref, func() { f(saved) })
 			return true
 		})
-	}, c.startHandler)
+	}, c.handlers.startHandler)
 }

@@ -110,7 +110,7 @@ func (q *saveQueue) requestAutosave() {
 // session.mu.
 func (q *saveQueue) startRunning() bool {
 	if !q.running {
-		q.running = q.s.client.startGoroutine(q.runSaves)
+		q.running = q.s.client.life.startGoroutine(q.runSaves)
 	}
 	return q.running
 }
@@ -222,7 +222,7 @@ func (q *saveQueue) concludeSave(w *saveRequest, err error) {
 		s.client.counters.failed.Add(1)
 		var e *Error
 		if errors.As(err, &e) && !errors.Is(err, ErrClosed) {
-			s.client.reportError(e)
+			s.client.handlers.reportError(e)
 		}
 		q.runSavedHandlers(Saved{Ref: s.ref, Revision: q.knownRevision(), Last: w.last, Err: err})
 	}

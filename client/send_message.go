@@ -3,39 +3,51 @@ package client
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 )
 
-// sendLine lets one message at a time through to a profile: that is how messages of one sender keep their order.
-type sendLine struct {
-	busy  chan struct{} // holds one value while a message is on its way
-	users int           // guarded by Client.mu
+// messageLines lets one message at a time through to each profile: that is how messages of one sender keep their order.
+type messageLines struct {
+	mu   sync.Mutex
+	busy map[Ref]*messageLine // of profiles to which messages are on their way
 }
 
-// awaitTurnToSend waits until no message of this client is on its way to the profile.
-func (c *Client) awaitTurnToSend(ctx context.Context, ref Ref) (leave func(), err error) {
-	c.mu.Lock()
-	l := c.lines[ref]
+type messageLine struct {
+	turn  chan struct{} // holds one value while a message is on its way
+	users int           // guarded by messageLines.mu
+}
+
+// awaitTurn waits until no message of this client is on its way to the profile. false: ctx ended first.
+func (m *messageLines) awaitTurn(ctx context.Context, ref Ref) (leave func(), ok bool) {
+	l := m.joinLine(ref)
+	select {
+	case l.turn <- struct{}{}:
+		return func() { <-l.turn; m.leaveLine(ref, l) }, true
+	case <-ctx.Done():
+		m.leaveLine(ref, l)
+		return nil, false
+	}
+}
+
+func (m *messageLines) joinLine(ref Ref) *messageLine {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.busy[ref]
 	if l == nil {
-		l = &sendLine{busy: make(chan struct{}, 1)}
-		c.lines[ref] = l
+		l = &messageLine{turn: make(chan struct{}, 1)}
+		m.busy[ref] = l
 	}
 	l.users++
-	c.mu.Unlock()
-	out := func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(c.lines, ref)
-		}
-	}
-	select {
-	case l.busy <- struct{}{}:
-		return func() { <-l.busy; out() }, nil
-	case <-ctx.Done():
-		out()
-		return nil, c.notSentError(ctx, "send", ref)
+	return l
+}
+
+func (m *messageLines) leaveLine(ref Ref, l *messageLine) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l.users--; l.users == 0 {
+		delete(m.busy, ref)
 	}
 }
 
@@ -45,11 +57,11 @@ func (c *Client) sendMessage(ctx context.Context, ref Ref, message any, kind str
 	if err != nil {
 		return 0, &Error{Act: "send", Ref: ref, Kind: ErrInvalid, Sentence: "the message cannot be encoded", Cause: err}
 	}
-	ctx, cancel := c.whileOpen(ctx)
+	ctx, cancel := c.life.whileOpen(ctx)
 	defer cancel()
-	leave, err := c.awaitTurnToSend(ctx, ref)
-	if err != nil {
-		return 0, err
+	leave, ok := c.lines.awaitTurn(ctx, ref)
+	if !ok {
+		return 0, c.notSentError(ctx, "send", ref)
 	}
 	answer := &profilev1.SendResponse{}
 	err = c.sendAcrossIncarnations(ctx, &change{
@@ -67,12 +79,12 @@ func (c *Client) sendMessage(ctx context.Context, ref Ref, message any, kind str
 // and it is made under the next one.
 func (c *Client) sendAcrossIncarnations(ctx context.Context, ch *change) error {
 	for {
-		l, err := c.awaitIncarnation(ctx, ch.act, ch.ref)
+		l, err := c.keeper.awaitIncarnation(ctx, ch.act, ch.ref)
 		if err != nil {
 			return err
 		}
 		ch.incarnation, ch.number = l, 0
-		err = c.sendUntilAnswered(ctx, ch)
+		err = c.link.sendUntilAnswered(ctx, ch)
 		if !endsClient(err) || !sleepUnlessDone(ctx, againAfter) {
 			return err
 		}

@@ -68,7 +68,7 @@ func (q *saveQueue) sendSave(l *incarnation, w *saveRequest, im encodedData) (*p
 	if !w.last {
 		ch.overtaken = w.overtaken
 	}
-	err := s.client.sendUntilAnswered(s.ctx, ch)
+	err := s.client.link.sendUntilAnswered(s.ctx, ch)
 	return answer.Stands, err
 }
 
@@ -78,7 +78,7 @@ func (q *saveQueue) sendRelease(l *incarnation, w *saveRequest) (*profilev1.Stan
 	token := s.grant.token
 	s.mu.Unlock()
 	answer := &profilev1.ReleaseResponse{}
-	err := s.client.sendUntilAnswered(s.ctx, &change{
+	err := s.client.link.sendUntilAnswered(s.ctx, &change{
 		act: "end session", ref: s.ref, incarnation: l, method: profilev1.Profiles_Release_FullMethodName,
 		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: causeOf(w.endReason())},
 		answer:  answer,

@@ -22,7 +22,7 @@ type typedData interface {
 
 // session is one session, from the StartSession on its way to the release that the log has heard. It speaks bytes.
 //
-// Locks: data before mu before Client.mu. Nothing waits while it holds one of them. The game's functions run under data,
+// Locks: data before mu before those of the client's parts. Nothing waits while it holds one of them. The game's functions run under data,
 // for as long as they like, so whatever waits for data holds nothing that another profile needs: no number, no turn, no
 // place among those that fetch.
 type session struct {
@@ -60,7 +60,7 @@ func newSession(c *Client, ref Ref) *session {
 	s.inbox.s = s
 	s.grant = sessionGrant{s: s, taken: make(chan struct{}), moved: make(chan struct{})}
 	s.saves = saveQueue{s: s, keeping: make(chan struct{})}
-	s.ctx, s.stop = context.WithCancelCause(c.ctx)
+	s.ctx, s.stop = context.WithCancelCause(c.life.ctx)
 	return s
 }
 
@@ -99,10 +99,7 @@ func (s *session) beginWith(b typedData) error {
 		return overError("start session", s.ref, s.overReason)
 	}
 	// Close ends the sessions that have begun when it begins. One that begins later would be lost without a last save.
-	s.client.mu.Lock()
-	closed := s.client.closed
-	s.client.mu.Unlock()
-	if closed {
+	if s.client.life.isClosed() {
 		s.mu.Unlock()
 		return &Error{Act: "start session", Ref: s.ref, Kind: ErrClosed}
 	}
@@ -136,13 +133,7 @@ func (s *session) hasUnsavedChanges() bool {
 
 // freeKey makes the key free for another session of this client.
 func (s *session) freeKey() {
-	c := s.client
-	c.mu.Lock()
-	if c.sessions[s.ref] == s {
-		delete(c.sessions, s.ref)
-		close(s.keyFreed)
-	}
-	c.mu.Unlock()
+	s.client.sessions.removeSession(s)
 	s.leaveWhenIdle()
 }
 

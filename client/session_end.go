@@ -13,7 +13,7 @@ func (s *session) loseSession(why error) {
 		return // a release without the count of its panics would fence the one that has it
 	}
 	reason, _ := endedBy(why)
-	s.client.releaseInBackground(l, heldGrant{s.ref, token}, reason, s.freeKey)
+	s.client.keeper.releaseInBackground(l, heldGrant{s.ref, token}, reason, s.freeKey)
 }
 
 // finishSession makes the session over, unless it is, since it was lost or could not start.
@@ -46,12 +46,9 @@ func (s *session) concludeSession(by sessionEvent, reason EndReason, why error) 
 		c.config.Log.Warn("a session is lost", "profile", s.ref.String(), "code", string(CodeSessionLost), "why", why,
 			"unsaved_changes", end.Unsaved)
 	}
-	c.mu.Lock()
 	if l != nil && !kept {
-		l.dropGrant(s, token)
-		c.forgetPastIncarnations()
+		c.keeper.dropGrant(l, s, token)
 	}
-	c.mu.Unlock()
 	c.saver.removeSession(s)
 	if next != nil {
 		next.finishSave(fate, s.saves.knownRevision())
@@ -86,5 +83,5 @@ func (s *session) callWhenOver(f func(End)) (stop func()) {
 }
 
 func (s *session) runEndHandler(f func(End), end End) {
-	s.client.startHandler(func() { s.client.runHandlerAlone("OnSessionEnd", s.ref, func() { f(end) }) })
+	s.client.handlers.startHandler(func() { s.client.handlers.runHandlerAlone("OnSessionEnd", s.ref, func() { f(end) }) })
 }

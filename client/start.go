@@ -23,21 +23,21 @@ type loadedProfile struct {
 // background, until the release is in the log.
 func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenOwned) (*session, loadedProfile, error) {
 	const act = "start session"
-	ctx, cancel := c.whileOpen(ctx)
+	ctx, cancel := c.life.whileOpen(ctx)
 	defer cancel()
-	s, err := c.claimKey(ctx, ref)
+	s, err := c.sessions.claimKey(ctx, ref)
 	if err != nil {
 		return nil, loadedProfile{}, err
 	}
 	for {
-		l, err := c.awaitIncarnation(ctx, act, ref)
+		l, err := c.keeper.awaitIncarnation(ctx, act, ref)
 		if err != nil {
 			s.freeKey()
 			return nil, loadedProfile{}, err
 		}
 		s.grant.beginUnder(l)
 		answer := &profilev1.StartSessionResponse{}
-		err = c.sendUntilAnswered(ctx, &change{
+		err = c.link.sendUntilAnswered(ctx, &change{
 			act: act, ref: ref, incarnation: l, method: profilev1.Profiles_StartSession_FullMethodName,
 			request: &profilev1.StartSessionRequest{Store: ref.Store, Key: ref.Key, WhenOwned: when}, answer: answer,
 			abandoned: func(f requestFate, was *profilev1.SettleResponse) { s.onStartSettled(l, f, was) },
@@ -75,43 +75,6 @@ func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenO
 	}
 }
 
-// whileOpen is ctx as long as the client is open.
-func (c *Client) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.open, func() { cancel(ErrClosed) })
-	return ctx, func() { stop(); cancel(nil) }
-}
-
-// claimKey makes the key this session's. One that is on its way out is waited for.
-func (c *Client) claimKey(ctx context.Context, ref Ref) (*session, error) {
-	for {
-		c.mu.Lock()
-		if c.closed {
-			c.mu.Unlock()
-			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrClosed}
-		}
-		if c.draining {
-			c.mu.Unlock()
-			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrClosed, Sentence: "it drains, so it opens no new sessions"}
-		}
-		old := c.sessions[ref]
-		if old == nil {
-			s := newSession(c, ref)
-			c.sessions[ref] = s
-			c.mu.Unlock()
-			return s, nil
-		}
-		c.mu.Unlock()
-		if !old.isLeaving() {
-			return nil, &Error{Act: "start session", Ref: ref, Kind: ErrAlreadyOpen, Sentence: "use that session, or end it first"}
-		}
-		if ctx.Err() != nil {
-			return nil, c.notSentError(ctx, "start session", ref)
-		}
-		old.waitUntilLeft(ctx)
-	}
-}
-
 // loadAfterGrant loads the stored state that the session starts from, as of its grant.
 func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *profilev1.StartSessionResponse) (loadedProfile, error) {
 	token := answer.Stands.GetToken()
@@ -122,7 +85,7 @@ func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *pr
 	from := loadedProfile{profile: answer.Profile, loads: answer.LoadCount, messages: answer.Messages}
 	if answer.Queued || answer.Profile == nil || answer.Stands.GetRepeated() {
 		got := &profilev1.GetResponse{}
-		err := s.client.readUntilAnswered(ctx, "load", s.ref, profilev1.Profiles_Get_FullMethodName,
+		err := s.client.link.readUntilAnswered(ctx, "load", s.ref, profilev1.Profiles_Get_FullMethodName,
 			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key}, got, false)
 		s.mu.Lock()
 		token = s.grant.token
@@ -159,7 +122,7 @@ func (s *session) awaitGrant(ctx context.Context, l *incarnation, ticket uint64)
 		case <-ctx.Done():
 			return s.client.notSentError(ctx, "start session", s.ref)
 		case <-poll.C:
-			got, err := s.client.lookUpOwner(ctx, "start session", s.ref)
+			got, err := s.client.link.lookUpOwner(ctx, "start session", s.ref)
 			if err == nil && got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() > ticket {
 				s.grant.holdGrant(l, got.Stands.GetToken())
 			}
@@ -176,8 +139,8 @@ func (s *session) giveUpStart() {
 
 // cancelTicket leaves the queue, or releases the grant that the ticket has become.
 func (s *session) cancelTicket(l *incarnation, ticket uint64) {
-	ok := s.client.startGoroutine(func() {
-		err := s.client.sendUntilAnswered(s.client.ctx, &change{
+	ok := s.client.life.startGoroutine(func() {
+		err := s.client.link.sendUntilAnswered(s.client.life.ctx, &change{
 			act: "cancel", ref: s.ref, incarnation: l, method: profilev1.Profiles_Cancel_FullMethodName,
 			request: &profilev1.CancelRequest{Store: s.ref.Store, Key: s.ref.Key, Ticket: ticket},
 			answer:  &profilev1.CancelResponse{},
@@ -199,7 +162,7 @@ func (s *session) onStartSettled(l *incarnation, f requestFate, was *profilev1.S
 	case f == happened && was.Queued:
 		s.cancelTicket(l, was.Stands.GetToken())
 	case f == happened:
-		s.client.releaseInBackground(l, heldGrant{s.ref, was.Stands.GetToken()}, EndUnknown, s.freeKey)
+		s.client.keeper.releaseInBackground(l, heldGrant{s.ref, was.Stands.GetToken()}, EndUnknown, s.freeKey)
 	default:
 		s.freeKey()
 	}
@@ -207,7 +170,7 @@ func (s *session) onStartSettled(l *incarnation, f requestFate, was *profilev1.S
 
 // releaseOrphan gives back a grant of this incarnation that no session here has.
 func (c *Client) releaseOrphan(ctx context.Context, l *incarnation, ref Ref) bool {
-	got, err := c.lookUpOwner(ctx, "start session", ref)
+	got, err := c.link.lookUpOwner(ctx, "start session", ref)
 	if err != nil {
 		return false
 	}
@@ -215,7 +178,7 @@ func (c *Client) releaseOrphan(ctx context.Context, l *incarnation, ref Ref) boo
 		return true
 	}
 	released := make(chan struct{})
-	c.releaseInBackground(l, heldGrant{ref, got.Stands.GetToken()}, EndUnknown, func() { close(released) })
+	c.keeper.releaseInBackground(l, heldGrant{ref, got.Stands.GetToken()}, EndUnknown, func() { close(released) })
 	select {
 	case <-released:
 		return true

@@ -23,14 +23,14 @@ type Stats struct {
 
 // Stats returns the numbers as they are now.
 func (c *Client) Stats() Stats {
-	c.mu.Lock()
+	c.keeper.mu.Lock()
 	var held []*session
 	sessions, unsettled := 0, uint64(0)
-	for _, l := range c.allIncarnations() {
-		held = append(held, c.sessionsOf(l)...)
+	for _, l := range c.keeper.allIncarnations() {
+		held = append(held, l.listSessions()...)
 		unsettled += l.numbers.CountUnsettled()
 	}
-	c.mu.Unlock()
+	c.keeper.mu.Unlock()
 	for _, s := range held {
 		if !s.isKept() {
 			sessions++
@@ -40,7 +40,7 @@ func (c *Client) Stats() Stats {
 	return Stats{
 		Sessions: sessions, Lost: t.lost.Load(), Reclaimed: t.reclaimed.Load(), Doubts: t.doubts.Load(), InDoubt: time.Duration(t.inDoubt.Load()),
 		Saves: t.saves.Load(), SavedBytes: t.savedBytes.Load(), Failed: t.failed.Load(), Retries: t.retries.Load(), Unsettled: unsettled,
-		Node: c.nodes.Leader(),
+		Node: c.link.nodes.Leader(),
 	}
 }
 

@@ -218,10 +218,10 @@ type Snapshot[T any] struct {
 //
 // ErrInvalid: the key, or the stored data cannot be decoded. ErrUnavailable: no leader answered before ctx ended.
 func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
-	ctx, cancel := s.client.whileOpen(ctx)
+	ctx, cancel := s.client.life.whileOpen(ctx)
 	defer cancel()
 	answer := &profilev1.GetResponse{}
-	err := s.client.readUntilAnswered(ctx, "get", Ref{s.name, key}, profilev1.Profiles_Get_FullMethodName,
+	err := s.client.link.readUntilAnswered(ctx, "get", Ref{s.name, key}, profilev1.Profiles_Get_FullMethodName,
 		&profilev1.GetRequest{Store: s.name, Key: key}, answer, false)
 	if err != nil {
 		return nil, err
@@ -241,12 +241,12 @@ func (s *Store[T]) Get(ctx context.Context, key string) (*Snapshot[T], error) {
 // page, each as of its own moment. It ends at the first error: those of Get.
 func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		ctx, cancel := s.client.whileOpen(ctx)
+		ctx, cancel := s.client.life.whileOpen(ctx)
 		defer cancel()
 		request := &profilev1.ListRequest{Store: s.name, Prefix: prefix}
 		for {
 			page := &profilev1.ListResponse{}
-			err := s.client.readUntilAnswered(ctx, "list", Ref{Store: s.name}, profilev1.Profiles_List_FullMethodName, request, page, false)
+			err := s.client.link.readUntilAnswered(ctx, "list", Ref{Store: s.name}, profilev1.Profiles_List_FullMethodName, request, page, false)
 			if err != nil {
 				yield(Info{}, err)
 				return

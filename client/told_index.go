@@ -39,12 +39,12 @@ func (t *toldIndex) noteHeader(answer proto.Message) {
 }
 
 // toldIndexFor is the one of a cluster and epoch; it begins a new one if either is not the present one's.
-func (c *Client) toldIndexFor(cluster []byte, epoch uint64) *toldIndex {
-	now := c.told.Load()
+func (k *clusterLink) toldIndexFor(cluster []byte, epoch uint64) *toldIndex {
+	now := k.told.Load()
 	if now.epoch == epoch && bytes.Equal(now.cluster, cluster) {
 		return now
 	}
 	next := &toldIndex{cluster: cluster, epoch: epoch}
-	c.told.Store(next)
+	k.told.Store(next)
 	return next
 }

@@ -16,7 +16,7 @@ var clientMutations = []mutation{
 		name:   "doubt counts from the time of an answer",
 		guards: "I8",
 		edits: []edit{{
-			"client", "(*Client).handleRenewed",
+			"client", "(*leaseKeeper).handleRenewed",
 			"l.lease.confirmUntil(left)",
 			"l.lease.confirmUntil(left.Add(c.config.hooks.Now().Sub(left)))",
 		}},
@@ -36,7 +36,7 @@ var clientMutations = []mutation{
 		name:   "an answer that is not confirmed renews",
 		guards: "I8",
 		edits: []edit{{
-			"client", "(*Client).handleRenewed",
+			"client", "(*leaseKeeper).handleRenewed",
 			`if !confirmed {
 	return
 }`,
@@ -58,7 +58,7 @@ var clientMutations = []mutation{
 		name:   "a session that the leader's list lacks is over",
 		guards: "liveness: registration",
 		edits: []edit{{
-			"client", "(*Client).compareGrants",
+			"client", "(*leaseKeeper).compareGrants",
 			"s.grant.verifyGrant()",
 			`s.loseSession(overError("keep", s.ref, nil))`,
 		}},
@@ -69,8 +69,8 @@ var clientMutations = []mutation{
 		guards: "client: closing",
 		edits: []edit{{
 			"client", "(*session).beginWith",
-			"if closed {",
-			"if closed && s.state.hasBegun() {",
+			"if s.client.life.isClosed() {",
+			"if s.client.life.isClosed() && s.state.hasBegun() {",
 		}},
 		pkg: "client", test: "TestASessionThatIsLoadingWhenCloseBeginsIsRefused",
 	},
@@ -116,7 +116,7 @@ value := recover()`,
 		name:   "a session ends after half its limit for doubt",
 		guards: "I10",
 		edits: []edit{{
-			"client", "(*Client).watchDoubt",
+			"client", "(*leaseKeeper).watchDoubt",
 			"l.lease.doubtExceeds(c.config.DoubtLimit)",
 			"l.lease.doubtExceeds(c.config.DoubtLimit/2)",
 		}},

@@ -15,8 +15,8 @@ var requestMutations = []mutation{
 		name:   "a client that gave up settles nothing",
 		guards: "rule 2d",
 		edits: []edit{{
-			"client", "(*Client).unknownOutcome",
-			`if !c.startGoroutine(func() { c.settleUntilAnswered(ch, hash, s) }) {
+			"client", "(*clusterLink).unknownOutcome",
+			`if !c.life.startGoroutine(func() { k.settleUntilAnswered(ch, hash, s) }) {
 	s.finishSettlement(Outcome{})`,
 			"if s.finishSettlement(Outcome{}); true {",
 		}},
@@ -46,7 +46,7 @@ var requestMutations = []mutation{
 		name:   "a save that may have happened is overtaken",
 		guards: "I4",
 		edits: []edit{{
-			"client", "(*Client).sendUntilAnswered",
+			"client", "(*clusterLink).sendUntilAnswered",
 			`if out.IsZero() {
 	overtaken = ch.overtaken
 }`,
@@ -61,7 +61,7 @@ if overtaken != nil && isClosed(overtaken) {
 		name:   "one profile's unanswered save keeps its number",
 		guards: "I14",
 		edits: []edit{{
-			"client", "(*Client).sendUntilAnswered",
+			"client", "(*clusterLink).sendUntilAnswered",
 			"time.Since(out) > longOut",
 			"false",
 		}},
@@ -145,7 +145,7 @@ return Meaning{Refused, Never}`,
 		name:   "a request is sent though its context had ended",
 		guards: "client: local errors",
 		edits: []edit{{
-			"client", "(*Client).sendUntilAnswered",
+			"client", "(*clusterLink).sendUntilAnswered",
 			"if ctx.Err() != nil {",
 			`if ctx.Err() != nil {
 ctx = context.WithoutCancel(ctx)
