@@ -26,7 +26,10 @@ import (
 	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
-const storeName = "fill"
+const (
+	storeName = "fill"
+	stopLimit = time.Minute // for nodes to end in order
+)
 
 // options say what to measure.
 type options struct {

@@ -20,7 +20,6 @@ func (r *run) compareCosts(ctx context.Context) error {
 		if few, err = r.openLoad(ctx, r.few); err != nil {
 			return err
 		}
-		defer few.Close()
 		r.report.OpenFew = few.Opened.Figures()
 	}
 	if large, err = r.openLoad(ctx, r.large); err != nil {
@@ -46,10 +45,11 @@ func (r *run) compareCosts(ctx context.Context) error {
 		}
 	}
 	r.report.Loaded = stop()
-	if r.few == nil {
+	if few == nil {
 		return nil
 	}
-	return r.few.Stop()
+	few.Close() // it says goodbye, which it could not to nodes that are stopped
+	return r.few.Stop(stopLimit)
 }
 
 // measureCost is one round of saves.
@@ -92,7 +92,7 @@ func (r *run) measureSnapshots(ctx context.Context) (err error) {
 
 // measureSteadySaves restarts the nodes with a bound for snapshots and watches a steady load.
 func (r *run) measureSteadySaves(ctx context.Context, every string) (f measure.Figures, snapshots int, err error) {
-	if err := r.large.Stop(); err != nil {
+	if err := r.large.Stop(stopLimit); err != nil {
 		return f, 0, err
 	}
 	if err := r.start(ctx, r.large, "--snapshot-bytes="+every); err != nil {

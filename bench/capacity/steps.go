@@ -35,7 +35,7 @@ func (r *run) fillFew(ctx context.Context) (err error) {
 	if _, err := fill.Fill(ctx, r.fillOptions(r.few, r.small, 0)); err != nil {
 		return err
 	}
-	return r.few.Stop()
+	return r.few.Stop(stopLimit)
 }
 
 // fillLarge fills the cluster, and measures that.
@@ -122,9 +122,7 @@ func (r *run) measureRestarts(ctx context.Context) error {
 		return err
 	}
 	_, err = l.SaveInLoop(ctx, 64, r.each)
-	for _, n := range r.large.Nodes {
-		_ = n.Kill() // at once, with entries that are not flushed
-	}
+	err = errors.Join(err, r.large.Kill()) // at once, with entries that are not flushed
 	if err == nil {
 		err = r.restart(ctx, "kill -9", 0)
 	}
@@ -133,7 +131,7 @@ func (r *run) measureRestarts(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	if err := r.large.Stop(); err != nil {
+	if err := r.large.Stop(stopLimit); err != nil {
 		return err
 	}
 	return r.restart(ctx, "stop", time.Since(began))
@@ -142,10 +140,8 @@ func (r *run) measureRestarts(ctx context.Context) error {
 // restart starts the nodes, and measures the time until the first of them answers. It returns when all do, or cannot.
 func (r *run) restart(ctx context.Context, how string, stopping time.Duration) error {
 	began := time.Now()
-	for _, n := range r.large.Nodes {
-		if err := n.Start(r.flags...); err != nil {
-			return err
-		}
+	if err := r.large.Cluster.Start(r.flags...); err != nil {
+		return err
 	}
 	answers := make(chan error, len(r.large.Nodes))
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
@@ -183,7 +179,7 @@ func (r *run) measureCatchUp(ctx context.Context) error {
 	if r.nodes < 3 {
 		return nil
 	}
-	if err := r.large.Stop(); err != nil {
+	if err := r.large.Stop(stopLimit); err != nil {
 		return err
 	}
 	if err := r.start(ctx, r.large); err != nil {

@@ -89,10 +89,11 @@ func (s *Saves) SaveInLoop(ctx context.Context, workers int, howLong time.Durati
 // SaveAtRate saves so many profiles a second for so long, whether or not the saves before are answered. The time of a save
 // counts from the moment at which it was due, so that a standstill counts against every save that it held up.
 func (s *Saves) SaveAtRate(ctx context.Context, rate float64, howLong time.Duration) (*measure.Samples, error) {
-	return s.runWorkers(ctx, min(256, len(s.sessions)), howLong, rate)
+	return s.runWorkers(ctx, 256, howLong, rate)
 }
 
 func (s *Saves) runWorkers(ctx context.Context, workers int, howLong time.Duration, rate float64) (*measure.Samples, error) {
+	workers = min(workers, len(s.sessions))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	took := &measure.Samples{}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,8 +23,8 @@ const (
 type fleet struct {
 	members []*member
 
-	answered, confirmed, differed, opened, doubted, ended atomic.Uint64
-	slowest                                               atomic.Int64 // answer since the last line
+	mu  sync.Mutex
+	now figures // but for At and Oldest
 }
 
 // figures is one line of a fleet. Counts are since it began.
@@ -39,6 +38,24 @@ type figures struct {
 	Slowest   time.Duration  `json:"slowest"` // answer since the last line
 	At        measure.Moment `json:"at"`
 	Oldest    measure.Moment `json:"oldest"` // at which a last confirmed renewal was sent, of all members
+}
+
+// note changes the figures.
+func (f *fleet) note(change func(now *figures)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.now)
+}
+
+// takeFigures are the figures for the next line.
+func (f *fleet) takeFigures() (line figures) {
+	f.note(func(now *figures) { line, now.Slowest = *now, 0 })
+	line.At = measure.Now()
+	line.Oldest = line.At
+	for _, m := range f.members {
+		line.Oldest = min(line.Oldest, measure.Moment(m.confirmed.Load()))
+	}
+	return line
 }
 
 // FleetCommand is the process of a fleet, which ends with its stdin.
@@ -108,21 +125,9 @@ func (f *fleet) run(ctx context.Context, nodes []string, sessions int, out io.Wr
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			if err := line.Encode(f.figures()); err != nil {
+			if err := line.Encode(f.takeFigures()); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-func (f *fleet) figures() figures {
-	l := figures{
-		At: measure.Now(), Slowest: time.Duration(f.slowest.Swap(0)), Answered: f.answered.Load(), Confirmed: f.confirmed.Load(),
-		Differed: f.differed.Load(), Opened: f.opened.Load(), Doubted: f.doubted.Load(), Ended: f.ended.Load(),
-	}
-	l.Oldest = l.At
-	for _, m := range f.members {
-		l.Oldest = min(l.Oldest, measure.Moment(m.confirmed.Load()))
-	}
-	return l
 }

@@ -36,7 +36,7 @@ func memberHost(net uint8, i int) string { return fmt.Sprintf("127.%d.%d.%d", ne
 func (m *member) open(ctx context.Context, nodes []string, sessions int) error {
 	config := client.Config{
 		Seeds: nodes, Name: m.name, Where: "bench renewals", Autosave: -1, Log: slog.New(slog.DiscardHandler),
-		OnDoubt: func() { m.fleet.doubted.Add(1) },
+		OnDoubt: func() { m.fleet.note(func(now *figures) { now.Doubted++ }) },
 	}
 	hooks := clienthooks.Of(&config)
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(m.host)}}
@@ -70,7 +70,7 @@ func (m *member) open(ctx context.Context, nodes []string, sessions int) error {
 func (m *member) watchCall(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	err := invoke(ctx, method, request, answer, conn, options...)
 	if err == nil && method == profilev1.Profiles_Register_FullMethodName && m.registered.Swap(true) {
-		m.fleet.ended.Add(1)
+		m.fleet.note(func(now *figures) { now.Ended++ })
 	}
 	return err
 }
@@ -81,7 +81,7 @@ func (m *member) watchStream(ctx context.Context, of *grpc.StreamDesc, conn *grp
 	if err != nil {
 		return nil, err
 	}
-	m.fleet.opened.Add(1)
+	m.fleet.note(func(now *figures) { now.Opened++ })
 	return &watchedStream{ClientStream: stream, member: m, sent: make(map[uint64]measure.Moment)}, nil
 }
 
@@ -122,16 +122,18 @@ func (s *watchedStream) RecvMsg(message any) error {
 }
 
 func (m *member) noteAnswer(sent measure.Moment, answer *profilev1.Renewed) {
-	f := m.fleet
-	f.answered.Add(1)
-	took := int64(measure.Now().Since(sent))
-	for slowest := f.slowest.Load(); took > slowest && !f.slowest.CompareAndSwap(slowest, took); slowest = f.slowest.Load() {
-	}
-	if answer.GetDiffers() {
-		f.differed.Add(1)
-	}
-	if answer.GetProvedTerm() != 0 {
-		f.confirmed.Add(1)
+	confirmed := answer.GetProvedTerm() != 0
+	m.fleet.note(func(now *figures) {
+		now.Answered++
+		now.Slowest = max(now.Slowest, measure.Now().Since(sent))
+		if answer.GetDiffers() {
+			now.Differed++
+		}
+		if confirmed {
+			now.Confirmed++
+		}
+	})
+	if confirmed {
 		m.confirmed.Store(max(m.confirmed.Load(), int64(sent)))
 	}
 }

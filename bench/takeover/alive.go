@@ -111,5 +111,5 @@ func runFailover(ctx context.Context, t *trial) error {
 	if err := leader.Start(); err != nil {
 		return err
 	}
-	return t.Cluster.WaitCaughtUp(ctx, leader)
+	return leader.WaitReady(ctx)
 }

@@ -2,7 +2,6 @@ package testbed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,8 +12,11 @@ import (
 // NodeCount is how many nodes the clusters of most benchmarks have.
 const NodeCount = 3
 
-// Cluster is nodes that form a cluster.
-type Cluster struct{ Nodes []*Node }
+// Cluster is nodes that form a cluster: those of a nodeproc.Cluster, each with a connection to it.
+type Cluster struct {
+	*nodeproc.Cluster
+	Nodes []*Node
+}
 
 // NewCluster prepares nodes on loopback, without ports for gossip and HTTP, that do not run yet. set, if it is not nil,
 // may change each before that.
@@ -23,7 +25,7 @@ func NewCluster(program, folder string, count int, set func(number int, n *nodep
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{}
+	c := &Cluster{Cluster: prepared}
 	for i, n := range prepared.Nodes {
 		n.Addresses.Gossip, n.Addresses.HTTP = "", ""
 		if set != nil {
@@ -38,20 +40,10 @@ func NewCluster(program, folder string, count int, set func(number int, n *nodep
 	return c, nil
 }
 
-// Clients are the addresses for clients.
-func (c *Cluster) Clients() (addresses []string) {
-	for _, n := range c.Nodes {
-		addresses = append(addresses, n.Addresses.Clients)
-	}
-	return addresses
-}
-
-// Start starts every node, and waits until one leads.
+// Start starts every node that is not up, and waits until one leads.
 func (c *Cluster) Start(ctx context.Context, flags ...string) error {
-	for _, n := range c.Nodes {
-		if err := n.Start(flags...); err != nil {
-			return err
-		}
+	if err := c.Cluster.Start(flags...); err != nil {
+		return err
 	}
 	if _, err := c.FindLeader(ctx); err != nil {
 		return err
@@ -60,15 +52,6 @@ func (c *Cluster) Start(ctx context.Context, flags ...string) error {
 		return fmt.Errorf("no node's log has the message %s: the words of the nodes' log have changed", Leads)
 	}
 	return nil
-}
-
-// Stop stops every node in order.
-func (c *Cluster) Stop() error {
-	var faults []error
-	for _, n := range c.Nodes {
-		faults = append(faults, n.Stop(time.Minute))
-	}
-	return errors.Join(faults...)
 }
 
 // Close ends every process. A nil cluster has none.
@@ -102,27 +85,6 @@ func (c *Cluster) FindLeader(ctx context.Context) (*Node, error) {
 			return nil, fmt.Errorf("wait for a leader: %w", ctx.Err())
 		}
 		measure.Sleep(ctx, 50*time.Millisecond)
-	}
-}
-
-// WaitCaughtUp waits until a node that was started again has applied every entry that the leader has applied by now.
-func (c *Cluster) WaitCaughtUp(ctx context.Context, n *Node) error {
-	leader, err := c.FindLeader(ctx)
-	if err != nil {
-		return err
-	}
-	leads, err := leader.Status(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the leader: %w", err)
-	}
-	for {
-		if s, err := n.Status(ctx); err == nil && s.GetApplied() >= leads.GetApplied() {
-			return nil
-		}
-		n.link.Conn().ResetConnectBackoff()
-		if measure.Sleep(ctx, 20*time.Millisecond); ctx.Err() != nil {
-			return errors.New("a node that was started again does not catch up")
-		}
 	}
 }
 

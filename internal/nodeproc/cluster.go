@@ -42,13 +42,13 @@ func (c *Cluster) Clients() (addresses []string) {
 	return addresses
 }
 
-// Start starts every node that is not up.
-func (c *Cluster) Start() error {
+// Start starts every node that is not up, with flags beside those of each.
+func (c *Cluster) Start(flags ...string) error {
 	for _, n := range c.Nodes {
 		if n.Up() {
 			continue
 		}
-		if err := n.Start(); err != nil {
+		if err := n.Start(flags...); err != nil {
 			return err
 		}
 	}
