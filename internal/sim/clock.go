@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// clock is a machine's: it runs fast or slow, is ahead or behind, and stands still while its process is stopped.
+// clock is the clock of a machine: it runs fast or slow, is ahead or behind, and stands still while its process is stopped.
 type clock struct {
 	mu     sync.Mutex
 	since  time.Time     // of the rate

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// allHosts are all that are on the network: nodes first.
+// allHosts are the hosts on the network: nodes first.
 func (w *World) allHosts() []string {
 	var hosts []string
 	for _, n := range w.nodes {
@@ -21,8 +21,7 @@ func (w *World) allHosts() []string {
 	return hosts
 }
 
-// applyDefaultDelays gives every link of every node the delay that it has when all is well. Who stands still stays out of
-// reach.
+// applyDefaultDelays gives every link of every node the delay that it has without faults. Frozen hosts stay cut off.
 func (w *World) applyDefaultDelays() {
 	for _, a := range w.allHosts() {
 		for _, n := range w.nodes {
@@ -78,7 +77,7 @@ func (w *World) Isolate(host string) {
 
 // Delay makes all traffic from one host to another arrive later.
 func (w *World) Delay(from, to string, by time.Duration) {
-	w.logFault("delay what %s sends to %s by %v", from, to, by)
+	w.logFault("delay packets from %s to %s by %v", from, to, by)
 	w.network.Delay(w.hostOf(from), w.hostOf(to), by)
 }
 
@@ -92,7 +91,7 @@ func (w *World) SeparateNodes() {
 	}
 }
 
-// Heal undoes the faults of links, disks and gossip. A process that stands still goes on standing still.
+// Heal undoes the faults of links, disks and gossip. A frozen process stays frozen.
 func (w *World) Heal() {
 	w.logFault("heal")
 	for _, n := range w.nodes {
@@ -124,7 +123,8 @@ func (w *World) Stop(name string) {
 	w.freezeHost(s.process, s.clock)
 }
 
-// Wake lets a stopped game server go on. All that came meanwhile comes at once, and its clock shows the time that has passed.
+// Wake lets a stopped game server go on. Everything sent to it meanwhile arrives at once, and its clock shows the time that has
+// passed.
 func (w *World) Wake(name string) {
 	w.logFault("wake %s", name)
 	w.mu.Lock()
@@ -136,7 +136,7 @@ func (w *World) Wake(name string) {
 	w.mu.Unlock()
 }
 
-// wakeAll lets every process go on that stands still.
+// wakeAll lets every frozen process go on.
 func (w *World) wakeAll() {
 	w.mu.Lock()
 	var stopped []string

@@ -8,7 +8,7 @@ type faultKind struct {
 	do   func(h *nemesis, at target)
 }
 
-// target is where it strikes.
+// target is the subject of a fault.
 type target struct {
 	node int    // the leader, every other time
 	a, b string // that node's name, and another one's
@@ -68,7 +68,7 @@ var faultKinds = []faultKind{
 	}},
 	{"clock rate of a game server", func(h *nemesis, at target) {
 		if h.runningServer(at.game) != nil {
-			h.Skew(at.game, 0, h.drawClockRate()) // a judge's runs at 1
+			h.Skew(at.game, 0, h.drawClockRate()) // the clock of the failure detector runs at 1
 		}
 	}},
 	{"an operator's release", func(h *nemesis, _ target) {
@@ -93,7 +93,7 @@ var faultKinds = []faultKind{
 	{"lost pushes", func(h *nemesis, at target) { h.LoseEvents(at.node) }},
 }
 
-// drawClockRate is as far off as two clocks may be from each other.
+// drawClockRate is the rate of a clock that is as wrong as ARCHITECTURE.md allows: two clocks within a ratio of 1.2.
 func (h *nemesis) drawClockRate() float64 {
 	const ratio = 1.2
 	if h.Rand.IntN(2) == 0 {

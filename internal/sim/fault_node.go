@@ -63,7 +63,7 @@ func (w *World) allNodesRun() bool {
 	return len(members) == len(running)
 }
 
-// Join starts a node that was not there before: it learns first, and then votes. It returns false when there is none left.
+// Join starts a spare node: it learns first, and then votes. It returns false when there is none left.
 func (w *World) Join() bool {
 	for _, n := range w.nodes {
 		if !n.hasJoined() {
@@ -90,7 +90,7 @@ func (w *World) Pause(node int) {
 	w.freezeHost(n.name, n.clock)
 }
 
-// Resume lets a paused node go on. All that came meanwhile comes at once.
+// Resume lets a paused node go on. Everything sent to it meanwhile arrives at once.
 func (w *World) Resume(node int) {
 	n := w.nodes[node]
 	w.logFault("resume n%d", node)
@@ -132,7 +132,7 @@ func (w *World) ReportAllDead(node int) {
 
 // LoseEvents drops the events of a node's log on the way to its streams: grants, requests to let go, losses and ends.
 func (w *World) LoseEvents(node int) {
-	w.logFault("what the log of n%d tells is lost", node)
+	w.logFault("the events of the log of n%d are lost", node)
 	w.nodes[node].losesEvents.Store(true)
 }
 

@@ -135,8 +135,8 @@ func (p *reorderingProxy) forgeSomeCopies(l requestCopy) (forged []requestCopy) 
 	return forged
 }
 
-// checkForgedAnswer complains when a node answered a forgery, or refused the request by its rules, which means that it looked
-// into it. A refusal of the copy alone, and no answer at all, are right.
+// checkForgedAnswer reports a node that answered a forgery, or refused the request by the rules, which means that it decided
+// on the request. A refusal of the copy alone, and no answer at all, are right.
 func (p *reorderingProxy) checkForgedAnswer(l requestCopy, addr string, err error) {
 	refusal := wire.RefusalIn(err)
 	p.mu.Lock()
@@ -185,7 +185,7 @@ func (p *reorderingProxy) chooseMisleading(l requestCopy) (lose bool, instead *r
 	return false, nil
 }
 
-// passUnaryCall hands on one call that is no stream, or misleads its caller.
+// passUnaryCall passes one call on that is no stream, or misleads its caller.
 func (p *reorderingProxy) passUnaryCall(ctx context.Context, conn *grpc.ClientConn, l requestCopy) (answer rawFrame, err error) {
 	lose, instead := p.chooseMisleading(l)
 	if instead != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/profilenode/profilenode/internal/sim/check"
 )
 
-// Server is one process of a game server. What it is told goes into the history.
+// Server is one process of a game server. The answers that it gets go into the history.
 type Server struct {
 	Name string
 
@@ -27,7 +27,7 @@ type Server struct {
 
 	stopped bool // guarded by World.mu
 
-	life    context.Context // of all that it does
+	life    context.Context // of its requests
 	die     context.CancelFunc
 	working sync.WaitGroup
 
@@ -39,12 +39,12 @@ type Server struct {
 }
 
 // Server starts a game server, in the place of the one of that name if there was one. It returns nil if the cluster did not
-// let it in within the limit.
+// register it within the limit.
 func (w *World) Server(name string, limit time.Duration) *Server {
 	return w.launchServer(name, limit, false)
 }
 
-// Namesake starts another process under the name of a game server that may live. It returns nil if it was not let in.
+// Namesake starts another process under the name of a game server that may live. It returns nil if it was not registered.
 func (w *World) Namesake(name string, limit time.Duration) *Server {
 	return w.launchServer(name, limit, true)
 }
@@ -139,7 +139,7 @@ func (s *Server) closeAbandoned(opened *client.Client) {
 	_ = opened.Shutdown(soon)
 }
 
-// Close ends the process with good grace.
+// Close ends the process in order.
 func (s *Server) Close(limit time.Duration) {
 	s.killing.Do(func() {
 		s.mu.Lock()
@@ -269,7 +269,7 @@ func (s *Server) Set(key string, limit time.Duration, options ...client.WriteOpt
 	return err
 }
 
-// randomFor is the randomness of one of a process' tasks.
+// randomFor is the source of randomness of one task of the process.
 func (s *Server) randomFor(task uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(s.world.Seed, hashText(s.process)+task))
 }

@@ -17,7 +17,7 @@ func (w *World) RunNemesis(servers int, d time.Duration) {
 	}
 	for end := w.Now() + d; w.Now() < end; {
 		w.Sleep(100*time.Millisecond + drawDuration(w.Rand, 2500*time.Millisecond))
-		for h.injectFault(); w.Rand.IntN(6) == 0; { // it never rains but it pours
+		for h.injectFault(); w.Rand.IntN(6) == 0; { // faults often come together
 			h.injectFault()
 		}
 	}
@@ -32,7 +32,7 @@ type nemesis struct {
 	joining sync.WaitGroup
 }
 
-// startOrJoin starts a game server, however long that takes.
+// startOrJoin starts a game server, and tries until it is registered.
 func (h *nemesis) startOrJoin(name string) {
 	h.joining.Go(func() {
 		for {
@@ -76,7 +76,7 @@ func (h *nemesis) stoppedNodes() (down []int) {
 	return down
 }
 
-// injectFault does one thing.
+// injectFault injects one fault, or heals.
 func (h *nemesis) injectFault() {
 	draw := h.Rand
 	members := h.joinedNodes()
@@ -107,8 +107,8 @@ func (h *nemesis) injectFault() {
 	}
 }
 
-// wellAgain is how long everything may take to be well once nothing is wrong any more: an election, the patience of a client
-// that has just lost another leader, and a renewal.
+// wellAgain is how long recovery may take once all faults are undone: an election, the time-out of a client that has just
+// lost another leader, and a renewal.
 const wellAgain = 10 * time.Second
 
 // waitBetweenFaults wakes all stopped processes, and lets time pass without faults. By its end every session of a living game
@@ -123,11 +123,11 @@ func (h *nemesis) waitBetweenFaults() {
 		}
 		for key, session := range s.openSessions() {
 			if session.State() == client.StateInDoubt {
-				h.Complain(key, "%s is in doubt %v after everything was well", session.record.Writer, wellAgain)
+				h.Complain(key, "%s is in doubt %v after all faults were undone", session.record.Writer, wellAgain)
 			}
 		}
 		if err := s.Send(h.profiles[0], 2*time.Second); err != nil && s.isAlive() {
-			h.Complain(h.profiles[0], "%s cannot write %v after everything was well: %v", s.process, wellAgain, err)
+			h.Complain(h.profiles[0], "%s cannot write %v after all faults were undone: %v", s.process, wellAgain, err)
 		}
 	}
 }

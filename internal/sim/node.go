@@ -33,7 +33,7 @@ type node struct {
 
 	snapshotBytes, trailingBytes uint64
 
-	reportsAllDead atomic.Bool // its gossip holds every game server for dead
+	reportsAllDead atomic.Bool // to its gossip every game server seems dead
 	losesEvents    atomic.Bool // the events of its log reach no stream
 
 	mu      sync.Mutex
@@ -125,13 +125,13 @@ func (n *node) start() {
 	n.mu.Unlock()
 }
 
-// gossipAt is how a host takes part in the game servers' gossip. memberlist wants an IP address.
+// gossipAt is a host's part in the game servers' gossip. memberlist needs an IP address.
 func (w *World) gossipAt(host memnet.Host, name, ip string) gossip.ServerConfig {
 	w.network.AddIP(name, ip)
 	return gossip.ServerConfig{Bind: ip + ":7404", Listen: host.Listen, ListenPacket: host.ListenPacket, Dial: host.Dial}
 }
 
-// dialFunc is its way to others. Behind a wall every game server's host seems to refuse it.
+// dialFunc is the Dial of the node. In a walled world every game server's host seems to refuse n0.
 func (n *node) dialFunc(host memnet.Host) func(ctx context.Context, network, address string) (net.Conn, error) {
 	if !n.world.scenario.Walled || n.number > 0 {
 		return host.Dial
@@ -225,7 +225,7 @@ func (n *node) closeProcess(p *process) {
 		if p.server != nil {
 			p.server.Close(now)
 		}
-		_ = errors.Join(p.node.Close(now), <-p.served) // it was to go without a word
+		_ = errors.Join(p.node.Close(now), <-p.served) // the errors of a crash say nothing
 		<-p.node.Done()
 	})
 }

@@ -8,18 +8,18 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 )
 
-// over asks without waiting.
+// over is a context that has ended: with it a wait is only a look.
 var over = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// sampled is how often the observer looks.
+// sampled is the time from one look of the observer to the next.
 const sampled = 10 * time.Millisecond
 
 // observer compares, every 10 ms, the state of the sessions with the tables of every node, and the nodes' tables with
-// each other. What is in one node's tables is in the log, so the furthest of them is the truth that is known.
+// each other. A fact in one node's tables is in the log, so the tables that have applied the most are the known truth.
 type observer struct {
 	world *World
 	quit  chan struct{}
@@ -28,7 +28,7 @@ type observer struct {
 	seen    map[*cluster.Node]uint64 // index of the tables at the last look
 	digests map[uint64]uint64        // by index
 	truth   map[string]grantedState  // by profile
-	crashed time.Duration            // when a node was last seen to be gone
+	crashed time.Duration            // when a node was last seen to have stopped
 	runs    map[*node]*cluster.Node  // at the last look
 }
 
@@ -94,7 +94,7 @@ func (o *observer) observeOnce() {
 	}
 }
 
-// readGrants takes over the grants in a node's tables that are new.
+// readGrants adds the new grants in a node's tables to the known truth.
 func (o *observer) readGrants(name string, n *cluster.Node) error {
 	if errors.Is(n.WaitApplied(over, o.seen[n]), context.Canceled) {
 		o.world.Complain("", "the tables of %s went back from entry %d", name, o.seen[n])

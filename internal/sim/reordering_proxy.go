@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -29,8 +28,8 @@ type reorderingProxy struct {
 	mu      sync.Mutex
 	draw    *rand.Rand
 	kept    []requestCopy
-	nodes   map[string]*grpc.ClientConn // by address, from his own machine
-	boxes   map[string]*proxyPort       // by process and address
+	nodes   map[string]*grpc.ClientConn // by address, from its own machine
+	ports   map[string]*proxyPort       // by process and address
 	lost    map[misledCall]forgery      // requests whose first answer was lost, and how the next attempt is refused
 	again   int                         // copies that were delivered
 	refused [forgeries]int              // forgeries that a node refused
@@ -46,7 +45,7 @@ type requestCopy struct {
 	kind   forgery // if it is forged
 }
 
-// proxyPort is where one game server's requests for one node are taken.
+// proxyPort takes the requests of one game server for one node.
 type proxyPort struct {
 	listener *bufconn.Listener
 	server   *grpc.Server
@@ -69,7 +68,7 @@ func (rawCodec) Unmarshal(data []byte, v any) error {
 func newReorderingProxy(w *World, draw *rand.Rand) *reorderingProxy {
 	p := &reorderingProxy{
 		world: w, host: w.network.Host("proxy"), draw: draw,
-		nodes: map[string]*grpc.ClientConn{}, boxes: map[string]*proxyPort{}, lost: map[misledCall]forgery{},
+		nodes: map[string]*grpc.ClientConn{}, ports: map[string]*proxyPort{}, lost: map[misledCall]forgery{},
 	}
 	p.life, p.die = context.WithCancel(context.Background())
 	return p
@@ -84,7 +83,7 @@ func dialNode(addr string, host memnet.Host) (*grpc.ClientConn, error) {
 	)
 }
 
-// dialThrough is how a game server reaches a node through him.
+// dialThrough is the Dial of a game server, which reaches nodes through the proxy.
 func (p *reorderingProxy) dialThrough(process string, host memnet.Host) func(ctx context.Context, addr string) (net.Conn, error) {
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		b, err := p.portFor(process, addr, host)
@@ -102,7 +101,7 @@ func (p *reorderingProxy) portFor(process, addr string, host memnet.Host) (*prox
 		return nil, net.ErrClosed
 	}
 	name := process + " " + addr
-	if b := p.boxes[name]; b != nil {
+	if b := p.ports[name]; b != nil {
 		return b, nil
 	}
 	conn, err := dialNode(addr, host)
@@ -116,7 +115,7 @@ func (p *reorderingProxy) portFor(process, addr string, host memnet.Host) (*prox
 		defer close(b.served)
 		_ = b.server.Serve(b.listener)
 	}()
-	p.boxes[name] = b
+	p.ports[name] = b
 	return b, nil
 }
 
@@ -165,7 +164,7 @@ func (p *reorderingProxy) passStreamCall(in grpc.ServerStream, conn *grpc.Client
 	}
 }
 
-// keepCopy copies a request, may send the copy out later, and forgeries of it.
+// keepCopy keeps a copy of a request, and may send copies and forgeries of it later.
 func (p *reorderingProxy) keepCopy(l requestCopy) {
 	p.mu.Lock()
 	if !p.closed {
@@ -176,8 +175,8 @@ func (p *reorderingProxy) keepCopy(l requestCopy) {
 	p.keepForgeries(l)
 }
 
-// keepForgeries may forge copies of a request, and send them out later. A renewal is sent as a forgery only: another copy
-// of it would be a game server that lives on.
+// keepForgeries may forge copies of a request, and send them later. A renewal is sent as a forgery only: another true copy of
+// it would keep a game server alive that is not.
 func (p *reorderingProxy) keepForgeries(l requestCopy) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,7 +209,7 @@ func (p *reorderingProxy) sendCopiesLater(l requestCopy, copies int) {
 	}
 }
 
-// deliverCopy sends a copy to a node. Nobody waits for the answer; that of a forgery must be a refusal.
+// deliverCopy sends a copy to a node. Its answer reaches no game server; the answer to a forgery must be a refusal.
 func (p *reorderingProxy) deliverCopy(l requestCopy, addr string) {
 	p.mu.Lock()
 	conn := p.nodes[addr]
@@ -255,11 +254,11 @@ func (p *reorderingProxy) deliverAllKept() {
 func (p *reorderingProxy) close() {
 	p.mu.Lock()
 	p.closed = true
-	boxes, nodes := p.boxes, p.nodes
+	ports, nodes := p.ports, p.nodes
 	p.mu.Unlock()
 	p.die()
 	p.late.Wait()
-	for _, b := range boxes {
+	for _, b := range ports {
 		b.server.Stop()
 		_ = b.onward.Close()
 		<-b.served

@@ -14,16 +14,16 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Bounds within which a cluster is well again once every fault is undone.
+// Bounds within which a cluster recovers once every fault is undone.
 const (
-	leaderBound = 10 * time.Second // until there is a leader; a node that was wiped or fell far behind has to catch up too
+	leaderBound = 10 * time.Second // until there is a leader; a node that was wiped or is far behind has to catch up, too
 	writeBound  = 5 * time.Second  // after that, until a write goes through
 	detectBound = 3 * time.Second  // beyond a lease, until a profile of a game server that is gone can be loaded
 )
 
-// repairAll undoes every fault, holds the world to its bounds, and compares the recorded answers with the log.
+// repairAll undoes every fault, checks the bounds of recovery, and compares the recorded answers with the log.
 func (w *World) repairAll() {
-	w.logFault("all is repaired")
+	w.logFault("all faults are undone")
 	w.mu.Lock()
 	processes := w.processes
 	w.mu.Unlock()
@@ -65,14 +65,14 @@ func (w *World) repairAll() {
 	w.found = append(w.found, check.Check(&w.history)...)
 }
 
-// leadersStay says that leaders stay once all is well. Where a message may take nearly as long as a follower waits for
-// one, the leader changes every few seconds, and each new leader counts the silence of all game servers from its start: then
+// leadersStay says that leaders stay once all faults are undone. Where a message may take nearly as long as a follower waits
+// for one, the leader changes every few seconds, and each new leader counts the silence of all game servers from its start: then
 // no bound on loading can be promised.
 func (w *World) leadersStay() bool {
 	return w.scenario.Heartbeat == 0 || w.scenario.Jitter < w.scenario.Heartbeat/2
 }
 
-// checkLoadable has a game server that was never there before write, and load every profile.
+// checkLoadable lets a new game server write, and load every profile.
 func (w *World) checkLoadable() {
 	since := w.Now()
 	s := w.Server("probe", writeBound)
@@ -89,7 +89,7 @@ func (w *World) checkLoadable() {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			session, err := s.Start(key, left())
-			for errors.Is(err, client.ErrSessionOver) && w.Now()-since < w.Timing.Lease { // robbed at once, see below
+			for errors.Is(err, client.ErrSessionOver) && w.Now()-since < w.Timing.Lease { // stolen at once, see below
 				session, err = s.Start(key, left())
 			}
 			if err != nil {
@@ -107,7 +107,7 @@ func (w *World) checkLoadable() {
 	}
 }
 
-// compareDigests says that all nodes have the same tables. That equal indexes have equal digests the observer sees to.
+// compareDigests says that all nodes have applied the same entries. The observer compares the digests of equal indexes.
 func (w *World) compareDigests() bool {
 	furthest, last := uint64(0), uint64(math.MaxUint64)
 	for _, n := range w.joinedNodes() {

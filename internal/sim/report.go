@@ -9,22 +9,22 @@ import (
 	"github.com/profilenode/profilenode/internal/sim/check"
 )
 
-// storyLine is one thing that happened.
-type storyLine struct {
+// logLine is one event of a run.
+type logLine struct {
 	at      time.Duration
 	profile string // empty: a fault, or an event of a game server
 	text    string
 }
 
-// logEvent adds a line about a profile to the story.
+// logEvent adds a line about a profile to the log of the run.
 func (w *World) logEvent(profile, format string, args ...any) {
-	l := storyLine{at: w.Now(), profile: profile, text: fmt.Sprintf(format, args...)}
+	l := logLine{at: w.Now(), profile: profile, text: fmt.Sprintf(format, args...)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.story = append(w.story, l)
+	w.log = append(w.log, l)
 }
 
-// logFault adds a line about a fault to the story.
+// logFault adds a line about a fault to the log of the run.
 func (w *World) logFault(format string, args ...any) { w.logEvent("", format, args...) }
 
 // recordHistory changes the history.
@@ -42,9 +42,9 @@ func (w *World) finishSpan(s *check.Span, f func()) {
 	s.Return, s.Answered = time.Since(w.began), true
 }
 
-const storyLines = 150
+const keptLines = 150
 
-// makeReport sums the run up, with the part of the story that concerns the profiles with violations.
+// makeReport sums the run up, with the lines of its log about the profiles with violations.
 func (w *World) makeReport() Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -60,8 +60,8 @@ func (w *World) makeReport() Report {
 	for _, v := range w.found {
 		about = append(about, v.Profile)
 	}
-	var concerns []storyLine
-	for _, l := range w.story {
+	var concerns []logLine
+	for _, l := range w.log {
 		if l.profile == "" {
 			r.Faults++
 		}
@@ -69,37 +69,37 @@ func (w *World) makeReport() Report {
 			concerns = append(concerns, l)
 		}
 	}
-	r.Story = formatStory(concerns)
+	r.Log = formatLog(concerns)
 	return r
 }
 
-func formatStory(lines []storyLine) (story []string) {
+func formatLog(lines []logLine) (text []string) {
 	for _, l := range lines {
-		story = append(story, strings.TrimSpace(fmt.Sprintf("%10v %s %s", l.at.Round(time.Millisecond), l.profile, l.text)))
+		text = append(text, strings.TrimSpace(fmt.Sprintf("%10v %s %s", l.at.Round(time.Millisecond), l.profile, l.text)))
 	}
-	return story
+	return text
 }
 
-// lastLines is the end of a story that may be long.
-func lastLines(story []string) string {
+// lastLines is the end of a log that may be long.
+func lastLines(text []string) string {
 	var b strings.Builder
-	if left := len(story) - storyLines; left > 0 {
+	if left := len(text) - keptLines; left > 0 {
 		fmt.Fprintf(&b, "  (%d lines are left out)\n", left)
-		story = story[left:]
+		text = text[left:]
 	}
-	for _, l := range story {
+	for _, l := range text {
 		fmt.Fprintf(&b, "  %s\n", l)
 	}
 	return b.String()
 }
 
-// String is a failed run for a reader: its violations, the story, and the command that repeats it.
+// String is a failed run for a reader: its violations, its log, and the command that repeats it.
 func (r Report) String(again string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d promises not kept\n", r.Seed, len(r.Violations))
+	fmt.Fprintf(&b, "seed %d: %d violations\n", r.Seed, len(r.Violations))
 	for _, v := range r.Violations {
 		fmt.Fprintf(&b, "  %s\n", v)
 	}
-	fmt.Fprintf(&b, "the story:\n%sagain: %s\n", lastLines(r.Story), again)
+	fmt.Fprintf(&b, "the log:\n%sagain: %s\n", lastLines(r.Log), again)
 	return b.String()
 }

@@ -74,13 +74,13 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// soFar is the end of the story of a world that stands still, if its mutex is free.
+// soFar is the end of the log of a world that stands still, if its mutex is free.
 func soFar(w *World) string {
 	if w == nil || !w.mu.TryLock() {
 		return ""
 	}
 	defer w.mu.Unlock()
-	return "the story so far ends:\n" + lastLines(formatStory(w.story))
+	return "the log so far ends:\n" + lastLines(formatLog(w.log))
 }
 
 // scenarioOf is the scenario of a seed: a reordering proxy for some, ping ports for most, a node to come for every other,

@@ -19,7 +19,7 @@ type Session struct {
 
 	// For the observer alone.
 	active time.Duration // when it was last seen active
-	ended  bool          // that its end was looked into
+	ended  bool          // its end was checked
 }
 
 // Start opens a session on a profile; messages to it are applied as they come.
@@ -72,7 +72,7 @@ func (s *Server) Start(key string, limit time.Duration, options ...client.StartO
 	return session, nil
 }
 
-// onSessionEnd is told that it has ended. Without an error all that was ever changed in it is stored.
+// onSessionEnd records the end of the session. Without an error every change made in it is stored.
 func (s *Session) onSessionEnd(end client.End) {
 	s.server.world.logEvent(s.record.Profile, "%s is over: %v, %v", s.record.Writer, end.Reason, end.Err)
 	if end.Err == nil {
@@ -80,7 +80,7 @@ func (s *Session) onSessionEnd(end client.End) {
 	}
 }
 
-// recordOutcome records that the outcome of the last change was told.
+// recordOutcome records that the game was told the outcome of the last change.
 func (s *Session) recordOutcome(outcome check.Outcome) {
 	record := &check.Save{Session: s.record, Outcome: outcome, Revision: s.Revision()}
 	s.Read(func(d *check.Doc) {

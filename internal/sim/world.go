@@ -1,12 +1,11 @@
 // Package sim runs real nodes and real game servers in one process and in virtual time, over a network in memory, on disks
 // that forget unsynced data, and compares the answers that game servers got with the log.
 //
-// Run makes a World for a seed; a test's function injects faults, or lets RunNemesis do so; when it returns, all that
-// is broken is repaired, and package check and the observer say which promise was not kept. The same seed has the same
-// schedule of faults and operations; goroutines of one virtual instant may still take turns differently, so a seed that
-// failed may have to be run a few times. fault_kinds.go has the faults that RunNemesis injects, fault.go and fault_node.go
-// those that a test injects by hand;
-// docs/hazards.md leads from each hazard to its test.
+// Run makes a World for a seed; a test's function injects faults, or lets RunNemesis do so. When it returns, every fault is
+// undone, and package check and the observer report the violations. The same seed has the same schedule of faults and
+// operations; goroutines of one virtual instant may still run in another order, so a seed that failed may have to be run a
+// few times. fault_kinds.go has the faults that RunNemesis injects, fault.go and fault_node.go those that a test injects by
+// hand; docs/hazards.md names a test for each hazard.
 package sim
 
 import (
@@ -58,12 +57,12 @@ type World struct {
 
 	mu        sync.Mutex
 	servers   map[string]*Server // by name; the present process
-	processes []*Server          // all that ever were
+	processes []*Server          // all that were ever started
 	skews     map[string]*clock  // by host
-	still     map[string]bool    // hosts that stand still
-	struck    map[string]int     // how often each act was tried
+	still     map[string]bool    // hosts that are frozen
+	struck    map[string]int     // how often each kind of fault was injected
 	history   check.History
-	story     []storyLine
+	log       []logLine
 	found     []check.Violation
 	proxy     *reorderingProxy
 }
@@ -77,7 +76,7 @@ const timingClass = "sim"
 type Report struct {
 	Seed       uint64
 	Violations []check.Violation
-	Story      []string // the lines about them
+	Log        []string // the lines about them
 	Sessions   int
 	Saves      int // acknowledged
 	Unknown    int // operations without an outcome
@@ -86,7 +85,7 @@ type Report struct {
 	Virtual    time.Duration
 }
 
-// Run makes a world, lets f at it, repairs it, and fails t if a promise was not kept.
+// Run makes a world, calls f with it, undoes the faults, and fails t if there was a violation.
 func Run(t *testing.T, seed uint64, scenario Scenario, f func(w *World)) {
 	t.Helper()
 	if r := runWorld(t, seed, scenario, f); len(r.Violations) > 0 {
@@ -177,7 +176,7 @@ func (w *World) Now() time.Duration { return time.Since(w.began) }
 // Sleep lets time pass.
 func (w *World) Sleep(d time.Duration) { time.Sleep(d) }
 
-// Until waits for a condition, and complains when it does not come.
+// Until waits for a condition, and reports a violation if it does not hold in time.
 func (w *World) Until(limit time.Duration, what string, holds func() bool) bool {
 	for until := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(until) {
@@ -188,7 +187,7 @@ func (w *World) Until(limit time.Duration, what string, holds func() bool) bool 
 	return true
 }
 
-// Complain notes a promise that was not kept; at most one of a kind at a time.
+// Complain reports a violation, of the first twenty of a run.
 func (w *World) Complain(profile, format string, args ...any) {
 	v := check.Violation{Profile: profile, What: fmt.Sprintf("at %v: ", w.Now().Round(time.Millisecond)) + fmt.Sprintf(format, args...)}
 	w.mu.Lock()
@@ -198,7 +197,7 @@ func (w *World) Complain(profile, format string, args ...any) {
 	}
 }
 
-// Leader is the number of the node that can prove its lead now; -1: none.
+// Leader is the number of the node that can confirm its leadership now; -1: none.
 func (w *World) Leader() int {
 	for _, n := range w.nodes {
 		running := n.runningNode()
@@ -229,7 +228,7 @@ func (w *World) leadingNode() *cluster.Node {
 // Node is a node that runs; nil: it does not.
 func (w *World) Node(i int) *cluster.Node { return w.nodes[i].runningNode() }
 
-// closeAll ends all that runs. A bubble that is left with a goroutine in it ends the test process.
+// closeAll ends every process. A bubble that is left with a goroutine in it ends the test process.
 func (w *World) closeAll() {
 	w.mu.Lock()
 	processes := w.processes
