@@ -249,7 +249,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	}
 	own := n.currentIdentity()
 	n.port.SetCluster(own.Cluster)
-	log := raftLog{logger: n.log, name: "raft"}
+	log := raftLog{logger: n.log.With("from", "raft"), name: "raft"}
 	told := make(chan bool)
 	settings := raft.DefaultConfig()
 	settings.LocalID = raft.ServerID(own.ID)

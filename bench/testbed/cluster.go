@@ -49,7 +49,7 @@ func (c *Cluster) Start(ctx context.Context, flags ...string) error {
 		return err
 	}
 	if len(c.LogLines(Leads, time.Time{})) == 0 {
-		return fmt.Errorf("no node's log has the message %s: the words of the nodes' log have changed", Leads)
+		return fmt.Errorf("no node's log has the code %s: the nodes are of another build", Leads)
 	}
 	return nil
 }
@@ -89,9 +89,9 @@ func (c *Cluster) FindLeader(ctx context.Context) (*Node, error) {
 }
 
 // LogLines are Node.LogLines of all nodes.
-func (c *Cluster) LogLines(message string, since time.Time) (lines []string) {
+func (c *Cluster) LogLines(code string, since time.Time) (lines []string) {
 	for _, n := range c.Nodes {
-		lines = append(lines, n.LogLines(message, since)...)
+		lines = append(lines, n.LogLines(code, since)...)
 	}
 	return lines
 }

@@ -35,11 +35,11 @@ type logLine struct {
 	text string
 }
 
-// Messages of a node's log that are kept.
+// Codes of the events in a node's log (docs/alarms.md) whose lines are kept.
 const (
-	SnapshotComplete = "snapshot complete up to"
-	ServerGone       = "game server is gone"
-	Leads            = `"this node leads"`
+	SnapshotComplete = "SNAPSHOT_COMPLETE"
+	ServerGone       = "SERVER_GONE"
+	Leads            = "LEADS"
 )
 
 // newNode connects to a node that does not run yet, and reads its log from now on.
@@ -54,8 +54,8 @@ func newNode(node *nodeproc.Node) (n *Node, err error) {
 }
 
 func (n *Node) readLogLine(line string) {
-	for _, message := range []string{SnapshotComplete, ServerGone, Leads} {
-		if strings.Contains(line, message) {
+	for _, code := range []string{SnapshotComplete, ServerGone, Leads} {
+		if hasCode(line, code) {
 			n.mu.Lock()
 			n.lines = append(n.lines, logLine{time.Now(), line})
 			n.mu.Unlock()
@@ -63,12 +63,14 @@ func (n *Node) readLogLine(line string) {
 	}
 }
 
-// LogLines are the lines of the log since a time with one of the messages that are kept.
-func (n *Node) LogLines(message string, since time.Time) (lines []string) {
+func hasCode(line, code string) bool { return strings.Contains(line+" ", " code="+code+" ") }
+
+// LogLines are the lines of the log since a time with one of the codes that are kept.
+func (n *Node) LogLines(code string, since time.Time) (lines []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, l := range n.lines {
-		if l.at.After(since) && strings.Contains(l.text, message) {
+		if l.at.After(since) && hasCode(l.text, code) {
 			lines = append(lines, l.text)
 		}
 	}

@@ -81,5 +81,5 @@ func readLogLine(line string) (message string, severe bool) {
 	}
 	level, message, _ := strings.Cut(rest, " ")
 	message = strings.TrimPrefix(message, "msg=")
-	return message, (level == "WARN" || level == "ERROR") && !strings.HasPrefix(message, `"raft: `)
+	return message, (level == "WARN" || level == "ERROR") && !strings.Contains(rest+" ", " from=raft ")
 }

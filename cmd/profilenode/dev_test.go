@@ -110,11 +110,11 @@ func TestDevFaults(t *testing.T) {
 
 func TestReadLogLine(t *testing.T) {
 	for line, want := range map[string]string{
-		`time=2026-01-01T00:00:00Z level=INFO msg=leads term=2`:                 "",
-		`time=2026-01-01T00:00:00Z level=WARN msg="disk is slow" for=3s`:        `"disk is slow" for=3s`,
-		`time=2026-01-01T00:00:00Z level=ERROR msg="raft: failed to heartbeat"`: "",
-		`panic: index out of range`:                                             "panic: index out of range",
-		``:                                                                      "",
+		`time=2026-01-01T00:00:00Z level=INFO msg=leads term=2`:                                  "",
+		`time=2026-01-01T00:00:00Z level=WARN msg="disk is slow" for=3s`:                         `"disk is slow" for=3s`,
+		`time=2026-01-01T00:00:00Z level=ERROR msg="raft: failed to heartbeat" from=raft peer=b`: "",
+		`panic: index out of range`: "panic: index out of range",
+		``:                          "",
 	} {
 		got, severe := readLogLine(line)
 		if !severe {
