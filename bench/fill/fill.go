@@ -103,6 +103,13 @@ func Fill(ctx context.Context, o Options) (Result, error) {
 	if err := o.validate(); err != nil {
 		return done, err
 	}
+	f := filling{Options: o, at: make([]atomic.Uint64, o.Parallel)}
+	f.next.Store(o.From)
+	for i := range f.at {
+		f.at[i].Store(o.Profiles) // it has taken no number yet
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var stores []*client.Store[json.RawMessage]
 	for range (o.Parallel + perClient - 1) / perClient {
 		config := o.Client
@@ -119,42 +126,12 @@ func Fill(ctx context.Context, o Options) (Result, error) {
 		stores = append(stores, store)
 	}
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var (
-		set            measure.Samples
-		next           atomic.Uint64
-		written, there atomic.Uint64
-		at             = make([]atomic.Uint64, o.Parallel) // the number of each writer: all below the least of them exist
-		writers        sync.WaitGroup
-	)
-	next.Store(o.From)
-	for i := range at {
-		at[i].Store(o.Profiles) // it has taken no number yet
-	}
 	began := time.Now()
+	var writers sync.WaitGroup
 	for i := range o.Parallel {
 		writers.Go(func() {
-			store := stores[i/perClient]
-			for ctx.Err() == nil {
-				number := next.Add(1) - 1
-				at[i].Store(min(number, o.Profiles))
-				if number >= o.Profiles {
-					return
-				}
-				data := load.MakeBody(number, 0, o.Bytes)
-				start := time.Now()
-				_, err := store.Set(ctx, load.Key(number), data, client.AtRevision(0))
-				switch {
-				case err == nil:
-					set.Add(time.Since(start))
-					written.Add(1)
-				case errors.Is(err, client.ErrConflict):
-					there.Add(1)
-				default:
-					cancel(err)
-					return
-				}
+			if err := f.setProfiles(ctx, stores[i/perClient], &f.at[i]); err != nil {
+				cancel(err)
 			}
 		})
 	}
@@ -163,25 +140,59 @@ func Fill(ctx context.Context, o Options) (Result, error) {
 		writers.Wait()
 		close(finished)
 	}()
-	o.showProgress(finished, func() uint64 { return o.From + written.Load() + there.Load() })
+	f.showProgress(finished)
 
-	done.Written, done.There = written.Load(), there.Load()
-	done.Next = min(o.Profiles, next.Load())
-	for i := range at {
-		done.Next = min(done.Next, at[i].Load())
+	done.Written, done.There = f.written.Load(), f.there.Load()
+	done.Next = min(o.Profiles, f.next.Load())
+	for i := range f.at {
+		done.Next = min(done.Next, f.at[i].Load())
 	}
 	done.Seconds = time.Since(began).Seconds()
 	done.Rate = float64(done.Written) / done.Seconds
-	done.Set = set.Figures()
+	done.Set = f.set.Figures()
 	if done.Written+done.There == o.Profiles-o.From {
 		return done, nil
 	}
 	return done, context.Cause(ctx)
 }
 
+// filling is a fill under way.
+type filling struct {
+	Options
+	set            measure.Samples
+	next           atomic.Uint64
+	written, there atomic.Uint64
+	at             []atomic.Uint64 // the number of each writer: all below the least of them exist
+}
+
+// setProfiles is one writer, which takes one number after the other.
+func (f *filling) setProfiles(ctx context.Context, store *client.Store[json.RawMessage], at *atomic.Uint64) error {
+	for ctx.Err() == nil {
+		number := f.next.Add(1) - 1
+		at.Store(min(number, f.Profiles))
+		if number >= f.Profiles {
+			return nil
+		}
+		data := load.MakeBody(number, 0, f.Bytes)
+		began := time.Now()
+		_, err := store.Set(ctx, load.Key(number), data, client.AtRevision(0))
+		switch {
+		case err == nil:
+			f.set.Add(time.Since(began))
+			f.written.Add(1)
+		case errors.Is(err, client.ErrConflict):
+			f.there.Add(1)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
 // showProgress prints lines until finished is closed.
-func (o Options) showProgress(finished <-chan struct{}, count func() uint64) {
-	tick := time.NewTicker(o.Every)
+func (f *filling) showProgress(finished <-chan struct{}) {
+	count := func() uint64 { return f.From + f.written.Load() + f.there.Load() }
+	tick := time.NewTicker(f.Every)
 	defer tick.Stop()
 	began, first := time.Now(), count()
 	for last := first; ; {
@@ -192,9 +203,9 @@ func (o Options) showProgress(finished <-chan struct{}, count func() uint64) {
 		}
 		done, left := count(), "?"
 		if done > first {
-			left = time.Duration(float64(o.Profiles-done) / float64(done-first) * float64(time.Since(began))).Round(time.Second).String()
+			left = time.Duration(float64(f.Profiles-done) / float64(done-first) * float64(time.Since(began))).Round(time.Second).String()
 		}
-		fmt.Fprintf(o.Progress, "%d of %d, %.0f a second, %s left\n", done, o.Profiles, float64(done-last)/o.Every.Seconds(), left)
+		fmt.Fprintf(f.Progress, "%d of %d, %.0f a second, %s left\n", done, f.Profiles, float64(done-last)/f.Every.Seconds(), left)
 		last = done
 	}
 }
