@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
@@ -42,6 +43,40 @@ type identity struct {
 	UnusableReason string `json:"condemned,omitempty"`
 	// Founding is the first configuration, while this node is about to write it to its log.
 	Founding []peerwire.Peer `json:"found,omitempty"`
+	// Checksum is the XXH64, in hex, of the other fields as JSON. Builds that do not know it write none.
+	Checksum string `json:"checksum,omitempty"`
+}
+
+// checksum returns the Checksum that fits the other fields.
+func (i identity) checksum() (string, error) {
+	i.Checksum = ""
+	text, err := json.Marshal(i)
+	return formatChecksum(xxhash.Sum64(text)), err
+}
+
+// decodeIdentity reads node.json, which lies at path. An identity whose checksum is wrong is damaged: the node would go on
+// under an id that is not its own.
+func decodeIdentity(path string, text []byte) (own identity, err error) {
+	err = json.Unmarshal(text, &own)
+	if err == nil && own.Format != folderFormat && own.Checksum == "" {
+		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", path, own.Format, folderFormat)
+	}
+	if err == nil && own.ID == "" {
+		err = errors.New("it holds no id")
+	}
+	if err == nil && own.Checksum != "" {
+		var want string
+		if want, err = own.checksum(); err == nil && want != own.Checksum {
+			err = fmt.Errorf("its checksum is %s, and that of its content is %s", own.Checksum, want)
+		}
+	}
+	if err != nil {
+		return own, &damagedError{path, fmt.Errorf("it does not say whose folder this is: %w", err)}
+	}
+	if own.Format != folderFormat {
+		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", path, own.Format, folderFormat)
+	}
+	return own, nil
 }
 
 type folder struct {
@@ -96,7 +131,7 @@ func (f *folder) readIdentity() error {
 	text, err := os.ReadFile(f.pathOf(identityFile))
 	if errors.Is(err, os.ErrNotExist) {
 		if left := f.leftoverFiles(); left != "" {
-			return fmt.Errorf("data folder %s has %s but no %s, so nobody knows whose it is: remove the folder, and a new node joins", f.dir, left, identityFile)
+			return fmt.Errorf("data folder %s has %s but no %s, so the folder does not say whose it is: %s", f.dir, left, identityFile, rejoinAdvice(f.dir))
 		}
 		own := f.identity
 		own.ID = newID()
@@ -105,11 +140,8 @@ func (f *folder) readIdentity() error {
 	if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
 	}
-	if err := json.Unmarshal(text, &f.identity); err != nil {
-		return fmt.Errorf("%s is cut off or damaged, so the folder does not say whose it is: remove the folder, and the node joins anew under a new id: %w", f.pathOf(identityFile), err)
-	}
-	if f.identity.Format != folderFormat || f.identity.ID == "" {
-		return fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", f.pathOf(identityFile), f.identity.Format, folderFormat)
+	if f.identity, err = decodeIdentity(f.pathOf(identityFile), text); err != nil {
+		return err
 	}
 	if f.identity.UnusableReason != "" {
 		return errFolderUnusable(f.dir, f.identity.UnusableReason)
@@ -132,7 +164,7 @@ func (f *folder) leftoverFiles() string {
 
 // errMissingFile is the refusal of a folder that does not hold all that it acknowledged.
 func errMissingFile(dir, how string) error {
-	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, so it must not go on under its old id; remove the folder, and the node joins anew under a new one", dir, how)
+	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, so it must not go on under its old id: %s", dir, how, rejoinAdvice(dir))
 }
 
 // writeIdentity replaces node.json so that after a crash either the old or the new one is there.
@@ -141,6 +173,11 @@ func (f *folder) writeIdentity(own identity) error {
 		f.identity = own
 		return nil
 	}
+	sum, err := own.checksum()
+	if err != nil {
+		return fmt.Errorf("write %s: %w", identityFile, err)
+	}
+	own.Checksum = sum
 	text, err := json.MarshalIndent(own, "", "  ")
 	if err == nil && f.fs != nil {
 		err = writeFile(f.fs, identityFile, text)

@@ -38,14 +38,14 @@ func TestAFolderThatLostAPart(t *testing.T) {
 	}{
 		{"nothing", nil, nil},
 		{"its tables", []string{"tables"}, nil},
-		{"its votes", []string{"raft.db"}, []string{"its file raft.db is missing", "may have forgotten votes", "remove the folder"}},
-		{"its log", []string{"log"}, []string{"its log in log is missing", "may have forgotten votes", "remove the folder"}},
-		{"its snapshots", []string{"snapshots"}, []string{"no snapshot holds what was before", "remove the folder"}},
-		{"its tables and its snapshots", []string{"tables", "snapshots"}, []string{"no snapshot holds what was before", "remove the folder"}},
-		{"its name", []string{"node.json"}, []string{"has raft.db but no node.json", "remove the folder"}},
-		{"its name and its votes", []string{"node.json", "raft.db"}, []string{"has log but no node.json", "remove the folder"}},
-		{"all but its tables", []string{"node.json", "raft.db", "log", "snapshots"}, []string{"has tables but no node.json", "remove the folder"}},
-		{"all but its snapshots", []string{"node.json", "raft.db", "log", "tables"}, []string{"has snapshots but no node.json", "remove the folder"}},
+		{"its votes", []string{"raft.db"}, []string{"its file raft.db is missing", "may have forgotten votes", "aside and start the node with an empty one"}},
+		{"its log", []string{"log"}, []string{"its log in log is missing", "may have forgotten votes", "aside and start the node with an empty one"}},
+		{"its snapshots", []string{"snapshots"}, []string{"no snapshot holds what was before", "aside and start the node with an empty one"}},
+		{"its tables and its snapshots", []string{"tables", "snapshots"}, []string{"no snapshot holds what was before", "aside and start the node with an empty one"}},
+		{"its name", []string{"node.json"}, []string{"has raft.db but no node.json", "aside and start the node with an empty one"}},
+		{"its name and its votes", []string{"node.json", "raft.db"}, []string{"has log but no node.json", "aside and start the node with an empty one"}},
+		{"all but its tables", []string{"node.json", "raft.db", "log", "snapshots"}, []string{"has tables but no node.json", "aside and start the node with an empty one"}},
+		{"all but its snapshots", []string{"node.json", "raft.db", "log", "tables"}, []string{"has snapshots but no node.json", "aside and start the node with an empty one"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()

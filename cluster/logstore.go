@@ -56,7 +56,7 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 		FS:                          entryFiles{folderSyncs{fs, s.markBroken}, s.markBroken},
 		Cache:                       cache,
 		Logger:                      logStoreLog{s, log},
-		EventListener:               &pebble.EventListener{BackgroundError: s.reportFault},
+		EventListener:               &pebble.EventListener{BackgroundError: s.reportFault, DataCorruption: s.reportDamage},
 		FormatMajorVersion:          pebble.FormatNewest,
 		ErrorIfNotExists:            mustExist,
 		MemTableSize:                logMemTableBytes,
@@ -137,7 +137,7 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 		value, closer, err = s.db.Get(entryKey(index))
 	}
 	if errors.Is(err, pebble.ErrNotFound) {
-		return fmt.Errorf("entry %d is missing in the middle of the log", index)
+		return fmt.Errorf("entry %d: %w", index, errEntryMissing)
 	}
 	if err != nil {
 		return err

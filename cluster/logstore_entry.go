@@ -55,6 +55,11 @@ func encodeEntry(value []byte, l *raft.Log) {
 	binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
 }
 
+var (
+	errEntryDamaged = errors.New("its checksum is wrong")
+	errEntryMissing = errors.New("it is missing in the middle of the log")
+)
+
 // decodeEntry copies the parts of value that it keeps.
 func decodeEntry(value []byte, index uint64, l *raft.Log) error {
 	if len(value) < entryHead+entrySum {
@@ -62,7 +67,7 @@ func decodeEntry(value []byte, index uint64, l *raft.Log) error {
 	}
 	body, sum := value[:len(value)-entrySum], binary.BigEndian.Uint64(value[len(value)-entrySum:])
 	if xxhash.Sum64(body) != sum {
-		return errors.New("its checksum is wrong")
+		return errEntryDamaged
 	}
 	if body[0] != entryFormat {
 		return fmt.Errorf("its format is %d, and this build reads %d", body[0], entryFormat)

@@ -37,6 +37,11 @@ func (s *logStore) reportFault(err error) {
 	select {}
 }
 
+// reportDamage is called where a read met a damaged table, with an error that the read returns too.
+func (s *logStore) reportDamage(damage pebble.DataCorruptionInfo) {
+	s.onFault(fmt.Errorf("%w: log: %w", ErrFailed, &damagedError{damage.Path, damage.Details}))
+}
+
 // markBroken is Pebble's end: its goroutines never go on.
 func (s *logStore) markBroken(err error) {
 	s.breakOnce.Do(func() {

@@ -28,11 +28,11 @@ func openMemoryFolder(fs vfs.FS) (*folder, error) {
 		own.ID = newID()
 		return f, f.writeIdentity(own)
 	}
-	if err == nil {
-		err = json.Unmarshal(text, &f.identity)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", identityFile, err)
+	}
+	if f.identity, err = decodeIdentity(identityFile, text); err != nil {
+		return nil, err
 	}
 	if f.identity.UnusableReason != "" {
 		return nil, errFolderUnusable(f.dir, f.identity.UnusableReason)
@@ -47,17 +47,17 @@ func openMemoryFolder(fs vfs.FS) (*folder, error) {
 func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
 	votes, err := openMemoryVotes(f.fs)
 	if err != nil {
-		return nil, fmt.Errorf("open votes: %w", err)
+		return nil, asDamage(votesFile, fmt.Errorf("open votes: %w", err))
 	}
 	entries, err := openLogStore(f.fs, logFolder, f.identity.Member, log, failIn("log", stop))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+		return nil, asDamage(logFolder, fmt.Errorf("open log: %w", err))
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q, closeStores: entries.Close}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: logFolder, guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q, closeStores: entries.Close}
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
 	}

@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	close(n.openDone)
 	if err != nil {
 		_ = n.Close(context.Background())
-		return nil, fmt.Errorf("open node: %w", n.explainIfFull(err))
+		return nil, fmt.Errorf("open node: %w", n.explainDamage(n.explainIfFull(err)))
 	}
 	return n, nil
 }

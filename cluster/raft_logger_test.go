@@ -37,7 +37,7 @@ func TestACutOffNodeFileSaysWhatToDo(t *testing.T) {
 		n.Close(t.Context())
 		t.Fatal("a node starts on a cut off node.json")
 	}
-	if !strings.Contains(err.Error(), "is cut off or damaged") || !strings.Contains(err.Error(), "remove the folder, and the node joins anew") {
+	if !strings.Contains(err.Error(), "node.json is damaged") || !strings.Contains(err.Error(), "aside and start the node with an empty one: it joins under a new id") {
 		t.Errorf("it says %v", err)
 	}
 }

@@ -28,6 +28,7 @@ type replica struct {
 
 	readPace    *readPace
 	digests     digests
+	restoreErr  error                     // of the last Restore that failed; raft's own error does not hold it
 	handedIndex uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
 	failure     error                     // an apply or a swap went wrong: nothing is applied any more
 	busySince   atomic.Pointer[time.Time] // when the act that raft waits for began; nil when it waits for none
@@ -178,6 +179,7 @@ func (r *replica) Restore(source io.ReadCloser) error {
 		r.metrics.RecordSnapshot(true, time.Since(began), err)
 		if err != nil {
 			err = fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
+			r.restoreErr = err
 			if errors.Is(err, errSwapUnclear) || errors.Is(err, fsm.ErrOldBuild) { // the next one would be no older
 				err = fmt.Errorf("%w: %w", ErrFailed, err)
 				r.failReplica(err)

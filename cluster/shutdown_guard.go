@@ -29,6 +29,11 @@ func newRaft(settings *raft.Config, r *replica, s *raftStorage, snapshots *snaps
 	started, err := raft.NewRaft(settings, r, s.log, s.stable, snapshots, wire)
 	if err == nil {
 		s.guard.raftRuns.Store(true)
+	} else if r.restoreErr != nil {
+		err = fmt.Errorf("%w: %w", err, r.restoreErr)
+		if isDamage(asDamage(snapshots.root, r.restoreErr)) { // not of the tables, which are a copy of the snapshot
+			err = &damagedError{snapshots.root, err}
+		}
 	}
 	return started, err
 }

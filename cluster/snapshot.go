@@ -92,7 +92,7 @@ func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*sn
 			err = fmt.Errorf("it says that it is %s", meta.Label.ID)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read snapshot %s: %w", fs.PathJoin(s.root, name), err)
+			return nil, asDamage(fs.PathJoin(s.root, name, metaFile), fmt.Errorf("read snapshot: %w", err))
 		}
 		s.snapshots = append(s.snapshots, &storedSnapshot{meta: meta, sequence: sequence})
 		s.lastSequence = max(s.lastSequence, sequence)

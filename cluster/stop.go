@@ -36,7 +36,7 @@ func (n *Node) Close(ctx context.Context) error {
 // fail stops this node because of a fault. When it returns, all connections to other nodes are closed, so that no answer
 // based on the fault leaves this node. It must not block: raft and Pebble call it with their locks held.
 func (n *Node) fail(err error) {
-	err = n.explainIfFull(err)
+	err = n.explainDamage(n.explainIfFull(err))
 	if !n.failure.CompareAndSwap(nil, &err) {
 		return
 	}

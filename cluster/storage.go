@@ -12,7 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 )
 
 // votesLockTimeout bounds the wait for the lock of the file of votes.
@@ -35,13 +34,9 @@ func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, e
 		memory := raft.NewInmemStore()
 		return &raftStorage{log: &guardedLog{LogStore: memory, onFault: stop}, stable: memory, guard: &shutdownGuard{}, closeStores: func() error { return nil }}, nil
 	}
-	bolt, err := boltdb.New(boltdb.Options{
-		Path:                    f.pathOf(votesFile),
-		BoltOptions:             &bbolt.Options{Timeout: votesLockTimeout, FreelistType: bbolt.FreelistMapType},
-		MsgpackUseNewTimeFormat: true,
-	})
+	bolt, err := openVotes(f.pathOf(votesFile), f.identity.Member)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.pathOf(votesFile), err)
+		return nil, err
 	}
 	s, err := openEntryLog(f, bolt, log, stop)
 	if err != nil {
@@ -60,10 +55,10 @@ func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop fun
 		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log in %s: %w", f.pathOf(logFolder), err)
+		return nil, asDamage(f.pathOf(logFolder), fmt.Errorf("open log: %w", err))
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: f.pathOf(logFolder), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q}
 	s.closeStores = func() error { return errors.Join(entries.Close(), votes.Close()) }
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
@@ -129,6 +124,7 @@ func (f *folder) logBytes() uint64 {
 type guardedLog struct {
 	raft.LogStore
 	onFault      func(error)
+	path         string         // of the log's folder, for errors
 	guard        *shutdownGuard // nil: errors go on to the caller
 	keepBytes    uint64         // bytes of entries that stay when raft cuts the head; its own TrailingLogs counts them
 	writtenBytes atomic.Uint64  // bytes of data stored since the snapshot that was the newest at the start
@@ -141,6 +137,9 @@ type entryLabel struct{ index, term uint64 }
 
 func (g *guardedLog) wrapError(act string, err error) error {
 	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+		if errors.Is(err, errEntryDamaged) || errors.Is(err, errEntryMissing) || pebble.IsCorruptionError(err) {
+			err = &damagedError{g.path, err}
+		}
 		g.onFault(fmt.Errorf("%w: %s: %w", ErrFailed, act, err))
 	}
 	return err
@@ -237,7 +236,7 @@ func (g *guardedLog) fitToSnapshot(index, term uint64, running bool) error {
 	case last < index:
 		err = g.deleteRange(first, last)
 	case first > index+1:
-		err = g.wrapError("put log on snapshot", fmt.Errorf("entries %d to %d are in neither: the snapshot ends there, the log begins behind", index+1, first-1))
+		err = g.wrapError("fit log to snapshot", &damagedError{g.path, fmt.Errorf("entries %d to %d are neither in it nor in a snapshot", index+1, first-1)})
 	case first == index+1:
 	default:
 		var l raft.Log

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/fsm"
@@ -219,6 +220,9 @@ func (t *tablesStore) publishPosition(s fsm.Position) {
 // reportFault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nobody would
 // know that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
 func (t *tablesStore) reportFault(err error) {
+	if pebble.IsCorruptionError(err) {
+		err = &damagedError{t.root, err}
+	}
 	t.failTables(fmt.Errorf("tables: %w", err))
 	t.shutOnce.Do(func() { go t.closeForReading() }) // joined by close, through drained
 }

@@ -38,10 +38,10 @@ func (t *tablesStore) readCurrent() (name string, ok bool, err error) {
 	}
 	name = strings.TrimSuffix(string(content), "\n")
 	if _, ok := folderNumber(name); !ok {
-		return "", false, fmt.Errorf("read %s: %q names no folder of tables; remove the folder %s, and it is built again from the newest snapshot and the log", path, name, t.root)
+		return "", false, &damagedError{path, fmt.Errorf("%q names no folder of tables", name)}
 	}
 	if _, err := t.fs.Stat(t.fs.PathJoin(t.root, name)); err != nil {
-		return "", false, fmt.Errorf("open tables that %s names: %w; remove the folder %s, and it is built again from the newest snapshot and the log", path, err, t.root)
+		return "", false, asDamage(path, fmt.Errorf("open the tables that it names: %w", err))
 	}
 	return name, true, nil
 }

@@ -15,13 +15,14 @@ type generation struct {
 	superseded bool // CURRENT names another one: the folder goes when the last user does
 }
 
-// openGeneration opens the machine in a folder of tables, used once.
+// openGeneration opens the machine in a folder of tables, used once. It waits also where the files turn out to be damaged:
+// Pebble is at work in the folder until it returns, and panics if the folder is deleted meanwhile.
 func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, error) {
 	type opened struct {
 		machine  *fsm.Machine
 		position fsm.Position
 	}
-	o, err := runUnlessBroken(t, func() (opened, error) {
+	o, err := runUnless(t, t.stuck, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
 			FS: folderSyncs{t.fs, t.markStuck}, Dir: t.fs.PathJoin(t.root, name), Level: t.maxLevel,
 			Logger: pebbleLog{t}, OnFault: t.reportFault, Broken: t.broken,
@@ -32,6 +33,9 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 		return opened{machine, machine.Position()}, nil
 	})
 	if err != nil {
+		if !errors.Is(err, fsm.ErrOldBuild) && !errors.Is(err, ErrFailed) {
+			err = asDamage(t.fs.PathJoin(t.root, name), err)
+		}
 		return nil, fsm.Position{}, fmt.Errorf("open tables %s: %w", name, err)
 	}
 	return &generation{machine: o.machine, folder: name, users: 1}, o.position, nil

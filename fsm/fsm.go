@@ -29,7 +29,7 @@ type Options struct {
 	Level      uint32        // the highest level that this machine applies; 0: the build's. Only tests set another.
 
 	// OnFault is called when the disk fails in Pebble's background work: rows may never reach the disk, however often
-	// Pebble tries again. It may be called often, with Pebble's locks held. The caller then closes Broken, so that no flush,
+	// Pebble tries again; and when a read meets a damaged file. It may be called often, with Pebble's locks held. The caller then closes Broken, so that no flush,
 	// which may never end, is waited for any more. With OnFault nil every flush is waited for.
 	OnFault func(error)
 	Broken  <-chan struct{}
@@ -84,9 +84,12 @@ func openPebble(o Options, readOnly bool) (*pebble.DB, error) {
 	if options.FS == nil {
 		options.FS = vfs.Default
 	}
-	if o.OnFault != nil {
-		options.EventListener = &pebble.EventListener{BackgroundError: o.OnFault}
-	}
+	// Without DataCorruption Pebble calls Fatalf for a read that meets a damaged file, and that read does not return.
+	options.EventListener = &pebble.EventListener{BackgroundError: o.OnFault, DataCorruption: func(damage pebble.DataCorruptionInfo) {
+		if o.OnFault != nil {
+			o.OnFault(fmt.Errorf("read %s: %w", damage.Path, damage.Details))
+		}
+	}}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
