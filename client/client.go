@@ -218,10 +218,10 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 		c.life.startGoroutine(func() { c.keeper.keepIncarnation(first) })
 	} else { // there is no node to be renewed by
 		first.lease.confirmUntil(config.hooks.Now())
-		close(first.proved)
+		close(first.confirmed)
 	}
 	select {
-	case <-first.proved:
+	case <-first.confirmed:
 		c.life.startGoroutine(c.keeper.watchDoubt)
 		c.life.startGoroutine(c.watchLocks)
 		if config.Gossip != nil {

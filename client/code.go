@@ -17,13 +17,13 @@ const (
 	CodeInvalid         Code = "INVALID"          // malformed; the sentence says in which way
 	CodeTooLarge        Code = "TOO_LARGE"        // over Error.Limit
 	CodeQueueFull       Code = "QUEUE_FULL"       // too many game servers wait for the profile: Error.Limit
-	CodeMailboxFull     Code = "MAILBOX_FULL"     // too many messages wait in the profile: Error.Limit
+	CodeInboxFull       Code = "INBOX_FULL"       // too many messages wait in the profile: Error.Limit
 	CodeOtherCluster    Code = "OTHER_CLUSTER"    // a node belongs to another cluster, or to another epoch of it
 	CodeUnauthorized    Code = "UNAUTHORIZED"     // this client may not do that
 	CodeUnsupported     Code = "UNSUPPORTED"      // not every node can do that yet
 	CodeNoSpace         Code = "NO_SPACE"         // the nodes are short of disk space, and take only last saves
 	CodeForgotten       Code = "FORGOTTEN"        // it is too long ago: the outcome is not known any more
-	CodeBurned          Code = "BURNED"           // it was given up: it did not happen and never will
+	CodeGivenUp         Code = "GIVEN_UP"         // it was given up: it did not happen and never will
 )
 
 // Codes of this package.

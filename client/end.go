@@ -78,9 +78,9 @@ func endReasonOf(cause profilev1.Cause) EndReason {
 		return EndOverwritten
 	case profilev1.Cause_CAUSE_REMOVED:
 		return EndRemoved
-	case profilev1.Cause_CAUSE_HELD_BACK:
+	case profilev1.Cause_CAUSE_PUT_ON_HOLD:
 		return EndPutOnHold
-	case profilev1.Cause_CAUSE_FREED:
+	case profilev1.Cause_CAUSE_RELEASED_BY_OPERATOR:
 		return EndReleased
 	case profilev1.Cause_CAUSE_LATE:
 		return EndLate

@@ -145,10 +145,10 @@ func errorForReason(reason profilev1.Reason) error {
 	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNKNOWN_CLASS, profilev1.Reason_REASON_UNAUTHORIZED:
 		return ErrInvalid
-	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_MAILBOX_FULL:
+	case profilev1.Reason_REASON_QUEUE_FULL, profilev1.Reason_REASON_INBOX_FULL:
 		return ErrFull
-	case profilev1.Reason_REASON_DATA_DAMAGED, profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_UNSUPPORTED, profilev1.Reason_REASON_NOT_LEADER,
-		profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN, profilev1.Reason_REASON_ACKNOWLEDGE_FIRST,
+	case profilev1.Reason_REASON_DATA_DAMAGED, profilev1.Reason_REASON_GIVEN_UP, profilev1.Reason_REASON_UNSUPPORTED, profilev1.Reason_REASON_NOT_LEADER,
+		profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNCONFIRMED, profilev1.Reason_REASON_ACKNOWLEDGE_FIRST,
 		profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE, profilev1.Reason_REASON_OTHER_REGISTRATION,
 		profilev1.Reason_REASON_UNKNOWN_FIELDS:
 		return ErrUnavailable

@@ -63,7 +63,7 @@ func (town *town) unlist(is bool) {
 		town.Renewed = nil
 		if is {
 			town.Renewed = func(answer *profilev1.Renewed) {
-				if answer.ProvedTerm != 0 {
+				if answer.ConfirmedTerm != 0 {
 					answer.Differs, answer.Comparison, answer.Grants, answer.Last = true, answer.Index, nil, nil
 				}
 			}

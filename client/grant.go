@@ -122,5 +122,5 @@ func (g *sessionGrant) verifyGrant() {
 
 // ownsProfile says whether a linearizable answer names this incarnation and token as the owner.
 func ownsProfile(got *profilev1.GetResponse, l *incarnation, token uint64) bool {
-	return got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() == token
+	return got.Owner.GetIncarnation() == l.id && got.Header.GetToken() == token
 }

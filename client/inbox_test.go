@@ -8,7 +8,7 @@ import (
 )
 
 // However often and in whatever pieces messages arrive, each is taken over once.
-func TestMailboxTakesEachMessageOnce(t *testing.T) {
+func TestInboxTakesEachMessageOnce(t *testing.T) {
 	var b inbox
 	for _, ids := range [][]uint64{{1, 2}, {1, 2, 3}, {3}, {}, {2, 4}} {
 		var page []*profilev1.Message

@@ -33,7 +33,7 @@ type incarnation struct {
 	limits       *profilev1.Limits // the cluster's hard ones; those it did not state are not checked here
 	lease        *leaseState
 	told         *toldIndex    // of the cluster and epoch that it was registered under
-	proved       chan struct{} // closed with the first renewal that renews
+	confirmed    chan struct{} // closed with the first renewal that renews
 	over         chan struct{} // closed when the incarnation has ended; why is written before
 	agreed       atomic.Uint64 // number of the last renewal with an answer that confirmed it and listed the sessions held here
 	why          error

@@ -50,7 +50,7 @@ func TestDoubtAndResume(t *testing.T) {
 }
 
 // An answer that is not proved renews nothing, however quickly it comes.
-func TestUnprovenAnswersDoNotRenew(t *testing.T) {
+func TestUnconfirmedAnswersDoNotRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town, _, p := playing(t, "n1:7400")
 		town.Set(func() { town.Unconfirmed = true })

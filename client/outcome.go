@@ -128,12 +128,12 @@ func (s *settlement) finishSettlement(o Outcome) {
 func outcomeOf(ch *change, answer *profilev1.SettleResponse) Outcome {
 	switch answer.Reason {
 	case profilev1.Reason_REASON_UNSPECIFIED:
-		return Outcome{Fate: FateHappened, Revision: answer.GetStands().GetRevision()}
-	case profilev1.Reason_REASON_BURNED:
+		return Outcome{Fate: FateHappened, Revision: answer.GetHeader().GetRevision()}
+	case profilev1.Reason_REASON_GIVEN_UP:
 		return Outcome{Fate: FateNever}
 	case profilev1.Reason_REASON_FORGOTTEN:
 		return Outcome{Fate: FateForgotten}
 	}
-	why := refusalError(ch.act, ch.ref, &profilev1.Refusal{Reason: answer.Reason, Revision: answer.GetStands().GetRevision()}, "")
+	why := refusalError(ch.act, ch.ref, &profilev1.Refusal{Reason: answer.Reason, Revision: answer.GetHeader().GetRevision()}, "")
 	return Outcome{Fate: FateRefused, Err: why}
 }

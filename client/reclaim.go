@@ -57,7 +57,7 @@ func (k *leaseKeeper) reclaimSessions(l *incarnation) {
 			full.Stop()
 			k.reclaimBatch(l, batch)
 		case <-all:
-			c.config.Log.Info("went on after a false verdict", "incarnation", l.id, "sessions", c.counters.reclaimed.Load()-before)
+			c.config.Log.Info("went on after a false expiry", "incarnation", l.id, "sessions", c.counters.reclaimed.Load()-before)
 			return
 		}
 	}
@@ -93,7 +93,7 @@ func (k *leaseKeeper) reclaimBatch(l *incarnation, batch []*reclaimedGrant) {
 		case err != nil:
 			cl.err = err
 		case answer.Claims[i].Held:
-			cl.anew = answer.Stands.GetToken()
+			cl.anew = answer.Header.GetToken()
 		default:
 			cl.owner = answer.Claims[i].Owner
 		}

@@ -131,7 +131,7 @@ func (m *mistaken) stored() *client.Snapshot[player] {
 
 // A game server that is taken for dead while it lives keeps its sessions, as long as no other game server has come for their
 // profiles.
-func TestAFalseVerdictCostsDoubtAlone(t *testing.T) {
+func TestAFalseExpiryCostsDoubtAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, nil)
 		m.earn(3)
@@ -286,7 +286,7 @@ func cmpOr(err error, next func() error) error {
 
 // The second incarnation may be ended too, before the sessions are reclaimed, or after that without the game server's
 // knowledge.
-func TestVerdictAfterVerdict(t *testing.T) {
+func TestExpiryAfterExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMistaken(t, nil)
 		m.earn(3)

@@ -77,7 +77,7 @@ func (k *leaseKeeper) registerUntilAnswered(ctx context.Context, old *incarnatio
 	c.link.nodes.LearnAddresses(answer.Nodes)
 	c.gossipSeeds.learnSeeds(answer.Gossip)
 	told := c.link.toldIndexFor(answer.Cluster, answer.Epoch)
-	told.noteIndex(answer.Stands.GetIndex())
+	told.noteIndex(answer.Header.GetIndex())
 	timing := timingFromWire(answer.Timing)
 	return &incarnation{
 		told:         told,
@@ -88,7 +88,7 @@ func (k *leaseKeeper) registerUntilAnswered(ctx context.Context, old *incarnatio
 		limits:       answer.Limits,
 		numbers:      wire.NewNumbers(),
 		lease:        &leaseState{now: c.config.hooks.Now, timing: timing},
-		proved:       make(chan struct{}),
+		confirmed:    make(chan struct{}),
 		over:         make(chan struct{}),
 		held:         make(map[heldGrant]*session),
 		releasing:    make(map[heldGrant]bool),

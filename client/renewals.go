@@ -87,8 +87,8 @@ func (k *leaseKeeper) handleRenewed(l *incarnation, answer *profilev1.Renewed, l
 		l.agreed.Store(answer.Sequence)
 	}
 	l.lease.confirmUntil(left)
-	if !isClosed(l.proved) {
-		close(l.proved)
+	if !isClosed(l.confirmed) {
+		close(l.confirmed)
 	}
 }
 

@@ -58,7 +58,7 @@ func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revisio
 		},
 		answer: answer,
 	})
-	return answer.Stands.GetRevision(), err
+	return answer.Header.GetRevision(), err
 }
 
 // Remove removes a profile without a session, its messages too. If the profile is ever created again its revisions continue

@@ -59,7 +59,7 @@ func (k *clusterLink) sendUntilAnswered(ctx context.Context, ch *change) error {
 	}
 	var copies wire.Copies
 	var out time.Time // when the first copy left that may have happened; zero: none may
-	burned := false   // this side asked that the number be never executed
+	givenUp := false  // this side asked that the number be never executed
 	again := 0        // times that its parts were damaged
 	var pace wire.Pace
 	for {
@@ -101,7 +101,7 @@ func (k *clusterLink) sendUntilAnswered(ctx context.Context, ch *change) error {
 				return k.unknownOutcome(ctx, ch, hash)
 			}
 			switch {
-			case refusal.Reason == profilev1.Reason_REASON_BURNED && burned:
+			case refusal.Reason == profilev1.Reason_REASON_GIVEN_UP && givenUp:
 			case refusal.Reason == profilev1.Reason_REASON_DATA_DAMAGED && again < 3:
 				again++
 			default:
@@ -113,12 +113,12 @@ func (k *clusterLink) sendUntilAnswered(ctx context.Context, ch *change) error {
 			// It may last, and a last save, which is taken, must find a number.
 			anew = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE
 		case time.Since(out) > longOut && ctx.Err() == nil:
-			burned = true
+			givenUp = true
 			anew = k.settleAsNeverExecuted(ctx, ch, hash)
 		}
 		if anew {
 			ch.incarnation.numbers.SettleNumber(ch.number)
-			copies, out, burned = wire.Copies{}, time.Time{}, false
+			copies, out, givenUp = wire.Copies{}, time.Time{}, false
 		}
 		var overtaken <-chan struct{} // nil while a copy may have happened
 		if out.IsZero() {

@@ -105,7 +105,7 @@ func TestGivenUpStartIsGivenBack(t *testing.T) {
 
 // A copy that is still on its way when its caller has given up does nothing any more: its number is marked as never to be
 // executed by then.
-func TestALateCopyOfWhatWasGivenUpIsBurned(t *testing.T) {
+func TestALateCopyOfARequestThatWasGivenUpIsNeverExecuted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		store := clienttest.Store(t, town.open(t, town.config("a")), "players", player{})

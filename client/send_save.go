@@ -38,7 +38,7 @@ func (q *saveQueue) sendUntilStored(w *saveRequest, im encodedData) error {
 }
 
 // sendSaveOrRelease sends an image, or if that is stored already the release alone.
-func (q *saveQueue) sendSaveOrRelease(w *saveRequest, im encodedData, stored bool) (*profilev1.Stands, error) {
+func (q *saveQueue) sendSaveOrRelease(w *saveRequest, im encodedData, stored bool) (*profilev1.ReplyHeader, error) {
 	s := q.s
 	l, err := s.takeTurn(s.ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func (q *saveQueue) sendSaveOrRelease(w *saveRequest, im encodedData, stored boo
 	return q.sendSave(l, w, im)
 }
 
-func (q *saveQueue) sendSave(l *incarnation, w *saveRequest, im encodedData) (*profilev1.Stands, error) {
+func (q *saveQueue) sendSave(l *incarnation, w *saveRequest, im encodedData) (*profilev1.ReplyHeader, error) {
 	s := q.s
 	s.mu.Lock()
 	token, base := s.grant.token, q.revision
@@ -69,10 +69,10 @@ func (q *saveQueue) sendSave(l *incarnation, w *saveRequest, im encodedData) (*p
 		ch.overtaken = w.overtaken
 	}
 	err := s.client.link.sendUntilAnswered(s.ctx, ch)
-	return answer.Stands, err
+	return answer.Header, err
 }
 
-func (q *saveQueue) sendRelease(l *incarnation, w *saveRequest) (*profilev1.Stands, error) {
+func (q *saveQueue) sendRelease(l *incarnation, w *saveRequest) (*profilev1.ReplyHeader, error) {
 	s := q.s
 	s.mu.Lock()
 	token := s.grant.token
@@ -83,12 +83,12 @@ func (q *saveQueue) sendRelease(l *incarnation, w *saveRequest) (*profilev1.Stan
 		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: causeOf(w.endReason())},
 		answer:  answer,
 	})
-	return answer.Stands, err
+	return answer.Header, err
 }
 
 // noteAcknowledged notes the data that the store has now. It does not wait for the profile's lock: the marks are taken off
 // at the next save, which is the first to look.
-func (q *saveQueue) noteAcknowledged(w *saveRequest, im encodedData, stands *profilev1.Stands, released bool) {
+func (q *saveQueue) noteAcknowledged(w *saveRequest, im encodedData, stands *profilev1.ReplyHeader, released bool) {
 	s := q.s
 	s.mu.Lock()
 	q.cleared = append(q.cleared, im.marks...)

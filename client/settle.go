@@ -16,7 +16,7 @@ func (k *clusterLink) settleAsNeverExecuted(ctx context.Context, ch *change, has
 	_, _, err := k.sendOnce(ctx, k.nodes.NodeToAsk(), profilev1.Profiles_Settle_FullMethodName, &profilev1.SettleRequest{
 		Request: ch.incarnation.requestHeader(ch.number, hash),
 	}, answer)
-	return err == nil && answer.Reason == profilev1.Reason_REASON_BURNED
+	return err == nil && answer.Reason == profilev1.Reason_REASON_GIVEN_UP
 }
 
 // unknownOutcome hands the number to the background, where it is settled.

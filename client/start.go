@@ -47,10 +47,10 @@ func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenO
 			return nil, loadedProfile{}, err
 		}
 		if err == nil && answer.Queued {
-			err = s.awaitGrant(ctx, l, answer.Stands.GetToken())
+			err = s.awaitGrant(ctx, l, answer.Header.GetToken())
 			if err != nil && !isClosed(l.over) {
 				s.giveUpStart()
-				s.cancelTicket(l, answer.Stands.GetToken())
+				s.cancelTicket(l, answer.Header.GetToken())
 				return nil, loadedProfile{}, err
 			}
 		}
@@ -77,13 +77,13 @@ func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenO
 
 // loadAfterGrant loads the stored state that the session starts from, as of its grant.
 func (s *session) loadAfterGrant(ctx context.Context, l *incarnation, answer *profilev1.StartSessionResponse) (loadedProfile, error) {
-	token := answer.Stands.GetToken()
+	token := answer.Header.GetToken()
 	if !answer.Queued && !s.grant.holdGrant(l, token) {
 		s.freeKey()
 		return loadedProfile{}, overError("start session", s.ref, l.why)
 	}
 	from := loadedProfile{profile: answer.Profile, loads: answer.LoadCount, messages: answer.Messages}
-	if answer.Queued || answer.Profile == nil || answer.Stands.GetRepeated() {
+	if answer.Queued || answer.Profile == nil || answer.Header.GetRepeated() {
 		got := &profilev1.GetResponse{}
 		err := s.client.link.readUntilAnswered(ctx, "load", s.ref, profilev1.Profiles_Get_FullMethodName,
 			&profilev1.GetRequest{Store: s.ref.Store, Key: s.ref.Key}, got, false)
@@ -123,8 +123,8 @@ func (s *session) awaitGrant(ctx context.Context, l *incarnation, ticket uint64)
 			return s.client.notSentError(ctx, "start session", s.ref)
 		case <-poll.C:
 			got, err := s.client.link.lookUpOwner(ctx, "start session", s.ref)
-			if err == nil && got.Owner.GetIncarnation() == l.id && got.Stands.GetToken() > ticket {
-				s.grant.holdGrant(l, got.Stands.GetToken())
+			if err == nil && got.Owner.GetIncarnation() == l.id && got.Header.GetToken() > ticket {
+				s.grant.holdGrant(l, got.Header.GetToken())
 			}
 		}
 	}
@@ -160,9 +160,9 @@ func (s *session) cancelTicket(l *incarnation, ticket uint64) {
 func (s *session) onStartSettled(l *incarnation, f requestFate, was *profilev1.SettleResponse) {
 	switch {
 	case f == happened && was.Queued:
-		s.cancelTicket(l, was.Stands.GetToken())
+		s.cancelTicket(l, was.Header.GetToken())
 	case f == happened:
-		s.client.keeper.releaseInBackground(l, heldGrant{s.ref, was.Stands.GetToken()}, EndUnknown, s.freeKey)
+		s.client.keeper.releaseInBackground(l, heldGrant{s.ref, was.Header.GetToken()}, EndUnknown, s.freeKey)
 	default:
 		s.freeKey()
 	}
@@ -178,7 +178,7 @@ func (c *Client) releaseOrphan(ctx context.Context, l *incarnation, ref Ref) boo
 		return true
 	}
 	released := make(chan struct{})
-	c.keeper.releaseInBackground(l, heldGrant{ref, got.Stands.GetToken()}, EndUnknown, func() { close(released) })
+	c.keeper.releaseInBackground(l, heldGrant{ref, got.Header.GetToken()}, EndUnknown, func() { close(released) })
 	select {
 	case <-released:
 		return true

@@ -33,8 +33,8 @@ func (t *toldIndex) highestIndex() uint64 { return t.index.Load() }
 
 // noteHeader reads the index from an answer's reply header, where it has one.
 func (t *toldIndex) noteHeader(answer proto.Message) {
-	if headed, ok := answer.(interface{ GetStands() *profilev1.Stands }); ok {
-		t.noteIndex(headed.GetStands().GetIndex())
+	if headed, ok := answer.(interface{ GetHeader() *profilev1.ReplyHeader }); ok {
+		t.noteIndex(headed.GetHeader().GetIndex())
 	}
 }
 

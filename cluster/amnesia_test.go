@@ -118,7 +118,7 @@ func TestAWipedVoterElectsNobodyInAnyOrder(t *testing.T) {
 	}
 }
 
-// holds fails the test if a node proves that it leads and does not have the value.
+// holds fails the test if a node confirms that it leads and does not have the value.
 func (d *disks) holds(key, want, after string) {
 	d.t.Helper()
 	for i, n := range d.Nodes {

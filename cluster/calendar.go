@@ -11,8 +11,8 @@ import (
 const (
 	calendarTick    = time.Minute
 	calendarTicks   = 60  // ticks in the hour for which ended incarnations and their answers are kept
-	forgetStep      = 256 // incarnations that one Forget command deletes
-	forgetSteps     = 4   // Forget commands each time
+	forgetStep      = 256 // incarnations that one ForgetEnded command deletes
+	forgetSteps     = 4   // ForgetEnded commands each time
 	forgetPeriod    = 10 * time.Second
 	calendarMinJump = time.Minute // how much further than the running time the timestamps must move to count as a jump
 )
@@ -126,7 +126,7 @@ func (l *leaderState) forgetGone() {
 		if err != nil || !due {
 			return
 		}
-		result, err := l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.Forget{BeforeMs: before, Limit: forgetStep}))
+		result, err := l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: before, Limit: forgetStep}))
 		if err != nil || !result.More {
 			return
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-func TestAnOldLeaderProvesNothing(t *testing.T) {
+func TestAnOldLeaderConfirmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.Start(t, 3, nil)
 		c.Ready()
@@ -41,7 +41,7 @@ func TestAnOldLeaderProvesNothing(t *testing.T) {
 
 // The answers of the followers to the old leader arrive late, so that some of them, made before the hand-over, are still
 // on their way when another node leads. None of them may prove anything that began after it.
-func TestAnswersOnTheirWayProveNothing(t *testing.T) {
+func TestAnswersOnTheirWayConfirmNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := func(_ int, config *cluster.Config) {
 			config.Heartbeat, config.Election, config.LeaderLease = 2*time.Second, 2*time.Second, 2*time.Second
@@ -64,7 +64,7 @@ func TestAnswersOnTheirWayProveNothing(t *testing.T) {
 			_, err := c.Nodes[old].ConfirmLeadership(ctx)
 			cancel()
 			if err == nil && value(t, c.Nodes[old], "k") == "" {
-				t.Fatal("the old leader proved its lead after the new one had acknowledged a write that it does not have")
+				t.Fatal("the old leader confirmed its lead after the new one had acknowledged a write that it does not have")
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -87,7 +87,7 @@ func another(c *clustertest.Cluster, old int) (next int) {
 
 // While raft's own connections to the old leader stand still, it does not know that another one leads; nonces reach
 // everybody, and what they bring back is a later term.
-func TestALaterTermProvesNothing(t *testing.T) {
+func TestAnAnswerOfALaterTermConfirmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deaf [3]atomic.Bool
 		c := clustertest.Start(t, 3, func(i int, config *cluster.Config) { hardOfHearing(config, &deaf[i]) })
@@ -105,7 +105,7 @@ func TestALaterTermProvesNothing(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		if _, err := c.Nodes[old].ConfirmLeadership(ctx); err == nil {
-			t.Error("the old leader proved its lead by answers of a later term")
+			t.Error("the old leader confirmed its lead by answers of a later term")
 		}
 		cancel()
 		deaf[old].Store(false)
@@ -115,7 +115,7 @@ func TestALaterTermProvesNothing(t *testing.T) {
 
 // The lead ends in the midst of a proof: another node leads already when it begins, and this one learns so between any two
 // of its steps, here while the nonces' answers are on the way.
-func TestALeadThatEndsInMidProofProvesNothing(t *testing.T) {
+func TestALeadThatEndsDuringARoundIsNotConfirmed(t *testing.T) {
 	for pause := time.Duration(0); pause <= 500*time.Millisecond; pause += 50 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
 			var deaf [3]atomic.Bool
@@ -149,7 +149,7 @@ func TestALeadThatEndsInMidProofProvesNothing(t *testing.T) {
 			time.Sleep(pause)
 			deaf[old].Store(false)
 			if err := <-proving; err == nil {
-				t.Errorf("a node that learned of the new leader %v after the proof began proved that it leads", pause)
+				t.Errorf("a node that learned of the new leader %v after the proof began confirmed that it leads", pause)
 			}
 			<-handing
 		})
@@ -174,7 +174,7 @@ func hardOfHearing(config *cluster.Config, deaf *atomic.Bool) {
 }
 
 // A proof that begins while a round is under way must not end with it: the round's answers may be older than the proof.
-func TestARoundUnderWayProvesNothingToWhoComesLater(t *testing.T) {
+func TestARoundUnderWayConfirmsNothingForLaterRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.Start(t, 3, func(_ int, config *cluster.Config) {
 			config.Heartbeat, config.Election, config.LeaderLease = 2*time.Second, 2*time.Second, 2*time.Second
@@ -257,7 +257,7 @@ func (l deafListener) Accept() (net.Conn, error) {
 	return &deafConn{Conn: c, deaf: l.deaf, inner: true}, nil
 }
 
-func TestALearnerProvesNothing(t *testing.T) {
+func TestALearnerConfirmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.Start(t, 3, nil)
 		c.Ready()

@@ -119,7 +119,7 @@ func TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed(t *testing.T) {
 		next bool
 	}{
 		{"for a waiter", &fsm.StartSession{Store: "test", Key: "p"}, true},
-		{"for an operator", &fsm.Free{Store: "test", Key: "p"}, false},
+		{"for an operator", &fsm.ReleaseByOperator{Store: "test", Key: "p"}, false},
 	} {
 		t.Run(ask.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed(t *testing.T) {
 				n := c.Nodes[0]
 				holder, asker := register(t, n, "holder"), register(t, n, "asker")
 				grant := propose(t, n, holder.do(&fsm.StartSession{Store: "test", Key: "p"}))
-				if free, ok := ask.act.(*fsm.Free); ok {
+				if free, ok := ask.act.(*fsm.ReleaseByOperator); ok {
 					free.Token = uint64(grant.Token)
 				}
 				propose(t, n, asker.do(ask.act))

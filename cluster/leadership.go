@@ -148,7 +148,7 @@ func (n *Node) openTerm(ctx context.Context) (uint64, error) {
 		if classes == nil {
 			classes = fsm.DefaultClasses()
 		}
-		commands = append(commands, fsm.NewCommand(nil, &fsm.Found{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies(), Classes: classes}))
+		commands = append(commands, fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: cluster, Level: fsm.FirstLevel, Policies: fsm.DefaultPolicies(), Classes: classes}))
 	}
 	commands = append(commands, fsm.NewCommand(nil, &fsm.OpenTerm{Node: n.ID()}))
 	entry, err := fsm.Encode(max(position.Level, fsm.FirstLevel), cluster, position.StampMS, commands)

@@ -118,7 +118,7 @@ func (l *leaderState) raiseLevel(servers []raft.Server, answers map[string]peerw
 	if level <= was {
 		return nil
 	}
-	if _, err := l.queue.proposeAndWait(l.ctx, fsm.NewCommand(nil, &fsm.Raise{Level: level})); err != nil {
+	if _, err := l.queue.proposeAndWait(l.ctx, fsm.NewCommand(nil, &fsm.RaiseLevel{Level: level})); err != nil {
 		return err
 	}
 	l.node.log.Info("raised the level: every voter can apply it, and no older build can read the log any more", "level", level, "was", was)

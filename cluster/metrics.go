@@ -17,13 +17,13 @@ type Metrics interface {
 	RecordEntry(commands, bytes int)
 	// RecordRound tells of a round of proof.
 	RecordRound(took time.Duration, err error)
-	// RecordRenewal tells of a renewal that asked to be answered as proved.
+	// RecordRenewal tells of a renewal that asked to be answered as confirmed.
 	RecordRenewal(err error)
 	// RecordEvents tells, at the leader, of an event of the log.
 	RecordEvents(events []fsm.Event)
-	// RecordExpiry tells of a verdict's outcome, and since when its incarnation was silent.
+	// RecordExpiry tells of an expiry's outcome, and since when its incarnation was silent.
 	RecordExpiry(ground lock.Ground, refused bool, silent time.Duration)
-	// RecordTakeover tells how long after a verdict the last waiter of its incarnation was served.
+	// RecordTakeover tells how long after an expiry the last waiter of its incarnation was served.
 	RecordTakeover(took time.Duration)
 	// RecordSnapshot tells of one that was made, or installed.
 	RecordSnapshot(installed bool, took time.Duration, err error)

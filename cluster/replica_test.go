@@ -119,7 +119,7 @@ func TestRestoreRefusesAnotherCluster(t *testing.T) {
 	to := openDisk(t, vfs.NewMem(), "node")
 	defer to.shut(t)
 	other := []byte("another cluster.")
-	data, err := fsm.Encode(fsm.Level, other, 1, []*fsm.Command{fsm.NewCommand(nil, &fsm.Found{Cluster: other, Level: fsm.Level, Classes: fsm.DefaultClasses()})})
+	data, err := fsm.Encode(fsm.Level, other, 1, []*fsm.Command{fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: other, Level: fsm.Level, Classes: fsm.DefaultClasses()})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func TestAnotherIncarnationOnThePortProves(t *testing.T) {
 }
 
 // Whatever is no answer of another incarnation, on a port that does not refuse, proves nothing.
-func TestStrangeAnswersProveNothing(t *testing.T) {
+func TestStrangeAnswersConfirmNothing(t *testing.T) {
 	for name, says := range map[string][]byte{"nothing": nil, "a stranger": []byte("HTTP/1.1 400 Bad Request\r\n"), "a part": []byte("profping")} {
 		t.Run(name, func(t *testing.T) {
 			onTakeover(t, "gs", func(x *takeover) {
@@ -318,7 +318,7 @@ func TestANewLeaderHasReachedNobody(t *testing.T) {
 	})
 }
 
-// A newcomer needs no queue: right after the verdict the profile is his.
+// A newcomer needs no queue: right after the expiry the profile is his.
 func TestANewcomerGetsTheProfileOfTheGone(t *testing.T) {
 	onTakeover(t, "gs", func(x *takeover) {
 		propose(x.t, x.n, x.owner.do(&fsm.StartSession{Store: "test", Key: "unwaited"}))

@@ -33,7 +33,7 @@ func storyLog(t testing.TB, last uint64) []*raft.Log {
 		var command *fsm.Command
 		switch {
 		case index == 2:
-			command = fsm.NewCommand(nil, &fsm.Found{Cluster: storyCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
+			command = fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: storyCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
 		case index == 3:
 			command = fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})
 		case index%2 == 0:

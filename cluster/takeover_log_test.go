@@ -48,7 +48,7 @@ func TestTheLogTellsATakeover(t *testing.T) {
 		x.port.close()
 		x.end()
 		x.gone(lock.Proof, time.Now(), 0, soon)
-		x.tells("refused, the verdict",
+		x.tells("refused, the expiry",
 			[]string{"lost its stream, its host ended it", "peer=gs"},
 			[]string{"has a ping port that refuses", "port=gs:"},
 			[]string{"seems gone, its expiry is proposed", "ground=proof", "refused its ping port 2 times", "silent="},
@@ -71,7 +71,7 @@ func TestTheLogTellsASilence(t *testing.T) {
 }
 
 // A game server whose command was on its way when it was judged lives, and the log says so.
-func TestTheLogTellsARefusedVerdict(t *testing.T) {
+func TestTheLogTellsARefusedExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var disk slowDisk
 		x := &takeover{t: t, wall: &wall{}, log: &lines{}, dead: map[lock.Incarnation]bool{}}
@@ -95,7 +95,7 @@ func TestTheLogTellsARefusedVerdict(t *testing.T) {
 			t.Fatal(err)
 		}
 		renew(t, x.n, x.owner)
-		x.lives("though its command came before the verdict")
+		x.lives("though its command came before the expiry")
 		x.tells("is gone",
 			[]string{"seems gone, its expiry is proposed", "ground=silence"},
 			[]string{"keeps its sessions, its expiry was refused", "ground=silence", "a command of it was applied since its expiry was opened"},

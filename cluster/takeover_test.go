@@ -204,7 +204,7 @@ func (x *takeover) pass(d time.Duration, while func()) {
 	}
 }
 
-// gone waits for the verdict, and that it is this one, after at least and within at most so long from a moment; the
+// gone waits for the expiry, and that it is this one, after at least and within at most so long from a moment; the
 // waiter must own the profile then.
 func (x *takeover) gone(ground lock.Ground, since time.Time, least, most time.Duration) {
 	x.t.Helper()
@@ -232,7 +232,7 @@ func (x *takeover) gone(ground lock.Ground, since time.Time, least, most time.Du
 	}
 	time.Sleep(20 * time.Millisecond)
 	if got := owner(x.t, x.n, "p"); got != x.waiter.inc {
-		x.t.Errorf("20 ms after the verdict the profile is of %d, want of the waiter %d", got, x.waiter.inc)
+		x.t.Errorf("20 ms after the expiry the profile is of %d, want of the waiter %d", got, x.waiter.inc)
 	}
 }
 

@@ -72,7 +72,7 @@ func (t *answerTable) admitRequest(q *Request, settling bool) (Result, bool) {
 	case q.Number <= a.Settled:
 		return Result{Code: Forgotten}, false
 	case !s.Alive && settling:
-		return Result{Code: Burned}, false // no command of an ended incarnation applies: this is final
+		return Result{Code: GivenUp}, false // no command of an ended incarnation applies: this is final
 	case !s.Alive:
 		return Result{Code: ServerGone}, false
 	}

@@ -31,7 +31,7 @@ func (d AuditKind) String() string {
 	case AuditAskOwner:
 		return "ask"
 	case AuditForceRelease:
-		return "free"
+		return "release"
 	case AuditSet:
 		return "set"
 	case AuditRemove:
@@ -60,7 +60,7 @@ type Audit struct {
 	Store, Key string // empty if it was done to no profile
 	By, From   Party  // zero is the cluster itself
 	Ground     lock.Ground
-	Cause      lock.Cause // of the session's end, of all its sessions with DeedEnd; NoCause with DeedAsk
+	Cause      lock.Cause // of the session's end, of all its sessions with AuditEndServer; NoCause with AuditAskOwner
 	Reason     string
 }
 

@@ -31,7 +31,7 @@ func benchmarkSave(b *testing.B, packed bool) {
 		return &fsm.Request{Incarnation: server, Number: number, Settled: (number - 1) / batch * batch, Hash: number}
 	}
 	read(m.Apply([]fsm.Log{
-		entry(b, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(b, 1, fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
 		entry(b, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
 	}))(b)
 	tokens := make([]uint64, profiles)

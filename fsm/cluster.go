@@ -14,7 +14,7 @@ type clusterTable struct {
 }
 
 // foundCluster writes the cluster's first rows.
-func (t *clusterTable) foundCluster(c *Found) Result {
+func (t *clusterTable) foundCluster(c *FoundCluster) Result {
 	if len(t.position.Cluster) > 0 {
 		return Result{Code: Superseded}
 	}

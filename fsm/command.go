@@ -10,35 +10,35 @@ type (
 	Data    = logpb.Data
 	Tags    = logpb.Tags
 
-	Register      = logpb.Register
-	EndServer     = logpb.EndServer
-	Settle        = logpb.Settle
-	StartSession  = logpb.StartSession
-	Cancel        = logpb.Cancel
-	Save          = logpb.Save
-	Release       = logpb.Release
-	MessagePanic  = logpb.MessagePanic
-	Send          = logpb.Send
-	ClearMessage  = logpb.ClearMessage
-	Set           = logpb.Set
-	Remove        = logpb.Remove
-	SetPolicy     = logpb.SetPolicy
-	PutPart       = logpb.PutPart
-	Reclaim       = logpb.Reclaim
-	Claim         = logpb.Claim
-	Free          = logpb.Free
-	Found         = logpb.Found
-	PolicyValue   = logpb.PolicyValue
-	OpenTerm      = logpb.OpenTerm
-	ExpireServers = logpb.ExpireServers
-	Verdict       = logpb.Verdict
-	Walk          = logpb.Walk
-	Revoke        = logpb.Revoke
-	Lapse         = logpb.Lapse
-	Forget        = logpb.Forget
-	SetNode       = logpb.SetNode
-	RemoveNode    = logpb.RemoveNode
-	Raise         = logpb.Raise
+	Register          = logpb.Register
+	EndServer         = logpb.EndServer
+	Settle            = logpb.Settle
+	StartSession      = logpb.StartSession
+	Cancel            = logpb.Cancel
+	Save              = logpb.Save
+	Release           = logpb.Release
+	MessagePanic      = logpb.MessagePanic
+	Send              = logpb.Send
+	ClearMessage      = logpb.ClearMessage
+	Set               = logpb.Set
+	Remove            = logpb.Remove
+	SetPolicy         = logpb.SetPolicy
+	PutPart           = logpb.PutPart
+	Reclaim           = logpb.Reclaim
+	Claim             = logpb.Claim
+	ReleaseByOperator = logpb.ReleaseByOperator
+	FoundCluster      = logpb.FoundCluster
+	PolicyValue       = logpb.PolicyValue
+	OpenTerm          = logpb.OpenTerm
+	ExpireServers     = logpb.ExpireServers
+	Expiry            = logpb.Expiry
+	GrantToWaiters    = logpb.GrantToWaiters
+	Revoke            = logpb.Revoke
+	Lapse             = logpb.Lapse
+	ForgetEnded       = logpb.ForgetEnded
+	SetNode           = logpb.SetNode
+	RemoveNode        = logpb.RemoveNode
+	RaiseLevel        = logpb.RaiseLevel
 
 	SetTimingClass = logpb.SetTimingClass
 	RaiseAlarm     = logpb.RaiseAlarm
@@ -79,30 +79,30 @@ func NewCommand(request *Request, act any) *Command {
 		c.Act = &logpb.Command_PutPart{PutPart: a}
 	case *Reclaim:
 		c.Act = &logpb.Command_Reclaim{Reclaim: a}
-	case *Free:
-		c.Act = &logpb.Command_Free{Free: a}
-	case *Found:
-		c.Act = &logpb.Command_Found{Found: a}
+	case *ReleaseByOperator:
+		c.Act = &logpb.Command_ReleaseByOperator{ReleaseByOperator: a}
+	case *FoundCluster:
+		c.Act = &logpb.Command_FoundCluster{FoundCluster: a}
 	case *OpenTerm:
 		c.Act = &logpb.Command_OpenTerm{OpenTerm: a}
 	case *ExpireServers:
 		c.Act = &logpb.Command_ExpireServers{ExpireServers: a}
-	case *Walk:
-		c.Act = &logpb.Command_Walk{Walk: a}
+	case *GrantToWaiters:
+		c.Act = &logpb.Command_GrantToWaiters{GrantToWaiters: a}
 	case *Revoke:
 		c.Act = &logpb.Command_Revoke{Revoke: a}
 	case *Lapse:
 		c.Act = &logpb.Command_Lapse{Lapse: a}
-	case *Forget:
-		c.Act = &logpb.Command_Forget{Forget: a}
+	case *ForgetEnded:
+		c.Act = &logpb.Command_ForgetEnded{ForgetEnded: a}
 	case *SetNode:
 		c.Act = &logpb.Command_SetNode{SetNode: a}
 	case *RemoveNode:
 		c.Act = &logpb.Command_RemoveNode{RemoveNode: a}
 	case *SetTimingClass:
 		c.Act = &logpb.Command_SetTimingClass{SetTimingClass: a}
-	case *Raise:
-		c.Act = &logpb.Command_Raise{Raise: a}
+	case *RaiseLevel:
+		c.Act = &logpb.Command_RaiseLevel{RaiseLevel: a}
 	case *RaiseAlarm:
 		c.Act = &logpb.Command_RaiseAlarm{RaiseAlarm: a}
 	case *ClearAlarm:

@@ -57,7 +57,7 @@ func TestSession(t *testing.T) {
 	fs := vfs.NewMem()
 	m := open(t, fs)
 	out, err := m.Apply([]fsm.Log{
-		entry(t, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(t, 1, fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
 		entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})),
 	})
 	if err != nil {

@@ -212,14 +212,14 @@ func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground
 
 // expireServers ends incarnations that the failure detector gave up, each only if it has applied no command since.
 func (t *gameServerTable) expireServers(c *ExpireServers) Result {
-	if len(c.Verdicts) > MaxExpiries {
+	if len(c.Expiries) > MaxExpiries {
 		return Result{Code: Invalid}
 	}
 	if c.Term != t.term {
 		return Result{Code: Superseded}
 	}
 	done := Result{Code: Superseded}
-	for _, v := range c.Verdicts {
+	for _, v := range c.Expiries {
 		id := lock.Incarnation(v.Incarnation)
 		if t.isAlive(id) && t.readActivity(id).Last == lock.Token(v.Last) {
 			t.endIncarnation(id, lock.Ground(v.Ground))
@@ -230,7 +230,7 @@ func (t *gameServerTable) expireServers(c *ExpireServers) Result {
 }
 
 // forgetGone drops all rows of incarnations that ended before a timestamp; afterwards their answers are forgotten.
-func (t *gameServerTable) forgetGone(c *Forget) Result {
+func (t *gameServerTable) forgetGone(c *ForgetEnded) Result {
 	type gone struct {
 		key   []byte
 		id    lock.Incarnation

@@ -139,7 +139,7 @@ func (t *grantTable) causeOfEnd(old GrantRow) lock.Cause {
 
 func (g GrantRow) requestedCause() lock.Cause {
 	if g.Asked {
-		return lock.Freed
+		return lock.ReleasedByOperator
 	}
 	return lock.NoCause
 }

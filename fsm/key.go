@@ -22,7 +22,7 @@ const (
 	tableActivity   = 'S' // incarnation -> the fields that change with its commands
 	tableName       = 'n' // name -> living incarnation
 	tableNonce      = 'o' // nonce -> incarnation
-	tableGone       = 'e' // timestamp of its end, incarnation: in the order in which Forget removes them
+	tableGone       = 'e' // timestamp of its end, incarnation: in the order in which ForgetEnded removes them
 	tableAnswer     = 'a' // incarnation, number -> answer
 	tablePart       = 'p' // incarnation, number, part -> bytes
 	tablePartBytes  = 'q' // incarnation -> bytes of its unreferenced parts

@@ -34,13 +34,13 @@ var ErrOldBuild = errors.New("install a newer build")
 func entryLevel(entry *logpb.Entry) uint32 {
 	level := entry.Level
 	for _, c := range entry.Commands {
-		level = max(level, c.GetRaise().GetLevel(), c.GetFound().GetLevel())
+		level = max(level, c.GetRaiseLevel().GetLevel(), c.GetFoundCluster().GetLevel())
 	}
 	return level
 }
 
 // raiseLevel never goes back: entries of the old level stay valid, and tables may hold rows of the new one.
-func (t *clusterTable) raiseLevel(c *Raise) Result {
+func (t *clusterTable) raiseLevel(c *RaiseLevel) Result {
 	if c.Level <= t.position.Level {
 		return Result{Code: Superseded}
 	}

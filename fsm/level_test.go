@@ -17,10 +17,10 @@ func TestAnOlderBuildStopsWhereTheLevelRises(t *testing.T) {
 	newer := read(openAt(t, disk, fsm.Level+1))(t)
 	older := read(openAt(t, vfs.NewMem(), 0))(t) // this build, as it is
 	defer func() { must(t, older.Close()) }()
-	raise := func(level uint32) *fsm.Command { return fsm.NewCommand(nil, &fsm.Raise{Level: level}) }
+	raise := func(level uint32) *fsm.Command { return fsm.NewCommand(nil, &fsm.RaiseLevel{Level: level}) }
 
 	logs := []fsm.Log{
-		entry(t, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: fsm.FirstLevel, Classes: fsm.DefaultClasses()})),
+		entry(t, 1, fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: fsm.FirstLevel, Classes: fsm.DefaultClasses()})),
 		entry(t, 2, raise(fsm.FirstLevel)),
 		entry(t, 3, raise(fsm.Level+1), raise(fsm.Level)),
 	}

@@ -28,7 +28,7 @@ const (
 	MaxReason     = 256       // bytes of an operator's reason
 	MaxAudits     = 10_000    // audits that are kept, the newest
 	MaxExpiries   = 1024      // expiries of one command
-	MaxStep       = 1024      // profiles or incarnations of one step of Walk or Forget, whatever it asks for
+	MaxStep       = 1024      // profiles or incarnations of one step of GrantToWaiters or ForgetEnded, whatever it asks for
 	MaxClasses    = 64        // timing classes
 	MaxAlarms     = 64        // alarms that are kept
 	MaxAlarmCode  = 64        // bytes of an alarm's code

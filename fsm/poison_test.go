@@ -24,7 +24,7 @@ func prepared(t testing.TB) (m *fsm.Machine, server, token uint64) {
 	server, token = uint64(lock.TokenAt(2, 0)), uint64(lock.TokenAt(3, 0))
 	ask := func(n uint64) *fsm.Request { return &fsm.Request{Incarnation: server, Number: n, Hash: n} }
 	read(m.Apply([]fsm.Log{
-		entry(t, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(t, 1, fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
 		entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
 		entry(t, 3, fsm.NewCommand(ask(1), &fsm.StartSession{Store: "players", Key: "p"})),
 		entry(t, 4, fsm.NewCommand(ask(2), &fsm.Save{Store: "players", Key: "p", Token: token, Data: data("one")})),
@@ -54,8 +54,8 @@ func TestPoison(t *testing.T) {
 		"too many commands":  marshal(t, &logpb.Entry{Level: fsm.Level, Cluster: testCluster, Commands: make([]*fsm.Command, lock.MaxPlace+1)}),
 		"text that is not":   bytes.Replace(marshal(t, &logpb.Entry{Level: 1, Cluster: testCluster, Commands: []*fsm.Command{good}}), []byte("b"), []byte{0xff}, 1),
 		"a level of the far": marshal(t, &logpb.Entry{Level: math.MaxUint32, Cluster: testCluster}),
-		"a raise too high":   entry(t, 8, good, fsm.NewCommand(nil, &fsm.Raise{Level: testLevel + 1})).Data,
-		"a founding of then": entry(t, 8, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: testLevel + 1})).Data,
+		"a raise too high":   entry(t, 8, good, fsm.NewCommand(nil, &fsm.RaiseLevel{Level: testLevel + 1})).Data,
+		"a founding of then": entry(t, 8, fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: testLevel + 1})).Data,
 	}
 	before, standing := rowsOf(t, m), m.Position()
 	for name, poison := range tests {
@@ -146,8 +146,8 @@ func TestMalformed(t *testing.T) {
 	try(fsm.Invalid, nil, &fsm.Register{}, &fsm.Register{Name: "x"}, &fsm.Register{Name: "x", Nonce: make([]byte, 17)},
 		&fsm.Register{Name: "x", Nonce: bytes.Repeat([]byte{2}, 16), Kind: 2}, &fsm.SetNode{}, &fsm.RemoveNode{}, &fsm.RaiseAlarm{},
 		&fsm.RaiseAlarm{Code: "low"}, &fsm.RaiseAlarm{Code: "LOW", Text: string(make([]byte, fsm.MaxAlarmText+1))}, nil)
-	try(fsm.Superseded, nil, &fsm.Found{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{}, nil}}, &fsm.Lapse{}, &fsm.Raise{}, &fsm.Raise{Level: 1})
-	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.Walk{}, &fsm.Forget{}, &fsm.Forget{BeforeMs: -1, Limit: 9})
+	try(fsm.Superseded, nil, &fsm.FoundCluster{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{{}, nil}}, &fsm.Lapse{}, &fsm.RaiseLevel{}, &fsm.RaiseLevel{Level: 1})
+	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.GrantToWaiters{}, &fsm.ForgetEnded{}, &fsm.ForgetEnded{BeforeMs: -1, Limit: 9})
 
 	checkTables(t, m)
 	look(t, m, func(v *fsm.View) {
@@ -212,10 +212,10 @@ func FuzzEntry(f *testing.F) {
 		f.Add(entry(f, 7, fsm.NewCommand(ask, act)).Data)
 	}
 	for _, act := range []any{
-		&fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)}, &fsm.Found{}, &fsm.OpenTerm{}, &fsm.Walk{Incarnation: server, Limit: 1},
-		&fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{{Incarnation: server, Last: uint64(lock.TokenAt(6, 0))}}},
+		&fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)}, &fsm.FoundCluster{}, &fsm.OpenTerm{}, &fsm.GrantToWaiters{Incarnation: server, Limit: 1},
+		&fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{{Incarnation: server, Last: uint64(lock.TokenAt(6, 0))}}},
 		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
-		&fsm.Forget{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.Raise{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
+		&fsm.ForgetEnded{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.RaiseLevel{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
 	} {
 		f.Add(entry(f, 7, fsm.NewCommand(nil, act)).Data)
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The policies of a store. The existing policies and their defaults are rows, which Found wrote: a build that knows a
+// The policies of a store. The existing policies and their defaults are rows, which FoundCluster wrote: a build that knows a
 // further policy must not apply it by itself.
 const (
 	PolicyHistory     = "history"
@@ -38,7 +38,7 @@ var policies = []policySpec{
 	{PolicyMaxWaiters, 64, 0, 1000, "game servers", "game servers that may wait for a profile"},
 }
 
-// DefaultPolicies returns the policies that Found writes.
+// DefaultPolicies returns the policies that FoundCluster writes.
 func DefaultPolicies() []*PolicyValue {
 	values := make([]*PolicyValue, 0, len(policies))
 	for _, p := range policies {

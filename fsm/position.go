@@ -10,7 +10,7 @@ type Position struct {
 	Index   uint64 // of the last entry applied
 	Term    uint64 // of that entry
 	Level   uint32 // the highest level that an entry may have
-	Cluster []byte // 16 bytes; empty until Found
+	Cluster []byte // 16 bytes; empty until FoundCluster
 	Epoch   uint64 // rises with each restore
 	StampMS int64  // the highest timestamp so far
 	Offset  uint64 // added to the index in tokens; only a restore raises it

@@ -110,16 +110,16 @@ func (w *referenceModel) free(p *referenceProfile) {
 	w.next(p, cause)
 }
 
-func (w *referenceModel) rob(p *referenceProfile, cause lock.Cause, deed fsm.AuditKind, by lock.Incarnation, reason string) {
+func (w *referenceModel) rob(p *referenceProfile, cause lock.Cause, kind fsm.AuditKind, by lock.Incarnation, reason string) {
 	if p.owner != 0 && !p.revoked {
 		p.revoked, p.cause = true, cause
 		w.because(cause, fsm.Lost, p, 0)
-		w.audit(fsm.Audit{Kind: deed, Store: p.name.Store, Key: p.name.Key, Cause: cause, Reason: reason}, by, p.owner)
+		w.audit(fsm.Audit{Kind: kind, Store: p.name.Store, Key: p.name.Key, Cause: cause, Reason: reason}, by, p.owner)
 	}
 }
 
 // freed carries out an operator's release.
-func (w *referenceModel) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
+func (w *referenceModel) freed(me lock.Incarnation, c *fsm.ReleaseByOperator) fsm.Result {
 	if malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
@@ -133,10 +133,10 @@ func (w *referenceModel) freed(me lock.Incarnation, c *fsm.Free) fsm.Result {
 	case uint64(p.token) != c.Token:
 		done.Code = fsm.Superseded
 	case c.Force:
-		w.rob(p, lock.Freed, fsm.AuditForceRelease, me, c.Reason)
+		w.rob(p, lock.ReleasedByOperator, fsm.AuditForceRelease, me, c.Reason)
 	case !p.revoked:
 		p.asked = true
-		w.because(lock.Freed, fsm.LetGo, p, 0)
+		w.because(lock.ReleasedByOperator, fsm.LetGo, p, 0)
 		w.audit(fsm.Audit{Kind: fsm.AuditAskOwner, Store: c.Store, Key: c.Key, Reason: c.Reason}, me, p.owner)
 	}
 	return done
@@ -172,7 +172,7 @@ func (w *referenceModel) start(me lock.Incarnation, c *fsm.StartSession) fsm.Res
 	if !p.revoked {
 		cause := lock.NoCause
 		if p.asked {
-			cause = lock.Freed
+			cause = lock.ReleasedByOperator
 		}
 		w.because(cause, fsm.LetGo, p, 0)
 	}
@@ -278,7 +278,7 @@ func (w *referenceModel) lapse(c *fsm.Lapse) fsm.Result {
 }
 
 // walk serves a dead one's queues, by store and key.
-func (w *referenceModel) walk(c *fsm.Walk) fsm.Result {
+func (w *referenceModel) walk(c *fsm.GrantToWaiters) fsm.Result {
 	if w.alive(lock.Incarnation(c.Incarnation)) {
 		return fsm.Result{Code: fsm.Superseded}
 	}

@@ -83,20 +83,20 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 		return w.register(c.GetRegister())
 	case c.GetPutPart() != nil:
 		return w.putPart(c.GetRequest(), c.GetPutPart())
-	case c.GetFound() != nil:
-		return w.found(c.GetFound())
+	case c.GetFoundCluster() != nil:
+		return w.found(c.GetFoundCluster())
 	case c.GetOpenTerm() != nil:
 		return fsm.Result{}
 	case c.GetExpireServers() != nil:
 		return w.expire(c.GetExpireServers())
-	case c.GetWalk() != nil:
-		return w.walk(c.GetWalk())
+	case c.GetGrantToWaiters() != nil:
+		return w.walk(c.GetGrantToWaiters())
 	case c.GetRevoke() != nil:
 		return w.revoke(c.GetRevoke())
 	case c.GetLapse() != nil:
 		return w.lapse(c.GetLapse())
-	case c.GetForget() != nil:
-		return w.forget(c.GetForget())
+	case c.GetForgetEnded() != nil:
+		return w.forget(c.GetForgetEnded())
 	case c.GetSetNode() != nil:
 		n := c.GetSetNode()
 		w.nodes[n.Id] = fsm.Node{ID: n.Id, Address: n.Address, Client: n.Client, Gossip: n.Gossip, ServerGossip: n.ServerGossip}
@@ -110,11 +110,11 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 			return fsm.Result{}
 		}
 		return fsm.Result{Code: fsm.Superseded}
-	case c.GetRaise() != nil:
-		if c.GetRaise().Level <= w.level {
+	case c.GetRaiseLevel() != nil:
+		if c.GetRaiseLevel().Level <= w.level {
 			return fsm.Result{Code: fsm.Superseded}
 		}
-		w.level = c.GetRaise().Level
+		w.level = c.GetRaiseLevel().Level
 		return fsm.Result{}
 	}
 	return w.numbered(c)
@@ -146,7 +146,7 @@ func (w *referenceModel) numbered(c *fsm.Command) fsm.Result {
 	}
 	if !s.about.Alive {
 		if c.GetSettle() != nil {
-			return fsm.Result{Code: fsm.Burned}
+			return fsm.Result{Code: fsm.GivenUp}
 		}
 		return fsm.Result{Code: fsm.ServerGone}
 	}
@@ -191,7 +191,7 @@ func (w *referenceModel) request(s *referenceServer, q *fsm.Request, c *fsm.Comm
 		w.end(s, lock.Goodbye)
 		return fsm.Result{}
 	case c.GetSettle() != nil:
-		return fsm.Result{Code: fsm.Burned}
+		return fsm.Result{Code: fsm.GivenUp}
 	case c.GetStartSession() != nil:
 		return w.start(me, c.GetStartSession())
 	case c.GetCancel() != nil:
@@ -214,8 +214,8 @@ func (w *referenceModel) request(s *referenceServer, q *fsm.Request, c *fsm.Comm
 		return w.setPolicy(c.GetSetPolicy())
 	case c.GetSetTimingClass() != nil:
 		return w.setClass(c.GetSetTimingClass())
-	case c.GetFree() != nil:
-		return w.freed(me, c.GetFree())
+	case c.GetReleaseByOperator() != nil:
+		return w.freed(me, c.GetReleaseByOperator())
 	case c.GetClearAlarm() != nil:
 		code := c.GetClearAlarm().Code
 		if w.alarms[code].Code == "" {
@@ -313,7 +313,7 @@ func (w *referenceModel) audit(a fsm.Audit, by, from lock.Incarnation) {
 
 func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {
 	ended := false
-	for _, v := range c.Verdicts {
+	for _, v := range c.Expiries {
 		s := w.server(v.Incarnation)
 		if c.Term == w.term && s != nil && s.about.Alive && uint64(s.about.Last) == v.Last {
 			w.end(s, lock.Ground(v.Ground))
@@ -327,7 +327,7 @@ func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {
 }
 
 // forget drops the longest gone first; with equal timestamps, the earliest registered first.
-func (w *referenceModel) forget(c *fsm.Forget) fsm.Result {
+func (w *referenceModel) forget(c *fsm.ForgetEnded) fsm.Result {
 	var gone []*referenceServer
 	for _, s := range w.servers {
 		if !s.about.Alive && s.about.EndedMS < c.BeforeMs {
@@ -379,7 +379,7 @@ func (w *referenceModel) putPart(q *fsm.Request, c *fsm.PutPart) fsm.Result {
 	return fsm.Result{}
 }
 
-func (w *referenceModel) found(c *fsm.Found) fsm.Result {
+func (w *referenceModel) found(c *fsm.FoundCluster) fsm.Result {
 	if w.cluster != nil {
 		return fsm.Result{Code: fsm.Superseded}
 	}

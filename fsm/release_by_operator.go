@@ -8,7 +8,7 @@ import (
 
 // releaseByOperator asks the owner to let go, or with Force revokes its grant. A grant that is already revoked stays as it
 // is.
-func (t *sessionCommands) releaseByOperator(server lock.Incarnation, c *Free) Result {
+func (t *sessionCommands) releaseByOperator(server lock.Incarnation, c *ReleaseByOperator) Result {
 	if !isValidName(c.Store, c.Key) || len(c.Reason) > MaxReason || !utf8.ValidString(c.Reason) {
 		return Result{Code: Invalid}
 	}
@@ -31,8 +31,8 @@ func (t *sessionCommands) releaseByOperator(server lock.Incarnation, c *Free) Re
 	grant, out := old.Ask(old.Token, t.isAlive)
 	kind, cause := AuditAskOwner, lock.NoCause // it has not ended yet
 	if c.Force {
-		grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)
-		kind, cause = AuditForceRelease, lock.Freed
+		grant, out = old.Revoke(old.Token, lock.ReleasedByOperator, t.isAlive)
+		kind, cause = AuditForceRelease, lock.ReleasedByOperator
 	}
 	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	t.audits.addAudit(kind, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})

@@ -148,15 +148,15 @@ func renumbered(c *fsm.Command, token func(*uint64)) *fsm.Command {
 		token(&c.GetRevoke().Token)
 	case c.GetLapse() != nil:
 		token(&c.GetLapse().Token)
-	case c.GetFree() != nil:
-		token(&c.GetFree().Token)
-	case c.GetWalk() != nil:
-		token(&c.GetWalk().Incarnation)
+	case c.GetReleaseByOperator() != nil:
+		token(&c.GetReleaseByOperator().Token)
+	case c.GetGrantToWaiters() != nil:
+		token(&c.GetGrantToWaiters().Incarnation)
 	}
 	for _, claim := range c.GetReclaim().GetClaims() {
 		token(&claim.Token)
 	}
-	for _, v := range c.GetExpireServers().GetVerdicts() {
+	for _, v := range c.GetExpireServers().GetExpiries() {
 		token(&v.Incarnation)
 		token(&v.Last)
 	}

@@ -232,7 +232,7 @@ func TestDigestDiffers(t *testing.T) {
 	send := func(number uint64, body string) *fsm.Command {
 		return fsm.NewCommand(&fsm.Request{Incarnation: uint64(lock.TokenAt(2, 0)), Number: number, Hash: number}, &fsm.Send{Store: "s", Key: "k", Body: []byte(body)})
 	}
-	founded := fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
+	founded := fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
 	register := fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})
 	digest := func(last ...*fsm.Command) uint64 {
 		m := open(t, vfs.NewMem())

@@ -27,7 +27,7 @@ const (
 	UnknownPolicy    Code = 18 // no policy of that name
 	NoProfile        Code = 19 // nothing at this store and key
 	NotWaiting       Code = 20 // no such ticket
-	Burned           Code = 21 // the number was settled before its request came: the request is never executed
+	GivenUp          Code = 21 // the number was settled before its request came: the request is never executed
 	Superseded       Code = 22 // the state that the command was decided on has changed
 	NotOwned         Code = 23 // the profile has no owner
 
@@ -45,11 +45,11 @@ type Result struct {
 	Revision uint64           // the profile's, after it
 	Message  uint64           // the id of the message sent
 	Owner    lock.Incarnation // with Owned, NameHeld and Queued
-	Limit    uint64           // with TooLarge, QueueFull and MailboxFull; with NameHeld, the lease of Owner in milliseconds
+	Limit    uint64           // with TooLarge, QueueFull and InboxFull; with NameHeld, the lease of Owner in milliseconds
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far
-	Granted  uint64           // with Walk: count of the profiles that were granted to waiters
-	More     bool             // with Walk and Forget: there is more to do
+	Granted  uint64           // with GrantToWaiters: count of the profiles that were granted to waiters
+	More     bool             // with GrantToWaiters and ForgetEnded: there is more to do
 }
 
 // EventKind says what an Event tells.
@@ -73,7 +73,7 @@ type Event struct {
 	Token   lock.Token
 	Ticket  lock.Token
 	Message uint64
-	Cause   lock.Cause // with Granted, the cause that ended the session before, if its owner did not; with Lost, the cause; with LetGo, Freed if an operator asked
+	Cause   lock.Cause // with Granted, the cause that ended the session before, if its owner did not; with Lost, the cause; with LetGo, ReleasedByOperator if an operator asked
 
 	// Of the message.
 	After       uint64 // id of the newest message before it, 0 if none waited: an owner that has seen it has missed none

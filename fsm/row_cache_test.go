@@ -52,7 +52,7 @@ func TestForgetDropsWhatIsRemembered(t *testing.T) {
 	id := uint64(lock.TokenAt(2, 0))
 	read(m.Apply([]fsm.Log{
 		entry(t, 3, fsm.NewCommand(&fsm.Request{Incarnation: id, Number: 1, Hash: 1}, &fsm.EndServer{})),
-		entry(t, 4, fsm.NewCommand(nil, &fsm.Forget{BeforeMs: 1 << 40, Limit: 10})),
+		entry(t, 4, fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: 1 << 40, Limit: 10})),
 	}))(t)
 	out := read(m.Apply([]fsm.Log{entry(t, 5, fsm.NewCommand(&fsm.Request{Incarnation: id, Number: 2, Hash: 1}, &fsm.Settle{}))}))(t)
 	if got := out[0].Results[0].Code; got != fsm.Forgotten {

@@ -130,7 +130,7 @@ const walkWaiters = 4096
 
 // walkContested grants an ended incarnation's contested profiles to their waiters, at most Limit profiles in one command,
 // and fewer if they have many waiters.
-func (t *sessionCommands) walkContested(c *Walk) Result {
+func (t *sessionCommands) walkContested(c *GrantToWaiters) Result {
 	server := lock.Incarnation(c.Incarnation)
 	if t.isAlive(server) {
 		return Result{Code: Superseded}

@@ -100,8 +100,8 @@ func (s *story) act(act string, args storyArgs) any {
 		return &fsm.Set{Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Data: dataOf(args), Tags: tagsOf(args), Force: args.has("force")}
 	case "remove":
 		return &fsm.Remove{Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Force: args.has("force")}
-	case "free":
-		return &fsm.Free{Store: store, Key: key, Token: token("token"), Force: args.has("force"), Reason: args.text("reason", "")}
+	case "release-by-operator":
+		return &fsm.ReleaseByOperator{Store: store, Key: key, Token: token("token"), Force: args.has("force"), Reason: args.text("reason", "")}
 	case "class":
 		return &fsm.SetTimingClass{
 			Name: args.text("name", ""), RenewMs: int64(args.number("renew", 1000)), DoubtMs: int64(args.number("doubt", 3000)),
@@ -134,22 +134,22 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 			if s.judged[who] == 0 {
 				s.judge(who)
 			}
-			c.Verdicts = append(c.Verdicts, &fsm.Verdict{
+			c.Expiries = append(c.Expiries, &fsm.Expiry{
 				Incarnation: uint64(s.actor(who).id), Last: uint64(s.judged[who]), Ground: uint32(lock.Silence),
 			})
 			delete(s.judged, who)
 		}
 		return fsm.NewCommand(nil, c)
 	case "walk":
-		return fsm.NewCommand(nil, &fsm.Walk{Incarnation: uint64(s.actor(args.who()).id), Limit: uint32(args.number("limit", 100))})
+		return fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: uint64(s.actor(args.who()).id), Limit: uint32(args.number("limit", 100))})
 	case "revoke":
 		return fsm.NewCommand(nil, &fsm.Revoke{Store: store, Key: key, Token: s.token(args.text("token", "0")), Waited: args.has("waited")})
 	case "lapse":
 		return fsm.NewCommand(nil, &fsm.Lapse{Term: args.number("term", s.term), Store: store, Key: key, Token: s.token(args.text("token", "0"))})
 	case "forget":
-		return fsm.NewCommand(nil, &fsm.Forget{BeforeMs: int64(args.number("before", 0)), Limit: uint32(args.number("limit", 100))})
+		return fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: int64(args.number("before", 0)), Limit: uint32(args.number("limit", 100))})
 	case "found":
-		return fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1})
+		return fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1})
 	case "node":
 		return fsm.NewCommand(nil, &fsm.SetNode{Id: args.who(), Address: args.text("address", ""), Client: args.text("client", "")})
 	case "remove-node":
@@ -157,7 +157,7 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 	case "raise-alarm":
 		return fsm.NewCommand(nil, &fsm.RaiseAlarm{Code: args.who(), Text: args.text("text", "")})
 	case "raise":
-		return fsm.NewCommand(nil, &fsm.Raise{Level: uint32(args.number("level", 1))})
+		return fsm.NewCommand(nil, &fsm.RaiseLevel{Level: uint32(args.number("level", 1))})
 	}
 	return nil
 }

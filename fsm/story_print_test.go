@@ -17,9 +17,9 @@ var codeNames = [fsm.Codes]string{
 	fsm.OK: "ok", fsm.Queued: "queued", fsm.Fenced: "fenced", fsm.RevisionDiffers: "revision differs", fsm.Owned: "owned",
 	fsm.ServerGone: "server gone", fsm.Forgotten: "forgotten", fsm.AcknowledgeFirst: "acknowledge first", fsm.Cloned: "cloned",
 	fsm.NameHeld: "name held", fsm.OtherCluster: "other cluster", fsm.Invalid: "invalid", fsm.TooLarge: "too large",
-	fsm.QueueFull: "queue full", fsm.InboxFull: "mailbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
+	fsm.QueueFull: "queue full", fsm.InboxFull: "inbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
 	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting", fsm.UnknownClass: "unknown class",
-	fsm.Burned: "burned", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
+	fsm.GivenUp: "given up", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
 	fsm.OtherRegistration: "other registration",
 }
 

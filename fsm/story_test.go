@@ -61,7 +61,7 @@ func newStory(t *testing.T) *story {
 		actors: map[string]*actor{}, registered: map[string]uint64{}, tokens: map[string]lock.Token{}, called: map[lock.Token]string{}, judged: map[string]lock.Token{},
 	}
 	t.Cleanup(func() { _ = s.m.Close() })
-	s.apply([]*fsm.Command{fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})})
+	s.apply([]*fsm.Command{fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})})
 	return s
 }
 

@@ -48,7 +48,7 @@ type stream struct {
 	clients  []*sender
 	believed map[fsm.ProfileName]belief
 	known    map[fsm.ProfileName][]lock.Token
-	judged   []*fsm.Verdict
+	judged   []*fsm.Expiry
 }
 
 type sender struct {
@@ -78,7 +78,7 @@ func newStream(roll dice) *stream {
 
 // founding is the first entry of every stream. Few waiters and messages, so that limits are met.
 func founding() *fsm.Command {
-	return fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Classes: fsm.DefaultClasses(), Policies: []*fsm.PolicyValue{
+	return fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Classes: fsm.DefaultClasses(), Policies: []*fsm.PolicyValue{
 		{Name: fsm.PolicyHistory, Value: 4}, {Name: fsm.PolicyMaxData, Value: 64}, {Name: fsm.PolicyMaxMessages, Value: 5},
 		{Name: fsm.PolicyMaxWaiters, Value: 3},
 	}})
@@ -232,7 +232,7 @@ func (s *stream) act(c *sender) any {
 		return &fsm.Cancel{Store: p.Store, Key: p.Key, Ticket: s.token(p)}
 	case roll < 31:
 		if s.roll(4) == 0 {
-			return &fsm.Free{Store: p.Store, Key: p.Key, Token: s.token(p), Force: s.roll(2) == 0, Reason: string(value(s.roll(3)))}
+			return &fsm.ReleaseByOperator{Store: p.Store, Key: p.Key, Token: s.token(p), Force: s.roll(2) == 0, Reason: string(value(s.roll(3)))}
 		}
 		return &fsm.Send{Store: p.Store, Key: p.Key, Body: value(s.roll(3)), Kind: s.kind()}
 	case roll < 32 && s.roll(3) == 0:
@@ -405,11 +405,11 @@ func (s *stream) leaders() any {
 	case 0:
 		verdicts := s.judged
 		s.judged = nil
-		return &fsm.ExpireServers{Term: term, Verdicts: verdicts}
+		return &fsm.ExpireServers{Term: term, Expiries: verdicts}
 	case 2, 3, 4:
-		return &fsm.Walk{Incarnation: uint64(c.id), Limit: uint32(s.roll(4))}
+		return &fsm.GrantToWaiters{Incarnation: uint64(c.id), Limit: uint32(s.roll(4))}
 	case 5:
-		return &fsm.Forget{BeforeMs: s.stamp - int64(s.roll(4))*100, Limit: uint32(s.roll(3))}
+		return &fsm.ForgetEnded{BeforeMs: s.stamp - int64(s.roll(4))*100, Limit: uint32(s.roll(3))}
 	case 6, 7:
 		return &fsm.Revoke{Store: p.Store, Key: p.Key, Token: s.token(p), Waited: s.roll(2) == 0}
 	case 8:
@@ -423,9 +423,9 @@ func (s *stream) leaders() any {
 	case 1:
 		return &fsm.RemoveNode{Id: string(value(s.roll(2)))}
 	case 2:
-		return &fsm.Found{Cluster: testCluster, Level: 1}
+		return &fsm.FoundCluster{Cluster: testCluster, Level: 1}
 	case 3:
-		return &fsm.Raise{Level: uint32(s.roll(testLevel + 1))}
+		return &fsm.RaiseLevel{Level: uint32(s.roll(testLevel + 1))}
 	}
 	return &fsm.OpenTerm{Node: "n"}
 }
@@ -471,7 +471,7 @@ func (s *stream) learn(commands []*fsm.Command, out fsm.Applied, lastOf func(loc
 	}
 	if len(s.clients) > 0 && s.roll(5) == 0 {
 		id := s.sender().id
-		s.judged = append(s.judged, &fsm.Verdict{Incarnation: uint64(id), Last: uint64(lastOf(id)), Ground: uint32(lock.Silence)})
+		s.judged = append(s.judged, &fsm.Expiry{Incarnation: uint64(id), Last: uint64(lastOf(id)), Ground: uint32(lock.Silence)})
 	}
 }
 
@@ -503,8 +503,8 @@ func profileOf(c *fsm.Command) (fsm.ProfileName, bool) {
 		n = c.GetSave()
 	case c.GetRelease() != nil:
 		n = c.GetRelease()
-	case c.GetFree() != nil:
-		n = c.GetFree()
+	case c.GetReleaseByOperator() != nil:
+		n = c.GetReleaseByOperator()
 	case c.GetSet() != nil:
 		n = c.GetSet()
 	case c.GetRemove() != nil:

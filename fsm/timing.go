@@ -9,7 +9,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// DefaultClass is the timing class of a registration that names none. Found writes it.
+// DefaultClass is the timing class of a registration that names none. FoundCluster writes it.
 const DefaultClass = "default"
 
 // TimingClass is a named set of times that game servers register with. A change does not affect registered incarnations:
@@ -19,7 +19,7 @@ type TimingClass struct {
 	lock.Timing
 }
 
-// DefaultClasses returns the timing classes that Found writes.
+// DefaultClasses returns the timing classes that FoundCluster writes.
 func DefaultClasses() []*SetTimingClass {
 	return []*SetTimingClass{ClassOf(TimingClass{DefaultClass, lock.DefaultTiming()})}
 }

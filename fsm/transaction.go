@@ -88,26 +88,26 @@ func (t *transaction) runCommand(c *Command) Result {
 		return t.gameServers.registerServer(act.Register)
 	case *logpb.Command_PutPart:
 		return t.answers.putPart(c.Request, act.PutPart)
-	case *logpb.Command_Found:
-		return t.cluster.foundCluster(act.Found)
+	case *logpb.Command_FoundCluster:
+		return t.cluster.foundCluster(act.FoundCluster)
 	case *logpb.Command_OpenTerm:
 		return Result{}
 	case *logpb.Command_ExpireServers:
 		return t.gameServers.expireServers(act.ExpireServers)
-	case *logpb.Command_Walk:
-		return t.sessions.walkContested(act.Walk)
+	case *logpb.Command_GrantToWaiters:
+		return t.sessions.walkContested(act.GrantToWaiters)
 	case *logpb.Command_Revoke:
 		return t.sessions.revokeGrant(act.Revoke)
 	case *logpb.Command_Lapse:
 		return t.sessions.lapseGrant(act.Lapse)
-	case *logpb.Command_Forget:
-		return t.gameServers.forgetGone(act.Forget)
+	case *logpb.Command_ForgetEnded:
+		return t.gameServers.forgetGone(act.ForgetEnded)
 	case *logpb.Command_SetNode:
 		return t.nodes.setNode(act.SetNode)
 	case *logpb.Command_RemoveNode:
 		return t.nodes.removeNode(act.RemoveNode)
-	case *logpb.Command_Raise:
-		return t.cluster.raiseLevel(act.Raise)
+	case *logpb.Command_RaiseLevel:
+		return t.cluster.raiseLevel(act.RaiseLevel)
 	case *logpb.Command_RaiseAlarm:
 		return t.alarms.raiseAlarm(act.RaiseAlarm)
 	}
@@ -131,7 +131,7 @@ func (t *transaction) runRequest(c *Command) Result {
 		t.gameServers.endIncarnation(server, lock.Goodbye)
 		return Result{}
 	case *logpb.Command_Settle:
-		return Result{Code: Burned}
+		return Result{Code: GivenUp}
 	case *logpb.Command_StartSession:
 		return t.sessions.startSession(server, act.StartSession)
 	case *logpb.Command_Cancel:
@@ -154,8 +154,8 @@ func (t *transaction) runRequest(c *Command) Result {
 		return t.policies.setPolicy(act.SetPolicy)
 	case *logpb.Command_SetTimingClass:
 		return t.cluster.setTimingClass(act.SetTimingClass)
-	case *logpb.Command_Free:
-		return t.sessions.releaseByOperator(server, act.Free)
+	case *logpb.Command_ReleaseByOperator:
+		return t.sessions.releaseByOperator(server, act.ReleaseByOperator)
 	case *logpb.Command_ClearAlarm:
 		return t.alarms.clearAlarm(server, act.ClearAlarm)
 	case *logpb.Command_ExpectNode:

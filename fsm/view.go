@@ -201,7 +201,7 @@ func (v *View) OwnedInboxes(id lock.Incarnation, limit int) ([]OwnedInbox, error
 }
 
 // Contested lists the grants of an incarnation, or for 0 of all, that have waiters or were revoked. Grants of ended
-// incarnations are among them until Walk has passed them on.
+// incarnations are among them until GrantToWaiters has passed them on.
 func (v *View) Contested(id lock.Incarnation, limit int) ([]OwnedGrant, error) {
 	if id == 0 {
 		return v.grantsByIndex([]byte{tableContested}, 1+8, limit)
@@ -252,7 +252,7 @@ func (v *View) Held(id lock.Incarnation) (int, uint64, error) {
 	return a.Sessions, a.Held, r.err
 }
 
-// GoneBefore says whether an incarnation ended before a timestamp, so that Forget would find one.
+// GoneBefore says whether an incarnation ended before a timestamp, so that ForgetEnded would find one.
 func (v *View) GoneBefore(stampMS int64) (bool, error) {
 	r := v.tableReader()
 	found := false

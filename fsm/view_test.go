@@ -32,7 +32,7 @@ func populated(t *testing.T) (m *fsm.Machine, names []fsm.ProfileName) {
 	ask(&fsm.Set{Store: "stones", Key: "gone", Data: data("x")})
 	ask(&fsm.StartSession{Store: "ab", Key: "never saved"})
 	read(m.Apply([]fsm.Log{
-		entry(t, 1, fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
+		entry(t, 1, fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})),
 		entry(t, 2, fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: make([]byte, 16)})),
 		entry(t, 3, commands...),
 	}))(t)

@@ -23,7 +23,7 @@ type heavy struct {
 
 func newHeavy(t testing.TB) *heavy {
 	h := &heavy{t: t, m: open(t, vfs.NewMem()), numbers: map[uint64]uint64{}}
-	h.apply(fsm.NewCommand(nil, &fsm.Found{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()}))
+	h.apply(fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()}))
 	return h
 }
 
@@ -154,27 +154,27 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			h.apply(h.ask(s[0], &fsm.SetPolicy{Name: fsm.PolicyMaxWaiters, Value: 1000}))
 			h.wait(s[0], 8, s[1:])
 			h.apply(h.ask(s[0], &fsm.EndServer{}))
-			return fsm.NewCommand(nil, &fsm.Walk{Incarnation: s[0], Limit: 64})
+			return fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: s[0], Limit: 64})
 		}},
 		{"a step of a walk where few wait", rows, 1 << 20, 0, func(h *heavy) *fsm.Command {
 			s := h.servers(65)
 			h.wait(s[0], 64, s[1:])
 			h.apply(h.ask(s[0], &fsm.EndServer{}))
-			return fsm.NewCommand(nil, &fsm.Walk{Incarnation: s[0], Limit: 64})
+			return fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: s[0], Limit: 64})
 		}},
-		{"verdicts on many", 9*fsm.MaxExpiries + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
-			var verdicts []*fsm.Verdict
+		{"expiries on many", 9*fsm.MaxExpiries + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
+			var verdicts []*fsm.Expiry
 			for i, s := range h.servers(fsm.MaxExpiries) {
 				h.start(s, fmt.Sprint("p", i))
-				verdicts = append(verdicts, &fsm.Verdict{Incarnation: s, Last: uint64(lock.TokenAt(h.index, 0))})
+				verdicts = append(verdicts, &fsm.Expiry{Incarnation: s, Last: uint64(lock.TokenAt(h.index, 0))})
 			}
-			return fsm.NewCommand(nil, &fsm.ExpireServers{Term: 1, Verdicts: verdicts})
+			return fsm.NewCommand(nil, &fsm.ExpireServers{Term: 1, Expiries: verdicts})
 		}},
 		{"forgetting many", 5*fsm.MaxStep + 10, 1 << 20, fsm.MaxStep, func(h *heavy) *fsm.Command {
 			for _, s := range h.servers(fsm.MaxStep + 1) {
 				h.apply(h.ask(s, &fsm.EndServer{}))
 			}
-			return fsm.NewCommand(nil, &fsm.Forget{BeforeMs: 1 << 50, Limit: math.MaxUint32})
+			return fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: 1 << 50, Limit: math.MaxUint32})
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

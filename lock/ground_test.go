@@ -93,7 +93,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := detector.FindGround(timing, test.s); got != test.want {
-			t.Errorf("%s: the verdict is %v, want %v", test.name, got, test.want)
+			t.Errorf("%s: the expiry is %v, want %v", test.name, got, test.want)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func TestJudgeAgainstItsTwin(t *testing.T) {
 		}
 		got, want := detector.FindGround(timing, s), referenceGround(timing, detector, s)
 		if got != want {
-			t.Fatalf("the verdict on %+v is %v, its slow reading is %v", s, got, want)
+			t.Fatalf("the expiry on %+v is %v, its slow reading is %v", s, got, want)
 		}
 		found[got]++
 	}

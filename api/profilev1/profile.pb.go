@@ -30,7 +30,7 @@ const (
 type ReadMode int32
 
 const (
-	ReadMode_READ_MODE_LINEARIZABLE ReadMode = 0 // default: the leader proves its lead, then reads
+	ReadMode_READ_MODE_LINEARIZABLE ReadMode = 0 // default: the leader confirms its lead, then reads
 	ReadMode_READ_MODE_STALE        ReadMode = 1 // any node, from its own tables, however old
 )
 
@@ -91,22 +91,22 @@ const (
 	Reason_REASON_INVALID           Reason = 10 // malformed; the message says what
 	Reason_REASON_TOO_LARGE         Reason = 11 // over Refusal.limit
 	Reason_REASON_QUEUE_FULL        Reason = 12 // too many wait for the profile already
-	Reason_REASON_MAILBOX_FULL      Reason = 13 // too many messages wait in the profile already
+	Reason_REASON_INBOX_FULL        Reason = 13 // too many messages wait in the profile already
 	Reason_REASON_NO_MESSAGE        Reason = 14 // the message is not there (any more)
 	Reason_REASON_PARTS_MISSING     Reason = 15 // the data's parts did not all arrive: send it again
 	Reason_REASON_DATA_DAMAGED      Reason = 16 // the data is not what its hash says
 	Reason_REASON_UNKNOWN_POLICY    Reason = 17 // no policy of that name
 	Reason_REASON_NO_PROFILE        Reason = 18 // there is nothing at this store and key
 	Reason_REASON_NOT_WAITING       Reason = 19 // no such ticket
-	Reason_REASON_BURNED            Reason = 20 // the number was given up: it did not happen and never will
+	Reason_REASON_GIVEN_UP          Reason = 20 // the number was given up: it did not happen and never will
 	Reason_REASON_SUPERSEDED        Reason = 21 // what was judged has moved on
 	Reason_REASON_UNSUPPORTED       Reason = 22 // not every node can apply this yet
-	Reason_REASON_NOT_OWNED         Reason = 30 // nobody owns the profile
+	Reason_REASON_NOT_OWNED         Reason = 30 // the profile has no owner
 	Reason_REASON_UNKNOWN_CLASS     Reason = 31 // no timing class of that name
 	// Refused by this node; this copy did not happen.
 	Reason_REASON_NOT_LEADER         Reason = 40 // go to Refusal.leader with the same number
 	Reason_REASON_BUSY               Reason = 41 // too much in flight: try again, with the same number
-	Reason_REASON_UNPROVEN           Reason = 42 // this node could not prove that it leads: try again
+	Reason_REASON_UNCONFIRMED        Reason = 42 // this node could not confirm that it leads: try again
 	Reason_REASON_UNAUTHORIZED       Reason = 43
 	Reason_REASON_NO_SPACE           Reason = 44 // the nodes' disks are nearly full, only what ends a session is saved: try again, with the same number
 	Reason_REASON_OTHER_REGISTRATION Reason = 45 // the incarnation was registered by another process: this copy did not happen
@@ -134,21 +134,21 @@ var (
 		10: "REASON_INVALID",
 		11: "REASON_TOO_LARGE",
 		12: "REASON_QUEUE_FULL",
-		13: "REASON_MAILBOX_FULL",
+		13: "REASON_INBOX_FULL",
 		14: "REASON_NO_MESSAGE",
 		15: "REASON_PARTS_MISSING",
 		16: "REASON_DATA_DAMAGED",
 		17: "REASON_UNKNOWN_POLICY",
 		18: "REASON_NO_PROFILE",
 		19: "REASON_NOT_WAITING",
-		20: "REASON_BURNED",
+		20: "REASON_GIVEN_UP",
 		21: "REASON_SUPERSEDED",
 		22: "REASON_UNSUPPORTED",
 		30: "REASON_NOT_OWNED",
 		31: "REASON_UNKNOWN_CLASS",
 		40: "REASON_NOT_LEADER",
 		41: "REASON_BUSY",
-		42: "REASON_UNPROVEN",
+		42: "REASON_UNCONFIRMED",
 		43: "REASON_UNAUTHORIZED",
 		44: "REASON_NO_SPACE",
 		45: "REASON_OTHER_REGISTRATION",
@@ -171,21 +171,21 @@ var (
 		"REASON_INVALID":            10,
 		"REASON_TOO_LARGE":          11,
 		"REASON_QUEUE_FULL":         12,
-		"REASON_MAILBOX_FULL":       13,
+		"REASON_INBOX_FULL":         13,
 		"REASON_NO_MESSAGE":         14,
 		"REASON_PARTS_MISSING":      15,
 		"REASON_DATA_DAMAGED":       16,
 		"REASON_UNKNOWN_POLICY":     17,
 		"REASON_NO_PROFILE":         18,
 		"REASON_NOT_WAITING":        19,
-		"REASON_BURNED":             20,
+		"REASON_GIVEN_UP":           20,
 		"REASON_SUPERSEDED":         21,
 		"REASON_UNSUPPORTED":        22,
 		"REASON_NOT_OWNED":          30,
 		"REASON_UNKNOWN_CLASS":      31,
 		"REASON_NOT_LEADER":         40,
 		"REASON_BUSY":               41,
-		"REASON_UNPROVEN":           42,
+		"REASON_UNCONFIRMED":        42,
 		"REASON_UNAUTHORIZED":       43,
 		"REASON_NO_SPACE":           44,
 		"REASON_OTHER_REGISTRATION": 45,
@@ -273,21 +273,21 @@ func (ServerKind) EnumDescriptor() ([]byte, []int) {
 type Cause int32
 
 const (
-	Cause_CAUSE_UNSPECIFIED   Cause = 0  // it is not known, or the session has not ended
-	Cause_CAUSE_LATE          Cause = 1  // the owner was asked to let go, and did not in time
-	Cause_CAUSE_STOLEN        Cause = 2  // by a game server that is next
-	Cause_CAUSE_FREED         Cause = 3  // by an operator
-	Cause_CAUSE_OVERWRITTEN   Cause = 4  // the profile was set by force
-	Cause_CAUSE_EXPIRED       Cause = 5  // the cluster took the game server for gone
-	Cause_CAUSE_REMOVED       Cause = 6  // the profile was removed by force
-	Cause_CAUSE_HELD_BACK     Cause = 7  // the profile was put on hold
-	Cause_CAUSE_PANICKED      Cause = 8  // the game's own code panicked
-	Cause_CAUSE_ENDED         Cause = 9  // the game ended it
-	Cause_CAUSE_HANDED_OFF    Cause = 10 // to a game server that waited
-	Cause_CAUSE_SHUT_DOWN     Cause = 11 // the game server closed
-	Cause_CAUSE_OUT_OF_REACH  Cause = 12 // the cluster was, for longer than the game's limit for doubt
-	Cause_CAUSE_OTHER_CLUSTER Cause = 13 // the cluster is another one now
-	Cause_CAUSE_ROLLED_BACK   Cause = 14 // the cluster lost entries
+	Cause_CAUSE_UNSPECIFIED          Cause = 0  // it is not known, or the session has not ended
+	Cause_CAUSE_LATE                 Cause = 1  // the owner was asked to let go, and did not in time
+	Cause_CAUSE_STOLEN               Cause = 2  // by a game server that is next
+	Cause_CAUSE_RELEASED_BY_OPERATOR Cause = 3  // by an operator
+	Cause_CAUSE_OVERWRITTEN          Cause = 4  // the profile was set by force
+	Cause_CAUSE_EXPIRED              Cause = 5  // the cluster took the game server for gone
+	Cause_CAUSE_REMOVED              Cause = 6  // the profile was removed by force
+	Cause_CAUSE_PUT_ON_HOLD          Cause = 7  // the profile was put on hold
+	Cause_CAUSE_PANICKED             Cause = 8  // the game's own code panicked
+	Cause_CAUSE_ENDED                Cause = 9  // the game ended it
+	Cause_CAUSE_HANDED_OFF           Cause = 10 // to a game server that waited
+	Cause_CAUSE_SHUT_DOWN            Cause = 11 // the game server closed
+	Cause_CAUSE_OUT_OF_REACH         Cause = 12 // the cluster was, for longer than the game's limit for doubt
+	Cause_CAUSE_OTHER_CLUSTER        Cause = 13 // the cluster is another one now
+	Cause_CAUSE_ROLLED_BACK          Cause = 14 // the cluster lost entries
 )
 
 // Enum value maps for Cause.
@@ -296,11 +296,11 @@ var (
 		0:  "CAUSE_UNSPECIFIED",
 		1:  "CAUSE_LATE",
 		2:  "CAUSE_STOLEN",
-		3:  "CAUSE_FREED",
+		3:  "CAUSE_RELEASED_BY_OPERATOR",
 		4:  "CAUSE_OVERWRITTEN",
 		5:  "CAUSE_EXPIRED",
 		6:  "CAUSE_REMOVED",
-		7:  "CAUSE_HELD_BACK",
+		7:  "CAUSE_PUT_ON_HOLD",
 		8:  "CAUSE_PANICKED",
 		9:  "CAUSE_ENDED",
 		10: "CAUSE_HANDED_OFF",
@@ -310,21 +310,21 @@ var (
 		14: "CAUSE_ROLLED_BACK",
 	}
 	Cause_value = map[string]int32{
-		"CAUSE_UNSPECIFIED":   0,
-		"CAUSE_LATE":          1,
-		"CAUSE_STOLEN":        2,
-		"CAUSE_FREED":         3,
-		"CAUSE_OVERWRITTEN":   4,
-		"CAUSE_EXPIRED":       5,
-		"CAUSE_REMOVED":       6,
-		"CAUSE_HELD_BACK":     7,
-		"CAUSE_PANICKED":      8,
-		"CAUSE_ENDED":         9,
-		"CAUSE_HANDED_OFF":    10,
-		"CAUSE_SHUT_DOWN":     11,
-		"CAUSE_OUT_OF_REACH":  12,
-		"CAUSE_OTHER_CLUSTER": 13,
-		"CAUSE_ROLLED_BACK":   14,
+		"CAUSE_UNSPECIFIED":          0,
+		"CAUSE_LATE":                 1,
+		"CAUSE_STOLEN":               2,
+		"CAUSE_RELEASED_BY_OPERATOR": 3,
+		"CAUSE_OVERWRITTEN":          4,
+		"CAUSE_EXPIRED":              5,
+		"CAUSE_REMOVED":              6,
+		"CAUSE_PUT_ON_HOLD":          7,
+		"CAUSE_PANICKED":             8,
+		"CAUSE_ENDED":                9,
+		"CAUSE_HANDED_OFF":           10,
+		"CAUSE_SHUT_DOWN":            11,
+		"CAUSE_OUT_OF_REACH":         12,
+		"CAUSE_OTHER_CLUSTER":        13,
+		"CAUSE_ROLLED_BACK":          14,
 	}
 )
 
@@ -495,8 +495,8 @@ func (x *Request) GetRegistration() uint64 {
 	return 0
 }
 
-// Stands is what a reply stands on.
-type Stands struct {
+// ReplyHeader states what every reply rests on.
+type ReplyHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`                          // the request's
 	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`                      // the profile's, after it
@@ -508,20 +508,20 @@ type Stands struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Stands) Reset() {
-	*x = Stands{}
+func (x *ReplyHeader) Reset() {
+	*x = ReplyHeader{}
 	mi := &file_api_profilev1_profile_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Stands) String() string {
+func (x *ReplyHeader) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Stands) ProtoMessage() {}
+func (*ReplyHeader) ProtoMessage() {}
 
-func (x *Stands) ProtoReflect() protoreflect.Message {
+func (x *ReplyHeader) ProtoReflect() protoreflect.Message {
 	mi := &file_api_profilev1_profile_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -533,47 +533,47 @@ func (x *Stands) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Stands.ProtoReflect.Descriptor instead.
-func (*Stands) Descriptor() ([]byte, []int) {
+// Deprecated: Use ReplyHeader.ProtoReflect.Descriptor instead.
+func (*ReplyHeader) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Stands) GetNumber() uint64 {
+func (x *ReplyHeader) GetNumber() uint64 {
 	if x != nil {
 		return x.Number
 	}
 	return 0
 }
 
-func (x *Stands) GetRevision() uint64 {
+func (x *ReplyHeader) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
 	}
 	return 0
 }
 
-func (x *Stands) GetToken() uint64 {
+func (x *ReplyHeader) GetToken() uint64 {
 	if x != nil {
 		return x.Token
 	}
 	return 0
 }
 
-func (x *Stands) GetIndex() uint64 {
+func (x *ReplyHeader) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
 	}
 	return 0
 }
 
-func (x *Stands) GetMode() ReadMode {
+func (x *ReplyHeader) GetMode() ReadMode {
 	if x != nil {
 		return x.Mode
 	}
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
-func (x *Stands) GetRepeated() bool {
+func (x *ReplyHeader) GetRepeated() bool {
 	if x != nil {
 		return x.Repeated
 	}
@@ -925,7 +925,7 @@ type RegisterResponse struct {
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Cluster       []byte                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Stands        *Stands                `protobuf:"bytes,4,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,4,opt,name=header,proto3" json:"header,omitempty"`
 	Timing        *Timing                `protobuf:"bytes,5,opt,name=timing,proto3" json:"timing,omitempty"`
 	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`       // client addresses of every node
 	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`    // of every node that takes part in the game servers' gossip, host:port
@@ -988,9 +988,9 @@ func (x *RegisterResponse) GetEpoch() uint64 {
 	return 0
 }
 
-func (x *RegisterResponse) GetStands() *Stands {
+func (x *RegisterResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -1420,26 +1420,26 @@ func (x *Page) GetAfterKey() string {
 	return ""
 }
 
-// Renewed answers a renewal. Only one with a proved term renews: it says that this node proved its lead in that term
+// Renewed answers a renewal. Only one with a confirmed term renews: it says that this node confirmed its lead in that term
 // after the renewal came.
 type Renewed struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Sequence   uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	ProvedTerm uint64                 `protobuf:"varint,2,opt,name=proved_term,json=provedTerm,proto3" json:"proved_term,omitempty"` // 0: this answer renews nothing
-	Index      uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	Differs    bool                   `protobuf:"varint,4,opt,name=differs,proto3" json:"differs,omitempty"`        // the held set is not the log's; all the incarnation's grants follow
-	Grants     []*Granted             `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`           // when differs: a page of the incarnation's grants, in order of store and key
-	Nodes      []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`             // client addresses of every node
-	Gossip     []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`          // of every node that takes part in the game servers' gossip, host:port
-	Level      uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`            // 0: as told before
-	Features   []string               `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"`       // with level
-	Comparison uint64                 `protobuf:"varint,10,opt,name=comparison,proto3" json:"comparison,omitempty"` // when differs: the index at which every page of this comparison lists the grants
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	ConfirmedTerm uint64                 `protobuf:"varint,2,opt,name=confirmed_term,json=confirmedTerm,proto3" json:"confirmed_term,omitempty"` // 0: this answer renews nothing
+	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Differs       bool                   `protobuf:"varint,4,opt,name=differs,proto3" json:"differs,omitempty"`        // the held set is not the log's; all the incarnation's grants follow
+	Grants        []*Granted             `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`           // when differs: a page of the incarnation's grants, in order of store and key
+	Nodes         []string               `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`             // client addresses of every node
+	Gossip        []string               `protobuf:"bytes,40,rep,name=gossip,proto3" json:"gossip,omitempty"`          // of every node that takes part in the game servers' gossip, host:port
+	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`            // 0: as told before
+	Features      []string               `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"`       // with level
+	Comparison    uint64                 `protobuf:"varint,10,opt,name=comparison,proto3" json:"comparison,omitempty"` // when differs: the index at which every page of this comparison lists the grants
 	// Where the next page begins, for Renewal.page; absent: this was the last one. Absence from the list counts only after the
 	// last page of a comparison, and only of grants that the caller knew of before it sent the renewal that began it. Until then
 	// none of its answers renews, since what they do not list may be over; the last one renews as of that first renewal. An answer
 	// of another comparison than the one asked for begins anew.
 	Last *Page `protobuf:"bytes,11,opt,name=last,proto3" json:"last,omitempty"`
-	// Of the unary Renew: what a stream would have brought. All that was revoked is in it, or the answer has no proved term; of the
+	// Of the unary Renew: what a stream would have brought. All that was revoked is in it, or the answer has no confirmed term; of the
 	// profiles to let go of and those with messages, as many as fit.
 	Events        []*Event `protobuf:"bytes,12,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1483,9 +1483,9 @@ func (x *Renewed) GetSequence() uint64 {
 	return 0
 }
 
-func (x *Renewed) GetProvedTerm() uint64 {
+func (x *Renewed) GetConfirmedTerm() uint64 {
 	if x != nil {
-		return x.ProvedTerm
+		return x.ConfirmedTerm
 	}
 	return 0
 }
@@ -1569,7 +1569,7 @@ type Event struct {
 	//	*Event_LetGo
 	//	*Event_Lost
 	//	*Event_Message
-	//	*Event_Goodbye
+	//	*Event_StreamEnd
 	What          isEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1657,10 +1657,10 @@ func (x *Event) GetMessage() *MessageWaits {
 	return nil
 }
 
-func (x *Event) GetGoodbye() *Goodbye {
+func (x *Event) GetStreamEnd() *StreamEnd {
 	if x != nil {
-		if x, ok := x.What.(*Event_Goodbye); ok {
-			return x.Goodbye
+		if x, ok := x.What.(*Event_StreamEnd); ok {
+			return x.StreamEnd
 		}
 	}
 	return nil
@@ -1690,8 +1690,8 @@ type Event_Message struct {
 	Message *MessageWaits `protobuf:"bytes,5,opt,name=message,proto3,oneof"`
 }
 
-type Event_Goodbye struct {
-	Goodbye *Goodbye `protobuf:"bytes,6,opt,name=goodbye,proto3,oneof"`
+type Event_StreamEnd struct {
+	StreamEnd *StreamEnd `protobuf:"bytes,6,opt,name=stream_end,json=streamEnd,proto3,oneof"`
 }
 
 func (*Event_Renewed) isEvent_What() {}
@@ -1704,7 +1704,7 @@ func (*Event_Lost) isEvent_What() {}
 
 func (*Event_Message) isEvent_What() {}
 
-func (*Event_Goodbye) isEvent_What() {}
+func (*Event_StreamEnd) isEvent_What() {}
 
 // Granted: the profile is the receiver's. A grant that the receiver does not want it must Release.
 type Granted struct {
@@ -2007,8 +2007,8 @@ func (x *MessageWaits) GetToken() uint64 {
 	return 0
 }
 
-// Goodbye: this node ends the stream; go to the leader named, or look for one.
-type Goodbye struct {
+// StreamEnd: this node ends the stream; go to the leader named, or look for one.
+type StreamEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Leader        string                 `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
 	ServerGone    bool                   `protobuf:"varint,2,opt,name=server_gone,json=serverGone,proto3" json:"server_gone,omitempty"` // the incarnation has ended
@@ -2016,20 +2016,20 @@ type Goodbye struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Goodbye) Reset() {
-	*x = Goodbye{}
+func (x *StreamEnd) Reset() {
+	*x = StreamEnd{}
 	mi := &file_api_profilev1_profile_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Goodbye) String() string {
+func (x *StreamEnd) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Goodbye) ProtoMessage() {}
+func (*StreamEnd) ProtoMessage() {}
 
-func (x *Goodbye) ProtoReflect() protoreflect.Message {
+func (x *StreamEnd) ProtoReflect() protoreflect.Message {
 	mi := &file_api_profilev1_profile_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2041,19 +2041,19 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
-func (*Goodbye) Descriptor() ([]byte, []int) {
+// Deprecated: Use StreamEnd.ProtoReflect.Descriptor instead.
+func (*StreamEnd) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *Goodbye) GetLeader() string {
+func (x *StreamEnd) GetLeader() string {
 	if x != nil {
 		return x.Leader
 	}
 	return ""
 }
 
-func (x *Goodbye) GetServerGone() bool {
+func (x *StreamEnd) GetServerGone() bool {
 	if x != nil {
 		return x.ServerGone
 	}
@@ -2106,7 +2106,7 @@ func (x *EndServerRequest) GetRequest() *Request {
 
 type EndServerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2141,9 +2141,9 @@ func (*EndServerResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{18}
 }
 
-func (x *EndServerResponse) GetStands() *Stands {
+func (x *EndServerResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -2194,9 +2194,9 @@ func (x *SettleRequest) GetRequest() *Request {
 
 type SettleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
-	Reason        Reason                 `protobuf:"varint,2,opt,name=reason,proto3,enum=profilenode.v1.Reason" json:"reason,omitempty"` // of the answer; REASON_UNSPECIFIED: it happened. REASON_BURNED: it did not and never will
-	Queued        bool                   `protobuf:"varint,3,opt,name=queued,proto3" json:"queued,omitempty"`                            // the answer was a ticket, in stands.token
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Reason        Reason                 `protobuf:"varint,2,opt,name=reason,proto3,enum=profilenode.v1.Reason" json:"reason,omitempty"` // of the answer; REASON_UNSPECIFIED: it happened. REASON_GIVEN_UP: it did not and never will
+	Queued        bool                   `protobuf:"varint,3,opt,name=queued,proto3" json:"queued,omitempty"`                            // the answer was a ticket, in header.token
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2231,9 +2231,9 @@ func (*SettleResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{20}
 }
 
-func (x *SettleResponse) GetStands() *Stands {
+func (x *SettleResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -2322,8 +2322,8 @@ func (x *StartSessionRequest) GetWhenOwned() WhenOwned {
 
 type StartSessionResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
-	Queued        bool                   `protobuf:"varint,2,opt,name=queued,proto3" json:"queued,omitempty"`  // stands.token is a ticket; the grant comes as an event
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Queued        bool                   `protobuf:"varint,2,opt,name=queued,proto3" json:"queued,omitempty"`  // header.token is a ticket; the grant comes as an event
 	Profile       *Profile               `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"` // as of the grant; absent when queued
 	Messages      []*Message             `protobuf:"bytes,4,rep,name=messages,proto3" json:"messages,omitempty"`
 	LoadCount     uint64                 `protobuf:"varint,5,opt,name=load_count,json=loadCount,proto3" json:"load_count,omitempty"`
@@ -2363,9 +2363,9 @@ func (*StartSessionResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{22}
 }
 
-func (x *StartSessionResponse) GetStands() *Stands {
+func (x *StartSessionResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -2534,7 +2534,7 @@ func (x *Claim) GetRevision() uint64 {
 
 type ReclaimResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"` // token: of all that were reclaimed
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"` // token: of all that were reclaimed
 	Claims        []*Reclaimed           `protobuf:"bytes,2,rep,name=claims,proto3" json:"claims,omitempty"` // in the order of the request
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2570,9 +2570,9 @@ func (*ReclaimResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{25}
 }
 
-func (x *ReclaimResponse) GetStands() *Stands {
+func (x *ReclaimResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -2707,7 +2707,7 @@ func (x *CancelRequest) GetTicket() uint64 {
 
 type CancelResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2742,9 +2742,9 @@ func (*CancelResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{28}
 }
 
-func (x *CancelResponse) GetStands() *Stands {
+func (x *CancelResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -3008,7 +3008,7 @@ func (x *SaveRequest) GetEnd() bool {
 
 type SaveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3043,9 +3043,9 @@ func (*SaveResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{31}
 }
 
-func (x *SaveResponse) GetStands() *Stands {
+func (x *SaveResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -3192,7 +3192,7 @@ func (x *MessagePanic) GetText() string {
 
 type ReleaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3227,9 +3227,9 @@ func (*ReleaseResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{34}
 }
 
-func (x *ReleaseResponse) GetStands() *Stands {
+func (x *ReleaseResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -3243,7 +3243,7 @@ type Message struct {
 	Kind          string                 `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`                            // as sent: what the message is about, by which its receiver chooses a handler
 	Panics        uint32                 `protobuf:"varint,6,opt,name=panics,proto3" json:"panics,omitempty"`                       // of handlers that were given it
 	PanicText     string                 `protobuf:"bytes,7,opt,name=panic_text,json=panicText,proto3" json:"panic_text,omitempty"` // of the last one
-	SetAside      bool                   `protobuf:"varint,8,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`   // after the third: kept, but offered to nobody
+	SetAside      bool                   `protobuf:"varint,8,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`   // after the third: kept, but not offered any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3412,7 +3412,7 @@ func (x *SendRequest) GetKind() string {
 
 type SendResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3448,9 +3448,9 @@ func (*SendResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{37}
 }
 
-func (x *SendResponse) GetStands() *Stands {
+func (x *SendResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -3532,7 +3532,7 @@ func (x *ClearMessageRequest) GetId() uint64 {
 
 type ClearMessageResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3567,9 +3567,9 @@ func (*ClearMessageResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{39}
 }
 
-func (x *ClearMessageResponse) GetStands() *Stands {
+func (x *ClearMessageResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -3660,7 +3660,7 @@ func (x *MessagesRequest) GetBinding() uint64 {
 
 type MessagesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Messages      []*Message             `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3696,9 +3696,9 @@ func (*MessagesResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{41}
 }
 
-func (x *MessagesResponse) GetStands() *Stands {
+func (x *MessagesResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -3788,13 +3788,13 @@ func (x *GetRequest) GetBinding() uint64 {
 
 type GetResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Profile       *Profile               `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
 	Owner         *Owner                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`        // absent: nobody
 	Messages      uint64                 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"` // how many wait
 	Waiters       uint64                 `protobuf:"varint,5,opt,name=waiters,proto3" json:"waiters,omitempty"`
 	LoadCount     uint64                 `protobuf:"varint,6,opt,name=load_count,json=loadCount,proto3" json:"load_count,omitempty"` // sessions opened on it so far
-	SetAside      uint64                 `protobuf:"varint,7,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`    // messages that are kept and offered to nobody, beside those that wait
+	SetAside      uint64                 `protobuf:"varint,7,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`    // messages that are kept and not offered any more, beside those that wait
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3829,9 +3829,9 @@ func (*GetResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
 }
 
-func (x *GetResponse) GetStands() *Stands {
+func (x *GetResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -3964,7 +3964,7 @@ func (x *ListRequest) GetBinding() uint64 {
 
 type ListResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Stores        []string               `protobuf:"bytes,2,rep,name=stores,proto3" json:"stores,omitempty"`
 	Profiles      []*Profile             `protobuf:"bytes,3,rep,name=profiles,proto3" json:"profiles,omitempty"` // without data
 	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
@@ -4002,9 +4002,9 @@ func (*ListResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
 }
 
-func (x *ListResponse) GetStands() *Stands {
+func (x *ListResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -4156,7 +4156,7 @@ func (x *SetRequest) GetForce() bool {
 
 type SetResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4191,9 +4191,9 @@ func (*SetResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
 }
 
-func (x *SetResponse) GetStands() *Stands {
+func (x *SetResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -4284,7 +4284,7 @@ func (x *RemoveRequest) GetAnyRevision() bool {
 
 type RemoveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4319,9 +4319,9 @@ func (*RemoveResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
 }
 
-func (x *RemoveResponse) GetStands() *Stands {
+func (x *RemoveResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -4951,7 +4951,7 @@ func (x *SessionsRequest) GetBinding() uint64 {
 
 type SessionsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Sessions      []*Session             `protobuf:"bytes,2,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -4988,9 +4988,9 @@ func (*SessionsResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
 }
 
-func (x *SessionsResponse) GetStands() *Stands {
+func (x *SessionsResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -5203,7 +5203,7 @@ func (x *ServersRequest) GetBinding() uint64 {
 
 type ServersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Servers       []*Server              `protobuf:"bytes,2,rep,name=servers,proto3" json:"servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5239,9 +5239,9 @@ func (*ServersResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
-func (x *ServersResponse) GetStands() *Stands {
+func (x *ServersResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -5393,32 +5393,32 @@ func (x *Server) GetTiming() *Timing {
 	return nil
 }
 
-type FreeRequest struct {
+type ReleaseByOperatorRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`  // of the session that is meant, as Get shows it in stands
+	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`  // of the session that is meant, as Get shows it in its header
 	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`  // at once: the owner's unsaved changes are lost. Else it is asked, saves and ends; revoked after the hand-off time
 	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // for people, kept in the audit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *FreeRequest) Reset() {
-	*x = FreeRequest{}
+func (x *ReleaseByOperatorRequest) Reset() {
+	*x = ReleaseByOperatorRequest{}
 	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *FreeRequest) String() string {
+func (x *ReleaseByOperatorRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*FreeRequest) ProtoMessage() {}
+func (*ReleaseByOperatorRequest) ProtoMessage() {}
 
-func (x *FreeRequest) ProtoReflect() protoreflect.Message {
+func (x *ReleaseByOperatorRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -5430,56 +5430,56 @@ func (x *FreeRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use FreeRequest.ProtoReflect.Descriptor instead.
-func (*FreeRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use ReleaseByOperatorRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseByOperatorRequest) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
 }
 
-func (x *FreeRequest) GetRequest() *Request {
+func (x *ReleaseByOperatorRequest) GetRequest() *Request {
 	if x != nil {
 		return x.Request
 	}
 	return nil
 }
 
-func (x *FreeRequest) GetStore() string {
+func (x *ReleaseByOperatorRequest) GetStore() string {
 	if x != nil {
 		return x.Store
 	}
 	return ""
 }
 
-func (x *FreeRequest) GetKey() string {
+func (x *ReleaseByOperatorRequest) GetKey() string {
 	if x != nil {
 		return x.Key
 	}
 	return ""
 }
 
-func (x *FreeRequest) GetToken() uint64 {
+func (x *ReleaseByOperatorRequest) GetToken() uint64 {
 	if x != nil {
 		return x.Token
 	}
 	return 0
 }
 
-func (x *FreeRequest) GetForce() bool {
+func (x *ReleaseByOperatorRequest) GetForce() bool {
 	if x != nil {
 		return x.Force
 	}
 	return false
 }
 
-func (x *FreeRequest) GetReason() string {
+func (x *ReleaseByOperatorRequest) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
 	return ""
 }
 
-type FreeResponse struct {
+type ReleaseByOperatorResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`                             // who was asked, or lost it
 	Over          bool                   `protobuf:"varint,3,opt,name=over,proto3" json:"over,omitempty"`                              // that session is over already
 	Revoked       bool                   `protobuf:"varint,4,opt,name=revoked,proto3" json:"revoked,omitempty"`                        // its writes are refused; the next session starts once the owner has said that it is over, or must be in doubt
@@ -5489,20 +5489,20 @@ type FreeResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *FreeResponse) Reset() {
-	*x = FreeResponse{}
+func (x *ReleaseByOperatorResponse) Reset() {
+	*x = ReleaseByOperatorResponse{}
 	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *FreeResponse) String() string {
+func (x *ReleaseByOperatorResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*FreeResponse) ProtoMessage() {}
+func (*ReleaseByOperatorResponse) ProtoMessage() {}
 
-func (x *FreeResponse) ProtoReflect() protoreflect.Message {
+func (x *ReleaseByOperatorResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -5514,47 +5514,47 @@ func (x *FreeResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use FreeResponse.ProtoReflect.Descriptor instead.
-func (*FreeResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use ReleaseByOperatorResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseByOperatorResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
 }
 
-func (x *FreeResponse) GetStands() *Stands {
+func (x *ReleaseByOperatorResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
 
-func (x *FreeResponse) GetOwner() *Owner {
+func (x *ReleaseByOperatorResponse) GetOwner() *Owner {
 	if x != nil {
 		return x.Owner
 	}
 	return nil
 }
 
-func (x *FreeResponse) GetOver() bool {
+func (x *ReleaseByOperatorResponse) GetOver() bool {
 	if x != nil {
 		return x.Over
 	}
 	return false
 }
 
-func (x *FreeResponse) GetRevoked() bool {
+func (x *ReleaseByOperatorResponse) GetRevoked() bool {
 	if x != nil {
 		return x.Revoked
 	}
 	return false
 }
 
-func (x *FreeResponse) GetWaiters() uint64 {
+func (x *ReleaseByOperatorResponse) GetWaiters() uint64 {
 	if x != nil {
 		return x.Waiters
 	}
 	return 0
 }
 
-func (x *FreeResponse) GetHandOffMs() int64 {
+func (x *ReleaseByOperatorResponse) GetHandOffMs() int64 {
 	if x != nil {
 		return x.HandOffMs
 	}
@@ -5655,9 +5655,9 @@ func (x *AuditRequest) GetBinding() uint64 {
 
 type AuditResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
-	Audits        []*Audit               `protobuf:"bytes,2,rep,name=audits,proto3" json:"audits,omitempty"` // the newest last
-	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`    // there are older ones
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Records       []*AuditRecord         `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"` // the newest last
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`      // there are older ones
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5692,16 +5692,16 @@ func (*AuditResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
 }
 
-func (x *AuditResponse) GetStands() *Stands {
+func (x *AuditResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
 
-func (x *AuditResponse) GetAudits() []*Audit {
+func (x *AuditResponse) GetRecords() []*AuditRecord {
 	if x != nil {
-		return x.Audits
+		return x.Records
 	}
 	return nil
 }
@@ -5713,12 +5713,12 @@ func (x *AuditResponse) GetMore() bool {
 	return false
 }
 
-type Audit struct {
+type AuditRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // rises by one; the newest 10,000 are kept
 	StampMs       int64                  `protobuf:"varint,2,opt,name=stamp_ms,json=stampMs,proto3" json:"stamp_ms,omitempty"`
-	Deed          string                 `protobuf:"bytes,3,opt,name=deed,proto3" json:"deed,omitempty"`   // steal, ask, free, set, remove, late: it did not let go in time; give-up: its owner ended it without its game's doing; end: of a whole incarnation
-	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"` // empty for end
+	Action        string                 `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"` // steal, ask, release, set, remove, late: it did not let go in time; give-up: its owner ended it without its game's doing; end: of a whole incarnation
+	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"`   // empty for end
 	Key           string                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
 	By            *Owner                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"` // absent: the cluster itself. Names are as they were then
 	From          *Owner                 `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
@@ -5730,20 +5730,20 @@ type Audit struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Audit) Reset() {
-	*x = Audit{}
+func (x *AuditRecord) Reset() {
+	*x = AuditRecord{}
 	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Audit) String() string {
+func (x *AuditRecord) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Audit) ProtoMessage() {}
+func (*AuditRecord) ProtoMessage() {}
 
-func (x *Audit) ProtoReflect() protoreflect.Message {
+func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -5755,82 +5755,82 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Audit.ProtoReflect.Descriptor instead.
-func (*Audit) Descriptor() ([]byte, []int) {
+// Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
+func (*AuditRecord) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
 }
 
-func (x *Audit) GetNumber() uint64 {
+func (x *AuditRecord) GetNumber() uint64 {
 	if x != nil {
 		return x.Number
 	}
 	return 0
 }
 
-func (x *Audit) GetStampMs() int64 {
+func (x *AuditRecord) GetStampMs() int64 {
 	if x != nil {
 		return x.StampMs
 	}
 	return 0
 }
 
-func (x *Audit) GetDeed() string {
+func (x *AuditRecord) GetAction() string {
 	if x != nil {
-		return x.Deed
+		return x.Action
 	}
 	return ""
 }
 
-func (x *Audit) GetStore() string {
+func (x *AuditRecord) GetStore() string {
 	if x != nil {
 		return x.Store
 	}
 	return ""
 }
 
-func (x *Audit) GetKey() string {
+func (x *AuditRecord) GetKey() string {
 	if x != nil {
 		return x.Key
 	}
 	return ""
 }
 
-func (x *Audit) GetBy() *Owner {
+func (x *AuditRecord) GetBy() *Owner {
 	if x != nil {
 		return x.By
 	}
 	return nil
 }
 
-func (x *Audit) GetFrom() *Owner {
+func (x *AuditRecord) GetFrom() *Owner {
 	if x != nil {
 		return x.From
 	}
 	return nil
 }
 
-func (x *Audit) GetGround() string {
+func (x *AuditRecord) GetGround() string {
 	if x != nil {
 		return x.Ground
 	}
 	return ""
 }
 
-func (x *Audit) GetReason() string {
+func (x *AuditRecord) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
 	return ""
 }
 
-func (x *Audit) GetToken() uint64 {
+func (x *AuditRecord) GetToken() uint64 {
 	if x != nil {
 		return x.Token
 	}
 	return 0
 }
 
-func (x *Audit) GetCause() Cause {
+func (x *AuditRecord) GetCause() Cause {
 	if x != nil {
 		return x.Cause
 	}
@@ -5899,7 +5899,7 @@ func (x *GetPolicyRequest) GetBinding() uint64 {
 
 type GetPolicyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Policies      []*Policy              `protobuf:"bytes,2,rep,name=policies,proto3" json:"policies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5935,9 +5935,9 @@ func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{68}
 }
 
-func (x *GetPolicyResponse) GetStands() *Stands {
+func (x *GetPolicyResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -6103,7 +6103,7 @@ func (x *SetPolicyRequest) GetInherit() bool {
 
 type SetPolicyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6138,9 +6138,9 @@ func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{71}
 }
 
-func (x *SetPolicyResponse) GetStands() *Stands {
+func (x *SetPolicyResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -6199,7 +6199,7 @@ func (x *TimingClassesRequest) GetBinding() uint64 {
 
 type TimingClassesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Classes       []*Timing              `protobuf:"bytes,2,rep,name=classes,proto3" json:"classes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -6235,9 +6235,9 @@ func (*TimingClassesResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{73}
 }
 
-func (x *TimingClassesResponse) GetStands() *Stands {
+func (x *TimingClassesResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -6303,7 +6303,7 @@ func (x *SetTimingClassRequest) GetTiming() *Timing {
 
 type SetTimingClassResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6338,9 +6338,9 @@ func (*SetTimingClassResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{75}
 }
 
-func (x *SetTimingClassResponse) GetStands() *Stands {
+func (x *SetTimingClassResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -6399,7 +6399,7 @@ func (x *ClearAlarmRequest) GetCode() string {
 
 type ClearAlarmResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6434,9 +6434,9 @@ func (*ClearAlarmResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{77}
 }
 
-func (x *ClearAlarmResponse) GetStands() *Stands {
+func (x *ClearAlarmResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -6495,7 +6495,7 @@ func (x *ExpectedMembersRequest) GetBinding() uint64 {
 
 type ExpectedMembersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Addresses     []string               `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"` // host:port for nodes, beside those that the leader's configuration lists
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -6531,9 +6531,9 @@ func (*ExpectedMembersResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{79}
 }
 
-func (x *ExpectedMembersResponse) GetStands() *Stands {
+func (x *ExpectedMembersResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -6599,7 +6599,7 @@ func (x *AddMemberRequest) GetAddress() string {
 
 type AddMemberResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stands        *Stands                `protobuf:"bytes,1,opt,name=stands,proto3" json:"stands,omitempty"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6634,9 +6634,9 @@ func (*AddMemberResponse) Descriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{81}
 }
 
-func (x *AddMemberResponse) GetStands() *Stands {
+func (x *AddMemberResponse) GetHeader() *ReplyHeader {
 	if x != nil {
-		return x.Stands
+		return x.Header
 	}
 	return nil
 }
@@ -6652,8 +6652,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\asettled\x18\x03 \x01(\x04R\asettled\x12\x12\n" +
 	"\x04hash\x18\x04 \x01(\x06R\x04hash\x12\x18\n" +
 	"\abinding\x18\x05 \x01(\x06R\abinding\x12\"\n" +
-	"\fregistration\x18\x06 \x01(\x06R\fregistration\"\xca\x01\n" +
-	"\x06Stands\x12\x16\n" +
+	"\fregistration\x18\x06 \x01(\x06R\fregistration\"\xcf\x01\n" +
+	"\vReplyHeader\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x14\n" +
@@ -6693,12 +6693,12 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	" \x01(\tR\vtimingClass\x12\x12\n" +
 	"\x04seen\x18\v \x01(\x04R\x04seen\x12\x1d\n" +
 	"\n" +
-	"seen_epoch\x18\f \x01(\x04R\tseenEpoch\"\xee\x02\n" +
+	"seen_epoch\x18\f \x01(\x04R\tseenEpoch\"\xf3\x02\n" +
 	"\x10RegisterResponse\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12.\n" +
-	"\x06stands\x18\x04 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12.\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x123\n" +
+	"\x06header\x18\x04 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12.\n" +
 	"\x06timing\x18\x05 \x01(\v2\x16.profilenode.v1.TimingR\x06timing\x12\x14\n" +
 	"\x05nodes\x18\x06 \x03(\tR\x05nodes\x12\x16\n" +
 	"\x06gossip\x18( \x03(\tR\x06gossip\x12\x18\n" +
@@ -6749,11 +6749,10 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"comparison\x12\x1f\n" +
 	"\vafter_store\x18\x02 \x01(\tR\n" +
 	"afterStore\x12\x1b\n" +
-	"\tafter_key\x18\x03 \x01(\tR\bafterKey\"\x80\x03\n" +
+	"\tafter_key\x18\x03 \x01(\tR\bafterKey\"\x86\x03\n" +
 	"\aRenewed\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
-	"\vproved_term\x18\x02 \x01(\x04R\n" +
-	"provedTerm\x12\x14\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12%\n" +
+	"\x0econfirmed_term\x18\x02 \x01(\x04R\rconfirmedTerm\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x18\n" +
 	"\adiffers\x18\x04 \x01(\bR\adiffers\x12/\n" +
 	"\x06grants\x18\x05 \x03(\v2\x17.profilenode.v1.GrantedR\x06grants\x12\x14\n" +
@@ -6766,14 +6765,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	" \x01(\x04R\n" +
 	"comparison\x12(\n" +
 	"\x04last\x18\v \x01(\v2\x14.profilenode.v1.PageR\x04last\x12-\n" +
-	"\x06events\x18\f \x03(\v2\x15.profilenode.v1.EventR\x06events\"\xc4\x02\n" +
+	"\x06events\x18\f \x03(\v2\x15.profilenode.v1.EventR\x06events\"\xcb\x02\n" +
 	"\x05Event\x123\n" +
 	"\arenewed\x18\x01 \x01(\v2\x17.profilenode.v1.RenewedH\x00R\arenewed\x123\n" +
 	"\agranted\x18\x02 \x01(\v2\x17.profilenode.v1.GrantedH\x00R\agranted\x12.\n" +
 	"\x06let_go\x18\x03 \x01(\v2\x15.profilenode.v1.LetGoH\x00R\x05letGo\x12*\n" +
 	"\x04lost\x18\x04 \x01(\v2\x14.profilenode.v1.LostH\x00R\x04lost\x128\n" +
-	"\amessage\x18\x05 \x01(\v2\x1c.profilenode.v1.MessageWaitsH\x00R\amessage\x123\n" +
-	"\agoodbye\x18\x06 \x01(\v2\x17.profilenode.v1.GoodbyeH\x00R\agoodbyeB\x06\n" +
+	"\amessage\x18\x05 \x01(\v2\x1c.profilenode.v1.MessageWaitsH\x00R\amessage\x12:\n" +
+	"\n" +
+	"stream_end\x18\x06 \x01(\v2\x19.profilenode.v1.StreamEndH\x00R\tstreamEndB\x06\n" +
 	"\x04what\"v\n" +
 	"\aGranted\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
@@ -6797,19 +6797,19 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x02id\x18\x03 \x01(\x04R\x02id\x121\n" +
 	"\amessage\x182 \x01(\v2\x17.profilenode.v1.MessageR\amessage\x12\x14\n" +
 	"\x05after\x183 \x01(\x04R\x05after\x12\x14\n" +
-	"\x05token\x184 \x01(\x04R\x05token\"B\n" +
-	"\aGoodbye\x12\x16\n" +
+	"\x05token\x184 \x01(\x04R\x05token\"D\n" +
+	"\tStreamEnd\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x1f\n" +
 	"\vserver_gone\x18\x02 \x01(\bR\n" +
 	"serverGone\"E\n" +
 	"\x10EndServerRequest\x121\n" +
-	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\"C\n" +
-	"\x11EndServerResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"B\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\"H\n" +
+	"\x11EndServerResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"B\n" +
 	"\rSettleRequest\x121\n" +
-	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\"\x88\x01\n" +
-	"\x0eSettleResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12.\n" +
+	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\"\x8d\x01\n" +
+	"\x0eSettleResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12.\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x16.profilenode.v1.ReasonR\x06reason\x12\x16\n" +
 	"\x06queued\x18\x03 \x01(\bR\x06queued\"\xaa\x01\n" +
 	"\x13StartSessionRequest\x121\n" +
@@ -6817,9 +6817,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x128\n" +
 	"\n" +
-	"when_owned\x18\x04 \x01(\x0e2\x19.profilenode.v1.WhenOwnedR\twhenOwned\"\xa8\x02\n" +
-	"\x14StartSessionResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x16\n" +
+	"when_owned\x18\x04 \x01(\x0e2\x19.profilenode.v1.WhenOwnedR\twhenOwned\"\xad\x02\n" +
+	"\x14StartSessionResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12\x16\n" +
 	"\x06queued\x18\x02 \x01(\bR\x06queued\x121\n" +
 	"\aprofile\x18\x03 \x01(\v2\x17.profilenode.v1.ProfileR\aprofile\x123\n" +
 	"\bmessages\x18\x04 \x03(\v2\x17.profilenode.v1.MessageR\bmessages\x12\x1d\n" +
@@ -6834,9 +6834,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x04R\brevision\"t\n" +
-	"\x0fReclaimResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x121\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"y\n" +
+	"\x0fReclaimResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x121\n" +
 	"\x06claims\x18\x02 \x03(\v2\x19.profilenode.v1.ReclaimedR\x06claims\"L\n" +
 	"\tReclaimed\x12\x12\n" +
 	"\x04held\x18\x01 \x01(\bR\x04held\x12+\n" +
@@ -6845,9 +6845,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x16\n" +
-	"\x06ticket\x18\x04 \x01(\x04R\x06ticket\"@\n" +
-	"\x0eCancelResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xe3\x02\n" +
+	"\x06ticket\x18\x04 \x01(\x04R\x06ticket\"E\n" +
+	"\x0eCancelResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xe3\x02\n" +
 	"\aProfile\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1a\n" +
@@ -6884,9 +6884,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x1eR\bencodingR\n" +
 	"plain_sizeR\n" +
 	"plain_hashR\buser_idsR\bmetadataR\n" +
-	"difference\">\n" +
-	"\fSaveResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xe4\x01\n" +
+	"difference\"C\n" +
+	"\fSaveResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xe4\x01\n" +
 	"\x0eReleaseRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -6896,9 +6896,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06panics\x18\x06 \x03(\v2\x1c.profilenode.v1.MessagePanicR\x06panics\"<\n" +
 	"\fMessagePanic\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\x04R\amessage\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"A\n" +
-	"\x0fReleaseResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xc6\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"F\n" +
+	"\x0fReleaseResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xc6\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x16\n" +
@@ -6914,26 +6914,26 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\fR\x04body\x12\x12\n" +
-	"\x04kind\x18\x05 \x01(\tR\x04kind\"N\n" +
-	"\fSendResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x0e\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\"S\n" +
+	"\fSendResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\"\x80\x01\n" +
 	"\x13ClearMessageRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\x04R\x02id\"F\n" +
-	"\x14ClearMessageResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xb4\x01\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\"K\n" +
+	"\x14ClearMessageResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xb4\x01\n" +
 	"\x0fMessagesRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\x04R\x05after\x12,\n" +
 	"\x04mode\x18\x04 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x1b\n" +
 	"\tset_aside\x18\x05 \x01(\bR\bsetAside\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"w\n" +
-	"\x10MessagesResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x123\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"|\n" +
+	"\x10MessagesResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x123\n" +
 	"\bmessages\x18\x02 \x03(\v2\x17.profilenode.v1.MessageR\bmessages\"\xbb\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
@@ -6943,9 +6943,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\fwithout_data\x18\x04 \x01(\bR\vwithoutData\x12\x18\n" +
 	"\abinding\x18\x0f \x01(\x06R\abindingJ\x04\b\x05\x10\n" +
 	"R\brevisionR\n" +
-	"max_age_ms\"\x8f\x02\n" +
-	"\vGetResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x121\n" +
+	"max_age_ms\"\x94\x02\n" +
+	"\vGetResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x121\n" +
 	"\aprofile\x18\x02 \x01(\v2\x17.profilenode.v1.ProfileR\aprofile\x12+\n" +
 	"\x05owner\x18\x03 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x1a\n" +
 	"\bmessages\x18\x04 \x01(\x04R\bmessages\x12\x18\n" +
@@ -6959,9 +6959,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12,\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"\x9f\x01\n" +
-	"\fListResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x16\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\xa4\x01\n" +
+	"\fListResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12\x16\n" +
 	"\x06stores\x18\x02 \x03(\tR\x06stores\x123\n" +
 	"\bprofiles\x18\x03 \x03(\v2\x17.profilenode.v1.ProfileR\bprofiles\x12\x12\n" +
 	"\x04more\x18\x04 \x01(\bR\x04more\"\xd2\x03\n" +
@@ -6984,18 +6984,18 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x1eR\bencodingR\n" +
 	"plain_sizeR\n" +
 	"plain_hashR\buser_idsR\bmetadataR\n" +
-	"difference\"=\n" +
-	"\vSetResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\xbf\x01\n" +
+	"difference\"B\n" +
+	"\vSetResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xbf\x01\n" +
 	"\rRemoveRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
 	"\bexpected\x18\x04 \x01(\x04R\bexpected\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\x12!\n" +
-	"\fany_revision\x18\x06 \x01(\bR\vanyRevision\"@\n" +
-	"\x0eRemoveResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"\x0f\n" +
+	"\fany_revision\x18\x06 \x01(\bR\vanyRevision\"E\n" +
+	"\x0eRemoveResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\x0f\n" +
 	"\rStatusRequest\"\xaa\x05\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -7051,9 +7051,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\tafter_key\x18\x03 \x01(\tR\bafterKey\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12,\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"\x8b\x01\n" +
-	"\x10SessionsResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x123\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x90\x01\n" +
+	"\x10SessionsResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x123\n" +
 	"\bsessions\x18\x02 \x03(\v2\x17.profilenode.v1.SessionR\bsessions\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\"\x92\x03\n" +
 	"\aSession\x12\x14\n" +
@@ -7073,9 +7073,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"pending_ms\x18! \x01(\x03R\tpendingMs\"X\n" +
 	"\x0eServersRequest\x12,\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"s\n" +
-	"\x0fServersResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"x\n" +
+	"\x0fServersResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x120\n" +
 	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\x81\x03\n" +
 	"\x06Server\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -7090,16 +7090,16 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06ground\x18\x1e \x01(\tR\x06ground\x12\x19\n" +
 	"\bended_ms\x18\x1f \x01(\x03R\aendedMs\x12\x16\n" +
 	"\x06wanted\x18  \x01(\x04R\x06wanted\x12.\n" +
-	"\x06timing\x18! \x01(\v2\x16.profilenode.v1.TimingR\x06timing\"\xac\x01\n" +
-	"\vFreeRequest\x121\n" +
+	"\x06timing\x18! \x01(\v2\x16.profilenode.v1.TimingR\x06timing\"\xb9\x01\n" +
+	"\x18ReleaseByOperatorRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xd3\x01\n" +
-	"\fFreeResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12+\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xe5\x01\n" +
+	"\x19ReleaseByOperatorResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12+\n" +
 	"\x05owner\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x05owner\x12\x12\n" +
 	"\x04over\x18\x03 \x01(\bR\x04over\x12\x18\n" +
 	"\arevoked\x18\x04 \x01(\bR\arevoked\x12\x18\n" +
@@ -7112,15 +7112,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06before\x18\x04 \x01(\x04R\x06before\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\rR\x05limit\x12,\n" +
 	"\x04mode\x18\x06 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"\x82\x01\n" +
-	"\rAuditResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12-\n" +
-	"\x06audits\x18\x02 \x03(\v2\x15.profilenode.v1.AuditR\x06audits\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"\xbb\x02\n" +
-	"\x05Audit\x12\x16\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x8f\x01\n" +
+	"\rAuditResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x125\n" +
+	"\arecords\x18\x02 \x03(\v2\x1b.profilenode.v1.AuditRecordR\arecords\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\xc5\x02\n" +
+	"\vAuditRecord\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
-	"\bstamp_ms\x18\x02 \x01(\x03R\astampMs\x12\x12\n" +
-	"\x04deed\x18\x03 \x01(\tR\x04deed\x12\x14\n" +
+	"\bstamp_ms\x18\x02 \x01(\x03R\astampMs\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x14\n" +
 	"\x05store\x18\x04 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x05 \x01(\tR\x03key\x12%\n" +
 	"\x02by\x18\x06 \x01(\v2\x15.profilenode.v1.OwnerR\x02by\x12)\n" +
@@ -7133,9 +7133,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"w\n" +
-	"\x11GetPolicyResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x122\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"|\n" +
+	"\x11GetPolicyResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x122\n" +
 	"\bpolicies\x18\x02 \x03(\v2\x16.profilenode.v1.PolicyR\bpolicies\"x\n" +
 	"\x06Policy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -7148,39 +7148,39 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\x03R\x05value\x12\x18\n" +
-	"\ainherit\x18\x05 \x01(\bR\ainherit\"C\n" +
-	"\x11SetPolicyResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"^\n" +
+	"\ainherit\x18\x05 \x01(\bR\ainherit\"H\n" +
+	"\x11SetPolicyResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"^\n" +
 	"\x14TimingClassesRequest\x12,\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"y\n" +
-	"\x15TimingClassesResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x120\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"~\n" +
+	"\x15TimingClassesResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x120\n" +
 	"\aclasses\x18\x02 \x03(\v2\x16.profilenode.v1.TimingR\aclasses\"z\n" +
 	"\x15SetTimingClassRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12.\n" +
-	"\x06timing\x18\x02 \x01(\v2\x16.profilenode.v1.TimingR\x06timing\"H\n" +
-	"\x16SetTimingClassResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"Z\n" +
+	"\x06timing\x18\x02 \x01(\v2\x16.profilenode.v1.TimingR\x06timing\"M\n" +
+	"\x16SetTimingClassResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"Z\n" +
 	"\x11ClearAlarmRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x12\n" +
-	"\x04code\x18\x02 \x01(\tR\x04code\"D\n" +
-	"\x12ClearAlarmResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\"`\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\"I\n" +
+	"\x12ClearAlarmResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"`\n" +
 	"\x16ExpectedMembersRequest\x12,\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"g\n" +
-	"\x17ExpectedMembersResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands\x12\x1c\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"l\n" +
+	"\x17ExpectedMembersResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\"_\n" +
 	"\x10AddMemberRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"C\n" +
-	"\x11AddMemberResponse\x12.\n" +
-	"\x06stands\x18\x01 \x01(\v2\x16.profilenode.v1.StandsR\x06stands*;\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"H\n" +
+	"\x11AddMemberResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
-	"\x0fREAD_MODE_STALE\x10\x01*\xb5\x06\n" +
+	"\x0fREAD_MODE_STALE\x10\x01*\xb8\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREASON_FENCED\x10\x01\x12\x1b\n" +
@@ -7195,22 +7195,22 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x0eREASON_INVALID\x10\n" +
 	"\x12\x14\n" +
 	"\x10REASON_TOO_LARGE\x10\v\x12\x15\n" +
-	"\x11REASON_QUEUE_FULL\x10\f\x12\x17\n" +
-	"\x13REASON_MAILBOX_FULL\x10\r\x12\x15\n" +
+	"\x11REASON_QUEUE_FULL\x10\f\x12\x15\n" +
+	"\x11REASON_INBOX_FULL\x10\r\x12\x15\n" +
 	"\x11REASON_NO_MESSAGE\x10\x0e\x12\x18\n" +
 	"\x14REASON_PARTS_MISSING\x10\x0f\x12\x17\n" +
 	"\x13REASON_DATA_DAMAGED\x10\x10\x12\x19\n" +
 	"\x15REASON_UNKNOWN_POLICY\x10\x11\x12\x15\n" +
 	"\x11REASON_NO_PROFILE\x10\x12\x12\x16\n" +
-	"\x12REASON_NOT_WAITING\x10\x13\x12\x11\n" +
-	"\rREASON_BURNED\x10\x14\x12\x15\n" +
+	"\x12REASON_NOT_WAITING\x10\x13\x12\x13\n" +
+	"\x0fREASON_GIVEN_UP\x10\x14\x12\x15\n" +
 	"\x11REASON_SUPERSEDED\x10\x15\x12\x16\n" +
 	"\x12REASON_UNSUPPORTED\x10\x16\x12\x14\n" +
 	"\x10REASON_NOT_OWNED\x10\x1e\x12\x18\n" +
 	"\x14REASON_UNKNOWN_CLASS\x10\x1f\x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10(\x12\x0f\n" +
-	"\vREASON_BUSY\x10)\x12\x13\n" +
-	"\x0fREASON_UNPROVEN\x10*\x12\x17\n" +
+	"\vREASON_BUSY\x10)\x12\x16\n" +
+	"\x12REASON_UNCONFIRMED\x10*\x12\x17\n" +
 	"\x13REASON_UNAUTHORIZED\x10+\x12\x13\n" +
 	"\x0fREASON_NO_SPACE\x10,\x12\x1d\n" +
 	"\x19REASON_OTHER_REGISTRATION\x10-\x12\x19\n" +
@@ -7221,17 +7221,17 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
 	"ServerKind\x12\x1b\n" +
 	"\x17SERVER_KIND_GAME_SERVER\x10\x00\x12\x14\n" +
-	"\x10SERVER_KIND_TOOL\x10\x01*\xbb\x02\n" +
+	"\x10SERVER_KIND_TOOL\x10\x01*\xcc\x02\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"CAUSE_LATE\x10\x01\x12\x10\n" +
-	"\fCAUSE_STOLEN\x10\x02\x12\x0f\n" +
-	"\vCAUSE_FREED\x10\x03\x12\x15\n" +
+	"\fCAUSE_STOLEN\x10\x02\x12\x1e\n" +
+	"\x1aCAUSE_RELEASED_BY_OPERATOR\x10\x03\x12\x15\n" +
 	"\x11CAUSE_OVERWRITTEN\x10\x04\x12\x11\n" +
 	"\rCAUSE_EXPIRED\x10\x05\x12\x11\n" +
-	"\rCAUSE_REMOVED\x10\x06\x12\x13\n" +
-	"\x0fCAUSE_HELD_BACK\x10\a\x12\x12\n" +
+	"\rCAUSE_REMOVED\x10\x06\x12\x15\n" +
+	"\x11CAUSE_PUT_ON_HOLD\x10\a\x12\x12\n" +
 	"\x0eCAUSE_PANICKED\x10\b\x12\x0f\n" +
 	"\vCAUSE_ENDED\x10\t\x12\x14\n" +
 	"\x10CAUSE_HANDED_OFF\x10\n" +
@@ -7261,13 +7261,13 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.profilenode.v1.GetRequest\x1a\x1b.profilenode.v1.GetResponse\x12A\n" +
 	"\x04List\x12\x1b.profilenode.v1.ListRequest\x1a\x1c.profilenode.v1.ListResponse\x12>\n" +
 	"\x03Set\x12\x1a.profilenode.v1.SetRequest\x1a\x1b.profilenode.v1.SetResponse\x12G\n" +
-	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xad\b\n" +
+	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xd4\b\n" +
 	"\aCluster\x12G\n" +
 	"\x06Status\x12\x1d.profilenode.v1.StatusRequest\x1a\x1e.profilenode.v1.StatusResponse\x12G\n" +
 	"\x06Digest\x12\x1d.profilenode.v1.DigestRequest\x1a\x1e.profilenode.v1.DigestResponse\x12M\n" +
 	"\bSessions\x12\x1f.profilenode.v1.SessionsRequest\x1a .profilenode.v1.SessionsResponse\x12J\n" +
-	"\aServers\x12\x1e.profilenode.v1.ServersRequest\x1a\x1f.profilenode.v1.ServersResponse\x12A\n" +
-	"\x04Free\x12\x1b.profilenode.v1.FreeRequest\x1a\x1c.profilenode.v1.FreeResponse\x12D\n" +
+	"\aServers\x12\x1e.profilenode.v1.ServersRequest\x1a\x1f.profilenode.v1.ServersResponse\x12h\n" +
+	"\x11ReleaseByOperator\x12(.profilenode.v1.ReleaseByOperatorRequest\x1a).profilenode.v1.ReleaseByOperatorResponse\x12D\n" +
 	"\x05Audit\x12\x1c.profilenode.v1.AuditRequest\x1a\x1d.profilenode.v1.AuditResponse\x12P\n" +
 	"\tGetPolicy\x12 .profilenode.v1.GetPolicyRequest\x1a!.profilenode.v1.GetPolicyResponse\x12P\n" +
 	"\tSetPolicy\x12 .profilenode.v1.SetPolicyRequest\x1a!.profilenode.v1.SetPolicyResponse\x12\\\n" +
@@ -7293,103 +7293,103 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
 var file_api_profilev1_profile_proto_goTypes = []any{
-	(ReadMode)(0),                   // 0: profilenode.v1.ReadMode
-	(Reason)(0),                     // 1: profilenode.v1.Reason
-	(ServerKind)(0),                 // 2: profilenode.v1.ServerKind
-	(Cause)(0),                      // 3: profilenode.v1.Cause
-	(WhenOwned)(0),                  // 4: profilenode.v1.WhenOwned
-	(*Request)(nil),                 // 5: profilenode.v1.Request
-	(*Stands)(nil),                  // 6: profilenode.v1.Stands
-	(*Refusal)(nil),                 // 7: profilenode.v1.Refusal
-	(*Owner)(nil),                   // 8: profilenode.v1.Owner
-	(*RegisterRequest)(nil),         // 9: profilenode.v1.RegisterRequest
-	(*RegisterResponse)(nil),        // 10: profilenode.v1.RegisterResponse
-	(*Limits)(nil),                  // 11: profilenode.v1.Limits
-	(*Timing)(nil),                  // 12: profilenode.v1.Timing
-	(*Renewal)(nil),                 // 13: profilenode.v1.Renewal
-	(*Page)(nil),                    // 14: profilenode.v1.Page
-	(*Renewed)(nil),                 // 15: profilenode.v1.Renewed
-	(*Event)(nil),                   // 16: profilenode.v1.Event
-	(*Granted)(nil),                 // 17: profilenode.v1.Granted
-	(*LetGo)(nil),                   // 18: profilenode.v1.LetGo
-	(*Lost)(nil),                    // 19: profilenode.v1.Lost
-	(*MessageWaits)(nil),            // 20: profilenode.v1.MessageWaits
-	(*Goodbye)(nil),                 // 21: profilenode.v1.Goodbye
-	(*EndServerRequest)(nil),        // 22: profilenode.v1.EndServerRequest
-	(*EndServerResponse)(nil),       // 23: profilenode.v1.EndServerResponse
-	(*SettleRequest)(nil),           // 24: profilenode.v1.SettleRequest
-	(*SettleResponse)(nil),          // 25: profilenode.v1.SettleResponse
-	(*StartSessionRequest)(nil),     // 26: profilenode.v1.StartSessionRequest
-	(*StartSessionResponse)(nil),    // 27: profilenode.v1.StartSessionResponse
-	(*ReclaimRequest)(nil),          // 28: profilenode.v1.ReclaimRequest
-	(*Claim)(nil),                   // 29: profilenode.v1.Claim
-	(*ReclaimResponse)(nil),         // 30: profilenode.v1.ReclaimResponse
-	(*Reclaimed)(nil),               // 31: profilenode.v1.Reclaimed
-	(*CancelRequest)(nil),           // 32: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),          // 33: profilenode.v1.CancelResponse
-	(*Profile)(nil),                 // 34: profilenode.v1.Profile
-	(*SaveRequest)(nil),             // 35: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),            // 36: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),          // 37: profilenode.v1.ReleaseRequest
-	(*MessagePanic)(nil),            // 38: profilenode.v1.MessagePanic
-	(*ReleaseResponse)(nil),         // 39: profilenode.v1.ReleaseResponse
-	(*Message)(nil),                 // 40: profilenode.v1.Message
-	(*SendRequest)(nil),             // 41: profilenode.v1.SendRequest
-	(*SendResponse)(nil),            // 42: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),     // 43: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil),    // 44: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),         // 45: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),        // 46: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),              // 47: profilenode.v1.GetRequest
-	(*GetResponse)(nil),             // 48: profilenode.v1.GetResponse
-	(*ListRequest)(nil),             // 49: profilenode.v1.ListRequest
-	(*ListResponse)(nil),            // 50: profilenode.v1.ListResponse
-	(*SetRequest)(nil),              // 51: profilenode.v1.SetRequest
-	(*SetResponse)(nil),             // 52: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),           // 53: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),          // 54: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),           // 55: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),          // 56: profilenode.v1.StatusResponse
-	(*Alarm)(nil),                   // 57: profilenode.v1.Alarm
-	(*Member)(nil),                  // 58: profilenode.v1.Member
-	(*DigestRequest)(nil),           // 59: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),          // 60: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),         // 61: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),        // 62: profilenode.v1.SessionsResponse
-	(*Session)(nil),                 // 63: profilenode.v1.Session
-	(*ServersRequest)(nil),          // 64: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),         // 65: profilenode.v1.ServersResponse
-	(*Server)(nil),                  // 66: profilenode.v1.Server
-	(*FreeRequest)(nil),             // 67: profilenode.v1.FreeRequest
-	(*FreeResponse)(nil),            // 68: profilenode.v1.FreeResponse
-	(*AuditRequest)(nil),            // 69: profilenode.v1.AuditRequest
-	(*AuditResponse)(nil),           // 70: profilenode.v1.AuditResponse
-	(*Audit)(nil),                   // 71: profilenode.v1.Audit
-	(*GetPolicyRequest)(nil),        // 72: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),       // 73: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),                  // 74: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),        // 75: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),       // 76: profilenode.v1.SetPolicyResponse
-	(*TimingClassesRequest)(nil),    // 77: profilenode.v1.TimingClassesRequest
-	(*TimingClassesResponse)(nil),   // 78: profilenode.v1.TimingClassesResponse
-	(*SetTimingClassRequest)(nil),   // 79: profilenode.v1.SetTimingClassRequest
-	(*SetTimingClassResponse)(nil),  // 80: profilenode.v1.SetTimingClassResponse
-	(*ClearAlarmRequest)(nil),       // 81: profilenode.v1.ClearAlarmRequest
-	(*ClearAlarmResponse)(nil),      // 82: profilenode.v1.ClearAlarmResponse
-	(*ExpectedMembersRequest)(nil),  // 83: profilenode.v1.ExpectedMembersRequest
-	(*ExpectedMembersResponse)(nil), // 84: profilenode.v1.ExpectedMembersResponse
-	(*AddMemberRequest)(nil),        // 85: profilenode.v1.AddMemberRequest
-	(*AddMemberResponse)(nil),       // 86: profilenode.v1.AddMemberResponse
-	nil,                             // 87: profilenode.v1.Profile.TagsEntry
-	nil,                             // 88: profilenode.v1.SaveRequest.TagsEntry
-	nil,                             // 89: profilenode.v1.SetRequest.TagsEntry
+	(ReadMode)(0),                     // 0: profilenode.v1.ReadMode
+	(Reason)(0),                       // 1: profilenode.v1.Reason
+	(ServerKind)(0),                   // 2: profilenode.v1.ServerKind
+	(Cause)(0),                        // 3: profilenode.v1.Cause
+	(WhenOwned)(0),                    // 4: profilenode.v1.WhenOwned
+	(*Request)(nil),                   // 5: profilenode.v1.Request
+	(*ReplyHeader)(nil),               // 6: profilenode.v1.ReplyHeader
+	(*Refusal)(nil),                   // 7: profilenode.v1.Refusal
+	(*Owner)(nil),                     // 8: profilenode.v1.Owner
+	(*RegisterRequest)(nil),           // 9: profilenode.v1.RegisterRequest
+	(*RegisterResponse)(nil),          // 10: profilenode.v1.RegisterResponse
+	(*Limits)(nil),                    // 11: profilenode.v1.Limits
+	(*Timing)(nil),                    // 12: profilenode.v1.Timing
+	(*Renewal)(nil),                   // 13: profilenode.v1.Renewal
+	(*Page)(nil),                      // 14: profilenode.v1.Page
+	(*Renewed)(nil),                   // 15: profilenode.v1.Renewed
+	(*Event)(nil),                     // 16: profilenode.v1.Event
+	(*Granted)(nil),                   // 17: profilenode.v1.Granted
+	(*LetGo)(nil),                     // 18: profilenode.v1.LetGo
+	(*Lost)(nil),                      // 19: profilenode.v1.Lost
+	(*MessageWaits)(nil),              // 20: profilenode.v1.MessageWaits
+	(*StreamEnd)(nil),                 // 21: profilenode.v1.StreamEnd
+	(*EndServerRequest)(nil),          // 22: profilenode.v1.EndServerRequest
+	(*EndServerResponse)(nil),         // 23: profilenode.v1.EndServerResponse
+	(*SettleRequest)(nil),             // 24: profilenode.v1.SettleRequest
+	(*SettleResponse)(nil),            // 25: profilenode.v1.SettleResponse
+	(*StartSessionRequest)(nil),       // 26: profilenode.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),      // 27: profilenode.v1.StartSessionResponse
+	(*ReclaimRequest)(nil),            // 28: profilenode.v1.ReclaimRequest
+	(*Claim)(nil),                     // 29: profilenode.v1.Claim
+	(*ReclaimResponse)(nil),           // 30: profilenode.v1.ReclaimResponse
+	(*Reclaimed)(nil),                 // 31: profilenode.v1.Reclaimed
+	(*CancelRequest)(nil),             // 32: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),            // 33: profilenode.v1.CancelResponse
+	(*Profile)(nil),                   // 34: profilenode.v1.Profile
+	(*SaveRequest)(nil),               // 35: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),              // 36: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),            // 37: profilenode.v1.ReleaseRequest
+	(*MessagePanic)(nil),              // 38: profilenode.v1.MessagePanic
+	(*ReleaseResponse)(nil),           // 39: profilenode.v1.ReleaseResponse
+	(*Message)(nil),                   // 40: profilenode.v1.Message
+	(*SendRequest)(nil),               // 41: profilenode.v1.SendRequest
+	(*SendResponse)(nil),              // 42: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),       // 43: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil),      // 44: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),           // 45: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),          // 46: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),                // 47: profilenode.v1.GetRequest
+	(*GetResponse)(nil),               // 48: profilenode.v1.GetResponse
+	(*ListRequest)(nil),               // 49: profilenode.v1.ListRequest
+	(*ListResponse)(nil),              // 50: profilenode.v1.ListResponse
+	(*SetRequest)(nil),                // 51: profilenode.v1.SetRequest
+	(*SetResponse)(nil),               // 52: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),             // 53: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),            // 54: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),             // 55: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),            // 56: profilenode.v1.StatusResponse
+	(*Alarm)(nil),                     // 57: profilenode.v1.Alarm
+	(*Member)(nil),                    // 58: profilenode.v1.Member
+	(*DigestRequest)(nil),             // 59: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),            // 60: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),           // 61: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),          // 62: profilenode.v1.SessionsResponse
+	(*Session)(nil),                   // 63: profilenode.v1.Session
+	(*ServersRequest)(nil),            // 64: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),           // 65: profilenode.v1.ServersResponse
+	(*Server)(nil),                    // 66: profilenode.v1.Server
+	(*ReleaseByOperatorRequest)(nil),  // 67: profilenode.v1.ReleaseByOperatorRequest
+	(*ReleaseByOperatorResponse)(nil), // 68: profilenode.v1.ReleaseByOperatorResponse
+	(*AuditRequest)(nil),              // 69: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),             // 70: profilenode.v1.AuditResponse
+	(*AuditRecord)(nil),               // 71: profilenode.v1.AuditRecord
+	(*GetPolicyRequest)(nil),          // 72: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),         // 73: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),                    // 74: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),          // 75: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),         // 76: profilenode.v1.SetPolicyResponse
+	(*TimingClassesRequest)(nil),      // 77: profilenode.v1.TimingClassesRequest
+	(*TimingClassesResponse)(nil),     // 78: profilenode.v1.TimingClassesResponse
+	(*SetTimingClassRequest)(nil),     // 79: profilenode.v1.SetTimingClassRequest
+	(*SetTimingClassResponse)(nil),    // 80: profilenode.v1.SetTimingClassResponse
+	(*ClearAlarmRequest)(nil),         // 81: profilenode.v1.ClearAlarmRequest
+	(*ClearAlarmResponse)(nil),        // 82: profilenode.v1.ClearAlarmResponse
+	(*ExpectedMembersRequest)(nil),    // 83: profilenode.v1.ExpectedMembersRequest
+	(*ExpectedMembersResponse)(nil),   // 84: profilenode.v1.ExpectedMembersResponse
+	(*AddMemberRequest)(nil),          // 85: profilenode.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),         // 86: profilenode.v1.AddMemberResponse
+	nil,                               // 87: profilenode.v1.Profile.TagsEntry
+	nil,                               // 88: profilenode.v1.SaveRequest.TagsEntry
+	nil,                               // 89: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
-	0,   // 0: profilenode.v1.Stands.mode:type_name -> profilenode.v1.ReadMode
+	0,   // 0: profilenode.v1.ReplyHeader.mode:type_name -> profilenode.v1.ReadMode
 	1,   // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
 	8,   // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
 	2,   // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
-	6,   // 4: profilenode.v1.RegisterResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 4: profilenode.v1.RegisterResponse.header:type_name -> profilenode.v1.ReplyHeader
 	12,  // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
 	11,  // 6: profilenode.v1.RegisterResponse.limits:type_name -> profilenode.v1.Limits
 	14,  // 7: profilenode.v1.Renewal.page:type_name -> profilenode.v1.Page
@@ -7401,93 +7401,93 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	18,  // 13: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
 	19,  // 14: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
 	20,  // 15: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	21,  // 16: profilenode.v1.Event.goodbye:type_name -> profilenode.v1.Goodbye
+	21,  // 16: profilenode.v1.Event.stream_end:type_name -> profilenode.v1.StreamEnd
 	3,   // 17: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
 	40,  // 18: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
 	5,   // 19: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	6,   // 20: profilenode.v1.EndServerResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 20: profilenode.v1.EndServerResponse.header:type_name -> profilenode.v1.ReplyHeader
 	5,   // 21: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	6,   // 22: profilenode.v1.SettleResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 22: profilenode.v1.SettleResponse.header:type_name -> profilenode.v1.ReplyHeader
 	1,   // 23: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
 	5,   // 24: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
 	4,   // 25: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	6,   // 26: profilenode.v1.StartSessionResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 26: profilenode.v1.StartSessionResponse.header:type_name -> profilenode.v1.ReplyHeader
 	34,  // 27: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
 	40,  // 28: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
 	8,   // 29: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
 	5,   // 30: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
 	29,  // 31: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
-	6,   // 32: profilenode.v1.ReclaimResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 32: profilenode.v1.ReclaimResponse.header:type_name -> profilenode.v1.ReplyHeader
 	31,  // 33: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
 	8,   // 34: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
 	5,   // 35: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,   // 36: profilenode.v1.CancelResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 36: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
 	87,  // 37: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
 	5,   // 38: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
 	88,  // 39: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	6,   // 40: profilenode.v1.SaveResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 40: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
 	5,   // 41: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
 	3,   // 42: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
 	38,  // 43: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
-	6,   // 44: profilenode.v1.ReleaseResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 44: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
 	5,   // 45: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 46: profilenode.v1.SendResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 46: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
 	5,   // 47: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 48: profilenode.v1.ClearMessageResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 48: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
 	0,   // 49: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 50: profilenode.v1.MessagesResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 50: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
 	40,  // 51: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
 	0,   // 52: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 53: profilenode.v1.GetResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 53: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
 	34,  // 54: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
 	8,   // 55: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
 	0,   // 56: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 57: profilenode.v1.ListResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 57: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
 	34,  // 58: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
 	5,   // 59: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
 	89,  // 60: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 61: profilenode.v1.SetResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 61: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
 	5,   // 62: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 63: profilenode.v1.RemoveResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 63: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
 	58,  // 64: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
 	57,  // 65: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
 	0,   // 66: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 67: profilenode.v1.SessionsResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 67: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
 	63,  // 68: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
 	8,   // 69: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
 	8,   // 70: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
 	3,   // 71: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
 	0,   // 72: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 73: profilenode.v1.ServersResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 73: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
 	66,  // 74: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
 	2,   // 75: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
 	12,  // 76: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
-	5,   // 77: profilenode.v1.FreeRequest.request:type_name -> profilenode.v1.Request
-	6,   // 78: profilenode.v1.FreeResponse.stands:type_name -> profilenode.v1.Stands
-	8,   // 79: profilenode.v1.FreeResponse.owner:type_name -> profilenode.v1.Owner
+	5,   // 77: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
+	6,   // 78: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
+	8,   // 79: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
 	0,   // 80: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 81: profilenode.v1.AuditResponse.stands:type_name -> profilenode.v1.Stands
-	71,  // 82: profilenode.v1.AuditResponse.audits:type_name -> profilenode.v1.Audit
-	8,   // 83: profilenode.v1.Audit.by:type_name -> profilenode.v1.Owner
-	8,   // 84: profilenode.v1.Audit.from:type_name -> profilenode.v1.Owner
-	3,   // 85: profilenode.v1.Audit.cause:type_name -> profilenode.v1.Cause
+	6,   // 81: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
+	71,  // 82: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
+	8,   // 83: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
+	8,   // 84: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
+	3,   // 85: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
 	0,   // 86: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 87: profilenode.v1.GetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 87: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
 	74,  // 88: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
 	5,   // 89: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 90: profilenode.v1.SetPolicyResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 90: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
 	0,   // 91: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 92: profilenode.v1.TimingClassesResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 92: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
 	12,  // 93: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
 	5,   // 94: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
 	12,  // 95: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 96: profilenode.v1.SetTimingClassResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 96: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
 	5,   // 97: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 98: profilenode.v1.ClearAlarmResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 98: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
 	0,   // 99: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 100: profilenode.v1.ExpectedMembersResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 100: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
 	5,   // 101: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 102: profilenode.v1.AddMemberResponse.stands:type_name -> profilenode.v1.Stands
+	6,   // 102: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
 	9,   // 103: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
 	13,  // 104: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
 	13,  // 105: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
@@ -7509,7 +7509,7 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	59,  // 121: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
 	61,  // 122: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
 	64,  // 123: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	67,  // 124: profilenode.v1.Cluster.Free:input_type -> profilenode.v1.FreeRequest
+	67,  // 124: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
 	69,  // 125: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
 	72,  // 126: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
 	75,  // 127: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
@@ -7539,7 +7539,7 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	60,  // 151: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
 	62,  // 152: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
 	65,  // 153: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	68,  // 154: profilenode.v1.Cluster.Free:output_type -> profilenode.v1.FreeResponse
+	68,  // 154: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
 	70,  // 155: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
 	73,  // 156: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
 	76,  // 157: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
@@ -7566,7 +7566,7 @@ func file_api_profilev1_profile_proto_init() {
 		(*Event_LetGo)(nil),
 		(*Event_Lost)(nil),
 		(*Event_Message)(nil),
-		(*Event_Goodbye)(nil),
+		(*Event_StreamEnd)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

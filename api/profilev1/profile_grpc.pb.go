@@ -60,7 +60,7 @@ type ProfilesClient interface {
 	Renew(ctx context.Context, in *Renewal, opts ...grpc.CallOption) (*Renewed, error)
 	// EndServer is the goodbye: the incarnation and everything that it still owned end at once.
 	EndServer(ctx context.Context, in *EndServerRequest, opts ...grpc.CallOption) (*EndServerResponse, error)
-	// Settle returns the answer to a number that the caller gave up, or burns the number, so that it never happens.
+	// Settle returns the answer to a number that the caller gave up, or gives the number up, so that the request is never executed.
 	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
 	// Reclaim lets sessions of an ended incarnation of this process go on, if nothing has become of their profiles since.
@@ -276,7 +276,7 @@ type ProfilesServer interface {
 	Renew(context.Context, *Renewal) (*Renewed, error)
 	// EndServer is the goodbye: the incarnation and everything that it still owned end at once.
 	EndServer(context.Context, *EndServerRequest) (*EndServerResponse, error)
-	// Settle returns the answer to a number that the caller gave up, or burns the number, so that it never happens.
+	// Settle returns the answer to a number that the caller gave up, or gives the number up, so that the request is never executed.
 	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
 	// Reclaim lets sessions of an ended incarnation of this process go on, if nothing has become of their profiles since.
@@ -754,19 +754,19 @@ var Profiles_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Cluster_Status_FullMethodName          = "/profilenode.v1.Cluster/Status"
-	Cluster_Digest_FullMethodName          = "/profilenode.v1.Cluster/Digest"
-	Cluster_Sessions_FullMethodName        = "/profilenode.v1.Cluster/Sessions"
-	Cluster_Servers_FullMethodName         = "/profilenode.v1.Cluster/Servers"
-	Cluster_Free_FullMethodName            = "/profilenode.v1.Cluster/Free"
-	Cluster_Audit_FullMethodName           = "/profilenode.v1.Cluster/Audit"
-	Cluster_GetPolicy_FullMethodName       = "/profilenode.v1.Cluster/GetPolicy"
-	Cluster_SetPolicy_FullMethodName       = "/profilenode.v1.Cluster/SetPolicy"
-	Cluster_TimingClasses_FullMethodName   = "/profilenode.v1.Cluster/TimingClasses"
-	Cluster_SetTimingClass_FullMethodName  = "/profilenode.v1.Cluster/SetTimingClass"
-	Cluster_ClearAlarm_FullMethodName      = "/profilenode.v1.Cluster/ClearAlarm"
-	Cluster_ExpectedMembers_FullMethodName = "/profilenode.v1.Cluster/ExpectedMembers"
-	Cluster_AddMember_FullMethodName       = "/profilenode.v1.Cluster/AddMember"
+	Cluster_Status_FullMethodName            = "/profilenode.v1.Cluster/Status"
+	Cluster_Digest_FullMethodName            = "/profilenode.v1.Cluster/Digest"
+	Cluster_Sessions_FullMethodName          = "/profilenode.v1.Cluster/Sessions"
+	Cluster_Servers_FullMethodName           = "/profilenode.v1.Cluster/Servers"
+	Cluster_ReleaseByOperator_FullMethodName = "/profilenode.v1.Cluster/ReleaseByOperator"
+	Cluster_Audit_FullMethodName             = "/profilenode.v1.Cluster/Audit"
+	Cluster_GetPolicy_FullMethodName         = "/profilenode.v1.Cluster/GetPolicy"
+	Cluster_SetPolicy_FullMethodName         = "/profilenode.v1.Cluster/SetPolicy"
+	Cluster_TimingClasses_FullMethodName     = "/profilenode.v1.Cluster/TimingClasses"
+	Cluster_SetTimingClass_FullMethodName    = "/profilenode.v1.Cluster/SetTimingClass"
+	Cluster_ClearAlarm_FullMethodName        = "/profilenode.v1.Cluster/ClearAlarm"
+	Cluster_ExpectedMembers_FullMethodName   = "/profilenode.v1.Cluster/ExpectedMembers"
+	Cluster_AddMember_FullMethodName         = "/profilenode.v1.Cluster/AddMember"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -781,8 +781,8 @@ type ClusterClient interface {
 	Digest(ctx context.Context, in *DigestRequest, opts ...grpc.CallOption) (*DigestResponse, error)
 	Sessions(ctx context.Context, in *SessionsRequest, opts ...grpc.CallOption) (*SessionsResponse, error)
 	Servers(ctx context.Context, in *ServersRequest, opts ...grpc.CallOption) (*ServersResponse, error)
-	// Free asks the owner of a profile to let go, or takes the profile from it.
-	Free(ctx context.Context, in *FreeRequest, opts ...grpc.CallOption) (*FreeResponse, error)
+	// ReleaseByOperator asks the owner of a profile to let go, or takes the profile from it.
+	ReleaseByOperator(ctx context.Context, in *ReleaseByOperatorRequest, opts ...grpc.CallOption) (*ReleaseByOperatorResponse, error)
 	// Audit lists what was done to owners against their will, the newest last.
 	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error)
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
@@ -845,10 +845,10 @@ func (c *clusterClient) Servers(ctx context.Context, in *ServersRequest, opts ..
 	return out, nil
 }
 
-func (c *clusterClient) Free(ctx context.Context, in *FreeRequest, opts ...grpc.CallOption) (*FreeResponse, error) {
+func (c *clusterClient) ReleaseByOperator(ctx context.Context, in *ReleaseByOperatorRequest, opts ...grpc.CallOption) (*ReleaseByOperatorResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(FreeResponse)
-	err := c.cc.Invoke(ctx, Cluster_Free_FullMethodName, in, out, cOpts...)
+	out := new(ReleaseByOperatorResponse)
+	err := c.cc.Invoke(ctx, Cluster_ReleaseByOperator_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -947,8 +947,8 @@ type ClusterServer interface {
 	Digest(context.Context, *DigestRequest) (*DigestResponse, error)
 	Sessions(context.Context, *SessionsRequest) (*SessionsResponse, error)
 	Servers(context.Context, *ServersRequest) (*ServersResponse, error)
-	// Free asks the owner of a profile to let go, or takes the profile from it.
-	Free(context.Context, *FreeRequest) (*FreeResponse, error)
+	// ReleaseByOperator asks the owner of a profile to let go, or takes the profile from it.
+	ReleaseByOperator(context.Context, *ReleaseByOperatorRequest) (*ReleaseByOperatorResponse, error)
 	// Audit lists what was done to owners against their will, the newest last.
 	Audit(context.Context, *AuditRequest) (*AuditResponse, error)
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)
@@ -983,8 +983,8 @@ func (UnimplementedClusterServer) Sessions(context.Context, *SessionsRequest) (*
 func (UnimplementedClusterServer) Servers(context.Context, *ServersRequest) (*ServersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Servers not implemented")
 }
-func (UnimplementedClusterServer) Free(context.Context, *FreeRequest) (*FreeResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Free not implemented")
+func (UnimplementedClusterServer) ReleaseByOperator(context.Context, *ReleaseByOperatorRequest) (*ReleaseByOperatorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseByOperator not implemented")
 }
 func (UnimplementedClusterServer) Audit(context.Context, *AuditRequest) (*AuditResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Audit not implemented")
@@ -1103,20 +1103,20 @@ func _Cluster_Servers_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Cluster_Free_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(FreeRequest)
+func _Cluster_ReleaseByOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseByOperatorRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(ClusterServer).Free(ctx, in)
+		return srv.(ClusterServer).ReleaseByOperator(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Cluster_Free_FullMethodName,
+		FullMethod: Cluster_ReleaseByOperator_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ClusterServer).Free(ctx, req.(*FreeRequest))
+		return srv.(ClusterServer).ReleaseByOperator(ctx, req.(*ReleaseByOperatorRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1289,8 +1289,8 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Cluster_Servers_Handler,
 		},
 		{
-			MethodName: "Free",
-			Handler:    _Cluster_Free_Handler,
+			MethodName: "ReleaseByOperator",
+			Handler:    _Cluster_ReleaseByOperator_Handler,
 		},
 		{
 			MethodName: "Audit",

@@ -122,7 +122,7 @@ func (s *watchedStream) RecvMsg(message any) error {
 }
 
 func (m *member) noteAnswer(sent measure.Moment, answer *profilev1.Renewed) {
-	confirmed := answer.GetProvedTerm() != 0
+	confirmed := answer.GetConfirmedTerm() != 0
 	m.fleet.note(func(now *figures) {
 		now.Answered++
 		now.Slowest = max(now.Slowest, measure.Now().Since(sent))

@@ -75,7 +75,7 @@ func start(ctx context.Context, change func(*cluster.Config, *memnet.Network)) (
 	c := &Cluster{running: &running{served: make(chan error, 1), network: memnet.New(), gossipHosts: make(map[string]string)}}
 	host := c.network.Host(nodeHost)
 	config.Listen, config.Dial = host.Listen, host.Dial
-	config.OnEvents = hub.Tell
+	config.OnEvents = hub.Publish
 	change(&config, c.network)
 	clients, err := host.Listen("tcp", nodeAddress)
 	if err != nil {
@@ -173,7 +173,7 @@ func (c *Cluster) expire(ctx context.Context, name string) (gone bool, err error
 	}
 	for _, s := range servers {
 		if s.Name == c.prefix+name && s.Alive {
-			_, err := c.node.Propose(ctx, fsm.NewCommand(nil, &fsm.ExpireServers{Term: term, Verdicts: []*fsm.Verdict{{
+			_, err := c.node.Propose(ctx, fsm.NewCommand(nil, &fsm.ExpireServers{Term: term, Expiries: []*fsm.Expiry{{
 				Incarnation: uint64(s.Incarnation), Last: uint64(s.Last),
 			}}}))
 			return false, err

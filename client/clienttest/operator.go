@@ -45,8 +45,8 @@ func (c *Cluster) Release(ctx context.Context, store, key string, force bool) er
 	if err != nil {
 		return fmt.Errorf("release %s/%s: %w", store, key, err)
 	}
-	_, err = profilev1.NewClusterClient(conn).Free(ctx, &profilev1.FreeRequest{
-		Request: request(1), Store: store, Key: key, Token: max(current.GetStands().GetToken(), 1), Force: force, Reason: "clienttest",
+	_, err = profilev1.NewClusterClient(conn).ReleaseByOperator(ctx, &profilev1.ReleaseByOperatorRequest{
+		Request: request(1), Store: store, Key: key, Token: max(current.GetHeader().GetToken(), 1), Force: force, Reason: "clienttest",
 	})
 	if err != nil {
 		return fmt.Errorf("release %s/%s: %w", store, key, err)

@@ -51,10 +51,10 @@ func answerAlone(_ string, request, answer proto.Message) error {
 		})
 	case *profilev1.StartSessionRequest:
 		proto.Merge(answer, &profilev1.StartSessionResponse{
-			Stands: &profilev1.Stands{Token: 1}, Profile: &profilev1.Profile{Store: q.Store, Key: q.Key}, LoadCount: 1,
+			Header: &profilev1.ReplyHeader{Token: 1}, Profile: &profilev1.Profile{Store: q.Store, Key: q.Key}, LoadCount: 1,
 		})
 	case *profilev1.SaveRequest:
-		proto.Merge(answer, &profilev1.SaveResponse{Stands: &profilev1.Stands{Token: q.Token, Revision: q.Base + 1}})
+		proto.Merge(answer, &profilev1.SaveResponse{Header: &profilev1.ReplyHeader{Token: q.Token, Revision: q.Base + 1}})
 	case *profilev1.ReleaseRequest, *profilev1.EndServerRequest, *profilev1.MessagesRequest, *profilev1.SettleRequest:
 		// The empty answer says that it is done, or that there is nothing.
 	default:

@@ -38,7 +38,7 @@ func newTown(t *testing.T) *town {
 	w.c = clustertest.Start(t, 3, func(_ int, c *cluster.Config) {
 		hub := server.NewHub()
 		hubs = append(hubs, hub)
-		c.OnEvents = hub.Tell
+		c.OnEvents = hub.Publish
 		dial := c.Dial
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			host, _, _ := net.SplitHostPort(address)

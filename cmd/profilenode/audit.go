@@ -59,7 +59,7 @@ The cluster keeps the newest 10,000.`,
 				}
 				continue
 			}
-			t.addRow(formatTime(audit.GetStampMs()), audit.GetDeed(), audit.GetStore(), escapeUnprintable(audit.GetKey()), escapeUnprintable(describeOwner(audit.GetFrom())),
+			t.addRow(formatTime(audit.GetStampMs()), audit.GetAction(), audit.GetStore(), escapeUnprintable(audit.GetKey()), escapeUnprintable(describeOwner(audit.GetFrom())),
 				auditActor(audit), escapeUnprintable(auditReason(audit)))
 		}
 		return t.flush()
@@ -68,7 +68,7 @@ The cluster keeps the newest 10,000.`,
 }
 
 // readAudits reads pages from the newest backwards.
-func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, limit int) (audits []*pb.Audit, err error) {
+func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, limit int) (audits []*pb.AuditRecord, err error) {
 	for {
 		request.Limit = auditPage
 		if limit > 0 {
@@ -80,7 +80,7 @@ func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, 
 		}); err != nil {
 			return nil, err
 		}
-		page := reply.GetAudits()
+		page := reply.GetRecords()
 		audits = append(slices.Clone(page), audits...)
 		if !reply.GetMore() || len(page) == 0 || limit > 0 && len(audits) >= limit {
 			return audits, nil
@@ -90,22 +90,22 @@ func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, 
 }
 
 // auditReason is the operator's reason, the ground of an end, or the cause of a give-up.
-func auditReason(audit *pb.Audit) string {
-	if audit.GetDeed() == "give-up" {
+func auditReason(audit *pb.AuditRecord) string {
+	if audit.GetAction() == "give-up" {
 		return auditCause(audit)
 	}
 	return audit.GetReason() + audit.GetGround()
 }
 
 // auditCause is empty where no session has ended.
-func auditCause(audit *pb.Audit) string {
+func auditCause(audit *pb.AuditRecord) string {
 	if audit.GetCause() == pb.Cause_CAUSE_UNSPECIFIED {
 		return ""
 	}
 	return causeName(audit.GetCause())
 }
 
-func auditActor(audit *pb.Audit) string {
+func auditActor(audit *pb.AuditRecord) string {
 	if audit.GetBy() == nil {
 		return "the cluster"
 	}
@@ -115,7 +115,7 @@ func auditActor(audit *pb.Audit) string {
 type auditJSON struct {
 	Number uint64     `json:"number"`
 	Time   string     `json:"time"`
-	Deed   string     `json:"deed"`
+	Action string     `json:"action"`
 	Store  string     `json:"store,omitempty"`
 	Key    string     `json:"key,omitempty"`
 	From   *partyJSON `json:"from"`
@@ -132,9 +132,9 @@ type partyJSON struct {
 	Where       string `json:"where,omitempty"`
 }
 
-func auditToJSON(audit *pb.Audit) auditJSON {
+func auditToJSON(audit *pb.AuditRecord) auditJSON {
 	return auditJSON{
-		Number: audit.GetNumber(), Time: formatTime(audit.GetStampMs()), Deed: audit.GetDeed(), Store: audit.GetStore(), Key: audit.GetKey(),
+		Number: audit.GetNumber(), Time: formatTime(audit.GetStampMs()), Action: audit.GetAction(), Store: audit.GetStore(), Key: audit.GetKey(),
 		From: partyToJSON(audit.GetFrom()), By: partyToJSON(audit.GetBy()), Ground: audit.GetGround(), Cause: auditCause(audit), Reason: audit.GetReason(),
 		Token: strconv.FormatUint(audit.GetToken(), 10),
 	}

@@ -124,7 +124,7 @@ func send(t *testing.T, nodes ...*scripted) asked {
 func TestGoesToTheLeaderWithTheSameRequest(t *testing.T) {
 	follower, leader := script(t), script(t)
 	follower.leader = leader.address
-	leader.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN, pb.Reason_REASON_UNSPECIFIED}
+	leader.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_BUSY, pb.Reason_REASON_UNCONFIRMED, pb.Reason_REASON_UNSPECIFIED}
 	send(t, follower).want(t, exitOK, "message 5")
 
 	sends := append(follower.sends, leader.sends...)
@@ -172,7 +172,7 @@ func TestUnsureIsSaid(t *testing.T) {
 	if got := send(t, node); strings.Contains(got.errs, "may have happened") {
 		t.Errorf("every copy was refused, and yet: %s", got.errs)
 	}
-	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_MAILBOX_FULL}
+	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_INBOX_FULL}
 	if got := send(t, node); strings.Contains(got.errs, "may have happened") {
 		t.Errorf("the table of answers said no, and yet: %s", got.errs)
 	}
@@ -182,16 +182,16 @@ func TestUnsureIsSaid(t *testing.T) {
 func TestALostAnswerIsSettled(t *testing.T) {
 	node := script(t)
 	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_NO_SPACE}
-	node.settles = &pb.SettleResponse{Stands: &pb.Stands{Revision: 3}}
+	node.settles = &pb.SettleResponse{Header: &pb.ReplyHeader{Revision: 3}}
 	send(t, node).want(t, exitOK, "sent to store/key")
 
-	node.settles = &pb.SettleResponse{Reason: pb.Reason_REASON_BURNED}
+	node.settles = &pb.SettleResponse{Reason: pb.Reason_REASON_GIVEN_UP}
 	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_NO_SPACE}
 	send(t, node).want(t, exitFailed, "it did not happen, and will not any more")
 
-	node.settles = &pb.SettleResponse{Reason: pb.Reason_REASON_MAILBOX_FULL}
+	node.settles = &pb.SettleResponse{Reason: pb.Reason_REASON_INBOX_FULL}
 	node.refuse = []pb.Reason{pb.Reason_REASON_UNKNOWN, pb.Reason_REASON_NO_SPACE}
-	send(t, node).want(t, exitFailed, "it did not happen: the cluster refused it with MAILBOX_FULL")
+	send(t, node).want(t, exitFailed, "it did not happen: the cluster refused it with INBOX_FULL")
 }
 
 // What is down says so, and so does what answers without a leader, in whatever order they were asked.

@@ -118,7 +118,7 @@ func (e *profileEdit) saveEdited(ctx context.Context, data []byte) error {
 		Store: e.store, Key: e.key, Expected: e.profile.GetRevision(), Codec: e.profile.GetCodec(), Data: data, Hash: hash[:],
 		KeepTags: true, Force: e.force,
 	}
-	var stands *pb.Stands
+	var stands *pb.ReplyHeader
 	err := e.a.withCluster(ctx, func(ctx context.Context, c *clusterConn) (err error) {
 		stands, err = setProfile(ctx, c, request)
 		return err

@@ -103,7 +103,7 @@ func printProfileMeta(p process, request *pb.GetRequest, reply *pb.GetResponse) 
 	t.addRow("messages", strconv.FormatUint(reply.GetMessages(), 10))
 	t.addRow("set aside", strconv.FormatUint(reply.GetSetAside(), 10))
 	t.addRow("tags", formatTags(profile.GetTags()))
-	t.addRow("index", strconv.FormatUint(reply.GetStands().GetIndex(), 10))
+	t.addRow("index", strconv.FormatUint(reply.GetHeader().GetIndex(), 10))
 	return t.flush()
 }
 
@@ -180,7 +180,7 @@ func profileWithDataToJSON(request *pb.GetRequest, reply *pb.GetResponse) profil
 	shape.Owner = ownerToJSON(reply.GetOwner())
 	messages, setAside, waiting, sessions := reply.GetMessages(), reply.GetSetAside(), reply.GetWaiters(), reply.GetLoadCount()
 	shape.Messages, shape.SetAside, shape.Waiting, shape.Sessions = &messages, &setAside, &waiting, &sessions
-	shape.Index = reply.GetStands().GetIndex()
+	shape.Index = reply.GetHeader().GetIndex()
 	data := reply.GetProfile().GetData()
 	if reply.GetProfile().GetCodec() == codecJSON && json.Valid(data) {
 		shape.Data = data

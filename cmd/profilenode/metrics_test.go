@@ -45,20 +45,20 @@ func TestMetrics(t *testing.T) {
 		`profilenode_leader`:   1,
 		`profilenode_alarms`:   0,
 		`profilenode_sessions`: 0,
-		`profilenode_commands_total{act="save",outcome="ok"}`:          1,
-		`profilenode_commands_total{act="free",outcome="ok"}`:          1,
-		`profilenode_commands_total{act="start_session",outcome="ok"}`: 1,
-		`profilenode_grants_total{way="start"}`:                        1,
-		`profilenode_revocations_total{cause="freed"}`:                 1,
-		`profilenode_commit_lag_entries`:                               0,
+		`profilenode_commands_total{act="save",outcome="ok"}`:                1,
+		`profilenode_commands_total{act="release_by_operator",outcome="ok"}`: 1,
+		`profilenode_commands_total{act="start_session",outcome="ok"}`:       1,
+		`profilenode_grants_total{way="start"}`:                              1,
+		`profilenode_revocations_total{cause="released_by_operator"}`:        1,
+		`profilenode_commit_lag_entries`:                                     0,
 	} {
 		if got := s.metric(t, name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
 	for _, name := range []string{
-		`profilenode_entries_total`, `profilenode_proof_rounds_total{outcome="ok"}`, `profilenode_proposal_seconds_count`, `profilenode_applied_index`,
-		`profilenode_verdicts_total{ground="goodbye"}`, `profilenode_disk_free_bytes`, `profilenode_saved_bytes_total`, `go_goroutines`,
+		`profilenode_entries_total`, `profilenode_confirmation_rounds_total{outcome="ok"}`, `profilenode_proposal_seconds_count`, `profilenode_applied_index`,
+		`profilenode_expiries_total{ground="goodbye"}`, `profilenode_disk_free_bytes`, `profilenode_saved_bytes_total`, `go_goroutines`,
 	} {
 		if got := s.metric(t, name); got < 1 {
 			t.Errorf("%s is %v, want more", name, got)

@@ -31,7 +31,7 @@ func explainRefusal(err error) error {
 		hint = "profilenode timing shows every class"
 	case pb.Reason_REASON_SUPERSEDED:
 		hint = "its session is another than a moment ago: profilenode sessions shows it"
-	case pb.Reason_REASON_BUSY, pb.Reason_REASON_UNPROVEN:
+	case pb.Reason_REASON_BUSY, pb.Reason_REASON_UNCONFIRMED:
 		hint = "try again; profilenode status shows how the nodes are"
 	case pb.Reason_REASON_FAILED:
 		hint = "the log of that node says more"

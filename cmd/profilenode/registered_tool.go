@@ -30,7 +30,7 @@ const maxWhere = 256
 type registeredTool struct {
 	*wire.Registration
 	conn    *clusterConn
-	settled *pb.Stands // of the latest change, if its own answer was lost and its number was settled: it happened
+	settled *pb.ReplyHeader // of the latest change, if its own answer was lost and its number was settled: it happened
 }
 
 // withRegisteredTool registers, lets f make its changes and says goodbye.
@@ -105,9 +105,9 @@ func (t *registeredTool) settleLost(ctx context.Context, request numberedRequest
 	}
 	switch reply.GetReason() {
 	case pb.Reason_REASON_UNSPECIFIED:
-		t.settled = reply.GetStands()
+		t.settled = reply.GetHeader()
 		return nil
-	case pb.Reason_REASON_BURNED:
+	case pb.Reason_REASON_GIVEN_UP:
 		return &hintedError{errors.New("it did not happen, and will not any more: no node could answer in time"), "profilenode status shows every node; then try again"}
 	}
 	return fmt.Errorf("it did not happen: the cluster refused it with %s", wire.Code(reply.GetReason()))

@@ -44,7 +44,7 @@ It is written to the audit, with the reason.`,
 			a.timeout = releaseTimeout
 		}
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			r, err := requestRelease(ctx, c, &pb.FreeRequest{Store: args[0], Key: args[1], Force: force, Reason: reason})
+			r, err := requestRelease(ctx, c, &pb.ReleaseByOperatorRequest{Store: args[0], Key: args[1], Force: force, Reason: reason})
 			if err != nil {
 				return err
 			}
@@ -70,8 +70,8 @@ It is written to the audit, with the reason.`,
 
 // releaseProgress is the state of a release.
 type releaseProgress struct {
-	request  *pb.FreeRequest
-	reply    *pb.FreeResponse
+	request  *pb.ReleaseByOperatorRequest
+	reply    *pb.ReleaseByOperatorResponse
 	since    time.Time
 	over     bool
 	took     time.Duration // until it was over
@@ -79,7 +79,7 @@ type releaseProgress struct {
 }
 
 // requestRelease frees the session that is there now, and no later one.
-func requestRelease(ctx context.Context, c *clusterConn, request *pb.FreeRequest) (*releaseProgress, error) {
+func requestRelease(ctx context.Context, c *clusterConn, request *pb.ReleaseByOperatorRequest) (*releaseProgress, error) {
 	current, err := c.getProfile(ctx, &pb.GetRequest{Store: request.GetStore(), Key: request.GetKey(), WithoutData: true})
 	if err != nil {
 		return nil, err
@@ -93,10 +93,10 @@ func requestRelease(ctx context.Context, c *clusterConn, request *pb.FreeRequest
 	case !owner.GetInForce():
 		return nil, &hintedError{fmt.Errorf("%s, which owned %s, is gone", escapeUnprintable(describeOwner(owner)), profile), "there is no session to end: the next game server that asks for it gets it"}
 	}
-	request.Token = current.GetStands().GetToken()
+	request.Token = current.GetHeader().GetToken()
 	r := &releaseProgress{request: request, since: time.Now(), revision: current.GetProfile().GetRevision()}
-	r.reply = &pb.FreeResponse{}
-	if err := changeOnce(ctx, c, pb.Cluster_Free_FullMethodName, request, r.reply); err != nil {
+	r.reply = &pb.ReleaseByOperatorResponse{}
+	if err := changeOnce(ctx, c, pb.Cluster_ReleaseByOperator_FullMethodName, request, r.reply); err != nil {
 		return nil, err
 	}
 	r.over = r.reply.GetOver()
@@ -113,7 +113,7 @@ func (r *releaseProgress) waitForRelease(ctx context.Context, c *clusterConn) er
 		case err != nil:
 			return err
 		}
-		if current.GetStands().GetToken() != r.request.GetToken() || !current.GetOwner().GetInForce() {
+		if current.GetHeader().GetToken() != r.request.GetToken() || !current.GetOwner().GetInForce() {
 			r.over, r.took, r.revision = true, time.Since(r.since), current.GetProfile().GetRevision()
 			return nil
 		}
@@ -135,7 +135,7 @@ func (r *releaseProgress) printOutcome(p process) {
 	profile, owner := r.request.GetStore()+"/"+r.request.GetKey(), escapeUnprintable(describeOwner(r.reply.GetOwner()))
 	switch {
 	case r.request.GetForce() || r.reply.GetRevoked():
-		fmt.Fprintf(p.out, "took %s from %s: its changes since revision %d are lost\n", profile, owner, r.reply.GetStands().GetRevision())
+		fmt.Fprintf(p.out, "took %s from %s: its changes since revision %d are lost\n", profile, owner, r.reply.GetHeader().GetRevision())
 	default:
 		fmt.Fprintf(p.out, "asked %s to let go of %s: it saves and ends, or is revoked after %v\n", owner, profile, durationOfMS(r.reply.GetHandOffMs()))
 	}
@@ -162,7 +162,7 @@ func (r *releaseProgress) toJSON() releasedJSON {
 	shape := releasedJSON{
 		Store: r.request.GetStore(), Key: r.request.GetKey(), Token: strconv.FormatUint(r.request.GetToken(), 10),
 		Owner: ownerToJSON(r.reply.GetOwner()), Forced: r.request.GetForce(), Revoked: r.reply.GetRevoked(), Over: r.over,
-		Waiting: r.reply.GetWaiters(), Revision: r.revision, Index: r.reply.GetStands().GetIndex(),
+		Waiting: r.reply.GetWaiters(), Revision: r.revision, Index: r.reply.GetHeader().GetIndex(),
 	}
 	if r.took > 0 {
 		took := r.took.Milliseconds()

@@ -69,14 +69,14 @@ func TestRelease(t *testing.T) {
 		startSession(t, game, "carol")
 		s.ask(t, `{"n":7}`, "set", store, "carol", "-", "--force").want(t, exitOK)
 		got := s.ask(t, "", "audit")
-		got.want(t, exitOK, "ask", "stuck", "free", "set", game.Name(), "tool-", "@", "carol")
+		got.want(t, exitOK, "ask", "stuck", "release", "set", game.Name(), "tool-", "@", "carol")
 		t.Log("\n" + got.out)
 		if lines := strings.Split(strings.TrimSpace(got.out), "\n"); !strings.Contains(lines[len(lines)-1], "carol") {
 			t.Errorf("the newest is not last:\n%s", got.out)
 		}
 		var audit auditJSON
 		decode(t, s.ask(t, "", "audit", "--store", store, "--key", "alice", "--since", "1h", "--json"), &audit)
-		if audit.Deed != "ask" || audit.Reason != "stuck" || audit.From.Name != game.Name() || !strings.HasPrefix(audit.By.Name, "tool-") || audit.Number == 0 {
+		if audit.Action != "ask" || audit.Reason != "stuck" || audit.From.Name != game.Name() || !strings.HasPrefix(audit.By.Name, "tool-") || audit.Number == 0 {
 			t.Errorf("got %+v", audit)
 		}
 		if got := s.ask(t, "", "audit", "--limit", "1", "--json"); strings.Count(got.out, "\n") != 1 || !strings.Contains(got.out, "carol") {

@@ -37,11 +37,11 @@ It is refused when somebody saves in between, and when a game server owns the pr
 				}
 				request.Expected = current.GetProfile().GetRevision()
 			}
-			var stands *pb.Stands
+			var stands *pb.ReplyHeader
 			err := withRegisteredTool(ctx, c, func(t *registeredTool) error {
 				reply := &pb.RemoveResponse{}
 				err := t.changeAndSettle(ctx, pb.Profiles_Remove_FullMethodName, request, reply)
-				stands = reply.GetStands()
+				stands = reply.GetHeader()
 				if t.settled != nil {
 					stands = t.settled
 				}

@@ -74,7 +74,7 @@ func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNo
 	hub := server.NewHub()
 	n := c.clusterConfig()
 	measured := metrics.New()
-	n.Log, n.OnEvents, n.Metrics = log, hub.Tell, measured
+	n.Log, n.OnEvents, n.Metrics = log, hub.Publish, measured
 	if n.Client == "" {
 		n.Client = r.clients.Addr().String()
 	}

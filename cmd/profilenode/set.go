@@ -136,11 +136,11 @@ func checkJSON(data []byte) error {
 	return &hintedError{fmt.Errorf("the data is not valid JSON: %w%s", err, where), "correct it, or say --codec raw if it is meant to be something else"}
 }
 
-func setProfile(ctx context.Context, c *clusterConn, request *pb.SetRequest) (stands *pb.Stands, err error) {
+func setProfile(ctx context.Context, c *clusterConn, request *pb.SetRequest) (stands *pb.ReplyHeader, err error) {
 	err = withRegisteredTool(ctx, c, func(t *registeredTool) error {
 		reply := &pb.SetResponse{}
 		err := t.changeAndSettle(ctx, pb.Profiles_Set_FullMethodName, request, reply)
-		stands = reply.GetStands()
+		stands = reply.GetHeader()
 		if t.settled != nil {
 			stands = t.settled
 		}
@@ -171,7 +171,7 @@ func readData(p process, name string) ([]byte, error) {
 }
 
 // printReplyHeader tells how a change ended.
-func printReplyHeader(a *clusterFlags, store, key, what string, stands *pb.Stands) error {
+func printReplyHeader(a *clusterFlags, store, key, what string, stands *pb.ReplyHeader) error {
 	if a.json {
 		return printObject(a.p.out, struct {
 			Store    string `json:"store"`

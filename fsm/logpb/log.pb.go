@@ -112,20 +112,20 @@ type Command struct {
 	//	*Command_SetPolicy
 	//	*Command_PutPart
 	//	*Command_Reclaim
-	//	*Command_Free
+	//	*Command_ReleaseByOperator
 	//	*Command_SetTimingClass
 	//	*Command_ClearAlarm
 	//	*Command_ExpectNode
-	//	*Command_Found
+	//	*Command_FoundCluster
 	//	*Command_OpenTerm
 	//	*Command_ExpireServers
-	//	*Command_Walk
+	//	*Command_GrantToWaiters
 	//	*Command_Revoke
 	//	*Command_Lapse
-	//	*Command_Forget
+	//	*Command_ForgetEnded
 	//	*Command_SetNode
 	//	*Command_RemoveNode
-	//	*Command_Raise
+	//	*Command_RaiseLevel
 	//	*Command_RaiseAlarm
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
@@ -302,10 +302,10 @@ func (x *Command) GetReclaim() *Reclaim {
 	return nil
 }
 
-func (x *Command) GetFree() *Free {
+func (x *Command) GetReleaseByOperator() *ReleaseByOperator {
 	if x != nil {
-		if x, ok := x.Act.(*Command_Free); ok {
-			return x.Free
+		if x, ok := x.Act.(*Command_ReleaseByOperator); ok {
+			return x.ReleaseByOperator
 		}
 	}
 	return nil
@@ -338,10 +338,10 @@ func (x *Command) GetExpectNode() *ExpectNode {
 	return nil
 }
 
-func (x *Command) GetFound() *Found {
+func (x *Command) GetFoundCluster() *FoundCluster {
 	if x != nil {
-		if x, ok := x.Act.(*Command_Found); ok {
-			return x.Found
+		if x, ok := x.Act.(*Command_FoundCluster); ok {
+			return x.FoundCluster
 		}
 	}
 	return nil
@@ -365,10 +365,10 @@ func (x *Command) GetExpireServers() *ExpireServers {
 	return nil
 }
 
-func (x *Command) GetWalk() *Walk {
+func (x *Command) GetGrantToWaiters() *GrantToWaiters {
 	if x != nil {
-		if x, ok := x.Act.(*Command_Walk); ok {
-			return x.Walk
+		if x, ok := x.Act.(*Command_GrantToWaiters); ok {
+			return x.GrantToWaiters
 		}
 	}
 	return nil
@@ -392,10 +392,10 @@ func (x *Command) GetLapse() *Lapse {
 	return nil
 }
 
-func (x *Command) GetForget() *Forget {
+func (x *Command) GetForgetEnded() *ForgetEnded {
 	if x != nil {
-		if x, ok := x.Act.(*Command_Forget); ok {
-			return x.Forget
+		if x, ok := x.Act.(*Command_ForgetEnded); ok {
+			return x.ForgetEnded
 		}
 	}
 	return nil
@@ -419,10 +419,10 @@ func (x *Command) GetRemoveNode() *RemoveNode {
 	return nil
 }
 
-func (x *Command) GetRaise() *Raise {
+func (x *Command) GetRaiseLevel() *RaiseLevel {
 	if x != nil {
-		if x, ok := x.Act.(*Command_Raise); ok {
-			return x.Raise
+		if x, ok := x.Act.(*Command_RaiseLevel); ok {
+			return x.RaiseLevel
 		}
 	}
 	return nil
@@ -498,8 +498,8 @@ type Command_Reclaim struct {
 	Reclaim *Reclaim `protobuf:"bytes,23,opt,name=reclaim,proto3,oneof"`
 }
 
-type Command_Free struct {
-	Free *Free `protobuf:"bytes,24,opt,name=free,proto3,oneof"`
+type Command_ReleaseByOperator struct {
+	ReleaseByOperator *ReleaseByOperator `protobuf:"bytes,24,opt,name=release_by_operator,json=releaseByOperator,proto3,oneof"`
 }
 
 type Command_SetTimingClass struct {
@@ -514,9 +514,9 @@ type Command_ExpectNode struct {
 	ExpectNode *ExpectNode `protobuf:"bytes,27,opt,name=expect_node,json=expectNode,proto3,oneof"`
 }
 
-type Command_Found struct {
+type Command_FoundCluster struct {
 	// The cluster's own.
-	Found *Found `protobuf:"bytes,40,opt,name=found,proto3,oneof"`
+	FoundCluster *FoundCluster `protobuf:"bytes,40,opt,name=found_cluster,json=foundCluster,proto3,oneof"`
 }
 
 type Command_OpenTerm struct {
@@ -527,8 +527,8 @@ type Command_ExpireServers struct {
 	ExpireServers *ExpireServers `protobuf:"bytes,42,opt,name=expire_servers,json=expireServers,proto3,oneof"`
 }
 
-type Command_Walk struct {
-	Walk *Walk `protobuf:"bytes,43,opt,name=walk,proto3,oneof"`
+type Command_GrantToWaiters struct {
+	GrantToWaiters *GrantToWaiters `protobuf:"bytes,43,opt,name=grant_to_waiters,json=grantToWaiters,proto3,oneof"`
 }
 
 type Command_Revoke struct {
@@ -539,8 +539,8 @@ type Command_Lapse struct {
 	Lapse *Lapse `protobuf:"bytes,45,opt,name=lapse,proto3,oneof"`
 }
 
-type Command_Forget struct {
-	Forget *Forget `protobuf:"bytes,46,opt,name=forget,proto3,oneof"`
+type Command_ForgetEnded struct {
+	ForgetEnded *ForgetEnded `protobuf:"bytes,46,opt,name=forget_ended,json=forgetEnded,proto3,oneof"`
 }
 
 type Command_SetNode struct {
@@ -551,8 +551,8 @@ type Command_RemoveNode struct {
 	RemoveNode *RemoveNode `protobuf:"bytes,48,opt,name=remove_node,json=removeNode,proto3,oneof"`
 }
 
-type Command_Raise struct {
-	Raise *Raise `protobuf:"bytes,49,opt,name=raise,proto3,oneof"`
+type Command_RaiseLevel struct {
+	RaiseLevel *RaiseLevel `protobuf:"bytes,49,opt,name=raise_level,json=raiseLevel,proto3,oneof"`
 }
 
 type Command_RaiseAlarm struct {
@@ -587,7 +587,7 @@ func (*Command_PutPart) isCommand_Act() {}
 
 func (*Command_Reclaim) isCommand_Act() {}
 
-func (*Command_Free) isCommand_Act() {}
+func (*Command_ReleaseByOperator) isCommand_Act() {}
 
 func (*Command_SetTimingClass) isCommand_Act() {}
 
@@ -595,25 +595,25 @@ func (*Command_ClearAlarm) isCommand_Act() {}
 
 func (*Command_ExpectNode) isCommand_Act() {}
 
-func (*Command_Found) isCommand_Act() {}
+func (*Command_FoundCluster) isCommand_Act() {}
 
 func (*Command_OpenTerm) isCommand_Act() {}
 
 func (*Command_ExpireServers) isCommand_Act() {}
 
-func (*Command_Walk) isCommand_Act() {}
+func (*Command_GrantToWaiters) isCommand_Act() {}
 
 func (*Command_Revoke) isCommand_Act() {}
 
 func (*Command_Lapse) isCommand_Act() {}
 
-func (*Command_Forget) isCommand_Act() {}
+func (*Command_ForgetEnded) isCommand_Act() {}
 
 func (*Command_SetNode) isCommand_Act() {}
 
 func (*Command_RemoveNode) isCommand_Act() {}
 
-func (*Command_Raise) isCommand_Act() {}
+func (*Command_RaiseLevel) isCommand_Act() {}
 
 func (*Command_RaiseAlarm) isCommand_Act() {}
 
@@ -857,7 +857,7 @@ func (*EndServer) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{4}
 }
 
-// Settle returns the answer to Request.number or burns it. Request.hash is that request's own: with another it would
+// Settle returns the answer to Request.number, or marks the number as never to be executed. Request.hash is that request's own: with another it would
 // look like a cloned process.
 type Settle struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1843,8 +1843,8 @@ func (x *SetPolicy) GetInherit() bool {
 	return false
 }
 
-// Free is an operator's: the owner is asked to let go, or with force loses its session at once.
-type Free struct {
+// ReleaseByOperator is an operator's: the owner is asked to let go, or with force loses its session at once.
+type ReleaseByOperator struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
@@ -1855,20 +1855,20 @@ type Free struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Free) Reset() {
-	*x = Free{}
+func (x *ReleaseByOperator) Reset() {
+	*x = ReleaseByOperator{}
 	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Free) String() string {
+func (x *ReleaseByOperator) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Free) ProtoMessage() {}
+func (*ReleaseByOperator) ProtoMessage() {}
 
-func (x *Free) ProtoReflect() protoreflect.Message {
+func (x *ReleaseByOperator) ProtoReflect() protoreflect.Message {
 	mi := &file_fsm_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1880,40 +1880,40 @@ func (x *Free) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Free.ProtoReflect.Descriptor instead.
-func (*Free) Descriptor() ([]byte, []int) {
+// Deprecated: Use ReleaseByOperator.ProtoReflect.Descriptor instead.
+func (*ReleaseByOperator) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
-func (x *Free) GetStore() string {
+func (x *ReleaseByOperator) GetStore() string {
 	if x != nil {
 		return x.Store
 	}
 	return ""
 }
 
-func (x *Free) GetKey() string {
+func (x *ReleaseByOperator) GetKey() string {
 	if x != nil {
 		return x.Key
 	}
 	return ""
 }
 
-func (x *Free) GetToken() uint64 {
+func (x *ReleaseByOperator) GetToken() uint64 {
 	if x != nil {
 		return x.Token
 	}
 	return 0
 }
 
-func (x *Free) GetForce() bool {
+func (x *ReleaseByOperator) GetForce() bool {
 	if x != nil {
 		return x.Force
 	}
 	return false
 }
 
-func (x *Free) GetReason() string {
+func (x *ReleaseByOperator) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
@@ -1972,8 +1972,8 @@ func (x *PutPart) GetBytes() []byte {
 	return nil
 }
 
-// Found writes the cluster's first rows. Only the first one does anything.
-type Found struct {
+// FoundCluster writes the cluster's first rows. Only the first one does anything.
+type FoundCluster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cluster       []byte                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Level         uint32                 `protobuf:"varint,2,opt,name=level,proto3" json:"level,omitempty"`
@@ -1983,20 +1983,20 @@ type Found struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Found) Reset() {
-	*x = Found{}
+func (x *FoundCluster) Reset() {
+	*x = FoundCluster{}
 	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Found) String() string {
+func (x *FoundCluster) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Found) ProtoMessage() {}
+func (*FoundCluster) ProtoMessage() {}
 
-func (x *Found) ProtoReflect() protoreflect.Message {
+func (x *FoundCluster) ProtoReflect() protoreflect.Message {
 	mi := &file_fsm_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2008,33 +2008,33 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Found.ProtoReflect.Descriptor instead.
-func (*Found) Descriptor() ([]byte, []int) {
+// Deprecated: Use FoundCluster.ProtoReflect.Descriptor instead.
+func (*FoundCluster) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
-func (x *Found) GetCluster() []byte {
+func (x *FoundCluster) GetCluster() []byte {
 	if x != nil {
 		return x.Cluster
 	}
 	return nil
 }
 
-func (x *Found) GetLevel() uint32 {
+func (x *FoundCluster) GetLevel() uint32 {
 	if x != nil {
 		return x.Level
 	}
 	return 0
 }
 
-func (x *Found) GetPolicies() []*PolicyValue {
+func (x *FoundCluster) GetPolicies() []*PolicyValue {
 	if x != nil {
 		return x.Policies
 	}
 	return nil
 }
 
-func (x *Found) GetClasses() []*SetTimingClass {
+func (x *FoundCluster) GetClasses() []*SetTimingClass {
 	if x != nil {
 		return x.Classes
 	}
@@ -2139,12 +2139,12 @@ func (x *OpenTerm) GetNode() string {
 	return ""
 }
 
-// ExpireServers carries verdicts. Each is refused when a later command of its incarnation has applied, all when the
+// ExpireServers carries expiries. Each is refused when a later command of its incarnation has applied, all when the
 // entry's term is another.
 type ExpireServers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
-	Verdicts      []*Verdict             `protobuf:"bytes,2,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	Expiries      []*Expiry              `protobuf:"bytes,2,rep,name=expiries,proto3" json:"expiries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2186,14 +2186,14 @@ func (x *ExpireServers) GetTerm() uint64 {
 	return 0
 }
 
-func (x *ExpireServers) GetVerdicts() []*Verdict {
+func (x *ExpireServers) GetExpiries() []*Expiry {
 	if x != nil {
-		return x.Verdicts
+		return x.Expiries
 	}
 	return nil
 }
 
-type Verdict struct {
+type Expiry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`     // token of the last command of it that had applied when it was judged
@@ -2202,20 +2202,20 @@ type Verdict struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Verdict) Reset() {
-	*x = Verdict{}
+func (x *Expiry) Reset() {
+	*x = Expiry{}
 	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Verdict) String() string {
+func (x *Expiry) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Verdict) ProtoMessage() {}
+func (*Expiry) ProtoMessage() {}
 
-func (x *Verdict) ProtoReflect() protoreflect.Message {
+func (x *Expiry) ProtoReflect() protoreflect.Message {
 	mi := &file_fsm_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2227,34 +2227,34 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
-func (*Verdict) Descriptor() ([]byte, []int) {
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
-func (x *Verdict) GetIncarnation() uint64 {
+func (x *Expiry) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *Verdict) GetLast() uint64 {
+func (x *Expiry) GetLast() uint64 {
 	if x != nil {
 		return x.Last
 	}
 	return 0
 }
 
-func (x *Verdict) GetGround() uint32 {
+func (x *Expiry) GetGround() uint32 {
 	if x != nil {
 		return x.Ground
 	}
 	return 0
 }
 
-// Walk grants profiles that a gone incarnation owned to their waiters, some at a time.
-type Walk struct {
+// GrantToWaiters grants profiles that a gone incarnation owned to their waiters, some at a time.
+type GrantToWaiters struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -2262,20 +2262,20 @@ type Walk struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Walk) Reset() {
-	*x = Walk{}
+func (x *GrantToWaiters) Reset() {
+	*x = GrantToWaiters{}
 	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Walk) String() string {
+func (x *GrantToWaiters) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Walk) ProtoMessage() {}
+func (*GrantToWaiters) ProtoMessage() {}
 
-func (x *Walk) ProtoReflect() protoreflect.Message {
+func (x *GrantToWaiters) ProtoReflect() protoreflect.Message {
 	mi := &file_fsm_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2287,19 +2287,19 @@ func (x *Walk) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Walk.ProtoReflect.Descriptor instead.
-func (*Walk) Descriptor() ([]byte, []int) {
+// Deprecated: Use GrantToWaiters.ProtoReflect.Descriptor instead.
+func (*GrantToWaiters) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
-func (x *Walk) GetIncarnation() uint64 {
+func (x *GrantToWaiters) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *Walk) GetLimit() uint32 {
+func (x *GrantToWaiters) GetLimit() uint32 {
 	if x != nil {
 		return x.Limit
 	}
@@ -2444,8 +2444,8 @@ func (x *Lapse) GetToken() uint64 {
 	return 0
 }
 
-// Forget drops what is kept of incarnations that ended before a stamp, some at a time.
-type Forget struct {
+// ForgetEnded drops what is kept of incarnations that ended before a stamp, some at a time.
+type ForgetEnded struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	BeforeMs      int64                  `protobuf:"varint,1,opt,name=before_ms,json=beforeMs,proto3" json:"before_ms,omitempty"`
 	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -2453,20 +2453,20 @@ type Forget struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Forget) Reset() {
-	*x = Forget{}
+func (x *ForgetEnded) Reset() {
+	*x = ForgetEnded{}
 	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Forget) String() string {
+func (x *ForgetEnded) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Forget) ProtoMessage() {}
+func (*ForgetEnded) ProtoMessage() {}
 
-func (x *Forget) ProtoReflect() protoreflect.Message {
+func (x *ForgetEnded) ProtoReflect() protoreflect.Message {
 	mi := &file_fsm_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2478,19 +2478,19 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Forget.ProtoReflect.Descriptor instead.
-func (*Forget) Descriptor() ([]byte, []int) {
+// Deprecated: Use ForgetEnded.ProtoReflect.Descriptor instead.
+func (*ForgetEnded) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
-func (x *Forget) GetBeforeMs() int64 {
+func (x *ForgetEnded) GetBeforeMs() int64 {
 	if x != nil {
 		return x.BeforeMs
 	}
 	return 0
 }
 
-func (x *Forget) GetLimit() uint32 {
+func (x *ForgetEnded) GetLimit() uint32 {
 	if x != nil {
 		return x.Limit
 	}
@@ -2617,28 +2617,28 @@ func (x *RemoveNode) GetId() string {
 	return ""
 }
 
-// Raise lets entries be of a higher level from here on. Every voter can apply it.
-type Raise struct {
+// RaiseLevel lets entries be of a higher level from here on. Every voter can apply it.
+type RaiseLevel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Level         uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Raise) Reset() {
-	*x = Raise{}
+func (x *RaiseLevel) Reset() {
+	*x = RaiseLevel{}
 	mi := &file_fsm_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Raise) String() string {
+func (x *RaiseLevel) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Raise) ProtoMessage() {}
+func (*RaiseLevel) ProtoMessage() {}
 
-func (x *Raise) ProtoReflect() protoreflect.Message {
+func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 	mi := &file_fsm_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2650,12 +2650,12 @@ func (x *Raise) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Raise.ProtoReflect.Descriptor instead.
-func (*Raise) Descriptor() ([]byte, []int) {
+// Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
+func (*RaiseLevel) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
-func (x *Raise) GetLevel() uint32 {
+func (x *RaiseLevel) GetLevel() uint32 {
 	if x != nil {
 		return x.Level
 	}
@@ -2898,7 +2898,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\x9a\r\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\x99\x0e\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -2917,24 +2917,25 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"set_policy\x18\x15 \x01(\v2\x1a.profilenode.log.SetPolicyH\x00R\tsetPolicy\x125\n" +
 	"\bput_part\x18\x16 \x01(\v2\x18.profilenode.log.PutPartH\x00R\aputPart\x124\n" +
-	"\areclaim\x18\x17 \x01(\v2\x18.profilenode.log.ReclaimH\x00R\areclaim\x12+\n" +
-	"\x04free\x18\x18 \x01(\v2\x15.profilenode.log.FreeH\x00R\x04free\x12K\n" +
+	"\areclaim\x18\x17 \x01(\v2\x18.profilenode.log.ReclaimH\x00R\areclaim\x12T\n" +
+	"\x13release_by_operator\x18\x18 \x01(\v2\".profilenode.log.ReleaseByOperatorH\x00R\x11releaseByOperator\x12K\n" +
 	"\x10set_timing_class\x18\x19 \x01(\v2\x1f.profilenode.log.SetTimingClassH\x00R\x0esetTimingClass\x12>\n" +
 	"\vclear_alarm\x18\x1a \x01(\v2\x1b.profilenode.log.ClearAlarmH\x00R\n" +
 	"clearAlarm\x12>\n" +
 	"\vexpect_node\x18\x1b \x01(\v2\x1b.profilenode.log.ExpectNodeH\x00R\n" +
-	"expectNode\x12.\n" +
-	"\x05found\x18( \x01(\v2\x16.profilenode.log.FoundH\x00R\x05found\x128\n" +
+	"expectNode\x12D\n" +
+	"\rfound_cluster\x18( \x01(\v2\x1d.profilenode.log.FoundClusterH\x00R\ffoundCluster\x128\n" +
 	"\topen_term\x18) \x01(\v2\x19.profilenode.log.OpenTermH\x00R\bopenTerm\x12G\n" +
-	"\x0eexpire_servers\x18* \x01(\v2\x1e.profilenode.log.ExpireServersH\x00R\rexpireServers\x12+\n" +
-	"\x04walk\x18+ \x01(\v2\x15.profilenode.log.WalkH\x00R\x04walk\x121\n" +
+	"\x0eexpire_servers\x18* \x01(\v2\x1e.profilenode.log.ExpireServersH\x00R\rexpireServers\x12K\n" +
+	"\x10grant_to_waiters\x18+ \x01(\v2\x1f.profilenode.log.GrantToWaitersH\x00R\x0egrantToWaiters\x121\n" +
 	"\x06revoke\x18, \x01(\v2\x17.profilenode.log.RevokeH\x00R\x06revoke\x12.\n" +
-	"\x05lapse\x18- \x01(\v2\x16.profilenode.log.LapseH\x00R\x05lapse\x121\n" +
-	"\x06forget\x18. \x01(\v2\x17.profilenode.log.ForgetH\x00R\x06forget\x125\n" +
+	"\x05lapse\x18- \x01(\v2\x16.profilenode.log.LapseH\x00R\x05lapse\x12A\n" +
+	"\fforget_ended\x18. \x01(\v2\x1c.profilenode.log.ForgetEndedH\x00R\vforgetEnded\x125\n" +
 	"\bset_node\x18/ \x01(\v2\x18.profilenode.log.SetNodeH\x00R\asetNode\x12>\n" +
 	"\vremove_node\x180 \x01(\v2\x1b.profilenode.log.RemoveNodeH\x00R\n" +
-	"removeNode\x12.\n" +
-	"\x05raise\x181 \x01(\v2\x16.profilenode.log.RaiseH\x00R\x05raise\x12>\n" +
+	"removeNode\x12>\n" +
+	"\vraise_level\x181 \x01(\v2\x1b.profilenode.log.RaiseLevelH\x00R\n" +
+	"raiseLevel\x12>\n" +
 	"\vraise_alarm\x182 \x01(\v2\x1b.profilenode.log.RaiseAlarmH\x00R\n" +
 	"raiseAlarmB\x05\n" +
 	"\x03act\"\x95\x01\n" +
@@ -3031,8 +3032,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x03R\x05value\x12\x18\n" +
-	"\ainherit\x18\x04 \x01(\bR\ainherit\"r\n" +
-	"\x04Free\x12\x14\n" +
+	"\ainherit\x18\x04 \x01(\bR\ainherit\"\x7f\n" +
+	"\x11ReleaseByOperator\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x14\n" +
@@ -3040,8 +3041,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\"3\n" +
 	"\aPutPart\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\rR\x04part\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\fR\x05bytes\"\xac\x01\n" +
-	"\x05Found\x12\x18\n" +
+	"\x05bytes\x18\x02 \x01(\fR\x05bytes\"\xb3\x01\n" +
+	"\fFoundCluster\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x128\n" +
 	"\bpolicies\x18\x03 \x03(\v2\x1c.profilenode.log.PolicyValueR\bpolicies\x129\n" +
@@ -3050,15 +3051,15 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value\"\x1e\n" +
 	"\bOpenTerm\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"Y\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"X\n" +
 	"\rExpireServers\x12\x12\n" +
-	"\x04term\x18\x01 \x01(\x04R\x04term\x124\n" +
-	"\bverdicts\x18\x02 \x03(\v2\x18.profilenode.log.VerdictR\bverdicts\"W\n" +
-	"\aVerdict\x12 \n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x123\n" +
+	"\bexpiries\x18\x02 \x03(\v2\x17.profilenode.log.ExpiryR\bexpiries\"V\n" +
+	"\x06Expiry\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x16\n" +
-	"\x06ground\x18\x03 \x01(\rR\x06ground\">\n" +
-	"\x04Walk\x12 \n" +
+	"\x06ground\x18\x03 \x01(\rR\x06ground\"H\n" +
+	"\x0eGrantToWaiters\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"^\n" +
 	"\x06Revoke\x12\x14\n" +
@@ -3070,8 +3071,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x04 \x01(\x04R\x05token\";\n" +
-	"\x06Forget\x12\x1b\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\"@\n" +
+	"\vForgetEnded\x12\x1b\n" +
 	"\tbefore_ms\x18\x01 \x01(\x03R\bbeforeMs\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\x88\x01\n" +
 	"\aSetNode\x12\x0e\n" +
@@ -3082,8 +3083,9 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\rserver_gossip\x18( \x01(\tR\fserverGossip\"\x1c\n" +
 	"\n" +
 	"RemoveNode\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
-	"\x05Raise\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\"\n" +
+	"\n" +
+	"RaiseLevel\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\"\xb6\x01\n" +
 	"\x0eSetTimingClass\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
@@ -3118,45 +3120,45 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 
 var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_fsm_logpb_log_proto_goTypes = []any{
-	(*Entry)(nil),          // 0: profilenode.log.Entry
-	(*Command)(nil),        // 1: profilenode.log.Command
-	(*Request)(nil),        // 2: profilenode.log.Request
-	(*Register)(nil),       // 3: profilenode.log.Register
-	(*EndServer)(nil),      // 4: profilenode.log.EndServer
-	(*Settle)(nil),         // 5: profilenode.log.Settle
-	(*StartSession)(nil),   // 6: profilenode.log.StartSession
-	(*Reclaim)(nil),        // 7: profilenode.log.Reclaim
-	(*Claim)(nil),          // 8: profilenode.log.Claim
-	(*Cancel)(nil),         // 9: profilenode.log.Cancel
-	(*Data)(nil),           // 10: profilenode.log.Data
-	(*Tags)(nil),           // 11: profilenode.log.Tags
-	(*Save)(nil),           // 12: profilenode.log.Save
-	(*Release)(nil),        // 13: profilenode.log.Release
-	(*MessagePanic)(nil),   // 14: profilenode.log.MessagePanic
-	(*Send)(nil),           // 15: profilenode.log.Send
-	(*ClearMessage)(nil),   // 16: profilenode.log.ClearMessage
-	(*Set)(nil),            // 17: profilenode.log.Set
-	(*Remove)(nil),         // 18: profilenode.log.Remove
-	(*SetPolicy)(nil),      // 19: profilenode.log.SetPolicy
-	(*Free)(nil),           // 20: profilenode.log.Free
-	(*PutPart)(nil),        // 21: profilenode.log.PutPart
-	(*Found)(nil),          // 22: profilenode.log.Found
-	(*PolicyValue)(nil),    // 23: profilenode.log.PolicyValue
-	(*OpenTerm)(nil),       // 24: profilenode.log.OpenTerm
-	(*ExpireServers)(nil),  // 25: profilenode.log.ExpireServers
-	(*Verdict)(nil),        // 26: profilenode.log.Verdict
-	(*Walk)(nil),           // 27: profilenode.log.Walk
-	(*Revoke)(nil),         // 28: profilenode.log.Revoke
-	(*Lapse)(nil),          // 29: profilenode.log.Lapse
-	(*Forget)(nil),         // 30: profilenode.log.Forget
-	(*SetNode)(nil),        // 31: profilenode.log.SetNode
-	(*RemoveNode)(nil),     // 32: profilenode.log.RemoveNode
-	(*Raise)(nil),          // 33: profilenode.log.Raise
-	(*SetTimingClass)(nil), // 34: profilenode.log.SetTimingClass
-	(*RaiseAlarm)(nil),     // 35: profilenode.log.RaiseAlarm
-	(*ClearAlarm)(nil),     // 36: profilenode.log.ClearAlarm
-	(*ExpectNode)(nil),     // 37: profilenode.log.ExpectNode
-	nil,                    // 38: profilenode.log.Tags.TagsEntry
+	(*Entry)(nil),             // 0: profilenode.log.Entry
+	(*Command)(nil),           // 1: profilenode.log.Command
+	(*Request)(nil),           // 2: profilenode.log.Request
+	(*Register)(nil),          // 3: profilenode.log.Register
+	(*EndServer)(nil),         // 4: profilenode.log.EndServer
+	(*Settle)(nil),            // 5: profilenode.log.Settle
+	(*StartSession)(nil),      // 6: profilenode.log.StartSession
+	(*Reclaim)(nil),           // 7: profilenode.log.Reclaim
+	(*Claim)(nil),             // 8: profilenode.log.Claim
+	(*Cancel)(nil),            // 9: profilenode.log.Cancel
+	(*Data)(nil),              // 10: profilenode.log.Data
+	(*Tags)(nil),              // 11: profilenode.log.Tags
+	(*Save)(nil),              // 12: profilenode.log.Save
+	(*Release)(nil),           // 13: profilenode.log.Release
+	(*MessagePanic)(nil),      // 14: profilenode.log.MessagePanic
+	(*Send)(nil),              // 15: profilenode.log.Send
+	(*ClearMessage)(nil),      // 16: profilenode.log.ClearMessage
+	(*Set)(nil),               // 17: profilenode.log.Set
+	(*Remove)(nil),            // 18: profilenode.log.Remove
+	(*SetPolicy)(nil),         // 19: profilenode.log.SetPolicy
+	(*ReleaseByOperator)(nil), // 20: profilenode.log.ReleaseByOperator
+	(*PutPart)(nil),           // 21: profilenode.log.PutPart
+	(*FoundCluster)(nil),      // 22: profilenode.log.FoundCluster
+	(*PolicyValue)(nil),       // 23: profilenode.log.PolicyValue
+	(*OpenTerm)(nil),          // 24: profilenode.log.OpenTerm
+	(*ExpireServers)(nil),     // 25: profilenode.log.ExpireServers
+	(*Expiry)(nil),            // 26: profilenode.log.Expiry
+	(*GrantToWaiters)(nil),    // 27: profilenode.log.GrantToWaiters
+	(*Revoke)(nil),            // 28: profilenode.log.Revoke
+	(*Lapse)(nil),             // 29: profilenode.log.Lapse
+	(*ForgetEnded)(nil),       // 30: profilenode.log.ForgetEnded
+	(*SetNode)(nil),           // 31: profilenode.log.SetNode
+	(*RemoveNode)(nil),        // 32: profilenode.log.RemoveNode
+	(*RaiseLevel)(nil),        // 33: profilenode.log.RaiseLevel
+	(*SetTimingClass)(nil),    // 34: profilenode.log.SetTimingClass
+	(*RaiseAlarm)(nil),        // 35: profilenode.log.RaiseAlarm
+	(*ClearAlarm)(nil),        // 36: profilenode.log.ClearAlarm
+	(*ExpectNode)(nil),        // 37: profilenode.log.ExpectNode
+	nil,                       // 38: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -3175,20 +3177,20 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	19, // 13: profilenode.log.Command.set_policy:type_name -> profilenode.log.SetPolicy
 	21, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
 	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
-	20, // 16: profilenode.log.Command.free:type_name -> profilenode.log.Free
+	20, // 16: profilenode.log.Command.release_by_operator:type_name -> profilenode.log.ReleaseByOperator
 	34, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
 	36, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
 	37, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
-	22, // 20: profilenode.log.Command.found:type_name -> profilenode.log.Found
+	22, // 20: profilenode.log.Command.found_cluster:type_name -> profilenode.log.FoundCluster
 	24, // 21: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
 	25, // 22: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
-	27, // 23: profilenode.log.Command.walk:type_name -> profilenode.log.Walk
+	27, // 23: profilenode.log.Command.grant_to_waiters:type_name -> profilenode.log.GrantToWaiters
 	28, // 24: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
 	29, // 25: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
-	30, // 26: profilenode.log.Command.forget:type_name -> profilenode.log.Forget
+	30, // 26: profilenode.log.Command.forget_ended:type_name -> profilenode.log.ForgetEnded
 	31, // 27: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
 	32, // 28: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	33, // 29: profilenode.log.Command.raise:type_name -> profilenode.log.Raise
+	33, // 29: profilenode.log.Command.raise_level:type_name -> profilenode.log.RaiseLevel
 	35, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
 	8,  // 31: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
 	38, // 32: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
@@ -3197,9 +3199,9 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	14, // 35: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
 	10, // 36: profilenode.log.Set.data:type_name -> profilenode.log.Data
 	11, // 37: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	23, // 38: profilenode.log.Found.policies:type_name -> profilenode.log.PolicyValue
-	34, // 39: profilenode.log.Found.classes:type_name -> profilenode.log.SetTimingClass
-	26, // 40: profilenode.log.ExpireServers.verdicts:type_name -> profilenode.log.Verdict
+	23, // 38: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
+	34, // 39: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
+	26, // 40: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
 	41, // [41:41] is the sub-list for method output_type
 	41, // [41:41] is the sub-list for method input_type
 	41, // [41:41] is the sub-list for extension type_name
@@ -3227,20 +3229,20 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_SetPolicy)(nil),
 		(*Command_PutPart)(nil),
 		(*Command_Reclaim)(nil),
-		(*Command_Free)(nil),
+		(*Command_ReleaseByOperator)(nil),
 		(*Command_SetTimingClass)(nil),
 		(*Command_ClearAlarm)(nil),
 		(*Command_ExpectNode)(nil),
-		(*Command_Found)(nil),
+		(*Command_FoundCluster)(nil),
 		(*Command_OpenTerm)(nil),
 		(*Command_ExpireServers)(nil),
-		(*Command_Walk)(nil),
+		(*Command_GrantToWaiters)(nil),
 		(*Command_Revoke)(nil),
 		(*Command_Lapse)(nil),
-		(*Command_Forget)(nil),
+		(*Command_ForgetEnded)(nil),
 		(*Command_SetNode)(nil),
 		(*Command_RemoveNode)(nil),
-		(*Command_Raise)(nil),
+		(*Command_RaiseLevel)(nil),
 		(*Command_RaiseAlarm)(nil),
 	}
 	type x struct{}

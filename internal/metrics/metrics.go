@@ -27,12 +27,12 @@ type Metrics struct {
 	registry *prometheus.Registry
 	own      []prometheus.Collector
 
-	commands, proposals, rounds, renewals        *prometheus.CounterVec
-	verdicts, unfounded, grants, revocations     *prometheus.CounterVec
-	snapshots                                    *prometheus.CounterVec
-	entries, entryBytes, savedBytes              prometheus.Counter
-	proposalTook, roundTook, entryCommands       prometheus.Histogram
-	takeoverSilent, takeoverServed, snapshotTook prometheus.Histogram
+	commands, proposals, rounds, renewals          *prometheus.CounterVec
+	expiries, refusedExpiries, grants, revocations *prometheus.CounterVec
+	snapshots                                      *prometheus.CounterVec
+	entries, entryBytes, savedBytes                prometheus.Counter
+	proposalTook, roundTook, entryCommands         prometheus.Histogram
+	takeoverSilent, takeoverServed, snapshotTook   prometheus.Histogram
 }
 
 var _ cluster.Metrics = (*Metrics)(nil)
@@ -47,13 +47,13 @@ func New() *Metrics {
 	m.entryCommands = m.newHistogram("entry_commands", "Commands in an entry.", prometheus.ExponentialBuckets(1, 2, 13))
 	m.entryBytes = m.newCounter("entry_bytes_total", "Bytes of the entries proposed to the log.")
 	m.savedBytes = m.newCounter("saved_bytes_total", "Bytes of data that saves and sets have stored.")
-	m.rounds = m.newCounterVec("proof_rounds_total", "Rounds in which this leader asked the others whether it leads.", "outcome")
-	m.roundTook = m.newHistogram("proof_round_seconds", "Time until a majority had answered, or did not.", exponentialSeconds(0.1, 14))
-	m.renewals = m.newCounterVec("renewals_total", "Renewals that asked to be answered as proved.", "outcome")
-	m.verdicts = m.newCounterVec("verdicts_total", "Game servers and tools that ended, by the ground.", "ground")
-	m.unfounded = m.newCounterVec("verdicts_refused_total", "Verdicts that were not applied, since what was judged had moved on.", "ground")
+	m.rounds = m.newCounterVec("confirmation_rounds_total", "Rounds in which this leader asked the others whether it leads.", "outcome")
+	m.roundTook = m.newHistogram("confirmation_round_seconds", "Time until a majority had answered, or did not.", exponentialSeconds(0.1, 14))
+	m.renewals = m.newCounterVec("renewals_total", "Renewals that asked to be answered as confirmed.", "outcome")
+	m.expiries = m.newCounterVec("expiries_total", "Game servers and tools that ended, by the ground.", "ground")
+	m.refusedExpiries = m.newCounterVec("expiries_refused_total", "Expiries that were not applied, since what was judged had moved on.", "ground")
 	m.takeoverSilent = m.newHistogram("takeover_silence_seconds", "From the last time that a game server was heard until its verdict was applied.", exponentialSeconds(50, 11))
-	m.takeoverServed = m.newHistogram("takeover_served_seconds", "From a verdict's being applied until the last who waited for one of its profiles had it.", exponentialSeconds(1, 14))
+	m.takeoverServed = m.newHistogram("takeover_served_seconds", "From an expiry's being applied until the last who waited for one of its profiles had it.", exponentialSeconds(1, 14))
 	m.grants = m.newCounterVec("grants_total", "Sessions granted, by how the profile came to be free.", "way")
 	m.revocations = m.newCounterVec("revocations_total", "Sessions that were taken from living owners.", "cause")
 	m.snapshots = m.newCounterVec("snapshots_total", "Snapshots made here, or installed from another node.", "act", "outcome")
@@ -117,7 +117,7 @@ func (m *Metrics) RecordProposal(c *fsm.Command, result fsm.Result, took time.Du
 	}
 	m.savedBytes.Add(float64(c.GetSave().GetData().GetSize() + c.GetSet().GetData().GetSize()))
 	if c.GetEndServer() != nil {
-		m.verdicts.WithLabelValues(lock.Goodbye.String()).Inc()
+		m.expiries.WithLabelValues(lock.Goodbye.String()).Inc()
 	}
 }
 
@@ -144,7 +144,7 @@ func outcomeLabel(err error) string {
 	case errors.Is(err, cluster.ErrNoSpace):
 		return "no_space"
 	case errors.Is(err, cluster.ErrUnconfirmed):
-		return "unproven"
+		return "unconfirmed"
 	case errors.Is(err, cluster.ErrClosed):
 		return "closed"
 	case errors.Is(err, cluster.ErrFailed):
@@ -194,13 +194,13 @@ func eventLabel(e fsm.Event) string {
 	return e.Cause.String()
 }
 
-// RecordExpiry counts a verdict.
+// RecordExpiry counts an expiry.
 func (m *Metrics) RecordExpiry(ground lock.Ground, refused bool, silent time.Duration) {
 	if refused {
-		m.unfounded.WithLabelValues(ground.String()).Inc()
+		m.refusedExpiries.WithLabelValues(ground.String()).Inc()
 		return
 	}
-	m.verdicts.WithLabelValues(ground.String()).Inc()
+	m.expiries.WithLabelValues(ground.String()).Inc()
 	m.takeoverSilent.Observe(silent.Seconds())
 }
 

@@ -42,7 +42,7 @@ var clientMutations = []mutation{
 }`,
 			"",
 		}},
-		pkg: "client", test: "TestUnprovenAnswersDoNotRenew",
+		pkg: "client", test: "TestUnconfirmedAnswersDoNotRenew",
 	},
 	{
 		name:   "the limit for doubt ends a session without one more try",

@@ -36,8 +36,8 @@ var fsmMutations = []mutation{
 		guards: "rule 6",
 		edits: []edit{{
 			"fsm", "entryLevel",
-			"level = max(level, c.GetRaise().GetLevel(), c.GetFound().GetLevel())",
-			"level = max(level, c.GetFound().GetLevel())",
+			"level = max(level, c.GetRaiseLevel().GetLevel(), c.GetFoundCluster().GetLevel())",
+			"level = max(level, c.GetFoundCluster().GetLevel())",
 		}},
 		pkg: "fsm", test: "TestAnOlderBuildStopsWhereTheLevelRises",
 	},

@@ -36,7 +36,7 @@ if c != nil {
 	return nil
 }`,
 		}},
-		pkg: "cluster", test: "TestAnswersOnTheirWayProveNothing",
+		pkg: "cluster", test: "TestAnswersOnTheirWayConfirmNothing",
 	},
 	{
 		name:   "a learner's answer counts in a confirmation round",
@@ -46,7 +46,7 @@ if c != nil {
 			"case s.Suffrage != raft.Voter:",
 			"case s.Suffrage == raft.Staging:",
 		}},
-		pkg: "cluster", test: "TestALearnerProvesNothing",
+		pkg: "cluster", test: "TestALearnerConfirmsNothing",
 	},
 	{
 		name:   "a later request joins the confirmation round under way",
@@ -64,7 +64,7 @@ c.mu.Lock()
 c.nextRound = &confirmationRound{done: make(chan struct{})}
 c.mu.Unlock()`,
 		}},
-		pkg: "cluster", test: "TestARoundUnderWayProvesNothingToWhoComesLater",
+		pkg: "cluster", test: "TestARoundUnderWayConfirmsNothingForLaterRequests",
 	},
 	{
 		name:   "a wiped voter takes up its old id",

@@ -62,7 +62,7 @@ if underWay == nil {`,
 			`underWay := d.openExpiries[inc]
 if underWay == nil || inc != 0 {`,
 		}},
-		pkg: "cluster/internal/liveness", test: "TestAVerdictOfUnknownOutcomeHoldsRenewalsBack",
+		pkg: "cluster/internal/liveness", test: "TestAnExpiryOfUnknownOutcomeHoldsRenewalsBack",
 	},
 	{
 		name:   "a revoked owner is not waited for",

@@ -36,7 +36,7 @@ var operatorMutations = []mutation{
 		guards: "I8",
 		edits: []edit{{
 			"fsm", "(*sessionCommands).releaseByOperator",
-			"grant, out = old.Revoke(old.Token, lock.Freed, t.isAlive)",
+			"grant, out = old.Revoke(old.Token, lock.ReleasedByOperator, t.isAlive)",
 			"grant, out = old.Release(old.Owner, old.Token, t.token, t.isAlive)",
 		}},
 		pkg: "client/clienttest", test: "TestAnOperatorTakesAProfile",

@@ -20,7 +20,7 @@ var requestMutations = []mutation{
 	s.finishSettlement(Outcome{})`,
 			"if s.finishSettlement(Outcome{}); true {",
 		}},
-		pkg: "client", test: "TestALateCopyOfWhatWasGivenUpIsBurned",
+		pkg: "client", test: "TestALateCopyOfARequestThatWasGivenUpIsNeverExecuted",
 	},
 	{
 		name:   "an unanswered save is told as refused",

@@ -51,7 +51,7 @@ var serverMutations = []mutation{
 		guards: "I8",
 		edits: []edit{{
 			"internal/server", "(*Server).addUnaryEvents",
-			"renewed.ProvedTerm = 0",
+			"renewed.ConfirmedTerm = 0",
 			"_ = i",
 		}},
 		pkg: "internal/server", test: "TestRenewWithoutAStreamTellsAllThatWasRevokedOrConfirmsNothing",

@@ -24,17 +24,17 @@ func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (
 	if err != nil {
 		return nil, s.brokenError(0, err)
 	}
-	reply := &profilev1.AuditResponse{Stands: readHeader(view, q.GetMode(), 0, 0), More: more}
+	reply := &profilev1.AuditResponse{Header: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
-		audit := &profilev1.Audit{
-			Number: row.Number, StampMs: row.StampMS, Deed: row.Kind.String(), Store: row.Store, Key: row.Key,
+		audit := &profilev1.AuditRecord{
+			Number: row.Number, StampMs: row.StampMS, Action: row.Kind.String(), Store: row.Store, Key: row.Key,
 			By: partyToWire(row.By), From: partyToWire(row.From), Reason: row.Reason, Token: uint64(row.Token),
 			Cause: profilev1.Cause(row.Cause),
 		}
 		if row.Ground != lock.Living {
 			audit.Ground = row.Ground.String()
 		}
-		reply.Audits = append(reply.Audits, audit)
+		reply.Records = append(reply.Records, audit)
 	}
 	return reply, nil
 }

@@ -25,8 +25,8 @@ func requestFromWire(q *profilev1.Request) *fsm.Request {
 }
 
 // replyHeader is the header of the reply to a change.
-func replyHeader(q *profilev1.Request, result fsm.Result) *profilev1.Stands {
-	return &profilev1.Stands{
+func replyHeader(q *profilev1.Request, result fsm.Result) *profilev1.ReplyHeader {
+	return &profilev1.ReplyHeader{
 		Number: q.GetNumber(), Revision: result.Revision, Token: uint64(result.Token), Index: result.Index, Repeated: result.Repeated,
 	}
 }

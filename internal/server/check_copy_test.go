@@ -132,14 +132,14 @@ func TestARegistrationGoesToItsOwnCluster(t *testing.T) {
 func TestAnOldClustersGameServerHurtsNobodyInANewOne(t *testing.T) {
 	before, _ := fake(t, server.Limits{})
 	old := before.register("old")
-	oldToken := old.start("p", wait).Stands.Token
+	oldToken := old.start("p", wait).Header.Token
 	old.save("p", oldToken, 0, []byte("old"))
 
 	hub := server.NewHub()
 	node := newFakeOf(t, hub, []byte("the next cluster"))
 	w := serve(t, server.NewOn(node, server.Config{Hub: hub}), []byte("the next cluster"))
 	owner := w.register("owner")
-	token := owner.start("p", wait).Stands.Token
+	token := owner.start("p", wait).Header.Token
 	if owner.id != old.id || token != oldToken {
 		t.Fatalf("incarnation %d and token %d are not those of the old cluster, %d and %d", owner.id, token, old.id, oldToken)
 	}
@@ -178,7 +178,7 @@ func TestAnOldClustersGameServerHurtsNobodyInANewOne(t *testing.T) {
 	if got := w.get("p"); string(got.Profile.Data) != "new" || got.Owner.GetIncarnation() != owner.id || !got.Owner.InForce {
 		t.Errorf("the profile is %v of %v", got.Profile, got.Owner)
 	}
-	if r, _ := stream.renew(); r.ProvedTerm == 0 || r.Differs {
+	if r, _ := stream.renew(); r.ConfirmedTerm == 0 || r.Differs {
 		t.Errorf("the owner's next renewal is answered %v", r)
 	}
 }
@@ -200,7 +200,7 @@ func (w *world) streams(first *profilev1.Renewal) error {
 func TestAnotherRegistrationHurtsNoIncarnation(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		owner := w.register("owner")
-		token := owner.start("p", wait).Stands.Token
+		token := owner.start("p", wait).Header.Token
 		owner.save("p", token, 0, []byte("one"))
 		stream := owner.live()
 		stream.held = []uint64{token}
@@ -233,12 +233,12 @@ func TestAnotherRegistrationHurtsNoIncarnation(t *testing.T) {
 				t.Errorf("the stranger's %s is refused by cluster %x, epoch %d", what, r.Cluster, r.Epoch)
 			}
 		}
-		if r, _ := stream.renew(); r.ProvedTerm == 0 || r.Differs {
+		if r, _ := stream.renew(); r.ConfirmedTerm == 0 || r.Differs {
 			t.Errorf("the owner's next renewal, over the same stream, is answered %v", r)
 		}
 		owner.last = 2
-		if r := owner.save("p", token, 1, []byte("two")); r.Stands.Revision != 2 {
-			t.Errorf("the owner's next save makes revision %d", r.Stands.Revision)
+		if r := owner.save("p", token, 1, []byte("two")); r.Header.Revision != 2 {
+			t.Errorf("the owner's next save makes revision %d", r.Header.Revision)
 		}
 	})
 }
@@ -303,7 +303,7 @@ func unknown[M proto.Message](m M) M {
 func TestUnknownFieldsAreRefusedWithoutEffect(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	stream := g.live()
 	stream.held = []uint64{token}
 	stream.renew()
@@ -349,7 +349,7 @@ func TestUnknownFieldsAreRefusedWithoutEffect(t *testing.T) {
 	if err := first.live.Send(unknown(&profilev1.Renewal{Incarnation: g.id, Sequence: 1})); err != nil {
 		t.Fatal(err)
 	}
-	if event, err := first.live.Recv(); err != nil || event.GetRenewed().GetProvedTerm() == 0 && event.GetGoodbye() != nil {
+	if event, err := first.live.Recv(); err != nil || event.GetRenewed().GetConfirmedTerm() == 0 && event.GetStreamEnd() != nil {
 		t.Errorf("the first renewal of a stream is answered %v, %v", event, err)
 	}
 	wantReason(t, w.streamsOn(first.live, unknown(&profilev1.Renewal{Incarnation: g.id, Sequence: 2})), profilev1.Reason_REASON_UNKNOWN_FIELDS)
@@ -391,7 +391,7 @@ func TestAFeatureIsAnnouncedWithItsLevel(t *testing.T) {
 	}
 	wantReason(t, send(), profilev1.Reason_REASON_UNKNOWN_FIELDS)
 
-	if _, err := node.Apply(fsm.NewCommand(nil, &fsm.Raise{Level: fsm.Level + 1})); err != nil {
+	if _, err := node.Apply(fsm.NewCommand(nil, &fsm.RaiseLevel{Level: fsm.Level + 1})); err != nil {
 		t.Fatal(err)
 	}
 	has := func(what string, level uint32, features []string) {

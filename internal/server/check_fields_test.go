@@ -169,7 +169,7 @@ func TestPolicies(t *testing.T) {
 		if p := value(); p.Value != 600<<10 || p.Inherited {
 			t.Errorf("set: %v", p)
 		}
-		token := tool.start("p", wait).Stands.Token
+		token := tool.start("p", wait).Header.Token
 		_, err := tool.profiles.Save(soon(t), tool.saving("p", token, 0, make([]byte, 601<<10)))
 		if r := wantReason(t, err, profilev1.Reason_REASON_TOO_LARGE); r.Limit != 600<<10 {
 			t.Errorf("the limit is %d", r.Limit)

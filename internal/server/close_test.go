@@ -87,7 +87,7 @@ func TestCloseWithADeafClient(t *testing.T) {
 	// So large that what waits for the stream, however few events that are, is beyond its window.
 	event := fsm.Event{Kind: fsm.LetGo, Server: lockID(g.id), Store: "players", Key: strings.Repeat("k", 64<<10)}
 	for range 1024 {
-		node.Hub.Tell([]fsm.Event{event})
+		node.Hub.Publish([]fsm.Event{event})
 	}
 	began := time.Now()
 	w.server.Close(context.Background())
@@ -105,7 +105,7 @@ func TestEveryCallEnds(t *testing.T) {
 		return ctx.Err()
 	}
 	_, err := w.profiles.Get(context.Background(), &profilev1.GetRequest{Store: "players", Key: "p"})
-	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
+	wantReason(t, err, profilev1.Reason_REASON_UNCONFIRMED)
 	_, err = w.cluster.Digest(context.Background(), &profilev1.DigestRequest{Index: 1 << 40})
 	if r := wantReason(t, err, profilev1.Reason_REASON_BUSY); r.Index != 1<<40 {
 		t.Errorf("waits for index %d", r.Index)

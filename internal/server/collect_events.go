@@ -28,7 +28,7 @@ func (s *Server) collectEvents(view *sharedView, r *profilev1.Renewal, term uint
 	if err != nil {
 		return a, err
 	}
-	renewed.ProvedTerm = term
+	renewed.ConfirmedTerm = term
 	a.events = append(a.events, &profilev1.Event{What: &profilev1.Event_Renewed{Renewed: renewed}})
 	if !missed {
 		return a, nil
@@ -70,12 +70,12 @@ func (s *Server) addUnaryEvents(view *sharedView, r *profilev1.Renewal, term uin
 	if err != nil {
 		return nil, err
 	}
-	renewed.ProvedTerm = term
+	renewed.ConfirmedTerm = term
 	left := unaryEvents
 	for i, event := range slices.Concat(revoked, wanted, waiting) {
 		if left -= proto.Size(event); left < 0 {
 			if i < len(revoked) {
-				renewed.ProvedTerm = 0
+				renewed.ConfirmedTerm = 0
 			}
 			break
 		}

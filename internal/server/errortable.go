@@ -37,14 +37,14 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_INVALID, codes.InvalidArgument, "the request is malformed: this is a fault of the program that sent it"},
 	{profilev1.Reason_REASON_TOO_LARGE, codes.InvalidArgument, "something in the request is over its limit: send less, or have an operator raise the store's policy"},
 	{profilev1.Reason_REASON_QUEUE_FULL, codes.ResourceExhausted, "too many wait for the profile already: try again later, or have an operator raise the store's policy"},
-	{profilev1.Reason_REASON_MAILBOX_FULL, codes.ResourceExhausted, "too many messages wait in the profile already: try again once its owner has worked some off"},
+	{profilev1.Reason_REASON_INBOX_FULL, codes.ResourceExhausted, "too many messages wait in the profile already: try again once its owner has worked some off"},
 	{profilev1.Reason_REASON_NO_MESSAGE, codes.NotFound, "a message that the request names is not there any more, or is named twice: read the messages again"},
 	{profilev1.Reason_REASON_PARTS_MISSING, codes.Aborted, "the data did not arrive whole: send it again under the same number"},
 	{profilev1.Reason_REASON_DATA_DAMAGED, codes.DataLoss, "the data is not what its SHA-256 says: it was damaged on the way, send it again under a new number"},
 	{profilev1.Reason_REASON_UNKNOWN_POLICY, codes.NotFound, "there is no policy of that name: list them first"},
 	{profilev1.Reason_REASON_NO_PROFILE, codes.NotFound, "there is no profile at this store and key: check both"},
 	{profilev1.Reason_REASON_NOT_WAITING, codes.NotFound, "no such ticket waits for the profile: it was cancelled, or its session is over"},
-	{profilev1.Reason_REASON_BURNED, codes.Aborted, "the number was given up, so this did not happen and never will: use a new number"},
+	{profilev1.Reason_REASON_GIVEN_UP, codes.Aborted, "the number was given up, so this did not happen and never will: use a new number"},
 	{profilev1.Reason_REASON_SUPERSEDED, codes.Aborted, "what was judged has moved on: look again"},
 	{profilev1.Reason_REASON_UNSUPPORTED, codes.Unimplemented, "not every node can apply this yet: finish the upgrade first"},
 	{profilev1.Reason_REASON_NOT_OWNED, codes.FailedPrecondition, "nobody owns the profile: there is no session to end, whoever asks for it gets it"},
@@ -55,7 +55,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_OTHER_REGISTRATION, codes.PermissionDenied, "this incarnation was registered by another process: register for yourself"},
 	{profilev1.Reason_REASON_UNKNOWN_FIELDS, codes.Unimplemented, "the request has fields that this node does not know or does not carry out: ask a newer node, or send the request without them"},
 	{profilev1.Reason_REASON_ROLLED_BACK, codes.DataLoss, "the cluster lacks entries that the caller was told of: old disks were put back, so an operator must decide what is true"},
-	{profilev1.Reason_REASON_UNPROVEN, codes.Unavailable, "this node could not prove that it leads: try again, here or elsewhere"},
+	{profilev1.Reason_REASON_UNCONFIRMED, codes.Unavailable, "this node could not confirm that it leads: try again, here or elsewhere"},
 	{profilev1.Reason_REASON_UNAUTHORIZED, codes.PermissionDenied, "the caller may not do this: use credentials that may"},
 	{profilev1.Reason_REASON_UNKNOWN, codes.Unknown, "it is not known whether this happened: try again under the same number, at whichever node leads"},
 	{profilev1.Reason_REASON_FAILED, codes.Internal, "this node broke while it worked on the request and its log says how: treat the outcome as unknown and try another node under the same number"},
@@ -78,14 +78,14 @@ var reasons = [...]profilev1.Reason{
 	fsm.Invalid:          profilev1.Reason_REASON_INVALID,
 	fsm.TooLarge:         profilev1.Reason_REASON_TOO_LARGE,
 	fsm.QueueFull:        profilev1.Reason_REASON_QUEUE_FULL,
-	fsm.InboxFull:        profilev1.Reason_REASON_MAILBOX_FULL,
+	fsm.InboxFull:        profilev1.Reason_REASON_INBOX_FULL,
 	fsm.NoMessage:        profilev1.Reason_REASON_NO_MESSAGE,
 	fsm.PartsMissing:     profilev1.Reason_REASON_PARTS_MISSING,
 	fsm.DataDamaged:      profilev1.Reason_REASON_DATA_DAMAGED,
 	fsm.UnknownPolicy:    profilev1.Reason_REASON_UNKNOWN_POLICY,
 	fsm.NoProfile:        profilev1.Reason_REASON_NO_PROFILE,
 	fsm.NotWaiting:       profilev1.Reason_REASON_NOT_WAITING,
-	fsm.Burned:           profilev1.Reason_REASON_BURNED,
+	fsm.GivenUp:          profilev1.Reason_REASON_GIVEN_UP,
 	fsm.Superseded:       profilev1.Reason_REASON_SUPERSEDED,
 	fsm.NotOwned:         profilev1.Reason_REASON_NOT_OWNED,
 
@@ -184,7 +184,7 @@ func (s *Server) proposeError(number uint64, err error) error {
 func (s *Server) readError(err error) error {
 	r, says := s.classify(err)
 	if r.Reason == profilev1.Reason_REASON_UNKNOWN {
-		r.Reason, says = profilev1.Reason_REASON_UNPROVEN, ""
+		r.Reason, says = profilev1.Reason_REASON_UNCONFIRMED, ""
 	}
 	if r.Reason == profilev1.Reason_REASON_FAILED {
 		s.log.Error("a read failed", "error", err)
@@ -222,7 +222,7 @@ func (s *Server) classify(err error) (r *profilev1.Refusal, says string) {
 	case errors.Is(err, cluster.ErrNoSpace):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NO_SPACE}, ""
 	case errors.Is(err, cluster.ErrUnconfirmed):
-		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNPROVEN}, ""
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_UNCONFIRMED}, ""
 	case errors.Is(err, cluster.ErrFailed):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED}, ""
 	}

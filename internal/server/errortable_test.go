@@ -145,8 +145,8 @@ func TestBrokenTablesAreFound(t *testing.T) {
 	}
 	for name, got := range map[string][]string{
 		"a new code":         faults(withNew, server.ReasonOf, whole),
-		"a forgotten code":   faults(all, forget(fsm.Burned, profilev1.Reason_REASON_UNSPECIFIED), whole),
-		"a shared reason":    faults(all, forget(fsm.Burned, profilev1.Reason_REASON_FENCED), whole),
+		"a forgotten code":   faults(all, forget(fsm.GivenUp, profilev1.Reason_REASON_UNSPECIFIED), whole),
+		"a shared reason":    faults(all, forget(fsm.GivenUp, profilev1.Reason_REASON_FENCED), whole),
 		"a refused success":  faults(all, forget(fsm.OK, profilev1.Reason_REASON_FENCED), whole),
 		"a missing row":      faults(all, server.ReasonOf, whole[1:]),
 		"a doubled row":      faults(all, server.ReasonOf, changed(func(r []server.Row) []server.Row { return append(r, r[0]) })),
@@ -203,7 +203,7 @@ func TestOutcomesOfTheCluster(t *testing.T) {
 		{fmt.Errorf("propose: %w", &cluster.NotLeaderError{}), profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable},
 		{fmt.Errorf("propose: %w", cluster.ErrBusy), profilev1.Reason_REASON_BUSY, codes.ResourceExhausted},
 		{fmt.Errorf("propose: %w", cluster.ErrNoSpace), profilev1.Reason_REASON_NO_SPACE, codes.ResourceExhausted},
-		{fmt.Errorf("propose: %w", cluster.ErrUnconfirmed), profilev1.Reason_REASON_UNPROVEN, codes.Unavailable},
+		{fmt.Errorf("propose: %w", cluster.ErrUnconfirmed), profilev1.Reason_REASON_UNCONFIRMED, codes.Unavailable},
 		{fmt.Errorf("propose: %w", cluster.ErrClosed), profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable},
 		{fmt.Errorf("propose: %w", cluster.ErrUnknown), profilev1.Reason_REASON_UNKNOWN, codes.Unknown},
 		{fmt.Errorf("propose: %w: %w", cluster.ErrUnknown, cluster.ErrFailed), profilev1.Reason_REASON_FAILED, codes.Internal},

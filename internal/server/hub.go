@@ -12,16 +12,16 @@ import (
 // Hub passes the log's events to the stream of the game server that they concern. It exists before the node does:
 // cluster.Config.OnEvents is its Tell.
 //
-// What it is told may get lost, on a full mailbox or for want of a stream. Nothing depends on it: a renewal compares
+// What it is told may get lost, on a full inbox or for want of a stream. Nothing depends on it: a renewal compares
 // held sets, repeats the requests to let go, and after a loss looks for waiting messages too.
 type Hub struct {
 	mu     sync.Mutex
 	boxes  map[lock.Incarnation]*eventQueue
-	closed *profilev1.Goodbye // sent to every new stream at once; nil: open
+	closed *profilev1.StreamEnd // sent to every new stream at once; nil: open
 }
 
-// mailboxEvents is how many events wait for a stream that is slow to take them.
-const mailboxEvents = 128
+// queuedEvents is how many events wait for a stream that is slow to take them.
+const queuedEvents = 128
 
 // pushedBody is the largest body of a message, in bytes, that goes along with the event: so much may wait in each mailbox.
 const pushedBody = 4 << 10
@@ -30,16 +30,16 @@ const pushedBody = 4 << 10
 type eventQueue struct {
 	server  lock.Incarnation
 	events  chan *profilev1.Event
-	missed  atomic.Bool        // an event may have been lost since this was last taken back
-	ended   chan struct{}      // closed when the stream is to end
-	goodbye *profilev1.Goodbye // why; written before ended closes
+	missed  atomic.Bool          // an event may have been lost since this was last taken back
+	ended   chan struct{}        // closed when the stream is to end
+	goodbye *profilev1.StreamEnd // why; written before ended closes
 }
 
 // NewHub is a hub without streams.
 func NewHub() *Hub { return &Hub{boxes: map[lock.Incarnation]*eventQueue{}} }
 
 // Tell hands events over. It never waits: events that do not fit are dropped.
-func (h *Hub) Tell(events []fsm.Event) {
+func (h *Hub) Publish(events []fsm.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.boxes) == 0 {
@@ -51,7 +51,7 @@ func (h *Hub) Tell(events []fsm.Event) {
 			continue
 		}
 		if e.Kind == fsm.ServerEnded {
-			h.endQueue(box, &profilev1.Goodbye{ServerGone: true})
+			h.endQueue(box, &profilev1.StreamEnd{ServerGone: true})
 			continue
 		}
 		select {
@@ -64,12 +64,12 @@ func (h *Hub) Tell(events []fsm.Event) {
 
 // openQueue makes the mailbox of an incarnation's new stream; an older stream of it is told goodbye.
 func (h *Hub) openQueue(server lock.Incarnation) *eventQueue {
-	box := &eventQueue{server: server, events: make(chan *profilev1.Event, mailboxEvents), ended: make(chan struct{})}
+	box := &eventQueue{server: server, events: make(chan *profilev1.Event, queuedEvents), ended: make(chan struct{})}
 	box.missed.Store(true) // whatever was told before there was a stream
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if older, ok := h.boxes[server]; ok {
-		h.endQueue(older, &profilev1.Goodbye{})
+		h.endQueue(older, &profilev1.StreamEnd{})
 	}
 	h.boxes[server] = box
 	if h.closed != nil {
@@ -88,7 +88,7 @@ func (h *Hub) closeQueue(box *eventQueue) {
 }
 
 // sendGoodbyeToAll tells every stream to end.
-func (h *Hub) sendGoodbyeToAll(goodbye *profilev1.Goodbye) {
+func (h *Hub) sendGoodbyeToAll(goodbye *profilev1.StreamEnd) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, box := range h.boxes {
@@ -97,7 +97,7 @@ func (h *Hub) sendGoodbyeToAll(goodbye *profilev1.Goodbye) {
 }
 
 // shutDown dismisses every stream, and every one that is opened later.
-func (h *Hub) shutDown(goodbye *profilev1.Goodbye) {
+func (h *Hub) shutDown(goodbye *profilev1.StreamEnd) {
 	h.mu.Lock()
 	h.closed = goodbye
 	h.mu.Unlock()
@@ -105,7 +105,7 @@ func (h *Hub) shutDown(goodbye *profilev1.Goodbye) {
 }
 
 // endQueue is called under the lock, once for each mailbox: it leaves the map with it.
-func (h *Hub) endQueue(box *eventQueue, goodbye *profilev1.Goodbye) {
+func (h *Hub) endQueue(box *eventQueue, goodbye *profilev1.StreamEnd) {
 	delete(h.boxes, box.server)
 	box.goodbye = goodbye
 	close(box.ended)
@@ -118,7 +118,7 @@ func eventToWire(e fsm.Event) *profilev1.Event {
 			Store: e.Store, Key: e.Key, Token: uint64(e.Token), Ticket: uint64(e.Ticket),
 		}}}
 	case fsm.LetGo:
-		return letGoEvent(e.Store, e.Key, e.Token, e.Cause == lock.Freed)
+		return letGoEvent(e.Store, e.Key, e.Token, e.Cause == lock.ReleasedByOperator)
 	case fsm.Lost:
 		return lostEvent(e.Store, e.Key, e.Token, e.Cause)
 	case fsm.MessageWait:
@@ -145,6 +145,6 @@ func messageWaitsEvent(store, key string, id uint64) *profilev1.Event {
 	return &profilev1.Event{What: &profilev1.Event_Message{Message: &profilev1.MessageWaits{Store: store, Key: key, Id: id}}}
 }
 
-func goodbyeEvent(goodbye *profilev1.Goodbye) *profilev1.Event {
-	return &profilev1.Event{What: &profilev1.Event_Goodbye{Goodbye: goodbye}}
+func goodbyeEvent(goodbye *profilev1.StreamEnd) *profilev1.Event {
+	return &profilev1.Event{What: &profilev1.Event_StreamEnd{StreamEnd: goodbye}}
 }

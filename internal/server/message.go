@@ -23,7 +23,7 @@ func (s profilesService) Send(ctx context.Context, q *profilev1.SendRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SendResponse{Stands: replyHeader(q.GetRequest(), result), Id: result.Message}, nil
+	return &profilev1.SendResponse{Header: replyHeader(q.GetRequest(), result), Id: result.Message}, nil
 }
 
 // ClearMessage takes a message away without its effect.
@@ -35,7 +35,7 @@ func (s profilesService) ClearMessage(ctx context.Context, q *profilev1.ClearMes
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.ClearMessageResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.ClearMessageResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Messages lists the waiting messages of a profile, and those set aside if asked for, as much as one answer holds: ask again
@@ -68,7 +68,7 @@ func (s profilesService) Messages(ctx context.Context, q *profilev1.MessagesRequ
 	if err != nil {
 		return nil, s.brokenError(0, err)
 	}
-	return &profilev1.MessagesResponse{Stands: readHeader(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
+	return &profilev1.MessagesResponse{Header: readHeader(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
 }
 
 // readMessages is View.Messages or View.AllMessages.

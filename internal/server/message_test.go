@@ -30,10 +30,10 @@ func TestMessageIsSetAsideAfterThreePanics(t *testing.T) {
 				t.Fatalf("session %d brings %v", try, opened.Messages)
 			}
 			panics := []*profilev1.MessagePanic{{Message: 1, Text: "index out of range"}}
-			_, err := other.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: other.next(), Store: "players", Key: "p", Token: opened.Stands.Token, Panics: panics})
+			_, err := other.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: other.next(), Store: "players", Key: "p", Token: opened.Header.Token, Panics: panics})
 			wantReason(t, err, profilev1.Reason_REASON_FENCED)
 			release := &profilev1.ReleaseRequest{
-				Request: g.next(), Store: "players", Key: "p", Token: opened.Stands.Token, Cause: profilev1.Cause_CAUSE_PANICKED, Panics: panics,
+				Request: g.next(), Store: "players", Key: "p", Token: opened.Header.Token, Cause: profilev1.Cause_CAUSE_PANICKED, Panics: panics,
 			}
 			for range 2 { // the second is a retry
 				if _, err := g.profiles.Release(soon(t), release); err != nil {

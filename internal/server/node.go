@@ -15,9 +15,9 @@ type Node interface {
 	Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error)
 	// CheckSpaceAdmits refuses a command, for its kind alone, that Propose would refuse just now.
 	CheckSpaceAdmits(command *fsm.Command) error
-	// ConfirmLeadership proves the lead after the call began.
+	// ConfirmLeadership confirms the lead after the call began.
 	ConfirmLeadership(ctx context.Context) (term uint64, err error)
-	// Renew proves the lead and notes that the incarnation was heard.
+	// Renew confirms the lead and notes that the incarnation was heard.
 	Renew(ctx context.Context, server lock.Incarnation) (term uint64, err error)
 	// AddStream notes that a stream of a living incarnation is open; Ended that it is over, byPeer only by FIN or RST from the
 	// peer; Noticed that a request of an incarnation came. The judge counts with them.

@@ -50,7 +50,7 @@ func (s operatorService) ClearAlarm(ctx context.Context, q *profilev1.ClearAlarm
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.ClearAlarmResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.ClearAlarmResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // ExpectedMembers lists the addresses that operators have let nodes join from.
@@ -67,7 +67,7 @@ func (s operatorService) ExpectedMembers(ctx context.Context, q *profilev1.Expec
 	if err != nil {
 		return nil, s.brokenError(0, err)
 	}
-	return &profilev1.ExpectedMembersResponse{Stands: readHeader(view, q.GetMode(), 0, 0), Addresses: addresses}, nil
+	return &profilev1.ExpectedMembersResponse{Header: readHeader(view, q.GetMode(), 0, 0), Addresses: addresses}, nil
 }
 
 // AddMember lets a node join from an address.
@@ -79,7 +79,7 @@ func (s operatorService) AddMember(ctx context.Context, q *profilev1.AddMemberRe
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.AddMemberResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.AddMemberResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Digest waits until this node's tables reach an index, and needs no leader.
@@ -117,7 +117,7 @@ func (s operatorService) Sessions(ctx context.Context, q *profilev1.SessionsRequ
 	if err != nil {
 		return nil, s.brokenError(0, err)
 	}
-	reply := &profilev1.SessionsResponse{Stands: readHeader(view, q.GetMode(), 0, 0), More: more}
+	reply := &profilev1.SessionsResponse{Header: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
 		session, err := s.sessionToWire(view, row)
 		if err != nil {
@@ -182,7 +182,7 @@ func (s operatorService) Servers(ctx context.Context, q *profilev1.ServersReques
 	for _, g := range contested {
 		wanted[g.Owner]++
 	}
-	reply := &profilev1.ServersResponse{Stands: readHeader(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.ServersResponse{Header: readHeader(view, q.GetMode(), 0, 0)}
 	for _, row := range rows {
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
@@ -217,7 +217,7 @@ func (s operatorService) GetPolicy(ctx context.Context, q *profilev1.GetPolicyRe
 	if err != nil {
 		return nil, s.brokenError(0, err)
 	}
-	reply := &profilev1.GetPolicyResponse{Stands: readHeader(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.GetPolicyResponse{Header: readHeader(view, q.GetMode(), 0, 0)}
 	for _, row := range rows {
 		reply.Policies = append(reply.Policies, &profilev1.Policy{
 			Name: row.Name, Value: row.Value, Unit: row.Unit, Inherited: row.Inherited, Help: row.Help,
@@ -237,7 +237,7 @@ func (s operatorService) SetPolicy(ctx context.Context, q *profilev1.SetPolicyRe
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SetPolicyResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.SetPolicyResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 func checkPolicy(q *profilev1.SetPolicyRequest) error {

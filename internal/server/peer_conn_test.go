@@ -129,7 +129,7 @@ func calledOver(t *testing.T, secure *tls.Config, how credentials.TransportCrede
 		if err != nil {
 			t.Fatal(err)
 		}
-		if event.GetRenewed().GetProvedTerm() != 0 {
+		if event.GetRenewed().GetConfirmedTerm() != 0 {
 			return c
 		}
 	}

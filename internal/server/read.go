@@ -17,7 +17,7 @@ const pageBytes = 3 << 20
 // errDataMissing is a profile's row without its data in the tables.
 var errDataMissing = errors.New("a profile's data is missing from the tables")
 
-// openView is the tables for one read: as a proved leader has them, or stale, as this node does.
+// openView is the tables for one read: as a leader that has confirmed its lead has them, or stale, as this node does.
 func (s *Server) openView(ctx context.Context, mode profilev1.ReadMode) (*View, error) {
 	if mode == profilev1.ReadMode_READ_MODE_LINEARIZABLE {
 		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
@@ -32,8 +32,8 @@ func (s *Server) openView(ctx context.Context, mode profilev1.ReadMode) (*View, 
 }
 
 // readHeader is the header of the reply to a read.
-func readHeader(view *View, mode profilev1.ReadMode, revision uint64, token lock.Token) *profilev1.Stands {
-	return &profilev1.Stands{Revision: revision, Token: uint64(token), Index: view.Position().Index, Mode: mode}
+func readHeader(view *View, mode profilev1.ReadMode, revision uint64, token lock.Token) *profilev1.ReplyHeader {
+	return &profilev1.ReplyHeader{Revision: revision, Token: uint64(token), Index: view.Position().Index, Mode: mode}
 }
 
 // Get reads a profile, whether or not it is owned. One that was never saved is answered with revision 0.
@@ -89,7 +89,7 @@ func getProfile(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, er
 	}
 	owner, err := ownerIn(view, grant.Owner)
 	return &profilev1.GetResponse{
-		Stands: readHeader(view, q.GetMode(), p.GetRevision(), grant.Token), Profile: p, Owner: owner,
+		Header: readHeader(view, q.GetMode(), p.GetRevision(), grant.Token), Profile: p, Owner: owner,
 		Messages: box.Waiting, SetAside: box.SetAside, Waiters: uint64(len(grant.Waiters)), LoadCount: grant.Loads,
 	}, err
 }
@@ -105,7 +105,7 @@ func (s profilesService) List(ctx context.Context, q *profilev1.ListRequest) (*p
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
-	reply := &profilev1.ListResponse{Stands: readHeader(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.ListResponse{Header: readHeader(view, q.GetMode(), 0, 0)}
 	limit := checkPage(q.GetLimit())
 	if q.GetStore() == "" {
 		stores, err := view.Stores()

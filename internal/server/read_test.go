@@ -18,37 +18,37 @@ const (
 func TestReadModes(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	saved := g.save("p", token, 0, []byte("one"))
-	reads := map[string]func(profilev1.ReadMode) (*profilev1.Stands, error){
-		"get": func(mode profilev1.ReadMode) (*profilev1.Stands, error) {
+	reads := map[string]func(profilev1.ReadMode) (*profilev1.ReplyHeader, error){
+		"get": func(mode profilev1.ReadMode) (*profilev1.ReplyHeader, error) {
 			r, err := w.profiles.Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p", Mode: mode})
-			return r.GetStands(), err
+			return r.GetHeader(), err
 		},
-		"list": func(mode profilev1.ReadMode) (*profilev1.Stands, error) {
+		"list": func(mode profilev1.ReadMode) (*profilev1.ReplyHeader, error) {
 			r, err := w.profiles.List(soon(t), &profilev1.ListRequest{Store: "players", Mode: mode})
-			return r.GetStands(), err
+			return r.GetHeader(), err
 		},
-		"messages": func(mode profilev1.ReadMode) (*profilev1.Stands, error) {
+		"messages": func(mode profilev1.ReadMode) (*profilev1.ReplyHeader, error) {
 			r, err := w.profiles.Messages(soon(t), &profilev1.MessagesRequest{Store: "players", Key: "p", Mode: mode})
-			return r.GetStands(), err
+			return r.GetHeader(), err
 		},
-		"sessions": func(mode profilev1.ReadMode) (*profilev1.Stands, error) {
+		"sessions": func(mode profilev1.ReadMode) (*profilev1.ReplyHeader, error) {
 			r, err := w.cluster.Sessions(soon(t), &profilev1.SessionsRequest{Mode: mode})
-			return r.GetStands(), err
+			return r.GetHeader(), err
 		},
-		"servers": func(mode profilev1.ReadMode) (*profilev1.Stands, error) {
+		"servers": func(mode profilev1.ReadMode) (*profilev1.ReplyHeader, error) {
 			r, err := w.cluster.Servers(soon(t), &profilev1.ServersRequest{Mode: mode})
-			return r.GetStands(), err
+			return r.GetHeader(), err
 		},
-		"policies": func(mode profilev1.ReadMode) (*profilev1.Stands, error) {
+		"policies": func(mode profilev1.ReadMode) (*profilev1.ReplyHeader, error) {
 			r, err := w.cluster.GetPolicy(soon(t), &profilev1.GetPolicyRequest{Mode: mode})
-			return r.GetStands(), err
+			return r.GetHeader(), err
 		},
 	}
 	for name, read := range reads {
 		for _, mode := range []profilev1.ReadMode{linearizable, stale} {
-			if s, err := read(mode); err != nil || s.GetMode() != mode || s.GetIndex() < saved.Stands.Index {
+			if s, err := read(mode); err != nil || s.GetMode() != mode || s.GetIndex() < saved.Header.Index {
 				t.Errorf("%s, %v, stands on %v, %v", name, mode, s, err)
 			}
 		}
@@ -59,7 +59,7 @@ func TestReadModes(t *testing.T) {
 		if r := wantReason(t, err, profilev1.Reason_REASON_NOT_LEADER); r.Leader != "10.0.0.2:7400" {
 			t.Errorf("%s is sent to %q", name, r.Leader)
 		}
-		if s, err := read(stale); err != nil || s.GetMode() != stale || s.GetIndex() < saved.Stands.Index {
+		if s, err := read(stale); err != nil || s.GetMode() != stale || s.GetIndex() < saved.Header.Index {
 			t.Errorf("%s at a follower stands on %v, %v", name, s, err)
 		}
 	}
@@ -77,7 +77,7 @@ func TestGetOfNothing(t *testing.T) {
 func TestGetWithoutData(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		g := w.register("gs-1")
-		g.save("p", g.start("p", wait).Stands.Token, 0, []byte("one"))
+		g.save("p", g.start("p", wait).Header.Token, 0, []byte("one"))
 		got, err := w.profiles.Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p", WithoutData: true})
 		if err != nil || !got.Profile.GetExists() || len(got.Profile.GetData()) != 0 || len(got.Profile.GetHash()) != 32 {
 			t.Errorf("%v, %v", got, err)
@@ -90,7 +90,7 @@ func TestList(t *testing.T) {
 		g := w.register("gs-1")
 		for i := range 5 {
 			key := fmt.Sprintf("p%d", i)
-			g.save(key, g.start(key, wait).Stands.Token, 0, []byte(key))
+			g.save(key, g.start(key, wait).Header.Token, 0, []byte(key))
 		}
 		var keys []string
 		after := ""
@@ -159,8 +159,8 @@ func TestOperatorsView(t *testing.T) {
 		if err != nil || st.Id == "" {
 			t.Errorf("status %v, %v", st, err)
 		}
-		digest, err := w.cluster.Digest(soon(t), &profilev1.DigestRequest{Index: servers.Stands.Index})
-		if err != nil || digest.Index < servers.Stands.Index || digest.Digest == 0 || digest.Id != st.Id {
+		digest, err := w.cluster.Digest(soon(t), &profilev1.DigestRequest{Index: servers.Header.Index})
+		if err != nil || digest.Index < servers.Header.Index || digest.Digest == 0 || digest.Id != st.Id {
 			t.Errorf("digest %v, %v", digest, err)
 		}
 	})

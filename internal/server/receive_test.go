@@ -28,7 +28,7 @@ func TestLargeCallsAreRefusedBeforeTheirDataIsHere(t *testing.T) {
 	w, node := fake(t, server.Limits{Received: fsm.MaxData + 1<<20})
 	g := w.register("gs-1")
 	saving := func(key string, size int) *profilev1.SaveRequest {
-		return g.saving(key, g.start(key, wait).Stands.Token, 0, noise(size))
+		return g.saving(key, g.start(key, wait).Header.Token, 0, noise(size))
 	}
 	a, b, small := saving("a", fsm.MaxData), saving("b", fsm.MaxData), saving("c", 1000)
 	hold, held := make(chan struct{}), make(chan struct{}, 8)
@@ -71,7 +71,7 @@ func TestLargeCallsAreRefusedBeforeTheirDataIsHere(t *testing.T) {
 func TestWhoAnnouncesMustSayTheTruth(t *testing.T) {
 	w, _ := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	for _, said := range []string{"20000", "-5", "0"} {
 		ctx := metadata.AppendToOutgoingContext(soon(t), profilev1.BytesKey, said)
 		_, err := g.profiles.Save(ctx, g.saving("p", token, 0, noise(100_000)))
@@ -91,7 +91,7 @@ func TestWhoAnnouncesMustSayTheTruth(t *testing.T) {
 func TestReadsWaitForRoom(t *testing.T) {
 	w, _ := fake(t, server.Limits{ReadBytes: fsm.MaxData})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	g.save("p", token, 0, noise(fsm.MaxData))
 	giveBack := w.server.HoldReads()
 
@@ -130,7 +130,7 @@ func TestReadsWaitForRoom(t *testing.T) {
 	}
 	giveBack()
 	again, err := g.profiles.StartSession(soon(t), start)
-	if err != nil || !again.Stands.Repeated || len(again.Profile.GetData()) != fsm.MaxData {
+	if err != nil || !again.Header.Repeated || len(again.Profile.GetData()) != fsm.MaxData {
 		t.Errorf("the session, asked for again: %d bytes, %v", len(again.GetProfile().GetData()), err)
 	}
 	w.get("p")

@@ -9,7 +9,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Reclaim lets sessions go on after a false verdict. The answer is read from the tables once the command is applied, so a
+// Reclaim lets sessions go on after a false expiry. The answer is read from the tables once the command is applied, so a
 // late copy, or one that lost again what it had won, is told the present state.
 func (s profilesService) Reclaim(ctx context.Context, q *profilev1.ReclaimRequest) (*profilev1.ReclaimResponse, error) {
 	number := q.GetRequest().GetNumber()
@@ -29,7 +29,7 @@ func (s profilesService) Reclaim(ctx context.Context, q *profilev1.ReclaimReques
 		return nil, s.unknownOutcomeError(number, err)
 	}
 	defer func() { _ = view.Close() }()
-	answer := &profilev1.ReclaimResponse{Stands: replyHeader(q.GetRequest(), result)}
+	answer := &profilev1.ReclaimResponse{Header: replyHeader(q.GetRequest(), result)}
 	for _, c := range act.Claims {
 		grant, err := view.Grant(c.GetStore(), c.GetKey())
 		if err != nil {

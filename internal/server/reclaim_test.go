@@ -11,7 +11,7 @@ import (
 func TestReclaim(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		old := w.register("gs-1")
-		kept, set := old.start("kept", wait).Stands.Token, old.start("set", wait).Stands.Token
+		kept, set := old.start("kept", wait).Header.Token, old.start("set", wait).Header.Token
 		ends(old)
 		next, other := w.register("gs-1 anew"), w.register("gs-2")
 		q := other.saving("set", 0, 0, []byte("other"))
@@ -30,7 +30,7 @@ func TestReclaim(t *testing.T) {
 		if len(answer.Claims) != 2 || !answer.Claims[0].Held || answer.Claims[1].Held || answer.Claims[1].Owner != nil {
 			t.Errorf("the claims came to %v", answer.Claims)
 		}
-		if got := w.get("kept"); got.Owner.GetIncarnation() != next.id || got.Stands.Token != answer.Stands.Token || got.LoadCount != 1 {
+		if got := w.get("kept"); got.Owner.GetIncarnation() != next.id || got.Header.Token != answer.Header.Token || got.LoadCount != 1 {
 			t.Errorf("what was reclaimed is %v", got)
 		}
 
@@ -40,7 +40,7 @@ func TestReclaim(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if late.Claims[0].Held || late.Claims[0].Owner.GetName() != "gs-2" || !late.Stands.Repeated || taken.Stands.Token <= late.Stands.Token {
+		if late.Claims[0].Held || late.Claims[0].Owner.GetName() != "gs-2" || !late.Header.Repeated || taken.Header.Token <= late.Header.Token {
 			t.Errorf("a late copy is told %v", late)
 		}
 
@@ -53,7 +53,7 @@ func TestReclaim(t *testing.T) {
 	})
 }
 
-// ends has the incarnation of a game server ended, as a verdict would.
+// ends has the incarnation of a game server ended, as an expiry would.
 func ends(g *game) {
 	g.t.Helper()
 	if _, err := g.profiles.EndServer(soon(g.t), &profilev1.EndServerRequest{Request: g.next()}); err != nil {

@@ -52,7 +52,7 @@ func (s profilesService) Register(ctx context.Context, q *profilev1.RegisterRequ
 	standing := view.Position()
 	return &profilev1.RegisterResponse{
 		Incarnation: uint64(result.Token), Cluster: standing.Cluster, Epoch: standing.Epoch,
-		Stands: replyHeader(nil, result), Timing: timingToWire(row.Class), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
+		Header: replyHeader(nil, result), Timing: timingToWire(row.Class), Nodes: nodes, Gossip: gossip, Limits: hardLimits(),
 		Binding: lock.Binding(standing.Cluster, standing.Epoch), Level: standing.Level, Features: s.features(standing.Level),
 	}, nil
 }
@@ -98,7 +98,7 @@ func (s profilesService) EndServer(ctx context.Context, q *profilev1.EndServerRe
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.EndServerResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.EndServerResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Settle answers with the outcome of the number: an old refusal is an answer here, not a refusal of the settling.
@@ -111,13 +111,13 @@ func (s profilesService) Settle(ctx context.Context, q *profilev1.SettleRequest)
 	if err != nil {
 		return nil, s.proposeError(number, err)
 	}
-	if !result.Repeated && result.Code != fsm.Burned {
+	if !result.Repeated && result.Code != fsm.GivenUp {
 		if err := s.refusedResult(number, result); err != nil {
 			return nil, err
 		}
 	}
 	return &profilev1.SettleResponse{
-		Stands: replyHeader(q.GetRequest(), result), Reason: ReasonOf(result.Code), Queued: result.Code == fsm.Queued,
+		Header: replyHeader(q.GetRequest(), result), Reason: ReasonOf(result.Code), Queued: result.Code == fsm.Queued,
 	}, nil
 }
 

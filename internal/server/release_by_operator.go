@@ -7,13 +7,13 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// Free is an operator's release.
-func (s operatorService) Free(ctx context.Context, q *profilev1.FreeRequest) (*profilev1.FreeResponse, error) {
+// ReleaseByOperator is an operator's release.
+func (s operatorService) ReleaseByOperator(ctx context.Context, q *profilev1.ReleaseByOperatorRequest) (*profilev1.ReleaseByOperatorResponse, error) {
 	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
 		checkReason(q.GetReason())); err != nil {
 		return nil, err
 	}
-	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.Free{
+	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.ReleaseByOperator{
 		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Force: q.GetForce(), Reason: q.GetReason(),
 	})
 	if err != nil {
@@ -36,8 +36,8 @@ func (s operatorService) Free(ctx context.Context, q *profilev1.FreeRequest) (*p
 	if err != nil {
 		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
-	reply := &profilev1.FreeResponse{
-		Stands: replyHeader(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters)), HandOffMs: row.Class.HandOff.Milliseconds(),
+	reply := &profilev1.ReleaseByOperatorResponse{
+		Header: replyHeader(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters)), HandOffMs: row.Class.HandOff.Milliseconds(),
 	}
 	reply.Over = grant.Token != result.Token || grant.Owner != result.Owner || !owner.GetInForce()
 	reply.Revoked = !reply.Over && grant.Revoked

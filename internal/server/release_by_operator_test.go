@@ -10,21 +10,21 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-func (g *game) freeing(key string, token uint64, force bool) *profilev1.FreeRequest {
-	return &profilev1.FreeRequest{Request: g.next(), Store: "players", Key: key, Token: token, Force: force, Reason: "stuck"}
+func (g *game) freeing(key string, token uint64, force bool) *profilev1.ReleaseByOperatorRequest {
+	return &profilev1.ReleaseByOperatorRequest{Request: g.next(), Store: "players", Key: key, Token: token, Force: force, Reason: "stuck"}
 }
 
 // The owner is asked, then robbed; both are told it again by a renewal, should the event be lost.
-func TestFree(t *testing.T) {
+func TestReleaseByOperator(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	a, b, tool := w.register("a").live(), w.register("b"), w.register("tool")
-	held := a.start("p", wait).Stands.Token
+	held := a.start("p", wait).Header.Token
 	a.held = []uint64{held}
 	a.renew()
 	node.Deafen(true)
 
-	asked, err := w.cluster.Free(soon(t), tool.freeing("p", held, false))
-	if err != nil || asked.Owner.GetName() != "a" || asked.Over || asked.Revoked || asked.Waiters != 0 || asked.Stands.Token != held {
+	asked, err := w.cluster.ReleaseByOperator(soon(t), tool.freeing("p", held, false))
+	if err != nil || asked.Owner.GetName() != "a" || asked.Over || asked.Revoked || asked.Waiters != 0 || asked.Header.Token != held {
 		t.Fatalf("asked: %v, %v", asked, err)
 	}
 	if r, before := a.renew(); r.Differs || len(before) != 1 || !before[0].GetLetGo().GetOperator() || before[0].GetLetGo().GetToken() != held {
@@ -38,12 +38,12 @@ func TestFree(t *testing.T) {
 	b.start("p", wait)
 	request := tool.freeing("p", held, true)
 	for range 2 { // the second is a retry, and is told the same
-		robbed, err := w.cluster.Free(soon(t), request)
+		robbed, err := w.cluster.ReleaseByOperator(soon(t), request)
 		if err != nil || robbed.Owner.GetName() != "a" || robbed.Over || !robbed.Revoked || robbed.Waiters != 1 {
 			t.Fatalf("robbed: %v, %v", robbed, err)
 		}
 	}
-	if _, before := a.renew(); len(before) != 1 || before[0].GetLost().GetCause() != profilev1.Cause_CAUSE_FREED {
+	if _, before := a.renew(); len(before) != 1 || before[0].GetLost().GetCause() != profilev1.Cause_CAUSE_RELEASED_BY_OPERATOR {
 		t.Errorf("the loss comes as %v", before)
 	}
 	_, err = a.profiles.Save(soon(t), a.saving("p", held, 0, []byte("late")))
@@ -56,41 +56,41 @@ func TestFree(t *testing.T) {
 	}
 	q := &profilev1.AuditRequest{Store: "players", Key: "p", Limit: 1}
 	audits, err := w.cluster.Audit(soon(t), q)
-	if err != nil || len(audits.Audits) != 1 || !audits.More {
+	if err != nil || len(audits.Records) != 1 || !audits.More {
 		t.Fatalf("the newest audit: %v, %v", audits, err)
 	}
-	if a := audits.Audits[0]; a.Deed != "free" || a.By.GetName() != "tool" || a.From.GetName() != "a" || a.Reason != "stuck" || a.Number != 2 || a.StampMs == 0 {
+	if a := audits.Records[0]; a.Action != "release" || a.By.GetName() != "tool" || a.From.GetName() != "a" || a.Reason != "stuck" || a.Number != 2 || a.StampMs == 0 {
 		t.Errorf("the newest audit is %v", a)
 	}
-	q.Before = audits.Audits[0].Number
-	if audits, err = w.cluster.Audit(soon(t), q); err != nil || len(audits.Audits) != 1 || audits.More || audits.Audits[0].Deed != "ask" {
+	q.Before = audits.Records[0].Number
+	if audits, err = w.cluster.Audit(soon(t), q); err != nil || len(audits.Records) != 1 || audits.More || audits.Records[0].Action != "ask" {
 		t.Errorf("the one before: %v, %v", audits, err)
 	}
-	if audits, err = w.cluster.Audit(soon(t), &profilev1.AuditRequest{Store: "guilds"}); err != nil || len(audits.Audits) != 0 {
+	if audits, err = w.cluster.Audit(soon(t), &profilev1.AuditRequest{Store: "guilds"}); err != nil || len(audits.Records) != 0 {
 		t.Errorf("of another store: %v, %v", audits, err)
 	}
 }
 
-func TestFreeIsRefused(t *testing.T) {
+func TestReleaseByOperatorIsRefused(t *testing.T) {
 	w, _ := fake(t, server.Limits{})
 	a, tool := w.register("a"), w.register("tool")
-	held := a.start("p", wait).Stands.Token
-	_, err := w.cluster.Free(soon(t), tool.freeing("nothing", 1, true))
+	held := a.start("p", wait).Header.Token
+	_, err := w.cluster.ReleaseByOperator(soon(t), tool.freeing("nothing", 1, true))
 	wantReason(t, err, profilev1.Reason_REASON_NO_PROFILE)
-	_, err = w.cluster.Free(soon(t), tool.freeing("p", held+1, true))
+	_, err = w.cluster.ReleaseByOperator(soon(t), tool.freeing("p", held+1, true))
 	if r := wantReason(t, err, profilev1.Reason_REASON_SUPERSEDED); r.Owner.GetName() != "a" || r.Token != held {
 		t.Errorf("another session is refused with %v", r)
 	}
-	_, err = w.cluster.Free(soon(t), tool.freeing("p", 0, true))
+	_, err = w.cluster.ReleaseByOperator(soon(t), tool.freeing("p", 0, true))
 	wantReason(t, err, profilev1.Reason_REASON_INVALID)
 	long := tool.freeing("p", held, true)
 	long.Reason = strings.Repeat("x", fsm.MaxReason+1)
-	_, err = w.cluster.Free(soon(t), long)
+	_, err = w.cluster.ReleaseByOperator(soon(t), long)
 	wantReason(t, err, profilev1.Reason_REASON_TOO_LARGE)
 	if _, err := a.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: a.next(), Store: "players", Key: "p", Token: held}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.cluster.Free(soon(t), tool.freeing("p", held, true))
+	_, err = w.cluster.ReleaseByOperator(soon(t), tool.freeing("p", held, true))
 	wantReason(t, err, profilev1.Reason_REASON_NOT_OWNED)
 }
 

@@ -14,7 +14,7 @@ import (
 // The stream of a game server. Three goroutines share the work so that nothing waits for anything slower: one receives
 // renewals and keeps only the newest, one proves and compares, and the handler alone sends.
 
-// errServerGone says, proved, that an incarnation has ended or never was.
+// errServerGone says, confirmed, that an incarnation has ended or never was.
 var errServerGone = errors.New("the incarnation has ended")
 
 // errOtherRegistration says that another process registered an incarnation.
@@ -39,7 +39,7 @@ type streamState struct {
 func (s profilesService) Live(stream profilev1.Profiles_LiveServer) error {
 	renewals := make(chan *profilev1.Renewal, 1)
 	if !s.startWork(func() { receiveRenewals(stream, renewals) }) {
-		return stream.Send(goodbyeEvent(&profilev1.Goodbye{Leader: s.leaderHint()}))
+		return stream.Send(goodbyeEvent(&profilev1.StreamEnd{Leader: s.leaderHint()}))
 	}
 	first, err := s.receiveFirst(stream, renewals)
 	if first == nil {
@@ -101,7 +101,7 @@ func (s *Server) receiveFirst(stream profilev1.Profiles_LiveServer, renewals <-c
 	case <-patience.C:
 		return nil, checkFieldErrors(0, invalidField("the stream brought no renewal for %v: send the first one at once", s.limits.Renewal))
 	case <-s.life.Done():
-		return nil, stream.Send(goodbyeEvent(&profilev1.Goodbye{Leader: s.leaderHint()}))
+		return nil, stream.Send(goodbyeEvent(&profilev1.StreamEnd{Leader: s.leaderHint()}))
 	}
 }
 
@@ -176,15 +176,15 @@ func (s *Server) buildRenewed(ctx context.Context, box *eventQueue, seen *cluste
 	case errors.Is(err, errRolledBack):
 		return renewalAnswer{last: true, err: s.unconfirmedAnswer(err)}
 	case errors.Is(err, errServerGone):
-		return goodbyeAnswer(&profilev1.Goodbye{ServerGone: true})
+		return goodbyeAnswer(&profilev1.StreamEnd{ServerGone: true})
 	case errors.Is(err, errOtherRegistration):
 		return renewalAnswer{last: true, err: s.unconfirmedAnswer(err)}
 	case errors.As(err, &notLeader):
-		return goodbyeAnswer(&profilev1.Goodbye{Leader: notLeader.Leader})
+		return goodbyeAnswer(&profilev1.StreamEnd{Leader: notLeader.Leader})
 	case errors.Is(err, cluster.ErrClosed):
-		return goodbyeAnswer(&profilev1.Goodbye{Leader: s.leaderHint()})
+		return goodbyeAnswer(&profilev1.StreamEnd{Leader: s.leaderHint()})
 	case err != nil:
-		s.log.Debug("a renewal is unproven", "incarnation", box.server, "error", err)
+		s.log.Debug("a renewal is not confirmed", "incarnation", box.server, "error", err)
 		return nothing
 	}
 	defer func() { _ = view.Close() }()
@@ -216,11 +216,11 @@ func (s *Server) addAnnouncements(known *streamState, level uint32, events []*pr
 	}
 }
 
-func goodbyeAnswer(g *profilev1.Goodbye) renewalAnswer {
+func goodbyeAnswer(g *profilev1.StreamEnd) renewalAnswer {
 	return renewalAnswer{events: []*profilev1.Event{goodbyeEvent(g)}, last: true}
 }
 
-// confirmRenewal proves the lead for a living incarnation, and returns the tables as they stood after it. Only proved tables
+// confirmRenewal confirms the lead for a living incarnation, and returns the tables as they stood after it. Only confirmed tables
 // say that an incarnation is gone: a follower's may not know it yet. An incarnation not known to be alive is looked up before
 // the judge hears of it.
 func (s *Server) confirmRenewal(ctx context.Context, server lock.Incarnation, registration uint64, lookUp bool, seen uint64) (uint64, *sharedView, error) {

@@ -80,16 +80,16 @@ func (s *stream) until(want func(*profilev1.Event) bool) *profilev1.Event {
 }
 
 // goodbye receives until the stream ends, which must be with a goodbye.
-func (s *stream) goodbye() *profilev1.Goodbye {
+func (s *stream) goodbye() *profilev1.StreamEnd {
 	s.t.Helper()
 	var last *profilev1.Event
 	for {
 		event, err := s.live.Recv()
 		if errors.Is(err, io.EOF) {
-			if last.GetGoodbye() == nil {
+			if last.GetStreamEnd() == nil {
 				s.t.Fatalf("the stream ended after %v, want a goodbye", last)
 			}
-			return last.GetGoodbye()
+			return last.GetStreamEnd()
 		}
 		if err != nil {
 			s.t.Fatalf("the stream ended: %v", err)
@@ -102,14 +102,14 @@ func (s *stream) goodbye() *profilev1.Goodbye {
 func TestHandOff(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := w.register("a").live(), w.register("b").live()
-		held := a.start("p", wait).Stands.Token
+		held := a.start("p", wait).Header.Token
 		a.held = []uint64{held}
 		for _, s := range []*stream{a, b} {
-			if r, _ := s.renew(); r.ProvedTerm == 0 || r.Differs || r.Index == 0 || len(r.Nodes) != 1 {
+			if r, _ := s.renew(); r.ConfirmedTerm == 0 || r.Differs || r.Index == 0 || len(r.Nodes) != 1 {
 				t.Fatalf("the renewal is answered %v", r)
 			}
 		}
-		ticket := b.start("p", wait).Stands.Token
+		ticket := b.start("p", wait).Header.Token
 		asked := a.until(func(e *profilev1.Event) bool { return e.GetLetGo() != nil }).GetLetGo()
 		if asked.Store != "players" || asked.Key != "p" || asked.Token != held {
 			t.Errorf("asked for %v", asked)
@@ -138,13 +138,13 @@ func TestHandOff(t *testing.T) {
 func TestLostEvents(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	a, b := w.register("a").live(), w.register("b").live()
-	held := a.start("p", wait).Stands.Token
+	held := a.start("p", wait).Header.Token
 	a.held = []uint64{held}
 	a.renew()
 	b.renew()
 
 	node.Deafen(true)
-	ticket := b.start("p", wait).Stands.Token
+	ticket := b.start("p", wait).Header.Token
 	if r, before := a.renew(); r.Differs || len(before) != 1 || before[0].GetLetGo().GetToken() != held {
 		t.Errorf("the ask comes again as %v, before %v", before, r)
 	}
@@ -181,7 +181,7 @@ func TestLostEvents(t *testing.T) {
 func TestMailOfANewStream(t *testing.T) {
 	w, _ := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	for range 40 {
 		if _, err := g.profiles.Send(soon(t), &profilev1.SendRequest{Request: g.next(), Store: "players", Key: "p"}); err != nil {
 			t.Fatal(err)
@@ -199,10 +199,10 @@ func TestMailOfANewStream(t *testing.T) {
 }
 
 // More events than a mailbox holds are made up for, too.
-func TestFullMailbox(t *testing.T) {
+func TestFullInbox(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	s := g.live()
 	s.held = []uint64{token}
 	s.renew()
@@ -210,7 +210,7 @@ func TestFullMailbox(t *testing.T) {
 	for i := range flood {
 		flood[i] = fsm.Event{Kind: fsm.LetGo, Server: lock.Incarnation(g.id), Store: "players", Key: fmt.Sprint(i)}
 	}
-	node.Hub.Tell(flood) // must not wait, though nobody receives
+	node.Hub.Publish(flood) // must not wait, though nobody receives
 	node.Deafen(true)
 	if _, err := g.profiles.Send(soon(t), &profilev1.SendRequest{Request: g.next(), Store: "players", Key: "p"}); err != nil {
 		t.Fatal(err)
@@ -222,21 +222,21 @@ func TestFullMailbox(t *testing.T) {
 }
 
 // Only a proof renews.
-func TestUnproven(t *testing.T) {
+func TestUnconfirmedRenewal(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	s := w.register("gs-1").live()
 	s.renew()
 	node.Confirm = func(context.Context) error { return cluster.ErrUnconfirmed }
-	if r, _ := s.renew(); r.ProvedTerm != 0 {
-		t.Errorf("an unproven renewal is answered %v", r)
+	if r, _ := s.renew(); r.ConfirmedTerm != 0 {
+		t.Errorf("an unconfirmed renewal is answered %v", r)
 	}
 	_, err := w.profiles.Renew(soon(t), s.renewal())
-	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
+	wantReason(t, err, profilev1.Reason_REASON_UNCONFIRMED)
 	_, err = w.profiles.Get(soon(t), &profilev1.GetRequest{Store: "players", Key: "p"})
-	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
+	wantReason(t, err, profilev1.Reason_REASON_UNCONFIRMED)
 	node.Confirm = nil
-	if r, _ := s.renew(); r.ProvedTerm == 0 {
-		t.Errorf("a proven one is answered %v", r)
+	if r, _ := s.renew(); r.ConfirmedTerm == 0 {
+		t.Errorf("a confirmed one is answered %v", r)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestUnproven(t *testing.T) {
 func TestEventsPassASlowProof(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	a, b := w.register("a").live(), w.register("b")
-	held := a.start("p", wait).Stands.Token
+	held := a.start("p", wait).Header.Token
 	a.held = []uint64{held}
 	a.renew()
 	slow := make(chan struct{})
@@ -263,15 +263,15 @@ func TestEventsPassASlowProof(t *testing.T) {
 		t.Errorf("while the proof runs comes %v, want the ask", e)
 	}
 	close(slow)
-	a.until(func(e *profilev1.Event) bool { return e.GetRenewed().GetProvedTerm() != 0 })
+	a.until(func(e *profilev1.Event) bool { return e.GetRenewed().GetConfirmedTerm() != 0 })
 }
 
 func TestRenewWithoutStream(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		g := w.register("tool")
-		token := g.start("p", wait).Stands.Token
+		token := g.start("p", wait).Header.Token
 		r, err := w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: g.id, Sequence: 7})
-		if err != nil || r.Sequence != 7 || r.ProvedTerm == 0 || !r.Differs || len(r.Grants) != 1 || r.Grants[0].Token != token {
+		if err != nil || r.Sequence != 7 || r.ConfirmedTerm == 0 || !r.Differs || len(r.Grants) != 1 || r.Grants[0].Token != token {
 			t.Errorf("answered %v, %v", r, err)
 		}
 		_, err = w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: 12345})
@@ -375,7 +375,7 @@ func TestTheFirstRenewalReadsNoMessage(t *testing.T) {
 	held := map[string]uint64{}
 	for i := range 10 {
 		key := fmt.Sprint("p", i)
-		held[key] = g.start(key, wait).Stands.Token
+		held[key] = g.start(key, wait).Header.Token
 		for range 150 {
 			q := g.next()
 			if _, err := node.Propose(soon(t), fsm.NewCommand(&fsm.Request{
@@ -394,7 +394,7 @@ func TestTheFirstRenewalReadsNoMessage(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	renewed, err := w.profiles.Renew(soon(t), r)
 	runtime.ReadMemStats(&after)
-	if err != nil || renewed.ProvedTerm == 0 || renewed.Differs || len(renewed.Events) != 10 {
+	if err != nil || renewed.ConfirmedTerm == 0 || renewed.Differs || len(renewed.Events) != 10 {
 		t.Fatalf("answered %v, %v", renewed, err)
 	}
 	for _, event := range renewed.Events {
@@ -429,7 +429,7 @@ func TestGrantsComeInPagesOfOneIndex(t *testing.T) {
 		r := (&stream{game: g}).renewal()
 		r.Page = page
 		renewed, err := w.profiles.Renew(soon(t), r)
-		if err != nil || !renewed.Differs || renewed.ProvedTerm == 0 {
+		if err != nil || !renewed.Differs || renewed.ConfirmedTerm == 0 {
 			t.Fatalf("answered %v, %v", renewed, err)
 		}
 		return renewed
@@ -497,11 +497,11 @@ func TestRenewWithoutAStreamTellsAllThatWasRevokedOrConfirmsNothing(t *testing.T
 	for _, event := range r.Events {
 		told[event.GetLost().GetKey()] = true
 	}
-	if r.ProvedTerm == 0 || len(told) != 100 {
-		t.Fatalf("the answer in term %d tells of %d losses, want a confirmed one with 100", r.ProvedTerm, len(told))
+	if r.ConfirmedTerm == 0 || len(told) != 100 {
+		t.Fatalf("the answer in term %d tells of %d losses, want a confirmed one with 100", r.ConfirmedTerm, len(told))
 	}
 	steals(100, 4500) // more than a MiB of names
-	if r := renew(); r.ProvedTerm != 0 {
-		t.Errorf("an answer with %d of 4500 losses confirms in term %d", len(r.Events), r.ProvedTerm)
+	if r := renew(); r.ConfirmedTerm != 0 {
+		t.Errorf("an answer with %d of 4500 losses confirms in term %d", len(r.Events), r.ConfirmedTerm)
 	}
 }

@@ -87,7 +87,7 @@ func TestASlowConnectionHoldsNoMoreThanItsShare(t *testing.T) {
 	const share = 2 * fsm.MaxData
 	w, _ := fake(t, server.Limits{ReadBytes: 2*share + fsm.MaxData, ReadShare: share, Call: patience})
 	g := w.register("gs-1")
-	g.save("p", g.start("p", wait).Stands.Token, 0, noise(fsm.MaxData))
+	g.save("p", g.start("p", wait).Header.Token, 0, noise(fsm.MaxData))
 
 	slow, gone := w.reader(t), w.reader(t)
 	for _, r := range []*reader{slow, gone} {
@@ -126,7 +126,7 @@ func TestASlowConnectionHoldsNoMoreThanItsShare(t *testing.T) {
 func TestRoomIsGivenBack(t *testing.T) {
 	w, _ := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	g.save("p", g.start("p", wait).Stands.Token, 0, noise(2000))
+	g.save("p", g.start("p", wait).Header.Token, 0, noise(2000))
 	if _, err := g.profiles.Send(soon(t), &profilev1.SendRequest{Request: g.next(), Store: "players", Key: "p", Body: []byte(`"hi"`)}); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestRoomIsGivenBack(t *testing.T) {
 func TestWhatIsLargerThanItsBudgetGoesAlone(t *testing.T) {
 	w, _ := fake(t, server.Limits{SmallBytes: 500, LargeBytes: 1000, ReadBytes: 1000, ReadShare: 500})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	g.save("p", token, 0, noise(2000))
 	g.save("p", token, 1, noise(100_000))
 	answers := make(chan error, 4)

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// errRolledBack says, proved, that the cluster has lost entries that the caller was told of.
+// errRolledBack says, confirmed, that the cluster has lost entries that the caller was told of.
 var errRolledBack = errors.New("the log ends before what the caller was told of")
 
 // checkNotRolledBack is asked before a registration. What was told under another epoch says nothing: indexes begin elsewhere
@@ -31,7 +31,7 @@ func (s *Server) checkNotRolledBack(ctx context.Context, epoch, seen uint64) err
 	return s.checkLogReaches(ctx, seen)
 }
 
-// checkLogReaches is called once this node has proved that it led after the caller's message came. What the caller was told is
+// checkLogReaches is called once this node has confirmed that it led after the caller's message came. What the caller was told is
 // committed, so it lies in the log of every such leader, unless old disks were put back under a majority. It is the log that
 // is asked: the tables of a sound leader may be an entry behind the index that a follower told.
 func (s *Server) checkLogReaches(ctx context.Context, seen uint64) error {

@@ -91,16 +91,16 @@ func TestALeaderWhoseTablesAreBehindWasNotRolledBack(t *testing.T) {
 	}
 }
 
-// A leader that was deposed has a short log too. It says nothing of the kind before it has proved its lead.
-func TestALeaderThatCannotProveItsLeadWasNotRolledBack(t *testing.T) {
+// A leader that was deposed has a short log too. It says nothing of the kind before it has confirmed its lead.
+func TestALeaderThatCannotConfirmItsLeadWasNotRolledBack(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("a")
 	node.EndAt(50)
 	node.Confirm = func(context.Context) error { return cluster.ErrUnconfirmed }
 	_, err := w.profiles.Renew(soon(t), &profilev1.Renewal{Incarnation: g.id, Sequence: 1, Seen: 51})
-	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
+	wantReason(t, err, profilev1.Reason_REASON_UNCONFIRMED)
 	_, err = w.profiles.Register(soon(t), &profilev1.RegisterRequest{Name: "b", Nonce: bytes.Repeat([]byte{3}, 16), Seen: 51, SeenEpoch: 1})
-	wantReason(t, err, profilev1.Reason_REASON_UNPROVEN)
+	wantReason(t, err, profilev1.Reason_REASON_UNCONFIRMED)
 	if alarms := alarmsOf(t, node); len(alarms) > 0 {
 		t.Errorf("it raises %v", alarms)
 	}

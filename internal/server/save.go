@@ -26,7 +26,7 @@ func (s profilesService) Save(ctx context.Context, q *profilev1.SaveRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SaveResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.SaveResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Set overwrites without a session.
@@ -45,7 +45,7 @@ func (s profilesService) Set(ctx context.Context, q *profilev1.SetRequest) (*pro
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SetResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.SetResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Remove leaves a stone at the profile's next revision.
@@ -59,7 +59,7 @@ func (s profilesService) Remove(ctx context.Context, q *profilev1.RemoveRequest)
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.RemoveResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.RemoveResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 func tagsFromWire(tags map[string]string, keep bool) *fsm.Tags {

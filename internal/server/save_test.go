@@ -25,7 +25,7 @@ func noise(n int) []byte {
 func TestLargeData(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		g := w.register("gs-1")
-		token := g.start("p", wait).Stands.Token
+		token := g.start("p", wait).Header.Token
 		for i, size := range []int{0, 1, fsm.MaxWhole, fsm.MaxWhole + 1, 2*fsm.PartBytes - 1, 2 * fsm.PartBytes, fsm.MaxData} {
 			data := noise(size)
 			g.save("p", token, uint64(i), data)
@@ -47,7 +47,7 @@ func TestLargeData(t *testing.T) {
 func TestLargeSaveAnsweredAfterTheEnd(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	save := g.saving("p", token, 0, noise(fsm.MaxData))
 	if _, err := g.profiles.Save(soon(t), save); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestLargeSaveAnsweredAfterTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := g.profiles.Save(soon(t), save)
-	if err != nil || !again.Stands.Repeated || again.Stands.Revision != 1 {
+	if err != nil || !again.Header.Repeated || again.Header.Revision != 1 {
 		t.Errorf("the retry is %v, %v; want the old answer", again, err)
 	}
 }
@@ -68,7 +68,7 @@ func TestLargeSaveAnsweredAfterTheEnd(t *testing.T) {
 func TestNoSpaceSparesParts(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	node.Full = func() bool { return true }
 	_, err := g.profiles.Save(soon(t), g.saving("p", token, 0, noise(fsm.MaxData)))
 	wantReason(t, err, profilev1.Reason_REASON_NO_SPACE)
@@ -86,7 +86,7 @@ func TestNoSpaceSparesParts(t *testing.T) {
 func TestLostPart(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	save := g.saving("p", token, 0, noise(fsm.MaxData))
 	node.Before = func(c *fsm.Command) error {
 		if c.GetPutPart().GetPart() == 5 {
@@ -97,7 +97,7 @@ func TestLostPart(t *testing.T) {
 	_, err := g.profiles.Save(soon(t), save)
 	wantReason(t, err, profilev1.Reason_REASON_BUSY)
 	node.Before = nil
-	if done, err := g.profiles.Save(soon(t), save); err != nil || done.Stands.Revision != 1 || done.Stands.Repeated {
+	if done, err := g.profiles.Save(soon(t), save); err != nil || done.Header.Revision != 1 || done.Header.Repeated {
 		t.Errorf("the next copy is %v, %v", done, err)
 	}
 	if got := w.get("p"); !bytes.Equal(got.Profile.GetData(), noise(fsm.MaxData)) {
@@ -109,7 +109,7 @@ func TestLostPart(t *testing.T) {
 func TestPolicySparesParts(t *testing.T) {
 	w, node := fake(t, server.Limits{})
 	g := w.register("gs-1")
-	token := g.start("p", wait).Stands.Token
+	token := g.start("p", wait).Header.Token
 	large := g.saving("p", token, 0, noise(fsm.MaxData))
 	if _, err := g.profiles.Save(soon(t), large); err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestPolicySparesParts(t *testing.T) {
 	before := node.Count("PutPart")
 	_, err := g.profiles.Save(soon(t), g.saving("p", token, 1, noise(fsm.MaxData)))
 	wantReason(t, err, profilev1.Reason_REASON_TOO_LARGE)
-	if again, err := g.profiles.Save(soon(t), large); err != nil || !again.Stands.Repeated {
+	if again, err := g.profiles.Save(soon(t), large); err != nil || !again.Header.Repeated {
 		t.Errorf("the retry of one that was done before: %v, %v", again, err)
 	}
 	if node.Count("PutPart") != before {
@@ -133,7 +133,7 @@ func TestDataBudget(t *testing.T) {
 	w, node := fake(t, server.Limits{SmallBytes: 1000})
 	g := w.register("gs-1")
 	saving := func(key string) *profilev1.SaveRequest {
-		return g.saving(key, g.start(key, wait).Stands.Token, 0, noise(700))
+		return g.saving(key, g.start(key, wait).Header.Token, 0, noise(700))
 	}
 	a, b, c := saving("a"), saving("b"), saving("c")
 	hold, held := make(chan struct{}), make(chan struct{}, 1)
@@ -185,7 +185,7 @@ func TestSmallSavesDoNotWaitInLineWithLargeOnes(t *testing.T) {
 	w, node := fake(t, server.Limits{LargeBytes: fsm.MaxData})
 	g := w.register("gs-1")
 	saving := func(key string, size int) *profilev1.SaveRequest {
-		return g.saving(key, g.start(key, wait).Stands.Token, 0, noise(size))
+		return g.saving(key, g.start(key, wait).Header.Token, 0, noise(size))
 	}
 	a, b, small := saving("a", fsm.MaxData), saving("b", fsm.MaxData), saving("c", 64<<10)
 	hold, held := make(chan struct{}), make(chan struct{}, 8)

@@ -3,7 +3,7 @@
 //
 // It promises that a change is proposed once for each call and never decided on here; that a reply says what it stands
 // on; that a refusal says whether the thing happened, in one sentence and in a profilev1.Refusal; and that a renewal is
-// answered as proved only when the node proved its lead after the renewal came. It never retries, never forwards, and
+// answered as confirmed only when the node confirmed its lead after the renewal came. It never retries, never forwards, and
 // keeps nothing that a client would miss after a restart. Read this file first, then errortable.go for the errors,
 // and live.go for the stream.
 package server
@@ -246,7 +246,7 @@ func (s *Server) Close(ctx context.Context) {
 	s.mu.Unlock()
 	if first {
 		s.health.Shutdown()
-		s.hub.shutDown(&profilev1.Goodbye{Leader: s.leaderHint()})
+		s.hub.shutDown(&profilev1.StreamEnd{Leader: s.leaderHint()})
 		s.end()
 		s.comparisons.closeAll()
 	}
@@ -288,7 +288,7 @@ func (s *Server) watchHealth() {
 	for {
 		leader, leads := s.node.Leader()
 		if led && !leads {
-			s.hub.sendGoodbyeToAll(&profilev1.Goodbye{Leader: leader})
+			s.hub.sendGoodbyeToAll(&profilev1.StreamEnd{Leader: leader})
 		}
 		led = leads
 		s.setServing(s.isReady() && (leads || leader != ""))
@@ -296,7 +296,7 @@ func (s *Server) watchHealth() {
 		case <-tick.C:
 		case <-s.node.Done():
 			s.setServing(false)
-			s.hub.sendGoodbyeToAll(&profilev1.Goodbye{Leader: s.leaderHint()})
+			s.hub.sendGoodbyeToAll(&profilev1.StreamEnd{Leader: s.leaderHint()})
 			return
 		case <-s.life.Done():
 			return

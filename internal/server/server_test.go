@@ -179,7 +179,7 @@ func single(t testing.TB) *world {
 	t.Helper()
 	hub := server.NewHub()
 	c := cluster.DefaultConfig()
-	c.Memory, c.Bind, c.Client, c.OnEvents = true, "127.0.0.1:0", "127.0.0.1:7400", hub.Tell
+	c.Memory, c.Bind, c.Client, c.OnEvents = true, "127.0.0.1:0", "127.0.0.1:7400", hub.Publish
 	node, err := cluster.Open(soon(t), c)
 	if err != nil {
 		t.Fatal(err)

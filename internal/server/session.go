@@ -22,7 +22,7 @@ func (s profilesService) StartSession(ctx context.Context, q *profilev1.StartSes
 	if err != nil {
 		return nil, err
 	}
-	reply := &profilev1.StartSessionResponse{Stands: replyHeader(q.GetRequest(), result)}
+	reply := &profilev1.StartSessionResponse{Header: replyHeader(q.GetRequest(), result)}
 	if result.Code == fsm.Queued {
 		reply.Queued, reply.Place, reply.Owner = true, result.Place, s.ownerOf(result.Owner)
 		return reply, nil
@@ -70,7 +70,7 @@ func (s profilesService) Cancel(ctx context.Context, q *profilev1.CancelRequest)
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.CancelResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.CancelResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 // Release ends a session without a save, and counts the panics of message handlers that ended it.
@@ -87,5 +87,5 @@ func (s profilesService) Release(ctx context.Context, q *profilev1.ReleaseReques
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.ReleaseResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.ReleaseResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }

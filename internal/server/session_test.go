@@ -22,18 +22,18 @@ func TestOneSession(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		g := w.register("gs-1")
 		opened := g.start("p", wait)
-		if opened.Queued || opened.Profile.GetExists() || opened.LoadCount != 1 || opened.Stands.Token == 0 || opened.Stands.Number != 1 {
+		if opened.Queued || opened.Profile.GetExists() || opened.LoadCount != 1 || opened.Header.Token == 0 || opened.Header.Number != 1 {
 			t.Fatalf("a fresh profile opens as %v", opened)
 		}
-		token := opened.Stands.Token
+		token := opened.Header.Token
 		request := g.saving("p", token, 0, []byte("one"))
 		request.Tags = map[string]string{"class": "mage"}
 		saved, err := g.profiles.Save(soon(t), request)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if saved.Stands.Revision != 1 || saved.Stands.Token != token || saved.Stands.Number != 2 || saved.Stands.Index <= opened.Stands.Index {
-			t.Errorf("the save stands on %v", saved.Stands)
+		if saved.Header.Revision != 1 || saved.Header.Token != token || saved.Header.Number != 2 || saved.Header.Index <= opened.Header.Index {
+			t.Errorf("the save stands on %v", saved.Header)
 		}
 		got := w.get("p")
 		if string(got.Profile.GetData()) != "one" || got.Profile.GetRevision() != 1 || got.Profile.GetTags()["class"] != "mage" || got.Profile.GetCodec() != 1 {
@@ -42,8 +42,8 @@ func TestOneSession(t *testing.T) {
 		if got.Owner.GetName() != "gs-1" || got.Owner.GetWhere() != "rack of gs-1" || !got.Owner.GetInForce() || got.LoadCount != 1 {
 			t.Errorf("the owner is %v after %d loads", got.Owner, got.LoadCount)
 		}
-		if got.Stands.Revision != 1 || got.Stands.Token != token || got.Stands.Index < saved.Stands.Index {
-			t.Errorf("the read stands on %v", got.Stands)
+		if got.Header.Revision != 1 || got.Header.Token != token || got.Header.Index < saved.Header.Index {
+			t.Errorf("the read stands on %v", got.Header)
 		}
 
 		last := g.saving("p", token, 1, []byte("two"))
@@ -55,7 +55,7 @@ func TestOneSession(t *testing.T) {
 			t.Errorf("after the last save: %v", got)
 		}
 		again := g.start("p", wait)
-		if string(again.Profile.GetData()) != "two" || again.Stands.Revision != 2 || again.LoadCount != 2 || again.Stands.Token <= token {
+		if string(again.Profile.GetData()) != "two" || again.Header.Revision != 2 || again.LoadCount != 2 || again.Header.Token <= token {
 			t.Errorf("the next session opens as %v", again)
 		}
 		if _, err := g.profiles.EndServer(soon(t), &profilev1.EndServerRequest{Request: g.next()}); err != nil {
@@ -77,7 +77,7 @@ func TestRegisterAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, err := w.profiles.Register(soon(t), request)
-		if err != nil || again.Incarnation != first.Incarnation || !again.Stands.Repeated || first.Stands.Repeated {
+		if err != nil || again.Incarnation != first.Incarnation || !again.Header.Repeated || first.Header.Repeated {
 			t.Errorf("the same nonce gives %v, %v after %v", again, err, first)
 		}
 		if len(first.Cluster) == 0 || first.Epoch == 0 || first.Timing.GetRenewMs() != 1000 || first.Timing.GetLeaseMs() != 10_000 {
@@ -110,33 +110,33 @@ func TestRetries(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, err := g.profiles.StartSession(soon(t), start)
-		if err != nil || !again.Stands.Repeated || again.Stands.Token != first.Stands.Token || again.Profile == nil || again.LoadCount != 1 {
+		if err != nil || !again.Header.Repeated || again.Header.Token != first.Header.Token || again.Profile == nil || again.LoadCount != 1 {
 			t.Fatalf("the retried start is %v, %v", again, err)
 		}
-		save := g.saving("p", first.Stands.Token, 0, []byte("one"))
+		save := g.saving("p", first.Header.Token, 0, []byte("one"))
 		done, err := g.profiles.Save(soon(t), save)
 		if err != nil {
 			t.Fatal(err)
 		}
 		repeated, err := g.profiles.Save(soon(t), save)
-		if err != nil || !repeated.Stands.Repeated || repeated.Stands.Revision != 1 || repeated.Stands.Index != done.Stands.Index {
+		if err != nil || !repeated.Header.Repeated || repeated.Header.Revision != 1 || repeated.Header.Index != done.Header.Index {
 			t.Errorf("the retried save is %v, %v; the first was %v", repeated, err, done)
 		}
 		settled, err := g.profiles.Settle(soon(t), &profilev1.SettleRequest{Request: save.Request})
-		if err != nil || settled.Reason != profilev1.Reason_REASON_UNSPECIFIED || settled.Stands.Revision != 1 {
+		if err != nil || settled.Reason != profilev1.Reason_REASON_UNSPECIFIED || settled.Header.Revision != 1 {
 			t.Errorf("a number that was done settles as %v, %v", settled, err)
 		}
-		burned, err := g.profiles.Settle(soon(t), &profilev1.SettleRequest{Request: g.next()})
-		if err != nil || burned.Reason != profilev1.Reason_REASON_BURNED {
-			t.Errorf("a number that was never used settles as %v, %v", burned, err)
+		givenUp, err := g.profiles.Settle(soon(t), &profilev1.SettleRequest{Request: g.next()})
+		if err != nil || givenUp.Reason != profilev1.Reason_REASON_GIVEN_UP {
+			t.Errorf("a number that was never used settles as %v, %v", givenUp, err)
 		}
 
 		// A session that is over is not handed out by a retry.
-		if _, err := g.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: g.next(), Store: "players", Key: "p", Token: first.Stands.Token}); err != nil {
+		if _, err := g.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: g.next(), Store: "players", Key: "p", Token: first.Header.Token}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = g.profiles.StartSession(soon(t), start)
-		if r := wantReason(t, err, profilev1.Reason_REASON_FENCED); r.Token != first.Stands.Token {
+		if r := wantReason(t, err, profilev1.Reason_REASON_FENCED); r.Token != first.Header.Token {
 			t.Errorf("the retry of a session that is over names token %d", r.Token)
 		}
 
@@ -144,10 +144,10 @@ func TestRetries(t *testing.T) {
 		other.Request.Hash++
 		_, err = g.profiles.Save(soon(t), other)
 		wantReason(t, err, profilev1.Reason_REASON_CLONED)
-		_, err = g.profiles.Save(soon(t), g.saving("p", first.Stands.Token, 1, nil))
+		_, err = g.profiles.Save(soon(t), g.saving("p", first.Header.Token, 1, nil))
 		wantReason(t, err, profilev1.Reason_REASON_SERVER_GONE)
 		// What it had done before is still answered.
-		if repeated, err = g.profiles.Save(soon(t), save); err != nil || !repeated.Stands.Repeated {
+		if repeated, err = g.profiles.Save(soon(t), save); err != nil || !repeated.Header.Repeated {
 			t.Errorf("a retry after the end is %v, %v", repeated, err)
 		}
 	})
@@ -162,30 +162,30 @@ func TestQueue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !queued.Queued || queued.Place != 1 || queued.Owner.GetName() != "a" || queued.Profile != nil || queued.Stands.Token == held.Stands.Token {
+		if !queued.Queued || queued.Place != 1 || queued.Owner.GetName() != "a" || queued.Profile != nil || queued.Header.Token == held.Header.Token {
 			t.Fatalf("the second asker is answered %v", queued)
 		}
 		_, err = b.profiles.StartSession(soon(t), &profilev1.StartSessionRequest{Request: b.next(), Store: "players", Key: "p", WhenOwned: no})
 		if r := wantReason(t, err, profilev1.Reason_REASON_OWNED); r.Owner.GetName() != "a" {
 			t.Errorf("owned by %v", r.Owner)
 		}
-		_, err = b.profiles.Save(soon(t), b.saving("p", queued.Stands.Token, 0, nil))
+		_, err = b.profiles.Save(soon(t), b.saving("p", queued.Header.Token, 0, nil))
 		wantReason(t, err, profilev1.Reason_REASON_FENCED)
 
-		last := a.saving("p", held.Stands.Token, 0, []byte("handed over"))
+		last := a.saving("p", held.Header.Token, 0, []byte("handed over"))
 		last.End = true
 		if _, err := a.profiles.Save(soon(t), last); err != nil {
 			t.Fatal(err)
 		}
 		again, err := b.profiles.StartSession(soon(t), ask)
-		if err != nil || !again.Queued || !again.Stands.Repeated || again.Stands.Token != queued.Stands.Token {
+		if err != nil || !again.Queued || !again.Header.Repeated || again.Header.Token != queued.Header.Token {
 			t.Errorf("the ticket's retry is %v, %v", again, err)
 		}
 		got := w.get("p")
 		if got.Owner.GetName() != "b" || string(got.Profile.GetData()) != "handed over" {
 			t.Errorf("after the release: %v", got)
 		}
-		if _, err := b.profiles.Cancel(soon(t), &profilev1.CancelRequest{Request: b.next(), Store: "players", Key: "p", Ticket: queued.Stands.Token}); err != nil {
+		if _, err := b.profiles.Cancel(soon(t), &profilev1.CancelRequest{Request: b.next(), Store: "players", Key: "p", Ticket: queued.Header.Token}); err != nil {
 			t.Errorf("give back by the ticket: %v", err)
 		}
 		if got = w.get("p"); got.Owner != nil {
@@ -204,7 +204,7 @@ func TestAppliedButUnread(t *testing.T) {
 	_, err := w.profiles.StartSession(soon(t), start)
 	wantReason(t, err, profilev1.Reason_REASON_UNKNOWN)
 	blind.sees.Store(true)
-	if again, err := w.profiles.StartSession(soon(t), start); err != nil || again.Profile == nil || !again.Stands.Repeated {
+	if again, err := w.profiles.StartSession(soon(t), start); err != nil || again.Profile == nil || !again.Header.Repeated {
 		t.Errorf("the retry is %v, %v", again, err)
 	}
 }
@@ -248,7 +248,7 @@ func TestMessages(t *testing.T) {
 			t.Errorf("read %d messages, want 40", read)
 		}
 
-		save := g.saving("p", opened.Stands.Token, 0, []byte("one"))
+		save := g.saving("p", opened.Header.Token, 0, []byte("one"))
 		save.ClearMessages = []uint64{1}
 		if _, err := g.profiles.Save(soon(t), save); err != nil {
 			t.Fatal(err)
@@ -273,7 +273,7 @@ func TestSetAndRemove(t *testing.T) {
 				Request: tool.next(), Store: "players", Key: "p", Expected: expected, Data: []byte("set"), Hash: hash[:], Force: force,
 			})
 		}
-		if done, err := set(0, false); err != nil || done.Stands.Revision != 1 {
+		if done, err := set(0, false); err != nil || done.Header.Revision != 1 {
 			t.Fatalf("set: %v, %v", done, err)
 		}
 		_, err := set(0, false)
@@ -287,7 +287,7 @@ func TestSetAndRemove(t *testing.T) {
 			})
 		}
 		for revision := range uint64(2) {
-			if done, err := anyRevision(0); err != nil || done.Stands.Revision != revision+1 {
+			if done, err := anyRevision(0); err != nil || done.Header.Revision != revision+1 {
 				t.Fatalf("set at any revision: %v, %v, want revision %d", done, err, revision+1)
 			}
 		}
@@ -302,13 +302,13 @@ func TestSetAndRemove(t *testing.T) {
 		if _, err = set(1, true); err != nil {
 			t.Fatal(err)
 		}
-		_, err = g.profiles.Save(soon(t), g.saving("p", held.Stands.Token, 2, nil))
+		_, err = g.profiles.Save(soon(t), g.saving("p", held.Header.Token, 2, nil))
 		wantReason(t, err, profilev1.Reason_REASON_FENCED)
-		if _, err = g.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: g.next(), Store: "players", Key: "p", Token: held.Stands.Token}); err != nil {
+		if _, err = g.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: g.next(), Store: "players", Key: "p", Token: held.Header.Token}); err != nil {
 			t.Fatal(err)
 		}
 		removed, err := tool.profiles.Remove(soon(t), &profilev1.RemoveRequest{Request: tool.next(), Store: "players", Key: "p", Expected: 2})
-		if err != nil || removed.Stands.Revision != 3 {
+		if err != nil || removed.Header.Revision != 3 {
 			t.Fatalf("remove: %v, %v", removed, err)
 		}
 		if got := w.get("p"); got.Profile.GetExists() || got.Profile.GetRevision() != 3 || len(got.Profile.GetData()) != 0 {
@@ -319,7 +319,7 @@ func TestSetAndRemove(t *testing.T) {
 		_, err = tool.profiles.Remove(soon(t), &profilev1.RemoveRequest{Request: tool.next(), Store: "players", Key: "any", Expected: 2, AnyRevision: true})
 		wantReason(t, err, profilev1.Reason_REASON_INVALID)
 		removed, err = tool.profiles.Remove(soon(t), &profilev1.RemoveRequest{Request: tool.next(), Store: "players", Key: "any", AnyRevision: true})
-		if err != nil || removed.Stands.Revision != 3 {
+		if err != nil || removed.Header.Revision != 3 {
 			t.Fatalf("remove at any revision: %v, %v", removed, err)
 		}
 	})

@@ -9,7 +9,7 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// sharedViews let renewals that were proved by one round share one look at the tables. Whoever asked before the view was
+// sharedViews let renewals that were confirmed by one round share one look at the tables. Whoever asked before the view was
 // opened may read it: it holds the state at the caller's confirmation, or a later one.
 type sharedViews struct {
 	turn chan struct{} // holds a token while no view is being opened

@@ -21,7 +21,7 @@ func (s operatorService) TimingClasses(ctx context.Context, q *profilev1.TimingC
 	if err != nil {
 		return nil, s.brokenError(0, err)
 	}
-	reply := &profilev1.TimingClassesResponse{Stands: readHeader(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.TimingClassesResponse{Header: readHeader(view, q.GetMode(), 0, 0)}
 	for _, c := range classes {
 		reply.Classes = append(reply.Classes, timingToWire(c))
 	}
@@ -42,7 +42,7 @@ func (s operatorService) SetTimingClass(ctx context.Context, q *profilev1.SetTim
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SetTimingClassResponse{Stands: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.SetTimingClassResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
 func checkClass(c *fsm.SetTimingClass) error {

@@ -151,7 +151,7 @@ func (n *node) forwardEvents(hub *server.Hub) func([]fsm.Event) {
 		if n.losesEvents.Load() {
 			events = slices.DeleteFunc(slices.Clone(events), func(e fsm.Event) bool { return e.Kind != fsm.MessageWait })
 		}
-		hub.Tell(events)
+		hub.Publish(events)
 	}
 }
 

@@ -30,7 +30,7 @@ func (w *World) Release(key string, force bool, limit time.Duration) {
 	}
 	if token, err := readToken(node, key); err == nil && token != 0 {
 		w.logFault("release %s, session %d, force %v", key, token, force)
-		_, _ = node.Propose(ctx, fsm.NewCommand(request(1), &fsm.Free{Store: store, Key: key, Token: token, Force: force}))
+		_, _ = node.Propose(ctx, fsm.NewCommand(request(1), &fsm.ReleaseByOperator{Store: store, Key: key, Token: token, Force: force}))
 	}
 	_, _ = node.Propose(ctx, fsm.NewCommand(request(2), &fsm.EndServer{})) // else it is silent for a lease
 }

@@ -48,7 +48,7 @@ func (n *scriptedNode) Settle(_ context.Context, request *profilev1.SettleReques
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.settles = append(n.settles, request)
-	return &profilev1.SettleResponse{Reason: profilev1.Reason_REASON_BURNED}, nil
+	return &profilev1.SettleResponse{Reason: profilev1.Reason_REASON_GIVEN_UP}, nil
 }
 
 func refusal(t *testing.T, r *profilev1.Refusal) error {
@@ -186,7 +186,7 @@ func TestAChangeKeepsItsNumberUntilItsOutcomeIsKnown(t *testing.T) {
 		if err == nil || r.Numbers.SettledMark() != 1 {
 			t.Fatalf("got %v and settled mark %d, want an error and 1", err, r.Numbers.SettledMark())
 		}
-		if got, err := r.Settle(t.Context(), request); err != nil || got.GetReason() != profilev1.Reason_REASON_BURNED || r.Numbers.SettledMark() != 2 {
+		if got, err := r.Settle(t.Context(), request); err != nil || got.GetReason() != profilev1.Reason_REASON_GIVEN_UP || r.Numbers.SettledMark() != 2 {
 			t.Errorf("got %v, %v and settled mark %d", got, err, r.Numbers.SettledMark())
 		}
 		if len(node.settles) != 1 || node.settles[0].GetRequest().GetNumber() != 2 {

@@ -45,12 +45,12 @@ func MeaningOf(reason profilev1.Reason) Meaning {
 	case profilev1.Reason_REASON_FENCED, profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_OWNED,
 		profilev1.Reason_REASON_SERVER_GONE, profilev1.Reason_REASON_CLONED, profilev1.Reason_REASON_NAME_HELD,
 		profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_QUEUE_FULL,
-		profilev1.Reason_REASON_MAILBOX_FULL, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_DATA_DAMAGED,
+		profilev1.Reason_REASON_INBOX_FULL, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_DATA_DAMAGED,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_NO_PROFILE, profilev1.Reason_REASON_NOT_WAITING,
-		profilev1.Reason_REASON_BURNED, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_UNSUPPORTED,
+		profilev1.Reason_REASON_GIVEN_UP, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_UNSUPPORTED,
 		profilev1.Reason_REASON_NOT_OWNED, profilev1.Reason_REASON_UNKNOWN_CLASS:
 		return Meaning{Refused, Never}
-	case profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNPROVEN, profilev1.Reason_REASON_NO_SPACE,
+	case profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNCONFIRMED, profilev1.Reason_REASON_NO_SPACE,
 		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING:
 		return Meaning{CopyRefused, Here}
 	case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_OTHER_CLUSTER,

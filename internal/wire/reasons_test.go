@@ -9,7 +9,7 @@ import (
 
 // refusesOneCopy are the reasons by which a node refuses a copy without a word on the request.
 var refusesOneCopy = map[profilev1.Reason]bool{
-	profilev1.Reason_REASON_NOT_LEADER: true, profilev1.Reason_REASON_BUSY: true, profilev1.Reason_REASON_UNPROVEN: true,
+	profilev1.Reason_REASON_NOT_LEADER: true, profilev1.Reason_REASON_BUSY: true, profilev1.Reason_REASON_UNCONFIRMED: true,
 	profilev1.Reason_REASON_NO_SPACE: true, profilev1.Reason_REASON_ACKNOWLEDGE_FIRST: true, profilev1.Reason_REASON_PARTS_MISSING: true,
 	profilev1.Reason_REASON_OTHER_CLUSTER: true, profilev1.Reason_REASON_OTHER_REGISTRATION: true,
 	profilev1.Reason_REASON_UNKNOWN_FIELDS: true, profilev1.Reason_REASON_ROLLED_BACK: true, profilev1.Reason_REASON_UNAUTHORIZED: true,

@@ -134,11 +134,11 @@ func (r *Renewals) renewOver(via *stream, address string, mute int, first func()
 						lost.Reset(limit)
 					}
 					waiting = !again
-				case *profilev1.Event_Goodbye:
-					if what.Goodbye.ServerGone {
+				case *profilev1.Event_StreamEnd:
+					if what.StreamEnd.ServerGone {
 						return heard, false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_SERVER_GONE}
 					}
-					return heard, false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.Goodbye.Leader}
+					return heard, false, &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: what.StreamEnd.Leader}
 				default:
 					if r.Event != nil {
 						r.Event(event)
@@ -173,7 +173,7 @@ func (r *Renewals) takeAnswer(answer *profilev1.Renewed, sent map[uint64]time.Ti
 			delete(sent, sequence)
 		}
 	}
-	confirmed = answer.ProvedTerm != 0
+	confirmed = answer.ConfirmedTerm != 0
 	return confirmed, r.Answered(answer, left, confirmed)
 }
 

@@ -147,7 +147,7 @@ func (w *writer) saveOnce(ctx context.Context, i int) error {
 	err := w.registration.Change(ctx, pb.Profiles_Set_FullMethodName, request, reply)
 	switch {
 	case err == nil:
-		if got := reply.GetStands().GetRevision(); got != p.revision+1 {
+		if got := reply.GetHeader().GetRevision(); got != p.revision+1 {
 			return fmt.Errorf("%s: the save of revision %d was answered with %d", w.keyOf(i), p.revision+1, got)
 		}
 		w.changeKept(i, func(p *keptProfile) {

@@ -32,7 +32,7 @@ type Detector struct {
 	mu             sync.Mutex
 	lastHeard      map[lock.Incarnation]time.Time      // last renewal of each living incarnation
 	openExpiries   map[lock.Incarnation]chan struct{}  // incarnations with an expiry under way; closed with its outcome
-	dueExpiries    []*fsm.Verdict                      // to be proposed
+	dueExpiries    []*fsm.Expiry                       // to be proposed
 	records        map[lock.Incarnation]takeoverRecord // of the incarnations with an expiry under way, for the takeover log
 	dueWalks       map[lock.Incarnation]struct{}       // gone incarnations with profiles that have waiters
 	contestedSince map[contestedGrant]time.Time        // when this leader first saw each contested grant
@@ -300,7 +300,7 @@ func (d *Detector) openExpiry(now time.Time, view View, inc lock.Incarnation, ti
 	d.records[s.Incarnation] = takeoverRecord{
 		incarnation: inc, lastCommand: s.Last, name: s.Name, address: s.Where, sessions: s.Sessions, ground: ground, signals: signals, lastHeard: d.lastHeard[inc],
 	}
-	d.dueExpiries = append(d.dueExpiries, &fsm.Verdict{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
+	d.dueExpiries = append(d.dueExpiries, &fsm.Expiry{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
 }
 
 // addProof checks one incarnation between two ticks, on proof alone. Silence and evidence are left to ticks, since only a
@@ -359,7 +359,7 @@ func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 
 // dueWork is the work that takeDueWork takes out of the failure detector.
 type dueWork struct {
-	expiries []*fsm.Verdict
+	expiries []*fsm.Expiry
 	commands []*fsm.Command
 	walks    []lock.Incarnation
 }

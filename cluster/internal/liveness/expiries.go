@@ -35,9 +35,9 @@ func (d *Detector) carryOut() {
 //
 // If the outcome is unknown, the next leader may still apply these expiries. So this leader answers no renewal of these
 // incarnations any more: their expiries stay open, and a waiting call ends with its own context or with the leadership.
-func (d *Detector) proposeExpiries(expiries []*fsm.Verdict) {
+func (d *Detector) proposeExpiries(expiries []*fsm.Expiry) {
 	records := d.beginRecords(expiries)
-	_, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leadership.Term(), Verdicts: expiries}))
+	_, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leadership.Term(), Expiries: expiries}))
 	if err != nil && !d.leadership.IsRefusal(err) {
 		d.logUnclear(records, err)
 		return
@@ -70,7 +70,7 @@ func (d *Detector) grantToWaiters(gone []lock.Incarnation, records map[lock.Inca
 			defer func() { <-slots }()
 			granted := uint64(0)
 			for {
-				result, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.Walk{Incarnation: uint64(inc), Limit: walkStep}))
+				result, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: uint64(inc), Limit: walkStep}))
 				granted += result.Granted
 				if err != nil || !result.More {
 					d.logGranted(records[inc], granted, err)

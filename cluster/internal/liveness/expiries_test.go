@@ -13,7 +13,7 @@ import (
 )
 
 // The outcome of an expiry decides whether its incarnation may renew while this leadership goes on.
-func TestAVerdictOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
+func TestAnExpiryOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		err   error
@@ -29,7 +29,7 @@ func TestAVerdictOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
 				l.outcome = func(*fsm.Command) (fsm.Result, error) { return fsm.Result{}, test.err }
 				const expired = lock.Incarnation(7)
 				l.detector.openExpiries[expired] = make(chan struct{})
-				l.detector.proposeExpiries([]*fsm.Verdict{{Incarnation: uint64(expired)}})
+				l.detector.proposeExpiries([]*fsm.Expiry{{Incarnation: uint64(expired)}})
 
 				brief, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()

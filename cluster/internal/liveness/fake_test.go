@@ -80,7 +80,7 @@ func (l *fakeLeadership) Propose(_ context.Context, c *fsm.Command) (fsm.Result,
 	if l.outcome != nil {
 		return l.outcome(c)
 	}
-	for _, v := range c.GetExpireServers().GetVerdicts() {
+	for _, v := range c.GetExpireServers().GetExpiries() {
 		inc := lock.Incarnation(v.Incarnation)
 		l.expired[inc] = lock.Ground(v.Ground)
 		s := l.servers[inc]

@@ -49,7 +49,7 @@ func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
 }
 
 // beginRecords logs the expiries that are about to be proposed, and returns their records.
-func (d *Detector) beginRecords(expiries []*fsm.Verdict) map[lock.Incarnation]*takeoverRecord {
+func (d *Detector) beginRecords(expiries []*fsm.Expiry) map[lock.Incarnation]*takeoverRecord {
 	records := make(map[lock.Incarnation]*takeoverRecord, len(expiries))
 	d.mu.Lock()
 	for _, v := range expiries {

@@ -117,7 +117,7 @@ func (c *Cluster) Differed() int {
 }
 
 // RaiseLevel brings Feature into force.
-func (c *Cluster) RaiseLevel() { c.Do(&fsm.Raise{Level: fsm.Level + 1}) }
+func (c *Cluster) RaiseLevel() { c.Do(&fsm.RaiseLevel{Level: fsm.Level + 1}) }
 
 // Restore begins a new epoch with the data as it is: every incarnation ends. The nodes start again with it, so no stream
 // tells of the end before a renewal names the older epoch.

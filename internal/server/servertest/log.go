@@ -40,7 +40,7 @@ func NewLog(t testing.TB, id []byte) *Log {
 	if id == nil {
 		return l
 	}
-	l.Do(&fsm.Found{Cluster: id, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
+	l.Do(&fsm.FoundCluster{Cluster: id, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
 	return l
 }
 
@@ -75,7 +75,7 @@ func (l *Log) Apply(c *fsm.Command) (fsm.Result, error) {
 	l.entries, l.commands = append(l.entries, entry), append(l.commands, c)
 	if !l.deaf {
 		for _, hub := range l.hubs {
-			hub.Tell(out[0].Events)
+			hub.Publish(out[0].Events)
 		}
 	}
 	return out[0].Results[0], nil
@@ -146,7 +146,7 @@ func (l *Log) Tell(events ...fsm.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, hub := range l.hubs {
-		hub.Tell(events)
+		hub.Publish(events)
 	}
 }
 

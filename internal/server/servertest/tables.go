@@ -90,9 +90,9 @@ func (l *Log) Expire(id lock.Incarnation) {
 	l.t.Helper()
 	for _, s := range l.servers() {
 		if s.Incarnation == id {
-			verdict := &fsm.Verdict{Incarnation: uint64(id), Last: uint64(s.Last), Ground: uint32(lock.Silence)}
-			l.Do(&fsm.ExpireServers{Term: 1, Verdicts: []*fsm.Verdict{verdict}})
-			l.Do(&fsm.Walk{Incarnation: uint64(id), Limit: fsm.MaxStep})
+			verdict := &fsm.Expiry{Incarnation: uint64(id), Last: uint64(s.Last), Ground: uint32(lock.Silence)}
+			l.Do(&fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{verdict}})
+			l.Do(&fsm.GrantToWaiters{Incarnation: uint64(id), Limit: fsm.MaxStep})
 		}
 	}
 }
