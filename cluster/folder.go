@@ -15,6 +15,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
@@ -180,7 +181,7 @@ func (f *folder) writeIdentity(own identity) error {
 	own.Checksum = sum
 	text, err := json.MarshalIndent(own, "", "  ")
 	if err == nil && f.fs != nil {
-		err = writeFile(f.fs, identityFile, text)
+		err = disk.WriteFile(f.fs, identityFile, text)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", identityFile, err)

@@ -11,6 +11,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // logStore is raft's log on Pebble. Entries for which StoreLogs has returned nil outlive a crash; the log never has a hole.
@@ -53,7 +55,7 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 	cache := pebble.NewCache(logCacheBytes)
 	defer cache.Unref()
 	options := &pebble.Options{
-		FS:                          entryFiles{folderSyncs{fs, s.markBroken}, s.markBroken},
+		FS:                          disk.StopOnLogFault(disk.StopOnFolderFault(fs, s.markBroken), s.markBroken),
 		Cache:                       cache,
 		Logger:                      logStoreLog{s, log},
 		EventListener:               &pebble.EventListener{BackgroundError: s.reportFault, DataCorruption: s.reportDamage},
@@ -69,7 +71,7 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 		options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	if !mustExist {
-		if err := makeFolder(fs, dir); err != nil {
+		if err := disk.MakeFolder(fs, dir); err != nil {
 			return nil, err
 		}
 	}

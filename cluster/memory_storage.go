@@ -12,6 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // A node in memory that was given a file system keeps on it all that another keeps in its data folder, so that it can come
@@ -22,7 +24,7 @@ const maxSmallFile = 1 << 20 // bytes of node.json, and of the votes
 // openMemoryFolder is openFolder for a file system that outlives the node.
 func openMemoryFolder(fs vfs.FS) (*folder, error) {
 	f := &folder{fs: fs, identity: identity{Format: folderFormat}}
-	text, err := readFile(fs, identityFile, maxSmallFile)
+	text, err := disk.ReadFile(fs, identityFile, maxSmallFile)
 	if errors.Is(err, iofs.ErrNotExist) {
 		own := f.identity
 		own.ID = newID()
@@ -77,9 +79,9 @@ var _ raft.StableStore = (*memoryVotes)(nil)
 
 func openMemoryVotes(fs vfs.FS) (*memoryVotes, error) {
 	v := &memoryVotes{fs: fs, writing: make(chan struct{}, 1), values: map[string][]byte{}}
-	text, err := readFile(fs, votesFile, maxSmallFile)
+	text, err := disk.ReadFile(fs, votesFile, maxSmallFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return v, writeFile(fs, votesFile, []byte("{}")) // from here on a missing file has forgotten votes
+		return v, disk.WriteFile(fs, votesFile, []byte("{}")) // from here on a missing file has forgotten votes
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &v.values)
@@ -99,7 +101,7 @@ func (v *memoryVotes) Set(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(v.fs, votesFile, text); err != nil {
+	if err := disk.WriteFile(v.fs, votesFile, text); err != nil {
 		return err
 	}
 	v.mu.Lock()

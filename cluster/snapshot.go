@@ -13,6 +13,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 const (
@@ -69,7 +71,7 @@ func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*sn
 		fs = vfs.Default
 	}
 	s := &snapshotStore{fs: fs, root: fs.PathJoin(dir, snapshotsFolder), retain: max(retain, 1), log: log}
-	if err := makeFolder(fs, s.root); err != nil {
+	if err := disk.MakeFolder(fs, s.root); err != nil {
 		return nil, fmt.Errorf("make folder of snapshots: %w", err)
 	}
 	names, err := fs.List(s.root)
@@ -77,7 +79,7 @@ func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*sn
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, unfinishedSuffix) {
+		if strings.HasSuffix(name, disk.UnfinishedSuffix) {
 			if err := fs.RemoveAll(fs.PathJoin(s.root, name)); err != nil {
 				return nil, fmt.Errorf("delete unfinished snapshot: %w", err)
 			}
@@ -119,7 +121,7 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 			ConfigurationIndex: configurationIndex,
 		},
 	}}
-	sink.dir = s.fs.PathJoin(s.root, sink.meta.Label.ID+unfinishedSuffix)
+	sink.dir = s.fs.PathJoin(s.root, sink.meta.Label.ID+disk.UnfinishedSuffix)
 	if err := s.fs.MkdirAll(sink.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
@@ -161,7 +163,7 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 
 // scratchFolder is a path for a checkpoint that may become a snapshot.
 func (s *snapshotStore) scratchFolder() string {
-	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), unfinishedSuffix))
+	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), disk.UnfinishedSuffix))
 }
 
 func (s *snapshotStore) nextSequence() uint64 {
@@ -221,12 +223,12 @@ func (s *snapshotStore) deleteOld() {
 	for _, c := range gone {
 		path := s.fs.PathJoin(s.root, c.meta.Label.ID)
 		// Under its name nothing may ever lie in part.
-		err := s.fs.Rename(path, path+unfinishedSuffix)
+		err := s.fs.Rename(path, path+disk.UnfinishedSuffix)
 		if err == nil {
-			err = syncFolder(s.fs, s.root)
+			err = disk.SyncFolder(s.fs, s.root)
 		}
 		if err == nil {
-			err = s.fs.RemoveAll(path + unfinishedSuffix)
+			err = s.fs.RemoveAll(path + disk.UnfinishedSuffix)
 		}
 		if err != nil {
 			s.log.Warn("old snapshot was left on disk until the next start", "snapshot", path, "error", err)
@@ -248,12 +250,12 @@ func writeMeta(fs vfs.FS, dir string, meta snapshotMeta) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, formatChecksum(xxhash.Sum64(line))))
+	return disk.WriteFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, formatChecksum(xxhash.Sum64(line))))
 }
 
 func readMeta(fs vfs.FS, dir string) (snapshotMeta, error) {
 	var meta snapshotMeta
-	content, err := readFile(fs, fs.PathJoin(dir, metaFile), maxMeta)
+	content, err := disk.ReadFile(fs, fs.PathJoin(dir, metaFile), maxMeta)
 	if err != nil {
 		return meta, err
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 func TestSinkEndsOnce(t *testing.T) {
@@ -190,12 +192,12 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 // rot changes a bit in the middle of a file.
 func rot(t *testing.T, fs vfs.FS, path string) {
 	t.Helper()
-	content, err := readFile(fs, path, 1<<30)
+	content, err := disk.ReadFile(fs, path, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
 	content[len(content)/2] ^= 1
-	if err := writeFile(fs, path, content); err != nil {
+	if err := disk.WriteFile(fs, path, content); err != nil {
 		t.Fatal(err)
 	}
 }

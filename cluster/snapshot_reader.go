@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // snapshotReader streams a snapshot, and lets a restore on the same disk take the files instead.
@@ -52,5 +54,5 @@ func (r *snapshotReader) copyTo(dir string) error {
 			return err
 		}
 	}
-	return syncFolder(fs, dir)
+	return disk.SyncFolder(fs, dir)
 }

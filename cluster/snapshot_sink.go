@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -124,7 +125,7 @@ func (k *snapshotSink) completeSnapshot() error {
 		return err
 	}
 	k.dir = s.fs.PathJoin(s.root, k.ID())
-	if err := syncFolder(s.fs, s.root); err != nil {
+	if err := disk.SyncFolder(s.fs, s.root); err != nil {
 		return err
 	}
 	s.addSnapshot(&storedSnapshot{meta: k.meta, sequence: k.sequence})
@@ -168,5 +169,5 @@ func syncFiles(fs vfs.FS, dir string) ([]snapshotFile, error) {
 		}
 		files = append(files, snapshotFile{Name: name, Size: info.Size()})
 	}
-	return files, syncFolder(fs, dir)
+	return files, disk.SyncFolder(fs, dir)
 }

@@ -27,7 +27,7 @@ func create(t testing.TB, s *snapshotStore, index uint64) raft.SnapshotSink {
 }
 
 // keep does what raft does for a snapshot of its own.
-func keep(t testing.TB, d *disk, index uint64) {
+func keep(t testing.TB, d *nodeDisk, index uint64) {
 	t.Helper()
 	snapshot, err := d.Snapshot()
 	if err != nil {
@@ -44,7 +44,7 @@ func keep(t testing.TB, d *disk, index uint64) {
 }
 
 // takeSnapshot keeps one, and returns its label and its stream.
-func takeSnapshot(t testing.TB, d *disk, index uint64) (*raft.SnapshotMeta, []byte) {
+func takeSnapshot(t testing.TB, d *nodeDisk, index uint64) (*raft.SnapshotMeta, []byte) {
 	t.Helper()
 	keep(t, d, index)
 	labels, err := d.snapshots.List()
@@ -63,7 +63,7 @@ func takeSnapshot(t testing.TB, d *disk, index uint64) (*raft.SnapshotMeta, []by
 }
 
 // tryReceive does what raft does with a snapshot that another node sends.
-func tryReceive(d *disk, label *raft.SnapshotMeta, stream []byte) error {
+func tryReceive(d *nodeDisk, label *raft.SnapshotMeta, stream []byte) error {
 	sink, err := d.snapshots.Create(label.Version, label.Index, label.Term, label.Configuration, label.ConfigurationIndex, nil)
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func tryReceive(d *disk, label *raft.SnapshotMeta, stream []byte) error {
 	return sink.Close()
 }
 
-func receive(t testing.TB, d *disk, label *raft.SnapshotMeta, stream []byte) {
+func receive(t testing.TB, d *nodeDisk, label *raft.SnapshotMeta, stream []byte) {
 	t.Helper()
 	if err := tryReceive(d, label, stream); err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func (w wrapped) Read(b []byte) (int, error) {
 	return w.ReadCloser.Read(b)
 }
 
-func tryRestoreNewest(d *disk) error {
+func tryRestoreNewest(d *nodeDisk) error {
 	labels, err := d.snapshots.List()
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func tryRestoreNewest(d *disk) error {
 	return errors.Join(err, reader.Close())
 }
 
-func restoreNewest(t testing.TB, d *disk) {
+func restoreNewest(t testing.TB, d *nodeDisk) {
 	t.Helper()
 	if err := tryRestoreNewest(d); err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestSnapshotTravels(t *testing.T) {
 	}
 }
 
-func takeSnapshotAfterReplay(t testing.TB, d *disk, logs []*raft.Log, last uint64) (*raft.SnapshotMeta, []byte) {
+func takeSnapshotAfterReplay(t testing.TB, d *nodeDisk, logs []*raft.Log, last uint64) (*raft.SnapshotMeta, []byte) {
 	t.Helper()
 	d.play(t, logs, 1, last)
 	return takeSnapshot(t, d, last)

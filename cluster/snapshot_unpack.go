@@ -7,6 +7,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // snapshotUnpacker writes a stream into a folder as it comes. It trusts nothing: it holds no more than the list in memory,
@@ -75,7 +77,7 @@ func (u *snapshotUnpacker) finishUnpacking() error {
 	if u.err != nil {
 		return fmt.Errorf("unpack snapshot: %w", u.err)
 	}
-	return syncFolder(u.fs, u.dir)
+	return disk.SyncFolder(u.fs, u.dir)
 }
 
 // close lets go of a file that is half written.

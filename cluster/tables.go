@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -72,7 +73,7 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 		drained:       make(chan struct{}),
 		positionMoved: make(chan struct{}),
 	}
-	if err := makeFolder(fs, t.root); err != nil {
+	if err := disk.MakeFolder(fs, t.root); err != nil {
 		return nil, fmt.Errorf("make folder of tables: %w", err)
 	}
 	name, founded, err := t.readCurrent()
@@ -85,7 +86,7 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 	if !founded {
 		name = folderName(t.lastFolder + 1)
 		t.lastFolder++
-		if err := makeFolder(fs, fs.PathJoin(t.root, name)); err != nil {
+		if err := disk.MakeFolder(fs, fs.PathJoin(t.root, name)); err != nil {
 			return nil, fmt.Errorf("make folder of tables: %w", err)
 		}
 	}

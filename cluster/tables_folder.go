@@ -3,20 +3,17 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"io"
 	iofs "io/fs"
 	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // currentFile holds one line: the name of the folder beside it that is live.
 const currentFile = "CURRENT"
-
-// unfinishedSuffix ends the name of whatever is still being written. Nothing reads it, and the next start deletes it.
-const unfinishedSuffix = ".tmp"
 
 func folderName(number uint64) string { return fmt.Sprintf("%06d", number) }
 
@@ -29,7 +26,7 @@ func folderNumber(name string) (uint64, bool) {
 // readCurrent returns the name of the live folder; ok is false where there never was one.
 func (t *tablesStore) readCurrent() (name string, ok bool, err error) {
 	path := t.fs.PathJoin(t.root, currentFile)
-	content, err := readFile(t.fs, path, 64)
+	content, err := disk.ReadFile(t.fs, path, 64)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return "", false, nil
 	}
@@ -48,7 +45,7 @@ func (t *tablesStore) readCurrent() (name string, ok bool, err error) {
 
 // writeCurrent makes name, which makeFolder made and which is synced, the folder that the next start opens.
 func (t *tablesStore) writeCurrent(name string) error {
-	if err := writeFile(t.fs, t.fs.PathJoin(t.root, currentFile), []byte(name+"\n")); err != nil {
+	if err := disk.WriteFile(t.fs, t.fs.PathJoin(t.root, currentFile), []byte(name+"\n")); err != nil {
 		return fmt.Errorf("name the live tables: %w", err)
 	}
 	return nil
@@ -66,7 +63,7 @@ func (t *tablesStore) deleteOtherFolders(keep string) error {
 		if ours {
 			t.lastFolder = max(t.lastFolder, number)
 		}
-		if name == keep || !ours && !strings.HasSuffix(name, unfinishedSuffix) {
+		if name == keep || !ours && !strings.HasSuffix(name, disk.UnfinishedSuffix) {
 			continue
 		}
 		if err := t.fs.RemoveAll(t.fs.PathJoin(t.root, name)); err != nil {
@@ -94,58 +91,4 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 func (l pebbleLog) Fatalf(format string, args ...any) {
 	l.tables.markStuck(fmt.Errorf(format, args...))
 	select {}
-}
-
-// makeFolder makes path, for its owner alone, such that it outlives a crash.
-func makeFolder(fs vfs.FS, path string) error {
-	if err := fs.MkdirAll(path, 0o700); err != nil {
-		return err
-	}
-	if err := syncFolder(fs, path); err != nil {
-		return err
-	}
-	return syncFolder(fs, fs.PathDir(path))
-}
-
-func syncFolder(fs vfs.FS, path string) error {
-	folder, err := fs.OpenDir(path)
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
-		return fmt.Errorf("sync folder %s: %w", path, err)
-	}
-	return nil
-}
-
-// writeFile replaces path whole: after a crash it holds the old content or the new.
-func writeFile(fs vfs.FS, path string, content []byte) error {
-	file, err := fs.Create(path+unfinishedSuffix, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := fs.Rename(path+unfinishedSuffix, path); err != nil {
-		return err
-	}
-	return syncFolder(fs, fs.PathDir(path))
-}
-
-// readFile reads a file of at most limit bytes.
-func readFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
-	file, err := fs.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	content, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err == nil && int64(len(content)) > limit {
-		err = fmt.Errorf("file %s is longer than %d bytes", path, limit)
-	}
-	return content, errors.Join(err, file.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -24,7 +25,7 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 	}
 	o, err := runUnless(t, t.stuck, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
-			FS: folderSyncs{t.fs, t.markStuck}, Dir: t.fs.PathJoin(t.root, name), Level: t.maxLevel,
+			FS: disk.StopOnFolderFault(t.fs, t.markStuck), Dir: t.fs.PathJoin(t.root, name), Level: t.maxLevel,
 			Logger: pebbleLog{t}, OnFault: t.reportFault, Broken: t.broken,
 		})
 		if err != nil {
@@ -55,7 +56,7 @@ func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.
 	dir := t.fs.PathJoin(t.root, name)
 	abandon := func(err error) error { return errors.Join(err, t.fs.RemoveAll(dir)) }
 
-	if err := makeFolder(t.fs, dir); err != nil {
+	if err := disk.MakeFolder(t.fs, dir); err != nil {
 		return abandon(fmt.Errorf("make folder of tables: %w", err))
 	}
 	if err := fill(dir); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -82,14 +83,14 @@ func (s *stopped) count() int {
 	return len(s.why)
 }
 
-// disk is what one node has on its disk, open.
-type disk struct {
+// memoryDisk is what one node has on its disk, open.
+type nodeDisk struct {
 	*replica
 	stopped *stopped
 	events  int
 }
 
-func openDisk(t testing.TB, fs vfs.FS, dir string) *disk {
+func openDisk(t testing.TB, fs vfs.FS, dir string) *nodeDisk {
 	t.Helper()
 	d, err := tryOpenDisk(fs, dir)
 	if err != nil {
@@ -98,8 +99,8 @@ func openDisk(t testing.TB, fs vfs.FS, dir string) *disk {
 	return d
 }
 
-func tryOpenDisk(fs vfs.FS, dir string) (*disk, error) {
-	d := &disk{stopped: &stopped{}}
+func tryOpenDisk(fs vfs.FS, dir string) (*nodeDisk, error) {
+	d := &nodeDisk{stopped: &stopped{}}
 	tables, err := openTablesStore(fs, dir, fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
 	if err != nil {
 		return nil, err
@@ -113,7 +114,7 @@ func tryOpenDisk(fs vfs.FS, dir string) (*disk, error) {
 }
 
 // play applies entries first to last of the story.
-func (d *disk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
+func (d *nodeDisk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
 	t.Helper()
 	for i, response := range d.ApplyBatch(logs[first-1 : last]) {
 		log := logs[first-1:][i]
@@ -135,7 +136,7 @@ func (d *disk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
 	}
 }
 
-func (d *disk) shut(t testing.TB) {
+func (d *nodeDisk) shut(t testing.TB) {
 	t.Helper()
 	if err := d.tables.close(); err != nil {
 		t.Fatal(err)
@@ -182,7 +183,7 @@ func TestTablesRefuseACurrentThatNamesNothing(t *testing.T) {
 	for _, content := range []string{"", "../elsewhere\n", "000009\n"} {
 		fs := vfs.NewMem()
 		openDisk(t, fs, "node").shut(t)
-		if err := writeFile(fs, "node/tables/CURRENT", []byte(content)); err != nil {
+		if err := disk.WriteFile(fs, "node/tables/CURRENT", []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 		if d, err := tryOpenDisk(fs, "node"); err == nil {
@@ -312,7 +313,7 @@ func newCrashes(t testing.TB, unsyncedPercent int) *crashes {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
 	// The data folder itself is somebody else's, and was there before.
-	if err := errors.Join(mem.MkdirAll("node", 0o700), syncFolder(mem, "/")); err != nil {
+	if err := errors.Join(mem.MkdirAll("node", 0o700), disk.SyncFolder(mem, "/")); err != nil {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))

@@ -25,7 +25,7 @@ var diskMutations = []mutation{
 		name:   "a small file is replaced by one that is not synced",
 		guards: "disk",
 		edits: []edit{{
-			"cluster", "writeFile",
+			"cluster/internal/disk", "WriteFile",
 			`if err == nil {
 	err = file.Sync()
 }`,
@@ -38,7 +38,7 @@ var diskMutations = []mutation{
 		guards: "disk",
 		edits: []edit{{
 			"cluster", "(*snapshotSink).completeSnapshot",
-			`if err := syncFolder(s.fs, s.root); err != nil {
+			`if err := disk.SyncFolder(s.fs, s.root); err != nil {
 	return err
 }`,
 			"",

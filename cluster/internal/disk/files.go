@@ -1,0 +1,72 @@
+// Package disk holds what the stores of a node share towards its disk: files and folders that outlive a crash (files.go), and
+// file systems that stop Pebble where it would go on, or panic, after a failed operation (stop_on_fault.go).
+//
+// Its invariant: content is never acknowledged before it is synced, nor after a sync of it has failed.
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// UnfinishedSuffix ends the name of a file or folder that is still being written. It is never read, and the next start
+// deletes it.
+const UnfinishedSuffix = ".tmp"
+
+// MakeFolder makes the folder at path, which only its owner may read, and syncs it and its parent: it outlives a crash.
+func MakeFolder(fs vfs.FS, path string) error {
+	if err := fs.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	if err := SyncFolder(fs, path); err != nil {
+		return err
+	}
+	return SyncFolder(fs, fs.PathDir(path))
+}
+
+// SyncFolder syncs the names in the folder at path, so that files that were made, renamed or deleted in it are so after a crash.
+func SyncFolder(fs vfs.FS, path string) error {
+	folder, err := fs.OpenDir(path)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+		return fmt.Errorf("sync folder %s: %w", path, err)
+	}
+	return nil
+}
+
+// WriteFile replaces the file at path: after a crash it holds the old content or the new one, whole.
+func WriteFile(fs vfs.FS, path string, content []byte) error {
+	file, err := fs.Create(path+UnfinishedSuffix, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(path+UnfinishedSuffix, path); err != nil {
+		return err
+	}
+	return SyncFolder(fs, fs.PathDir(path))
+}
+
+// ReadFile reads the file at path, which must have at most limit bytes.
+func ReadFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
+	file, err := fs.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		err = fmt.Errorf("file %s is longer than %d bytes", path, limit)
+	}
+	return content, errors.Join(err, file.Close())
+}
