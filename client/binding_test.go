@@ -3,6 +3,7 @@ package client_test
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -98,6 +99,36 @@ func TestALaterEpochEndsTheSessions(t *testing.T) {
 	if _, err := store.StartSession(t.Context(), "ann"); err != nil {
 		t.Errorf("a session after the restore: %v", err)
 	}
+}
+
+// The same when the incarnation had been taken for dead before the restore: a grant of an older epoch is not reclaimed.
+func TestALaterEpochEndsTheSessionsOfAnEndedIncarnation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		town, store, p := playing(t, "a:1")
+		register := make(chan struct{})
+		town.Set(func() {
+			town.Before = func(_, method string, _ proto.Message) error {
+				if method == "Register" {
+					<-register
+				}
+				return nil
+			}
+		})
+		town.Expire(town.Alive("a"))
+		until(t, "doubt", func() bool { return p.State() == client.StateInDoubt })
+		town.Restore()
+		close(register)
+		until(t, "the session to be over", func() bool { return p.State() == client.StateOver })
+		if end := endOf(p); end.Reason != client.EndOtherCluster {
+			t.Errorf("the session ended as %v, want %v", end.Reason, client.EndOtherCluster)
+		}
+		if n := town.Count("Reclaim"); n != 0 {
+			t.Errorf("%d reclaims, want none", n)
+		}
+		if _, err := store.StartSession(t.Context(), "ann"); err != nil {
+			t.Errorf("a session after the restore: %v", err)
+		}
+	})
 }
 
 // A feature that the cluster has not announced is refused here and never sent; a renewal that announces it is enough.

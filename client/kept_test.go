@@ -150,6 +150,48 @@ func TestAKeptCopyOverwritesNobody(t *testing.T) {
 	})
 }
 
+// The cluster comes back restored from a backup: the copy is of the time before, so it is dropped, and OnAfterSave says so.
+func TestAKeptCopyDoesNotOutliveTheEpoch(t *testing.T) {
+	for _, gone := range []bool{false, true} { // the owner learns of the end of its incarnation before the epoch
+		synctest.Test(t, func(t *testing.T) {
+			town := newTown(t, "n1:7400")
+			store, p, saved := outOfReach(t, town.config("a"), town.open, func() { town.Lead("") })
+			if gone {
+				register := make(chan struct{})
+				town.Set(func() {
+					town.Before = func(_, method string, _ proto.Message) error {
+						if method == "Register" {
+							<-register
+						}
+						return nil
+					}
+				})
+				town.Expire(town.Alive("a"))
+				town.Lead("n1:7400")
+				time.Sleep(5 * time.Second)
+				close(register)
+			}
+			town.Restore()
+			town.Lead("n1:7400")
+			s := <-saved
+			if s.Err == nil || !errors.Is(s.Err, client.ErrSessionOver) || s.Revision != 0 {
+				t.Errorf("gone %v: OnAfterSave: got %+v, want that the copy is not stored", gone, s)
+			}
+			again, err := store.StartSession(t.Context(), "ann")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := coins(again); got != 0 || again.Revision() != 0 {
+				t.Errorf("gone %v: the next session: got %d coins at revision %d, want those of the backup", gone, got, again.Revision())
+			}
+			time.Sleep(time.Minute)
+			if !again.IsActive() || p.State() != client.StateOver || len(saved) > 0 {
+				t.Errorf("gone %v: a minute later: the next session is %v, the old one %v, %d more saves", gone, again.State(), p.State(), len(saved))
+			}
+		})
+	}
+}
+
 // A copy is not kept longer than its limit, nor longer than the client.
 func TestAKeptCopyIsGivenUp(t *testing.T) {
 	for _, closing := range []bool{false, true} {

@@ -123,8 +123,10 @@ func (g *sessionGrant) reclaimGrant(l *incarnation, claims chan<- *reclaimedGran
 	if over {
 		return
 	}
-	if old.of.epoch != l.of.epoch && kept {
-		s.giveUpKeptCopy(endError(s.ref, EndOtherCluster, nil, errors.New("the cluster was restored, and the copy is of the time before")))
+	if old.of.epoch != l.of.epoch { // a grant of an older epoch says nothing in this one
+		why := endError(s.ref, EndOtherCluster, nil, errors.New(restoredSince))
+		s.finishSession(why)
+		s.giveUpKeptCopy(why)
 		s.freeKey()
 		return
 	}

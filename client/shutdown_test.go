@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +79,48 @@ func TestCloseDoesNotWaitForCodeThatNeverReturns(t *testing.T) {
 				}
 				if took := time.Since(began); took > 25*time.Second {
 					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// A handler that is slow is waited for, whether it ran before or the last save began it: a game ends its process after Close.
+func TestCloseWaitsForASlowHandler(t *testing.T) {
+	const slow = 3 * time.Second
+	for name, begin := range map[string]func(t *testing.T, p *client.Profile[player], handle func()){
+		"OnAfterSave of a save before": func(t *testing.T, p *client.Profile[player], handle func()) {
+			stop := p.OnAfterSave(func(client.Saved) { handle() })
+			if err := p.Save(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			stop()
+		},
+		"OnAfterSave of the last save": func(_ *testing.T, p *client.Profile[player], handle func()) {
+			p.OnAfterSave(func(client.Saved) { handle() })
+		},
+		"OnSessionEnd": func(_ *testing.T, p *client.Profile[player], handle func()) {
+			p.OnSessionEnd(func(client.End) { handle() })
+		},
+		"OnLastSave": func(_ *testing.T, p *client.Profile[player], handle func()) {
+			p.OnLastSave(func(*player, client.LastSaveReason) { handle() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, c, sessions := newGame(t, 1)
+				var returned atomic.Bool
+				begin(t, sessions[0], func() {
+					time.Sleep(slow)
+					returned.Store(true)
+				})
+				began := time.Now()
+				if err := c.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+				if took := time.Since(began); !returned.Load() || took < slow || took > slow+time.Second {
+					t.Errorf("Close returned after %v, the handler has returned: %v; want it to wait for the handler, %v", took, returned.Load(), slow)
 				}
 			})
 		})

@@ -153,6 +153,26 @@ value := recover()`,
 		pkg: "client", test: "TestCloseDoesNotWaitForCodeThatNeverReturns",
 	},
 	{
+		name:   "Close does not wait for handlers at all",
+		guards: "client: closing",
+		edits: []edit{{
+			"client", "(*Client).waitForBackground",
+			"if !own {",
+			"if false && !own {",
+		}},
+		pkg: "client", test: "TestCloseWaitsForASlowHandler",
+	},
+	{
+		name:   "a session is reclaimed in a later epoch",
+		guards: "rule 2a",
+		edits: []edit{{
+			"client", "(*sessionGrant).reclaimGrant",
+			"if old.of.epoch != l.of.epoch {",
+			"if false {",
+		}},
+		pkg: "client", test: "TestALaterEpochEndsTheSessionsOfAnEndedIncarnation",
+	},
+	{
 		name:   "a last save of Close runs no handler",
 		guards: "client: closing",
 		edits: []edit{{

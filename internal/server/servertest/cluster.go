@@ -164,13 +164,16 @@ func (c *Cluster) interceptCall(addr string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, in any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		method, request := info.FullMethod[len("/profilenode.v1.Profiles/"):], in.(proto.Message)
 		c.mu.Lock()
-		before, after, epoch := c.Before, c.After, c.epoch
+		before := c.Before
 		c.mu.Unlock()
 		if before != nil {
 			if err := before(addr, method, request); err != nil {
 				return nil, err
 			}
 		}
+		c.mu.Lock()
+		after, epoch := c.After, c.epoch
+		c.mu.Unlock()
 		answer, err := c.handleInEpoch(context.WithoutCancel(ctx), epoch, in, handle)
 		if after != nil {
 			if err := after(addr, method, request); err != nil {
