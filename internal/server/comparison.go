@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	grantsPage      = 1000             // grants of one page of a comparison, at most
-	grantBytes      = 256 << 10        // and about so many bytes of their names
+	grantBytes      = 256 << 10        // of names in one page of a comparison, about
 	comparisonFor   = 10 * time.Second // how long the tables of a comparison are kept for its next page
 	comparisonsMost = 64               // comparisons under way; another one ends the oldest
 )
@@ -115,7 +114,7 @@ func (s *Server) compareGrants(view *sharedView, r *profilev1.Renewal) (*profile
 // addPage adds the grants after a profile, and keeps the view, which it takes over, if there are more.
 func (s *Server) addPage(view *sharedView, server lock.Incarnation, store, key string, renewed *profilev1.Renewed) error {
 	renewed.Differs, renewed.Comparison = true, view.Position().Index
-	grants, more, err := view.GrantsAfter(server, store, key, grantsPage)
+	grants, more, err := view.GrantsAfter(server, store, key, s.limits.GrantsPage)
 	if err != nil {
 		_ = view.Close()
 		return err

@@ -55,6 +55,7 @@ type Limits struct {
 	ReadShare  int64         // of these for one connection; 16 MiB. Its further calls wait
 	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
 	LargeBytes int64         // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
+	GrantsPage int           // grants of one page of a comparison with a game server's held set; 1,000
 	Call       time.Duration // longest time for one call; 10 s
 	Renewal    time.Duration // longest time for the first renewal of a stream; 10 s
 	Connection time.Duration // longest time for a new connection to introduce itself; 5 s
@@ -79,6 +80,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.LargeBytes == 0 {
 		l.LargeBytes = 32 << 20
+	}
+	if l.GrantsPage == 0 {
+		l.GrantsPage = 1000
 	}
 	if l.Call == 0 {
 		l.Call = 10 * time.Second

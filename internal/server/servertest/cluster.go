@@ -44,10 +44,17 @@ type Cluster struct {
 	Unconfirmed bool // the leader cannot confirm its leadership
 	streams     []context.Context
 	differed    int // answers to renewals that say that the held sets differ
+	reads       int // calls of Get that reached a node
 }
 
 // NewCluster starts nodes at these addresses. The first leads.
 func NewCluster(t testing.TB, addrs ...string) *Cluster {
+	t.Helper()
+	return NewPagedCluster(t, 0, addrs...)
+}
+
+// NewPagedCluster is one whose nodes list so many grants in a page.
+func NewPagedCluster(t testing.TB, page int, addrs ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{Log: NewLog(t, ID), epoch: 1, listeners: make(map[string]*bufconn.Listener)}
 	for _, addr := range addrs {
@@ -55,7 +62,7 @@ func NewCluster(t testing.TB, addrs ...string) *Cluster {
 		node := NewNode(t, c.Log, hub, addr)
 		node.Confirm = c.confirm
 		s := server.NewOn(node, server.Config{
-			Hub: hub, Features: featuresOf,
+			Hub: hub, Features: featuresOf, Limits: server.Limits{GrantsPage: page},
 			Options: []grpc.ServerOption{
 				grpc.ChainUnaryInterceptor(c.interceptCall(addr)), grpc.ChainStreamInterceptor(c.interceptStream(addr)),
 			},
@@ -116,6 +123,13 @@ func (c *Cluster) Differed() int {
 	return c.differed
 }
 
+// Reads counts the calls of Get that reached a node.
+func (c *Cluster) Reads() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reads
+}
+
 // RaiseLevel brings Feature into force.
 func (c *Cluster) RaiseLevel() { c.Do(&fsm.RaiseLevel{Level: fsm.Level + 1}) }
 
@@ -173,6 +187,9 @@ func (c *Cluster) interceptCall(addr string) grpc.UnaryServerInterceptor {
 		}
 		c.mu.Lock()
 		after, epoch := c.After, c.epoch
+		if method == "Get" {
+			c.reads++
+		}
 		c.mu.Unlock()
 		answer, err := c.handleInEpoch(context.WithoutCancel(ctx), epoch, in, handle)
 		if after != nil {
