@@ -34,6 +34,7 @@ type running struct {
 	server  *server.Server
 	served  chan error
 	network *memnet.Network
+	space   diskSpace
 
 	mu          sync.Mutex
 	gossipHosts map[string]string // IP address of each client that gossips, by its name
@@ -76,6 +77,7 @@ func start(ctx context.Context, change func(*cluster.Config, *memnet.Network)) (
 	host := c.network.Host(nodeHost)
 	config.Listen, config.Dial = host.Listen, host.Dial
 	config.OnEvents = hub.Publish
+	config.FreeBytes = c.space.freeBytes
 	change(&config, c.network)
 	clients, err := host.Listen("tcp", nodeAddress)
 	if err != nil {

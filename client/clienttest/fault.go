@@ -1,6 +1,11 @@
 package clienttest
 
-import "github.com/profilenode/profilenode/internal/memnet"
+import (
+	"sync/atomic"
+
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/internal/memnet"
+)
 
 // nodeHost is the machine of the node.
 const nodeHost = "node"
@@ -31,4 +36,19 @@ func (c *Cluster) Reconnect(name string) {
 func (c *Cluster) Kill(name string) {
 	c.CutGossip(name)
 	c.network.Crash(c.prefix + name)
+}
+
+// FillDisk leaves the node less free disk space than its reserve, or enough again. The node notices within a second or two;
+// from then on it takes no new data but the last saves of sessions.
+func (c *Cluster) FillDisk(full bool) { c.space.full.Store(full) }
+
+// diskSpace is the free space on the node's disk.
+type diskSpace struct{ full atomic.Bool }
+
+func (s *diskSpace) freeBytes() (uint64, error) {
+	config := cluster.DefaultConfig()
+	if s.full.Load() {
+		return (config.Reserve + config.HardReserve) / 2, nil
+	}
+	return 2 * config.Reserve, nil
 }
