@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// withoutExample are the exported functions, and methods of Client, Store and Profile, that need no example, with the reason.
+// withoutExample lists the exported functions, and methods of Client, Store and Profile, that need no example, with the
+// reason.
 var withoutExample = map[string]string{}
 
 // Each call that a game makes has an example that is compiled, and runs.

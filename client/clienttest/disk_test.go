@@ -12,8 +12,9 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// A node whose disk is nearly full takes only the last saves of sessions. The autosaves of more sessions than a client has
-// request numbers are refused meanwhile: sessions begin, end, are handed off and closed all the same, and what ends is stored.
+// A node whose disk is nearly full takes only the last saves of sessions. The autosaves of more sessions than a client
+// has request numbers are refused meanwhile: sessions begin, end, are handed off and closed all the same, and the data of
+// those that end is stored.
 func TestADiskThatIsNearlyFullTakesLastSaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sessions = 1100
@@ -52,7 +53,7 @@ func TestADiskThatIsNearlyFullTakesLastSaves(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		for _, p := range held {
 			if p.Revision() != stored[p.Key()] || !p.IsActive() {
-				t.Fatalf("%s: got revision %d, %v while the disk is full, want %d, held", p.Key(), p.Revision(), p.State(), stored[p.Key()])
+				t.Fatalf("%s on a full disk: got revision %d, %v, want %d, held", p.Key(), p.Revision(), p.State(), stored[p.Key()])
 			}
 		}
 

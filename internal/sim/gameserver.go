@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/internal/clienthooks"
 	"github.com/profilenode/profilenode/internal/sim/check"
@@ -34,6 +36,7 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[string]*Session // by profile
 	made     int                 // sessions, sets and messages
+	was      registration        // the present one
 	dead     bool
 	killing  sync.Once
 }
@@ -61,6 +64,7 @@ func (w *World) launchServer(name string, limit time.Duration, beside bool) *Ser
 		Name: name, world: w, process: fmt.Sprintf("%s.%d", name, runs), clock: newClock(), sessions: map[string]*Session{},
 	}
 	s.life, s.die = context.WithCancel(context.Background())
+	before := w.servers[name]
 	if !beside {
 		w.servers[name] = s
 		w.skews[name] = s.clock
@@ -88,6 +92,9 @@ func (w *World) launchServer(name string, limit time.Duration, beside bool) *Ser
 	}
 	if w.scenario.Gossip {
 		config.Gossip = w.gossipAt(host, s.process, fmt.Sprintf("127.2.%d.%d", number/250, number%250+1))
+	}
+	if w.scenario.Replaces && !beside {
+		hooks.DialOptions = append(hooks.DialOptions, grpc.WithChainUnaryInterceptor(s.replaceBefore(before)))
 	}
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()

@@ -111,7 +111,9 @@ func (n *node) start() {
 		return
 	}
 	p := &process{node: opened, served: make(chan error, 1), disk: disk}
-	p.server = server.New(server.Config{Node: opened, Hub: hub, Version: "sim"})
+	p.server = server.New(server.Config{
+		Node: opened, Hub: hub, Version: "sim", Limits: server.Limits{GrantsPage: n.world.scenario.GrantsPage},
+	})
 	clients, err := host.Listen("tcp", n.clientsAddress())
 	if err != nil {
 		n.world.Complain("", "%s does not listen: %v", n.name, err)

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/memnet"
@@ -34,6 +35,7 @@ type reorderingProxy struct {
 	again   int                         // copies that were delivered
 	refused [forgeries]int              // forgeries that a node refused
 	misled  int                         // attempts that met a forgery's refusal
+	pages   int                         // of lists of grants that were delivered twice
 	closed  bool
 }
 
@@ -153,14 +155,56 @@ func (p *reorderingProxy) passStreamCall(in grpc.ServerStream, conn *grpc.Client
 			p.keepForgeries(requestCopy{method: profilev1.Profiles_Renew_FullMethodName, body: up})
 		}
 	}()
+	var again []rawFrame // pages that are delivered once more, behind later messages
 	for {
 		var down rawFrame
 		if err := out.RecvMsg(&down); err != nil {
 			return err
 		}
+		copies, wait := p.drawPage(down)
+		if !sleepUnlessOver(ctx, wait) {
+			return ctx.Err()
+		}
 		if err := in.SendMsg(&down); err != nil {
 			return err
 		}
+		for _, late := range again {
+			if err := in.SendMsg(&late); err != nil {
+				return err
+			}
+		}
+		again = again[:0]
+		for range copies {
+			again = append(again, down)
+		}
+	}
+}
+
+// drawPage says how often a page of a list of grants is delivered once more, and how long it is late. The messages of a
+// stream are not put into another order: the nodes rely on theirs.
+func (p *reorderingProxy) drawPage(down rawFrame) (copies int, late time.Duration) {
+	event := &profilev1.Event{}
+	if proto.Unmarshal(down, event) != nil || !event.GetRenewed().GetDiffers() {
+		return 0, 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	copies = 1 + p.draw.IntN(2)
+	p.pages += copies
+	if p.draw.IntN(4) == 0 {
+		late = drawDuration(p.draw, 2*time.Second)
+	}
+	return copies, late
+}
+
+func sleepUnlessOver(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -72,6 +72,11 @@ func TestSeeds(t *testing.T) {
 			t.Logf("%6d times: %s", n, a.name)
 		}
 	}
+	if n := total.struck[namesBefore]; n == 0 && count >= 25 {
+		t.Errorf("in %d seeds no registration named the incarnation before it", count)
+	} else {
+		t.Logf("%6d times: %s", n, namesBefore)
+	}
 }
 
 // soFar is the end of the log of a world that stands still, if its mutex is free.
@@ -84,9 +89,12 @@ func soFar(w *World) string {
 }
 
 // scenarioOf is the scenario of a seed: a reordering proxy for some, ping ports for most, a node to come for every other,
-// gossip for some, jitter and newer builds for some, large data and slow or hasty elections for a few.
+// small pages, gossip and restarts that name the incarnation before for some, jitter and newer builds for some, large data and slow or hasty elections for a few.
 func scenarioOf(seed uint64) Scenario {
-	s := Scenario{ReorderingProxy: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3, Gossip: seed%4 == 1, Upgrade: seed/2%3 == 1}
+	s := Scenario{ReorderingProxy: seed%5 == 0, Ping: seed%3 != 0, Spares: int(seed % 2), Walled: seed%7 == 3, Gossip: seed%4 == 1, Upgrade: seed/2%3 == 1, Replaces: seed%3 == 2}
+	if seed%5 < 2 {
+		s.GrantsPage = 1
+	}
 	switch seed % 8 {
 	case 2, 6:
 		s.Jitter = 3 * time.Millisecond

@@ -38,6 +38,8 @@ type Scenario struct {
 	Ping            bool          // game servers hold a ping port
 	Gossip          bool          // nodes and game servers gossip with memberlist
 	Walled          bool          // a firewall refuses n0 in the name of every game server, always
+	Replaces        bool          // a game server that is started again names the incarnation that it had before
+	GrantsPage      int           // grants in one page of a list; 0: the default, which is never filled
 	Upgrade         bool          // nodes that are restarted, or join, are of a newer build
 }
 
