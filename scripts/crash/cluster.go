@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -174,6 +175,13 @@ func (c *nodeCluster) describeLag(ctx context.Context, target uint64) string {
 // compareDigests fails unless all nodes have one digest at one index. No writer may be saving.
 func (c *nodeCluster) compareDigests() error {
 	return runCommand(c.program, "digest", "--addr", strings.Join(c.clients, ","))
+}
+
+func runCommand(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 // closeCluster ends everything that was started here.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -161,11 +160,4 @@ func unmountFolder(at string) error {
 		time.Sleep(50 * time.Millisecond) // a process that was killed lets go of its files a moment later
 	}
 	return err
-}
-
-func runCommand(name string, args ...string) error {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
