@@ -92,8 +92,8 @@ func (t *trial) watchLateSaves(ctx context.Context, victim int, takeOut, bringBa
 	return t.StartSessions(ctx, victim)
 }
 
-// countVisible counts the profiles with data of the former owner, and lets the new ones save once more: their revisions are
-// nobody else's.
+// countVisible counts the profiles with data of the former owner, and lets the new ones save once more: no other game server
+// has made revisions since theirs.
 func (t *trial) countVisible(ctx context.Context, victim int, landed map[string]bool) error {
 	for i, keys := range t.divideProfiles(victim) {
 		all, err := t.Servers[i].Do(ctx, testbed.Order{Do: testbed.ReadWriter, Keys: keys})

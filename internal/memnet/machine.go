@@ -29,7 +29,7 @@ func (n *Network) removeConn(c *conn) {
 }
 
 // Crash ends a host's process: its ports are closed, its peers see the end of their connections as soon as the links
-// let them, and what it does from here on with what it had reaches no other host. Host makes the next one of that name.
+// let them, and nothing that it sends from here on reaches another host. Host makes the next one of that name.
 func (n *Network) Crash(host string) { n.endMachine(host, false) }
 
 // Vanish ends a host's machine: the others hear nothing of it, and are not refused there, before Host has made the next
@@ -81,7 +81,7 @@ func (m *machine) list() []*conn {
 	return conns
 }
 
-// Return ends what Vanish left open at the peers of a host, as a machine does that knows nothing of a connection.
+// Return ends the connections that Vanish left open at the peers of a host, as a machine does that does not know them.
 func (n *Network) Return(host string) {
 	var left []*conn
 	n.change(func() {
@@ -113,7 +113,7 @@ func (c *conn) closeEnds() {
 	c.write.end(false)
 }
 
-// resume tells a peer of a machine that has come back that the connection is over; what was on its way is lost.
+// resume tells a peer of a machine that has come back that the connection is over; data on its way is lost.
 func (p *pipe) resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

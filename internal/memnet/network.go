@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Network connects hosts by name. A link that is cut loses packets; of a stream it loses nothing and delivers nothing: what
-// was written arrives once the link is healed, as with TCP.
+// Network connects hosts by name. A link that is cut loses packets; of a stream it loses nothing and delivers nothing: written
+// data arrives once the link is healed, as with TCP.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -37,7 +37,7 @@ type linkState struct {
 	jitter time.Duration
 }
 
-// drawDelay is how long what is sent now will be under way.
+// drawDelay is the time that data sent now will be under way.
 func (s linkState) drawDelay() time.Duration {
 	if s.jitter == 0 {
 		return s.delay
@@ -65,7 +65,7 @@ func (n *Network) linkFor(from, to string) *linkState {
 	return s
 }
 
-// linkState is what holds for a direction now.
+// linkState is the present state of a direction.
 func (n *Network) linkState(from, to string) linkState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -94,8 +94,8 @@ func (n *Network) change(alter func()) {
 	}
 }
 
-// AddIP gives a host an IP address besides its name, for programs that want one, such as memberlist. What happens to the host
-// happens to both.
+// AddIP gives a host an IP address besides its name, for programs that want one, such as memberlist. Faults of the host apply
+// to both.
 func (n *Network) AddIP(host, ip string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -116,7 +116,7 @@ func (n *Network) Cut(a, b string) {
 	n.change(func() { n.linkFor(a, b).cut, n.linkFor(b, a).cut = true, true })
 }
 
-// CutOneWay stops what one host sends to another.
+// CutOneWay stops all traffic from one host to another.
 func (n *Network) CutOneWay(from, to string) {
 	n.change(func() { n.linkFor(from, to).cut = true })
 }
@@ -150,12 +150,12 @@ func (n *Network) HealAll() {
 	n.change(func() { clear(n.links); clear(n.unplugged) })
 }
 
-// Delay makes what is sent from one host to another from now on arrive later.
+// Delay makes data sent from one host to another from now on arrive later.
 func (n *Network) Delay(from, to string, by time.Duration) {
 	n.change(func() { n.linkFor(from, to).delay = by })
 }
 
-// Jitter makes each thing sent from one host to another take up to so much longer. A stream keeps its order; packets and
+// Jitter makes each packet or write from one host to another take up to so much longer. A stream keeps its order; packets and
 // two streams do not.
 func (n *Network) Jitter(from, to string, by time.Duration) {
 	n.change(func() { n.linkFor(from, to).jitter = by })

@@ -50,7 +50,7 @@ func (p *packetPort) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo loses what cannot arrive, as UDP does.
+// WriteTo loses packets that cannot arrive, as UDP does.
 func (p *packetPort) WriteTo(b []byte, to net.Addr) (int, error) {
 	select {
 	case <-p.closed:

@@ -136,7 +136,7 @@ func (n *Node) connectOutput(r *run, log *os.File) {
 		}
 	}}
 	if log != nil && onStderr == nil {
-		r.command.Stderr = log // what the process has written is there, however this process ends
+		r.command.Stderr = log // it is complete, however this process ends
 		return
 	}
 	r.command.Stderr = &LineWriter{Handle: func(line string) {
