@@ -10,7 +10,7 @@ import (
 type End struct {
 	Ref    Ref
 	Reason EndReason
-	By     *Owner // the game server that has the profile now, if it is known
+	By     *Owner // the game server that has the profile now or is granted it next, if there is one and it is known
 	// Unsaved: the last changes are not in the store, as far as this game server knows. A save that was under way may
 	// still turn out to have stored them; OnAfterSave tells.
 	Unsaved bool

@@ -21,6 +21,7 @@ func TestOnSessionEndSaysHowItEnded(t *testing.T) {
 		end     func(t *testing.T, cluster *clienttest.Cluster, c *client.Client, other *client.Store[player], p *client.Profile[player]) error
 		want    client.EndReason
 		unsaved bool
+		by      string // name of the game server that has the profile next
 	}{
 		{name: "the game ends it", want: client.EndEnded, end: func(t *testing.T, _ *clienttest.Cluster, _ *client.Client, _ *client.Store[player], p *client.Profile[player]) error {
 			return p.EndSession(t.Context())
@@ -32,7 +33,7 @@ func TestOnSessionEndSaysHowItEnded(t *testing.T) {
 		{name: "the client closes", want: client.EndShutDown, end: func(_ *testing.T, _ *clienttest.Cluster, c *client.Client, _ *client.Store[player], _ *client.Profile[player]) error {
 			return c.Close()
 		}},
-		{name: "stolen", want: client.EndStolen, unsaved: true, end: func(t *testing.T, _ *clienttest.Cluster, _ *client.Client, other *client.Store[player], _ *client.Profile[player]) error {
+		{name: "stolen", want: client.EndStolen, unsaved: true, by: "b", end: func(t *testing.T, _ *clienttest.Cluster, _ *client.Client, other *client.Store[player], _ *client.Profile[player]) error {
 			_, err := other.StartSession(t.Context(), "ann", client.IfOwnedSteal)
 			return err
 		}},
@@ -72,6 +73,13 @@ func TestOnSessionEndSaysHowItEnded(t *testing.T) {
 				first := <-ends
 				if first.Reason != test.want || first.Unsaved != test.unsaved || (first.Err != nil) != test.unsaved || first.Ref.Key != "ann" {
 					t.Errorf("ended with %+v, want %v, unsaved %v", first, test.want, test.unsaved)
+				}
+				by := ""
+				if first.By != nil {
+					by = first.By.Name
+				}
+				if by != test.by {
+					t.Errorf("ended by %q, want %q", by, test.by)
 				}
 				cluster.Reconnect("a")
 				_ = c.Close()

@@ -19,7 +19,7 @@ func (c *Client) handleEvent(l *incarnation, event *profilev1.Event) {
 		}
 	case *profilev1.Event_Lost:
 		if s := c.sessions.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
-			s.grant.handleRevoked(what.Lost.Token, what.Lost.Cause)
+			s.grant.handleRevoked(what.Lost)
 		} else {
 			c.keeper.releaseInBackground(l, heldGrant{Ref{what.Lost.Store, what.Lost.Key}, what.Lost.Token}, EndUnknown, nil)
 		}

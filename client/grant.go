@@ -21,8 +21,7 @@ type sessionGrant struct {
 	requestedToken uint64          // token of the grant that is to be given back: another game server waits, or an operator asked
 	operator       bool            // an operator asked
 	handingOff     bool            // a hand-off was begun
-	revokedToken   uint64          // token of the grant that was revoked
-	cause          profilev1.Cause // of the revocation
+	lost           *profilev1.Lost // the event of the last revocation; nil: none came
 
 	since         uint64        // the last renewal that did not yet name the token; guarded by leaseKeeper.mu
 	missedRenewal atomic.Uint64 // number of the renewal with an answer that did not list it; 0: none, or it was looked up since

@@ -9,10 +9,10 @@ import (
 // earlyEvent returns the handling of the request or the revocation that came before the game had the session. It is called
 // under session.mu; the returned function is not.
 func (g *sessionGrant) earlyEvent() (handle func()) {
-	token, operator, cause := g.token, g.operator, g.cause
+	token, operator, lost := g.token, g.operator, g.lost
 	switch token {
-	case g.revokedToken:
-		return func() { g.handleRevoked(token, cause) }
+	case lost.GetToken():
+		return func() { g.handleRevoked(lost) }
 	case g.requestedToken:
 		return func() { g.handleLetGo(token, operator) }
 	}
@@ -67,13 +67,13 @@ func (g *sessionGrant) handOff(reason LastSaveReason) {
 
 // handleRevoked handles the event that the owner's writes are refused from here on. The next grant waits until this is
 // answered.
-func (g *sessionGrant) handleRevoked(token uint64, cause profilev1.Cause) {
+func (g *sessionGrant) handleRevoked(lost *profilev1.Lost) {
 	s := g.s
 	s.mu.Lock()
-	g.revokedToken, g.cause = token, cause
-	mine := s.state.hasBegun() && g.token == token && !s.state.isOver()
+	g.lost = lost
+	mine := s.state.hasBegun() && g.token == lost.Token && !s.state.isOver()
 	s.mu.Unlock()
 	if mine {
-		s.loseSession(endError(s.ref, endReasonOf(cause), nil, nil))
+		s.loseSession(endError(s.ref, endReasonOf(lost.Cause), ownerOf(lost.Next), nil))
 	}
 }

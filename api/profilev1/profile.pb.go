@@ -1859,6 +1859,7 @@ type Lost struct {
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
 	Cause         Cause                  `protobuf:"varint,30,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`
+	Next          *Owner                 `protobuf:"bytes,31,opt,name=next,proto3" json:"next,omitempty"` // the game server that is granted the profile next; absent: none waits, or it is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1919,6 +1920,13 @@ func (x *Lost) GetCause() Cause {
 		return x.Cause
 	}
 	return Cause_CAUSE_UNSPECIFIED
+}
+
+func (x *Lost) GetNext() *Owner {
+	if x != nil {
+		return x.Next
+	}
+	return nil
 }
 
 // MessageWaits: the profile that the receiver owns has a new message.
@@ -6785,12 +6793,13 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
-	"\boperator\x18\x1e \x01(\bR\boperator\"q\n" +
+	"\boperator\x18\x1e \x01(\bR\boperator\"\x9c\x01\n" +
 	"\x04Lost\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12+\n" +
-	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\"\xa5\x01\n" +
+	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12)\n" +
+	"\x04next\x18\x1f \x01(\v2\x15.profilenode.v1.OwnerR\x04next\"\xa5\x01\n" +
 	"\fMessageWaits\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x0e\n" +
@@ -7403,156 +7412,157 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	20,  // 15: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
 	21,  // 16: profilenode.v1.Event.stream_end:type_name -> profilenode.v1.StreamEnd
 	3,   // 17: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
-	40,  // 18: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	5,   // 19: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	6,   // 20: profilenode.v1.EndServerResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 21: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	6,   // 22: profilenode.v1.SettleResponse.header:type_name -> profilenode.v1.ReplyHeader
-	1,   // 23: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	5,   // 24: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	4,   // 25: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	6,   // 26: profilenode.v1.StartSessionResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 27: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	40,  // 28: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	8,   // 29: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	5,   // 30: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
-	29,  // 31: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
-	6,   // 32: profilenode.v1.ReclaimResponse.header:type_name -> profilenode.v1.ReplyHeader
-	31,  // 33: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
-	8,   // 34: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
-	5,   // 35: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,   // 36: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
-	87,  // 37: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	5,   // 38: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	88,  // 39: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	6,   // 40: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 41: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	3,   // 42: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
-	38,  // 43: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
-	6,   // 44: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 45: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 46: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 47: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 48: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 49: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 50: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	40,  // 51: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,   // 52: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 53: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 54: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,   // 55: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 56: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 57: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 58: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,   // 59: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	89,  // 60: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 61: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 62: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 63: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	58,  // 64: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	57,  // 65: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
-	0,   // 66: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 67: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
-	63,  // 68: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 69: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 70: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 71: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 72: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 73: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	66,  // 74: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 75: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	12,  // 76: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
-	5,   // 77: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
-	6,   // 78: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
-	8,   // 79: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 80: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 81: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
-	71,  // 82: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
-	8,   // 83: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
-	8,   // 84: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
-	3,   // 85: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
-	0,   // 86: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 87: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	74,  // 88: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 89: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 90: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 91: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 92: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	12,  // 93: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 94: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 95: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 96: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 97: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 98: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 99: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 100: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 101: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 102: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
-	9,   // 103: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 104: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 105: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 106: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 107: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 108: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 109: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 110: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 111: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 112: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 113: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 114: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 115: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 116: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 117: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 118: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 119: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 120: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	59,  // 121: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	61,  // 122: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	64,  // 123: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	67,  // 124: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
-	69,  // 125: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	72,  // 126: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	75,  // 127: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	77,  // 128: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	79,  // 129: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	81,  // 130: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	83,  // 131: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	85,  // 132: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 133: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 134: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 135: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 136: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 137: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 138: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 139: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 140: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 141: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 142: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 143: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 144: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 145: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 146: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 147: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 148: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 149: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 150: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	60,  // 151: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	62,  // 152: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	65,  // 153: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	68,  // 154: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
-	70,  // 155: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	73,  // 156: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	76,  // 157: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	78,  // 158: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	80,  // 159: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	82,  // 160: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	84,  // 161: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	86,  // 162: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	133, // [133:163] is the sub-list for method output_type
-	103, // [103:133] is the sub-list for method input_type
-	103, // [103:103] is the sub-list for extension type_name
-	103, // [103:103] is the sub-list for extension extendee
-	0,   // [0:103] is the sub-list for field type_name
+	8,   // 18: profilenode.v1.Lost.next:type_name -> profilenode.v1.Owner
+	40,  // 19: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	5,   // 20: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	6,   // 21: profilenode.v1.EndServerResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 22: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	6,   // 23: profilenode.v1.SettleResponse.header:type_name -> profilenode.v1.ReplyHeader
+	1,   // 24: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	5,   // 25: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	4,   // 26: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	6,   // 27: profilenode.v1.StartSessionResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 28: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	40,  // 29: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	8,   // 30: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	5,   // 31: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	29,  // 32: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	6,   // 33: profilenode.v1.ReclaimResponse.header:type_name -> profilenode.v1.ReplyHeader
+	31,  // 34: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	8,   // 35: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	5,   // 36: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,   // 37: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
+	87,  // 38: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,   // 39: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	88,  // 40: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	6,   // 41: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 42: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	3,   // 43: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
+	38,  // 44: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
+	6,   // 45: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 46: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 47: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 48: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 49: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 50: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 51: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	40,  // 52: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 53: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 54: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 55: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 56: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 57: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 58: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 59: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 60: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	89,  // 61: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 62: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 63: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 64: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	58,  // 65: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	57,  // 66: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
+	0,   // 67: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 68: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
+	63,  // 69: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 70: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 71: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 72: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 73: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 74: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	66,  // 75: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 76: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	12,  // 77: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
+	5,   // 78: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
+	6,   // 79: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
+	8,   // 80: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 81: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 82: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
+	71,  // 83: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
+	8,   // 84: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
+	8,   // 85: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
+	3,   // 86: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
+	0,   // 87: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 88: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	74,  // 89: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 90: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 91: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 92: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 93: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	12,  // 94: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 95: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 96: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 97: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 98: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 99: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 100: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 101: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 102: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 103: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 104: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 105: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 106: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 107: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 108: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 109: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 110: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 111: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 112: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 113: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 114: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 115: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 116: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 117: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 118: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 119: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 120: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 121: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	59,  // 122: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	61,  // 123: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	64,  // 124: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	67,  // 125: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
+	69,  // 126: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	72,  // 127: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	75,  // 128: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	77,  // 129: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	79,  // 130: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	81,  // 131: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	83,  // 132: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	85,  // 133: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 134: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 135: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 136: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 137: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 138: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 139: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 140: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 141: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 142: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 143: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 144: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 145: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 146: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 147: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 148: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 149: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 150: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 151: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	60,  // 152: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	62,  // 153: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	65,  // 154: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	68,  // 155: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
+	70,  // 156: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	73,  // 157: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	76,  // 158: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	78,  // 159: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	80,  // 160: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	82,  // 161: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	84,  // 162: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	86,  // 163: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	134, // [134:164] is the sub-list for method output_type
+	104, // [104:134] is the sub-list for method input_type
+	104, // [104:104] is the sub-list for extension type_name
+	104, // [104:104] is the sub-list for extension extendee
+	0,   // [0:104] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

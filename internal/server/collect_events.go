@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/protobuf/proto"
 )
@@ -46,12 +47,42 @@ func contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted
 		switch {
 		case g.Owner != server:
 		case g.Revoked:
-			revoked = append(revoked, lostEvent(g.Store, g.Key, g.Token, g.Cause))
+			lost := lostEvent(g.Store, g.Key, g.Token, g.Cause)
+			lost.GetLost().Next = nextOwnerIn(view.View, g.GrantRow)
+			revoked = append(revoked, lost)
 		case g.Wanted():
 			wanted = append(wanted, letGoEvent(g.Store, g.Key, g.Token, g.Asked))
 		}
 	}
 	return revoked, wanted, err
+}
+
+// nextOwnerIn is the game server that waits first for a profile; nil if none does, or it cannot be read.
+func nextOwnerIn(view *View, grant fsm.GrantRow) *profilev1.Owner {
+	if len(grant.Waiters) == 0 {
+		return nil
+	}
+	owner, err := ownerIn(view, grant.Waiters[0].Server)
+	if err != nil {
+		return nil
+	}
+	return owner
+}
+
+// addNextOwner adds to the event of a loss the game server that is next, if the profile has not passed on since.
+func (s *Server) addNextOwner(event *profilev1.Event) {
+	lost := event.GetLost()
+	if lost == nil {
+		return
+	}
+	view, err := s.node.View()
+	if err != nil {
+		return
+	}
+	defer func() { _ = view.Close() }()
+	if grant, err := view.Grant(lost.Store, lost.Key); err == nil && uint64(grant.Token) == lost.Token {
+		lost.Next = nextOwnerIn(view, grant)
+	}
 }
 
 // addUnaryEvents is the answer to a renewal without a stream, with all that a stream would have brought. One that cannot hold

@@ -174,6 +174,8 @@ func TestLostEvents(t *testing.T) {
 	a.start("p", steal)
 	if r, before := b.renew(); !r.Differs || len(r.Grants) != 0 || len(before) != 1 || before[0].GetLost().GetToken() != b.held[0] {
 		t.Errorf("the loss comes as %v before %v", before, r)
+	} else if next := before[0].GetLost().GetNext(); next.GetName() != "a" || !next.GetInForce() {
+		t.Errorf("the next owner comes as %v, want a", next)
 	}
 }
 
