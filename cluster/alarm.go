@@ -2,11 +2,16 @@ package cluster
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/profilenode/profilenode/lock"
 )
 
 // AlarmCode names a fault, for programs. The text that goes with it is for people and may change.
@@ -53,8 +58,10 @@ type Alarm struct {
 	subject string // the thing that it is about, where one code may stand for several things at once
 }
 
-// alarmBook remembers since when each alarm stands.
-type alarmBook struct {
+// alarmBoard finds the alarms of one node, remembers since when each stands, and logs each when it begins and ends.
+type alarmBoard struct {
+	node *Node
+
 	mu    sync.Mutex
 	since map[alarmKey]Alarm
 }
@@ -65,7 +72,7 @@ type alarmKey struct {
 }
 
 // update stamps the alarms that stand now, and says which have begun and which have ended since it was last called.
-func (b *alarmBook) update(active []Alarm, now time.Time) (begun, ended []Alarm) {
+func (b *alarmBoard) update(active []Alarm, now time.Time) (begun, ended []Alarm) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := b.since
@@ -93,8 +100,9 @@ func (b *alarmBook) update(active []Alarm, now time.Time) (begun, ended []Alarm)
 }
 
 // noteAlarms gives each alarm its time, and logs those that have begun or ended, each once.
-func (n *Node) noteAlarms(active []Alarm) []Alarm {
-	begun, ended := n.alarmBook.update(active, n.config.Now())
+func (b *alarmBoard) noteAlarms(active []Alarm) []Alarm {
+	n := b.node
+	begun, ended := b.update(active, n.config.Now())
 	for _, a := range begun {
 		if !a.isLoggedHere() {
 			continue
@@ -103,7 +111,7 @@ func (n *Node) noteAlarms(active []Alarm) []Alarm {
 		if a.Code.Notice() {
 			level, kind = slog.LevelInfo, "notice"
 		}
-		n.log.Log(n.ctx, level, kind+": "+a.Text, "code", a.Code)
+		n.log.Log(context.Background(), level, kind+": "+a.Text, "code", a.Code)
 	}
 	for _, a := range ended {
 		if a.isLoggedHere() {
@@ -120,22 +128,24 @@ func (a Alarm) isLoggedHere() bool {
 }
 
 // watchAlarms looks often enough that each alarm is logged, whether or not the status is asked for.
-func (n *Node) watchAlarms() {
+func (b *alarmBoard) watchAlarms() {
 	const every = time.Second
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
-		case <-n.closing:
+		case <-b.node.lifecycle.closing.Done():
 			return
 		case <-tick.C:
-			n.noteAlarms(n.standingAlarms(nil))
+			b.noteAlarms(b.standingAlarms(nil))
 		}
 	}
 }
 
-// standingAlarms are those that stand now, without their times. unreadable is why the tables cannot be read; nil: they can.
-func (n *Node) standingAlarms(unreadable error) []Alarm {
+// standingAlarms returns the alarms that stand now, without their times. unreadable is the reason why the tables cannot be
+// read; nil: they can.
+func (b *alarmBoard) standingAlarms(unreadable error) []Alarm {
+	n := b.node
 	var active []Alarm
 	if err := n.Err(); err != nil {
 		active = append(active, Alarm{Code: AlarmNodeStopped, Text: "this node has stopped: " + err.Error()})
@@ -159,17 +169,84 @@ func (n *Node) standingAlarms(unreadable error) []Alarm {
 	for _, row := range kept {
 		active = append(active, Alarm{Code: AlarmCode(row.Code), Text: row.Text, Since: time.UnixMilli(row.SinceMS)})
 	}
-	active = append(active, n.spaceAlarms()...)
+	active = append(active, b.spaceAlarms()...)
 	if differ := n.membership.digests.alarm.Load(); differ != nil {
 		active = append(active, Alarm{Code: AlarmTablesDiffer, Text: *differ})
 	}
 	if strange := n.membership.strangerAlarm.Load(); strange != nil {
 		active = append(active, Alarm{Code: AlarmOtherCluster, Text: *strange})
 	}
-	if l := n.leaderStateNow(); l != nil {
+	if l := n.leadership.now(); l != nil {
 		active = append(active, l.clock.alarms()...)
 		active = append(active, l.calendar.alarms()...)
 		active = append(active, l.settingsAlarms()...)
 	}
 	return active
+}
+
+// settingsAlarms names the members with other tick or ping settings than this leader. Each node looks for lost game servers
+// with its own settings while it leads, so with different ones a change of the lead changes how soon they are found.
+func (l *leaderState) settingsAlarms() []Alarm {
+	var alarms []Alarm
+	for _, h := range l.node.membership.hellos.Last().SortedMembers() {
+		differences := describeDetectorDifferences(h.Detector, l.node.config.Detector)
+		if len(differences) == 0 {
+			continue
+		}
+		alarms = append(alarms, Alarm{
+			Code: AlarmSettingsDiffer, subject: h.ID,
+			Text: fmt.Sprintf("node %s at %s has other settings than the leader: %s: give every node the same, and restart those that differ",
+				h.ID, h.Address, strings.Join(differences, ", ")),
+		})
+	}
+	return alarms
+}
+
+// describeDetectorDifferences names each setting that differs, with its value here and there.
+func describeDetectorDifferences(theirs, ours lock.Detector) (differences []string) {
+	for _, setting := range []struct {
+		name         string
+		theirs, ours time.Duration
+	}{
+		{"tick", theirs.TickPeriod, ours.TickPeriod},
+		{"ping", theirs.PingPeriod, ours.PingPeriod},
+		{"ping-reach", theirs.ReachFor, ours.ReachFor},
+		{"ping-again", theirs.RefusalGap, ours.RefusalGap},
+	} {
+		if setting.theirs != setting.ours {
+			differences = append(differences, fmt.Sprintf("%s %v, not %v", setting.name, setting.theirs, setting.ours))
+		}
+	}
+	return differences
+}
+
+const savesRefusedText = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority; free some space"
+
+func lowSpaceText(free uint64, c Config) string {
+	return fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
+		formatMebibytes(free), formatMebibytes(c.Reserve), formatMebibytes(c.HardReserve))
+}
+
+func (b *alarmBoard) spaceAlarms() []Alarm {
+	n := b.node
+	var alarms []Alarm
+	if n.space.belowReserve.Load() {
+		alarms = append(alarms, Alarm{Code: AlarmDiskLow, Text: lowSpaceText(n.space.freeBytes.Load(), n.config)})
+	}
+	l := n.leadership.now()
+	if l == nil {
+		return alarms
+	}
+	for _, h := range n.membership.hellos.Last().SortedMembers() {
+		if h.BelowReserve && h.ID != n.ID() {
+			alarms = append(alarms, Alarm{
+				Code: AlarmDiskLow, subject: h.ID,
+				Text: fmt.Sprintf("the disk of node %s has %s free, less than its reserve: free some space there", h.ID, formatMebibytes(h.FreeBytes)),
+			})
+		}
+	}
+	if l.spaceTight.Load() {
+		alarms = append(alarms, Alarm{Code: AlarmSavesRefused, Text: savesRefusedText})
+	}
+	return alarms
 }

@@ -32,8 +32,9 @@ func (m *membership) answerHello(q peerwire.HelloQuestion) peerwire.Hello {
 	// Raft is read before the identity: a node whose raft runs knows its cluster, and must not answer without its name.
 	r := n.raftIfRunning()
 	own := n.currentIdentity()
+	gossipAddress, serverGossipAddress := n.gossip.addresses()
 	h := peerwire.Hello{
-		ID: own.ID, ProcessID: n.processID, Address: n.port.Advertised(), Client: n.config.Client, Gossip: n.gossipAddress(), ServerGossip: n.serverGossipAddress(),
+		ID: own.ID, ProcessID: n.processID, Address: n.port.Advertised(), Client: n.config.Client, Gossip: gossipAddress, ServerGossip: serverGossipAddress,
 		Level: n.config.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(),
 		Detector: n.config.Detector,
@@ -58,7 +59,7 @@ func (m *membership) answerJoin(q peerwire.JoinQuestion) peerwire.JoinAnswer {
 	if r == nil {
 		return peerwire.JoinAnswer{Refused: "this node is in no cluster yet"}
 	}
-	l := n.leaderStateNow()
+	l := n.leadership.now()
 	if l == nil {
 		leader, _ := r.LeaderWithID()
 		return peerwire.JoinAnswer{Leader: peerwire.HostPort(leader), Refused: "this node does not lead"}
@@ -97,7 +98,7 @@ func (m *membership) admitNode(ctx context.Context, q peerwire.JoinQuestion) err
 		if s.Address == address {
 			return nil
 		}
-		if err := n.checkNotRunningElsewhere(ctx, peerwire.HostPort(s.Address), q.ID, q.ProcessID); err != nil {
+		if err := m.checkNotRunningElsewhere(ctx, peerwire.HostPort(s.Address), q.ID, q.ProcessID); err != nil {
 			return fmt.Errorf("join: %w", err)
 		}
 		if s.Suffrage == raft.Voter {
@@ -110,7 +111,7 @@ func (m *membership) admitNode(ctx context.Context, q peerwire.JoinQuestion) err
 		}
 		f = r.AddNonvoter(raft.ServerID(q.ID), address, 0, joinTimeout)
 	}
-	if err := n.waitForFuture(ctx, f); err != nil {
+	if err := n.lifecycle.waitForFuture(ctx, f); err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
 	n.log.Info("took a node in as a learner", "node", q.ID, "address", q.Address)

@@ -28,7 +28,7 @@ func (m *membership) findCluster(ctx context.Context) error {
 	if own := n.currentIdentity(); len(own.Founding) > 0 {
 		return m.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
 	}
-	if n.isOnlyNode() {
+	if m.isOnlyNode() {
 		return m.foundCluster(hex.EncodeToString(randomBytes16()), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
 	}
 	agreed, said := 0, time.Time{}
@@ -55,7 +55,8 @@ func (m *membership) findCluster(ctx context.Context) error {
 }
 
 // isOnlyNode reports whether the configuration makes this node a cluster by itself.
-func (n *Node) isOnlyNode() bool {
+func (m *membership) isOnlyNode() bool {
+	n := m.node
 	nodes := n.config.Nodes
 	return len(nodes) == 0 || len(nodes) == 1 && nodes[0] == n.port.Advertised()
 }
@@ -164,7 +165,7 @@ func (m *membership) foundCluster(cluster string, voters []peerwire.Peer) error 
 		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: peerwire.RaftAddress(p.ID, p.Address)})
 	}
 	n.log.Info("founds a cluster", "cluster", cluster, "nodes", len(voters))
-	return n.startRaft(&raft.Configuration{Servers: servers})
+	return m.startRaft(&raft.Configuration{Servers: servers})
 }
 
 // enterCluster records that this node belongs to the cluster, and starts raft, which waits for the leader to contact it.
@@ -175,5 +176,5 @@ func (m *membership) enterCluster(cluster string) error {
 	if err := n.takeIdentity(own); err != nil {
 		return err
 	}
-	return n.startRaft(nil)
+	return m.startRaft(nil)
 }

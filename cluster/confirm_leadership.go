@@ -19,20 +19,6 @@ const (
 	gatherPause   = 10 * time.Millisecond // how long a renewal waits for other renewals to share its round
 )
 
-// ConfirmLeadership returns once a majority of the voters have answered, each after the call began, that they know of no
-// later term. So this node led at some moment during the call, and its tables then held the latest state. term is the
-// confirmed term, as in the opening command's entry. ErrUnconfirmed, NotLeaderError and ErrClosed are refusals.
-func (n *Node) ConfirmLeadership(ctx context.Context) (term uint64, err error) {
-	l, err := n.awaitLeaderState(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := l.confirmer.confirmNow(ctx); err != nil {
-		return 0, err
-	}
-	return l.term, nil
-}
-
 // leadershipConfirmer runs the confirmation rounds of one leadership. A round serves all calls that were waiting when it
 // began. A later call waits for the next round: answers that were sent before the call say nothing about the time after
 // it.
@@ -84,7 +70,7 @@ func (c *leadershipConfirmer) joinRound(ctx context.Context, call chan<- struct{
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnconfirmed, ctx.Err())
 	case <-c.leader.ctx.Done():
-		return c.leader.node.notLeaderError()
+		return c.leader.node.leadership.notLeaderError()
 	}
 }
 
@@ -177,7 +163,7 @@ func (c *leadershipConfirmer) holdRound() error {
 		case <-limit.C:
 			return ErrUnconfirmed
 		case <-c.leader.ctx.Done():
-			return c.leader.node.notLeaderError()
+			return c.leader.node.leadership.notLeaderError()
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func TestAnOldLeaderConfirmsNothing(t *testing.T) {
 			}
 			var elsewhere *cluster.NotLeaderError
 			if !errors.Is(err, cluster.ErrUnconfirmed) && !errors.As(err, &elsewhere) {
-				t.Fatalf("a leader that is cut off said %v, want ErrUnproven or NotLeaderError", err)
+				t.Fatalf("a leader that is cut off said %v, want ErrUnconfirmed or NotLeaderError", err)
 			}
 			time.Sleep(10 * time.Millisecond)
 		}

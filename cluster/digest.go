@@ -183,22 +183,23 @@ func (d *digestComparison) noteFinding(found digestFinding, index uint64, answer
 // compareDigests stops this node if its tables differ from those of a majority.
 func (m *membership) compareDigests(round *peerwire.HelloRound) {
 	if found, index := m.digests.compareRound(round); found == ownDigestDiffers {
-		m.node.markFolderUnusable(index)
+		m.markFolderUnusable(index)
 	}
 }
 
 // markFolderUnusable stops this node for good, because its tables differ from the majority's. The reason is written to
 // node.json first, so that no start after a crash serves these tables again.
-func (n *Node) markFolderUnusable(index uint64) {
+func (m *membership) markFolderUnusable(index uint64) {
+	n := m.node
 	own := n.currentIdentity()
 	own.UnusableReason = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
 	if err := n.takeIdentity(own); err != nil {
 		n.log.Error("mark the data folder as unusable", "error", err)
 	}
-	if n.leaderStateNow() != nil {
-		hand, cancel := context.WithTimeout(n.ctx, condemnedTransferLimit)
+	if n.leadership.now() != nil {
+		hand, cancel := context.WithTimeout(n.lifecycle.running, condemnedTransferLimit)
 		defer cancel()
-		if err := n.transferLeadership(hand); err != nil {
+		if err := n.leadership.transferLeadership(hand); err != nil {
 			n.log.Warn("hand the lead over", "error", err)
 		}
 	}

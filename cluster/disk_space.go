@@ -102,7 +102,7 @@ func (n *Node) watchSpace() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-n.closing:
+		case <-n.lifecycle.closing.Done():
 			return
 		case <-tick.C:
 		}
@@ -115,27 +115,24 @@ func (n *Node) watchSpace() {
 		if was && !short {
 			n.log.Info("the disk of this node has space again", "free", formatMebibytes(n.space.freeBytes.Load()))
 		}
-		if short {
-			n.giveUpLeadForSpace()
+		if l := n.leadership.now(); l != nil && short {
+			l.giveUpLeadForSpace()
 		}
 	}
 }
 
 // giveUpLeadForSpace transfers leadership to a voter above its reserve, if there is one: a leader writes as much as the
 // others and sends snapshots besides. If no voter is above its reserve, a transfer would not help.
-func (n *Node) giveUpLeadForSpace() {
-	l := n.leaderStateNow()
-	if l == nil {
-		return
-	}
+func (l *leaderState) giveUpLeadForSpace() {
+	n := l.node
 	to, ok := l.voterWithMostSpace()
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, drainLimit) // not l.ctx, which ends during the transfer
+	ctx, cancel := context.WithTimeout(n.lifecycle.running, drainLimit) // not l.ctx, which ends during the transfer
 	defer cancel()
 	n.log.Info("transfers leadership because its disk is below the reserve", "to", string(to.ID))
-	if err := n.waitForFuture(ctx, n.raftIfRunning().LeadershipTransferToServer(to.ID, to.Address)); err != nil {
+	if err := n.lifecycle.waitForFuture(ctx, n.raftIfRunning().LeadershipTransferToServer(to.ID, to.Address)); err != nil {
 		n.log.Warn("hand the lead over", "error", err)
 	}
 }
@@ -193,45 +190,6 @@ func (l *leaderState) checkSpaceAdmits(c *fsm.Command) error {
 		return ErrNoSpace
 	}
 	return nil
-}
-
-// CheckSpaceAdmits reports whether a command of this kind would be accepted now. It spares the log the parts of a save
-// that would be refused after them.
-func (n *Node) CheckSpaceAdmits(c *fsm.Command) error {
-	if l := n.leaderStateNow(); l != nil {
-		return l.checkSpaceAdmits(c)
-	}
-	return nil
-}
-
-const savesRefusedText = "saves are refused, but those that end a session: the nodes whose disks have space left are no majority; free some space"
-
-func (n *Node) shortSpaceText() string {
-	return fmt.Sprintf("the disk of this node has %s free, less than its reserve of %s: free some space; at %s the node stops",
-		formatMebibytes(n.space.freeBytes.Load()), formatMebibytes(n.config.Reserve), formatMebibytes(n.config.HardReserve))
-}
-
-func (n *Node) spaceAlarms() []Alarm {
-	var alarms []Alarm
-	if n.space.belowReserve.Load() {
-		alarms = append(alarms, Alarm{Code: AlarmDiskLow, Text: n.shortSpaceText()})
-	}
-	l := n.leaderStateNow()
-	if l == nil {
-		return alarms
-	}
-	for _, h := range n.membership.hellos.Last().SortedMembers() {
-		if h.BelowReserve && h.ID != n.ID() {
-			alarms = append(alarms, Alarm{
-				Code: AlarmDiskLow, subject: h.ID,
-				Text: fmt.Sprintf("the disk of node %s has %s free, less than its reserve: free some space there", h.ID, formatMebibytes(h.FreeBytes)),
-			})
-		}
-	}
-	if l.spaceTight.Load() {
-		alarms = append(alarms, Alarm{Code: AlarmSavesRefused, Text: savesRefusedText})
-	}
-	return alarms
 }
 
 func formatMebibytes(bytes uint64) string { return fmt.Sprintf("%d MiB", bytes>>20) }

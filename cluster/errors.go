@@ -2,9 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"fmt"
-
-	"github.com/hashicorp/raft"
 )
 
 // Refusals: the command was not applied, and this call will not cause it to be.
@@ -41,32 +38,8 @@ func (e *NotLeaderError) Error() string {
 	return "this node does not lead; the leader is at " + e.Leader
 }
 
-// classifyProposeError turns raft's error of a proposal into one of this package's. Only a proposal that certainly never
-// reached a log is refused. After any other error, those of the log store and of a shutdown included, the next leader may
-// still commit the entry.
-func (n *Node) classifyProposeError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return n.notLeaderError()
-	case errors.Is(err, raft.ErrEnqueueTimeout):
-		return fmt.Errorf("propose: %w", ErrBusy)
-	}
-	// The cause goes in as text only: errors.Is must not find a refusal in it.
-	return fmt.Errorf("propose: %w: %v", ErrUnknown, err)
-}
-
 // isRefusal reports whether an error of classifyProposeError means that the command was not applied.
 func isRefusal(err error) bool {
 	var elsewhere *NotLeaderError
 	return errors.As(err, &elsewhere) || errors.Is(err, ErrBusy)
-}
-
-func (n *Node) notLeaderError() error {
-	client, self := n.Leader()
-	if self {
-		client = ""
-	}
-	return &NotLeaderError{Leader: client}
 }

@@ -24,7 +24,7 @@ func (n *Node) ApplyBehind(c *fsm.Command) error {
 // TransferTo hands the lead to one node.
 func (n *Node) TransferTo(ctx context.Context, to *Node) error {
 	f := n.raftIfRunning().LeadershipTransferToServer(raft.ServerID(to.ID()), peerwire.RaftAddress(to.ID(), to.port.Advertised()))
-	return n.waitForFuture(ctx, f)
+	return n.lifecycle.waitForFuture(ctx, f)
 }
 
 // LogHolds is how many entries this node's log holds, and their bytes.

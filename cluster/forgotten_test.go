@@ -69,12 +69,11 @@ type mute struct{ raft.Future }
 func (mute) Error() error { select {} }
 
 func TestNobodyWaitsForWhatRaftForgets(t *testing.T) {
-	n := &Node{config: DefaultConfig(), closing: make(chan struct{})}
-	n.ctx, n.cancel = context.WithCancel(t.Context())
-	l := &leaderState{node: n, ctx: n.ctx}
+	n := &Node{config: DefaultConfig(), lifecycle: newLifecycle(nil, func() {})}
+	l := &leaderState{node: n, ctx: n.lifecycle.running}
 	q := newProposeQueue(l)
 	awaited, proposed := make(chan error, 1), make(chan error, 1)
-	go func() { awaited <- n.waitForFuture(context.Background(), mute{}) }()
+	go func() { awaited <- n.lifecycle.waitForFuture(context.Background(), mute{}) }()
 	go func() {
 		_, err := q.proposeAndWait(context.Background(), fsm.NewCommand(nil, &fsm.OpenTerm{}))
 		proposed <- err
@@ -83,7 +82,7 @@ func TestNobodyWaitsForWhatRaftForgets(t *testing.T) {
 	if got := len(q.takeBatch()); got != 1 {
 		t.Fatalf("%d proposals on their way, want 1", got)
 	}
-	n.cancel()
+	n.lifecycle.endRunning()
 	const patience = 10 * time.Second
 	for what, outcome := range map[string]chan error{"a wait": awaited, "a proposal": proposed} {
 		select {
@@ -100,12 +99,12 @@ func TestNobodyWaitsForWhatRaftForgets(t *testing.T) {
 // A stop gives raft time for its answers, and no more than that.
 func TestAStopWaitsOnlyAWhileForRaftsAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &Node{}
+		c := newLifecycle(nil, func() {})
 		never := make(chan struct{})
-		n.goFuture(func() { <-never })
+		c.goFuture(func() { <-never })
 		time.AfterFunc(time.Minute, func() { close(never) })
 		began := time.Now()
-		n.drainFutures()
+		c.drainFutures()
 		if passed := time.Since(began); passed > drainLimit+drainPeriod {
 			t.Errorf("it waited for %v", passed)
 		}

@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/profilenode/profilenode/fsm"
@@ -12,70 +14,114 @@ import (
 )
 
 const (
-	gossipNameSeparator = "~" // between a node's id and its life's number in a gossip name
+	gossipNameSeparator = "~" // between a node's id and the number of its process in a gossip name
 	gossipLabel         = "profilenode nodes"
 	gossipLeaveLimit    = time.Second
 )
 
-// openGossip takes part in the nodes' pool. It only ever says how members seem: no vote depends on it.
-func (n *Node) openGossip() error {
-	if n.config.GossipBind == "" {
-		return nil
+// gossipPools are the two pools in which a node gossips. They only say how members seem: no vote depends on them. The game
+// servers' pool has a key and a label of its own, so that nothing that a game server says there changes how nodes seem.
+type gossipPools struct {
+	nodes   *gossip.Pool // nil: this node does not take part
+	servers *gossip.Pool // nil: this node does not take part
+}
+
+// open takes part in the pools that c names. name must be new for each process: a name that comes back at another address
+// is refused. seeds returns the other nodes as the log knows them, by one of their addresses.
+func (g *gossipPools) open(c Config, name string, log *slog.Logger, seeds func(address func(fsm.Node) string) []string) error {
+	if c.GossipBind != "" {
+		p := gossip.DefaultConfig()
+		p.Name = name
+		p.Bind, p.Advertise = c.GossipBind, c.GossipAdvertise
+		p.Key, p.Insecure, p.Label, p.Log = c.GossipKey, c.GossipInsecure, gossipLabel, log
+		p.Seeds = func() []string { return seeds(func(row fsm.Node) string { return row.Gossip }) }
+		pool, err := gossip.Open(p)
+		if err != nil {
+			return fmt.Errorf("gossip: %w", err)
+		}
+		g.nodes = pool
 	}
-	c := gossip.DefaultConfig()
-	c.Name = n.gossipName()
-	c.Bind, c.Advertise = n.config.GossipBind, n.config.GossipAdvertise
-	c.Key, c.Insecure, c.Label, c.Log = n.config.GossipKey, n.config.GossipInsecure, gossipLabel, n.log
-	c.Seeds = func() []string { return n.gossipSeeds(func(row fsm.Node) string { return row.Gossip }) }
-	pool, err := gossip.Open(c)
-	if err != nil {
-		return fmt.Errorf("gossip: %w", err)
+	if c.ServerGossip.Bind != "" {
+		pool, err := c.ServerGossip.OpenNode(name, func() []string { return seeds(func(row fsm.Node) string { return row.ServerGossip }) }, log)
+		if err != nil {
+			return fmt.Errorf("game servers' gossip: %w", err)
+		}
+		g.servers = pool
 	}
-	n.nodeGossip = pool
 	return nil
 }
 
-// openServerGossip takes part in the game servers' pool, which is another one: a key and a label of their own, so that
-// nothing a game server says there touches how nodes seem.
-func (n *Node) openServerGossip() error {
-	if n.config.ServerGossip.Bind == "" {
-		return nil
-	}
-	seeds := func() []string { return n.gossipSeeds(func(row fsm.Node) string { return row.ServerGossip }) }
-	pool, err := n.config.ServerGossip.OpenNode(n.gossipName(), seeds, n.log)
-	if err != nil {
-		return fmt.Errorf("game servers' gossip: %w", err)
-	}
-	n.serverGossip = pool
-	return nil
+// gossipName returns the name of a process of a node.
+func gossipName(id string, started time.Time) string {
+	return id + gossipNameSeparator + strconv.FormatInt(started.UnixNano(), 36)
 }
 
-// gossipName is this life's: a name that comes back at another address is refused.
-func (n *Node) gossipName() string {
-	return n.ID() + gossipNameSeparator + strconv.FormatInt(n.started.UnixNano(), 36)
+// seemsDead reports whether gossip holds a game server of the cluster for dead. It does not block.
+func (g *gossipPools) seemsDead(cluster []byte, inc lock.Incarnation) bool {
+	return g.servers != nil && g.servers.IsDead(gossip.ServerName(cluster, uint64(inc)))
 }
 
-// seemsDead says whether gossip holds a game server for dead. It does not block.
-func (n *Node) seemsDead(inc lock.Incarnation) bool {
-	if n.config.SeemsDead != nil && n.config.SeemsDead(inc) {
-		return true
-	}
-	return n.serverGossip != nil && n.serverGossip.IsDead(gossip.ServerName(n.clusterID(), uint64(inc)))
-}
-
-// GossipState is how a game server seems to gossip from here: alive, dead, left, or empty when it is not known. Advice only.
-func (n *Node) GossipState(inc lock.Incarnation) string {
-	if n.serverGossip == nil {
+// serverState returns how a game server of the cluster seems: alive, dead, left, or empty when it is not known.
+func (g *gossipPools) serverState(cluster []byte, inc lock.Incarnation) string {
+	if g.servers == nil {
 		return ""
 	}
-	state, ok := n.serverGossip.MemberState(gossip.ServerName(n.clusterID(), uint64(inc)))
+	state, ok := g.servers.MemberState(gossip.ServerName(cluster, uint64(inc)))
 	if !ok {
 		return ""
 	}
 	return state.String()
 }
 
-// gossipSeeds are the other nodes as the log knows them, by one of their addresses.
+// nodeStates returns how each node seems, by id. self is this node's.
+func (g *gossipPools) nodeStates(self string) map[string]string {
+	seems := map[string]string{}
+	if g.nodes == nil {
+		return seems
+	}
+	seems[self] = gossip.Alive.String()
+	newest := map[string]time.Time{}
+	for _, m := range g.nodes.Members() {
+		id, _, ok := strings.Cut(m.Name, gossipNameSeparator)
+		if ok && !m.Since.Before(newest[id]) {
+			seems[id], newest[id] = m.State.String(), m.Since
+		}
+	}
+	return seems
+}
+
+// addresses returns this node's addresses in the two pools, "" where it does not take part.
+func (g *gossipPools) addresses() (nodes, servers string) {
+	if g.nodes != nil {
+		nodes = g.nodes.Addr()
+	}
+	if g.servers != nil {
+		servers = g.servers.Addr()
+	}
+	return nodes, servers
+}
+
+// close leaves the pools. It tells the others only while hurried has not ended.
+func (g *gossipPools) close(hurried context.Context, log *slog.Logger) {
+	for _, pool := range []*gossip.Pool{g.nodes, g.servers} {
+		if pool == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(hurried, gossipLeaveLimit)
+		if err := pool.Close(ctx); err != nil {
+			log.Debug("leave gossip", "error", err)
+		}
+		cancel()
+	}
+}
+
+// GossipState returns how a game server seems to gossip from here: alive, dead, left, or empty when it is not known. Advice
+// only.
+func (n *Node) GossipState(inc lock.Incarnation) string {
+	return n.gossip.serverState(n.clusterID(), inc)
+}
+
+// gossipSeeds returns the other nodes as the log knows them, by one of their addresses.
 func (n *Node) gossipSeeds(address func(fsm.Node) string) []string {
 	rows, err := n.tables.readNodes()
 	if err != nil {
@@ -88,32 +134,4 @@ func (n *Node) gossipSeeds(address func(fsm.Node) string) []string {
 		}
 	}
 	return seeds
-}
-
-func (n *Node) gossipAddress() string {
-	if n.nodeGossip == nil {
-		return ""
-	}
-	return n.nodeGossip.Addr()
-}
-
-func (n *Node) serverGossipAddress() string {
-	if n.serverGossip == nil {
-		return ""
-	}
-	return n.serverGossip.Addr()
-}
-
-func (n *Node) closeGossip(pool *gossip.Pool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), gossipLeaveLimit)
-	defer cancel()
-	select {
-	case <-n.closeNow:
-		cancel()
-	default:
-	}
-	if err := pool.Close(ctx); err != nil {
-		n.log.Debug("leave gossip", "error", err)
-	}
-	return nil
 }

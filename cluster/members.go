@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,32 +16,13 @@ const (
 	caughtRounds    = 3   // times in a row that it must
 )
 
-// Remove takes a node out of the cluster for good. Only the leader can, and not itself: hand the lead over first.
-func (n *Node) Remove(ctx context.Context, id string) error {
-	if _, err := n.awaitLeaderState(ctx); err != nil {
-		return err
-	}
-	if id == n.ID() {
-		return errors.New("remove node: this node leads the cluster; hand the lead over first")
-	}
-	r := n.raftIfRunning()
-	if !slices.ContainsFunc(configuredPeers(r), func(p peerwire.Peer) bool { return p.ID == id }) {
-		return fmt.Errorf("remove node: no node %s in the cluster", id)
-	}
-	if err := n.classifyProposeError(n.waitForFuture(ctx, r.RemoveServer(raft.ServerID(id), 0, joinTimeout))); err != nil {
-		return fmt.Errorf("remove node: %w", err)
-	}
-	return nil
-}
-
 // tendMembers keeps the rows of the members, the level and the votes up to date after each round of hellos, for one
 // leadership. Each round begins after the last one was acted on: a level is raised only by the answers of all who vote now.
-func (l *leaderState) tendMembers() {
-	hellos := l.node.membership.hellos
+func (m *membership) tendMembers(l *leaderState) {
 	steady := map[string]int{} // rounds in a row that a learner was caught up
-	hellos.AskNow()
+	m.hellos.AskNow()
 	for {
-		round, ok := hellos.AwaitRound(l.ctx)
+		round, ok := m.hellos.AwaitRound(l.ctx)
 		if !ok {
 			return
 		}
@@ -133,12 +112,12 @@ func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server)
 		if s.ID == learner.ID || string(s.ID) == l.node.ID() || peerwire.HostPort(s.Address) != peerwire.HostPort(learner.Address) {
 			continue
 		}
-		if err := l.node.waitForFuture(l.ctx, r.RemoveServer(s.ID, 0, joinTimeout)); err != nil {
+		if err := l.node.lifecycle.waitForFuture(l.ctx, r.RemoveServer(s.ID, 0, joinTimeout)); err != nil {
 			return fmt.Errorf("remove its predecessor %s: %w", s.ID, err)
 		}
 		l.node.log.Info("removed a node that another one replaces", "node", s.ID, "by", learner.ID)
 	}
-	if err := l.node.waitForFuture(l.ctx, r.AddVoter(learner.ID, learner.Address, 0, joinTimeout)); err != nil {
+	if err := l.node.lifecycle.waitForFuture(l.ctx, r.AddVoter(learner.ID, learner.Address, 0, joinTimeout)); err != nil {
 		return err
 	}
 	l.node.log.Info("a learner has caught up and votes", "node", learner.ID)

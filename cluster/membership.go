@@ -23,8 +23,9 @@ const (
 // membership is this node's part in its cluster: how it comes in, what it tells other nodes of itself, and the conclusions
 // that it draws from their hellos. A node draws conclusions about itself only; no node stops because another one says so.
 type membership struct {
-	node   *Node
-	hellos *peerwire.HelloAsker
+	node      *Node
+	hellos    *peerwire.HelloAsker
+	startRaft func(first *raft.Configuration) error // starts raft, with the first configuration of a new cluster or nil
 
 	waitReason     atomic.Pointer[string] // why this node is in no cluster yet
 	strangerAlarm  atomic.Pointer[string] // which listed node belongs to another cluster; nil: none is known
@@ -33,8 +34,8 @@ type membership struct {
 	lastAskedAgain time.Time // used by checkHellos alone
 }
 
-func newMembership(n *Node) *membership {
-	m := &membership{node: n}
+func newMembership(n *Node, startRaft func(*raft.Configuration) error) *membership {
+	m := &membership{node: n, startRaft: startRaft}
 	m.digests.digests = &n.replica.digests
 	m.hellos = n.port.NewHelloAsker(peerwire.AskedNodes{
 		Listed:  n.config.Nodes,
@@ -121,7 +122,7 @@ func (m *membership) askToJoinAgain(round *peerwire.HelloRound) error {
 		h, ok := round.Answers[address]
 		leads := ok && h.Member && h.Cluster == round.Own.Cluster && h.Leader == h.Address
 		if leads && !slices.ContainsFunc(h.Members, self) {
-			return m.askToJoin(m.node.ctx, address, h.Cluster)
+			return m.askToJoin(m.node.lifecycle.running, address, h.Cluster)
 		}
 	}
 	return nil

@@ -10,14 +10,15 @@ import (
 )
 
 // checkOldAddress refuses to start a node that still runs where the tables say that it is.
-func (n *Node) checkOldAddress(ctx context.Context) error {
+func (m *membership) checkOldAddress(ctx context.Context) error {
+	n := m.node
 	rows, err := n.tables.readNodes()
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
 		if row.ID == n.ID() && row.Address != n.port.Advertised() {
-			return n.checkNotRunningElsewhere(ctx, row.Address, n.ID(), n.processID)
+			return m.checkNotRunningElsewhere(ctx, row.Address, n.ID(), n.processID)
 		}
 	}
 	return nil
@@ -25,10 +26,10 @@ func (n *Node) checkOldAddress(ctx context.Context) error {
 
 // checkNotRunningElsewhere returns an error if another process than the given one answers at the address as the node with
 // that id. One of the two then has a copy of the other's data folder, and together they would give two votes in one term.
-func (n *Node) checkNotRunningElsewhere(ctx context.Context, address, id, processID string) error {
+func (m *membership) checkNotRunningElsewhere(ctx context.Context, address, id, processID string) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	c := n.port.ConnTo(address, "")
+	c := m.node.port.ConnTo(address, "")
 	defer c.Close()
 	if h, err := c.AskHello(ctx, peerwire.HelloQuestion{}); err != nil || h.ID != id || h.ProcessID == processID {
 		return nil
@@ -48,7 +49,7 @@ func (m *membership) checkRunsOnlyHere(round *peerwire.HelloRound) error {
 		}
 	}
 	for address := range elsewhere {
-		if err := m.node.checkNotRunningElsewhere(m.node.ctx, address, m.node.ID(), m.node.processID); err != nil {
+		if err := m.checkNotRunningElsewhere(m.node.lifecycle.running, address, m.node.ID(), m.node.processID); err != nil {
 			return err
 		}
 	}
@@ -71,10 +72,10 @@ func (m *membership) announceMove(round *peerwire.HelloRound) {
 	if !moved {
 		return
 	}
-	ctx, cancel := context.WithTimeout(m.node.ctx, joinTimeout)
+	ctx, cancel := context.WithTimeout(m.node.lifecycle.running, joinTimeout)
 	defer cancel()
 	q := m.joinQuestion(round.Own.Cluster)
-	if m.node.leaderStateNow() != nil {
+	if m.node.leadership.now() != nil {
 		if err := m.admitNode(ctx, q); err != nil {
 			m.node.log.Warn("move to another address", "error", err)
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/fsm"
-	"github.com/profilenode/profilenode/lock"
 )
 
 const (
@@ -22,30 +21,6 @@ const (
 	// with its fields.
 	smallCommandBytes = 80 << 10
 )
-
-// Propose writes a command to the log and returns its result once it is applied here. Only a leader proposes; a follower
-// does not forward. A nil error says that the command was applied; Result.Code is its outcome.
-//
-// NotLeaderError, ErrBusy, ErrNoSpace and ErrClosed are refusals: the command was not applied and this call will not
-// cause it to be. After ErrUnknown it may have been applied, or may be later; ask again under the same request number.
-func (n *Node) Propose(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
-	began := time.Now()
-	result, err := n.proposeLocally(ctx, command)
-	n.config.Metrics.RecordProposal(command, result, time.Since(began), err)
-	return result, err
-}
-
-func (n *Node) proposeLocally(ctx context.Context, command *fsm.Command) (fsm.Result, error) {
-	l, err := n.awaitLeaderState(ctx)
-	if err != nil {
-		return fsm.Result{}, err
-	}
-	l.detector.NoteRequest(lock.Incarnation(command.GetRequest().GetIncarnation()))
-	if err := l.checkSpaceAdmits(command); err != nil {
-		return fsm.Result{}, err
-	}
-	return l.queue.proposeAndWait(ctx, command)
-}
 
 // proposeQueue packs waiting commands into entries, for one leadership. Small and large commands wait in separate lanes,
 // first come, first served, and every entry has room for both lanes: a small command waits behind at most two large ones,
@@ -106,7 +81,7 @@ func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command)
 	case v := <-p.answer:
 		return v.result, v.err
 	case <-ctx.Done():
-	case <-q.leader.node.ctx.Done():
+	case <-q.leader.node.lifecycle.running.Done():
 	}
 	if q.withdrawProposal(p) {
 		if ctx.Err() == nil {
@@ -139,7 +114,7 @@ func (q *proposeQueue) addProposal(p *pendingProposal) error {
 	q.mu.Unlock()
 	switch {
 	case over:
-		return q.leader.node.notLeaderError()
+		return q.leader.node.leadership.notLeaderError()
 	case full:
 		return ErrBusy
 	}
@@ -236,7 +211,7 @@ func (q *proposeQueue) sendEntry(batch []*pendingProposal) {
 		return
 	}
 	if q.leader.ctx.Err() != nil {
-		q.replyAll(&entryInFlight{proposals: batch}, nil, n.notLeaderError())
+		q.replyAll(&entryInFlight{proposals: batch}, nil, n.leadership.notLeaderError())
 		return
 	}
 	f := &entryInFlight{sentAt: time.Now(), proposals: batch}
@@ -245,16 +220,16 @@ func (q *proposeQueue) sendEntry(batch []*pendingProposal) {
 	q.mu.Unlock()
 	n.config.Metrics.RecordEntry(len(batch), len(entry))
 	future := n.raftIfRunning().Apply(entry, leadershipWait)
-	n.goFuture(func() { q.onCommitted(f, future) })
+	n.lifecycle.goFuture(func() { q.onCommitted(f, future) })
 }
 
 func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {
 	n := q.leader.node
-	if err := n.classifyProposeError(future.Error()); err != nil {
+	if err := n.leadership.classifyProposeError(future.Error()); err != nil {
 		q.replyAll(f, nil, err)
 		return
 	}
-	a, err := n.readAppliedResult(future)
+	a, err := n.leadership.readAppliedResult(future)
 	if err == nil && len(a.results) != len(f.proposals) {
 		err = fmt.Errorf("%w: %d commands had %d results", ErrFailed, len(f.proposals), len(a.results))
 		n.fail(err)
@@ -289,7 +264,7 @@ func (q *proposeQueue) failAll() {
 		q.laneFor(p).bytes -= p.size
 	}
 	q.mu.Unlock()
-	err := q.leader.node.notLeaderError()
+	err := q.leader.node.leadership.notLeaderError()
 	for _, p := range left {
 		p.answer <- proposalResult{err: err}
 	}

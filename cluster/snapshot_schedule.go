@@ -21,7 +21,7 @@ func (n *Node) Snapshot() error {
 	began := time.Now()
 	err := n.replica.flushTables()
 	if err == nil {
-		err = n.waitForFuture(n.ctx, r.Snapshot())
+		err = n.lifecycle.waitForFuture(n.lifecycle.running, r.Snapshot())
 	}
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return nil
@@ -41,7 +41,7 @@ func (n *Node) keepSnapshots() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-n.ctx.Done():
+		case <-n.lifecycle.running.Done():
 			return
 		case <-tick.C:
 		}
@@ -53,7 +53,7 @@ func (n *Node) keepSnapshots() {
 			continue
 		}
 		if err := n.Snapshot(); err != nil {
-			if n.ctx.Err() == nil {
+			if n.lifecycle.running.Err() == nil {
 				n.log.Warn("take snapshot failed, and is tried again", "error", err)
 			}
 			continue

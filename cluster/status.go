@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/liveness"
-	"github.com/profilenode/profilenode/gossip"
 )
 
 // Status is the state of a node, as far as this node itself knows it.
@@ -61,12 +60,12 @@ func (n *Node) Status() Status {
 	s := Status{
 		ID: own.ID, Version: n.config.Version, Epoch: position.Epoch, Level: position.Level,
 		State: "waiting", Applied: position.Index, Digest: position.Digest, StampMS: position.StampMS,
-		LogBytes: n.folder.logBytes(), TableBytes: n.tableBytes(), Uptime: time.Since(n.started),
+		LogBytes: n.folder.logBytes(), TableBytes: tableBytes(n.config), Uptime: time.Since(n.started),
 		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(), TablesDiffer: n.membership.digests.alarm.Load() != nil,
 	}
 	r := n.raftIfRunning()
 	if r == nil {
-		s.Alarms = n.noteAlarms(n.standingAlarms(nil))
+		s.Alarms = n.alarms.noteAlarms(n.alarms.standingAlarms(nil))
 		return s
 	}
 	s.Cluster, _ = hex.DecodeString(own.Cluster)
@@ -78,8 +77,8 @@ func (n *Node) Status() Status {
 	if newest, err := n.snapshots.List(); err == nil && len(newest) > 0 {
 		s.Snapshot = newest[0].Index
 	}
-	s.Alarms = n.noteAlarms(n.standingAlarms(n.fillStatus(&s, r)))
-	if l := n.leaderStateNow(); l != nil {
+	s.Alarms = n.alarms.noteAlarms(n.alarms.standingAlarms(n.fillStatus(&s, r)))
+	if l := n.leadership.now(); l != nil {
 		s.SavesRefused, s.MaxClockOffset = l.spaceTight.Load(), l.clock.largestOffset()
 		hellos := n.membership.hellos.Last().Members
 		for i := range s.Members {
@@ -112,7 +111,7 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 			s.Sessions += uint64(server.Sessions)
 		}
 	}
-	if n.leaderStateNow() != nil {
+	if n.leadership.now() != nil {
 		contested, err := view.Contested(0, liveness.MaxContested)
 		if err != nil {
 			return err
@@ -126,7 +125,7 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 		clients[row.ID] = row.Client
 	}
 	s.LeaderClient = clients[s.Leader]
-	seems := n.nodeGossipStates()
+	seems := n.gossip.nodeStates(n.ID())
 	for _, p := range configuredPeers(r) {
 		s.Members = append(s.Members, Member{
 			ID: p.ID, Address: p.Address, Client: clients[p.ID], Voter: p.Voter, Leader: p.ID == s.Leader, Gossip: seems[p.ID],
@@ -138,37 +137,13 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 	return nil
 }
 
-// Leader returns the leader's address for clients, "" if it is not known, and whether this node is the leader.
-func (n *Node) Leader() (client string, self bool) {
-	if n.leaderStateNow() != nil {
-		return n.config.Client, true
-	}
-	r := n.raftIfRunning()
-	if r == nil {
-		return "", false
-	}
-	_, leader := r.LeaderWithID()
-	if leader == "" {
-		return "", false
-	}
-	rows, err := n.tables.readNodes()
-	if err != nil {
-		return "", false
-	}
-	for _, row := range rows {
-		if row.ID == string(leader) {
-			return row.Client, false
-		}
-	}
-	return "", false
-}
-
-func (n *Node) tableBytes() uint64 {
-	if n.config.Dir == "" || n.config.FS != nil {
+// tableBytes returns the size of the tables on disk, 0 where they are not on the disk.
+func tableBytes(c Config) uint64 {
+	if c.Dir == "" || c.FS != nil {
 		return 0
 	}
 	var bytes uint64
-	_ = filepath.WalkDir(filepath.Join(n.config.Dir, "tables"), func(_ string, entry fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(c.Dir, "tables"), func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return nil // the file was deleted in the meantime
 		}
@@ -178,21 +153,4 @@ func (n *Node) tableBytes() uint64 {
 		return nil
 	})
 	return bytes
-}
-
-// nodeGossipStates returns the gossip state of each node, by id.
-func (n *Node) nodeGossipStates() map[string]string {
-	seems := map[string]string{}
-	if n.nodeGossip == nil {
-		return seems
-	}
-	seems[n.ID()] = gossip.Alive.String()
-	newest := map[string]time.Time{}
-	for _, m := range n.nodeGossip.Members() {
-		id, _, ok := strings.Cut(m.Name, gossipNameSeparator)
-		if ok && !m.Since.Before(newest[id]) {
-			seems[id], newest[id] = m.State.String(), m.Since
-		}
-	}
-	return seems
 }

@@ -13,6 +13,7 @@ import (
 
 func TestOutcomes(t *testing.T) {
 	n := &Node{}
+	n.leadership = newLeadership(n)
 	for _, test := range []struct {
 		err     error
 		refused bool
@@ -28,7 +29,7 @@ func TestOutcomes(t *testing.T) {
 		{ErrClosed, false},
 		{ErrBusy, false},
 	} {
-		err := n.classifyProposeError(test.err)
+		err := n.leadership.classifyProposeError(test.err)
 		if got := isRefusal(err); got != test.refused || errors.Is(err, ErrUnknown) == test.refused {
 			t.Errorf("%v became %v, refused %v, want %v", test.err, err, got, test.refused)
 		}
