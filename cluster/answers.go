@@ -146,11 +146,15 @@ func (m *membership) checkExpected(address string) error {
 	return nil
 }
 
-// configuredPeers returns the nodes of the latest configuration, committed or not: raft itself counts by it.
-func configuredPeers(r *raft.Raft) []peerwire.Peer {
-	var peers []peerwire.Peer
-	for _, s := range r.GetConfiguration().Configuration().Servers {
-		peers = append(peers, peerwire.Peer{ID: string(s.ID), Address: peerwire.HostPort(s.Address), Voter: s.Suffrage == raft.Voter})
+// checkNotRunningElsewhere returns an error if another process than the given one answers at the address as the node with
+// that id. One of the two then has a copy of the other's data folder, and together they would give two votes in one term.
+func (m *membership) checkNotRunningElsewhere(ctx context.Context, address, id, processID string) error {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	c := m.node.port.ConnTo(address, "")
+	defer c.Close()
+	if h, err := c.AskHello(ctx, peerwire.HelloQuestion{}); err != nil || h.ID != id || h.ProcessID == processID {
+		return nil
 	}
-	return peers
+	return fmt.Errorf("node %s runs at %s already, so this data folder is a copy of its: stop that process if the node shall move here, else remove this folder, and a new node joins", id, address)
 }

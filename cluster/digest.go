@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -178,37 +177,4 @@ func (d *digestComparison) noteFinding(found digestFinding, index uint64, answer
 		alarm += "the odd one stops by itself; if it does not, stop it, empty its data folder and start it again"
 	}
 	d.alarm.Store(&alarm)
-}
-
-// compareDigests stops this node if its tables differ from those of a majority.
-func (m *membership) compareDigests(round *peerwire.HelloRound) {
-	if found, index := m.digests.compareRound(round); found == ownDigestDiffers {
-		m.markFolderUnusable(index)
-	}
-}
-
-// markFolderUnusable stops this node for good, because its tables differ from the majority's. The reason is written to
-// node.json first, so that no start after a crash serves these tables again.
-func (m *membership) markFolderUnusable(index uint64) {
-	n := m.node
-	own := n.currentIdentity()
-	own.UnusableReason = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
-	if err := n.takeIdentity(own); err != nil {
-		n.log.Error("mark the data folder as unusable", "error", err)
-	}
-	if n.leadership.now() != nil {
-		hand, cancel := context.WithTimeout(n.lifecycle.running, condemnedTransferLimit)
-		defer cancel()
-		if err := n.leadership.transferLeadership(hand); err != nil {
-			n.log.Warn("hand the lead over", "error", err)
-		}
-	}
-	n.fail(errFolderUnusable(n.folder.dir, own.UnusableReason))
-}
-
-// errFolderUnusable is the error with which a node with wrong tables stops, and with which its folder is refused at every
-// later start. Right tables come only from another node, to a new id: the old id may have acknowledged entries on the
-// basis of the wrong ones.
-func errFolderUnusable(dir, why string) error {
-	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
 }

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,13 +27,13 @@ type diskSpace struct {
 	belowReserve atomic.Bool   // freeBytes is below Config.Reserve
 }
 
-// freeBytes measures the free space. ok is false where it cannot be known, as in memory.
-func (n *Node) freeBytes() (bytes uint64, ok bool, err error) {
-	if n.config.FreeBytes != nil {
-		bytes, err = n.config.FreeBytes()
+// measureFreeBytes measures the free space. ok is false where it cannot be known, as in memory.
+func measureFreeBytes(c Config) (bytes uint64, ok bool, err error) {
+	if c.FreeBytes != nil {
+		bytes, err = c.FreeBytes()
 		return bytes, err == nil, err
 	}
-	fs, dir := n.config.FS, n.config.Dir
+	fs, dir := c.FS, c.Dir
 	if fs == nil {
 		fs = vfs.Default
 	}
@@ -48,7 +46,7 @@ func (n *Node) freeBytes() (bytes uint64, ok bool, err error) {
 
 // measureSpace measures once. It returns an error if this node must not run on such a disk.
 func (n *Node) measureSpace() error {
-	free, ok, err := n.freeBytes()
+	free, ok, err := measureFreeBytes(n.config)
 	if err != nil {
 		return fmt.Errorf("measure free space of data folder %s: %w", n.config.Dir, err)
 	}
@@ -67,33 +65,6 @@ func (n *Node) measureSpace() error {
 			n.config.Dir, formatMebibytes(free), formatMebibytes(n.config.HardReserve))}
 	}
 	return nil
-}
-
-// ErrDiskFull is in the error of a node that stopped, or did not start, for want of disk space.
-var ErrDiskFull = errors.New("the disk is full")
-
-// diskFullError is such an error. Its cause tells a node that measured too little space from one whose disk refused a write.
-type diskFullError struct {
-	error
-	cause string
-}
-
-func (e *diskFullError) Unwrap() error        { return e.error }
-func (e *diskFullError) Is(target error) bool { return target == ErrDiskFull }
-
-// explainIfFull adds the remedy to an error of a full disk, which filled up between two measurements. It searches the
-// text too, since a fatal error of Pebble carries no more of its cause.
-func (n *Node) explainIfFull(err error) error {
-	if err == nil || errors.Is(err, ErrDiskFull) {
-		return err
-	}
-	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
-		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
-			err = fmt.Errorf("%w: the disk of data folder %s is full: free some space and start this node again", err, n.config.Dir)
-			return &diskFullError{cause: "DISK_FULL", error: err}
-		}
-	}
-	return err
 }
 
 // watchSpace measures periodically. Below the reserve this node gives up leadership; below the hard reserve it stops.

@@ -2,6 +2,9 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
+
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
 // Refusals: the command was not applied, and this call will not cause it to be.
@@ -42,4 +45,59 @@ func (e *NotLeaderError) Error() string {
 func isRefusal(err error) bool {
 	var elsewhere *NotLeaderError
 	return errors.As(err, &elsewhere) || errors.Is(err, ErrBusy)
+}
+
+// HandshakeLog logs failed TLS handshakes. A node's port for clients logs them in the same words as its port for nodes.
+type HandshakeLog = peerwire.HandshakeLog
+
+// ErrSpeaksTLS is the cause of a failed handshake on a port without TLS.
+var ErrSpeaksTLS = peerwire.ErrSpeaksTLS
+
+// SpeaksTLS reports whether the first bytes of a connection begin a TLS handshake.
+func SpeaksTLS(first []byte) bool { return peerwire.SpeaksTLS(first) }
+
+// errFolderUnusable is the error with which a node with wrong tables stops, and with which its folder is refused at every
+// later start. Right tables come only from another node, to a new id: the old id may have acknowledged entries on the
+// basis of the wrong ones.
+func errFolderUnusable(dir, why string) error {
+	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
+}
+
+// ErrDiskFull is in the error of a node that stopped, or did not start, for want of disk space.
+var ErrDiskFull = errors.New("the disk is full")
+
+// diskFullError is such an error. Its cause tells a node that measured too little space from one whose disk refused a write.
+type diskFullError struct {
+	error
+	cause string
+}
+
+func (e *diskFullError) Unwrap() error        { return e.error }
+func (e *diskFullError) Is(target error) bool { return target == ErrDiskFull }
+
+// failIn returns fail for the faults of one part of the data folder.
+func failIn(part string, fail func(error)) func(error) {
+	return func(err error) { fail(&partError{err, part}) }
+}
+
+// partError is the fault of a part of the data folder: log, votes or tables.
+type partError struct {
+	error
+	part string
+}
+
+func (e *partError) Unwrap() error { return e.error }
+
+// stopCause returns the cause that stops a node, and the part of the data folder that it met, for programs that read the log.
+func stopCause(err error) (cause, part string) {
+	var full *diskFullError
+	var of *partError
+	cause = "FAULT"
+	if errors.As(err, &full) {
+		cause = full.cause
+	}
+	if errors.As(err, &of) {
+		part = of.part
+	}
+	return cause, part
 }

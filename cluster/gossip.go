@@ -27,8 +27,20 @@ type gossipPools struct {
 }
 
 // open takes part in the pools that c names. name must be new for each process: a name that comes back at another address
-// is refused. seeds returns the other nodes as the log knows them, by one of their addresses.
-func (g *gossipPools) open(c Config, name string, log *slog.Logger, seeds func(address func(fsm.Node) string) []string) error {
+// is refused. rows returns the rows of all nodes, by which the other ones are found.
+func (g *gossipPools) open(c Config, self, name string, log *slog.Logger, rows func() ([]fsm.Node, error)) error {
+	seeds := func(address func(fsm.Node) string) (seeds []string) {
+		known, err := rows()
+		if err != nil {
+			return nil
+		}
+		for _, row := range known {
+			if at := address(row); row.ID != self && at != "" {
+				seeds = append(seeds, at)
+			}
+		}
+		return seeds
+	}
 	if c.GossipBind != "" {
 		p := gossip.DefaultConfig()
 		p.Name = name
@@ -113,25 +125,4 @@ func (g *gossipPools) close(hurried context.Context, log *slog.Logger) {
 		}
 		cancel()
 	}
-}
-
-// GossipState returns how a game server seems to gossip from here: alive, dead, left, or empty when it is not known. Advice
-// only.
-func (n *Node) GossipState(inc lock.Incarnation) string {
-	return n.gossip.serverState(n.clusterID(), inc)
-}
-
-// gossipSeeds returns the other nodes as the log knows them, by one of their addresses.
-func (n *Node) gossipSeeds(address func(fsm.Node) string) []string {
-	rows, err := n.tables.readNodes()
-	if err != nil {
-		return nil
-	}
-	var seeds []string
-	for _, row := range rows {
-		if at := address(row); row.ID != n.ID() && at != "" {
-			seeds = append(seeds, at)
-		}
-	}
-	return seeds
 }

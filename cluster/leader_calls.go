@@ -178,7 +178,7 @@ func (n *Node) LastIndex() uint64 {
 }
 
 // RaiseRolledBack keeps an alarm that this cluster has lost entries that a caller was told of: old disks were put back. Only a
-// leader that has proved its lead after it was told of seen may say so, and by its log: its tables may be behind for a while.
+// leader that has confirmed its lead after it was told of seen may say so, and by its log: its tables may be behind for a while.
 func (n *Node) RaiseRolledBack(ctx context.Context, seen uint64) error {
 	last := n.LastIndex()
 	result, err := n.Propose(ctx, fsm.NewCommand(nil, &fsm.RaiseAlarm{Code: string(AlarmRolledBack), Text: fmt.Sprintf(

@@ -126,30 +126,3 @@ func (c *lifecycle) waitForFuture(ctx context.Context, f raft.Future) error {
 		return errStopping
 	}
 }
-
-// failIn returns fail for the faults of one part of the data folder.
-func failIn(part string, fail func(error)) func(error) {
-	return func(err error) { fail(&partError{err, part}) }
-}
-
-// partError is the fault of a part of the data folder: log, votes or tables.
-type partError struct {
-	error
-	part string
-}
-
-func (e *partError) Unwrap() error { return e.error }
-
-// stopCause returns the cause that stops a node, and the part of the data folder that it met, for programs that read the log.
-func stopCause(err error) (cause, part string) {
-	var full *diskFullError
-	var of *partError
-	cause = "FAULT"
-	if errors.As(err, &full) {
-		cause = full.cause
-	}
-	if errors.As(err, &of) {
-		part = of.part
-	}
-	return cause, part
-}

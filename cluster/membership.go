@@ -145,3 +145,100 @@ func strangerCluster(ours string, answers map[string]peerwire.Hello) *string {
 func sortedPeers(peers []peerwire.Peer) []peerwire.Peer {
 	return slices.SortedFunc(slices.Values(peers), func(a, b peerwire.Peer) int { return cmp.Compare(a.ID, b.ID) })
 }
+
+// checkOldAddress refuses to start a node that still runs where the tables say that it is.
+func (m *membership) checkOldAddress(ctx context.Context) error {
+	n := m.node
+	rows, err := n.tables.readNodes()
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.ID == n.ID() && row.Address != n.port.Advertised() {
+			return m.checkNotRunningElsewhere(ctx, row.Address, n.ID(), n.processID)
+		}
+	}
+	return nil
+}
+
+// checkRunsOnlyHere returns an error if the configuration, as this node or another one knows it, has this node at another
+// address and it runs there too: it was moved by a copy of its data folder, and then started here again.
+func (m *membership) checkRunsOnlyHere(round *peerwire.HelloRound) error {
+	elsewhere := map[string]bool{}
+	for _, h := range slices.AppendSeq([]peerwire.Hello{round.Own}, maps.Values(round.Answers)) {
+		for _, p := range h.Members {
+			if p.ID == m.node.ID() && p.Address != m.node.port.Advertised() {
+				elsewhere[p.Address] = true
+			}
+		}
+	}
+	for address := range elsewhere {
+		if err := m.checkNotRunningElsewhere(m.node.lifecycle.running, address, m.node.ID(), m.node.processID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// announceMove tells the leader when this member, with its log and its votes, listens at another address than the
+// configuration has. No other node can reach it before that, so it asks them.
+func (m *membership) announceMove(round *peerwire.HelloRound) {
+	moved := false
+	var others []string
+	for _, p := range round.Own.Members {
+		switch {
+		case p.ID != m.node.ID():
+			others = append(others, p.Address)
+		case p.Address != m.node.port.Advertised():
+			moved = true
+		}
+	}
+	if !moved {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.node.lifecycle.running, joinTimeout)
+	defer cancel()
+	q := m.joinQuestion(round.Own.Cluster)
+	if m.node.leadership.now() != nil {
+		if err := m.admitNode(ctx, q); err != nil {
+			m.node.log.Warn("move to another address", "error", err)
+		}
+		return
+	}
+	for _, address := range others {
+		c := m.node.port.ConnTo(address, "")
+		limited, cancel := context.WithTimeout(ctx, helloTimeout)
+		j, err := c.AskJoin(limited, q)
+		cancel()
+		c.Close()
+		if err == nil && j.Cluster != "" {
+			return
+		}
+	}
+}
+
+// compareDigests stops this node if its tables differ from those of a majority.
+func (m *membership) compareDigests(round *peerwire.HelloRound) {
+	if found, index := m.digests.compareRound(round); found == ownDigestDiffers {
+		m.markFolderUnusable(index)
+	}
+}
+
+// markFolderUnusable stops this node for good, because its tables differ from the majority's. The reason is written to
+// node.json first, so that no start after a crash serves these tables again.
+func (m *membership) markFolderUnusable(index uint64) {
+	n := m.node
+	own := n.currentIdentity()
+	own.UnusableReason = fmt.Sprintf("after entry %d its tables differed from those of a majority of the voters", index)
+	if err := n.takeIdentity(own); err != nil {
+		n.log.Error("mark the data folder as unusable", "error", err)
+	}
+	if n.leadership.now() != nil {
+		hand, cancel := context.WithTimeout(n.lifecycle.running, condemnedTransferLimit)
+		defer cancel()
+		if err := n.leadership.transferLeadership(hand); err != nil {
+			n.log.Warn("hand the lead over", "error", err)
+		}
+	}
+	n.fail(errFolderUnusable(n.folder.dir, own.UnusableReason))
+}

@@ -6,12 +6,12 @@
 // ConfirmLeadership returns only if this node led at some moment after the call began. Whatever acts as the leader acts
 // only in its own term.
 //
-// The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go, raft_logger.go); the replicated
+// The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the replicated
 // tables and raft's log (replica.go, tables*.go, snapshot*.go, storage.go, logstore*.go, folder.go); how a node stops
 // (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps (clock.go, calendar.go),
 // confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector (detector.go); how leadership
 // begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go); membership (membership.go,
-// answers.go, moved_address.go, digest.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); start and
+// answers.go, digest.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); start and
 // stop (open.go). Below it, internal/peerwire is the nodes' port, and internal/liveness finds lost game servers. Read this
 // file first, then open.go and leadership.go.
 package cluster
@@ -19,16 +19,20 @@ package cluster
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // Node is a running profilenode's part in its cluster.
@@ -109,3 +113,24 @@ func (n *Node) Done() <-chan struct{} { return n.lifecycle.ended.Done() }
 
 // Err returns the fault that made this node stop itself, nil if there was none.
 func (n *Node) Err() error { return n.lifecycle.failure() }
+
+// GossipState returns how a game server seems to gossip from here: alive, dead, left, or empty when it is not known. Advice
+// only.
+func (n *Node) GossipState(inc lock.Incarnation) string {
+	return n.gossip.serverState(n.clusterID(), inc)
+}
+
+// explainIfFull adds the remedy to an error of a full disk, which filled up between two measurements. It searches the
+// text too, since a fatal error of Pebble carries no more of its cause.
+func (n *Node) explainIfFull(err error) error {
+	if err == nil || errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			err = fmt.Errorf("%w: the disk of data folder %s is full: free some space and start this node again", err, n.config.Dir)
+			return &diskFullError{cause: "DISK_FULL", error: err}
+		}
+	}
+	return err
+}

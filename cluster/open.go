@@ -30,7 +30,13 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		c.Metrics = noMetrics{}
 	}
 	n := &Node{config: c, log: c.Log, started: time.Now(), processID: newID(), ready: make(chan struct{})}
-	n.lifecycle = newLifecycle(n.onFailure, n.shutDown)
+	n.lifecycle = newLifecycle(func(err error) {
+		cause, part := stopCause(err)
+		n.log.Error("this node stops", "error", err, "code", "STOPS", "cause", cause, "part", part)
+		if n.port != nil {
+			n.port.CloseConns()
+		}
+	}, n.shutDown)
 	n.leadership, n.alarms = newLeadership(n), &alarmBoard{node: n}
 	if err := n.lifecycle.start(func() error { return n.openParts(ctx) }); err != nil {
 		_ = n.Close(context.Background())
@@ -82,7 +88,7 @@ func (n *Node) openParts(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.gossip.open(n.config, gossipName(own.ID, n.started), n.log, n.gossipSeeds); err != nil {
+	if err := n.gossip.open(n.config, own.ID, gossipName(own.ID, n.started), n.log, n.tables.readNodes); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -101,7 +107,7 @@ func (n *Node) openParts(ctx context.Context) error {
 		})
 	}
 	run.Go(func() { n.port.AcceptConns(n.membership.answers()) })
-	run.Go(n.watchReady)
+	run.Go(n.leadership.watchReady)
 	run.Go(n.keepSnapshots)
 	run.Go(func() { n.membership.hellos.Run(closing, n.membership.checkHellos) })
 	run.Go(n.watchSpace)
@@ -177,7 +183,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	}
 	own := n.currentIdentity()
 	n.port.SetCluster(own.Cluster)
-	log := raftLog{logger: n.log.With("from", "raft"), name: "raft"}
+	log := peerwire.NewRaftLogger(n.log.With("from", "raft"))
 	told := make(chan bool)
 	settings := raft.DefaultConfig()
 	settings.LocalID = raft.ServerID(own.ID)
@@ -226,15 +232,6 @@ func (n *Node) onEvents(events []fsm.Event) {
 	}
 	if n.config.OnEvents != nil {
 		n.config.OnEvents(events)
-	}
-}
-
-// onFailure is called once, by the first fault. It closes all connections to other nodes.
-func (n *Node) onFailure(err error) {
-	cause, part := stopCause(err)
-	n.log.Error("this node stops", "error", err, "code", "STOPS", "cause", cause, "part", part)
-	if n.port != nil {
-		n.port.CloseConns()
 	}
 }
 
@@ -292,28 +289,4 @@ func (n *Node) shutDown() {
 		errs = append(errs, n.folder.close())
 	}
 	n.lifecycle.finish(errors.Join(errs...))
-}
-
-// readyPeriod is how often watchReady compares the tables' term with raft's.
-const readyPeriod = 10 * time.Millisecond
-
-// watchReady closes ready once a leader is known and this node has applied that leader's opening command.
-func (n *Node) watchReady() {
-	tick := time.NewTicker(readyPeriod)
-	defer tick.Stop()
-	for {
-		if r := n.raftIfRunning(); r != nil {
-			leader, _ := r.LeaderWithID()
-			position := n.tables.positionNow()
-			if leader != "" && position.Term != 0 && position.Term == r.CurrentTerm() {
-				close(n.ready)
-				return
-			}
-		}
-		select {
-		case <-n.lifecycle.closing.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // A folder that this user may not write, and one that another process has, are two things to do.
@@ -73,17 +71,4 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.to.Write(p)
-}
-
-// What raft leaves to its logger to format is text, and no format with its arguments beside it.
-func TestFieldsThatRaftFormatsAreReadable(t *testing.T) {
-	var said strings.Builder
-	log := raftLog{logger: slog.New(slog.NewTextHandler(&said, nil)), name: "raft"}
-	log.Info("initial configuration", "index", 1, "servers", hclog.Fmt("%+v", []string{"n0", "n1"}))
-	log.With("peers", hclog.Fmt("%d", 3)).Warn("alone")
-	for _, want := range []string{`servers="[n0 n1]"`, "peers=3"} {
-		if !strings.Contains(said.String(), want) {
-			t.Errorf("the log lacks %s: %s", want, said.String())
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package cluster
+package peerwire
 
 import (
 	"context"
@@ -10,14 +10,17 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLog lets raft write to a slog.Logger.
-type raftLog struct {
+// NewRaftLogger returns a logger with which raft writes to a slog.Logger.
+func NewRaftLogger(log *slog.Logger) hclog.Logger { return raftLogger{logger: log, name: "raft"} }
+
+// raftLogger lets raft write to a slog.Logger.
+type raftLogger struct {
 	logger *slog.Logger
 	name   string
 	fields []any
 }
 
-var _ hclog.Logger = raftLog{}
+var _ hclog.Logger = raftLogger{}
 
 func slogLevel(l hclog.Level) slog.Level {
 	switch l {
@@ -33,7 +36,7 @@ func slogLevel(l hclog.Level) slog.Level {
 	return slog.LevelDebug - 4
 }
 
-func (r raftLog) Log(l hclog.Level, msg string, args ...any) {
+func (r raftLogger) Log(l hclog.Level, msg string, args ...any) {
 	if l == hclog.Error && peerTrouble[msg] {
 		l = hclog.Warn
 	}
@@ -84,41 +87,41 @@ func formatFields(args []any) []any {
 	return out
 }
 
-func (r raftLog) Trace(msg string, args ...any) { r.Log(hclog.Trace, msg, args...) }
-func (r raftLog) Debug(msg string, args ...any) { r.Log(hclog.Debug, msg, args...) }
-func (r raftLog) Info(msg string, args ...any)  { r.Log(hclog.Info, msg, args...) }
-func (r raftLog) Warn(msg string, args ...any)  { r.Log(hclog.Warn, msg, args...) }
-func (r raftLog) Error(msg string, args ...any) { r.Log(hclog.Error, msg, args...) }
+func (r raftLogger) Trace(msg string, args ...any) { r.Log(hclog.Trace, msg, args...) }
+func (r raftLogger) Debug(msg string, args ...any) { r.Log(hclog.Debug, msg, args...) }
+func (r raftLogger) Info(msg string, args ...any)  { r.Log(hclog.Info, msg, args...) }
+func (r raftLogger) Warn(msg string, args ...any)  { r.Log(hclog.Warn, msg, args...) }
+func (r raftLogger) Error(msg string, args ...any) { r.Log(hclog.Error, msg, args...) }
 
-func (r raftLog) isEnabled(l hclog.Level) bool {
+func (r raftLogger) isEnabled(l hclog.Level) bool {
 	return r.logger.Enabled(context.Background(), slogLevel(l))
 }
 
-func (r raftLog) IsTrace() bool { return r.isEnabled(hclog.Trace) }
-func (r raftLog) IsDebug() bool { return r.isEnabled(hclog.Debug) }
-func (r raftLog) IsInfo() bool  { return r.isEnabled(hclog.Info) }
-func (r raftLog) IsWarn() bool  { return r.isEnabled(hclog.Warn) }
-func (r raftLog) IsError() bool { return r.isEnabled(hclog.Error) }
+func (r raftLogger) IsTrace() bool { return r.isEnabled(hclog.Trace) }
+func (r raftLogger) IsDebug() bool { return r.isEnabled(hclog.Debug) }
+func (r raftLogger) IsInfo() bool  { return r.isEnabled(hclog.Info) }
+func (r raftLogger) IsWarn() bool  { return r.isEnabled(hclog.Warn) }
+func (r raftLogger) IsError() bool { return r.isEnabled(hclog.Error) }
 
-func (r raftLog) ImpliedArgs() []any { return r.fields }
+func (r raftLogger) ImpliedArgs() []any { return r.fields }
 
-func (r raftLog) With(args ...any) hclog.Logger {
-	return raftLog{logger: r.logger.With(formatFields(args)...), name: r.name, fields: append(r.fields[:len(r.fields):len(r.fields)], args...)}
+func (r raftLogger) With(args ...any) hclog.Logger {
+	return raftLogger{logger: r.logger.With(formatFields(args)...), name: r.name, fields: append(r.fields[:len(r.fields):len(r.fields)], args...)}
 }
 
-func (r raftLog) Name() string { return r.name }
+func (r raftLogger) Name() string { return r.name }
 
-func (r raftLog) Named(name string) hclog.Logger {
-	return raftLog{logger: r.logger, name: r.name + "." + name, fields: r.fields}
+func (r raftLogger) Named(name string) hclog.Logger {
+	return raftLogger{logger: r.logger, name: r.name + "." + name, fields: r.fields}
 }
 
-func (r raftLog) ResetNamed(name string) hclog.Logger {
-	return raftLog{logger: r.logger, name: name, fields: r.fields}
+func (r raftLogger) ResetNamed(name string) hclog.Logger {
+	return raftLogger{logger: r.logger, name: name, fields: r.fields}
 }
 
-func (r raftLog) SetLevel(hclog.Level) {}
+func (r raftLogger) SetLevel(hclog.Level) {}
 
-func (r raftLog) GetLevel() hclog.Level {
+func (r raftLogger) GetLevel() hclog.Level {
 	for l := hclog.Trace; l < hclog.Error; l++ {
 		if r.isEnabled(l) {
 			return l
@@ -127,13 +130,13 @@ func (r raftLog) GetLevel() hclog.Level {
 	return hclog.Error
 }
 
-func (r raftLog) StandardLogger(o *hclog.StandardLoggerOptions) *log.Logger {
+func (r raftLogger) StandardLogger(o *hclog.StandardLoggerOptions) *log.Logger {
 	return log.New(r.StandardWriter(o), "", 0)
 }
 
-func (r raftLog) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return raftLogWriter{r} }
+func (r raftLogger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return raftLogWriter{r} }
 
-type raftLogWriter struct{ log raftLog }
+type raftLogWriter struct{ log raftLogger }
 
 func (w raftLogWriter) Write(line []byte) (int, error) {
 	w.log.Info(string(line))
