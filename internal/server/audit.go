@@ -22,7 +22,7 @@ func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (
 		Store: q.GetStore(), Key: q.GetKey(), SinceMS: q.GetSinceMs(), Before: q.GetBefore(),
 	}, checkPage(q.GetLimit()))
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	reply := &profilev1.AuditResponse{Header: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {

@@ -15,9 +15,9 @@ import (
 func (s *Server) proposeChange(ctx context.Context, q *profilev1.Request, act any) (fsm.Result, error) {
 	result, err := s.node.Propose(ctx, fsm.NewCommand(requestFromWire(q), act))
 	if err != nil {
-		return fsm.Result{}, s.proposeError(q.GetNumber(), err)
+		return fsm.Result{}, s.refusals.proposeError(q.GetNumber(), err)
 	}
-	return result, s.refusedResult(q.GetNumber(), result)
+	return result, s.refusals.refusedResult(q.GetNumber(), result)
 }
 
 func requestFromWire(q *profilev1.Request) *fsm.Request {
@@ -76,7 +76,7 @@ func (s *Server) recoverCall(ctx context.Context, in any, info *grpc.UnaryServer
 		return nil
 	})
 	if fault != nil {
-		return nil, s.readError(fault)
+		return nil, s.refusals.readError(fault)
 	}
 	return out, err
 }
@@ -87,7 +87,7 @@ func (s *Server) recoverStream(server any, stream grpc.ServerStream, info *grpc.
 		return nil
 	})
 	if fault != nil {
-		return s.readError(fault)
+		return s.refusals.readError(fault)
 	}
 	return err
 }

@@ -56,7 +56,7 @@ func (s *Server) checkBinding(number, binding uint64) error {
 		return checkFieldErrors(number, invalidField("the request has no binding, which says what cluster it is meant for: "+
 			"take it from the answer of Register, or from Status, and send it with everything"))
 	case len(standing.Cluster) == 0:
-		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Number: number, Leader: s.leaderHint()},
+		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Number: number, Leader: s.refusals.leaderHint()},
 			"this node is in no cluster yet: go to another node with the same number")
 	case binding != lock.Binding(standing.Cluster, standing.Epoch):
 		return refuseOtherCluster(profilev1.Reason_REASON_OTHER_CLUSTER, number, standing)
@@ -128,7 +128,7 @@ func (s *Server) checkRegistration(ctx context.Context, server lock.Incarnation,
 	// Before the row: of a cluster that was rolled back it may be another process's by now, registered under the same number.
 	if seen > s.node.LastIndex() {
 		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
-			return s.readError(err)
+			return s.refusals.readError(err)
 		}
 		if err := s.checkLogReaches(ctx, seen); err != nil {
 			return s.unconfirmedAnswer(err)

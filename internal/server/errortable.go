@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -150,72 +151,78 @@ func refusalFacts(r *profilev1.Refusal) string {
 	return " (" + strings.Join(known, ", ") + ")"
 }
 
+// refusalTable makes the status of each call that a node or its tables did not carry out.
+type refusalTable struct {
+	node Node
+	log  *slog.Logger
+}
+
 // refusedResult is the status of a command that the rules refused, nil when they did not.
-func (s *Server) refusedResult(number uint64, result fsm.Result) error {
+func (t *refusalTable) refusedResult(number uint64, result fsm.Result) error {
 	reason := ReasonOf(result.Code)
 	if reason == profilev1.Reason_REASON_UNSPECIFIED {
 		return nil
 	}
 	if reason == profilev1.Reason_REASON_FAILED {
-		s.log.Error("a code of the tables has no reason", "code", result.Code, "index", result.Index)
+		t.log.Error("a code of the tables has no reason", "code", result.Code, "index", result.Index)
 	}
 	refusal := &profilev1.Refusal{
 		Reason: reason, Number: number, Index: result.Index, Revision: result.Revision, Token: uint64(result.Token),
-		Limit: result.Limit, Owner: s.ownerOf(result.Owner),
+		Limit: result.Limit, Owner: t.ownerOf(result.Owner),
 	}
 	if reason == profilev1.Reason_REASON_OTHER_CLUSTER || reason == profilev1.Reason_REASON_OTHER_REGISTRATION {
-		standing := s.node.Position()
+		standing := t.node.Position()
 		refusal.Cluster, refusal.Epoch = standing.Cluster, standing.Epoch
 	}
 	return refusalError(refusal, "")
 }
 
 // proposeError is the status of a change that got no answer from the log: refused where the cluster says so, else unknown.
-func (s *Server) proposeError(number uint64, err error) error {
-	r, says := s.classify(err)
+func (t *refusalTable) proposeError(number uint64, err error) error {
+	r, says := t.classify(err)
 	r.Number = number
 	if r.Reason == profilev1.Reason_REASON_FAILED {
-		s.log.Error("a change failed", "number", number, "error", err)
+		t.log.Error("a change failed", "number", number, "error", err)
 	}
 	return refusalError(r, says)
 }
 
 // readError is the status of a read that got no answer. A read changes nothing, so one that ran out of time is unconfirmed.
-func (s *Server) readError(err error) error {
-	r, says := s.classify(err)
+func (t *refusalTable) readError(err error) error {
+	r, says := t.classify(err)
 	if r.Reason == profilev1.Reason_REASON_UNKNOWN {
 		r.Reason, says = profilev1.Reason_REASON_UNCONFIRMED, ""
 	}
 	if r.Reason == profilev1.Reason_REASON_FAILED {
-		s.log.Error("a read failed", "error", err)
+		t.log.Error("a read failed", "error", err)
 	}
 	return refusalError(r, says)
 }
 
 // brokenError is the status of a read that this node's own tables could not serve.
-func (s *Server) brokenError(number uint64, err error) error {
+func (t *refusalTable) brokenError(number uint64, err error) error {
 	if errors.Is(err, cluster.ErrClosed) {
-		return s.readError(err)
+		return t.readError(err)
 	}
-	s.log.Error("the tables cannot be read", "error", err)
+	t.log.Error("the tables cannot be read", "error", err)
 	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_FAILED, Number: number}, "")
 }
 
 // unknownOutcomeError is the status of a change that was applied, but whose answer this node's tables could not give. No error
 // of the cluster's may stand for it: those say that nothing happened.
-func (s *Server) unknownOutcomeError(number uint64, err error) error {
-	s.log.Error("an answer cannot be read", "number", number, "error", err)
+func (t *refusalTable) unknownOutcomeError(number uint64, err error) error {
+	t.log.Error("an answer cannot be read", "number", number, "error", err)
 	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
 }
 
 // classify puts an error of the cluster under its reason. What it does not know may have happened.
-func (s *Server) classify(err error) (r *profilev1.Refusal, says string) {
+func (t *refusalTable) classify(err error) (r *profilev1.Refusal, says string) {
 	var notLeader *cluster.NotLeaderError
 	switch {
 	case errors.As(err, &notLeader):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: notLeader.Leader}, ""
 	case errors.Is(err, cluster.ErrClosed):
-		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: s.leaderHint()},
+		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_NOT_LEADER, Leader: t.leaderHint()},
 			"this node is shutting down: go to another node with the same number"
 	case errors.Is(err, cluster.ErrBusy):
 		return &profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, ""
@@ -230,8 +237,8 @@ func (s *Server) classify(err error) (r *profilev1.Refusal, says string) {
 }
 
 // leaderHint is the leader's client address, empty when it is this node or not known.
-func (s *Server) leaderHint() string {
-	leader, self := s.node.Leader()
+func (t *refusalTable) leaderHint() string {
+	leader, self := t.node.Leader()
 	if self {
 		return ""
 	}

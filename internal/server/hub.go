@@ -28,11 +28,11 @@ const pushedBody = 4 << 10
 
 // eventQueue is where the events for one stream wait.
 type eventQueue struct {
-	server  lock.Incarnation
-	events  chan *profilev1.Event
-	missed  atomic.Bool          // an event may have been lost since this was last taken back
-	ended   chan struct{}        // closed when the stream is to end
-	goodbye *profilev1.StreamEnd // why; written before ended closes
+	server    lock.Incarnation
+	events    chan *profilev1.Event
+	missed    atomic.Bool          // an event may have been lost since this was last taken back
+	ended     chan struct{}        // closed when the stream is to end
+	streamEnd *profilev1.StreamEnd // why; written before ended closes
 }
 
 // NewHub is a hub without streams.
@@ -87,27 +87,27 @@ func (h *Hub) closeQueue(box *eventQueue) {
 	}
 }
 
-// sendGoodbyeToAll tells every stream to end.
-func (h *Hub) sendGoodbyeToAll(goodbye *profilev1.StreamEnd) {
+// endAllStreams tells every stream to end.
+func (h *Hub) endAllStreams(streamEnd *profilev1.StreamEnd) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, box := range h.boxes {
-		h.endQueue(box, goodbye)
+		h.endQueue(box, streamEnd)
 	}
 }
 
 // shutDown dismisses every stream, and every one that is opened later.
-func (h *Hub) shutDown(goodbye *profilev1.StreamEnd) {
+func (h *Hub) shutDown(streamEnd *profilev1.StreamEnd) {
 	h.mu.Lock()
-	h.closed = goodbye
+	h.closed = streamEnd
 	h.mu.Unlock()
-	h.sendGoodbyeToAll(goodbye)
+	h.endAllStreams(streamEnd)
 }
 
 // endQueue is called under the lock, once for each mailbox: it leaves the map with it.
-func (h *Hub) endQueue(box *eventQueue, goodbye *profilev1.StreamEnd) {
+func (h *Hub) endQueue(box *eventQueue, streamEnd *profilev1.StreamEnd) {
 	delete(h.boxes, box.server)
-	box.goodbye = goodbye
+	box.streamEnd = streamEnd
 	close(box.ended)
 }
 
@@ -145,6 +145,6 @@ func messageWaitsEvent(store, key string, id uint64) *profilev1.Event {
 	return &profilev1.Event{What: &profilev1.Event_Message{Message: &profilev1.MessageWaits{Store: store, Key: key, Id: id}}}
 }
 
-func goodbyeEvent(goodbye *profilev1.StreamEnd) *profilev1.Event {
-	return &profilev1.Event{What: &profilev1.Event_StreamEnd{StreamEnd: goodbye}}
+func streamEndEvent(streamEnd *profilev1.StreamEnd) *profilev1.Event {
+	return &profilev1.Event{What: &profilev1.Event_StreamEnd{StreamEnd: streamEnd}}
 }

@@ -51,11 +51,11 @@ func (s profilesService) Messages(ctx context.Context, q *profilev1.MessagesRequ
 	defer func() { _ = view.Close() }()
 	known, _, err := view.Profile(q.GetStore(), q.GetKey())
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	box, err := view.Inbox(q.GetStore(), q.GetKey())
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	count, read := box.Waiting, view.Messages
 	if q.GetSetAside() {
@@ -66,7 +66,7 @@ func (s profilesService) Messages(ctx context.Context, q *profilev1.MessagesRequ
 	}
 	list, err := readMessagePage(read, q.GetStore(), q.GetKey(), q.GetAfter(), messageBytes)
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	return &profilev1.MessagesResponse{Header: readHeader(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
 }

@@ -65,7 +65,7 @@ func (s operatorService) ExpectedMembers(ctx context.Context, q *profilev1.Expec
 	defer func() { _ = view.Close() }()
 	addresses, err := view.ExpectedNodes()
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	return &profilev1.ExpectedMembersResponse{Header: readHeader(view, q.GetMode(), 0, 0), Addresses: addresses}, nil
 }
@@ -87,7 +87,7 @@ func (s operatorService) Digest(ctx context.Context, q *profilev1.DigestRequest)
 	if q.GetIndex() > 0 {
 		err := s.node.WaitApplied(ctx, q.GetIndex())
 		if errors.Is(err, cluster.ErrClosed) || errors.Is(err, cluster.ErrFailed) {
-			return nil, s.readError(err)
+			return nil, s.refusals.readError(err)
 		}
 		if err != nil {
 			return nil, refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY, Index: q.GetIndex()},
@@ -96,7 +96,7 @@ func (s operatorService) Digest(ctx context.Context, q *profilev1.DigestRequest)
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	defer func() { _ = view.Close() }()
 	standing := view.Position()
@@ -115,13 +115,13 @@ func (s operatorService) Sessions(ctx context.Context, q *profilev1.SessionsRequ
 	defer func() { _ = view.Close() }()
 	rows, more, err := view.Sessions(q.GetStore(), q.GetAfterStore(), q.GetAfterKey(), checkPage(q.GetLimit()))
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	reply := &profilev1.SessionsResponse{Header: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
 		session, err := s.sessionToWire(view, row)
 		if err != nil {
-			return nil, s.brokenError(0, err)
+			return nil, s.refusals.brokenError(0, err)
 		}
 		reply.Sessions = append(reply.Sessions, session)
 	}
@@ -172,11 +172,11 @@ func (s operatorService) Servers(ctx context.Context, q *profilev1.ServersReques
 	defer func() { _ = view.Close() }()
 	rows, err := view.Servers()
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	contested, err := view.Contested(0, 0)
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	wanted := map[lock.Incarnation]uint64{}
 	for _, g := range contested {
@@ -215,7 +215,7 @@ func (s operatorService) GetPolicy(ctx context.Context, q *profilev1.GetPolicyRe
 	defer func() { _ = view.Close() }()
 	rows, err := view.Policies(q.GetStore())
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	reply := &profilev1.GetPolicyResponse{Header: readHeader(view, q.GetMode(), 0, 0)}
 	for _, row := range rows {

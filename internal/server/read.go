@@ -21,12 +21,12 @@ var errDataMissing = errors.New("a profile's data is missing from the tables")
 func (s *Server) openView(ctx context.Context, mode profilev1.ReadMode) (*View, error) {
 	if mode == profilev1.ReadMode_READ_MODE_LINEARIZABLE {
 		if _, err := s.node.ConfirmLeadership(ctx); err != nil {
-			return nil, s.readError(err)
+			return nil, s.refusals.readError(err)
 		}
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	return view, nil
 }
@@ -53,7 +53,7 @@ func (s profilesService) Get(ctx context.Context, q *profilev1.GetRequest) (*pro
 	}
 	reply, err := getProfile(view, q)
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	return reply, nil
 }
@@ -62,12 +62,12 @@ func (s profilesService) Get(ctx context.Context, q *profilev1.GetRequest) (*pro
 func (s *Server) readProfile(ctx context.Context, view *View, store, key string, messages int) error {
 	row, _, err := view.Profile(store, key)
 	if err != nil {
-		return s.brokenError(0, err)
+		return s.refusals.brokenError(0, err)
 	}
 	if messages > 0 {
 		box, err := view.Inbox(store, key)
 		if err != nil {
-			return s.brokenError(0, err)
+			return s.refusals.brokenError(0, err)
 		}
 		messages = min(messages, int(box.Waiting)*fsm.MaxMessage)
 	}
@@ -110,7 +110,7 @@ func (s profilesService) List(ctx context.Context, q *profilev1.ListRequest) (*p
 	if q.GetStore() == "" {
 		stores, err := view.Stores()
 		if err != nil {
-			return nil, s.brokenError(0, err)
+			return nil, s.refusals.brokenError(0, err)
 		}
 		reply.Stores, reply.More = storePage(stores, q.GetPrefix(), q.GetAfter(), limit)
 		return reply, nil
@@ -120,7 +120,7 @@ func (s profilesService) List(ctx context.Context, q *profilev1.ListRequest) (*p
 	}
 	rows, more, err := view.List(q.GetStore(), q.GetPrefix(), q.GetAfter(), limit)
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	reply.More = more
 	size := 0
@@ -191,12 +191,12 @@ func ownerIn(view *View, id lock.Incarnation) (*profilev1.Owner, error) {
 }
 
 // ownerOf is the same for an answer that is already decided: an owner that cannot be read is left out.
-func (s *Server) ownerOf(id lock.Incarnation) *profilev1.Owner {
+func (t *refusalTable) ownerOf(id lock.Incarnation) *profilev1.Owner {
 	if id == 0 {
 		return nil
 	}
 	nameless := &profilev1.Owner{Incarnation: uint64(id)}
-	view, err := s.node.View()
+	view, err := t.node.View()
 	if err != nil {
 		return nameless
 	}

@@ -26,19 +26,19 @@ func (s profilesService) Reclaim(ctx context.Context, q *profilev1.ReclaimReques
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.unknownOutcomeError(number, err)
+		return nil, s.refusals.unknownOutcomeError(number, err)
 	}
 	defer func() { _ = view.Close() }()
 	answer := &profilev1.ReclaimResponse{Header: replyHeader(q.GetRequest(), result)}
 	for _, c := range act.Claims {
 		grant, err := view.Grant(c.GetStore(), c.GetKey())
 		if err != nil {
-			return nil, s.unknownOutcomeError(number, err)
+			return nil, s.refusals.unknownOutcomeError(number, err)
 		}
 		became := &profilev1.Reclaimed{Held: grant.MayWrite(lock.Incarnation(q.GetRequest().GetIncarnation()), result.Token) == lock.None}
 		if !became.Held && grant.Owner != 0 {
 			if became.Owner, err = ownerIn(view, grant.Owner); err != nil {
-				return nil, s.unknownOutcomeError(number, err)
+				return nil, s.refusals.unknownOutcomeError(number, err)
 			}
 		}
 		answer.Claims = append(answer.Claims, became)

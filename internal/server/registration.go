@@ -28,26 +28,26 @@ func (s profilesService) Register(ctx context.Context, q *profilev1.RegisterRequ
 		TimingClass: q.GetTimingClass(), ReplacedRegistration: q.GetReplacedRegistration(),
 	}))
 	if err != nil {
-		return nil, s.proposeError(0, err)
+		return nil, s.refusals.proposeError(0, err)
 	}
-	if err := s.refusedResult(0, result); err != nil {
+	if err := s.refusals.refusedResult(0, result); err != nil {
 		return nil, err
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.unknownOutcomeError(0, err)
+		return nil, s.refusals.unknownOutcomeError(0, err)
 	}
 	defer func() { _ = view.Close() }()
 	nodes, gossip, err := nodeAddresses(view)
 	if err != nil {
-		return nil, s.unknownOutcomeError(0, err)
+		return nil, s.refusals.unknownOutcomeError(0, err)
 	}
 	row, ok, err := view.Server(lock.Incarnation(result.Token))
 	if err == nil && !ok {
 		err = fmt.Errorf("incarnation %d was registered, and the tables do not have it any more", result.Token)
 	}
 	if err != nil {
-		return nil, s.unknownOutcomeError(0, err)
+		return nil, s.refusals.unknownOutcomeError(0, err)
 	}
 	standing := view.Position()
 	return &profilev1.RegisterResponse{
@@ -109,10 +109,10 @@ func (s profilesService) Settle(ctx context.Context, q *profilev1.SettleRequest)
 	}
 	result, err := s.node.Propose(ctx, fsm.NewCommand(requestFromWire(q.GetRequest()), &fsm.Settle{}))
 	if err != nil {
-		return nil, s.proposeError(number, err)
+		return nil, s.refusals.proposeError(number, err)
 	}
 	if !result.Repeated && result.Code != fsm.GivenUp {
-		if err := s.refusedResult(number, result); err != nil {
+		if err := s.refusals.refusedResult(number, result); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +140,7 @@ func (s profilesService) Renew(ctx context.Context, q *profilev1.Renewal) (*prof
 	defer func() { _ = view.Close() }()
 	renewed, err := s.addUnaryEvents(view, q, term)
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	renewed.Level = view.Position().Level
 	renewed.Features = s.features(renewed.Level)

@@ -21,20 +21,20 @@ func (s operatorService) ReleaseByOperator(ctx context.Context, q *profilev1.Rel
 	}
 	view, err := s.node.View()
 	if err != nil {
-		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
+		return nil, s.refusals.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	defer func() { _ = view.Close() }()
 	owner, err := ownerIn(view, result.Owner)
 	if err != nil {
-		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
+		return nil, s.refusals.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	grant, err := view.Grant(q.GetStore(), q.GetKey())
 	if err != nil {
-		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
+		return nil, s.refusals.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	row, _, err := view.Server(result.Owner)
 	if err != nil {
-		return nil, s.unknownOutcomeError(q.GetRequest().GetNumber(), err)
+		return nil, s.refusals.unknownOutcomeError(q.GetRequest().GetNumber(), err)
 	}
 	reply := &profilev1.ReleaseByOperatorResponse{
 		Header: replyHeader(q.GetRequest(), result), Owner: owner, Waiters: uint64(len(grant.Waiters)), HandOffMs: row.Class.HandOff.Milliseconds(),

@@ -39,7 +39,7 @@ type streamState struct {
 func (s profilesService) Live(stream profilev1.Profiles_LiveServer) error {
 	renewals := make(chan *profilev1.Renewal, 1)
 	if !s.startWork(func() { receiveRenewals(stream, renewals) }) {
-		return stream.Send(goodbyeEvent(&profilev1.StreamEnd{Leader: s.leaderHint()}))
+		return stream.Send(streamEndEvent(&profilev1.StreamEnd{Leader: s.refusals.leaderHint()}))
 	}
 	first, err := s.receiveFirst(stream, renewals)
 	if first == nil {
@@ -102,7 +102,7 @@ func (s *Server) receiveFirst(stream profilev1.Profiles_LiveServer, renewals <-c
 	case <-patience.C:
 		return nil, checkFieldErrors(0, invalidField("the stream brought no renewal for %v: send the first one at once", s.limits.Renewal))
 	case <-s.life.Done():
-		return nil, stream.Send(goodbyeEvent(&profilev1.StreamEnd{Leader: s.leaderHint()}))
+		return nil, stream.Send(streamEndEvent(&profilev1.StreamEnd{Leader: s.refusals.leaderHint()}))
 	}
 }
 
@@ -117,7 +117,7 @@ func sendGoodbye(stream profilev1.Profiles_LiveServer, box *eventQueue) error {
 			continue
 		default:
 		}
-		return stream.Send(goodbyeEvent(box.goodbye))
+		return stream.Send(streamEndEvent(box.streamEnd))
 	}
 }
 
@@ -146,7 +146,7 @@ func (s *Server) answerRenewal(ctx context.Context, box *eventQueue, seen *clust
 		if err := s.checkLater(box.server, known, r); err != nil {
 			a = renewalAnswer{last: true, err: err}
 		} else if err := s.runRecovered("renew", func() error { a = s.buildRenewed(ctx, box, seen, r, known); return nil }); err != nil {
-			a = renewalAnswer{last: true, err: s.readError(err)}
+			a = renewalAnswer{last: true, err: s.refusals.readError(err)}
 		}
 		known.answered = true
 		select {
@@ -177,13 +177,13 @@ func (s *Server) buildRenewed(ctx context.Context, box *eventQueue, seen *cluste
 	case errors.Is(err, errRolledBack):
 		return renewalAnswer{last: true, err: s.unconfirmedAnswer(err)}
 	case errors.Is(err, errServerGone):
-		return goodbyeAnswer(&profilev1.StreamEnd{ServerGone: true})
+		return streamEndAnswer(&profilev1.StreamEnd{ServerGone: true})
 	case errors.Is(err, errOtherRegistration):
 		return renewalAnswer{last: true, err: s.unconfirmedAnswer(err)}
 	case errors.As(err, &notLeader):
-		return goodbyeAnswer(&profilev1.StreamEnd{Leader: notLeader.Leader})
+		return streamEndAnswer(&profilev1.StreamEnd{Leader: notLeader.Leader})
 	case errors.Is(err, cluster.ErrClosed):
-		return goodbyeAnswer(&profilev1.StreamEnd{Leader: s.leaderHint()})
+		return streamEndAnswer(&profilev1.StreamEnd{Leader: s.refusals.leaderHint()})
 	case err != nil:
 		s.log.Debug("a renewal is not confirmed", "incarnation", box.server, "error", err)
 		return nothing
@@ -217,8 +217,8 @@ func (s *Server) addAnnouncements(known *streamState, level uint32, events []*pr
 	}
 }
 
-func goodbyeAnswer(g *profilev1.StreamEnd) renewalAnswer {
-	return renewalAnswer{events: []*profilev1.Event{goodbyeEvent(g)}, last: true}
+func streamEndAnswer(streamEnd *profilev1.StreamEnd) renewalAnswer {
+	return renewalAnswer{events: []*profilev1.Event{streamEndEvent(streamEnd)}, last: true}
 }
 
 // confirmRenewal confirms the lead for a living incarnation, and returns the tables as they stood after it. Only confirmed tables
@@ -278,5 +278,5 @@ func (s *Server) unconfirmedAnswer(err error) error {
 	if errors.Is(err, errOtherRegistration) {
 		return refuseOtherCluster(profilev1.Reason_REASON_OTHER_REGISTRATION, 0, s.node.Position())
 	}
-	return s.readError(err)
+	return s.refusals.readError(err)
 }

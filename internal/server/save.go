@@ -98,7 +98,7 @@ func (s *Server) writeInParts(ctx context.Context, q *profilev1.Request, store s
 	if len(v.data) > fsm.MaxWhole {
 		data.Whole, data.Parts = nil, uint32((len(v.data)+fsm.PartBytes-1)/fsm.PartBytes)
 		if err := s.node.CheckSpaceAdmits(fsm.NewCommand(requestFromWire(q), act(data))); err != nil {
-			return fsm.Result{}, s.proposeError(q.GetNumber(), err)
+			return fsm.Result{}, s.refusals.proposeError(q.GetNumber(), err)
 		}
 		if err := s.putParts(ctx, q, store, v.data); err != nil {
 			return fsm.Result{}, err
@@ -131,7 +131,7 @@ func (s *Server) putParts(ctx context.Context, q *profilev1.Request, store strin
 	parts.Wait()
 	for i := range count {
 		if errs[i] != nil {
-			return s.proposeError(q.GetNumber(), errs[i])
+			return s.refusals.proposeError(q.GetNumber(), errs[i])
 		}
 	}
 	for i := range count {

@@ -128,17 +128,18 @@ type Server struct {
 	limits   Limits
 	features func(level uint32) []string // that a cluster of a level has
 	fields   profilev1.FieldFeatures
+	refusals *refusalTable
 
 	received *byteBudget // of calls that bring data
 	small    *byteBudget // of small data on its way into the log
 	large    *byteBudget
 	reads    *byteBudget // of answers
 
-	glances     *sharedViews
+	views       *sharedViews
 	comparisons *comparisonBook
 
 	grpc       *grpc.Server
-	health     *health.Server
+	health     *healthReporter
 	handshakes *cluster.HandshakeLog // of those that failed
 	plain      bool                  // the port does not speak TLS
 
@@ -181,18 +182,19 @@ func NewOn(node Node, c Config) *Server {
 	limits := c.Limits.withDefaults()
 	s := &Server{
 		node: node, hub: c.Hub, log: c.Log, version: c.Version, limits: limits,
-		features: c.Features, fields: c.Fields,
+		features: c.Features, fields: c.Fields, refusals: &refusalTable{node: node, log: c.Log},
 		received: newByteBudget(limits.Received), small: newByteBudget(limits.SmallBytes), large: newByteBudget(limits.LargeBytes), reads: newByteBudget(limits.ReadBytes),
-		glances: newSharedViews(), comparisons: &comparisonBook{of: map[lock.Incarnation]*pagedComparison{}},
-		health: health.NewServer(), handshakes: &cluster.HandshakeLog{Port: "clients", Log: c.Log}, plain: c.TLS == nil,
+		views: newSharedViews(), comparisons: &comparisonBook{of: map[lock.Incarnation]*pagedComparison{}},
+		handshakes: &cluster.HandshakeLog{Port: "clients", Log: c.Log}, plain: c.TLS == nil,
 	}
+	s.health = &healthReporter{node: node, hub: c.Hub, refusals: s.refusals, service: health.NewServer()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(slices.Concat(c.Options, s.serverOptions(c.TLS))...)
 	profilev1.RegisterProfilesServer(s.grpc, profilesService{Server: s})
 	profilev1.RegisterClusterServer(s.grpc, operatorService{Server: s})
-	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	grpc_health_v1.RegisterHealthServer(s.grpc, s.health.service)
 	reflection.Register(s.grpc)
-	s.setServing(false)
+	s.health.setServing(false)
 	return s
 }
 
@@ -228,7 +230,7 @@ func (s *Server) Serve(lis net.Listener) error {
 	s.watched = true
 	s.mu.Unlock()
 	if watch {
-		s.startWork(s.watchHealth)
+		s.startWork(func() { s.health.watchHealth(s.life.Done()) })
 	}
 	port := peerListener{Listener: lis, share: s.limits.ReadShare}
 	if s.plain {
@@ -249,8 +251,8 @@ func (s *Server) Close(ctx context.Context) {
 	s.closed = true
 	s.mu.Unlock()
 	if first {
-		s.health.Shutdown()
-		s.hub.shutDown(&profilev1.StreamEnd{Leader: s.leaderHint()})
+		s.health.service.Shutdown()
+		s.hub.shutDown(&profilev1.StreamEnd{Leader: s.refusals.leaderHint()})
 		s.end()
 		s.comparisons.closeAll()
 	}
@@ -281,48 +283,4 @@ func (s *Server) startWork(work func()) bool {
 	}
 	s.work.Go(work)
 	return true
-}
-
-// watchHealth keeps the health service true, and sends the streams elsewhere once this node does not lead any more. A stream
-// would find that out at its next renewal; a silent one would not.
-func (s *Server) watchHealth() {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	led := false
-	for {
-		leader, leads := s.node.Leader()
-		if led && !leads {
-			s.hub.sendGoodbyeToAll(&profilev1.StreamEnd{Leader: leader})
-		}
-		led = leads
-		s.setServing(s.isReady() && (leads || leader != ""))
-		select {
-		case <-tick.C:
-		case <-s.node.Done():
-			s.setServing(false)
-			s.hub.sendGoodbyeToAll(&profilev1.StreamEnd{Leader: s.leaderHint()})
-			return
-		case <-s.life.Done():
-			return
-		}
-	}
-}
-
-func (s *Server) isReady() bool {
-	select {
-	case <-s.node.Ready():
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *Server) setServing(is bool) {
-	state := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	if is {
-		state = grpc_health_v1.HealthCheckResponse_SERVING
-	}
-	for _, service := range []string{"", profilev1.Profiles_ServiceDesc.ServiceName, profilev1.Cluster_ServiceDesc.ServiceName} {
-		s.health.SetServingStatus(service, state)
-	}
 }

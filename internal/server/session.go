@@ -24,7 +24,7 @@ func (s profilesService) StartSession(ctx context.Context, q *profilev1.StartSes
 	}
 	reply := &profilev1.StartSessionResponse{Header: replyHeader(q.GetRequest(), result)}
 	if result.Code == fsm.Queued {
-		reply.Queued, reply.Place, reply.Owner = true, result.Place, s.ownerOf(result.Owner)
+		reply.Queued, reply.Place, reply.Owner = true, result.Place, s.refusals.ownerOf(result.Owner)
 		return reply, nil
 	}
 	return reply, s.answerOpened(ctx, q, result, reply)
@@ -36,26 +36,26 @@ func (s *Server) answerOpened(ctx context.Context, q *profilev1.StartSessionRequ
 	number := q.GetRequest().GetNumber()
 	view, err := s.node.View()
 	if err != nil {
-		return s.unknownOutcomeError(number, err)
+		return s.refusals.unknownOutcomeError(number, err)
 	}
 	defer func() { _ = view.Close() }()
 	grant, err := view.Grant(q.GetStore(), q.GetKey())
 	if err != nil {
-		return s.unknownOutcomeError(number, err)
+		return s.refusals.unknownOutcomeError(number, err)
 	}
 	if grant.MayWrite(lock.Incarnation(q.GetRequest().GetIncarnation()), result.Token) != lock.None {
 		result.Code = fsm.Fenced
-		return s.refusedResult(number, result)
+		return s.refusals.refusedResult(number, result)
 	}
 	// The grant stands, whether or not there is room to tell of it: a repeated request is answered.
 	if err := s.readProfile(ctx, view, q.GetStore(), q.GetKey(), firstMessageBytes); err != nil {
 		return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
 	}
 	if reply.Profile, err = profileToWire(view, q.GetStore(), q.GetKey(), true); err != nil {
-		return s.unknownOutcomeError(number, err)
+		return s.refusals.unknownOutcomeError(number, err)
 	}
 	if reply.Messages, err = readMessagePage(view.Messages, q.GetStore(), q.GetKey(), 0, firstMessageBytes); err != nil {
-		return s.unknownOutcomeError(number, err)
+		return s.refusals.unknownOutcomeError(number, err)
 	}
 	reply.LoadCount = result.Loads
 	return nil

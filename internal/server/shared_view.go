@@ -41,7 +41,7 @@ func newSharedViews() *sharedViews {
 
 // openSharedView opens a view, or shares one that is opened after the call began. It must be closed.
 func (s *Server) openSharedView() (*sharedView, error) {
-	gs := s.glances
+	gs := s.views
 	gs.mu.Lock()
 	g, mine := gs.next, gs.next == nil
 	if mine {

@@ -19,7 +19,7 @@ func (s operatorService) TimingClasses(ctx context.Context, q *profilev1.TimingC
 	defer func() { _ = view.Close() }()
 	classes, err := view.TimingClasses()
 	if err != nil {
-		return nil, s.brokenError(0, err)
+		return nil, s.refusals.brokenError(0, err)
 	}
 	reply := &profilev1.TimingClassesResponse{Header: readHeader(view, q.GetMode(), 0, 0)}
 	for _, c := range classes {
