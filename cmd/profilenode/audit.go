@@ -51,7 +51,7 @@ The cluster keeps the newest 10,000.`,
 		if err != nil {
 			return err
 		}
-		t := newTextTable(discardIf(a.json, p.out), "TIME", "DEED", "STORE", "KEY", "FROM", "BY", "REASON")
+		t := newTextTable(discardIf(a.json, p.out), "TIME", "ACTION", "STORE", "KEY", "FROM", "BY", "REASON")
 		for _, audit := range audits {
 			if a.json {
 				if err := printJSON(p.out, auditToJSON(audit)); err != nil {
