@@ -188,7 +188,7 @@ func (r *tableReader) nameHolder(name []byte) (lock.Incarnation, bool) {
 }
 
 // endIncarnation ends an incarnation: it writes one row, however many profiles it owned. Its grants are out of force from
-// this command on because it is not alive; their waiters are served by walkContested, or by the next command on the profile.
+// this command on because it is not alive; their waiters are served by grantToWaiters, or by the next command on the profile.
 func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground) {
 	s, ok := t.readServer(id)
 	if !ok || !s.Alive {

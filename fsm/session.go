@@ -128,9 +128,9 @@ func (t *sessionCommands) lapseGrant(c *Lapse) Result {
 // walkWaiters is the count of waiters after which a step of a walk ends: each of them is read and written again.
 const walkWaiters = 4096
 
-// walkContested grants an ended incarnation's contested profiles to their waiters, at most Limit profiles in one command,
+// grantToWaiters grants an ended incarnation's contested profiles to their waiters, at most Limit profiles in one command,
 // and fewer if they have many waiters.
-func (t *sessionCommands) walkContested(c *GrantToWaiters) Result {
+func (t *sessionCommands) grantToWaiters(c *GrantToWaiters) Result {
 	server := lock.Incarnation(c.Incarnation)
 	if t.isAlive(server) {
 		return Result{Code: Superseded}

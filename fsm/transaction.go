@@ -95,7 +95,7 @@ func (t *transaction) runCommand(c *Command) Result {
 	case *logpb.Command_ExpireServers:
 		return t.gameServers.expireServers(act.ExpireServers)
 	case *logpb.Command_GrantToWaiters:
-		return t.sessions.walkContested(act.GrantToWaiters)
+		return t.sessions.grantToWaiters(act.GrantToWaiters)
 	case *logpb.Command_Revoke:
 		return t.sessions.revokeGrant(act.Revoke)
 	case *logpb.Command_Lapse:

@@ -132,7 +132,7 @@ if out.Refusal != lock.None {
 		name:   "a step of a walk is not bounded by the waiters",
 		guards: "rule 7",
 		edits: []edit{{
-			"fsm", "(*sessionCommands).walkContested",
+			"fsm", "(*sessionCommands).grantToWaiters",
 			"if waiters >= walkWaiters {",
 			"if waiters >= walkWaiters*1000 {",
 		}},

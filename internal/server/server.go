@@ -35,7 +35,7 @@ import (
 // Config are the parts of a Server. New needs Node; the rest has defaults.
 type Config struct {
 	Node    *cluster.Node
-	Hub     *Hub // its Tell is the node's OnEvents; nil: events reach no stream
+	Hub     *Hub // its Publish is the node's OnEvents; nil: events reach no stream
 	Log     *slog.Logger
 	Version string      // of this build
 	TLS     *tls.Config // nil: plain

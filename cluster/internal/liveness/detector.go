@@ -34,7 +34,7 @@ type Detector struct {
 	openExpiries   map[lock.Incarnation]chan struct{}  // incarnations with an expiry under way; closed with its outcome
 	dueExpiries    []*fsm.Expiry                       // to be proposed
 	records        map[lock.Incarnation]takeoverRecord // of the incarnations with an expiry under way, for the takeover log
-	dueWalks       map[lock.Incarnation]struct{}       // gone incarnations with profiles that have waiters
+	goneOwners     map[lock.Incarnation]struct{}       // gone incarnations with profiles that have waiters
 	contestedSince map[contestedGrant]time.Time        // when this leader first saw each contested grant
 	dueCommands    []*fsm.Command                      // Revoke and Lapse commands, to be proposed
 
@@ -67,7 +67,7 @@ func New(ctx context.Context, leadership Leadership, c Config) *Detector {
 	d := &Detector{
 		ctx: ctx, leadership: leadership, config: c, wake: make(chan struct{}, 1),
 		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]chan struct{}{}, records: map[lock.Incarnation]takeoverRecord{},
-		dueWalks: map[lock.Incarnation]struct{}{}, contestedSince: map[contestedGrant]time.Time{},
+		goneOwners: map[lock.Incarnation]struct{}{}, contestedSince: map[contestedGrant]time.Time{},
 	}
 	d.observers = newStreamObservers(ctx, leadership, c, d.addProof)
 	return d
@@ -145,7 +145,7 @@ func (d *Detector) NoteEvents(events []fsm.Event) {
 	d.mu.Lock()
 	for _, e := range events {
 		if e.Kind == fsm.ServerEnded {
-			d.dueWalks[e.Server] = struct{}{}
+			d.goneOwners[e.Server] = struct{}{}
 			d.stale = true
 		}
 	}
@@ -333,7 +333,7 @@ func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 		timing, alive := d.livingTimings[g.Owner]
 		if !alive {
 			if g.Owner != 0 {
-				d.dueWalks[g.Owner] = struct{}{}
+				d.goneOwners[g.Owner] = struct{}{}
 			}
 			continue
 		}
@@ -359,16 +359,16 @@ func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 
 // dueWork is the work that takeDueWork takes out of the failure detector.
 type dueWork struct {
-	expiries []*fsm.Expiry
-	commands []*fsm.Command
-	walks    []lock.Incarnation
+	expiries   []*fsm.Expiry
+	commands   []*fsm.Command
+	goneOwners []lock.Incarnation
 }
 
 func (d *Detector) takeDueWork() dueWork {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := dueWork{expiries: d.dueExpiries, commands: d.dueCommands, walks: slices.Sorted(maps.Keys(d.dueWalks))}
+	s := dueWork{expiries: d.dueExpiries, commands: d.dueCommands, goneOwners: slices.Sorted(maps.Keys(d.goneOwners))}
 	d.dueExpiries, d.dueCommands = nil, nil
-	clear(d.dueWalks)
+	clear(d.goneOwners)
 	return s
 }

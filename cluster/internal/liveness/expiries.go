@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	walkStep = 64 // profiles that one Walk command visits
-	maxWalks = 8  // walks, or other proposals of the detector, at a time
+	grantStep    = 64 // profiles that one GrantToWaiters command visits
+	maxProposals = 8  // of the detector, at a time
 )
 
 // carryOut proposes the findings of the failure detector, beside its ticks, until the leadership ends.
@@ -25,7 +25,7 @@ func (d *Detector) carryOut() {
 		for batch := range slices.Chunk(s.expiries, fsm.MaxExpiries) {
 			d.proposeExpiries(batch)
 		}
-		d.grantToWaiters(s.walks, nil)
+		d.grantToWaiters(s.goneOwners, nil)
 		d.proposeEach(s.commands)
 	}
 }
@@ -62,15 +62,15 @@ func (d *Detector) proposeExpiries(expiries []*fsm.Expiry) {
 // grantToWaiters grants the profiles of gone owners to their first waiters. records are those of the owners that an
 // expiry of this leader ended.
 func (d *Detector) grantToWaiters(gone []lock.Incarnation, records map[lock.Incarnation]*takeoverRecord) {
-	var walking sync.WaitGroup
-	slots := make(chan struct{}, maxWalks)
+	var granting sync.WaitGroup
+	slots := make(chan struct{}, maxProposals)
 	for _, inc := range gone {
 		slots <- struct{}{}
-		walking.Go(func() {
+		granting.Go(func() {
 			defer func() { <-slots }()
 			granted := uint64(0)
 			for {
-				result, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: uint64(inc), Limit: walkStep}))
+				result, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: uint64(inc), Limit: grantStep}))
 				granted += result.Granted
 				if err != nil || !result.More {
 					d.logGranted(records[inc], granted, err)
@@ -79,12 +79,12 @@ func (d *Detector) grantToWaiters(gone []lock.Incarnation, records map[lock.Inca
 			}
 		})
 	}
-	walking.Wait()
+	granting.Wait()
 }
 
 func (d *Detector) proposeEach(commands []*fsm.Command) {
 	var acting sync.WaitGroup
-	slots := make(chan struct{}, maxWalks)
+	slots := make(chan struct{}, maxProposals)
 	for _, c := range commands {
 		slots <- struct{}{}
 		acting.Go(func() {
