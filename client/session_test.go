@@ -170,7 +170,8 @@ func TestFencedSaveEndsTheSession(t *testing.T) {
 		default:
 			t.Error("the refused save left the session going on")
 		}
-		until(t, "the old grant to be said over", func() bool { return town.Count("Release") == 1 })
+		// A list of grants that was on its way when the session ended may cause a second release.
+		until(t, "the old grant to be said over", func() bool { return town.Count("Release") >= 1 })
 	})
 }
 

@@ -95,3 +95,25 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 		})
 	}
 }
+
+// No call begins on a log that is broken: Pebble panics if a call that nothing waits for begins after its Close.
+func TestABrokenLogBeginsNoCall(t *testing.T) {
+	s, err := openLogStore(vfs.NewMem(), "log", false, slog.New(slog.DiscardHandler), func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.markBroken(syscall.EIO)
+	for range 100 { // a choice between two ready channels is made at random
+		begun := false
+		_, err := runUnlessStuck(s, func() (struct{}, error) {
+			begun = true
+			return struct{}{}, nil
+		})
+		if begun || !errors.Is(err, ErrFailed) {
+			t.Fatalf("begun: %v, error: %v; want ErrFailed and no call", begun, err)
+		}
+	}
+	if err := s.db.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -52,8 +52,15 @@ func (s *logStore) markBroken(err error) {
 }
 
 // runUnlessStuck waits for act, but not for longer than the store is whole. act's goroutine is then lost until the process
-// ends.
+// ends. Once the store is broken no act begins: Pebble panics if it is used after its Close, and a lost goroutine may not have
+// begun by the time that Close is called.
 func runUnlessStuck[T any](s *logStore, act func() (T, error)) (T, error) {
+	select {
+	case <-s.broken:
+		var none T
+		return none, s.brokenErr
+	default:
+	}
 	type outcome struct {
 		value T
 		err   error

@@ -252,7 +252,15 @@ func runUnlessBroken[T any](t *tablesStore, act func() (T, error)) (T, error) {
 	return runUnless(t, t.broken, act)
 }
 
+// runUnless waits for act, but not once given is closed. No act begins after that: Pebble panics if it is used after its Close,
+// and the goroutine of an act that nothing waits for may begin late.
 func runUnless[T any](t *tablesStore, given <-chan struct{}, act func() (T, error)) (T, error) {
+	select {
+	case <-given:
+		var none T
+		return none, t.errBroken()
+	default:
+	}
 	type outcome struct {
 		value T
 		err   error
