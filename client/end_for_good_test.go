@@ -121,8 +121,10 @@ func TestIndexesOfAnOlderEpochAreNotHeldAgainstANewOne(t *testing.T) {
 			return nil
 		}
 	})
+	town.Lead("")    // no node answers between the two
 	town.RollBack(2) // what was restored is older than the game server
 	town.BeginEpoch()
+	town.Lead("n1:1")
 	q := <-registered
 	if q.SeenEpoch != 1 || q.Seen < 100 {
 		t.Errorf("the registration says that %d was told in epoch %d", q.Seen, q.SeenEpoch)

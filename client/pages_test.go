@@ -28,7 +28,7 @@ func paged(t *testing.T, sessions int) (*town, *client.Store[player], []*client.
 		}
 		held = append(held, p)
 	}
-	time.Sleep(3 * time.Second)
+	time.Sleep(3500 * time.Millisecond) // between two renewals
 	return town, store, held
 }
 

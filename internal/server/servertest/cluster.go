@@ -136,10 +136,11 @@ func (c *Cluster) RaiseLevel() { c.Do(&fsm.RaiseLevel{Level: fsm.Level + 1}) }
 // Restore begins a new epoch with the data as it is: every incarnation ends. The nodes start again with it, so no stream
 // tells of the end before a renewal names the older epoch.
 func (c *Cluster) Restore() {
+	before := c.servers() // a registration in the new epoch is not ended
 	c.BeginEpoch()
 	c.Deafen(true)
 	defer c.Deafen(false)
-	for _, s := range c.servers() {
+	for _, s := range before {
 		if s.Alive {
 			c.Expire(s.Incarnation)
 		}

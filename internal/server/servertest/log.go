@@ -21,7 +21,7 @@ type Log struct {
 
 	mu       sync.Mutex
 	machine  *fsm.Machine
-	opened   int // machines so far, one after each roll-back
+	opened   []*fsm.Machine // one more after each roll-back
 	index    uint64
 	end      uint64 // where the log ends, if that is not where the tables are
 	entries  []fsm.Log
@@ -36,6 +36,7 @@ type Log struct {
 func NewLog(t testing.TB, id []byte) *Log {
 	t.Helper()
 	l := &Log{t: t, cluster: id}
+	t.Cleanup(l.closeMachines) // after the nodes that are added later have stopped
 	l.openMachine()
 	if id == nil {
 		return l
@@ -50,12 +51,16 @@ func (l *Log) openMachine() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Cleanup(func() {
+	l.machine = machine
+	l.opened = append(l.opened, machine)
+}
+
+func (l *Log) closeMachines() {
+	for _, machine := range l.opened {
 		if err := machine.Close(); err != nil {
 			l.t.Errorf("close the tables: %v", err)
 		}
-	})
-	l.machine = machine
+	}
 }
 
 // Apply puts a command into the log and applies it.
