@@ -126,3 +126,9 @@ func (c *lifecycle) waitForFuture(ctx context.Context, f raft.Future) error {
 		return errStopping
 	}
 }
+
+// waitUntilStarted returns when no parts are being started. Since closing has ended, none will be.
+func (c *lifecycle) waitUntilStarted() {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+}

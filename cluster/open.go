@@ -256,8 +256,7 @@ func (n *Node) Close(ctx context.Context) error {
 
 // shutDown stops the parts in the reverse order of openParts: each step still uses the parts that are stopped after it.
 func (n *Node) shutDown() {
-	n.lifecycle.starting.Lock() // nothing is being started, and since closing has ended nothing will be
-	n.lifecycle.starting.Unlock()
+	n.lifecycle.waitUntilStarted()
 	var errs []error
 	if n.raftIfRunning() != nil {
 		n.leadership.handOverLeadership()

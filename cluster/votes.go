@@ -8,6 +8,7 @@ import (
 
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // openVotes opens raft's term and vote in a file of bbolt. mustExist says that the file has held votes before, so it must be
@@ -27,7 +28,7 @@ func openVotes(path string, mustExist bool) (votes *boltdb.BoltStore, err error)
 		})
 		return err
 	})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: it is in use by another process: %w", path, err)
 	}
 	return votes, asDamage(path, err)

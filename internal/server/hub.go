@@ -38,7 +38,7 @@ type eventQueue struct {
 // NewHub is a hub without streams.
 func NewHub() *Hub { return &Hub{boxes: map[lock.Incarnation]*eventQueue{}} }
 
-// Tell hands events over. It never waits: events that do not fit are dropped.
+// Publish hands events over. It never waits: events that do not fit are dropped.
 func (h *Hub) Publish(events []fsm.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

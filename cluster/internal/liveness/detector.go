@@ -189,7 +189,7 @@ func (d *Detector) checkOnTick(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	defer view.Close()
+	defer func() { _ = view.Close() }()
 	if stale {
 		if err := d.readLiving(view); err != nil {
 			return err
@@ -314,7 +314,7 @@ func (d *Detector) addProof(inc lock.Incarnation) {
 	if err != nil {
 		return // this node stops, or the next tick logs the error
 	}
-	defer view.Close()
+	defer func() { _ = view.Close() }()
 	d.mu.Lock()
 	if _, known := d.lastHeard[inc]; !known {
 		d.lastHeard[inc] = now

@@ -48,7 +48,7 @@ func (w *streamObservers) findPingPort(s *Stream) bool {
 	if err != nil {
 		return false
 	}
-	defer view.Close()
+	defer func() { _ = view.Close() }()
 	row, ok, err := view.Server(s.Incarnation)
 	if err != nil || !ok || !sameHost(row.Ping, s.PeerHost) {
 		return false

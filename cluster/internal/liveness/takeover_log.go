@@ -38,7 +38,7 @@ func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
 	if err != nil {
 		return // this node ends
 	}
-	defer view.Close()
+	defer func() { _ = view.Close() }()
 	row, ok, err := view.Server(s.Incarnation)
 	if err != nil || !ok || !row.Alive {
 		return // it has ended already
@@ -80,7 +80,7 @@ func (d *Detector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err 
 	if e != nil {
 		return // this node ends
 	}
-	defer view.Close()
+	defer func() { _ = view.Close() }()
 	for _, inc := range slices.Sorted(maps.Keys(records)) {
 		s := records[inc]
 		row, ok, e := view.Server(inc)
