@@ -18,7 +18,7 @@ var requestMutations = []mutation{
 			"client", "(*clusterLink).unknownOutcome",
 			`if !c.life.startGoroutine(func() { k.settleUntilAnswered(ch, hash, s) }) {
 	s.finishSettlement(Outcome{})`,
-			"if s.finishSettlement(Outcome{}); true {",
+			"if s.finishSettlement(Outcome{}); c != nil {",
 		}},
 		pkg: "client", test: "TestALateCopyOfARequestThatWasGivenUpIsNeverExecuted",
 	},
