@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // knownCluster is the cluster that this client belongs to, in one of its epochs.
@@ -56,10 +57,7 @@ func (k *clusterLink) checkFeatures(act string, ref Ref, request proto.Message) 
 // requestHeader names the asking incarnation and the request's number. It is the one place where a request is bound to its
 // cluster and registration.
 func (l *incarnation) requestHeader(number, hash uint64) *profilev1.Request {
-	return &profilev1.Request{
-		Incarnation: l.id, Number: number, Settled: l.numbers.SettledMark(), Hash: hash,
-		Binding: l.of.binding, Registration: l.registration,
-	}
+	return wire.Identity{Incarnation: l.id, Binding: l.of.binding, Registration: l.registration}.RequestHeader(l.numbers, number, hash)
 }
 
 // bindRead writes into a read for which cluster it is meant.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // earlyEvent returns the handling of the request or the revocation that came before the game had the session. It is called
@@ -53,7 +54,7 @@ func (g *sessionGrant) handOff(reason LastSaveReason) {
 			return
 		}
 		s.client.config.Log.Warn("hand-off", "profile", s.ref.String(), "error", err)
-		if !sleepUnlessDone(ctx, limit/20) {
+		if !wire.SleepUnlessDone(ctx, limit/20) {
 			break
 		}
 	}

@@ -88,7 +88,7 @@ func (k *leaseKeeper) registerAgain(old *incarnation) (*incarnation, error) {
 			return nil, err
 		}
 		c.config.Log.Error("register again", "error", err)
-		if !sleepUnlessDone(c.life.ctx, time.Second) {
+		if !wire.SleepUnlessDone(c.life.ctx, time.Second) {
 			return nil, err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // A lock that is held for longer than lockHeldLong is reported; every lockLook the locks are looked at.
@@ -60,7 +62,7 @@ func (c *Client) watchLocks() {
 		reported bool
 	}
 	seen := make(map[*session]hold)
-	for sleepUnlessDone(c.life.ctx, lockLook) {
+	for wire.SleepUnlessDone(c.life.ctx, lockLook) {
 		now := time.Now()
 		held := make(map[*session]hold)
 		for _, s := range c.sessions.allSessions() {

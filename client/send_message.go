@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // messageLines lets one message at a time through to each profile: that is how messages of one sender keep their order.
@@ -85,7 +86,7 @@ func (c *Client) sendAcrossIncarnations(ctx context.Context, ch *change) error {
 		}
 		ch.incarnation, ch.number = l, 0
 		err = c.link.sendUntilAnswered(ctx, ch)
-		if !endsClient(err) || !sleepUnlessDone(ctx, againAfter) {
+		if !endsClient(err) || !wire.SleepUnlessDone(ctx, againAfter) {
 			return err
 		}
 	}

@@ -186,15 +186,3 @@ func endsIncarnation(r profilev1.Reason) bool {
 
 // againAfter is the pause before a request is made again under the next incarnation.
 const againAfter = 20 * time.Millisecond
-
-// sleepUnlessDone waits, and returns false if ctx ends first.
-func sleepUnlessDone(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // pollGrant is the period at which a waiting StartSession asks whether it was granted, in case no event told it.
@@ -60,7 +61,7 @@ func (c *Client) startSession(ctx context.Context, ref Ref, when profilev1.WhenO
 			// Nothing here holds it, or claim would have said so: a grant that was left behind.
 			again = c.releaseOrphan(ctx, l, ref)
 		}
-		if again && sleepUnlessDone(ctx, againAfter) {
+		if again && wire.SleepUnlessDone(ctx, againAfter) {
 			continue
 		}
 		if err != nil {

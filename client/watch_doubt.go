@@ -1,6 +1,10 @@
 package client
 
-import "time"
+import (
+	"time"
+
+	"github.com/profilenode/profilenode/internal/wire"
+)
 
 // watchDoubt tells the game of doubt, and ends sessions when its limit for doubt has run out. Its reports are for
 // information only: each call of State or IsActive computes the state afresh.
@@ -10,7 +14,7 @@ func (k *leaseKeeper) watchDoubt() {
 	doubting, doubted := false, false
 	looked := time.Now()
 	turned := looked // into doubt or out of it
-	for sleepUnlessDone(c.life.ctx, look) {
+	for wire.SleepUnlessDone(c.life.ctx, look) {
 		k.mu.Lock()
 		doubt := k.anyInDoubt()
 		var lost []*session

@@ -44,7 +44,7 @@ From another terminal: profilenode dev --start 2, profilenode dev --kill 2.`,
 	flags.IntVar(&o.nodes, "nodes", 3, "how many nodes: 1, 3 or 5; a folder that holds a cluster keeps its number")
 	flags.StringVar(&o.data, "data", defaultDevData, "`folder` for everything; what is there goes on")
 	flags.IntVar(&o.base, "base-port", devBase, "first port; each node takes five, ten apart")
-	flags.BoolVar(&fresh, "fresh", false, "begin anew: empty the folder first, if dev made it")
+	flags.BoolVar(&fresh, "fresh", false, "empty the folder first, if dev made it")
 	flags.IntVar(&startNode, "start", 0, "tell the dev that runs on this folder to start node `N` again")
 	flags.IntVar(&killNode, "kill", 0, "tell the dev that runs on this folder to kill -9 node `N`")
 	command.RunE = runAct(func(ctx context.Context, _ []string) error {

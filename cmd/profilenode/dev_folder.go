@@ -47,7 +47,7 @@ func planDevFolder(o devOptions, fresh, nodesChosen, baseChosen bool) (_ devOpti
 	}
 	if (nodesChosen && o.nodes != marker.Nodes) || (baseChosen && o.base != marker.BasePort) {
 		return o, nil, &hintedError{fmt.Errorf("%s holds a cluster of %d nodes from port %d on", o.data, marker.Nodes, marker.BasePort),
-			"leave --nodes and --base-port away, name another folder with --data, or begin anew with --fresh"}
+			"leave --nodes and --base-port away, name another folder with --data, or empty this one with --fresh"}
 	}
 	o.nodes, o.base = marker.Nodes, marker.BasePort
 	return o, func() error { return nil }, o.validate()

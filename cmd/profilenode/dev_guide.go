@@ -34,7 +34,7 @@ func (d *devLoop) printGuide() {
 		d.printLine("  kill -9 %-8d# node %d%s", d.nodes[number].pid, number, d.leaderNote(number))
 	}
 	d.printLine("\nEnter starts again what has died, k N kills node N, Ctrl-C stops all.")
-	d.printLine("Data stays in %s; begin anew with --fresh.\n", o.data)
+	d.printLine("Data stays in %s; --fresh starts with empty folders.\n", o.data)
 }
 
 func (d *devLoop) leaderNote(number int) string {

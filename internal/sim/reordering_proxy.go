@@ -14,6 +14,7 @@ import (
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/memnet"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // reorderingProxy stands between every game server and the nodes, on the game server's machine. It passes on each request, and
@@ -162,7 +163,7 @@ func (p *reorderingProxy) passStreamCall(in grpc.ServerStream, conn *grpc.Client
 			return err
 		}
 		copies, wait := p.drawPage(down)
-		if !sleepUnlessOver(ctx, wait) {
+		if !wire.SleepUnlessDone(ctx, wait) {
 			return ctx.Err()
 		}
 		if err := in.SendMsg(&down); err != nil {
@@ -195,17 +196,6 @@ func (p *reorderingProxy) drawPage(down rawFrame) (copies int, late time.Duratio
 		late = drawDuration(p.draw, 2*time.Second)
 	}
 	return copies, late
-}
-
-func sleepUnlessOver(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // keepCopy keeps a copy of a request, and may send copies and forgeries of it later.

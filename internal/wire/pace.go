@@ -48,3 +48,15 @@ func (p *Pace) WaitForRetry(ctx context.Context, overtaken <-chan struct{}, refu
 	}
 	return false
 }
+
+// SleepUnlessDone waits, and returns false if ctx ends first.
+func SleepUnlessDone(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

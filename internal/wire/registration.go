@@ -14,11 +14,24 @@ import (
 // Registration is the registration of a tool: of its requests, each is answered and not repeated, however many copies of it
 // are sent. Its requests count as signs of life; a program that holds sessions renews as well.
 type Registration struct {
+	Identity
+	Numbers *Numbers
+	nodes   *Nodes
+}
+
+// Identity is what each request of a registration states.
+type Identity struct {
 	Incarnation  uint64
 	Binding      uint64 // of the cluster and its epoch
 	Registration uint64 // the head of its nonce
-	Numbers      *Numbers
-	nodes        *Nodes
+}
+
+// RequestHeader binds a request to its cluster and registration, under one of the registration's numbers.
+func (i Identity) RequestHeader(numbers *Numbers, number, hash uint64) *profilev1.Request {
+	return &profilev1.Request{
+		Incarnation: i.Incarnation, Number: number, Settled: numbers.SettledMark(), Hash: hash,
+		Binding: i.Binding, Registration: i.Registration,
+	}
 }
 
 // Register registers, and gives the request a nonce if it has none.
@@ -32,17 +45,9 @@ func (n *Nodes) Register(ctx context.Context, request *profilev1.RegisterRequest
 		return nil, nil, err
 	}
 	return &Registration{
-		Incarnation: answer.GetIncarnation(), Binding: answer.GetBinding(), Registration: binary.BigEndian.Uint64(request.Nonce),
-		Numbers: NewNumbers(), nodes: n,
+		Identity: Identity{answer.GetIncarnation(), answer.GetBinding(), binary.BigEndian.Uint64(request.Nonce)},
+		Numbers:  NewNumbers(), nodes: n,
 	}, answer, nil
-}
-
-// RequestHeader binds a request to its cluster and registration, under a number.
-func (r *Registration) RequestHeader(number, hash uint64) *profilev1.Request {
-	return &profilev1.Request{
-		Incarnation: r.Incarnation, Number: number, Settled: r.Numbers.SettledMark(), Hash: hash,
-		Binding: r.Binding, Registration: r.Registration,
-	}
 }
 
 // Change makes a change: it takes a number, writes the header into the request and calls until that is answered. If the
@@ -56,7 +61,7 @@ func (r *Registration) Change(ctx context.Context, method string, request, answe
 	if !ok {
 		return context.Cause(ctx)
 	}
-	SetRequestHeader(request, r.RequestHeader(number, hash))
+	SetRequestHeader(request, r.RequestHeader(r.Numbers, number, hash))
 	err = r.nodes.Call(ctx, method, request, answer)
 	var failed *CallError
 	if !errors.As(err, &failed) || failed.Fate != MayHaveHappened {

@@ -87,7 +87,7 @@ func (r *Renewals) RenewUntilOver(ctx context.Context) {
 		r.Nodes.NoteLeader(a.Refusal.GetLeader())
 		// All game servers learn of a new leader at the same moment, and each has still some time before it is in doubt. One
 		// that lost its stream only has none to lose: its silence may be taken for its death.
-		if leader := a.Refusal.GetLeader(); leader != "" && led != "" && leader != led && !sleepUnlessDone(ctx, rand.N(r.Every/2)) {
+		if leader := a.Refusal.GetLeader(); leader != "" && led != "" && leader != led && !SleepUnlessDone(ctx, rand.N(r.Every/2)) {
 			return
 		}
 		if !pace.WaitForRetry(ctx, nil, a.Refusal) {
@@ -182,16 +182,4 @@ func (r *Renewals) now() time.Time {
 		return r.Now()
 	}
 	return time.Now()
-}
-
-// sleepUnlessDone waits, and returns false if ctx ends first.
-func sleepUnlessDone(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
