@@ -90,7 +90,7 @@ func (k *clusterLink) sendUntilAnswered(ctx context.Context, ch *change) error {
 			ch.incarnation.numbers.SettleNumber(ch.number)
 			return over
 		}
-		anew := false // the number has done nothing, and another one is taken
+		renumber := false // the number has done nothing, and another one is taken
 		switch {
 		case retry == wire.Never:
 			if endsIncarnation(refusal.Reason) {
@@ -108,15 +108,15 @@ func (k *clusterLink) sendUntilAnswered(ctx context.Context, ch *change) error {
 				ch.incarnation.numbers.SettleNumber(ch.number)
 				return refusalError(ch.act, ch.ref, refusal, status.Convert(err).Message())
 			}
-			anew = true
+			renumber = true
 		case out.IsZero():
 			// It may last, and a last save, which is taken, must find a number.
-			anew = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE
+			renumber = refusal.GetReason() == profilev1.Reason_REASON_NO_SPACE
 		case time.Since(out) > longOut && ctx.Err() == nil:
 			givenUp = true
-			anew = k.settleAsNeverExecuted(ctx, ch, hash)
+			renumber = k.settleAsNeverExecuted(ctx, ch, hash)
 		}
-		if anew {
+		if renumber {
 			ch.incarnation.numbers.SettleNumber(ch.number)
 			copies, out, givenUp = wire.Copies{}, time.Time{}, false
 		}
@@ -134,7 +134,7 @@ func (k *clusterLink) sendUntilAnswered(ctx context.Context, ch *change) error {
 			}
 			return c.notSentError(ctx, ch.act, ch.ref)
 		}
-		if anew {
+		if renumber {
 			if err := k.takeNumberFor(ctx, ch); err != nil {
 				return err
 			}

@@ -7,13 +7,14 @@
 // only in its own term.
 //
 // The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the replicated
-// tables and raft's log (replica.go, tables*.go, snapshot*.go, storage.go, logstore*.go, folder.go); how a node stops
+// tables and raft's log (replica.go, tables*.go, snapshot*.go, storage.go, logstore*.go, folder.go,
+// votes.go, and damage.go for files that cannot be read); how a node stops
 // (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps (clock.go, calendar.go),
 // confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector (detector.go); how leadership
 // begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go); membership (membership.go,
 // answers.go, digest.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); start and
-// stop (open.go). Below it, internal/peerwire is the nodes' port, and internal/liveness finds lost game servers. Read this
-// file first, then open.go and leadership.go.
+// stop (open.go). Below it, internal/disk holds synced files, internal/peerwire is the nodes' port, and internal/liveness finds
+// lost game servers. Read this file first, then open.go and leadership.go.
 package cluster
 
 import (
