@@ -95,8 +95,20 @@ func TestADamagedFileIsNamedOrHarmless(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// A node waits for a second only until Pebble has closed damaged tables: nothing is deleted before the test's end.
-	all := t.TempDir()
+	// A node waits for a second only until Pebble has closed damaged tables, and leaves broken ones open, in which Pebble may
+	// still be at work: nothing is deleted before the test's end, and then until nothing comes back.
+	all, err := os.MkdirTemp("", "damaged")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for until := time.Now().Add(10 * time.Second); os.RemoveAll(all) != nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Errorf("%s cannot be deleted", all)
+				return
+			}
+		}
+	})
 	for _, from := range []struct{ name, whole, files string }{
 		{"closed", closed, "."},
 		{"killed", killed, "log"},
