@@ -115,6 +115,10 @@ const wellAgain = 10 * time.Second
 // server is held or over, and writes go through.
 func (h *nemesis) waitBetweenFaults() {
 	h.wakeAll()
+	if h.proxy != nil {
+		h.proxy.setPrompt(true)
+		defer h.proxy.setPrompt(false)
+	}
 	h.Sleep(wellAgain)
 	for _, name := range h.names {
 		s := h.runningServer(name)

@@ -38,10 +38,10 @@ type grantedState struct {
 	loads   uint64
 	token   uint64
 	owner   uint64
-	name    string // of its last owner: a reclaiming game server has another incarnation, and the same name
-	inForce bool   // its owner lives
-	revoked bool
-	waited  bool // a game server waits for it
+	name    string        // of its last owner: a reclaiming game server has another incarnation, and the same name
+	inForce bool          // its owner lives
+	asked   bool          // a game server waits for it, or it is revoked
+	freed   time.Duration // when it was last seen to be asked for, and then no more; 0: never
 }
 
 func startObserver(w *World) *observer {
@@ -121,7 +121,10 @@ func (o *observer) readGrants(name string, n *cluster.Node) error {
 		if err != nil {
 			return err
 		}
-		now := grantedState{index: standing.Index, loads: row.Loads, token: uint64(row.Token), owner: uint64(row.Owner), revoked: row.Revoked, waited: len(row.Waiters) > 0}
+		now := grantedState{index: standing.Index, loads: row.Loads, token: uint64(row.Token), owner: uint64(row.Owner), asked: row.Revoked || len(row.Waiters) > 0, freed: o.truth[key].freed}
+		if o.truth[key].asked && !now.asked {
+			now.freed = o.world.Now()
+		}
 		if row.Owner != 0 {
 			owner, ok, err := view.Server(row.Owner)
 			if err != nil {
@@ -132,7 +135,8 @@ func (o *observer) readGrants(name string, n *cluster.Node) error {
 			now.name = before.name
 		}
 		before := o.truth[key]
-		reclaimed := now.loads == before.loads && now.token > before.token && now.owner != before.owner && now.name == before.name
+		// Between two looks a grant without an owner may have been reclaimed, and released.
+		reclaimed := now.loads == before.loads && now.token > before.token && (now.owner != before.owner || now.owner == 0) && now.name == before.name
 		if now.loads < before.loads || now.token < before.token || now.loads == before.loads && now.token != before.token && !reclaimed {
 			o.world.Complain(key, "at entry %d it has had %d grants, the last under token %d, and had %d, the last under %d, at entry %d",
 				now.index, now.loads, now.token, before.loads, before.token, before.index)
@@ -166,7 +170,9 @@ func (o *observer) checkSession(s *Server, session *Session) {
 	session.ended = true
 	// Over, and the log knows no reason: then it was in doubt for as long as the game allows. Its limit counts from the last
 	// proof, at which it was active for another while; its clock may run fast.
-	held := is.loads == record.Loads && is.owner != 0 && is.inForce && !is.revoked && !is.waited
+	// Who was asked to let go, and could not save, lets go by the end of its hand-off, even if nobody asks by then.
+	asked := is.asked || is.freed > 0 && w.Now()-is.freed < w.Timing.HandOff+5*time.Second
+	held := is.loads == record.Loads && is.owner != 0 && is.inForce && !asked
 	limit := (max(w.scenario.DoubtLimit, w.Timing.Doubt) - w.Timing.Doubt) * 5 / 6
 	if doubt := w.Now() - session.active; held && doubt < limit-2*sampled && w.Now()-o.crashed > 5*time.Second {
 		w.Complain(record.Profile, "%s was thrown out after %v without being active, the limit for doubt is %v, and it owns the profile: %v",

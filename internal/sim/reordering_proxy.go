@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
@@ -37,6 +38,7 @@ type reorderingProxy struct {
 	refused [forgeries]int              // forgeries that a node refused
 	misled  int                         // attempts that met a forgery's refusal
 	pages   int                         // of lists of grants that were delivered twice
+	prompt  bool                        // no page is late
 	closed  bool
 }
 
@@ -83,6 +85,12 @@ func dialNode(addr string, host memnet.Host) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, "tcp", addr) }),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{}), grpc.MaxCallRecvMsgSize(8<<20)),
 		grpc.WithIdleTimeout(0), grpc.WithDisableRetry(),
+		// gRPC by itself waits up to two minutes before it connects again to a node that was down, and a game server behind the
+		// proxy would miss the bounds of recovery.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: wire.ConnectLimit,
+		}),
 	)
 }
 
@@ -195,7 +203,18 @@ func (p *reorderingProxy) drawPage(down rawFrame) (copies int, late time.Duratio
 	if p.draw.IntN(4) == 0 {
 		late = drawDuration(p.draw, 2*time.Second)
 	}
+	if p.prompt {
+		late = 0
+	}
 	return copies, late
+}
+
+// setPrompt says whether pages are late no more. Two late pages of one list take longer than a session may go unconfirmed, so
+// they are a fault like others, and are undone with the others.
+func (p *reorderingProxy) setPrompt(prompt bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.prompt = prompt
 }
 
 // keepCopy keeps a copy of a request, and may send copies and forgeries of it later.

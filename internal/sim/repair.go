@@ -29,6 +29,9 @@ func (w *World) repairAll() {
 	w.mu.Unlock()
 	w.wakeAll()
 	w.Heal()
+	if w.proxy != nil {
+		w.proxy.setPrompt(true)
+	}
 	for _, n := range w.joinedNodes() {
 		if err := n.failure(); err != nil {
 			w.Complain("", "%s stopped itself: %v", n.name, err)
