@@ -1,8 +1,6 @@
 package house_test
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -14,16 +12,31 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"testing"
 )
 
-// readModule reads every Go file below root, by its path from there. It reads them in this process, so that go test sees
+// file is one source, parsed.
+type file struct {
+	path, dir string
+	test      bool
+	tree      *ast.File
+}
+
+// positions holds the lines of every file that parseFile read.
+var positions = token.NewFileSet()
+
+// parseFile parses a source, given by its path from the module's root.
+func parseFile(name string, text []byte) (file, error) {
+	tree, err := parser.ParseFile(positions, name, text, parser.SkipObjectResolution|parser.ParseComments)
+	return file{path: name, dir: path.Dir(name), test: strings.HasSuffix(name, "_test.go"), tree: tree}, err
+}
+
+// readModule parses every Go file of the module, once for all tests. It reads them in this process, so that go test sees
 // which files the result depends on, and does not reuse a cached pass after one of them changed.
-func readModule(root string) (map[string]string, error) {
-	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
-		return nil, fmt.Errorf("find the module's root: %w", err)
-	}
-	sources := make(map[string]string)
-	err := filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
+var readModule = sync.OnceValues(func() (files []file, err error) {
+	const root = "../.."
+	err = filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -31,11 +44,6 @@ func readModule(root string) (map[string]string, error) {
 		if d.IsDir() {
 			if at != root && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata") {
 				return fs.SkipDir
-			}
-			if _, err := os.Stat(filepath.Join(at, "go.mod")); at != root && err == nil {
-				return fs.SkipDir // another module
-			} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
 			}
 			return nil
 		}
@@ -46,42 +54,39 @@ func readModule(root string) (map[string]string, error) {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(root, at)
-		sources[filepath.ToSlash(rel)] = string(text)
+		f, err := parseFile(strings.TrimPrefix(filepath.ToSlash(at), root+"/"), text)
+		files = append(files, f)
 		return err
 	})
-	return sources, err
-}
+	return files, err
+})
 
-func folderOf(file string) string { return path.Dir(file) }
-
-// file is one source, parsed.
-type file struct {
-	path, dir string
-	test      bool
-	tree      *ast.File
+// mustReadModule ends the test if the module cannot be read whole.
+func mustReadModule(t *testing.T) []file {
+	t.Helper()
+	files, err := readModule()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"lock", "fsm", "gossip", "internal/house"} {
+		if !slices.ContainsFunc(files, func(f file) bool { return f.dir == dir }) {
+			t.Fatalf("found no source in %s: the walk does not see the module", dir)
+		}
+	}
+	return files
 }
 
 // importChecker collects the complaints of one check.
-type importChecker struct {
-	files      *token.FileSet
-	complaints []string
-}
+type importChecker struct{ complaints []string }
 
-// checkModule applies the rules to sources, given by their path from the module's root. Complaints are sorted by file and line.
-func checkModule(sources map[string]string) ([]string, error) {
-	h := importChecker{files: token.NewFileSet()}
+// checkModule applies the rules to files and returns the complaints, sorted by file and line.
+func checkModule(all []file) []string {
+	var h importChecker
 	packages := make(map[string][]file)
-	for name, text := range sources {
-		tree, err := parser.ParseFile(h.files, name, text, parser.SkipObjectResolution)
-		if err != nil {
-			return nil, err
-		}
-		f := file{path: name, dir: folderOf(name), test: strings.HasSuffix(name, "_test.go"), tree: tree}
+	for _, f := range all {
 		packages[f.dir] = append(packages[f.dir], f)
 	}
 	for dir, files := range packages {
-		slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.path, b.path) })
 		allowed, known := findImportRule(dir)
 		if !known {
 			h.addComplaint(files[0].tree, "package %s is not in the table: say in the table what it may import", dir)
@@ -100,11 +105,11 @@ func checkModule(sources map[string]string) ([]string, error) {
 		}
 	}
 	slices.Sort(h.complaints)
-	return h.complaints, nil
+	return h.complaints
 }
 
 func (h *importChecker) addComplaint(at ast.Node, format string, args ...any) {
-	h.complaints = append(h.complaints, fmt.Sprintf("%v: %s", h.files.Position(at.Pos()), fmt.Sprintf(format, args...)))
+	h.complaints = append(h.complaints, fmt.Sprintf("%v: %s", positions.Position(at.Pos()), fmt.Sprintf(format, args...)))
 }
 
 // findImportRule returns a package's entry in mayImport: its own, or else that of the nearest folder with "/...".
@@ -140,16 +145,9 @@ func (h *importChecker) checkOwnImports(f file, allowed []string) {
 			h.addComplaint(spec, "%s imports %s, which is for tests: only _test files and its like import it", f.dir, ours)
 		case f.test && ours == f.dir: // an external test
 		case !slices.Contains(allowed, ours):
-			h.addComplaint(spec, "%s may not import %s: by the table it imports %s of ours", f.dir, ours, joinOrNothing(allowed))
+			h.addComplaint(spec, "%s may not import %s: by the table it imports %q of ours", f.dir, ours, allowed)
 		}
 	}
-}
-
-func joinOrNothing(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, ", ")
 }
 
 func (h *importChecker) checkLibraries(f file) {

@@ -1,8 +1,8 @@
 package house_test
 
 import (
-	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -139,20 +139,53 @@ var libraryOwners = []libraryOwner{
 }
 
 func TestHouse(t *testing.T) {
-	sources, err := readModule("../..")
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range checkModule(mustReadModule(t)) {
+		t.Error(c)
 	}
-	for _, dir := range []string{"lock", "fsm", "gossip", "internal/house"} {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(sources)), func(path string) bool { return folderOf(path) == dir }) {
-			t.Fatalf("found no source in %s: the walk does not see the module", dir)
+	for dir, allowed := range mayImport {
+		for _, other := range allowed {
+			if _, known := findImportRule(other); !known {
+				t.Errorf("%s may import %s, which is not in the table", dir, other)
+			}
+			if slices.Contains(testPackages, other) && !slices.Contains(testPackages, dir) {
+				t.Errorf("%s may import %s by the table, but that is for tests", dir, other)
+			}
 		}
 	}
-	complaints, err := checkModule(sources)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range complaints {
-		t.Error(c)
+}
+
+// TestViolations proves that the checker can complain: each source breaks one rule.
+func TestViolations(t *testing.T) {
+	// What a pure package may have. It stands beside each broken file.
+	const clean = `package fsm
+		import ("errors"; "time"; _ "github.com/profilenode/profilenode/lock")
+		var errX = errors.New("x")
+		var level = 3 * time.Second
+		func f() { mine := 1; mine = 2; _ = mine }`
+	for _, c := range []struct{ path, source, want string }{
+		{"client/a_test.go", `package client; import _ "github.com/profilenode/profilenode/cluster"`, "client may not import cluster"},
+		{"lock/inner/a.go", `package inner`, "say in the table what it may import"},
+		{"client/a.go", `package client; import _ "github.com/profilenode/profilenode/client/clienttest"`, "which is for tests"},
+		{"scripts/jepsen/check/a_test.go", `package check; import _ "github.com/profilenode/profilenode/fsm"`, "does not import the code that it checks"},
+		{"client/clienttest/a_test.go", `package clienttest; import _ "github.com/hashicorp/raft"`, "belongs to cluster/..."},
+		{"fsm/a.go", `package fsm; import _ "sync/atomic"`, "may not import sync/atomic"},
+		{"fsm/a.go", `package fsm; import . "strings"`, "with a dot"},
+		{"lock/a.go", `package lock; import t "time"; var now = t.Now`, "may not use time.Now"},
+		{"fsm/a.go", `package fsm; func g() { go g() }`, "starts no goroutine"},
+		{"lock/a.go", `package lock; type t int; func (t) init() {}; func init() {}`, "has no init"},
+		{"fsm/a.go", `package fsm; var seen = make(map[string]int)`, "seen can only be there to be written"},
+		{"fsm/a.go", `package fsm; func g() { level++ }`, "level at package level may not be written"},
+	} {
+		var files []file
+		for _, source := range [][2]string{{c.path, c.source}, {"fsm/clean.go", clean}} {
+			f, err := parseFile(source[0], []byte(source[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, f)
+		}
+		if got := checkModule(files); len(got) != 1 || !strings.Contains(got[0], c.want) || !strings.HasPrefix(got[0], c.path+":") {
+			t.Errorf("%s\n%s: complaints %q, want one at the file that says %q", c.path, c.source, got, c.want)
+		}
 	}
 }

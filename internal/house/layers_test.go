@@ -3,7 +3,6 @@ package house_test
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"go/types"
 	"maps"
@@ -56,23 +55,18 @@ type layerFinding struct {
 	fields  map[string]int // by type
 }
 
-// findLayers reads the sources of one package, by file name. It resolves names within the package alone: values whose types
-// come from other packages are unknown, and calls on them are not counted.
-func findLayers(sources map[string]string, order []string) (layerFinding, error) {
+// findLayers reads the files of one package. It resolves names within the package alone: values whose types come from
+// other packages are unknown, and calls on them are not counted.
+func findLayers(files []file, order []string) layerFinding {
 	found := layerFinding{methods: map[string]int{}, fields: map[string]int{}}
-	files := token.NewFileSet()
 	var trees []*ast.File
-	for _, name := range slices.Sorted(maps.Keys(sources)) {
-		tree, err := parser.ParseFile(files, name, sources[name], parser.SkipObjectResolution)
-		if err != nil {
-			return found, err
-		}
-		trees = append(trees, tree)
+	for _, f := range files {
+		trees = append(trees, f.tree)
 	}
 	info := types.Info{Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}
 	config := types.Config{Importer: emptyImporter{}, Error: func(error) {}} // unknown imports are no faults here
-	checked, _ := config.Check("p", files, trees, &info)
-	place := func(at token.Pos) int { return slices.Index(order, files.Position(at).Filename) }
+	checked, _ := config.Check("p", positions, trees, &info)
+	place := func(at token.Pos) int { return slices.Index(order, path.Base(positions.Position(at).Filename)) }
 	for use, object := range info.Uses {
 		function, ok := object.(*types.Func)
 		if !ok || function.Pkg() != checked {
@@ -83,8 +77,7 @@ func findLayers(sources map[string]string, order []string) (layerFinding, error)
 		}
 		found.checked++
 		if from, to := place(use.Pos()), place(function.Pos()); from < to {
-			at := files.Position(use.Pos())
-			found.up = append(found.up, fmt.Sprintf("%s:%d uses %s of %s", at.Filename, at.Line, function.Name(), order[to]))
+			found.up = append(found.up, fmt.Sprintf("%v uses %s of %s", positions.Position(use.Pos()), function.Name(), order[to]))
 		}
 	}
 	slices.Sort(found.up)
@@ -102,7 +95,7 @@ func findLayers(sources map[string]string, order []string) (layerFinding, error)
 			found.fields[name] = s.NumFields()
 		}
 	}
-	return found, nil
+	return found
 }
 
 // emptyImporter gives an empty package for each path.
@@ -149,68 +142,59 @@ func checkLayers(found layerFinding, names, order []string) (complaints []string
 }
 
 func TestClusterIsReadFromTheBottomUp(t *testing.T) {
-	sources, err := readModule("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := map[string]string{}
-	for name, text := range sources {
-		dir := folderOf(name)
-		if strings.HasSuffix(name, "_test.go") {
+	var root []file
+	var names []string
+	for _, f := range mustReadModule(t) {
+		if f.test || f.dir != "cluster" && !strings.HasPrefix(f.dir, "cluster/internal/") {
 			continue
 		}
-		if dir == "cluster" {
-			root[path.Base(name)] = text
-		}
-		if strings.HasPrefix(dir, "cluster/internal/") || dir == "cluster" {
-			checkImportsDown(t, name, text)
+		checkImportsDown(t, f)
+		if f.dir == "cluster" {
+			root = append(root, f)
+			names = append(names, path.Base(f.path))
 		}
 	}
-	found, err := findLayers(root, clusterFiles)
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := findLayers(root, clusterFiles)
 	if found.checked < leastCallsChecked {
 		t.Fatalf("found %d uses of functions, want at least %d: the check does not see them", found.checked, leastCallsChecked)
 	}
-	for _, complaint := range checkLayers(found, slices.Sorted(maps.Keys(root)), clusterFiles) {
+	for _, complaint := range checkLayers(found, names, clusterFiles) {
 		t.Errorf("package cluster: %s", complaint)
 	}
 	t.Logf("%d uses of functions, %d of a later file: %s", found.checked, len(found.up), strings.Join(found.up, ", "))
 }
 
 // checkImportsDown complains of an import of a later package.
-func checkImportsDown(t *testing.T, name, text string) {
+func checkImportsDown(t *testing.T, f file) {
 	t.Helper()
-	own := slices.Index(clusterPackages, folderOf(name))
+	own := slices.Index(clusterPackages, f.dir)
 	if own < 0 {
-		t.Errorf("package %s is not in the list clusterPackages: put it there after all that it imports", folderOf(name))
-		return
+		t.Errorf("package %s is not in the list clusterPackages: put it there after all that it imports", f.dir)
 	}
-	tree, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, spec := range tree.Imports {
-		if at := slices.Index(clusterPackages, strings.TrimPrefix(importPath(spec), module+"/")); at > own {
-			t.Errorf("%s imports %s, which stands above it in clusterPackages", name, clusterPackages[at])
+	for _, spec := range f.tree.Imports {
+		if at := slices.Index(clusterPackages, strings.TrimPrefix(importPath(spec), module+"/")); own >= 0 && at > own {
+			t.Errorf("%s imports %s, which stands above it in clusterPackages", f.path, clusterPackages[at])
 		}
 	}
 }
 
 // The check itself must complain, or a pass would mean nothing.
 func TestUsesOfLaterFilesAreFound(t *testing.T) {
-	sources := map[string]string{
-		"low.go":  "package p\nimport \"example.com/other\"\ntype low struct { high *high; x other.X }\nfunc (l *low) up() { l.high.raise(); f := raiseAll; f(); l.x.Y() }\nfunc drop() {}\n",
-		"high.go": "package p\ntype high struct{}\nfunc (h *high) raise() { drop() }\nfunc raiseAll() {}\n",
-	}
-	found, err := findLayers(sources, []string{"low.go", "high.go"})
+	low, err := parseFile("p/low.go", []byte(`package p
+		import "example.com/other"
+		type low struct { high *high; x other.X }
+		func (l *low) up() { l.high.raise(); f := raiseAll; f(); l.x.Y() }
+		func drop() {}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"low.go:4 uses raise of high.go", "low.go:4 uses raiseAll of high.go"}
-	if !slices.Equal(found.up, want) || found.checked != 3 {
-		t.Errorf("found %d uses, of later files %q; want 3, and %q", found.checked, found.up, want)
+	high, err := parseFile("p/high.go", []byte("package p; type high struct{}; func (h *high) raise() { drop() }; func raiseAll() {}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := findLayers([]file{low, high}, []string{"low.go", "high.go"})
+	if found.checked != 3 || len(found.up) != 2 || !strings.Contains(found.up[0], "low.go:4") || !strings.HasSuffix(found.up[0], "uses raise of high.go") {
+		t.Errorf("found %d uses, of later files %q; want 3, and those of raise and raiseAll", found.checked, found.up)
 	}
 	found.up = slices.Repeat(found.up, mostCallsUp)
 	found.methods["low"], found.fields["high"] = mostMethods+1, mostFields+1
