@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -226,10 +227,11 @@ func (c *Cluster) interceptStream(addr string) grpc.StreamServerInterceptor {
 	return func(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		c.Set(func() { c.streams = append(c.streams, stream.Context()) })
 		scripted := &scriptedStream{ServerStream: stream, cluster: c, addr: addr}
-		if err := handle(service, scripted); scripted.end == nil {
-			return err
+		err := handle(service, scripted)
+		if end := scripted.end.Load(); end != nil {
+			return *end
 		}
-		return scripted.end
+		return err
 	}
 }
 
@@ -238,7 +240,7 @@ type scriptedStream struct {
 	grpc.ServerStream
 	cluster *Cluster
 	addr    string
-	end     error // written by the receiver before it ends
+	end     atomic.Pointer[error] // the script's; the server's receiver may set it after the server has ended the stream
 }
 
 func (s *scriptedStream) RecvMsg(in any) error {
@@ -248,10 +250,14 @@ func (s *scriptedStream) RecvMsg(in any) error {
 	s.cluster.mu.Lock()
 	before := s.cluster.Before
 	s.cluster.mu.Unlock()
-	if before != nil {
-		s.end = before(s.addr, "Live", in.(proto.Message))
+	if before == nil {
+		return nil
 	}
-	return s.end
+	end := before(s.addr, "Live", in.(proto.Message))
+	if end != nil {
+		s.end.Store(&end)
+	}
+	return end
 }
 
 func (s *scriptedStream) SendMsg(out any) error {
