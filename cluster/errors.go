@@ -3,7 +3,12 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
@@ -26,7 +31,7 @@ var (
 	ErrUnknown = errors.New("the outcome is unknown")
 	// ErrFailed: this node is broken, for instance its disk, and stops. Ask another node; this is something to page an
 	// operator for.
-	ErrFailed = errors.New("this node failed")
+	ErrFailed = disk.ErrFailed
 )
 
 // NotLeaderError is a refusal: this node does not lead. Ask Leader under the same request number.
@@ -101,3 +106,39 @@ func stopCause(err error) (cause, part string) {
 	}
 	return cause, part
 }
+
+// rebuildAdvice says how a node goes on that has lost its tables alone.
+func rebuildAdvice(dir, tables string) string {
+	return fmt.Sprintf("stop this node, move the folder %s aside and start the node again: it builds the tables from its newest snapshot and its log; "+
+		"if that ends with an error like this one, %s", tables, rejoinAdvice(dir))
+}
+
+// explainDamage makes the error of a damaged file one line that ends with advice.
+func (n *Node) explainDamage(err error) error {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil && !disk.IsDamage(err) {
+		err = disk.NewDamageError(info.Path, err)
+	}
+	var damage *disk.DamageError
+	if !errors.As(err, &damage) || errors.Is(err, errAdvised) {
+		return err
+	}
+	advice := rejoinAdvice(n.config.Dir)
+	if tables := filepath.Join(n.config.Dir, tablesFolder); strings.HasPrefix(damage.Path, tables) {
+		advice = rebuildAdvice(n.config.Dir, tables)
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n") // the others are further files with the same fault
+	return &advisedError{err, line + ": " + advice}
+}
+
+// advisedError is an error whose text says what to do.
+type advisedError struct {
+	cause error
+	text  string
+}
+
+func (e *advisedError) Error() string        { return e.text }
+func (e *advisedError) Unwrap() error        { return e.cause }
+func (e *advisedError) Is(target error) bool { return target == errAdvised }
+
+// errAdvised is what errors.Is finds in an advisedError.
+var errAdvised = errors.New("the error says what to do")

@@ -72,7 +72,7 @@ func decodeIdentity(path string, text []byte) (own identity, err error) {
 		}
 	}
 	if err != nil {
-		return own, &damagedError{path, fmt.Errorf("it does not say whose folder this is: %w", err)}
+		return own, disk.NewDamageError(path, fmt.Errorf("it does not say whose folder this is: %w", err))
 	}
 	if own.Format != folderFormat {
 		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", path, own.Format, folderFormat)
@@ -161,6 +161,12 @@ func (f *folder) leftoverFiles() string {
 		}
 	}
 	return ""
+}
+
+// rejoinAdvice says how a node goes on that must not go on with its data folder.
+func rejoinAdvice(dir string) string {
+	return fmt.Sprintf("stop this node, move the data folder %s aside and start the node with an empty one: it joins under a new id "+
+		"(if it is the only node, or more than half of the nodes are in this state, first read \"When a file is damaged\" in docs/operate.md)", dir)
 }
 
 // errMissingFile is the refusal of a folder that does not hold all that it acknowledged.

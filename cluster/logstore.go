@@ -26,10 +26,7 @@ import (
 type logStore struct {
 	db *pebble.DB
 
-	broken    chan struct{} // closed once a fault has left Pebble stuck: from then on no call waits for it
-	brokenErr error         // written before broken is closed
-	breakOnce sync.Once
-	onFault   func(error)
+	watch *disk.Watch // of Pebble; each fault that it is told of leaves Pebble stuck
 
 	// Full while an act writes, which may wait for the disk. Not a mutex: a goroutine that waits for one stops virtual time.
 	writing chan struct{}
@@ -51,13 +48,13 @@ const (
 // openLogStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
 // way that leaves Pebble stuck; it must not wait.
 func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*logStore, error) {
-	s := &logStore{broken: make(chan struct{}), writing: make(chan struct{}, 1), onFault: fatal, markDistance: defaultMarkDistance}
+	s := &logStore{watch: disk.NewWatch("log", log, fatal), writing: make(chan struct{}, 1), markDistance: defaultMarkDistance}
 	cache := pebble.NewCache(logCacheBytes)
 	defer cache.Unref()
 	options := &pebble.Options{
-		FS:                          disk.StopOnLogFault(disk.StopOnFolderFault(fs, s.markBroken), s.markBroken),
+		FS:                          disk.StopOnLogFault(disk.StopOnFolderFault(fs, s.watch.MarkStuck), s.watch.MarkStuck),
 		Cache:                       cache,
-		Logger:                      logStoreLog{s, log},
+		Logger:                      s.watch.Logger(),
 		EventListener:               &pebble.EventListener{BackgroundError: s.reportFault, DataCorruption: s.reportDamage},
 		FormatMajorVersion:          pebble.FormatNewest,
 		ErrorIfNotExists:            mustExist,
@@ -75,7 +72,7 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 			return nil, err
 		}
 	}
-	db, err := runUnlessStuck(s, func() (*pebble.DB, error) { return pebble.Open(dir, options) })
+	db, err := disk.RunUnlessFailed(s.watch, func() (*pebble.DB, error) { return pebble.Open(dir, options) })
 	if err != nil {
 		return nil, err
 	}
@@ -261,13 +258,25 @@ func (s *logStore) deleteTail(from, to uint64, whole bool) error {
 
 // Close lets go of the log. A broken one is left as it lies: Pebble would never answer.
 func (s *logStore) Close() error {
-	_, err := runUnlessStuck(s, func() (struct{}, error) { return struct{}{}, s.db.Close() })
+	_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) { return struct{}{}, s.db.Close() })
 	return err
 }
 
 func (s *logStore) commitBatch(batch *pebble.Batch, durable *pebble.WriteOptions) error {
-	_, err := runUnlessStuck(s, func() (struct{}, error) {
+	_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) {
 		return struct{}{}, errors.Join(batch.Commit(durable), batch.Close())
 	})
 	return err
+}
+
+// reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once without end, and
+// say so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
+func (s *logStore) reportFault(err error) {
+	s.watch.MarkStuck(err)
+	select {}
+}
+
+// reportDamage is called where a read met a damaged table, with an error that the read returns too.
+func (s *logStore) reportDamage(damage pebble.DataCorruptionInfo) {
+	s.watch.Report(disk.NewDamageError(damage.Path, damage.Details))
 }

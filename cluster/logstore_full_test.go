@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // lines counts what is said.
@@ -102,10 +104,10 @@ func TestABrokenLogBeginsNoCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.markBroken(syscall.EIO)
+	s.watch.MarkStuck(syscall.EIO)
 	for range 100 { // a choice between two ready channels is made at random
 		begun := false
-		_, err := runUnlessStuck(s, func() (struct{}, error) {
+		_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) {
 			begun = true
 			return struct{}{}, nil
 		})

@@ -49,14 +49,14 @@ func openMemoryFolder(fs vfs.FS) (*folder, error) {
 func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
 	votes, err := openMemoryVotes(f.fs)
 	if err != nil {
-		return nil, asDamage(votesFile, fmt.Errorf("open votes: %w", err))
+		return nil, disk.AsDamage(votesFile, fmt.Errorf("open votes: %w", err))
 	}
 	entries, err := openLogStore(f.fs, logFolder, f.identity.Member, log, failIn("log", stop))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
 	if err != nil {
-		return nil, asDamage(logFolder, fmt.Errorf("open log: %w", err))
+		return nil, disk.AsDamage(logFolder, fmt.Errorf("open log: %w", err))
 	}
 	q := &shutdownGuard{}
 	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: logFolder, guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q, closeStores: entries.Close}

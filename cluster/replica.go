@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -260,7 +261,7 @@ func (c *checkpointSnapshot) Persist(sink raft.SnapshotSink) error {
 	if !ok {
 		return errors.Join(errors.New("keep snapshot: the sink is not one of this node's store"), sink.Cancel())
 	}
-	adopted := timeStep(c.snapshots.log, "list and sync the tables' links", false)
+	adopted := disk.TimeStep(c.snapshots.log, "list and sync the tables' links", false)
 	err := own.adoptCheckpoint(c.dir, c.row)
 	adopted()
 	if err != nil {

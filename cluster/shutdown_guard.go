@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // shutdownGuard ends the goroutine of raft's that has just learnt of a failed disk, where raft would panic and take the whole
@@ -31,8 +33,8 @@ func newRaft(settings *raft.Config, r *replica, s *raftStorage, snapshots *snaps
 		s.guard.raftRuns.Store(true)
 	} else if r.restoreErr != nil {
 		err = fmt.Errorf("%w: %w", err, r.restoreErr)
-		if isDamage(asDamage(snapshots.root, r.restoreErr)) { // not of the tables, which are a copy of the snapshot
-			err = &damagedError{snapshots.root, err}
+		if disk.IsDamage(disk.AsDamage(snapshots.root, r.restoreErr)) { // not of the tables, which are a copy of the snapshot
+			err = disk.NewDamageError(snapshots.root, err)
 		}
 	}
 	return started, err

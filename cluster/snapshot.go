@@ -94,7 +94,7 @@ func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*sn
 			err = fmt.Errorf("it says that it is %s", meta.Label.ID)
 		}
 		if err != nil {
-			return nil, asDamage(fs.PathJoin(s.root, name, metaFile), fmt.Errorf("read snapshot: %w", err))
+			return nil, disk.AsDamage(fs.PathJoin(s.root, name, metaFile), fmt.Errorf("read snapshot: %w", err))
 		}
 		s.snapshots = append(s.snapshots, &storedSnapshot{meta: meta, sequence: sequence})
 		s.lastSequence = max(s.lastSequence, sequence)
@@ -218,7 +218,7 @@ func (s *snapshotStore) deleteOld() {
 	s.mu.Unlock()
 
 	if len(gone) > 0 {
-		defer timeStep(s.log, "delete old snapshots", false)()
+		defer disk.TimeStep(s.log, "delete old snapshots", false)()
 	}
 	for _, c := range gone {
 		path := s.fs.PathJoin(s.root, c.meta.Label.ID)

@@ -12,6 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // votesLockTimeout bounds the wait for the lock of the file of votes.
@@ -55,7 +57,7 @@ func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop fun
 		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
 	if err != nil {
-		return nil, asDamage(f.pathOf(logFolder), fmt.Errorf("open log: %w", err))
+		return nil, disk.AsDamage(f.pathOf(logFolder), fmt.Errorf("open log: %w", err))
 	}
 	q := &shutdownGuard{}
 	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: f.pathOf(logFolder), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q}
@@ -138,7 +140,7 @@ type entryLabel struct{ index, term uint64 }
 func (g *guardedLog) wrapError(act string, err error) error {
 	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
 		if errors.Is(err, errEntryDamaged) || errors.Is(err, errEntryMissing) || pebble.IsCorruptionError(err) {
-			err = &damagedError{g.path, err}
+			err = disk.NewDamageError(g.path, err)
 		}
 		g.onFault(fmt.Errorf("%w: %s: %w", ErrFailed, act, err))
 	}
@@ -236,7 +238,7 @@ func (g *guardedLog) fitToSnapshot(index, term uint64, running bool) error {
 	case last < index:
 		err = g.deleteRange(first, last)
 	case first > index+1:
-		err = g.wrapError("fit log to snapshot", &damagedError{g.path, fmt.Errorf("entries %d to %d are neither in it nor in a snapshot", index+1, first-1)})
+		err = g.wrapError("fit log to snapshot", disk.NewDamageError(g.path, fmt.Errorf("entries %d to %d are neither in it nor in a snapshot", index+1, first-1)))
 	case first == index+1:
 	default:
 		var l raft.Log

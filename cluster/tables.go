@@ -28,19 +28,13 @@ type tablesStore struct {
 	root     string
 	maxLevel uint32 // the highest that is applied
 	log      *slog.Logger
-	onFault  func(error) // called at most once, from any goroutine, also with Pebble's locks held: it must not wait
+	watch    *disk.Watch // of Pebble
 
 	position atomic.Pointer[fsm.Position]
 
-	broken    chan struct{} // closed once the disk has failed Pebble: from then on no call waits for it
-	brokenErr error         // written before broken is closed
-	breakOnce sync.Once
-	stuck     chan struct{} // closed once Pebble stands still for good: it cannot even be closed
-	stickOnce sync.Once
-	shutOnce  sync.Once
-
-	closing chan struct{} // closed by close
-	drained chan struct{} // closed once close was called and the last generation has ended
+	shutOnce sync.Once
+	closing  chan struct{} // closed by close
+	drained  chan struct{} // closed once close was called and the last generation has ended
 
 	mu              sync.Mutex
 	live            *generation
@@ -66,9 +60,7 @@ func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fata
 		root:          fs.PathJoin(dir, tablesFolder),
 		maxLevel:      level,
 		log:           log,
-		onFault:       fatal,
-		broken:        make(chan struct{}),
-		stuck:         make(chan struct{}),
+		watch:         disk.NewWatch("tables", log, fatal),
 		closing:       make(chan struct{}),
 		drained:       make(chan struct{}),
 		positionMoved: make(chan struct{}),
@@ -114,7 +106,7 @@ func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 		applied  []fsm.Applied
 		position fsm.Position
 	}
-	done, err := runUnlessBroken(t, func() (outcome, error) {
+	done, err := disk.RunUnlessFailed(t.watch, func() (outcome, error) {
 		defer t.releaseGeneration(g)
 		applied, err := g.machine.Apply(logs)
 		return outcome{applied, g.machine.Position()}, err
@@ -145,8 +137,8 @@ func (t *tablesStore) waitApplied(ctx context.Context, index uint64) error {
 			return ctx.Err()
 		case <-t.closing:
 			return ErrClosed
-		case <-t.broken:
-			return t.errBroken()
+		case <-t.watch.Failed():
+			return t.watch.Err()
 		}
 	}
 }
@@ -157,9 +149,9 @@ func (t *tablesStore) flushTables() error {
 	if err != nil {
 		return err
 	}
-	_, err = runUnlessBroken(t, func() (struct{}, error) {
+	_, err = disk.RunUnlessFailed(t.watch, func() (struct{}, error) {
 		defer t.releaseGeneration(g)
-		defer timeStep(t.log, "flush the tables", false)()
+		defer disk.TimeStep(t.log, "flush the tables", false)()
 		return struct{}{}, g.machine.Flush()
 	})
 	return err
@@ -171,9 +163,9 @@ func (t *tablesStore) checkpoint(dir string) (fsm.Position, error) {
 	if err != nil {
 		return fsm.Position{}, err
 	}
-	return runUnlessBroken(t, func() (fsm.Position, error) {
+	return disk.RunUnlessFailed(t.watch, func() (fsm.Position, error) {
 		defer t.releaseGeneration(g)
-		defer timeStep(t.log, "flush what came since, and link the tables", true)()
+		defer disk.TimeStep(t.log, "flush what came since, and link the tables", true)()
 		return g.machine.Position(), g.machine.Checkpoint(dir)
 	})
 }
@@ -184,12 +176,12 @@ func (t *tablesStore) close() error {
 	t.closeForReading()
 	select {
 	case <-t.drained:
-	case <-t.broken:
+	case <-t.watch.Failed():
 		select {
 		case <-t.drained: // it lets go of its files, where it can
 		case <-time.After(brokenCloseLimit):
 		}
-		return t.errBroken()
+		return t.watch.Err()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -218,63 +210,12 @@ func (t *tablesStore) publishPosition(s fsm.Position) {
 	t.positionMoved = make(chan struct{})
 }
 
-// reportFault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nobody would
-// know that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
+// reportFault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nothing would
+// show that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
 func (t *tablesStore) reportFault(err error) {
 	if pebble.IsCorruptionError(err) {
-		err = &damagedError{t.root, err}
+		err = disk.NewDamageError(t.root, err)
 	}
-	t.failTables(fmt.Errorf("tables: %w", err))
+	t.watch.Fail(err)
 	t.shutOnce.Do(func() { go t.closeForReading() }) // joined by close, through drained
-}
-
-// markStuck is Pebble's end: its goroutines never go on.
-func (t *tablesStore) markStuck(err error) {
-	t.failTables(fmt.Errorf("tables: %w", err))
-	t.stickOnce.Do(func() { close(t.stuck) })
-}
-
-// failTables marks the tables broken, for good, and tells the node.
-func (t *tablesStore) failTables(err error) {
-	t.breakOnce.Do(func() {
-		t.brokenErr = err
-		close(t.broken)
-		t.onFault(t.errBroken())
-	})
-}
-
-func (t *tablesStore) errBroken() error { return fmt.Errorf("%w: %w", ErrFailed, t.brokenErr) }
-
-// runUnlessBroken waits for act, but not for longer than the tables are whole. Pebble's own goroutines stand still after a
-// fatal fault, and whatever waits for them does so for ever; the node that stops because of it must not. That act's
-// goroutine is then lost until the process ends.
-func runUnlessBroken[T any](t *tablesStore, act func() (T, error)) (T, error) {
-	return runUnless(t, t.broken, act)
-}
-
-// runUnless waits for act, but not once given is closed. No act begins after that: Pebble panics if it is used after its Close,
-// and the goroutine of an act that nothing waits for may begin late.
-func runUnless[T any](t *tablesStore, given <-chan struct{}, act func() (T, error)) (T, error) {
-	select {
-	case <-given:
-		var none T
-		return none, t.errBroken()
-	default:
-	}
-	type outcome struct {
-		value T
-		err   error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		value, err := act()
-		done <- outcome{value, err}
-	}()
-	select {
-	case o := <-done:
-		return o.value, o.err
-	case <-given:
-		var none T
-		return none, t.errBroken()
-	}
 }

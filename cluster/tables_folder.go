@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
@@ -35,10 +33,10 @@ func (t *tablesStore) readCurrent() (name string, ok bool, err error) {
 	}
 	name = strings.TrimSuffix(string(content), "\n")
 	if _, ok := folderNumber(name); !ok {
-		return "", false, &damagedError{path, fmt.Errorf("%q names no folder of tables", name)}
+		return "", false, disk.NewDamageError(path, fmt.Errorf("%q names no folder of tables", name))
 	}
 	if _, err := t.fs.Stat(t.fs.PathJoin(t.root, name)); err != nil {
-		return "", false, asDamage(path, fmt.Errorf("open the tables that it names: %w", err))
+		return "", false, disk.AsDamage(path, fmt.Errorf("open the tables that it names: %w", err))
 	}
 	return name, true, nil
 }
@@ -71,24 +69,4 @@ func (t *tablesStore) deleteOtherFolders(keep string) error {
 		}
 	}
 	return nil
-}
-
-// pebbleLog carries what Pebble says into the log, and its last words to the node.
-type pebbleLog struct{ tables *tablesStore }
-
-var _ pebble.Logger = pebbleLog{}
-
-func (l pebbleLog) Infof(format string, args ...any) {
-	l.tables.log.Debug(fmt.Sprintf(format, args...), "from", "pebble")
-}
-
-func (l pebbleLog) Errorf(format string, args ...any) {
-	l.tables.log.Error(fmt.Sprintf(format, args...), "from", "pebble")
-}
-
-// Fatalf never returns, since Pebble goes on as if all were well when it does. The process goes on without it: the node
-// stops, others in this process do not.
-func (l pebbleLog) Fatalf(format string, args ...any) {
-	l.tables.markStuck(fmt.Errorf(format, args...))
-	select {}
 }

@@ -23,10 +23,10 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 		machine  *fsm.Machine
 		position fsm.Position
 	}
-	o, err := runUnless(t, t.stuck, func() (opened, error) {
+	o, err := disk.RunUnlessStuck(t.watch, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
-			FS: disk.StopOnFolderFault(t.fs, t.markStuck), Dir: t.fs.PathJoin(t.root, name), Level: t.maxLevel,
-			Logger: pebbleLog{t}, OnFault: t.reportFault, Broken: t.broken,
+			FS: disk.StopOnFolderFault(t.fs, t.watch.MarkStuck), Dir: t.fs.PathJoin(t.root, name), Level: t.maxLevel,
+			Logger: t.watch.Logger(), OnFault: t.reportFault, Broken: t.watch.Failed(),
 		})
 		if err != nil {
 			return opened{}, err
@@ -35,7 +35,7 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 	})
 	if err != nil {
 		if !errors.Is(err, fsm.ErrOldBuild) && !errors.Is(err, ErrFailed) {
-			err = asDamage(t.fs.PathJoin(t.root, name), err)
+			err = disk.AsDamage(t.fs.PathJoin(t.root, name), err)
 		}
 		return nil, fsm.Position{}, fmt.Errorf("open tables %s: %w", name, err)
 	}
@@ -86,8 +86,8 @@ func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.
 
 func (t *tablesStore) acquireGeneration() (*generation, error) {
 	select {
-	case <-t.broken:
-		return nil, t.errBroken()
+	case <-t.watch.Failed():
+		return nil, t.watch.Err()
 	default:
 	}
 	t.mu.Lock()
@@ -133,6 +133,6 @@ func (t *tablesStore) endGeneration(g *generation) {
 
 // closeMachine also closes a machine whose disk failed, unless Pebble stands still.
 func (t *tablesStore) closeMachine(g *generation) error {
-	_, err := runUnless(t, t.stuck, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
+	_, err := disk.RunUnlessStuck(t.watch, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
 	return err
 }

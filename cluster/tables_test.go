@@ -415,11 +415,11 @@ func TestFatalFaultStopsTheNodeOnly(t *testing.T) {
 	returned := make(chan struct{}, 2)
 	for range 2 {
 		go func() {
-			pebbleLog{d.tables}.Fatalf("disk is %s", "gone")
+			d.tables.watch.Logger().Fatalf("disk is %s", "gone")
 			returned <- struct{}{}
 		}()
 	}
-	<-d.tables.broken
+	<-d.tables.watch.Failed()
 	if err := <-waiting; !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "disk is gone") {
 		t.Errorf("a waiter got %v", err)
 	}

@@ -9,6 +9,8 @@ import (
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // openVotes opens raft's term and vote in a file of bbolt. mustExist says that the file has held votes before, so it must be
@@ -31,7 +33,7 @@ func openVotes(path string, mustExist bool) (votes *boltdb.BoltStore, err error)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: it is in use by another process: %w", path, err)
 	}
-	return votes, asDamage(path, err)
+	return votes, disk.AsDamage(path, err)
 }
 
 // checkVotesFile reads every page of the file. bbolt has checksums for its two first pages alone, so wrong bytes in a term or

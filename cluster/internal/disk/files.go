@@ -1,5 +1,6 @@
-// Package disk holds what the stores of a node share towards its disk: files and folders that outlive a crash (files.go), and
-// file systems that stop Pebble where it would go on, or panic, after a failed operation (stop_on_fault.go).
+// Package disk holds what the stores of a node share towards its disk: files and folders that outlive a crash (files.go),
+// errors of damaged files (damage.go), file systems that stop Pebble where it would go on, or panic, after a failed operation
+// (stop_on_fault.go), and the end of all waits for a Pebble that does not return (watch.go).
 //
 // Its invariant: content is never acknowledged before it is synced, nor after a sync of it has failed.
 package disk

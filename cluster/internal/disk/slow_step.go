@@ -1,4 +1,4 @@
-package cluster
+package disk
 
 import (
 	"log/slog"
@@ -9,8 +9,8 @@ import (
 // for shows in every save.
 const slowStepLimit = 50 * time.Millisecond
 
-// timeStep begins one; done ends it. holdsApplies says that no entry is applied meanwhile.
-func timeStep(log *slog.Logger, name string, holdsApplies bool) (done func()) {
+// TimeStep begins a step of a snapshot; done ends it, and logs one that took long. holdsApplies says that no entry is applied meanwhile.
+func TimeStep(log *slog.Logger, name string, holdsApplies bool) (done func()) {
 	began := time.Now()
 	return func() {
 		if took := time.Since(began); took > slowStepLimit {
