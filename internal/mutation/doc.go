@@ -3,7 +3,7 @@
 // invariant or a rule, and says which, by its name in ARCHITECTURE.md ("Invariants and rules").
 //
 // A mutation names a package, a declaration and the Go tokens in it that it replaces, see [edit] in find_test.go; the tables
-// are the files beside it, by the code that they change. The package has no code but tests.
+// are the files in testdata, by the code that they change, each edit as in a diff. The package has no code but tests.
 //
 //	go test ./internal/mutation                                   the search for declaration and tokens, on small inputs
 //	go test ./internal/mutation -mutations -run Fit               every mutation fits the code, and its test exists: seconds

@@ -2,6 +2,7 @@ package mutation
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -28,16 +29,67 @@ type mutation struct {
 	name   string // what the changed code does wrong: "a learner is counted"
 	guards string // the invariant or rule that it breaks: "I3", "rule 2c" (design, section 4), "liveness: renewals"
 	edits  []edit
-	pkg    string   // folder of the package whose test catches it
-	test   string   // the name of that test; a subtest's after a slash
-	args   []string // for the test binary, such as -seeds 200
+	pkg    string // folder of the package whose test catches it
+	test   string // the name of that test; a subtest's after a slash
 }
 
 // root is the module's folder, seen from this package's.
 const root = "../.."
 
-// mutations are all tables. Those of one package follow each other, so that the builds find its dependencies in the cache.
-var mutations = slices.Concat(lockMutations, fsmMutations, diskMutations, leadershipMutations, livenessMutations, serverMutations, requestMutations, documentMutations, clientMutations, operatorMutations)
+// tables are the files in testdata. Those of one package follow each other, so that the builds find its dependencies in the
+// cache.
+var tables = []string{"lock", "fsm", "disk", "leadership", "liveness", "server", "request", "document", "client", "operator"}
+
+// readMutations reads all tables.
+func readMutations(t *testing.T) (all []mutation) {
+	t.Helper()
+	for _, table := range tables {
+		file := filepath.Join("testdata", table+".txt")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for block := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n\n") {
+			m, err := parseMutation(block)
+			if err != nil {
+				t.Fatalf("%s: %v in:\n%s", file, err, block)
+			}
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// parseMutation reads one mutation: a line "name (guards)", a line "test folder TestName", and for each edit a line
+// "in folder declaration" with the old lines after "- " and the new ones after "+ ".
+func parseMutation(block string) (m mutation, err error) {
+	lines := strings.Split(block, "\n")
+	name, guards, ok := strings.Cut(strings.TrimSuffix(lines[0], ")"), " (")
+	if m.name, m.guards = name, guards; !ok {
+		return m, errors.New("no line of the form: name (guards)")
+	}
+	for _, line := range lines[1:] {
+		word, rest, _ := strings.Cut(line, " ")
+		folder, place, _ := strings.Cut(rest, " ")
+		last := len(m.edits) - 1
+		switch {
+		case word == "test":
+			m.pkg, m.test = folder, place
+		case word == "in":
+			m.edits = append(m.edits, edit{folder: folder, in: place})
+		case word == "-" && last >= 0:
+			m.edits[last].old = strings.TrimPrefix(m.edits[last].old+"\n"+rest, "\n")
+		case word == "+" && last >= 0:
+			m.edits[last].new = strings.TrimPrefix(m.edits[last].new+"\n"+rest, "\n")
+		default:
+			return m, fmt.Errorf("a line that is no test, place, old or new line: %q", line)
+		}
+	}
+	if m.test == "" || len(m.edits) == 0 {
+		return m, errors.New("it names no test, or no place")
+	}
+	return m, nil
+}
 
 // String is the mutation's name as -run sees it.
 func (m mutation) String() string { return path.Base(m.edits[0].folder) + ": " + m.name }
@@ -67,7 +119,7 @@ var guarded = regexp.MustCompile(`^(I([1-9]|1[0-4])|rule [1-8][a-f]?|disk|(liven
 func TestMutationsFitTheCode(t *testing.T) {
 	skipUnlessAsked(t)
 	seen := map[string]bool{}
-	for _, m := range mutations {
+	for _, m := range readMutations(t) {
 		if seen[m.String()] {
 			t.Errorf("two mutations have the name %q", m)
 		}
@@ -103,7 +155,7 @@ func holdsTest(folder, test string) (bool, error) {
 // run of it shows. As many run at once as there are processors.
 func TestMutations(t *testing.T) {
 	skipUnlessAsked(t)
-	selected := selectMutations(flag.Lookup("test.run").Value.String())
+	selected := selectMutations(readMutations(t), flag.Lookup("test.run").Value.String())
 	next := make(chan mutation)
 	var workers sync.WaitGroup
 	var done atomic.Int64
@@ -126,18 +178,18 @@ func TestMutations(t *testing.T) {
 }
 
 // selectMutations returns those that -run picks, so that their number is known before the first is built.
-func selectMutations(pattern string) []mutation {
+func selectMutations(all []mutation, pattern string) []mutation {
 	_, name, ok := strings.Cut(pattern, "/")
 	if !ok {
-		return mutations
+		return all
 	}
 	// The names hold slashes as well, and testing compares them part by part: this picks no fewer than it does.
 	first, _, _ := strings.Cut(name, "/")
 	picked, err := regexp.Compile(strings.ReplaceAll(first, " ", "_"))
 	if err != nil {
-		return mutations
+		return all
 	}
-	return slices.DeleteFunc(slices.Clone(mutations), func(m mutation) bool {
+	return slices.DeleteFunc(all, func(m mutation) bool {
 		return !picked.MatchString(strings.ReplaceAll(m.String(), " ", "_"))
 	})
 }
@@ -204,8 +256,7 @@ func runTest(m mutation, binary string) (string, error) {
 	for i, name := range levels {
 		levels[i] = "^" + regexp.QuoteMeta(name) + "$"
 	}
-	args := append([]string{"-test.run", strings.Join(levels, "/"), "-test.timeout", "3m", "-test.failfast"}, m.args...)
-	run := exec.Command(binary, args...)
+	run := exec.Command(binary, "-test.run", strings.Join(levels, "/"), "-test.timeout", "3m", "-test.failfast")
 	run.Dir = filepath.Join(root, m.pkg)
 	out, err := run.CombinedOutput()
 	return string(out), err
