@@ -98,7 +98,7 @@ func endReasonOf(cause profilev1.Cause) EndReason {
 	return EndUnknown
 }
 
-// causeOf returns the cause that a release states for the end of a session. The cluster knows all others by itself, and
+// causeOf returns the cause that a release or a last save states for the end of a session. The cluster knows all others by itself, and
 // takes none of them from an owner.
 func causeOf(reason EndReason) profilev1.Cause {
 	switch reason {

@@ -56,16 +56,18 @@ func (q *saveQueue) sendSave(l *incarnation, w *saveRequest, im encodedData) (*p
 	s.mu.Lock()
 	token, base := s.grant.token, q.revision
 	s.mu.Unlock()
+	save := &profilev1.SaveRequest{
+		Store: s.ref.Store, Key: s.ref.Key, Token: token, Base: base,
+		Codec: s.body.codecID(), Data: im.data, Hash: im.hash[:], KeepTags: true, ClearMessages: im.marks, End: w.last,
+	}
 	answer := &profilev1.SaveResponse{}
 	ch := &change{
 		act: "save", ref: s.ref, incarnation: l, method: profilev1.Profiles_Save_FullMethodName,
-		request: &profilev1.SaveRequest{
-			Store: s.ref.Store, Key: s.ref.Key, Token: token, Base: base,
-			Codec: s.body.codecID(), Data: im.data, Hash: im.hash[:], KeepTags: true, ClearMessages: im.marks, End: w.last,
-		},
-		answer: answer,
+		request: save, answer: answer,
 	}
-	if !w.last {
+	if w.last {
+		save.Cause = causeOf(w.endReason())
+	} else {
 		ch.overtaken = w.overtaken
 	}
 	err := s.client.link.sendUntilAnswered(s.ctx, ch)

@@ -135,6 +135,14 @@ func (t *auditTable) addAudit(kind AuditKind, by, from lock.Incarnation, a Audit
 	t.putRow([]byte{tableAuditRange}, w)
 }
 
+// addGiveUp records that an owner ended its session, for the cause that the grant states, if it did so without its game's
+// request.
+func (t *auditTable) addGiveUp(store, key string, ended GrantRow) {
+	if ended.Cause.GivesUp() {
+		t.addAudit(AuditGiveUp, 0, ended.Owner, Audit{Store: store, Key: key, Cause: ended.Cause})
+	}
+}
+
 func (t *auditTable) partyOf(id lock.Incarnation) Party {
 	s, _ := t.readServer(id)
 	return Party{id, s.Name, s.Where}

@@ -203,7 +203,7 @@ func FuzzEntry(f *testing.F) {
 	ask := &fsm.Request{Incarnation: server, Number: 5, Settled: 1, Hash: 5}
 	for _, act := range []any{
 		&fsm.EndServer{}, &fsm.Settle{}, &fsm.StartSession{Store: "players", Key: "p", WhenOwned: 2},
-		&fsm.Cancel{Store: "players", Key: "p", Ticket: token}, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("two"), ClearMessages: []uint64{1}, End: true},
+		&fsm.Cancel{Store: "players", Key: "p", Ticket: token}, &fsm.Save{Store: "players", Key: "p", Token: token, Base: 1, Data: data("two"), ClearMessages: []uint64{1}, End: true, Cause: uint32(lock.OutOfReach)},
 		&fsm.Release{Store: "players", Key: "p", Token: token, Panics: []*fsm.MessagePanic{{Message: 1, Text: "nil"}, {Message: 1}, {Message: 1}, {Message: 7}}}, &fsm.Send{Store: "players", Key: "p", Kind: "gift"}, &fsm.ClearMessage{Store: "players", Key: "p", Id: 1},
 		&fsm.Set{Store: "players", Key: "p", Expected: 1, Data: data("two"), Force: true}, &fsm.Remove{Store: "players", Key: "p", Expected: 1, Force: true},
 		&fsm.SetPolicy{Name: "history", Value: 1}, fsm.DefaultClasses()[0], &fsm.PutPart{Part: 1, Bytes: []byte("part")},

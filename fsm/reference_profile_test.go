@@ -220,13 +220,22 @@ func (w *referenceModel) cancel(me lock.Incarnation, c *fsm.Cancel) fsm.Result {
 	return fsm.Result{Code: fsm.NotWaiting}
 }
 
-func (w *referenceModel) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
-	switch c.Cause { // nothing said, panicked, ended, handed off, shut down, out of reach
-	case 0, 8, 9, 10, 11, 12:
-	default:
-		return fsm.Result{Code: fsm.Invalid}
+// ownersCause: nothing said, panicked, ended, handed off, shut down, out of reach.
+func ownersCause(cause uint32) bool { return slices.Contains([]uint32{0, 8, 9, 10, 11, 12}, cause) }
+
+// endedByOwner notes the cause that an owner states for the end of its session.
+func (w *referenceModel) endedByOwner(p *referenceProfile, cause uint32) {
+	p.cause = lock.Cause(cause)
+	if cause == 8 || cause == 12 {
+		w.audit(fsm.Audit{Kind: fsm.AuditGiveUp, Store: p.name.Store, Key: p.name.Key, Cause: p.cause}, 0, p.owner)
 	}
-	if malformed(c.Store, c.Key) {
+	if cause == 0 && p.asked {
+		p.cause = lock.ReleasedByOperator
+	}
+}
+
+func (w *referenceModel) release(me lock.Incarnation, c *fsm.Release) fsm.Result {
+	if !ownersCause(c.Cause) || malformed(c.Store, c.Key) {
 		return fsm.Result{Code: fsm.Invalid}
 	}
 	for _, x := range c.Panics {
@@ -239,10 +248,7 @@ func (w *referenceModel) release(me lock.Incarnation, c *fsm.Release) fsm.Result
 		return fsm.Result{Code: fsm.Fenced, Token: p.token}
 	}
 	if !p.revoked {
-		p.cause = lock.Cause(c.Cause)
-		if c.Cause == 8 || c.Cause == 12 {
-			w.audit(fsm.Audit{Kind: fsm.AuditGiveUp, Store: c.Store, Key: c.Key, Cause: p.cause}, 0, me)
-		}
+		w.endedByOwner(p, c.Cause)
 	}
 	for _, x := range c.Panics {
 		for i := range p.messages {
@@ -304,7 +310,7 @@ func (w *referenceModel) walk(c *fsm.GrantToWaiters) fsm.Result {
 }
 
 func (w *referenceModel) save(s *referenceServer, q *fsm.Request, c *fsm.Save) fsm.Result {
-	if malformed(c.Store, c.Key) || c.Data == nil {
+	if malformed(c.Store, c.Key) || c.Data == nil || !ownersCause(c.Cause) || c.Cause > 0 && !c.End {
 		return fsm.Result{Code: fsm.Invalid}
 	}
 	p := w.touch(c.Store, c.Key)
@@ -329,6 +335,7 @@ func (w *referenceModel) save(s *referenceServer, q *fsm.Request, c *fsm.Save) f
 	w.write(p, c.Data.Codec, data, c.Tags, p.token, fsm.WriteSave)
 	p.messages = slices.DeleteFunc(p.messages, func(m fsm.Message) bool { return slices.Contains(c.ClearMessages, m.ID) })
 	if c.End {
+		w.endedByOwner(p, c.Cause)
 		w.free(p)
 	}
 	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}

@@ -7,10 +7,14 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// saveProfile stores an owner's next revision; with end, the session is released in the same command.
+// saveProfile stores an owner's next revision; with end, the session is released in the same command, for the cause that it
+// states.
 func (t *recordTable) saveProfile(q *Request, c *Save) Result {
 	server := lock.Incarnation(q.Incarnation)
 	if !isValidName(c.Store, c.Key) || c.Data == nil || len(c.ClearMessages) > MaxMarks {
+		return Result{Code: Invalid}
+	}
+	if !isCauseOfOwner(c.Cause) || !c.End && c.Cause != 0 {
 		return Result{Code: Invalid}
 	}
 	grant := t.grants.readGrantPassedOn(c.Store, c.Key)
@@ -32,6 +36,8 @@ func (t *recordTable) saveProfile(q *Request, c *Save) Result {
 	t.writeRevision(next, WriteSave, data)
 	t.messages.clearMessages(c.Store, c.Key, c.ClearMessages)
 	if c.End {
+		grant.Cause = grant.causeOfOwner(c.Cause)
+		t.audits.addGiveUp(c.Store, c.Key, grant)
 		freed, out := grant.Release(server, grant.Token, t.token, t.isAlive)
 		t.grants.storeDecision(c.Store, c.Key, grant, freed, out)
 	}

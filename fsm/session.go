@@ -75,8 +75,7 @@ func (t *sessionCommands) cancelWait(server lock.Incarnation, c *Cancel) Result 
 }
 
 func (t *sessionCommands) releaseGrant(server lock.Incarnation, c *Release) Result {
-	cause := lock.Cause(c.Cause)
-	if !isValidName(c.Store, c.Key) || c.Cause >= uint32(lock.Causes) || !cause.OfOwner() {
+	if !isValidName(c.Store, c.Key) || !isCauseOfOwner(c.Cause) {
 		return Result{Code: Invalid}
 	}
 	if len(c.Panics) > MaxCounted || slices.ContainsFunc(c.Panics, func(p *MessagePanic) bool { return len(p.GetText()) > MaxPanicText }) {
@@ -89,13 +88,25 @@ func (t *sessionCommands) releaseGrant(server lock.Incarnation, c *Release) Resu
 	}
 	t.messages.countPanics(c.Store, c.Key, c.Panics) // before the next owner is granted, which would be offered these messages again
 	if !old.Revoked {                                // else the session had ended before, for that cause
-		old.Cause = cause
-		if cause.GivesUp() {
-			t.audits.addAudit(AuditGiveUp, 0, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause})
-		}
+		old.Cause = old.causeOfOwner(c.Cause)
+		t.audits.addGiveUp(c.Store, c.Key, old)
 	}
 	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	return Result{Token: lock.Token(c.Token), Revision: t.readRecord(c.Store, c.Key).Revision}
+}
+
+// isCauseOfOwner says whether an owner may state this cause when it ends its session, with a Release or a Save.
+func isCauseOfOwner(cause uint32) bool {
+	return cause < uint32(lock.Causes) && lock.Cause(cause).OfOwner()
+}
+
+// causeOfOwner returns the cause of the end of a session for which its owner states a cause. An owner that an operator asked
+// states none when it lets go: that an operator asked is in the grant.
+func (g GrantRow) causeOfOwner(stated uint32) lock.Cause {
+	if stated == 0 && g.Asked {
+		return lock.ReleasedByOperator
+	}
+	return lock.Cause(stated)
 }
 
 func (t *sessionCommands) revokeGrant(c *Revoke) Result {

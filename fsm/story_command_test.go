@@ -86,7 +86,7 @@ func (s *story) act(act string, args storyArgs) any {
 	case "save":
 		return &fsm.Save{
 			Store: store, Key: key, Token: token("token"), Base: args.number("base", 0), Data: dataOf(args), Tags: tagsOf(args),
-			ClearMessages: args.numbers("clear"), End: args.has("end"),
+			ClearMessages: args.numbers("clear"), End: args.has("end"), Cause: uint32(args.number("cause", 0)),
 		}
 	case "reclaim":
 		return &fsm.Reclaim{Claims: []*fsm.Claim{{Store: store, Key: key, Token: token("token"), Revision: args.number("revision", 0)}}}

@@ -202,6 +202,14 @@ func (s *stream) revision(p fsm.ProfileName) uint64 {
 	return s.believed[p].revision
 }
 
+// cause is one for the end of a session: mostly none, and sometimes none that an owner may state.
+func (s *stream) cause() uint32 {
+	if s.roll(3) > 0 {
+		return 0
+	}
+	return []uint32{1, 5, 8, 9, 10, 11, 12, 14, 15, 1<<8 + 8}[s.roll(10)]
+}
+
 func (s *stream) act(c *sender) any {
 	p, owns := s.profile(), false
 	if s.roll(5) != 0 { // what it owns, if it owns something
@@ -219,13 +227,12 @@ func (s *stream) act(c *sender) any {
 		if s.roll(3) == 0 {
 			save.ClearMessages = s.marks()
 		}
+		if save.End || s.roll(20) == 0 {
+			save.Cause = s.cause()
+		}
 		return save
 	case roll < 24:
-		cause := uint32(0)
-		if s.roll(3) == 0 {
-			cause = []uint32{1, 5, 8, 9, 10, 11, 12, 14, 15, 1<<8 + 8}[s.roll(10)]
-		}
-		return &fsm.Release{Store: p.Store, Key: p.Key, Token: s.token(p), Cause: cause, Panics: s.panics()}
+		return &fsm.Release{Store: p.Store, Key: p.Key, Token: s.token(p), Cause: s.cause(), Panics: s.panics()}
 	case roll < 25:
 		return s.reclaim()
 	case roll < 27:

@@ -2896,6 +2896,7 @@ type SaveRequest struct {
 	KeepTags      bool                   `protobuf:"varint,10,opt,name=keep_tags,json=keepTags,proto3" json:"keep_tags,omitempty"`                       // leave the tags as they are
 	ClearMessages []uint64               `protobuf:"varint,11,rep,packed,name=clear_messages,json=clearMessages,proto3" json:"clear_messages,omitempty"` // their effects are in the data
 	End           bool                   `protobuf:"varint,12,opt,name=end,proto3" json:"end,omitempty"`                                                 // release in the same entry
+	Cause         Cause                  `protobuf:"varint,13,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`                   // with end, why the owner ends the session, as in ReleaseRequest; without end it is UNSPECIFIED
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3014,6 +3015,13 @@ func (x *SaveRequest) GetEnd() bool {
 	return false
 }
 
+func (x *SaveRequest) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
+}
+
 type SaveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
@@ -3064,7 +3072,8 @@ type ReleaseRequest struct {
 	Store   string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
 	Key     string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Token   uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
-	// Why the owner ends it, for the audit and for people: ENDED, HANDED_OFF, SHUT_DOWN, PANICKED, OUT_OF_REACH, or UNSPECIFIED.
+	// Why the owner ends it, for the audit and for people: ENDED, HANDED_OFF, SHUT_DOWN, PANICKED, OUT_OF_REACH, or UNSPECIFIED,
+	// also when an operator asked for it: the log has that.
 	// Of a session that was revoked before, that cause stays.
 	Cause         Cause           `protobuf:"varint,5,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`
 	Panics        []*MessagePanic `protobuf:"bytes,6,rep,name=panics,proto3" json:"panics,omitempty"` // messages whose handler panicked in this session, one for each panic; at most 16
@@ -6873,7 +6882,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04tags\x18\v \x03(\v2!.profilenode.v1.Profile.TagsEntryR\x04tags\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe2\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8f\x04\n" +
 	"\vSaveRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -6887,7 +6896,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\tkeep_tags\x18\n" +
 	" \x01(\bR\bkeepTags\x12%\n" +
 	"\x0eclear_messages\x18\v \x03(\x04R\rclearMessages\x12\x10\n" +
-	"\x03end\x18\f \x01(\bR\x03end\x1a7\n" +
+	"\x03end\x18\f \x01(\bR\x03end\x12+\n" +
+	"\x05cause\x18\r \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x1eR\bencodingR\n" +
@@ -7435,134 +7445,135 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	87,  // 38: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
 	5,   // 39: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
 	88,  // 40: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	6,   // 41: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 42: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	3,   // 43: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
-	38,  // 44: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
-	6,   // 45: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 46: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 47: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 48: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 49: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 50: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 51: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	40,  // 52: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,   // 53: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 54: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 55: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,   // 56: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 57: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 58: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 59: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,   // 60: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	89,  // 61: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 62: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 63: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 64: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	58,  // 65: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	57,  // 66: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
-	0,   // 67: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 68: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
-	63,  // 69: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 70: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 71: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 72: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 73: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 74: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	66,  // 75: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 76: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	12,  // 77: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
-	5,   // 78: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
-	6,   // 79: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
-	8,   // 80: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 81: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 82: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
-	71,  // 83: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
-	8,   // 84: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
-	8,   // 85: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
-	3,   // 86: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
-	0,   // 87: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 88: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	74,  // 89: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 90: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 91: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 92: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 93: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	12,  // 94: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 95: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 96: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 97: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 98: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 99: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 100: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 101: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 102: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 103: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
-	9,   // 104: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 105: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 106: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 107: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 108: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 109: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 110: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 111: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 112: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 113: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 114: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 115: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 116: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 117: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 118: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 119: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 120: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 121: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	59,  // 122: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	61,  // 123: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	64,  // 124: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	67,  // 125: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
-	69,  // 126: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	72,  // 127: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	75,  // 128: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	77,  // 129: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	79,  // 130: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	81,  // 131: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	83,  // 132: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	85,  // 133: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 134: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 135: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 136: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 137: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 138: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 139: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 140: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 141: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 142: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 143: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 144: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 145: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 146: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 147: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 148: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 149: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 150: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 151: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	60,  // 152: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	62,  // 153: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	65,  // 154: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	68,  // 155: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
-	70,  // 156: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	73,  // 157: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	76,  // 158: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	78,  // 159: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	80,  // 160: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	82,  // 161: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	84,  // 162: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	86,  // 163: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	134, // [134:164] is the sub-list for method output_type
-	104, // [104:134] is the sub-list for method input_type
-	104, // [104:104] is the sub-list for extension type_name
-	104, // [104:104] is the sub-list for extension extendee
-	0,   // [0:104] is the sub-list for field type_name
+	3,   // 41: profilenode.v1.SaveRequest.cause:type_name -> profilenode.v1.Cause
+	6,   // 42: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 43: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	3,   // 44: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
+	38,  // 45: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
+	6,   // 46: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 47: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 48: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 49: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 50: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 51: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 52: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	40,  // 53: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 54: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 55: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 56: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 57: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 58: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 59: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 60: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 61: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	89,  // 62: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 63: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 64: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 65: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	58,  // 66: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	57,  // 67: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
+	0,   // 68: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 69: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
+	63,  // 70: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 71: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 72: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 73: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 74: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 75: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	66,  // 76: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 77: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	12,  // 78: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
+	5,   // 79: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
+	6,   // 80: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
+	8,   // 81: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 82: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 83: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
+	71,  // 84: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
+	8,   // 85: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
+	8,   // 86: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
+	3,   // 87: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
+	0,   // 88: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 89: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	74,  // 90: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 91: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 92: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 93: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 94: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	12,  // 95: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 96: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 97: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 98: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 99: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 100: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 101: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 102: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 103: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 104: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 105: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 106: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 107: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 108: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 109: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 110: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 111: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 112: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 113: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 114: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 115: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 116: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 117: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 118: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 119: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 120: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 121: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 122: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	59,  // 123: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	61,  // 124: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	64,  // 125: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	67,  // 126: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
+	69,  // 127: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	72,  // 128: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	75,  // 129: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	77,  // 130: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	79,  // 131: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	81,  // 132: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	83,  // 133: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	85,  // 134: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 135: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 136: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 137: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 138: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 139: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 140: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 141: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 142: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 143: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 144: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 145: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 146: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 147: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 148: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 149: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 150: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 151: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 152: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	60,  // 153: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	62,  // 154: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	65,  // 155: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	68,  // 156: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
+	70,  // 157: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	73,  // 158: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	76,  // 159: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	78,  // 160: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	80,  // 161: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	82,  // 162: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	84,  // 163: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	86,  // 164: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	135, // [135:165] is the sub-list for method output_type
+	105, // [105:135] is the sub-list for method input_type
+	105, // [105:105] is the sub-list for extension type_name
+	105, // [105:105] is the sub-list for extension extendee
+	0,   // [0:105] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

@@ -1260,6 +1260,7 @@ type Save struct {
 	Tags          *Tags                  `protobuf:"bytes,6,opt,name=tags,proto3" json:"tags,omitempty"` // absent: as they are
 	ClearMessages []uint64               `protobuf:"varint,7,rep,packed,name=clear_messages,json=clearMessages,proto3" json:"clear_messages,omitempty"`
 	End           bool                   `protobuf:"varint,8,opt,name=end,proto3" json:"end,omitempty"`
+	Cause         uint32                 `protobuf:"varint,9,opt,name=cause,proto3" json:"cause,omitempty"` // lock.Cause, as in Release; 0 without end
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1348,6 +1349,13 @@ func (x *Save) GetEnd() bool {
 		return x.End
 	}
 	return false
+}
+
+func (x *Save) GetCause() uint32 {
+	if x != nil {
+		return x.Cause
+	}
+	return 0
 }
 
 type Release struct {
@@ -2986,7 +2994,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04tags\x18\x01 \x03(\v2\x1f.profilenode.log.Tags.TagsEntryR\x04tags\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe7\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfd\x01\n" +
 	"\x04Save\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
@@ -2995,7 +3003,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04data\x18\x05 \x01(\v2\x15.profilenode.log.DataR\x04data\x12)\n" +
 	"\x04tags\x18\x06 \x01(\v2\x15.profilenode.log.TagsR\x04tags\x12%\n" +
 	"\x0eclear_messages\x18\a \x03(\x04R\rclearMessages\x12\x10\n" +
-	"\x03end\x18\b \x01(\bR\x03end\"\x94\x01\n" +
+	"\x03end\x18\b \x01(\bR\x03end\x12\x14\n" +
+	"\x05cause\x18\t \x01(\rR\x05cause\"\x94\x01\n" +
 	"\aRelease\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +

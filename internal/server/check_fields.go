@@ -101,6 +101,14 @@ func checkCause(cause profilev1.Cause) error {
 	return nil
 }
 
+// checkSaveCause is of the cause that comes with a save.
+func checkSaveCause(end bool, cause profilev1.Cause) error {
+	if !end && cause != profilev1.Cause_CAUSE_UNSPECIFIED {
+		return invalidField("the save does not end the session and gives the cause %v: send a cause with end alone", cause)
+	}
+	return checkCause(cause)
+}
+
 // checkData also computes the hash that the tables would compute, so that damaged data costs no entry.
 func checkData(data, hash []byte, codec uint32) error {
 	if len(data) > fsm.MaxData {

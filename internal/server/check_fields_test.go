@@ -73,6 +73,9 @@ func TestShapes(t *testing.T) {
 		{"too many tags", save(func(q *profilev1.SaveRequest) { q.Tags = tags }), tooLarge, "tags"},
 		{"tags too large", save(func(q *profilev1.SaveRequest) { q.Tags = map[string]string{"a": strings.Repeat("b", fsm.MaxTagBytes)} }), tooLarge, "tags"},
 		{"tags and keep", save(func(q *profilev1.SaveRequest) { q.Tags, q.KeepTags = map[string]string{"a": "b"}, true }), invalid, "tags"},
+		{"a cause without an end", save(func(q *profilev1.SaveRequest) { q.Cause = profilev1.Cause_CAUSE_ENDED }), invalid, "does not end the session"},
+		{"a cause of the cluster", save(func(q *profilev1.SaveRequest) { q.End, q.Cause = true, profilev1.Cause_CAUSE_STOLEN }), invalid, "not an owner's"},
+		{"no such cause", save(func(q *profilev1.SaveRequest) { q.End, q.Cause = true, 300 }), invalid, "not an owner's"},
 		{"too many marks", save(func(q *profilev1.SaveRequest) { q.ClearMessages = make([]uint64, fsm.MaxMarks+1) }), tooLarge, "messages"},
 		{"message too large", func(ctx context.Context) error {
 			_, err := w.profiles.Send(ctx, &profilev1.SendRequest{Request: request(), Store: "players", Key: "p", Body: make([]byte, fsm.MaxMessage+1)})

@@ -11,13 +11,13 @@ import (
 // Save stores an owner's next revision.
 func (s profilesService) Save(ctx context.Context, q *profilev1.SaveRequest) (*profilev1.SaveResponse, error) {
 	if err := checkFieldErrors(q.GetRequest().GetNumber(), checkRequest(q.GetRequest()), checkProfile(q.GetStore(), q.GetKey()), checkToken(q.GetToken()),
-		checkTags(q.GetTags(), q.GetKeepTags()), checkClears(q.GetClearMessages()),
+		checkTags(q.GetTags(), q.GetKeepTags()), checkClears(q.GetClearMessages()), checkSaveCause(q.GetEnd(), q.GetCause()),
 		checkAnnounced(ctx, q.GetData()), checkData(q.GetData(), q.GetHash(), q.GetCodec())); err != nil {
 		return nil, err
 	}
 	save := &fsm.Save{
 		Store: q.GetStore(), Key: q.GetKey(), Token: q.GetToken(), Base: q.GetBase(), Tags: tagsFromWire(q.GetTags(), q.GetKeepTags()),
-		ClearMessages: q.GetClearMessages(), End: q.GetEnd(),
+		ClearMessages: q.GetClearMessages(), End: q.GetEnd(), Cause: uint32(q.GetCause()),
 	}
 	result, err := s.writeInParts(ctx, q.GetRequest(), q.GetStore(), dataToWrite{q.GetCodec(), q.GetData(), q.GetHash()}, func(data *fsm.Data) any {
 		save.Data = data

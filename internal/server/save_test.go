@@ -10,6 +10,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/internal/server"
+	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -216,5 +217,33 @@ func TestSmallSavesDoNotWaitInLineWithLargeOnes(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("a large save: %v", err)
 		}
+	}
+}
+
+// A save that ends a session puts its cause into the log: an owner that gave up is in the audit.
+func TestALastSavePutsItsCauseIntoTheLog(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	a, b := w.register("a"), w.register("b")
+	token := a.start("p", wait).Header.Token
+	b.start("p", wait)
+	last := a.saving("p", token, 0, []byte("kept"))
+	last.End, last.Cause = true, profilev1.Cause_CAUSE_OUT_OF_REACH
+	var logged uint32
+	node.Before = func(command *fsm.Command) error {
+		logged = command.GetSave().GetCause()
+		return nil
+	}
+	if _, err := a.profiles.Save(soon(t), last); err != nil {
+		t.Fatal(err)
+	}
+	if logged != uint32(lock.OutOfReach) {
+		t.Errorf("the log has cause %d, want %d", logged, lock.OutOfReach)
+	}
+	audits, err := w.cluster.Audit(soon(t), &profilev1.AuditRequest{})
+	if err != nil || len(audits.Records) != 1 {
+		t.Fatalf("audit: %v, %v", audits, err)
+	}
+	if r := audits.Records[0]; r.Action != "give-up" || r.Cause != profilev1.Cause_CAUSE_OUT_OF_REACH || r.From.GetName() != "a" {
+		t.Errorf("the audit is %v", r)
 	}
 }
