@@ -25,10 +25,6 @@ type Node struct {
 	Members   []string // Addresses.Nodes of all nodes
 	Flags     []string // further flags of profilenode serve
 
-	// Prefix is a command that runs the node, such as ip netns exec NAME. It must replace itself with the node (execve),
-	// so that signals reach that.
-	Prefix []string
-	Env    []string // added to Environ()
 	// StartIn starts the command, for example from a thread in another network namespace; nil: here.
 	StartIn func(*exec.Cmd) error
 
@@ -84,9 +80,8 @@ func (n *Node) Start(flags ...string) (err error) {
 	if n.up {
 		return fmt.Errorf("start node %s: it was started already, and neither stopped nor killed", n.Folder)
 	}
-	line := slices.Concat(n.Prefix, []string{n.Program}, n.arguments(), flags)
-	r := &run{command: exec.Command(line[0], line[1:]...), ready: make(chan struct{}), ended: make(chan struct{})}
-	r.command.Env = append(Environ(), n.Env...)
+	r := &run{command: exec.Command(n.Program, append(n.arguments(), flags...)...), ready: make(chan struct{}), ended: make(chan struct{})}
+	r.command.Env = Environ()
 	// An interrupt at the terminal, which goes to the whole group, reaches this process alone, which then ends its nodes.
 	UseOwnGroup(r.command)
 	if r.stdin, err = r.command.StdinPipe(); err != nil {
@@ -99,11 +94,11 @@ func (n *Node) Start(flags ...string) (err error) {
 		}
 	}
 	n.connectOutput(r, log)
-	start := r.command.Start
-	if n.StartIn != nil {
-		start = func() error { return n.StartIn(r.command) }
+	start := n.StartIn
+	if start == nil {
+		start = (*exec.Cmd).Start
 	}
-	if err := start(); err != nil {
+	if err := start(r.command); err != nil {
 		_ = r.stdin.Close()
 		if log != nil {
 			_ = log.Close()

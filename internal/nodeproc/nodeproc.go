@@ -1,7 +1,7 @@
 // Package nodeproc runs profilenode nodes as processes: for profilenode dev, for bench, for the crash runs and for tests.
 //
 // [Build] makes the program, [NewCluster] prepares nodes on loopback, and a [Node] is started, awaited, paused, stopped and
-// killed. Other addresses, folders, network namespaces or environments are set in a Node's fields before its start.
+// killed. Other addresses, folders or network namespaces are set in a Node's fields before its start.
 //
 // A node's process ends with the process that started it, however that one ends: the node's stdin is a pipe that only its
 // parent holds, and it serves with --exit-with-stdin. A paused node cannot see that. It leads a process group of its own,
