@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "internal/memnet", "lock", "gossip"},
 	"client/clienttest": {
 		"api/profilev1", "client", "cluster", "cluster/clustertest", "fsm", "fsm/logpb", "gossip", "internal/clienthooks",
-		"internal/memnet", "internal/server", "lock",
+		"internal/memnet", "internal/server", "internal/wire", "lock",
 	},
 
 	// A whole cluster and its game servers in virtual time. What judges a run is apart, and knows nothing of ours.
