@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/scanner"
 	"go/token"
+	"go/types"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,27 +113,14 @@ func findDeclarations(file, text, name string) ([]declaration, error) {
 
 // functionName writes a function's name as a stack trace does, without type parameters.
 func functionName(f *ast.FuncDecl) string {
-	if f.Recv == nil || len(f.Recv.List) == 0 {
+	if f.Recv == nil {
 		return f.Name.Name
 	}
-	of, pointer := f.Recv.List[0].Type, false
-	for {
-		switch t := of.(type) {
-		case *ast.StarExpr:
-			of, pointer = t.X, true
-		case *ast.IndexExpr:
-			of = t.X
-		case *ast.IndexListExpr:
-			of = t.X
-		case *ast.Ident:
-			if pointer {
-				return "(*" + t.Name + ")." + f.Name.Name
-			}
-			return t.Name + "." + f.Name.Name
-		default:
-			return f.Name.Name
-		}
+	receiver, _, _ := strings.Cut(types.ExprString(f.Recv.List[0].Type), "[")
+	if strings.HasPrefix(receiver, "*") {
+		receiver = "(" + receiver + ")"
 	}
+	return receiver + "." + f.Name.Name
 }
 
 // findTokens counts where a text holds the tokens of a pattern, and returns the bytes of the last place.

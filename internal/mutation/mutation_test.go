@@ -10,10 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,15 +33,14 @@ type mutation struct {
 // root is the module's folder, seen from this package's.
 const root = "../.."
 
-// tables are the files in testdata. Those of one package follow each other, so that the builds find its dependencies in the
-// cache.
-var tables = []string{"lock", "fsm", "disk", "leadership", "liveness", "server", "request", "document", "client", "operator"}
-
-// readMutations reads all tables.
+// readMutations reads the tables in testdata.
 func readMutations(t *testing.T) (all []mutation) {
 	t.Helper()
-	for _, table := range tables {
-		file := filepath.Join("testdata", table+".txt")
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no tables: %v", err)
+	}
+	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -155,43 +151,16 @@ func holdsTest(folder, test string) (bool, error) {
 // run of it shows. As many run at once as there are processors.
 func TestMutations(t *testing.T) {
 	skipUnlessAsked(t)
-	selected := selectMutations(readMutations(t), flag.Lookup("test.run").Value.String())
-	next := make(chan mutation)
-	var workers sync.WaitGroup
-	var done atomic.Int64
+	var selected, done atomic.Int64 // selected is final before the first is built: parallel subtests wait for that
 	began := time.Now()
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for m := range next {
-				t.Run(m.String(), func(t *testing.T) {
-					result := runMutation(t, m)
-					fmt.Printf("%d of %d, %v: %s (%s): %s\n", done.Add(1), len(selected), time.Since(began).Round(time.Second), m, m.guards, result)
-				})
-			}
+	for _, m := range readMutations(t) {
+		t.Run(m.String(), func(t *testing.T) {
+			selected.Add(1)
+			t.Parallel()
+			result := runMutation(t, m)
+			fmt.Printf("%d of %d, %v: %s (%s): %s\n", done.Add(1), selected.Load(), time.Since(began).Round(time.Second), m, m.guards, result)
 		})
 	}
-	for _, m := range selected {
-		next <- m
-	}
-	close(next)
-	workers.Wait()
-}
-
-// selectMutations returns those that -run picks, so that their number is known before the first is built.
-func selectMutations(all []mutation, pattern string) []mutation {
-	_, name, ok := strings.Cut(pattern, "/")
-	if !ok {
-		return all
-	}
-	// The names hold slashes as well, and testing compares them part by part: this picks no fewer than it does.
-	first, _, _ := strings.Cut(name, "/")
-	picked, err := regexp.Compile(strings.ReplaceAll(first, " ", "_"))
-	if err != nil {
-		return all
-	}
-	return slices.DeleteFunc(all, func(m mutation) bool {
-		return !picked.MatchString(strings.ReplaceAll(m.String(), " ", "_"))
-	})
 }
 
 // runMutation returns the result in words, and fails t unless the mutation is caught.
