@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -29,7 +28,7 @@ func (m *membership) findCluster(ctx context.Context) error {
 		return m.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
 	}
 	if m.isOnlyNode() {
-		return m.foundCluster(hex.EncodeToString(randomBytes16()), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
+		return m.foundCluster(newID(), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
 	}
 	agreed, said := 0, time.Time{}
 	m.hellos.AskNow()
@@ -92,7 +91,7 @@ func (m *membership) decideBootstrap(ctx context.Context, round *peerwire.HelloR
 	if peers = sortedPeers(peers); peers[0].ID != m.node.ID() {
 		return "node " + peers[0].ID + " is about to found the cluster", false, nil
 	}
-	return "", true, m.foundCluster(hex.EncodeToString(randomBytes16()), peers)
+	return "", true, m.foundCluster(newID(), peers)
 }
 
 // describeUndecided returns the reason why no cluster may be founded yet; "" when all listed nodes have answered, are

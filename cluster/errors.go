@@ -61,13 +61,6 @@ var ErrSpeaksTLS = peerwire.ErrSpeaksTLS
 // SpeaksTLS reports whether the first bytes of a connection begin a TLS handshake.
 func SpeaksTLS(first []byte) bool { return peerwire.SpeaksTLS(first) }
 
-// errFolderUnusable is the error with which a node with wrong tables stops, and with which its folder is refused at every
-// later start. Right tables come only from another node, to a new id: the old id may have acknowledged entries on the
-// basis of the wrong ones.
-func errFolderUnusable(dir, why string) error {
-	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", ErrFailed, dir, why)
-}
-
 // ErrDiskFull is in the error of a node that stopped, or did not start, for want of disk space.
 var ErrDiskFull = errors.New("the disk is full")
 

@@ -30,6 +30,8 @@ const (
 
 	tablesFolder    = "tables"
 	snapshotsFolder = "snapshots"
+
+	maxIdentityBytes = 1 << 20 // of node.json
 )
 
 // identity is the content of node.json.
@@ -52,7 +54,7 @@ type identity struct {
 func (i identity) checksum() (string, error) {
 	i.Checksum = ""
 	text, err := json.Marshal(i)
-	return formatChecksum(xxhash.Sum64(text)), err
+	return disk.FormatChecksum(xxhash.Sum64(text)), err
 }
 
 // decodeIdentity reads node.json, which lies at path. An identity whose checksum is wrong is damaged: the node would go on
@@ -80,32 +82,33 @@ func decodeIdentity(path string, text []byte) (own identity, err error) {
 	return own, nil
 }
 
+// folder is the data folder of one node, open.
 type folder struct {
 	dir      string // "": in memory
-	fs       vfs.FS // in memory: a file system that outlives the node; nil: none
+	fs       vfs.FS // that the files lie on, under dir; nil: the node keeps nothing
 	lock     io.Closer
 	identity identity
 }
 
-// openFolder locks the folder for this process and reads its identity.
-func openFolder(c Config) (*folder, error) {
-	if c.Memory && c.FS != nil {
-		return openMemoryFolder(c.FS)
-	}
-	dir := c.Dir
-	f := &folder{dir: dir, identity: identity{Format: folderFormat}}
-	if dir == "" {
+// openFolder locks the folder at dir for this process and reads its identity. An empty dir stands for a node in memory, which
+// keeps its files on memory, or nothing where that is nil.
+func openFolder(dir string, memory vfs.FS) (*folder, error) {
+	f := &folder{dir: dir, fs: memory, identity: identity{Format: folderFormat}}
+	if dir == "" && memory == nil {
 		f.identity.ID = newID()
 		return f, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); errors.Is(err, iofs.ErrPermission) {
-		return nil, explainLockError(dir, err)
-	} else if err != nil {
-		return nil, fmt.Errorf("open data folder: %w", err)
-	}
-	var err error
-	if f.lock, err = vfs.Default.Lock(filepath.Join(dir, lockFile)); err != nil {
-		return nil, explainLockError(dir, err)
+	if dir != "" {
+		f.fs = vfs.Default
+		if err := os.MkdirAll(dir, 0o700); errors.Is(err, iofs.ErrPermission) {
+			return nil, explainLockError(dir, err)
+		} else if err != nil {
+			return nil, fmt.Errorf("open data folder: %w", err)
+		}
+		var err error
+		if f.lock, err = vfs.Default.Lock(f.pathOf(lockFile)); err != nil {
+			return nil, explainLockError(dir, err)
+		}
 	}
 	if err := f.readIdentity(); err != nil {
 		_ = f.close()
@@ -123,15 +126,13 @@ func explainLockError(dir string, err error) error {
 }
 
 func (f *folder) readIdentity() error {
-	votesMissing := false
-	if _, err := os.Stat(f.pathOf(votesFile)); errors.Is(err, os.ErrNotExist) {
-		votesMissing = true
-	} else if err != nil {
-		return fmt.Errorf("open data folder: %w", err)
+	votesMissing, err := f.isMissing(votesFile)
+	if err != nil {
+		return err
 	}
-	text, err := os.ReadFile(f.pathOf(identityFile))
-	if errors.Is(err, os.ErrNotExist) {
-		if left := f.leftoverFiles(); left != "" {
+	text, err := disk.ReadFile(f.fs, f.pathOf(identityFile), maxIdentityBytes)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if left := f.leftoverFile(); left != "" {
 			return fmt.Errorf("data folder %s has %s but no %s, so the folder does not say whose it is: %s", f.dir, left, identityFile, rejoinAdvice(f.dir))
 		}
 		own := f.identity
@@ -153,14 +154,30 @@ func (f *folder) readIdentity() error {
 	return nil
 }
 
-// leftoverFiles are the files in a folder without an identity; "" if it is empty.
-func (f *folder) leftoverFiles() string {
+func (f *folder) isMissing(name string) (bool, error) {
+	if _, err := f.fs.Stat(f.pathOf(name)); errors.Is(err, iofs.ErrNotExist) {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("open data folder: %w", err)
+	}
+	return false, nil
+}
+
+// leftoverFile is a file or folder in a data folder without an identity; "" if there is none.
+func (f *folder) leftoverFile() string {
 	for _, name := range []string{votesFile, logFolder, tablesFolder, snapshotsFolder} {
-		if _, err := os.Stat(f.pathOf(name)); !errors.Is(err, os.ErrNotExist) {
+		if missing, err := f.isMissing(name); !missing || err != nil {
 			return name
 		}
 	}
 	return ""
+}
+
+// errFolderUnusable is the error with which a node with wrong tables stops, and with which its folder is refused at every
+// later start. Right tables come only from another node, to a new id: the old id may have acknowledged entries on the
+// basis of the wrong ones.
+func errFolderUnusable(dir, why string) error {
+	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", disk.ErrFailed, dir, why)
 }
 
 // rejoinAdvice says how a node goes on that must not go on with its data folder.
@@ -176,58 +193,49 @@ func errMissingFile(dir, how string) error {
 
 // writeIdentity replaces node.json so that after a crash either the old or the new one is there.
 func (f *folder) writeIdentity(own identity) error {
-	if f.dir == "" && f.fs == nil {
-		f.identity = own
-		return nil
-	}
-	sum, err := own.checksum()
-	if err != nil {
-		return fmt.Errorf("write %s: %w", identityFile, err)
-	}
-	own.Checksum = sum
-	text, err := json.MarshalIndent(own, "", "  ")
-	if err == nil && f.fs != nil {
-		err = disk.WriteFile(f.fs, identityFile, text)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", identityFile, err)
-	}
 	if f.fs != nil {
-		f.identity = own
-		return nil
-	}
-	next := f.pathOf(identityFile + ".next")
-	if err := writeSynced(next, append(text, '\n')); err != nil {
-		return fmt.Errorf("write %s: %w", identityFile, err)
-	}
-	if err := os.Rename(next, f.pathOf(identityFile)); err != nil {
-		return fmt.Errorf("write %s: %w", identityFile, err)
-	}
-	if err := syncDir(f.dir); err != nil {
-		return fmt.Errorf("write %s: %w", identityFile, err)
+		sum, err := own.checksum()
+		if err != nil {
+			return fmt.Errorf("write %s: %w", identityFile, err)
+		}
+		own.Checksum = sum
+		text, err := json.MarshalIndent(own, "", "  ")
+		if err == nil {
+			err = disk.WriteFile(f.fs, f.pathOf(identityFile), append(text, '\n'))
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", identityFile, err)
+		}
 	}
 	f.identity = own
 	return nil
 }
 
-func writeSynced(path string, text []byte) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+// pathOf is the path of a file of the folder, on f.fs.
+func (f *folder) pathOf(name string) string {
+	if f.dir == "" {
+		return name
 	}
-	_, err = file.Write(text)
-	return errors.Join(err, file.Sync(), file.Close())
+	return filepath.Join(f.dir, name)
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+// diskBytes is the size of all files in a folder of this one, 0 if they are not on the disk.
+func (f *folder) diskBytes(name string) uint64 {
+	if f.dir == "" {
+		return 0
 	}
-	return errors.Join(d.Sync(), d.Close())
+	var bytes uint64
+	_ = filepath.WalkDir(f.pathOf(name), func(_ string, entry iofs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil // the file was deleted in the meantime
+		}
+		if info, err := entry.Info(); err == nil {
+			bytes += uint64(info.Size())
+		}
+		return nil
+	})
+	return bytes
 }
-
-func (f *folder) pathOf(name string) string { return filepath.Join(f.dir, name) }
 
 func (f *folder) close() error {
 	if f.lock == nil {
@@ -236,11 +244,9 @@ func (f *folder) close() error {
 	return f.lock.Close()
 }
 
-// newID is never used twice; 128 random bits, in hex.
-func newID() string { return hex.EncodeToString(randomBytes16()) }
-
-func randomBytes16() []byte {
+// newID returns 128 random bits, in hex. No two are equal.
+func newID() string {
 	var id [16]byte
 	rand.Read(id[:])
-	return id[:]
+	return hex.EncodeToString(id[:])
 }

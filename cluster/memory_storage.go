@@ -19,31 +19,7 @@ import (
 // A node in memory that was given a file system keeps on it all that another keeps in its data folder, so that it can come
 // back: node.json, the log, the tables, and the votes in a file of their own.
 
-const maxSmallFile = 1 << 20 // bytes of node.json, and of the votes
-
-// openMemoryFolder is openFolder for a file system that outlives the node.
-func openMemoryFolder(fs vfs.FS) (*folder, error) {
-	f := &folder{fs: fs, identity: identity{Format: folderFormat}}
-	text, err := disk.ReadFile(fs, identityFile, maxSmallFile)
-	if errors.Is(err, iofs.ErrNotExist) {
-		own := f.identity
-		own.ID = newID()
-		return f, f.writeIdentity(own)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", identityFile, err)
-	}
-	if f.identity, err = decodeIdentity(identityFile, text); err != nil {
-		return nil, err
-	}
-	if f.identity.UnusableReason != "" {
-		return nil, errFolderUnusable(f.dir, f.identity.UnusableReason)
-	}
-	if _, err := fs.Stat(votesFile); f.identity.Member && errors.Is(err, iofs.ErrNotExist) {
-		return nil, errMissingFile(f.dir, "its file "+votesFile+" is missing")
-	}
-	return f, nil
-}
+const maxVotesBytes = 1 << 20
 
 // openMemoryStorage is openStorage for a file system that outlives the node.
 func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
@@ -79,7 +55,7 @@ var _ raft.StableStore = (*memoryVotes)(nil)
 
 func openMemoryVotes(fs vfs.FS) (*memoryVotes, error) {
 	v := &memoryVotes{fs: fs, writing: make(chan struct{}, 1), values: map[string][]byte{}}
-	text, err := disk.ReadFile(fs, votesFile, maxSmallFile)
+	text, err := disk.ReadFile(fs, votesFile, maxVotesBytes)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return v, disk.WriteFile(fs, votesFile, []byte("{}")) // from here on a missing file has forgotten votes
 	}

@@ -49,7 +49,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 // must fit each other; the port; raft, if this node was in a cluster before. shutDown goes the opposite way.
 func (n *Node) openParts(ctx context.Context) error {
 	var err error
-	if n.folder, err = openFolder(n.config); err != nil {
+	if n.folder, err = openFolder(n.config.Dir, n.config.FS); err != nil {
 		return err
 	}
 	if n.config.FS == nil && n.config.Memory {
@@ -62,10 +62,10 @@ func (n *Node) openParts(ctx context.Context) error {
 	if err := n.measureSpace(); err != nil { // before Pebble writes: its error would not say that the disk is full
 		return err
 	}
-	if n.tables, err = openTablesStore(n.config.FS, n.config.Dir, n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
+	if n.tables, err = openTablesStore(n.config.FS, n.folder.pathOf(tablesFolder), n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
 		return err
 	}
-	if n.snapshots, err = openSnapshotStore(n.config.FS, n.config.Dir, keepSnapshots, n.log); err != nil {
+	if n.snapshots, err = openSnapshotStore(n.config.FS, n.folder.pathOf(snapshotsFolder), keepSnapshots, n.log); err != nil {
 		return err
 	}
 	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, failIn("tables", n.fail))

@@ -25,7 +25,7 @@ const (
 
 // snapshotStore keeps raft's snapshots as folders that hold a machine's files:
 //
-//	<dir>/snapshots/<term>-<index>-<sequence>/meta.json, data/
+//	<root>/<term>-<index>-<sequence>/meta.json, data/
 //
 // Listed snapshots are complete and synced. Term and index are raft's label; the applied row of the machine inside is at
 // most that index.
@@ -66,11 +66,11 @@ const metaFormat = 1
 // openSnapshotStore opens the snapshots under dir and deletes unfinished ones. It keeps the newest retain of them. A
 // nil fs is the disk. A snapshot that says nothing readable about itself is an error: to overlook it would be to go back
 // to an older one, behind which the log may be cut already.
-func openSnapshotStore(fs vfs.FS, dir string, retain int, log *slog.Logger) (*snapshotStore, error) {
+func openSnapshotStore(fs vfs.FS, root string, retain int, log *slog.Logger) (*snapshotStore, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	s := &snapshotStore{fs: fs, root: fs.PathJoin(dir, snapshotsFolder), retain: max(retain, 1), log: log}
+	s := &snapshotStore{fs: fs, root: root, retain: max(retain, 1), log: log}
 	if err := disk.MakeFolder(fs, s.root); err != nil {
 		return nil, fmt.Errorf("make folder of snapshots: %w", err)
 	}
@@ -250,7 +250,7 @@ func writeMeta(fs vfs.FS, dir string, meta snapshotMeta) error {
 	if err != nil {
 		return err
 	}
-	return disk.WriteFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, formatChecksum(xxhash.Sum64(line))))
+	return disk.WriteFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, disk.FormatChecksum(xxhash.Sum64(line))))
 }
 
 func readMeta(fs vfs.FS, dir string) (snapshotMeta, error) {
@@ -260,7 +260,7 @@ func readMeta(fs vfs.FS, dir string) (snapshotMeta, error) {
 		return meta, err
 	}
 	line, sum, _ := bytes.Cut(content, []byte("\n"))
-	if string(sum) != formatChecksum(xxhash.Sum64(line))+"\n" {
+	if string(sum) != disk.FormatChecksum(xxhash.Sum64(line))+"\n" {
 		return meta, fmt.Errorf("%s is damaged", metaFile)
 	}
 	if err := json.Unmarshal(line, &meta); err != nil {

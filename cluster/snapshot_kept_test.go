@@ -122,7 +122,7 @@ func TestOldSnapshotsGoUnlessRead(t *testing.T) {
 	if err := fs.MkdirAll("node/snapshots/1-20-99.tmp/data", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openSnapshotStore(fs, "node", 2, slog.New(slog.DiscardHandler))
+	again, err := openSnapshotStore(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestDamagedMetaStopsTheStart(t *testing.T) {
 	d.shut(t)
 	path := "node/snapshots/" + label.ID + "/meta.json"
 	rot(t, fs, path)
-	if _, err := openSnapshotStore(fs, "node", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
+	if _, err := openSnapshotStore(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
 		t.Errorf("start with a damaged %s: %v", path, err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // snapshotPacker reads a snapshot's folder as a stream.
@@ -80,7 +82,7 @@ func (p *snapshotPacker) openNext() error {
 
 func (p *snapshotPacker) endFile() error {
 	sum := p.sum.Sum64()
-	if want := p.files[p.nextFile].Sum; want != "" && want != formatChecksum(sum) {
+	if want := p.files[p.nextFile].Sum; want != "" && want != disk.FormatChecksum(sum) {
 		return fmt.Errorf("file %s of the snapshot is damaged", p.files[p.nextFile].Name)
 	}
 	err := p.file.Close()

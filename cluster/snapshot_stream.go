@@ -62,8 +62,6 @@ func encodeStreamHead(row uint64, files []snapshotFile) []byte {
 	return binary.BigEndian.AppendUint64(head, xxhash.Sum64(head))
 }
 
-func formatChecksum(sum uint64) string { return fmt.Sprintf("%016x", sum) }
-
 // checkFileName keeps a stream from writing anywhere but into its own folder.
 func checkFileName(name string) error {
 	if name == "" || len(name) > maxFileName || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00:") {

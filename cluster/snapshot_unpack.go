@@ -172,7 +172,7 @@ func (u *snapshotUnpacker) endFile() error {
 	if binary.BigEndian.Uint64(u.gathered) != sum {
 		return fmt.Errorf("file %s is damaged", f.Name)
 	}
-	f.Sum = formatChecksum(sum)
+	f.Sum = disk.FormatChecksum(sum)
 	file := u.file
 	u.file = nil
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {

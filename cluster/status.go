@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"encoding/hex"
-	"io/fs"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -60,7 +58,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		ID: own.ID, Version: n.config.Version, Epoch: position.Epoch, Level: position.Level,
 		State: "waiting", Applied: position.Index, Digest: position.Digest, StampMS: position.StampMS,
-		LogBytes: n.folder.logBytes(), TableBytes: tableBytes(n.config), Uptime: time.Since(n.started),
+		LogBytes: n.folder.diskBytes(logFolder), TableBytes: n.folder.diskBytes(tablesFolder), Uptime: time.Since(n.started),
 		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(), TablesDiffer: n.membership.digests.alarm.Load() != nil,
 	}
 	r := n.raftIfRunning()
@@ -135,22 +133,4 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 		}
 	}
 	return nil
-}
-
-// tableBytes returns the size of the tables on disk, 0 where they are not on the disk.
-func tableBytes(c Config) uint64 {
-	if c.Dir == "" || c.FS != nil {
-		return 0
-	}
-	var bytes uint64
-	_ = filepath.WalkDir(filepath.Join(c.Dir, "tables"), func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return nil // the file was deleted in the meantime
-		}
-		if info, err := entry.Info(); err == nil {
-			bytes += uint64(info.Size())
-		}
-		return nil
-	})
-	return bytes
 }

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
 
@@ -29,10 +27,10 @@ type raftStorage struct {
 
 // openStorage opens both in the folder, or keeps all in memory. stop is called before raft learns of an error.
 func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
-	if f.fs != nil {
+	if f.dir == "" && f.fs != nil {
 		return openMemoryStorage(f, log, stop)
 	}
-	if f.dir == "" {
+	if f.fs == nil {
 		memory := raft.NewInmemStore()
 		return &raftStorage{log: &guardedLog{LogStore: memory, onFault: stop}, stable: memory, guard: &shutdownGuard{}, closeStores: func() error { return nil }}, nil
 	}
@@ -49,10 +47,10 @@ func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, e
 
 // openEntryLog opens the log beside the votes, which must fit it.
 func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop func(error)) (*raftStorage, error) {
-	if err := syncDir(f.dir); err != nil {
+	if err := disk.SyncFolder(f.fs, f.dir); err != nil {
 		return nil, fmt.Errorf("open %s: %w", f.pathOf(votesFile), err)
 	}
-	entries, err := openLogStore(vfs.Default, f.pathOf(logFolder), f.identity.Member, log, failIn("log", stop))
+	entries, err := openLogStore(f.fs, f.pathOf(logFolder), f.identity.Member, log, failIn("log", stop))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
 	}
@@ -100,24 +98,6 @@ func (s *raftStorage) finishFounding(first raft.Configuration) error {
 		return fmt.Errorf("read term: %w", err)
 	}
 	return s.log.StoreLog(&raft.Log{Index: 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(first)})
-}
-
-// logBytes is the size of the log on disk.
-func (f *folder) logBytes() uint64 {
-	if f.dir == "" {
-		return 0
-	}
-	files, err := os.ReadDir(f.pathOf(logFolder))
-	if err != nil {
-		return 0
-	}
-	var sum uint64
-	for _, file := range files {
-		if info, err := file.Info(); err == nil { // else it was deleted meanwhile
-			sum += uint64(info.Size())
-		}
-	}
-	return sum
 }
 
 // guardedLog lets raft see no error but "not found": a follower that cannot read its own log makes the leader walk back

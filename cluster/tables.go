@@ -48,16 +48,16 @@ type tablesStore struct {
 // brokenCloseLimit is how long broken tables are given to close their files.
 const brokenCloseLimit = time.Second
 
-// openTablesStore opens what dir/tables/CURRENT names, or an empty machine where there never was one, and deletes what is
+// openTablesStore opens what root/CURRENT names, or an empty machine where there never was one, and deletes what is
 // left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
 // node stops then. level is the highest that they apply. A nil fs is the disk.
-func openTablesStore(fs vfs.FS, dir string, level uint32, log *slog.Logger, fatal func(error)) (*tablesStore, error) {
+func openTablesStore(fs vfs.FS, root string, level uint32, log *slog.Logger, fatal func(error)) (*tablesStore, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
 	t := &tablesStore{
 		fs:            fs,
-		root:          fs.PathJoin(dir, tablesFolder),
+		root:          root,
 		maxLevel:      level,
 		log:           log,
 		watch:         disk.NewWatch("tables", log, fatal),

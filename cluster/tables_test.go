@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -101,11 +102,11 @@ func openDisk(t testing.TB, fs vfs.FS, dir string) *nodeDisk {
 
 func tryOpenDisk(fs vfs.FS, dir string) (*nodeDisk, error) {
 	d := &nodeDisk{stopped: &stopped{}}
-	tables, err := openTablesStore(fs, dir, fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
+	tables, err := openTablesStore(fs, filepath.Join(dir, tablesFolder), fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
 	if err != nil {
 		return nil, err
 	}
-	snapshots, err := openSnapshotStore(fs, dir, 2, slog.New(slog.DiscardHandler))
+	snapshots, err := openSnapshotStore(fs, filepath.Join(dir, snapshotsFolder), 2, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, errors.Join(err, tables.close())
 	}

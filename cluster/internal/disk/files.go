@@ -71,3 +71,6 @@ func ReadFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 	}
 	return content, errors.Join(err, file.Close())
 }
+
+// FormatChecksum writes an XXH64 in hex, as files of JSON hold it.
+func FormatChecksum(sum uint64) string { return fmt.Sprintf("%016x", sum) }
