@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
@@ -28,7 +29,7 @@ func (m *membership) findCluster(ctx context.Context) error {
 		return m.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
 	}
 	if m.isOnlyNode() {
-		return m.foundCluster(newID(), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
+		return m.foundCluster(datafolder.NewID(), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
 	}
 	agreed, said := 0, time.Time{}
 	m.hellos.AskNow()
@@ -91,7 +92,7 @@ func (m *membership) decideBootstrap(ctx context.Context, round *peerwire.HelloR
 	if peers = sortedPeers(peers); peers[0].ID != m.node.ID() {
 		return "node " + peers[0].ID + " is about to found the cluster", false, nil
 	}
-	return "", true, m.foundCluster(newID(), peers)
+	return "", true, m.foundCluster(datafolder.NewID(), peers)
 }
 
 // describeUndecided returns the reason why no cluster may be founded yet; "" when all listed nodes have answered, are

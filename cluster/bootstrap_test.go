@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
@@ -56,7 +57,7 @@ func TestWhoMayFoundACluster(t *testing.T) {
 			test.change(answers, errs)
 		}
 		n := &Node{config: Config{Nodes: all}, log: slog.New(slog.DiscardHandler)}
-		n.identity.Store(&identity{ID: test.self})
+		n.identity.Store(&datafolder.Identity{ID: test.self})
 		m := &membership{node: n}
 		agreed := 0
 		for range 2 * agreeingRounds {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
@@ -103,7 +104,7 @@ func stopCause(err error) (cause, part string) {
 // rebuildAdvice says how a node goes on that has lost its tables alone.
 func rebuildAdvice(dir, tables string) string {
 	return fmt.Sprintf("stop this node, move the folder %s aside and start the node again: it builds the tables from its newest snapshot and its log; "+
-		"if that ends with an error like this one, %s", tables, rejoinAdvice(dir))
+		"if that ends with an error like this one, %s", tables, datafolder.RejoinAdvice(dir))
 }
 
 // explainDamage makes the error of a damaged file one line that ends with advice.
@@ -115,8 +116,8 @@ func (n *Node) explainDamage(err error) error {
 	if !errors.As(err, &damage) || errors.Is(err, errAdvised) {
 		return err
 	}
-	advice := rejoinAdvice(n.config.Dir)
-	if tables := filepath.Join(n.config.Dir, tablesFolder); strings.HasPrefix(damage.Path, tables) {
+	advice := datafolder.RejoinAdvice(n.config.Dir)
+	if tables := filepath.Join(n.config.Dir, datafolder.TablesFolder); strings.HasPrefix(damage.Path, tables) {
 		advice = rebuildAdvice(n.config.Dir, tables)
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n") // the others are further files with the same fault

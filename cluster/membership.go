@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
@@ -240,5 +241,5 @@ func (m *membership) markFolderUnusable(index uint64) {
 			n.log.Warn("hand the lead over", "error", err)
 		}
 	}
-	n.fail(errFolderUnusable(n.folder.dir, own.UnusableReason))
+	n.fail(datafolder.NewUnusableError(n.folder.Dir, own.UnusableReason))
 }

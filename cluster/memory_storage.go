@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
@@ -22,20 +23,20 @@ import (
 const maxVotesBytes = 1 << 20
 
 // openMemoryStorage is openStorage for a file system that outlives the node.
-func openMemoryStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
-	votes, err := openMemoryVotes(f.fs)
+func openMemoryStorage(f *datafolder.Folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
+	votes, err := openMemoryVotes(f.FS)
 	if err != nil {
-		return nil, disk.AsDamage(votesFile, fmt.Errorf("open votes: %w", err))
+		return nil, disk.AsDamage(datafolder.VotesFile, fmt.Errorf("open votes: %w", err))
 	}
-	entries, err := openLogStore(f.fs, logFolder, f.identity.Member, log, failIn("log", stop))
+	entries, err := openLogStore(f.FS, datafolder.LogFolder, f.Identity.Member, log, failIn("log", stop))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
+		return nil, datafolder.NewMissingPartError(f.Dir, "its log in "+datafolder.LogFolder+" is missing")
 	}
 	if err != nil {
-		return nil, disk.AsDamage(logFolder, fmt.Errorf("open log: %w", err))
+		return nil, disk.AsDamage(datafolder.LogFolder, fmt.Errorf("open log: %w", err))
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: logFolder, guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q, closeStores: entries.Close}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: datafolder.LogFolder, guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q, closeStores: entries.Close}
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
 	}
@@ -55,9 +56,9 @@ var _ raft.StableStore = (*memoryVotes)(nil)
 
 func openMemoryVotes(fs vfs.FS) (*memoryVotes, error) {
 	v := &memoryVotes{fs: fs, writing: make(chan struct{}, 1), values: map[string][]byte{}}
-	text, err := disk.ReadFile(fs, votesFile, maxVotesBytes)
+	text, err := disk.ReadFile(fs, datafolder.VotesFile, maxVotesBytes)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return v, disk.WriteFile(fs, votesFile, []byte("{}")) // from here on a missing file has forgotten votes
+		return v, disk.WriteFile(fs, datafolder.VotesFile, []byte("{}")) // from here on a missing file has forgotten votes
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &v.values)
@@ -77,7 +78,7 @@ func (v *memoryVotes) Set(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := disk.WriteFile(v.fs, votesFile, text); err != nil {
+	if err := disk.WriteFile(v.fs, datafolder.VotesFile, text); err != nil {
 		return err
 	}
 	v.mu.Lock()

@@ -7,13 +7,12 @@
 // only in its own term.
 //
 // The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the replicated
-// tables and raft's log (replica.go, tables*.go, snapshot*.go, storage.go, logstore*.go, folder.go,
-// votes.go, and damage.go for files that cannot be read); how a node stops
+// tables and raft's log (replica.go, tables*.go, snapshot*.go, storage.go, logstore*.go, votes.go); how a node stops
 // (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps (clock.go, calendar.go),
 // confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector (detector.go); how leadership
 // begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go); membership (membership.go,
 // answers.go, digest.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); start and
-// stop (open.go). Below it, internal/disk holds synced files, internal/peerwire is the nodes' port, and internal/liveness finds
+// stop (open.go). Below it, internal/disk holds synced files, internal/datafolder is the data folder, internal/peerwire is the nodes' port, and internal/liveness finds
 // lost game servers. Read this file first, then open.go and leadership.go.
 package cluster
 
@@ -31,6 +30,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
@@ -43,7 +43,7 @@ type Node struct {
 	started   time.Time
 	processID string // random, made at each start: tells two processes apart that run under one node id
 
-	folder    *folder
+	folder    *datafolder.Folder
 	storage   *raftStorage
 	tables    *tablesStore
 	snapshots *snapshotStore
@@ -52,7 +52,7 @@ type Node struct {
 	gossip    gossipPools
 
 	lifecycle  *lifecycle
-	identity   atomic.Pointer[identity]
+	identity   atomic.Pointer[datafolder.Identity]
 	raft       atomic.Pointer[raft.Raft]
 	space      diskSpace
 	leadership *leadership
@@ -66,15 +66,15 @@ type Node struct {
 func (n *Node) fail(err error) { n.lifecycle.fail(n.explainDamage(n.explainIfFull(err))) }
 
 // takeIdentity writes the node's identity to its folder, and uses it from then on.
-func (n *Node) takeIdentity(own identity) error {
-	if err := n.folder.writeIdentity(own); err != nil {
+func (n *Node) takeIdentity(own datafolder.Identity) error {
+	if err := n.folder.WriteIdentity(own); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	n.identity.Store(&own)
 	return nil
 }
 
-func (n *Node) currentIdentity() identity { return *n.identity.Load() }
+func (n *Node) currentIdentity() datafolder.Identity { return *n.identity.Load() }
 
 // raftIfRunning returns raft, or nil before this node is in a cluster.
 func (n *Node) raftIfRunning() *raft.Raft { return n.raft.Load() }

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 )
@@ -29,7 +30,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Metrics == nil {
 		c.Metrics = noMetrics{}
 	}
-	n := &Node{config: c, log: c.Log, started: time.Now(), processID: newID(), ready: make(chan struct{})}
+	n := &Node{config: c, log: c.Log, started: time.Now(), processID: datafolder.NewID(), ready: make(chan struct{})}
 	n.lifecycle = newLifecycle(func(err error) {
 		cause, part := stopCause(err)
 		n.log.Error("this node stops", "error", err, "code", "STOPS", "cause", cause, "part", part)
@@ -49,23 +50,23 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 // must fit each other; the port; raft, if this node was in a cluster before. shutDown goes the opposite way.
 func (n *Node) openParts(ctx context.Context) error {
 	var err error
-	if n.folder, err = openFolder(n.config.Dir, n.config.FS); err != nil {
+	if n.folder, err = datafolder.Open(n.config.Dir, n.config.FS); err != nil {
 		return err
 	}
 	if n.config.FS == nil && n.config.Memory {
 		n.config.FS = vfs.NewMem()
 	}
-	own := n.folder.identity
+	own := n.folder.Identity
 	n.identity.Store(&own)
 	n.log = n.log.With("id", own.ID) // every later line has the node's id
 	n.config.Log = n.log
 	if err := n.measureSpace(); err != nil { // before Pebble writes: its error would not say that the disk is full
 		return err
 	}
-	if n.tables, err = openTablesStore(n.config.FS, n.folder.pathOf(tablesFolder), n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
+	if n.tables, err = openTablesStore(n.config.FS, n.folder.PathOf(datafolder.TablesFolder), n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
 		return err
 	}
-	if n.snapshots, err = openSnapshotStore(n.config.FS, n.folder.pathOf(snapshotsFolder), keepSnapshots, n.log); err != nil {
+	if n.snapshots, err = openSnapshotStore(n.config.FS, n.folder.PathOf(datafolder.SnapshotsFolder), keepSnapshots, n.log); err != nil {
 		return err
 	}
 	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, failIn("tables", n.fail))
@@ -160,14 +161,14 @@ func (n *Node) checkLogCoversTables() error {
 	if len(newest) > 0 {
 		last = max(last, newest[0].Index)
 	} else if first > 1 {
-		return errMissingFile(n.folder.dir, fmt.Sprintf("its log begins at entry %d, and no snapshot holds what was before", first))
+		return datafolder.NewMissingPartError(n.folder.Dir, fmt.Sprintf("its log begins at entry %d, and no snapshot holds what was before", first))
 	}
 	position := n.tables.positionNow()
 	if position.Index > last {
-		return errMissingFile(n.folder.dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", position.Index, last))
+		return datafolder.NewMissingPartError(n.folder.Dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", position.Index, last))
 	}
 	if id := hex.EncodeToString(position.Cluster); id != "" && id != n.currentIdentity().Cluster {
-		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.dir, identityFile, n.currentIdentity().Cluster, id)
+		return fmt.Errorf("data folder %s: %s names cluster %s, its tables are of %s: they do not belong together", n.folder.Dir, datafolder.IdentityFile, n.currentIdentity().Cluster, id)
 	}
 	return nil
 }
@@ -285,7 +286,7 @@ func (n *Node) shutDown() {
 		errs = append(errs, n.storage.closeStores())
 	}
 	if n.folder != nil {
-		errs = append(errs, n.folder.close())
+		errs = append(errs, n.folder.Close())
 	}
 	n.lifecycle.finish(errors.Join(errs...))
 }

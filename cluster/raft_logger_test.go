@@ -1,33 +1,21 @@
 package cluster
 
 import (
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-)
 
-// A folder that this user may not write, and one that another process has, are two things to do.
-func TestALockedFolderAndOneOfAnotherUserAreToldApart(t *testing.T) {
-	denied := explainLockError("data", &fs.PathError{Op: "open", Path: "data/LOCK", Err: syscall.EACCES}).Error()
-	if !strings.Contains(denied, "cannot be written by this user") || strings.Contains(denied, "another process") {
-		t.Errorf("a folder of another user: %s", denied)
-	}
-	locked := explainLockError("data", syscall.EAGAIN).Error()
-	if !strings.Contains(locked, "in use by another process") || strings.Contains(locked, "this user") {
-		t.Errorf("a locked folder: %s", locked)
-	}
-}
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
+)
 
 // A node.json that a crash or a full disk cut off says what to do.
 func TestACutOffNodeFileSaysWhatToDo(t *testing.T) {
 	c := DefaultConfig()
 	c.Dir, c.Bind = t.TempDir(), "127.0.0.1:0"
-	if err := os.WriteFile(filepath.Join(c.Dir, identityFile), []byte(`{"format": 1, "id": "ab`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.Dir, datafolder.IdentityFile), []byte(`{"format": 1, "id": "ab`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n, err := Open(t.Context(), c)

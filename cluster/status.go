@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/liveness"
 )
 
@@ -58,7 +59,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		ID: own.ID, Version: n.config.Version, Epoch: position.Epoch, Level: position.Level,
 		State: "waiting", Applied: position.Index, Digest: position.Digest, StampMS: position.StampMS,
-		LogBytes: n.folder.diskBytes(logFolder), TableBytes: n.folder.diskBytes(tablesFolder), Uptime: time.Since(n.started),
+		LogBytes: n.folder.DiskBytes(datafolder.LogFolder), TableBytes: n.folder.DiskBytes(datafolder.TablesFolder), Uptime: time.Since(n.started),
 		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(), TablesDiffer: n.membership.digests.alarm.Load() != nil,
 	}
 	r := n.raftIfRunning()

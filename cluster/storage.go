@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
@@ -26,15 +27,15 @@ type raftStorage struct {
 }
 
 // openStorage opens both in the folder, or keeps all in memory. stop is called before raft learns of an error.
-func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
-	if f.dir == "" && f.fs != nil {
+func openStorage(f *datafolder.Folder, log *slog.Logger, stop func(error)) (*raftStorage, error) {
+	if f.Dir == "" && f.FS != nil {
 		return openMemoryStorage(f, log, stop)
 	}
-	if f.fs == nil {
+	if f.FS == nil {
 		memory := raft.NewInmemStore()
 		return &raftStorage{log: &guardedLog{LogStore: memory, onFault: stop}, stable: memory, guard: &shutdownGuard{}, closeStores: func() error { return nil }}, nil
 	}
-	bolt, err := openVotes(f.pathOf(votesFile), f.identity.Member)
+	bolt, err := openVotes(f.PathOf(datafolder.VotesFile), f.Identity.Member)
 	if err != nil {
 		return nil, err
 	}
@@ -46,19 +47,19 @@ func openStorage(f *folder, log *slog.Logger, stop func(error)) (*raftStorage, e
 }
 
 // openEntryLog opens the log beside the votes, which must fit it.
-func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop func(error)) (*raftStorage, error) {
-	if err := disk.SyncFolder(f.fs, f.dir); err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.pathOf(votesFile), err)
+func openEntryLog(f *datafolder.Folder, votes *boltdb.BoltStore, log *slog.Logger, stop func(error)) (*raftStorage, error) {
+	if err := disk.SyncFolder(f.FS, f.Dir); err != nil {
+		return nil, fmt.Errorf("open %s: %w", f.PathOf(datafolder.VotesFile), err)
 	}
-	entries, err := openLogStore(f.fs, f.pathOf(logFolder), f.identity.Member, log, failIn("log", stop))
+	entries, err := openLogStore(f.FS, f.PathOf(datafolder.LogFolder), f.Identity.Member, log, failIn("log", stop))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return nil, errMissingFile(f.dir, "its log in "+logFolder+" is missing")
+		return nil, datafolder.NewMissingPartError(f.Dir, "its log in "+datafolder.LogFolder+" is missing")
 	}
 	if err != nil {
-		return nil, disk.AsDamage(f.pathOf(logFolder), fmt.Errorf("open log: %w", err))
+		return nil, disk.AsDamage(f.PathOf(datafolder.LogFolder), fmt.Errorf("open log: %w", err))
 	}
 	q := &shutdownGuard{}
-	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: f.pathOf(logFolder), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q}
+	s := &raftStorage{log: &guardedLog{LogStore: entries, onFault: failIn("log", stop), path: f.PathOf(datafolder.LogFolder), guard: q}, stable: guardedStable{votes, failIn("votes", stop), q}, guard: q}
 	s.closeStores = func() error { return errors.Join(entries.Close(), votes.Close()) }
 	if err := s.checkVotesFit(f); err != nil {
 		return nil, errors.Join(err, entries.Close())
@@ -67,7 +68,7 @@ func openEntryLog(f *folder, votes *boltdb.BoltStore, log *slog.Logger, stop fun
 }
 
 // checkVotesFit refuses votes that are older than the log: raft writes a term down before it takes an entry of it.
-func (s *raftStorage) checkVotesFit(f *folder) error {
+func (s *raftStorage) checkVotesFit(f *datafolder.Folder) error {
 	last, err := s.log.LastIndex()
 	if err != nil || last == 0 {
 		return err
@@ -81,7 +82,7 @@ func (s *raftStorage) checkVotesFit(f *folder) error {
 		return fmt.Errorf("read term: %w", err)
 	}
 	if term < l.Term {
-		return errMissingFile(f.dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", votesFile, term, l.Term))
+		return datafolder.NewMissingPartError(f.Dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", datafolder.VotesFile, term, l.Term))
 	}
 	return nil
 }

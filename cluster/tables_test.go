@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
@@ -102,11 +103,11 @@ func openDisk(t testing.TB, fs vfs.FS, dir string) *nodeDisk {
 
 func tryOpenDisk(fs vfs.FS, dir string) (*nodeDisk, error) {
 	d := &nodeDisk{stopped: &stopped{}}
-	tables, err := openTablesStore(fs, filepath.Join(dir, tablesFolder), fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
+	tables, err := openTablesStore(fs, filepath.Join(dir, datafolder.TablesFolder), fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
 	if err != nil {
 		return nil, err
 	}
-	snapshots, err := openSnapshotStore(fs, filepath.Join(dir, snapshotsFolder), 2, slog.New(slog.DiscardHandler))
+	snapshots, err := openSnapshotStore(fs, filepath.Join(dir, datafolder.SnapshotsFolder), 2, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, errors.Join(err, tables.close())
 	}

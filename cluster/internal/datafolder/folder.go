@@ -1,4 +1,6 @@
-package cluster
+// Package datafolder is the data folder of one node: its lock, its layout, and its file node.json, which says whose folder it
+// is. A folder that holds nothing gets a new id: an id without its votes must never come back.
+package datafolder
 
 import (
 	"crypto/rand"
@@ -19,23 +21,21 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
-// A data folder belongs to one node: node.json has its id, raft.db its votes, log its entries. A
-// folder that holds nothing gets a new id: an id without its votes must never come back.
+// The parts of a data folder.
 const (
-	folderFormat = 1
-	identityFile = "node.json"
-	votesFile    = "raft.db"
-	logFolder    = "log"
-	lockFile     = "LOCK"
+	IdentityFile    = "node.json"
+	VotesFile       = "raft.db"
+	LogFolder       = "log"
+	TablesFolder    = "tables"
+	SnapshotsFolder = "snapshots"
+	lockFile        = "LOCK"
 
-	tablesFolder    = "tables"
-	snapshotsFolder = "snapshots"
-
+	folderFormat     = 1       // of node.json
 	maxIdentityBytes = 1 << 20 // of node.json
 )
 
-// identity is the content of node.json.
-type identity struct {
+// Identity is the content of node.json.
+type Identity struct {
 	Format  int    `json:"format"`
 	ID      string `json:"id"`
 	Cluster string `json:"cluster,omitempty"` // hex; the cluster it belongs to
@@ -51,7 +51,7 @@ type identity struct {
 }
 
 // checksum returns the Checksum that fits the other fields.
-func (i identity) checksum() (string, error) {
+func (i Identity) checksum() (string, error) {
 	i.Checksum = ""
 	text, err := json.Marshal(i)
 	return disk.FormatChecksum(xxhash.Sum64(text)), err
@@ -59,7 +59,7 @@ func (i identity) checksum() (string, error) {
 
 // decodeIdentity reads node.json, which lies at path. An identity whose checksum is wrong is damaged: the node would go on
 // under an id that is not its own.
-func decodeIdentity(path string, text []byte) (own identity, err error) {
+func decodeIdentity(path string, text []byte) (own Identity, err error) {
 	err = json.Unmarshal(text, &own)
 	if err == nil && own.Format != folderFormat && own.Checksum == "" {
 		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", path, own.Format, folderFormat)
@@ -82,36 +82,36 @@ func decodeIdentity(path string, text []byte) (own identity, err error) {
 	return own, nil
 }
 
-// folder is the data folder of one node, open.
-type folder struct {
-	dir      string // "": in memory
-	fs       vfs.FS // that the files lie on, under dir; nil: the node keeps nothing
+// Folder is the data folder of one node, open.
+type Folder struct {
+	Dir      string // "": in memory
+	FS       vfs.FS // that the files lie on, under dir; nil: the node keeps nothing
 	lock     io.Closer
-	identity identity
+	Identity Identity
 }
 
-// openFolder locks the folder at dir for this process and reads its identity. An empty dir stands for a node in memory, which
+// Open locks the folder at dir for this process and reads its identity. An empty dir stands for a node in memory, which
 // keeps its files on memory, or nothing where that is nil.
-func openFolder(dir string, memory vfs.FS) (*folder, error) {
-	f := &folder{dir: dir, fs: memory, identity: identity{Format: folderFormat}}
+func Open(dir string, memory vfs.FS) (*Folder, error) {
+	f := &Folder{Dir: dir, FS: memory, Identity: Identity{Format: folderFormat}}
 	if dir == "" && memory == nil {
-		f.identity.ID = newID()
+		f.Identity.ID = NewID()
 		return f, nil
 	}
 	if dir != "" {
-		f.fs = vfs.Default
+		f.FS = vfs.Default
 		if err := os.MkdirAll(dir, 0o700); errors.Is(err, iofs.ErrPermission) {
 			return nil, explainLockError(dir, err)
 		} else if err != nil {
 			return nil, fmt.Errorf("open data folder: %w", err)
 		}
 		var err error
-		if f.lock, err = vfs.Default.Lock(f.pathOf(lockFile)); err != nil {
+		if f.lock, err = vfs.Default.Lock(f.PathOf(lockFile)); err != nil {
 			return nil, explainLockError(dir, err)
 		}
 	}
 	if err := f.readIdentity(); err != nil {
-		_ = f.close()
+		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
@@ -125,37 +125,37 @@ func explainLockError(dir string, err error) error {
 	return fmt.Errorf("data folder %s is in use by another process: stop that process first, or give this node a folder of its own: %w", dir, err)
 }
 
-func (f *folder) readIdentity() error {
-	votesMissing, err := f.isMissing(votesFile)
+func (f *Folder) readIdentity() error {
+	votesMissing, err := f.isMissing(VotesFile)
 	if err != nil {
 		return err
 	}
-	text, err := disk.ReadFile(f.fs, f.pathOf(identityFile), maxIdentityBytes)
+	text, err := disk.ReadFile(f.FS, f.PathOf(IdentityFile), maxIdentityBytes)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if left := f.leftoverFile(); left != "" {
-			return fmt.Errorf("data folder %s has %s but no %s, so the folder does not say whose it is: %s", f.dir, left, identityFile, rejoinAdvice(f.dir))
+			return fmt.Errorf("data folder %s has %s but no %s, so the folder does not say whose it is: %s", f.Dir, left, IdentityFile, RejoinAdvice(f.Dir))
 		}
-		own := f.identity
-		own.ID = newID()
-		return f.writeIdentity(own)
+		own := f.Identity
+		own.ID = NewID()
+		return f.WriteIdentity(own)
 	}
 	if err != nil {
 		return fmt.Errorf("open data folder: %w", err)
 	}
-	if f.identity, err = decodeIdentity(f.pathOf(identityFile), text); err != nil {
+	if f.Identity, err = decodeIdentity(f.PathOf(IdentityFile), text); err != nil {
 		return err
 	}
-	if f.identity.UnusableReason != "" {
-		return errFolderUnusable(f.dir, f.identity.UnusableReason)
+	if f.Identity.UnusableReason != "" {
+		return NewUnusableError(f.Dir, f.Identity.UnusableReason)
 	}
-	if f.identity.Member && votesMissing {
-		return errMissingFile(f.dir, "its file "+votesFile+" is missing")
+	if f.Identity.Member && votesMissing {
+		return NewMissingPartError(f.Dir, "its file "+VotesFile+" is missing")
 	}
 	return nil
 }
 
-func (f *folder) isMissing(name string) (bool, error) {
-	if _, err := f.fs.Stat(f.pathOf(name)); errors.Is(err, iofs.ErrNotExist) {
+func (f *Folder) isMissing(name string) (bool, error) {
+	if _, err := f.FS.Stat(f.PathOf(name)); errors.Is(err, iofs.ErrNotExist) {
 		return true, nil
 	} else if err != nil {
 		return false, fmt.Errorf("open data folder: %w", err)
@@ -164,8 +164,8 @@ func (f *folder) isMissing(name string) (bool, error) {
 }
 
 // leftoverFile is a file or folder in a data folder without an identity; "" if there is none.
-func (f *folder) leftoverFile() string {
-	for _, name := range []string{votesFile, logFolder, tablesFolder, snapshotsFolder} {
+func (f *Folder) leftoverFile() string {
+	for _, name := range []string{VotesFile, LogFolder, TablesFolder, SnapshotsFolder} {
 		if missing, err := f.isMissing(name); !missing || err != nil {
 			return name
 		}
@@ -173,59 +173,59 @@ func (f *folder) leftoverFile() string {
 	return ""
 }
 
-// errFolderUnusable is the error with which a node with wrong tables stops, and with which its folder is refused at every
+// NewUnusableError is the error with which a node with wrong tables stops, and with which its folder is refused at every
 // later start. Right tables come only from another node, to a new id: the old id may have acknowledged entries on the
 // basis of the wrong ones.
-func errFolderUnusable(dir, why string) error {
+func NewUnusableError(dir, why string) error {
 	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", disk.ErrFailed, dir, why)
 }
 
-// rejoinAdvice says how a node goes on that must not go on with its data folder.
-func rejoinAdvice(dir string) string {
+// RejoinAdvice says how a node goes on that must not go on with its data folder.
+func RejoinAdvice(dir string) string {
 	return fmt.Sprintf("stop this node, move the data folder %s aside and start the node with an empty one: it joins under a new id "+
 		"(if it is the only node, or more than half of the nodes are in this state, first read \"When a file is damaged\" in docs/operate.md)", dir)
 }
 
-// errMissingFile is the refusal of a folder that does not hold all that it acknowledged.
-func errMissingFile(dir, how string) error {
-	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, so it must not go on under its old id: %s", dir, how, rejoinAdvice(dir))
+// NewMissingPartError is the refusal of a folder that does not hold all that it acknowledged.
+func NewMissingPartError(dir, how string) error {
+	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, so it must not go on under its old id: %s", dir, how, RejoinAdvice(dir))
 }
 
-// writeIdentity replaces node.json so that after a crash either the old or the new one is there.
-func (f *folder) writeIdentity(own identity) error {
-	if f.fs != nil {
+// WriteIdentity replaces node.json so that after a crash either the old or the new one is there.
+func (f *Folder) WriteIdentity(own Identity) error {
+	if f.FS != nil {
 		sum, err := own.checksum()
 		if err != nil {
-			return fmt.Errorf("write %s: %w", identityFile, err)
+			return fmt.Errorf("write %s: %w", IdentityFile, err)
 		}
 		own.Checksum = sum
 		text, err := json.MarshalIndent(own, "", "  ")
 		if err == nil {
-			err = disk.WriteFile(f.fs, f.pathOf(identityFile), append(text, '\n'))
+			err = disk.WriteFile(f.FS, f.PathOf(IdentityFile), append(text, '\n'))
 		}
 		if err != nil {
-			return fmt.Errorf("write %s: %w", identityFile, err)
+			return fmt.Errorf("write %s: %w", IdentityFile, err)
 		}
 	}
-	f.identity = own
+	f.Identity = own
 	return nil
 }
 
-// pathOf is the path of a file of the folder, on f.fs.
-func (f *folder) pathOf(name string) string {
-	if f.dir == "" {
+// PathOf is the path of a file of the folder, on f.fs.
+func (f *Folder) PathOf(name string) string {
+	if f.Dir == "" {
 		return name
 	}
-	return filepath.Join(f.dir, name)
+	return filepath.Join(f.Dir, name)
 }
 
-// diskBytes is the size of all files in a folder of this one, 0 if they are not on the disk.
-func (f *folder) diskBytes(name string) uint64 {
-	if f.dir == "" {
+// DiskBytes is the size of all files in a folder of this one, 0 if they are not on the disk.
+func (f *Folder) DiskBytes(name string) uint64 {
+	if f.Dir == "" {
 		return 0
 	}
 	var bytes uint64
-	_ = filepath.WalkDir(f.pathOf(name), func(_ string, entry iofs.DirEntry, err error) error {
+	_ = filepath.WalkDir(f.PathOf(name), func(_ string, entry iofs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return nil // the file was deleted in the meantime
 		}
@@ -237,15 +237,15 @@ func (f *folder) diskBytes(name string) uint64 {
 	return bytes
 }
 
-func (f *folder) close() error {
+func (f *Folder) Close() error {
 	if f.lock == nil {
 		return nil
 	}
 	return f.lock.Close()
 }
 
-// newID returns 128 random bits, in hex. No two are equal.
-func newID() string {
+// NewID returns 128 random bits, in hex. No two are equal.
+func NewID() string {
 	var id [16]byte
 	rand.Read(id[:])
 	return hex.EncodeToString(id[:])
