@@ -6,6 +6,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/raftlog"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -29,9 +30,9 @@ func (n *Node) TransferTo(ctx context.Context, to *Node) error {
 
 // LogHolds is how many entries this node's log holds, and their bytes.
 func (n *Node) LogHolds() (entries, bytes uint64) {
-	s := n.storage.log.LogStore.(*logStore)
-	first, last := s.indexBounds()
-	return last - first + 1, s.bytesAfter(0)
+	s := n.storage.Log.LogStore.(*raftlog.Store)
+	first, last := s.IndexBounds()
+	return last - first + 1, s.BytesAfter(0)
 }
 
 // SaysHello is what this node tells whoever asks of its cluster.

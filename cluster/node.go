@@ -7,12 +7,12 @@
 // only in its own term.
 //
 // The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the replicated
-// tables and raft's log (replica.go, tables*.go, snapshot*.go, storage.go, logstore*.go, votes.go); how a node stops
+// tables (replica.go, tables*.go, snapshot*.go); how a node stops
 // (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps (clock.go, calendar.go),
 // confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector (detector.go); how leadership
 // begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go); membership (membership.go,
 // answers.go, digest.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); start and
-// stop (open.go). Below it, internal/disk holds synced files, internal/datafolder is the data folder, internal/peerwire is the nodes' port, and internal/liveness finds
+// stop (open.go). Below it, internal/disk holds synced files, internal/datafolder is the data folder, internal/raftlog is raft's log, internal/peerwire is the nodes' port, and internal/liveness finds
 // lost game servers. Read this file first, then open.go and leadership.go.
 package cluster
 
@@ -32,6 +32,7 @@ import (
 
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/raftlog"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -44,7 +45,7 @@ type Node struct {
 	processID string // random, made at each start: tells two processes apart that run under one node id
 
 	folder    *datafolder.Folder
-	storage   *raftStorage
+	storage   *raftlog.Storage
 	tables    *tablesStore
 	snapshots *snapshotStore
 	replica   *replica

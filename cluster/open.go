@@ -12,7 +12,9 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/raftlog"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -121,14 +123,14 @@ func listenForNodes(c Config, id string) (*peerwire.Port, error) {
 }
 
 func (n *Node) openLog() error {
-	s, err := openStorage(n.folder, n.log, n.fail)
+	s, err := raftlog.Open(n.folder, n.log, func(part string) func(error) { return failIn(part, n.fail) })
 	if err != nil {
 		return err
 	}
 	n.storage = s
-	n.snapshots.admitIncoming = n.replica.checkIncomingSnapshot(s.log.LastIndex)
-	n.replica.fitLog = s.log.fitToSnapshot
-	s.log.readPace = n.replica.readPace
+	n.snapshots.admitIncoming = n.replica.checkIncomingSnapshot(s.Log.LastIndex)
+	n.replica.fitLog = s.Log.FitToSnapshot
+	s.Log.ReadPace = n.replica.readPace
 	// A crash may have come after a snapshot was installed and before the log was made to fit it.
 	newest, err := n.snapshots.List()
 	if err != nil {
@@ -137,20 +139,20 @@ func (n *Node) openLog() error {
 	covered := uint64(0)
 	if len(newest) > 0 {
 		covered = newest[0].Index
-		err = s.log.fitToSnapshot(covered, newest[0].Term, false)
+		err = s.Log.FitToSnapshot(covered, newest[0].Term, false)
 	}
-	s.log.setTrailingBytes(n.config.TrailingBytes, covered)
+	s.Log.SetTrailingBytes(n.config.TrailingBytes, covered)
 	return err
 }
 
 // checkLogCoversTables checks that the log still has every entry that the tables hold (or a snapshot has it), and that
 // log and tables are of one cluster. A log that is behind its tables has lost entries that this node acknowledged.
 func (n *Node) checkLogCoversTables() error {
-	last, err := n.storage.log.LastIndex()
+	last, err := n.storage.Log.LastIndex()
 	if err != nil {
 		return err
 	}
-	first, err := n.storage.log.FirstIndex()
+	first, err := n.storage.Log.FirstIndex()
 	if err != nil {
 		return err
 	}
@@ -200,9 +202,9 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.Logger = log
 	wire := peerwire.NewRaftTransport(n.port, log)
 	if first != nil {
-		err := raft.BootstrapCluster(settings, n.storage.log, n.storage.stable, n.snapshots, wire, *first)
+		err := raft.BootstrapCluster(settings, n.storage.Log, n.storage.Votes, n.snapshots, wire, *first)
 		if errors.Is(err, raft.ErrCantBootstrap) {
-			err = n.storage.finishFounding(*first)
+			err = n.storage.FinishFounding(*first)
 		}
 		if err != nil {
 			wire.Close()
@@ -224,6 +226,25 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	}
 	n.raft.Store(r)
 	return nil
+}
+
+// newRaft is raft's own, but a log that cannot be read while raft starts is an error.
+func newRaft(settings *raft.Config, r *replica, s *raftlog.Storage, snapshots *snapshotStore, wire raft.Transport) (_ *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrFailed, p)
+		}
+	}()
+	started, err := raft.NewRaft(settings, r, s.Log, s.Votes, snapshots, wire)
+	if err == nil {
+		s.MarkRaftRunning()
+	} else if r.restoreErr != nil {
+		err = fmt.Errorf("%w: %w", err, r.restoreErr)
+		if disk.IsDamage(disk.AsDamage(snapshots.root, r.restoreErr)) { // not of the tables, which are a copy of the snapshot
+			err = disk.NewDamageError(snapshots.root, err)
+		}
+	}
+	return started, err
 }
 
 func (n *Node) onEvents(events []fsm.Event) {
@@ -283,7 +304,7 @@ func (n *Node) shutDown() {
 		errs = append(errs, n.tables.close())
 	}
 	if n.storage != nil {
-		errs = append(errs, n.storage.closeStores())
+		errs = append(errs, n.storage.Close())
 	}
 	if n.folder != nil {
 		errs = append(errs, n.folder.Close())

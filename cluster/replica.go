@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/disk"
+	"github.com/profilenode/profilenode/cluster/internal/raftlog"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -27,7 +28,7 @@ type replica struct {
 	// fitLog, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
 	fitLog func(index, term uint64, running bool) error
 
-	readPace    *readPace
+	readPace    *raftlog.ReadPace
 	digests     digests
 	restoreErr  error                     // of the last Restore that failed; raft's own error does not hold it
 	handedIndex uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
@@ -49,11 +50,10 @@ type appliedResults struct {
 // order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
 func newReplica(t *tablesStore, s *snapshotStore, onEvents func([]fsm.Event), stop func(error)) *replica {
 	r := &replica{tables: t, snapshots: s, onEvents: onEvents, onFault: stop, now: time.Now, metrics: noMetrics{}}
-	r.readPace = &readPace{
-		appliedRow: func() uint64 { return t.positionNow().Index },
-		applying:   func() bool { _, running := r.applyingSince(); return running },
-		applied:    make(chan struct{}, 1),
-	}
+	r.readPace = raftlog.NewReadPace(
+		func() uint64 { return t.positionNow().Index },
+		func() bool { _, running := r.applyingSince(); return running },
+	)
 	position := t.positionNow()
 	r.digests.resetTo(position.Index, position.Digest)
 	return r
@@ -62,7 +62,7 @@ func newReplica(t *tablesStore, s *snapshotStore, onEvents func([]fsm.Event), st
 // ApplyBatch applies the entries that hold commands, and answers each entry: with an applied, with nil where there was no
 // command, or with the error after which this node applies no more.
 func (r *replica) ApplyBatch(logs []*raft.Log) []any {
-	defer r.readPace.wakeReader()
+	defer r.readPace.WakeReader()
 	defer r.markApplying()()
 	responses := make([]any, len(logs))
 	commands := make([]fsm.Log, 0, len(logs))

@@ -48,7 +48,7 @@ func (n *Node) keepSnapshots() {
 		if n.raftIfRunning() == nil {
 			continue
 		}
-		written := n.storage.log.writtenBytes.Load()
+		written := n.storage.Log.WrittenBytes.Load()
 		if written-taken < n.config.SnapshotBytes {
 			continue
 		}

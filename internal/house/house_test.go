@@ -19,11 +19,12 @@ var mayImport = map[string][]string{
 
 	"fsm": {"lock", "fsm/logpb"},
 	"cluster": {"cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire",
-		"fsm", "lock", "gossip"},
+		"cluster/internal/raftlog", "fsm", "lock", "gossip"},
 	"cluster/internal/disk": {},
 	// The nodes' port. It knows no node: the answers to questions come in as functions.
 	"cluster/internal/peerwire":   {"internal/tcp", "lock"},
 	"cluster/internal/datafolder": {"cluster/internal/disk", "cluster/internal/peerwire"},
+	"cluster/internal/raftlog":    {"cluster/internal/datafolder", "cluster/internal/disk"},
 	"cluster/internal/liveness":   {"fsm", "lock"},
 	"internal/server":             {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},
 	// What a refusal is called is the error table's business.

@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"crypto/rand"
@@ -21,7 +21,7 @@ import (
 
 func benchLog(b *testing.B, name string) raft.LogStore {
 	if name == "pebble" {
-		s, err := openLogStore(vfs.Default, filepath.Join(b.TempDir(), "log"), false, slog.New(slog.DiscardHandler), func(err error) { b.Error(err) })
+		s, err := openStore(vfs.Default, filepath.Join(b.TempDir(), "log"), false, slog.New(slog.DiscardHandler), func(err error) { b.Error(err) })
 		if err != nil {
 			b.Fatal(err)
 		}

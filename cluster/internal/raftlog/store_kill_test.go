@@ -1,6 +1,6 @@
 //go:build unix
 
-package cluster
+package raftlog
 
 import (
 	"bufio"
@@ -79,12 +79,12 @@ func TestLogOutlivesKills(t *testing.T) {
 				acts++
 			}
 		}
-		s, err := openLogStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
+		s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
 		if err != nil {
 			t.Fatalf("kill %d: open: %v", kill, err)
 		}
 		compareAlone(t, s, kill, first, last, begun)
-		first, last = s.indexBounds()
+		first, last = s.IndexBounds()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -96,9 +96,9 @@ func TestLogOutlivesKills(t *testing.T) {
 }
 
 // compareAlone allows what was begun and not said to be done: all of it, or none. What was cut from the head may be back.
-func compareAlone(t *testing.T, s *logStore, kill int, first, last uint64, begun string) {
+func compareAlone(t *testing.T, s *Store, kill int, first, last uint64, begun string) {
 	t.Helper()
-	gotFirst, gotLast := s.indexBounds()
+	gotFirst, gotLast := s.IndexBounds()
 	allowed := []uint64{last}
 	var a, b uint64
 	if _, err := fmt.Sscanf(begun, "begin append %d %d", &a, &b); err == nil {
@@ -147,11 +147,11 @@ func writeUntilKilled(dir string) {
 		fmt.Println("FAILED:", err)
 		os.Exit(1)
 	}
-	s, err := openLogStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { fail(err) })
+	s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { fail(err) })
 	if err != nil {
 		fail(err)
 	}
-	first, last := s.indexBounds()
+	first, last := s.IndexBounds()
 	fmt.Printf("opened %d %d\n", first, last)
 	term := uint64(time.Now().UnixNano())
 	source := rand.New(rand.NewPCG(term, 0))
@@ -179,7 +179,7 @@ func writeUntilKilled(dir string) {
 		if err != nil {
 			fail(err)
 		}
-		first, last = s.indexBounds()
+		first, last = s.IndexBounds()
 		fmt.Printf("done %d %d\n", first, last)
 	}
 }

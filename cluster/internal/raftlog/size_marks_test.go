@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"fmt"
@@ -25,13 +25,13 @@ func (w *slowTrail) from(index uint64) (bytes uint64) {
 }
 
 // marksHold fails the test unless the marks say what adding up says, and are neither missing nor too many.
-func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
+func (w *slowTrail) marksHold(t *testing.T, s *Store, when string) {
 	t.Helper()
 	s.mu.Lock()
 	marks, end := s.marks, s.endBytes
 	s.mu.Unlock()
 	if len(w.sizes) == 0 {
-		if len(marks) != 0 || s.bytesAfter(0) != 0 || s.lastIndexToCut(1) != 0 {
+		if len(marks) != 0 || s.BytesAfter(0) != 0 || s.lastIndexToCut(1) != 0 {
 			t.Fatalf("%s: an empty log has marks %v", when, marks)
 		}
 		return
@@ -62,7 +62,7 @@ func (w *slowTrail) marksHold(t *testing.T, s *logStore, when string) {
 	}
 	for _, index := range []uint64{w.first - 1, w.first, (w.first + w.end()) / 2, w.end() - 1} {
 		exact := w.from(min(max(index+1, w.first), w.end()))
-		if got := s.bytesAfter(index); got < exact || got > exact+s.markDistance+2*largest(w.sizes) {
+		if got := s.BytesAfter(index); got < exact || got > exact+s.markDistance+2*largest(w.sizes) {
 			t.Fatalf("%s: %d bytes follow %d, and the marks say %d", when, exact, index, got)
 		}
 	}
@@ -78,7 +78,7 @@ func largest(sizes []uint64) (most uint64) {
 // play does to a log and to its twin what each byte says, and compares them after every act.
 func play(t *testing.T, script []byte) {
 	fs := vfs.NewCrashableMem()
-	open := func(fs vfs.FS) *logStore {
+	open := func(fs vfs.FS) *Store {
 		s := openEntriesOn(t, fs)
 		s.markDistance = 300
 		return s
@@ -123,7 +123,7 @@ func play(t *testing.T, script []byte) {
 			disk = disk.CrashClone(vfs.CrashCloneCfg{})
 			_ = s.Close()
 			s = open(disk)
-			first, last := s.indexBounds()
+			first, last := s.IndexBounds()
 			if last == 0 && len(w.sizes) == 0 {
 				continue
 			}
@@ -190,8 +190,8 @@ func TestALogWithoutMarksIsWeighed(t *testing.T) {
 func TestRaftsCutLeavesTheTrail(t *testing.T) {
 	s := openEntriesOn(t, vfs.NewMem())
 	defer s.Close()
-	g := &guardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
-	g.setTrailingBytes(40_000, 0)
+	g := &GuardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
+	g.SetTrailingBytes(40_000, 0)
 	logs := entries(1, 1, 100)
 	w := &slowTrail{first: 1}
 	for _, l := range logs {
@@ -199,16 +199,16 @@ func TestRaftsCutLeavesTheTrail(t *testing.T) {
 		w.sizes = append(w.sizes, uint64(entrySize(l)))
 	}
 	mustCut(t, g, 1, 95)
-	first, _ := s.indexBounds()
+	first, _ := s.IndexBounds()
 	if stays := w.from(first); stays < 40_000 || stays > 40_000+3100 {
 		t.Errorf("%d bytes stay, want 40000 and at most an entry more", stays)
 	}
 	mustCut(t, g, 1, first) // it is as short as it may be
-	if again, _ := s.indexBounds(); again != first {
+	if again, _ := s.IndexBounds(); again != first {
 		t.Errorf("the log begins at %d, want %d: fewer bytes than must stay are left", again, first)
 	}
 	mustCut(t, g, 90, 100)
-	if _, last := s.indexBounds(); last != 89 {
+	if _, last := s.IndexBounds(); last != 89 {
 		t.Errorf("the log ends at %d, want 89: a tail must be cut as raft says", last)
 	}
 }

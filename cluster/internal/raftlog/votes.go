@@ -1,10 +1,11 @@
-package cluster
+package raftlog
 
 import (
 	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"time"
 
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -13,10 +14,13 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// openVotes opens raft's term and vote in a file of bbolt. mustExist says that the file has held votes before, so it must be
+// votesLockTimeout bounds the wait for the lock of the file of votes.
+const votesLockTimeout = 2 * time.Second
+
+// openBoltVotes opens raft's term and vote in a file of bbolt. mustExist says that the file has held votes before, so it must be
 // whole: it is checked before raft sees it, since bbolt panics at a damaged page whenever it comes across one, and reads
 // a page that a cut has taken away as a fault of memory, either of which ends the process.
-func openVotes(path string, mustExist bool) (votes *boltdb.BoltStore, err error) {
+func openBoltVotes(path string, mustExist bool) (votes *boltdb.BoltStore, err error) {
 	err = recoverFaults(func() error {
 		if mustExist {
 			if err := checkVotesFile(path); err != nil {

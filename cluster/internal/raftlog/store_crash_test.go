@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"bytes"
@@ -65,9 +65,9 @@ func TestLogOutlivesAPowerLossAfterEveryAct(t *testing.T) {
 }
 
 // outlived allows what a crash may bring back: a head that was cut.
-func outlived(t *testing.T, s *logStore, want []*raft.Log, when string) {
+func outlived(t *testing.T, s *Store, want []*raft.Log, when string) {
 	t.Helper()
-	first, last := s.indexBounds()
+	first, last := s.IndexBounds()
 	if len(want) == 0 {
 		if last != 0 {
 			t.Fatalf("%s: a log that was dropped holds %d to %d", when, first, last)
@@ -121,7 +121,7 @@ func TestLogOutlivesAPowerLossAtEveryWrite(t *testing.T) {
 	}
 	for i, clone := range clones {
 		crashed := openEntriesOn(t, clone)
-		_, last := crashed.indexBounds()
+		_, last := crashed.IndexBounds()
 		if last < acked[i] {
 			t.Fatalf("crash %d: the log ends at %d, %d was acknowledged", i, last, acked[i])
 		}
@@ -141,14 +141,14 @@ func TestLogStopsAtAFailedSync(t *testing.T) {
 		}
 		return nil
 	}))
-	var told stopped
-	s, err := openLogStore(fs, "log", false, slog.New(slog.DiscardHandler), told.stop)
+	var told toldFaults
+	s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), told.stop)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustStore(t, s, entries(1, 1, 5))
 	broken = true
-	g := &guardedLog{LogStore: s, onFault: told.stop}
+	g := &GuardedLog{LogStore: s, onFault: told.stop}
 	if err := g.StoreLogs(entries(1, 6, 6)); err == nil {
 		t.Fatal("an append whose sync failed was acknowledged")
 	}

@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"errors"
@@ -53,7 +53,7 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 			}))
 			told := make(chan error, 100)
 			var said lines
-			s, err := openLogStore(fs, "log", false, slog.New(slog.NewTextHandler(&said, nil)), func(err error) { told <- err })
+			s, err := openStore(fs, "log", false, slog.New(slog.NewTextHandler(&said, nil)), func(err error) { told <- err })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 			}()
 			select {
 			case err := <-failed:
-				if !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
+				if !errors.Is(err, disk.ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
 					t.Errorf("an append on a full disk: %v", err)
 				}
 			case <-time.After(20 * time.Second):
@@ -100,7 +100,7 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 
 // No call begins on a log that is broken: Pebble panics if a call that nothing waits for begins after its Close.
 func TestABrokenLogBeginsNoCall(t *testing.T) {
-	s, err := openLogStore(vfs.NewMem(), "log", false, slog.New(slog.DiscardHandler), func(error) {})
+	s, err := openStore(vfs.NewMem(), "log", false, slog.New(slog.DiscardHandler), func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,8 +111,8 @@ func TestABrokenLogBeginsNoCall(t *testing.T) {
 			begun = true
 			return struct{}{}, nil
 		})
-		if begun || !errors.Is(err, ErrFailed) {
-			t.Fatalf("begun: %v, error: %v; want ErrFailed and no call", begun, err)
+		if begun || !errors.Is(err, disk.ErrFailed) {
+			t.Fatalf("begun: %v, error: %v; want disk.ErrFailed and no call", begun, err)
 		}
 	}
 	if err := s.db.Close(); err != nil {

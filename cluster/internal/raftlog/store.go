@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"errors"
@@ -15,15 +15,15 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// logStore is raft's log on Pebble. Entries for which StoreLogs has returned nil outlive a crash; the log never has a hole.
+// Store is raft's log on Pebble. Entries for which StoreLogs has returned nil outlive a crash; the log never has a hole.
 //
 // It tells raft nothing of IsMonotonic, although it takes no gaps: to a store that says so raft answers an installed
 // snapshot by dropping the log, keeps the old last index in its own memory, and then refuses every append until a
-// snapshot passes it. guardedLog.standOn makes the log fit a snapshot instead.
+// snapshot passes it. GuardedLog.FitToSnapshot makes the log fit a snapshot instead.
 //
-// Appends, cuts of the tail and standOn come one at a time, as raft makes them; a cut of the head may come beside them,
+// Appends, cuts of the tail and of all come one at a time, as raft makes them; a cut of the head may come beside them,
 // and is short: it waits for no disk.
-type logStore struct {
+type Store struct {
 	db *pebble.DB
 
 	watch *disk.Watch // of Pebble; each fault that it is told of leaves Pebble stuck
@@ -38,17 +38,17 @@ type logStore struct {
 	endBytes     uint64     // bytes up to the last entry, as marks count them
 }
 
-var _ raft.LogStore = (*logStore)(nil)
+var _ raft.LogStore = (*Store)(nil)
 
 const (
 	logMemTableBytes = 16 << 20 // bytes of entries in memory before they go to a table
 	logCacheBytes    = 4 << 20  // bytes; entries are mostly read while they are in memory anyway
 )
 
-// openLogStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
+// openStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
 // way that leaves Pebble stuck; it must not wait.
-func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*logStore, error) {
-	s := &logStore{watch: disk.NewWatch("log", log, fatal), writing: make(chan struct{}, 1), markDistance: defaultMarkDistance}
+func openStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*Store, error) {
+	s := &Store{watch: disk.NewWatch("log", log, fatal), writing: make(chan struct{}, 1), markDistance: defaultMarkDistance}
 	cache := pebble.NewCache(logCacheBytes)
 	defer cache.Unref()
 	options := &pebble.Options{
@@ -84,7 +84,7 @@ func openLogStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal
 }
 
 // readBounds finds where the log begins and ends, and that both ends can be read.
-func (s *logStore) readBounds() error {
+func (s *Store) readBounds() error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{entryPrefix}, UpperBound: entryEnd()})
 	if err != nil {
 		return err
@@ -102,27 +102,27 @@ func (s *logStore) readBounds() error {
 	return errors.Join(s.GetLog(s.first, &l), s.GetLog(s.last, &l), s.readMarks())
 }
 
-func (s *logStore) indexBounds() (first, last uint64) {
+func (s *Store) IndexBounds() (first, last uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.first, s.last
 }
 
 // FirstIndex is 0 for an empty log.
-func (s *logStore) FirstIndex() (uint64, error) {
-	first, _ := s.indexBounds()
+func (s *Store) FirstIndex() (uint64, error) {
+	first, _ := s.IndexBounds()
 	return first, nil
 }
 
 // LastIndex is 0 for an empty log.
-func (s *logStore) LastIndex() (uint64, error) {
-	_, last := s.indexBounds()
+func (s *Store) LastIndex() (uint64, error) {
+	_, last := s.IndexBounds()
 	return last, nil
 }
 
 // GetLog returns raft.ErrLogNotFound outside the log. An entry that is inside and cannot be read is another error.
-func (s *logStore) GetLog(index uint64, l *raft.Log) error {
-	if first, last := s.indexBounds(); index < first || index > last || last == 0 {
+func (s *Store) GetLog(index uint64, l *raft.Log) error {
+	if first, last := s.IndexBounds(); index < first || index > last || last == 0 {
 		return raft.ErrLogNotFound
 	}
 	value, closer, err := s.db.Get(entryKey(index))
@@ -130,7 +130,7 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 		// A cut can be seen before it is on disk, and an append may follow it: the true state is known between two acts.
 		s.writing <- struct{}{}
 		defer func() { <-s.writing }()
-		if first, last := s.indexBounds(); index < first || index > last {
+		if first, last := s.IndexBounds(); index < first || index > last {
 			return raft.ErrLogNotFound
 		}
 		value, closer, err = s.db.Get(entryKey(index))
@@ -149,17 +149,17 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 }
 
 // StoreLog is StoreLogs of one.
-func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+func (s *Store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
 // StoreLogs appends entries, all or none, and returns once they are on disk. The first must follow the last of the log;
 // an empty log begins anywhere.
-func (s *logStore) StoreLogs(logs []*raft.Log) error {
+func (s *Store) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
 	s.writing <- struct{}{}
 	defer func() { <-s.writing }()
-	_, last := s.indexBounds()
+	_, last := s.IndexBounds()
 	size, sizes := 0, make([]uint64, len(logs))
 	for i, l := range logs {
 		if want := logs[0].Index + uint64(i); l.Index != want || l.Index == 0 {
@@ -200,10 +200,10 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 // DeleteRange cuts the head or the tail of the log, or all of it; anything else would leave a hole, and is an error.
 // Whatever its length it is one small record. A cut of the head that a crash undoes does no harm, so only a cut that reaches
 // the last entry waits for the disk.
-func (s *logStore) DeleteRange(from, to uint64) error {
+func (s *Store) DeleteRange(from, to uint64) error {
 	s.writing <- struct{}{}
 	defer func() { <-s.writing }()
-	first, last := s.indexBounds()
+	first, last := s.IndexBounds()
 	from, to = max(from, first), min(to, last)
 	if last == 0 || from > to {
 		return nil
@@ -217,7 +217,7 @@ func (s *logStore) DeleteRange(from, to uint64) error {
 	return s.deleteTail(from, to, from == first)
 }
 
-func (s *logStore) deleteHead(from, to uint64) error {
+func (s *Store) deleteHead(from, to uint64) error {
 	before, err := s.bytesBefore(to + 1)
 	if err != nil {
 		return err
@@ -235,7 +235,7 @@ func (s *logStore) deleteHead(from, to uint64) error {
 	return s.commitBatch(batch, pebble.NoSync)
 }
 
-func (s *logStore) deleteTail(from, to uint64, whole bool) error {
+func (s *Store) deleteTail(from, to uint64, whole bool) error {
 	before, err := s.bytesBefore(from)
 	if err != nil {
 		return err
@@ -257,12 +257,12 @@ func (s *logStore) deleteTail(from, to uint64, whole bool) error {
 }
 
 // Close lets go of the log. A broken one is left as it lies: Pebble would never answer.
-func (s *logStore) Close() error {
+func (s *Store) Close() error {
 	_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) { return struct{}{}, s.db.Close() })
 	return err
 }
 
-func (s *logStore) commitBatch(batch *pebble.Batch, durable *pebble.WriteOptions) error {
+func (s *Store) commitBatch(batch *pebble.Batch, durable *pebble.WriteOptions) error {
 	_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) {
 		return struct{}{}, errors.Join(batch.Commit(durable), batch.Close())
 	})
@@ -271,12 +271,12 @@ func (s *logStore) commitBatch(batch *pebble.Batch, durable *pebble.WriteOptions
 
 // reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once without end, and
 // say so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
-func (s *logStore) reportFault(err error) {
+func (s *Store) reportFault(err error) {
 	s.watch.MarkStuck(err)
 	select {}
 }
 
 // reportDamage is called where a read met a damaged table, with an error that the read returns too.
-func (s *logStore) reportDamage(damage pebble.DataCorruptionInfo) {
+func (s *Store) reportDamage(damage pebble.DataCorruptionInfo) {
 	s.watch.Report(disk.NewDamageError(damage.Path, damage.Details))
 }

@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"strings"
@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// What raft 1.8.0 does with a log that an installed snapshot contradicts, and what standOn makes of it. A follower has
+// What raft 1.8.0 does with a log that an installed snapshot contradicts, and what FitToSnapshot makes of it. A follower has
 // entries 1 to 99 of term 1 and, from a leader that was deposed, 100 to its tail of term 2. The leader of term 3 has
 // 105 as the end of its snapshot and nothing before it.
 const (
@@ -37,9 +37,9 @@ func (monotonic) IsMonotonic() bool { return true }
 // Both answers of IsMonotonic leave a follower that asks for the same snapshot for ever: with yes raft empties the log
 // and remembers that it ends at 110, with no it keeps an entry 105 of the wrong term.
 func TestRaftAloneNeverGetsOverADivergentTail(t *testing.T) {
-	for name, answer := range map[string]func(*logStore) raft.LogStore{
-		"monotonic":     func(s *logStore) raft.LogStore { return monotonic{s} },
-		"not monotonic": func(s *logStore) raft.LogStore { return s },
+	for name, answer := range map[string]func(*Store) raft.LogStore{
+		"monotonic":     func(s *Store) raft.LogStore { return monotonic{s} },
+		"not monotonic": func(s *Store) raft.LogStore { return s },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestRaftAloneNeverGetsOverADivergentTail(t *testing.T) {
 				if leader.commits(30*time.Second) || follower.installs() < 3 {
 					t.Errorf("raft got over it, with %d installs: the cure is not needed any more", follower.installs())
 				}
-				_, last := s.indexBounds()
+				_, last := s.IndexBounds()
 				t.Logf("%d installs in 30 s; the log ends at %d, raft believes %d", follower.installs(), last, follower.raft.LastIndex())
 			})
 		})
@@ -66,8 +66,8 @@ func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 			s := openEntriesOn(t, vfs.NewMem())
 			defer s.Close()
 			leader, follower := contradicted(t, tail, s)
-			g := &guardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
-			follower.log, follower.standOn = g, g.fitToSnapshot
+			g := &GuardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
+			follower.log, follower.fit = g, g.FitToSnapshot
 			leader.start()
 			defer leader.shut()
 			follower.start(leader)
@@ -75,7 +75,7 @@ func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 			if !leader.commits(30*time.Second) || follower.installs() != 1 {
 				t.Fatalf("tail to %d: %d installs, want one, and a commit", tail, follower.installs())
 			}
-			first, last := s.indexBounds()
+			first, last := s.IndexBounds()
 			if want := uint64(snapshotEnd + 1); first != want {
 				t.Errorf("tail to %d: the log begins at %d, want %d", tail, first, want)
 			}
@@ -97,13 +97,13 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 		defer s.Close()
 		leader, follower := contradicted(t, snapshotEnd, s)
 		stop := make(chan error, 1)
-		g := &guardedLog{LogStore: s, onFault: func(err error) {
+		g := &GuardedLog{LogStore: s, onFault: func(err error) {
 			select {
 			case stop <- err:
 			default:
 			}
 		}}
-		follower.log, follower.standOn = g, g.fitToSnapshot
+		follower.log, follower.fit = g, g.FitToSnapshot
 		leader.start()
 		defer leader.shut()
 		follower.start(leader)
@@ -112,9 +112,9 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 		}
 		follower.shut()
 
-		g = &guardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped again: %v", err) }}
-		follower.log, follower.standOn = g, g.fitToSnapshot
-		if err := g.fitToSnapshot(snapshotEnd, 3, false); err != nil {
+		g = &GuardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped again: %v", err) }}
+		follower.log, follower.fit = g, g.FitToSnapshot
+		if err := g.FitToSnapshot(snapshotEnd, 3, false); err != nil {
 			t.Fatal(err)
 		}
 		follower.start(leader)
@@ -128,12 +128,12 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 // The worse half: a follower that got over its tail only because a snapshot ended behind it keeps, in a store that takes
 // gaps, what it should have forgotten. Once it leads, it hands those entries on as committed.
 func TestEntriesUnderASnapshotAreNotHandedOn(t *testing.T) {
-	handedOn := func(t *testing.T, log raft.LogStore, standOn func(uint64, uint64, bool) error) (entries int) {
+	handedOn := func(t *testing.T, log raft.LogStore, fit func(uint64, uint64, bool) error) (entries int) {
 		all := servers("a", "b", "c")
 		leader := newPeer(t, "a", 3, raft.NewInmemStore())
 		leader.keep(302, 3, all)
 		follower := newPeer(t, "b", 2, log)
-		follower.standOn = standOn
+		follower.fit = fit
 		mustStore(t, log, configured(committedTo, all))
 		mustStore(t, log, told(2, committedTo+1, 300)) // more than raft sends at a time: it looks for a gap only there
 		lagging := newPeer(t, "c", 2, raft.NewInmemStore())
@@ -170,15 +170,15 @@ func TestEntriesUnderASnapshotAreNotHandedOn(t *testing.T) {
 	})
 	t.Run("standing on its snapshot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			g := &guardedLog{LogStore: raft.NewInmemStore(), onFault: func(err error) { t.Errorf("stopped: %v", err) }}
-			if got := handedOn(t, g, g.fitToSnapshot); got != 0 {
+			g := &GuardedLog{LogStore: raft.NewInmemStore(), onFault: func(err error) { t.Errorf("stopped: %v", err) }}
+			if got := handedOn(t, g, g.FitToSnapshot); got != 0 {
 				t.Errorf("%d entries of a deposed leader were applied as committed", got)
 			}
 		})
 	})
 }
 
-func TestStandOn(t *testing.T) {
+func TestFitToSnapshot(t *testing.T) {
 	log := append(told(1, 10, 20), told(2, 21, 30)...)
 	for _, c := range []struct {
 		what        string
@@ -196,12 +196,12 @@ func TestStandOn(t *testing.T) {
 	} {
 		s := openEntriesOn(t, vfs.NewMem())
 		mustStore(t, s, log)
-		var told stopped
-		g := &guardedLog{LogStore: s, onFault: told.stop}
-		if err := g.fitToSnapshot(c.index, c.term, false); (err != nil) != c.refused || (told.count() > 0) != c.refused {
+		var told toldFaults
+		g := &GuardedLog{LogStore: s, onFault: told.stop}
+		if err := g.FitToSnapshot(c.index, c.term, false); (err != nil) != c.refused || (told.count() > 0) != c.refused {
 			t.Errorf("%s: %v, want a refusal: %v", c.what, err, c.refused)
 		}
-		if first, last := s.indexBounds(); first != c.first || last != c.last {
+		if first, last := s.IndexBounds(); first != c.first || last != c.last {
 			t.Errorf("%s: the log is %d to %d, want %d to %d", c.what, first, last, c.first, c.last)
 		}
 		var l raft.Log
@@ -209,7 +209,7 @@ func TestStandOn(t *testing.T) {
 			t.Errorf("%s: the snapshot's last entry is of term %d, %v; want %d", c.what, l.Term, err, c.term)
 		}
 		if !c.refused {
-			if err := g.fitToSnapshot(c.index-1, 1, true); err == nil {
+			if err := g.FitToSnapshot(c.index-1, 1, true); err == nil {
 				t.Errorf("%s: an older snapshot was taken behind it", c.what)
 			}
 		}

@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"bytes"
@@ -14,9 +14,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-func openEntriesOn(t testing.TB, fs vfs.FS) *logStore {
+func openEntriesOn(t testing.TB, fs vfs.FS) *Store {
 	t.Helper()
-	s, err := openLogStore(fs, "log", false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
+	s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestLogIsCutBesideAppends(t *testing.T) {
 				running = false
 			default:
 			}
-			first, end := s.indexBounds()
+			first, end := s.IndexBounds()
 			if end < first+20 {
 				continue
 			}
@@ -201,7 +201,7 @@ func TestLogIsCutBesideAppends(t *testing.T) {
 		}
 	})
 	beside.Wait()
-	first, end := s.indexBounds()
+	first, end := s.IndexBounds()
 	if end != last || first < last-40 {
 		t.Fatalf("the log is %d to %d", first, end)
 	}

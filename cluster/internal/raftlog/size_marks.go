@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"encoding/binary"
@@ -42,14 +42,14 @@ func deleteMarks(batch *pebble.Batch, from, to uint64) error {
 }
 
 // setMarkDistance sets marks as far apart as it takes to keep the given number of bytes.
-func (s *logStore) setMarkDistance(keep uint64) {
+func (s *Store) setMarkDistance(keep uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.markDistance = max(keep/marksWanted, 1)
 }
 
 // readMarks reads the marks, and sums the sizes of the entries behind the last one. A log without marks is summed whole.
-func (s *logStore) readMarks() error {
+func (s *Store) readMarks() error {
 	s.marks, s.endBytes = nil, 0
 	if s.last == 0 {
 		return nil
@@ -81,7 +81,7 @@ func (s *logStore) readMarks() error {
 }
 
 // visitEntrySizes tells the size of each entry from one to another.
-func (s *logStore) visitEntrySizes(from, to uint64, tell func(index, bytes uint64)) error {
+func (s *Store) visitEntrySizes(from, to uint64, tell func(index, bytes uint64)) error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(from), UpperBound: entryKey(to + 1)})
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (s *logStore) visitEntrySizes(from, to uint64, tell func(index, bytes uint6
 }
 
 // bytesBefore is how many bytes there are before an entry of the log, or before the one that will follow the last.
-func (s *logStore) bytesBefore(index uint64) (uint64, error) {
+func (s *Store) bytesBefore(index uint64) (uint64, error) {
 	s.mu.Lock()
 	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > index })
 	if i == 0 {
@@ -115,7 +115,7 @@ func (s *logStore) bytesBefore(index uint64) (uint64, error) {
 }
 
 // markAppend adds to an append's batch the marks that it calls for. sizes are of its entries, from first on.
-func (s *logStore) markAppend(batch *pebble.Batch, first uint64, sizes []uint64) (marks []sizeMark, end uint64, err error) {
+func (s *Store) markAppend(batch *pebble.Batch, first uint64, sizes []uint64) (marks []sizeMark, end uint64, err error) {
 	s.mu.Lock()
 	newest, fresh, grain := sizeMark{}, s.last == 0, s.markDistance
 	if !fresh {
@@ -134,7 +134,7 @@ func (s *logStore) markAppend(batch *pebble.Batch, first uint64, sizes []uint64)
 }
 
 // lastIndexToCut is the last entry up to which the log may be cut so that at least keep bytes stay; 0: none.
-func (s *logStore) lastIndexToCut(keep uint64) uint64 {
+func (s *Store) lastIndexToCut(keep uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := sort.Search(len(s.marks), func(i int) bool { return s.endBytes-s.marks[i].bytesBefore < keep })
@@ -144,8 +144,8 @@ func (s *logStore) lastIndexToCut(keep uint64) uint64 {
 	return s.marks[i-1].index - 1
 }
 
-// bytesAfter is about how many bytes of entries come after one, never less than there are.
-func (s *logStore) bytesAfter(index uint64) uint64 {
+// BytesAfter is about how many bytes of entries come after one, never less than there are.
+func (s *Store) BytesAfter(index uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.marks) == 0 {

@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"sync/atomic"
@@ -20,8 +20,8 @@ func TestTheLogIsNotReadFarAheadOfTheTables(t *testing.T) {
 		}
 		var row, read atomic.Uint64
 		var busy atomic.Bool
-		p := &readPace{appliedRow: row.Load, applying: busy.Load, applied: make(chan struct{}, 1)}
-		g := &guardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }, readPace: p}
+		p := NewReadPace(row.Load, busy.Load)
+		g := &GuardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }, ReadPace: p}
 		busy.Store(true)
 		done := make(chan struct{})
 		go func() {
@@ -36,14 +36,14 @@ func TestTheLogIsNotReadFarAheadOfTheTables(t *testing.T) {
 		}()
 		for applied := uint64(0); applied <= 100; applied += 20 {
 			row.Store(applied)
-			p.wakeReader()
+			p.WakeReader()
 			synctest.Wait()
 			if ahead := read.Load() - applied; ahead < maxAheadBytes/size-3 || ahead > maxAheadBytes/size+3 {
 				t.Errorf("the tables are at %d, and %d entries of 1 MiB have been read ahead", applied, ahead)
 			}
 		}
 		busy.Store(false) // nothing is being applied: what is read is not for the tables
-		p.wakeReader()
+		p.WakeReader()
 		<-done
 	})
 }

@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ func TestAReadBesideASlowCutFindsNoHole(t *testing.T) {
 			}
 			return nil
 		}))
-		s, err := openLogStore(fs, "log", false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
+		s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"sync"
@@ -19,7 +19,7 @@ func TestVotesOfAMomentAreAllKept(t *testing.T) {
 			}
 			return nil
 		}))
-		v, err := openMemoryVotes(fs)
+		v, err := openMemoryVotes(fs, "raft.db")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func TestVotesOfAMomentAreAllKept(t *testing.T) {
 			})
 		}
 		setting.Wait()
-		if v, err = openMemoryVotes(fs); err != nil {
+		if v, err = openMemoryVotes(fs, "raft.db"); err != nil {
 			t.Fatal(err)
 		}
 		for _, key := range keys {

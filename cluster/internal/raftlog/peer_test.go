@@ -1,4 +1,4 @@
-package cluster
+package raftlog
 
 import (
 	"fmt"
@@ -20,8 +20,8 @@ type peer struct {
 	snapshots *openedSnapshots
 	transport *raft.InmemTransport
 	raft      *raft.Raft
-	// standOn is nil where raft is left alone.
-	standOn func(index, term uint64, running bool) error
+	// fit is nil where raft is left alone.
+	fit func(index, term uint64, running bool) error
 
 	mu       sync.Mutex
 	applied  map[uint64]string
@@ -70,10 +70,10 @@ func (p *peer) Restore(io.ReadCloser) error {
 	p.mu.Lock()
 	p.restores++
 	p.mu.Unlock()
-	if p.standOn == nil {
+	if p.fit == nil {
 		return nil
 	}
-	return p.standOn(p.snapshots.opened.Index, p.snapshots.opened.Term, true)
+	return p.fit(p.snapshots.opened.Index, p.snapshots.opened.Term, true)
 }
 
 func (p *peer) installs() int {
