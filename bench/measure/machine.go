@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // DescribeMachine names the machine in a few words.
@@ -21,8 +23,10 @@ func DescribeMachine() string {
 		}
 		_ = file.Close()
 	}
-	if fields, err := readFields("/proc/meminfo"); err == nil {
-		memory = FormatSize(parseKiB(fields["MemTotal"]))
+	if proc, err := procfs.NewDefaultFS(); err == nil {
+		if info, err := proc.Meminfo(); err == nil && info.MemTotalBytes != nil {
+			memory = FormatSize(*info.MemTotalBytes)
+		}
 	}
 	return fmt.Sprintf("%s/%s, %d CPUs (%s), %s, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), model, memory, runtime.Version())
 }

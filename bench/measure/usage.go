@@ -2,12 +2,11 @@ package measure
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // Usage is what a process has used since it started.
@@ -30,53 +29,20 @@ func (m Memory) Max(other Memory) Memory {
 	return Memory{RSS: max(m.RSS, other.RSS), Peak: max(m.Peak, other.Peak), Own: max(m.Own, other.Own), File: max(m.File, other.File)}
 }
 
-const clockTick = 10 * time.Millisecond // of /proc/PID/stat on Linux: USER_HZ is 100
-
 // ReadUsage reads the usage of a process.
 func ReadUsage(pid int) (u Usage, err error) {
-	folder := fmt.Sprintf("/proc/%d/", pid)
-	fields, err := readFields(folder + "status")
+	process, err := procfs.NewProc(pid)
 	if err != nil {
 		return u, err
 	}
-	u.Memory = Memory{RSS: parseKiB(fields["VmRSS"]), Peak: parseKiB(fields["VmHWM"]), Own: parseKiB(fields["RssAnon"]), File: parseKiB(fields["RssFile"])}
-	if fields, err = readFields(folder + "io"); err != nil {
-		return u, err
-	}
-	u.Written = parseNumber(fields["write_bytes"])
-	stat, err := os.ReadFile(folder + "stat")
-	if err != nil {
-		return u, err
-	}
-	_, after, _ := strings.Cut(string(stat), ") ") // the name before it may hold anything
-	columns := strings.Fields(after)
-	if len(columns) < 13 {
-		return u, fmt.Errorf("%sstat has %d columns", folder, len(columns))
-	}
-	u.CPU = time.Duration(parseNumber(columns[11])+parseNumber(columns[12])) * clockTick
-	return u, nil
+	status, err1 := process.NewStatus()
+	io, err2 := process.IO()
+	stat, err3 := process.Stat()
+	return Usage{
+		CPU: time.Duration(stat.CPUTime() * float64(time.Second)), Written: io.WriteBytes,
+		Memory: Memory{RSS: status.VmRSS, Peak: status.VmHWM, Own: status.RssAnon, File: status.RssFile},
+	}, errors.Join(err1, err2, err3)
 }
-
-// readFields reads lines such as "VmRSS: 12 kB".
-func readFields(path string) (map[string]string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	fields := make(map[string]string)
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(line, ":")
-		fields[name] = strings.TrimSpace(value)
-	}
-	return fields, nil
-}
-
-func parseNumber(text string) uint64 {
-	n, _ := strconv.ParseUint(text, 10, 64) // the kernel wrote it
-	return n
-}
-
-func parseKiB(text string) uint64 { return parseNumber(strings.TrimSuffix(text, " kB")) << 10 }
 
 // Disk is the space of a node's folder in bytes, each file counted once however many links it has.
 type Disk struct {
