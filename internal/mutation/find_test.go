@@ -17,7 +17,7 @@ import (
 // declaration leaves the edit fitting.
 type edit struct {
 	folder string // of the package, from the module's root
-	in     string // the declaration: f, T.m, (*T).m, or the name of a constant, variable or type
+	in     string // the function: f, T.m or (*T).m
 	old    string // Go tokens that occur in the declaration exactly once
 	new    string // the text in their place; it may be empty
 }
@@ -75,7 +75,7 @@ func (changed sources) apply(root string, e edit) error {
 // declaration is a file's text in three parts, the middle one being the declaration.
 type declaration struct{ file, before, body, after string }
 
-// findDeclarations returns the declarations of a file that go by the given name.
+// findDeclarations returns the functions of a file that go by the given name.
 func findDeclarations(file, text, name string) ([]declaration, error) {
 	set := token.NewFileSet()
 	parsed, err := parser.ParseFile(set, file, text, parser.SkipObjectResolution)
@@ -83,29 +83,10 @@ func findDeclarations(file, text, name string) ([]declaration, error) {
 		return nil, err
 	}
 	var found []declaration
-	add := func(node ast.Node) {
-		from, to := set.Position(node.Pos()).Offset, set.Position(node.End()).Offset
-		found = append(found, declaration{file, text[:from], text[from:to], text[to:]})
-	}
 	for _, d := range parsed.Decls {
-		switch d := d.(type) {
-		case *ast.FuncDecl:
-			if functionName(d) == name {
-				add(d)
-			}
-		case *ast.GenDecl:
-			for _, spec := range d.Specs {
-				switch spec := spec.(type) {
-				case *ast.ValueSpec:
-					if slices.ContainsFunc(spec.Names, func(id *ast.Ident) bool { return id.Name == name }) {
-						add(spec)
-					}
-				case *ast.TypeSpec:
-					if spec.Name.Name == name {
-						add(spec)
-					}
-				}
-			}
+		if f, ok := d.(*ast.FuncDecl); ok && functionName(f) == name {
+			from, to := set.Position(f.Pos()).Offset, set.Position(f.End()).Offset
+			found = append(found, declaration{file, text[:from], text[from:to], text[to:]})
 		}
 	}
 	return found, nil
