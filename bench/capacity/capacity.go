@@ -7,7 +7,6 @@ package capacity
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +22,6 @@ import (
 	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/bench/testbed"
 	"github.com/profilenode/profilenode/client"
-	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 const (
@@ -48,16 +46,13 @@ type options struct {
 	every    string        // bytes of log after which a node then takes a snapshot
 
 	folder string
-	binary string
 	flags  []string
-	out    string
-	keep   bool
 }
 
 // Command is "bench capacity".
 func Command() *cobra.Command {
 	var o options
-	command := &cobra.Command{
+	command := testbed.Command(&cobra.Command{
 		Use:   "capacity",
 		Short: "measure the cost of many profiles",
 		Long: `capacity starts nodes of its own on loopback, fills them, and measures memory, disk, the time until a restarted node
@@ -65,10 +60,8 @@ answers, the cost of a save compared with a cluster of few profiles that is aske
 and, with three nodes or more, saves while an emptied node catches up. It ends the processes that it started, and deletes
 its folder unless --keep is given.`,
 		Example: `  go run ./bench capacity --profiles 10000000 --nodes 1 --dir /tmp/capacity
-  go run ./bench capacity --profiles 1000000 --nodes 3 --dir /tmp/capacity`,
-		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return o.execute(command.Context()) },
-	}
+  go run ./bench capacity --profiles 1000000 --nodes 3 --dir /tmp/capacity --json`,
+	}, o.run)
 	flags := command.Flags()
 	flags.IntVar(&o.nodes, "nodes", 1, "nodes of the cluster")
 	flags.Uint64Var(&o.profiles, "profiles", 1_000_000, "profiles to fill in")
@@ -83,54 +76,39 @@ its folder unless --keep is given.`,
 	flags.DurationVar(&o.watch, "watch", time.Minute, "how long saves are watched with and without snapshots")
 	flags.StringVar(&o.every, "snapshot-bytes", "8MiB", "log after which a snapshot is taken while that is watched")
 	flags.StringVar(&o.folder, "dir", "", "`folder` for the nodes' data, made if need be")
-	flags.StringVar(&o.binary, "binary", "", "profilenode to run (default: built from these sources)")
 	flags.StringArrayVar(&o.flags, "serve-flag", nil, "another `flag` for profilenode serve, such as --trailing-bytes=64MiB")
-	flags.StringVar(&o.out, "out", "", "`file` for the report as JSON")
-	flags.BoolVar(&o.keep, "keep", false, "leave the folder")
 	if err := command.MarkFlagRequired("dir"); err != nil {
 		panic(err)
 	}
 	return command
 }
 
-// execute measures, and reports the figures also when it could not go through all steps.
-func (o options) execute(ctx context.Context) (err error) {
-	if err := os.MkdirAll(o.folder, 0o700); err != nil {
-		return err
-	}
-	if o.binary == "" {
-		if o.binary, err = nodeproc.Build(ctx, o.folder); err != nil {
-			return err
-		}
-	}
-	r := &run{options: o, notes: os.Stderr, began: time.Now()}
+// run measures, and returns figures also when it could not go through all steps.
+func (o *options) run(ctx context.Context, t *testbed.Run) (measure.Report, error) {
+	r := &run{options: *o, program: t.Program, notes: t.Notes, began: time.Now()}
 	r.report = report{
 		Machine: measure.DescribeMachine(), Command: strings.Join(os.Args[1:], " "), At: r.began.UTC().Format(time.RFC3339),
 		Nodes: o.nodes, Profiles: o.profiles, Bytes: o.bytes,
 	}
-	err = r.measure(ctx)
+	err := r.measure(ctx)
 	r.large.Close()
 	r.few.Close()
-	r.report.print(os.Stdout)
-	if o.out != "" {
-		text, fault := json.MarshalIndent(&r.report, "", "  ")
-		err = errors.Join(err, fault, os.WriteFile(o.out, append(text, '\n'), 0o600))
-	}
-	if !o.keep {
+	if !t.Keep {
 		err = errors.Join(err, os.RemoveAll(r.folderOf("large")), os.RemoveAll(r.folderOf("small")))
 	}
-	return err
+	return &r.report, err
 }
 
 // run is a run under way.
 type run struct {
 	options
-	notes  io.Writer
-	began  time.Time
-	report report
-	large  *testbed.Cluster
-	few    *testbed.Cluster // to compare with; it runs only for that; nil: none
-	seed   uint64           // of the last load
+	program string // profilenode
+	notes   io.Writer
+	began   time.Time
+	report  report
+	large   *testbed.Cluster
+	few     *testbed.Cluster // to compare with; it runs only for that; nil: none
+	seed    uint64           // of the last load
 }
 
 func (r *run) measure(ctx context.Context) error {

@@ -25,7 +25,7 @@ func (r *run) fillFew(ctx context.Context) (err error) {
 	if err := os.RemoveAll(r.folderOf("small")); err != nil {
 		return err
 	}
-	if r.few, err = testbed.NewCluster(r.binary, r.folderOf("small"), r.nodes, nil); err != nil {
+	if r.few, err = testbed.NewCluster(r.program, r.folderOf("small"), r.nodes, nil); err != nil {
 		return err
 	}
 	r.logProgress("fill the cluster to compare with: %d profiles", r.small)
@@ -40,7 +40,7 @@ func (r *run) fillFew(ctx context.Context) (err error) {
 
 // fillLarge fills the cluster, and measures that.
 func (r *run) fillLarge(ctx context.Context) (err error) {
-	if r.large, err = testbed.NewCluster(r.binary, r.folderOf("large"), r.nodes, nil); err != nil {
+	if r.large, err = testbed.NewCluster(r.program, r.folderOf("large"), r.nodes, nil); err != nil {
 		return err
 	}
 	if err := r.start(ctx, r.large); err != nil {

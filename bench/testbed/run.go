@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,25 +21,26 @@ import (
 type Run struct {
 	Program string // profilenode
 	Folder  string // of this run
+	Keep    bool   // leave data and logs
 	Machine string // its description, for the report
 	Notes   io.Writer
 }
 
-// Command completes the command of a benchmark: it adds the flags that all have in common, and runs measure with a folder
-// and a program, and reports what that returns.
+// Command completes the command of a benchmark: it adds the flags that all have in common, and runs the benchmark with a
+// folder and a program, and writes the report that it returns, if any, whether or not it ended with an error.
 func Command(command *cobra.Command, run func(ctx context.Context, r *Run) (measure.Report, error)) *cobra.Command {
 	r := &Run{Notes: os.Stderr}
-	asJSON, keep := false, false
+	asJSON := false
 	command.Flags().StringVar(&r.Program, "program", "", "profilenode `file` to run (default: built from source)")
 	command.Flags().BoolVar(&asJSON, "json", false, "print one JSON object and nothing else")
-	command.Flags().BoolVar(&keep, "keep", false, "leave data and logs, and say where")
+	command.Flags().BoolVar(&r.Keep, "keep", false, "leave data and logs, and say where")
 	command.Args = cobra.NoArgs
 	command.RunE = func(command *cobra.Command, _ []string) (err error) {
 		ctx := command.Context()
 		if err := r.makeFolder(ctx); err != nil {
 			return err
 		}
-		if keep {
+		if r.Keep {
 			fmt.Fprintf(r.Notes, "data and logs stay in %s\n", r.Folder)
 		} else {
 			defer func() { err = errors.Join(err, os.RemoveAll(r.Folder)) }()
@@ -48,10 +50,10 @@ func Command(command *cobra.Command, run func(ctx context.Context, r *Run) (meas
 		}
 		fmt.Fprintln(r.Notes, r.Machine)
 		report, err := run(ctx, r)
-		if err != nil {
+		if report == nil {
 			return err
 		}
-		return measure.WriteReport(os.Stdout, asJSON, report)
+		return cmp.Or(err, measure.WriteReport(os.Stdout, asJSON, report)) // a run that was not finished has figures, and no faults
 	}
 	return command
 }

@@ -61,7 +61,7 @@ var mayImport = map[string][]string{
 	"bench/testbed":   {"api/profilev1", "bench/measure", "bench/network", "client", "gossip", "internal/nodeproc", "internal/wire"},
 	"bench/load":      {"bench/measure", "client"},
 	"bench/fill":      {"bench/load", "bench/measure", "client"},
-	"bench/capacity":  {"bench/fill", "bench/load", "bench/measure", "bench/testbed", "client", "internal/nodeproc"},
+	"bench/capacity":  {"bench/fill", "bench/load", "bench/measure", "bench/testbed", "client"},
 	"bench/takeover":  {"bench/measure", "bench/network", "bench/testbed"},
 	"bench/steady":    {"api/profilev1", "bench/measure", "bench/network", "bench/testbed"},
 	"bench/cuts":      {"bench/measure", "bench/network", "bench/testbed", "internal/nodeproc"},
