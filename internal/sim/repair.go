@@ -11,7 +11,6 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/internal/sim/check"
-	"github.com/profilenode/profilenode/lock"
 )
 
 // Bounds within which a cluster recovers once every fault is undone.
@@ -144,23 +143,12 @@ func (w *World) setUpPolicies() bool {
 		}
 		ctx, cancel := w.withTimeout(5 * time.Second)
 		defer cancel()
-		nonce := []byte("0123456789abcdef")
-		tool, err := leader.Propose(ctx, fsm.NewCommand(nil, &fsm.Register{Name: "sim", Kind: 1, Nonce: nonce}))
-		if err != nil {
-			return false
-		}
-		asks := &fsm.Request{Incarnation: uint64(tool.Token), Number: 1, Hash: 1, Registration: lock.Registration(nonce)}
-		acts := []any{&fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000}}
+		o, ok := registerOperator(ctx, leader, []byte("0123456789abcdef"))
+		ok = ok && o.propose(ctx, &fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000})
 		for _, spare := range w.nodes[w.scenario.Nodes:] {
-			acts = append(acts, &fsm.ExpectNode{Address: spare.nodesAddress()})
+			ok = ok && o.propose(ctx, &fsm.ExpectNode{Address: spare.nodesAddress()})
 		}
-		for _, act := range acts {
-			if result, err := leader.Propose(ctx, fsm.NewCommand(asks, act)); err != nil || result.Code != fsm.OK {
-				return false
-			}
-			asks = &fsm.Request{Incarnation: asks.Incarnation, Number: asks.Number + 1, Hash: 1, Registration: asks.Registration}
-		}
-		return true
+		return ok
 	})
 }
 
