@@ -31,7 +31,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 		act         func(w *World, owner *Server, session *Session) // the fault that hits the owner
 		when        client.IfOwned                                  // how the heir asks for the profile
 		ground      lock.Ground                                     // on which the owner's incarnation ends; Living: it does not
-		least, most time.Duration                                   // until the heir has it
+		least, most time.Duration                                   // until the heir has it; most 0: those of the ground
 	}{
 		{
 			name: "goodbye", act: func(_ *World, owner *Server, _ *Session) { owner.Close(time.Second) },
@@ -41,44 +41,23 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 			name: "proof", act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
 			ground: lock.Proof, least: lock.DefaultDetector().RefusalGap, most: 500 * time.Millisecond,
 		},
-		{
-			name: "evidence: gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.reportAllDead(); owner.Lose() },
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
-		},
-		{
-			name: "evidence: a cut, and gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.reportAllDead(); w.Isolate(owner.Name) },
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
-		},
-		{
-			name: "evidence: killed behind a firewall", walled: true, act: func(_ *World, owner *Server, _ *Session) { owner.Kill() },
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
-		},
-		{
-			name: "evidence: a lost host", gossip: true, act: func(_ *World, owner *Server, _ *Session) { owner.Lose() },
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
-		},
+		{name: "evidence: gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.reportAllDead(); owner.Lose() }, ground: lock.Evidence},
+		{name: "evidence: a cut, and gossip says dead", act: func(w *World, owner *Server, _ *Session) { w.reportAllDead(); w.Isolate(owner.Name) }, ground: lock.Evidence},
+		{name: "evidence: killed behind a firewall", walled: true, act: func(_ *World, owner *Server, _ *Session) { owner.Kill() }, ground: lock.Evidence},
+		{name: "evidence: a lost host", gossip: true, act: func(_ *World, owner *Server, _ *Session) { owner.Lose() }, ground: lock.Evidence},
 		{
 			name: "evidence: a cut from everything", gossip: true, act: func(w *World, owner *Server, _ *Session) {
 				w.network.Isolate(owner.process, w.allHosts()...)
 			},
-			ground: lock.Evidence, least: timing.Evidence - timing.Renew, most: timing.Evidence + 1500*time.Millisecond,
+			ground: lock.Evidence,
 		},
 		{ // another game server still reaches it, and says so
 			name: "silence: a cut from the nodes alone", gossip: true, act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) },
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
+			ground: lock.Silence,
 		},
-		{
-			name: "silence: a lost host", act: func(_ *World, owner *Server, _ *Session) { owner.Lose() },
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
-		},
-		{
-			name: "silence: a cut", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) },
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
-		},
-		{
-			name: "silence: a stopped process", act: func(w *World, owner *Server, _ *Session) { w.Stop(owner.Name) },
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
-		},
+		{name: "silence: a lost host", act: func(_ *World, owner *Server, _ *Session) { owner.Lose() }, ground: lock.Silence},
+		{name: "silence: a cut", act: func(w *World, owner *Server, _ *Session) { w.Isolate(owner.Name) }, ground: lock.Silence},
+		{name: "silence: a stopped process", act: func(w *World, owner *Server, _ *Session) { w.Stop(owner.Name) }, ground: lock.Silence},
 		{
 			name: "silence: cut off both ways", act: func(w *World, owner *Server, _ *Session) {
 				for _, n := range w.nodes {
@@ -86,7 +65,7 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 					w.CutOneWay(owner.Name, n.name)
 				}
 			},
-			ground: lock.Silence, least: timing.Lease - timing.Renew, most: timing.Lease + 2*time.Second,
+			ground: lock.Silence,
 		},
 		{
 			name: "hand-off", act: func(*World, *Server, *Session) {},
@@ -118,6 +97,13 @@ func testTheObserver(t *testing.T, timing lock.Timing) {
 		},
 	}
 	for _, test := range tests {
+		switch {
+		case test.most > 0:
+		case test.ground == lock.Evidence:
+			test.least, test.most = timing.Evidence-timing.Renew, timing.Evidence+1500*time.Millisecond
+		case test.ground == lock.Silence:
+			test.least, test.most = timing.Lease-timing.Renew, timing.Lease+2*time.Second
+		}
 		for _, rate := range []float64{1 / lock.ClockRatio, 1, lock.ClockRatio} {
 			t.Run(test.name, func(t *testing.T) {
 				scenario := Scenario{Nodes: 3, Profiles: 2, DoubtLimit: time.Minute, Autosave: -1, Ping: true, Gossip: test.gossip, Walled: test.walled, Timing: timing}
