@@ -93,8 +93,8 @@ func (d *loopDisk) remountImage() error {
 // ballastPath lies beside the data folder and takes space without being written.
 func (d *loopDisk) ballastPath() string { return filepath.Join(d.at, "ballast") }
 
-// fillDisk takes the free space of the disk but for some bytes, all of it at once. Another call takes the space that was freed
-// since.
+// fillDisk takes the free space of the disk but for some bytes, all of it at once, or in ever smaller pieces where a process
+// was faster or the free space is scattered. Another call takes the space that was freed since.
 func (d *loopDisk) fillDisk(leave uint64) error {
 	file, err := os.OpenFile(d.ballastPath(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -102,7 +102,7 @@ func (d *loopDisk) fillDisk(leave uint64) error {
 	}
 	defer file.Close()
 	const block = 4 << 10
-	for {
+	for piece := uint64(diskBytes); piece >= block; {
 		var disk syscall.Statfs_t
 		if err := syscall.Fstatfs(int(file.Fd()), &disk); err != nil {
 			return err
@@ -115,24 +115,8 @@ func (d *loopDisk) fillDisk(leave uint64) error {
 		if err != nil {
 			return err
 		}
-		switch err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), int64(free-leave)); {
-		case err == nil, errors.Is(err, syscall.EINTR):
-		case errors.Is(err, syscall.ENOSPC):
-			return d.fillSmallBlocks(file, block) // a process was faster, or the free space is scattered
-		default:
-			return fmt.Errorf("fill %s: %w", d.at, err)
-		}
-	}
-}
-
-// fillSmallBlocks takes the rest, in ever smaller pieces.
-func (d *loopDisk) fillSmallBlocks(file *os.File, block int64) error {
-	for piece := int64(64 << 20); piece >= block; {
-		info, err := file.Stat()
-		if err != nil {
-			return err
-		}
-		switch err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), piece); {
+		piece = min(piece, free-leave)
+		switch err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), int64(piece)); {
 		case err == nil, errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.ENOSPC):
 			piece /= 2
