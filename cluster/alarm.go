@@ -159,7 +159,7 @@ func (b *alarmBoard) standingAlarms(unreadable error) []Alarm {
 		}
 		return active
 	}
-	kept, err := n.tables.readAlarms()
+	kept, err := n.tables.ReadAlarms()
 	if unreadable == nil && err != nil {
 		unreadable = err
 	}

@@ -46,8 +46,8 @@ func (m *membership) answerHello(q peerwire.HelloQuestion) peerwire.Hello {
 	h.Members = configuredPeers(r)
 	leader, _ := r.LeaderWithID()
 	h.Leader = peerwire.HostPort(leader)
-	h.Term, h.LastIndex, h.Applied = r.CurrentTerm(), r.LastIndex(), n.tables.positionNow().Index
-	if digest, ok := n.replica.digests.digestAt(q.DigestAt); ok {
+	h.Term, h.LastIndex, h.Applied = r.CurrentTerm(), r.LastIndex(), n.tables.Position().Index
+	if digest, ok := n.replica.Digests.At(q.DigestAt); ok {
 		h.DigestAt, h.Digest = q.DigestAt, digest
 	}
 	return h
@@ -85,7 +85,7 @@ func (m *membership) admitNode(ctx context.Context, q peerwire.JoinQuestion) err
 	if ours := n.currentIdentity().Cluster; q.Cluster != "" && q.Cluster != ours {
 		return fmt.Errorf("join: that node is of cluster %s, this is cluster %s: start it with the nodes of its own, or on an empty data folder", q.Cluster, ours)
 	}
-	if position := n.tables.positionNow(); q.Level < position.Level {
+	if position := n.tables.Position(); q.Level < position.Level {
 		return fmt.Errorf("join: this cluster is at level %d, that node knows %d: install a newer build there", position.Level, q.Level)
 	}
 	r := n.raftIfRunning()
@@ -131,7 +131,7 @@ func (m *membership) checkExpected(address string) error {
 	if slices.Contains(m.node.config.Nodes, address) {
 		return nil
 	}
-	view, err := m.node.tables.openView()
+	view, err := m.node.tables.OpenView()
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}

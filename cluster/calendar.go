@@ -117,7 +117,7 @@ func (l *leaderState) forgetGone() {
 		return
 	}
 	for range forgetSteps {
-		view, err := l.node.tables.openView()
+		view, err := l.node.tables.OpenView()
 		if err != nil {
 			return
 		}

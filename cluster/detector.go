@@ -25,7 +25,7 @@ func (l *leaderState) checkPrompt() error {
 	if passed := l.queue.oldestWait(); passed > stuckLimit {
 		return fmt.Errorf("%w: an entry has been on its way for %v", ErrUnconfirmed, passed.Round(time.Millisecond))
 	}
-	if since, running := l.node.replica.applyingSince(); running && time.Since(since) > stuckLimit {
+	if since, running := l.node.replica.ApplyingSince(); running && time.Since(since) > stuckLimit {
 		return fmt.Errorf("%w: an apply has been running since %v", ErrUnconfirmed, since)
 	}
 	return nil
@@ -69,7 +69,7 @@ func (d detectorLeadership) SeemsDead(inc lock.Incarnation) bool {
 }
 
 func (d detectorLeadership) OpenView() (liveness.View, error) {
-	view, err := d.l.node.tables.openView()
+	view, err := d.l.node.tables.OpenView()
 	if err != nil {
 		return nil, err
 	}

@@ -4,65 +4,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/tables"
 )
 
 const (
-	digestsKept            = 1 << 14     // entries with a remembered digest: some seconds of the fastest log
 	comparePeriod          = time.Second // the compared index is one period old, so that the other nodes have applied it too
 	condemnedTransferLimit = 2 * time.Second
 )
-
-// digests holds the digests of this node's tables after each of the last entries. Every entry is kept, since nodes divide
-// the log into batches differently.
-type digests struct {
-	mu     sync.Mutex
-	ring   [digestsKept]struct{ index, digest uint64 } // the entry at an index is at that index modulo digestsKept
-	newest uint64
-}
-
-func (d *digests) addDigest(index, digest uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	k := &d.ring[index%digestsKept]
-	k.index, k.digest = index, digest
-	d.newest = max(d.newest, index)
-}
-
-// resetTo forgets all digests, because the tables were replaced, and adds that of the new tables.
-func (d *digests) resetTo(index, digest uint64) {
-	d.mu.Lock()
-	clear(d.ring[:])
-	d.newest = 0
-	d.mu.Unlock()
-	if index > 0 {
-		d.addDigest(index, digest)
-	}
-}
-
-// digestAt returns the digest after an entry. ok is false if the entry is not applied here, holds no commands, or is too
-// old.
-func (d *digests) digestAt(index uint64) (digest uint64, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	k := d.ring[index%digestsKept]
-	if k.index != index || index == 0 {
-		return 0, false
-	}
-	return k.digest, true
-}
-
-func (d *digests) lastIndex() uint64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.newest
-}
 
 // digestFinding is a node's conclusion from all voters' digests at one index.
 type digestFinding uint8
@@ -106,7 +60,7 @@ func classifyDigests(self string, voters []string, answers map[string]uint64) di
 // digestComparison compares the digests of this node's tables with those of the other voters, which come from the same
 // log. A node draws conclusions about itself only. Its fields but alarm are used by one goroutine.
 type digestComparison struct {
-	digests *digests
+	digests *tables.Digests
 	alarm   atomic.Pointer[string] // how the nodes' tables differ; nil: no difference is known
 
 	chosen   uint64    // index that is compared once it is comparePeriod old
@@ -123,8 +77,8 @@ func (d *digestComparison) chooseIndex(now time.Time) uint64 {
 		return 0
 	}
 	index := d.chosen
-	d.chosen, d.chosenAt = d.digests.lastIndex(), now
-	if ours, ok := d.digests.digestAt(index); ok && index != d.settled {
+	d.chosen, d.chosenAt = d.digests.LastIndex(), now
+	if ours, ok := d.digests.At(index); ok && index != d.settled {
 		d.asked, d.ours = index, ours
 	}
 	return d.asked

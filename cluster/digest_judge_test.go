@@ -30,24 +30,3 @@ func TestWhoIsOdd(t *testing.T) {
 		}
 	}
 }
-
-// Whatever the log is cut into, each entry's digest is remembered; an index beyond or long past has none.
-func TestDigestsAreOfEntries(t *testing.T) {
-	var d digests
-	d.resetTo(7, 70)
-	for i := uint64(9); i < 9+digestsKept; i++ {
-		d.addDigest(i, 10*i)
-	}
-	for index, want := range map[uint64]uint64{0: 0, 7: 0, 8: 0, 9: 90, digestsKept: 10 * digestsKept, digestsKept + 8: 10 * (digestsKept + 8), digestsKept + 9: 0} {
-		if got, ok := d.digestAt(index); got != want || ok != (want != 0) {
-			t.Errorf("after entry %d: %d %v, want %d", index, got, ok, want)
-		}
-	}
-	d.resetTo(20, 200)
-	if _, ok := d.digestAt(21); ok {
-		t.Error("digests outlived the tables that they were of")
-	}
-	if got, ok := d.digestAt(20); got != 200 || !ok || d.lastIndex() != 20 {
-		t.Errorf("after an install: %d %v, newest %d", got, ok, d.lastIndex())
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/tables"
 )
 
 // Refusals: the command was not applied, and this call will not cause it to be.
@@ -23,7 +24,7 @@ var (
 	// ErrUnconfirmed: a confirmation round did not succeed just now. Try again, or ask another node.
 	ErrUnconfirmed = errors.New("this node could not confirm that it leads")
 	// ErrClosed: this node is stopping. Ask another node.
-	ErrClosed = errors.New("this node is shutting down")
+	ErrClosed = tables.ErrClosed
 )
 
 // Not refusals: the command may have been applied.

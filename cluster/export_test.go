@@ -13,12 +13,12 @@ import (
 // ApplyBehind applies a command to this node's tables alone, as if its next entry were another one than the others'. It
 // is for when nothing else is applied.
 func (n *Node) ApplyBehind(c *fsm.Command) error {
-	position := n.tables.positionNow()
+	position := n.tables.Position()
 	entry, err := fsm.Encode(position.Level, position.Cluster, position.StampMS, []*fsm.Command{c})
 	if err != nil {
 		return err
 	}
-	_, err = n.tables.applyEntries([]fsm.Log{{Index: position.Index + 1, Term: position.Term, Data: entry}})
+	_, err = n.tables.ApplyEntries([]fsm.Log{{Index: position.Index + 1, Term: position.Term, Data: entry}})
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/profilenode/profilenode/cluster/internal/liveness"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/tables"
 )
 
 // leadershipWait is how long a call waits for a leadership whose opening command is not applied yet.
@@ -76,7 +77,7 @@ func (s *leadership) leaderAddress() (client string, self bool) {
 	if leader == "" {
 		return "", false
 	}
-	rows, err := s.node.tables.readNodes()
+	rows, err := s.node.tables.ReadNodes()
 	if err != nil {
 		return "", false
 	}
@@ -114,12 +115,12 @@ func (s *leadership) classifyProposeError(err error) error {
 
 // readAppliedResult returns the result of an entry that this node proposed and applied. If the tables skipped the entry,
 // they had passed its index before it was written, so the log and the tables do not belong together and the node stops.
-func (s *leadership) readAppliedResult(f raft.ApplyFuture) (appliedResults, error) {
-	a, ok := f.Response().(appliedResults)
-	if !ok || a.skipped {
+func (s *leadership) readAppliedResult(f raft.ApplyFuture) (tables.AppliedResults, error) {
+	a, ok := f.Response().(tables.AppliedResults)
+	if !ok || a.Skipped {
 		err := fmt.Errorf("%w: this node proposed entry %d, but its tables had passed that index before: log and tables do not belong together", ErrFailed, f.Index())
 		s.node.fail(err)
-		return appliedResults{}, fmt.Errorf("propose: %w: %v", ErrUnknown, err)
+		return tables.AppliedResults{}, fmt.Errorf("propose: %w: %v", ErrUnknown, err)
 	}
 	return a, nil
 }
@@ -213,7 +214,7 @@ func (s *leadership) watchReady() {
 	for {
 		if r := n.raftIfRunning(); r != nil {
 			leader, _ := r.LeaderWithID()
-			position := n.tables.positionNow()
+			position := n.tables.Position()
 			if leader != "" && position.Term != 0 && position.Term == r.CurrentTerm() {
 				close(n.ready)
 				return

@@ -58,7 +58,7 @@ func (s *leadership) runLeadership(ctx context.Context) {
 	}
 	l := &leaderState{node: n, term: term, openedAt: time.Now(), ctx: ctx}
 	l.clock = newClock(n.ID(), n.config.Now)
-	logMS := n.tables.positionNow().StampMS
+	logMS := n.tables.Position().StampMS
 	l.clock.raiseFloor(logMS)
 	l.queue, l.confirmer, l.detector = newProposeQueue(l), newLeadershipConfirmer(l), newDetector(l)
 	var acting sync.WaitGroup
@@ -105,7 +105,7 @@ func (s *leadership) publishLeaderState(l *leaderState) bool {
 func (s *leadership) openTerm(ctx context.Context) (uint64, error) {
 	n := s.node
 	cluster := n.clusterID()
-	position := n.tables.positionNow()
+	position := n.tables.Position()
 	var commands []*fsm.Command
 	if len(position.Cluster) == 0 {
 		classes := n.config.Classes
@@ -136,7 +136,7 @@ func (s *leadership) openTerm(ctx context.Context) (uint64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("open term: %w", err)
 		}
-		return a.term, nil
+		return a.Term, nil
 	}
 }
 

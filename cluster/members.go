@@ -36,7 +36,7 @@ func (m *membership) tendMembers(l *leaderState) {
 		}
 		for _, s := range servers {
 			h, ok := answers[string(s.ID)]
-			if s.Suffrage == raft.Voter || !ok || h.LastIndex+caughtUpEntries < round.Own.LastIndex || h.Applied+caughtUpEntries < round.Own.Applied || h.Level < l.node.tables.positionNow().Level {
+			if s.Suffrage == raft.Voter || !ok || h.LastIndex+caughtUpEntries < round.Own.LastIndex || h.Applied+caughtUpEntries < round.Own.Applied || h.Level < l.node.tables.Position().Level {
 				delete(steady, string(s.ID))
 				continue
 			}
@@ -52,7 +52,7 @@ func (m *membership) tendMembers(l *leaderState) {
 
 // updateNodeRows makes the log's rows say where the members are. A follower knows the leader's client address only from them.
 func (l *leaderState) updateNodeRows(servers []raft.Server, answers map[string]peerwire.Hello) error {
-	rows, err := l.node.tables.readNodes()
+	rows, err := l.node.tables.ReadNodes()
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (l *leaderState) raiseLevel(servers []raft.Server, answers map[string]peerw
 			level = min(level, answers[string(s.ID)].Level) // 0 for a node that has not answered
 		}
 	}
-	was := l.node.tables.positionNow().Level
+	was := l.node.tables.Position().Level
 	if level <= was {
 		return nil
 	}

@@ -37,7 +37,7 @@ type membership struct {
 
 func newMembership(n *Node, startRaft func(*raft.Configuration) error) *membership {
 	m := &membership{node: n, startRaft: startRaft}
-	m.digests.digests = &n.replica.digests
+	m.digests.digests = &n.replica.Digests
 	m.hellos = n.port.NewHelloAsker(peerwire.AskedNodes{
 		Listed:  n.config.Nodes,
 		Servers: m.configuredServers,
@@ -110,7 +110,7 @@ func (m *membership) askToJoinAgain(round *peerwire.HelloRound) error {
 			return nil
 		}
 	}
-	rows, err := m.node.tables.readNodes()
+	rows, err := m.node.tables.ReadNodes()
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func sortedPeers(peers []peerwire.Peer) []peerwire.Peer {
 // checkOldAddress refuses to start a node that still runs where the tables say that it is.
 func (m *membership) checkOldAddress(ctx context.Context) error {
 	n := m.node
-	rows, err := n.tables.readNodes()
+	rows, err := n.tables.ReadNodes()
 	if err != nil {
 		return err
 	}

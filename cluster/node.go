@@ -6,14 +6,17 @@
 // ConfirmLeadership returns only if this node led at some moment after the call began. Whatever acts as the leader acts
 // only in its own term.
 //
-// The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the replicated
-// tables (replica.go, tables*.go, snapshot*.go); how a node stops
-// (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps (clock.go, calendar.go),
-// confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector (detector.go); how leadership
-// begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go); membership (membership.go,
-// answers.go, digest.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); start and
-// stop (open.go). Below it, internal/disk holds synced files, internal/datafolder is the data folder, internal/raftlog is raft's log, internal/peerwire is the nodes' port, and internal/liveness finds
-// lost game servers. Read this file first, then open.go and leadership.go.
+// The packages below it, from the bottom up: internal/disk (synced files, damage, a Pebble that hangs), internal/peerwire (the
+// nodes' port), internal/datafolder (the data folder and node.json), internal/raftlog (raft's log and votes),
+// internal/snapshot (snapshots as folders and as streams), internal/tables (the state machine on disk, and raft's side of it)
+// and internal/liveness (the failure detector).
+//
+// The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the comparison of the nodes' tables
+// (digest.go); how a node stops (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps
+// (clock.go, calendar.go), confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector
+// (detector.go); how leadership begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go);
+// membership (answers.go, membership.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); when snapshots
+// are taken (snapshot_schedule.go); start and stop (open.go). Read this file first, then open.go and leadership.go.
 package cluster
 
 import (
@@ -33,6 +36,8 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/cluster/internal/raftlog"
+	"github.com/profilenode/profilenode/cluster/internal/snapshot"
+	"github.com/profilenode/profilenode/cluster/internal/tables"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -46,9 +51,9 @@ type Node struct {
 
 	folder    *datafolder.Folder
 	storage   *raftlog.Storage
-	tables    *tablesStore
-	snapshots *snapshotStore
-	replica   *replica
+	tables    *tables.Store
+	snapshots *snapshot.Store
+	replica   *tables.Replica
 	port      *peerwire.Port
 	gossip    gossipPools
 
@@ -99,15 +104,18 @@ func (n *Node) Addr() net.Addr { return n.port.Addr() }
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 
 // Position returns the index, term and digest of the tables after the last apply.
-func (n *Node) Position() fsm.Position { return n.tables.positionNow() }
+func (n *Node) Position() fsm.Position { return n.tables.Position() }
+
+// View is the tables as they were at one index. It must be closed.
+type View = tables.View
 
 // View opens a view of this node's tables as they are now. The caller must close it. To read the latest state of the
 // cluster, call ConfirmLeadership first.
-func (n *Node) View() (*View, error) { return n.tables.openView() }
+func (n *Node) View() (*View, error) { return n.tables.OpenView() }
 
 // WaitApplied returns once this node's tables hold the entry at index, which must hold commands.
 func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
-	return n.tables.waitApplied(ctx, index)
+	return n.tables.WaitApplied(ctx, index)
 }
 
 // Done is closed when this node has stopped, by Close or by itself.

@@ -15,6 +15,8 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/cluster/internal/raftlog"
+	"github.com/profilenode/profilenode/cluster/internal/snapshot"
+	"github.com/profilenode/profilenode/cluster/internal/tables"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -65,14 +67,14 @@ func (n *Node) openParts(ctx context.Context) error {
 	if err := n.measureSpace(); err != nil { // before Pebble writes: its error would not say that the disk is full
 		return err
 	}
-	if n.tables, err = openTablesStore(n.config.FS, n.folder.PathOf(datafolder.TablesFolder), n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
+	if n.tables, err = tables.Open(n.config.FS, n.folder.PathOf(datafolder.TablesFolder), n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
 		return err
 	}
-	if n.snapshots, err = openSnapshotStore(n.config.FS, n.folder.PathOf(datafolder.SnapshotsFolder), keepSnapshots, n.log); err != nil {
+	if n.snapshots, err = snapshot.Open(n.config.FS, n.folder.PathOf(datafolder.SnapshotsFolder), keepSnapshots, n.log); err != nil {
 		return err
 	}
-	n.replica = newReplica(n.tables, n.snapshots, n.onEvents, failIn("tables", n.fail))
-	n.replica.metrics = n.config.Metrics
+	n.replica = tables.NewReplica(n.tables, n.snapshots, n.onEvents, failIn("tables", n.fail))
+	n.replica.OnInstalled = func(took time.Duration, err error) { n.config.Metrics.RecordSnapshot(true, took, err) }
 	if n.port, err = listenForNodes(n.config, own.ID); err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func (n *Node) openParts(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.gossip.open(n.config, own.ID, gossipName(own.ID, n.started), n.log, n.tables.readNodes); err != nil {
+	if err := n.gossip.open(n.config, own.ID, gossipName(own.ID, n.started), n.log, n.tables.ReadNodes); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -128,9 +130,9 @@ func (n *Node) openLog() error {
 		return err
 	}
 	n.storage = s
-	n.snapshots.admitIncoming = n.replica.checkIncomingSnapshot(s.Log.LastIndex)
-	n.replica.fitLog = s.Log.FitToSnapshot
-	s.Log.ReadPace = n.replica.readPace
+	n.snapshots.AdmitIncoming = n.replica.CheckIncomingSnapshot(s.Log.LastIndex)
+	n.replica.FitLog = s.Log.FitToSnapshot
+	s.Log.ReadPace = n.replica.ReadPace
 	// A crash may have come after a snapshot was installed and before the log was made to fit it.
 	newest, err := n.snapshots.List()
 	if err != nil {
@@ -165,7 +167,7 @@ func (n *Node) checkLogCoversTables() error {
 	} else if first > 1 {
 		return datafolder.NewMissingPartError(n.folder.Dir, fmt.Sprintf("its log begins at entry %d, and no snapshot holds what was before", first))
 	}
-	position := n.tables.positionNow()
+	position := n.tables.Position()
 	if position.Index > last {
 		return datafolder.NewMissingPartError(n.folder.Dir, fmt.Sprintf("its tables are at entry %d and its log ends at %d", position.Index, last))
 	}
@@ -219,7 +221,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 		}
 	}
 	n.lifecycle.goroutines.Go(func() { n.leadership.watchLeadership(told) })
-	r, err := newRaft(settings, n.replica, n.storage, n.snapshots, wire)
+	r, err := newRaft(settings, n, wire)
 	if err != nil {
 		wire.Close()
 		return fmt.Errorf("start raft: %w", err)
@@ -229,19 +231,20 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 }
 
 // newRaft is raft's own, but a log that cannot be read while raft starts is an error.
-func newRaft(settings *raft.Config, r *replica, s *raftlog.Storage, snapshots *snapshotStore, wire raft.Transport) (_ *raft.Raft, err error) {
+func newRaft(settings *raft.Config, n *Node, wire raft.Transport) (_ *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", ErrFailed, p)
 		}
 	}()
-	started, err := raft.NewRaft(settings, r, s.Log, s.Votes, snapshots, wire)
+	started, err := raft.NewRaft(settings, n.replica, n.storage.Log, n.storage.Votes, n.snapshots, wire)
 	if err == nil {
-		s.MarkRaftRunning()
-	} else if r.restoreErr != nil {
-		err = fmt.Errorf("%w: %w", err, r.restoreErr)
-		if disk.IsDamage(disk.AsDamage(snapshots.root, r.restoreErr)) { // not of the tables, which are a copy of the snapshot
-			err = disk.NewDamageError(snapshots.root, err)
+		n.storage.MarkRaftRunning()
+	} else if cause := n.replica.RestoreErr; cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
+		path := n.folder.PathOf(datafolder.SnapshotsFolder)
+		if disk.IsDamage(disk.AsDamage(path, cause)) { // not of the tables, which are a copy of the snapshot
+			err = disk.NewDamageError(path, err)
 		}
 	}
 	return started, err
@@ -301,7 +304,7 @@ func (n *Node) shutDown() {
 	}
 	n.lifecycle.goroutines.Wait()
 	if n.tables != nil {
-		errs = append(errs, n.tables.close())
+		errs = append(errs, n.tables.Close())
 	}
 	if n.storage != nil {
 		errs = append(errs, n.storage.Close())

@@ -205,7 +205,7 @@ func (q *proposeQueue) sendEntry(batch []*pendingProposal) {
 	for i, p := range batch {
 		commands[i] = p.command
 	}
-	entry, err := fsm.Encode(n.tables.positionNow().Level, n.clusterID(), q.leader.clock.nextTimestamp(), commands)
+	entry, err := fsm.Encode(n.tables.Position().Level, n.clusterID(), q.leader.clock.nextTimestamp(), commands)
 	if err != nil {
 		q.replyAll(&entryInFlight{proposals: batch}, nil, fmt.Errorf("propose: %w", err))
 		return
@@ -230,12 +230,12 @@ func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {
 		return
 	}
 	a, err := n.leadership.readAppliedResult(future)
-	if err == nil && len(a.results) != len(f.proposals) {
-		err = fmt.Errorf("%w: %d commands had %d results", ErrFailed, len(f.proposals), len(a.results))
+	if err == nil && len(a.Results) != len(f.proposals) {
+		err = fmt.Errorf("%w: %d commands had %d results", ErrFailed, len(f.proposals), len(a.Results))
 		n.fail(err)
 		err = fmt.Errorf("propose: %w: %v", ErrUnknown, err)
 	}
-	q.replyAll(f, a.results, err)
+	q.replyAll(f, a.Results, err)
 }
 
 // replyAll answers every command of an entry.

@@ -19,7 +19,7 @@ func (n *Node) Snapshot() error {
 		return errors.New("take snapshot: this node is in no cluster yet")
 	}
 	began := time.Now()
-	err := n.replica.flushTables()
+	err := n.replica.FlushTables()
 	if err == nil {
 		err = n.lifecycle.waitForFuture(n.lifecycle.running, r.Snapshot())
 	}

@@ -54,7 +54,7 @@ type Member struct {
 
 // Status returns the node's state. It never fails: a part that cannot be read is reported as an alarm.
 func (n *Node) Status() Status {
-	position := n.tables.positionNow()
+	position := n.tables.Position()
 	own := n.currentIdentity()
 	s := Status{
 		ID: own.ID, Version: n.config.Version, Epoch: position.Epoch, Level: position.Level,
@@ -91,7 +91,7 @@ func (n *Node) Status() Status {
 
 // fillStatus adds the parts of the status that are read from the tables and from raft's configuration.
 func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
-	view, err := n.tables.openView()
+	view, err := n.tables.OpenView()
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,13 @@ var mayImport = map[string][]string{
 
 	"fsm": {"lock", "fsm/logpb"},
 	"cluster": {"cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire",
-		"cluster/internal/raftlog", "fsm", "lock", "gossip"},
+		"cluster/internal/raftlog", "cluster/internal/snapshot", "cluster/internal/tables", "fsm", "lock", "gossip"},
 	"cluster/internal/disk": {},
 	// The nodes' port. It knows no node: the answers to questions come in as functions.
 	"cluster/internal/peerwire":   {"internal/tcp", "lock"},
 	"cluster/internal/datafolder": {"cluster/internal/disk", "cluster/internal/peerwire"},
+	"cluster/internal/snapshot":   {"cluster/internal/disk", "fsm"},
+	"cluster/internal/tables":     {"cluster/internal/disk", "cluster/internal/raftlog", "cluster/internal/snapshot", "fsm", "lock"},
 	"cluster/internal/raftlog":    {"cluster/internal/datafolder", "cluster/internal/disk"},
 	"cluster/internal/liveness":   {"fsm", "lock"},
 	"internal/server":             {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},

@@ -1,4 +1,4 @@
-package cluster
+package snapshot
 
 import (
 	"encoding/binary"
@@ -11,13 +11,13 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// snapshotUnpacker writes a stream into a folder as it comes. It trusts nothing: it holds no more than the list in memory,
+// unpacker writes a stream into a folder as it comes. It trusts nothing: it holds no more than the list in memory,
 // writes no more than the list says, and a file that is there whole has been checked and synced.
-type snapshotUnpacker struct {
+type unpacker struct {
 	fs    vfs.FS
 	dir   string
 	row   uint64
-	files []snapshotFile
+	files []fileEntry
 
 	wantBytes  int    // bytes to gather in have before step is called; 0 once the stream must end
 	gathered   []byte // gathered so far
@@ -31,14 +31,14 @@ type snapshotUnpacker struct {
 	err        error
 }
 
-func newSnapshotUnpacker(fs vfs.FS, dir string) *snapshotUnpacker {
-	u := &snapshotUnpacker{fs: fs, dir: dir, sum: xxhash.New(), wantBytes: fixedBytes}
+func newUnpacker(fs vfs.FS, dir string) *unpacker {
+	u := &unpacker{fs: fs, dir: dir, sum: xxhash.New(), wantBytes: fixedBytes}
 	u.onGathered = u.readFixed
 	return u
 }
 
 // Write takes the next piece of the stream, cut anywhere. After an error every call returns it.
-func (u *snapshotUnpacker) Write(b []byte) (int, error) {
+func (u *unpacker) Write(b []byte) (int, error) {
 	taken := 0
 	for taken < len(b) && u.err == nil {
 		rest := b[taken:]
@@ -70,7 +70,7 @@ func (u *snapshotUnpacker) Write(b []byte) (int, error) {
 }
 
 // finishUnpacking says whether the whole stream has come, and makes the folder durable.
-func (u *snapshotUnpacker) finishUnpacking() error {
+func (u *unpacker) finishUnpacking() error {
 	if u.err == nil && !u.ended {
 		u.err = errors.New("stream ends before its last file does")
 	}
@@ -81,7 +81,7 @@ func (u *snapshotUnpacker) finishUnpacking() error {
 }
 
 // close lets go of a file that is half written.
-func (u *snapshotUnpacker) close() error {
+func (u *unpacker) close() error {
 	if u.file == nil {
 		return nil
 	}
@@ -90,7 +90,7 @@ func (u *snapshotUnpacker) close() error {
 	return err
 }
 
-func (u *snapshotUnpacker) readFixed() error {
+func (u *unpacker) readFixed() error {
 	fixed := u.gathered
 	if string(fixed[:len(streamMagic)]) != streamMagic {
 		return errors.New("this is no snapshot")
@@ -105,13 +105,13 @@ func (u *snapshotUnpacker) readFixed() error {
 	if files > maxFiles || list > maxListBytes {
 		return fmt.Errorf("it lists %d files in %d bytes, which is too much", files, list)
 	}
-	u.files = make([]snapshotFile, 0, min(files, 1<<10))
+	u.files = make([]fileEntry, 0, min(files, 1<<10))
 	u.wantBytes += int(list) + sumBytes
 	u.onGathered = func() error { return u.readList(int(files)) }
 	return nil
 }
 
-func (u *snapshotUnpacker) readList(count int) error {
+func (u *unpacker) readList(count int) error {
 	end := len(u.gathered) - sumBytes
 	if xxhash.Sum64(u.gathered[:end]) != binary.BigEndian.Uint64(u.gathered[end:]) {
 		return errors.New("its list of files is damaged")
@@ -140,7 +140,7 @@ func (u *snapshotUnpacker) readList(count int) error {
 			return errors.New("it is too large")
 		}
 		total += int64(size)
-		u.files = append(u.files, snapshotFile{Name: name, Size: int64(size)})
+		u.files = append(u.files, fileEntry{Name: name, Size: int64(size)})
 	}
 	// A full disk is found now, not after an hour of streaming. Where free space is unknown, the write will tell.
 	if usage, err := u.fs.GetDiskUsage(u.dir); err == nil && uint64(total) > usage.AvailBytes {
@@ -149,7 +149,7 @@ func (u *snapshotUnpacker) readList(count int) error {
 	return u.beginFile()
 }
 
-func (u *snapshotUnpacker) beginFile() error {
+func (u *unpacker) beginFile() error {
 	u.gathered = u.gathered[:0:0]
 	if u.fileIndex == len(u.files) {
 		u.wantBytes, u.ended = 0, true
@@ -166,7 +166,7 @@ func (u *snapshotUnpacker) beginFile() error {
 	return nil
 }
 
-func (u *snapshotUnpacker) endFile() error {
+func (u *unpacker) endFile() error {
 	f := &u.files[u.fileIndex]
 	sum := u.sum.Sum64()
 	if binary.BigEndian.Uint64(u.gathered) != sum {

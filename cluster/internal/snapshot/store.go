@@ -1,4 +1,9 @@
-package cluster
+// Package snapshot keeps raft's snapshots as folders of table files (store.go), sends one as a stream of its files (stream.go,
+// pack.go, reader.go), and receives one (sink.go, unpack.go) or takes a checkpoint of this node's own tables in (checkpoint.go).
+//
+// Its invariants: a snapshot that is listed is complete and synced; a file is never passed on with a checksum that makes
+// damage whole; a snapshot holds no entry beyond its label.
+package snapshot
 
 import (
 	"bytes"
@@ -23,13 +28,13 @@ const (
 	maxMeta    = 64 << 20 // bytes of a meta file
 )
 
-// snapshotStore keeps raft's snapshots as folders that hold a machine's files:
+// Store keeps raft's snapshots as folders that hold a machine's files:
 //
 //	<root>/<term>-<index>-<sequence>/meta.json, data/
 //
 // Listed snapshots are complete and synced. Term and index are raft's label; the applied row of the machine inside is at
 // most that index.
-type snapshotStore struct {
+type Store struct {
 	fs     vfs.FS
 	root   string
 	retain int
@@ -37,40 +42,40 @@ type snapshotStore struct {
 
 	// admitIncoming, when set before raft starts, is asked for the index of a snapshot that another node sends, before the first
 	// byte is kept. Its error turns the snapshot away.
-	admitIncoming func(index uint64) error
+	AdmitIncoming func(index uint64) error
 
 	mu           sync.Mutex
 	snapshots    []*storedSnapshot // newest first
 	lastSequence uint64            // the highest in use
 }
 
-var _ raft.SnapshotStore = (*snapshotStore)(nil)
+var _ raft.SnapshotStore = (*Store)(nil)
 
-// storedSnapshot is one that is complete.
+// storedSnapshot is a complete snapshot.
 type storedSnapshot struct {
-	meta     snapshotMeta
+	meta     Meta
 	sequence uint64
 	readers  int // guarded by snapshots.mu: open for reading, so it stays
 }
 
-// snapshotMeta is the content of meta.json, on its first line; the second is that line's XXH64.
-type snapshotMeta struct {
+// Meta is the content of meta.json, on its first line; the second is that line's XXH64.
+type Meta struct {
 	Format int               `json:"format"`
 	Label  raft.SnapshotMeta `json:"label"`
 	Row    uint64            `json:"row"` // applied row of the machine in it
-	Files  []snapshotFile    `json:"files"`
+	Files  []fileEntry       `json:"files"`
 }
 
 const metaFormat = 1
 
-// openSnapshotStore opens the snapshots under dir and deletes unfinished ones. It keeps the newest retain of them. A
+// Open opens the snapshots under dir and deletes unfinished ones. It keeps the newest retain of them. A
 // nil fs is the disk. A snapshot that says nothing readable about itself is an error: to overlook it would be to go back
 // to an older one, behind which the log may be cut already.
-func openSnapshotStore(fs vfs.FS, root string, retain int, log *slog.Logger) (*snapshotStore, error) {
+func Open(fs vfs.FS, root string, retain int, log *slog.Logger) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	s := &snapshotStore{fs: fs, root: root, retain: max(retain, 1), log: log}
+	s := &Store{fs: fs, root: root, retain: max(retain, 1), log: log}
 	if err := disk.MakeFolder(fs, s.root); err != nil {
 		return nil, fmt.Errorf("make folder of snapshots: %w", err)
 	}
@@ -85,7 +90,7 @@ func openSnapshotStore(fs vfs.FS, root string, retain int, log *slog.Logger) (*s
 			}
 			continue
 		}
-		sequence, ok := snapshotSequence(name)
+		sequence, ok := sequenceOf(name)
 		if !ok {
 			continue
 		}
@@ -105,12 +110,12 @@ func openSnapshotStore(fs vfs.FS, root string, retain int, log *slog.Logger) (*s
 }
 
 // Create begins a snapshot under raft's label.
-func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+func (s *Store) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	if version != 1 {
 		return nil, fmt.Errorf("create snapshot: version %d is not supported", version)
 	}
 	sequence := s.nextSequence()
-	sink := &snapshotSink{store: s, sequence: sequence, meta: snapshotMeta{
+	sink := &sink{store: s, sequence: sequence, meta: Meta{
 		Format: metaFormat,
 		Label: raft.SnapshotMeta{
 			Version:            version,
@@ -129,7 +134,7 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 }
 
 // List returns the labels of the complete snapshots, newest first.
-func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
+func (s *Store) List() ([]*raft.SnapshotMeta, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	labels := make([]*raft.SnapshotMeta, 0, len(s.snapshots))
@@ -141,7 +146,7 @@ func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
 }
 
 // Open opens a snapshot as a stream of exactly the size that it says. It is not deleted before the reader is closed.
-func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.snapshots {
@@ -151,29 +156,32 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 		c.readers++
 		label := c.meta.Label
 		data := s.fs.PathJoin(s.root, id, dataFolder)
-		return &label, &snapshotReader{
-			snapshotPacker: newSnapshotPacker(s.fs, data, c.meta.Row, c.meta.Files),
-			store:          s,
-			snapshot:       c,
-			data:           data,
+		return &label, &Reader{
+			packer:   newPacker(s.fs, data, c.meta.Row, c.meta.Files),
+			store:    s,
+			snapshot: c,
+			data:     data,
 		}, nil
 	}
 	return nil, nil, fmt.Errorf("open snapshot %s: there is none", id)
 }
 
-// scratchFolder is a path for a checkpoint that may become a snapshot.
-func (s *snapshotStore) scratchFolder() string {
+// NewScratch is a path for a checkpoint that may become a snapshot.
+func (s *Store) NewScratch() string {
 	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), disk.UnfinishedSuffix))
 }
 
-func (s *snapshotStore) nextSequence() uint64 {
+// RemoveScratch deletes a folder that NewScratch gave, if no snapshot took it.
+func (s *Store) RemoveScratch(dir string) error { return s.fs.RemoveAll(dir) }
+
+func (s *Store) nextSequence() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastSequence++
 	return s.lastSequence
 }
 
-func (s *snapshotStore) addSnapshot(c *storedSnapshot) {
+func (s *Store) addSnapshot(c *storedSnapshot) {
 	s.mu.Lock()
 	s.snapshots = append(s.snapshots, c)
 	s.sortNewestFirst()
@@ -181,7 +189,7 @@ func (s *snapshotStore) addSnapshot(c *storedSnapshot) {
 	s.deleteOld()
 }
 
-func (s *snapshotStore) sortNewestFirst() {
+func (s *Store) sortNewestFirst() {
 	slices.SortFunc(s.snapshots, func(a, b *storedSnapshot) int {
 		switch x, y := a.meta.Label, b.meta.Label; {
 		case x.Index != y.Index:
@@ -202,7 +210,7 @@ func compareDescending(a, b uint64) int {
 
 // deleteOld deletes snapshots that are older than the newest retain and not being read. One that is being read goes when its
 // reader does.
-func (s *snapshotStore) deleteOld() {
+func (s *Store) deleteOld() {
 	s.mu.Lock()
 	var gone []*storedSnapshot
 	kept := s.snapshots[:0]
@@ -236,8 +244,8 @@ func (s *snapshotStore) deleteOld() {
 	}
 }
 
-// snapshotSequence reads the sequence out of a name that Create made.
-func snapshotSequence(name string) (uint64, bool) {
+// sequenceOf reads the sequence out of a name that Create made.
+func sequenceOf(name string) (uint64, bool) {
 	var term, index, sequence uint64
 	if _, err := fmt.Sscanf(name, "%d-%d-%d", &term, &index, &sequence); err != nil {
 		return 0, false
@@ -245,7 +253,7 @@ func snapshotSequence(name string) (uint64, bool) {
 	return sequence, fmt.Sprintf("%d-%d-%d", term, index, sequence) == name
 }
 
-func writeMeta(fs vfs.FS, dir string, meta snapshotMeta) error {
+func writeMeta(fs vfs.FS, dir string, meta Meta) error {
 	line, err := json.Marshal(meta)
 	if err != nil {
 		return err
@@ -253,8 +261,8 @@ func writeMeta(fs vfs.FS, dir string, meta snapshotMeta) error {
 	return disk.WriteFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, disk.FormatChecksum(xxhash.Sum64(line))))
 }
 
-func readMeta(fs vfs.FS, dir string) (snapshotMeta, error) {
-	var meta snapshotMeta
+func readMeta(fs vfs.FS, dir string) (Meta, error) {
+	var meta Meta
 	content, err := disk.ReadFile(fs, fs.PathJoin(dir, metaFile), maxMeta)
 	if err != nil {
 		return meta, err

@@ -1,4 +1,10 @@
-package cluster
+// Package tables is the state machine on a node's disk: the tables that are live, and the swap to others when a snapshot is
+// installed (store.go, swap.go, folder.go), views for readers (view.go), and raft's side of them (replica.go), with the digests
+// of the last entries (digests.go).
+//
+// Its invariants: the applied row never goes back; a reader holds up neither an apply nor an install; after a failed apply
+// nothing more is applied.
+package tables
 
 import (
 	"context"
@@ -16,14 +22,14 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// tablesStore is the machine that is live on this disk, and the swap to another one when a snapshot is installed.
+// Store is the machine that is live on this disk, and the swap to another one when a snapshot is installed.
 //
 // Readers hold a generation, not the machine: a swap leaves the old generation to them, and the last one that lets go closes
 // it and deletes its folder. So neither an apply nor an install ever waits for a reader.
 //
 // apply, checkpoint and install belong to the one goroutine that hands over the log. All others may be called by any
 // goroutine.
-type tablesStore struct {
+type Store struct {
 	fs       vfs.FS
 	root     string
 	maxLevel uint32 // the highest that is applied
@@ -42,20 +48,23 @@ type tablesStore struct {
 	lastFolder      uint64 // the highest folder number in use
 	closed          bool
 	closeErr        error
-	positionMoved   chan struct{} // closed and replaced when the standing moves
+	positionMoved   chan struct{} // closed and replaced when position moves
 }
+
+// ErrClosed is the error of calls on tables that are closing.
+var ErrClosed = errors.New("this node is shutting down")
 
 // brokenCloseLimit is how long broken tables are given to close their files.
 const brokenCloseLimit = time.Second
 
-// openTablesStore opens what root/CURRENT names, or an empty machine where there never was one, and deletes what is
+// Open opens what root/CURRENT names, or an empty machine where there never was one, and deletes what is
 // left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
 // node stops then. level is the highest that they apply. A nil fs is the disk.
-func openTablesStore(fs vfs.FS, root string, level uint32, log *slog.Logger, fatal func(error)) (*tablesStore, error) {
+func Open(fs vfs.FS, root string, level uint32, log *slog.Logger, fatal func(error)) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	t := &tablesStore{
+	t := &Store{
 		fs:            fs,
 		root:          root,
 		maxLevel:      level,
@@ -96,8 +105,8 @@ func openTablesStore(fs vfs.FS, root string, level uint32, log *slog.Logger, fat
 	return t, nil
 }
 
-// applyEntries applies entries in order. After an error nobody knows how many of them, and nothing may be applied any more.
-func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
+// ApplyEntries applies entries in order. After an error nobody knows how many of them, and nothing may be applied any more.
+func (t *Store) ApplyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	g, err := t.acquireGeneration()
 	if err != nil {
 		return nil, err
@@ -118,17 +127,17 @@ func (t *tablesStore) applyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	return done.applied, nil
 }
 
-// positionNow is that of the last apply or install.
-func (t *tablesStore) positionNow() fsm.Position { return *t.position.Load() }
+// Position is that of the last apply or install.
+func (t *Store) Position() fsm.Position { return *t.position.Load() }
 
-// waitApplied returns once the applied row has reached index. The row only knows entries that hold commands: at the index
+// WaitApplied returns once the applied row has reached index. The row only knows entries that hold commands: at the index
 // of any other entry it waits for the next command.
-func (t *tablesStore) waitApplied(ctx context.Context, index uint64) error {
+func (t *Store) WaitApplied(ctx context.Context, index uint64) error {
 	for {
 		t.mu.Lock()
 		moved := t.positionMoved
 		t.mu.Unlock()
-		if t.positionNow().Index >= index {
+		if t.Position().Index >= index {
 			return nil
 		}
 		select {
@@ -143,8 +152,8 @@ func (t *tablesStore) waitApplied(ctx context.Context, index uint64) error {
 	}
 }
 
-// flushTables brings what is applied to the disk. It may run beside applies.
-func (t *tablesStore) flushTables() error {
+// Flush brings what is applied to the disk. It may run beside applies.
+func (t *Store) Flush() error {
 	g, err := t.acquireGeneration()
 	if err != nil {
 		return err
@@ -157,8 +166,8 @@ func (t *tablesStore) flushTables() error {
 	return err
 }
 
-// checkpoint makes dir, which must not exist, a copy of the tables by hard links, and returns what it holds.
-func (t *tablesStore) checkpoint(dir string) (fsm.Position, error) {
+// Checkpoint makes dir, which must not exist, a copy of the tables by hard links, and returns what it holds.
+func (t *Store) Checkpoint(dir string) (fsm.Position, error) {
 	g, err := t.acquireGeneration()
 	if err != nil {
 		return fsm.Position{}, err
@@ -170,9 +179,9 @@ func (t *tablesStore) checkpoint(dir string) (fsm.Position, error) {
 	})
 }
 
-// close lets no one in any more, waits for the views that are open, then flushes and closes the machine. It is for when
+// Close lets no one in any more, waits for the views that are open, then flushes and closes the machine. It is for when
 // nothing applies any more. Broken tables are not waited for: their machine may never answer.
-func (t *tablesStore) close() error {
+func (t *Store) Close() error {
 	t.closeForReading()
 	select {
 	case <-t.drained:
@@ -189,7 +198,7 @@ func (t *tablesStore) close() error {
 }
 
 // closeForReading lets no one in any more, and the machine go with the last who is in.
-func (t *tablesStore) closeForReading() {
+func (t *Store) closeForReading() {
 	t.mu.Lock()
 	live, first := t.live, !t.closed
 	t.closed = true
@@ -202,7 +211,7 @@ func (t *tablesStore) closeForReading() {
 	}
 }
 
-func (t *tablesStore) publishPosition(s fsm.Position) {
+func (t *Store) publishPosition(s fsm.Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.position.Store(&s)
@@ -212,7 +221,7 @@ func (t *tablesStore) publishPosition(s fsm.Position) {
 
 // reportFault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nothing would
 // show that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
-func (t *tablesStore) reportFault(err error) {
+func (t *Store) reportFault(err error) {
 	if pebble.IsCorruptionError(err) {
 		err = disk.NewDamageError(t.root, err)
 	}

@@ -1,4 +1,4 @@
-package cluster
+package tables
 
 import (
 	"bytes"
@@ -17,8 +17,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
 
-	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/disk"
+	"github.com/profilenode/profilenode/cluster/internal/snapshot"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
@@ -87,7 +87,7 @@ func (s *stopped) count() int {
 
 // memoryDisk is what one node has on its disk, open.
 type nodeDisk struct {
-	*replica
+	*Replica
 	stopped *stopped
 	events  int
 }
@@ -103,15 +103,15 @@ func openDisk(t testing.TB, fs vfs.FS, dir string) *nodeDisk {
 
 func tryOpenDisk(fs vfs.FS, dir string) (*nodeDisk, error) {
 	d := &nodeDisk{stopped: &stopped{}}
-	tables, err := openTablesStore(fs, filepath.Join(dir, datafolder.TablesFolder), fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
+	tables, err := Open(fs, filepath.Join(dir, "tables"), fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
 	if err != nil {
 		return nil, err
 	}
-	snapshots, err := openSnapshotStore(fs, filepath.Join(dir, datafolder.SnapshotsFolder), 2, slog.New(slog.DiscardHandler))
+	snapshots, err := snapshot.Open(fs, filepath.Join(dir, "snapshots"), 2, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, errors.Join(err, tables.close())
+		return nil, errors.Join(err, tables.Close())
 	}
-	d.replica = newReplica(tables, snapshots, func(events []fsm.Event) { d.events += len(events) }, d.stopped.stop)
+	d.Replica = NewReplica(tables, snapshots, func(events []fsm.Event) { d.events += len(events) }, d.stopped.stop)
 	return d, nil
 }
 
@@ -125,12 +125,12 @@ func (d *nodeDisk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
 			if log.Type == raft.LogCommand {
 				t.Fatalf("entry %d got no answer", log.Index)
 			}
-		case appliedResults:
-			if got.index != log.Index || got.term != log.Term {
-				t.Fatalf("entry %d was answered as entry %d of term %d", log.Index, got.index, got.term)
+		case AppliedResults:
+			if got.Index != log.Index || got.Term != log.Term {
+				t.Fatalf("entry %d was answered as entry %d of term %d", log.Index, got.Index, got.Term)
 			}
-			if !got.skipped && (len(got.results) != 1 || got.results[0].Code != fsm.OK) {
-				t.Fatalf("entry %d: results %+v", log.Index, got.results)
+			if !got.Skipped && (len(got.Results) != 1 || got.Results[0].Code != fsm.OK) {
+				t.Fatalf("entry %d: results %+v", log.Index, got.Results)
 			}
 		default:
 			t.Fatalf("entry %d: %v", log.Index, got)
@@ -140,7 +140,7 @@ func (d *nodeDisk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
 
 func (d *nodeDisk) shut(t testing.TB) {
 	t.Helper()
-	if err := d.tables.close(); err != nil {
+	if err := d.tables.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -168,15 +168,15 @@ func TestTablesOutliveARestart(t *testing.T) {
 	fs, logs := vfs.NewMem(), storyLog(t, 9)
 	d := openDisk(t, fs, "node")
 	d.play(t, logs, 1, 9)
-	want := d.tables.positionNow()
+	want := d.tables.Position()
 	d.shut(t)
 
-	if _, err := d.tables.openView(); !errors.Is(err, ErrClosed) {
-		t.Errorf("view of closed tables: %v, want ErrClosed", err)
+	if _, err := d.tables.OpenView(); !errors.Is(err, ErrClosed) {
+		t.Errorf("view of closed tables: %v, want errClosed", err)
 	}
 	d = openDisk(t, fs, "node")
 	defer d.shut(t)
-	if got := d.tables.positionNow(); got.Index != 9 || got.Digest != want.Digest {
+	if got := d.tables.Position(); got.Index != 9 || got.Digest != want.Digest {
 		t.Errorf("after a restart the tables stand at %+v, want %+v", got, want)
 	}
 }
@@ -214,17 +214,17 @@ func TestWaitApplied(t *testing.T) {
 	logs := storyLog(t, 9)
 	d := openDisk(t, vfs.NewMem(), "node")
 	d.play(t, logs, 1, 5)
-	if err := d.tables.waitApplied(t.Context(), 5); err != nil {
+	if err := d.tables.WaitApplied(t.Context(), 5); err != nil {
 		t.Errorf("wait for what is applied: %v", err)
 	}
 	given, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := d.tables.waitApplied(given, 6); !errors.Is(err, context.Canceled) {
+	if err := d.tables.WaitApplied(given, 6); !errors.Is(err, context.Canceled) {
 		t.Errorf("wait of a caller that is gone: %v", err)
 	}
 	done := make(chan error, 2)
 	for range 2 {
-		go func() { done <- d.tables.waitApplied(t.Context(), 9) }()
+		go func() { done <- d.tables.WaitApplied(t.Context(), 9) }()
 	}
 	for last := uint64(6); last <= 9; last++ {
 		d.play(t, logs, last, last)
@@ -234,10 +234,10 @@ func TestWaitApplied(t *testing.T) {
 			t.Errorf("wait for entry 9: %v", err)
 		}
 	}
-	go func() { done <- d.tables.waitApplied(t.Context(), 10) }()
+	go func() { done <- d.tables.WaitApplied(t.Context(), 10) }()
 	d.shut(t)
 	if err := <-done; !errors.Is(err, ErrClosed) {
-		t.Errorf("wait until the tables are closed: %v, want ErrClosed", err)
+		t.Errorf("wait until the tables are closed: %v, want errClosed", err)
 	}
 }
 
@@ -254,7 +254,7 @@ func TestInstallUnderOpenViews(t *testing.T) {
 	d.play(t, logs, 1, 7)
 	var before [2]*View
 	for i := range before {
-		view, err := d.tables.openView()
+		view, err := d.tables.OpenView()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,10 +263,10 @@ func TestInstallUnderOpenViews(t *testing.T) {
 	receive(t, d, label, stream)
 	restoreNewest(t, d)
 
-	if got, want := d.tables.positionNow().Digest, ahead.tables.positionNow().Digest; got != want {
+	if got, want := d.tables.Position().Digest, ahead.tables.Position().Digest; got != want {
 		t.Errorf("digest after the install is %x, want %x", got, want)
 	}
-	after, err := d.tables.openView()
+	after, err := d.tables.OpenView()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestInstallUnderOpenViews(t *testing.T) {
 		t.Error("a new view does not see what was installed")
 	}
 	closed := make(chan error, 1)
-	go func() { closed <- d.tables.close() }()
+	go func() { closed <- d.tables.Close() }()
 	<-d.tables.closing
 	select {
 	case <-closed:
@@ -343,18 +343,18 @@ func TestCrashDuringInstall(t *testing.T) {
 	ahead := openDisk(t, vfs.NewMem(), "node")
 	defer ahead.shut(t)
 	ahead.play(t, logs, 1, 21)
-	if err := ahead.flushTables(); err != nil {
+	if err := ahead.FlushTables(); err != nil {
 		t.Fatal(err)
 	}
 	ahead.play(t, logs, 22, 31)
 	label, stream := takeSnapshot(t, ahead, 31)
-	want := ahead.tables.positionNow()
+	want := ahead.tables.Position()
 
 	for _, unsynced := range []int{0, 50} {
 		fs := newCrashes(t, unsynced)
 		d := openDisk(t, fs, "node")
 		d.play(t, logs, 1, 9)
-		if err := d.flushTables(); err != nil {
+		if err := d.FlushTables(); err != nil {
 			t.Fatal(err)
 		}
 		fs.watch(true)
@@ -369,14 +369,14 @@ func TestCrashDuringInstall(t *testing.T) {
 			if err != nil {
 				t.Fatalf("crash %d of %d: %v", i, len(fs.left), err)
 			}
-			at := d.tables.positionNow()
+			at := d.tables.Position()
 			seen[at.Index]++
 			if at.Index != 9 && at.Index != 31 {
 				t.Errorf("crash %d: the tables stand at %d", i, at.Index)
 			}
 			if labels, _ := d.snapshots.List(); len(labels) > 0 {
 				restoreNewest(t, d)
-				at = d.tables.positionNow()
+				at = d.tables.Position()
 				if at.Index != 31 {
 					t.Errorf("crash %d: the tables stand at %d after a restore from a listed snapshot", i, at.Index)
 				}
@@ -384,7 +384,7 @@ func TestCrashDuringInstall(t *testing.T) {
 				t.Errorf("crash %d: the tables are ahead of a log at 9 and of every snapshot", i)
 			}
 			d.play(t, logs, at.Index+1, 31)
-			if got := d.tables.positionNow().Digest; got != want.Digest {
+			if got := d.tables.Position().Digest; got != want.Digest {
 				t.Errorf("crash %d: digest %x, want %x", i, got, want.Digest)
 			}
 			if got := len(list(t, crashed, "node/tables")); got != 2 {
@@ -413,7 +413,7 @@ func TestFatalFaultStopsTheNodeOnly(t *testing.T) {
 	d := openDisk(t, vfs.NewMem(), "node")
 	d.play(t, logs, 1, 7)
 	waiting := make(chan error, 1)
-	go func() { waiting <- d.tables.waitApplied(context.Background(), 100) }()
+	go func() { waiting <- d.tables.WaitApplied(context.Background(), 100) }()
 	returned := make(chan struct{}, 2)
 	for range 2 {
 		go func() {
@@ -422,16 +422,16 @@ func TestFatalFaultStopsTheNodeOnly(t *testing.T) {
 		}()
 	}
 	<-d.tables.watch.Failed()
-	if err := <-waiting; !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "disk is gone") {
+	if err := <-waiting; !errors.Is(err, disk.ErrFailed) || !strings.Contains(err.Error(), "disk is gone") {
 		t.Errorf("a waiter got %v", err)
 	}
-	if err, ok := d.Apply(logs[7]).(error); !ok || !errors.Is(err, ErrFailed) {
+	if err, ok := d.Apply(logs[7]).(error); !ok || !errors.Is(err, disk.ErrFailed) {
 		t.Errorf("an apply got %v", err)
 	}
-	if _, err := d.tables.openView(); !errors.Is(err, ErrFailed) {
+	if _, err := d.tables.OpenView(); !errors.Is(err, disk.ErrFailed) {
 		t.Errorf("a view got %v", err)
 	}
-	if err := d.tables.close(); !errors.Is(err, ErrFailed) {
+	if err := d.tables.Close(); !errors.Is(err, disk.ErrFailed) {
 		t.Errorf("close got %v", err)
 	}
 	select {

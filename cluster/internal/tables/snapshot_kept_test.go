@@ -1,4 +1,4 @@
-package cluster
+package tables
 
 import (
 	"bytes"
@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/cluster/internal/disk"
+	"github.com/profilenode/profilenode/cluster/internal/snapshot"
 )
 
 func TestSinkEndsOnce(t *testing.T) {
@@ -122,7 +122,7 @@ func TestOldSnapshotsGoUnlessRead(t *testing.T) {
 	if err := fs.MkdirAll("node/snapshots/1-20-99.tmp/data", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openSnapshotStore(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler))
+	again, err := snapshot.Open(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +146,10 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 		d.play(t, logs, 1, 5)
 		for last := uint64(7); last <= 15; last += 2 {
 			d.play(t, logs, last-1, last)
-			if err := d.flushTables(); err != nil {
+			if err := d.FlushTables(); err != nil {
 				t.Fatal(err)
 			}
-			digests[last] = d.tables.positionNow().Digest
+			digests[last] = d.tables.Position().Digest
 			fs.watch(true)
 			keep(t, d, last)
 			fs.watch(false)
@@ -179,7 +179,7 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 				to := openDisk(t, vfs.NewMem(), "node")
 				receive(t, to, label, stream)
 				restoreNewest(t, to)
-				if got, want := to.tables.positionNow().Digest, digests[label.Index]; got != want {
+				if got, want := to.tables.Position().Digest, digests[label.Index]; got != want {
 					t.Errorf("crash %d: snapshot %s has digest %x, want %x", i, label.ID, got, want)
 				}
 				to.shut(t)
@@ -211,7 +211,7 @@ func TestDamagedMetaStopsTheStart(t *testing.T) {
 	d.shut(t)
 	path := "node/snapshots/" + label.ID + "/meta.json"
 	rot(t, fs, path)
-	if _, err := openSnapshotStore(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
+	if _, err := snapshot.Open(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
 		t.Errorf("start with a damaged %s: %v", path, err)
 	}
 }
@@ -227,9 +227,16 @@ func TestRottenSnapshotIsNotSent(t *testing.T) {
 	to := openDisk(t, fs, "node")
 	defer to.shut(t)
 	receive(t, to, label, stream)
-	id := to.snapshots.snapshots[0].meta.Label.ID
-	largest := slices.MaxFunc(to.snapshots.snapshots[0].meta.Files, func(a, b snapshotFile) int { return int(a.Size - b.Size) })
-	path := "node/snapshots/" + id + "/data/" + largest.Name
+	labels, err := to.snapshots.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, path, largest := labels[0].ID, "", int64(0)
+	for name, size := range fileSizes(t, fs, "node/snapshots/"+id+"/data") {
+		if size > largest {
+			path, largest = "node/snapshots/"+id+"/data/"+name, size
+		}
+	}
 	rot(t, fs, path)
 	_, reader, err := to.snapshots.Open(id)
 	if err != nil {

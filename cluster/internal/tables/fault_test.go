@@ -1,4 +1,4 @@
-package cluster
+package tables
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
 // A fault at any one file operation leaves tables that go on from before or after, or a node that stops itself; and a
@@ -43,7 +45,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 	defer ahead.shut(t)
 	ahead.play(t, logs, 1, 15)
 	label, stream := takeSnapshot(t, ahead, 15)
-	want := ahead.tables.positionNow()
+	want := ahead.tables.Position()
 
 	for at := 0; ; at++ {
 		mem := vfs.NewMem()
@@ -63,7 +65,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 		}))
 		d := openDisk(t, fs, "node")
 		d.play(t, logs, 1, 9)
-		if err := d.flushTables(); err != nil {
+		if err := d.FlushTables(); err != nil {
 			t.Fatal(err)
 		}
 		mu.Lock()
@@ -78,7 +80,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 		reached := hit
 		mu.Unlock()
 
-		row := d.tables.positionNow().Index
+		row := d.tables.Position().Index
 		if err == nil && row != 15 || err != nil && row != 9 {
 			t.Errorf("fault %d: the install ended with %v, and the tables stand at %d", at, err, row)
 		}
@@ -96,7 +98,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 				t.Errorf("fault %d: an apply failed with %v, and nobody was told", at, got)
 			}
 		default:
-			if got := d.tables.positionNow().Digest; got != want.Digest {
+			if got := d.tables.Position().Digest; got != want.Digest {
 				t.Errorf("fault %d: digest %x, want %x", at, got, want.Digest)
 			}
 			if errors.Is(err, errSwapUnclear) {
@@ -104,17 +106,17 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 			}
 			row = 15
 		}
-		if err := d.tables.close(); errors.Is(err, ErrFailed) && d.stopped.count() > 0 {
+		if err := d.tables.Close(); errors.Is(err, disk.ErrFailed) && d.stopped.count() > 0 {
 			continue // Pebble stands still, and holds its lock until the process ends
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		again := openDisk(t, mem, "node")
-		if got := again.tables.positionNow().Index; got != row && got != 15 {
+		if got := again.tables.Position().Index; got != row && got != 15 {
 			t.Errorf("fault %d: a start finds the tables at %d, and they were at %d", at, got, row)
 		}
 		again.play(t, logs, 10, 15)
-		if got := again.tables.positionNow().Digest; got != want.Digest {
+		if got := again.tables.Position().Digest; got != want.Digest {
 			t.Errorf("fault %d: after a start the digest is %x, want %x", at, got, want.Digest)
 		}
 		again.shut(t)

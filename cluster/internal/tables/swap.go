@@ -1,4 +1,4 @@
-package cluster
+package tables
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ type generation struct {
 
 // openGeneration opens the machine in a folder of tables, used once. It waits also where the files turn out to be damaged:
 // Pebble is at work in the folder until it returns, and panics if the folder is deleted meanwhile.
-func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, error) {
+func (t *Store) openGeneration(name string) (*generation, fsm.Position, error) {
 	type opened struct {
 		machine  *fsm.Machine
 		position fsm.Position
@@ -34,7 +34,7 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 		return opened{machine, machine.Position()}, nil
 	})
 	if err != nil {
-		if !errors.Is(err, fsm.ErrOldBuild) && !errors.Is(err, ErrFailed) {
+		if !errors.Is(err, fsm.ErrOldBuild) && !errors.Is(err, disk.ErrFailed) {
 			err = disk.AsDamage(t.fs.PathJoin(t.root, name), err)
 		}
 		return nil, fsm.Position{}, fmt.Errorf("open tables %s: %w", name, err)
@@ -46,9 +46,9 @@ func (t *tablesStore) openGeneration(name string) (*generation, fsm.Position, er
 // process must apply no more.
 var errSwapUnclear = errors.New("swap to the installed tables is unclear")
 
-// installTables makes a new folder, lets fill put a machine's files there and sync it, lets check judge where that machine
+// Install makes a new folder, lets fill put a machine's files there and sync it, lets check judge where that machine
 // stands, and swaps to it. An error leaves everything as it was, unless it is errSwapUnclear.
-func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.Position) error) error {
+func (t *Store) Install(fill func(dir string) error, check func(fsm.Position) error) error {
 	t.mu.Lock()
 	t.lastFolder++
 	name := folderName(t.lastFolder)
@@ -84,7 +84,7 @@ func (t *tablesStore) installTables(fill func(dir string) error, check func(fsm.
 	return nil
 }
 
-func (t *tablesStore) acquireGeneration() (*generation, error) {
+func (t *Store) acquireGeneration() (*generation, error) {
 	select {
 	case <-t.watch.Failed():
 		return nil, t.watch.Err()
@@ -99,7 +99,7 @@ func (t *tablesStore) acquireGeneration() (*generation, error) {
 	return t.live, nil
 }
 
-func (t *tablesStore) releaseGeneration(g *generation) {
+func (t *Store) releaseGeneration(g *generation) {
 	t.mu.Lock()
 	g.users--
 	ends := g.users == 0
@@ -110,7 +110,7 @@ func (t *tablesStore) releaseGeneration(g *generation) {
 }
 
 // endGeneration closes a generation that nobody uses any more.
-func (t *tablesStore) endGeneration(g *generation) {
+func (t *Store) endGeneration(g *generation) {
 	err := t.closeMachine(g)
 	if g.superseded {
 		if err == nil {
@@ -132,7 +132,7 @@ func (t *tablesStore) endGeneration(g *generation) {
 }
 
 // closeMachine also closes a machine whose disk failed, unless Pebble stands still.
-func (t *tablesStore) closeMachine(g *generation) error {
+func (t *Store) closeMachine(g *generation) error {
 	_, err := disk.RunUnlessStuck(t.watch, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
 	return err
 }

@@ -1,4 +1,4 @@
-package cluster
+package snapshot
 
 import (
 	"encoding/binary"
@@ -29,15 +29,15 @@ const (
 	maxTotalBytes = 1 << 46 // 64 TiB; bound on the sizes that a stream announces
 )
 
-// snapshotFile is one file of a snapshot's machine.
-type snapshotFile struct {
+// fileEntry is one file of a snapshot's machine.
+type fileEntry struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
 	Sum  string `json:"sum,omitempty"` // XXH64 in hex, of a received file; empty for our own tables
 }
 
 // streamBytes is the exact length of the stream of files.
-func streamBytes(files []snapshotFile) int64 {
+func streamBytes(files []fileEntry) int64 {
 	total := int64(fixedBytes + sumBytes)
 	for _, f := range files {
 		total += int64(2+len(f.Name)+8) + f.Size + sumBytes
@@ -46,7 +46,7 @@ func streamBytes(files []snapshotFile) int64 {
 }
 
 // encodeStreamHead is the stream up to the first file.
-func encodeStreamHead(row uint64, files []snapshotFile) []byte {
+func encodeStreamHead(row uint64, files []fileEntry) []byte {
 	var list []byte
 	for _, f := range files {
 		list = binary.BigEndian.AppendUint16(list, uint16(len(f.Name)))

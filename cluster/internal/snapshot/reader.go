@@ -1,29 +1,34 @@
-package cluster
+package snapshot
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// snapshotReader streams a snapshot, and lets a restore on the same disk take the files instead.
-type snapshotReader struct {
-	*snapshotPacker
-	store     *snapshotStore
+// Reader streams a snapshot, and lets a restore on the same disk take the files instead.
+type Reader struct {
+	*packer
+	store     *Store
 	snapshot  *storedSnapshot
 	data      string // folder of its files
 	closeOnce sync.Once
 	closeErr  error
 }
 
+// Meta describes the snapshot.
+func (r *Reader) Meta() Meta { return r.snapshot.meta }
+
 // Close lets the snapshot go. Further calls do nothing and return the same.
-func (r *snapshotReader) Close() error {
+func (r *Reader) Close() error {
 	r.closeOnce.Do(func() {
-		r.closeErr = r.snapshotPacker.close()
+		r.closeErr = r.packer.close()
 		r.store.mu.Lock()
 		r.snapshot.readers--
 		r.store.mu.Unlock()
@@ -32,9 +37,9 @@ func (r *snapshotReader) Close() error {
 	return r.closeErr
 }
 
-// copyTo puts the snapshot's files into dir, which holds none, and syncs them. Tables are linked, for nothing ever writes
+// CopyTo puts the snapshot's files into dir, which holds none, and syncs them. Tables are linked, for nothing ever writes
 // to one that is complete; the few small files beside them are copied.
-func (r *snapshotReader) copyTo(dir string) error {
+func (r *Reader) CopyTo(dir string) error {
 	fs := r.store.fs
 	for _, f := range r.snapshot.meta.Files {
 		from, to := fs.PathJoin(r.data, f.Name), fs.PathJoin(dir, f.Name)
@@ -55,4 +60,18 @@ func (r *snapshotReader) copyTo(dir string) error {
 		}
 	}
 	return disk.SyncFolder(fs, dir)
+}
+
+// UnwrapReader finds our reader under raft's wrappers.
+func UnwrapReader(source io.ReadCloser) (*Reader, bool) {
+	for {
+		if own, ok := source.(*Reader); ok {
+			return own, true
+		}
+		wrapper, ok := source.(raft.ReadCloserWrapper)
+		if !ok {
+			return nil, false
+		}
+		source = wrapper.WrappedReadCloser()
+	}
 }

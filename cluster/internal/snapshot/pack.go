@@ -1,4 +1,4 @@
-package cluster
+package snapshot
 
 import (
 	"encoding/binary"
@@ -11,11 +11,11 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// snapshotPacker reads a snapshot's folder as a stream.
-type snapshotPacker struct {
+// packer reads a snapshot's folder as a stream.
+type packer struct {
 	fs           vfs.FS
 	dir          string
-	files        []snapshotFile
+	files        []fileEntry
 	nextFile     int    // the file to open when pending is used up
 	pendingBytes []byte // head, or a checksum: read before the open file
 	file         vfs.File
@@ -24,13 +24,13 @@ type snapshotPacker struct {
 	err          error
 }
 
-func newSnapshotPacker(fs vfs.FS, dir string, row uint64, files []snapshotFile) *snapshotPacker {
-	return &snapshotPacker{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New()}
+func newPacker(fs vfs.FS, dir string, row uint64, files []fileEntry) *packer {
+	return &packer{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New()}
 }
 
 // Read reads on. A file that is not as long as the list says, or differs from the received bytes, is an error: a file that is
 // damaged here must not be passed on with a checksum that makes it whole.
-func (p *snapshotPacker) Read(b []byte) (int, error) {
+func (p *packer) Read(b []byte) (int, error) {
 	for p.err == nil {
 		switch {
 		case len(b) == 0:
@@ -62,7 +62,7 @@ func (p *snapshotPacker) Read(b []byte) (int, error) {
 	return 0, p.err
 }
 
-func (p *snapshotPacker) openNext() error {
+func (p *packer) openNext() error {
 	f := p.files[p.nextFile]
 	file, err := p.fs.Open(p.fs.PathJoin(p.dir, f.Name), vfs.SequentialReadsOption)
 	if err != nil {
@@ -80,7 +80,7 @@ func (p *snapshotPacker) openNext() error {
 	return nil
 }
 
-func (p *snapshotPacker) endFile() error {
+func (p *packer) endFile() error {
 	sum := p.sum.Sum64()
 	if want := p.files[p.nextFile].Sum; want != "" && want != disk.FormatChecksum(sum) {
 		return fmt.Errorf("file %s of the snapshot is damaged", p.files[p.nextFile].Name)
@@ -92,7 +92,7 @@ func (p *snapshotPacker) endFile() error {
 	return err
 }
 
-func (p *snapshotPacker) close() error {
+func (p *packer) close() error {
 	if p.file == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package cluster
+package tables
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ func folderNumber(name string) (uint64, bool) {
 }
 
 // readCurrent returns the name of the live folder; ok is false where there never was one.
-func (t *tablesStore) readCurrent() (name string, ok bool, err error) {
+func (t *Store) readCurrent() (name string, ok bool, err error) {
 	path := t.fs.PathJoin(t.root, currentFile)
 	content, err := disk.ReadFile(t.fs, path, 64)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -42,7 +42,7 @@ func (t *tablesStore) readCurrent() (name string, ok bool, err error) {
 }
 
 // writeCurrent makes name, which makeFolder made and which is synced, the folder that the next start opens.
-func (t *tablesStore) writeCurrent(name string) error {
+func (t *Store) writeCurrent(name string) error {
 	if err := disk.WriteFile(t.fs, t.fs.PathJoin(t.root, currentFile), []byte(name+"\n")); err != nil {
 		return fmt.Errorf("name the live tables: %w", err)
 	}
@@ -51,7 +51,7 @@ func (t *tablesStore) writeCurrent(name string) error {
 
 // deleteOtherFolders deletes what keep does not name of the things that we make in the folder of tables, and learns the
 // highest number.
-func (t *tablesStore) deleteOtherFolders(keep string) error {
+func (t *Store) deleteOtherFolders(keep string) error {
 	names, err := t.fs.List(t.root)
 	if err != nil {
 		return err

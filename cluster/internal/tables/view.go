@@ -1,4 +1,4 @@
-package cluster
+package tables
 
 import (
 	"fmt"
@@ -25,8 +25,8 @@ func (v *View) Close() error {
 	return v.closeErr
 }
 
-// openView opens a view of what is applied now.
-func (t *tablesStore) openView() (*View, error) {
+// OpenView opens a view of what is applied now.
+func (t *Store) OpenView() (*View, error) {
 	g, err := t.acquireGeneration()
 	if err != nil {
 		return nil, err
@@ -39,9 +39,9 @@ func (t *tablesStore) openView() (*View, error) {
 	return &View{View: v, release: func() { t.releaseGeneration(g) }}, nil
 }
 
-// readAlarms are the rows of the alarms that are kept.
-func (t *tablesStore) readAlarms() ([]fsm.Alarm, error) {
-	view, err := t.openView()
+// ReadAlarms are the rows of the alarms that are kept.
+func (t *Store) ReadAlarms() ([]fsm.Alarm, error) {
+	view, err := t.OpenView()
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +49,9 @@ func (t *tablesStore) readAlarms() ([]fsm.Alarm, error) {
 	return view.Alarms()
 }
 
-// readNodes are the rows of the nodes as they are now.
-func (t *tablesStore) readNodes() ([]fsm.Node, error) {
-	view, err := t.openView()
+// ReadNodes are the rows of the nodes as they are now.
+func (t *Store) ReadNodes() ([]fsm.Node, error) {
+	view, err := t.OpenView()
 	if err != nil {
 		return nil, err
 	}

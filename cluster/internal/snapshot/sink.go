@@ -1,4 +1,4 @@
-package cluster
+package snapshot
 
 import (
 	"errors"
@@ -12,25 +12,25 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// snapshotSink takes one snapshot in: as a stream from another node, or whole, by adopt, from this one.
-type snapshotSink struct {
-	store    *snapshotStore
+// sink takes one snapshot in: as a stream from another node, or whole, by adopt, from this one.
+type sink struct {
+	store    *Store
 	sequence uint64
 	dir      string // renamed once all is there
-	meta     snapshotMeta
-	unpacker *snapshotUnpacker
+	meta     Meta
+	unpacker *unpacker
 	adopted  bool
 	done     bool
 	closeErr error // result of Close
 }
 
-var _ raft.SnapshotSink = (*snapshotSink)(nil)
+var _ raft.SnapshotSink = (*sink)(nil)
 
 // ID is the name under which it will be opened.
-func (k *snapshotSink) ID() string { return k.meta.Label.ID }
+func (k *sink) ID() string { return k.meta.Label.ID }
 
 // Write takes the next piece of the stream.
-func (k *snapshotSink) Write(b []byte) (int, error) {
+func (k *sink) Write(b []byte) (int, error) {
 	if k.done || k.adopted {
 		return 0, errors.New("write snapshot: it is complete, or was given up")
 	}
@@ -42,8 +42,8 @@ func (k *snapshotSink) Write(b []byte) (int, error) {
 	return k.unpacker.Write(b)
 }
 
-func (k *snapshotSink) beginReceiving() error {
-	if admit := k.store.admitIncoming; admit != nil {
+func (k *sink) beginReceiving() error {
+	if admit := k.store.AdmitIncoming; admit != nil {
 		if err := admit(k.meta.Label.Index); err != nil {
 			return fmt.Errorf("take snapshot: %w", err)
 		}
@@ -52,12 +52,12 @@ func (k *snapshotSink) beginReceiving() error {
 	if err := k.store.fs.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("take snapshot: %w", err)
 	}
-	k.unpacker = newSnapshotUnpacker(k.store.fs, data)
+	k.unpacker = newUnpacker(k.store.fs, data)
 	return nil
 }
 
 // adoptCheckpoint moves a checkpoint of our own tables in, with nothing read and nothing copied.
-func (k *snapshotSink) adoptCheckpoint(checkpoint string, row uint64) error {
+func (k *sink) adoptCheckpoint(checkpoint string, row uint64) error {
 	if k.done || k.adopted || k.unpacker != nil {
 		return errors.New("keep snapshot: it has content already")
 	}
@@ -69,7 +69,7 @@ func (k *snapshotSink) adoptCheckpoint(checkpoint string, row uint64) error {
 }
 
 // Close completes the snapshot: when it returns nil, all of it is on disk and listed. Any other end leaves nothing.
-func (k *snapshotSink) Close() error {
+func (k *sink) Close() error {
 	if k.done {
 		return k.closeErr
 	}
@@ -82,7 +82,7 @@ func (k *snapshotSink) Close() error {
 }
 
 // Cancel gives the snapshot up. After a Close that succeeded it does nothing.
-func (k *snapshotSink) Cancel() error {
+func (k *sink) Cancel() error {
 	if k.done {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (k *snapshotSink) Cancel() error {
 	return k.abandonSnapshot()
 }
 
-func (k *snapshotSink) abandonSnapshot() error {
+func (k *sink) abandonSnapshot() error {
 	var err error
 	if k.unpacker != nil {
 		err = k.unpacker.close()
@@ -99,7 +99,7 @@ func (k *snapshotSink) abandonSnapshot() error {
 	return errors.Join(err, k.store.fs.RemoveAll(k.dir))
 }
 
-func (k *snapshotSink) completeSnapshot() error {
+func (k *sink) completeSnapshot() error {
 	s, data := k.store, k.store.fs.PathJoin(k.dir, dataFolder)
 	var err error
 	switch {
@@ -133,7 +133,7 @@ func (k *snapshotSink) completeSnapshot() error {
 }
 
 // receivedFiles checks that the stream came whole, and that it holds the machine that it says.
-func (k *snapshotSink) receivedFiles(data string) ([]snapshotFile, uint64, error) {
+func (k *sink) receivedFiles(data string) ([]fileEntry, uint64, error) {
 	if err := k.unpacker.finishUnpacking(); err != nil {
 		return nil, 0, err
 	}
@@ -148,13 +148,13 @@ func (k *snapshotSink) receivedFiles(data string) ([]snapshotFile, uint64, error
 }
 
 // syncFiles syncs a checkpoint's files and lists them.
-func syncFiles(fs vfs.FS, dir string) ([]snapshotFile, error) {
+func syncFiles(fs vfs.FS, dir string) ([]fileEntry, error) {
 	names, err := fs.List(dir)
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(names)
-	files := make([]snapshotFile, 0, len(names))
+	files := make([]fileEntry, 0, len(names))
 	for _, name := range names {
 		if err := checkFileName(name); err != nil {
 			return nil, err
@@ -167,7 +167,7 @@ func syncFiles(fs vfs.FS, dir string) ([]snapshotFile, error) {
 		if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 			return nil, err
 		}
-		files = append(files, snapshotFile{Name: name, Size: info.Size()})
+		files = append(files, fileEntry{Name: name, Size: info.Size()})
 	}
 	return files, disk.SyncFolder(fs, dir)
 }

@@ -1,4 +1,4 @@
-package cluster
+package tables
 
 import (
 	"errors"
@@ -25,19 +25,19 @@ func TestReplicaAnswersEachEntry(t *testing.T) {
 	if len(got) != 3 {
 		t.Fatalf("%d answers to 3 entries", len(got))
 	}
-	if a, ok := got[0].(appliedResults); !ok || !a.skipped || a.index != 3 {
+	if a, ok := got[0].(AppliedResults); !ok || !a.Skipped || a.Index != 3 {
 		t.Errorf("an entry that was applied before is answered with %+v", got[0])
 	}
 	if got[1] != nil {
 		t.Errorf("a configuration is answered with %+v", got[1])
 	}
-	if a, ok := got[2].(appliedResults); !ok || a.skipped || a.index != 5 || a.term != 2 || len(a.results) != 1 || a.results[0].Code != fsm.OK {
+	if a, ok := got[2].(AppliedResults); !ok || a.Skipped || a.Index != 5 || a.Term != 2 || len(a.Results) != 1 || a.Results[0].Code != fsm.OK {
 		t.Errorf("a command is answered with %+v", got[2])
 	}
 	if d.events == 0 {
 		t.Error("the grant was not told as an event")
 	}
-	if row := d.tables.positionNow().Index; row != 5 {
+	if row := d.tables.Position().Index; row != 5 {
 		t.Errorf("the row is at %d, want 5", row)
 	}
 }
@@ -60,7 +60,7 @@ func TestPoisonStopsTheReplica(t *testing.T) {
 	if got := d.stopped.count(); got != 1 {
 		t.Errorf("the node was told to stop %d times, want once", got)
 	}
-	if row := d.tables.positionNow().Index; row != 5 {
+	if row := d.tables.Position().Index; row != 5 {
 		t.Errorf("the row is at %d, want 5", row)
 	}
 	if _, err := d.Snapshot(); err == nil {
@@ -84,7 +84,7 @@ func TestSnapshotWaitsForTheReplay(t *testing.T) {
 		t.Error("a snapshot was taken before anything was handed over")
 	}
 	restoreNewest(t, d)
-	if row := d.tables.positionNow().Index; row != 15 {
+	if row := d.tables.Position().Index; row != 15 {
 		t.Errorf("a restore at the start took the tables from 15 to %d", row)
 	}
 	for last := uint64(10); last <= 14; last++ {
@@ -128,7 +128,7 @@ func TestRestoreRefusesAnotherCluster(t *testing.T) {
 	if err := tryRestoreNewest(to); err == nil {
 		t.Error("the tables of one cluster were replaced by those of another")
 	}
-	if got := to.tables.positionNow(); got.Index != 1 || string(got.Cluster) != string(other) {
+	if got := to.tables.Position(); got.Index != 1 || string(got.Cluster) != string(other) {
 		t.Errorf("after the refusal the tables stand at %+v", got)
 	}
 }
@@ -153,18 +153,18 @@ func TestAdmission(t *testing.T) {
 	} {
 		to := openDisk(t, vfs.NewMem(), "node")
 		to.play(t, logs, 1, c.row)
-		to.snapshots.admitIncoming = to.checkIncomingSnapshot(func() (uint64, error) { return c.log, nil })
+		to.snapshots.AdmitIncoming = to.CheckIncomingSnapshot(func() (uint64, error) { return c.log, nil })
 		if err := tryReceive(to, label, stream); (err == nil) != c.taken {
 			t.Errorf("snapshot of entry 9, tables at %d, log to %d: %v, want taken %v", c.row, c.log, err, c.taken)
 		}
-		keepOwn := to.tables.positionNow().Index
+		keepOwn := to.tables.Position().Index
 		keep(t, to, keepOwn) // our own are never turned away
 		to.shut(t)
 	}
 	to := openDisk(t, vfs.NewMem(), "node")
 	defer to.shut(t)
 	to.play(t, logs, 1, 9)
-	to.snapshots.admitIncoming = to.checkIncomingSnapshot(func() (uint64, error) { return 0, errors.New("disk") })
+	to.snapshots.AdmitIncoming = to.CheckIncomingSnapshot(func() (uint64, error) { return 0, errors.New("disk") })
 	if tryReceive(to, label, stream) == nil {
 		t.Error("a snapshot was taken by a node that cannot read its log")
 	}
@@ -174,21 +174,21 @@ func TestApplyingIsSeen(t *testing.T) {
 	logs := storyLog(t, 5)
 	d := openDisk(t, vfs.NewMem(), "node")
 	defer d.shut(t)
-	if _, running := d.applyingSince(); running {
+	if _, running := d.ApplyingSince(); running {
 		t.Error("something is said to run before anything does")
 	}
 	began := time.Unix(1000, 0)
 	d.now = func() time.Time { return began }
 	told := false
 	d.onEvents = func([]fsm.Event) {
-		since, running := d.applyingSince()
+		since, running := d.ApplyingSince()
 		told = running && since.Equal(began)
 	}
 	d.play(t, logs, 1, 5)
 	if !told {
 		t.Error("a running apply was not seen")
 	}
-	if _, running := d.applyingSince(); running {
+	if _, running := d.ApplyingSince(); running {
 		t.Error("an apply that is done is said to run")
 	}
 }
