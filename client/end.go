@@ -10,7 +10,10 @@ import (
 type End struct {
 	Ref    Ref
 	Reason EndReason
-	By     *Owner // the game server that has the profile now or is granted it next, if there is one and it is known
+	// By is by whom it ended, if that is known: after an operator's release, and after a forced Set or Remove, the tool or the
+	// game server that did it; else the game server that has the profile now or is granted it next. It is nil if the game
+	// ended the session and none waited.
+	By *Owner
 	// Unsaved: the last changes are not in the store, as far as this game server knows. A save that was under way may
 	// still turn out to have stored them; OnAfterSave tells.
 	Unsaved bool

@@ -59,7 +59,7 @@ func (r Ref) String() string {
 	return r.Store + "/" + r.Key
 }
 
-// Owner is a game server that owns a profile.
+// Owner is a game server that owns a profile; in End.By also the tool of an operator, which owns none.
 type Owner struct {
 	Incarnation uint64
 	Name        string // as it registered
@@ -81,7 +81,7 @@ type Error struct {
 	Kind     error  // one of this package's nine errors
 	Code     Code   // the exact cause; empty if there is nothing to add
 	Sentence string // for people
-	Owner    *Owner // with ErrOwned, if known
+	Owner    *Owner // with ErrOwned, if known; with ErrSessionOver, as End.By
 	Revision uint64 // with ErrConflict: the profile's current revision
 	Limit    uint64 // with ErrFull, and with CodeTooLarge
 	Cause    error  // e.g. the context's error; nil if there is none
@@ -169,6 +169,7 @@ func refusalError(act string, ref Ref, r *profilev1.Refusal, sentence string) *E
 		Owner:    ownerOf(r.Owner),
 		Revision: r.Revision,
 		Limit:    r.Limit,
+		end:      endReasonOf(r.Cause),
 	}
 	if e.Owner != nil && kind == ErrOwned {
 		e.Sentence = "by " + e.Owner.Name

@@ -15,7 +15,7 @@ func (c *Client) handleEvent(l *incarnation, event *profilev1.Event) {
 		c.handleGranted(l, what.Granted)
 	case *profilev1.Event_LetGo:
 		if s := c.sessions.sessionAt(what.LetGo.Store, what.LetGo.Key); s != nil {
-			s.grant.handleLetGo(what.LetGo.Token, what.LetGo.Operator)
+			s.grant.handleLetGo(what.LetGo)
 		}
 	case *profilev1.Event_Lost:
 		if s := c.sessions.sessionAt(what.Lost.Store, what.Lost.Key); s != nil {
@@ -40,7 +40,7 @@ func (c *Client) handleGranted(l *incarnation, g *profilev1.Granted) {
 		return
 	}
 	if s.grant.takeGrant(l, g) && g.LetGo {
-		s.grant.handleLetGo(g.Token, false)
+		s.grant.handleLetGo(&profilev1.LetGo{Store: g.Store, Key: g.Key, Token: g.Token})
 	}
 }
 

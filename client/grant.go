@@ -18,10 +18,10 @@ type sessionGrant struct {
 	ticket      uint64               // while it waits
 	early       []*profilev1.Granted // came before the ticket was known
 
-	requestedToken uint64          // token of the grant that is to be given back: another game server waits, or an operator asked
-	operator       bool            // an operator asked
-	handingOff     bool            // a hand-off was begun
-	lost           *profilev1.Lost // the event of the last revocation; nil: none came
+	request    *profilev1.LetGo // the last event that another game server waits, or that an operator asked; nil: none came
+	handingOff bool             // a hand-off was begun
+	lost       *profilev1.Lost  // the event of the last revocation; nil: none came
+	next       *profilev1.Owner // the game server that was granted the profile with the last save; nil: none, or it was not answered
 
 	since         uint64        // the last renewal that did not yet name the token; guarded by leaseKeeper.mu
 	missedRenewal atomic.Uint64 // number of the renewal with an answer that did not list it; 0: none, or it was looked up since
@@ -113,10 +113,38 @@ func (g *sessionGrant) verifyGrant() {
 			same := s.state.isHeld() && g.incarnation == l
 			s.mu.Unlock()
 			if same && !isClosed(l.over) { // else its own end has come between, or that of the incarnation
-				s.loseSession(endError(s.ref, EndUnknown, ownerOf(got.Owner), nil))
+				s.loseSession(endError(s.ref, EndUnknown, successorOf(got, token), nil))
 			}
 		}
 	})
+}
+
+// successorOf returns the owner in a linearizable answer, or the one that ended the session under this token if there was no
+// grant since.
+func successorOf(got *profilev1.GetResponse, token uint64) *Owner {
+	if got.Owner == nil && got.Header.GetToken() == token {
+		return ownerOf(got.EndedBy)
+	}
+	return ownerOf(got.Owner)
+}
+
+// noteNextOwner notes the game server that the answer to a last save names as the next owner; nil: it names none.
+func (g *sessionGrant) noteNextOwner(next *profilev1.Owner) {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	g.next = next
+}
+
+// endedFor returns the one for which the session ended with its last save: the operator's tool that asked, else the game
+// server that has the profile next. It is called under session.mu.
+func (g *sessionGrant) endedFor(reason EndReason) *Owner {
+	if g.next != nil && reason != EndReleased {
+		return ownerOf(g.next)
+	}
+	if reason == EndReleased || reason == EndHandedOff {
+		return ownerOf(g.request.GetBy())
+	}
+	return nil
 }
 
 // ownsProfile says whether a linearizable answer names this incarnation and token as the owner.

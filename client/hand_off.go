@@ -10,29 +10,31 @@ import (
 // earlyEvent returns the handling of the request or the revocation that came before the game had the session. It is called
 // under session.mu; the returned function is not.
 func (g *sessionGrant) earlyEvent() (handle func()) {
-	token, operator, lost := g.token, g.operator, g.lost
-	switch token {
+	request, lost := g.request, g.lost
+	switch g.token {
 	case lost.GetToken():
 		return func() { g.handleRevoked(lost) }
-	case g.requestedToken:
-		return func() { g.handleLetGo(token, operator) }
+	case request.GetToken():
+		return func() { g.handleLetGo(request) }
 	}
 	return func() {}
 }
 
 // handleLetGo begins the hand-off: another game server waits for the profile, or an operator asked for it.
-func (g *sessionGrant) handleLetGo(token uint64, operator bool) {
+func (g *sessionGrant) handleLetGo(request *profilev1.LetGo) {
 	s := g.s
 	s.mu.Lock()
-	g.requestedToken, g.operator = token, operator
-	now := s.state == sessionActive && g.token == token && !g.handingOff
+	if g.request.GetToken() != request.Token || request.By != nil { // a list of grants does not say for whom
+		g.request = request
+	}
+	now := s.state == sessionActive && g.token == request.Token && !g.handingOff
 	if now {
 		g.handingOff = true
 	}
 	s.mu.Unlock()
 	if now {
 		reason := LastSaveExternal
-		if operator {
+		if request.Operator {
 			reason = LastSaveOperator
 		}
 		s.client.life.startGoroutine(func() { g.handOff(reason) })
@@ -59,10 +61,10 @@ func (g *sessionGrant) handOff(reason LastSaveReason) {
 		}
 	}
 	s.mu.Lock()
-	sent := s.state == sessionEnding
+	sent, by := s.state == sessionEnding, ownerOf(g.request.GetBy())
 	s.mu.Unlock()
 	if !sent && s.ctx.Err() == nil {
-		s.loseSession(endError(s.ref, EndLate, nil, nil))
+		s.loseSession(endError(s.ref, EndLate, by, nil))
 	}
 }
 
@@ -75,6 +77,6 @@ func (g *sessionGrant) handleRevoked(lost *profilev1.Lost) {
 	mine := s.state.hasBegun() && g.token == lost.Token && !s.state.isOver()
 	s.mu.Unlock()
 	if mine {
-		s.loseSession(endError(s.ref, endReasonOf(lost.Cause), ownerOf(lost.Next), nil))
+		s.loseSession(endError(s.ref, endReasonOf(lost.Cause), ownerOf(lost.By), nil))
 	}
 }

@@ -71,6 +71,7 @@ func (q *saveQueue) sendSave(l *incarnation, w *saveRequest, im encodedData) (*p
 		ch.overtaken = w.overtaken
 	}
 	err := s.client.link.sendUntilAnswered(s.ctx, ch)
+	s.grant.noteNextOwner(answer.Next)
 	return answer.Header, err
 }
 
@@ -85,6 +86,7 @@ func (q *saveQueue) sendRelease(l *incarnation, w *saveRequest) (*profilev1.Repl
 		request: &profilev1.ReleaseRequest{Store: s.ref.Store, Key: s.ref.Key, Token: token, Cause: causeOf(w.endReason())},
 		answer:  answer,
 	})
+	s.grant.noteNextOwner(answer.Next)
 	return answer.Header, err
 }
 

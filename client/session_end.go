@@ -62,7 +62,7 @@ func (s *session) concludeSession(by sessionEvent, reason EndReason, why error) 
 
 // describeEnd is asked under mu, once the session is over.
 func (s *session) describeEnd(reason EndReason, why error) End {
-	end := End{Ref: s.ref, Reason: reason, Err: why}
+	end := End{Ref: s.ref, Reason: reason, By: s.grant.endedFor(reason), Err: why}
 	if why != nil {
 		end.Reason, end.By = endedBy(why)
 		end.Unsaved = s.hasUnsavedChanges()

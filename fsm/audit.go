@@ -70,6 +70,21 @@ type Party struct {
 	Name, Where string
 }
 
+func (w *rowWriter) writeParty(p Party) {
+	w.writeUint(uint64(p.Incarnation))
+	w.writeString(p.Name)
+	w.writeString(p.Where)
+}
+
+func (r *rowReader) readParty() Party {
+	return Party{lock.Incarnation(r.readUint()), r.readString(), r.readString()}
+}
+
+func (r *tableReader) readPartyOf(id lock.Incarnation) Party {
+	s, _ := r.readServer(id)
+	return Party{id, s.Name, s.Where}
+}
+
 func (a Audit) encode() []byte {
 	w := newRowWriter(64 + len(a.Store) + len(a.Key) + len(a.By.Name) + len(a.By.Where) + len(a.From.Name) + len(a.From.Where) + len(a.Reason))
 	w.writeInt(a.StampMS)
@@ -77,11 +92,8 @@ func (a Audit) encode() []byte {
 	w.writeUint(uint64(a.Kind))
 	w.writeString(a.Store)
 	w.writeString(a.Key)
-	for _, p := range []Party{a.By, a.From} {
-		w.writeUint(uint64(p.Incarnation))
-		w.writeString(p.Name)
-		w.writeString(p.Where)
-	}
+	w.writeParty(a.By)
+	w.writeParty(a.From)
 	w.writeUint(uint64(a.Ground))
 	w.writeUint(uint64(a.Cause))
 	w.writeString(a.Reason)
@@ -92,8 +104,7 @@ func decodeAudit(number uint64, row []byte) (Audit, error) {
 	f := newRowReader(row)
 	a := Audit{
 		Number: number, StampMS: f.readInt(), Token: lock.Token(f.readUint()), Kind: AuditKind(f.readUint()), Store: f.readString(), Key: f.readString(),
-		By:     Party{lock.Incarnation(f.readUint()), f.readString(), f.readString()},
-		From:   Party{lock.Incarnation(f.readUint()), f.readString(), f.readString()},
+		By: f.readParty(), From: f.readParty(),
 		Ground: lock.Ground(f.readUint()), Cause: lock.Cause(f.readUint()), Reason: f.readString(),
 	}
 	return a, f.finishRow(tableAudit)
@@ -121,7 +132,7 @@ type auditTable struct{ *tableWriter }
 // addAudit records an action of the command at hand, and drops the oldest audit beyond MaxAudits.
 func (t *auditTable) addAudit(kind AuditKind, by, from lock.Incarnation, a Audit) {
 	a.Kind, a.StampMS, a.Token = kind, t.position.StampMS, t.token
-	a.By, a.From = t.partyOf(by), t.partyOf(from)
+	a.By, a.From = t.readPartyOf(by), t.readPartyOf(from)
 	kept := t.readAuditRange()
 	t.putRow(auditKey(kept.next), a.encode())
 	kept.next++
@@ -141,11 +152,6 @@ func (t *auditTable) addGiveUp(store, key string, ended GrantRow) {
 	if ended.Cause.GivesUp() {
 		t.addAudit(AuditGiveUp, 0, ended.Owner, Audit{Store: store, Key: key, Cause: ended.Cause})
 	}
-}
-
-func (t *auditTable) partyOf(id lock.Incarnation) Party {
-	s, _ := t.readServer(id)
-	return Party{id, s.Name, s.Where}
 }
 
 // AuditFilter chooses among audits.

@@ -9,6 +9,11 @@ type GrantRow struct {
 	lock.Grant
 	SinceMS int64  // timestamp of the grant
 	Loads   uint64 // count of the grants ever made
+
+	// By is the incarnation that asked for the profile as an operator, or took it from its owner by force; zero if none did. Its
+	// name is kept, since a tool is forgotten minutes after its command. It stays until the next grant, so that an owner
+	// which hears of its loss late still learns by whom.
+	By Party
 }
 
 // OwnedGrant is a grant with its profile's store and key.
@@ -18,7 +23,7 @@ type OwnedGrant struct {
 }
 
 func (g GrantRow) encode() []byte {
-	w := newRowWriter(48 + 16*len(g.Waiters))
+	w := newRowWriter(48 + 16*len(g.Waiters) + len(g.By.Name) + len(g.By.Where))
 	w.writeUint(uint64(g.Token))
 	w.writeUint(uint64(g.Ticket))
 	w.writeUint(uint64(g.Owner))
@@ -33,6 +38,9 @@ func (g GrantRow) encode() []byte {
 	for _, waiter := range g.Waiters {
 		w.writeInt(waiter.SinceMS)
 	}
+	if g.By.Incarnation != 0 {
+		w.writeParty(g.By)
+	}
 	return w
 }
 
@@ -40,7 +48,8 @@ const (
 	markRevoked = 1
 	markAsked   = 2
 	markOrphan  = 4
-	markCause   = 3 // bits below the cause
+	markBy      = 8
+	markCause   = 4 // bits below the cause
 )
 
 func (g GrantRow) listMarks() uint64 {
@@ -53,6 +62,9 @@ func (g GrantRow) listMarks() uint64 {
 	}
 	if g.Orphan {
 		marks |= markOrphan
+	}
+	if g.By.Incarnation != 0 {
+		marks |= markBy
 	}
 	return marks
 }
@@ -67,13 +79,17 @@ func decodeGrant(row []byte) (GrantRow, error) {
 	g := GrantRow{Grant: lock.Grant{
 		Token: lock.Token(f.readUint()), Ticket: lock.Token(f.readUint()), Owner: lock.Incarnation(f.readUint()),
 	}}
-	g.setListMarks(f.readUint())
+	marks := f.readUint()
+	g.setListMarks(marks)
 	g.SinceMS, g.Loads = f.readInt(), f.readUint()
 	for n := f.readUint(); n > 0 && !f.bad; n-- {
 		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.readUint()), Ticket: lock.Token(f.readUint())})
 	}
 	for i := range g.Waiters {
 		g.Waiters[i].SinceMS = f.readInt()
+	}
+	if marks&markBy != 0 {
+		g.By = f.readParty()
 	}
 	return g, f.finishRow(tableGrant)
 }
@@ -106,10 +122,13 @@ func (t *grantTable) readGrantPassedOn(store, key string) GrantRow {
 	return t.storeDecision(store, key, old, grant, out)
 }
 
-// storeDecision writes a grant that package lock decided on, updates the tables that are derived from it, and adds the
+// storeDecision writes a grant that package lock decided on, with old's By unless it is a new grant, updates the tables that are derived from it, and adds the
 // events for the game servers concerned.
 func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.Grant, out lock.Outcome) GrantRow {
-	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads}
+	row := GrantRow{Grant: grant, SinceMS: old.SinceMS, Loads: old.Loads, By: old.By}
+	if out.Granted {
+		row.By = Party{}
+	}
 	if out.Granted && !out.Reclaimed {
 		row.SinceMS, row.Loads = t.position.StampMS, old.Loads+1
 	}

@@ -18,6 +18,7 @@ type referenceProfile struct {
 	revoked       bool
 	cause         lock.Cause // of the revocation
 	asked         bool       // by an operator
+	by            fsm.Party  // it asked for the profile as an operator, or took it by force, since the last grant
 	bereft        bool       // its last owner died with it, neither revoked nor asked
 	queue         []lock.Waiter
 	since         int64
@@ -90,7 +91,7 @@ func (w *referenceModel) next(p *referenceProfile, cause lock.Cause) {
 }
 
 func (w *referenceModel) give(p *referenceProfile, to lock.Incarnation, ticket lock.Token, cause lock.Cause) {
-	p.owner, p.token, p.ticket, p.bereft = to, w.at, ticket, false
+	p.owner, p.token, p.ticket, p.bereft, p.by = to, w.at, ticket, false, fsm.Party{}
 	p.since = w.stamp
 	p.loads++
 	w.because(cause, fsm.Granted, p, ticket)
@@ -113,6 +114,9 @@ func (w *referenceModel) free(p *referenceProfile) {
 func (w *referenceModel) rob(p *referenceProfile, cause lock.Cause, kind fsm.AuditKind, by lock.Incarnation, reason string) {
 	if p.owner != 0 && !p.revoked {
 		p.revoked, p.cause = true, cause
+		if by > 0 {
+			p.by = w.party(by)
+		}
 		w.because(cause, fsm.Lost, p, 0)
 		w.audit(fsm.Audit{Kind: kind, Store: p.name.Store, Key: p.name.Key, Cause: cause, Reason: reason}, by, p.owner)
 	}
@@ -135,7 +139,7 @@ func (w *referenceModel) freed(me lock.Incarnation, c *fsm.ReleaseByOperator) fs
 	case c.Force:
 		w.rob(p, lock.ReleasedByOperator, fsm.AuditForceRelease, me, c.Reason)
 	case !p.revoked:
-		p.asked = true
+		p.asked, p.by = true, w.party(me)
 		w.because(lock.ReleasedByOperator, fsm.LetGo, p, 0)
 		w.audit(fsm.Audit{Kind: fsm.AuditAskOwner, Store: c.Store, Key: c.Key, Reason: c.Reason}, me, p.owner)
 	}
@@ -191,7 +195,7 @@ func (w *referenceModel) reclaim(me lock.Incarnation, c *fsm.Reclaim) fsm.Result
 	for _, x := range c.Claims {
 		p := w.touch(x.Store, x.Key)
 		if p.bereft && uint64(p.token) == x.Token && p.revision == x.Revision {
-			p.owner, p.token, p.ticket, p.bereft = me, w.at, w.at, false
+			p.owner, p.token, p.ticket, p.bereft, p.by = me, w.at, w.at, false, fsm.Party{}
 			if len(p.queue) > 0 {
 				panic("an orphan with a queue")
 			}
@@ -259,7 +263,7 @@ func (w *referenceModel) release(me lock.Incarnation, c *fsm.Release) fsm.Result
 		}
 	}
 	w.free(p)
-	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}
+	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision, Owner: p.owner}
 }
 
 func (w *referenceModel) revoke(c *fsm.Revoke) fsm.Result {
@@ -337,6 +341,7 @@ func (w *referenceModel) save(s *referenceServer, q *fsm.Request, c *fsm.Save) f
 	if c.End {
 		w.endedByOwner(p, c.Cause)
 		w.free(p)
+		return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision, Owner: p.owner}
 	}
 	return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision}
 }

@@ -300,15 +300,17 @@ func (w *referenceModel) end(s *referenceServer, ground lock.Ground) {
 // audit records an action with both parties.
 func (w *referenceModel) audit(a fsm.Audit, by, from lock.Incarnation) {
 	a.Number, a.StampMS, a.Token = uint64(len(w.audits)+1), w.stamp, w.at
+	a.By, a.From = w.party(by), w.party(from)
+	w.audits = append(w.audits, a)
+}
+
+func (w *referenceModel) party(id lock.Incarnation) fsm.Party {
 	for _, s := range w.servers {
-		if s.about.Incarnation == by {
-			a.By = fsm.Party{Incarnation: by, Name: s.about.Name, Where: s.about.Where}
-		}
-		if s.about.Incarnation == from {
-			a.From = fsm.Party{Incarnation: from, Name: s.about.Name, Where: s.about.Where}
+		if s.about.Incarnation == id {
+			return fsm.Party{Incarnation: id, Name: s.about.Name, Where: s.about.Where}
 		}
 	}
-	w.audits = append(w.audits, a)
+	return fsm.Party{Incarnation: id}
 }
 
 func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {

@@ -34,6 +34,7 @@ func (t *sessionCommands) releaseByOperator(server lock.Incarnation, c *ReleaseB
 		grant, out = old.Revoke(old.Token, lock.ReleasedByOperator, t.isAlive)
 		kind, cause = AuditForceRelease, lock.ReleasedByOperator
 	}
+	old.By = t.readPartyOf(server)
 	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	t.audits.addAudit(kind, server, old.Owner, Audit{Store: c.Store, Key: c.Key, Cause: cause, Reason: c.Reason})
 	return done

@@ -99,7 +99,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 				grant = append(grant, now[lock.Token(w.Server)], now[w.Ticket])
 			}
 			facts["grant of "+name] = grant
-			facts["wanted "+name] = []any{g.Revoked, g.Cause, g.Asked, g.Orphan}
+			facts["wanted "+name] = []any{g.Revoked, g.Cause, g.Asked, g.Orphan, now[lock.Token(g.By.Incarnation)], g.By.Name}
 			record, _, err := v.Profile(p.Store, p.Key)
 			must(t, err)
 			record.Token = lock.Token(now[record.Token])

@@ -44,7 +44,7 @@ type Result struct {
 	Token    lock.Token       // token of the grant concerned; a ticket when Queued; the incarnation for Register
 	Revision uint64           // the profile's, after it
 	Message  uint64           // the id of the message sent
-	Owner    lock.Incarnation // with Owned, NameHeld and Queued
+	Owner    lock.Incarnation // with Owned, NameHeld and Queued; with the end of a session by its owner, the one that is granted the profile
 	Limit    uint64           // with TooLarge, QueueFull and InboxFull; with NameHeld, the lease of Owner in milliseconds
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far

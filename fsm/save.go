@@ -35,13 +35,16 @@ func (t *recordTable) saveProfile(q *Request, c *Save) Result {
 	next.Token = grant.Token
 	t.writeRevision(next, WriteSave, data)
 	t.messages.clearMessages(c.Store, c.Key, c.ClearMessages)
+	done := Result{Token: grant.Token, Revision: next.Revision}
 	if c.End {
 		grant.Cause = grant.causeOfOwner(c.Cause)
 		t.audits.addGiveUp(c.Store, c.Key, grant)
 		freed, out := grant.Release(server, grant.Token, t.token, t.isAlive)
-		t.grants.storeDecision(c.Store, c.Key, grant, freed, out)
+		if row := t.grants.storeDecision(c.Store, c.Key, grant, freed, out); out.Granted {
+			done.Owner = row.Owner
+		}
 	}
-	return Result{Token: lock.Token(c.Token), Revision: next.Revision}
+	return done
 }
 
 // setProfile overwrites a profile without a session.
@@ -109,6 +112,7 @@ func (t *recordTable) checkUnowned(c writeWithoutSession, grant GrantRow) (Profi
 // takeFromOwner revokes the owner's session, if there is one, since the profile was set or removed.
 func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
 	if revoked, out := grant.Revoke(grant.Token, cause, t.isAlive); out.Revoked {
+		grant.By = t.readPartyOf(by)
 		t.grants.storeDecision(store, key, grant, revoked, out)
 		kind := AuditSet
 		if cause == lock.Removed {

@@ -50,6 +50,9 @@ func (t *sessionCommands) startSession(server lock.Incarnation, c *StartSession)
 			grant.Waiters[i].SinceMS = t.position.StampMS // a queue that Start has changed is its own
 		}
 	}
+	if out.Revoked {
+		old.By = t.readPartyOf(server)
+	}
 	row := t.grants.storeDecision(c.Store, c.Key, old, grant, out)
 	if out.Queued && lock.WhenOwned(c.WhenOwned) == lock.Steal {
 		t.audits.addAudit(AuditSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Stolen})
@@ -91,8 +94,11 @@ func (t *sessionCommands) releaseGrant(server lock.Incarnation, c *Release) Resu
 		old.Cause = old.causeOfOwner(c.Cause)
 		t.audits.addGiveUp(c.Store, c.Key, old)
 	}
-	t.grants.storeDecision(c.Store, c.Key, old, grant, out)
-	return Result{Token: lock.Token(c.Token), Revision: t.readRecord(c.Store, c.Key).Revision}
+	done := Result{Token: lock.Token(c.Token), Revision: t.readRecord(c.Store, c.Key).Revision}
+	if row := t.grants.storeDecision(c.Store, c.Key, old, grant, out); out.Granted {
+		done.Owner = row.Owner
+	}
+	return done
 }
 
 // isCauseOfOwner says whether an owner may state this cause when it ends its session, with a Release or a Save.

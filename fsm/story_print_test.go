@@ -156,6 +156,9 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 	if g.Asked {
 		b.WriteString(", asked")
 	}
+	if g.By.Incarnation != 0 {
+		b.WriteString(", by " + g.By.Name)
+	}
 	if g.Orphan {
 		b.WriteString(", orphan")
 	}

@@ -588,13 +588,14 @@ type Refusal struct {
 	Index    uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
 	Revision uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
 	Token    uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
-	Limit    uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"` // with NAME_HELD: the holder's lease in milliseconds; it is gone at the latest when it has been silent for so long
-	Owner    *Owner                 `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	Limit    uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`  // with NAME_HELD: the holder's lease in milliseconds; it is gone at the latest when it has been silent for so long
+	Owner    *Owner                 `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`   // with FENCED, of a session that has ended: the owner now, or by whom it ended, as in Lost
 	Leader   string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // the leader's client address, empty when this node knows none
 	// Of the node that refuses, with OTHER_CLUSTER and OTHER_REGISTRATION. Only a greater epoch of the caller's own cluster
 	// ends its incarnation.
 	Cluster       []byte `protobuf:"bytes,9,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Epoch         uint64 `protobuf:"varint,10,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Cause         Cause  `protobuf:"varint,11,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // with FENCED, why the session was revoked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -699,6 +700,14 @@ func (x *Refusal) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *Refusal) GetCause() Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cause_CAUSE_UNSPECIFIED
+}
+
+// Owner is a game server that owns a profile or waits for one, or a tool that took one from its owner.
 type Owner struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
@@ -1790,6 +1799,7 @@ type LetGo struct {
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
 	Operator      bool                   `protobuf:"varint,30,opt,name=operator,proto3" json:"operator,omitempty"`
+	By            *Owner                 `protobuf:"bytes,31,opt,name=by,proto3" json:"by,omitempty"` // the operator's tool that asked, else the game server that waits first; absent: it is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1852,6 +1862,13 @@ func (x *LetGo) GetOperator() bool {
 	return false
 }
 
+func (x *LetGo) GetBy() *Owner {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
 // Lost: the session is over; say so with Release.
 type Lost struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1859,7 +1876,7 @@ type Lost struct {
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
 	Cause         Cause                  `protobuf:"varint,30,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`
-	Next          *Owner                 `protobuf:"bytes,31,opt,name=next,proto3" json:"next,omitempty"` // the game server that is granted the profile next; absent: none waits, or it is not known
+	By            *Owner                 `protobuf:"bytes,31,opt,name=by,proto3" json:"by,omitempty"` // the operator's tool or the game server that ended it, else the game server that waits first; absent: it is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1922,9 +1939,9 @@ func (x *Lost) GetCause() Cause {
 	return Cause_CAUSE_UNSPECIFIED
 }
 
-func (x *Lost) GetNext() *Owner {
+func (x *Lost) GetBy() *Owner {
 	if x != nil {
-		return x.Next
+		return x.By
 	}
 	return nil
 }
@@ -2596,7 +2613,7 @@ func (x *ReclaimResponse) GetClaims() []*Reclaimed {
 type Reclaimed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Held          bool                   `protobuf:"varint,1,opt,name=held,proto3" json:"held,omitempty"`  // the caller's again, under the answer's token
-	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"` // when not: who has it, if somebody has
+	Owner         *Owner                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"` // when not: who has it, if somebody has, or by whom it ended, as in Lost
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3025,6 +3042,7 @@ func (x *SaveRequest) GetCause() Cause {
 type SaveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Next          *Owner                 `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"` // with end, the game server that waited and is granted the profile in the same entry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3062,6 +3080,13 @@ func (*SaveResponse) Descriptor() ([]byte, []int) {
 func (x *SaveResponse) GetHeader() *ReplyHeader {
 	if x != nil {
 		return x.Header
+	}
+	return nil
+}
+
+func (x *SaveResponse) GetNext() *Owner {
+	if x != nil {
+		return x.Next
 	}
 	return nil
 }
@@ -3210,6 +3235,7 @@ func (x *MessagePanic) GetText() string {
 type ReleaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Next          *Owner                 `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"` // the game server that waited and is granted the profile in the same entry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3247,6 +3273,13 @@ func (*ReleaseResponse) Descriptor() ([]byte, []int) {
 func (x *ReleaseResponse) GetHeader() *ReplyHeader {
 	if x != nil {
 		return x.Header
+	}
+	return nil
+}
+
+func (x *ReleaseResponse) GetNext() *Owner {
+	if x != nil {
+		return x.Next
 	}
 	return nil
 }
@@ -3812,6 +3845,7 @@ type GetResponse struct {
 	Waiters       uint64                 `protobuf:"varint,5,opt,name=waiters,proto3" json:"waiters,omitempty"`
 	LoadCount     uint64                 `protobuf:"varint,6,opt,name=load_count,json=loadCount,proto3" json:"load_count,omitempty"` // sessions opened on it so far
 	SetAside      uint64                 `protobuf:"varint,7,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`    // messages that are kept and not offered any more, beside those that wait
+	EndedBy       *Owner                 `protobuf:"bytes,8,opt,name=ended_by,json=endedBy,proto3" json:"ended_by,omitempty"`        // the tool or the game server that asked for the last session's end, or forced it; absent: none did, or there was a grant since
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3893,6 +3927,13 @@ func (x *GetResponse) GetSetAside() uint64 {
 		return x.SetAside
 	}
 	return 0
+}
+
+func (x *GetResponse) GetEndedBy() *Owner {
+	if x != nil {
+		return x.EndedBy
+	}
+	return nil
 }
 
 type ListRequest struct {
@@ -6677,7 +6718,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12,\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x1a\n" +
 	"\brepeated\x18\x06 \x01(\bR\brepeatedJ\x04\b\a\x10\n" +
-	"R\x06age_msR\bbound_ms\"\xa4\x02\n" +
+	"R\x06age_msR\bbound_ms\"\xd1\x02\n" +
 	"\aRefusal\x12.\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.profilenode.v1.ReasonR\x06reason\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
@@ -6689,7 +6730,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06leader\x18\b \x01(\tR\x06leader\x12\x18\n" +
 	"\acluster\x18\t \x01(\fR\acluster\x12\x14\n" +
 	"\x05epoch\x18\n" +
-	" \x01(\x04R\x05epoch\"\x89\x01\n" +
+	" \x01(\x04R\x05epoch\x12+\n" +
+	"\x05cause\x18\v \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\"\x89\x01\n" +
 	"\x05Owner\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -6797,18 +6839,19 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06ticket\x18\x04 \x01(\x04R\x06ticket\x12\x15\n" +
-	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"a\n" +
+	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"\x88\x01\n" +
 	"\x05LetGo\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
-	"\boperator\x18\x1e \x01(\bR\boperator\"\x9c\x01\n" +
+	"\boperator\x18\x1e \x01(\bR\boperator\x12%\n" +
+	"\x02by\x18\x1f \x01(\v2\x15.profilenode.v1.OwnerR\x02by\"\x98\x01\n" +
 	"\x04Lost\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12+\n" +
-	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12)\n" +
-	"\x04next\x18\x1f \x01(\v2\x15.profilenode.v1.OwnerR\x04next\"\xa5\x01\n" +
+	"\x05cause\x18\x1e \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12%\n" +
+	"\x02by\x18\x1f \x01(\v2\x15.profilenode.v1.OwnerR\x02by\"\xa5\x01\n" +
 	"\fMessageWaits\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x0e\n" +
@@ -6903,9 +6946,10 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x1eR\bencodingR\n" +
 	"plain_sizeR\n" +
 	"plain_hashR\buser_idsR\bmetadataR\n" +
-	"difference\"C\n" +
+	"difference\"n\n" +
 	"\fSaveResponse\x123\n" +
-	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xe4\x01\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12)\n" +
+	"\x04next\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x04next\"\xe4\x01\n" +
 	"\x0eReleaseRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -6915,9 +6959,10 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06panics\x18\x06 \x03(\v2\x1c.profilenode.v1.MessagePanicR\x06panics\"<\n" +
 	"\fMessagePanic\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\x04R\amessage\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"F\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"q\n" +
 	"\x0fReleaseResponse\x123\n" +
-	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xc6\x01\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12)\n" +
+	"\x04next\x18\x02 \x01(\v2\x15.profilenode.v1.OwnerR\x04next\"\xc6\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x16\n" +
@@ -6962,7 +7007,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\fwithout_data\x18\x04 \x01(\bR\vwithoutData\x12\x18\n" +
 	"\abinding\x18\x0f \x01(\x06R\abindingJ\x04\b\x05\x10\n" +
 	"R\brevisionR\n" +
-	"max_age_ms\"\x94\x02\n" +
+	"max_age_ms\"\xc6\x02\n" +
 	"\vGetResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x121\n" +
 	"\aprofile\x18\x02 \x01(\v2\x17.profilenode.v1.ProfileR\aprofile\x12+\n" +
@@ -6971,7 +7016,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\awaiters\x18\x05 \x01(\x04R\awaiters\x12\x1d\n" +
 	"\n" +
 	"load_count\x18\x06 \x01(\x04R\tloadCount\x12\x1b\n" +
-	"\tset_aside\x18\a \x01(\x04R\bsetAside\"\xaf\x01\n" +
+	"\tset_aside\x18\a \x01(\x04R\bsetAside\x120\n" +
+	"\bended_by\x18\b \x01(\v2\x15.profilenode.v1.OwnerR\aendedBy\"\xaf\x01\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +
@@ -7407,173 +7453,178 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 0: profilenode.v1.ReplyHeader.mode:type_name -> profilenode.v1.ReadMode
 	1,   // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
 	8,   // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
-	2,   // 3: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
-	6,   // 4: profilenode.v1.RegisterResponse.header:type_name -> profilenode.v1.ReplyHeader
-	12,  // 5: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
-	11,  // 6: profilenode.v1.RegisterResponse.limits:type_name -> profilenode.v1.Limits
-	14,  // 7: profilenode.v1.Renewal.page:type_name -> profilenode.v1.Page
-	17,  // 8: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
-	14,  // 9: profilenode.v1.Renewed.last:type_name -> profilenode.v1.Page
-	16,  // 10: profilenode.v1.Renewed.events:type_name -> profilenode.v1.Event
-	15,  // 11: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
-	17,  // 12: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
-	18,  // 13: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
-	19,  // 14: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
-	20,  // 15: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	21,  // 16: profilenode.v1.Event.stream_end:type_name -> profilenode.v1.StreamEnd
-	3,   // 17: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
-	8,   // 18: profilenode.v1.Lost.next:type_name -> profilenode.v1.Owner
-	40,  // 19: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	5,   // 20: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	6,   // 21: profilenode.v1.EndServerResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 22: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	6,   // 23: profilenode.v1.SettleResponse.header:type_name -> profilenode.v1.ReplyHeader
-	1,   // 24: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	5,   // 25: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
-	4,   // 26: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	6,   // 27: profilenode.v1.StartSessionResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 28: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	40,  // 29: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	8,   // 30: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	5,   // 31: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
-	29,  // 32: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
-	6,   // 33: profilenode.v1.ReclaimResponse.header:type_name -> profilenode.v1.ReplyHeader
-	31,  // 34: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
-	8,   // 35: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
-	5,   // 36: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,   // 37: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
-	87,  // 38: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	5,   // 39: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	88,  // 40: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
-	3,   // 41: profilenode.v1.SaveRequest.cause:type_name -> profilenode.v1.Cause
-	6,   // 42: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 43: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
-	3,   // 44: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
-	38,  // 45: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
-	6,   // 46: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 47: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 48: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 49: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 50: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 51: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 52: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	40,  // 53: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,   // 54: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 55: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 56: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,   // 57: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 58: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 59: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 60: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,   // 61: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	89,  // 62: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 63: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 64: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 65: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	58,  // 66: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	57,  // 67: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
-	0,   // 68: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 69: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
-	63,  // 70: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 71: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 72: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 73: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 74: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 75: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	66,  // 76: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 77: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	12,  // 78: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
-	5,   // 79: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
-	6,   // 80: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
-	8,   // 81: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 82: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 83: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
-	71,  // 84: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
-	8,   // 85: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
-	8,   // 86: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
-	3,   // 87: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
-	0,   // 88: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 89: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	74,  // 90: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 91: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 92: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 93: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 94: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	12,  // 95: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 96: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 97: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 98: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 99: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 100: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 101: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 102: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 103: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 104: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
-	9,   // 105: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 106: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 107: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 108: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 109: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 110: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 111: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 112: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 113: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 114: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 115: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 116: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 117: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 118: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 119: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 120: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 121: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 122: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	59,  // 123: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	61,  // 124: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	64,  // 125: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	67,  // 126: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
-	69,  // 127: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	72,  // 128: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	75,  // 129: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	77,  // 130: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	79,  // 131: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	81,  // 132: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	83,  // 133: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	85,  // 134: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 135: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 136: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 137: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 138: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 139: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 140: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 141: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 142: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 143: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 144: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 145: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 146: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 147: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 148: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 149: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 150: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 151: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 152: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	60,  // 153: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	62,  // 154: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	65,  // 155: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	68,  // 156: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
-	70,  // 157: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	73,  // 158: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	76,  // 159: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	78,  // 160: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	80,  // 161: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	82,  // 162: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	84,  // 163: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	86,  // 164: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	135, // [135:165] is the sub-list for method output_type
-	105, // [105:135] is the sub-list for method input_type
-	105, // [105:105] is the sub-list for extension type_name
-	105, // [105:105] is the sub-list for extension extendee
-	0,   // [0:105] is the sub-list for field type_name
+	3,   // 3: profilenode.v1.Refusal.cause:type_name -> profilenode.v1.Cause
+	2,   // 4: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
+	6,   // 5: profilenode.v1.RegisterResponse.header:type_name -> profilenode.v1.ReplyHeader
+	12,  // 6: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
+	11,  // 7: profilenode.v1.RegisterResponse.limits:type_name -> profilenode.v1.Limits
+	14,  // 8: profilenode.v1.Renewal.page:type_name -> profilenode.v1.Page
+	17,  // 9: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
+	14,  // 10: profilenode.v1.Renewed.last:type_name -> profilenode.v1.Page
+	16,  // 11: profilenode.v1.Renewed.events:type_name -> profilenode.v1.Event
+	15,  // 12: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
+	17,  // 13: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
+	18,  // 14: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
+	19,  // 15: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
+	20,  // 16: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
+	21,  // 17: profilenode.v1.Event.stream_end:type_name -> profilenode.v1.StreamEnd
+	8,   // 18: profilenode.v1.LetGo.by:type_name -> profilenode.v1.Owner
+	3,   // 19: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
+	8,   // 20: profilenode.v1.Lost.by:type_name -> profilenode.v1.Owner
+	40,  // 21: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	5,   // 22: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	6,   // 23: profilenode.v1.EndServerResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 24: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	6,   // 25: profilenode.v1.SettleResponse.header:type_name -> profilenode.v1.ReplyHeader
+	1,   // 26: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
+	5,   // 27: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	4,   // 28: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
+	6,   // 29: profilenode.v1.StartSessionResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 30: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	40,  // 31: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	8,   // 32: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	5,   // 33: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	29,  // 34: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	6,   // 35: profilenode.v1.ReclaimResponse.header:type_name -> profilenode.v1.ReplyHeader
+	31,  // 36: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	8,   // 37: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	5,   // 38: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	6,   // 39: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
+	87,  // 40: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	5,   // 41: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	88,  // 42: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	3,   // 43: profilenode.v1.SaveRequest.cause:type_name -> profilenode.v1.Cause
+	6,   // 44: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	8,   // 45: profilenode.v1.SaveResponse.next:type_name -> profilenode.v1.Owner
+	5,   // 46: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	3,   // 47: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
+	38,  // 48: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
+	6,   // 49: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
+	8,   // 50: profilenode.v1.ReleaseResponse.next:type_name -> profilenode.v1.Owner
+	5,   // 51: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	6,   // 52: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 53: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	6,   // 54: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 55: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 56: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	40,  // 57: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	0,   // 58: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 59: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 60: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	8,   // 61: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	8,   // 62: profilenode.v1.GetResponse.ended_by:type_name -> profilenode.v1.Owner
+	0,   // 63: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 64: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
+	34,  // 65: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	5,   // 66: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	89,  // 67: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	6,   // 68: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 69: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	6,   // 70: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	58,  // 71: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	57,  // 72: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
+	0,   // 73: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 74: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
+	63,  // 75: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	8,   // 76: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	8,   // 77: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 78: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 79: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 80: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	66,  // 81: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 82: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	12,  // 83: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
+	5,   // 84: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
+	6,   // 85: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
+	8,   // 86: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 87: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 88: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
+	71,  // 89: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
+	8,   // 90: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
+	8,   // 91: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
+	3,   // 92: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
+	0,   // 93: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 94: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	74,  // 95: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	5,   // 96: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	6,   // 97: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 98: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 99: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	12,  // 100: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	5,   // 101: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	12,  // 102: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	6,   // 103: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 104: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	6,   // 105: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 106: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	6,   // 107: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	5,   // 108: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	6,   // 109: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 110: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	13,  // 111: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	13,  // 112: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	22,  // 113: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	24,  // 114: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	26,  // 115: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	28,  // 116: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	32,  // 117: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	35,  // 118: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	37,  // 119: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	41,  // 120: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	43,  // 121: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	45,  // 122: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	47,  // 123: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	49,  // 124: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	51,  // 125: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	53,  // 126: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	55,  // 127: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	59,  // 128: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	61,  // 129: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	64,  // 130: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	67,  // 131: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
+	69,  // 132: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	72,  // 133: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	75,  // 134: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	77,  // 135: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	79,  // 136: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	81,  // 137: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	83,  // 138: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	85,  // 139: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	10,  // 140: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	16,  // 141: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	15,  // 142: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	23,  // 143: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	25,  // 144: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	27,  // 145: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	30,  // 146: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	33,  // 147: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	36,  // 148: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	39,  // 149: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	42,  // 150: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	44,  // 151: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	46,  // 152: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	48,  // 153: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	50,  // 154: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	52,  // 155: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	54,  // 156: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	56,  // 157: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	60,  // 158: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	62,  // 159: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	65,  // 160: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	68,  // 161: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
+	70,  // 162: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	73,  // 163: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	76,  // 164: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	78,  // 165: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	80,  // 166: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	82,  // 167: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	84,  // 168: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	86,  // 169: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	140, // [140:170] is the sub-list for method output_type
+	110, // [110:140] is the sub-list for method input_type
+	110, // [110:110] is the sub-list for extension type_name
+	110, // [110:110] is the sub-list for extension extendee
+	0,   // [0:110] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }

@@ -8,6 +8,7 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc"
 )
 
@@ -17,7 +18,40 @@ func (s *Server) proposeChange(ctx context.Context, q *profilev1.Request, act an
 	if err != nil {
 		return fsm.Result{}, s.refusals.proposeError(q.GetNumber(), err)
 	}
+	if result.Code == fsm.Fenced {
+		return result, s.fencedError(q.GetNumber(), result, act)
+	}
 	return result, s.refusals.refusedResult(q.GetNumber(), result)
+}
+
+// fencedError is the status of a command under a token that is not in force. For one of a session it says, as far as the
+// tables hold it, why and for whom that session has ended: its owner may not have heard of it.
+func (s *Server) fencedError(number uint64, result fsm.Result, act any) error {
+	refusal := s.refusals.refusalOf(number, result)
+	if q, ok := act.(interface {
+		GetStore() string
+		GetKey() string
+		GetToken() uint64
+	}); ok {
+		s.addEndOfSession(refusal, q.GetStore(), q.GetKey(), lock.Token(q.GetToken()))
+	}
+	return refusalError(refusal, "")
+}
+
+func (s *Server) addEndOfSession(refusal *profilev1.Refusal, store, key string, token lock.Token) {
+	view, err := s.node.View()
+	if err != nil {
+		return
+	}
+	defer func() { _ = view.Close() }()
+	grant, err := view.Grant(store, key)
+	if err != nil || grant.Token < token { // no grant has that token yet
+		return
+	}
+	refusal.Owner = successorIn(view, grant, token)
+	if grant.Token == token && grant.Revoked {
+		refusal.Cause = profilev1.Cause(grant.Cause)
+	}
 }
 
 func requestFromWire(q *profilev1.Request) *fsm.Request {

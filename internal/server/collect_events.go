@@ -48,31 +48,59 @@ func contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted
 		case g.Owner != server:
 		case g.Revoked:
 			lost := lostEvent(g.Store, g.Key, g.Token, g.Cause)
-			lost.GetLost().Next = nextOwnerIn(view.View, g.GrantRow)
+			lost.GetLost().By = askerIn(view.View, g.GrantRow)
 			revoked = append(revoked, lost)
 		case g.Wanted():
-			wanted = append(wanted, letGoEvent(g.Store, g.Key, g.Token, g.Asked))
+			letGo := letGoEvent(g.Store, g.Key, g.Token, g.Asked)
+			letGo.GetLetGo().By = askerIn(view.View, g.GrantRow)
+			wanted = append(wanted, letGo)
 		}
 	}
 	return revoked, wanted, err
 }
 
-// nextOwnerIn is the game server that waits first for a profile; nil if none does, or it cannot be read.
-func nextOwnerIn(view *View, grant fsm.GrantRow) *profilev1.Owner {
-	if len(grant.Waiters) == 0 {
-		return nil
+// askerIn is the tool or the game server that a session was or is to be ended for: the one that the grant names, else the one
+// that waits first. It is nil if there is none, or it cannot be read.
+func askerIn(view *View, grant fsm.GrantRow) *profilev1.Owner {
+	if grant.By.Incarnation == 0 && len(grant.Waiters) > 0 {
+		owner, err := ownerIn(view, grant.Waiters[0].Server)
+		if err != nil {
+			return nil
+		}
+		return owner
 	}
-	owner, err := ownerIn(view, grant.Waiters[0].Server)
+	return namedAskerIn(view, grant)
+}
+
+// namedAskerIn is the tool or the game server that a grant names as the one which asked for its end or forced it. It may be
+// forgotten as an incarnation: the grant has its name.
+func namedAskerIn(view *View, grant fsm.GrantRow) *profilev1.Owner {
+	by := partyToWire(grant.By)
+	if by != nil {
+		row, _, err := view.Server(grant.By.Incarnation)
+		by.InForce = err == nil && row.Alive
+	}
+	return by
+}
+
+// successorIn is the one for which a session under a token has ended: the present owner if the profile has passed on, else
+// the one that asked for the end or forced it.
+func successorIn(view *View, grant fsm.GrantRow, token lock.Token) *profilev1.Owner {
+	if grant.Token == token {
+		return askerIn(view, grant)
+	}
+	owner, err := ownerIn(view, grant.Owner)
 	if err != nil {
 		return nil
 	}
 	return owner
 }
 
-// addNextOwner adds to the event of a loss the game server that is next, if the profile has not passed on since.
-func (s *Server) addNextOwner(event *profilev1.Event) {
-	lost := event.GetLost()
-	if lost == nil {
+// addAsker adds to the event of a loss, or of a request to let go, the tool or the game server that it is for, if the profile has
+// not passed on since.
+func (s *Server) addAsker(event *profilev1.Event) {
+	lost, letGo := event.GetLost(), event.GetLetGo()
+	if lost == nil && letGo == nil {
 		return
 	}
 	view, err := s.node.View()
@@ -80,8 +108,14 @@ func (s *Server) addNextOwner(event *profilev1.Event) {
 		return
 	}
 	defer func() { _ = view.Close() }()
-	if grant, err := view.Grant(lost.Store, lost.Key); err == nil && uint64(grant.Token) == lost.Token {
-		lost.Next = nextOwnerIn(view, grant)
+	if lost != nil {
+		if grant, err := view.Grant(lost.Store, lost.Key); err == nil && uint64(grant.Token) == lost.Token {
+			lost.By = askerIn(view, grant)
+		}
+		return
+	}
+	if grant, err := view.Grant(letGo.Store, letGo.Key); err == nil && uint64(grant.Token) == letGo.Token {
+		letGo.By = askerIn(view, grant)
 	}
 }
 

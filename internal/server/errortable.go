@@ -10,6 +10,7 @@ import (
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -135,7 +136,12 @@ func refusalFacts(r *profilev1.Refusal) string {
 			known = append(known, fmt.Sprintf(format, args...))
 		}
 	}
-	note(r.Owner.GetName() != "", "owner %q", r.Owner.GetName())
+	if r.Reason == profilev1.Reason_REASON_FENCED {
+		note(r.Cause != profilev1.Cause_CAUSE_UNSPECIFIED, "cause %v", lock.Cause(r.Cause))
+		note(r.Owner.GetName() != "", "by %q", r.Owner.GetName())
+	} else {
+		note(r.Owner.GetName() != "", "owner %q", r.Owner.GetName())
+	}
 	note(r.Owner.GetWhere() != "", "at %q", r.Owner.GetWhere())
 	note(r.Reason == profilev1.Reason_REASON_REVISION_DIFFERS, "it is at revision %d", r.Revision)
 	if r.Reason == profilev1.Reason_REASON_NAME_HELD {
@@ -166,15 +172,20 @@ func (t *refusalTable) refusedResult(number uint64, result fsm.Result) error {
 	if reason == profilev1.Reason_REASON_FAILED {
 		t.log.Error("a code of the tables has no reason", "code", result.Code, "index", result.Index)
 	}
-	refusal := &profilev1.Refusal{
-		Reason: reason, Number: number, Index: result.Index, Revision: result.Revision, Token: uint64(result.Token),
-		Limit: result.Limit, Owner: t.ownerOf(result.Owner),
-	}
+	refusal := t.refusalOf(number, result)
 	if reason == profilev1.Reason_REASON_OTHER_CLUSTER || reason == profilev1.Reason_REASON_OTHER_REGISTRATION {
 		standing := t.node.Position()
 		refusal.Cluster, refusal.Epoch = standing.Cluster, standing.Epoch
 	}
 	return refusalError(refusal, "")
+}
+
+// refusalOf is the refusal of a command that the rules refused, without what only some reasons bring.
+func (t *refusalTable) refusalOf(number uint64, result fsm.Result) *profilev1.Refusal {
+	return &profilev1.Refusal{
+		Reason: ReasonOf(result.Code), Number: number, Index: result.Index, Revision: result.Revision, Token: uint64(result.Token),
+		Limit: result.Limit, Owner: t.ownerOf(result.Owner),
+	}
 }
 
 // proposeError is the status of a change that got no answer from the log: refused where the cluster says so, else unknown.

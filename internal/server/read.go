@@ -90,7 +90,7 @@ func getProfile(view *View, q *profilev1.GetRequest) (*profilev1.GetResponse, er
 	owner, err := ownerIn(view, grant.Owner)
 	return &profilev1.GetResponse{
 		Header: readHeader(view, q.GetMode(), p.GetRevision(), grant.Token), Profile: p, Owner: owner,
-		Messages: box.Waiting, SetAside: box.SetAside, Waiters: uint64(len(grant.Waiters)), LoadCount: grant.Loads,
+		Messages: box.Waiting, SetAside: box.SetAside, Waiters: uint64(len(grant.Waiters)), LoadCount: grant.Loads, EndedBy: namedAskerIn(view, grant),
 	}, err
 }
 

@@ -36,7 +36,11 @@ func (s profilesService) Reclaim(ctx context.Context, q *profilev1.ReclaimReques
 			return nil, s.refusals.unknownOutcomeError(number, err)
 		}
 		became := &profilev1.Reclaimed{Held: grant.MayWrite(lock.Incarnation(q.GetRequest().GetIncarnation()), result.Token) == lock.None}
-		if !became.Held && grant.Owner != 0 {
+		switch {
+		case became.Held:
+		case grant.Owner == 0:
+			became.Owner = namedAskerIn(view, grant)
+		default:
 			if became.Owner, err = ownerIn(view, grant.Owner); err != nil {
 				return nil, s.refusals.unknownOutcomeError(number, err)
 			}

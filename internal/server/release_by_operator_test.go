@@ -27,7 +27,7 @@ func TestReleaseByOperator(t *testing.T) {
 	if err != nil || asked.Owner.GetName() != "a" || asked.Over || asked.Revoked || asked.Waiters != 0 || asked.Header.Token != held {
 		t.Fatalf("asked: %v, %v", asked, err)
 	}
-	if r, before := a.renew(); r.Differs || len(before) != 1 || !before[0].GetLetGo().GetOperator() || before[0].GetLetGo().GetToken() != held {
+	if r, before := a.renew(); r.Differs || len(before) != 1 || !before[0].GetLetGo().GetOperator() || before[0].GetLetGo().GetBy().GetName() != "tool" || before[0].GetLetGo().GetToken() != held {
 		t.Errorf("the ask comes again as %v, before %v", before, r)
 	}
 	page, err := w.cluster.Sessions(soon(t), &profilev1.SessionsRequest{})
@@ -43,13 +43,19 @@ func TestReleaseByOperator(t *testing.T) {
 			t.Fatalf("robbed: %v, %v", robbed, err)
 		}
 	}
-	if _, before := a.renew(); len(before) != 1 || before[0].GetLost().GetCause() != profilev1.Cause_CAUSE_RELEASED_BY_OPERATOR {
+	if _, before := a.renew(); len(before) != 1 || before[0].GetLost().GetCause() != profilev1.Cause_CAUSE_RELEASED_BY_OPERATOR || before[0].GetLost().GetBy().GetName() != "tool" {
 		t.Errorf("the loss comes as %v", before)
 	}
 	_, err = a.profiles.Save(soon(t), a.saving("p", held, 0, []byte("late")))
-	wantReason(t, err, profilev1.Reason_REASON_FENCED)
-	if _, err := a.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: a.game.next(), Store: "players", Key: "p", Token: held}); err != nil {
-		t.Fatal(err)
+	if r := wantReason(t, err, profilev1.Reason_REASON_FENCED); r.Owner.GetName() != "tool" || r.Cause != profilev1.Cause_CAUSE_RELEASED_BY_OPERATOR {
+		t.Errorf("a save of the owner is refused with %v, want that the tool released it", r)
+	}
+	if done, err := a.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: a.game.next(), Store: "players", Key: "p", Token: held}); err != nil || done.Next.GetName() != "b" {
+		t.Fatalf("the release: %v, %v, want b as the next owner", done, err)
+	}
+	_, err = a.profiles.Save(soon(t), a.saving("p", held, 0, []byte("later")))
+	if r := wantReason(t, err, profilev1.Reason_REASON_FENCED); r.Owner.GetName() != "b" {
+		t.Errorf("a save after the grant of b is refused with %v, want that b has it", r)
 	}
 	if got := w.get("p"); got.Owner.GetName() != "b" {
 		t.Errorf("after its word it is owned by %v", got.Owner)
@@ -68,6 +74,42 @@ func TestReleaseByOperator(t *testing.T) {
 	}
 	if audits, err = w.cluster.Audit(soon(t), &profilev1.AuditRequest{Store: "guilds"}); err != nil || len(audits.Records) != 0 {
 		t.Errorf("of another store: %v, %v", audits, err)
+	}
+}
+
+// A tool is forgotten soon after its command. The grant keeps its name, until the next grant.
+func TestWhoForcedAnEndIsKnownWhenItsToolIsForgotten(t *testing.T) {
+	w, node := fake(t, server.Limits{})
+	a, tool := w.register("a"), w.register("tool")
+	held := a.start("p", wait).Header.Token
+	forced := &profilev1.SetRequest{
+		Request: tool.next(), Store: "players", Key: "p", AnyRevision: true, Force: true, Codec: 1, Data: a.saving("p", held, 0, []byte("set")).Data,
+		Hash: a.saving("p", held, 0, []byte("set")).Hash,
+	}
+	if _, err := w.profiles.Set(soon(t), forced); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.profiles.EndServer(soon(t), &profilev1.EndServerRequest{Request: tool.next()}); err != nil {
+		t.Fatal(err)
+	}
+	node.Log.Do(&fsm.ForgetEnded{BeforeMs: 1 << 60, Limit: 100})
+	if servers, err := w.cluster.Servers(soon(t), &profilev1.ServersRequest{}); err != nil || len(servers.Servers) != 1 {
+		t.Fatalf("servers: %v, %v, want that the tool is forgotten", servers, err)
+	}
+	for _, lapsed := range []bool{false, true} {
+		if lapsed {
+			node.Lapse("players", "p")
+		}
+		_, err := a.profiles.Save(soon(t), a.saving("p", held, 1, []byte("late")))
+		if r := wantReason(t, err, profilev1.Reason_REASON_FENCED); r.Owner.GetName() != "tool" || r.Owner.GetInForce() {
+			t.Errorf("lapsed %v: a save is refused with %v, want by the tool", lapsed, r)
+		}
+		if got := w.get("p"); got.EndedBy.GetName() != "tool" {
+			t.Errorf("lapsed %v: the read says %v, want that the tool ended it", lapsed, got)
+		}
+	}
+	if w.register("b").start("p", wait); w.get("p").EndedBy != nil {
+		t.Error("the next grant still names the tool")
 	}
 }
 

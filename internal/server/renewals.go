@@ -65,7 +65,7 @@ func (s profilesService) Live(stream profilev1.Profiles_LiveServer) error {
 	for {
 		select {
 		case event := <-box.events:
-			s.addNextOwner(event)
+			s.addAsker(event)
 			if err := stream.Send(event); err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ func (s profilesService) Save(ctx context.Context, q *profilev1.SaveRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.SaveResponse{Header: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.SaveResponse{Header: replyHeader(q.GetRequest(), result), Next: s.refusals.ownerOf(result.Owner)}, nil
 }
 
 // Set overwrites without a session.

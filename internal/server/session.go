@@ -87,5 +87,5 @@ func (s profilesService) Release(ctx context.Context, q *profilev1.ReleaseReques
 	if err != nil {
 		return nil, err
 	}
-	return &profilev1.ReleaseResponse{Header: replyHeader(q.GetRequest(), result)}, nil
+	return &profilev1.ReleaseResponse{Header: replyHeader(q.GetRequest(), result), Next: s.refusals.ownerOf(result.Owner)}, nil
 }
