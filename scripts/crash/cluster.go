@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -40,7 +39,6 @@ type nodeProcess struct {
 	name      string
 	disk      *loopDisk // nil: no power is cut, and no disk filled
 	logDisk   *loopDisk // nil: the log lies with the rest
-	pid       string    // file with its process id
 	began     int64     // bytes of log before its last start
 	mayEnd    bool      // its disk is full, so it may end by itself
 	unguarded bool      // it keeps no reserve
@@ -56,8 +54,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 	c := &nodeCluster{clients: prepared.Clients(), program: s.program}
 	for i, p := range prepared.Nodes {
 		n := &nodeProcess{Node: p, name: fmt.Sprintf("node%d", i+1)}
-		n.Log, n.pid = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name+".pid")
-		n.Folder = filepath.Join(home, n.name)
+		n.Log, n.Folder = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name)
 		n.Flags = []string{"--snapshot-bytes", "1MiB", "--trailing-bytes", "256KiB"}
 		c.nodes[i] = n
 		if s.power+s.full > 0 {
@@ -73,25 +70,13 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 	return c, nil
 }
 
-// startProcess starts a node on its folder, and writes its process id down, so that the next run can end a leftover.
+// startProcess starts a node on its folder.
 func (n *nodeProcess) startProcess() error {
 	n.began = n.logBytes()
-	var flags []string
 	if n.unguarded {
-		flags = []string{"--reserve", "0", "--hard-reserve", "0"}
+		return n.Start("--reserve", "0", "--hard-reserve", "0")
 	}
-	if err := n.Start(flags...); err != nil {
-		return err
-	}
-	return os.WriteFile(n.pid, fmt.Appendf(nil, "%d\n", n.PID()), 0o600)
-}
-
-// killProcess returns once the process is gone.
-func (n *nodeProcess) killProcess() error {
-	if !n.Up() {
-		return nil
-	}
-	return errors.Join(n.Kill(), os.Remove(n.pid))
+	return n.Start()
 }
 
 func (n *nodeProcess) askStatus(ctx context.Context) (*pb.StatusResponse, error) {
@@ -191,7 +176,7 @@ func (c *nodeCluster) closeCluster() error {
 		if n == nil {
 			continue
 		}
-		errs = append(errs, n.killProcess())
+		errs = append(errs, n.Kill())
 		if n.link != nil {
 			n.link.Close()
 		}

@@ -8,13 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 )
 
-// takeFolder locks the folder for this run, and removes the leftovers of an earlier run: processes, by the ids that it wrote
-// down, mounts, and data.
+// takeFolder locks the folder for this run, and removes the leftovers of an earlier run: mounts, and data. Its nodes end with
+// it, however it ends.
 func takeFolder(home string) (unlock func(), err error) {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
@@ -47,30 +46,6 @@ func clearAway(home string) error {
 }
 
 func unmountLeftovers(home string) error {
-	ids, err := filepath.Glob(filepath.Join(home, "node*.pid"))
-	if err != nil {
-		return err
-	}
-	for _, file := range ids {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		// Another process may have the id by now: only one with this folder on its command line is a leftover.
-		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err == nil && strings.Contains(string(line), home) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				return fmt.Errorf("end process %d: %w", pid, err)
-			}
-		}
-		if err := os.Remove(file); err != nil {
-			return err
-		}
-	}
 	mounts, err := os.ReadFile("/proc/mounts")
 	if err != nil {
 		return nil // no Linux: nothing was mounted

@@ -209,7 +209,7 @@ func (t *crashRun) fullDisks(ctx context.Context) error {
 
 // checkDoesNotStart starts a node on its full disk: it must end at once.
 func (t *crashRun) checkDoesNotStart(ctx context.Context, n *nodeProcess) error {
-	if err := n.killProcess(); err != nil {
+	if err := n.Kill(); err != nil {
 		return err
 	}
 	from := n.logBytes()
@@ -222,5 +222,5 @@ func (t *crashRun) checkDoesNotStart(ctx context.Context, n *nodeProcess) error 
 	if err := n.checkFullExit(from); err != nil {
 		return fmt.Errorf("started on a full disk: %w", err)
 	}
-	return n.killProcess()
+	return n.Kill()
 }

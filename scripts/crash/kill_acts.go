@@ -28,7 +28,7 @@ func (t *crashRun) killAndRestart(victims []*nodeProcess, down time.Duration) er
 func (t *crashRun) killNodes(victims []*nodeProcess) error {
 	for _, n := range victims {
 		at, saving := time.Now(), t.writers.isSaving()
-		if err := n.killProcess(); err != nil {
+		if err := n.Kill(); err != nil {
 			return err
 		}
 		t.noteMoments(n, at, saving)
@@ -154,7 +154,7 @@ func (t *crashRun) wipeAndRejoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := victim.killProcess(); err != nil {
+	if err := victim.Kill(); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(victim.Folder); err != nil {
@@ -196,7 +196,7 @@ func (t *crashRun) cutPower(ctx context.Context, victims []*nodeProcess) error {
 	}
 	for _, n := range victims {
 		t.noteMoments(n, at, saving)
-		if err := errors.Join(n.disk.cutPower(), n.killProcess(), n.disk.remountImage()); err != nil {
+		if err := errors.Join(n.disk.cutPower(), n.Kill(), n.disk.remountImage()); err != nil {
 			return err
 		}
 	}
