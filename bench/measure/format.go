@@ -2,7 +2,6 @@ package measure
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -12,23 +11,12 @@ func Millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // FormatDuration writes a time in about three digits.
 func FormatDuration(d time.Duration) string {
 	switch {
-	case d == 0:
-		return "0"
 	case d < 10*time.Millisecond:
-		return formatNumber(float64(d)/float64(time.Millisecond), 2) + " ms"
+		return d.Round(10 * time.Microsecond).String()
 	case d < time.Second:
-		return formatNumber(float64(d)/float64(time.Millisecond), 0) + " ms"
+		return d.Round(time.Millisecond).String()
 	}
-	return formatNumber(d.Seconds(), 2) + " s"
-}
-
-// formatNumber leaves out zeros behind the point.
-func formatNumber(value float64, digits int) string {
-	text := fmt.Sprintf("%.*f", digits, value)
-	if strings.Contains(text, ".") {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
+	return d.Round(10 * time.Millisecond).String()
 }
 
 // FormatSize writes a number of bytes.

@@ -53,10 +53,10 @@ func TestGoal(t *testing.T) {
 		want string
 		met  bool
 	}{
-		{99, "p50 under 51 ms: met, max under 100 ms: met", true},
-		{100, "p50 under 51 ms: met, max under 100 ms: MISSED", false},
-		{102, "p50 under 51 ms: MISSED, max under 100 ms: MISSED", false},
-		{0, "p50 under 51 ms: not measured, max under 100 ms: not measured", false},
+		{99, "p50 under 51ms: met, max under 100ms: met", true},
+		{100, "p50 under 51ms: met, max under 100ms: MISSED", false},
+		{102, "p50 under 51ms: MISSED, max under 100ms: MISSED", false},
+		{0, "p50 under 51ms: not measured, max under 100ms: not measured", false},
 	} {
 		if got, met := g.CompareWith(upTo(c.n)); got != c.want || met != c.met {
 			t.Errorf("%d samples: got %q, %v, want %q, %v", c.n, got, met, c.want, c.met)
@@ -84,8 +84,7 @@ func TestWriteReport(t *testing.T) {
 
 func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0", 250 * time.Microsecond: "0.25 ms", 4 * time.Millisecond: "4 ms", 312345 * time.Microsecond: "312 ms",
-		1500 * time.Millisecond: "1.5 s", 12 * time.Second: "12 s", 200 * time.Millisecond: "200 ms",
+		0: "0s", 251 * time.Microsecond: "250µs", 4 * time.Millisecond: "4ms", 312345 * time.Microsecond: "312ms", 1504 * time.Millisecond: "1.5s",
 	} {
 		if got := FormatDuration(d); got != want {
 			t.Errorf("%v: got %q, want %q", d, got, want)
