@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -211,70 +212,56 @@ func (j *checker) checkMessages(p *Profile) {
 	}
 }
 
-// observation is a revision that was known at a time.
-type observation struct {
-	at       time.Duration
-	revision uint64
+// sight is an operation that told its caller of a revision. A write made one, too.
+type sight struct {
+	Span
+	profile, what string
+	told, made    uint64
+	write         bool
 }
 
 // checkMonotonic: every revision known before a read or a load began is in its result, and each known before a write was requested
 // is below it. So of two owners that both see a save acknowledged, the one with the smaller token saw it first.
 func (j *checker) checkMonotonic() {
-	known := map[string][]observation{}
-	note := func(profile string, s Span, revision uint64) {
+	var all []sight
+	for _, s := range j.h.Saves {
+		if s.Outcome == Done {
+			all = append(all, sight{s.Span, s.Session.Profile, fmt.Sprintf("a save of %s#%d", s.Session.Writer, s.Seq), s.Revision, j.landedRevision(s), true})
+		}
+	}
+	for _, s := range j.h.Sets {
+		if s.Outcome == Done {
+			all = append(all, sight{s.Span, s.Profile, s.Writer, s.Revision, s.Revision, true})
+		}
+	}
+	for _, r := range j.h.Reads {
+		if r.Answered {
+			all = append(all, sight{r.Span, r.Profile, "a read returned", r.Revision, 0, false})
+			j.checkRead(r)
+		}
+	}
+	for _, s := range j.h.Sessions {
+		all = append(all, sight{s.Span, s.Profile, s.Writer + " loaded", s.Revision, 0, false})
+	}
+	slices.SortFunc(all, func(a, b sight) int { return cmp.Compare(a.Return, b.Return) })
+	known := map[string][]sight{} // by profile; told is the greatest so far
+	for _, s := range all {
+		if before := known[s.profile]; len(before) > 0 {
+			s.told = max(s.told, before[len(before)-1].told)
+		}
 		if s.Answered {
-			known[profile] = append(known[profile], observation{s.Return, revision})
+			known[s.profile] = append(known[s.profile], s)
 		}
 	}
-	for _, s := range j.h.Saves {
-		if s.Outcome == Done {
-			note(s.Session.Profile, s.Span, s.Revision)
-		}
-	}
-	for _, s := range j.h.Sets {
-		if s.Outcome == Done {
-			note(s.Profile, s.Span, s.Revision)
-		}
-	}
-	for _, r := range j.h.Reads {
-		note(r.Profile, r.Span, r.Revision)
-	}
-	for _, s := range j.h.Sessions {
-		note(s.Profile, s.Span, s.Revision)
-	}
-	for _, sights := range known {
-		slices.SortFunc(sights, func(a, b observation) int { return cmp.Compare(a.at, b.at) })
-		for i := 1; i < len(sights); i++ {
-			sights[i].revision = max(sights[i].revision, sights[i-1].revision)
-		}
-	}
-	floor := func(profile string, call time.Duration) uint64 {
-		sights := known[profile]
-		i, _ := slices.BinarySearchFunc(sights, call, func(s observation, at time.Duration) int { return cmp.Compare(s.at, at) })
-		if i == 0 {
-			return 0
-		}
-		return sights[i-1].revision // the last that is before call
-	}
-	for _, r := range j.h.Reads {
-		if at := floor(r.Profile, r.Call); r.Answered && r.Revision < at {
-			j.addViolation(r.Profile, "a read from %v to %v returned revision %d, and %d was known before it", r.Call, r.Return, r.Revision, at)
-		}
-		j.checkRead(r)
-	}
-	for _, s := range j.h.Saves {
-		if at := floor(s.Session.Profile, s.Call); s.Outcome == Done && j.landedRevision(s) > 0 && j.landedRevision(s) <= at {
-			j.addViolation(s.Session.Profile, "a save of %s#%d, asked for at %v, is revision %d, and %d was known before it", s.Session.Writer, s.Seq, s.Call, j.landedRevision(s), at)
-		}
-	}
-	for _, s := range j.h.Sets {
-		if at := floor(s.Profile, s.Call); s.Outcome == Done && s.Revision <= at {
-			j.addViolation(s.Profile, "%s, asked for at %v, is revision %d, and %d was known before it", s.Writer, s.Call, s.Revision, at)
-		}
-	}
-	for _, s := range j.h.Sessions {
-		if at := floor(s.Profile, s.Call); s.Revision < at {
-			j.addViolation(s.Profile, "%s, asked for from %v to %v, loaded revision %d, and %d was known before it", s.Writer, s.Call, s.Return, s.Revision, at)
+	for _, s := range all {
+		before := known[s.profile]
+		i, _ := slices.BinarySearchFunc(before, s.Call, func(s sight, at time.Duration) int { return cmp.Compare(s.Return, at) })
+		switch {
+		case i == 0:
+		case s.write && s.made > 0 && s.made <= before[i-1].told:
+			j.addViolation(s.profile, "%s, asked for at %v, is revision %d, and %d was known before it", s.what, s.Call, s.made, before[i-1].told)
+		case !s.write && s.told < before[i-1].told:
+			j.addViolation(s.profile, "%s revision %d, and %d was known before it, from %v to %v", s.what, s.told, before[i-1].told, s.Call, s.Return)
 		}
 	}
 }
@@ -282,7 +269,6 @@ func (j *checker) checkMonotonic() {
 func (j *checker) checkRead(r *Read) {
 	p := j.h.Profiles[r.Profile]
 	switch {
-	case !r.Answered:
 	case r.Revision > uint64(len(p.Revisions)):
 		j.addViolation(r.Profile, "a read at %v returned revision %d, the log ends at %d", r.Return, r.Revision, len(p.Revisions))
 	case r.Revision > 0 && !p.Revisions[r.Revision-1].Doc.equal(r.Doc):
