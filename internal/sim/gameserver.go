@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/internal/clienthooks"
 	"github.com/profilenode/profilenode/internal/sim/check"
@@ -28,6 +30,8 @@ type Server struct {
 	store   *client.Store[check.Doc]
 
 	stopped bool // guarded by World.mu
+
+	unconfirmed atomic.Int64 // answers to its renewals that confirmed nothing
 
 	life    context.Context // of its requests
 	die     context.CancelFunc
@@ -93,6 +97,7 @@ func (w *World) launchServer(name string, limit time.Duration, beside bool) *Ser
 	if w.scenario.Gossip {
 		config.Gossip = w.gossipAt(host, s.process, fmt.Sprintf("127.2.%d.%d", number/250, number%250+1))
 	}
+	hooks.DialOptions = append(hooks.DialOptions, grpc.WithChainStreamInterceptor(s.countUnconfirmed))
 	if w.scenario.Replaces && !beside {
 		hooks.DialOptions = append(hooks.DialOptions, grpc.WithChainUnaryInterceptor(s.replaceBefore(before)))
 	}
@@ -116,6 +121,30 @@ func (w *World) launchServer(name string, limit time.Duration, beside bool) *Ser
 		return nil
 	}
 	return s
+}
+
+// countUnconfirmed counts the answers of nodes that could not confirm a renewal.
+func (s *Server) countUnconfirmed(
+	ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	stream, err := open(ctx, desc, conn, method, options...)
+	if err != nil {
+		return nil, err
+	}
+	return answerCounter{stream, &s.unconfirmed}, nil
+}
+
+type answerCounter struct {
+	grpc.ClientStream
+	unconfirmed *atomic.Int64
+}
+
+func (c answerCounter) RecvMsg(m any) error {
+	err := c.ClientStream.RecvMsg(m)
+	if event, ok := m.(*profilev1.Event); ok && err == nil && event.GetRenewed() != nil && event.GetRenewed().ConfirmedTerm == 0 {
+		c.unconfirmed.Add(1)
+	}
+	return err
 }
 
 // Kill ends the process: its host resets connections and refuses new ones.

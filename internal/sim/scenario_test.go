@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -104,15 +105,71 @@ func TestWithoutAQuorumNoSessionEnds(t *testing.T) {
 
 func (w *World) holdDisks(hold bool) {
 	for _, n := range w.joinedNodes() {
-		n.mu.Lock()
-		p := n.process
-		n.mu.Unlock()
-		if hold {
-			p.disk.holdWrites()
-		} else {
-			p.disk.releaseWrites()
-		}
+		w.holdDisk(n, hold)
 	}
+}
+
+func (w *World) holdDisk(n *node, hold bool) {
+	n.mu.Lock()
+	p := n.process
+	n.mu.Unlock()
+	if hold {
+		p.disk.holdWrites()
+	} else {
+		p.disk.releaseWrites()
+	}
+}
+
+// An owner that heard nothing for the evidence time was robbed. When it hears again, the leader's disk stands still: what the
+// leader proposes does not commit, so it confirms nothing. Its answers must not make the owner's session active beside the
+// thief's, which the observer looks for.
+func TestARobbedOwnerIsNotActiveWhileTheLeadersDiskStandsStill(t *testing.T) {
+	Run(t, 1, Scenario{Nodes: 3, DoubtLimit: time.Minute, Autosave: -1, Ping: true}, func(w *World) {
+		key := w.profiles[0]
+		owner, thief, other := open(w, "g0"), open(w, "g1"), open(w, "g2")
+		if owner == nil || thief == nil || other == nil {
+			return
+		}
+		robbed, err := owner.Start(key, 5*time.Second)
+		if err == nil {
+			err = robbed.Save(5 * time.Second)
+		}
+		writing, otherErr := other.Start(w.profiles[1], 5*time.Second)
+		if err = errors.Join(err, otherErr); err != nil {
+			w.Complain(key, "the sessions do not begin: %v", err)
+			return
+		}
+		leader := w.nodes[w.Leader()]
+		w.Sleep(2 * time.Second)
+
+		cut := w.Now()
+		w.Isolate("g0")
+		session, err := thief.Start(key, 10*time.Second, client.IfOwnedSteal)
+		if silent := w.Now() - cut; err != nil || silent < w.Timing.Evidence {
+			w.Complain(key, "stolen %v after the owner was cut off: %v", silent, err)
+			return
+		}
+		w.holdDisk(leader, true)
+		saved := make(chan error, 1)
+		go func() { saved <- writing.Save(30 * time.Second) }() // a proposal that waits for the disk
+		w.Sleep(1500 * time.Millisecond)
+		w.network.HealAll()
+		w.applyDefaultDelays()
+		before := owner.unconfirmed.Load()
+		w.Sleep(4 * time.Second)
+		if n := owner.unconfirmed.Load() - before; n < 2 {
+			w.Complain(key, "the owner heard %d answers that confirm nothing: nothing is shown", n)
+		}
+		if got := robbed.State(); got != client.StateInDoubt {
+			w.Complain(key, "the owner while the leader confirms nothing: %v, %v, want in doubt", got, robbed.Err())
+		}
+		w.holdDisk(leader, false)
+		if err := <-saved; err != nil {
+			w.Complain(w.profiles[1], "it is not saved after the disk goes on: %v", err)
+		}
+		w.Until(5*time.Second, "the owner to know", func() bool { return robbed.State() == client.StateOver })
+		w.Until(5*time.Second, "the thief's session to be held again", session.IsActive)
+	})
 }
 
 // Who reaches a follower alone is told where the leader is; as soon as it can go there, it does, and not before.
