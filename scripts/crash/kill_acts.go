@@ -86,24 +86,17 @@ func (t *crashRun) aimAtMoment(at crashMoment, delay time.Duration, try func(del
 	return nil
 }
 
-// killMaking kills a node while it makes a snapshot.
-func (t *crashRun) killMaking(ctx context.Context) error {
-	victim := t.pickNodes(1)[0]
-	return t.aimAtMoment(inMaking, 20*time.Millisecond, func(delay time.Duration) error {
-		victim.waitForEvent(ctx, codeSnapshotBegins)
-		t.sleepUpTo(delay)
-		return t.killAndRestart([]*nodeProcess{victim}, time.Second)
-	})
-}
-
-// killCutting kills a node while it cuts its log behind a snapshot, or just after: the cut is not synced.
-func (t *crashRun) killCutting(ctx context.Context) error {
-	victim := t.pickNodes(1)[0]
-	return t.aimAtMoment(inCut, 5*time.Millisecond, func(delay time.Duration) error {
-		victim.waitForEvent(ctx, codeLogCut)
-		t.sleepUpTo(delay)
-		return t.killAndRestart([]*nodeProcess{victim}, time.Second)
-	})
+// killAtEvent kills a node up to a delay after it has logged an event: while it makes a snapshot, or while it cuts its log
+// behind one, or just after, when the cut is not synced.
+func killAtEvent(at crashMoment, code string, delay time.Duration) func(*crashRun, context.Context) error {
+	return func(t *crashRun, ctx context.Context) error {
+		victim := t.pickNodes(1)[0]
+		return t.aimAtMoment(at, delay, func(delay time.Duration) error {
+			victim.waitForEvent(ctx, code)
+			t.sleepUpTo(delay)
+			return t.killAndRestart([]*nodeProcess{victim}, time.Second)
+		})
+	}
 }
 
 // killInstalling kills a node while it installs a snapshot of another, and once more when it does so again.

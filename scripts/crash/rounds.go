@@ -44,8 +44,8 @@ func killActs() []crashAct {
 		{"all", 4, killNodesAtRandom(nodes)},
 		{"stopped", 2, (*crashRun).killStopped},
 		{"starting", 4, (*crashRun).killStarting},
-		{"making", 4, (*crashRun).killMaking},
-		{"cutting", 4, (*crashRun).killCutting},
+		{"making", 4, killAtEvent(inMaking, codeSnapshotBegins, 20*time.Millisecond)},
+		{"cutting", 4, killAtEvent(inCut, codeLogCut, 5*time.Millisecond)},
 		{"installing", 4, (*crashRun).killInstalling},
 		{"wiped", 1, (*crashRun).wipeAndRejoin},
 	}
