@@ -10,16 +10,16 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// An entry lies under its index, big-endian behind a byte of its own, so that keys are in the order of indexes. Its value:
+// The key of an entry is entryPrefix and its index, big-endian, so that Pebble sorts entries by index. Its value:
 //
 //	format 1 byte | type 1 | index 8 | term 8 | appended 8 | bytes of extensions 4 | extensions | data | XXH64 of all before 8
 //
-// Numbers are big-endian, appended is Unix nanoseconds, 0 for none. The index is in it so that a value under a wrong key
-// is found out.
+// Numbers are big-endian. appended is raft's AppendedAt in Unix nanoseconds, 0 if it is not set. The value repeats the
+// index so that a value under a wrong key is detected.
 const (
 	entryFormat = 1
-	entryHead   = 1 + 1 + 8 + 8 + 8 + 4
-	entrySum    = 8
+	entryHead   = 1 + 1 + 8 + 8 + 8 + 4 // bytes before the extensions
+	entrySum    = 8                     // bytes of the checksum
 	entryPrefix = 'e'
 )
 
@@ -27,7 +27,7 @@ func entryKey(index uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{entryPrefix}, index)
 }
 
-// entryEnd is behind every entry.
+// entryEnd returns the upper bound of the keys of all entries, exclusive.
 func entryEnd() []byte { return []byte{entryPrefix + 1} }
 
 func entryIndex(key []byte) (uint64, error) {
@@ -39,7 +39,7 @@ func entryIndex(key []byte) (uint64, error) {
 
 func entrySize(l *raft.Log) int { return entryHead + len(l.Extensions) + len(l.Data) + entrySum }
 
-// encodeEntry fills value, which has entrySize.
+// encodeEntry encodes l into value, which must have the length entrySize(l).
 func encodeEntry(value []byte, l *raft.Log) {
 	var appended int64
 	if !l.AppendedAt.IsZero() {
@@ -60,7 +60,8 @@ var (
 	errEntryMissing = errors.New("it is missing in the middle of the log")
 )
 
-// decodeEntry copies the parts of value that it keeps.
+// decodeEntry decodes value into l. It returns an error if value is damaged or is not the entry at index. It copies the
+// bytes that l keeps, since value belongs to Pebble.
 func decodeEntry(value []byte, index uint64, l *raft.Log) error {
 	if len(value) < entryHead+entrySum {
 		return fmt.Errorf("%d bytes are no entry", len(value))

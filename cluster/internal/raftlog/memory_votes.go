@@ -13,14 +13,17 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-const maxVotesBytes = 1 << 20 // of the file
+const maxVotesBytes = 1 << 20 // greatest size of the file
 
-// memoryVotes keep raft's term and vote in one small file, which each change replaces whole, on a file system in memory that
-// outlives the node.
+// memoryVotes keeps raft's term and vote in one small file, which each change replaces. It is used on the file systems in
+// memory of tests, which survive the stop of a node; bbolt needs a file of the operating system.
 type memoryVotes struct {
-	fs      vfs.FS
-	path    string
-	writing chan struct{} // full while a change is on its way: the disk may be slow, and a mutex stops virtual time
+	fs   vfs.FS
+	path string
+
+	// writing has capacity 1 and is full while a change is written. It is not a mutex, since a write may wait for a slow disk,
+	// and virtual time (testing/synctest) does not advance while a goroutine waits for a mutex.
+	writing chan struct{}
 
 	mu     sync.Mutex
 	values map[string][]byte
@@ -32,7 +35,7 @@ func openMemoryVotes(fs vfs.FS, path string) (*memoryVotes, error) {
 	v := &memoryVotes{fs: fs, path: path, writing: make(chan struct{}, 1), values: map[string][]byte{}}
 	text, err := disk.ReadFile(fs, path, maxVotesBytes)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return v, disk.WriteFile(fs, path, []byte("{}")) // from here on a missing file has forgotten votes
+		return v, disk.WriteFile(fs, path, []byte("{}")) // from now on a missing file means lost votes
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &v.values)
@@ -40,10 +43,11 @@ func openMemoryVotes(fs vfs.FS, path string) (*memoryVotes, error) {
 	return v, err
 }
 
-// Close does nothing: each change is on the disk already.
+// Close does nothing: each change was synced before Set returned.
 func (v *memoryVotes) Close() error { return nil }
 
-// Set returns once the disk has it. Raft may set the term for a heartbeat beside the one for a vote.
+// Set stores value under key and returns once it is synced. Calls may come concurrently: raft handles heartbeats, which may
+// raise the term, in a goroutine of the transport, beside the votes in its main loop.
 func (v *memoryVotes) Set(key, value []byte) error {
 	v.writing <- struct{}{}
 	defer func() { <-v.writing }()
@@ -64,10 +68,10 @@ func (v *memoryVotes) Set(key, value []byte) error {
 	return nil
 }
 
-// errNotFound has the text by which raft knows it.
+// errNotFound says that a key is missing. Raft recognizes this error by its text.
 var errNotFound = errors.New("not found")
 
-// Get knows a missing key by its error alone.
+// Get returns the value under key, or errNotFound.
 func (v *memoryVotes) Get(key []byte) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

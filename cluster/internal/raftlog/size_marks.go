@@ -9,23 +9,28 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// The log is cut by bytes, and entries differ in size by a factor of ten thousand. So that they need not be read to know how
-// many bytes they are, every so often an entry has a mark: a row under its index that says how many bytes came before it
-// since the log was last empty. Marks are written and deleted in the batches that write and delete their entries, so they
-// are never of another log than the one they lie in.
+// sizeMark says how many bytes of entries precede one entry, counted since the log was last empty.
 //
-//	m | index 8 -> bytes before 8
+// The log is cut by bytes, but entries differ in size by a factor of ten thousand, so a number of entries says little
+// about their bytes, and to sum their sizes would mean to read hundreds of MiB. Therefore about every markDistance bytes
+// an entry gets a mark. The bytes between two marks are the difference of their counts; between other entries they are
+// known to about one mark distance, which is enough to decide where to cut. All marks are in memory (Store.marks), and
+// each is a row:
 //
-// The first entry always has one.
+//	key: markPrefix | index 8    value: bytes before 8    (numbers big-endian)
+//
+// Invariants: a log that is not empty has a mark at its first entry. A mark is written and deleted in the same batch as its
+// entry, so after a crash too there are no marks of deleted entries. Only differences count, so a cut of the head need not
+// correct the marks that remain; it adds one for the new first entry.
 type sizeMark struct {
 	index       uint64
-	bytesBefore uint64 // bytes of values
+	bytesBefore uint64 // sum of the sizes of the encoded entries before index
 }
 
 const (
 	markPrefix          = 'm'
-	marksWanted         = 512     // about as many for the entries that stay behind a snapshot
-	defaultMarkDistance = 1 << 20 // bytes from one to the next, unless grained says otherwise
+	marksWanted         = 512     // about how many marks the entries that remain after a cut have
+	defaultMarkDistance = 1 << 20 // bytes between two marks until setMarkDistance is called
 )
 
 func markKey(index uint64) []byte {
@@ -36,19 +41,20 @@ func (m sizeMark) writeTo(to *pebble.Batch) error {
 	return to.Set(markKey(m.index), binary.BigEndian.AppendUint64(nil, m.bytesBefore), nil)
 }
 
-// deleteMarks deletes the marks of entries from to to.
+// deleteMarks adds to batch the deletion of all marks at the indexes from to to, inclusive.
 func deleteMarks(batch *pebble.Batch, from, to uint64) error {
 	return batch.DeleteRange(markKey(from), markKey(to+1), nil)
 }
 
-// setMarkDistance sets marks as far apart as it takes to keep the given number of bytes.
+// setMarkDistance sets the distance of future marks for a log of which keep bytes remain after a cut.
 func (s *Store) setMarkDistance(keep uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.markDistance = max(keep/marksWanted, 1)
 }
 
-// readMarks reads the marks, and sums the sizes of the entries behind the last one. A log without marks is summed whole.
+// readMarks reads the marks at the start. It sums the sizes of the entries from the last mark on, to set endBytes and to
+// add marks that are missing there; of a log without marks it reads every entry.
 func (s *Store) readMarks() error {
 	s.marks, s.endBytes = nil, 0
 	if s.last == 0 {
@@ -80,8 +86,8 @@ func (s *Store) readMarks() error {
 	})
 }
 
-// visitEntrySizes tells the size of each entry from one to another.
-func (s *Store) visitEntrySizes(from, to uint64, tell func(index, bytes uint64)) error {
+// visitEntrySizes calls visit for each entry from from to to, inclusive, in order. bytes is the size of the encoded entry.
+func (s *Store) visitEntrySizes(from, to uint64, visit func(index, bytes uint64)) error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(from), UpperBound: entryKey(to + 1)})
 	if err != nil {
 		return err
@@ -91,12 +97,13 @@ func (s *Store) visitEntrySizes(from, to uint64, tell func(index, bytes uint64))
 		if err != nil {
 			return errors.Join(err, entries.Close())
 		}
-		tell(index, uint64(len(entries.Value())))
+		visit(index, uint64(len(entries.Value())))
 	}
 	return errors.Join(entries.Error(), entries.Close())
 }
 
-// bytesBefore is how many bytes there are before an entry of the log, or before the one that will follow the last.
+// bytesBefore returns the exact count that a mark at index would have. index is an entry of the log, or the next one to be
+// appended. It reads the entries between the nearest mark before index and index.
 func (s *Store) bytesBefore(index uint64) (uint64, error) {
 	s.mu.Lock()
 	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > index })
@@ -114,16 +121,17 @@ func (s *Store) bytesBefore(index uint64) (uint64, error) {
 	return bytes, err
 }
 
-// markAppend adds to an append's batch the marks that it calls for. sizes are of its entries, from first on.
+// markAppend adds the marks of an append to its batch. sizes are the sizes of the appended entries, the first of which is
+// at index first. It returns the new marks and the new endBytes, which the caller stores once the batch is committed.
 func (s *Store) markAppend(batch *pebble.Batch, first uint64, sizes []uint64) (marks []sizeMark, end uint64, err error) {
 	s.mu.Lock()
-	newest, fresh, grain := sizeMark{}, s.last == 0, s.markDistance
-	if !fresh {
+	newest, empty, distance := sizeMark{}, s.last == 0, s.markDistance
+	if !empty {
 		newest, end = s.marks[len(s.marks)-1], s.endBytes
 	}
 	s.mu.Unlock()
 	for i, size := range sizes {
-		if fresh && i == 0 || end-newest.bytesBefore >= grain {
+		if empty && i == 0 || end-newest.bytesBefore >= distance {
 			newest = sizeMark{first + uint64(i), end}
 			marks = append(marks, newest)
 			err = errors.Join(err, newest.writeTo(batch))
@@ -133,7 +141,9 @@ func (s *Store) markAppend(batch *pebble.Batch, first uint64, sizes []uint64) (m
 	return marks, end, err
 }
 
-// lastIndexToCut is the last entry up to which the log may be cut so that at least keep bytes stay; 0: none.
+// lastIndexToCut returns the last index up to which the log may be cut so that at least keep bytes remain, or 0 if
+// nothing may be cut. It considers cuts before a mark only, so up to a mark distance and one entry more than necessary
+// remain.
 func (s *Store) lastIndexToCut(keep uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +154,8 @@ func (s *Store) lastIndexToCut(keep uint64) uint64 {
 	return s.marks[i-1].index - 1
 }
 
-// BytesAfter is about how many bytes of entries come after one, never less than there are.
+// BytesAfter returns about how many bytes of entries follow index. It is never less than the true number, and more by at
+// most a mark distance and two entries.
 func (s *Store) BytesAfter(index uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,11 @@
-// Package raftlog is all that raft keeps on a node's disk besides snapshots: its log, on Pebble (store.go, entry.go,
-// size_marks.go), and its term and vote, in raft-boltdb (votes.go; memory_votes.go in tests' virtual disks). storage.go opens
-// both and checks that they fit each other. guarded_log.go stands between raft and the log: raft learns of no fault of the disk
-// before this node has stopped, and the log is made to fit a snapshot that was installed.
+// Package raftlog stores all that raft keeps on a node's disk except snapshots: its log, on Pebble (store.go, entry.go,
+// size_marks.go), and its term and vote, in raft-boltdb (votes.go, or memory_votes.go on the file systems in memory of
+// tests). storage.go opens both and checks that they fit each other. guarded_log.go is between raft and the log: it stops
+// the node before raft learns of a fault of the disk, and makes the log fit an installed snapshot. read_pace.go bounds
+// how far raft reads ahead of the tables, and shutdown_guard.go keeps raft from panicking at a failed disk.
+//
+// Its invariants: an entry, a term or a vote is acknowledged only once it is synced; the log has no gaps; no entry of it
+// contradicts the snapshot that was restored last.
 package raftlog
 
 import (
@@ -17,10 +21,10 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// Storage is raft's log, in a Store, and its term and vote.
+// Storage is raft's log and its term and vote.
 type Storage struct {
 	Log         *GuardedLog
-	Votes       raft.StableStore
+	Votes       raft.StableStore // raft's term and vote
 	guard       *shutdownGuard
 	closeStores func() error
 }
@@ -31,12 +35,20 @@ type votesStore interface {
 	Close() error
 }
 
-// Open opens both in the folder f, or keeps all in memory where f keeps nothing. stop returns the function that is told of
-// the faults of one part, log or votes, before raft learns of them.
+// Open opens log and votes in the folder f, or keeps both in memory if f has no file system. stop returns, for "log" and
+// for "votes", the function that stops this node; it is called with a fault of that part before raft learns of it.
+//
+// It returns an error if a part is missing in the folder of a member, or if the votes are older than the log. A part whose
+// content is damaged is a disk.DamageError.
 func Open(f *datafolder.Folder, log *slog.Logger, stop func(part string) func(error)) (*Storage, error) {
 	if f.FS == nil {
 		memory := raft.NewInmemStore()
-		return &Storage{Log: &GuardedLog{LogStore: memory, onFault: stop("log")}, Votes: memory, guard: &shutdownGuard{}, closeStores: func() error { return nil }}, nil
+		return &Storage{
+			Log:         &GuardedLog{LogStore: memory, onFault: stop("log")},
+			Votes:       memory,
+			guard:       &shutdownGuard{},
+			closeStores: func() error { return nil },
+		}, nil
 	}
 	votes, err := openVotes(f)
 	if err != nil {
@@ -58,8 +70,9 @@ func openVotes(f *datafolder.Folder) (votesStore, error) {
 	return openBoltVotes(path, f.Identity.Member)
 }
 
-// openLog opens the log beside the votes, which must fit it.
-func openLog(f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(part string) func(error)) (*Storage, error) {
+// openLog opens the log, checks that votes fit it, and returns both as a Storage. It first syncs the folder that holds the
+// file of votes, whose name may be new.
+func openLog(f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(string) func(error)) (*Storage, error) {
 	votesPath, path := f.PathOf(datafolder.VotesFile), f.PathOf(datafolder.LogFolder)
 	if err := disk.SyncFolder(f.FS, f.FS.PathDir(votesPath)); err != nil {
 		return nil, fmt.Errorf("open %s: %w", votesPath, err)
@@ -84,13 +97,15 @@ func openLog(f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func
 	return s, nil
 }
 
-// MarkRaftRunning is for once raft has started: from then on a fault ends raft's goroutine that meets it.
+// MarkRaftRunning must be called once raft has started. From then on a fault of the disk ends the goroutine of raft that
+// meets it, see shutdownGuard.
 func (s *Storage) MarkRaftRunning() { s.guard.raftRuns.Store(true) }
 
-// Close closes log and votes.
+// Close closes the log and the votes.
 func (s *Storage) Close() error { return s.closeStores() }
 
-// checkVotesFit refuses votes that are older than the log: raft writes a term down before it takes an entry of it.
+// checkVotesFit returns an error if the stored term is lower than that of the last entry. Raft stores a term before it
+// appends an entry of it, so the votes have been lost or replaced by older ones.
 func (s *Storage) checkVotesFit(f *datafolder.Folder) error {
 	last, err := s.Log.LastIndex()
 	if err != nil || last == 0 {
@@ -105,13 +120,16 @@ func (s *Storage) checkVotesFit(f *datafolder.Folder) error {
 		return fmt.Errorf("read term: %w", err)
 	}
 	if term < l.Term {
-		return datafolder.NewMissingPartError(f.Dir, fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", datafolder.VotesFile, term, l.Term))
+		return datafolder.NewMissingPartError(f.Dir,
+			fmt.Sprintf("its votes in %s are of term %d and its log is of term %d", datafolder.VotesFile, term, l.Term))
 	}
 	return nil
 }
 
-// FinishFounding is for a founding that a crash has cut in two: raft writes its first term down, then the configuration,
-// and with the term alone it refuses to do so again. Whoever founds has not run raft before.
+// FinishFounding completes the founding of a cluster that a crash has interrupted. Raft stores its first term and then
+// appends the first configuration; if it finds the term alone, it refuses to found. FinishFounding appends the
+// configuration in its place, and does nothing if the log has entries. The caller must know that raft has never run in
+// this folder, or a node that has lost its log would begin a second one.
 func (s *Storage) FinishFounding(first raft.Configuration) error {
 	last, err := s.Log.LastIndex()
 	if err != nil || last > 0 {
@@ -121,5 +139,6 @@ func (s *Storage) FinishFounding(first raft.Configuration) error {
 	if err != nil {
 		return fmt.Errorf("read term: %w", err)
 	}
-	return s.Log.StoreLog(&raft.Log{Index: 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(first)})
+	entry := &raft.Log{Index: 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(first)}
+	return s.Log.StoreLog(entry)
 }

@@ -15,38 +15,39 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// Store is raft's log on Pebble. Entries for which StoreLogs has returned nil outlive a crash; the log never has a hole.
+// Store is raft's log on Pebble. Entries for which StoreLogs has returned nil survive a crash, and the log never has a gap.
 //
-// It tells raft nothing of IsMonotonic, although it takes no gaps: to a store that says so raft answers an installed
-// snapshot by dropping the log, keeps the old last index in its own memory, and then refuses every append until a
-// snapshot passes it. GuardedLog.FitToSnapshot makes the log fit a snapshot instead.
+// It takes no gaps, yet it does not say so to raft (raft.MonotonicLogStore). After it has installed a snapshot, raft
+// deletes the whole log of a store that says so, but keeps the old last index in its own memory, and then refuses every
+// append until it gets a snapshot beyond that index. Instead, GuardedLog.FitToSnapshot makes the log fit a snapshot.
 //
-// Appends, cuts of the tail and of all come one at a time, as raft makes them; a cut of the head may come beside them,
-// and is short: it waits for no disk.
+// All methods except Close may be called concurrently. Raft appends and cuts the tail in one goroutine, and cuts the head
+// in another.
 type Store struct {
-	db *pebble.DB
+	db    *pebble.DB
+	watch *disk.Watch // ends the waits for Pebble after a fault; each fault that this store reports leaves Pebble stuck
 
-	watch *disk.Watch // of Pebble; each fault that it is told of leaves Pebble stuck
-
-	// Full while an act writes, which may wait for the disk. Not a mutex: a goroutine that waits for one stops virtual time.
+	// writing has capacity 1 and is full during a write. It is not a mutex, since a write may wait for a slow disk, and
+	// virtual time (testing/synctest) does not advance while a goroutine waits for a mutex.
 	writing chan struct{}
 
 	mu           sync.Mutex
-	first, last  uint64     // both 0: empty
-	markDistance uint64     // bytes from one mark to the next
-	marks        []sizeMark // of entries from first to last, in order
-	endBytes     uint64     // bytes up to the last entry, as marks count them
+	first, last  uint64     // indexes of the first and the last entry; both 0 if the log is empty
+	markDistance uint64     // bytes of entries between two marks
+	marks        []sizeMark // marks of the entries from first to last, in order
+	endBytes     uint64     // bytes before the next entry to be appended, counted as in sizeMark
 }
 
 var _ raft.LogStore = (*Store)(nil)
 
 const (
-	logMemTableBytes = 16 << 20 // bytes of entries in memory before they go to a table
-	logCacheBytes    = 4 << 20  // bytes; entries are mostly read while they are in memory anyway
+	logMemTableBytes = 16 << 20 // bytes of entries in memory before Pebble writes them to a table
+	logCacheBytes    = 4 << 20  // bytes of Pebble's cache; entries are mostly read while they are still in memory
 )
 
-// openStore opens the log in dir. mustExist refuses to begin an empty one. fatal is told when the disk has failed in a
-// way that leaves Pebble stuck; it must not wait.
+// openStore opens the log in dir. If there is none it makes an empty one, or returns pebble.ErrDBDoesNotExist if
+// mustExist is set. fatal is called when the disk has failed; it may be called with Pebble's locks held and must not
+// block.
 func openStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*Store, error) {
 	s := &Store{watch: disk.NewWatch("log", log, fatal), writing: make(chan struct{}, 1), markDistance: defaultMarkDistance}
 	cache := pebble.NewCache(logCacheBytes)
@@ -60,11 +61,11 @@ func openStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal fu
 		ErrorIfNotExists:            mustExist,
 		MemTableSize:                logMemTableBytes,
 		MemTableStopWritesThreshold: 4,
-		// Entries come in order, so tables of level 0 never overlap, and no read is slower for having many.
+		// Entries are written in the order of their keys, so tables of level 0 do not overlap, and many do not slow reads down.
 		L0StopWritesThreshold: 1000,
 	}
 	for i := range options.Levels {
-		// Entries are soon deleted, and mostly compressed by the game already.
+		// Entries are deleted soon, and most data in them is compressed already.
 		options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	if !mustExist {
@@ -83,7 +84,7 @@ func openStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal fu
 	return s, nil
 }
 
-// readBounds finds where the log begins and ends, and that both ends can be read.
+// readBounds sets the bounds and the marks from the disk. It returns an error if the first or the last entry is damaged.
 func (s *Store) readBounds() error {
 	entries, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{entryPrefix}, UpperBound: entryEnd()})
 	if err != nil {
@@ -102,32 +103,35 @@ func (s *Store) readBounds() error {
 	return errors.Join(s.GetLog(s.first, &l), s.GetLog(s.last, &l), s.readMarks())
 }
 
+// IndexBounds returns the indexes of the first and the last entry, both 0 for an empty log.
 func (s *Store) IndexBounds() (first, last uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.first, s.last
 }
 
-// FirstIndex is 0 for an empty log.
+// FirstIndex returns the index of the first entry, 0 for an empty log.
 func (s *Store) FirstIndex() (uint64, error) {
 	first, _ := s.IndexBounds()
 	return first, nil
 }
 
-// LastIndex is 0 for an empty log.
+// LastIndex returns the index of the last entry, 0 for an empty log.
 func (s *Store) LastIndex() (uint64, error) {
 	_, last := s.IndexBounds()
 	return last, nil
 }
 
-// GetLog returns raft.ErrLogNotFound outside the log. An entry that is inside and cannot be read is another error.
+// GetLog reads the entry at index into l. It returns raft.ErrLogNotFound if index is outside the log, and another error
+// if it is inside and the entry cannot be read.
 func (s *Store) GetLog(index uint64, l *raft.Log) error {
 	if first, last := s.IndexBounds(); index < first || index > last || last == 0 {
 		return raft.ErrLogNotFound
 	}
 	value, closer, err := s.db.Get(entryKey(index))
 	if errors.Is(err, pebble.ErrNotFound) {
-		// A cut can be seen before it is on disk, and an append may follow it: the true state is known between two acts.
+		// A cut of the tail is visible in Pebble before it is synced and the bounds change, and an append may follow it. Between
+		// two writes bounds and entries agree, so look again then.
 		s.writing <- struct{}{}
 		defer func() { <-s.writing }()
 		if first, last := s.IndexBounds(); index < first || index > last {
@@ -148,11 +152,11 @@ func (s *Store) GetLog(index uint64, l *raft.Log) error {
 	return nil
 }
 
-// StoreLog is StoreLogs of one.
+// StoreLog is StoreLogs with one entry.
 func (s *Store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
-// StoreLogs appends entries, all or none, and returns once they are on disk. The first must follow the last of the log;
-// an empty log begins anywhere.
+// StoreLogs appends all entries or none, and returns once they are synced. Their indexes must follow each other and the
+// last index of the log; an empty log may begin at any index.
 func (s *Store) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
@@ -197,9 +201,10 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// DeleteRange cuts the head or the tail of the log, or all of it; anything else would leave a hole, and is an error.
-// Whatever its length it is one small record. A cut of the head that a crash undoes does no harm, so only a cut that reaches
-// the last entry waits for the disk.
+// DeleteRange deletes the entries from from to to, inclusive: the head of the log, its tail, or all of it. A range that
+// would leave a gap is an error; entries outside the log are ignored. The deletion is one small record, whatever its
+// length. Only a cut that reaches the last entry is synced. One of the head need not be: a crash that undoes it does no
+// harm.
 func (s *Store) DeleteRange(from, to uint64) error {
 	s.writing <- struct{}{}
 	defer func() { <-s.writing }()
@@ -223,10 +228,11 @@ func (s *Store) deleteHead(from, to uint64) error {
 		return err
 	}
 	next, batch := sizeMark{to + 1, before}, s.db.NewBatch()
-	if err := errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), deleteMarks(batch, 0, to), next.writeTo(batch)); err != nil {
+	err = errors.Join(batch.DeleteRange(entryKey(from), entryKey(to+1), nil), deleteMarks(batch, 0, to), next.writeTo(batch))
+	if err != nil {
 		return errors.Join(err, batch.Close())
 	}
-	// Set before the deletion: no reader finds an entry gone between the two.
+	// The bounds change before the entries are deleted, so that no reader misses an entry within the bounds.
 	s.mu.Lock()
 	s.first = to + 1
 	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > next.index })
@@ -235,6 +241,7 @@ func (s *Store) deleteHead(from, to uint64) error {
 	return s.commitBatch(batch, pebble.NoSync)
 }
 
+// deleteTail deletes the entries from from to to, the last one. whole says that from is the first one.
 func (s *Store) deleteTail(from, to uint64, whole bool) error {
 	before, err := s.bytesBefore(from)
 	if err != nil {
@@ -256,12 +263,13 @@ func (s *Store) deleteTail(from, to uint64, whole bool) error {
 	return nil
 }
 
-// Close lets go of the log. A broken one is left as it lies: Pebble would never answer.
+// Close closes the log. After a fault it returns the fault and leaves Pebble open: its Close might never return.
 func (s *Store) Close() error {
 	_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) { return struct{}{}, s.db.Close() })
 	return err
 }
 
+// commitBatch commits and closes batch. durable says whether it waits for the sync.
 func (s *Store) commitBatch(batch *pebble.Batch, durable *pebble.WriteOptions) error {
 	_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) {
 		return struct{}{}, errors.Join(batch.Commit(durable), batch.Close())
@@ -269,14 +277,15 @@ func (s *Store) commitBatch(batch *pebble.Batch, durable *pebble.WriteOptions) e
 	return err
 }
 
-// reportFault is a failure beside the appends, of a flush or a compaction. Pebble would try again at once without end, and
-// say so each time, until it has no memory left for entries; then an append waits for it, and the node goes on leading.
+// reportFault handles a failed flush or compaction, in Pebble's goroutine for it. It does not return. Otherwise Pebble
+// would retry at once and without end, with a log line each time, until its memory for entries is full; then appends
+// would wait, and a leader would stay the leader without being able to write.
 func (s *Store) reportFault(err error) {
 	s.watch.MarkStuck(err)
 	select {}
 }
 
-// reportDamage is called where a read met a damaged table, with an error that the read returns too.
+// reportDamage handles a damaged table that a read has met. The read returns the error as well.
 func (s *Store) reportDamage(damage pebble.DataCorruptionInfo) {
 	s.watch.Report(disk.NewDamageError(damage.Path, damage.Details))
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// votesLockTimeout bounds the wait for the lock of the file of votes.
+// votesLockTimeout is the longest wait for the lock of the file of votes.
 const votesLockTimeout = 2 * time.Second
 
-// openBoltVotes opens raft's term and vote in a file of bbolt. mustExist says that the file has held votes before, so it must be
-// whole: it is checked before raft sees it, since bbolt panics at a damaged page whenever it comes across one, and reads
-// a page that a cut has taken away as a fault of memory, either of which ends the process.
+// openBoltVotes opens the bbolt file that holds raft's term and vote. mustExist says that it has held votes before; it is
+// then checked as a whole first. Otherwise a damaged file would end the process later: bbolt panics when it comes across
+// a damaged page, and reading a page beyond the end of a truncated file is a memory fault.
 func openBoltVotes(path string, mustExist bool) (votes *boltdb.BoltStore, err error) {
 	err = recoverFaults(func() error {
 		if mustExist {
@@ -40,8 +40,8 @@ func openBoltVotes(path string, mustExist bool) (votes *boltdb.BoltStore, err er
 	return votes, disk.AsDamage(path, err)
 }
 
-// checkVotesFile reads every page of the file. bbolt has checksums for its two first pages alone, so wrong bytes in a term or
-// a vote are not found here; checkVotesFit finds a term that is too low.
+// checkVotesFile reads every page of the file and checks that they fit together. bbolt has checksums only for its first two
+// pages, so wrong bytes in a term or a vote are not found here. checkVotesFit finds a term that is too low.
 func checkVotesFile(path string) error {
 	if file, err := os.Stat(path); err == nil && file.Size() == 0 {
 		return errors.New("it is empty")
@@ -64,7 +64,7 @@ func checkVotesFile(path string) error {
 		if err != nil {
 			return err
 		}
-		// Last, since it runs in a goroutine of its own, where a fault of memory ends the process.
+		// This check comes last: it runs in a goroutine of its own, where recoverFaults cannot catch a memory fault.
 		for damage := range tx.Check() {
 			err = errors.Join(err, damage)
 		}
@@ -73,7 +73,7 @@ func checkVotesFile(path string) error {
 	return errors.Join(err, db.Close())
 }
 
-// recoverFaults returns a panic in act as an error, also one at an address that is not mapped.
+// recoverFaults runs act and returns a panic in it as an error, also one for a memory fault.
 func recoverFaults(act func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
