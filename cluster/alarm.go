@@ -23,6 +23,7 @@ const (
 	AlarmNoCluster        AlarmCode = "NO_CLUSTER"        // this node is in no cluster yet
 	AlarmTablesUnreadable AlarmCode = "TABLES_UNREADABLE" // this node cannot read its own tables
 	AlarmDiskLow          AlarmCode = "DISK_LOW"          // a node's disk is below its reserve
+	AlarmDiskHangs        AlarmCode = "DISK_HANGS"        // a node's disk does not answer
 	AlarmSavesRefused     AlarmCode = "SAVES_REFUSED"     // for want of space on too many disks
 	AlarmTablesDiffer     AlarmCode = "TABLES_DIFFER"     // the nodes' tables differ
 	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
@@ -41,7 +42,7 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 // AlarmCodes are all of them, notices too.
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
-		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmSavesRefused, AlarmTablesDiffer,
+		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmSavesRefused, AlarmTablesDiffer,
 		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, AlarmCertificateExpires, NoticeDown,
 	}
 }
@@ -124,7 +125,7 @@ func (b *alarmBoard) noteAlarms(active []Alarm) []Alarm {
 // isLoggedHere says whether an alarm's beginning and end are logged here: not where the same is logged as it happens, or by the
 // node that it is about.
 func (a Alarm) isLoggedHere() bool {
-	return a.Code != AlarmNodeStopped && a.Code != AlarmNoCluster && (a.Code != AlarmDiskLow || a.subject == "")
+	return a.Code != AlarmNodeStopped && a.Code != AlarmNoCluster && (a.Code != AlarmDiskLow && a.Code != AlarmDiskHangs || a.subject == "")
 }
 
 // watchAlarms looks often enough that each alarm is logged, whether or not the status is asked for.
@@ -170,6 +171,7 @@ func (b *alarmBoard) standingAlarms(unreadable error) []Alarm {
 		active = append(active, Alarm{Code: AlarmCode(row.Code), Text: row.Text, Since: time.UnixMilli(row.SinceMS)})
 	}
 	active = append(active, b.spaceAlarms()...)
+	active = append(active, n.hungDisk.alarms()...)
 	if differ := n.membership.digests.alarm.Load(); differ != nil {
 		active = append(active, Alarm{Code: AlarmTablesDiffer, Text: *differ})
 	}

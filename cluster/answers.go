@@ -37,7 +37,8 @@ func (m *membership) answerHello(q peerwire.HelloQuestion) peerwire.Hello {
 		ID: own.ID, ProcessID: n.processID, Address: n.port.Advertised(), Client: n.config.Client, Gossip: gossipAddress, ServerGossip: serverGossipAddress,
 		Level: n.config.Level, Version: n.config.Version, Nodes: n.config.Nodes,
 		FreeBytes: n.space.freeBytes.Load(), BelowReserve: n.space.belowReserve.Load(),
-		Detector: n.config.Detector,
+		DiskHangs: n.hungDisk.describeHang(hangNoticed) != nil,
+		Detector:  n.config.Detector,
 	}
 	if r == nil {
 		return h

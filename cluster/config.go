@@ -56,6 +56,8 @@ type Config struct {
 
 	Reserve     uint64 // free bytes of the data folder's disk below which this node gives up leading and raises an alarm
 	HardReserve uint64 // free bytes below which this node stops, while its disk can still be written
+	// DiskHangLimit is how long an operation of the disk may take before a leader gives up its leadership.
+	DiskHangLimit time.Duration
 	// FreeBytes returns the free space where the data folder is; nil: its disk is asked, and in memory the space is not
 	// known.
 	FreeBytes func() (uint64, error)
@@ -98,6 +100,7 @@ func DefaultConfig() Config {
 		MaxInFlightBytes: 64 << 20,
 		Reserve:          1 << 30,
 		HardReserve:      128 << 20,
+		DiskHangLimit:    5 * time.Second,
 	}
 }
 
@@ -146,6 +149,7 @@ func (c Config) Validate() error {
 	check(c.SnapshotBytes > 0, "snapshot bytes must be above zero")
 	check(c.MaxInFlightBytes >= 2*fsm.MaxEntryBytes, "bytes in flight %d must hold two entries of %d", c.MaxInFlightBytes, fsm.MaxEntryBytes)
 	check(c.HardReserve <= c.Reserve, "hard reserve %d must not be above the reserve %d", c.HardReserve, c.Reserve)
+	check(c.DiskHangLimit > hangNoticed, "disk hang limit %v must be above %v", c.DiskHangLimit, hangNoticed)
 	if err := c.Detector.Validate(); err != nil {
 		faults = append(faults, err)
 	}

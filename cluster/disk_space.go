@@ -44,31 +44,31 @@ func measureFreeBytes(c Config) (bytes uint64, ok bool, err error) {
 	return usage.AvailBytes, err == nil, err
 }
 
-// measureSpace measures once. It returns an error if this node must not run on such a disk.
-func (n *Node) measureSpace() error {
-	free, ok, err := measureFreeBytes(n.config)
+// measure measures once. It returns an error if this node must not run on such a disk.
+func (d *diskSpace) measure(c Config) error {
+	free, ok, err := measureFreeBytes(c)
 	if err != nil {
-		return fmt.Errorf("measure free space of data folder %s: %w", n.config.Dir, err)
+		return fmt.Errorf("measure free space of data folder %s: %w", c.Dir, err)
 	}
 	if !ok {
 		return nil
 	}
-	n.space.freeBytes.Store(free)
-	enough := n.config.Reserve
-	if n.space.belowReserve.Load() {
-		enough += n.config.Reserve / 16 // hysteresis: snapshots come and go, and a node at its reserve must not raise and end its alarm in turns
+	d.freeBytes.Store(free)
+	enough := c.Reserve
+	if d.belowReserve.Load() {
+		enough += c.Reserve / 16 // hysteresis: snapshots come and go, and a node at its reserve must not raise and end its alarm in turns
 	}
-	n.space.belowReserve.Store(free < enough)
-	if free < n.config.HardReserve {
+	d.belowReserve.Store(free < enough)
+	if free < c.HardReserve {
 		return &diskFullError{cause: "HARD_RESERVE", error: fmt.Errorf(
 			"the disk of data folder %s has %s free, less than the hard reserve of %s: free some space and start this node again",
-			n.config.Dir, formatMebibytes(free), formatMebibytes(n.config.HardReserve))}
+			c.Dir, formatMebibytes(free), formatMebibytes(c.HardReserve))}
 	}
 	return nil
 }
 
-// watchSpace measures periodically. Below the reserve this node gives up leadership; below the hard reserve it stops.
-func (n *Node) watchSpace() {
+// watch measures periodically until n stops. Below the reserve n gives up leadership; below the hard reserve it stops.
+func (d *diskSpace) watch(n *Node) {
 	tick := time.NewTicker(spacePeriod)
 	defer tick.Stop()
 	for {
@@ -77,14 +77,14 @@ func (n *Node) watchSpace() {
 			return
 		case <-tick.C:
 		}
-		was := n.space.belowReserve.Load()
-		if err := n.measureSpace(); err != nil {
+		was := d.belowReserve.Load()
+		if err := d.measure(n.config); err != nil {
 			n.fail(fmt.Errorf("%w: %w", ErrFailed, err))
 			return
 		}
-		short := n.space.belowReserve.Load()
+		short := d.belowReserve.Load()
 		if was && !short {
-			n.log.Info("the disk of this node has space again", "free", formatMebibytes(n.space.freeBytes.Load()))
+			n.log.Info("the disk of this node has space again", "free", formatMebibytes(d.freeBytes.Load()))
 		}
 		if l := n.leadership.now(); l != nil && short {
 			l.giveUpLeadForSpace()

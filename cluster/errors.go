@@ -95,6 +95,8 @@ func stopCause(err error) (cause, part string) {
 	cause = "FAULT"
 	if errors.As(err, &full) {
 		cause = full.cause
+	} else if errors.Is(err, ErrDiskHangs) {
+		cause = "DISK_HANGS"
 	}
 	if errors.As(err, &of) {
 		part = of.part

@@ -15,7 +15,7 @@
 // (digest.go); how a node stops (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps
 // (clock.go, calendar.go), confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector
 // (detector.go); how leadership begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go);
-// membership (answers.go, membership.go, bootstrap.go, members.go); alarms and status (alarm.go, status.go); when snapshots
+// membership (answers.go, membership.go, bootstrap.go, members.go); disks that are nearly full or hang (disk_space.go, hung_disk.go); alarms and status (alarm.go, status.go); when snapshots
 // are taken (snapshot_schedule.go); start and stop (open.go). Read this file first, then open.go and leadership.go.
 package cluster
 
@@ -61,6 +61,7 @@ type Node struct {
 	identity   atomic.Pointer[datafolder.Identity]
 	raft       atomic.Pointer[raft.Raft]
 	space      diskSpace
+	hungDisk   *hungDisk
 	leadership *leadership
 	membership *membership
 	alarms     *alarmBoard
@@ -120,6 +121,9 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 
 // Done is closed when this node has stopped, by Close or by itself.
 func (n *Node) Done() <-chan struct{} { return n.lifecycle.ended.Done() }
+
+// DiskHang returns an error while this node's disk does not answer: an operation has not returned for long.
+func (n *Node) DiskHang() error { return n.hungDisk.describeHang(hangNoticed) }
 
 // Err returns the fault that made this node stop itself, nil if there was none.
 func (n *Node) Err() error { return n.lifecycle.failure() }

@@ -42,7 +42,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 			n.port.CloseConns()
 		}
 	}, n.shutDown)
-	n.leadership, n.alarms = newLeadership(n), &alarmBoard{node: n}
+	n.leadership, n.alarms, n.hungDisk = newLeadership(n), &alarmBoard{node: n}, &hungDisk{node: n}
 	if err := n.lifecycle.start(func() error { return n.openParts(ctx) }); err != nil {
 		_ = n.Close(context.Background())
 		return nil, fmt.Errorf("open node: %w", n.explainDamage(n.explainIfFull(err)))
@@ -64,12 +64,13 @@ func (n *Node) openParts(ctx context.Context) error {
 	n.identity.Store(&own)
 	n.log = n.log.With("id", own.ID) // every later line has the node's id
 	n.config.Log = n.log
-	if err := n.measureSpace(); err != nil { // before Pebble writes: its error would not say that the disk is full
+	if err := n.space.measure(n.config); err != nil { // before Pebble writes: its error would not say that the disk is full
 		return err
 	}
 	if n.tables, err = tables.Open(n.config.FS, n.folder.PathOf(datafolder.TablesFolder), n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
 		return err
 	}
+	n.tables.Operations = &n.hungDisk.operations
 	if n.snapshots, err = snapshot.Open(n.config.FS, n.folder.PathOf(datafolder.SnapshotsFolder), keepSnapshots, n.log); err != nil {
 		return err
 	}
@@ -115,7 +116,8 @@ func (n *Node) openParts(ctx context.Context) error {
 	run.Go(n.leadership.watchReady)
 	run.Go(n.keepSnapshots)
 	run.Go(func() { n.membership.hellos.Run(closing, n.membership.checkHellos) })
-	run.Go(n.watchSpace)
+	run.Go(func() { n.space.watch(n) })
+	run.Go(n.hungDisk.watchOperations)
 	run.Go(n.alarms.watchAlarms)
 	return nil
 }
@@ -125,7 +127,7 @@ func listenForNodes(c Config, id string) (*peerwire.Port, error) {
 }
 
 func (n *Node) openLog() error {
-	s, err := raftlog.Open(n.folder, n.log, func(part string) func(error) { return failIn(part, n.fail) })
+	s, err := raftlog.Open(n.folder, n.log, func(part string) func(error) { return failIn(part, n.fail) }, &n.hungDisk.operations)
 	if err != nil {
 		return err
 	}

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/proto"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 const (

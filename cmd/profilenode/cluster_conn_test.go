@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // scripted is a node that says what it is told to.

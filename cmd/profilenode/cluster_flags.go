@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 const (

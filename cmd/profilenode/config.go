@@ -39,6 +39,7 @@ type Config struct {
 	Tick, Ping, PingReach, PingAgain               time.Duration
 	SnapshotBytes, MaxInFlightBytes, TrailingBytes uint64
 	Reserve, HardReserve                           uint64
+	DiskHangLimit                                  time.Duration
 }
 
 // DefaultConfig is a cluster of one on loopback.
@@ -57,7 +58,7 @@ func DefaultConfig() Config {
 		Heartbeat: c.Heartbeat, Election: c.Election, LeaderLease: c.LeaderLease,
 		Tick: c.Detector.TickPeriod, Ping: c.Detector.PingPeriod, PingReach: c.Detector.ReachFor, PingAgain: c.Detector.RefusalGap,
 		SnapshotBytes: c.SnapshotBytes, MaxInFlightBytes: c.MaxInFlightBytes, TrailingBytes: c.TrailingBytes,
-		Reserve: c.Reserve, HardReserve: c.HardReserve,
+		Reserve: c.Reserve, HardReserve: c.HardReserve, DiskHangLimit: c.DiskHangLimit,
 	}
 }
 

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"strconv"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 // digestRounds is how often the nodes are asked again while they answer at different indexes, which they do under load.

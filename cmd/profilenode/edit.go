@@ -12,9 +12,10 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"github.com/spf13/cobra"
 )
 
 func editCommand(p process) *cobra.Command {

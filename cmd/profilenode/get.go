@@ -9,8 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 // How a game encoded its data; the store does not look inside.

@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/profilenode/profilenode/client/clienttest"
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/client/clienttest"
 )
 
 // get | change | set must not overwrite what was saved while the data was on its way.

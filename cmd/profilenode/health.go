@@ -12,6 +12,7 @@ type healthSource interface {
 	Ready() <-chan struct{}
 	Done() <-chan struct{}
 	Err() error
+	DiskHang() error
 	Leader() (client string, self bool)
 }
 
@@ -56,6 +57,9 @@ func checkReady(node healthSource) error {
 	case <-node.Ready():
 	default:
 		return fmt.Errorf("not in a cluster yet")
+	}
+	if err := node.DiskHang(); err != nil {
+		return err
 	}
 	if leader, self := node.Leader(); leader == "" && !self {
 		return fmt.Errorf("no leader known")

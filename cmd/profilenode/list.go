@@ -4,8 +4,9 @@ import (
 	"context"
 	"strconv"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 func listCommand(p process) *cobra.Command {

@@ -16,8 +16,9 @@ import (
 	"syscall"
 	"unicode/utf8"
 
-	"github.com/profilenode/profilenode/cluster"
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/cluster"
 )
 
 // Exit codes.

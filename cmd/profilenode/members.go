@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"github.com/spf13/cobra"
 )
 
 func membersCommand(p process) *cobra.Command {

@@ -8,10 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/internal/wire"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
 )
 
 // errorAfterGivingUp says why a request found no node that could answer it, with the answer of each node that was tried.

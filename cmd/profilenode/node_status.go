@@ -7,9 +7,10 @@ import (
 	"strings"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"google.golang.org/protobuf/proto"
 )
 
 // nodeStatus is one node of a cluster as found by asking all of them.

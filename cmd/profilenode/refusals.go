@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 
+	"google.golang.org/grpc/status"
+
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"google.golang.org/grpc/status"
 )
 
 // explainRefusal turns a node's refusal into its sentence, with a hint where there is one. It wraps the refusal.

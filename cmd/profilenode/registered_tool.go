@@ -11,9 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
-	"google.golang.org/protobuf/proto"
 )
 
 // goodbyeLimit bounds the goodbye of a tool. When it is lost the lease ends the tool's incarnation as well.

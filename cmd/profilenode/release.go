@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"time"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 const (

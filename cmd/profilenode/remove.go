@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 func removeCommand(p process) *cobra.Command {

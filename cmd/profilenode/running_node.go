@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/gossip"
@@ -45,7 +46,7 @@ func (c Config) clusterConfig() cluster.Config {
 	n.Heartbeat, n.Election, n.LeaderLease = c.Heartbeat, c.Election, c.LeaderLease
 	n.Detector.TickPeriod, n.Detector.PingPeriod, n.Detector.ReachFor, n.Detector.RefusalGap = c.Tick, c.Ping, c.PingReach, c.PingAgain
 	n.SnapshotBytes, n.TrailingBytes, n.MaxInFlightBytes = c.SnapshotBytes, c.TrailingBytes, c.MaxInFlightBytes
-	n.Reserve, n.HardReserve = c.Reserve, c.HardReserve
+	n.Reserve, n.HardReserve, n.DiskHangLimit = c.Reserve, c.HardReserve, c.DiskHangLimit
 	return n
 }
 
@@ -116,6 +117,23 @@ func (r *runningNode) stopGracefully(ctx context.Context) error {
 	}
 	r.serving.Wait()
 	return err
+}
+
+// stopWithHungDisk ends a node that stopped because its disk does not answer. Nothing here waits for the disk, for then it
+// would wait for ever. The clients' port and its connections are closed at once: an open stream would hold a client here, and the
+// other nodes take a closed port for the end of this one. Probes are answered with the reason for a while, for whoever looks why;
+// then the process may end, even if the kernel keeps a thread of it until the disk answers.
+func (r *runningNode) stopWithHungDisk(reportFor time.Duration) {
+	go func() { // a call of the service may wait for the disk
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		r.service.Close(ended)
+	}()
+	_ = r.clients.Close()
+	time.Sleep(reportFor)
+	if r.web != nil {
+		_ = r.web.Close()
+	}
 }
 
 // closeAll closes everything that a failed start had opened.

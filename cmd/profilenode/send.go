@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"strconv"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 func sendCommand(p process) *cobra.Command {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/profilenode/profilenode/cluster"
 )
 
 const (
@@ -19,6 +21,9 @@ const (
 
 	// stopLimit bounds a graceful stop. What is not done by then is done by the next start: the log has it.
 	stopLimit = 10 * time.Second
+
+	// hangReportedFor is how long a node that its hung disk has stopped answers probes with the reason before its process ends.
+	hangReportedFor = 30 * time.Second
 )
 
 func serveCommand(p process) *cobra.Command {
@@ -110,6 +115,10 @@ func runServe(ctx context.Context, c Config, unknownVariables []string, out io.W
 		case err = <-r.failed:
 		}
 		break
+	}
+	if errors.Is(err, cluster.ErrDiskHangs) {
+		r.stopWithHungDisk(hangReportedFor)
+		return err
 	}
 	limit, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 func sessionsCommand(p process) *cobra.Command {

@@ -9,8 +9,9 @@ import (
 	"os"
 	"strings"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 // maxData is the most that a profile holds, in bytes.

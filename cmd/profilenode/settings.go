@@ -69,6 +69,8 @@ func allSettings() []setting {
 		sizeSetting("max-in-flight-bytes", "bytes queued and proposed before requests are refused as busy", func(c *Config) *uint64 { return &c.MaxInFlightBytes }),
 		sizeSetting("reserve", "bytes free on the data folder's disk below which this node gives up leading and raises an alarm", func(c *Config) *uint64 { return &c.Reserve }),
 		sizeSetting("hard-reserve", "bytes free there below which it stops, while it can still write; not above reserve", func(c *Config) *uint64 { return &c.HardReserve }),
+
+		durationSetting("disk-hang-limit", "an operation of the disk that takes longer makes a leader give up leading; above 1.5s", func(c *Config) *time.Duration { return &c.DiskHangLimit }),
 	}
 }
 

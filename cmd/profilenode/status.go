@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 func statusCommand(p process) *cobra.Command {

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"time"
 
-	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/spf13/cobra"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
 )
 
 // timingNames are the five times of a class, as they are written and in the order in which they are shown.

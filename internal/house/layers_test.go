@@ -31,7 +31,7 @@ var clusterFiles = []string{
 	"digest.go",
 	// the node, and one leadership
 	"gossip.go", "lifecycle.go", "node.go", "clock.go", "leader_state.go", "confirm_leadership.go", "propose.go", "detector.go",
-	"calendar.go", "disk_space.go", "leadership.go", "leader_calls.go",
+	"calendar.go", "disk_space.go", "hung_disk.go", "leadership.go", "leader_calls.go",
 	// members
 	"answers.go", "membership.go", "bootstrap.go", "members.go",
 	// the whole

@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// disk is the file system of one run of a node. The syncs of its log, without which it acknowledges nothing, can take longer,
-// or not come back.
+// disk is the file system of one run of a node. The syncs of its log, without which it acknowledges nothing, and of its probe
+// can take longer, or not come back.
 type disk struct {
 	vfs.FS
 
@@ -23,7 +23,7 @@ func newDisk(under vfs.FS) *disk {
 	d := &disk{}
 	d.FS = errorfs.Wrap(under, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		// No others: while it opens, Pebble syncs with its lock held.
-		appended := strings.Contains(op.Path, "log/") && strings.HasSuffix(op.Path, ".log")
+		appended := strings.Contains(op.Path, "log/") && strings.HasSuffix(op.Path, ".log") || op.Path == "probe"
 		if appended && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
 			d.waitForDelay()
 		}

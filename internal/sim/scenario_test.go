@@ -156,7 +156,7 @@ func TestARobbedOwnerIsNotActiveWhileTheLeadersDiskStandsStill(t *testing.T) {
 		w.network.HealAll()
 		w.applyDefaultDelays()
 		before := owner.unconfirmed.Load()
-		w.Sleep(4 * time.Second)
+		w.Sleep(3 * time.Second) // not for so long that the leader gives up its leadership
 		if n := owner.unconfirmed.Load() - before; n < 2 {
 			w.Complain(key, "the owner heard %d answers that confirm nothing: nothing is shown", n)
 		}

@@ -28,6 +28,7 @@ const (
 	LogFolder       = "log"
 	TablesFolder    = "tables"
 	SnapshotsFolder = "snapshots"
+	ProbeFile       = "probe" // written to an idle disk, to see whether it answers
 	lockFile        = "LOCK"
 
 	folderFormat     = 1       // of node.json

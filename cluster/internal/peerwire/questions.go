@@ -57,6 +57,7 @@ type Hello struct {
 	Applied      uint64   `json:"applied,omitempty"` // of its tables
 	FreeBytes    uint64   `json:"free,omitempty"`    // on its disk; 0: not known
 	BelowReserve bool     `json:"short,omitempty"`   // FreeBytes is below its reserve
+	DiskHangs    bool     `json:"hangs,omitempty"`   // an operation of its disk has not returned for long
 
 	DigestAt uint64 `json:"digest_at,omitempty"` // as in the question; 0: it has no digest for that index
 	Digest   uint64 `json:"digest,omitempty"`    // of its tables after entry DigestAt

@@ -22,6 +22,7 @@ import (
 type GuardedLog struct {
 	raft.LogStore
 	onFault      func(error)                // stops this node
+	operations   *disk.Operations           // notes appends; nil: they are not noted
 	path         string                     // folder of the log, for errors
 	guard        *shutdownGuard             // ends raft's goroutine after a failed read; nil: the read returns its error
 	keepBytes    uint64                     // bytes of entries that remain when raft cuts the head; 0: no limit by bytes
@@ -76,6 +77,7 @@ func (g *GuardedLog) GetLog(index uint64, log *raft.Log) error {
 func (g *GuardedLog) StoreLog(log *raft.Log) error { return g.StoreLogs([]*raft.Log{log}) }
 
 func (g *GuardedLog) StoreLogs(logs []*raft.Log) error {
+	defer g.operations.Begin("append to the log")()
 	if err := g.stopOnError("write log", g.LogStore.StoreLogs(logs)); err != nil {
 		return err
 	}
@@ -179,9 +181,12 @@ type guardedVotes struct {
 	raft.StableStore
 	onFault func(error)    // stops this node
 	guard   *shutdownGuard // ends raft's goroutine after a failed write of the term; nil: the write returns its error
+
+	operations *disk.Operations // notes writes; nil: they are not noted
 }
 
 func (g guardedVotes) Set(key, value []byte) error {
+	defer g.operations.Begin("write a vote")()
 	err := g.StableStore.Set(key, value)
 	if err != nil {
 		g.onFault(fmt.Errorf("%w: write vote: %w", disk.ErrFailed, err))
@@ -190,6 +195,7 @@ func (g guardedVotes) Set(key, value []byte) error {
 }
 
 func (g guardedVotes) SetUint64(key []byte, value uint64) error {
+	defer g.operations.Begin("write the term")()
 	err := g.StableStore.SetUint64(key, value)
 	if err != nil {
 		g.onFault(fmt.Errorf("%w: write term: %w", disk.ErrFailed, err))

@@ -14,7 +14,7 @@ func TestAFailedDiskEndsRaftsGoroutineAndNotTheProcess(t *testing.T) {
 	var told []error
 	stop := func(err error) { told = append(told, err) }
 	q := &shutdownGuard{}
-	g, v := &GuardedLog{LogStore: broken, onFault: stop, guard: q}, guardedVotes{brokenVotes{}, stop, q}
+	g, v := &GuardedLog{LogStore: broken, onFault: stop, guard: q}, guardedVotes{brokenVotes{}, stop, q, nil}
 	for _, act := range []func() error{
 		func() error { return g.GetLog(1, &raft.Log{}) },
 		func() error { return v.SetUint64([]byte("CurrentTerm"), 5) },

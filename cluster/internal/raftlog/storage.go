@@ -37,10 +37,11 @@ type votesStore interface {
 
 // Open opens log and votes in the folder f, or keeps both in memory if f has no file system. stop returns, for "log" and
 // for "votes", the function that stops this node; it is called with a fault of that part before raft learns of it.
+// Writes are noted in operations, which may be nil.
 //
 // It returns an error if a part is missing in the folder of a member, or if the votes are older than the log. A part whose
 // content is damaged is a disk.DamageError.
-func Open(f *datafolder.Folder, log *slog.Logger, stop func(part string) func(error)) (*Storage, error) {
+func Open(f *datafolder.Folder, log *slog.Logger, stop func(part string) func(error), operations *disk.Operations) (*Storage, error) {
 	if f.FS == nil {
 		memory := raft.NewInmemStore()
 		return &Storage{
@@ -54,7 +55,7 @@ func Open(f *datafolder.Folder, log *slog.Logger, stop func(part string) func(er
 	if err != nil {
 		return nil, err
 	}
-	s, err := openLog(f, votes, log, stop)
+	s, err := openLog(f, votes, log, stop, operations)
 	if err != nil {
 		return nil, errors.Join(err, votes.Close())
 	}
@@ -72,7 +73,7 @@ func openVotes(f *datafolder.Folder) (votesStore, error) {
 
 // openLog opens the log, checks that votes fit it, and returns both as a Storage. It first syncs the folder that holds the
 // file of votes, whose name may be new.
-func openLog(f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(string) func(error)) (*Storage, error) {
+func openLog(f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(string) func(error), operations *disk.Operations) (*Storage, error) {
 	votesPath, path := f.PathOf(datafolder.VotesFile), f.PathOf(datafolder.LogFolder)
 	if err := disk.SyncFolder(f.FS, f.FS.PathDir(votesPath)); err != nil {
 		return nil, fmt.Errorf("open %s: %w", votesPath, err)
@@ -86,8 +87,8 @@ func openLog(f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func
 	}
 	guard := &shutdownGuard{}
 	s := &Storage{
-		Log:         &GuardedLog{LogStore: entries, onFault: stop("log"), path: path, guard: guard},
-		Votes:       guardedVotes{votes, stop("votes"), guard},
+		Log:         &GuardedLog{LogStore: entries, onFault: stop("log"), path: path, guard: guard, operations: operations},
+		Votes:       guardedVotes{votes, stop("votes"), guard, operations},
 		guard:       guard,
 		closeStores: func() error { return errors.Join(entries.Close(), votes.Close()) },
 	}

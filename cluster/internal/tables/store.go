@@ -36,6 +36,9 @@ type Store struct {
 	log      *slog.Logger
 	watch    *disk.Watch // of Pebble
 
+	// Operations, when set before the first apply, notes applies and flushes.
+	Operations *disk.Operations
+
 	position atomic.Pointer[fsm.Position]
 
 	shutOnce sync.Once
@@ -117,6 +120,7 @@ func (t *Store) ApplyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	}
 	done, err := disk.RunUnlessFailed(t.watch, func() (outcome, error) {
 		defer t.releaseGeneration(g)
+		defer t.Operations.Begin("apply entries to the tables")()
 		applied, err := g.machine.Apply(logs)
 		return outcome{applied, g.machine.Position()}, err
 	})
@@ -161,6 +165,7 @@ func (t *Store) Flush() error {
 	_, err = disk.RunUnlessFailed(t.watch, func() (struct{}, error) {
 		defer t.releaseGeneration(g)
 		defer disk.TimeStep(t.log, "flush the tables", false)()
+		defer t.Operations.Begin("flush the tables")()
 		return struct{}{}, g.machine.Flush()
 	})
 	return err
