@@ -8,19 +8,21 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// checkpointSnapshot is a snapshot that has no label yet.
+// checkpointSnapshot is a checkpoint of the tables that may become a snapshot. Raft gives it its label in Persist.
 type checkpointSnapshot struct {
 	snapshots *Store
-	dir       string
-	row       uint64
+	dir       string // folder of the checkpoint
+	row       uint64 // applied row of the tables in it
 }
 
-// NewCheckpoint makes a snapshot of a checkpoint of the tables in dir, which NewScratch gave. row is their applied row.
+// NewCheckpoint returns the checkpoint of the tables in dir, a path that NewScratch returned, for raft to persist. row is
+// the applied row of these tables.
 func NewCheckpoint(s *Store, dir string, row uint64) raft.FSMSnapshot {
 	return &checkpointSnapshot{snapshots: s, dir: dir, row: row}
 }
 
-// Persist hands the checkpoint's folder over.
+// Persist moves the checkpoint into to, which must be a sink of this node's Store, and completes the snapshot. After an
+// error there is no snapshot.
 func (c *checkpointSnapshot) Persist(to raft.SnapshotSink) error {
 	own, ok := to.(*sink)
 	if !ok {
@@ -35,5 +37,5 @@ func (c *checkpointSnapshot) Persist(to raft.SnapshotSink) error {
 	return to.Close()
 }
 
-// Release deletes the checkpoint if no snapshot took it.
+// Release deletes the checkpoint if Persist did not move it.
 func (c *checkpointSnapshot) Release() { _ = c.snapshots.RemoveScratch(c.dir) }

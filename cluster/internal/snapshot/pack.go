@@ -11,25 +11,26 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// packer reads a snapshot's folder as a stream.
+// packer is an io.Reader of the stream of a snapshot's folder. stream.go describes the stream.
 type packer struct {
 	fs           vfs.FS
 	dir          string
 	files        []fileEntry
-	nextFile     int    // the file to open when pending is used up
-	pendingBytes []byte // head, or a checksum: read before the open file
-	file         vfs.File
-	fileLeft     int64 // of the open file
-	sum          *xxhash.Digest
-	err          error
+	nextFile     int            // index in files of the open file, or of the next one to open
+	pendingBytes []byte         // encoded bytes that come before any bytes of a file: the head, or a file's checksum
+	file         vfs.File       // the open file; nil: none
+	fileLeft     int64          // bytes of the open file that are not read yet
+	sum          *xxhash.Digest // checksum of the read bytes of the open file
+	err          error          // the error that every later Read returns
 }
 
 func newPacker(fs vfs.FS, dir string, row uint64, files []fileEntry) *packer {
 	return &packer{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New()}
 }
 
-// Read reads on. A file that is not as long as the list says, or differs from the received bytes, is an error: a file that is
-// damaged here must not be passed on with a checksum that makes it whole.
+// Read reads the next bytes of the stream. A file whose length differs from the list, or whose checksum differs from that
+// of the bytes which this node received, is an error. Otherwise a file that was damaged on this disk would be sent with a
+// checksum that fits the damage, and the receiver would install it.
 func (p *packer) Read(b []byte) (int, error) {
 	for p.err == nil {
 		switch {
@@ -62,6 +63,7 @@ func (p *packer) Read(b []byte) (int, error) {
 	return 0, p.err
 }
 
+// openNext opens the next file and checks its length.
 func (p *packer) openNext() error {
 	f := p.files[p.nextFile]
 	file, err := p.fs.Open(p.fs.PathJoin(p.dir, f.Name), vfs.SequentialReadsOption)
@@ -80,6 +82,7 @@ func (p *packer) openNext() error {
 	return nil
 }
 
+// endFile checks and closes the open file, and makes its checksum the next bytes of the stream.
 func (p *packer) endFile() error {
 	sum := p.sum.Sum64()
 	if want := p.files[p.nextFile].Sum; want != "" && want != disk.FormatChecksum(sum) {

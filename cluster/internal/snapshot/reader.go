@@ -12,12 +12,12 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// Reader streams a snapshot, and lets a restore on the same disk take the files instead.
+// Reader reads a snapshot as a stream. A restore on the same disk copies the files with CopyTo instead.
 type Reader struct {
 	*packer
 	store     *Store
 	snapshot  *storedSnapshot
-	data      string // folder of its files
+	data      string // folder of the snapshot's files
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -25,7 +25,7 @@ type Reader struct {
 // Meta describes the snapshot.
 func (r *Reader) Meta() Meta { return r.snapshot.meta }
 
-// Close lets the snapshot go. Further calls do nothing and return the same.
+// Close ends the reading, after which the snapshot may be deleted. Further calls do nothing and return the same error.
 func (r *Reader) Close() error {
 	r.closeOnce.Do(func() {
 		r.closeErr = r.packer.close()
@@ -37,8 +37,8 @@ func (r *Reader) Close() error {
 	return r.closeErr
 }
 
-// CopyTo puts the snapshot's files into dir, which holds none, and syncs them. Tables are linked, for nothing ever writes
-// to one that is complete; the few small files beside them are copied.
+// CopyTo puts the snapshot's files into dir, an empty folder, and syncs it. Files of tables are hard links, since Pebble
+// never writes to a complete one. The few small files beside them are copied.
 func (r *Reader) CopyTo(dir string) error {
 	fs := r.store.fs
 	for _, f := range r.snapshot.meta.Files {
@@ -62,7 +62,7 @@ func (r *Reader) CopyTo(dir string) error {
 	return disk.SyncFolder(fs, dir)
 }
 
-// UnwrapReader finds our reader under raft's wrappers.
+// UnwrapReader returns the Reader inside the wrappers that raft puts around it. It returns false if there is none.
 func UnwrapReader(source io.ReadCloser) (*Reader, bool) {
 	for {
 		if own, ok := source.(*Reader); ok {

@@ -12,24 +12,25 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// sink takes one snapshot in: as a stream from another node, or whole, by adopt, from this one.
+// sink receives one snapshot: as a stream from another node (Write), or as the folder of a checkpoint of this node
+// (adoptCheckpoint).
 type sink struct {
 	store    *Store
 	sequence uint64
-	dir      string // renamed once all is there
+	dir      string // folder of the snapshot; it gets its final name once it is complete
 	meta     Meta
-	unpacker *unpacker
-	adopted  bool
-	done     bool
-	closeErr error // result of Close
+	unpacker *unpacker // writes a received stream; nil before the first byte and for a checkpoint
+	adopted  bool      // a checkpoint was moved in
+	done     bool      // Close or Cancel was called
+	closeErr error     // result of Close
 }
 
 var _ raft.SnapshotSink = (*sink)(nil)
 
-// ID is the name under which it will be opened.
+// ID returns the id of the snapshot, with which it can be opened once it is complete.
 func (k *sink) ID() string { return k.meta.Label.ID }
 
-// Write takes the next piece of the stream.
+// Write takes the next piece of a stream. The first call may refuse the snapshot (see Store.AdmitIncoming).
 func (k *sink) Write(b []byte) (int, error) {
 	if k.done || k.adopted {
 		return 0, errors.New("write snapshot: it is complete, or was given up")
@@ -56,7 +57,8 @@ func (k *sink) beginReceiving() error {
 	return nil
 }
 
-// adoptCheckpoint moves a checkpoint of our own tables in, with nothing read and nothing copied.
+// adoptCheckpoint moves the folder of a checkpoint of this node's tables into the snapshot. It reads and copies no file.
+// row is the applied row of the tables.
 func (k *sink) adoptCheckpoint(checkpoint string, row uint64) error {
 	if k.done || k.adopted || k.unpacker != nil {
 		return errors.New("keep snapshot: it has content already")
@@ -68,7 +70,8 @@ func (k *sink) adoptCheckpoint(checkpoint string, row uint64) error {
 	return nil
 }
 
-// Close completes the snapshot: when it returns nil, all of it is on disk and listed. Any other end leaves nothing.
+// Close completes the snapshot. When it returns nil, the snapshot is synced and listed. After an error nothing of it
+// remains. Further calls return the same.
 func (k *sink) Close() error {
 	if k.done {
 		return k.closeErr
@@ -81,7 +84,7 @@ func (k *sink) Close() error {
 	return k.closeErr
 }
 
-// Cancel gives the snapshot up. After a Close that succeeded it does nothing.
+// Cancel deletes the unfinished snapshot. After Close it does nothing.
 func (k *sink) Cancel() error {
 	if k.done {
 		return nil
@@ -113,7 +116,8 @@ func (k *sink) completeSnapshot() error {
 	if err != nil {
 		return err
 	}
-	// More than its label would be skipped entries at the node that installs it: acknowledged, and never applied.
+	// A node that installs the snapshot continues with the entry after its label. If the tables held entries beyond the label,
+	// the node would skip these entries, and answer them without having applied them.
 	if k.meta.Row > k.meta.Label.Index {
 		return fmt.Errorf("it holds entries up to %d, beyond its label %d", k.meta.Row, k.meta.Label.Index)
 	}
@@ -132,7 +136,8 @@ func (k *sink) completeSnapshot() error {
 	return nil
 }
 
-// receivedFiles checks that the stream came whole, and that it holds the machine that it says.
+// receivedFiles returns the list of the received files and the applied row of the tables in them. It checks that the
+// stream is complete and that the row is the one in the stream's head.
 func (k *sink) receivedFiles(data string) ([]fileEntry, uint64, error) {
 	if err := k.unpacker.finishUnpacking(); err != nil {
 		return nil, 0, err
@@ -142,12 +147,13 @@ func (k *sink) receivedFiles(data string) ([]fileEntry, uint64, error) {
 		return nil, 0, fmt.Errorf("read tables in it: %w", err)
 	}
 	if position.Index != k.unpacker.row {
-		return nil, 0, fmt.Errorf("it says that it holds entries up to %d, and holds them up to %d", k.unpacker.row, position.Index)
+		return nil, 0, fmt.Errorf("it says that it holds entries up to %d, and holds them up to %d",
+			k.unpacker.row, position.Index)
 	}
 	return k.unpacker.files, k.unpacker.row, nil
 }
 
-// syncFiles syncs a checkpoint's files and lists them.
+// syncFiles syncs the files in dir and dir itself, and returns the list of the files.
 func syncFiles(fs vfs.FS, dir string) ([]fileEntry, error) {
 	names, err := fs.List(dir)
 	if err != nil {

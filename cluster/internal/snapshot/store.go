@@ -1,8 +1,9 @@
-// Package snapshot keeps raft's snapshots as folders of table files (store.go), sends one as a stream of its files (stream.go,
-// pack.go, reader.go), and receives one (sink.go, unpack.go) or takes a checkpoint of this node's own tables in (checkpoint.go).
+// Package snapshot stores raft's snapshots as folders of the files of the tables (store.go). It sends a snapshot as a
+// stream of its files (stream.go, pack.go, reader.go), receives one as a stream (sink.go, unpack.go), and makes one out
+// of a checkpoint of this node's tables (checkpoint.go).
 //
-// Its invariants: a snapshot that is listed is complete and synced; a file is never passed on with a checksum that makes
-// damage whole; a snapshot holds no entry beyond its label.
+// Its invariants: a listed snapshot is complete and synced; a damaged file is never sent with a checksum that fits the
+// damage; a snapshot holds no entry beyond its label, the index under which raft lists it.
 package snapshot
 
 import (
@@ -25,28 +26,28 @@ import (
 const (
 	metaFile   = "meta.json"
 	dataFolder = "data"
-	maxMeta    = 64 << 20 // bytes of a meta file
+	maxMeta    = 64 << 20 // greatest size of a meta file, in bytes
 )
 
-// Store keeps raft's snapshots as folders that hold a machine's files:
+// Store keeps raft's snapshots. Each is a folder with the files of the tables in data:
 //
 //	<root>/<term>-<index>-<sequence>/meta.json, data/
 //
-// Listed snapshots are complete and synced. Term and index are raft's label; the applied row of the machine inside is at
-// most that index.
+// Term and index are raft's label. The applied row of the tables in it is at most that index, and less if the last entries
+// hold no commands. The sequence makes names unique. An unfinished snapshot has a name that ends in disk.UnfinishedSuffix.
 type Store struct {
 	fs     vfs.FS
 	root   string
-	retain int
+	retain int // number of the newest snapshots that are kept
 	log    *slog.Logger
 
-	// admitIncoming, when set before raft starts, is asked for the index of a snapshot that another node sends, before the first
-	// byte is kept. Its error turns the snapshot away.
+	// AdmitIncoming decides about a snapshot that another node sends, by its index, before the first byte is stored. An error
+	// refuses the snapshot. nil admits all. It must be set before raft starts.
 	AdmitIncoming func(index uint64) error
 
 	mu           sync.Mutex
-	snapshots    []*storedSnapshot // newest first
-	lastSequence uint64            // the highest in use
+	snapshots    []*storedSnapshot // the complete snapshots, newest first
+	lastSequence uint64            // the highest sequence in use
 }
 
 var _ raft.SnapshotStore = (*Store)(nil)
@@ -55,22 +56,22 @@ var _ raft.SnapshotStore = (*Store)(nil)
 type storedSnapshot struct {
 	meta     Meta
 	sequence uint64
-	readers  int // guarded by snapshots.mu: open for reading, so it stays
+	readers  int // open readers; the snapshot is not deleted while there are any. Guarded by Store.mu.
 }
 
-// Meta is the content of meta.json, on its first line; the second is that line's XXH64.
+// Meta is the content of meta.json: its first line is a Meta as JSON, its second line is the XXH64 of the first.
 type Meta struct {
 	Format int               `json:"format"`
 	Label  raft.SnapshotMeta `json:"label"`
-	Row    uint64            `json:"row"` // applied row of the machine in it
+	Row    uint64            `json:"row"` // applied row of the tables in the snapshot
 	Files  []fileEntry       `json:"files"`
 }
 
 const metaFormat = 1
 
-// Open opens the snapshots under dir and deletes unfinished ones. It keeps the newest retain of them. A
-// nil fs is the disk. A snapshot that says nothing readable about itself is an error: to overlook it would be to go back
-// to an older one, behind which the log may be cut already.
+// Open opens the snapshots in the folder root, and deletes unfinished ones and all but the newest retain. A nil fs is the
+// operating system's. A snapshot without a readable meta file is an error: if it were ignored, the node would start from an
+// older snapshot, and the log may no longer hold the entries that follow that one.
 func Open(fs vfs.FS, root string, retain int, log *slog.Logger) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
@@ -109,8 +110,11 @@ func Open(fs vfs.FS, root string, retain int, log *slog.Logger) (*Store, error) 
 	return s, nil
 }
 
-// Create begins a snapshot under raft's label.
-func (s *Store) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+// Create begins a snapshot with the label that raft gives it. The snapshot is listed once the sink is closed.
+func (s *Store) Create(
+	version raft.SnapshotVersion, index, term uint64,
+	configuration raft.Configuration, configurationIndex uint64, _ raft.Transport,
+) (raft.SnapshotSink, error) {
 	if version != 1 {
 		return nil, fmt.Errorf("create snapshot: version %d is not supported", version)
 	}
@@ -145,7 +149,8 @@ func (s *Store) List() ([]*raft.SnapshotMeta, error) {
 	return labels, nil
 }
 
-// Open opens a snapshot as a stream of exactly the size that it says. It is not deleted before the reader is closed.
+// Open opens a snapshot for reading, as a stream of exactly the size in its label. The reader is a *Reader. The snapshot
+// is not deleted before the reader is closed.
 func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,12 +171,14 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	return nil, nil, fmt.Errorf("open snapshot %s: there is none", id)
 }
 
-// NewScratch is a path for a checkpoint that may become a snapshot.
+// NewScratch returns a new path in this store for a checkpoint that may become a snapshot. The next Open deletes what is
+// left there.
 func (s *Store) NewScratch() string {
 	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), disk.UnfinishedSuffix))
 }
 
-// RemoveScratch deletes a folder that NewScratch gave, if no snapshot took it.
+// RemoveScratch deletes the folder at a path that NewScratch returned. It does nothing if the folder was moved into a
+// snapshot.
 func (s *Store) RemoveScratch(dir string) error { return s.fs.RemoveAll(dir) }
 
 func (s *Store) nextSequence() uint64 {
@@ -208,8 +215,7 @@ func compareDescending(a, b uint64) int {
 	return 1
 }
 
-// deleteOld deletes snapshots that are older than the newest retain and not being read. One that is being read goes when its
-// reader does.
+// deleteOld deletes all snapshots but the newest retain and those that have readers. Reader.Close calls it again.
 func (s *Store) deleteOld() {
 	s.mu.Lock()
 	var gone []*storedSnapshot
@@ -230,7 +236,7 @@ func (s *Store) deleteOld() {
 	}
 	for _, c := range gone {
 		path := s.fs.PathJoin(s.root, c.meta.Label.ID)
-		// Under its name nothing may ever lie in part.
+		// The folder is renamed first, so that a crash during the deletion leaves an unfinished snapshot, not a damaged one.
 		err := s.fs.Rename(path, path+disk.UnfinishedSuffix)
 		if err == nil {
 			err = disk.SyncFolder(s.fs, s.root)
@@ -244,7 +250,7 @@ func (s *Store) deleteOld() {
 	}
 }
 
-// sequenceOf reads the sequence out of a name that Create made.
+// sequenceOf returns the sequence in the name of a snapshot. It returns false for names that Create does not make.
 func sequenceOf(name string) (uint64, bool) {
 	var term, index, sequence uint64
 	if _, err := fmt.Sscanf(name, "%d-%d-%d", &term, &index, &sequence); err != nil {
@@ -258,7 +264,8 @@ func writeMeta(fs vfs.FS, dir string, meta Meta) error {
 	if err != nil {
 		return err
 	}
-	return disk.WriteFile(fs, fs.PathJoin(dir, metaFile), fmt.Appendf(nil, "%s\n%s\n", line, disk.FormatChecksum(xxhash.Sum64(line))))
+	content := fmt.Appendf(nil, "%s\n%s\n", line, disk.FormatChecksum(xxhash.Sum64(line)))
+	return disk.WriteFile(fs, fs.PathJoin(dir, metaFile), content)
 }
 
 func readMeta(fs vfs.FS, dir string) (Meta, error) {

@@ -8,35 +8,36 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// A snapshot travels as one stream, with a length that follows from the names and sizes of its files alone:
+// A snapshot is sent as one stream. Raft asks for the length of the stream before it is read; it follows from the names and
+// sizes of the files.
 //
-//	magic, version u32, files u32, applied row u64, length of the list u32     fixedBytes
-//	list: for each file length of its name u16, name, size u64
-//	checksum u64 of all that so far
-//	for each file: its bytes, checksum u64 of them
+//	magic, version u32, number of files u32, applied row u64, bytes of the list u32     these are fixedBytes
+//	list: for each file the length of its name u16, its name, its size u64
+//	checksum u64 of all bytes before it; up to here the stream is called its head
+//	for each file: its bytes, checksum u64 of these bytes
 //
-// Integers are big-endian, checksums are XXH64. A file's checksum follows its bytes, so that a sender reads each file
+// Integers are big-endian, checksums are XXH64. A file's checksum follows its bytes, so that a sender reads each file only
 // once.
 const (
 	streamMagic   = "profsnap"
 	streamVersion = 1
 	fixedBytes    = len(streamMagic) + 4 + 4 + 8 + 4
-	sumBytes      = 8
-	maxFiles      = 1 << 18
-	maxFileName   = 128
+	sumBytes      = 8       // bytes of a checksum
+	maxFiles      = 1 << 18 // files in a stream
+	maxFileName   = 128     // bytes of a file's name
 	maxListBytes  = maxFiles * (2 + maxFileName + 8)
-	copyBytes     = 64 << 10
-	maxTotalBytes = 1 << 46 // 64 TiB; bound on the sizes that a stream announces
+	copyBytes     = 64 << 10 // bytes of a received file that are written at a time
+	maxTotalBytes = 1 << 46  // sum of the sizes that a stream may list: 64 TiB
 )
 
-// fileEntry is one file of a snapshot's machine.
+// fileEntry is one file of the tables in a snapshot.
 type fileEntry struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
-	Sum  string `json:"sum,omitempty"` // XXH64 in hex, of a received file; empty for our own tables
+	Sum  string `json:"sum,omitempty"` // XXH64 in hex of a received file; empty in a checkpoint, whose files are not read
 }
 
-// streamBytes is the exact length of the stream of files.
+// streamBytes returns the exact length of the stream of files.
 func streamBytes(files []fileEntry) int64 {
 	total := int64(fixedBytes + sumBytes)
 	for _, f := range files {
@@ -45,7 +46,7 @@ func streamBytes(files []fileEntry) int64 {
 	return total
 }
 
-// encodeStreamHead is the stream up to the first file.
+// encodeStreamHead returns the head of a stream: all before the bytes of the first file.
 func encodeStreamHead(row uint64, files []fileEntry) []byte {
 	var list []byte
 	for _, f := range files {
@@ -62,7 +63,7 @@ func encodeStreamHead(row uint64, files []fileEntry) []byte {
 	return binary.BigEndian.AppendUint64(head, xxhash.Sum64(head))
 }
 
-// checkFileName keeps a stream from writing anywhere but into its own folder.
+// checkFileName returns an error for a file name that could lead out of the snapshot's folder.
 func checkFileName(name string) error {
 	if name == "" || len(name) > maxFileName || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00:") {
 		return fmt.Errorf("file name %q is not allowed", name)

@@ -9,22 +9,22 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A stream may not write anywhere but into its own folder, nor more than it says; and a refused one leaves nothing behind.
+// A stream writes only into its own folder, and no more than its list says. A refused stream leaves no files.
 func TestAStreamWithAWrongListOfFilesIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	s, err := Open(fs, "snapshots", 2, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, files := range map[string][]fileEntry{
-		"a path":       {{Name: "../x"}},
-		"parent":       {{Name: ".."}},
-		"no name":      {{Name: ""}},
-		"a long name":  {{Name: strings.Repeat("x", maxFileName+1)}},
-		"the same two": {{Name: "x"}, {Name: "x"}},
-		"too large":    {{Name: "x", Size: maxTotalBytes + 1}},
-		"negative":     {{Name: "x", Size: -1}},
-		"no tables":    {},
+	for name, files := range map[string][]fileEntry{
+		"a path":          {{Name: "../x"}},
+		"the parent":      {{Name: ".."}},
+		"an empty name":   {{Name: ""}},
+		"a long name":     {{Name: strings.Repeat("x", maxFileName+1)}},
+		"a repeated name": {{Name: "x"}, {Name: "x"}},
+		"a large file":    {{Name: "x", Size: maxTotalBytes + 1}},
+		"a negative size": {{Name: "x", Size: -1}},
+		"no files":        {},
 	} {
 		sink, err := s.Create(1, 9, 1, raft.Configuration{}, 1, nil)
 		if err != nil {
@@ -35,10 +35,10 @@ func TestAStreamWithAWrongListOfFilesIsRefused(t *testing.T) {
 				t.Error(err)
 			}
 		} else if sink.Close() == nil {
-			t.Errorf("%s: taken", what)
+			t.Errorf("a stream with %s was accepted", name)
 		}
 		if left, err := fs.List("snapshots"); err != nil || len(left) != 0 {
-			t.Fatalf("%s: left behind %v, %v", what, left, err)
+			t.Fatalf("a refused stream with %s left %v, %v", name, left, err)
 		}
 	}
 }

@@ -11,24 +11,29 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// unpacker writes a stream into a folder as it comes. It trusts nothing: it holds no more than the list in memory,
-// writes no more than the list says, and a file that is there whole has been checked and synced.
+// unpacker writes the files of a received stream into a folder. The stream may hold anything: the unpacker keeps at most
+// the list of files in memory, writes no more bytes than the list says, and each file that it has closed is checked and
+// synced.
+//
+// It works in steps. It first gathers the wantBytes bytes of the next encoded part (the fixed bytes, the list, a
+// checksum), and then calls onGathered, which decodes the part and sets the next one. While fileLeft is not 0, bytes go
+// to the open file.
 type unpacker struct {
 	fs    vfs.FS
 	dir   string
-	row   uint64
-	files []fileEntry
+	row   uint64      // applied row that the head states
+	files []fileEntry // files of the list; those that are written have their checksums
 
-	wantBytes  int    // bytes to gather in have before step is called; 0 once the stream must end
-	gathered   []byte // gathered so far
-	onGathered func() error
-	fileIndex  int // the file that is being written
-	file       vfs.File
-	fileLeft   int64 // of its bytes
-	scratch    []byte
-	sum        *xxhash.Digest
-	ended      bool
-	err        error
+	wantBytes  int            // bytes that gathered must have before onGathered is called
+	gathered   []byte         // bytes of the current part so far
+	onGathered func() error   // decodes the gathered part
+	fileIndex  int            // index in files of the file that is being written
+	file       vfs.File       // the open file; nil: none
+	fileLeft   int64          // bytes of the open file that have not come yet
+	scratch    []byte         // copy of the bytes that are being written
+	sum        *xxhash.Digest // checksum of the written bytes of the open file
+	ended      bool           // all files are written; no byte may follow
+	err        error          // the first error
 }
 
 func newUnpacker(fs vfs.FS, dir string) *unpacker {
@@ -37,13 +42,13 @@ func newUnpacker(fs vfs.FS, dir string) *unpacker {
 	return u
 }
 
-// Write takes the next piece of the stream, cut anywhere. After an error every call returns it.
+// Write takes the next piece of the stream, which may begin and end anywhere. After an error every call returns that error.
 func (u *unpacker) Write(b []byte) (int, error) {
 	taken := 0
 	for taken < len(b) && u.err == nil {
 		rest := b[taken:]
 		if u.fileLeft > 0 {
-			// A vfs.File may change the bytes that it is given to write; the caller's must stay as they are.
+			// A vfs.File may change the bytes that it writes, but an io.Writer must not, so write a copy.
 			u.scratch = append(u.scratch[:0], rest[:min(int64(len(rest)), u.fileLeft, copyBytes)]...)
 			_, _ = u.sum.Write(u.scratch)
 			n, err := u.file.Write(u.scratch)
@@ -69,7 +74,7 @@ func (u *unpacker) Write(b []byte) (int, error) {
 	return taken, nil
 }
 
-// finishUnpacking says whether the whole stream has come, and makes the folder durable.
+// finishUnpacking returns an error if the stream is not complete. Otherwise it syncs the folder.
 func (u *unpacker) finishUnpacking() error {
 	if u.err == nil && !u.ended {
 		u.err = errors.New("stream ends before its last file does")
@@ -80,7 +85,7 @@ func (u *unpacker) finishUnpacking() error {
 	return disk.SyncFolder(u.fs, u.dir)
 }
 
-// close lets go of a file that is half written.
+// close closes a file that is not complete.
 func (u *unpacker) close() error {
 	if u.file == nil {
 		return nil
@@ -90,6 +95,7 @@ func (u *unpacker) close() error {
 	return err
 }
 
+// readFixed decodes the fixed bytes at the beginning of the stream.
 func (u *unpacker) readFixed() error {
 	fixed := u.gathered
 	if string(fixed[:len(streamMagic)]) != streamMagic {
@@ -111,6 +117,7 @@ func (u *unpacker) readFixed() error {
 	return nil
 }
 
+// readList decodes the list of count files and checks it before anything is written.
 func (u *unpacker) readList(count int) error {
 	end := len(u.gathered) - sumBytes
 	if xxhash.Sum64(u.gathered[:end]) != binary.BigEndian.Uint64(u.gathered[end:]) {
@@ -142,13 +149,15 @@ func (u *unpacker) readList(count int) error {
 		total += int64(size)
 		u.files = append(u.files, fileEntry{Name: name, Size: int64(size)})
 	}
-	// A full disk is found now, not after an hour of streaming. Where free space is unknown, the write will tell.
+	// A disk that is too small is detected now and not after an hour of receiving. If the free space is unknown, a write
+	// fails.
 	if usage, err := u.fs.GetDiskUsage(u.dir); err == nil && uint64(total) > usage.AvailBytes {
 		return fmt.Errorf("it needs %d bytes on disk, and %d are free", total, usage.AvailBytes)
 	}
 	return u.beginFile()
 }
 
+// beginFile creates the next file of the list, or ends the stream after the last one.
 func (u *unpacker) beginFile() error {
 	u.gathered = u.gathered[:0:0]
 	if u.fileIndex == len(u.files) {
@@ -166,6 +175,7 @@ func (u *unpacker) beginFile() error {
 	return nil
 }
 
+// endFile compares the checksum of the open file with the gathered one, and syncs and closes the file.
 func (u *unpacker) endFile() error {
 	f := &u.files[u.fileIndex]
 	sum := u.sum.Sum64()
