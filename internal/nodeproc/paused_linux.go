@@ -1,26 +1,19 @@
 package nodeproc
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+
+	"github.com/prometheus/procfs"
 )
 
 // isPaused says whether every thread of a process stands still.
 func isPaused(pid int) (bool, error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	if err != nil || len(threads) == 0 {
-		return false, errors.Join(err, fmt.Errorf("pause process %d: it has ended", pid))
+	threads, err := procfs.AllThreads(pid)
+	if err != nil {
+		return false, fmt.Errorf("pause process %d: it has ended: %w", pid, err)
 	}
 	for _, thread := range threads {
-		stat, err := os.ReadFile(thread)
-		if err != nil {
-			continue // it ended
-		}
-		_, state, _ := strings.Cut(string(stat), ") ") // the name before it may hold anything
-		if !strings.HasPrefix(state, "T") {
+		if stat, err := thread.Stat(); err == nil && stat.State != "T" { // a thread without it has ended
 			return false, nil
 		}
 	}
