@@ -113,11 +113,11 @@ func (t *crashRun) shortDisks(ctx context.Context) error {
 	if err := t.waitUntil(ctx, false, "every writer to be refused", t.writers.areAllRefused); err != nil {
 		return err
 	}
-	before := t.writers.countAcknowledged()
+	before := t.writers.acked.Load()
 	if err := t.writers.verifyAll(ctx); err != nil {
 		return fmt.Errorf("while saves are refused: %w", err)
 	}
-	if after := t.writers.countAcknowledged(); after != before {
+	if after := t.writers.acked.Load(); after != before {
 		return fmt.Errorf("%d saves were acknowledged while all disks were short of space", after-before)
 	}
 	if l, _ := t.cluster.findLeader(ctx); l == nil || !l.hasAlarm(ctx, codeSavesRefused) {

@@ -72,7 +72,6 @@ const (
 	endHard   exitKind = "hard reserve"        // it measured too little space, and stopped in order
 	endLog    exitKind = "last byte of log"    // a write was refused
 	endTables exitKind = "last byte of tables" // the same
-	endVotes  exitKind = "last byte of votes"  // the same
 )
 
 // exitKindIn reads the cause from the event with which a node says that it stops.
@@ -86,12 +85,8 @@ func exitKindIn(log nodeLog) (exitKind, error) {
 	switch {
 	case cause == "HARD_RESERVE":
 		return endHard, nil
-	case cause == "DISK_FULL" && part == "log":
-		return endLog, nil
-	case cause == "DISK_FULL" && part == "tables":
-		return endTables, nil
-	case cause == "DISK_FULL" && part == "votes":
-		return endVotes, nil
+	case cause == "DISK_FULL" && slices.Contains([]string{"log", "tables", "votes"}, part):
+		return exitKind("last byte of " + part), nil
 	}
 	return "", fmt.Errorf("its disk is full, and the cause of its stop is unclear: %q", line)
 }

@@ -53,16 +53,16 @@ func (t *crashRun) waitForSpace(ctx context.Context) error {
 
 // waitForSaves waits until saves are acknowledged again.
 func (t *crashRun) waitForSaves(ctx context.Context) error {
-	want := t.writers.countAcknowledged() + 50
-	return t.waitUntil(ctx, true, "saves to go on", func() bool { return t.writers.countAcknowledged() >= want })
+	want := t.writers.acked.Load() + 50
+	return t.waitUntil(ctx, true, "saves to go on", func() bool { return t.writers.acked.Load() >= want })
 }
 
 // waitUntil waits for a condition. With saving, saves must be acknowledged all the time.
 func (t *crashRun) waitUntil(ctx context.Context, saving bool, what string, done func() bool) error {
-	count, last := t.writers.countAcknowledged(), time.Now()
+	count, last := t.writers.acked.Load(), time.Now()
 	for deadline := time.Now().Add(fullWait); ; time.Sleep(time.Millisecond) {
 		ok := done()
-		if now := t.writers.countAcknowledged(); now > count {
+		if now := t.writers.acked.Load(); now > count {
 			count, last = now, time.Now()
 		}
 		if stood := time.Since(last); saving {

@@ -27,7 +27,7 @@ func (t *crashRun) killAndRestart(victims []*nodeProcess, down time.Duration) er
 // killNodes kills nodes and notes the moment at which each ended.
 func (t *crashRun) killNodes(victims []*nodeProcess) error {
 	for _, n := range victims {
-		at, saving := time.Now(), t.writers.isSaving()
+		at, saving := time.Now(), t.writers.saving.Load() > 0
 		if err := n.Kill(); err != nil {
 			return err
 		}
@@ -181,7 +181,7 @@ func (t *crashRun) cutPower(ctx context.Context, victims []*nodeProcess) error {
 		victims[0].waitForEvent(ctx, codeLogCut)
 	}
 	t.sleepUpTo(20 * time.Millisecond)
-	at, saving := time.Now(), t.writers.isSaving()
+	at, saving := time.Now(), t.writers.saving.Load() > 0
 	for _, n := range victims {
 		if err := n.Pause(); err != nil {
 			return err

@@ -140,7 +140,7 @@ func (t *crashRun) printResult(err error) {
 	v := &t.result
 	v.Seconds = int(time.Since(t.began).Seconds())
 	if t.writers != nil {
-		v.Acknowledged = t.writers.countAcknowledged()
+		v.Acknowledged = int(t.writers.acked.Load())
 	}
 	v.Installs, v.Snapshots = t.cluster.countSnapshots()
 	if err != nil {

@@ -91,7 +91,7 @@ func (t *crashRun) runRounds(ctx context.Context) error {
 		t.result.Acts[a.name]++
 		if (i+1)%tellEvery == 0 {
 			installed, _ := t.cluster.countSnapshots()
-			fmt.Fprintf(os.Stderr, "%d of %d rounds, %d saves acknowledged, %d installs, %d s\n", i+1, len(rounds), t.writers.countAcknowledged(), installed, int(time.Since(t.began).Seconds()))
+			fmt.Fprintf(os.Stderr, "%d of %d rounds, %d saves acknowledged, %d installs, %d s\n", i+1, len(rounds), t.writers.acked.Load(), installed, int(time.Since(t.began).Seconds()))
 		}
 	}
 	return t.finishRun(ctx)
@@ -117,8 +117,8 @@ func (t *crashRun) pickAct(acts []crashAct) crashAct {
 }
 
 func (t *crashRun) runRound(ctx context.Context, a crashAct, number int) error {
-	before := t.writers.countAcknowledged()
-	if err := t.waitForSaveCount(ctx, before+5+t.random.IntN(300)); err != nil {
+	before := t.writers.acked.Load()
+	if err := t.waitForSaveCount(ctx, before+5+t.random.Int64N(300)); err != nil {
 		return fmt.Errorf("before it: %w", err)
 	}
 	t.doing, t.wiped = a.name, false
@@ -163,15 +163,15 @@ func (t *crashRun) finishRun(ctx context.Context) error {
 	if err := t.checkCluster(ctx, true); err != nil {
 		return fmt.Errorf("at the end: %w", err)
 	}
-	if got, want := t.writers.countAcknowledged(), 5*(t.settings.kills+t.settings.power+t.settings.full); got < want {
+	if got, want := t.writers.acked.Load(), int64(5*(t.settings.kills+t.settings.power+t.settings.full)); got < want {
 		return fmt.Errorf("only %d saves were acknowledged, want %d: the run proves nothing", got, want)
 	}
 	return t.missedMoments()
 }
 
 // waitForSaveCount waits until a number of saves are acknowledged.
-func (t *crashRun) waitForSaveCount(ctx context.Context, count int) error {
-	for deadline := time.Now().Add(t.settings.caughtUp); t.writers.countAcknowledged() < count; time.Sleep(time.Millisecond) {
+func (t *crashRun) waitForSaveCount(ctx context.Context, count int64) error {
+	for deadline := time.Now().Add(t.settings.caughtUp); t.writers.acked.Load() < count; time.Sleep(time.Millisecond) {
 		if err := t.checkFailures(ctx); err != nil {
 			return err
 		}

@@ -33,6 +33,8 @@ type writerGroup struct {
 
 	gate    sync.RWMutex // held for writing while no writer may save
 	failing chan error   // the first result of each writer that must never come
+	acked   atomic.Int64 // saves
+	saving  atomic.Int64 // saves under way
 	scarce  atomic.Bool  // saves may be refused for want of space
 	large   atomic.Bool  // many saves are large: the space that a node has set aside on a full disk is soon used
 }
@@ -46,10 +48,10 @@ type writer struct {
 
 	registration *wire.Registration // nil: none, or the cluster has ended it
 
+	refused atomic.Bool // the save under way, for want of space
+
 	mu       sync.Mutex
 	profiles [perWriter]keptProfile
-	acked    int
-	refused  bool // the save under way, for want of space
 }
 
 // keptProfile is the content that a profile must have: the acknowledged revision, or the one that is being saved.
@@ -82,39 +84,9 @@ func (g *writerGroup) stopWriters() {
 	g.running.Wait()
 }
 
-func (g *writerGroup) countAcknowledged() (sum int) {
-	for _, w := range g.all {
-		w.mu.Lock()
-		sum += w.acked
-		w.mu.Unlock()
-	}
-	return sum
-}
-
-// isSaving says that a save is under way.
-func (g *writerGroup) isSaving() bool {
-	for _, w := range g.all {
-		w.mu.Lock()
-		saving := slices.ContainsFunc(w.profiles[:], func(p keptProfile) bool { return p.saving })
-		w.mu.Unlock()
-		if saving {
-			return true
-		}
-	}
-	return false
-}
-
 // areAllRefused says that each has a save under way that is refused for want of space.
 func (g *writerGroup) areAllRefused() bool {
-	for _, w := range g.all {
-		w.mu.Lock()
-		refused := w.refused
-		w.mu.Unlock()
-		if !refused {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(g.all, func(w *writer) bool { return !w.refused.Load() })
 }
 
 func (w *writer) keyOf(i int) string { return fmt.Sprintf("w%d-%d", w.id, i) }
@@ -143,6 +115,8 @@ func (w *writer) saveOnce(ctx context.Context, i int) error {
 	hash := sha256.Sum256(data)
 	request := &pb.SetRequest{Store: store, Key: w.keyOf(i), Expected: p.revision, Data: data, Hash: hash[:]}
 	w.changeKept(i, func(p *keptProfile) { p.next, p.saving = hash, true })
+	w.group.saving.Add(1)
+	defer w.group.saving.Add(-1)
 	reply := &pb.SetResponse{}
 	err := w.registration.Change(ctx, pb.Profiles_Set_FullMethodName, request, reply)
 	switch {
@@ -150,11 +124,9 @@ func (w *writer) saveOnce(ctx context.Context, i int) error {
 		if got := reply.GetHeader().GetRevision(); got != p.revision+1 {
 			return fmt.Errorf("%s: the save of revision %d was answered with %d", w.keyOf(i), p.revision+1, got)
 		}
-		w.changeKept(i, func(p *keptProfile) {
-			p.revision, p.hash, p.saving = p.revision+1, hash, false
-			w.acked++
-			w.refused = false
-		})
+		w.changeKept(i, func(p *keptProfile) { p.revision, p.hash, p.saving = p.revision+1, hash, false })
+		w.group.acked.Add(1)
+		w.refused.Store(false)
 	case wire.RefusalIn(err).GetReason() == pb.Reason_REASON_SERVER_GONE:
 		// The lease ran out while no node led. The save will not happen any more, but it may have happened.
 		w.registration = nil
@@ -269,9 +241,7 @@ var findings = []pb.Reason{pb.Reason_REASON_FAILED, pb.Reason_REASON_OTHER_CLUST
 func (w *writer) isFinding(_ context.Context, a wire.Attempt) bool {
 	reason := a.Refusal.GetReason()
 	if reason == pb.Reason_REASON_NO_SPACE && w.group.scarce.Load() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.refused = true
+		w.refused.Store(true)
 		return false
 	}
 	return reason == pb.Reason_REASON_NO_SPACE || slices.Contains(findings, reason)
