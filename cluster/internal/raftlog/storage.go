@@ -41,7 +41,9 @@ type votesStore interface {
 //
 // It returns an error if a part is missing in the folder of a member, or if the votes are older than the log. A part whose
 // content is damaged is a disk.DamageError.
-func Open(f *datafolder.Folder, log *slog.Logger, stop func(part string) func(error), operations *disk.Operations) (*Storage, error) {
+func Open(
+	f *datafolder.Folder, log *slog.Logger, stop func(part string) func(error), operations *disk.Operations,
+) (*Storage, error) {
 	if f.FS == nil {
 		memory := raft.NewInmemStore()
 		return &Storage{
@@ -73,7 +75,9 @@ func openVotes(f *datafolder.Folder) (votesStore, error) {
 
 // openLog opens the log, checks that votes fit it, and returns both as a Storage. It first syncs the folder that holds the
 // file of votes, whose name may be new.
-func openLog(f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(string) func(error), operations *disk.Operations) (*Storage, error) {
+func openLog(
+	f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(string) func(error), operations *disk.Operations,
+) (*Storage, error) {
 	votesPath, path := f.PathOf(datafolder.VotesFile), f.PathOf(datafolder.LogFolder)
 	if err := disk.SyncFolder(f.FS, f.FS.PathDir(votesPath)); err != nil {
 		return nil, fmt.Errorf("open %s: %w", votesPath, err)

@@ -2,14 +2,14 @@ package tables
 
 import "sync"
 
-const digestsKept = 1 << 14 // entries with a remembered digest: some seconds of the fastest log
+const digestsKept = 1 << 14 // number of entries; at the highest rate of entries these are some seconds
 
-// Digests holds the digests of this node's tables after each of the last entries. Every entry is kept, since nodes divide
-// the log into batches differently.
+// Digests holds the digests of this node's tables after each of the last entries. Nodes compare their digests at one index.
+// It keeps one for each entry, not for each batch, since each node divides the log into batches in its own way.
 type Digests struct {
 	mu     sync.Mutex
-	ring   [digestsKept]struct{ index, digest uint64 } // the entry at an index is at that index modulo digestsKept
-	newest uint64
+	ring   [digestsKept]struct{ index, digest uint64 } // the digest after index is at ring[index % digestsKept]
+	newest uint64                                      // the highest index in ring
 }
 
 func (d *Digests) add(index, digest uint64) {
@@ -31,8 +31,8 @@ func (d *Digests) resetTo(index, digest uint64) {
 	}
 }
 
-// At returns the digest after an entry. ok is false if the entry is not applied here, holds no commands, or is too
-// old.
+// At returns the digest after the entry at index. ok is false if this process has not applied that entry, if the entry
+// holds no commands, or if it is too old.
 func (d *Digests) At(index uint64) (digest uint64, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -43,6 +43,7 @@ func (d *Digests) At(index uint64) (digest uint64, ok bool) {
 	return k.digest, true
 }
 
+// LastIndex returns the index of the newest digest, 0 if there is none.
 func (d *Digests) LastIndex() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

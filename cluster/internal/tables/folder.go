@@ -10,18 +10,20 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// currentFile holds one line: the name of the folder beside it that is live.
+// currentFile is the file that names the live folder of tables. It holds one line, the name of a folder beside it.
 const currentFile = "CURRENT"
 
+// folderName returns the name of the folder of tables with a number. Each install takes the next number.
 func folderName(number uint64) string { return fmt.Sprintf("%06d", number) }
 
-// folderNumber reads a name that folderName made.
+// folderNumber returns the number in a name. It returns false for names that folderName does not make.
 func folderNumber(name string) (uint64, bool) {
 	number, err := strconv.ParseUint(name, 10, 64)
 	return number, err == nil && number > 0 && folderName(number) == name
 }
 
-// readCurrent returns the name of the live folder; ok is false where there never was one.
+// readCurrent returns the name of the live folder. ok is false if there is no currentFile: no tables were ever made here.
+// A file that names no folder, or one that is missing, is a disk.DamageError.
 func (t *Store) readCurrent() (name string, ok bool, err error) {
 	path := t.fs.PathJoin(t.root, currentFile)
 	content, err := disk.ReadFile(t.fs, path, 64)
@@ -41,7 +43,8 @@ func (t *Store) readCurrent() (name string, ok bool, err error) {
 	return name, true, nil
 }
 
-// writeCurrent makes name, which makeFolder made and which is synced, the folder that the next start opens.
+// writeCurrent makes the folder name the one that the next start opens. The folder and all in it must be synced. After an
+// error currentFile may hold the old name or the new one.
 func (t *Store) writeCurrent(name string) error {
 	if err := disk.WriteFile(t.fs, t.fs.PathJoin(t.root, currentFile), []byte(name+"\n")); err != nil {
 		return fmt.Errorf("name the live tables: %w", err)
@@ -49,8 +52,8 @@ func (t *Store) writeCurrent(name string) error {
 	return nil
 }
 
-// deleteOtherFolders deletes what keep does not name of the things that we make in the folder of tables, and learns the
-// highest number.
+// deleteOtherFolders deletes all folders of tables except keep, and all unfinished files. Other files stay: they are not
+// ours. It also sets lastFolder to the highest number that it finds.
 func (t *Store) deleteOtherFolders(keep string) error {
 	names, err := t.fs.List(t.root)
 	if err != nil {

@@ -16,41 +16,52 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// Replica is raft's side of the tables. Its FSM methods are called by raft alone, one at a time; the others may be called by
-// any goroutine.
+// Replica is the FSM that raft drives: it applies entries to the tables, takes snapshots of them and restores them. Raft
+// calls ApplyBatch, Apply, Snapshot and Restore one at a time, in its goroutine for the FSM. All other methods may be
+// called by any goroutine.
 type Replica struct {
 	tables    *Store
 	snapshots *snapshot.Store
 	onEvents  func([]fsm.Event)
 	onFault   func(error)
-	now       func() time.Time
+	now       func() time.Time // the clock; tests replace it
 
-	// onInstalled, when set before raft starts, is told of each install of a snapshot.
+	// OnInstalled is called after each install of a snapshot with its duration and its error. It must be set before raft
+	// starts; nil is allowed.
 	OnInstalled func(took time.Duration, err error)
 
-	// fitLog, when set before raft starts, makes raft's log fit a snapshot that was restored, by its label.
+	// FitLog makes raft's log fit a restored snapshot, see raftlog's FitToSnapshot. It must be set before raft starts; nil is
+	// allowed.
 	FitLog func(index, term uint64, running bool) error
 
-	ReadPace    *raftlog.ReadPace
-	Digests     Digests
-	RestoreErr  error                     // of the last Restore that failed; raft's own error does not hold it
-	handedIndex uint64                    // the raft index that this process has been handed, entries or snapshot; skipped ones count
-	failure     error                     // an apply or a swap went wrong: nothing is applied any more
-	busySince   atomic.Pointer[time.Time] // when the act that raft waits for began; nil when it waits for none
+	ReadPace *raftlog.ReadPace // is woken after each batch
+	Digests  Digests           // digests after the last applied entries
+
+	// RestoreErr is the error of the last Restore that failed. Raft's own error does not wrap it. It may be read once raft
+	// has started or failed to start.
+	RestoreErr error
+
+	// handedIndex is the highest index that raft has handed over in this process, in an entry or a snapshot. It counts
+	// entries without commands and entries that the tables already had.
+	handedIndex uint64
+
+	failure   error                     // why nothing is applied any more; nil: no failure
+	busySince atomic.Pointer[time.Time] // when the running FSM call of raft began; nil: none is running
 }
 
 var _ raft.BatchingFSM = (*Replica)(nil)
 
-// AppliedResults is raft's response to an entry that holds commands. The other response is the error that stopped this node.
+// AppliedResults is the response to an entry that holds commands.
 type AppliedResults struct {
 	Index   uint64
 	Term    uint64
-	Skipped bool // the tables had it already; there are no results
-	Results []fsm.Result
+	Skipped bool         // the tables already had the entry; there are no results
+	Results []fsm.Result // one for each command of the entry
 }
 
-// NewReplica puts raft's face on tables. onEvents is told of each batch after it is committed to the tables, in log
-// order, and must not block. stop is told once, when this node can apply no more, and must not wait for raft.
+// NewReplica returns the FSM of the tables t. onEvents is called with the events of each batch after the batch is
+// committed to the tables, in the order of the log, and must not block. stop is called once, when nothing can be applied
+// any more; it must not wait for raft, in whose goroutine it is called.
 func NewReplica(t *Store, s *snapshot.Store, onEvents func([]fsm.Event), stop func(error)) *Replica {
 	r := &Replica{tables: t, snapshots: s, onEvents: onEvents, onFault: stop, now: time.Now}
 	r.ReadPace = raftlog.NewReadPace(
@@ -62,8 +73,8 @@ func NewReplica(t *Store, s *snapshot.Store, onEvents func([]fsm.Event), stop fu
 	return r
 }
 
-// ApplyBatch applies the entries that hold commands, and answers each entry: with an applied, with nil where there was no
-// command, or with the error after which this node applies no more.
+// ApplyBatch applies the entries of logs that hold commands. It returns one response for each entry: an AppliedResults,
+// or nil for an entry without commands. If the batch fails, all responses are the error, and so are all later ones.
 func (r *Replica) ApplyBatch(logs []*raft.Log) []any {
 	defer r.ReadPace.WakeReader()
 	defer r.markApplying()()
@@ -101,7 +112,7 @@ func (r *Replica) ApplyBatch(logs []*raft.Log) []any {
 	return responses
 }
 
-// Apply is a batch of one.
+// Apply is ApplyBatch with one entry. It returns the response.
 func (r *Replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
 
 func (r *Replica) applyEntries(commands []fsm.Log) ([]fsm.Applied, error) {
@@ -122,6 +133,7 @@ func (r *Replica) applyEntries(commands []fsm.Log) ([]fsm.Applied, error) {
 	return outcomes, nil
 }
 
+// failReplica ends all applying because of err, and stops this node.
 func (r *Replica) failReplica(err error) {
 	if !errors.Is(err, disk.ErrFailed) {
 		err = fmt.Errorf("%w: %w", disk.ErrFailed, err)
@@ -130,7 +142,8 @@ func (r *Replica) failReplica(err error) {
 	r.onFault(err)
 }
 
-// ApplyingSince says since when raft has been waiting for an apply, a checkpoint or a restore.
+// ApplyingSince returns when the running apply, checkpoint or restore began. running is false if there is none. Nothing is
+// applied before it ends.
 func (r *Replica) ApplyingSince() (since time.Time, running bool) {
 	if at := r.busySince.Load(); at != nil {
 		return *at, true
@@ -144,18 +157,21 @@ func (r *Replica) markApplying() (done func()) {
 	return func() { r.busySince.Store(nil) }
 }
 
-// FlushTables makes the next Snapshot quick: it flushes beside the applies, so that little is left to flush while they wait.
+// FlushTables flushes the tables while applies go on. Called shortly before Snapshot, it leaves little to flush for
+// Snapshot, for which the applies wait.
 func (r *Replica) FlushTables() error { return r.tables.Flush() }
 
-// Snapshot takes a checkpoint of the tables. It refuses while the tables are ahead of the entries that raft has handed over,
-// as they are after a start until the replay has caught up: raft would label the checkpoint with an index below its content.
+// Snapshot takes a checkpoint of the tables. It returns an error while the tables are ahead of the entries that raft has
+// handed over, as they are after a start until raft has replayed its log. Raft would label the checkpoint with the last
+// index that it has handed over, which is below the content of the tables, and no snapshot may hold more than its label.
 func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
 	defer r.markApplying()()
 	if r.failure != nil {
 		return nil, r.failure
 	}
 	if row := r.tables.Position().Index; r.handedIndex < row {
-		return nil, fmt.Errorf("take snapshot: the tables are at entry %d, and the replay of the log is only at %d; try again later", row, r.handedIndex)
+		return nil, fmt.Errorf(
+			"take snapshot: the tables are at entry %d, and the replay of the log is only at %d; try again later", row, r.handedIndex)
 	}
 	dir := r.snapshots.NewScratch()
 	position, err := r.tables.Checkpoint(dir)
@@ -165,8 +181,13 @@ func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
 	return snapshot.NewCheckpoint(r.snapshots, dir, position.Index), nil
 }
 
-// Restore goes to a snapshot of our own store. Tables that are not behind it stay: at a start they mostly are ahead of it,
-// and entries that raft then hands over again are skipped. So the tables never go back.
+// Restore brings the tables to a snapshot in this node's snapshot store. If they are not behind the snapshot, they stay
+// as they are, so the tables never go back. This is usual at a start, where raft restores its newest snapshot and then
+// hands over entries that the tables already have; those are skipped. In both cases Restore makes the log fit the
+// snapshot.
+//
+// After an error the old tables are still live. Two errors also stop this node: a swap of which it is unclear whether it
+// happened (errSwapUnclear), and tables that this build is too old to open.
 func (r *Replica) Restore(source io.ReadCloser) error {
 	defer r.markApplying()()
 	if r.failure != nil {
@@ -186,7 +207,7 @@ func (r *Replica) Restore(source io.ReadCloser) error {
 		if err != nil {
 			err = fmt.Errorf("restore snapshot %s: %w", meta.Label.ID, err)
 			r.RestoreErr = err
-			if errors.Is(err, errSwapUnclear) || errors.Is(err, fsm.ErrOldBuild) { // the next one would be no older
+			if errors.Is(err, errSwapUnclear) || errors.Is(err, fsm.ErrOldBuild) { // the next snapshot would need the same build
 				err = fmt.Errorf("%w: %w", disk.ErrFailed, err)
 				r.failReplica(err)
 			}
@@ -204,6 +225,8 @@ func (r *Replica) Restore(source io.ReadCloser) error {
 	return nil
 }
 
+// installSnapshot replaces the tables by those of a snapshot, if they are of the same cluster and at the row that the
+// snapshot's label says.
 func (r *Replica) installSnapshot(from *snapshot.Reader) error {
 	ours := r.tables.Position()
 	return r.tables.Install(from.CopyTo, func(theirs fsm.Position) error {
@@ -217,10 +240,12 @@ func (r *Replica) installSnapshot(from *snapshot.Reader) error {
 	})
 }
 
-// CheckIncomingSnapshot returns a function for the snapshots' AdmitIncoming: it turns away a snapshot that brings nothing, where
-// taking it could cost entries. A
-// follower with a log that could not be read for a moment is offered an older snapshot, and raft would drop its log above it,
-// acknowledged entries too. lastLog is the last index of the log.
+// CheckIncomingSnapshot returns the function for AdmitIncoming of the snapshot store. lastLog returns the last index of
+// the log.
+//
+// The function refuses a snapshot that is not ahead of the tables while the log holds entries after it. Such a snapshot
+// brings nothing new, and raft may delete the log after it, with entries that this node has acknowledged. A leader offers
+// one to a follower that could not read its log for a moment.
 func (r *Replica) CheckIncomingSnapshot(lastLog func() (uint64, error)) func(index uint64) error {
 	return func(index uint64) error {
 		row := r.tables.Position().Index

@@ -1,9 +1,11 @@
-// Package tables is the state machine on a node's disk: the tables that are live, and the swap to others when a snapshot is
-// installed (store.go, swap.go, folder.go), views for readers (view.go), and raft's side of them (replica.go), with the digests
-// of the last entries (digests.go).
+// Package tables keeps the state machine on a node's disk: the live tables and the swap to other tables when a snapshot
+// is installed (store.go, swap.go, folder.go), views for readers (view.go), and the FSM that raft drives (replica.go),
+// with the digests after the last entries (digests.go).
 //
-// Its invariants: the applied row never goes back; a reader holds up neither an apply nor an install; after a failed apply
-// nothing more is applied.
+// The applied row is the row of the tables that holds the index of the last applied entry; each batch of writes updates it.
+//
+// Invariants: the applied row never goes back; no apply and no install waits for a reader; after a failed apply nothing
+// more is applied.
 package tables
 
 import (
@@ -22,47 +24,50 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// Store is the machine that is live on this disk, and the swap to another one when a snapshot is installed.
+// Store holds the live tables of a node. Install swaps them for others.
 //
-// Readers hold a generation, not the machine: a swap leaves the old generation to them, and the last one that lets go closes
-// it and deletes its folder. So neither an apply nor an install ever waits for a reader.
+// A generation is one folder of tables and its open state machine. Every call and every view uses one generation from its
+// beginning to its end, and the generation counts them. A swap makes another generation live and leaves the old one to its
+// users; the last of them closes it and deletes its folder. So no apply and no install ever waits for a reader.
 //
-// apply, checkpoint and install belong to the one goroutine that hands over the log. All others may be called by any
-// goroutine.
+// ApplyEntries, Checkpoint and Install must be called by one goroutine, in which raft hands over the log. All other methods
+// may be called by any goroutine.
 type Store struct {
 	fs       vfs.FS
-	root     string
-	maxLevel uint32 // the highest that is applied
+	root     string // folder that holds the folders of tables and currentFile
+	maxLevel uint32 // the highest level of entries that this build applies
 	log      *slog.Logger
-	watch    *disk.Watch // of Pebble
+	watch    *disk.Watch // ends the waits for Pebble after a fault
 
-	// Operations, when set before the first apply, notes applies and flushes.
+	// Operations notes the applies and flushes that are running. It must be set before the first apply; nil is allowed.
 	Operations *disk.Operations
 
-	position atomic.Pointer[fsm.Position]
+	position atomic.Pointer[fsm.Position] // position of the live tables
 
-	shutOnce sync.Once
-	closing  chan struct{} // closed by close
-	drained  chan struct{} // closed once close was called and the last generation has ended
+	shutOnce sync.Once     // for closing after a fault
+	closing  chan struct{} // closed when Close is called, or after a fault
+	drained  chan struct{} // closed once the tables are closing and the last generation has ended
 
 	mu              sync.Mutex
 	live            *generation
-	openGenerations int    // generations that have not ended
-	lastFolder      uint64 // the highest folder number in use
-	closed          bool
-	closeErr        error
-	positionMoved   chan struct{} // closed and replaced when position moves
+	openGenerations int           // number of generations that have not ended
+	lastFolder      uint64        // the highest folder number in use
+	closed          bool          // closing is closed
+	closeErr        error         // error of closing the live generation
+	positionMoved   chan struct{} // closed and replaced when position changes
 }
 
-// ErrClosed is the error of calls on tables that are closing.
+// ErrClosed is returned by calls on tables that are closing or closed.
 var ErrClosed = errors.New("this node is shutting down")
 
-// brokenCloseLimit is how long broken tables are given to close their files.
+// brokenCloseLimit is how long Close waits, after a fault, for the tables to close their files.
 const brokenCloseLimit = time.Second
 
-// Open opens what root/CURRENT names, or an empty machine where there never was one, and deletes what is
-// left of installs that did not finish. fatal is told when the disk has failed in a way that leaves Pebble stuck; the
-// node stops then. level is the highest that they apply. A nil fs is the disk.
+// Open opens the tables that root/CURRENT names. If there is no such file it makes empty tables. It deletes the remains
+// of unfinished installs. level is the highest level of entries that the tables apply. fatal is called when the disk has
+// failed; it may be called with Pebble's locks held and must not block. A nil fs is the operating system's.
+//
+// Tables whose content is damaged are a disk.DamageError. Tables of a newer build are fsm.ErrOldBuild.
 func Open(fs vfs.FS, root string, level uint32, log *slog.Logger, fatal func(error)) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
@@ -108,7 +113,8 @@ func Open(fs vfs.FS, root string, level uint32, log *slog.Logger, fatal func(err
 	return t, nil
 }
 
-// ApplyEntries applies entries in order. After an error nobody knows how many of them, and nothing may be applied any more.
+// ApplyEntries applies entries in order and returns their outcomes. After an error it is unknown how many were applied,
+// and no entry may be applied any more.
 func (t *Store) ApplyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	g, err := t.acquireGeneration()
 	if err != nil {
@@ -131,11 +137,12 @@ func (t *Store) ApplyEntries(logs []fsm.Log) ([]fsm.Applied, error) {
 	return done.applied, nil
 }
 
-// Position is that of the last apply or install.
+// Position returns the position of the tables after the last apply or install.
 func (t *Store) Position() fsm.Position { return *t.position.Load() }
 
-// WaitApplied returns once the applied row has reached index. The row only knows entries that hold commands: at the index
-// of any other entry it waits for the next command.
+// WaitApplied waits until the applied row has reached index. Only entries with commands move that row, so for the index
+// of another entry WaitApplied waits for the next entry with commands. It returns early with an error if ctx ends, if the
+// tables are closed (ErrClosed), or after a fault of the disk.
 func (t *Store) WaitApplied(ctx context.Context, index uint64) error {
 	for {
 		t.mu.Lock()
@@ -156,7 +163,7 @@ func (t *Store) WaitApplied(ctx context.Context, index uint64) error {
 	}
 }
 
-// Flush brings what is applied to the disk. It may run beside applies.
+// Flush syncs all applied entries to the disk. Applies may go on meanwhile.
 func (t *Store) Flush() error {
 	g, err := t.acquireGeneration()
 	if err != nil {
@@ -171,7 +178,8 @@ func (t *Store) Flush() error {
 	return err
 }
 
-// Checkpoint makes dir, which must not exist, a copy of the tables by hard links, and returns what it holds.
+// Checkpoint creates dir, which must not exist, as a copy of the tables by hard links, and returns the position of the
+// copy.
 func (t *Store) Checkpoint(dir string) (fsm.Position, error) {
 	g, err := t.acquireGeneration()
 	if err != nil {
@@ -184,15 +192,15 @@ func (t *Store) Checkpoint(dir string) (fsm.Position, error) {
 	})
 }
 
-// Close lets no one in any more, waits for the views that are open, then flushes and closes the machine. It is for when
-// nothing applies any more. Broken tables are not waited for: their machine may never answer.
+// Close refuses new calls and views, waits until the open ones have ended, and then flushes and closes the tables. After a
+// fault of the disk it waits at most brokenCloseLimit, since Pebble may not return, and returns the fault.
 func (t *Store) Close() error {
 	t.closeForReading()
 	select {
 	case <-t.drained:
 	case <-t.watch.Failed():
 		select {
-		case <-t.drained: // it lets go of its files, where it can
+		case <-t.drained: // Pebble could close its files
 		case <-time.After(brokenCloseLimit):
 		}
 		return t.watch.Err()
@@ -202,7 +210,7 @@ func (t *Store) Close() error {
 	return t.closeErr
 }
 
-// closeForReading lets no one in any more, and the machine go with the last who is in.
+// closeForReading refuses new calls and views. The live tables are closed when the last open one ends.
 func (t *Store) closeForReading() {
 	t.mu.Lock()
 	live, first := t.live, !t.closed
@@ -211,7 +219,7 @@ func (t *Store) closeForReading() {
 	if first {
 		close(t.closing)
 	}
-	if first && live != nil { // else it is being opened, which ends with the same fault
+	if first && live != nil { // nil: Open is still running, and ends with the same fault
 		t.releaseGeneration(live)
 	}
 }
@@ -224,12 +232,13 @@ func (t *Store) publishPosition(s fsm.Position) {
 	t.positionMoved = make(chan struct{})
 }
 
-// reportFault is a failure beside the applies, of a flush or a compaction. Pebble would try again for ever, and nothing would
-// show that the tables on disk stay behind. It is not stuck, so it is closed, which ends its trying.
+// reportFault handles a damaged file that a read has met, and a failed flush or compaction. Of the latter Pebble would
+// retry without end, and nothing would show that the tables on the disk fall further and further behind. Pebble is not
+// stuck in these cases, so the tables are closed, which ends its retries.
 func (t *Store) reportFault(err error) {
 	if pebble.IsCorruptionError(err) {
 		err = disk.NewDamageError(t.root, err)
 	}
 	t.watch.Fail(err)
-	t.shutOnce.Do(func() { go t.closeForReading() }) // joined by close, through drained
+	t.shutOnce.Do(func() { go t.closeForReading() }) // Pebble's locks may be held here; Close waits for it by drained
 }

@@ -8,16 +8,17 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// generation is one folder of tables with its open machine.
+// generation is one folder of tables and its open state machine. See Store.
 type generation struct {
 	machine    *fsm.Machine
-	folder     string
-	users      int  // readers and running acts, and one for being live; guarded by tables.mu
-	superseded bool // CURRENT names another one: the folder goes when the last user does
+	folder     string // name of the folder
+	users      int    // views, running calls, and one for the live generation; guarded by Store.mu
+	superseded bool   // another generation is live: the last user deletes the folder; guarded by Store.mu
 }
 
-// openGeneration opens the machine in a folder of tables, used once. It waits also where the files turn out to be damaged:
-// Pebble is at work in the folder until it returns, and panics if the folder is deleted meanwhile.
+// openGeneration opens the tables in the folder name. The generation has one user. After a fault of the disk it still
+// waits for Pebble unless Pebble is stuck: until its Open returns, Pebble works in the folder, and it panics if the
+// folder is deleted meanwhile.
 func (t *Store) openGeneration(name string) (*generation, fsm.Position, error) {
 	type opened struct {
 		machine  *fsm.Machine
@@ -42,12 +43,25 @@ func (t *Store) openGeneration(name string) (*generation, fsm.Position, error) {
 	return &generation{machine: o.machine, folder: name, users: 1}, o.position, nil
 }
 
-// errSwapUnclear: nobody knows whether a start would find the old tables or the installed ones. Both are whole, but this
-// process must apply no more.
+// errSwapUnclear is the error of an install that failed while it wrote CURRENT, see Install.
 var errSwapUnclear = errors.New("swap to the installed tables is unclear")
 
-// Install makes a new folder, lets fill put a machine's files there and sync it, lets check judge where that machine
-// stands, and swaps to it. An error leaves everything as it was, unless it is errSwapUnclear.
+// Install replaces the live tables by others. fill writes the files of the new tables into the folder dir and syncs both;
+// check gets their position and returns an error if they may not be installed. After an error the old tables are live and
+// the new folder is deleted, unless the error is errSwapUnclear.
+//
+// The swap, step by step, and the effect of a crash or an error in each:
+//
+//   - A new folder is made beside the live one, filled, opened and checked, while the old tables go on serving readers. A
+//     crash leaves an extra folder, which the next start deletes.
+//   - CURRENT is replaced by one that names the new folder. This is the moment of the swap: a start opens the old tables
+//     before it and the new ones after it. If the write fails, the file may hold either name. Both folders are then kept,
+//     since the next start may need either, and this process must apply nothing more: its tables may not be those of the
+//     next start.
+//   - In memory the new generation becomes the live one, and its position is published. Calls and views that begin from now
+//     on use it.
+//   - The old generation loses the user that stood for being live. Its last view or call closes it and deletes its
+//     folder. A crash before that leaves the folder, which the next start deletes.
 func (t *Store) Install(fill func(dir string) error, check func(fsm.Position) error) error {
 	t.mu.Lock()
 	t.lastFolder++
@@ -84,6 +98,7 @@ func (t *Store) Install(fill func(dir string) error, check func(fsm.Position) er
 	return nil
 }
 
+// acquireGeneration returns the live generation with one user more. The caller must release it.
 func (t *Store) acquireGeneration() (*generation, error) {
 	select {
 	case <-t.watch.Failed():
@@ -99,6 +114,7 @@ func (t *Store) acquireGeneration() (*generation, error) {
 	return t.live, nil
 }
 
+// releaseGeneration ends one use of g. The last one ends g.
 func (t *Store) releaseGeneration(g *generation) {
 	t.mu.Lock()
 	g.users--
@@ -109,7 +125,7 @@ func (t *Store) releaseGeneration(g *generation) {
 	}
 }
 
-// endGeneration closes a generation that nobody uses any more.
+// endGeneration closes a generation without users, and deletes its folder if it is not the live one.
 func (t *Store) endGeneration(g *generation) {
 	err := t.closeMachine(g)
 	if g.superseded {
@@ -131,7 +147,7 @@ func (t *Store) endGeneration(g *generation) {
 	}
 }
 
-// closeMachine also closes a machine whose disk failed, unless Pebble stands still.
+// closeMachine closes the state machine of g, also after a fault of the disk, unless Pebble is stuck.
 func (t *Store) closeMachine(g *generation) error {
 	_, err := disk.RunUnlessStuck(t.watch, func() (struct{}, error) { return struct{}{}, g.machine.Close() })
 	return err

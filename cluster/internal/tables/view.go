@@ -7,8 +7,8 @@ import (
 	"github.com/profilenode/profilenode/fsm"
 )
 
-// View is what the tables held at one index. It is consistent, and holds up nothing: applies go on beside it. It must be
-// closed; what an install replaced stays on disk until then.
+// View is a consistent read snapshot of the tables at one index. Applies and installs go on while it is open. It must be
+// closed: until then its tables stay on disk, even if an install has replaced them.
 type View struct {
 	*fsm.View
 	release   func()
@@ -16,7 +16,7 @@ type View struct {
 	closeErr  error
 }
 
-// Close ends the view. Further calls do nothing and return the same.
+// Close ends the view. Further calls do nothing and return the same error.
 func (v *View) Close() error {
 	v.closeOnce.Do(func() {
 		v.closeErr = v.View.Close()
@@ -25,7 +25,7 @@ func (v *View) Close() error {
 	return v.closeErr
 }
 
-// OpenView opens a view of what is applied now.
+// OpenView opens a view of the tables as they are now. It returns ErrClosed if the tables are closing.
 func (t *Store) OpenView() (*View, error) {
 	g, err := t.acquireGeneration()
 	if err != nil {
@@ -39,7 +39,7 @@ func (t *Store) OpenView() (*View, error) {
 	return &View{View: v, release: func() { t.releaseGeneration(g) }}, nil
 }
 
-// ReadAlarms are the rows of the alarms that are kept.
+// ReadAlarms returns the rows of all alarms.
 func (t *Store) ReadAlarms() ([]fsm.Alarm, error) {
 	view, err := t.OpenView()
 	if err != nil {
@@ -49,7 +49,7 @@ func (t *Store) ReadAlarms() ([]fsm.Alarm, error) {
 	return view.Alarms()
 }
 
-// ReadNodes are the rows of the nodes as they are now.
+// ReadNodes returns the rows of all nodes.
 func (t *Store) ReadNodes() ([]fsm.Node, error) {
 	view, err := t.OpenView()
 	if err != nil {
