@@ -28,7 +28,7 @@ func TestNobodyWaitsForWhatRaftForgets(t *testing.T) {
 		proposed <- err
 	}()
 	<-q.wake
-	if got := len(q.takeBatch()); got != 1 {
+	if got := len(q.waiting.TakeBatch()); got != 1 {
 		t.Fatalf("%d proposals on their way, want 1", got)
 	}
 	n.lifecycle.endRunning()

@@ -9,7 +9,7 @@
 // The packages below it, from the bottom up: internal/disk (synced files, damage, a Pebble that hangs), internal/peerwire (the
 // nodes' port), internal/datafolder (the data folder and node.json), internal/raftlog (raft's log and votes),
 // internal/snapshot (snapshots as folders and as streams), internal/tables (the state machine on disk, and raft's side of it)
-// and internal/liveness (the failure detector).
+// internal/liveness (the failure detector) and internal/commandqueue (commands that wait for an entry).
 //
 // The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the comparison of the nodes' tables
 // (digest.go); how a node stops (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps

@@ -18,9 +18,10 @@ var mayImport = map[string][]string{
 	"gossip":        {},
 
 	"fsm": {"lock", "fsm/logpb"},
-	"cluster": {"cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire",
+	"cluster": {"cluster/internal/commandqueue", "cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire",
 		"cluster/internal/raftlog", "cluster/internal/snapshot", "cluster/internal/tables", "fsm", "lock", "gossip"},
-	"cluster/internal/disk": {},
+	"cluster/internal/disk":         {},
+	"cluster/internal/commandqueue": {"fsm"},
 	// The nodes' port. It knows no node: the answers to questions come in as functions.
 	"cluster/internal/peerwire":   {"internal/tcp", "lock"},
 	"cluster/internal/datafolder": {"cluster/internal/disk", "cluster/internal/peerwire"},

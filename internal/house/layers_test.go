@@ -21,6 +21,7 @@ var clusterPackages = []string{
 	"cluster/internal/snapshot",
 	"cluster/internal/tables",
 	"cluster/internal/liveness",
+	"cluster/internal/commandqueue",
 	"cluster",
 }
 

@@ -15,7 +15,7 @@ import (
 // Every copy of a request is checked here before anything looks into it: that it was meant for this cluster and epoch, and
 // that this build knows every field of it. Incarnations and tokens are positions in a log, so the ones of another cluster
 // name something here as well. A refusal speaks for one copy only; the registration, which needs a row, is checked where
-// the row is: in apply, and for renewals in live.go.
+// the row is: in apply, and for renewals in renewals.go.
 
 // checkCopy is the interceptor in front of every call but Live, whose renewals are checked in renewals.go.
 func (s *Server) checkCopy(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -120,7 +120,7 @@ func (s *Server) checkLater(server lock.Incarnation, known *streamState, r *prof
 }
 
 // checkRegistration refuses a renewal of an incarnation that another process registered, as far as this node's tables know
-// it: a row that is here says so however old the tables are. live.go asks once more after it has confirmed the lead.
+// it: a row that is here says so however old the tables are. renewals.go asks once more after it has confirmed the lead.
 func (s *Server) checkRegistration(ctx context.Context, server lock.Incarnation, registration, seen uint64) error {
 	if registration == 0 {
 		return checkFieldErrors(0, invalidField("the renewal has no registration: send the first eight bytes, big-endian, of the nonce that this process registered with"))

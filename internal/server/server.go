@@ -5,7 +5,7 @@
 // on; that a refusal says whether the thing happened, in one sentence and in a profilev1.Refusal; and that a renewal is
 // answered as confirmed only when the node confirmed its lead after the renewal came. It never retries, never forwards, and
 // keeps nothing that a client would miss after a restart. Read this file first, then errortable.go for the errors,
-// and live.go for the stream.
+// and renewals.go for the stream.
 package server
 
 import (
