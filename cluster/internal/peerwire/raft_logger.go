@@ -6,18 +6,26 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"maps"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
-// NewRaftLogger returns a logger with which raft writes to a slog.Logger.
-func NewRaftLogger(log *slog.Logger) hclog.Logger { return raftLogger{logger: log, name: "raft"} }
+// NewRaftLogger returns a logger with which raft writes to a slog.Logger. Raft says the same several times a second while a
+// node is away or no leader is elected, so each message about each node is logged once a minute, with how often it was left
+// out. Messages with a code, and those at debug level, are all logged.
+func NewRaftLogger(log *slog.Logger) hclog.Logger {
+	return raftLogger{logger: log, name: "raft", repeats: &repeatCounter{seen: map[string]repeats{}}}
+}
 
 // raftLogger lets raft write to a slog.Logger.
 type raftLogger struct {
-	logger *slog.Logger
-	name   string
-	fields []any
+	logger  *slog.Logger
+	name    string
+	fields  []any
+	repeats *repeatCounter
 }
 
 var _ hclog.Logger = raftLogger{}
@@ -40,13 +48,65 @@ func (r raftLogger) Log(l hclog.Level, msg string, args ...any) {
 	if l == hclog.Error && peerTrouble[msg] {
 		l = hclog.Warn
 	}
-	if r.isEnabled(l) {
-		fields := formatFields(args)
-		if code := raftEvents[msg]; code != "" {
-			fields = append(fields, "code", code)
-		}
-		r.logger.Log(context.Background(), slogLevel(l), r.name+": "+msg, fields...)
+	if !r.isEnabled(l) {
+		return
 	}
+	fields := formatFields(args)
+	if code := raftEvents[msg]; code != "" {
+		fields = append(fields, "code", code)
+	} else if l >= hclog.Info {
+		leftOut, due := r.repeats.isDue(msg+" "+nodeIn(fields), time.Now())
+		if !due {
+			return
+		}
+		if leftOut > 0 {
+			fields = append(fields, "left out since", leftOut)
+		}
+	}
+	r.logger.Log(context.Background(), slogLevel(l), r.name+": "+msg, fields...)
+}
+
+// nodeIn is the node that the fields of a message name, empty if they name none.
+func nodeIn(fields []any) string {
+	for i := 0; i+1 < len(fields); i += 2 {
+		switch fields[i] {
+		case "peer", "target", "server-id", "from", "candidate":
+			return fmt.Sprint(fields[i+1])
+		}
+	}
+	return ""
+}
+
+// repeatCounter counts messages that are logged once a minute.
+type repeatCounter struct {
+	mu   sync.Mutex
+	seen map[string]repeats
+}
+
+type repeats struct {
+	logged  time.Time
+	leftOut int // since logged
+}
+
+const maxRepeats = 256 // messages that are counted; beyond them, messages are logged each time
+
+// isDue says whether a message is to be logged, and how often it was left out since it was logged last.
+func (c *repeatCounter) isDue(message string, now time.Time) (leftOut int, due bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, known := c.seen[message]
+	if known && now.Sub(last.logged) < logLimitPeriod {
+		last.leftOut++
+		c.seen[message] = last
+		return 0, false
+	}
+	if len(c.seen) >= maxRepeats {
+		maps.DeleteFunc(c.seen, func(_ string, r repeats) bool { return now.Sub(r.logged) >= 2*logLimitPeriod })
+	}
+	if known || len(c.seen) < maxRepeats {
+		c.seen[message] = repeats{logged: now}
+	}
+	return last.leftOut, true
 }
 
 // raftEvents are codes for those messages of raft that programs look for in a node's log, so that no program but this one
@@ -106,17 +166,17 @@ func (r raftLogger) IsError() bool { return r.isEnabled(hclog.Error) }
 func (r raftLogger) ImpliedArgs() []any { return r.fields }
 
 func (r raftLogger) With(args ...any) hclog.Logger {
-	return raftLogger{logger: r.logger.With(formatFields(args)...), name: r.name, fields: append(r.fields[:len(r.fields):len(r.fields)], args...)}
+	return raftLogger{logger: r.logger.With(formatFields(args)...), name: r.name, repeats: r.repeats, fields: append(r.fields[:len(r.fields):len(r.fields)], args...)}
 }
 
 func (r raftLogger) Name() string { return r.name }
 
 func (r raftLogger) Named(name string) hclog.Logger {
-	return raftLogger{logger: r.logger, name: r.name + "." + name, fields: r.fields}
+	return raftLogger{logger: r.logger, name: r.name + "." + name, fields: r.fields, repeats: r.repeats}
 }
 
 func (r raftLogger) ResetNamed(name string) hclog.Logger {
-	return raftLogger{logger: r.logger, name: name, fields: r.fields}
+	return raftLogger{logger: r.logger, name: name, fields: r.fields, repeats: r.repeats}
 }
 
 func (r raftLogger) SetLevel(hclog.Level) {}
