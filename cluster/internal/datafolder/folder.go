@@ -1,5 +1,8 @@
-// Package datafolder is the data folder of one node: its lock, its layout, and its file node.json, which says whose folder it
-// is. A folder that holds nothing gets a new id: an id without its votes must never come back.
+// Package datafolder manages the data folder of one node: its lock, its layout, and its file node.json, which holds the
+// node's identity.
+//
+// Its invariant: a node never runs under an id without the votes and the log of that id. So an empty folder gets a new
+// id, and a folder that lacks a part of a member is refused.
 package datafolder
 
 import (
@@ -23,47 +26,49 @@ import (
 
 // The parts of a data folder.
 const (
-	IdentityFile    = "node.json"
-	VotesFile       = "raft.db"
-	LogFolder       = "log"
-	TablesFolder    = "tables"
-	SnapshotsFolder = "snapshots"
-	ProbeFile       = "probe" // written to an idle disk, to see whether it answers
+	IdentityFile    = "node.json" // an Identity
+	VotesFile       = "raft.db"   // raft's term and vote, see package raftlog
+	LogFolder       = "log"       // raft's log, see package raftlog
+	TablesFolder    = "tables"    // the state machine, see package tables
+	SnapshotsFolder = "snapshots" // raft's snapshots, see package snapshot
+	ProbeFile       = "probe"     // written to an idle disk, to see whether it answers
 	lockFile        = "LOCK"
 
-	folderFormat     = 1       // of node.json
-	maxIdentityBytes = 1 << 20 // of node.json
+	folderFormat     = 1       // format of node.json
+	maxIdentityBytes = 1 << 20 // greatest size of node.json
 )
 
 // Identity is the content of node.json.
 type Identity struct {
 	Format  int    `json:"format"`
 	ID      string `json:"id"`
-	Cluster string `json:"cluster,omitempty"` // hex; the cluster it belongs to
-	// Member is written once raft.db exists and before raft first runs on it: from then on this node may have voted, and
-	// a folder without raft.db has forgotten it.
+	Cluster string `json:"cluster,omitempty"` // id of the cluster that the node belongs to, in hex
+	// Member says that raft has run, or is about to run, in this folder. It is written once raft.db exists and before raft
+	// starts. From then on this node may have voted, so a folder without raft.db has lost votes and is refused.
 	Member bool `json:"member,omitempty"`
-	// UnusableReason is why this folder must never speak again: its tables differ from the log.
+	// UnusableReason is the reason why no node may run on this folder any more; empty: none. Its tables differ from the log.
 	UnusableReason string `json:"condemned,omitempty"`
-	// Founding is the first configuration, while this node is about to write it to its log.
+	// Founding is the first configuration of the cluster, from the decision to found it until it is in the log. A start
+	// after a crash in between completes the founding.
 	Founding []peerwire.Peer `json:"found,omitempty"`
-	// Checksum is the XXH64, in hex, of the other fields as JSON. Builds that do not know it write none.
+	// Checksum is the XXH64, in hex, of the other fields as JSON. Older builds wrote none.
 	Checksum string `json:"checksum,omitempty"`
 }
 
-// checksum returns the Checksum that fits the other fields.
+// checksum computes Checksum from the other fields.
 func (i Identity) checksum() (string, error) {
 	i.Checksum = ""
 	text, err := json.Marshal(i)
 	return disk.FormatChecksum(xxhash.Sum64(text)), err
 }
 
-// decodeIdentity reads node.json, which lies at path. An identity whose checksum is wrong is damaged: the node would go on
-// under an id that is not its own.
+// decodeIdentity decodes text, the content of node.json; path is for errors. A wrong checksum is a disk.DamageError,
+// since the node could otherwise run under an id that is not its own.
 func decodeIdentity(path string, text []byte) (own Identity, err error) {
 	err = json.Unmarshal(text, &own)
 	if err == nil && own.Format != folderFormat && own.Checksum == "" {
-		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", path, own.Format, folderFormat)
+		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it",
+			path, own.Format, folderFormat)
 	}
 	if err == nil && own.ID == "" {
 		err = errors.New("it holds no id")
@@ -78,21 +83,25 @@ func decodeIdentity(path string, text []byte) (own Identity, err error) {
 		return own, disk.NewDamageError(path, fmt.Errorf("it does not say whose folder this is: %w", err))
 	}
 	if own.Format != folderFormat {
-		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it", path, own.Format, folderFormat)
+		return own, fmt.Errorf("%s has format %d, this build knows %d: run the build that wrote it",
+			path, own.Format, folderFormat)
 	}
 	return own, nil
 }
 
 // Folder is the data folder of one node, open.
 type Folder struct {
-	Dir      string // "": in memory
-	FS       vfs.FS // that the files lie on, under dir; nil: the node keeps nothing
-	lock     io.Closer
+	Dir      string    // path of the folder; "": not on the operating system's file system
+	FS       vfs.FS    // file system of the files; nil: the node stores nothing
+	lock     io.Closer // lock of this process on the folder; nil: none is needed
 	Identity Identity
 }
 
-// Open locks the folder at dir for this process and reads its identity. An empty dir stands for a node in memory, which
-// keeps its files on memory, or nothing where that is nil.
+// Open locks the folder at dir for this process and reads its identity. It makes the folder and a new identity if there are
+// none. If dir is "", the node stores its files on memory, or nothing if memory is nil.
+//
+// It returns an error if another process has locked the folder or this user may not write it, if the folder is marked as
+// unusable, and if it lacks a part that a member must have. A damaged node.json is a disk.DamageError.
 func Open(dir string, memory vfs.FS) (*Folder, error) {
 	f := &Folder{Dir: dir, FS: memory, Identity: Identity{Format: folderFormat}}
 	if dir == "" && memory == nil {
@@ -118,14 +127,18 @@ func Open(dir string, memory vfs.FS) (*Folder, error) {
 	return f, nil
 }
 
-// explainLockError tells a folder that this process may not write from one that another process has.
+// explainLockError returns an error that says what to do: a folder that this user may not write and a folder that another
+// process has locked need different advice.
 func explainLockError(dir string, err error) error {
 	if errors.Is(err, iofs.ErrPermission) && !errors.Is(err, syscall.EAGAIN) {
-		return fmt.Errorf("data folder %s cannot be written by this user: give the folder and all in it to the user that runs this node: %w", dir, err)
+		return fmt.Errorf("data folder %s cannot be written by this user: "+
+			"give the folder and all in it to the user that runs this node: %w", dir, err)
 	}
-	return fmt.Errorf("data folder %s is in use by another process: stop that process first, or give this node a folder of its own: %w", dir, err)
+	return fmt.Errorf("data folder %s is in use by another process: "+
+		"stop that process first, or give this node a folder of its own: %w", dir, err)
 }
 
+// readIdentity reads node.json, or writes a new identity if the folder is empty.
 func (f *Folder) readIdentity() error {
 	votesMissing, err := f.isMissing(VotesFile)
 	if err != nil {
@@ -134,7 +147,8 @@ func (f *Folder) readIdentity() error {
 	text, err := disk.ReadFile(f.FS, f.PathOf(IdentityFile), maxIdentityBytes)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if left := f.leftoverFile(); left != "" {
-			return fmt.Errorf("data folder %s has %s but no %s, so the folder does not say whose it is: %s", f.Dir, left, IdentityFile, RejoinAdvice(f.Dir))
+			return fmt.Errorf("data folder %s has %s but no %s, so the folder does not say whose it is: %s",
+				f.Dir, left, IdentityFile, RejoinAdvice(f.Dir))
 		}
 		own := f.Identity
 		own.ID = NewID()
@@ -164,7 +178,8 @@ func (f *Folder) isMissing(name string) (bool, error) {
 	return false, nil
 }
 
-// leftoverFile is a file or folder in a data folder without an identity; "" if there is none.
+// leftoverFile returns the name of a part of a member that exists in the folder, "" if there is none. A part that cannot be
+// looked at counts as existing.
 func (f *Folder) leftoverFile() string {
 	for _, name := range []string{VotesFile, LogFolder, TablesFolder, SnapshotsFolder} {
 		if missing, err := f.isMissing(name); !missing || err != nil {
@@ -174,25 +189,30 @@ func (f *Folder) leftoverFile() string {
 	return ""
 }
 
-// NewUnusableError is the error with which a node with wrong tables stops, and with which its folder is refused at every
-// later start. Right tables come only from another node, to a new id: the old id may have acknowledged entries on the
-// basis of the wrong ones.
+// NewUnusableError returns the error of a folder whose tables are wrong. A node stops with it, and every later start on the
+// folder ends with it. The node can get right tables only from other nodes and under a new id: under the old id it may have
+// acknowledged entries on the basis of wrong tables.
 func NewUnusableError(dir, why string) error {
-	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, and it joins under a new id and gets its tables from the other nodes", disk.ErrFailed, dir, why)
+	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, "+
+		"and it joins under a new id and gets its tables from the other nodes", disk.ErrFailed, dir, why)
 }
 
-// RejoinAdvice says how a node goes on that must not go on with its data folder.
+// RejoinAdvice returns advice for an operator whose node must not continue on the data folder at dir.
 func RejoinAdvice(dir string) string {
-	return fmt.Sprintf("stop this node, move the data folder %s aside and start the node with an empty one: it joins under a new id "+
-		"(if it is the only node, or more than half of the nodes are in this state, first read \"When a file is damaged\" in docs/operate.md)", dir)
+	return fmt.Sprintf("stop this node, move the data folder %s aside and start the node with an empty one: "+
+		"it joins under a new id (if it is the only node, or more than half of the nodes are in this state, "+
+		"first read \"When a file is damaged\" in docs/operate.md)", dir)
 }
 
-// NewMissingPartError is the refusal of a folder that does not hold all that it acknowledged.
-func NewMissingPartError(dir, how string) error {
-	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, so it must not go on under its old id: %s", dir, how, RejoinAdvice(dir))
+// NewMissingPartError returns the error of a member's folder that may lack votes or entries. problem is a clause such as
+// "its file raft.db is missing".
+func NewMissingPartError(dir, problem string) error {
+	return fmt.Errorf("data folder %s was a member of a cluster, but %s: it may have forgotten votes and saves, "+
+		"so it must not go on under its old id: %s", dir, problem, RejoinAdvice(dir))
 }
 
-// WriteIdentity replaces node.json so that after a crash either the old or the new one is there.
+// WriteIdentity replaces node.json and sets f.Identity. It is synced when WriteIdentity returns nil. After a crash or an
+// error node.json is either the old or the new one.
 func (f *Folder) WriteIdentity(own Identity) error {
 	if f.FS != nil {
 		sum, err := own.checksum()
@@ -212,7 +232,7 @@ func (f *Folder) WriteIdentity(own Identity) error {
 	return nil
 }
 
-// PathOf is the path of a file of the folder, on f.fs.
+// PathOf returns the path on f.FS of a part of the folder.
 func (f *Folder) PathOf(name string) string {
 	if f.Dir == "" {
 		return name
@@ -220,7 +240,8 @@ func (f *Folder) PathOf(name string) string {
 	return filepath.Join(f.Dir, name)
 }
 
-// DiskBytes is the size of all files in a folder of this one, 0 if they are not on the disk.
+// DiskBytes returns the size of all files in the part name of the folder, 0 if the folder is not on the operating
+// system's file system.
 func (f *Folder) DiskBytes(name string) uint64 {
 	if f.Dir == "" {
 		return 0
@@ -238,6 +259,7 @@ func (f *Folder) DiskBytes(name string) uint64 {
 	return bytes
 }
 
+// Close releases the lock of the folder.
 func (f *Folder) Close() error {
 	if f.lock == nil {
 		return nil
@@ -245,7 +267,7 @@ func (f *Folder) Close() error {
 	return f.lock.Close()
 }
 
-// NewID returns 128 random bits, in hex. No two are equal.
+// NewID returns 128 random bits, in hex.
 func NewID() string {
 	var id [16]byte
 	rand.Read(id[:])

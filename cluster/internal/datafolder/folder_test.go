@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A folder that this user may not write, and one that another process has, are two things to do.
+// A folder that this user may not write and a folder that another process has locked get different advice.
 func TestALockedFolderAndOneOfAnotherUserAreToldApart(t *testing.T) {
 	denied := explainLockError("data", &fs.PathError{Op: "open", Path: "data/LOCK", Err: syscall.EACCES}).Error()
 	if !strings.Contains(denied, "cannot be written by this user") || strings.Contains(denied, "another process") {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// DamageError says that a file or a folder does not hold what was written to it.
+// DamageError says that the content of a file or folder is not the content that was written to it.
 type DamageError struct {
 	Path  string
 	Cause error
@@ -17,13 +17,14 @@ type DamageError struct {
 func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Path, e.Cause) }
 func (e *DamageError) Unwrap() error { return e.Cause }
 
-// NewDamageError returns the damage of the file or folder at path.
+// NewDamageError returns a DamageError for the file or folder at path.
 func NewDamageError(path string, cause error) *DamageError {
 	return &DamageError{Path: path, Cause: cause}
 }
 
-// AsDamage returns the error of opening path as damage, unless the error of a system call is its cause: then the disk or
-// its permissions failed, and the content may be whole. A missing file is damage: a store names the files that it needs.
+// AsDamage returns err, an error of opening path, as a DamageError. It returns err itself if a system call failed: then
+// the disk failed or a permission is missing, and the content may be whole. A missing file is damage nevertheless, since
+// the files of a store name each other. Content of a newer build is none.
 func AsDamage(path string, err error) error {
 	var errno syscall.Errno
 	missing := errors.Is(err, iofs.ErrNotExist)
@@ -32,13 +33,13 @@ func AsDamage(path string, err error) error {
 		return err
 	case errors.As(err, &errno) && !missing:
 		return err
-	case strings.Contains(err.Error(), "unknown format major version"): // a newer build wrote it
+	case strings.Contains(err.Error(), "unknown format major version"): // written by a newer Pebble
 		return err
 	}
 	return NewDamageError(path, err)
 }
 
-// IsDamage says whether a damaged file or folder is a cause of err.
+// IsDamage reports whether err wraps a DamageError.
 func IsDamage(err error) bool {
 	var damage *DamageError
 	return errors.As(err, &damage)

@@ -1,8 +1,9 @@
-// Package disk holds what the stores of a node share towards its disk: files and folders that outlive a crash (files.go),
-// errors of damaged files (damage.go), file systems that stop Pebble where it would go on, or panic, after a failed operation
-// (stop_on_fault.go), and the end of all waits for a Pebble that does not return (watch.go).
+// Package disk holds the code that the stores of a node share for work on its disk: files and folders that survive a
+// crash (files.go), errors of damaged files (damage.go), file systems that stop Pebble where it would go on or panic
+// after a failed operation (stop_on_fault.go), an end to waits for a Pebble that does not return (watch.go), a record of
+// the operations that wait for the disk (operations.go), and a log line for slow steps (slow_step.go).
 //
-// Its invariant: content is never acknowledged before it is synced, nor after a sync of it has failed.
+// Its invariant: content is never acknowledged before it is synced, and never after a sync of it has failed.
 package disk
 
 import (
@@ -13,11 +14,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// UnfinishedSuffix ends the name of a file or folder that is still being written. It is never read, and the next start
-// deletes it.
+// UnfinishedSuffix ends the name of a file or folder that is still being written. Such a file is never read, and the next
+// start deletes or replaces it.
 const UnfinishedSuffix = ".tmp"
 
-// MakeFolder makes the folder at path, which only its owner may read, and syncs it and its parent: it outlives a crash.
+// MakeFolder makes the folder at path and syncs it and its parent, so that it survives a crash. Only its owner may read
+// it. An existing folder is no error.
 func MakeFolder(fs vfs.FS, path string) error {
 	if err := fs.MkdirAll(path, 0o700); err != nil {
 		return err
@@ -28,7 +30,7 @@ func MakeFolder(fs vfs.FS, path string) error {
 	return SyncFolder(fs, fs.PathDir(path))
 }
 
-// SyncFolder syncs the names in the folder at path, so that files that were made, renamed or deleted in it are so after a crash.
+// SyncFolder syncs the names in the folder at path. Files that were made, renamed or deleted in it remain so after a crash.
 func SyncFolder(fs vfs.FS, path string) error {
 	folder, err := fs.OpenDir(path)
 	if err != nil {
@@ -40,7 +42,8 @@ func SyncFolder(fs vfs.FS, path string) error {
 	return nil
 }
 
-// WriteFile replaces the file at path: after a crash it holds the old content or the new one, whole.
+// WriteFile replaces the content of the file at path and syncs it. After a crash or an error the file holds either the old
+// content or the new one, complete.
 func WriteFile(fs vfs.FS, path string, content []byte) error {
 	file, err := fs.Create(path+UnfinishedSuffix, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -59,7 +62,7 @@ func WriteFile(fs vfs.FS, path string, content []byte) error {
 	return SyncFolder(fs, fs.PathDir(path))
 }
 
-// ReadFile reads the file at path, which must have at most limit bytes.
+// ReadFile returns the content of the file at path. It returns an error if that is more than limit bytes.
 func ReadFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 	file, err := fs.Open(path)
 	if err != nil {
@@ -72,5 +75,5 @@ func ReadFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 	return content, errors.Join(err, file.Close())
 }
 
-// FormatChecksum writes an XXH64 in hex, as files of JSON hold it.
+// FormatChecksum returns an XXH64 in the hex form that JSON files of this module use.
 func FormatChecksum(sum uint64) string { return fmt.Sprintf("%016x", sum) }

@@ -8,17 +8,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Operations are the operations of a node's stores that are waiting for its disk. A disk that hangs returns no error, so it
-// shows only by an operation that does not return. A nil Operations records nothing.
+// Operations records the operations of a node's stores that are waiting for its disk. A disk that hangs returns no error,
+// so it shows only by an operation that does not return. A nil Operations records nothing.
 type Operations struct {
 	mu      sync.Mutex
-	running []*Operation // the oldest first
-	lastEnd time.Time    // of any operation; zero: none has ended
+	running []*Operation // the running operations, the oldest first
+	lastEnd time.Time    // when the last operation ended; zero: none has ended
 }
 
 // Operation is one operation that is waiting for the disk.
 type Operation struct {
-	Name  string // verb and object
+	Name  string // verb and object, for alarms and log lines
 	Began time.Time
 }
 
@@ -54,7 +54,7 @@ func (o *Operations) Oldest() (oldest Operation, ok bool) {
 	return *o.running[0], true
 }
 
-// IdleSince returns the time at which the last operation ended, if none is running.
+// IdleSince returns the time at which the last operation ended, zero if none has. idle is false if one is running.
 func (o *Operations) IdleSince() (last time.Time, idle bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

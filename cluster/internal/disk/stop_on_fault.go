@@ -7,18 +7,19 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// StopOnFolderFault returns fs for Pebble such that a folder whose sync fails stops the goroutine that syncs it, after a call
-// of onFault, which gets the error with Pebble's locks held and must not wait. Pebble itself panics there, in any of its
-// goroutines, and so ends the process and all other nodes in it.
+// StopOnFolderFault returns a file system for Pebble in which a failed sync of a folder calls onFault and then never
+// returns. Without it Pebble would panic, in one of its goroutines, which ends the process and all other nodes in it.
+// onFault is called with Pebble's locks held and must not block.
 func StopOnFolderFault(fs vfs.FS, onFault func(error)) vfs.FS { return folderSyncs{fs, onFault} }
 
-// StopOnLogFault is StopOnFolderFault for the files of Pebble's own log, whose names end in .log: any of their writes that
-// fails stops its goroutine, since the data meant for it may be lost, and nothing may be acknowledged from then on.
+// StopOnLogFault returns a file system for Pebble in which a failed operation on a file of Pebble's own log, whose name
+// ends in .log, calls onFault and then never returns. The operation's data may be lost, so nothing that Pebble does
+// afterwards may be acknowledged. onFault is called with Pebble's locks held and must not block.
 func StopOnLogFault(fs vfs.FS, onFault func(error)) vfs.FS { return logFiles{fs, onFault} }
 
 type folderSyncs struct {
 	vfs.FS
-	onFault func(error) // with Pebble's locks held
+	onFault func(error) // called with Pebble's locks held; must not block
 }
 
 func (f folderSyncs) OpenDir(name string) (vfs.File, error) {
@@ -46,7 +47,7 @@ func (f syncedFolder) Sync() error {
 
 type logFiles struct {
 	vfs.FS
-	onFault func(error) // with Pebble's locks held
+	onFault func(error) // called with Pebble's locks held; must not block
 }
 
 func (f logFiles) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -76,7 +77,7 @@ func (f logFile) stopOnError(err error) error {
 	if err == nil {
 		return nil
 	}
-	f.onFault(err) // an error of the disk names the act and the path
+	f.onFault(err) // the error of a file operation names the operation and the path
 	select {}
 }
 
