@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/profilenode/profilenode/bench/measure"
@@ -182,18 +183,18 @@ func (b *Bed) DoOnAll(ctx context.Context, order func(server int) Order) (answer
 
 // DoAll gives orders to game servers at once, and returns the answers of each. With an error there may be answers, too.
 func (b *Bed) DoAll(ctx context.Context, orders map[int]Order) (answers map[int][]Answer, err error) {
-	waits := make(map[int]func(context.Context) ([]Answer, error))
-	for i, o := range orders {
-		if waits[i], err = b.Servers[i].give(o); err != nil {
-			return nil, err
-		}
-	}
 	answers = make(map[int][]Answer)
-	for i, wait := range waits {
-		all, fault := wait(ctx)
-		answers[i] = all
-		err = errors.Join(err, fault)
+	var mu sync.Mutex // of answers and err
+	var waiting sync.WaitGroup
+	for i, o := range orders {
+		waiting.Go(func() {
+			all, fault := b.Servers[i].Do(ctx, o)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[i], err = all, errors.Join(err, fault)
+		})
 	}
+	waiting.Wait()
 	return answers, err
 }
 

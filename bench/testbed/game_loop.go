@@ -2,13 +2,13 @@ package testbed
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net/rpc"
 	"os"
 	"slices"
 	"sync"
@@ -57,7 +57,7 @@ func GameServerCommand() *cobra.Command {
 				return err
 			}
 			// It ends without a goodbye, so that a run that was broken off is not taken for one that went well.
-			return runGameLoop(command.Context(), c, os.Stdin, os.Stdout)
+			return runGameLoop(command.Context(), c, stdio{os.Stdin, os.Stdout})
 		},
 	}
 	flags := command.Flags()
@@ -70,12 +70,10 @@ func GameServerCommand() *cobra.Command {
 
 // gameLoop is one game server.
 type gameLoop struct {
+	life   context.Context // until no more orders come
 	client *client.Client
 	store  *client.Store[playerData]
 	doing  sync.WaitGroup
-
-	out     sync.Mutex // one line at a time
-	answers *json.Encoder
 
 	mu       sync.Mutex
 	sessions map[string]*client.Profile[playerData]
@@ -84,8 +82,8 @@ type gameLoop struct {
 	lost     int // sessions that ended
 }
 
-// runGameLoop obeys orders until in ends.
-func runGameLoop(ctx context.Context, c *client.Client, in io.Reader, out io.Writer) error {
+// runGameLoop obeys orders until the connection ends.
+func runGameLoop(ctx context.Context, c *client.Client, conn io.ReadWriteCloser) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	store, err := client.NewStore(c, "bench", playerData{})
@@ -93,28 +91,32 @@ func runGameLoop(ctx context.Context, c *client.Client, in io.Reader, out io.Wri
 		return err
 	}
 	g := &gameLoop{
-		client: c, store: store, answers: json.NewEncoder(out),
+		life: ctx, client: c, store: store,
 		sessions: make(map[string]*client.Profile[playerData]), savers: make(map[string]*saver),
 	}
 	defer g.doing.Wait()
 	defer cancel()
-	g.sendAnswer(Answer{}) // ready
-	g.doing.Go(func() { g.playUntilDone(ctx) })
-	for orders := json.NewDecoder(in); ; {
-		var o Order
-		if err := orders.Decode(&o); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		g.doing.Go(func() { g.obey(ctx, o) })
+	orders := rpc.NewServer()
+	if err := orders.RegisterName("Game", g); err != nil {
+		return err
 	}
+	g.doing.Go(func() { g.playUntilDone(ctx) })
+	orders.ServeConn(stdio{cancelingReader{conn, cancel}, conn})
+	return nil
 }
 
-func (g *gameLoop) sendAnswer(a Answer) {
-	g.out.Lock()
-	defer g.out.Unlock()
-	_ = g.answers.Encode(a) // if nothing reads it, stdin ends as well
+// cancelingReader calls cancel at the end: orders that are being carried out then end as well.
+type cancelingReader struct {
+	io.Reader
+	cancel context.CancelFunc
+}
+
+func (r cancelingReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if err != nil {
+		r.cancel()
+	}
+	return n, err
 }
 
 // playUntilDone changes every player's data now and then, so that there is always something unsaved.
@@ -143,35 +145,36 @@ func (g *gameLoop) saveProfile(ctx context.Context, p *client.Profile[playerData
 	return p.Save(ctx)
 }
 
-// obey carries an order out, for all its keys at once.
-func (g *gameLoop) obey(life context.Context, o Order) {
-	ctx, cancel := context.WithTimeout(life, orderLimit)
+// Do carries an order out, for all its keys at once.
+func (g *gameLoop) Do(o Order, answers *[]Answer) error {
+	ctx, cancel := context.WithTimeout(g.life, orderLimit)
 	defer cancel()
 	if len(o.Keys) == 0 {
-		g.sendAnswer(g.report(o))
-		return
+		*answers = []Answer{g.report(o)}
+		return nil
 	}
+	*answers = make([]Answer, len(o.Keys))
 	var keys sync.WaitGroup
 	for i, key := range o.Keys {
 		if i > 0 && o.Do == SendMessage {
 			measure.Sleep(ctx, o.Every/2+rand.N(o.Every+1)) // not in step with the other game servers
 		}
+		a := &(*answers)[i]
+		a.Key, a.Began = key, measure.Now()
 		keys.Go(func() {
-			a := Answer{ID: o.ID, Key: key, Began: measure.Now()}
-			if err := g.carryOut(ctx, life, o, &a); err != nil {
+			if err := g.carryOut(ctx, o, a); err != nil {
 				a.Fault = err.Error()
 			}
-			g.sendAnswer(a)
 		})
 	}
 	keys.Wait()
+	return nil
 }
 
 // report answers an order without keys.
-func (g *gameLoop) report(o Order) Answer {
+func (g *gameLoop) report(o Order) (a Answer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a := Answer{ID: o.ID}
 	switch o.Do {
 	case ReportMessages:
 		a.Messages, g.messages = g.messages, nil
@@ -184,7 +187,7 @@ func (g *gameLoop) report(o Order) Answer {
 }
 
 // carryOut carries an order out for the key of an answer.
-func (g *gameLoop) carryOut(ctx, life context.Context, o Order, a *Answer) (err error) {
+func (g *gameLoop) carryOut(ctx context.Context, o Order, a *Answer) (err error) {
 	switch o.Do {
 	case StartSession:
 		return g.startSession(ctx, a, client.IfOwnedWait)
@@ -220,7 +223,7 @@ func (g *gameLoop) carryOut(ctx, life context.Context, o Order, a *Answer) (err 
 	case Save:
 		return g.saveProfile(ctx, p)
 	case KeepSaving:
-		g.startSaver(life, p, o.Every)
+		g.startSaver(p, o.Every)
 		return nil
 	case WaitForNewSave:
 		a.Ended, err = s.waitForSave(ctx, func(one save) bool { return one.began > after })
@@ -240,12 +243,12 @@ func (g *gameLoop) carryOut(ctx, life context.Context, o Order, a *Answer) (err 
 	return fmt.Errorf("there is no act %q", o.Do)
 }
 
-func (g *gameLoop) startSaver(life context.Context, p *client.Profile[playerData], every time.Duration) {
+func (g *gameLoop) startSaver(p *client.Profile[playerData], every time.Duration) {
 	s := &saver{ended: make(chan struct{}), more: make(chan struct{})}
 	g.mu.Lock()
 	g.savers[p.Key()] = s
 	g.mu.Unlock()
-	g.doing.Go(func() { g.keepSaving(life, p, s, every) })
+	g.doing.Go(func() { g.keepSaving(g.life, p, s, every) })
 }
 
 // startSession opens a session, which is measured, and then saves this game server's name in the profile.

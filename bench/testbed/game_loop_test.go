@@ -2,9 +2,9 @@ package testbed
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
+	"net"
+	"net/rpc"
 	"testing"
 	"time"
 
@@ -13,22 +13,16 @@ import (
 	"github.com/profilenode/profilenode/client/clienttest"
 )
 
-// startLoop runs a game server in this process, with pipes for stdin and stdout.
+// startLoop runs a game server in this process, with a pipe for stdin and stdout.
 func startLoop(t *testing.T, cluster *clienttest.Cluster, name string) *GameServer {
 	t.Helper()
 	c := cluster.Client(t, name)
-	in, orders := io.Pipe()
-	answers, out := io.Pipe()
-	s := &GameServer{
-		Process: &Process{Name: name, Ended: make(chan struct{})},
-		orders:  json.NewEncoder(orders), waiting: make(map[uint64]chan<- Answer), ready: make(chan struct{}),
-	}
-	go s.readAnswers(answers)
+	here, there := net.Pipe()
+	s := &GameServer{&Process{Name: name, Ended: make(chan struct{})}, rpc.NewClient(here)}
 	ended := make(chan error, 1)
-	go func() { ended <- runGameLoop(context.Background(), c, in, out) }()
+	go func() { ended <- runGameLoop(context.Background(), c, there) }()
 	t.Cleanup(func() {
-		_ = answers.Close() // answers on their way are not read
-		_ = orders.Close()
+		_ = s.calls.Close()
 		if err := <-ended; err != nil {
 			t.Errorf("game server %s: %v", name, err)
 		}

@@ -6,14 +6,12 @@ import (
 	"github.com/profilenode/profilenode/bench/measure"
 )
 
-// Order is one line that a game server reads from its stdin. It answers with one line for each key, or with one line if
-// there are none.
+// Order is a call of a game server. It has one answer for each key, or one if there are none.
 type Order struct {
-	ID    uint64                    `json:"id"`
-	Do    Act                       `json:"do"`
-	Keys  []string                  `json:"keys,omitempty"`
-	Every time.Duration             `json:"every,omitempty"` // SendMessage, KeepSaving: from one to the next; sends vary by half
-	After map[string]measure.Moment `json:"after,omitempty"` // WaitForNewSave, WaitForSave, ReportSaves: a moment for each key
+	Do    Act
+	Keys  []string
+	Every time.Duration             // SendMessage, KeepSaving: from one to the next; sends vary by half
+	After map[string]measure.Moment // WaitForNewSave, WaitForSave, ReportSaves: a moment for each key
 }
 
 // Act is what an order asks for.
@@ -37,15 +35,13 @@ const (
 
 // Answer is the answer to an order.
 type Answer struct {
-	ID       uint64          `json:"id"`
-	Key      string          `json:"key,omitempty"`
-	Began    measure.Moment  `json:"began,omitempty"`
-	Ended    measure.Moment  `json:"ended,omitempty"`
-	Messages []time.Duration `json:"messages,omitempty"`
-	Writer   string          `json:"writer,omitempty"`
-	Saves    LateSaves       `json:"saves,omitzero"`
-	Sessions SessionCounts   `json:"sessions,omitzero"`
-	Fault    string          `json:"fault,omitempty"` // empty: done
+	Key          string
+	Began, Ended measure.Moment
+	Messages     []time.Duration
+	Writer       string
+	Saves        LateSaves
+	Sessions     SessionCounts
+	Fault        string // empty: done
 }
 
 // SessionCounts counts the sessions of one game server since it started.
@@ -64,9 +60,9 @@ func (c *SessionCounts) Add(other SessionCounts) {
 
 // LateSaves counts the saves of a former owner once its profile had another one.
 type LateSaves struct {
-	Tried   int `json:"tried"`   // without an answer at that moment, or begun later
-	Refused int `json:"refused"` // of these by a node; the client did not send the others, or gave them up
-	Landed  int `json:"landed"`  // begun after the takeover, and acknowledged
+	Tried   int // without an answer at that moment, or begun later
+	Refused int // of these by a node; the client did not send the others, or gave them up
+	Landed  int // begun after the takeover, and acknowledged
 }
 
 // Add adds other counts.
