@@ -23,7 +23,7 @@ type OwnedGrant struct {
 }
 
 func (g GrantRow) encode() []byte {
-	w := newRowWriter(48 + 16*len(g.Waiters) + len(g.By.Name) + len(g.By.Where))
+	w := newRowWriter(56 + 16*len(g.Waiters) + len(g.By.Name) + len(g.By.Where))
 	w.writeUint(uint64(g.Token))
 	w.writeUint(uint64(g.Ticket))
 	w.writeUint(uint64(g.Owner))
@@ -31,6 +31,7 @@ func (g GrantRow) encode() []byte {
 	w.writeInt(g.SinceMS)
 	w.writeUint(g.Loads)
 	w.writeUint(uint64(len(g.Waiters)))
+	w.writeUint(uint64(g.CountStealers()))
 	for _, waiter := range g.Waiters {
 		w.writeUint(uint64(waiter.Server))
 		w.writeUint(uint64(waiter.Ticket))
@@ -82,8 +83,12 @@ func decodeGrant(row []byte) (GrantRow, error) {
 	marks := f.readUint()
 	g.setListMarks(marks)
 	g.SinceMS, g.Loads = f.readInt(), f.readUint()
-	for n := f.readUint(); n > 0 && !f.bad; n-- {
-		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.readUint()), Ticket: lock.Token(f.readUint())})
+	waiters, stealers := f.readUint(), f.readUint()
+	if stealers > waiters {
+		f.markDamaged()
+	}
+	for i := uint64(0); i < waiters && !f.bad; i++ {
+		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.readUint()), Ticket: lock.Token(f.readUint()), Steals: i < stealers})
 	}
 	for i := range g.Waiters {
 		g.Waiters[i].SinceMS = f.readInt()

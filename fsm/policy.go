@@ -35,7 +35,7 @@ var policies = []policySpec{
 	{PolicyHistory, 16, 1, 1000, "revisions", "revisions of each profile that are kept, the current one included"},
 	{PolicyMaxData, MaxData, 1, MaxData, "bytes", "largest data of a profile"},
 	{PolicyMaxMessages, 1000, 0, 100_000, "messages", "messages that may wait in a profile"},
-	{PolicyMaxWaiters, 64, 0, 1000, "game servers", "game servers that may wait for a profile"},
+	{PolicyMaxWaiters, 64, 0, 1000, "game servers", "game servers that may wait for a profile; those that steal it are admitted beyond"},
 }
 
 // DefaultPolicies returns the policies that FoundCluster writes.

@@ -158,21 +158,40 @@ func (w *referenceModel) start(me lock.Incarnation, c *fsm.StartSession) fsm.Res
 		return fsm.Result{Token: w.at, Revision: p.revision, Loads: p.loads}
 	case p.owner == me, c.WhenOwned == 1:
 		return fsm.Result{Code: fsm.Owned, Owner: p.owner, Limit: uint64(most)}
-	case int64(len(p.queue)) >= most:
+	}
+	old := slices.IndexFunc(p.queue, func(x lock.Waiter) bool { return x.Server == me })
+	if old < 0 && c.WhenOwned == 0 && int64(len(p.queue)) >= most {
 		return fsm.Result{Code: fsm.QueueFull, Owner: p.owner, Limit: uint64(most)}
 	}
-	done := fsm.Result{Code: fsm.Queued, Token: w.at, Owner: p.owner, Place: uint64(len(p.queue) + 1)}
-	mine := lock.Waiter{Server: me, Ticket: w.at, SinceMS: w.stamp}
+	mine, wasStealing := lock.Waiter{Server: me, SinceMS: w.stamp}, false
+	if old >= 0 {
+		mine, wasStealing = p.queue[old], p.queue[old].Steals
+	}
+	mine.Ticket, mine.Steals = w.at, wasStealing || c.WhenOwned == 2
+	queue, placed := []lock.Waiter{}, false
+	for _, x := range p.queue {
+		switch {
+		case x.Server == me && mine.Steals == wasStealing:
+			queue, placed = append(queue, mine), true
+		case x.Server == me:
+		case !x.Steals && mine.Steals && !wasStealing && !placed:
+			queue, placed = append(queue, mine, x), true
+		default:
+			queue = append(queue, x)
+		}
+	}
+	if !placed {
+		queue = append(queue, mine)
+	}
+	p.queue = queue
+	done := fsm.Result{Code: fsm.Queued, Token: w.at, Owner: p.owner}
+	done.Place = uint64(slices.IndexFunc(queue, func(x lock.Waiter) bool { return x.Server == me })) + 1
 	if c.WhenOwned == 2 {
-		p.queue = slices.Insert(p.queue, 0, mine)
-		done.Place = 1
-		if p.revoked { // it was revoked before
+		if p.revoked && !wasStealing { // it was revoked before
 			w.audit(fsm.Audit{Kind: fsm.AuditSteal, Store: c.Store, Key: c.Key, Cause: lock.Stolen}, me, p.owner)
 		}
 		w.rob(p, lock.Stolen, fsm.AuditSteal, me, "")
-		return done
 	}
-	p.queue = append(p.queue, mine)
 	if !p.revoked {
 		cause := lock.NoCause
 		if p.asked {

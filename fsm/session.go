@@ -43,22 +43,18 @@ func (t *sessionCommands) startSession(server lock.Incarnation, c *StartSession)
 	if out.Refusal != lock.None {
 		return Result{Code: codeOfRefusal(out.Refusal), Owner: old.Owner, Limit: uint64(limit)}
 	}
-	place := uint64(0)
-	for i, w := range grant.Waiters {
-		if out.Queued && w.Ticket == t.token {
-			place = uint64(i + 1)
-			grant.Waiters[i].SinceMS = t.position.StampMS // a queue that Start has changed is its own
-		}
+	if out.Queued && grant.Waiters[out.Place-1].SinceMS == 0 { // else it waited before
+		grant.Waiters[out.Place-1].SinceMS = t.position.StampMS // a queue that Start has changed is its own
 	}
 	if out.Revoked {
 		old.By = t.readPartyOf(server)
 	}
 	row := t.grants.storeDecision(c.Store, c.Key, old, grant, out)
-	if out.Queued && lock.WhenOwned(c.WhenOwned) == lock.Steal {
+	if out.Revoked || out.Stole { // a steal that only renews a place is done to nothing
 		t.audits.addAudit(AuditSteal, server, row.Owner, Audit{Store: c.Store, Key: c.Key, Cause: lock.Stolen})
 	}
 	if out.Queued {
-		return Result{Code: Queued, Token: t.token, Owner: row.Owner, Place: place}
+		return Result{Code: Queued, Token: t.token, Owner: row.Owner, Place: uint64(out.Place)}
 	}
 	return Result{Token: row.Token, Revision: t.readRecord(c.Store, c.Key).Revision, Loads: row.Loads}
 }

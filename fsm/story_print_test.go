@@ -168,6 +168,9 @@ func (s *story) grantLine(b *strings.Builder, g fsm.GrantRow) {
 			sep = ", waiting: "
 		}
 		fmt.Fprintf(b, "%s%s %s since %d", sep, s.call(lock.Token(w.Server)), s.call(w.Ticket), w.SinceMS)
+		if w.Steals {
+			b.WriteString(" to steal")
+		}
 	}
 	b.WriteString("\n")
 }

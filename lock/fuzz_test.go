@@ -3,7 +3,6 @@ package lock_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/profilenode/profilenode/lock"
@@ -22,8 +21,15 @@ type lockRun struct {
 	model   referenceProfile
 	at      lock.Token
 	known   []lock.Token        // every token and ticket so far
-	waiting map[lock.Token]bool // tickets that must be in the queue; true: of a Steal
+	waiting map[lock.Token]wait // tickets that must be in the queue
 	story   []string
+}
+
+// wait is what a ticket stands for: the game server's place is from its first entry in its line.
+type wait struct {
+	server lock.Incarnation
+	steals bool
+	since  lock.Token
 }
 
 func (r *lockRun) alive(id lock.Incarnation) bool { return id != 0 && !r.model.dead[id] }
@@ -61,7 +67,7 @@ func TestLockAgainstItsTwin(t *testing.T) {
 }
 
 func runScript(t *testing.T, script []byte) {
-	r := &lockRun{t: t, waiting: map[lock.Token]bool{}, model: referenceProfile{dead: map[lock.Incarnation]bool{}}}
+	r := &lockRun{t: t, waiting: map[lock.Token]wait{}, model: referenceProfile{dead: map[lock.Incarnation]bool{}}}
 	for step := 0; step < longest && len(script) >= 3; step++ {
 		r.runOperation(script[0], script[1], script[2])
 		script = script[3:]
@@ -97,7 +103,16 @@ func (r *lockRun) runOperation(what, who, which byte) {
 		want = r.model.start(server, r.at, when, mostWaiter)
 		r.known = append(r.known, r.at)
 		if out.Queued {
-			r.waiting[r.at] = when == lock.Steal
+			mine := wait{server, when == lock.Steal, r.at}
+			for ticket, old := range r.waiting {
+				if old.server == server {
+					delete(r.waiting, ticket) // it waits no more: checkStep fails if it stays in the queue
+					if old.steals || !mine.steals {
+						mine = old
+					}
+				}
+			}
+			r.waiting[r.at] = mine
 		}
 	case 3:
 		r.say("release %d token %d", server, token)
@@ -105,7 +120,7 @@ func (r *lockRun) runOperation(what, who, which byte) {
 		want = r.model.release(server, token, r.at)
 	case 4:
 		r.say("cancel %d ticket %d", server, token)
-		if slices.Contains(brought.Waiters, lock.Waiter{Server: server, Ticket: token}) {
+		if r.waiting[token].server == server {
 			delete(r.waiting, token) // checkStep fails if it stays in the queue
 		}
 		next, out = brought.Cancel(server, token, r.at, r.alive)
@@ -170,7 +185,7 @@ func (r *lockRun) checkStep(old, next lock.Grant, out lock.Outcome, mayMove bool
 		if r.alive(old.Owner) && !mayMove {
 			r.fail("the grant of %d was given to %d though it lives and did not let go", old.Owner, next.Owner)
 		}
-		thief, waited := r.waiting[next.Ticket]
+		served, waited := r.waiting[next.Ticket]
 		if waited {
 			delete(r.waiting, next.Ticket)
 			for _, w := range old.Waiters {
@@ -178,7 +193,7 @@ func (r *lockRun) checkStep(old, next lock.Grant, out lock.Outcome, mayMove bool
 				if !still || !r.alive(w.Server) {
 					continue
 				}
-				if other && (!thief || w.Ticket > next.Ticket) || !other && !thief && w.Ticket < next.Ticket {
+				if other.steals && !served.steals || other.steals == served.steals && other.since < served.since {
 					r.fail("ticket %d was served before %d of %d", next.Ticket, w.Ticket, w.Server)
 				}
 			}
@@ -186,12 +201,15 @@ func (r *lockRun) checkStep(old, next lock.Grant, out lock.Outcome, mayMove bool
 			r.fail("token %d went to %d past the queue %v", next.Token, next.Owner, old.Waiters)
 		}
 	}
-	inQueue := map[lock.Token]bool{}
+	inQueue, placed := map[lock.Token]bool{}, map[lock.Incarnation]bool{}
 	for _, w := range next.Waiters {
 		if inQueue[w.Ticket] {
 			r.fail("ticket %d waits twice", w.Ticket)
 		}
-		inQueue[w.Ticket] = true
+		if inQueue[w.Ticket] = true; placed[w.Server] {
+			r.fail("%d waits twice", w.Server)
+		}
+		placed[w.Server] = true
 		if _, ok := r.waiting[w.Ticket]; !ok {
 			r.fail("ticket %d waits, though it was granted or cancelled", w.Ticket)
 		}

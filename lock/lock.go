@@ -1,8 +1,8 @@
 // Package lock holds the rules of ownership: which game server may own a profile, which writes a token allows, and when an
 // owner counts as gone.
 //
-// Its invariants: at most one grant of a profile is in force, the profile's tokens only rise, and waiters are served in
-// order. It never reads a clock, a disk or a network: all input comes in as arguments, so the same arguments give the same
+// Its invariants: at most one grant of a profile is in force, the profile's tokens only rise, a game server has at most one
+// place in a queue, and waiters are served in the order of the log, stealers first. It never reads a clock, a disk or a network: all input comes in as arguments, so the same arguments give the same
 // decision on every node and at every replay. Read this file first, then lease.go for time and ground.go for expiries.
 package lock
 
@@ -29,8 +29,9 @@ type Incarnation uint64
 // Waiter is a game server that asked for a profile which another one owns.
 type Waiter struct {
 	Server  Incarnation
-	Ticket  Token // token of its StartSession
-	SinceMS int64 // timestamp of its StartSession, for display: no rule reads it
+	Ticket  Token // token of its last StartSession
+	Steals  bool  // it stands before those that only wait
+	SinceMS int64 // timestamp of the StartSession that gave it its place, for display: no rule reads it
 }
 
 // Grant states the ownership of a profile. The zero value is a profile that never had an owner.
@@ -42,7 +43,7 @@ type Grant struct {
 	Cause   Cause       // why the grant was revoked
 	Asked   bool        // an operator asked the owner to let go, whether or not a game server waits
 	Orphan  bool        // the owner's incarnation ended while it held the profile: after a false expiry it may reclaim it
-	Waiters []Waiter    // first come, first served
+	Waiters []Waiter    // the stealers, then the others: in each part first come, first served, and a game server at most once
 }
 
 // Alive says whether an incarnation is alive. A grant is in force only while its owner is.
@@ -54,7 +55,7 @@ type WhenOwned uint8
 const (
 	Wait   WhenOwned = iota // join the queue; the owner is asked to let go
 	Refuse                  // fail, and return the owner
-	Steal                   // revoke the owner's session and go to the front of the queue
+	Steal                   // revoke the owner's session and go before those that wait, behind earlier stealers
 )
 
 // Refusal is the reason why a request was refused. None means that it was not.
@@ -72,9 +73,11 @@ const (
 // Outcome tells the result of a request, besides the new grant.
 type Outcome struct {
 	Refusal   Refusal
+	Place     int  // with Queued, the game server's place in the queue, from 1
 	Granted   bool // a grant was made at the command's token
 	Queued    bool // the game server waits, with the command's token as its ticket
 	Revoked   bool // the owner's session was revoked
+	Stole     bool // the game server has a place among the stealers that it did not have before
 	Asked     bool // the owner is to be asked to let go
 	Reclaimed bool // the grant continues an earlier session
 }
@@ -119,7 +122,16 @@ func (g Grant) Inherit(at Token, alive Alive) (Grant, Outcome) {
 	return g, Outcome{Granted: true}
 }
 
+// MaxStealers bounds the stealers of a queue, which the limit for waiters does not refuse: a grant's row is written whole.
+// It is part of the format: a build that changes it needs a new level.
+const MaxStealers = 1024
+
 // Start requests a session. The grant must have been brought up to date by Inherit at the same token.
+//
+// A game server that has a place in the queue already keeps it under the new ticket, whatever the limit, and goes to the
+// stealers if it did not steal before. Its old ticket waits no more: a late Cancel of it must not end the new wait. A steal
+// revokes the owner that it meets. One that is granted between a stealer's entry and its turn is not revoked: it is asked to
+// let go, as for any waiter.
 func (g Grant) Start(server Incarnation, at Token, when WhenOwned, maxWaiters int, alive Alive) (Grant, Outcome) {
 	if !g.InForce(alive) {
 		g.Owner, g.Token, g.Ticket, g.Revoked, g.Orphan = server, at, at, false, false
@@ -128,20 +140,39 @@ func (g Grant) Start(server Incarnation, at Token, when WhenOwned, maxWaiters in
 	if when == Refuse || g.Owner == server {
 		return g, Outcome{Refusal: Owned}
 	}
-	if len(g.Waiters) >= maxWaiters {
+	place := slices.IndexFunc(g.Waiters, func(w Waiter) bool { return w.Server == server })
+	stealers := g.CountStealers()
+	stole := when == Steal && (place < 0 || place >= stealers)
+	switch {
+	case stole && stealers >= MaxStealers, place < 0 && when == Wait && len(g.Waiters) >= maxWaiters:
 		return g, Outcome{Refusal: QueueFull}
+	case place < 0:
+		place = len(g.Waiters)
+		g.Waiters = append(slices.Clone(g.Waiters), Waiter{Server: server})
+	default:
+		g.Waiters = slices.Clone(g.Waiters)
 	}
-	waiter := Waiter{Server: server, Ticket: at}
-	if when == Wait {
-		g.Waiters = append(slices.Clone(g.Waiters), waiter)
-		return g, Outcome{Queued: true}
+	waiter := g.Waiters[place]
+	waiter.Ticket = at
+	if stole {
+		waiter.Steals = true
+		g.Waiters = slices.Insert(slices.Delete(g.Waiters, place, place+1), stealers, waiter)
+		place = stealers
 	}
-	g.Waiters = append([]Waiter{waiter}, g.Waiters...)
-	revoked := !g.Revoked
+	g.Waiters[place] = waiter
+	revoked := when == Steal && !g.Revoked
 	if revoked {
 		g.Revoked, g.Cause = true, Stolen
 	}
-	return g, Outcome{Queued: true, Revoked: revoked}
+	return g, Outcome{Queued: true, Place: place + 1, Revoked: revoked, Stole: stole}
+}
+
+// CountStealers returns how many of the waiters steal: they stand first.
+func (g Grant) CountStealers() int {
+	if i := slices.IndexFunc(g.Waiters, func(w Waiter) bool { return !w.Steals }); i >= 0 {
+		return i
+	}
+	return len(g.Waiters)
 }
 
 // Reclaim continues a session after a false expiry of its owner, which has registered again: under a new token, if the old

@@ -7,17 +7,17 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Three game servers. Tokens of the tests are small numbers: 10, 20 and 30 were given out before, 99 is the command's.
+// Four game servers. Tokens of the tests are small numbers: 10, 20 and 30 were given out before, 99 is the command's.
 const (
-	a, b, c = lock.Incarnation(1), lock.Incarnation(2), lock.Incarnation(3)
-	at      = lock.Token(99)
+	a, b, c, d = lock.Incarnation(1), lock.Incarnation(2), lock.Incarnation(3), lock.Incarnation(4)
+	at         = lock.Token(99)
 )
 
 // allBut says that every incarnation is alive but those given.
 func allBut(dead ...lock.Incarnation) lock.Alive {
 	return func(id lock.Incarnation) bool {
-		for _, d := range dead {
-			if id == d {
+		for _, x := range dead {
+			if id == x {
 				return false
 			}
 		}
@@ -40,6 +40,10 @@ func waits(server lock.Incarnation, ticket lock.Token) lock.Waiter {
 	return lock.Waiter{Server: server, Ticket: ticket}
 }
 
+func steals(server lock.Incarnation, ticket lock.Token) lock.Waiter {
+	return lock.Waiter{Server: server, Ticket: ticket, Steals: true}
+}
+
 func asked(waiters ...lock.Waiter) lock.Grant {
 	g := owned(waiters...)
 	g.Asked = true
@@ -54,7 +58,10 @@ func orphan() lock.Grant { return lock.Grant{Token: 10, Ticket: 10, Orphan: true
 
 func TestGrant(t *testing.T) {
 	allAlive := allBut()
-	granted, queued := lock.Outcome{Granted: true}, lock.Outcome{Queued: true}
+	granted := lock.Outcome{Granted: true}
+	queued := func(place int) lock.Outcome { return lock.Outcome{Queued: true, Place: place} }
+	stole := func(place int) lock.Outcome { return lock.Outcome{Queued: true, Place: place, Stole: true} }
+	robbed := func(o lock.Outcome) lock.Outcome { o.Revoked = true; return o }
 	no := func(r lock.Refusal) lock.Outcome { return lock.Outcome{Refusal: r} }
 	start := func(server lock.Incarnation, when lock.WhenOwned, alive lock.Alive) func(lock.Grant) (lock.Grant, lock.Outcome) {
 		return func(g lock.Grant) (lock.Grant, lock.Outcome) { return g.Start(server, at, when, 2, alive) }
@@ -96,17 +103,37 @@ func TestGrant(t *testing.T) {
 		{"an owned one refuses a start that asks to be refused", owned(), start(b, lock.Refuse, allAlive), owned(), no(lock.Owned)},
 		{"its owner itself is told that it is owned", owned(), start(a, lock.Wait, allAlive), owned(), no(lock.Owned)},
 		{"its owner cannot steal from itself", owned(), start(a, lock.Steal, allAlive), owned(), no(lock.Owned)},
-		{"a waiter joins the queue", owned(), start(b, lock.Wait, allAlive), owned(waits(b, at)), queued},
-		{"behind those who came first", owned(waits(c, 30)), start(b, lock.Wait, allAlive), owned(waits(c, 30), waits(b, at)), queued},
-		{"a full queue takes no waiter", owned(waits(b, 20), waits(b, 21)), start(c, lock.Wait, allAlive),
-			owned(waits(b, 20), waits(b, 21)), no(lock.QueueFull)},
-		{"nor a thief", owned(waits(b, 20), waits(b, 21)), start(c, lock.Steal, allAlive),
-			owned(waits(b, 20), waits(b, 21)), no(lock.QueueFull)},
-		{"a thief revokes and is next, but is granted nothing yet", owned(waits(b, 20)), start(c, lock.Steal, allAlive),
-			revoked(waits(c, at), waits(b, 20)), lock.Outcome{Queued: true, Revoked: true}},
-		{"a second thief revokes nothing, and goes before the first", revoked(waits(b, 20)), start(c, lock.Steal, allAlive),
-			revoked(waits(c, at), waits(b, 20)), queued},
-		{"a waiter for a revoked one waits as usual", revoked(), start(b, lock.Wait, allAlive), revoked(waits(b, at)), queued},
+		{"a waiter joins the queue", owned(), start(b, lock.Wait, allAlive), owned(waits(b, at)), queued(1)},
+		{"behind those who came first", owned(waits(c, 30)), start(b, lock.Wait, allAlive), owned(waits(c, 30), waits(b, at)), queued(2)},
+		{"a full queue takes no waiter", owned(waits(b, 20), waits(c, 30)), start(d, lock.Wait, allAlive),
+			owned(waits(b, 20), waits(c, 30)), no(lock.QueueFull)},
+		{"but a stealer, which the limit does not keep out", owned(waits(b, 20), waits(c, 30)), start(d, lock.Steal, allAlive),
+			revoked(steals(d, at), waits(b, 20), waits(c, 30)), robbed(stole(1))},
+		{"and a game server that has a place in it", owned(waits(b, 20), waits(c, 30)), start(c, lock.Wait, allAlive),
+			owned(waits(b, 20), waits(c, at)), queued(2)},
+		{"a stealer revokes and is next, but is granted nothing yet", owned(waits(b, 20)), start(c, lock.Steal, allAlive),
+			revoked(steals(c, at), waits(b, 20)), robbed(stole(1))},
+		{"a second stealer revokes nothing, and stands behind the first", revoked(steals(b, 20)), start(c, lock.Steal, allAlive),
+			revoked(steals(b, 20), steals(c, at)), stole(2)},
+		{"and before those that only wait", revoked(steals(b, 20), waits(d, 25)), start(c, lock.Steal, allAlive),
+			revoked(steals(b, 20), steals(c, at), waits(d, 25)), stole(2)},
+		{"a waiter for a revoked one waits as usual", revoked(), start(b, lock.Wait, allAlive), revoked(waits(b, at)), queued(1)},
+
+		{"a game server that waits again keeps its one place, under its new ticket", owned(waits(b, 20), waits(c, 30)),
+			start(b, lock.Wait, allAlive), owned(waits(b, at), waits(c, 30)), queued(1)},
+		{"a waiter that steals goes to the stealers, behind earlier ones", revoked(steals(d, 20), waits(c, 30), waits(b, 40)),
+			start(b, lock.Steal, allAlive), revoked(steals(d, 20), steals(b, at), waits(c, 30)), stole(2)},
+		{"a stealer that then only waits stays among the stealers", revoked(steals(b, 20), steals(c, 30), waits(d, 40)),
+			start(c, lock.Wait, allAlive), revoked(steals(b, 20), steals(c, at), waits(d, 40)), queued(2)},
+		{"a stealer that steals again keeps its place", revoked(steals(b, 20), steals(c, 30)), start(b, lock.Steal, allAlive),
+			revoked(steals(b, at), steals(c, 30)), queued(1)},
+		{"and revokes the owner that was granted since", owned(steals(b, 20)), start(b, lock.Steal, allAlive),
+			revoked(steals(b, at)), robbed(queued(1))},
+		{"the Cancel of the ticket before is answered: not waiting", owned(waits(b, 30)), cancel(b, 20), owned(waits(b, 30)), no(lock.NotWaiting)},
+		{"a start that asks to be refused leaves its place alone", owned(waits(b, 20)), start(b, lock.Refuse, allAlive),
+			owned(waits(b, 20)), no(lock.Owned)},
+		{"a stealer that is granted before the next stealer is not revoked", revoked(steals(b, 20), steals(c, 30)), release(a, 10, allAlive),
+			lock.Grant{Token: at, Ticket: 20, Owner: b, Waiters: []lock.Waiter{steals(c, 30)}}, granted},
 
 		{"a release frees the profile, and the token stays", owned(), release(a, 10, allAlive), free(), lock.Outcome{}},
 		{"a release grants to the first waiter", owned(waits(b, 20), waits(c, 30)), release(a, 10, allAlive),
@@ -119,7 +146,6 @@ func TestGrant(t *testing.T) {
 		{"a second release is fenced", free(), release(a, 10, allAlive), free(), no(lock.Fenced)},
 
 		{"a cancelled waiter leaves the queue", owned(waits(b, 20), waits(c, 30)), cancel(b, 20), owned(waits(c, 30)), lock.Outcome{}},
-		{"only its own ticket", owned(waits(b, 20), waits(b, 21)), cancel(b, 21), owned(waits(b, 20)), lock.Outcome{}},
 		{"a game server cannot cancel for another", owned(waits(b, 20)), cancel(c, 20), owned(waits(b, 20)), no(lock.NotWaiting)},
 		{"a ticket that never was is not waiting", owned(), cancel(b, 20), owned(), no(lock.NotWaiting)},
 		{"a ticket that has become a grant ends it", lock.Grant{Token: 30, Ticket: 20, Owner: b, Waiters: []lock.Waiter{waits(c, 31)}},
@@ -241,6 +267,25 @@ func TestTokenAt(t *testing.T) {
 	}
 	if order[0] == 0 {
 		t.Error("the first token is no token")
+	}
+}
+
+// Only so many stealers are admitted past the limit, since the row of a grant is written whole.
+func TestStealersAreBounded(t *testing.T) {
+	g := owned()
+	for i := range lock.MaxStealers {
+		next, out := g.Start(lock.Incarnation(100+i), at+lock.Token(i), lock.Steal, 2, allBut())
+		if !out.Stole || out.Place != i+1 {
+			t.Fatalf("stealer %d became %+v", i, out)
+		}
+		g = next
+	}
+	last := at + lock.MaxStealers
+	if _, out := g.Start(b, last, lock.Steal, 2, allBut()); out.Refusal != lock.QueueFull {
+		t.Errorf("one stealer more became %+v, want that the queue is full", out)
+	}
+	if next, out := g.Start(100, last, lock.Steal, 2, allBut()); out.Place != 1 || len(next.Waiters) != lock.MaxStealers {
+		t.Errorf("a stealer that has a place became %+v", out)
 	}
 }
 

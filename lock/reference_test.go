@@ -63,20 +63,54 @@ func (p *referenceProfile) start(server lock.Incarnation, at lock.Token, when lo
 		return lock.Outcome{Granted: true}
 	case g.server == server, when == lock.Refuse:
 		return lock.Outcome{Refusal: lock.Owned}
-	case len(p.queue) >= most:
+	}
+	// Two lines, each in the order of the log; the queue is one behind the other.
+	var stealers, others []lock.Waiter
+	kept, stoleBefore := lock.Waiter{Server: server}, false
+	inLine := false
+	for _, w := range p.queue {
+		if w.Server == server {
+			kept, stoleBefore, inLine = w, w.Steals, true
+		}
+		if w.Steals {
+			stealers = append(stealers, w)
+		} else {
+			others = append(others, w)
+		}
+	}
+	if !inLine && when == lock.Wait && len(p.queue) >= most {
 		return lock.Outcome{Refusal: lock.QueueFull}
 	}
-	me := lock.Waiter{Server: server, Ticket: at}
-	if when == lock.Wait {
-		p.queue = append(p.queue, me)
-		return lock.Outcome{Queued: true}
+	kept.Ticket = at
+	kept.Steals = stoleBefore || when == lock.Steal
+	renew := func(line []lock.Waiter, stays bool) (renewed []lock.Waiter) {
+		for _, w := range line {
+			if w.Server != server {
+				renewed = append(renewed, w)
+			} else if stays {
+				renewed = append(renewed, kept)
+			}
+		}
+		return renewed
 	}
-	p.queue = append([]lock.Waiter{me}, p.queue...)
-	first := !g.revoked
-	if g.revoked = true; first {
-		g.cause = lock.Stolen
+	moves := kept.Steals && !stoleBefore
+	stealers, others = renew(stealers, true), renew(others, !moves)
+	if moves {
+		stealers = append(stealers, kept)
+	} else if !inLine {
+		others = append(others, kept)
 	}
-	return lock.Outcome{Queued: true, Revoked: first}
+	p.queue = append(stealers, others...)
+	out := lock.Outcome{Queued: true, Stole: moves}
+	for i, w := range p.queue {
+		if w.Server == server {
+			out.Place = i + 1
+		}
+	}
+	if when == lock.Steal && !g.revoked {
+		g.revoked, g.cause, out.Revoked = true, lock.Stolen, true
+	}
+	return out
 }
 
 func (p *referenceProfile) release(server lock.Incarnation, token, at lock.Token) lock.Outcome {

@@ -360,7 +360,7 @@ type WhenOwned int32
 const (
 	WhenOwned_WHEN_OWNED_WAIT   WhenOwned = 0 // join the queue and ask the owner to let go
 	WhenOwned_WHEN_OWNED_REFUSE WhenOwned = 1 // refuse with who owns it
-	WhenOwned_WHEN_OWNED_STEAL  WhenOwned = 2 // revoke the owner's session, and be next
+	WhenOwned_WHEN_OWNED_STEAL  WhenOwned = 2 // revoke the owner's session, and stand before those that wait, behind those that stole before
 )
 
 // Enum value maps for WhenOwned.
@@ -2277,6 +2277,8 @@ func (x *SettleResponse) GetQueued() bool {
 	return false
 }
 
+// StartSessionRequest: a game server has one place in a queue. A second request keeps it under its own ticket, and the ticket
+// before waits no more.
 type StartSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`

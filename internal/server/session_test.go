@@ -324,3 +324,27 @@ func TestSetAndRemove(t *testing.T) {
 		}
 	})
 }
+
+// A game server that starts again has one place, under its new ticket: the Cancel of the old one, which may be under way, is
+// answered "not waiting", and the grant is for the new one.
+func TestAGameServerThatStartsAgainHasOnePlaceUnderItsNewTicket(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		a, b := w.register("a"), w.register("b")
+		token := a.start("p", wait).Header.Token
+		first, second := b.start("p", wait), b.start("p", wait)
+		if !first.Queued || !second.Queued || second.Place != 1 || second.Header.Token == first.Header.Token {
+			t.Fatalf("it waits as %v, then as %v: want one place, under another ticket", first, second)
+		}
+		_, err := b.profiles.Cancel(soon(t), &profilev1.CancelRequest{Request: b.next(), Store: "players", Key: "p", Ticket: first.Header.Token})
+		wantReason(t, err, profilev1.Reason_REASON_NOT_WAITING)
+		if _, err := a.profiles.Release(soon(t), &profilev1.ReleaseRequest{Request: a.next(), Store: "players", Key: "p", Token: token}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.get("p"); got.Owner.GetName() != "b" || got.Waiters != 0 {
+			t.Errorf("after the release it is owned by %v, and %d wait: want b, and none", got.Owner, got.Waiters)
+		}
+		if _, err := b.profiles.Cancel(soon(t), &profilev1.CancelRequest{Request: b.next(), Store: "players", Key: "p", Ticket: second.Header.Token}); err != nil {
+			t.Errorf("the grant is not for the new ticket: %v", err)
+		}
+	})
+}
