@@ -4,9 +4,10 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/profilenode/profilenode/api/profilev1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/tap"
+
+	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 // admitCall lets a call that brings data begin only while there is room for its announced size; else it is refused before its

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // errFull refuses at once: too many bytes wait already.
@@ -43,14 +46,37 @@ func (b *byteBudget) takeBytes(ctx context.Context, n int64) (taken int64, err e
 	if err != nil {
 		return 0, err
 	}
-	select {
-	case <-p.ready:
-	case <-ctx.Done():
-		if b.leaveQueue(p) {
-			return 0, errFull
+	unreleased := time.NewTimer(collectAfter)
+	defer unreleased.Stop()
+	for {
+		select {
+		case <-p.ready:
+			return need, nil
+		case <-unreleased.C:
+			collectDroppedAnswers()
+		case <-ctx.Done():
+			if b.leaveQueue(p) {
+				return 0, errFull
+			}
+			return need, nil
 		}
 	}
-	return need, nil
+}
+
+const (
+	collectAfter  = time.Second      // how long a call waits for bytes before memory is collected for it
+	collectPeriod = 10 * time.Second // between two such collections
+)
+
+var lastCollected atomic.Int64 // Unix nanoseconds
+
+// collectDroppedAnswers runs the garbage collector: bytes of answers that gRPC dropped are given back with their memory, and an
+// idle process collects only every two minutes.
+func collectDroppedAnswers() {
+	now := time.Now().UnixNano()
+	if last := lastCollected.Load(); now-last >= int64(collectPeriod) && lastCollected.CompareAndSwap(last, now) {
+		go runtime.GC()
+	}
 }
 
 // takeIfFree takes n bytes if they are free, and no call waits for them.

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"google.golang.org/grpc"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/grpc"
 )
 
 // proposeChange puts a caller's request through the log, once. The result is OK or queued; everything else is a status.

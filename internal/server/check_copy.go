@@ -5,11 +5,12 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 )
 
 // Every copy of a request is checked here before anything looks into it: that it was meant for this cluster and epoch, and

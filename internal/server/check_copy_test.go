@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/fsm"
-	"github.com/profilenode/profilenode/internal/server"
-	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/server"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // call is one call of the wire with an empty request.

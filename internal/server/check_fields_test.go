@@ -8,10 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/status"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/internal/server"
-	"google.golang.org/grpc/status"
 )
 
 // What is malformed is refused with a sentence, and costs no entry of the log.

@@ -3,10 +3,11 @@ package server
 import (
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/protobuf/proto"
 )
 
 // unaryEvents is how many bytes of names the events of an answer without a stream may have, and mailMost how many

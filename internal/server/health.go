@@ -3,9 +3,10 @@ package server
 import (
 	"time"
 
-	"github.com/profilenode/profilenode/api/profilev1"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 // healthReporter keeps gRPC's health service true: a node serves while it is ready and knows a leader.

@@ -3,8 +3,9 @@ package server
 import (
 	"net"
 
-	"github.com/profilenode/profilenode/cluster"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/profilenode/profilenode/cluster"
 )
 
 // loggingCredentials are TLS whose failed handshakes are logged: gRPC itself drops such a connection without a word.

@@ -3,9 +3,10 @@ package server
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/fsm"
-	"google.golang.org/protobuf/proto"
 )
 
 const (

@@ -5,13 +5,14 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/fsm"
-	"github.com/profilenode/profilenode/internal/server"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
+	"github.com/profilenode/profilenode/internal/server"
 )
 
 // saveAs sends what a client that announces sends.

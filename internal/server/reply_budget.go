@@ -2,12 +2,14 @@ package server
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
-	"github.com/profilenode/profilenode/api/profilev1"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
 )
 
 // gRPC takes whatever answers it is given, and keeps all that their connection has not taken yet. So an answer's bytes count
@@ -115,8 +117,11 @@ func (c budgetCodec) Marshal(v any) (mem.BufferSlice, error) {
 		return c.CodecV2.Marshal(answer.Message)
 	}
 	answer.room.shrinkTo(int64(size))
-	pool := budgetedBuffer{mem.DefaultBufferPool(), answer.room}
+	pool := &budgetedBuffer{BufferPool: mem.DefaultBufferPool(), room: answer.room}
 	buffer := pool.Get(size)
+	// An answer that reaches gRPC's writer after its call was cancelled is dropped there without a Put. Its bytes are held until
+	// the garbage collector finds the buffer.
+	pool.dropped = runtime.AddCleanup(buffer, (*replyBudget).releaseAll, answer.room)
 	if _, err := (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend((*buffer)[:0], answer.Message); err != nil {
 		pool.Put(buffer)
 		return nil, err
@@ -127,10 +132,12 @@ func (c budgetCodec) Marshal(v any) (mem.BufferSlice, error) {
 // budgetedBuffer gets an answer's bytes back once they are written, or will not be.
 type budgetedBuffer struct {
 	mem.BufferPool
-	room *replyBudget
+	room    *replyBudget
+	dropped runtime.Cleanup // runs if Put is never called
 }
 
-func (p budgetedBuffer) Put(buffer *[]byte) {
+func (p *budgetedBuffer) Put(buffer *[]byte) {
+	p.dropped.Stop() // the buffer goes back to the pool, and its next answer is none of this budget's
 	p.BufferPool.Put(buffer)
 	p.room.releaseAll()
 }

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -156,6 +158,34 @@ func TestRoomIsGivenBack(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		until(t, name+" is taken off", func() bool { return w.server.ReadsHeld() == 0 })
+	}
+}
+
+// A caller that gives up at a random moment leaves nothing that counts as held, whether its answer was on its way, waited for
+// its connection, or came too late for gRPC to take it.
+func TestCallsThatAreCancelledAtRandomHoldNothing(t *testing.T) {
+	w, _ := fake(t, server.Limits{})
+	g := w.register("gs-1")
+	g.save("p", g.start("p", wait).Header.Token, 0, noise(200_000))
+	var calling sync.WaitGroup
+	for range 8 {
+		calling.Go(func() {
+			for range 3000 {
+				ctx, cancel := context.WithCancel(t.Context())
+				given := time.AfterFunc(rand.N(2*time.Millisecond), cancel)
+				_, _ = w.profiles.Get(ctx, &profilev1.GetRequest{Store: "players", Key: "p"})
+				given.Stop()
+				cancel()
+			}
+		})
+	}
+	calling.Wait()
+	until(t, "nothing is held", func() bool {
+		runtime.GC() // gRPC drops answers to calls that have ended without a word: they are given back with their memory
+		return w.server.ReadsHeld() == 0
+	})
+	for range 20 {
+		w.get("p")
 	}
 }
 

@@ -6,13 +6,14 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/internal/server"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 func noise(n int) []byte {

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/cluster"
-	"github.com/profilenode/profilenode/internal/server"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/internal/server"
 )
 
 // patience bounds every wait of these tests for something that must come.

@@ -5,10 +5,11 @@ import (
 	"crypto/sha256"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/internal/server"
-	"google.golang.org/protobuf/proto"
 )
 
 const (

@@ -4,11 +4,12 @@ import (
 	"context"
 	"sync"
 
-	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/lock"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // stamps writes binding and registration into whatever a test sends without, as every client does. A test of these two

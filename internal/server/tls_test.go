@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/profilenode/profilenode/api/profilev1"
-	"github.com/profilenode/profilenode/internal/server"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/server"
 )
 
 // certify makes what a server and its callers need to speak TLS.
