@@ -12,46 +12,71 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// MaxContested is how many contested grants one tick reads.
+// MaxContested is the number of contested grants that one tick reads at most.
 const MaxContested = 10_000
 
 const (
-	livingReadPeriod  = time.Second      // how often all game servers' rows are read: with thousands they are most of a tick's cost
-	keepUnlistedHeard = 10 * time.Second // how long a renewal of an incarnation is remembered that the last reading did not find
+	// livingReadPeriod is how often the rows of all game servers are read. With thousands of them this is most of the cost
+	// of a tick.
+	livingReadPeriod = time.Second
+
+	// keepUnlistedHeard is how long the time of a renewal is kept for an incarnation that was not among the rows last read.
+	keepUnlistedHeard = 10 * time.Second
 )
 
-// Detector finds, for one leadership, the game servers that are gone. It uses only what this leader itself has
-// heard, since times that a former leader measured cannot be compared with its own.
+// Detector finds, for one leadership, the game servers that are gone, and lets their profiles be taken over. It uses only
+// observations of this leader, since times that a former leader measured cannot be compared with its own.
+//
+// From the end of a game server to the takeover of its profiles:
+//
+//   - At each tick, checkOnTick asks for every living incarnation whether there is a ground to expire it. The signals are
+//     its silence, its stream, its ping port and gossip; lock.Detector.FindGround decides. Proof, which needs no silence,
+//     is also looked for after each ping that follows the end of a stream (addProof).
+//   - openExpiry makes an expiry. It names the incarnation's last applied command and this leader's term. The tables refuse
+//     it if a later command of the incarnation has been applied or the term has changed, since the decision is then out of
+//     date. From here until the outcome is known, renewals of the incarnation wait (openExpiries): a renewed game server
+//     believes that it owns its profiles, and a renewal during the expiry could be answered after it was applied.
+//   - carryOut proposes the expiry. If it is refused, the waiting renewals are answered, and the game server keeps its
+//     sessions. If it is applied, all grants of the incarnation end with that one entry, however many there are. If the
+//     outcome is unknown, the next leader may still apply it, so this leader answers no renewal of the incarnation any
+//     more.
+//   - After an applied expiry, grantToWaiters grants the profiles that have waiters to their first waiters, in steps. All
+//     other profiles are granted when a game server next asks for them.
+//
+// Silence counts from the last renewal, but at the earliest from this leader's opening command, and it does not count while
+// the detector itself was late or this leader confirmed no renewals (excuseLateTick).
 type Detector struct {
 	ctx        context.Context // ends with the leadership
 	leadership Leadership
 	config     Config
 	observers  *streamObservers
-	wake       chan struct{} // has a token while carryOut has work
+	wake       chan struct{} // capacity 1; has a token while carryOut has work
 
 	mu             sync.Mutex
-	lastHeard      map[lock.Incarnation]time.Time      // last renewal of each living incarnation
-	openExpiries   map[lock.Incarnation]chan struct{}  // incarnations with an expiry under way; closed with its outcome
-	dueExpiries    []*fsm.Expiry                       // to be proposed
-	records        map[lock.Incarnation]takeoverRecord // of the incarnations with an expiry under way, for the takeover log
-	goneOwners     map[lock.Incarnation]struct{}       // gone incarnations with profiles that have waiters
+	lastHeard      map[lock.Incarnation]time.Time      // last renewal of each living incarnation, moved forward by late ticks
+	openExpiries   map[lock.Incarnation]chan struct{}  // by incarnation, the expiry under way; closed with a known outcome
+	dueExpiries    []*fsm.Expiry                       // expiries to be proposed
+	records        map[lock.Incarnation]takeoverRecord // facts for the takeover log about the expiries to be proposed
+	goneOwners     map[lock.Incarnation]struct{}       // gone incarnations that may own profiles with waiters
 	contestedSince map[contestedGrant]time.Time        // when this leader first saw each contested grant
-	dueCommands    []*fsm.Command                      // Revoke and Lapse commands, to be proposed
+	dueCommands    []*fsm.Command                      // Revoke and Lapse commands to be proposed
 
-	nextTick time.Time
+	nextTick time.Time // when the next tick is due; used by ticks only
 
-	// The incarnations that were alive when the rows were last read, each with the timing of the class that it registered
-	// with. An incarnation that is missing registered later; it counts from the next reading or from its first renewal.
-	livingTimings map[lock.Incarnation]lock.Timing // the timing that each was told at its registration
-	readAt        time.Time
-	stale         bool // an incarnation has begun or ended since the last reading; guarded by mu
+	// livingTimings holds the incarnations that were alive when the rows were last read, each with the timing of the class
+	// with which it registered. An incarnation that has registered since is missing; its silence counts from the next reading
+	// or from its first renewal. Used by ticks only.
+	livingTimings map[lock.Incarnation]lock.Timing
+	readAt        time.Time // when the rows were last read; used by ticks only
+	stale         bool      // an incarnation has begun or ended since the last reading; guarded by mu
 
-	// successors maps a living incarnation to the one with which its process registered again. That process has said that
-	// it uses the sessions of the old incarnation no more. Guarded by mu.
+	// successors maps a living incarnation to the one with which its process has registered again. The process has said then
+	// that it no longer uses the sessions of the old incarnation. Guarded by mu.
 	successors map[lock.Incarnation]lock.Incarnation
 }
 
-// contestedGrant is a grant that has waiters, or that is revoked and not acknowledged.
+// contestedGrant identifies a grant that has waiters, or that is revoked and not acknowledged, and in which of the two
+// states it is: a revocation begins a new wait.
 type contestedGrant struct {
 	store, key string
 	token      lock.Token
@@ -62,12 +87,13 @@ func contestedGrantOf(g fsm.OwnedGrant) contestedGrant {
 	return contestedGrant{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
 }
 
-// New returns the failure detector of one leadership, whose context is ctx.
+// New returns the failure detector of one leadership. ctx must end with the leadership.
 func New(ctx context.Context, leadership Leadership, c Config) *Detector {
 	d := &Detector{
 		ctx: ctx, leadership: leadership, config: c, wake: make(chan struct{}, 1),
-		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]chan struct{}{}, records: map[lock.Incarnation]takeoverRecord{},
-		goneOwners: map[lock.Incarnation]struct{}{}, contestedSince: map[contestedGrant]time.Time{},
+		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]chan struct{}{},
+		records: map[lock.Incarnation]takeoverRecord{}, goneOwners: map[lock.Incarnation]struct{}{},
+		contestedSince: map[contestedGrant]time.Time{},
 	}
 	d.observers = newStreamObservers(ctx, leadership, c, d.addProof)
 	return d
@@ -82,7 +108,8 @@ func (d *Detector) Run() {
 	running.Wait()
 }
 
-// AddStream records an open stream of a game server that is alive by confirmed tables. The caller may repeat it.
+// AddStream records an open stream of a game server, which must be alive according to the tables of a confirmed leader. The
+// caller may repeat the call.
 func (d *Detector) AddStream(s *Stream) { d.observers.addStream(s) }
 
 // NoteStreamEnd records that a stream has ended. byPeer says that FIN or RST came from the peer on its connection; any
@@ -92,8 +119,12 @@ func (d *Detector) NoteStreamEnd(s *Stream, byPeer bool) { d.observers.noteStrea
 // NoteRequest records that a request of an incarnation has arrived.
 func (d *Detector) NoteRequest(inc lock.Incarnation) { d.observers.noteRequest(inc) }
 
-// NoteRenewal records a renewal that arrived at the given time. While an expiry of inc is under way it waits for the
-// outcome first, so that a renewal is never answered and its incarnation expired at the same time.
+// NoteRenewal records a renewal of inc that arrived at the given time. While an expiry of inc is under way it waits for
+// the outcome first, so that no renewal is answered while its incarnation is being expired. The caller must look up in
+// the tables afterwards whether inc is alive.
+//
+// It returns an error, and the renewal must not be confirmed, if the process of inc has registered again, if ctx ends
+// during the wait, or if the leadership does (ErrLeadershipOver).
 func (d *Detector) NoteRenewal(ctx context.Context, inc lock.Incarnation, arrived time.Time) error {
 	for {
 		d.mu.Lock()
@@ -123,7 +154,7 @@ func (d *Detector) NoteRenewal(ctx context.Context, inc lock.Incarnation, arrive
 	}
 }
 
-// SilenceOf returns the time since this leader last heard inc. ok is false if inc is not alive.
+// SilenceOf returns the time since this leader last heard inc. ok is false if it has not heard inc, or if inc has ended.
 func (d *Detector) SilenceOf(inc lock.Incarnation) (time.Duration, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,7 +171,8 @@ func (d *Detector) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok boo
 	return max(0, time.Since(first)), ok
 }
 
-// NoteEvents learns from the events of the log which game servers have ended. It is called from apply and must not block.
+// NoteEvents records the game servers that have ended, from the events of applied entries. It is called during an apply
+// and does not block.
 func (d *Detector) NoteEvents(events []fsm.Event) {
 	d.mu.Lock()
 	for _, e := range events {
@@ -178,8 +210,8 @@ func (d *Detector) runTicks() {
 	}
 }
 
-// checkOnTick runs the checks of one tick. A late tick counts against no game server: a detector that was held up has
-// renewals that it has not read yet.
+// checkOnTick runs the checks of one tick. The time by which the tick is late does not count as silence: if this process
+// was held up, renewals may have arrived that it has not read yet.
 func (d *Detector) checkOnTick(now time.Time) error {
 	d.mu.Lock()
 	stale := d.stale || now.Sub(d.readAt) >= livingReadPeriod
@@ -210,6 +242,7 @@ func (d *Detector) checkOnTick(now time.Time) error {
 	return nil
 }
 
+// readLiving reads the living incarnations and their successors from the tables.
 func (d *Detector) readLiving(view View) error {
 	servers, err := view.Servers()
 	if err != nil {
@@ -232,8 +265,9 @@ func (d *Detector) readLiving(view View) error {
 	return nil
 }
 
-// excuseLateTick moves all times of hearing forward by the lateness of this tick, and by a whole tick while this leader
-// is too slow to confirm renewals: a game server that got no answer was not silent. mu must be held.
+// excuseLateTick moves the times from which silence and contests count forward by the lateness of this tick, and by a
+// whole tick while this leader is too slow to confirm renewals: a game server that got no answers was not silent. mu must
+// be held.
 func (d *Detector) excuseLateTick(now time.Time) {
 	late := now.Sub(d.nextTick)
 	d.nextTick = now.Add(d.config.Settings.TickPeriod)
@@ -257,8 +291,8 @@ func (d *Detector) excuseLateTick(now time.Time) {
 	}
 }
 
-// checkSilence checks every living incarnation. The silence of one that is new, to the cluster or to this leader, counts
-// from now. mu must be held.
+// checkSilence looks for a ground to expire each living incarnation. The silence of an incarnation that is new to this
+// leader counts from now. mu must be held.
 func (d *Detector) checkSilence(now time.Time, view View) {
 	for inc, timing := range d.livingTimings {
 		heard, known := d.lastHeard[inc]
@@ -277,8 +311,8 @@ func (d *Detector) checkSilence(now time.Time, view View) {
 	})
 }
 
-// openExpiry decides whether a living incarnation is gone, and if so queues its expiry. It does nothing while an expiry
-// of that incarnation is under way. mu must be held.
+// openExpiry decides whether a living incarnation, silent for the given time, is gone, and if so queues its expiry. It does
+// nothing while an expiry of that incarnation is under way. mu must be held.
 func (d *Detector) openExpiry(now time.Time, view View, inc lock.Incarnation, timing lock.Timing, silent time.Duration) {
 	if d.openExpiries[inc] != nil {
 		return
@@ -290,21 +324,23 @@ func (d *Detector) openExpiry(now time.Time, view View, inc lock.Incarnation, ti
 	if ground == lock.Living {
 		return
 	}
-	// The expiry names the incarnation's last applied command, as of this moment: it is refused if a later one is
-	// applied.
+	// The expiry names the incarnation's last applied command as of this moment. It is refused if a later one has been applied
+	// before it.
 	s, ok, err := view.Server(inc)
 	if err != nil || !ok || !s.Alive {
 		return // the next tick logs the error, or finds that it has ended
 	}
 	d.openExpiries[s.Incarnation] = make(chan struct{})
 	d.records[s.Incarnation] = takeoverRecord{
-		incarnation: inc, lastCommand: s.Last, name: s.Name, address: s.Where, sessions: s.Sessions, ground: ground, signals: signals, lastHeard: d.lastHeard[inc],
+		incarnation: inc, lastCommand: s.Last, name: s.Name, address: s.Where, sessions: s.Sessions,
+		ground: ground, signals: signals, lastHeard: d.lastHeard[inc],
 	}
-	d.dueExpiries = append(d.dueExpiries, &fsm.Expiry{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)})
+	expiry := &fsm.Expiry{Incarnation: uint64(s.Incarnation), Last: uint64(s.Last), Ground: uint32(ground)}
+	d.dueExpiries = append(d.dueExpiries, expiry)
 }
 
-// addProof checks one incarnation between two ticks, on proof alone. Silence and evidence are left to ticks, since only a
-// tick knows by how much it is late.
+// addProof opens the expiry of an incarnation at once if there is a proof that it is gone. It leaves silence and evidence
+// to the ticks, which know by how much they are late.
 func (d *Detector) addProof(inc lock.Incarnation) {
 	now := time.Now()
 	if !d.config.Settings.ShowsProcessGone(d.observers.signalsOf(inc, now, 0)) {
@@ -320,13 +356,14 @@ func (d *Detector) addProof(inc lock.Incarnation) {
 		d.lastHeard[inc] = now
 		d.stale = true
 	}
-	d.openExpiry(now, view, inc, lock.DefaultTiming(), 0) // the timing does not matter: with a silence of 0 only proof is a ground
+	d.openExpiry(now, view, inc, lock.DefaultTiming(), 0) // with a silence of 0 only proof is a ground, whatever the timing
 	d.mu.Unlock()
 	d.wakeUp()
 }
 
-// checkContested finds owners that were asked to let go for too long, owners of revoked grants that have not acknowledged
-// in time, and gone owners with profiles that have waiters. mu must be held.
+// checkContested queues a Revoke for each owner that was asked to let go and has not within the hand-off time, and a
+// Lapse for each owner of a revoked grant that has not acknowledged within evidence time. It notes gone owners of
+// profiles that have waiters. mu must be held.
 func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 	current := make(map[contestedGrant]bool, len(contested))
 	for _, g := range contested {
@@ -346,24 +383,27 @@ func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 		}
 		switch passed := now.Sub(first); {
 		case g.Revoked && timing.LapseIsDue(passed):
-			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, &fsm.Lapse{Term: d.leadership.Term(), Store: g.Store, Key: g.Key, Token: uint64(g.Token)}))
+			lapse := &fsm.Lapse{Term: d.leadership.Term(), Store: g.Store, Key: g.Key, Token: uint64(g.Token)}
+			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, lapse))
 		case !g.Revoked && passed >= timing.HandOff:
-			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}))
+			revoke := &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}
+			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, revoke))
 		default:
 			continue
 		}
-		d.contestedSince[key] = now // so it is proposed again, should this command fail
+		d.contestedSince[key] = now // a command that fails is proposed again after the same time
 	}
 	maps.DeleteFunc(d.contestedSince, func(key contestedGrant, _ time.Time) bool { return !current[key] })
 }
 
-// dueWork is the work that takeDueWork takes out of the failure detector.
+// dueWork holds the commands that carryOut proposes next, and the gone owners of which it serves the waiters.
 type dueWork struct {
 	expiries   []*fsm.Expiry
 	commands   []*fsm.Command
 	goneOwners []lock.Incarnation
 }
 
+// takeDueWork returns the due work and removes it from the detector.
 func (d *Detector) takeDueWork() dueWork {
 	d.mu.Lock()
 	defer d.mu.Unlock()

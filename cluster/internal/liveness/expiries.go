@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	grantStep    = 64 // profiles that one GrantToWaiters command visits
-	maxProposals = 8  // of the detector, at a time
+	grantStep    = 64 // profiles that one GrantToWaiters command visits at most
+	maxProposals = 8  // proposals of the detector that run at the same time
 )
 
-// carryOut proposes the findings of the failure detector, beside its ticks, until the leadership ends.
+// carryOut proposes the due work whenever there is some, until the leadership ends. It runs beside the ticks, which must
+// not wait for proposals.
 func (d *Detector) carryOut() {
 	for {
 		select {
@@ -30,14 +31,16 @@ func (d *Detector) carryOut() {
 	}
 }
 
-// proposeExpiries proposes expiries and waits for the outcome. Afterwards the incarnations may renew again, and the
-// tables say whether they are still alive.
+// proposeExpiries proposes expiries in one command and waits for the outcome. Whether they were applied or refused,
+// renewals of these incarnations then no longer wait, and the tables say whether they are still alive. If they were
+// applied, it also serves the waiters of their profiles.
 //
-// If the outcome is unknown, the next leader may still apply these expiries. So this leader answers no renewal of these
+// If the outcome is unknown, the next leader may still apply the expiries. So this leader answers no renewal of these
 // incarnations any more: their expiries stay open, and a waiting call ends with its own context or with the leadership.
 func (d *Detector) proposeExpiries(expiries []*fsm.Expiry) {
 	records := d.beginRecords(expiries)
-	_, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leadership.Term(), Expiries: expiries}))
+	command := fsm.NewCommand(nil, &fsm.ExpireServers{Term: d.leadership.Term(), Expiries: expiries})
+	_, err := d.leadership.Propose(d.ctx, command)
 	if err != nil && !d.leadership.IsRefusal(err) {
 		d.logUnclear(records, err)
 		return
@@ -59,8 +62,8 @@ func (d *Detector) proposeExpiries(expiries []*fsm.Expiry) {
 	}
 }
 
-// grantToWaiters grants the profiles of gone owners to their first waiters. records are those of the owners that an
-// expiry of this leader ended.
+// grantToWaiters grants the profiles of gone owners to their first waiters. records holds the records of the owners that an
+// expiry of this leader has ended; it may be nil.
 func (d *Detector) grantToWaiters(gone []lock.Incarnation, records map[lock.Incarnation]*takeoverRecord) {
 	var granting sync.WaitGroup
 	slots := make(chan struct{}, maxProposals)
@@ -70,7 +73,8 @@ func (d *Detector) grantToWaiters(gone []lock.Incarnation, records map[lock.Inca
 			defer func() { <-slots }()
 			granted := uint64(0)
 			for {
-				result, err := d.leadership.Propose(d.ctx, fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: uint64(inc), Limit: grantStep}))
+				command := fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: uint64(inc), Limit: grantStep})
+				result, err := d.leadership.Propose(d.ctx, command)
 				granted += result.Granted
 				if err != nil || !result.More {
 					d.logGranted(records[inc], granted, err)
@@ -82,6 +86,7 @@ func (d *Detector) grantToWaiters(gone []lock.Incarnation, records map[lock.Inca
 	granting.Wait()
 }
 
+// proposeEach proposes commands and waits for their outcomes.
 func (d *Detector) proposeEach(commands []*fsm.Command) {
 	var acting sync.WaitGroup
 	slots := make(chan struct{}, maxProposals)

@@ -1,7 +1,10 @@
-// Package liveness decides, for one leadership, which game servers are gone. Detector weighs renewals, streams, pings and
-// gossip at each tick (detector.go), proposes expiries, and has the profiles of the gone granted to their waiters
-// (expiries.go). It observes streams (stream_observer.go) and asks ping ports (ping_prober.go), and logs each takeover
-// (takeover_log.go). The rules by which signals become grounds are lock's; the facts that an expiry was applied are fsm's.
+// Package liveness decides, for one leadership, which game servers are gone. At each tick Detector looks at renewals,
+// streams, pings and gossip (detector.go). It proposes expiries, and grants the profiles of expired game servers to their
+// waiters (expiries.go). It observes streams (stream_observer.go), pings ping ports (ping_prober.go), and logs each
+// takeover (takeover_log.go).
+//
+// The rules by which signals are a ground for an expiry are in package lock. Whether an expiry is applied is decided in
+// package fsm, from the tables.
 package liveness
 
 import (
@@ -17,8 +20,11 @@ import (
 
 // Leadership is the leadership for which a Detector works.
 type Leadership interface {
-	Term() uint64        // of its opening command
-	OpenedAt() time.Time // when its opening command was applied
+	// Term returns the term of the leadership's opening command.
+	Term() uint64
+	// OpenedAt returns when the opening command was applied.
+	OpenedAt() time.Time
+	// OpenView opens a view of this node's tables.
 	OpenView() (View, error)
 	// Propose writes a command to the log and waits for its outcome. It waits while too many commands wait already.
 	Propose(ctx context.Context, c *fsm.Command) (fsm.Result, error)
@@ -26,30 +32,33 @@ type Leadership interface {
 	IsRefusal(err error) bool
 	// CheckPrompt returns an error while this leader is too slow to confirm renewals.
 	CheckPrompt() error
-	// SeemsDead reports whether gossip holds a game server for dead. It does not block.
+	// SeemsDead reports whether gossip says that an incarnation is dead. It does not block.
 	SeemsDead(inc lock.Incarnation) bool
 }
 
 // View is a read snapshot of the tables. It must be closed.
 type View interface {
-	Server(inc lock.Incarnation) (fsm.Server, bool, error)
+	// Server returns the row of an incarnation. ok is false if there is none.
+	Server(inc lock.Incarnation) (row fsm.Server, ok bool, err error)
+	// Servers returns the rows of all incarnations, also of ended ones.
 	Servers() ([]fsm.Server, error)
+	// Contested returns at most limit contested grants of an owner, of all owners if owner is 0.
 	Contested(owner lock.Incarnation, limit int) ([]fsm.OwnedGrant, error)
 	Close() error
 }
 
-// Metrics is told of takeovers.
+// Metrics records takeovers.
 type Metrics interface {
-	// RecordExpiry tells of the outcome of an expiry, and for how long its incarnation was silent.
+	// RecordExpiry records the outcome of an expiry, and for how long its incarnation was silent.
 	RecordExpiry(ground lock.Ground, refused bool, silent time.Duration)
-	// RecordTakeover tells how long after an expiry the last waiter of its incarnation was served.
+	// RecordTakeover records how long after an expiry the last waiter for a profile of its incarnation was served.
 	RecordTakeover(took time.Duration)
 }
 
 // Config holds the settings of a Detector.
 type Config struct {
 	Settings lock.Detector
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // of ping ports
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // dials ping ports
 	Log      *slog.Logger
 	Metrics  Metrics
 }

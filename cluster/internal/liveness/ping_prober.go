@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	pingTimeout     = time.Second // a ping that takes longer says nothing
-	maxRoutinePings = 64          // at a time
-	maxChasePings   = 256         // at a time
-	maxChasePause   = time.Second // longest pause between two pings of a chase that are not refused
+	pingTimeout     = time.Second // a ping that takes longer has no result
+	maxRoutinePings = 64          // pings of open streams that run at the same time
+	maxChasePings   = 256         // pings after the end of a stream that run at the same time
+	maxChasePause   = time.Second // longest pause after a ping that was not refused, while the end of a stream is investigated
 )
 
 // pingResult is the result of one ping.
@@ -41,8 +41,9 @@ func (w *streamObservers) pingNewStream(s *Stream) {
 	}
 }
 
-// findPingPort looks up the ping port. A port on another host than the stream's is never pinged: its answers say nothing
-// about this process, and a client must not make a leader dial an address of its choice.
+// findPingPort looks up the address of the ping port in the tables, and reports whether there is one that may be pinged.
+// A port on another host than the stream's is never pinged: its answers prove nothing about the process at the stream's
+// end, and a game server must not be able to make a leader dial an address of its choice.
 func (w *streamObservers) findPingPort(s *Stream) bool {
 	view, err := w.leadership.OpenView()
 	if err != nil {
@@ -74,6 +75,7 @@ func (w *streamObservers) pingPort(s *Stream) {
 	w.notePing(s, inc, came, began)
 }
 
+// pingAddressOf returns the address of the ping port, if s is still the newest stream of its incarnation.
 func (w *streamObservers) pingAddressOf(s *Stream) (string, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,14 +86,14 @@ func (w *streamObservers) pingAddressOf(s *Stream) (string, bool) {
 	return x.pingAddress, true
 }
 
-// pingUntilDecided pings the port repeatedly, after the peer has ended a stream, until the process is proven gone, has
-// opened another stream, or is expired on another ground.
+// pingUntilDecided runs after the peer has ended a stream. It pings the port repeatedly until the incarnation has ended,
+// on any ground, or has opened another stream.
 func (w *streamObservers) pingUntilDecided(s *Stream) {
 	w.logStream(s, "lost its stream, its host ended it")
 	if _, ok := w.pingAddressOf(s); !ok && !w.findPingPort(s) {
 		return
 	}
-	// A dying process closes its files one after the other, so at first its ping port may still accept.
+	// A process that ends closes its connections one after the other, so at first its ping port may still accept some.
 	again := w.config.Settings.RefusalGap / 4
 	for {
 		port, ok := w.endedPingAddress(s)
@@ -123,6 +125,7 @@ func (w *streamObservers) pingUntilDecided(s *Stream) {
 	}
 }
 
+// endedPingAddress returns the address of the ping port while s is the newest stream and its peer has ended it.
 func (w *streamObservers) endedPingAddress(s *Stream) (port string, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,7 +136,8 @@ func (w *streamObservers) endedPingAddress(s *Stream) (port string, ok bool) {
 	return x.pingAddress, true
 }
 
-// notePing records the result of a ping that began at the given time. It reports whether it was the first refused one.
+// notePing records the result of a ping that began at the given time. It reports whether it is the first refusal since the
+// stream ended.
 func (w *streamObservers) notePing(s *Stream, inc lock.Incarnation, came pingResult, began time.Time) (first bool) {
 	now := time.Now()
 	w.mu.Lock()

@@ -18,48 +18,50 @@ type Stream struct {
 	PeerHost    string // the host that the stream came from
 }
 
-// streamObservers is one leader's knowledge of game servers besides their renewals: the state of their streams and the
-// answers of their ping ports. The next leader begins without any.
+// streamObservers holds one leader's observations of game servers other than their renewals: the states of their streams
+// and the answers of their ping ports. The next leader starts without any observation.
 type streamObservers struct {
 	ctx          context.Context // ends with the leadership
 	leadership   Leadership
 	config       Config
-	onPinged     func(lock.Incarnation) // called after each ping of a port whose stream the peer has ended
-	routineSlots chan struct{}          // one slot for each routine ping
-	chaseSlots   chan struct{}          // one slot for each chasing ping, which must not wait behind routine ones
+	onPinged     func(lock.Incarnation) // called after each ping that follows the end of a stream by its peer
+	routineSlots chan struct{}          // holds an element for each running ping of an open stream
+	chaseSlots   chan struct{}          // the same for pings of ended streams, which must not wait for the others
 
 	endedStreams atomic.Int64 // streams that their peer has ended and that were not opened again
 
 	mu         sync.Mutex
 	observers  map[lock.Incarnation]*streamObserver
-	closed     bool
-	goroutines sync.WaitGroup // added to under mu, and only while not closed
+	closed     bool           // the leadership has ended: no goroutine is started any more
+	goroutines sync.WaitGroup // running pings; increased only with mu held and while closed is false
 }
 
-// streamObserver is the knowledge of one incarnation.
+// streamObserver holds the observations of one incarnation.
 type streamObserver struct {
-	firstSeen time.Time
-	stream    *Stream
-	state     lock.Stream
-	endedAt   time.Time // when the stream ended
+	firstSeen time.Time   // when its first stream was opened
+	stream    *Stream     // its newest stream
+	state     lock.Stream // state of the newest stream
+	endedAt   time.Time   // when the newest stream ended
 
-	pingAddress  string // empty: it has none, or it was not looked up yet
-	pingedAt     time.Time
-	everAnswered bool
-	answeredAt   time.Time // when the last answered ping began
+	pingAddress  string    // address of its ping port; empty: it has none, or it was not looked up yet
+	pingedAt     time.Time // when the last ping of an open stream began
+	everAnswered bool      // the port has answered as this incarnation
+	answeredAt   time.Time // when the last ping that was answered so began
 
-	// Refusals of the ping port in a row, since the peer ended the stream.
-	refusals         int           // number of refused pings
-	firstRefusedPing time.Time     // when the first refused ping began
-	firstRefusal     time.Time     // when the first refusal arrived
-	lastRefusal      time.Time     // when the last refusal arrived
-	refusedFor       time.Duration // from firstRefusal to the beginning of the last refused ping
-	lastRequest      time.Time     // when the last request of the incarnation arrived
-	otherAnswered    lock.Incarnation
-	refusalLogged    bool // the first refusal was logged
+	// Consecutive refusals of the ping port since the peer ended the stream, with no request between them.
+	refusals         int              // number of refused pings
+	firstRefusedPing time.Time        // when the first refused ping began
+	firstRefusal     time.Time        // when the first refusal arrived
+	lastRefusal      time.Time        // when the last refusal arrived
+	refusedFor       time.Duration    // from firstRefusal to the beginning of the last refused ping
+	lastRequest      time.Time        // when the last request of the incarnation arrived
+	otherAnswered    lock.Incarnation // another incarnation that gave the last answer of the port; 0: none
+	refusalLogged    bool             // the first refusal since the stream's end was logged
 }
 
-func newStreamObservers(ctx context.Context, leadership Leadership, c Config, onPinged func(lock.Incarnation)) *streamObservers {
+func newStreamObservers(
+	ctx context.Context, leadership Leadership, c Config, onPinged func(lock.Incarnation),
+) *streamObservers {
 	return &streamObservers{
 		ctx: ctx, leadership: leadership, config: c, onPinged: onPinged, observers: map[lock.Incarnation]*streamObserver{},
 		routineSlots: make(chan struct{}, maxRoutinePings), chaseSlots: make(chan struct{}, maxChasePings),
@@ -153,7 +155,8 @@ func (w *streamObservers) signalsOf(inc lock.Incarnation, now time.Time, success
 		SameHost: sameHost(x.pingAddress, x.stream.PeerHost),
 		Reached:  x.everAnswered, ReachedAgo: now.Sub(x.answeredAt),
 		Refused: x.refusals, RefusedFor: x.refusedFor, RequestSince: x.requestCameBetween(),
-		OtherAnswered: x.otherAnswered != 0, SuccessorAnswered: successor != 0 && x.otherAnswered == successor,
+		OtherAnswered:     x.otherAnswered != 0,
+		SuccessorAnswered: successor != 0 && x.otherAnswered == successor,
 	}
 }
 
@@ -172,10 +175,12 @@ func (w *streamObservers) answeringIncarnation(inc lock.Incarnation) lock.Incarn
 	return 0
 }
 
-// pingDueStreams forgets gone incarnations and starts the pings that are due. living holds the living incarnations that
-// had renewed before now. A replaced incarnation is pinged more often, also without a stream: once its successor answers
-// on the port, it is proven gone.
-func (w *streamObservers) pingDueStreams(now time.Time, living map[lock.Incarnation]lock.Timing, replaced map[lock.Incarnation]lock.Incarnation) {
+// pingDueStreams forgets incarnations that are not alive and starts the pings that are due. living holds the incarnations
+// that were alive when the rows were last read, replaced those of them that have a successor. A replaced incarnation is
+// pinged more often, and also without an open stream: once its successor answers on the port, it is proven gone.
+func (w *streamObservers) pingDueStreams(
+	now time.Time, living map[lock.Incarnation]lock.Timing, replaced map[lock.Incarnation]lock.Incarnation,
+) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for inc, x := range w.observers {
@@ -186,7 +191,7 @@ func (w *streamObservers) pingDueStreams(now time.Time, living map[lock.Incarnat
 		}
 		switch {
 		case !alive:
-			if x.firstSeen.Before(now) {
+			if x.firstSeen.Before(now) { // else it may have registered after the rows were read
 				w.forgetIncarnation(inc)
 			}
 		case due && x.pingAddress != "":
@@ -227,7 +232,8 @@ func (w *streamObservers) onGone(events []fsm.Event) {
 	}
 }
 
-// sameHost reports whether a ping address, host:port, is on the given host. Two spellings of one IP address are equal.
+// sameHost reports whether a ping address, host:port, is on the given host. Different spellings of one IP address are
+// equal.
 func sameHost(port, host string) bool {
 	at, ok := hostOfAddress(port)
 	if !ok || host == "" {

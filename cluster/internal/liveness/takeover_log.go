@@ -12,28 +12,29 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// takeoverRecord holds the facts of one expiry for its log lines. All lines of one takeover name the same incarnation and
-// begin with the same words, so that an operator can follow it.
+// takeoverRecord holds the facts of one expiry for its log lines, as of the moment at which the expiry was opened. All
+// lines of one takeover name the same incarnation and begin with the same words, so that an operator can follow it.
 type takeoverRecord struct {
 	incarnation   lock.Incarnation
-	lastCommand   lock.Token // the incarnation's last applied command when the expiry was opened
-	name, address string
-	sessions      int
+	lastCommand   lock.Token // the incarnation's last applied command
+	name, address string     // name and address of the game server
+	sessions      int        // number of profiles that it owned
 	ground        lock.Ground
-	signals       lock.Signals
-	lastHeard     time.Time
-	appliedAt     time.Time // when the expiry was applied; zero if it was not
+	signals       lock.Signals // the signals that led to the ground
+	lastHeard     time.Time    // when this leader last heard the incarnation
+	appliedAt     time.Time    // when the expiry was applied, which is later; zero: it was not
 }
 
-// logTakeover writes one line of a takeover's log.
-func (d *Detector) logTakeover(s *takeoverRecord, level slog.Level, what string, more ...any) {
-	d.config.Log.Log(context.Background(), level, "game server "+what, append([]any{
+// logTakeover writes one line of a takeover's log. event continues the sentence "game server ...".
+func (d *Detector) logTakeover(s *takeoverRecord, level slog.Level, event string, more ...any) {
+	d.config.Log.Log(context.Background(), level, "game server "+event, append([]any{
 		"name", s.name, "where", s.address, "incarnation", uint64(s.incarnation), "ground", s.ground.String(),
 	}, more...)...)
 }
 
-// logStream writes a line about a stream that has ended. An expiry need not follow.
-func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
+// logStream writes a line about a stream that has ended. event continues the sentence "game server ...". An expiry need not
+// follow.
+func (w *streamObservers) logStream(s *Stream, event string, more ...any) {
 	view, err := w.leadership.OpenView()
 	if err != nil {
 		return // this node ends
@@ -43,7 +44,7 @@ func (w *streamObservers) logStream(s *Stream, what string, more ...any) {
 	if err != nil || !ok || !row.Alive {
 		return // it has ended already
 	}
-	w.config.Log.Info("game server "+what, append([]any{
+	w.config.Log.Info("game server "+event, append([]any{
 		"name", row.Name, "where", row.Where, "incarnation", uint64(s.Incarnation), "peer", s.PeerHost,
 	}, more...)...)
 }
@@ -62,7 +63,8 @@ func (d *Detector) beginRecords(expiries []*fsm.Expiry) map[lock.Incarnation]*ta
 	d.mu.Unlock()
 	for _, inc := range slices.Sorted(maps.Keys(records)) {
 		s := records[inc]
-		d.logTakeover(s, slog.LevelInfo, "seems gone, its expiry is proposed", "why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor())
+		d.logTakeover(s, slog.LevelInfo, "seems gone, its expiry is proposed",
+			"why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor())
 	}
 	return records
 }
@@ -71,7 +73,8 @@ func (s *takeoverRecord) silentFor() time.Duration {
 	return max(0, time.Since(s.lastHeard)).Round(time.Millisecond)
 }
 
-// logOutcome logs the outcome of expiries. err is the error of the proposal: then none was applied.
+// logOutcome logs the known outcome of proposed expiries. err is the error of the proposal; if it is not nil, none was
+// applied.
 func (d *Detector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err error) {
 	if len(records) == 0 {
 		return
@@ -94,11 +97,12 @@ func (d *Detector) logOutcome(records map[lock.Incarnation]*takeoverRecord, err 
 			continue
 		}
 		s.appliedAt = time.Now()
-		d.logTakeover(s, slog.LevelInfo, "is gone", "code", "SERVER_GONE", "why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor(), "profiles", s.sessions)
+		d.logTakeover(s, slog.LevelInfo, "is gone", "code", "SERVER_GONE",
+			"why", s.groundText(d.observers.answeringIncarnation(inc)), "silent", s.silentFor(), "profiles", s.sessions)
 	}
 }
 
-// refusalReason says why an expiry was not applied.
+// refusalReason returns the reason for which an expiry was not applied. row is the incarnation's row now.
 func (s *takeoverRecord) refusalReason(row fsm.Server, err error) string {
 	switch {
 	case err != nil:
@@ -111,7 +115,7 @@ func (s *takeoverRecord) refusalReason(row fsm.Server, err error) string {
 	return "leadership has changed since"
 }
 
-// logUnclear logs that the next leader may still apply these expiries.
+// logUnclear logs that the outcome of these expiries is unknown: the next leader may still apply them.
 func (d *Detector) logUnclear(records map[lock.Incarnation]*takeoverRecord, err error) {
 	for _, inc := range slices.Sorted(maps.Keys(records)) {
 		d.logTakeover(records[inc], slog.LevelWarn, "may be gone, the outcome of its expiry is unknown", "error", err)
@@ -119,7 +123,7 @@ func (d *Detector) logUnclear(records map[lock.Incarnation]*takeoverRecord, err 
 }
 
 // logGranted logs that all waiters for a gone game server's profiles have been served. s is nil if no expiry of this
-// leader ended it.
+// leader has ended it; then there is no takeover to log.
 func (d *Detector) logGranted(s *takeoverRecord, granted uint64, err error) {
 	if s == nil || s.appliedAt.IsZero() || err != nil {
 		return // after an error the next tick finds the remaining waiters
@@ -130,6 +134,8 @@ func (d *Detector) logGranted(s *takeoverRecord, granted uint64, err error) {
 		"took", took.Round(time.Millisecond), "since heard", s.silentFor())
 }
 
+// groundText returns the ground of the expiry as a clause for an operator. other is the incarnation that answered on the
+// ping port in its place, 0 for none.
 func (s *takeoverRecord) groundText(other lock.Incarnation) string {
 	switch {
 	case s.ground == lock.Proof && s.signals.SuccessorAnswered:
