@@ -127,8 +127,8 @@ func Open(dir string, memory vfs.FS) (*Folder, error) {
 	return f, nil
 }
 
-// explainLockError returns an error that says what to do: a folder that this user may not write and a folder that another
-// process has locked need different advice.
+// explainLockError returns an error with advice, which differs between a folder that this user may not write and a folder
+// that another process has locked.
 func explainLockError(dir string, err error) error {
 	if errors.Is(err, iofs.ErrPermission) && !errors.Is(err, syscall.EAGAIN) {
 		return fmt.Errorf("data folder %s cannot be written by this user: "+
@@ -189,7 +189,7 @@ func (f *Folder) leftoverFile() string {
 	return ""
 }
 
-// NewUnusableError returns the error of a folder whose tables are wrong. A node stops with it, and every later start on the
+// NewUnusableError returns the error of a folder with wrong tables. A node stops with it, and every later start on the
 // folder ends with it. The node can get right tables only from other nodes and under a new id: under the old id it may have
 // acknowledged entries on the basis of wrong tables.
 func NewUnusableError(dir, why string) error {
@@ -197,7 +197,7 @@ func NewUnusableError(dir, why string) error {
 		"and it joins under a new id and gets its tables from the other nodes", disk.ErrFailed, dir, why)
 }
 
-// RejoinAdvice returns advice for an operator whose node must not continue on the data folder at dir.
+// RejoinAdvice returns advice for the operator of a node that must not continue on its data folder dir.
 func RejoinAdvice(dir string) string {
 	return fmt.Sprintf("stop this node, move the data folder %s aside and start the node with an empty one: "+
 		"it joins under a new id (if it is the only node, or more than half of the nodes are in this state, "+

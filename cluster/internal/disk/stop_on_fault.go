@@ -12,9 +12,9 @@ import (
 // onFault is called with Pebble's locks held and must not block.
 func StopOnFolderFault(fs vfs.FS, onFault func(error)) vfs.FS { return folderSyncs{fs, onFault} }
 
-// StopOnLogFault returns a file system for Pebble in which a failed operation on a file of Pebble's own log, whose name
-// ends in .log, calls onFault and then never returns. The operation's data may be lost, so nothing that Pebble does
-// afterwards may be acknowledged. onFault is called with Pebble's locks held and must not block.
+// StopOnLogFault returns a file system for Pebble in which a failed operation on a file of Pebble's own log calls onFault
+// and then never returns. The names of these files end in .log. The operation's data may be lost, so nothing that Pebble
+// does afterwards may be acknowledged. onFault is called with Pebble's locks held and must not block.
 func StopOnLogFault(fs vfs.FS, onFault func(error)) vfs.FS { return logFiles{fs, onFault} }
 
 type folderSyncs struct {

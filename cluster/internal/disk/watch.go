@@ -114,7 +114,8 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 }
 
 // Fatalf marks the store as stuck and never returns. If it returned, Pebble would continue as if nothing had happened,
-// and an append whose sync failed would be acknowledged. Pebble's own logger ends the process; here only this node stops.
+// and an append would be acknowledged although its sync failed. Pebble's own logger ends the process; here only this node
+// stops.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.watch.MarkStuck(fmt.Errorf(format, args...))
 	select {}

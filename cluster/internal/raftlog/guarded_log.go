@@ -117,9 +117,9 @@ func (g *GuardedLog) SetTrailingBytes(keep uint64, snapshot uint64) {
 	}
 }
 
-// FitToSnapshot makes the log fit the snapshot that this node has just restored, whose last entry has this index and
-// term. Afterwards no entry of the log contradicts the snapshot, and the entry after the snapshot can be appended. Raft
-// must not use the log meanwhile: the caller is either the start, before raft runs (running is false), or the FSM's
+// FitToSnapshot makes the log fit the snapshot that this node has just restored. index and term are those of the last
+// entry in it. Afterwards no entry of the log contradicts the snapshot, and the entry after the snapshot can be appended.
+// Raft must not use the log meanwhile: the caller is either the start, before raft runs (running is false), or the FSM's
 // Restore, for which raft waits (running is true). A snapshot that is older than that of an earlier call is an error. If
 // the log cannot be made to fit, FitToSnapshot returns an error and stops this node.
 //

@@ -16,8 +16,8 @@ type ReadPace struct {
 	applied    chan struct{} // capacity 1; gets a token after each applied batch
 }
 
-// NewReadPace returns a ReadPace for the tables whose last applied index is appliedRow. applying reports whether they are
-// applying entries now.
+// NewReadPace returns a ReadPace for the tables. appliedRow returns their last applied index, and applying reports whether
+// they are applying entries now.
 func NewReadPace(appliedRow func() uint64, applying func() bool) *ReadPace {
 	return &ReadPace{appliedRow: appliedRow, applying: applying, applied: make(chan struct{}, 1)}
 }

@@ -39,8 +39,8 @@ type votesStore interface {
 // for "votes", the function that stops this node; it is called with a fault of that part before raft learns of it.
 // Writes are noted in operations, which may be nil.
 //
-// It returns an error if a part is missing in the folder of a member, or if the votes are older than the log. A part whose
-// content is damaged is a disk.DamageError.
+// It returns an error if a part is missing in the folder of a member, or if the votes are older than the log. A
+// part with damaged content is a disk.DamageError.
 func Open(
 	f *datafolder.Folder, log *slog.Logger, stop func(part string) func(error), operations *disk.Operations,
 ) (*Storage, error) {
@@ -73,8 +73,8 @@ func openVotes(f *datafolder.Folder) (votesStore, error) {
 	return openBoltVotes(path, f.Identity.Member)
 }
 
-// openLog opens the log, checks that votes fit it, and returns both as a Storage. It first syncs the folder that holds the
-// file of votes, whose name may be new.
+// openLog opens the log, checks that votes fit it, and returns both as a Storage. It first syncs the name
+// of the file of votes, which may be new.
 func openLog(
 	f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(string) func(error), operations *disk.Operations,
 ) (*Storage, error) {

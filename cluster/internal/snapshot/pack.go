@@ -28,8 +28,8 @@ func newPacker(fs vfs.FS, dir string, row uint64, files []fileEntry) *packer {
 	return &packer{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New()}
 }
 
-// Read reads the next bytes of the stream. A file whose length differs from the list, or whose checksum differs from that
-// of the bytes which this node received, is an error. Otherwise a file that was damaged on this disk would be sent with a
+// Read reads the next bytes of the stream. It returns an error for a file that differs from the list in its length, or in
+// its checksum from the bytes that this node received. Otherwise a file that was damaged on this disk would be sent with a
 // checksum that fits the damage, and the receiver would install it.
 func (p *packer) Read(b []byte) (int, error) {
 	for p.err == nil {

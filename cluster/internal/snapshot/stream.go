@@ -34,7 +34,7 @@ const (
 type fileEntry struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
-	Sum  string `json:"sum,omitempty"` // XXH64 in hex of a received file; empty in a checkpoint, whose files are not read
+	Sum  string `json:"sum,omitempty"` // XXH64 in hex of a received file; empty in a checkpoint: its files are not read
 }
 
 // streamBytes returns the exact length of the stream of files.

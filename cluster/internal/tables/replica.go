@@ -61,7 +61,7 @@ type AppliedResults struct {
 
 // NewReplica returns the FSM of the tables t. onEvents is called with the events of each batch after the batch is
 // committed to the tables, in the order of the log, and must not block. stop is called once, when nothing can be applied
-// any more; it must not wait for raft, in whose goroutine it is called.
+// any more; it is called in a goroutine of raft and must not wait for raft.
 func NewReplica(t *Store, s *snapshot.Store, onEvents func([]fsm.Event), stop func(error)) *Replica {
 	r := &Replica{tables: t, snapshots: s, onEvents: onEvents, onFault: stop, now: time.Now}
 	r.ReadPace = raftlog.NewReadPace(

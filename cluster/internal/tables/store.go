@@ -67,7 +67,7 @@ const brokenCloseLimit = time.Second
 // of unfinished installs. level is the highest level of entries that the tables apply. fatal is called when the disk has
 // failed; it may be called with Pebble's locks held and must not block. A nil fs is the operating system's.
 //
-// Tables whose content is damaged are a disk.DamageError. Tables of a newer build are fsm.ErrOldBuild.
+// Damaged tables are a disk.DamageError. Tables of a newer build are fsm.ErrOldBuild.
 func Open(fs vfs.FS, root string, level uint32, log *slog.Logger, fatal func(error)) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
