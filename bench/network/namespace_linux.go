@@ -1,12 +1,14 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,7 +31,7 @@ func (n *namespace) run(address netip.Addr, bits int, tun **os.File, entered cha
 		err = fmt.Errorf("make a network namespace: %w", err)
 	}
 	if err == nil {
-		err = withSocket(func(socket int) error { return setUp(socket, "lo") })
+		err = netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo"}})
 	}
 	if err == nil {
 		*tun, err = openTUN(address, bits)
@@ -44,68 +46,17 @@ func (n *namespace) run(address netip.Addr, bits int, tun **os.File, entered cha
 }
 
 // openTUN makes a TUN device in the namespace of this thread. It lasts as long as the file.
-func openTUN(address netip.Addr, bits int) (_ *os.File, err error) {
-	tun, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+func openTUN(address netip.Addr, bits int) (*os.File, error) {
+	device := &netlink.Tuntap{
+		LinkAttrs: netlink.LinkAttrs{Name: "pnbench%d"}, // the kernel puts a number there
+		Mode:      netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI, NonPersist: true, Queues: 1,
 	}
-	defer func() {
-		if err != nil {
-			_ = unix.Close(tun)
-		}
-	}()
-	device, err := unix.NewIfreq("pnbench%d") // the kernel puts a number there
-	if err != nil {
-		return nil, err
-	}
-	device.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-	if err := unix.IoctlIfreq(tun, unix.TUNSETIFF, device); err != nil {
+	if err := netlink.LinkAdd(device); err != nil {
 		return nil, fmt.Errorf("make a TUN device: %w", err)
 	}
-	name := device.Name()
-	if err := withSocket(func(socket int) error { return setAddress(socket, name, address, bits) }); err != nil {
-		return nil, err
+	at := &netlink.Addr{IPNet: &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits, 32)}}
+	if err := errors.Join(netlink.AddrAdd(device, at), netlink.LinkSetUp(device)); err != nil {
+		return nil, errors.Join(fmt.Errorf("give %s the address %s: %w", device.Name, address, err), device.Fds[0].Close())
 	}
-	return os.NewFile(uintptr(tun), name), nil
-}
-
-// withSocket lends the socket through which interfaces are set, in the namespace of this thread.
-func withSocket(f func(socket int) error) error {
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open a socket: %w", err)
-	}
-	defer func() { _ = unix.Close(socket) }()
-	return f(socket)
-}
-
-func setAddress(socket int, name string, address netip.Addr, bits int) error {
-	for _, set := range []struct {
-		request uint
-		to      [4]byte
-	}{{unix.SIOCSIFADDR, address.As4()}, {unix.SIOCSIFNETMASK, [4]byte(net.CIDRMask(bits, 32))}} {
-		request, err := unix.NewIfreq(name)
-		if err != nil {
-			return err
-		}
-		if err := request.SetInet4Addr(set.to[:]); err != nil {
-			return err
-		}
-		if err := unix.IoctlIfreq(socket, set.request, request); err != nil {
-			return fmt.Errorf("give %s the address %s: %w", name, address, err)
-		}
-	}
-	return setUp(socket, name)
-}
-
-func setUp(socket int, name string) error {
-	request, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	if err := unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request); err != nil {
-		return fmt.Errorf("set %s up: %w", name, err)
-	}
-	return nil
+	return device.Fds[0], nil
 }
