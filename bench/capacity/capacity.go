@@ -27,6 +27,8 @@ import (
 const (
 	storeName = "fill"
 	stopLimit = time.Minute // for nodes to end in order
+
+	snapshotEvery = "8MiB" // of log, while saves are watched beside snapshots
 )
 
 // options say what to measure.
@@ -36,17 +38,14 @@ type options struct {
 	small    uint64 // profiles of the cluster to compare with
 	from     uint64 // profiles that the folder holds already
 	bytes    int
-	parallel int
 
 	sessions int
 	rounds   int
 	each     time.Duration // of one round
 	rate     float64       // saves a second beside snapshots, and while a node catches up
 	watch    time.Duration // how long saves are watched beside snapshots
-	every    string        // bytes of log after which a node then takes a snapshot
 
 	folder string
-	flags  []string
 }
 
 // Command is "bench capacity".
@@ -68,15 +67,12 @@ its folder unless --keep is given.`,
 	flags.Uint64Var(&o.small, "small", 100_000, "profiles of the cluster to compare the cost of a save with; 0: do not")
 	flags.Uint64Var(&o.from, "from", 0, "profiles that --dir holds already, from a run with --keep")
 	flags.IntVar(&o.bytes, "bytes", 2048, "bytes of a profile")
-	flags.IntVar(&o.parallel, "parallel", 256, "profiles set at once while filling")
 	flags.IntVar(&o.sessions, "sessions", 2000, "sessions, on random profiles, that are saved")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of the comparison; their medians count")
 	flags.DurationVar(&o.each, "each", 10*time.Second, "how long one round lasts")
 	flags.Float64Var(&o.rate, "rate", 500, "saves a second while snapshots are taken and while a node catches up")
 	flags.DurationVar(&o.watch, "watch", time.Minute, "how long saves are watched with and without snapshots")
-	flags.StringVar(&o.every, "snapshot-bytes", "8MiB", "log after which a snapshot is taken while that is watched")
 	flags.StringVar(&o.folder, "dir", "", "`folder` for the nodes' data, made if need be")
-	flags.StringArrayVar(&o.flags, "serve-flag", nil, "another `flag` for profilenode serve, such as --trailing-bytes=64MiB")
 	if err := command.MarkFlagRequired("dir"); err != nil {
 		panic(err)
 	}
@@ -128,13 +124,9 @@ func (r *run) logProgress(format string, arguments ...any) {
 	fmt.Fprintf(r.notes, "%6.0f s  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, arguments...))
 }
 
-func (r *run) start(ctx context.Context, c *testbed.Cluster, flags ...string) error {
-	return c.Start(ctx, append(r.flags[:len(r.flags):len(r.flags)], flags...)...)
-}
-
 func (r *run) fillOptions(c *testbed.Cluster, profiles, from uint64) fill.Options {
 	return fill.Options{
-		Client: client.Config{Seeds: c.Clients()}, Store: storeName, From: from, Profiles: profiles, Bytes: r.bytes, Parallel: r.parallel,
+		Client: client.Config{Seeds: c.Clients()}, Store: storeName, From: from, Profiles: profiles, Bytes: r.bytes, Parallel: 256,
 		Progress: r.notes, Every: 15 * time.Second,
 	}
 }

@@ -14,7 +14,7 @@ func (r *run) compareCosts(ctx context.Context) error {
 	var few, large *load.Saves
 	var err error
 	if r.few != nil {
-		if err := r.start(ctx, r.few); err != nil {
+		if err := r.few.Start(ctx); err != nil {
 			return err
 		}
 		if few, err = r.openLoad(ctx, r.few); err != nil {
@@ -78,11 +78,11 @@ func (r *run) measureCost(ctx context.Context, l *load.Saves, c *testbed.Cluster
 
 // measureSnapshots watches a steady load, first while no snapshot is taken, then while many are.
 func (r *run) measureSnapshots(ctx context.Context) (err error) {
-	f := snapshotFigures{Rate: r.rate, Every: r.every}
+	f := snapshotFigures{Rate: r.rate, Every: snapshotEvery}
 	if f.Without, _, err = r.measureSteadySaves(ctx, "1024GiB"); err != nil {
 		return err
 	}
-	if f.With, f.Taken, err = r.measureSteadySaves(ctx, r.every); err != nil {
+	if f.With, f.Taken, err = r.measureSteadySaves(ctx, snapshotEvery); err != nil {
 		return err
 	}
 	r.report.Snapshots = f
@@ -95,7 +95,7 @@ func (r *run) measureSteadySaves(ctx context.Context, every string) (f measure.F
 	if err := r.large.Stop(stopLimit); err != nil {
 		return f, 0, err
 	}
-	if err := r.start(ctx, r.large, "--snapshot-bytes="+every); err != nil {
+	if err := r.large.Start(ctx, "--snapshot-bytes="+every); err != nil {
 		return f, 0, err
 	}
 	l, err := r.openLoad(ctx, r.large)

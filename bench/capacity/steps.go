@@ -29,7 +29,7 @@ func (r *run) fillFew(ctx context.Context) (err error) {
 		return err
 	}
 	r.logProgress("fill the cluster to compare with: %d profiles", r.small)
-	if err := r.start(ctx, r.few); err != nil {
+	if err := r.few.Start(ctx); err != nil {
 		return err
 	}
 	if _, err := fill.Fill(ctx, r.fillOptions(r.few, r.small, 0)); err != nil {
@@ -43,7 +43,7 @@ func (r *run) fillLarge(ctx context.Context) (err error) {
 	if r.large, err = testbed.NewCluster(r.program, r.folderOf("large"), r.nodes, nil); err != nil {
 		return err
 	}
-	if err := r.start(ctx, r.large); err != nil {
+	if err := r.large.Start(ctx); err != nil {
 		return err
 	}
 	r.logProgress("fill %d profiles of %d bytes into %d nodes", r.profiles, r.bytes, r.nodes)
@@ -140,7 +140,7 @@ func (r *run) measureRestarts(ctx context.Context) error {
 // restart starts the nodes, and measures the time until the first of them answers. It returns when all do, or cannot.
 func (r *run) restart(ctx context.Context, how string, stopping time.Duration) error {
 	began := time.Now()
-	if err := r.large.Cluster.Start(r.flags...); err != nil {
+	if err := r.large.Cluster.Start(); err != nil {
 		return err
 	}
 	answers := make(chan error, len(r.large.Nodes))
@@ -182,7 +182,7 @@ func (r *run) measureCatchUp(ctx context.Context) error {
 	if err := r.large.Stop(stopLimit); err != nil {
 		return err
 	}
-	if err := r.start(ctx, r.large); err != nil {
+	if err := r.large.Start(ctx); err != nil {
 		return err
 	}
 	leader, err := r.large.FindLeader(ctx)
@@ -210,7 +210,7 @@ func (r *run) measureCatchUp(ctx context.Context) error {
 		took, fault = l.SaveAtRate(loading, r.rate, time.Hour)
 	}()
 	began := time.Now()
-	if err := lost.Start(r.flags...); err != nil {
+	if err := lost.Start(); err != nil {
 		return err
 	}
 	level, votes, err := r.waitForReturn(ctx, leader, lost, began)
