@@ -79,9 +79,7 @@ func (w *World) Join() bool {
 // log, and its clock stands still. Its goroutines and timers go on.
 func (w *World) Pause(node int) {
 	n := w.nodes[node]
-	n.mu.Lock()
-	p := n.process
-	n.mu.Unlock()
+	p := n.runningProcess()
 	if p == nil {
 		return
 	}
@@ -94,10 +92,7 @@ func (w *World) Pause(node int) {
 func (w *World) Resume(node int) {
 	n := w.nodes[node]
 	w.logFault("resume n%d", node)
-	n.mu.Lock()
-	p := n.process
-	n.mu.Unlock()
-	if p != nil {
+	if p := n.runningProcess(); p != nil {
 		p.disk.releaseWrites()
 	}
 	w.unfreezeHost(n.name, n.clock)
@@ -116,10 +111,7 @@ func (w *World) SlowDisk(node int, by time.Duration) {
 }
 
 func (n *node) slowDisk(by time.Duration) {
-	n.mu.Lock()
-	p := n.process
-	n.mu.Unlock()
-	if p != nil {
+	if p := n.runningProcess(); p != nil {
 		p.disk.setDelay(by)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -102,26 +103,21 @@ func flipNumber(m protoreflect.Message, name protoreflect.Name) bool {
 
 // decodeRequest makes a message of a request's bytes; nil: they are none.
 func decodeRequest(l requestCopy) proto.Message {
-	services := profilev1.File_api_profilev1_profile_proto.Services()
-	for i := range services.Len() {
-		methods := services.Get(i).Methods()
-		for j := range methods.Len() {
-			m := methods.Get(j)
-			if "/"+string(services.Get(i).FullName())+"/"+string(m.Name()) != l.method {
-				continue
-			}
-			kind, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
-			if err != nil {
-				return nil
-			}
-			request := kind.New().Interface()
-			if proto.Unmarshal(l.body, request) != nil {
-				return nil
-			}
-			return request
-		}
+	name := strings.ReplaceAll(strings.TrimPrefix(l.method, "/"), "/", ".")
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	method, ok := found.(protoreflect.MethodDescriptor)
+	if err != nil || !ok {
+		return nil
 	}
-	return nil
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Input().FullName())
+	if err != nil {
+		return nil
+	}
+	request := kind.New().Interface()
+	if proto.Unmarshal(l.body, request) != nil {
+		return nil
+	}
+	return request
 }
 
 // forgeSomeCopies makes forgeries of one request in four. The caller holds p.mu.

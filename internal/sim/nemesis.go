@@ -67,11 +67,9 @@ func (h *nemesis) runningServer(name string) *Server {
 
 func (h *nemesis) stoppedNodes() (down []int) {
 	for _, n := range h.joinedNodes() {
-		n.mu.Lock()
-		if n.process == nil {
+		if n.runningProcess() == nil {
 			down = append(down, n.number)
 		}
-		n.mu.Unlock()
 	}
 	return down
 }

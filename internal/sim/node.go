@@ -163,29 +163,33 @@ func (n *node) hasJoined() bool {
 	return n.joined
 }
 
-// runningNode is nil while the node is stopped, or has stopped itself.
-func (n *node) runningNode() *cluster.Node {
+// runningProcess is nil while the node is stopped.
+func (n *node) runningProcess() *process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.process == nil {
+	return n.process
+}
+
+// runningNode is nil while the node is stopped, or has stopped itself.
+func (n *node) runningNode() *cluster.Node {
+	p := n.runningProcess()
+	if p == nil {
 		return nil
 	}
 	select {
-	case <-n.process.node.Done():
+	case <-p.node.Done():
 		return nil
 	default:
-		return n.process.node
+		return p.node
 	}
 }
 
 // failure is why a node has stopped itself.
 func (n *node) failure() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process == nil {
-		return nil
+	if p := n.runningProcess(); p != nil {
+		return p.node.Err()
 	}
-	return n.process.node.Err()
+	return nil
 }
 
 // stopProcess crashes the node: its machine vanishes from the network, or its process ends on it, and the disk keeps all
