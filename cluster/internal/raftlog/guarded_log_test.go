@@ -10,18 +10,18 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// Every error of the log store but "not found" reaches stop before it reaches raft.
+// Every error of the log store except "not found" stops the node before raft gets it.
 func TestABrokenLogStopsTheNode(t *testing.T) {
-	var told []error
+	var faults []error
 	broken := &brokenStore{InmemStore: raft.NewInmemStore()}
-	g := &GuardedLog{LogStore: broken, onFault: func(err error) { told = append(told, err) }}
+	g := &GuardedLog{LogStore: broken, onFault: func(err error) { faults = append(faults, err) }}
 	for i := range uint64(1000) {
 		if err := g.StoreLog(&raft.Log{Index: i + 1, Data: []byte("12345")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := g.GetLog(2000, &raft.Log{}); !errors.Is(err, raft.ErrLogNotFound) || len(told) > 0 {
-		t.Errorf("not found: %v, told %v", err, told)
+	if err := g.GetLog(2000, &raft.Log{}); !errors.Is(err, raft.ErrLogNotFound) || len(faults) > 0 {
+		t.Errorf("an entry that does not exist: %v, and the node was stopped by %v", err, faults)
 	}
 	if got := g.WrittenBytes.Load(); got != 5000 {
 		t.Errorf("%d bytes written, want 5000", got)
@@ -30,11 +30,12 @@ func TestABrokenLogStopsTheNode(t *testing.T) {
 	g.StoreLogs(nil)
 	g.GetLog(1, &raft.Log{})
 	g.DeleteRange(1, 1000)
-	if len(told) != 3 || !errors.Is(told[0], disk.ErrFailed) {
-		t.Errorf("stopped by %v, want three failures", told)
+	if len(faults) != 3 || !errors.Is(faults[0], disk.ErrFailed) {
+		t.Errorf("stopped by %v, want three faults", faults)
 	}
 }
 
+// brokenStore is a log store that returns err from every write and every read of an entry, unless err is nil.
 type brokenStore struct {
 	*raft.InmemStore
 	err error
@@ -61,20 +62,20 @@ func (b *brokenStore) DeleteRange(first, last uint64) error {
 	return b.InmemStore.DeleteRange(first, last)
 }
 
-// toldFaults are those that a node was told of.
-type toldFaults struct {
-	mu   sync.Mutex
-	told []error
+// faultRecorder records the faults with which a node was stopped.
+type faultRecorder struct {
+	mu     sync.Mutex
+	faults []error
 }
 
-func (f *toldFaults) stop(err error) {
+func (f *faultRecorder) stop(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.told = append(f.told, err)
+	f.faults = append(f.faults, err)
 }
 
-func (f *toldFaults) count() int {
+func (f *faultRecorder) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.told)
+	return len(f.faults)
 }

@@ -10,62 +10,65 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// What raft 1.8.0 does with a log that an installed snapshot contradicts, and what FitToSnapshot makes of it. A follower has
-// entries 1 to 99 of term 1 and, from a leader that was deposed, 100 to its tail of term 2. The leader of term 3 has
-// 105 as the end of its snapshot and nothing before it.
+// These tests install a snapshot that contradicts the follower's log, with raft 1.8.0 alone and with FitToSnapshot. The
+// follower has entries 1 to 99 of term 1, and entries of term 2 from 100 on, from a deposed leader. The leader of term 3
+// has a snapshot that ends at entry 105, and no entries before that.
 const (
 	committedTo = 99
 	snapshotEnd = 105
 )
 
-// contradicted is a leader, and a follower whose tail of term 2 ends at tail.
-func contradicted(t *testing.T, tail uint64, followers raft.LogStore) (leader, follower *peer) {
+// newContradictedPeers returns a leader and a follower. The follower's entries of term 2 end at tail.
+func newContradictedPeers(t *testing.T, tail uint64, followers raft.LogStore) (leader, follower *peer) {
 	both := servers("a", "b")
 	leader = newPeer(t, "a", 3, raft.NewInmemStore())
 	leader.keep(snapshotEnd, 3, both)
 	follower = newPeer(t, "b", 2, followers)
-	mustStore(t, followers, configured(committedTo, both))
-	mustStore(t, followers, told(2, committedTo+1, tail))
+	mustStore(t, followers, configuredEntries(committedTo, both))
+	mustStore(t, followers, termEntries(2, committedTo+1, tail))
 	return leader, follower
 }
 
-// monotonic is what IsMonotonic would be like.
-type monotonic struct{ raft.LogStore }
+// monotonicStore is a log store that tells raft that it takes no gaps.
+type monotonicStore struct{ raft.LogStore }
 
-func (monotonic) IsMonotonic() bool { return true }
+func (monotonicStore) IsMonotonic() bool { return true }
 
-// Both answers of IsMonotonic leave a follower that asks for the same snapshot for ever: with yes raft empties the log
-// and remembers that it ends at 110, with no it keeps an entry 105 of the wrong term.
+// Without FitToSnapshot the follower asks for the same snapshot without end, whatever IsMonotonic returns. If it returns
+// true, raft empties the log but keeps in memory that it ends at 110; if false, raft keeps an entry 105 of the wrong
+// term.
 func TestRaftAloneNeverGetsOverADivergentTail(t *testing.T) {
 	for name, answer := range map[string]func(*Store) raft.LogStore{
-		"monotonic":     func(s *Store) raft.LogStore { return monotonic{s} },
+		"monotonic":     func(s *Store) raft.LogStore { return monotonicStore{s} },
 		"not monotonic": func(s *Store) raft.LogStore { return s },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := openEntriesOn(t, vfs.NewMem())
 				defer s.Close()
-				leader, follower := contradicted(t, 110, answer(s))
+				leader, follower := newContradictedPeers(t, 110, answer(s))
 				leader.start()
 				defer leader.shut()
 				follower.start(leader)
 				defer follower.shut()
 				if leader.commits(30*time.Second) || follower.installs() < 3 {
-					t.Errorf("raft got over it, with %d installs: the cure is not needed any more", follower.installs())
+					t.Errorf("raft continues by itself after %d installs: FitToSnapshot is no longer needed", follower.installs())
 				}
 				_, last := s.IndexBounds()
-				t.Logf("%d installs in 30 s; the log ends at %d, raft believes %d", follower.installs(), last, follower.raft.LastIndex())
+				t.Logf("%d installs in 30 s; the log ends at %d, and raft's last index is %d",
+					follower.installs(), last, follower.raft.LastIndex())
 			})
 		})
 	}
 }
 
+// FitToSnapshot ends that loop.
 func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 	for _, tail := range []uint64{snapshotEnd + 1, snapshotEnd + 5, snapshotEnd + 200} {
 		synctest.Test(t, func(t *testing.T) {
 			s := openEntriesOn(t, vfs.NewMem())
 			defer s.Close()
-			leader, follower := contradicted(t, tail, s)
+			leader, follower := newContradictedPeers(t, tail, s)
 			g := &GuardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
 			follower.log, follower.fit = g, g.FitToSnapshot
 			leader.start()
@@ -73,7 +76,7 @@ func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 			follower.start(leader)
 			defer follower.shut()
 			if !leader.commits(30*time.Second) || follower.installs() != 1 {
-				t.Fatalf("tail to %d: %d installs, want one, and a commit", tail, follower.installs())
+				t.Fatalf("tail to %d: %d installs, want one and then a commit", tail, follower.installs())
 			}
 			first, last := s.IndexBounds()
 			if want := uint64(snapshotEnd + 1); first != want {
@@ -89,13 +92,13 @@ func TestALogThatStandsOnItsSnapshotGetsOverADivergentTail(t *testing.T) {
 	}
 }
 
-// Where the snapshot ends exactly at the tail raft remembers the tail's term, whatever the log says. The node stops; its
-// next start is clean.
+// If the snapshot ends at the last entry of the log, raft keeps the wrong term of that entry in memory, whatever the log
+// says. The node stops, and its next start works.
 func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openEntriesOn(t, vfs.NewMem())
 		defer s.Close()
-		leader, follower := contradicted(t, snapshotEnd, s)
+		leader, follower := newContradictedPeers(t, snapshotEnd, s)
 		stop := make(chan error, 1)
 		g := &GuardedLog{LogStore: s, onFault: func(err error) {
 			select {
@@ -120,24 +123,25 @@ func TestASnapshotThatEndsAtTheTailStopsTheNodeOnce(t *testing.T) {
 		follower.start(leader)
 		defer follower.shut()
 		if !leader.commits(30 * time.Second) {
-			t.Error("nothing was committed after the start")
+			t.Error("nothing was committed after the next start")
 		}
 	})
 }
 
-// The worse half: a follower that got over its tail only because a snapshot ended behind it keeps, in a store that takes
-// gaps, what it should have forgotten. Once it leads, it hands those entries on as committed.
+// A snapshot that ends after the log does not stop a follower by itself, but in a store that takes gaps the entries of the
+// deposed leader remain below the snapshot. When the follower leads, raft alone sends them to other nodes as committed.
 func TestEntriesUnderASnapshotAreNotHandedOn(t *testing.T) {
-	handedOn := func(t *testing.T, log raft.LogStore, fit func(uint64, uint64, bool) error) (entries int) {
+	countHandedOn := func(t *testing.T, log raft.LogStore, fit func(uint64, uint64, bool) error) (entries int) {
 		all := servers("a", "b", "c")
 		leader := newPeer(t, "a", 3, raft.NewInmemStore())
 		leader.keep(302, 3, all)
 		follower := newPeer(t, "b", 2, log)
 		follower.fit = fit
-		mustStore(t, log, configured(committedTo, all))
-		mustStore(t, log, told(2, committedTo+1, 300)) // more than raft sends at a time: it looks for a gap only there
+		mustStore(t, log, configuredEntries(committedTo, all))
+		// These are more entries than raft sends at a time, since it only notices a gap between two sends.
+		mustStore(t, log, termEntries(2, committedTo+1, 300))
 		lagging := newPeer(t, "c", 2, raft.NewInmemStore())
-		mustStore(t, lagging.log, configured(committedTo-1, all))
+		mustStore(t, lagging.log, configuredEntries(committedTo-1, all))
 
 		leader.start()
 		follower.start(leader)
@@ -163,15 +167,15 @@ func TestEntriesUnderASnapshotAreNotHandedOn(t *testing.T) {
 	}
 	t.Run("raft alone", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			if handedOn(t, raft.NewInmemStore(), nil) == 0 {
-				t.Error("raft hands nothing on: the cure is not needed any more")
+			if countHandedOn(t, raft.NewInmemStore(), nil) == 0 {
+				t.Error("raft alone sends none of these entries: FitToSnapshot is no longer needed")
 			}
 		})
 	})
-	t.Run("standing on its snapshot", func(t *testing.T) {
+	t.Run("with FitToSnapshot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &GuardedLog{LogStore: raft.NewInmemStore(), onFault: func(err error) { t.Errorf("stopped: %v", err) }}
-			if got := handedOn(t, g, g.FitToSnapshot); got != 0 {
+			if got := countHandedOn(t, g, g.FitToSnapshot); got != 0 {
 				t.Errorf("%d entries of a deposed leader were applied as committed", got)
 			}
 		})
@@ -179,10 +183,10 @@ func TestEntriesUnderASnapshotAreNotHandedOn(t *testing.T) {
 }
 
 func TestFitToSnapshot(t *testing.T) {
-	log := append(told(1, 10, 20), told(2, 21, 30)...)
+	log := append(termEntries(1, 10, 20), termEntries(2, 21, 30)...)
 	for _, c := range []struct {
-		what        string
-		index, term uint64
+		name        string
+		index, term uint64 // of the snapshot
 		first, last uint64 // of the log afterwards
 		refused     bool
 	}{
@@ -190,27 +194,27 @@ func TestFitToSnapshot(t *testing.T) {
 		{"inside, another entry", 21, 3, 22, 30, false},
 		{"at the end, the same entry", 30, 2, 10, 30, false},
 		{"at the end, another entry", 30, 3, 0, 0, false}, // before raft runs
-		{"behind the end", 31, 3, 0, 0, false},
-		{"just before the beginning", 9, 1, 10, 30, false},
-		{"with a hole to the beginning", 8, 1, 10, 30, true},
+		{"after the end", 31, 3, 0, 0, false},
+		{"right before the beginning", 9, 1, 10, 30, false},
+		{"with a gap before the beginning", 8, 1, 10, 30, true},
 	} {
 		s := openEntriesOn(t, vfs.NewMem())
 		mustStore(t, s, log)
-		var told toldFaults
-		g := &GuardedLog{LogStore: s, onFault: told.stop}
-		if err := g.FitToSnapshot(c.index, c.term, false); (err != nil) != c.refused || (told.count() > 0) != c.refused {
-			t.Errorf("%s: %v, want a refusal: %v", c.what, err, c.refused)
+		var faults faultRecorder
+		g := &GuardedLog{LogStore: s, onFault: faults.stop}
+		if err := g.FitToSnapshot(c.index, c.term, false); (err != nil) != c.refused || (faults.count() > 0) != c.refused {
+			t.Errorf("%s: error %v, want an error and a stop: %v", c.name, err, c.refused)
 		}
 		if first, last := s.IndexBounds(); first != c.first || last != c.last {
-			t.Errorf("%s: the log is %d to %d, want %d to %d", c.what, first, last, c.first, c.last)
+			t.Errorf("%s: the log is %d to %d, want %d to %d", c.name, first, last, c.first, c.last)
 		}
 		var l raft.Log
 		if err := g.GetLog(c.index, &l); !c.refused && (err != nil || l.Term != c.term) {
-			t.Errorf("%s: the snapshot's last entry is of term %d, %v; want %d", c.what, l.Term, err, c.term)
+			t.Errorf("%s: the snapshot's last entry is of term %d, %v; want %d", c.name, l.Term, err, c.term)
 		}
 		if !c.refused {
 			if err := g.FitToSnapshot(c.index-1, 1, true); err == nil {
-				t.Errorf("%s: an older snapshot was taken behind it", c.what)
+				t.Errorf("%s: an older snapshot was accepted afterwards", c.name)
 			}
 		}
 		if err := s.Close(); err != nil {

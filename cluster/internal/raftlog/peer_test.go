@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// peer is one real raft over a log that it may not like.
+// peer runs one real raft over a given log. It is its own FSM.
 type peer struct {
 	t         *testing.T
 	name      raft.ServerID
@@ -20,18 +20,18 @@ type peer struct {
 	snapshots *openedSnapshots
 	transport *raft.InmemTransport
 	raft      *raft.Raft
-	// fit is nil where raft is left alone.
-	fit func(index, term uint64, running bool) error
+	fit       func(index, term uint64, running bool) error // called in Restore; nil: raft alone
 
 	mu       sync.Mutex
-	applied  map[uint64]string
-	restores int
+	applied  map[uint64]string // data of the applied entries, by index
+	restores int               // number of calls of Restore
 }
 
-// openedSnapshots remembers what was opened last: an FSM is not told.
+// openedSnapshots is a snapshot store that remembers which snapshot was opened last, since raft does not tell an FSM
+// which one it restores.
 type openedSnapshots struct {
 	*raft.InmemSnapshotStore
-	opened raft.SnapshotMeta
+	opened raft.SnapshotMeta // label of the snapshot that was opened last
 }
 
 func (o *openedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
@@ -66,7 +66,7 @@ func (p *peer) Persist(sink raft.SnapshotSink) error {
 func (p *peer) Release() {}
 
 func (p *peer) Restore(io.ReadCloser) error {
-	time.Sleep(100 * time.Millisecond) // or raft alone would go round and round in no time at all
+	time.Sleep(100 * time.Millisecond) // raft alone installs again and again, and must not do so without time passing
 	p.mu.Lock()
 	p.restores++
 	p.mu.Unlock()
@@ -89,19 +89,21 @@ func servers(names ...string) (c raft.Configuration) {
 	return c
 }
 
-// configured is an entry with the configuration, then entries of a term up to last, which say what they are.
-func configured(last uint64, c raft.Configuration) []*raft.Log {
+// configuredEntries returns an entry 1 with the configuration, followed by entries of term 1 up to last.
+func configuredEntries(last uint64, c raft.Configuration) []*raft.Log {
 	logs := []*raft.Log{{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)}}
-	return append(logs, told(1, 2, last)...)
+	return append(logs, termEntries(1, 2, last)...)
 }
 
-func told(term, first, last uint64) (logs []*raft.Log) {
+// termEntries returns the entries from first to last. Their data states their term.
+func termEntries(term, first, last uint64) (logs []*raft.Log) {
 	for i := first; i <= last; i++ {
 		logs = append(logs, &raft.Log{Index: i, Term: term, Type: raft.LogCommand, Data: fmt.Appendf(nil, "term %d", term)})
 	}
 	return logs
 }
 
+// keep puts a snapshot with the given label into the peer's snapshot store.
 func (p *peer) keep(index, term uint64, c raft.Configuration) {
 	p.t.Helper()
 	_, anyone := raft.NewInmemTransport("")
@@ -148,8 +150,8 @@ func (p *peer) shut() {
 	_ = p.transport.Close()
 }
 
-// commits says whether all that this leader has, the first entry of its term with it, is committed in time. (To wait for
-// the answer to an Apply could be to wait for ever.)
+// commits reports whether this peer becomes the leader and commits all entries that it has, among them the first one of its
+// term, within the given time. It does not wait for an Apply, which may never return.
 func (p *peer) commits(within time.Duration) bool {
 	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		last := p.raft.LastIndex()

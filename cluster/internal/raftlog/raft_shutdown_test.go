@@ -7,10 +7,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// slowPeer applies one entry at a time, and slowly.
+// slowPeer is a peer that applies an entry only once goOn is closed.
 type slowPeer struct {
 	*peer
-	began chan struct{}
+	began chan struct{} // gets a token when an apply begins
 	goOn  chan struct{}
 }
 
@@ -23,12 +23,13 @@ func (p slowPeer) Apply(l *raft.Log) any {
 	return nil
 }
 
-// What was committed and waits to be applied when raft goes down is answered to nobody. A wait for it must end by itself.
+// Raft never answers the proposals that are committed but not applied when it is shut down. So each wait for such an
+// answer must have another end.
 func TestRaftAloneForgetsToAnswerWhenItGoesDown(t *testing.T) {
-	for range 20 { // the goroutine that applies chooses at random between its next work and its end
+	for range 20 { // raft chooses at random between the next entry and its end
 		log := raft.NewInmemStore()
 		p := slowPeer{newPeer(t, "a", 1, log), make(chan struct{}, 1), make(chan struct{})}
-		mustStore(t, log, configured(1, servers("a")))
+		mustStore(t, log, configuredEntries(1, servers("a")))
 		p.startWith(p)
 		for p.raft.State() != raft.Leader {
 			time.Sleep(time.Millisecond)
@@ -50,10 +51,10 @@ func TestRaftAloneForgetsToAnswerWhenItGoesDown(t *testing.T) {
 		for _, answer := range answers {
 			select {
 			case <-answer:
-			case <-time.After(100 * time.Millisecond): // raft's goroutines have all ended: nobody is left to answer
+			case <-time.After(100 * time.Millisecond): // all goroutines of raft have ended: no answer will come
 				return
 			}
 		}
 	}
-	t.Error("raft answered everything: the cure is not needed any more")
+	t.Error("raft has answered all proposals: the waits no longer need another end")
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Raft reads on only as far as the tables follow, while they are at work.
+// While the tables are applying, raft reads at most maxAheadBytes more than they have applied.
 func TestTheLogIsNotReadFarAheadOfTheTables(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openEntriesOn(t, vfs.NewMem())
@@ -42,7 +42,7 @@ func TestTheLogIsNotReadFarAheadOfTheTables(t *testing.T) {
 				t.Errorf("the tables are at %d, and %d entries of 1 MiB have been read ahead", applied, ahead)
 			}
 		}
-		busy.Store(false) // nothing is being applied: what is read is not for the tables
+		busy.Store(false) // nothing is being applied, so the reads are not for the tables
 		p.WakeReader()
 		<-done
 	})

@@ -7,21 +7,21 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Raft panics where a committed entry cannot be read, or a term cannot be written. Its goroutine ends instead, once the
-// node has stopped; before raft runs the error goes to whoever asked.
+// Raft panics if it cannot read a committed entry or write a term. The guard ends its goroutine in that place, after the
+// node was stopped. Before raft runs, the caller gets the error.
 func TestAFailedDiskEndsRaftsGoroutineAndNotTheProcess(t *testing.T) {
 	broken := &brokenStore{InmemStore: raft.NewInmemStore(), err: errors.New("disk is gone")}
-	var told []error
-	stop := func(err error) { told = append(told, err) }
-	q := &shutdownGuard{}
-	g, v := &GuardedLog{LogStore: broken, onFault: stop, guard: q}, guardedVotes{brokenVotes{}, stop, q, nil}
+	var faults []error
+	stop := func(err error) { faults = append(faults, err) }
+	guard := &shutdownGuard{}
+	g, v := &GuardedLog{LogStore: broken, onFault: stop, guard: guard}, guardedVotes{brokenVotes{}, stop, guard, nil}
 	for _, act := range []func() error{
 		func() error { return g.GetLog(1, &raft.Log{}) },
 		func() error { return v.SetUint64([]byte("CurrentTerm"), 5) },
 	} {
 		for _, running := range []bool{false, true} {
-			q.raftRuns.Store(running)
-			told = nil
+			guard.raftRuns.Store(running)
+			faults = nil
 			returned, ended := false, make(chan struct{})
 			go func() {
 				defer close(ended)
@@ -31,13 +31,14 @@ func TestAFailedDiskEndsRaftsGoroutineAndNotTheProcess(t *testing.T) {
 				returned = true
 			}()
 			<-ended
-			if returned == running || len(told) != 1 {
-				t.Errorf("raft runs %v: it came back %v, and the node was told %v", running, returned, told)
+			if returned == running || len(faults) != 1 {
+				t.Errorf("raft runs: %v; the call returned: %v; faults: %v", running, returned, faults)
 			}
 		}
 	}
 }
 
+// brokenVotes is a store of votes that cannot write the term.
 type brokenVotes struct{ raft.StableStore }
 
 func (brokenVotes) SetUint64([]byte, uint64) error { return errors.New("disk is gone") }

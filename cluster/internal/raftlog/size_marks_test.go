@@ -8,24 +8,25 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// slowTrail is the same by adding up: the sizes of the entries from first on.
-type slowTrail struct {
-	first uint64
-	sizes []uint64
+// sizeModel is the reference model of the marks. It keeps the size of every entry and adds them up.
+type sizeModel struct {
+	first uint64   // index of the first entry
+	sizes []uint64 // sizes of the entries from first on
 }
 
-func (w *slowTrail) end() uint64 { return w.first + uint64(len(w.sizes)) }
+// end returns the index of the next entry to be appended.
+func (w *sizeModel) end() uint64 { return w.first + uint64(len(w.sizes)) }
 
-// from is the bytes of the entries from one to the end.
-func (w *slowTrail) from(index uint64) (bytes uint64) {
+// bytesFrom returns the bytes of the entries from index to the end of the log.
+func (w *sizeModel) bytesFrom(index uint64) (bytes uint64) {
 	for _, size := range w.sizes[index-w.first:] {
 		bytes += size
 	}
 	return bytes
 }
 
-// marksHold fails the test unless the marks say what adding up says, and are neither missing nor too many.
-func (w *slowTrail) marksHold(t *testing.T, s *Store, when string) {
+// compareMarks fails the test unless the marks of s agree with the model, and are neither too few nor too many.
+func (w *sizeModel) compareMarks(t *testing.T, s *Store, when string) {
 	t.Helper()
 	s.mu.Lock()
 	marks, end := s.marks, s.endBytes
@@ -43,25 +44,25 @@ func (w *slowTrail) marksHold(t *testing.T, s *Store, when string) {
 		if m.index < w.first || m.index >= w.end() || i > 0 && m.index <= marks[i-1].index {
 			t.Fatalf("%s: the log is %d to %d, and the marks are %v", when, w.first, w.end()-1, marks)
 		}
-		if got, want := end-m.bytesBefore, w.from(m.index); got != want {
+		if got, want := end-m.bytesBefore, w.bytesFrom(m.index); got != want {
 			t.Fatalf("%s: the mark at %d says that %d bytes follow, and %d do", when, m.index, got, want)
 		}
 	}
 	for _, keep := range []uint64{1, 100, s.markDistance, 3 * s.markDistance, 1 << 40} {
 		upTo := s.lastIndexToCut(keep)
-		if upTo == 0 { // then a cut behind the first mark would leave too little
-			if len(marks) > 1 && w.from(marks[1].index) >= keep {
-				t.Fatalf("%s: nothing may be cut to keep %d, and %d would stay", when, keep, w.from(marks[1].index))
+		if upTo == 0 { // allowed only if a cut before the second mark would leave too little
+			if len(marks) > 1 && w.bytesFrom(marks[1].index) >= keep {
+				t.Fatalf("%s: nothing may be cut to keep %d, and %d would stay", when, keep, w.bytesFrom(marks[1].index))
 			}
 			continue
 		}
-		stays := w.from(upTo + 1)
+		stays := w.bytesFrom(upTo + 1)
 		if stays < keep || stays >= keep+s.markDistance+largest(w.sizes) && len(w.sizes) > 1 {
 			t.Fatalf("%s: cut up to %d to keep %d, and %d stay", when, upTo, keep, stays)
 		}
 	}
 	for _, index := range []uint64{w.first - 1, w.first, (w.first + w.end()) / 2, w.end() - 1} {
-		exact := w.from(min(max(index+1, w.first), w.end()))
+		exact := w.bytesFrom(min(max(index+1, w.first), w.end()))
 		if got := s.BytesAfter(index); got < exact || got > exact+s.markDistance+2*largest(w.sizes) {
 			t.Fatalf("%s: %d bytes follow %d, and the marks say %d", when, exact, index, got)
 		}
@@ -75,20 +76,20 @@ func largest(sizes []uint64) (most uint64) {
 	return most
 }
 
-// play does to a log and to its twin what each byte says, and compares them after every act.
-func play(t *testing.T, script []byte) {
+// playScript does to a log and to its model the act that each byte of script encodes, and compares them after every act.
+func playScript(t *testing.T, script []byte) {
 	fs := vfs.NewCrashableMem()
 	open := func(fs vfs.FS) *Store {
 		s := openEntriesOn(t, fs)
 		s.markDistance = 300
 		return s
 	}
-	s, w, disk := open(fs), &slowTrail{first: 1}, fs
+	s, w, disk := open(fs), &sizeModel{first: 1}, fs
 	for act, b := range script {
-		n, what := uint64(b>>3), ""
+		n, done := uint64(b>>3), ""
 		switch b & 7 {
 		default:
-			what = fmt.Sprintf("append %d", n%5+1)
+			done = fmt.Sprintf("append %d", n%5+1)
 			if len(w.sizes) == 0 {
 				w.first += n // an empty log begins anywhere
 			}
@@ -104,22 +105,22 @@ func play(t *testing.T, script []byte) {
 				continue
 			}
 			cut := min(n+1, uint64(len(w.sizes))-1)
-			what = fmt.Sprintf("cut %d of the head", cut)
+			done = fmt.Sprintf("cut %d of the head", cut)
 			mustCut(t, s, w.first, w.first+cut-1)
 			w.first, w.sizes = w.first+cut, w.sizes[cut:]
 		case 5:
 			cut := min(n%8+1, uint64(len(w.sizes)))
-			what = fmt.Sprintf("cut %d of the tail", cut)
+			done = fmt.Sprintf("cut %d of the tail", cut)
 			mustCut(t, s, w.end()-cut, w.end()-1)
 			w.sizes = w.sizes[:uint64(len(w.sizes))-cut]
 		case 6:
-			what = "open again"
+			done = "open again"
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
 			s = open(disk)
 		case 7:
-			what = "lose the power"
+			done = "lose the power"
 			disk = disk.CrashClone(vfs.CrashCloneCfg{})
 			_ = s.Close()
 			s = open(disk)
@@ -130,9 +131,9 @@ func play(t *testing.T, script []byte) {
 			if last != w.end()-1 || first > w.first {
 				t.Fatalf("act %d: the log is %d to %d, want %d to %d", act, first, last, w.first, w.end()-1)
 			}
-			mustCut(t, s, first, w.first-1) // a cut of the head need not outlive it
+			mustCut(t, s, first, w.first-1) // a cut of the head need not survive
 		}
-		w.marksHold(t, s, fmt.Sprintf("act %d, %s", act, what))
+		w.compareMarks(t, s, fmt.Sprintf("act %d, %s", act, done))
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func TestMarksSayHowManyBytesFollow(t *testing.T) {
 		"power lost in between":         {8, 7, 80, 160, 4, 7, 160, 12, 7, 5, 7, 32, 36, 7, 80, 7},
 		"the tail up to a cut head":     {80, 160, 80, 248, 76, 61, 80, 6, 5, 7},
 	} {
-		t.Run(name, func(t *testing.T) { play(t, script) })
+		t.Run(name, func(t *testing.T) { playScript(t, script) })
 	}
 }
 
@@ -158,10 +159,10 @@ func FuzzMarks(f *testing.F) {
 	f.Add([]byte{8, 80, 160, 32, 12, 248, 4, 8, 36, 248, 4})
 	f.Add([]byte{8, 7, 80, 160, 4, 7, 160, 12, 7, 5, 7, 32, 36, 7, 80, 7})
 	f.Add([]byte{8, 80, 61, 61, 61, 61, 248, 8, 61, 61, 61, 6, 248, 6})
-	f.Fuzz(func(t *testing.T, script []byte) { play(t, script[:min(len(script), 60)]) })
+	f.Fuzz(func(t *testing.T, script []byte) { playScript(t, script[:min(len(script), 60)]) })
 }
 
-// A log that lost its marks is weighed at the start, and cut as well as before.
+// A log without marks is read at the start to sum its sizes, and can be cut as before.
 func TestALogWithoutMarksIsWeighed(t *testing.T) {
 	fs := vfs.NewMem()
 	s := openEntriesOn(t, fs)
@@ -179,36 +180,37 @@ func TestALogWithoutMarksIsWeighed(t *testing.T) {
 	}
 	s = openEntriesOn(t, fs)
 	defer s.Close()
-	w := &slowTrail{first: 5}
+	w := &sizeModel{first: 5}
 	for _, l := range logs {
 		w.sizes = append(w.sizes, uint64(entrySize(l)))
 	}
-	w.marksHold(t, s, "weighed")
+	w.compareMarks(t, s, "opened without marks")
 }
 
-// Raft cuts by entries; of that only what may go by bytes goes. What ends the log is cut whatever it holds.
+// Raft cuts the head by entries, and such a cut is shortened so that enough bytes remain. A cut of the tail is not
+// shortened.
 func TestRaftsCutLeavesTheTrail(t *testing.T) {
 	s := openEntriesOn(t, vfs.NewMem())
 	defer s.Close()
 	g := &GuardedLog{LogStore: s, onFault: func(err error) { t.Errorf("stopped: %v", err) }}
 	g.SetTrailingBytes(40_000, 0)
 	logs := entries(1, 1, 100)
-	w := &slowTrail{first: 1}
+	w := &sizeModel{first: 1}
 	for _, l := range logs {
 		mustStore(t, g, []*raft.Log{l})
 		w.sizes = append(w.sizes, uint64(entrySize(l)))
 	}
 	mustCut(t, g, 1, 95)
 	first, _ := s.IndexBounds()
-	if stays := w.from(first); stays < 40_000 || stays > 40_000+3100 {
-		t.Errorf("%d bytes stay, want 40000 and at most an entry more", stays)
+	if stays := w.bytesFrom(first); stays < 40_000 || stays > 40_000+3100 {
+		t.Errorf("%d bytes remain, want 40000 and at most an entry more", stays)
 	}
-	mustCut(t, g, 1, first) // it is as short as it may be
+	mustCut(t, g, 1, first) // the log is as short as it may be already
 	if again, _ := s.IndexBounds(); again != first {
-		t.Errorf("the log begins at %d, want %d: fewer bytes than must stay are left", again, first)
+		t.Errorf("the log begins at %d, want %d: too few bytes remain", again, first)
 	}
 	mustCut(t, g, 90, 100)
 	if _, last := s.IndexBounds(); last != 89 {
-		t.Errorf("the log ends at %d, want 89: a tail must be cut as raft says", last)
+		t.Errorf("the log ends at %d, want 89: a cut of the tail was shortened", last)
 	}
 }

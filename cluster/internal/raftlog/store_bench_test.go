@@ -14,14 +14,15 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The choice of the log rests on these, on this machine's disk. raft-boltdb, which holds the votes either way, is what it
-// was chosen against.
+// These benchmarks compare the log on Pebble with raft-boltdb, which holds the votes in either case. Pebble was chosen by
+// their results; these depend on the disk.
 //
-//	go test ./cluster -run '^$' -bench 'Log' -count 3
+//	go test ./cluster/internal/raftlog -run '^$' -bench 'Log' -count 3
 
 func benchLog(b *testing.B, name string) raft.LogStore {
 	if name == "pebble" {
-		s, err := openStore(vfs.Default, filepath.Join(b.TempDir(), "log"), false, slog.New(slog.DiscardHandler), func(err error) { b.Error(err) })
+		dir := filepath.Join(b.TempDir(), "log")
+		s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { b.Error(err) })
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func benchLog(b *testing.B, name string) raft.LogStore {
 	return s
 }
 
-// benchAppend appends count entries of size at a time.
+// benchAppend appends count entries of size bytes in one call, from index next on. It returns the index after them.
 func benchAppend(b *testing.B, s raft.LogStore, next uint64, count, size int) uint64 {
 	logs := make([]*raft.Log, count)
 	data := make([]byte, size)
@@ -70,7 +71,7 @@ func BenchmarkLogAppend(b *testing.B) {
 	}
 }
 
-// One op is an append of 4 KiB while 10,000 entries before it are being cut, all at once and in pieces of 256.
+// One operation is an append of 4 KiB while 10,000 entries before it are being deleted, all at once or in pieces of 256.
 func BenchmarkLogAppendWhileCutting(b *testing.B) {
 	const cut = 10_000
 	for _, piece := range []uint64{cut, 256} {

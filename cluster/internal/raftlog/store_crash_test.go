@@ -14,8 +14,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// After each act the disk as a power loss would leave it, with none, some and all of what was not synced, holds every
-// entry that was acknowledged, and never one that was cut from the tail.
+// After each act a power loss is simulated, which keeps none, half or all of the data that is not synced. The log then
+// still has every acknowledged entry, and no entry that was cut from the tail.
 func TestLogOutlivesAPowerLossAfterEveryAct(t *testing.T) {
 	for _, seed := range []uint64{1, 2, 3} {
 		source := rand.New(rand.NewPCG(seed, 0))
@@ -24,27 +24,27 @@ func TestLogOutlivesAPowerLossAfterEveryAct(t *testing.T) {
 		var want []*raft.Log
 		next, term := uint64(1), uint64(1)
 		for act := range 150 {
-			what := ""
+			done := ""
 			switch n := source.IntN(10); {
 			case n < 6 || len(want) == 0:
 				logs := entries(term, next, next+source.Uint64N(8))
-				what = fmt.Sprintf("append %d to %d", next, logs[len(logs)-1].Index)
+				done = fmt.Sprintf("append %d to %d", next, logs[len(logs)-1].Index)
 				mustStore(t, s, logs)
 				want = append(want, logs...)
 				next += uint64(len(logs))
 			case n < 8:
 				upTo := want[source.IntN(len(want))].Index
-				what = fmt.Sprintf("cut up to %d", upTo)
+				done = fmt.Sprintf("cut up to %d", upTo)
 				mustCut(t, s, want[0].Index, upTo)
 				want = want[upTo-want[0].Index+1:]
 			case n < 9:
 				from := want[source.IntN(len(want))].Index
-				what = fmt.Sprintf("cut from %d", from)
+				done = fmt.Sprintf("cut from %d", from)
 				mustCut(t, s, from, want[len(want)-1].Index)
 				want = want[:from-want[0].Index]
 				next, term = from, term+1
 			default:
-				what = "open again"
+				done = "open again"
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
@@ -53,7 +53,7 @@ func TestLogOutlivesAPowerLossAfterEveryAct(t *testing.T) {
 			logHolds(t, s, want)
 			percent := []int{0, 50, 100}[act%3]
 			crashed := openEntriesOn(t, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: source}))
-			outlived(t, crashed, want, fmt.Sprintf("seed %d, act %d, %s, %d %% of the rest kept", seed, act, what, percent))
+			logSurvived(t, crashed, want, fmt.Sprintf("seed %d, act %d, %s, %d %% of unsynced data kept", seed, act, done, percent))
 			if err := crashed.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -64,13 +64,14 @@ func TestLogOutlivesAPowerLossAfterEveryAct(t *testing.T) {
 	}
 }
 
-// outlived allows what a crash may bring back: a head that was cut.
-func outlived(t *testing.T, s *Store, want []*raft.Log, when string) {
+// logSurvived fails the test unless the log holds want. Entries before want are allowed: a crash may undo a cut of the
+// head.
+func logSurvived(t *testing.T, s *Store, want []*raft.Log, when string) {
 	t.Helper()
 	first, last := s.IndexBounds()
 	if len(want) == 0 {
 		if last != 0 {
-			t.Fatalf("%s: a log that was dropped holds %d to %d", when, first, last)
+			t.Fatalf("%s: a deleted log holds %d to %d", when, first, last)
 		}
 		return
 	}
@@ -91,12 +92,12 @@ func outlived(t *testing.T, s *Store, want []*raft.Log, when string) {
 	}
 }
 
-// A crash in the middle of an append leaves all before it, and of it nothing or all.
+// A crash during an append keeps all earlier appends, and of this one all entries or none.
 func TestLogOutlivesAPowerLossAtEveryWrite(t *testing.T) {
 	source := rand.New(rand.NewPCG(9, 9))
 	fs := vfs.NewCrashableMem()
 	var clones []*vfs.MemFS
-	var acked []uint64 // last entry acknowledged when the clone of the same place was made
+	var acked []uint64 // for each clone, the last index that was acknowledged when it was made
 	var last uint64
 	crashing := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".log") && len(clones) < 400 {
@@ -132,7 +133,7 @@ func TestLogOutlivesAPowerLossAtEveryWrite(t *testing.T) {
 	}
 }
 
-// A disk that fails a sync is never believed again: the append says so, the node is told, and Close returns.
+// After a failed sync the append and all later ones return an error, the node is stopped, and Close returns.
 func TestLogStopsAtAFailedSync(t *testing.T) {
 	broken := false
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -141,22 +142,22 @@ func TestLogStopsAtAFailedSync(t *testing.T) {
 		}
 		return nil
 	}))
-	var told toldFaults
-	s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), told.stop)
+	var faults faultRecorder
+	s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), faults.stop)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustStore(t, s, entries(1, 1, 5))
 	broken = true
-	g := &GuardedLog{LogStore: s, onFault: told.stop}
+	g := &GuardedLog{LogStore: s, onFault: faults.stop}
 	if err := g.StoreLogs(entries(1, 6, 6)); err == nil {
 		t.Fatal("an append whose sync failed was acknowledged")
 	}
 	if last, _ := g.LastIndex(); last != 5 {
 		t.Errorf("the log ends at %d, want 5", last)
 	}
-	if told.count() == 0 {
-		t.Error("the node was not told")
+	if faults.count() == 0 {
+		t.Error("the node was not stopped")
 	}
 	if err := g.StoreLogs(entries(1, 6, 6)); err == nil {
 		t.Error("an append after a failed sync was acknowledged")
@@ -166,6 +167,6 @@ func TestLogStopsAtAFailedSync(t *testing.T) {
 	select {
 	case <-closed:
 	case <-time.After(10 * time.Second):
-		t.Fatal("close does not return")
+		t.Fatal("Close does not return")
 	}
 }

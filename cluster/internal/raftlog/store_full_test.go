@@ -15,31 +15,31 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// lines counts what is said.
-type lines struct{ atomic.Int64 }
+// lineCounter is a writer that counts the lines that are logged to it.
+type lineCounter struct{ atomic.Int64 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *lineCounter) Write(p []byte) (int, error) {
 	l.Add(1)
 	return len(p), nil
 }
 
-// A disk that takes no more than it has, at each place where the log needs more: the log says so once, no append is
-// acknowledged from there on, none waits for ever, and the process lives.
+// The disk is full at each place at which the log needs space. The fault is reported once, no append is acknowledged from
+// then on, none waits without end, and the process goes on.
 func TestALogOnAFullDiskStops(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		fails func(op errorfs.Op) bool
 	}{
-		{"the next file cannot be made", func(op errorfs.Op) bool {
+		{"the next log file cannot be made", func(op errorfs.Op) bool {
 			return strings.HasSuffix(op.Path, ".log") && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
 		}},
-		{"a file takes no more", func(op errorfs.Op) bool {
+		{"a log file cannot be written", func(op errorfs.Op) bool {
 			return strings.HasSuffix(op.Path, ".log") && op.Kind == errorfs.OpFileWrite
 		}},
 		{"a table cannot be made", func(op errorfs.Op) bool {
 			return strings.HasSuffix(op.Path, ".sst") && op.Kind == errorfs.OpCreate
 		}},
-		{"a table takes no more", func(op errorfs.Op) bool {
+		{"a table cannot be written", func(op errorfs.Op) bool {
 			return strings.HasSuffix(op.Path, ".sst") && op.Kind == errorfs.OpFileWrite
 		}},
 	} {
@@ -51,9 +51,9 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 				}
 				return nil
 			}))
-			told := make(chan error, 100)
-			var said lines
-			s, err := openStore(fs, "log", false, slog.New(slog.NewTextHandler(&said, nil)), func(err error) { told <- err })
+			faults := make(chan error, 100)
+			var logged lineCounter
+			s, err := openStore(fs, "log", false, slog.New(slog.NewTextHandler(&logged, nil)), func(err error) { faults <- err })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,38 +74,38 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 					t.Errorf("an append on a full disk: %v", err)
 				}
 			case <-time.After(20 * time.Second):
-				t.Error("an append on a full disk waits for ever")
+				t.Error("an append on a full disk does not return")
 			}
 			select {
-			case <-told:
+			case <-faults:
 			case <-time.After(10 * time.Second):
-				t.Error("the node was not told")
+				t.Error("the node was not stopped")
 			}
-			if got := said.Load(); got > 5 {
-				t.Errorf("%d lines in the log", got)
+			if got := logged.Load(); got > 5 {
+				t.Errorf("%d lines were logged, want at most 5", got)
 			}
 			closed := make(chan error, 1)
 			go func() { closed <- s.Close() }()
 			select {
 			case <-closed:
 			case <-time.After(10 * time.Second):
-				t.Fatal("close does not return")
+				t.Fatal("Close does not return")
 			}
-			if len(told) > 0 {
-				t.Errorf("the node was told again: %v", <-told)
+			if len(faults) > 0 {
+				t.Errorf("the node was stopped again: %v", <-faults)
 			}
 		})
 	}
 }
 
-// No call begins on a log that is broken: Pebble panics if a call that nothing waits for begins after its Close.
+// After a fault no call of Pebble begins: Pebble panics if one begins after its Close.
 func TestABrokenLogBeginsNoCall(t *testing.T) {
 	s, err := openStore(vfs.NewMem(), "log", false, slog.New(slog.DiscardHandler), func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.watch.MarkStuck(syscall.EIO)
-	for range 100 { // a choice between two ready channels is made at random
+	for range 100 { // select chooses at random between two ready channels
 		begun := false
 		_, err := disk.RunUnlessFailed(s.watch, func() (struct{}, error) {
 			begun = true

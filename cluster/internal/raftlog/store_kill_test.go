@@ -20,8 +20,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// TestLogOutlivesKills kills a process that appends to a log and cuts it at both ends, and compares what is left with
-// what that process had said was done. LOG_KILLS says how often.
+// TestLogOutlivesKills kills a process that appends to a log and cuts it at both ends, and compares the log with the acts
+// that the process had printed. The environment variable LOG_KILLS sets the number of kills.
 func TestLogOutlivesKills(t *testing.T) {
 	const child = "LOG_KILLS_CHILD"
 	if place := os.Getenv(child); place != "" {
@@ -39,19 +39,19 @@ func TestLogOutlivesKills(t *testing.T) {
 	}
 	dir, self := t.TempDir(), os.Args[0]
 	source := rand.New(rand.NewPCG(1, 1))
-	var first, last uint64 // that the log must still hold, as far as it was said
+	var first, last uint64 // bounds of the log after the last act that was printed as done
 	acts := 0
 	for kill := range kills {
 		writer := exec.Command(self, "-test.run=^TestLogOutlivesKills$")
 		writer.Env = append(os.Environ(), child+"="+dir)
-		said, err := writer.StdoutPipe()
+		output, err := writer.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := writer.Start(); err != nil {
 			t.Fatal(err)
 		}
-		lines := bufio.NewReader(said)
+		lines := bufio.NewReader(output)
 		opened, err := lines.ReadString('\n')
 		if err != nil {
 			t.Fatalf("kill %d: the log does not open: %s %v", kill, opened, err)
@@ -64,7 +64,7 @@ func TestLogOutlivesKills(t *testing.T) {
 		rest, _ := io.ReadAll(lines) // it ends with the process
 		timer.Stop()
 		_ = writer.Wait()
-		begun := "" // what was said to be begun, and not to be done
+		begun := "" // the act that was printed as begun and not as done
 		for line := range strings.Lines(string(rest)) {
 			var a, b uint64
 			switch {
@@ -79,11 +79,12 @@ func TestLogOutlivesKills(t *testing.T) {
 				acts++
 			}
 		}
-		s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
+		stop := func(err error) { t.Errorf("stopped: %v", err) }
+		s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), stop)
 		if err != nil {
 			t.Fatalf("kill %d: open: %v", kill, err)
 		}
-		compareAlone(t, s, kill, first, last, begun)
+		compareWithOutput(t, s, kill, first, last, begun)
 		first, last = s.IndexBounds()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -95,8 +96,9 @@ func TestLogOutlivesKills(t *testing.T) {
 	t.Logf("%d kills, %d acts, nothing lost", kills, acts)
 }
 
-// compareAlone allows what was begun and not said to be done: all of it, or none. What was cut from the head may be back.
-func compareAlone(t *testing.T, s *Store, kill int, first, last uint64, begun string) {
+// compareWithOutput fails the test unless the log has the bounds first and last. The act that was begun may be done as a
+// whole or not at all. Entries that were cut from the head may be there again.
+func compareWithOutput(t *testing.T, s *Store, kill int, first, last uint64, begun string) {
 	t.Helper()
 	gotFirst, gotLast := s.IndexBounds()
 	allowed := []uint64{last}
@@ -115,20 +117,21 @@ func compareAlone(t *testing.T, s *Store, kill int, first, last uint64, begun st
 		first = a + 1
 	}
 	if !ok || gotFirst > first && gotFirst != 0 && first != 0 {
-		t.Fatalf("kill %d: the log is %d to %d, said was %d to %d, then %q", kill, gotFirst, gotLast, first, last, begun)
+		t.Fatalf("kill %d: the log is %d to %d, printed was %d to %d, then %q", kill, gotFirst, gotLast, first, last, begun)
 	}
 	for i := gotFirst; i <= gotLast && i != 0; i++ {
 		var l raft.Log
 		if err := s.GetLog(i, &l); err != nil {
 			t.Fatalf("kill %d: entry %d: %v", kill, i, err)
 		}
-		if want := aloneData(i, l.Term); !bytes.Equal(l.Data, want) {
+		if want := writtenData(i, l.Term); !bytes.Equal(l.Data, want) {
 			t.Fatalf("kill %d: entry %d of term %d has other data", kill, i, l.Term)
 		}
 	}
 }
 
-func aloneData(index, term uint64) []byte {
+// writtenData returns the data of an entry that writeUntilKilled writes.
+func writtenData(index, term uint64) []byte {
 	source := rand.New(rand.NewPCG(index, term))
 	size := source.IntN(4 << 10)
 	if source.IntN(50) == 0 {
@@ -141,7 +144,7 @@ func aloneData(index, term uint64) []byte {
 	return data
 }
 
-// writeUntilKilled says each thing before and after it does it.
+// writeUntilKilled appends and cuts until its process is killed. It prints each act before and after it does it.
 func writeUntilKilled(dir string) {
 	fail := func(err error) {
 		fmt.Println("FAILED:", err)
@@ -162,7 +165,7 @@ func writeUntilKilled(dir string) {
 			to := last + 1 + source.Uint64N(16)
 			var logs []*raft.Log
 			for i := last + 1; i <= to; i++ {
-				logs = append(logs, &raft.Log{Index: i, Term: term, Data: aloneData(i, term)})
+				logs = append(logs, &raft.Log{Index: i, Term: term, Data: writtenData(i, term)})
 			}
 			fmt.Printf("begin append %d %d\n", last+1, to)
 			err = s.StoreLogs(logs)

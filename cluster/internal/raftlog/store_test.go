@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// openEntriesOn opens a log on fs that must not meet a fault.
 func openEntriesOn(t testing.TB, fs vfs.FS) *Store {
 	t.Helper()
 	s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
@@ -23,7 +24,7 @@ func openEntriesOn(t testing.TB, fs vfs.FS) *Store {
 	return s
 }
 
-// entries are first to last, of a term, each with data of its own.
+// entries returns the entries of term from first to last, each with its own random data.
 func entries(term, first, last uint64) (logs []*raft.Log) {
 	for i := first; i <= last; i++ {
 		source := rand.New(rand.NewPCG(i, term))
@@ -31,7 +32,8 @@ func entries(term, first, last uint64) (logs []*raft.Log) {
 		for j := range data {
 			data[j] = byte(source.Uint32())
 		}
-		logs = append(logs, &raft.Log{Index: i, Term: term, Type: raft.LogType(i % 3), Data: data, AppendedAt: time.Unix(int64(i), 7)})
+		l := &raft.Log{Index: i, Term: term, Type: raft.LogType(i % 3), Data: data, AppendedAt: time.Unix(int64(i), 7)}
+		logs = append(logs, l)
 	}
 	return logs
 }
@@ -85,7 +87,7 @@ func logHolds(t testing.TB, s raft.LogStore, want []*raft.Log) {
 	}
 }
 
-func TestLogKeepsWhatItIsTold(t *testing.T) {
+func TestLogKeepsEntriesAndCuts(t *testing.T) {
 	fs := vfs.NewMem()
 	s := openEntriesOn(t, fs)
 	logHolds(t, s, nil)
@@ -107,7 +109,7 @@ func TestLogKeepsWhatItIsTold(t *testing.T) {
 	mustStore(t, s, other)
 	want = slices.Concat(want[6:23], other)
 	logHolds(t, s, want)
-	mustCut(t, s, 1, 5) // nothing is there
+	mustCut(t, s, 1, 5) // these are deleted already
 	mustCut(t, s, 34, 60)
 	logHolds(t, s, want)
 	mustCut(t, s, 13, 33)
@@ -121,7 +123,7 @@ func TestLogRefusesHoles(t *testing.T) {
 	defer s.Close()
 	want := entries(1, 5, 10)
 	mustStore(t, s, want)
-	for what, logs := range map[string][]*raft.Log{
+	for name, logs := range map[string][]*raft.Log{
 		"a gap":              entries(1, 12, 13),
 		"an overlap":         entries(1, 10, 11),
 		"one before":         entries(1, 4, 4),
@@ -129,11 +131,11 @@ func TestLogRefusesHoles(t *testing.T) {
 		"entry 0":            {{Index: 0}},
 	} {
 		if err := s.StoreLogs(logs); err == nil {
-			t.Errorf("%s was stored", what)
+			t.Errorf("%s was stored", name)
 		}
 	}
 	if err := s.DeleteRange(6, 9); err == nil {
-		t.Error("a hole was cut into the log")
+		t.Error("a cut left a gap in the log")
 	}
 	logHolds(t, s, want)
 }
@@ -147,21 +149,21 @@ func TestLogFindsDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := decodeEntry(value, 10, &got); err == nil {
-		t.Error("an entry under another's key was taken")
+		t.Error("an entry under the key of another was accepted")
 	}
 	for i := range value {
 		value[i] ^= 4
 		if err := decodeEntry(value, 9, &got); err == nil {
-			t.Errorf("byte %d is damaged, and nobody noticed", i)
+			t.Errorf("byte %d is damaged, and the entry was accepted", i)
 		}
 		value[i] ^= 4
 		if err := decodeEntry(value[:i], 9, &got); err == nil {
-			t.Errorf("%d bytes of %d were taken", i, len(value))
+			t.Errorf("%d bytes of %d were accepted", i, len(value))
 		}
 	}
 }
 
-// The head is cut, as raft does after a snapshot, beside appends and reads.
+// The head is cut while other goroutines append and read, as raft does after a snapshot.
 func TestLogIsCutBesideAppends(t *testing.T) {
 	s := openEntriesOn(t, vfs.NewMem())
 	defer s.Close()
@@ -171,7 +173,7 @@ func TestLogIsCutBesideAppends(t *testing.T) {
 	beside.Go(func() {
 		defer close(appended)
 		for i := uint64(1); i <= last; i += 4 {
-			if err := s.StoreLogs(told(1, i, i+3)); err != nil {
+			if err := s.StoreLogs(termEntries(1, i, i+3)); err != nil {
 				t.Errorf("append %d: %v", i, err)
 				return
 			}
@@ -205,5 +207,5 @@ func TestLogIsCutBesideAppends(t *testing.T) {
 	if end != last || first < last-40 {
 		t.Fatalf("the log is %d to %d", first, end)
 	}
-	logHolds(t, s, told(1, first, last))
+	logHolds(t, s, termEntries(1, first, last))
 }

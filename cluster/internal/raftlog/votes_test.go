@@ -10,7 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// Raft sets the term for a heartbeat while it sets a vote: on a slow disk neither loses what the other set.
+// Raft may set the term for a heartbeat while it sets a vote. On a slow disk neither write undoes the other.
 func TestVotesOfAMomentAreAllKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
