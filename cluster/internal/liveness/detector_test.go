@@ -13,8 +13,9 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// within runs test in virtual time beside a detector of one leadership with one living game server, incarnation 7.
-func within(t *testing.T, test func(t *testing.T, l *fakeLeadership)) {
+// runWithDetector runs test in virtual time, with a running detector of one leadership and one living game server,
+// incarnation 7.
+func runWithDetector(t *testing.T, test func(t *testing.T, l *fakeLeadership)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLeadership(t)
 		l.register(7)
@@ -37,6 +38,7 @@ func (l *fakeLeadership) renewFor(t *testing.T, inc lock.Incarnation, long time.
 	}
 }
 
+// mustBe fails the test unless inc was expired on the ground want, or not at all for lock.Living.
 func (l *fakeLeadership) mustBe(t *testing.T, inc lock.Incarnation, want lock.Ground, when string) {
 	t.Helper()
 	synctest.Wait()
@@ -46,7 +48,7 @@ func (l *fakeLeadership) mustBe(t *testing.T, inc lock.Incarnation, want lock.Gr
 }
 
 func TestSilenceExpiresAfterALease(t *testing.T) {
-	within(t, func(t *testing.T, l *fakeLeadership) {
+	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		l.renewFor(t, 7, 30*time.Second)
 		l.mustBe(t, 7, lock.Living, "while it renews")
 		time.Sleep(8 * time.Second)
@@ -57,7 +59,7 @@ func TestSilenceExpiresAfterALease(t *testing.T) {
 }
 
 func TestEvidenceNeedsSilenceToo(t *testing.T) {
-	within(t, func(t *testing.T, l *fakeLeadership) {
+	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		l.dead[7] = true
 		l.renewFor(t, 7, 20*time.Second)
 		l.mustBe(t, 7, lock.Living, "while it renews")
@@ -68,7 +70,7 @@ func TestEvidenceNeedsSilenceToo(t *testing.T) {
 
 // A leader that confirms no renewals must not count the silence that it causes.
 func TestASlowLeaderExpiresNoOne(t *testing.T) {
-	within(t, func(t *testing.T, l *fakeLeadership) {
+	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		l.renewFor(t, 7, 3*time.Second)
 		l.slow = errors.New("an entry is stuck")
 		time.Sleep(time.Minute)
@@ -80,7 +82,7 @@ func TestASlowLeaderExpiresNoOne(t *testing.T) {
 }
 
 func TestAnEndedStreamAndTwoRefusalsAreProof(t *testing.T) {
-	within(t, func(t *testing.T, l *fakeLeadership) {
+	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		frame := lock.PingFrame(7)
 		l.dial = func() (net.Conn, error) {
 			ours, theirs := net.Pipe()
@@ -103,7 +105,7 @@ func TestAnEndedStreamAndTwoRefusalsAreProof(t *testing.T) {
 
 // The owner of a contested grant is asked for the hand-off time, then its grant is revoked, then it lapses.
 func TestAContestedGrantIsRevokedThenLapses(t *testing.T) {
-	within(t, func(t *testing.T, l *fakeLeadership) {
+	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		go l.renewFor(t, 7, time.Minute)
 		grant := fsm.OwnedGrant{Store: "s", Key: "k"}
 		grant.Owner, grant.Token = 7, 9
@@ -138,7 +140,7 @@ func TestAContestedGrantIsRevokedThenLapses(t *testing.T) {
 		contest(grant)
 		time.Sleep(timing.Evidence - time.Second)
 		if count(lapses) > 0 {
-			t.Error("the grant lapsed while its owner may still believe that it holds it")
+			t.Error("the grant lapsed while its owner may not be in doubt yet")
 		}
 		time.Sleep(2 * time.Second)
 		if count(lapses) != 1 {

@@ -12,7 +12,8 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// The outcome of an expiry decides whether its incarnation may renew while this leadership goes on.
+// While the outcome of an expiry is unknown, its incarnation cannot renew under this leader. It can once the outcome is
+// known.
 func TestAnExpiryOfUnknownOutcomeHoldsRenewalsBack(t *testing.T) {
 	for _, test := range []struct {
 		name  string

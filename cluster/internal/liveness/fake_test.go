@@ -16,15 +16,14 @@ import (
 
 var errRefused = errors.New("refused")
 
-// fakeLeadership is a leadership over tables in memory: the expiries, revocations and lapses that it is asked to propose
-// are applied at once.
+// fakeLeadership is a leadership with tables in memory. It records proposed commands, and applies expiries at once.
 type fakeLeadership struct {
 	detector *Detector
 	opened   time.Time
 	outcome  func(*fsm.Command) (fsm.Result, error) // nil: every command is applied
 	slow     error                                  // returned by CheckPrompt
-	dead     map[lock.Incarnation]bool              // by gossip
-	dial     func() (net.Conn, error)
+	dead     map[lock.Incarnation]bool              // incarnations that gossip says are dead
+	dial     func() (net.Conn, error)               // dials every ping port
 
 	mu        sync.Mutex
 	servers   map[lock.Incarnation]fsm.Server
@@ -59,7 +58,7 @@ func (l *fakeLeadership) register(inc lock.Incarnation) {
 	l.servers[inc] = s
 }
 
-// groundOf returns the ground on which an incarnation was expired; lock.Living: it was not.
+// groundOf returns the ground on which an incarnation was expired, lock.Living if it was not.
 func (l *fakeLeadership) groundOf(inc lock.Incarnation) lock.Ground {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 )
 
-// A fault at any one file operation leaves tables that go on from before or after, or a node that stops itself; and a
-// start after it finds one of the two.
+// After a fault at any one file operation of an install, the node goes on with the old or the new tables, or it stops.
+// The next start finds the old or the new tables.
 func TestFaultDuringInstall(t *testing.T) {
 	f := installWithFaults(t, func(errorfs.Op) bool { return true })
 	if f.stops == 0 {
@@ -24,7 +24,8 @@ func TestFaultDuringInstall(t *testing.T) {
 	}
 }
 
-// The swap's own writes, where nothing that Pebble does beside them decides which one fails.
+// The same for the swap's own writes, which TestFaultDuringInstall may miss: Pebble's background writes decide there
+// which one fails.
 func TestFaultAtTheSwap(t *testing.T) {
 	f := installWithFaults(t, func(op errorfs.Op) bool {
 		return strings.HasPrefix(op.Path, "node/tables/"+currentFile) || op.Kind == errorfs.OpFileSync && op.Path == "node/tables"
@@ -34,10 +35,15 @@ func TestFaultAtTheSwap(t *testing.T) {
 	}
 }
 
-// faults is what came of installs of which each met one.
-type faults struct{ tried, failed, stops, unclear int }
+// faults counts the results of installs during each of which one write failed.
+type faults struct {
+	tried   int // installs
+	failed  int // installs that returned an error
+	stops   int // stops of the node
+	unclear int // installs that returned errSwapUnclear
+}
 
-// installWithFaults installs a snapshot once for each write in scope, which fails.
+// installWithFaults installs a snapshot once for each write in scope, and lets that write fail.
 func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 	t.Helper()
 	logs := storyLog(t, 15)
@@ -82,7 +88,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 
 		row := d.tables.Position().Index
 		if err == nil && row != 15 || err != nil && row != 9 {
-			t.Errorf("fault %d: the install ended with %v, and the tables stand at %d", at, err, row)
+			t.Errorf("fault %d: the install returned %v, and the tables are at %d", at, err, row)
 		}
 		if err != nil {
 			f.failed++
@@ -91,29 +97,29 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 			f.unclear++
 		}
 		f.stops += d.stopped.count()
-		// It goes on, or it stopped itself; Pebble may find that out late.
+		// The node goes on, or it has stopped. Pebble may notice the fault only now.
 		switch got := d.ApplyBatch(logs[9:15])[5].(type) {
 		case error:
 			if d.stopped.count() == 0 {
-				t.Errorf("fault %d: an apply failed with %v, and nobody was told", at, got)
+				t.Errorf("fault %d: an apply failed with %v, and the node was not stopped", at, got)
 			}
 		default:
 			if got := d.tables.Position().Digest; got != want.Digest {
 				t.Errorf("fault %d: digest %x, want %x", at, got, want.Digest)
 			}
 			if errors.Is(err, errSwapUnclear) {
-				t.Errorf("fault %d: a node whose swap is unclear goes on", at)
+				t.Errorf("fault %d: a node applies entries after an unclear swap", at)
 			}
 			row = 15
 		}
 		if err := d.tables.Close(); errors.Is(err, disk.ErrFailed) && d.stopped.count() > 0 {
-			continue // Pebble stands still, and holds its lock until the process ends
+			continue // Pebble is stuck, and holds its lock until the process ends
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		again := openDisk(t, mem, "node")
 		if got := again.tables.Position().Index; got != row && got != 15 {
-			t.Errorf("fault %d: a start finds the tables at %d, and they were at %d", at, got, row)
+			t.Errorf("fault %d: the next start finds the tables at %d, and they were at %d", at, got, row)
 		}
 		again.play(t, logs, 10, 15)
 		if got := again.tables.Position().Digest; got != want.Digest {

@@ -31,11 +31,12 @@ func TestReplicaAnswersEachEntry(t *testing.T) {
 	if got[1] != nil {
 		t.Errorf("a configuration is answered with %+v", got[1])
 	}
-	if a, ok := got[2].(AppliedResults); !ok || a.Skipped || a.Index != 5 || a.Term != 2 || len(a.Results) != 1 || a.Results[0].Code != fsm.OK {
+	a, ok := got[2].(AppliedResults)
+	if !ok || a.Skipped || a.Index != 5 || a.Term != 2 || len(a.Results) != 1 || a.Results[0].Code != fsm.OK {
 		t.Errorf("a command is answered with %+v", got[2])
 	}
 	if d.events == 0 {
-		t.Error("the grant was not told as an event")
+		t.Error("there was no event for the grant")
 	}
 	if row := d.tables.Position().Index; row != 5 {
 		t.Errorf("the row is at %d, want 5", row)
@@ -51,24 +52,25 @@ func TestPoisonStopsTheReplica(t *testing.T) {
 	change := &raft.Log{Index: 7, Term: 1, Type: raft.LogConfiguration}
 	for _, response := range d.ApplyBatch([]*raft.Log{poison, change}) {
 		if err, ok := response.(error); !ok || !errors.Is(err, fsm.ErrPoison) {
-			t.Errorf("answer beside poison: %v", response)
+			t.Errorf("response to a batch with poison: %v", response)
 		}
 	}
 	if _, ok := d.Apply(logs[7]).(error); !ok {
-		t.Error("an entry after poison was answered as applied")
+		t.Error("an entry after poison was applied")
 	}
 	if got := d.stopped.count(); got != 1 {
-		t.Errorf("the node was told to stop %d times, want once", got)
+		t.Errorf("the node was stopped %d times, want once", got)
 	}
 	if row := d.tables.Position().Index; row != 5 {
 		t.Errorf("the row is at %d, want 5", row)
 	}
 	if _, err := d.Snapshot(); err == nil {
-		t.Error("a replica that applies no more took a snapshot")
+		t.Error("a replica that has failed took a snapshot")
 	}
 }
 
-// While raft hands over what the tables have already, a checkpoint holds more than the label that raft would give it.
+// While raft hands over entries that the tables already have, a checkpoint would hold more than the label that raft gives
+// it.
 func TestSnapshotWaitsForTheReplay(t *testing.T) {
 	logs := storyLog(t, 15)
 	fs := vfs.NewMem()
@@ -81,7 +83,7 @@ func TestSnapshotWaitsForTheReplay(t *testing.T) {
 	d = openDisk(t, fs, "node")
 	defer d.shut(t)
 	if _, err := d.Snapshot(); err == nil {
-		t.Error("a snapshot was taken before anything was handed over")
+		t.Error("a snapshot was taken before raft handed over any entry")
 	}
 	restoreNewest(t, d)
 	if row := d.tables.Position().Index; row != 15 {
@@ -97,7 +99,7 @@ func TestSnapshotWaitsForTheReplay(t *testing.T) {
 	keep(t, d, 15)
 }
 
-// A restored snapshot counts as handed over, also where nothing follows it.
+// The entries in a restored snapshot count as handed over, also if no entry follows.
 func TestSnapshotAfterARestore(t *testing.T) {
 	from := openDisk(t, vfs.NewMem(), "node")
 	defer from.shut(t)
@@ -119,7 +121,8 @@ func TestRestoreRefusesAnotherCluster(t *testing.T) {
 	to := openDisk(t, vfs.NewMem(), "node")
 	defer to.shut(t)
 	other := []byte("another cluster.")
-	data, err := fsm.Encode(fsm.Level, other, 1, []*fsm.Command{fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: other, Level: fsm.Level, Classes: fsm.DefaultClasses()})})
+	found := fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: other, Level: fsm.Level, Classes: fsm.DefaultClasses()})
+	data, err := fsm.Encode(fsm.Level, other, 1, []*fsm.Command{found})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,11 +132,11 @@ func TestRestoreRefusesAnotherCluster(t *testing.T) {
 		t.Error("the tables of one cluster were replaced by those of another")
 	}
 	if got := to.tables.Position(); got.Index != 1 || string(got.Cluster) != string(other) {
-		t.Errorf("after the refusal the tables stand at %+v", got)
+		t.Errorf("after the refusal the tables are at %+v", got)
 	}
 }
 
-// A snapshot that brings nothing is turned away while the log reaches further: raft would drop that log.
+// A snapshot that is not ahead of the tables is refused if the log holds later entries, which raft would delete.
 func TestAdmission(t *testing.T) {
 	from := openDisk(t, vfs.NewMem(), "node")
 	defer from.shut(t)
@@ -157,8 +160,7 @@ func TestAdmission(t *testing.T) {
 		if err := tryReceive(to, label, stream); (err == nil) != c.taken {
 			t.Errorf("snapshot of entry 9, tables at %d, log to %d: %v, want taken %v", c.row, c.log, err, c.taken)
 		}
-		keepOwn := to.tables.Position().Index
-		keep(t, to, keepOwn) // our own are never turned away
+		keep(t, to, to.tables.Position().Index) // a snapshot of this node is never refused
 		to.shut(t)
 	}
 	to := openDisk(t, vfs.NewMem(), "node")
@@ -166,7 +168,7 @@ func TestAdmission(t *testing.T) {
 	to.play(t, logs, 1, 9)
 	to.snapshots.AdmitIncoming = to.CheckIncomingSnapshot(func() (uint64, error) { return 0, errors.New("disk") })
 	if tryReceive(to, label, stream) == nil {
-		t.Error("a snapshot was taken by a node that cannot read its log")
+		t.Error("a node that cannot read its log accepted a snapshot")
 	}
 }
 
@@ -175,20 +177,20 @@ func TestApplyingIsSeen(t *testing.T) {
 	d := openDisk(t, vfs.NewMem(), "node")
 	defer d.shut(t)
 	if _, running := d.ApplyingSince(); running {
-		t.Error("something is said to run before anything does")
+		t.Error("an apply is reported before there is one")
 	}
 	began := time.Unix(1000, 0)
 	d.now = func() time.Time { return began }
-	told := false
+	seen := false
 	d.onEvents = func([]fsm.Event) {
 		since, running := d.ApplyingSince()
-		told = running && since.Equal(began)
+		seen = running && since.Equal(began)
 	}
 	d.play(t, logs, 1, 5)
-	if !told {
-		t.Error("a running apply was not seen")
+	if !seen {
+		t.Error("a running apply was not reported")
 	}
 	if _, running := d.ApplyingSince(); running {
-		t.Error("an apply that is done is said to run")
+		t.Error("an apply is reported after its end")
 	}
 }

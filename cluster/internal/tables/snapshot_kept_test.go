@@ -27,22 +27,22 @@ func TestSinkEndsOnce(t *testing.T) {
 		t.Errorf("cancel twice: %v", err)
 	}
 	if sink.Close() == nil {
-		t.Error("a snapshot that was given up was closed as if it were there")
+		t.Error("Close of a cancelled snapshot returned nil")
 	}
 	if _, err := sink.Write([]byte("x")); err == nil {
-		t.Error("a snapshot that was given up could be written")
+		t.Error("Write to a cancelled snapshot returned nil")
 	}
 	sink = create(t, d.snapshots, 9)
 	for range 2 {
 		if sink.Close() == nil {
-			t.Error("an empty snapshot was closed as if it were there")
+			t.Error("Close of an empty snapshot returned nil")
 		}
 	}
 	if err := sink.Cancel(); err != nil {
 		t.Errorf("cancel after a close that failed: %v", err)
 	}
 	if left := list(t, fs, "node/snapshots"); len(left) != 0 {
-		t.Errorf("left behind %v", left)
+		t.Errorf("the cancelled snapshots left %v", left)
 	}
 
 	snapshot, err := d.Snapshot()
@@ -57,7 +57,7 @@ func TestSinkEndsOnce(t *testing.T) {
 		t.Errorf("close and cancel of a snapshot that is complete: %v", err)
 	}
 	if left := list(t, fs, "node/snapshots"); len(left) != 1 || left[0] != sink.ID() {
-		t.Errorf("on disk is %v, want %s", left, sink.ID())
+		t.Errorf("on disk there is %v, want %s", left, sink.ID())
 	}
 
 	snapshot, err = d.Snapshot()
@@ -66,7 +66,7 @@ func TestSinkEndsOnce(t *testing.T) {
 	}
 	snapshot.Release()
 	if left := list(t, fs, "node/snapshots"); len(left) != 1 {
-		t.Errorf("a checkpoint that nobody took left %v", left)
+		t.Errorf("an unused checkpoint left %v", left)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestOldSnapshotsGoUnlessRead(t *testing.T) {
 		t.Errorf("listed once it is closed: %s, want %s", got, want)
 	}
 	if left := list(t, fs, "node/snapshots"); len(left) != 2 {
-		t.Errorf("on disk is %v", left)
+		t.Errorf("on disk there is %v, want two snapshots", left)
 	}
 	if _, _, err := d.snapshots.Open(label.ID); err == nil {
 		t.Error("a deleted snapshot could be opened")
@@ -131,18 +131,19 @@ func TestOldSnapshotsGoUnlessRead(t *testing.T) {
 		t.Errorf("listed after a restart: %s, want %s", got, want)
 	}
 	if left := list(t, fs, "node/snapshots"); len(left) != 2 {
-		t.Errorf("after a restart there is %v", left)
+		t.Errorf("after a restart there is %v, want two snapshots", left)
 	}
 }
 
-// A crash in the making or the reaping of snapshots leaves only whole ones, and none is lost that was complete.
+// After a crash while snapshots are made and deleted, all listed snapshots are complete, and the newest complete one is
+// listed.
 func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 	logs := storyLog(t, 15)
 	for _, unsynced := range []int{0, 50} {
 		fs := newCrashes(t, unsynced)
 		d := openDisk(t, fs, "node")
 		digests := map[uint64]uint64{}
-		complete := []uint64{0} // by crash: the newest snapshot that was complete before it
+		complete := []uint64{0} // for each crash, the index of the newest snapshot that was complete before it
 		d.play(t, logs, 1, 5)
 		for last := uint64(7); last <= 15; last += 2 {
 			d.play(t, logs, last-1, last)
@@ -165,7 +166,7 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 				t.Fatal(labels, err)
 			}
 			if want := complete[i]; want > 5 && (len(labels) == 0 || labels[0].Index < want) {
-				t.Errorf("crash %d: the newest of %d snapshots is lost, %d was complete", i, len(labels), want)
+				t.Errorf("crash %d: %d snapshots are listed, and that of entry %d is lost", i, len(labels), want)
 			}
 			for _, label := range labels {
 				_, reader, err := d.snapshots.Open(label.ID)
@@ -189,8 +190,8 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 	}
 }
 
-// rot changes a bit in the middle of a file.
-func rot(t *testing.T, fs vfs.FS, path string) {
+// damageFile changes a bit in the middle of a file.
+func damageFile(t *testing.T, fs vfs.FS, path string) {
 	t.Helper()
 	content, err := disk.ReadFile(fs, path, 1<<30)
 	if err != nil {
@@ -202,7 +203,8 @@ func rot(t *testing.T, fs vfs.FS, path string) {
 	}
 }
 
-// To overlook the newest snapshot would be to start from an older one, behind which the log is cut.
+// If a snapshot with a damaged meta file were ignored, the node would start from an older one, and the log may lack the
+// entries that follow it.
 func TestDamagedMetaStopsTheStart(t *testing.T) {
 	fs := vfs.NewMem()
 	d := openDisk(t, fs, "node")
@@ -210,13 +212,14 @@ func TestDamagedMetaStopsTheStart(t *testing.T) {
 	label, _ := takeSnapshot(t, d, 9)
 	d.shut(t)
 	path := "node/snapshots/" + label.ID + "/meta.json"
-	rot(t, fs, path)
-	if _, err := snapshot.Open(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), label.ID) {
+	damageFile(t, fs, path)
+	_, err := snapshot.Open(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), label.ID) {
 		t.Errorf("start with a damaged %s: %v", path, err)
 	}
 }
 
-// What rots between taking and sending is not sent on with a checksum that makes it whole.
+// A file that was damaged after it was received is not sent with a checksum that fits the damage.
 func TestRottenSnapshotIsNotSent(t *testing.T) {
 	from := openDisk(t, vfs.NewMem(), "node")
 	defer from.shut(t)
@@ -237,13 +240,13 @@ func TestRottenSnapshotIsNotSent(t *testing.T) {
 			path, largest = "node/snapshots/"+id+"/data/"+name, size
 		}
 	}
-	rot(t, fs, path)
+	damageFile(t, fs, path)
 	_, reader, err := to.snapshots.Open(id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, reader); err == nil {
-		t.Error("a file that rotted was sent")
+		t.Error("a damaged file was sent")
 	}
 	if err := reader.Close(); err != nil {
 		t.Error(err)

@@ -20,6 +20,7 @@ import (
 
 func sorted(names []string) []string { return slices.Sorted(slices.Values(names)) }
 
+// create begins a snapshot with the label index, of term 1.
 func create(t testing.TB, s *snapshot.Store, index uint64) raft.SnapshotSink {
 	t.Helper()
 	sink, err := s.Create(1, index, 1, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a@h:1"}}}, 1, nil)
@@ -29,7 +30,7 @@ func create(t testing.TB, s *snapshot.Store, index uint64) raft.SnapshotSink {
 	return sink
 }
 
-// keep does what raft does for a snapshot of its own.
+// keep takes a snapshot of this node with the label index, as raft does.
 func keep(t testing.TB, d *nodeDisk, index uint64) {
 	t.Helper()
 	snapshot, err := d.Snapshot()
@@ -46,7 +47,7 @@ func keep(t testing.TB, d *nodeDisk, index uint64) {
 	}
 }
 
-// takeSnapshot keeps one, and returns its label and its stream.
+// takeSnapshot takes a snapshot with the label index, and returns its label and its stream.
 func takeSnapshot(t testing.TB, d *nodeDisk, index uint64) (*raft.SnapshotMeta, []byte) {
 	t.Helper()
 	keep(t, d, index)
@@ -65,7 +66,7 @@ func takeSnapshot(t testing.TB, d *nodeDisk, index uint64) (*raft.SnapshotMeta, 
 	return label, stream
 }
 
-// tryReceive does what raft does with a snapshot that another node sends.
+// tryReceive stores a snapshot that another node sends, as raft does.
 func tryReceive(d *nodeDisk, label *raft.SnapshotMeta, stream []byte) error {
 	sink, err := d.snapshots.Create(label.Version, label.Index, label.Term, label.Configuration, label.ConfigurationIndex, nil)
 	if err != nil {
@@ -88,19 +89,21 @@ func receive(t testing.TB, d *nodeDisk, label *raft.SnapshotMeta, stream []byte)
 	}
 }
 
-// wrapped stands for what raft wraps around a reader. To read through it is the copy that a restore must not make.
-type wrapped struct {
+// wrappedReader stands for the reader that raft passes to Restore, a wrapper of the snapshot's own. It counts its reads: a
+// restore must not read the stream, but link the files.
+type wrappedReader struct {
 	io.ReadCloser
 	read *int
 }
 
-func (w wrapped) WrappedReadCloser() io.ReadCloser { return w.ReadCloser }
+func (w wrappedReader) WrappedReadCloser() io.ReadCloser { return w.ReadCloser }
 
-func (w wrapped) Read(b []byte) (int, error) {
+func (w wrappedReader) Read(b []byte) (int, error) {
 	*w.read++
 	return w.ReadCloser.Read(b)
 }
 
+// tryRestoreNewest restores the newest snapshot in the node's store, as raft does.
 func tryRestoreNewest(d *nodeDisk) error {
 	labels, err := d.snapshots.List()
 	if err != nil {
@@ -111,7 +114,7 @@ func tryRestoreNewest(d *nodeDisk) error {
 		return err
 	}
 	reads := 0
-	err = d.Restore(wrapped{reader, &reads})
+	err = d.Restore(wrappedReader{reader, &reads})
 	if reads > 0 {
 		err = errors.Join(err, fmt.Errorf("a local restore read %d times from the stream", reads))
 	}
@@ -125,7 +128,8 @@ func restoreNewest(t testing.TB, d *nodeDisk) {
 	}
 }
 
-// What one node keeps, another one has after the stream, to the digest; and both go on alike.
+// A node that receives and restores a snapshot has the same digest as the sender, also after both have applied more
+// entries.
 func TestSnapshotTravels(t *testing.T) {
 	for name, place := range map[string]func() (vfs.FS, string){
 		"memory": func() (vfs.FS, string) { return vfs.NewMem(), "node" },
@@ -140,7 +144,7 @@ func TestSnapshotTravels(t *testing.T) {
 				for _, folder := range []string{"tables", "snapshots"} {
 					info, err := os.Stat(filepath.Join(dir, folder))
 					if err != nil || info.Mode().Perm() != 0o700 {
-						t.Errorf("folder %s: %v, %v; want it closed to others", folder, info.Mode(), err)
+						t.Errorf("folder %s: %v, %v; want access for its owner only", folder, info.Mode(), err)
 					}
 				}
 			}
@@ -160,14 +164,18 @@ func TestSnapshotTravels(t *testing.T) {
 			receive(t, to, label, stream)
 			restoreNewest(t, to)
 			if got, want := to.tables.Position(), from.tables.Position(); got.Index != 30 || got.Digest != want.Digest {
-				t.Errorf("after the restore the tables stand at %+v, want %+v", got, want)
+				t.Errorf("after the restore the tables are at %+v, want %+v", got, want)
 			}
 			labels, err := to.snapshots.List()
 			if err != nil || len(labels) != 1 {
 				t.Fatal(labels, err)
 			}
-			if got := labels[0]; got.Index != 30 || got.Term != 1 || got.Size != label.Size || got.ConfigurationIndex != 1 || len(got.Configuration.Servers) != 1 {
-				t.Errorf("the label arrived as %+v", got)
+			got := labels[0]
+			if got.Index != 30 || got.Term != 1 || got.Size != label.Size {
+				t.Errorf("the received label is %+v, want %+v", got, label)
+			}
+			if got.ConfigurationIndex != 1 || len(got.Configuration.Servers) != 1 {
+				t.Errorf("the received label has the configuration %+v of entry %d", got.Configuration, got.ConfigurationIndex)
 			}
 			from.play(t, logs, 31, 41)
 			to.play(t, logs, 31, 41)
@@ -177,14 +185,14 @@ func TestSnapshotTravels(t *testing.T) {
 			}
 			kept, err := io.ReadAll(reader)
 			if err := errors.Join(err, reader.Close()); err != nil || !bytes.Equal(kept, stream) {
-				t.Errorf("once restored and gone on from, the snapshot is another: %v", err)
+				t.Errorf("the stored snapshot has changed after its restore: %v", err)
 			}
 			to.shut(t)
 
 			to = openDisk(t, fs, dir)
 			defer to.shut(t)
 			if got, want := to.tables.Position().Digest, from.tables.Position().Digest; got != want {
-				t.Errorf("after going on and a restart the digest is %x, want %x", got, want)
+				t.Errorf("after more entries and a restart the digest is %x, want %x", got, want)
 			}
 			again, stream2 := takeSnapshotAfterReplay(t, to, logs, 41)
 			third := openDisk(t, vfs.NewMem(), "node")
@@ -192,19 +200,21 @@ func TestSnapshotTravels(t *testing.T) {
 			receive(t, third, again, stream2)
 			restoreNewest(t, third)
 			if got, want := third.tables.Position().Digest, from.tables.Position().Digest; got != want {
-				t.Errorf("passed on once more the digest is %x, want %x", got, want)
+				t.Errorf("on a third node the digest is %x, want %x", got, want)
 			}
 		})
 	}
 }
 
+// takeSnapshotAfterReplay replays the log up to last, which must come before a snapshot after a start, and takes a
+// snapshot.
 func takeSnapshotAfterReplay(t testing.TB, d *nodeDisk, logs []*raft.Log, last uint64) (*raft.SnapshotMeta, []byte) {
 	t.Helper()
 	d.play(t, logs, 1, last)
 	return takeSnapshot(t, d, last)
 }
 
-// fileSizes are those of the files in a folder, by name.
+// fileSizes returns the sizes of the files in a folder, by name.
 func fileSizes(t testing.TB, fs vfs.FS, dir string) map[string]int64 {
 	t.Helper()
 	sizes := map[string]int64{}
@@ -218,7 +228,7 @@ func fileSizes(t testing.TB, fs vfs.FS, dir string) map[string]int64 {
 	return sizes
 }
 
-// Not one bit of a stream may be wrong, missing or too much; and what is refused leaves nothing behind.
+// A stream with a wrong, a missing or an additional bit is refused, and leaves no files.
 func TestDamagedStreamIsRefused(t *testing.T) {
 	fromFS := vfs.NewMem()
 	from := openDisk(t, fromFS, "node")
@@ -229,13 +239,13 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	to := openDisk(t, fs, "node")
 	defer to.shut(t)
-	refused := func(what string, damaged []byte) {
+	refused := func(damage string, stream []byte) {
 		t.Helper()
-		if err := tryReceive(to, label, damaged); err == nil {
-			t.Errorf("%s: taken", what)
+		if err := tryReceive(to, label, stream); err == nil {
+			t.Errorf("a stream with this damage was accepted: %s", damage)
 		}
 		if left := list(t, fs, "node/snapshots"); len(left) != 0 {
-			t.Fatalf("%s: left behind %v", what, left)
+			t.Fatalf("a refused stream left %v: %s", left, damage)
 		}
 	}
 	// The head ends where the first file begins: each file is followed by a checksum.
@@ -256,7 +266,7 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 		refused(fmt.Sprintf("cut at byte %d of %d", i, len(stream)), stream[:i])
 	}
 	refused("one byte more", append(bytes.Clone(stream), 0))
-	// Tables that hold other entries than the head says, in the bytes 16 to 23.
+	// The bytes 16 to 23 of the head are the applied row. Here they state another row than the tables have.
 	other := bytes.Clone(stream)
 	binary.BigEndian.PutUint64(other[16:], 8)
 	binary.BigEndian.PutUint64(other[head-8:], xxhash.Sum64(other[:head-8]))
@@ -265,7 +275,7 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 	receive(t, to, label, stream)
 }
 
-// More than its label would be entries that whoever installs it skips, and acknowledges.
+// If a snapshot held more entries than its label says, the node that installs it would skip these and acknowledge them.
 func TestSnapshotBeyondItsLabelIsRefused(t *testing.T) {
 	d := openDisk(t, vfs.NewMem(), "node")
 	defer d.shut(t)
@@ -285,7 +295,7 @@ func TestSnapshotBeyondItsLabelIsRefused(t *testing.T) {
 	}
 }
 
-// Whoever hands over a piece keeps it: raft reads into the same buffer again, others stream from what they hold.
+// Write does not change the bytes that it gets: raft uses its buffer again.
 func TestWriteLeavesTheCallersBytes(t *testing.T) {
 	from := openDisk(t, vfs.NewMem(), "node")
 	defer from.shut(t)
@@ -296,6 +306,6 @@ func TestWriteLeavesTheCallersBytes(t *testing.T) {
 	defer to.shut(t)
 	receive(t, to, label, given)
 	if !bytes.Equal(given, stream) {
-		t.Error("the stream was changed in the caller's hands")
+		t.Error("Write changed the bytes of its caller")
 	}
 }

@@ -25,8 +25,9 @@ import (
 
 var storyCluster = bytes.Repeat([]byte{9}, 16)
 
-// storyLog is a log of a configuration, an opening, a game server, and sessions that each save one profile and end: entry
-// 4, 6, 8, ... starts one, the next entry ends it.
+// storyLog returns a log up to last: a configuration, the founding of a cluster, the registration of a game server, and
+// then sessions that each save one profile and end. The entries 4, 6, 8, ... start a session, and the entry after each
+// ends it.
 func storyLog(t testing.TB, last uint64) []*raft.Log {
 	t.Helper()
 	server := uint64(lock.TokenAt(3, 0))
@@ -36,7 +37,9 @@ func storyLog(t testing.TB, last uint64) []*raft.Log {
 		var command *fsm.Command
 		switch {
 		case index == 2:
-			command = fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: storyCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses()})
+			command = fsm.NewCommand(nil, &fsm.FoundCluster{
+				Cluster: storyCluster, Level: fsm.Level, Policies: fsm.DefaultPolicies(), Classes: fsm.DefaultClasses(),
+			})
 		case index == 3:
 			command = fsm.NewCommand(nil, &fsm.Register{Name: "a", Nonce: bytes.Repeat([]byte{1}, 16)})
 		case index%2 == 0:
@@ -67,7 +70,7 @@ func storyData(index uint64) []byte {
 	return data
 }
 
-// stopped collects why a node would stop.
+// stopped collects the faults that would stop a node.
 type stopped struct {
 	mu  sync.Mutex
 	why []error
@@ -85,11 +88,11 @@ func (s *stopped) count() int {
 	return len(s.why)
 }
 
-// memoryDisk is what one node has on its disk, open.
+// nodeDisk holds the open tables and snapshots of one node.
 type nodeDisk struct {
 	*Replica
 	stopped *stopped
-	events  int
+	events  int // number of events of the applied entries
 }
 
 func openDisk(t testing.TB, fs vfs.FS, dir string) *nodeDisk {
@@ -115,7 +118,7 @@ func tryOpenDisk(fs vfs.FS, dir string) (*nodeDisk, error) {
 	return d, nil
 }
 
-// play applies entries first to last of the story.
+// play applies the entries from first to last, and fails the test if one fails.
 func (d *nodeDisk) play(t testing.TB, logs []*raft.Log, first, last uint64) {
 	t.Helper()
 	for i, response := range d.ApplyBatch(logs[first-1 : last]) {
@@ -145,7 +148,7 @@ func (d *nodeDisk) shut(t testing.TB) {
 	}
 }
 
-// holds says whether a view holds the profile that the story saves at an index, with its data.
+// holds reports whether a view holds the profile for which storyLog starts a session at index, with the saved data.
 func holds(t testing.TB, v *View, index uint64) bool {
 	t.Helper()
 	data, ok, err := v.Data("players", storyKey(index), 1)
@@ -172,12 +175,12 @@ func TestTablesOutliveARestart(t *testing.T) {
 	d.shut(t)
 
 	if _, err := d.tables.OpenView(); !errors.Is(err, ErrClosed) {
-		t.Errorf("view of closed tables: %v, want errClosed", err)
+		t.Errorf("view of closed tables: %v, want ErrClosed", err)
 	}
 	d = openDisk(t, fs, "node")
 	defer d.shut(t)
 	if got := d.tables.Position(); got.Index != 9 || got.Digest != want.Digest {
-		t.Errorf("after a restart the tables stand at %+v, want %+v", got, want)
+		t.Errorf("after a restart the tables are at %+v, want %+v", got, want)
 	}
 }
 
@@ -215,12 +218,12 @@ func TestWaitApplied(t *testing.T) {
 	d := openDisk(t, vfs.NewMem(), "node")
 	d.play(t, logs, 1, 5)
 	if err := d.tables.WaitApplied(t.Context(), 5); err != nil {
-		t.Errorf("wait for what is applied: %v", err)
+		t.Errorf("wait for an applied entry: %v", err)
 	}
 	given, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := d.tables.WaitApplied(given, 6); !errors.Is(err, context.Canceled) {
-		t.Errorf("wait of a caller that is gone: %v", err)
+		t.Errorf("wait with an ended context: %v", err)
 	}
 	done := make(chan error, 2)
 	for range 2 {
@@ -237,11 +240,11 @@ func TestWaitApplied(t *testing.T) {
 	go func() { done <- d.tables.WaitApplied(t.Context(), 10) }()
 	d.shut(t)
 	if err := <-done; !errors.Is(err, ErrClosed) {
-		t.Errorf("wait until the tables are closed: %v, want errClosed", err)
+		t.Errorf("wait until the tables are closed: %v, want ErrClosed", err)
 	}
 }
 
-// A reader neither holds up an install, nor loses what it reads; what it read goes with the last view of it.
+// An install does not wait for open views, and does not change them. The old tables are deleted with their last view.
 func TestInstallUnderOpenViews(t *testing.T) {
 	logs := storyLog(t, 15)
 	ahead := openDisk(t, vfs.NewMem(), "node")
@@ -275,17 +278,17 @@ func TestInstallUnderOpenViews(t *testing.T) {
 			t.Errorf("%d entries in the folder of tables while an old view is open, want CURRENT and two folders", got)
 		}
 		if !holds(t, view, 6) || holds(t, view, 14) || view.Position().Index != 7 {
-			t.Error("the old view moved")
+			t.Error("the old view has changed")
 		}
 		if err := errors.Join(view.Close(), view.Close()); err != nil {
 			t.Error(err)
 		}
 	}
 	if got := strings.Join(sorted(list(t, fs, "node/tables")), " "); got != "000002 CURRENT" {
-		t.Errorf("once the old views are closed there is %s", got)
+		t.Errorf("after the old views were closed there is %s", got)
 	}
 	if !holds(t, after, 14) {
-		t.Error("a new view does not see what was installed")
+		t.Error("a new view does not see the installed tables")
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- d.tables.Close() }()
@@ -303,18 +306,19 @@ func TestInstallUnderOpenViews(t *testing.T) {
 	}
 }
 
-// crashes is a file system that, while it watches, remembers what a crash before each of its writes would leave.
+// crashes is a file system that, while watching is set, makes a copy before each of its writes, as a crash at that moment
+// would leave it.
 type crashes struct {
 	vfs.FS
 	mu       sync.Mutex
 	watching bool
-	left     []*vfs.MemFS
+	left     []*vfs.MemFS // the copies
 }
 
 func newCrashes(t testing.TB, unsyncedPercent int) *crashes {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
-	// The data folder itself is somebody else's, and was there before.
+	// The data folder itself is made by another package, before the tables are opened.
 	if err := errors.Join(mem.MkdirAll("node", 0o700), disk.SyncFolder(mem, "/")); err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +341,7 @@ func (c *crashes) watch(on bool) {
 	c.watching = on
 }
 
-// Whatever moment a crash picks, the next start finds the tables from before or from after, and nothing else.
+// After a crash at any moment of an install, the next start finds either the old or the new tables, and no other folder.
 func TestCrashDuringInstall(t *testing.T) {
 	logs := storyLog(t, 31)
 	ahead := openDisk(t, vfs.NewMem(), "node")
@@ -372,13 +376,13 @@ func TestCrashDuringInstall(t *testing.T) {
 			at := d.tables.Position()
 			seen[at.Index]++
 			if at.Index != 9 && at.Index != 31 {
-				t.Errorf("crash %d: the tables stand at %d", i, at.Index)
+				t.Errorf("crash %d: the tables are at %d", i, at.Index)
 			}
 			if labels, _ := d.snapshots.List(); len(labels) > 0 {
 				restoreNewest(t, d)
 				at = d.tables.Position()
 				if at.Index != 31 {
-					t.Errorf("crash %d: the tables stand at %d after a restore from a listed snapshot", i, at.Index)
+					t.Errorf("crash %d: the tables are at %d after a restore of a listed snapshot", i, at.Index)
 				}
 			} else if at.Index == 31 {
 				t.Errorf("crash %d: the tables are ahead of a log at 9 and of every snapshot", i)
@@ -393,12 +397,12 @@ func TestCrashDuringInstall(t *testing.T) {
 			d.shut(t)
 		}
 		if seen[9] == 0 || seen[31] == 0 {
-			t.Errorf("with %d%% of what was not synced, the crashes saw %v: want both sides", unsynced, seen)
+			t.Errorf("with %d%% of unsynced data kept, the starts found %v: want both the old and the new tables", unsynced, seen)
 		}
 	}
 }
 
-// Without a folder, as in memory, the paths are relative.
+// A node in memory has no folder, so its paths are relative.
 func TestTablesWithoutAFolder(t *testing.T) {
 	logs := storyLog(t, 9)
 	d := openDisk(t, vfs.NewMem(), "")
@@ -407,7 +411,7 @@ func TestTablesWithoutAFolder(t *testing.T) {
 	keep(t, d, 9)
 }
 
-// After Pebble's last words nothing waits for it, and the process goes on.
+// After a fatal fault of Pebble all waits for it end, and the process goes on.
 func TestFatalFaultStopsTheNodeOnly(t *testing.T) {
 	logs := storyLog(t, 9)
 	d := openDisk(t, vfs.NewMem(), "node")
@@ -436,10 +440,10 @@ func TestFatalFaultStopsTheNodeOnly(t *testing.T) {
 	}
 	select {
 	case <-returned:
-		t.Error("Pebble was let go on after its last words")
+		t.Error("Fatalf returned to Pebble")
 	default:
 	}
 	if got := d.stopped.count(); got != 2 {
-		t.Errorf("the node was told to stop %d times, want once for the fault and once for the apply", got)
+		t.Errorf("the node was stopped %d times, want once for the fault and once for the apply", got)
 	}
 }
