@@ -2,60 +2,58 @@ package renewals
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
+	"net/rpc"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/profilenode/profilenode/bench/measure"
+	"github.com/profilenode/profilenode/bench/testbed"
 )
 
-const (
-	reportEvery = 100 * time.Millisecond
-	openAtOnce  = 64 // members that register at a time
-)
+// openAtOnce is how many members register at a time.
+const openAtOnce = 64
 
 // fleet is a process with many game servers.
 type fleet struct {
 	members []*member
+	opened  chan struct{} // closed when all have registered
 
 	mu  sync.Mutex
-	now figures // but for At and Oldest
+	now FleetFigures // but for At and Oldest
 }
 
-// figures is one line of a fleet. Counts are since it began.
-type figures struct {
-	Answered  uint64         `json:"answered"`
-	Confirmed uint64         `json:"confirmed"`
-	Differed  uint64         `json:"differed"`
-	Opened    uint64         `json:"opened"` // streams
-	Doubted   uint64         `json:"doubted"`
-	Ended     uint64         `json:"ended"`   // incarnations, by the cluster
-	Slowest   time.Duration  `json:"slowest"` // answer since the last line
-	At        measure.Moment `json:"at"`
-	Oldest    measure.Moment `json:"oldest"` // at which a last confirmed renewal was sent, of all members
+// FleetFigures are of one fleet or of all. Counts are since it began.
+type FleetFigures struct {
+	Answered, Confirmed, Differed uint64
+	Opened                        uint64 // streams
+	Doubted                       uint64
+	Ended                         uint64         // incarnations, by the cluster
+	Slowest                       time.Duration  // answer since the last call
+	At                            measure.Moment // of the call
+	Oldest                        measure.Moment // at which a last confirmed renewal was sent, of all members
 }
 
 // note changes the figures.
-func (f *fleet) note(change func(now *figures)) {
+func (f *fleet) note(change func(now *FleetFigures)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(&f.now)
 }
 
-// takeFigures are the figures for the next line.
-func (f *fleet) takeFigures() (line figures) {
-	f.note(func(now *figures) { line, now.Slowest = *now, 0 })
-	line.At = measure.Now()
-	line.Oldest = line.At
+// TakeFigures is a call: it returns the figures, once all members have registered.
+func (f *fleet) TakeFigures(_ bool, taken *FleetFigures) error {
+	<-f.opened
+	f.note(func(now *FleetFigures) { *taken, now.Slowest = *now, 0 })
+	taken.At = measure.Now()
+	taken.Oldest = taken.At
 	for _, m := range f.members {
-		line.Oldest = min(line.Oldest, measure.Moment(m.confirmed.Load()))
+		taken.Oldest = min(taken.Oldest, measure.Moment(m.confirmed.Load()))
 	}
-	return line
+	return nil
 }
 
 // FleetCommand is the process of a fleet, which ends with its stdin.
@@ -74,21 +72,25 @@ func FleetCommand() *cobra.Command {
 			if err := measure.LowerPriority(); err != nil {
 				return err
 			}
-			ctx, cancel := context.WithCancel(command.Context())
-			defer cancel()
-			go func() {
-				_, _ = io.Copy(io.Discard, os.Stdin)
-				cancel()
-			}()
-			f := &fleet{}
+			f := &fleet{opened: make(chan struct{})}
 			for i := range servers {
 				f.members = append(f.members, &member{fleet: f, name: memberName(name, i), host: memberHost(net, i)})
 			}
-			err := f.run(ctx, nodes, sessions, os.Stdout)
-			if errors.Is(err, context.Canceled) {
-				return nil
+			calls := rpc.NewServer()
+			if err := calls.RegisterName("Fleet", f); err != nil {
+				return err
 			}
-			return err
+			ended := make(chan error, 2)
+			go func() {
+				calls.ServeConn(testbed.Stdio{Reader: os.Stdin, WriteCloser: os.Stdout})
+				ended <- nil
+			}()
+			go func() {
+				if err := f.open(command.Context(), nodes, sessions); err != nil {
+					ended <- err
+				}
+			}()
+			return <-ended
 		},
 	}
 	flags := command.Flags()
@@ -100,34 +102,13 @@ func FleetCommand() *cobra.Command {
 	return command
 }
 
-// run opens all members, each with some sessions, and then prints figures until ctx ends.
-func (f *fleet) run(ctx context.Context, nodes []string, sessions int, out io.Writer) error {
-	faults := make(chan error, len(f.members))
-	places := make(chan struct{}, openAtOnce)
-	var opening sync.WaitGroup
+// open opens all members, each with some sessions.
+func (f *fleet) open(ctx context.Context, nodes []string, sessions int) error {
+	var opening errgroup.Group
+	opening.SetLimit(openAtOnce)
 	for _, m := range f.members {
-		places <- struct{}{}
-		opening.Go(func() {
-			if err := m.open(ctx, nodes, sessions); err != nil {
-				faults <- err
-			}
-			<-places
-		})
+		opening.Go(func() error { return m.open(ctx, nodes, sessions) })
 	}
-	opening.Wait()
-	line := json.NewEncoder(out)
-	tick := time.NewTicker(reportEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-faults:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-			if err := line.Encode(f.takeFigures()); err != nil {
-				return err
-			}
-		}
-	}
+	defer close(f.opened)
+	return opening.Wait()
 }

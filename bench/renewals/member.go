@@ -36,7 +36,7 @@ func memberHost(net uint8, i int) string { return fmt.Sprintf("127.%d.%d.%d", ne
 func (m *member) open(ctx context.Context, nodes []string, sessions int) error {
 	config := client.Config{
 		Seeds: nodes, Name: m.name, Where: "bench renewals", Autosave: -1, Log: slog.New(slog.DiscardHandler),
-		OnDoubt: func() { m.fleet.note(func(now *figures) { now.Doubted++ }) },
+		OnDoubt: func() { m.fleet.note(func(now *FleetFigures) { now.Doubted++ }) },
 	}
 	hooks := clienthooks.Of(&config)
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(m.host)}}
@@ -70,7 +70,7 @@ func (m *member) open(ctx context.Context, nodes []string, sessions int) error {
 func (m *member) watchCall(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	err := invoke(ctx, method, request, answer, conn, options...)
 	if err == nil && method == profilev1.Profiles_Register_FullMethodName && m.registered.Swap(true) {
-		m.fleet.note(func(now *figures) { now.Ended++ })
+		m.fleet.note(func(now *FleetFigures) { now.Ended++ })
 	}
 	return err
 }
@@ -81,7 +81,7 @@ func (m *member) watchStream(ctx context.Context, of *grpc.StreamDesc, conn *grp
 	if err != nil {
 		return nil, err
 	}
-	m.fleet.note(func(now *figures) { now.Opened++ })
+	m.fleet.note(func(now *FleetFigures) { now.Opened++ })
 	return &watchedStream{ClientStream: stream, member: m, sent: make(map[uint64]measure.Moment)}, nil
 }
 
@@ -123,7 +123,7 @@ func (s *watchedStream) RecvMsg(message any) error {
 
 func (m *member) noteAnswer(sent measure.Moment, answer *profilev1.Renewed) {
 	confirmed := answer.GetConfirmedTerm() != 0
-	m.fleet.note(func(now *figures) {
+	m.fleet.note(func(now *FleetFigures) {
 		now.Answered++
 		now.Slowest = max(now.Slowest, measure.Now().Since(sent))
 		if answer.GetDiffers() {

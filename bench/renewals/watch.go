@@ -35,7 +35,7 @@ func (w *watch) run(ctx context.Context) (err error) {
 	if w.leader, err = w.cluster.FindLeader(ctx); err != nil { // it may have changed while thousands registered
 		return err
 	}
-	first, err := w.fleets.sum()
+	first, err := w.fleets.sum(ctx)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (w *watch) run(ctx context.Context) (err error) {
 		return errors.New("interrupted")
 	}
 	seconds := time.Since(w.began).Seconds()
-	last, err := w.fleets.sum()
+	last, err := w.fleets.sum(ctx)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func GameServerCommand() *cobra.Command {
 				return err
 			}
 			// It ends without a goodbye, so that a run that was broken off is not taken for one that went well.
-			return runGameLoop(command.Context(), c, stdio{os.Stdin, os.Stdout})
+			return runGameLoop(command.Context(), c, Stdio{os.Stdin, os.Stdout})
 		},
 	}
 	flags := command.Flags()
@@ -101,7 +101,7 @@ func runGameLoop(ctx context.Context, c *client.Client, conn io.ReadWriteCloser)
 		return err
 	}
 	g.doing.Go(func() { g.playUntilDone(ctx) })
-	orders.ServeConn(stdio{cancelingReader{conn, cancel}, conn})
+	orders.ServeConn(Stdio{cancelingReader{conn, cancel}, conn})
 	return nil
 }
 

@@ -18,7 +18,7 @@ func startLoop(t *testing.T, cluster *clienttest.Cluster, name string) *GameServ
 	t.Helper()
 	c := cluster.Client(t, name)
 	here, there := net.Pipe()
-	s := &GameServer{&Process{Name: name, Ended: make(chan struct{})}, rpc.NewClient(here)}
+	s := &GameServer{&CalledProcess{&Process{Name: name, Ended: make(chan struct{})}, rpc.NewClient(here)}}
 	ended := make(chan error, 1)
 	go func() { ended <- runGameLoop(context.Background(), c, there) }()
 	t.Cleanup(func() {

@@ -1,8 +1,10 @@
 package testbed
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net/rpc"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,3 +83,46 @@ func (p *Process) Pause() error { return nodeproc.PauseProcess(p.command.Process
 
 // Continue lets it go on.
 func (p *Process) Continue() error { return nodeproc.ContinueProcess(p.command.Process) }
+
+// CalledProcess is a process that serves calls of net/rpc on its stdin and stdout.
+type CalledProcess struct {
+	*Process
+	calls *rpc.Client
+}
+
+// Stdio is a connection made of two pipes, such as stdin and stdout.
+type Stdio struct {
+	io.Reader
+	io.WriteCloser
+}
+
+// StartCalledProcess starts one as StartProcess does.
+func StartCalledProcess(folder, name string, host *network.Host, arguments ...string) (*CalledProcess, error) {
+	answers, out := io.Pipe()
+	p, err := StartProcess(folder, name, host, func(stdout io.Reader) {
+		_, err := io.Copy(out, stdout)
+		_ = out.CloseWithError(err)
+	}, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	return &CalledProcess{p, rpc.NewClient(Stdio{answers, p.stdin})}, nil
+}
+
+// Call calls a method. With an error nothing may read the reply.
+func (p *CalledProcess) Call(ctx context.Context, method string, argument, reply any) error {
+	call := p.calls.Go(method, argument, reply, make(chan *rpc.Call, 1))
+	for done := call.Done; ; {
+		select {
+		case <-done:
+			if call.Error == nil {
+				return nil
+			}
+			done = nil // the connection has ended: so does the process
+		case <-p.Ended:
+			return p.EndedError()
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", p.Name, ctx.Err())
+		}
+	}
+}
