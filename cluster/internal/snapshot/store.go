@@ -171,8 +171,8 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	return nil, nil, fmt.Errorf("open snapshot %s: there is none", id)
 }
 
-// NewScratch returns a new path in this store for a checkpoint that may become a snapshot. The next Open deletes a checkpoint
-// that did not.
+// NewScratch returns a new path in this store for a checkpoint that may become a snapshot. The next Open deletes a
+// checkpoint that did not.
 func (s *Store) NewScratch() string {
 	return s.fs.PathJoin(s.root, fmt.Sprintf("checkpoint-%d%s", s.nextSequence(), disk.UnfinishedSuffix))
 }
