@@ -1,16 +1,11 @@
 package sim
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 
 	"github.com/profilenode/profilenode/client"
 )
-
-func (w *World) withTimeout(limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), limit)
-}
 
 // Play runs the ordinary work of a game server, until the simulation's repair or its own end.
 func (s *Server) Play(until <-chan struct{}) {

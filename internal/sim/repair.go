@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -141,7 +142,7 @@ func (w *World) setUpPolicies() bool {
 		if leader == nil {
 			return false
 		}
-		ctx, cancel := w.withTimeout(5 * time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		o, ok := registerOperator(ctx, leader, []byte("0123456789abcdef"))
 		ok = ok && o.propose(ctx, &fsm.SetPolicy{Name: fsm.PolicyHistory, Value: 1000})
