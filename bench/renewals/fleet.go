@@ -2,6 +2,7 @@ package renewals
 
 import (
 	"context"
+	"fmt"
 	"net/rpc"
 	"os"
 	"sync"
@@ -14,13 +15,14 @@ import (
 	"github.com/profilenode/profilenode/bench/testbed"
 )
 
-// openAtOnce is how many members register at a time.
-const openAtOnce = 64
+const (
+	openAtOnce = 64              // members that register at a time
+	openLimit  = 5 * time.Minute // for all of them, so that the process does not outlive the command for longer
+)
 
 // fleet is a process with many game servers.
 type fleet struct {
 	members []*member
-	opened  chan struct{} // closed when all have registered
 
 	mu  sync.Mutex
 	now FleetFigures // but for At and Oldest
@@ -44,9 +46,30 @@ func (f *fleet) note(change func(now *FleetFigures)) {
 	change(&f.now)
 }
 
-// TakeFigures is a call: it returns the figures, once all members have registered.
+// FleetOptions are the game servers of a fleet.
+type FleetOptions struct {
+	Nodes             []string // client addresses
+	Name              string   // beginning of the game servers' names
+	Net               uint8    // second byte of their loopback addresses
+	Servers, Sessions int      // sessions of each
+}
+
+// Open is a call, the first one. It opens all members, each with some sessions.
+func (f *fleet) Open(o FleetOptions, _ *bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), openLimit)
+	defer cancel()
+	var opening errgroup.Group
+	opening.SetLimit(openAtOnce)
+	for i := range o.Servers {
+		m := &member{fleet: f, name: fmt.Sprintf("%s-%d", o.Name, i), host: memberHost(o.Net, i)}
+		f.members = append(f.members, m)
+		opening.Go(func() error { return m.open(ctx, o.Nodes, o.Sessions) })
+	}
+	return opening.Wait()
+}
+
+// TakeFigures is a call.
 func (f *fleet) TakeFigures(_ bool, taken *FleetFigures) error {
-	<-f.opened
 	f.note(func(now *FleetFigures) { *taken, now.Slowest = *now, 0 })
 	taken.At = measure.Now()
 	taken.Oldest = taken.At
@@ -58,57 +81,22 @@ func (f *fleet) TakeFigures(_ bool, taken *FleetFigures) error {
 
 // FleetCommand is the process of a fleet, which ends with its stdin.
 func FleetCommand() *cobra.Command {
-	var nodes []string
-	var name string
-	var net uint8
-	var servers, sessions int
-	command := &cobra.Command{
+	return &cobra.Command{
 		Use:    "fleet",
 		Short:  "be many game servers",
 		Args:   cobra.NoArgs,
 		Hidden: true,
-		RunE: func(command *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			// Elsewhere game servers have machines of their own, and take no CPU from the nodes: here they get the rest.
 			if err := measure.LowerPriority(); err != nil {
 				return err
 			}
-			f := &fleet{opened: make(chan struct{})}
-			for i := range servers {
-				f.members = append(f.members, &member{fleet: f, name: memberName(name, i), host: memberHost(net, i)})
-			}
 			calls := rpc.NewServer()
-			if err := calls.RegisterName("Fleet", f); err != nil {
+			if err := calls.RegisterName("Fleet", &fleet{}); err != nil {
 				return err
 			}
-			ended := make(chan error, 2)
-			go func() {
-				calls.ServeConn(testbed.Stdio{Reader: os.Stdin, WriteCloser: os.Stdout})
-				ended <- nil
-			}()
-			go func() {
-				if err := f.open(command.Context(), nodes, sessions); err != nil {
-					ended <- err
-				}
-			}()
-			return <-ended
+			calls.ServeConn(testbed.Stdio{Reader: os.Stdin, WriteCloser: os.Stdout})
+			return nil
 		},
 	}
-	flags := command.Flags()
-	flags.StringSliceVar(&nodes, "addr", nil, "client `addresses` of the nodes")
-	flags.StringVar(&name, "name", "", "beginning of its game servers' names")
-	flags.Uint8Var(&net, "net", 1, "second byte of its game servers' loopback addresses")
-	flags.IntVar(&servers, "servers", 0, "game servers")
-	flags.IntVar(&sessions, "sessions", 0, "sessions of each")
-	return command
-}
-
-// open opens all members, each with some sessions.
-func (f *fleet) open(ctx context.Context, nodes []string, sessions int) error {
-	var opening errgroup.Group
-	opening.SetLimit(openAtOnce)
-	for _, m := range f.members {
-		opening.Go(func() error { return m.open(ctx, nodes, sessions) })
-	}
-	defer close(f.opened)
-	return opening.Wait()
 }

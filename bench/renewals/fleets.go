@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/bench/testbed"
 )
@@ -25,18 +27,17 @@ type fleets struct {
 // start starts the processes, and returns when all game servers renew.
 func (f *fleets) start(ctx context.Context, folder string, servers, sessions int) error {
 	began := time.Now()
+	var opening errgroup.Group
 	for left := servers; left > 0; left -= fleetMost {
-		number := len(f.processes) + 1
-		name := fmt.Sprintf("fleet-%d", number)
-		p, err := testbed.StartCalledProcess(folder, name, nil, "fleet", "--name", name,
-			"--net", fmt.Sprint(number), "--addr", strings.Join(f.cluster.Clients(), ","),
-			"--servers", fmt.Sprint(min(left, fleetMost)), "--sessions", fmt.Sprint(sessions))
+		o := FleetOptions{f.cluster.Clients(), fmt.Sprintf("fleet-%d", len(f.processes)+1), uint8(len(f.processes) + 1), min(left, fleetMost), sessions}
+		p, err := testbed.StartCalledProcess(folder, o.Name, nil, "fleet")
 		if err != nil {
 			return err
 		}
 		f.processes = append(f.processes, p)
+		opening.Go(func() error { return p.Call(ctx, "Fleet.Open", o, new(bool)) })
 	}
-	if _, err := f.sum(ctx); err != nil {
+	if err := opening.Wait(); err != nil {
 		return err
 	}
 	fmt.Fprintf(f.notes, "%d game servers with %d sessions each registered in %s\n", servers, sessions, measure.FormatDuration(time.Since(began)))

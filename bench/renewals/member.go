@@ -26,8 +26,6 @@ type member struct {
 	confirmed  atomic.Int64 // moment at which the last confirmed renewal was sent
 }
 
-func memberName(fleet string, i int) string { return fmt.Sprintf("%s-%d", fleet, i) }
-
 // memberHost is the loopback address of one game server. Elsewhere each has a host of its own; on one address thousands would
 // contend for its ports, and the search for a free one costs the kernel more than all other work.
 func memberHost(net uint8, i int) string { return fmt.Sprintf("127.%d.%d.%d", net, i/250, 1+i%250) }

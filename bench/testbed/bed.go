@@ -147,11 +147,6 @@ func (b *Bed) StartServers(ctx context.Context, which ...int) (err error) {
 			return err
 		}
 	}
-	for _, i := range which {
-		if err := b.Servers[i].waitReady(ctx); err != nil {
-			return err
-		}
-	}
 	return b.StartSessions(ctx, which...)
 }
 

@@ -18,12 +18,6 @@ func startGameServer(folder, name string, seeds []string, host *network.Host, go
 	return &GameServer{p}, err
 }
 
-// waitReady waits until the game server is registered: it obeys no order before.
-func (s *GameServer) waitReady(ctx context.Context) error {
-	_, err := s.Do(ctx, Order{Do: ReportSessions})
-	return err
-}
-
 // Do gives an order and returns its answers; the error is the first fault among them.
 func (s *GameServer) Do(ctx context.Context, o Order) ([]Answer, error) {
 	var all []Answer

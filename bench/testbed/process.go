@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/rpc"
@@ -115,8 +116,8 @@ func (p *CalledProcess) Call(ctx context.Context, method string, argument, reply
 	for done := call.Done; ; {
 		select {
 		case <-done:
-			if call.Error == nil {
-				return nil
+			if said := rpc.ServerError(""); call.Error == nil || errors.As(call.Error, &said) {
+				return call.Error
 			}
 			done = nil // the connection has ended: so does the process
 		case <-p.Ended:
