@@ -32,6 +32,7 @@ const (
 	AlarmSettingsDiffer   AlarmCode = "SETTINGS_DIFFER"   // a node's tick or ping settings are not the leader's
 	AlarmRolledBack       AlarmCode = "ROLLED_BACK"       // the cluster has lost entries that it had acknowledged; a row, until it is cleared
 
+	AlarmConnectionsHigh    AlarmCode = "CONNECTIONS_HIGH"    // likewise: clients have most of the connections open that it allows
 	AlarmCertificateExpires AlarmCode = "CERTIFICATE_EXPIRES" // raised by Config.Alarms: the process around this node reads the files
 )
 
@@ -43,7 +44,7 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmSavesRefused, AlarmTablesDiffer,
-		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, AlarmCertificateExpires, NoticeDown,
+		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, AlarmCertificateExpires, AlarmConnectionsHigh, NoticeDown,
 	}
 }
 

@@ -35,6 +35,8 @@ type Config struct {
 	LogLevel slog.Level
 	LogJSON  bool
 
+	MaxConnections, MaxConnectionsPerHost int
+
 	Heartbeat, Election, LeaderLease               time.Duration
 	Tick, Ping, PingReach, PingAgain               time.Duration
 	SnapshotBytes, MaxInFlightBytes, TrailingBytes uint64

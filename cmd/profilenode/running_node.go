@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,6 +26,7 @@ type runningNode struct {
 	web     net.Listener // nil: none
 	node    *cluster.Node
 	service *server.Server
+	serves  atomic.Pointer[server.Server] // service, for goroutines of the node, which starts before it
 	health  *http.Server
 
 	certificates *certificateHolder // nil: none
@@ -79,16 +81,18 @@ func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNo
 	if n.Client == "" {
 		n.Client = r.clients.Addr().String()
 	}
-	service := server.Config{Hub: hub, Version: n.Version}
+	service := server.Config{Hub: hub, Version: n.Version, Limits: server.Limits{Conns: c.MaxConnections, ConnsPerHost: c.MaxConnectionsPerHost}}
 	if r.certificates != nil {
-		n.TLS, n.Alarms, service.TLS = r.certificates.forNodes, r.certificates.alarms, r.certificates.forClients()
+		n.TLS, service.TLS = r.certificates.forNodes, r.certificates.forClients()
 	}
+	n.Alarms = r.processAlarms
 	if r.node, err = cluster.Open(ctx, n); err != nil {
 		return nil, explainListenError(err, "nodes and gossip", "bind-nodes, bind-gossip and bind-server-gossip")
 	}
 	measured.Watch(r.node)
 	service.Node, service.Log = r.node, log.With("id", r.node.ID())
 	r.service = server.New(service)
+	r.serves.Store(r.service)
 	r.servePort("clients", func() error { return r.service.Serve(r.clients) })
 	if r.web != nil {
 		r.health = newHealth(r.node, measured.Handler(), c.Pprof)
@@ -117,6 +121,17 @@ func (r *runningNode) stopGracefully(ctx context.Context) error {
 	}
 	r.serving.Wait()
 	return err
+}
+
+// processAlarms are those that do not come from the node itself.
+func (r *runningNode) processAlarms() (alarms []cluster.Alarm) {
+	if r.certificates != nil {
+		alarms = r.certificates.alarms()
+	}
+	if service := r.serves.Load(); service != nil {
+		alarms = append(alarms, service.Alarms()...)
+	}
+	return alarms
 }
 
 // stopWithHungDisk ends a node that stopped because its disk does not answer. Nothing here waits for the disk, for then it

@@ -56,6 +56,9 @@ func allSettings() []setting {
 		levelSetting("log-level", "debug, info, warn or error", func(c *Config) *slog.Level { return &c.LogLevel }),
 		boolSetting("log-json", "log as JSON", func(c *Config) *bool { return &c.LogJSON }),
 
+		countSetting("max-connections", "connections that clients may have open here; 0: three quarters of the files that the process may have open", func(c *Config) *int { return &c.MaxConnections }),
+		countSetting("max-connections-per-host", "the same from one host; 0: as many as in all, since a fleet behind NAT is one host", func(c *Config) *int { return &c.MaxConnectionsPerHost }),
+
 		durationSetting("heartbeat", "a follower that hears nothing for this long asks for votes", func(c *Config) *time.Duration { return &c.Heartbeat }),
 		durationSetting("election", "a candidate without a majority tries again after this", func(c *Config) *time.Duration { return &c.Election }),
 		durationSetting("leader-lease", "a leader that reaches no majority for this long steps down", func(c *Config) *time.Duration { return &c.LeaderLease }),
@@ -106,6 +109,19 @@ func boolSetting(name, help string, field func(*Config) *bool) setting {
 			return nil
 		},
 		get: func(c *Config) string { return strconv.FormatBool(*field(c)) }}
+}
+
+func countSetting(name, help string, field func(*Config) *int) setting {
+	return setting{name: name, shape: "number", help: help,
+		set: func(c *Config, text string) error {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 0 {
+				return fmt.Errorf("%s %q is not a number of 0 or more: write it without a unit", name, text)
+			}
+			*field(c) = n
+			return nil
+		},
+		get: func(c *Config) string { return strconv.Itoa(*field(c)) }}
 }
 
 func durationSetting(name, help string, field func(*Config) *time.Duration) setting {

@@ -70,6 +70,8 @@ func replyHeader(q *profilev1.Request, result fsm.Result) *profilev1.ReplyHeader
 func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Call)
 	defer cancel()
+	_, conn := peerOf(ctx)
+	defer conn.beginCall(isOfRegistered(in))()
 	ctx, room := s.withReplyBudget(ctx)
 	handedOver := false
 	defer func() {
@@ -88,13 +90,27 @@ func (s *Server) boundCall(ctx context.Context, in any, _ *grpc.UnaryServerInfo,
 // boundStream ends the streams of gRPC's own services, such as a watch of the health service, when Close begins. Live
 // says goodbye first and ends by itself.
 func (s *Server) boundStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	if info.FullMethod == profilev1.Profiles_Live_FullMethodName {
+	live := info.FullMethod == profilev1.Profiles_Live_FullMethodName
+	_, conn := peerOf(stream.Context())
+	defer conn.beginCall(live)()
+	if live {
 		return handle(server, stream)
 	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
 	return handle(server, boundedStream{stream, ctx})
+}
+
+// isOfRegistered says whether a request comes from a client that has registered, or registers now.
+func isOfRegistered(in any) bool {
+	switch request := in.(type) {
+	case *profilev1.RegisterRequest, *profilev1.Renewal:
+		return true
+	case interface{ GetRequest() *profilev1.Request }:
+		return request.GetRequest().GetIncarnation() != 0
+	}
+	return false
 }
 
 type boundedStream struct {

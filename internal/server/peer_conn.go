@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc/peer"
 
@@ -21,20 +22,29 @@ import (
 // peerListener is a listener whose connections notice how they end.
 type peerListener struct {
 	net.Listener
-	share int64                 // bytes of answers that one may hold
+	share int64 // bytes of answers that one may hold
+	open  *connLimiter
 	plain *cluster.HandshakeLog // hears of connections that begin with TLS; nil: the port speaks it
 }
 
+// Accept returns the next connection that the limits allow. Others are closed at once, and in here: an error would make gRPC
+// pause before the next one.
 func (l peerListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if err := tcp.LimitUnacknowledged(c, pingTimeout); err != nil { // gRPC sets it on a connection of net's own only
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if err := tcp.LimitUnacknowledged(c, pingTimeout); err != nil { // gRPC sets it on a connection of net's own only
+			_ = c.Close()
+			return nil, &acceptError{err}
+		}
+		conn := &peerConn{Conn: c, share: newSharedBudget(l.share), plain: l.plain, open: l.open, lastCall: time.Now(), rooms: map[*replyBudget]struct{}{}}
+		if l.open.admit(conn) {
+			return conn, nil
+		}
 		_ = c.Close()
-		return nil, &acceptError{err}
 	}
-	return &peerConn{Conn: c, share: newSharedBudget(l.share), plain: l.plain, rooms: map[*replyBudget]struct{}{}}, nil
 }
 
 // acceptError is about one connection, which ended just now: the next one is accepted.
@@ -52,8 +62,13 @@ type peerConn struct {
 	share  *byteBudget           // of answers
 	plain  *cluster.HandshakeLog // until the first bytes were read; nil: they are not looked at. Its reader's alone
 
-	mu    sync.Mutex
-	rooms map[*replyBudget]struct{} // of answers that gRPC has; nil once it is closed
+	open *connLimiter
+
+	mu         sync.Mutex
+	rooms      map[*replyBudget]struct{} // of answers that gRPC has; nil once it is closed
+	calls      int                       // that are under way
+	lastCall   time.Time                 // when the last one began or ended
+	registered bool                      // a registered client uses it
 }
 
 func (c *peerConn) Read(p []byte) (int, error) {
@@ -87,6 +102,7 @@ func (c *peerConn) noteEnd() {
 
 func (c *peerConn) Close() error {
 	c.closed.Store(true)
+	c.open.forget(c)
 	c.mu.Lock()
 	rooms := c.rooms
 	c.rooms = nil
@@ -95,6 +111,30 @@ func (c *peerConn) Close() error {
 		r.releaseAll() // gRPC lets go of them without a word
 	}
 	return c.Conn.Close()
+}
+
+// beginCall notes a call over the connection; end says that it has ended. registered says that the caller has registered, or
+// is about to. c may be nil.
+func (c *peerConn) beginCall(registered bool) (end func()) {
+	if c == nil {
+		return func() {}
+	}
+	note := func(calls int) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.calls += calls
+		c.lastCall = time.Now()
+		c.registered = c.registered || registered
+	}
+	note(1)
+	return func() { note(-1) }
+}
+
+// idleFor is how long the connection has had no call. ok is false while it has one, or is a registered client's.
+func (c *peerConn) idleFor(now time.Time) (idle time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return now.Sub(c.lastCall), c.calls == 0 && !c.registered
 }
 
 // keepBudget has a room given back with the connection's end; false: it has ended.

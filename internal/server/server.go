@@ -50,17 +50,20 @@ type Config struct {
 
 // Limits bound the memory that callers can make a node hold. A zero is its default.
 type Limits struct {
-	Streams    uint32        // calls at once on one connection, until their answers are on the wire; 256. A client's next ones wait on its side
-	Received   int64         // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
-	ReadBytes  int64         // of data and messages in answers, from before they are read until a connection has taken them off; 256 MiB. As many may wait
-	ReadShare  int64         // of these for one connection; 16 MiB. Its further calls wait
-	SmallBytes int64         // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
-	LargeBytes int64         // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
-	GrantsPage int           // grants of one page of a comparison with a game server's held set; 1,000
-	Call       time.Duration // longest time for one call; 10 s
-	Renewal    time.Duration // longest time for the first renewal of a stream; 10 s
-	Connection time.Duration // longest time for a new connection to introduce itself; 5 s
-	Drain      time.Duration // longest time that Close waits for calls that are under way; 5 s
+	Streams    uint32 // calls at once on one connection, until their answers are on the wire; 256. A client's next ones wait on its side
+	Received   int64  // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
+	ReadBytes  int64  // of data and messages in answers, from before they are read until a connection has taken them off; 256 MiB. As many may wait
+	ReadShare  int64  // of these for one connection; 16 MiB. Its further calls wait
+	SmallBytes int64  // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
+	LargeBytes int64  // the same of larger values, which wait in a line of their own; 32 MiB. Both together stay below cluster.Config.MaxInFlightBytes, so that saves wait in line here before they are refused there
+	// Conns and ConnsPerHost are the connections that clients may have open, in all and from one host. 0: three quarters of the
+	// files that this process may have open, and as many from one host; the rest is for tables, log, snapshots and the other nodes.
+	Conns, ConnsPerHost int
+	GrantsPage          int           // grants of one page of a comparison with a game server's held set; 1,000
+	Call                time.Duration // longest time for one call; 10 s
+	Renewal             time.Duration // longest time for the first renewal of a stream; 10 s
+	Connection          time.Duration // longest time for a new connection to introduce itself; 5 s
+	Drain               time.Duration // longest time that Close waits for calls that are under way; 5 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -81,6 +84,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.LargeBytes == 0 {
 		l.LargeBytes = 32 << 20
+	}
+	if l.Conns == 0 {
+		l.Conns = int(openFilesLimit() / 4 * 3)
 	}
 	if l.GrantsPage == 0 {
 		l.GrantsPage = 1000
@@ -135,6 +141,7 @@ type Server struct {
 	small    *byteBudget // of small data on its way into the log
 	large    *byteBudget
 	reads    *byteBudget // of answers
+	conns    *connLimiter
 
 	views       *sharedViews
 	comparisons *comparisonBook
@@ -185,6 +192,7 @@ func NewOn(node Node, c Config) *Server {
 		node: node, hub: c.Hub, log: c.Log, version: c.Version, limits: limits,
 		features: c.Features, fields: c.Fields, refusals: &refusalTable{node: node, log: c.Log},
 		received: newByteBudget(limits.Received), small: newByteBudget(limits.SmallBytes), large: newByteBudget(limits.LargeBytes), reads: newByteBudget(limits.ReadBytes),
+		conns: newConnLimiter(limits, c.Log),
 		views: newSharedViews(), comparisons: &comparisonBook{of: map[lock.Incarnation]*pagedComparison{}},
 		handshakes: &cluster.HandshakeLog{Port: "clients", Log: c.Log}, plain: c.TLS == nil,
 	}
@@ -224,6 +232,9 @@ func (s *Server) serverOptions(secure *tls.Config) []grpc.ServerOption {
 	return options
 }
 
+// Alarms are those of this port: too many connections.
+func (s *Server) Alarms() []cluster.Alarm { return s.conns.alarms() }
+
 // Serve serves until Close, and then returns nil. It may be called for several listeners.
 func (s *Server) Serve(lis net.Listener) error {
 	s.mu.Lock()
@@ -232,8 +243,9 @@ func (s *Server) Serve(lis net.Listener) error {
 	s.mu.Unlock()
 	if watch {
 		s.startWork(func() { s.health.watchHealth(s.life.Done()) })
+		s.startWork(func() { s.conns.closeIdleUntil(s.life.Done()) })
 	}
-	port := peerListener{Listener: lis, share: s.limits.ReadShare}
+	port := peerListener{Listener: lis, share: s.limits.ReadShare, open: s.conns}
 	if s.plain {
 		port.plain = s.handshakes
 	}
