@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
@@ -41,12 +42,13 @@ func (g *sessionGrant) handleLetGo(request *profilev1.LetGo) {
 	}
 }
 
-// handOff ends the session with a last save. It is wanted, so it never takes longer than 0.7 of the hand-off time, after
-// which the session is revoked: if by then no data could be encoded, the session ends with the data stored last.
+// handOff ends the session with a last save. It is wanted, so it is over before the hand-off time is, after which the session
+// is revoked: if by then no data could be encoded, the session ends with the data stored last. Some of that time is gone when
+// the request comes late, as after a change of the leader.
 func (g *sessionGrant) handOff(reason LastSaveReason) {
 	s := g.s
 	s.mu.Lock()
-	limit := g.incarnation.timing.HandOff * 7 / 10
+	limit := g.incarnation.timing.LastSaveLimit(time.Duration(g.request.GetPendingMs()) * time.Millisecond)
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()

@@ -70,6 +70,15 @@ func (c *clock) nextTimestamp() int64 {
 	return c.lastMS
 }
 
+// peekTimestamp returns the timestamp that an entry would have now, and takes none: a later one may be below it. ok is false
+// below a majority of the voters.
+func (c *clock) peekTimestamp() (stampMS int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	median, ok := c.medianClock(c.estimateWallClocks())
+	return max(c.lastMS, median.Milliseconds()), ok
+}
+
 // estimateWallClocks returns the present wall clock of each voter with a fresh sample, as Unix time. mu must be held.
 func (c *clock) estimateWallClocks() map[string]time.Duration {
 	now := time.Now()

@@ -61,6 +61,7 @@ var _ liveness.Leadership = detectorLeadership{}
 func (d detectorLeadership) Term() uint64             { return d.l.term }
 func (d detectorLeadership) OpenedAt() time.Time      { return d.l.openedAt }
 func (d detectorLeadership) CheckPrompt() error       { return d.l.checkPrompt() }
+func (d detectorLeadership) Timestamp() (int64, bool) { return d.l.clock.peekTimestamp() }
 func (d detectorLeadership) IsRefusal(err error) bool { return isRefusal(err) }
 
 func (d detectorLeadership) SeemsDead(inc lock.Incarnation) bool {

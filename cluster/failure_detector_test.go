@@ -168,6 +168,53 @@ func TestAnOwnerThatDoesNotLetGoIsRevokedThenLapsed(t *testing.T) {
 	}
 }
 
+// The failure of a leader does not begin a hand-off anew, and leaves the owner half of its time: it may hear of it only then.
+func TestAHandOffGoesOnUnderTheNextLeader(t *testing.T) {
+	handOff := lock.DefaultTiming().HandOff
+	for _, test := range []struct {
+		name string
+		lead time.Duration // of the first leader, after the request
+	}{{"early", 2 * time.Second}, {"late", 9 * time.Second}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := clustertest.Start(t, 3, nil)
+				c.Ready()
+				first := c.Leader()
+				n := c.Nodes[first]
+				holder, asker := register(t, n, "holder"), register(t, n, "asker")
+				propose(t, n, holder.do(&fsm.StartSession{Store: "test", Key: "p"}))
+				propose(t, n, asker.do(&fsm.StartSession{Store: "test", Key: "p"}))
+				asked := time.Now()
+				for time.Since(asked) < test.lead {
+					renew(t, n, holder, asker)
+					time.Sleep(100 * time.Millisecond)
+				}
+				c.Kill(first)
+				n = c.Nodes[c.Leader()]
+				opened := time.Now()
+				for revoked := false; !revoked && time.Since(asked) < time.Minute; {
+					renew(t, n, holder, asker)
+					time.Sleep(50 * time.Millisecond)
+					view, err := n.View()
+					if err != nil {
+						t.Fatal(err)
+					}
+					g, err := view.Grant("test", "p")
+					view.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+					revoked = g.Revoked
+				}
+				want := max(handOff, opened.Sub(asked)+handOff/2)
+				if took := time.Since(asked); took < want-100*time.Millisecond || took > want+time.Second {
+					t.Errorf("revoked %v after the request, want %v: the next leader led after %v", took, want, opened.Sub(asked))
+				}
+			})
+		})
+	}
+}
+
 // slowDisk lets no sync of the log come back while it is slow.
 type slowDisk struct{ slow atomic.Bool }
 

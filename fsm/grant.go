@@ -10,6 +10,10 @@ type GrantRow struct {
 	SinceMS int64  // timestamp of the grant
 	Loads   uint64 // count of the grants ever made
 
+	// WantedMS is the timestamp of the entry since which the owner of this grant is to let go: a game server began to wait, or
+	// an operator asked. 0: it is not wanted. Only a new leader reads it, see liveness.Detector.
+	WantedMS int64
+
 	// By is the incarnation that asked for the profile as an operator, or took it from its owner by force; zero if none did. Its
 	// name is kept, since a tool is forgotten minutes after its command. It stays until the next grant, so that an owner
 	// which hears of its loss late still learns by whom.
@@ -23,13 +27,14 @@ type OwnedGrant struct {
 }
 
 func (g GrantRow) encode() []byte {
-	w := newRowWriter(56 + 16*len(g.Waiters) + len(g.By.Name) + len(g.By.Where))
+	w := newRowWriter(64 + 16*len(g.Waiters) + len(g.By.Name) + len(g.By.Where))
 	w.writeUint(uint64(g.Token))
 	w.writeUint(uint64(g.Ticket))
 	w.writeUint(uint64(g.Owner))
 	w.writeUint(g.listMarks())
 	w.writeInt(g.SinceMS)
 	w.writeUint(g.Loads)
+	w.writeInt(g.WantedMS)
 	w.writeUint(uint64(len(g.Waiters)))
 	w.writeUint(uint64(g.CountStealers()))
 	for _, waiter := range g.Waiters {
@@ -82,7 +87,7 @@ func decodeGrant(row []byte) (GrantRow, error) {
 	}}
 	marks := f.readUint()
 	g.setListMarks(marks)
-	g.SinceMS, g.Loads = f.readInt(), f.readUint()
+	g.SinceMS, g.Loads, g.WantedMS = f.readInt(), f.readUint(), f.readInt()
 	waiters, stealers := f.readUint(), f.readUint()
 	if stealers > waiters {
 		f.markDamaged()
@@ -137,6 +142,11 @@ func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.G
 	if out.Granted && !out.Reclaimed {
 		row.SinceMS, row.Loads = t.position.StampMS, old.Loads+1
 	}
+	if row.Owner != 0 && row.Wanted() {
+		if row.WantedMS = old.WantedMS; row.Token != old.Token || !old.Wanted() {
+			row.WantedMS = t.position.StampMS
+		}
+	}
 	t.putRow(profileKey(tableGrant, store, key), row.encode())
 	t.updateGrantIndexes(store, key, old, row)
 
@@ -148,7 +158,7 @@ func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.G
 		t.addEvent(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.Cause})
 	}
 	if row.Wanted() && row.Owner != 0 && !row.Revoked && (out.Granted || out.Queued || out.Asked) {
-		t.addEvent(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.requestedCause()})
+		t.addEvent(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.requestedCause(), WantedMS: row.WantedMS})
 	}
 	return row
 }

@@ -183,8 +183,8 @@ func compareServer(t testing.TB, v *fsm.View, w *referenceModel, got fsm.Server,
 func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *referenceProfile) {
 	t.Helper()
 	g := read(v.Grant(name.Store, name.Key))(t)
-	equal(t, fmt.Sprint("the grant of ", name), []any{g.Token, g.Ticket, g.Owner, g.Revoked, g.Cause, g.Asked, g.Orphan, g.SinceMS, g.Loads, g.By},
-		[]any{p.token, p.ticket, p.owner, p.revoked, p.cause, p.asked, p.bereft, p.since, p.loads, p.by})
+	equal(t, fmt.Sprint("the grant of ", name), []any{g.Token, g.Ticket, g.Owner, g.Revoked, g.Cause, g.Asked, g.Orphan, g.SinceMS, g.Loads, g.By, g.WantedMS},
+		[]any{p.token, p.ticket, p.owner, p.revoked, p.cause, p.asked, p.bereft, p.since, p.loads, p.by, p.wanted})
 	if !slices.Equal(g.Waiters, p.queue) {
 		t.Fatalf("for %v wait %v, the model's %v", name, g.Waiters, p.queue)
 	}

@@ -21,7 +21,7 @@ type referenceProfile struct {
 	by            fsm.Party  // it asked for the profile as an operator, or took it by force, since the last grant
 	bereft        bool       // its last owner died with it, neither revoked nor asked
 	queue         []lock.Waiter
-	since         int64
+	since, wanted int64 // timestamps of the grant, and of the entry since which its owner is to let go; 0: it is not
 	loads         uint64
 
 	// Contents.
@@ -63,6 +63,15 @@ func (w *referenceModel) because(cause lock.Cause, kind fsm.EventKind, p *refere
 	w.events[len(w.events)-1].Cause = cause
 }
 
+// letGo asks the owner to let go, the first time or again.
+func (w *referenceModel) letGo(p *referenceProfile, cause lock.Cause) {
+	if p.wanted == 0 {
+		p.wanted = w.stamp
+	}
+	w.because(cause, fsm.LetGo, p, 0)
+	w.events[len(w.events)-1].WantedMS = p.wanted
+}
+
 // touch removes the dead waiters, and grants a profile without an owner to the first waiter.
 func (w *referenceModel) touch(store, key string) *referenceProfile {
 	p := w.profile(store, key)
@@ -73,11 +82,14 @@ func (w *referenceModel) touch(store, key string) *referenceProfile {
 		w.next(p, lock.Expired)
 	}
 	w.next(p, lock.NoCause)
+	if len(p.queue) == 0 && !p.asked {
+		p.wanted = 0
+	}
 	return p
 }
 
 func (w *referenceModel) leaves(p *referenceProfile) {
-	p.owner, p.revoked, p.cause, p.asked = 0, false, lock.NoCause, false
+	p.owner, p.revoked, p.cause, p.asked, p.wanted = 0, false, lock.NoCause, false, 0
 }
 
 // next serves the queue of a profile without an owner.
@@ -95,8 +107,9 @@ func (w *referenceModel) give(p *referenceProfile, to lock.Incarnation, ticket l
 	p.since = w.stamp
 	p.loads++
 	w.because(cause, fsm.Granted, p, ticket)
+	p.wanted = 0
 	if len(p.queue) > 0 {
-		w.tell(fsm.LetGo, p, 0, 0)
+		w.letGo(p, lock.NoCause)
 	}
 }
 
@@ -140,7 +153,7 @@ func (w *referenceModel) freed(me lock.Incarnation, c *fsm.ReleaseByOperator) fs
 		w.rob(p, lock.ReleasedByOperator, fsm.AuditForceRelease, me, c.Reason)
 	case !p.revoked:
 		p.asked, p.by = true, w.party(me)
-		w.because(lock.ReleasedByOperator, fsm.LetGo, p, 0)
+		w.letGo(p, lock.ReleasedByOperator)
 		w.audit(fsm.Audit{Kind: fsm.AuditAskOwner, Store: c.Store, Key: c.Key, Reason: c.Reason}, me, p.owner)
 	}
 	return done
@@ -197,7 +210,9 @@ func (w *referenceModel) start(me lock.Incarnation, c *fsm.StartSession) fsm.Res
 		if p.asked {
 			cause = lock.ReleasedByOperator
 		}
-		w.because(cause, fsm.LetGo, p, 0)
+		w.letGo(p, cause)
+	} else if p.wanted == 0 {
+		p.wanted = w.stamp
 	}
 	return done
 }

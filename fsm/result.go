@@ -75,6 +75,8 @@ type Event struct {
 	Message uint64
 	Cause   lock.Cause // with Granted, the cause that ended the session before, if its owner did not; with Lost, the cause; with LetGo, ReleasedByOperator if an operator asked
 
+	WantedMS int64 // with LetGo, GrantRow.WantedMS
+
 	// Of the message.
 	After       uint64 // id of the newest message before it, 0 if none waited: an owner that has seen it has missed none
 	Body        string

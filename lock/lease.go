@@ -77,6 +77,13 @@ func (t Timing) InDoubt(passed time.Duration) bool { return passed >= t.Doubt }
 // LapseIsDue says whether a revoked owner that has been mute for this long must be in doubt, so that its grant may lapse.
 func (t Timing) LapseIsDue(mute time.Duration) bool { return mute >= t.Evidence }
 
+// LastSaveLimit returns how long an owner that is asked to let go may take for its last save, if the leader says that the
+// hand-off has been pending for so long: to 0.7 of the hand-off time, after which the session is revoked. A new leader leaves
+// half of that time at least; a tenth is there in any case, so that the owner tries once.
+func (t Timing) LastSaveLimit(pending time.Duration) time.Duration {
+	return max(t.HandOff*7/10-pending, t.HandOff/10)
+}
+
 // Detector holds the settings of a node's failure detector, which runs while the node leads.
 type Detector struct {
 	TickPeriod time.Duration `json:"tick_period"` // time between two ticks

@@ -155,3 +155,15 @@ func TestInDoubt(t *testing.T) {
 		t.Error("not in doubt when it must be")
 	}
 }
+
+// An owner's last save is over before the leader revokes, also when a new leader leaves it half of the hand-off time.
+func TestAnOwnersLastSaveIsOverBeforeItsHandOffTime(t *testing.T) {
+	timing := lock.DefaultTiming()
+	for _, test := range []struct{ pending, want time.Duration }{
+		{0, 7 * time.Second}, {time.Second, 6 * time.Second}, {timing.HandOff / 2, 2 * time.Second}, {timing.HandOff, time.Second},
+	} {
+		if got := timing.LastSaveLimit(test.pending); got != test.want {
+			t.Errorf("asked %v ago it has %v, want %v", test.pending, got, test.want)
+		}
+	}
+}

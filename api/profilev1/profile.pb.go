@@ -1799,7 +1799,8 @@ type LetGo struct {
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
 	Operator      bool                   `protobuf:"varint,30,opt,name=operator,proto3" json:"operator,omitempty"`
-	By            *Owner                 `protobuf:"bytes,31,opt,name=by,proto3" json:"by,omitempty"` // the operator's tool that asked, else the game server that waits first; absent: it is not known
+	By            *Owner                 `protobuf:"bytes,31,opt,name=by,proto3" json:"by,omitempty"`                                 // the operator's tool that asked, else the game server that waits first; absent: it is not known
+	PendingMs     int64                  `protobuf:"varint,32,opt,name=pending_ms,json=pendingMs,proto3" json:"pending_ms,omitempty"` // how much of the hand-off time is over already, as this leader counts; absent: it begins
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1867,6 +1868,13 @@ func (x *LetGo) GetBy() *Owner {
 		return x.By
 	}
 	return nil
+}
+
+func (x *LetGo) GetPendingMs() int64 {
+	if x != nil {
+		return x.PendingMs
+	}
+	return 0
 }
 
 // Lost: the session is over; say so with Release.
@@ -6841,13 +6849,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06ticket\x18\x04 \x01(\x04R\x06ticket\x12\x15\n" +
-	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"\x88\x01\n" +
+	"\x06let_go\x18\x05 \x01(\bR\x05letGo\"\xa7\x01\n" +
 	"\x05LetGo\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x1a\n" +
 	"\boperator\x18\x1e \x01(\bR\boperator\x12%\n" +
-	"\x02by\x18\x1f \x01(\v2\x15.profilenode.v1.OwnerR\x02by\"\x98\x01\n" +
+	"\x02by\x18\x1f \x01(\v2\x15.profilenode.v1.OwnerR\x02by\x12\x1d\n" +
+	"\n" +
+	"pending_ms\x18  \x01(\x03R\tpendingMs\"\x98\x01\n" +
 	"\x04Lost\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +

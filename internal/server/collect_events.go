@@ -21,7 +21,7 @@ const (
 // go, then the answer itself. Events push the same things sooner; that makes it safe to lose them.
 func (s *Server) collectEvents(view *sharedView, r *profilev1.Renewal, term uint64, missed bool) (renewalAnswer, error) {
 	server := lock.Incarnation(r.GetIncarnation())
-	revoked, wanted, err := contestedEvents(view, server)
+	revoked, wanted, err := s.contestedEvents(view, server)
 	if err != nil {
 		return renewalAnswer{}, err
 	}
@@ -42,7 +42,7 @@ func (s *Server) collectEvents(view *sharedView, r *profilev1.Renewal, term uint
 
 // contestedEvents are a game server's losses and the requests to let go. All that was revoked has to reach it before it counts
 // an answer: the next owner's grant counts on it that no confirmed answer to this one was without.
-func contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted []*profilev1.Event, err error) {
+func (s *Server) contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted []*profilev1.Event, err error) {
 	contested, err := view.contestedOf(server)
 	for _, g := range contested {
 		switch {
@@ -54,6 +54,9 @@ func contestedEvents(view *sharedView, server lock.Incarnation) (revoked, wanted
 		case g.Wanted():
 			letGo := letGoEvent(g.Store, g.Key, g.Token, g.Asked)
 			letGo.GetLetGo().By = askerIn(view.View, g.GrantRow)
+			if pending, ok := s.node.PendingSince(g); ok {
+				letGo.GetLetGo().PendingMs = pending.Milliseconds()
+			}
 			wanted = append(wanted, letGo)
 		}
 	}
@@ -124,7 +127,7 @@ func (s *Server) addAsker(event *profilev1.Event) {
 // all that was revoked confirms nothing.
 func (s *Server) addUnaryEvents(view *sharedView, r *profilev1.Renewal, term uint64) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(r.GetIncarnation())
-	revoked, wanted, err := contestedEvents(view, server)
+	revoked, wanted, err := s.contestedEvents(view, server)
 	if err != nil {
 		return nil, err
 	}

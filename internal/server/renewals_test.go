@@ -149,6 +149,8 @@ func TestLostEvents(t *testing.T) {
 	ticket := b.start("p", wait).Header.Token
 	if r, before := a.renew(); r.Differs || len(before) != 1 || before[0].GetLetGo().GetToken() != held || before[0].GetLetGo().GetBy().GetName() != "b" {
 		t.Errorf("the ask comes again as %v, before %v", before, r)
+	} else if pending := before[0].GetLetGo().GetPendingMs(); pending != 2000 {
+		t.Errorf("the ask has been pending for %d ms, want what the leader says, 2000", pending)
 	}
 	last := a.saving("p", held, 0, nil)
 	last.End = true

@@ -58,7 +58,8 @@ type Detector struct {
 	dueExpiries    []*fsm.Expiry                       // expiries to be proposed
 	records        map[lock.Incarnation]takeoverRecord // facts for the takeover log about the expiries to be proposed
 	goneOwners     map[lock.Incarnation]struct{}       // gone incarnations that may own profiles with waiters
-	contestedSince map[contestedGrant]time.Time        // when this leader first saw each contested grant
+	contestedSince map[contestedGrant]time.Time        // since when each contested grant is
+	unagedHandOffs map[contestedGrant]struct{}         // hand-offs of an earlier leader, until a majority's clocks are known
 	dueCommands    []*fsm.Command                      // Revoke and Lapse commands to be proposed
 
 	nextTick time.Time // when the next tick is due; used by ticks only
@@ -81,10 +82,15 @@ type contestedGrant struct {
 	store, key string
 	token      lock.Token
 	revoked    bool
+	wantedMS   int64 // fsm.GrantRow.WantedMS, 0 once it is revoked: a request after one that was taken back is another
 }
 
 func contestedGrantOf(g fsm.OwnedGrant) contestedGrant {
-	return contestedGrant{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
+	key := contestedGrant{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
+	if !g.Revoked {
+		key.wantedMS = g.WantedMS
+	}
+	return key
 }
 
 // New returns the failure detector of one leadership. ctx must end with the leadership.
@@ -93,7 +99,7 @@ func New(ctx context.Context, leadership Leadership, c Config) *Detector {
 		ctx: ctx, leadership: leadership, config: c, wake: make(chan struct{}, 1),
 		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]chan struct{}{},
 		records: map[lock.Incarnation]takeoverRecord{}, goneOwners: map[lock.Incarnation]struct{}{},
-		contestedSince: map[contestedGrant]time.Time{},
+		contestedSince: map[contestedGrant]time.Time{}, unagedHandOffs: map[contestedGrant]struct{}{},
 	}
 	d.observers = newStreamObservers(ctx, leadership, c, d.addProof)
 	return d
@@ -171,14 +177,21 @@ func (d *Detector) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok boo
 	return max(0, time.Since(first)), ok
 }
 
-// NoteEvents records the game servers that have ended, from the events of applied entries. It is called during an apply
-// and does not block.
+// NoteEvents records, from the events of applied entries, the game servers that have ended, and the owners that are asked to
+// let go, the time of which counts from here. It is called during an apply and does not block.
 func (d *Detector) NoteEvents(events []fsm.Event) {
+	now := time.Now()
 	d.mu.Lock()
 	for _, e := range events {
-		if e.Kind == fsm.ServerEnded {
+		switch e.Kind {
+		case fsm.ServerEnded:
 			d.goneOwners[e.Server] = struct{}{}
 			d.stale = true
+		case fsm.LetGo:
+			key := contestedGrant{store: e.Store, key: e.Key, token: e.Token, wantedMS: e.WantedMS}
+			if _, known := d.contestedSince[key]; !known { // else a further game server waits
+				d.contestedSince[key] = now
+			}
 		}
 	}
 	d.mu.Unlock()
@@ -363,10 +376,14 @@ func (d *Detector) addProof(inc lock.Incarnation) {
 
 // checkContested queues a Revoke for each owner that was asked to let go and has not within the hand-off time, and a
 // Lapse for each owner of a revoked grant that has not acknowledged within evidence time. It notes gone owners of
-// profiles that have waiters. mu must be held.
+// profiles that have waiters. now is a time before the tables
+// were read. mu must be held.
 func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 	current := make(map[contestedGrant]bool, len(contested))
+	stampMS, stamped := d.leadership.Timestamp()
 	for _, g := range contested {
+		key := contestedGrantOf(g)
+		current[key] = true
 		timing, alive := d.livingTimings[g.Owner]
 		if !alive {
 			if g.Owner != 0 {
@@ -374,12 +391,18 @@ func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 			}
 			continue
 		}
-		key := contestedGrantOf(g)
-		current[key] = true
 		first, known := d.contestedSince[key]
 		if !known {
-			d.contestedSince[key] = now
-			continue
+			first = now
+			d.contestedSince[key] = first
+			if !g.Revoked {
+				d.unagedHandOffs[key] = struct{}{}
+			}
+		}
+		if _, unaged := d.unagedHandOffs[key]; unaged && stamped {
+			delete(d.unagedHandOffs, key)
+			first = d.ageHandOff(first, now, stampMS-g.WantedMS, timing)
+			d.contestedSince[key] = first
 		}
 		switch passed := now.Sub(first); {
 		case g.Revoked && timing.LapseIsDue(passed):
@@ -393,7 +416,28 @@ func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 		}
 		d.contestedSince[key] = now // a command that fails is proposed again after the same time
 	}
-	maps.DeleteFunc(d.contestedSince, func(key contestedGrant, _ time.Time) bool { return !current[key] })
+	over := func(key contestedGrant) bool { return !current[key] && d.contestedSince[key].Before(now) }
+	maps.DeleteFunc(d.contestedSince, func(key contestedGrant, _ time.Time) bool { return over(key) })
+	maps.DeleteFunc(d.unagedHandOffs, func(key contestedGrant, _ struct{}) bool { return !current[key] })
+}
+
+// ageHandOff returns the time since which the owner of a contested grant counts as waited for, if a leader before this one
+// was told so ageMS ago by timestamps. first is when this leader saw the grant.
+//
+// The failure of a leader does not begin a hand-off anew. But at least half of its time is left after this leader's opening
+// command: an owner that no leader answered meanwhile, within its limit for doubt, hears of the request only now, and a
+// timestamp may come from a clock that was wrong. A lapse has no age: only what this leader has seen shows that the owner
+// was told, or must be in doubt.
+func (d *Detector) ageHandOff(first, now time.Time, ageMS int64, timing lock.Timing) time.Time {
+	age := time.Duration(min(max(ageMS, 0), timing.HandOff.Milliseconds())) * time.Millisecond
+	began := now.Add(-age)
+	if earliest := d.leadership.OpenedAt().Add(-timing.HandOff / 2); began.Before(earliest) {
+		began = earliest
+	}
+	if began.After(first) {
+		return first
+	}
+	return began
 }
 
 // dueWork holds the commands that carryOut proposes next, and the gone owners of which it serves the waiters.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -158,5 +159,126 @@ func TestARenewalEndsWithTheLeadership(t *testing.T) {
 		if err := d.NoteRenewal(t.Context(), 7, time.Now()); !errors.Is(err, ErrLeadershipOver) {
 			t.Errorf("a renewal that waits for an expiry when the leadership ends: %v", err)
 		}
+	})
+}
+
+// handOffs is a leadership with one contested grant, and the times after its opening at which commands on it are proposed.
+type handOffs struct {
+	*fakeLeadership
+	grant fsm.OwnedGrant
+}
+
+func newHandOffs(l *fakeLeadership) *handOffs {
+	h := &handOffs{fakeLeadership: l}
+	h.grant.Store, h.grant.Key, h.grant.Owner, h.grant.Token = "s", "k", 7, 9
+	return h
+}
+
+// contest changes the grant in the tables, which have a timestamp.
+func (h *handOffs) contest(stampMS int64, change func(g *fsm.OwnedGrant)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(&h.grant)
+	h.contested, h.stampMS = []fsm.OwnedGrant{h.grant}, stampMS
+}
+
+// firstAfter renews the owner until a command is proposed, and returns how long after a moment that was.
+func (h *handOffs) firstAfter(t *testing.T, since time.Time, is func(*fsm.Command) bool) time.Duration {
+	t.Helper()
+	for time.Since(since) < time.Minute {
+		if err := h.detector.NoteRenewal(t.Context(), 7, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		h.mu.Lock()
+		found := slices.ContainsFunc(h.proposed, is)
+		h.mu.Unlock()
+		if found {
+			return time.Since(since)
+		}
+	}
+	t.Fatal("nothing is proposed within a minute")
+	return 0
+}
+
+func revokesToken9(c *fsm.Command) bool { return c.GetRevoke().GetToken() == 9 }
+
+// around fails the test unless a time is at least this long, and at most a tick and a look longer.
+func around(t *testing.T, what string, got, want time.Duration) {
+	t.Helper()
+	if got < want || got > want+lock.DefaultDetector().TickPeriod+50*time.Millisecond {
+		t.Errorf("%s after %v, want after %v", what, got, want)
+	}
+}
+
+func TestAHandOffCountsOnTheLeadersClockFromTheEntryThatAsked(t *testing.T) {
+	for _, jump := range []time.Duration{0, time.Hour, -time.Hour} {
+		runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
+			h := newHandOffs(l)
+			time.Sleep(10 * time.Millisecond) // after a tick
+			asked := time.Now()
+			stamp := int64(10_000_000)
+			l.detector.NoteEvents([]fsm.Event{{Kind: fsm.LetGo, Server: 7, Store: "s", Key: "k", Token: 9, WantedMS: stamp}})
+			h.contest(stamp+jump.Milliseconds(), func(g *fsm.OwnedGrant) { g.WantedMS = stamp })
+			time.Sleep(100 * time.Millisecond)
+			if pending, ok := l.detector.PendingSince(h.grant); !ok || pending != 100*time.Millisecond {
+				t.Errorf("100 ms after the entry the owner is waited for since %v, %v", pending, ok)
+			}
+			h.renewFor(t, 7, 5*time.Second)
+			l.detector.NoteEvents([]fsm.Event{{Kind: fsm.LetGo, Server: 7, Store: "s", Key: "k", Token: 9, WantedMS: stamp}}) // another one waits
+			around(t, "revoked", h.firstAfter(t, asked, revokesToken9), lock.DefaultTiming().HandOff)
+		})
+	}
+}
+
+func TestAHandOffThatWasTakenBackAndAskedForAgainHasItsWholeTime(t *testing.T) {
+	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
+		h := newHandOffs(l)
+		h.contest(1000, func(g *fsm.OwnedGrant) { g.WantedMS = 1000 })
+		h.renewFor(t, 7, 9*time.Second)
+		asked := time.Now()
+		h.contest(10_000, func(g *fsm.OwnedGrant) { g.WantedMS = 10_000 })
+		l.detector.NoteEvents([]fsm.Event{{Kind: fsm.LetGo, Server: 7, Store: "s", Key: "k", Token: 9, WantedMS: 10_000}})
+		around(t, "revoked", h.firstAfter(t, asked, revokesToken9), lock.DefaultTiming().HandOff)
+	})
+}
+
+// A new leader takes the age of the request by timestamps, but leaves the owner half of the time: it may hear of it only now.
+func TestANewLeaderTakesTheAgeOfAHandOffAndLeavesHalfOfItsTime(t *testing.T) {
+	whole := lock.DefaultTiming().HandOff
+	for _, test := range []struct {
+		name      string
+		age, left time.Duration
+	}{
+		{"asked a moment ago", 0, whole},
+		{"three seconds ago", 3 * time.Second, whole - 3*time.Second},
+		{"nine seconds ago", 9 * time.Second, whole / 2},
+		{"a minute ago, in an outage", time.Minute, whole / 2},
+		{"a year ago, by a wrong clock", 365 * 24 * time.Hour, whole / 2},
+		{"in the future, by a wrong clock", -time.Hour, whole},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newFakeLeadership(t)
+				l.register(7)
+				h := newHandOffs(l)
+				stamp := int64(1 << 45)
+				h.contest(stamp, func(g *fsm.OwnedGrant) { g.WantedMS = stamp - test.age.Milliseconds() })
+				l.run()
+				around(t, "revoked", h.firstAfter(t, l.opened, revokesToken9), test.left)
+			})
+		})
+	}
+}
+
+func TestALapseCountsFromWhatThisLeaderSaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLeadership(t)
+		l.register(7)
+		h := newHandOffs(l)
+		l.run()
+		h.contest(1<<45, func(g *fsm.OwnedGrant) { g.Revoked, g.WantedMS = true, 1000 })
+		lapses := func(c *fsm.Command) bool { return c.GetLapse().GetToken() == 9 }
+		around(t, "lapsed", h.firstAfter(t, l.opened, lapses), lock.DefaultTiming().Evidence)
 	})
 }

@@ -28,6 +28,7 @@ type fakeLeadership struct {
 	mu        sync.Mutex
 	servers   map[lock.Incarnation]fsm.Server
 	contested []fsm.OwnedGrant
+	stampMS   int64 // the present one; 0: too few clocks are known
 	proposed  []*fsm.Command
 	expired   map[lock.Incarnation]lock.Ground
 }
@@ -65,9 +66,16 @@ func (l *fakeLeadership) groundOf(inc lock.Incarnation) lock.Ground {
 	return l.expired[inc]
 }
 
-func (l *fakeLeadership) Term() uint64                        { return 5 }
-func (l *fakeLeadership) OpenedAt() time.Time                 { return l.opened }
-func (l *fakeLeadership) OpenView() (View, error)             { return fakeView{l}, nil }
+func (l *fakeLeadership) Term() uint64            { return 5 }
+func (l *fakeLeadership) OpenedAt() time.Time     { return l.opened }
+func (l *fakeLeadership) OpenView() (View, error) { return fakeView{l}, nil }
+
+func (l *fakeLeadership) Timestamp() (int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stampMS, l.stampMS > 0
+}
+
 func (l *fakeLeadership) IsRefusal(err error) bool            { return errors.Is(err, errRefused) }
 func (l *fakeLeadership) CheckPrompt() error                  { return l.slow }
 func (l *fakeLeadership) SeemsDead(inc lock.Incarnation) bool { return l.dead[inc] }

@@ -26,6 +26,9 @@ type Leadership interface {
 	OpenedAt() time.Time
 	// OpenView opens a view of this node's tables.
 	OpenView() (View, error)
+	// Timestamp returns the timestamp that an entry would have now, in Unix milliseconds. ok is false until this leader knows
+	// the clocks of a majority.
+	Timestamp() (ms int64, ok bool)
 	// Propose writes a command to the log and waits for its outcome. It waits while too many commands wait already.
 	Propose(ctx context.Context, c *fsm.Command) (fsm.Result, error)
 	// IsRefusal reports whether an error of Propose says that the command was not applied and will not be.
