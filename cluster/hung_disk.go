@@ -14,10 +14,11 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 )
 
+// A disk that hangs makes the node not ready within 2 s, also an idle one: hangNoticed, hangPeriod and probePeriod together.
 const (
-	hangNoticed     = 1500 * time.Millisecond // an operation of the disk that takes longer makes the node not ready
-	hangPeriod      = 250 * time.Millisecond  // how often the running operations are looked at
-	probePeriod     = time.Second             // of writes to a disk that is otherwise idle
+	hangNoticed     = 1250 * time.Millisecond // an operation of the disk that takes longer makes the node not ready
+	hangPeriod      = 200 * time.Millisecond  // how often the running operations are looked at
+	probePeriod     = 500 * time.Millisecond  // of writes to a disk that is otherwise idle
 	votersAskLimit  = 2 * time.Second         // the age of the answers by which a leader counts voters that work
 	hangRepeatPause = 2 * time.Second         // between two attempts of a leader to give up its leadership
 )
@@ -109,7 +110,7 @@ func (h *hungDisk) giveUpLeadership(hang error) {
 	if err := n.leadership.transferLeadership(hand); err == nil || n.leadership.now() == nil {
 		return
 	}
-	n.fail(fmt.Errorf("%w: %w, and raft waits for it, so the leadership could not be handed over: look at the disk, and start this node again", ErrFailed, hang))
+	n.fail(fmt.Errorf("%w: %w, and raft waits for it: look at the disk, and start this node again", ErrFailed, hang))
 }
 
 // countWorkingVoters asks the other voters, and returns how many say that their disks work, and how many it takes to elect

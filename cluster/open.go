@@ -36,11 +36,11 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{config: c, log: c.Log, started: time.Now(), processID: datafolder.NewID(), ready: make(chan struct{})}
 	n.lifecycle = newLifecycle(func(err error) {
-		cause, part := stopCause(err)
-		n.log.Error("this node stops", "error", err, "code", "STOPS", "cause", cause, "part", part)
 		if n.port != nil {
 			n.port.CloseConns()
 		}
+		cause, part := stopCause(err)
+		n.log.Error("this node stops", "error", err, "code", "STOPS", "cause", cause, "part", part)
 	}, n.shutDown)
 	n.leadership, n.alarms, n.hungDisk = newLeadership(n), &alarmBoard{node: n}, &hungDisk{node: n}
 	if err := n.lifecycle.start(func() error { return n.openParts(ctx) }); err != nil {

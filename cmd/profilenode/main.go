@@ -79,9 +79,10 @@ func runCommandLine(ctx context.Context, args []string, p process) int {
 	}
 	var wrong *usageError
 	usage = usage || errors.As(err, &wrong)
-	printError(p.err, err)
+	said := newLogWriter(p.err) // serve may end because of a disk on which stderr is
+	printError(said, err)
 	if usage {
-		fmt.Fprintf(p.err, "see: %s --help\n", command.CommandPath())
+		fmt.Fprintf(said, "see: %s --help\n", command.CommandPath())
 		return exitUsage
 	}
 	if errors.Is(err, cluster.ErrDiskFull) {

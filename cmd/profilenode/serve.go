@@ -61,7 +61,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		if err != nil {
 			return &usageError{err}
 		}
-		log := newLogger(c, p.err)
+		log := newLogger(c, newLogWriter(p.err))
 		if printInForce {
 			logUnknownVariables(log, warnings)
 			return printConfig(p.out, c)
