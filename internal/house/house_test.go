@@ -74,7 +74,7 @@ var mayImport = map[string][]string{
 
 	"examples/...": {"client", "gossip"},
 
-	"scripts/crash": {"api/profilev1", "internal/nodeproc", "internal/wire"},
+	"scripts/crash": {"api/profilev1", "client", "internal/nodeproc", "internal/wire"},
 	"scripts/jepsen": {
 		"scripts/jepsen/nodes", "scripts/jepsen/nemesis", "scripts/jepsen/workload", "scripts/jepsen/history",
 		"scripts/jepsen/model", "scripts/jepsen/check", "scripts/jepsen/report",

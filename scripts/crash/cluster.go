@@ -22,7 +22,7 @@ const (
 	pause = 20 * time.Millisecond // between two looks
 )
 
-// nodeCluster is three nodes, each on a disk of its own in runs that cut power or fill disks.
+// nodeCluster is three nodes, each on a disk of its own in runs that do more than kill.
 type nodeCluster struct {
 	nodes   [nodes]*nodeProcess
 	clients []string // the addresses for clients
@@ -37,10 +37,10 @@ func linkConfig() wire.LinkConfig {
 type nodeProcess struct {
 	*nodeproc.Node
 	name      string
-	disk      *loopDisk // nil: no power is cut, and no disk filled
+	disk      *loopDisk // nil: no power is cut, and no disk filled or frozen
 	logDisk   *loopDisk // nil: the log lies with the rest
 	began     int64     // bytes of log before its last start
-	mayEnd    bool      // its disk is full, so it may end by itself
+	mayEnd    bool      // its disk is full or hangs, so it may end by itself
 	unguarded bool      // it keeps no reserve
 	link      *wire.Link
 }
@@ -57,7 +57,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 		n.Log, n.Folder = filepath.Join(home, n.name+".log"), filepath.Join(home, n.name)
 		n.Flags = []string{"--snapshot-bytes", "1MiB", "--trailing-bytes", "256KiB"}
 		c.nodes[i] = n
-		if s.power+s.full > 0 {
+		if s.power+s.full+s.hang > 0 {
 			if n.disk, err = newLoopDisk(filepath.Join(home, n.name+".ext4"), n.Folder); err != nil {
 				return nil, errors.Join(err, c.closeCluster())
 			}
@@ -126,7 +126,7 @@ func (c *nodeCluster) waitCaughtUp(ctx context.Context, limit time.Duration) err
 	return fmt.Errorf("not caught up within %v: %s", limit, why)
 }
 
-// checkNoneEnded is an error where a node ended by itself, which is right only on a full disk.
+// checkNoneEnded is an error where a node ended by itself, which is right only on a disk that is full or hangs.
 func (c *nodeCluster) checkNoneEnded() error {
 	for _, n := range c.nodes {
 		if n.HasEnded() && !n.mayEnd {

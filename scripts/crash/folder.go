@@ -54,6 +54,7 @@ func unmountLeftovers(home string) error {
 	slices.Reverse(lines) // an inner mount goes first
 	for _, line := range lines {
 		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], home+"/") {
+			thawLeftover(fields[1])
 			if err := unmountFolder(fields[1]); err != nil {
 				return err
 			}

@@ -23,6 +23,7 @@ const (
 	codeStops             = "STOPS"
 	codeDiskLow           = "DISK_LOW"
 	codeSavesRefused      = "SAVES_REFUSED"
+	codeDiskHangs         = "DISK_HANGS"
 )
 
 // nodeLog is the text of a node's log from some place on, one line for each event.

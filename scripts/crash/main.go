@@ -1,8 +1,8 @@
 //go:build unix
 
-// Command crash kills profilenode, cuts its power and fills its disks, until an acknowledged save is lost or the rounds are over.
+// Command crash kills profilenode, cuts its power, fills its disks and lets them hang, until an acknowledged save is lost or the rounds are over.
 //
-//	go run ./scripts/crash --kills 300 --power 60 --full 20
+//	go run ./scripts/crash --kills 300 --power 60 --full 20 --hang 6
 //
 // It runs three nodes as processes, under writers that save without a pause, with frequent snapshots and cuts of the log. A
 // round takes nodes down, brings them back, waits until every node has caught up, and reads back every acknowledged save. The
@@ -11,6 +11,7 @@
 // Power is cut by shutting an ext4 file system down under paused processes, so that bytes which were not synced are lost. That
 // needs root and loop devices. Processes are paused first, since a sync that is under way may be reported as done. A disk is
 // filled by a file beside the data folder: until less than the node's reserve is free, or to the last byte.
+// A disk hangs while its file system is frozen (fsfreeze).
 package main
 
 import (
@@ -30,11 +31,11 @@ import (
 )
 
 type crashSettings struct {
-	kills, power, full, writers int
-	seed                        uint64
-	quick, json                 bool
-	program, folder             string
-	caughtUp                    time.Duration
+	kills, power, full, hang, writers int
+	seed                              uint64
+	quick, json                       bool
+	program, folder                   string
+	caughtUp                          time.Duration
 }
 
 // runResult is the result of a run, as it is printed at the end.
@@ -43,6 +44,8 @@ type runResult struct {
 	Kills        int                 `json:"kills"`
 	Power        int                 `json:"power"`
 	Full         int                 `json:"full"`
+	Hang         int                 `json:"hang"`
+	Hangs        hangTimes           `json:"hangs"`
 	Acts         map[string]int      `json:"acts"`
 	Hits         map[crashMoment]int `json:"hits"`     // moments at which nodes ended
 	Filled       int                 `json:"filled"`   // disks
@@ -63,9 +66,10 @@ func main() {
 	flag.IntVar(&s.kills, "kills", 300, "rounds that kill processes")
 	flag.IntVar(&s.power, "power", 60, "rounds that cut the power; needs root and loop devices")
 	flag.IntVar(&s.full, "full", 20, "rounds that fill disks; needs root and loop devices")
+	flag.IntVar(&s.hang, "hang", 6, "rounds in which a leader's disk hangs; needs root and loop devices")
 	flag.IntVar(&s.writers, "writers", 6, "writers, each with profiles of its own")
 	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of everything that is chosen by chance")
-	flag.BoolVar(&s.quick, "quick", false, "10 kills, 3 power losses and 7 fillings of disks, where their flags do not say otherwise; kills alone where power cannot be cut")
+	flag.BoolVar(&s.quick, "quick", false, "10 kills, 3 power losses, 8 fillings and 2 hangs of disks, where their flags do not say otherwise; kills alone where power cannot be cut")
 	flag.BoolVar(&s.json, "json", false, "print the result as JSON")
 	flag.StringVar(&s.program, "program", "", "a profilenode that is built already")
 	flag.StringVar(&s.folder, "folder", filepath.Join(os.TempDir(), "profilenode-crash"), "data and logs; leftovers of an earlier run there are removed")
@@ -83,6 +87,9 @@ func main() {
 		if !given["full"] {
 			s.full = len(diskActs())
 		}
+		if !given["hang"] {
+			s.hang = len(hangActs())
+		}
 	}
 	if err := runCrashes(s); err != nil {
 		fmt.Fprintf(os.Stderr, "crash: %v\n", err)
@@ -90,18 +97,38 @@ func main() {
 	}
 }
 
+// checkDisks tries whether power can be cut and disks can be filled and frozen here. A quick run goes without what cannot be
+// done.
+func (s *crashSettings) checkDisks() error {
+	if s.power+s.full+s.hang > 0 {
+		switch err := canCutPower(); {
+		case err != nil && s.quick:
+			const said = "\n*** NO POWER IS CUT, NO DISK IS FILLED, NONE HANGS: it cannot be done here: %v. Kills only. ***\n\n"
+			fmt.Fprintf(os.Stderr, said, err)
+			s.power, s.full, s.hang = 0, 0, 0
+		case err != nil:
+			const said = "power cannot be cut and disks cannot be filled here: %w; --power 0 --full 0 --hang 0 goes without"
+			return fmt.Errorf(said, err)
+		}
+	}
+	if s.hang > 0 {
+		switch err := canFreezeDisks(); {
+		case err != nil && s.quick:
+			fmt.Fprintf(os.Stderr, "\n*** NO DISK HANGS: it cannot be frozen here: %v. ***\n\n", err)
+			s.hang = 0
+		case err != nil:
+			return fmt.Errorf("disks cannot be frozen here: %w; --hang 0 goes without", err)
+		}
+	}
+	return nil
+}
+
 func runCrashes(s crashSettings) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	fmt.Fprintf(os.Stderr, "seed %d\n", s.seed)
-	if s.power+s.full > 0 {
-		switch err := canCutPower(); {
-		case err != nil && s.quick:
-			fmt.Fprintf(os.Stderr, "\n*** NO POWER IS CUT, NO DISK IS FILLED: it cannot be done here: %v. Kills only. ***\n\n", err)
-			s.power, s.full = 0, 0
-		case err != nil:
-			return fmt.Errorf("power cannot be cut and disks cannot be filled here: %w; --power 0 --full 0 goes without", err)
-		}
+	if err := s.checkDisks(); err != nil {
+		return err
 	}
 	home, err := filepath.Abs(s.folder)
 	if err != nil {
@@ -159,6 +186,9 @@ func (t *crashRun) printResult(err error) {
 	fmt.Printf("acts: %v\n", v.Acts)
 	if v.Full > 0 {
 		fmt.Printf("on full disks nodes stopped at: %v; saves stood still for at most %.1f s while one disk was full\n", v.Ends, float64(v.StoodMS)/1000)
+	}
+	if v.Hang > 0 {
+		fmt.Printf("a leader's disk hung in %d rounds: %v\n", v.Hang, v.Hangs)
 	}
 	fmt.Printf("nodes ended in:")
 	for _, m := range allMoments() {

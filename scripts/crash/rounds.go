@@ -76,6 +76,7 @@ func (t *crashRun) runRounds(ctx context.Context) error {
 		done   *int
 	}{
 		{t.settings.kills, killActs(), &t.result.Kills}, {t.settings.power, powerActs(), &t.result.Power}, {t.settings.full, diskActs(), &t.result.Full},
+		{t.settings.hang, hangActs(), &t.result.Hang},
 	}
 	var rounds []int // the kind of each
 	for kind, k := range kinds {
@@ -163,7 +164,8 @@ func (t *crashRun) finishRun(ctx context.Context) error {
 	if err := t.checkCluster(ctx, true); err != nil {
 		return fmt.Errorf("at the end: %w", err)
 	}
-	if got, want := t.writers.acked.Load(), int64(5*(t.settings.kills+t.settings.power+t.settings.full)); got < want {
+	rounds := t.settings.kills + t.settings.power + t.settings.full + t.settings.hang
+	if got, want := t.writers.acked.Load(), int64(5*rounds); got < want {
 		return fmt.Errorf("only %d saves were acknowledged, want %d: the run proves nothing", got, want)
 	}
 	return t.missedMoments()
