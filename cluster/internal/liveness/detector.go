@@ -4,16 +4,12 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
-
-// MaxContested is the number of contested grants that one tick reads at most.
-const MaxContested = 10_000
 
 const (
 	// livingReadPeriod is how often the rows of all game servers are read. With thousands of them this is most of the cost
@@ -36,7 +32,8 @@ const (
 //     it if a later command of the incarnation has been applied or the term has changed, since the decision is then out of
 //     date. From here until the outcome is known, renewals of the incarnation wait (openExpiries): a renewed game server
 //     believes that it owns its profiles, and a renewal during the expiry could be answered after it was applied.
-//   - carryOut proposes the expiry. If it is refused, the waiting renewals are answered, and the game server keeps its
+//   - carryOutExpiries proposes the expiry, and waits for no other work of the detector. An expiry that waited, and whose
+//     game server was heard meanwhile, is dropped. If it is refused, the waiting renewals are answered, and the game server keeps its
 //     sessions. If it is applied, all grants of the incarnation end with that one entry, however many there are. If the
 //     outcome is unknown, the next leader may still apply it, so this leader answers no renewal of the incarnation any
 //     more.
@@ -50,17 +47,19 @@ type Detector struct {
 	leadership Leadership
 	config     Config
 	observers  *streamObservers
-	wake       chan struct{} // capacity 1; has a token while carryOut has work
+	// Each has a capacity of 1, and a token while carryOutExpiries, carryOutGrants or carryOutCommands has work.
+	expiriesDue, grantsDue, commandsDue chan struct{}
 
 	mu             sync.Mutex
-	lastHeard      map[lock.Incarnation]time.Time      // last renewal of each living incarnation, moved forward by late ticks
-	openExpiries   map[lock.Incarnation]chan struct{}  // by incarnation, the expiry under way; closed with a known outcome
-	dueExpiries    []*fsm.Expiry                       // expiries to be proposed
-	records        map[lock.Incarnation]takeoverRecord // facts for the takeover log about the expiries to be proposed
-	goneOwners     map[lock.Incarnation]struct{}       // gone incarnations that may own profiles with waiters
-	contestedSince map[contestedGrant]time.Time        // since when each contested grant is
-	unagedHandOffs map[contestedGrant]struct{}         // hand-offs of an earlier leader, until a majority's clocks are known
-	dueCommands    []*fsm.Command                      // Revoke and Lapse commands to be proposed
+	lastHeard      map[lock.Incarnation]time.Time       // last renewal of each living incarnation, moved forward by late ticks
+	openExpiries   map[lock.Incarnation]*openExpiry     // by incarnation, the expiry under way
+	dueExpiries    []*fsm.Expiry                        // expiries to be proposed
+	records        map[lock.Incarnation]takeoverRecord  // facts for the takeover log about the expiries to be proposed
+	expired        map[lock.Incarnation]*takeoverRecord // gone owners that an expiry of this leader has ended
+	goneOwners     map[lock.Incarnation]struct{}        // gone incarnations that may own profiles with waiters
+	contestedSince map[contestedGrant]time.Time         // since when each contested grant is
+	unagedHandOffs map[contestedGrant]struct{}          // hand-offs of an earlier leader, until a majority's clocks are known
+	dueCommands    []*fsm.Command                       // Revoke and Lapse commands to be proposed
 
 	nextTick time.Time // when the next tick is due; used by ticks only
 
@@ -76,29 +75,21 @@ type Detector struct {
 	successors map[lock.Incarnation]lock.Incarnation
 }
 
-// contestedGrant identifies a grant that has waiters, or that is revoked and not acknowledged, and in which of the two
-// states it is: a revocation begins a new wait.
-type contestedGrant struct {
-	store, key string
-	token      lock.Token
-	revoked    bool
-	wantedMS   int64 // fsm.GrantRow.WantedMS, 0 once it is revoked: a request after one that was taken back is another
-}
-
-func contestedGrantOf(g fsm.OwnedGrant) contestedGrant {
-	key := contestedGrant{store: g.Store, key: g.Key, token: g.Token, revoked: g.Revoked}
-	if !g.Revoked {
-		key.wantedMS = g.WantedMS
-	}
-	return key
+// openExpiry is an expiry under way.
+type openExpiry struct {
+	decided   chan struct{} // closed with a known outcome
+	bySilence bool          // silence is the ground, or a part of it
+	heard     bool          // a renewal has arrived since the decision, and waits
+	unclear   bool          // the outcome is unknown, and stays so for this leader
 }
 
 // New returns the failure detector of one leadership. ctx must end with the leadership.
 func New(ctx context.Context, leadership Leadership, c Config) *Detector {
 	d := &Detector{
-		ctx: ctx, leadership: leadership, config: c, wake: make(chan struct{}, 1),
-		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]chan struct{}{},
-		records: map[lock.Incarnation]takeoverRecord{}, goneOwners: map[lock.Incarnation]struct{}{},
+		ctx: ctx, leadership: leadership, config: c,
+		expiriesDue: make(chan struct{}, 1), grantsDue: make(chan struct{}, 1), commandsDue: make(chan struct{}, 1),
+		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]*openExpiry{},
+		records: map[lock.Incarnation]takeoverRecord{}, expired: map[lock.Incarnation]*takeoverRecord{}, goneOwners: map[lock.Incarnation]struct{}{},
 		contestedSince: map[contestedGrant]time.Time{}, unagedHandOffs: map[contestedGrant]struct{}{},
 	}
 	d.observers = newStreamObservers(ctx, leadership, c, d.addProof)
@@ -110,7 +101,9 @@ func (d *Detector) Run() {
 	var running sync.WaitGroup
 	running.Go(d.observers.runUntilEnd)
 	running.Go(d.runTicks)
-	running.Go(d.carryOut)
+	running.Go(d.carryOutExpiries)
+	running.Go(d.carryOutGrants)
+	running.Go(d.carryOutCommands)
 	running.Wait()
 }
 
@@ -149,9 +142,10 @@ func (d *Detector) NoteRenewal(ctx context.Context, inc lock.Incarnation, arrive
 			d.mu.Unlock()
 			return nil
 		}
+		underWay.heard = true
 		d.mu.Unlock()
 		select {
-		case <-underWay:
+		case <-underWay.decided:
 		case <-ctx.Done():
 			return fmt.Errorf("an expiry is under way: %w", ctx.Err())
 		case <-d.ctx.Done():
@@ -166,15 +160,6 @@ func (d *Detector) SilenceOf(inc lock.Incarnation) (time.Duration, bool) {
 	defer d.mu.Unlock()
 	heard, ok := d.lastHeard[inc]
 	return max(0, time.Since(heard)), ok
-}
-
-// PendingSince returns how long this leader has been waiting for the owner of a contested grant. ok is false if no tick
-// has seen the contest yet.
-func (d *Detector) PendingSince(g fsm.OwnedGrant) (pending time.Duration, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	first, ok := d.contestedSince[contestedGrantOf(g)]
-	return max(0, time.Since(first)), ok
 }
 
 // NoteEvents records, from the events of applied entries, the game servers that have ended, and the owners that are asked to
@@ -200,9 +185,11 @@ func (d *Detector) NoteEvents(events []fsm.Event) {
 }
 
 func (d *Detector) wakeUp() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
+	for _, due := range []chan struct{}{d.expiriesDue, d.grantsDue, d.commandsDue} {
+		select {
+		case due <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -343,7 +330,7 @@ func (d *Detector) openExpiry(now time.Time, view View, inc lock.Incarnation, ti
 	if err != nil || !ok || !s.Alive {
 		return // the next tick logs the error, or finds that it has ended
 	}
-	d.openExpiries[s.Incarnation] = make(chan struct{})
+	d.openExpiries[s.Incarnation] = &openExpiry{decided: make(chan struct{}), bySilence: ground == lock.Silence || ground == lock.Evidence}
 	d.records[s.Incarnation] = takeoverRecord{
 		incarnation: inc, lastCommand: s.Last, name: s.Name, address: s.Where, sessions: s.Sessions,
 		ground: ground, signals: signals, lastHeard: d.lastHeard[inc],
@@ -372,87 +359,4 @@ func (d *Detector) addProof(inc lock.Incarnation) {
 	d.openExpiry(now, view, inc, lock.DefaultTiming(), 0) // with a silence of 0 only proof is a ground, whatever the timing
 	d.mu.Unlock()
 	d.wakeUp()
-}
-
-// checkContested queues a Revoke for each owner that was asked to let go and has not within the hand-off time, and a
-// Lapse for each owner of a revoked grant that has not acknowledged within evidence time. It notes gone owners of
-// profiles that have waiters. now is a time before the tables
-// were read. mu must be held.
-func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
-	current := make(map[contestedGrant]bool, len(contested))
-	stampMS, stamped := d.leadership.Timestamp()
-	for _, g := range contested {
-		key := contestedGrantOf(g)
-		current[key] = true
-		timing, alive := d.livingTimings[g.Owner]
-		if !alive {
-			if g.Owner != 0 {
-				d.goneOwners[g.Owner] = struct{}{}
-			}
-			continue
-		}
-		first, known := d.contestedSince[key]
-		if !known {
-			first = now
-			d.contestedSince[key] = first
-			if !g.Revoked {
-				d.unagedHandOffs[key] = struct{}{}
-			}
-		}
-		if _, unaged := d.unagedHandOffs[key]; unaged && stamped {
-			delete(d.unagedHandOffs, key)
-			first = d.ageHandOff(first, now, stampMS-g.WantedMS, timing)
-			d.contestedSince[key] = first
-		}
-		switch passed := now.Sub(first); {
-		case g.Revoked && timing.LapseIsDue(passed):
-			lapse := &fsm.Lapse{Term: d.leadership.Term(), Store: g.Store, Key: g.Key, Token: uint64(g.Token)}
-			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, lapse))
-		case !g.Revoked && passed >= timing.HandOff:
-			revoke := &fsm.Revoke{Store: g.Store, Key: g.Key, Token: uint64(g.Token), Waited: true}
-			d.dueCommands = append(d.dueCommands, fsm.NewCommand(nil, revoke))
-		default:
-			continue
-		}
-		d.contestedSince[key] = now // a command that fails is proposed again after the same time
-	}
-	over := func(key contestedGrant) bool { return !current[key] && d.contestedSince[key].Before(now) }
-	maps.DeleteFunc(d.contestedSince, func(key contestedGrant, _ time.Time) bool { return over(key) })
-	maps.DeleteFunc(d.unagedHandOffs, func(key contestedGrant, _ struct{}) bool { return !current[key] })
-}
-
-// ageHandOff returns the time since which the owner of a contested grant counts as waited for, if a leader before this one
-// was told so ageMS ago by timestamps. first is when this leader saw the grant.
-//
-// The failure of a leader does not begin a hand-off anew. But at least half of its time is left after this leader's opening
-// command: an owner that no leader answered meanwhile, within its limit for doubt, hears of the request only now, and a
-// timestamp may come from a clock that was wrong. A lapse has no age: only what this leader has seen shows that the owner
-// was told, or must be in doubt.
-func (d *Detector) ageHandOff(first, now time.Time, ageMS int64, timing lock.Timing) time.Time {
-	age := time.Duration(min(max(ageMS, 0), timing.HandOff.Milliseconds())) * time.Millisecond
-	began := now.Add(-age)
-	if earliest := d.leadership.OpenedAt().Add(-timing.HandOff / 2); began.Before(earliest) {
-		began = earliest
-	}
-	if began.After(first) {
-		return first
-	}
-	return began
-}
-
-// dueWork holds the commands that carryOut proposes next, and the gone owners of which it serves the waiters.
-type dueWork struct {
-	expiries   []*fsm.Expiry
-	commands   []*fsm.Command
-	goneOwners []lock.Incarnation
-}
-
-// takeDueWork returns the due work and removes it from the detector.
-func (d *Detector) takeDueWork() dueWork {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := dueWork{expiries: d.dueExpiries, commands: d.dueCommands, goneOwners: slices.Sorted(maps.Keys(d.goneOwners))}
-	d.dueExpiries, d.dueCommands = nil, nil
-	clear(d.goneOwners)
-	return s
 }

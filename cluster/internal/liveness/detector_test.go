@@ -154,7 +154,7 @@ func TestARenewalEndsWithTheLeadership(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := New(ctx, newFakeLeadership(t), Config{Settings: lock.DefaultDetector()})
-		d.openExpiries[7] = make(chan struct{})
+		d.openExpiries[7] = &openExpiry{decided: make(chan struct{})}
 		time.AfterFunc(time.Second, cancel)
 		if err := d.NoteRenewal(t.Context(), 7, time.Now()); !errors.Is(err, ErrLeadershipOver) {
 			t.Errorf("a renewal that waits for an expiry when the leadership ends: %v", err)

@@ -21,9 +21,11 @@ type fakeLeadership struct {
 	detector *Detector
 	opened   time.Time
 	outcome  func(*fsm.Command) (fsm.Result, error) // nil: every command is applied
-	slow     error                                  // returned by CheckPrompt
-	dead     map[lock.Incarnation]bool              // incarnations that gossip says are dead
-	dial     func() (net.Conn, error)               // dials every ping port
+	// waitBefore, if not nil, is called before each command, and may block.
+	waitBefore func(*fsm.Command)
+	slow       error                     // returned by CheckPrompt
+	dead       map[lock.Incarnation]bool // incarnations that gossip says are dead
+	dial       func() (net.Conn, error)  // dials every ping port
 
 	mu        sync.Mutex
 	servers   map[lock.Incarnation]fsm.Server
@@ -81,6 +83,9 @@ func (l *fakeLeadership) CheckPrompt() error                  { return l.slow }
 func (l *fakeLeadership) SeemsDead(inc lock.Incarnation) bool { return l.dead[inc] }
 
 func (l *fakeLeadership) Propose(_ context.Context, c *fsm.Command) (fsm.Result, error) {
+	if l.waitBefore != nil {
+		l.waitBefore(c)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.proposed = append(l.proposed, c)
