@@ -22,13 +22,14 @@ const (
 
 // findCluster makes an empty node part of a cluster: of the one that the listed nodes are in, or of a new one. A new
 // cluster is founded only when every listed node has answered that it is empty and lists the same nodes, so that two
-// halves of the list cannot found two clusters. findCluster returns once raft runs.
+// halves of the list cannot found two clusters. None is founded by a node that is told its cluster: empty folders are then the
+// loss of one. findCluster returns once raft runs.
 func (m *membership) findCluster(ctx context.Context) error {
 	n := m.node
 	if own := n.currentIdentity(); len(own.Founding) > 0 {
 		return m.foundCluster(own.Cluster, own.Founding) // a crash interrupted the founding
 	}
-	if m.isOnlyNode() {
+	if m.isOnlyNode() && n.config.Cluster == "" {
 		return m.foundCluster(datafolder.NewID(), []peerwire.Peer{{ID: n.ID(), Address: n.port.Advertised(), Voter: true}})
 	}
 	agreed, said := 0, time.Time{}
@@ -63,7 +64,7 @@ func (m *membership) isOnlyNode() bool {
 
 // decideBootstrap acts on one round of answers. done is true once raft runs; else waits is the reason to wait.
 func (m *membership) decideBootstrap(ctx context.Context, round *peerwire.HelloRound, agreed *int) (waits string, done bool, err error) {
-	answers := round.Answers
+	answers, expected := round.Answers, m.node.config.Cluster
 	clusters := map[string]string{} // by cluster id, the address of one of its nodes
 	for _, address := range slices.Sorted(maps.Keys(answers)) {
 		if h := answers[address]; h.Member {
@@ -74,9 +75,18 @@ func (m *membership) decideBootstrap(ctx context.Context, round *peerwire.HelloR
 		at := slices.Sorted(maps.Values(clusters))
 		return fmt.Sprintf("the nodes at %s are in different clusters: list the nodes of one", strings.Join(at, " and ")), false, nil
 	}
+	for cluster, address := range clusters {
+		if expected != "" && cluster != expected {
+			return fmt.Sprintf("the node at %s is in cluster %s, and this node is to be in cluster %s (setting cluster): list the nodes of that one", address, cluster, expected), false, nil
+		}
+	}
 	if len(clusters) == 1 {
 		*agreed = 0
 		return m.joinExisting(ctx, answers)
+	}
+	if expected != "" {
+		return fmt.Sprintf("this node is to be in cluster %s (setting cluster), and no listed node is in it: start the nodes that have its data folders; "+
+			"a new cluster is founded only without that setting", expected), false, nil
 	}
 	if waits := m.describeUndecided(answers, round.Errors); waits != "" {
 		*agreed = 0
@@ -164,7 +174,8 @@ func (m *membership) foundCluster(cluster string, voters []peerwire.Peer) error 
 	for _, p := range voters {
 		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: peerwire.RaftAddress(p.ID, p.Address)})
 	}
-	n.log.Info("founds a cluster", "cluster", cluster, "nodes", len(voters))
+	n.log.Info("founds a cluster: set cluster to its id on every node, so that lost data folders are never taken for a new cluster",
+		"code", "FOUNDED", "cluster", cluster, "nodes", len(voters))
 	return m.startRaft(&raft.Configuration{Servers: servers})
 }
 

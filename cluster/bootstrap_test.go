@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
@@ -48,6 +50,10 @@ func TestWhoMayFoundACluster(t *testing.T) {
 			answers["b:1"] = peerwire.Hello{ID: "2", Member: true, Cluster: "x"}
 			answers["c:1"] = peerwire.Hello{ID: "3", Member: true, Cluster: "y"}
 		}, "different clusters"},
+		{"this node is to be in another cluster", "1", func(answers map[string]peerwire.Hello, _ map[string]error) {
+			answers["b:1"] = peerwire.Hello{ID: "2", Member: true, Cluster: "x"}
+		}, "and this node is to be in cluster 00"},
+		{"this node is to be in a cluster that is nowhere", "1", func(map[string]peerwire.Hello, map[string]error) {}, "a new cluster is founded only without that setting"},
 		{"a cluster that has no leader", "1", func(answers map[string]peerwire.Hello, _ map[string]error) {
 			answers["b:1"] = peerwire.Hello{ID: "2", Member: true, Cluster: "x"}
 		}, "no leader yet"},
@@ -56,7 +62,11 @@ func TestWhoMayFoundACluster(t *testing.T) {
 		if test.change != nil {
 			test.change(answers, errs)
 		}
-		n := &Node{config: Config{Nodes: all}, log: slog.New(slog.DiscardHandler)}
+		config := Config{Nodes: all}
+		if strings.HasPrefix(test.name, "this node is to be in") {
+			config.Cluster = strings.Repeat("0", 32)
+		}
+		n := &Node{config: config, log: slog.New(slog.DiscardHandler)}
 		n.identity.Store(&datafolder.Identity{ID: test.self})
 		m := &membership{node: n}
 		agreed := 0
@@ -71,6 +81,44 @@ func TestWhoMayFoundACluster(t *testing.T) {
 			if !strings.Contains(waits, test.waits) {
 				t.Errorf("%s: waits for %q, want %q", test.name, waits, test.waits)
 			}
+		}
+	}
+}
+
+// A node alone that is told its cluster does not found another one on an empty folder; nor does it start on the folder of
+// another one.
+func TestANodeThatIsToldItsClusterFoundsNoOther(t *testing.T) {
+	c := DefaultConfig()
+	c.Dir, c.Bind = t.TempDir(), "127.0.0.1:0"
+	n, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-n.Ready()
+	theirs := hex.EncodeToString(n.Position().Cluster)
+	if err := n.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Cluster = strings.Repeat("1", 32)
+	if n, err := Open(t.Context(), c); err == nil || !strings.Contains(err.Error(), "belongs to cluster "+theirs) {
+		t.Errorf("on the folder of another cluster: %v", err)
+		if err == nil {
+			n.Close(t.Context())
+		}
+	}
+	c.Dir = t.TempDir()
+	if n, err = Open(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close(t.Context())
+	for waits := ""; !strings.Contains(waits, "no listed node is in it"); time.Sleep(time.Millisecond) {
+		select {
+		case <-n.Ready():
+			t.Fatal("it founded a cluster")
+		default:
+		}
+		if alarms := n.Status().Alarms; len(alarms) > 0 {
+			waits = alarms[0].Text
 		}
 	}
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,7 @@ type Config struct {
 	Advertise string   // address that other nodes dial; "": the bound address
 	Client    string   // this node's address for clients; other nodes send clients there while it leads
 	Nodes     []string // advertised addresses of the nodes that form the cluster, this one's included; with at most one this node is a cluster by itself
+	Cluster   string   // id, in hex, of the cluster that this node is to be in; "": of any, and of a new one where none is found
 	Version   string   // version of the build, for Status
 	Level     uint32   // highest level that this node applies: that of the build, except in tests
 
@@ -127,6 +129,9 @@ func (c Config) Validate() error {
 		}
 		_, _, err := net.SplitHostPort(address)
 		check(err == nil, "address %q is not host:port", address)
+	}
+	if id, err := hex.DecodeString(c.Cluster); err != nil || len(id) != 0 && len(id) != 16 {
+		check(false, "cluster %q is no id of a cluster, which has 32 hex digits: profilenode status prints it", c.Cluster)
 	}
 	sorted := slices.Sorted(slices.Values(c.Nodes))
 	check(len(slices.Compact(sorted)) == len(c.Nodes), "the list of nodes names an address twice: %v", c.Nodes)

@@ -61,6 +61,10 @@ func (n *Node) openParts(ctx context.Context) error {
 		n.config.FS = vfs.NewMem()
 	}
 	own := n.folder.Identity
+	if expected := n.config.Cluster; expected != "" && own.Cluster != "" && own.Cluster != expected {
+		return fmt.Errorf("data folder %s belongs to cluster %s, and this node is to be in cluster %s: name another folder, or correct the setting cluster",
+			n.folder.Dir, own.Cluster, expected)
+	}
 	n.identity.Store(&own)
 	n.log = n.log.With("id", own.ID) // every later line has the node's id
 	n.config.Log = n.log

@@ -23,6 +23,7 @@ type Config struct {
 	BindHTTP                    string // empty: no health answers, no metrics
 	Pprof                       bool   // on the HTTP port
 	Nodes                       []string
+	Cluster                     string // id in hex; empty: any, or a new one
 
 	BindServerGossip, AdvertiseServerGossip string // BindServerGossip empty: none with game servers
 

@@ -50,7 +50,7 @@ func TestSampleIsTheDefaults(t *testing.T) {
 func TestEveryFieldIsASetting(t *testing.T) {
 	values := map[string]string{
 		"": "true", "folder": "x", "file": "x", "base64": "x", "address": "h:1", "address,...": "h:1,i:2",
-		"duration": "77ms", "level": "error", "size": "77KiB", "number": "77",
+		"duration": "77ms", "level": "error", "size": "77KiB", "number": "77", "id": "77",
 	}
 	set := make(map[string]string)
 	for _, s := range allSettings() {

@@ -39,6 +39,7 @@ type runningNode struct {
 func (c Config) clusterConfig() cluster.Config {
 	n := cluster.DefaultConfig()
 	n.Dir, n.Nodes, n.Version = c.Data, c.Nodes, buildVersion()
+	n.Cluster = c.Cluster
 	n.Bind, n.Advertise, n.Client = c.BindNodes, c.AdvertiseNodes, c.Advertise
 	n.GossipBind, n.GossipAdvertise = c.BindGossip, c.AdvertiseGossip
 	n.GossipKey, _ = parseGossipKey("gossip-key", c.GossipKey) // check has looked at it

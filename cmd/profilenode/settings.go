@@ -38,6 +38,7 @@ func allSettings() []setting {
 		textSetting("bind-nodes", "address", "listen for the other nodes here", func(c *Config) *string { return &c.BindNodes }),
 		textSetting("advertise-nodes", "address", "how other nodes reach this node (default: bind-nodes)", func(c *Config) *string { return &c.AdvertiseNodes }),
 		listSetting("nodes", "address,...", "every node's advertised nodes address, own included; empty: a cluster of one", func(c *Config) *[]string { return &c.Nodes }),
+		textSetting("cluster", "id", "the cluster that this node is to be in, as status prints it; empty: any, or a new one", func(c *Config) *string { return &c.Cluster }),
 		textSetting("bind-gossip", "address", "gossip here, TCP and UDP; empty: no gossip", func(c *Config) *string { return &c.BindGossip }),
 		textSetting("advertise-gossip", "address", "how gossip reaches this node (default: bind-gossip)", func(c *Config) *string { return &c.AdvertiseGossip }),
 		textSetting("bind-server-gossip", "address", "hear game servers' gossip here, TCP and UDP; empty: do not", func(c *Config) *string { return &c.BindServerGossip }),
