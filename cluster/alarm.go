@@ -24,6 +24,7 @@ const (
 	AlarmTablesUnreadable AlarmCode = "TABLES_UNREADABLE" // this node cannot read its own tables
 	AlarmDiskLow          AlarmCode = "DISK_LOW"          // a node's disk is below its reserve
 	AlarmDiskHangs        AlarmCode = "DISK_HANGS"        // a node's disk does not answer
+	AlarmNodeBehind       AlarmCode = "NODE_BEHIND"       // a member has not applied for long what its leader has
 	AlarmSavesRefused     AlarmCode = "SAVES_REFUSED"     // for want of space on too many disks
 	AlarmTablesDiffer     AlarmCode = "TABLES_DIFFER"     // the nodes' tables differ
 	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
@@ -43,7 +44,8 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 // AlarmCodes are all of them, notices too.
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
-		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmSavesRefused, AlarmTablesDiffer,
+		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmNodeBehind, AlarmSavesRefused,
+		AlarmTablesDiffer,
 		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, AlarmCertificateExpires, AlarmConnectionsHigh, NoticeDown,
 	}
 }
@@ -183,8 +185,28 @@ func (b *alarmBoard) standingAlarms(unreadable error) []Alarm {
 		active = append(active, l.clock.alarms()...)
 		active = append(active, l.calendar.alarms()...)
 		active = append(active, l.settingsAlarms()...)
+		active = append(active, l.behindAlarms()...)
 	}
 	return active
+}
+
+// behindAlarms names the members that are far behind this leader. One that did not answer in the last round is not among
+// them: that it does not answer is known otherwise.
+func (l *leaderState) behindAlarms() []Alarm {
+	behind := l.behind.Load()
+	if behind == nil {
+		return nil
+	}
+	var alarms []Alarm
+	for _, b := range *behind {
+		alarms = append(alarms, Alarm{
+			Code: AlarmNodeBehind, subject: b.ID,
+			Text: fmt.Sprintf("node %s at %s has applied the log up to entry %d, and this leader was at entry %d %v ago: "+
+				"look at its disk, its processor and the network to it; until it catches up, it cannot stand in for another node",
+				b.ID, b.Address, b.Applied, b.want, behindFor),
+		})
+	}
+	return alarms
 }
 
 // settingsAlarms names the members with other tick or ping settings than this leader. Each node looks for lost game servers

@@ -32,6 +32,7 @@ type leaderState struct {
 	clock      *clock
 	detector   *liveness.Detector
 	calendar   calendar
+	behind     atomic.Pointer[[]behindMember]
 	spaceTight atomic.Bool // fewer than a majority of the voters have their reserve of disk space
 }
 

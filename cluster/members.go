@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -14,12 +16,18 @@ import (
 const (
 	caughtUpEntries = 256 // entries that a learner may be behind and still count as caught up
 	caughtRounds    = 3   // times in a row that it must
+
+	behindFor   = 30 * time.Second // by so much a member that is behind has not applied what its leader has
+	silentLimit = 5 * time.Second  // without an answer for longer, a member does not answer at all
 )
 
 // tendMembers keeps the rows of the members, the level and the votes up to date after each round of hellos, for one
 // leadership. Each round begins after the last one was acted on: a level is raised only by the answers of all who vote now.
 func (m *membership) tendMembers(l *leaderState) {
-	steady := map[string]int{} // rounds in a row that a learner was caught up
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { m.watchLag(l) }) // beside this loop, which waits for the log
+	steady := map[string]int{}            // rounds in a row that a learner was caught up
 	m.hellos.AskNow()
 	for {
 		round, ok := m.hellos.AwaitRound(l.ctx)
@@ -122,4 +130,70 @@ func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server)
 	}
 	l.node.log.Info("a learner has caught up and votes", "node", learner.ID)
 	return nil
+}
+
+// watchLag finds the members that are far behind, for one leadership.
+func (m *membership) watchLag(l *leaderState) {
+	var lag memberLag
+	for {
+		round, ok := m.hellos.AwaitRound(l.ctx)
+		if !ok {
+			return
+		}
+		behind := lag.compareRound(round)
+		l.behind.Store(&behind)
+	}
+}
+
+// memberLag is what a leader knows of how far its members have applied. A member that has answered for behindFor, and has
+// not applied in all that time what the leader had applied before, is behind: it can neither take over soon nor make up for
+// the loss of another one. What was down, or has just joined, has that time to catch up.
+type memberLag struct {
+	applied   []appliedAt // this leader's, one of each round: the last of those that are older than behindFor, and all since
+	answering map[string]answeringSince
+}
+
+type appliedAt struct {
+	at    time.Time
+	index uint64
+}
+
+type answeringSince struct {
+	processID   string
+	first, last time.Time
+}
+
+// behindMember is a member that has not applied what its leader has, for behindFor.
+type behindMember struct {
+	peerwire.Hello
+	want uint64 // index that the leader had applied before
+}
+
+// compareRound returns the members that are behind, in the order of ids.
+func (g *memberLag) compareRound(round *peerwire.HelloRound) (behind []behindMember) {
+	now := round.Began
+	g.applied = append(g.applied, appliedAt{now, round.Own.Applied})
+	for len(g.applied) > 1 && now.Sub(g.applied[1].at) >= behindFor {
+		g.applied = g.applied[1:]
+	}
+	was := g.answering
+	g.answering = map[string]answeringSince{}
+	for id, a := range was {
+		if now.Sub(a.last) <= silentLimit {
+			g.answering[id] = a
+		}
+	}
+	earlier := g.applied[0]
+	for _, h := range round.SortedMembers() {
+		a, known := g.answering[h.ID]
+		if !known || a.processID != h.ProcessID {
+			a = answeringSince{processID: h.ProcessID, first: now}
+		}
+		a.last = now
+		g.answering[h.ID] = a
+		if now.Sub(earlier.at) >= behindFor && now.Sub(a.first) >= behindFor && h.Applied < earlier.index {
+			behind = append(behind, behindMember{h, earlier.index})
+		}
+	}
+	return behind
 }

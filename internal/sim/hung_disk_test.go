@@ -22,6 +22,16 @@ func alarmText(n *cluster.Node) string {
 	return alarms[i].Text
 }
 
+// alarmsAbout are the codes of a node's alarms whose text names another node.
+func alarmsAbout(n *cluster.Node, other string) (codes []cluster.AlarmCode) {
+	for _, a := range n.Status().Alarms {
+		if strings.Contains(a.Text, other) {
+			codes = append(codes, a.Code)
+		}
+	}
+	return codes
+}
+
 // openHeld opens a game server with a session on each profile.
 func openHeld(w *World) (*Server, []*Session) {
 	s := open(w, "g0")
@@ -129,4 +139,37 @@ func TestALeaderWhoseDiskHangsStaysWhereNoOtherCouldLead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A follower whose disk hangs holds up no save. The leader says so at once, and after a while that the follower is far
+// behind, until it has caught up. One that is down is not behind, and has time to catch up once it has started.
+func TestTheLeaderSaysThatAFollowerIsBehind(t *testing.T) {
+	Run(t, 1, Scenario{Nodes: 3, DoubtLimit: time.Minute, Autosave: -1, Ping: true}, func(w *World) {
+		_, sessions := openHeld(w)
+		w.Sleep(time.Minute) // the leader knows what it had applied before
+		leader := w.nodes[w.Leader()].runningNode()
+		follower := (w.Leader() + 1) % 3
+		slow := w.nodes[follower]
+		id := slow.runningNode().ID()
+		saveFor := func(span time.Duration, want ...cluster.AlarmCode) {
+			for until := w.Now() + span; w.Now() < until; w.Sleep(time.Second) {
+				if err := sessions[0].Save(5 * time.Second); err != nil {
+					w.Complain(sessions[0].record.Profile, "not saved: %v", err)
+				}
+			}
+			if got := alarmsAbout(leader, id); !slices.Equal(got, want) {
+				w.Complain("", "the leader's alarms about the follower are %v, want %v", got, want)
+			}
+		}
+		saveFor(5 * time.Second)
+		w.holdDisk(slow, true)
+		saveFor(28*time.Second, cluster.AlarmDiskHangs)
+		saveFor(7*time.Second, cluster.AlarmDiskHangs, cluster.AlarmNodeBehind)
+		w.holdDisk(slow, false)
+		w.Until(5*time.Second, "the alarms to end", func() bool { return len(alarmsAbout(leader, id)) == 0 })
+		w.Crash(follower)
+		saveFor(40 * time.Second)
+		w.Restart(follower)
+		saveFor(10 * time.Second)
+	})
 }
