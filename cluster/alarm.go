@@ -256,7 +256,11 @@ func (b *alarmBoard) spaceAlarms() []Alarm {
 	n := b.node
 	var alarms []Alarm
 	if n.space.belowReserve.Load() {
-		alarms = append(alarms, Alarm{Code: AlarmDiskLow, Text: lowSpaceText(n.space.freeBytes.Load(), n.config)})
+		text := lowSpaceText(n.space.freeBytes.Load(), n.config)
+		if n.space.fewInodes.Load() {
+			text = fmt.Sprintf("the disk of this node can hold %d more files (inodes), however much space is free: delete files there that are not this node's", n.space.freeInodes.Load())
+		}
+		alarms = append(alarms, Alarm{Code: AlarmDiskLow, Text: text})
 	}
 	l := n.leadership.now()
 	if l == nil {
@@ -266,7 +270,7 @@ func (b *alarmBoard) spaceAlarms() []Alarm {
 		if h.BelowReserve && h.ID != n.ID() {
 			alarms = append(alarms, Alarm{
 				Code: AlarmDiskLow, subject: h.ID,
-				Text: fmt.Sprintf("the disk of node %s has %s free, less than its reserve: free some space there", h.ID, formatMebibytes(h.FreeBytes)),
+				Text: fmt.Sprintf("the disk of node %s has %s free, less than its reserve, or too few inodes: free some there", h.ID, formatMebibytes(h.FreeBytes)),
 			})
 		}
 	}

@@ -63,6 +63,9 @@ type Config struct {
 	// FreeBytes returns the free space where the data folder is; nil: its disk is asked, and in memory the space is not
 	// known.
 	FreeBytes func() (uint64, error)
+	// FreeInodes returns how many files the disk of the data folder can still hold, and how many at all; a total of 0: not known.
+	// nil: the disk is asked.
+	FreeInodes func() (free, total uint64)
 
 	// SeemsDead reports whether a game server seems dead: evidence, which also needs silence. It is asked besides this
 	// node's own view of the game servers' pool. It must not block; nil: no such source.

@@ -12,11 +12,19 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 )
 
-const spacePeriod = time.Second // how often the free space is measured
+const (
+	spacePeriod = time.Second // how often the free space is measured
+
+	// A disk without inodes takes no new file, however many bytes are free. These stand beside the reserves of bytes; on a
+	// small file system a twentieth and a hundredth of its inodes do.
+	inodeReserve     = 10_000
+	inodeHardReserve = 1_000
+)
 
 // diskSpace is the free space on this node's disk. A disk that fills up in the middle of a write stops a node at once,
 // and disks of one size fill up together. So a node below its reserve gives up leadership, and a node below the hard
@@ -24,7 +32,9 @@ const spacePeriod = time.Second // how often the free space is measured
 // of sessions are accepted.
 type diskSpace struct {
 	freeBytes    atomic.Uint64 // 0: not known
-	belowReserve atomic.Bool   // freeBytes is below Config.Reserve
+	freeInodes   atomic.Uint64 // known only while fewInodes
+	fewInodes    atomic.Bool   // freeInodes is below the reserve of inodes
+	belowReserve atomic.Bool   // freeBytes is below Config.Reserve, or fewInodes
 }
 
 // measureFreeBytes measures the free space. ok is false where it cannot be known, as in memory.
@@ -50,7 +60,11 @@ func (d *diskSpace) measure(c Config) error {
 	if err != nil {
 		return fmt.Errorf("measure free space of data folder %s: %w", c.Dir, err)
 	}
+	if err := d.measureInodes(c); err != nil {
+		return err
+	}
 	if !ok {
+		d.belowReserve.Store(d.fewInodes.Load())
 		return nil
 	}
 	d.freeBytes.Store(free)
@@ -58,11 +72,30 @@ func (d *diskSpace) measure(c Config) error {
 	if d.belowReserve.Load() {
 		enough += c.Reserve / 16 // hysteresis: snapshots come and go, and a node at its reserve must not raise and end its alarm in turns
 	}
-	d.belowReserve.Store(free < enough)
+	d.belowReserve.Store(free < enough || d.fewInodes.Load())
 	if free < c.HardReserve {
 		return &diskFullError{cause: "HARD_RESERVE", error: fmt.Errorf(
 			"the disk of data folder %s has %s free, less than the hard reserve of %s: free some space and start this node again",
 			c.Dir, formatMebibytes(free), formatMebibytes(c.HardReserve))}
+	}
+	return nil
+}
+
+// measureInodes measures the free inodes. It returns an error if this node must not run with so few.
+func (d *diskSpace) measureInodes(c Config) error {
+	var free, total uint64
+	switch {
+	case c.FreeInodes != nil:
+		free, total = c.FreeInodes()
+	case c.Dir != "" && c.FS == nil:
+		free, total, _ = disk.Inodes(c.Dir)
+	}
+	d.freeInodes.Store(free)
+	d.fewInodes.Store(total > 0 && free < min(inodeReserve, total/20))
+	if hard := min(inodeHardReserve, total/100); total > 0 && free < hard {
+		return &diskFullError{cause: "HARD_RESERVE", error: fmt.Errorf(
+			"the disk of data folder %s can hold %d more files (inodes), less than the hard reserve of %d: delete files there that are not this node's, and start this node again",
+			c.Dir, free, hard)}
 	}
 	return nil
 }

@@ -232,6 +232,44 @@ func TestANodeOnAFullDiskSaysSoBeforeItWrites(t *testing.T) {
 	}
 }
 
+// A disk takes no new file without inodes, however many bytes are free: they count like space. A disk that does not tell has none
+// to count.
+func TestADiskWithFewInodesIsNearlyFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var space diskSpace
+		var free [3]atomic.Uint64
+		next := 0
+		c := space.start(t, func(config *cluster.Config) {
+			i := next
+			next++
+			free[i].Store(1_000_000)
+			config.FreeInodes = func() (uint64, uint64) {
+				if i == 2 {
+					return 0, 0
+				}
+				return free[i].Load(), 6_000_000
+			}
+		})
+		few := c.Leader()
+		if few == 2 {
+			few = 0
+		}
+		free[few].Store(9_999)
+		time.Sleep(3 * time.Second)
+		if !strings.Contains(alarms(c.Nodes[few]), "can hold 9999 more files (inodes)") || c.Leader() == few {
+			t.Errorf("the node leads: %v, its alarms: %s", c.Leader() == few, alarms(c.Nodes[few]))
+		}
+		if s := c.Nodes[2].Status(); s.BelowReserve {
+			t.Errorf("a node whose disk does not tell is short: %s", alarms(c.Nodes[2]))
+		}
+		free[few].Store(999)
+		time.Sleep(3 * time.Second)
+		if err := c.Nodes[few].Err(); !errors.Is(err, cluster.ErrDiskFull) || !strings.Contains(err.Error(), "can hold 999 more files") {
+			t.Errorf("with 999 inodes the node goes on, or says %v", err)
+		}
+	})
+}
+
 // What is free moves by some files, and a node at its reserve does not hand the lead over, and raise and end its alarm, in
 // turns.
 func TestANodeAtItsReserveIsNotShortInTurns(t *testing.T) {
