@@ -8,8 +8,9 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// The newest are kept, and a row of each that was dropped is gone.
-func TestAuditsAreBounded(t *testing.T) {
+// However often a game server steals, what an operator did stays. Of the steals the newest are kept, and a row of each that
+// was dropped is gone.
+func TestStealsDoNotPushOutWhatAnOperatorDid(t *testing.T) {
 	m := open(t, vfs.NewMem())
 	defer func() { must(t, m.Close()) }()
 	index := uint64(0)
@@ -24,8 +25,11 @@ func TestAuditsAreBounded(t *testing.T) {
 		return uint64(apply(fsm.NewCommand(nil, &fsm.Register{Name: name, Nonce: []byte("0123456789-----" + name)}))[0].Token)
 	}
 	owner, thief := register("a"), register("b")
+	tool := uint64(apply(fsm.NewCommand(nil, &fsm.Register{Name: "c", Kind: 1, Nonce: []byte("0123456789-----c")}))[0].Token)
 	registration := lock.Registration([]byte("01234567"))
 	apply(fsm.NewCommand(&fsm.Request{Incarnation: owner, Number: 1, Hash: 1, Registration: registration}, &fsm.StartSession{Store: "players", Key: "p"}))
+	apply(fsm.NewCommand(&fsm.Request{Incarnation: tool, Number: 1, Hash: 1, Registration: registration},
+		&fsm.Set{Store: "players", Key: "q", Data: data("x")}))
 	const beyond = 300
 	number := uint64(0)
 	for stolen := 0; stolen < fsm.MaxAudits+beyond; {
@@ -50,8 +54,17 @@ func TestAuditsAreBounded(t *testing.T) {
 	look(t, m, func(v *fsm.View) {
 		list, more, err := v.Audit(fsm.AuditFilter{}, 2*fsm.MaxAudits)
 		must(t, err)
-		if len(list) != fsm.MaxAudits || more || list[0].Number != beyond+1 || list[len(list)-1].Number != fsm.MaxAudits+beyond {
-			t.Errorf("%d audits are kept, from %d to %d, more %v", len(list), list[0].Number, list[len(list)-1].Number, more)
+		if n := len(list); n != fsm.MaxAudits+1 || more || list[0].Kind != fsm.AuditSet || list[0].Ring != fsm.OperatorsRing ||
+			list[1].Number != beyond+2 || list[n-1].Number != fsm.MaxAudits+beyond+1 {
+			t.Errorf("%d audits are kept, the first of them %+v and %+v, more %v", n, list[0], list[1], more)
+		}
+		for _, test := range []struct {
+			ring fsm.AuditRing
+			want int
+		}{{fsm.OperatorsRing, 1}, {fsm.GameServersRing, fsm.MaxAudits}} {
+			if list, _, err := v.Audit(fsm.AuditFilter{Ring: test.ring}, 2*fsm.MaxAudits); err != nil || len(list) != test.want {
+				t.Errorf("ring %d has %d audits, want %d: %v", test.ring, len(list), test.want, err)
+			}
 		}
 		rows := 0
 		for _, row := range read(v.Rows())(t) {
@@ -59,8 +72,62 @@ func TestAuditsAreBounded(t *testing.T) {
 				rows++
 			}
 		}
-		if rows != fsm.MaxAudits {
-			t.Errorf("%d rows are kept, want %d", rows, fsm.MaxAudits)
+		if rows != fsm.MaxAudits+1 {
+			t.Errorf("%d rows are kept, want %d", rows, fsm.MaxAudits+1)
 		}
 	})
+}
+
+// An audit is shown for 90 days, also when nothing is audited after it. A few of those that are older go with each later one.
+func TestAuditsAreKeptForNinetyDays(t *testing.T) {
+	m := open(t, vfs.NewMem())
+	defer func() { must(t, m.Close()) }()
+	index, number, stamp := uint64(0), uint64(0), int64(1000)
+	apply := func(c *fsm.Command) fsm.Result {
+		index++
+		data, err := fsm.Encode(fsm.Level, testCluster, stamp, []*fsm.Command{c})
+		must(t, err)
+		return read(m.Apply([]fsm.Log{{Index: index, Term: 1, Data: data}}))(t)[0].Results[0]
+	}
+	apply(founding())
+	tool := uint64(apply(fsm.NewCommand(nil, &fsm.Register{Name: "c", Kind: 1, Nonce: make([]byte, 16)})).Token)
+	set := func() {
+		number++
+		act := &fsm.Set{Store: "players", Key: "q", AnyRevision: true, Data: data("x")}
+		if r := apply(fsm.NewCommand(&fsm.Request{Incarnation: tool, Number: number, Hash: 1}, act)); r.Code != fsm.OK {
+			t.Fatalf("a set became %+v", r)
+		}
+	}
+	kept := func() (listed, rows int) {
+		look(t, m, func(v *fsm.View) {
+			list, _, err := v.Audit(fsm.AuditFilter{}, 100)
+			must(t, err)
+			listed = len(list)
+			for _, row := range read(v.Rows())(t) {
+				if row.Key[0] == 'A' {
+					rows++
+				}
+			}
+		})
+		return listed, rows
+	}
+	for range 5 {
+		set()
+	}
+	stamp += fsm.MaxAuditAge.Milliseconds()
+	apply(fsm.NewCommand(nil, &fsm.OpenTerm{Node: "n"}))
+	if listed, rows := kept(); listed != 5 || rows != 5 {
+		t.Errorf("after 90 days %d are listed and %d kept, want 5", listed, rows)
+	}
+	stamp++
+	apply(fsm.NewCommand(nil, &fsm.OpenTerm{Node: "n"}))
+	if listed, rows := kept(); listed != 0 || rows != 5 {
+		t.Errorf("later %d are listed and %d kept, want 0 and 5", listed, rows)
+	}
+	for i, want := range []int{2, 2, 3} { // each drops four at most
+		set()
+		if listed, rows := kept(); listed != i+1 || rows != want {
+			t.Errorf("after %d more %d are listed and %d kept, want %d and %d", i+1, listed, rows, i+1, want)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 type clusterTable struct {
 	*tableWriter
 	policies *policyTable
+	audits   *auditTable
 }
 
 // foundCluster writes the cluster's first rows.
@@ -35,7 +36,7 @@ func (t *clusterTable) foundCluster(c *FoundCluster) Result {
 		t.policies.putPolicy("", p.Name, p.Value)
 	}
 	for _, class := range c.Classes {
-		t.setTimingClass(class)
+		t.putTimingClass(class)
 	}
 	return Result{Token: lock.Token(t.token)}
 }

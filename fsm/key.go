@@ -30,8 +30,8 @@ const (
 	tableMessage    = 'm' // store, key, id -> message, without its body
 	tableBody       = 'M' // store, key, id -> body of a message
 	tableOwnedInbox = 'u' // incarnation, store, key: its profiles with messages that are offered
-	tableAudit      = 'A' // number -> audit
-	tableAuditRange = 'B' // one row: the numbers that are kept
+	tableAudit      = 'A' // ring, place in it -> audit
+	tableAuditBook  = 'B' // one row: the next number, and the places of each ring that are kept
 	tableAlarm      = 'l' // code -> an alarm that is kept until it is cleared
 	tableExpected   = 'j' // address that a node may join from
 )

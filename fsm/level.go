@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/profilenode/profilenode/fsm/logpb"
 )
@@ -46,5 +47,6 @@ func (t *clusterTable) raiseLevel(c *RaiseLevel) Result {
 	}
 	t.position.Level = c.Level
 	t.foldWrite(opPut, []byte{tablePosition}, t.position.encode()) // the row itself is written once for a batch
+	t.audits.addAudit(AuditRaiseLevel, 0, 0, Audit{Reason: fmt.Sprintf("level %d", c.Level)})
 	return Result{}
 }

@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -26,7 +27,7 @@ const (
 	MaxMarks      = 1024      // messages that one save clears
 	MaxClaims     = 256       // sessions that one command reclaims
 	MaxReason     = 256       // bytes of an operator's reason
-	MaxAudits     = 10_000    // audits that are kept, the newest
+	MaxAudits     = 10_000    // audits that each ring keeps, the newest
 	MaxExpiries   = 1024      // expiries of one command
 	MaxStep       = 1024      // profiles or incarnations of one step of GrantToWaiters or ForgetEnded, whatever it asks for
 	MaxClasses    = 64        // timing classes
@@ -38,6 +39,9 @@ const (
 	Window        = 1024      // unsettled numbers of an incarnation
 	maxParts      = 2 * MaxData
 )
+
+// MaxAuditAge is how long an audit is kept. It is part of the format too.
+const MaxAuditAge = 90 * 24 * time.Hour
 
 // CheckStore reports in one sentence why a store's name is invalid.
 func CheckStore(store string) error {

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -53,7 +54,11 @@ func (t *nodeTable) setNode(c *SetNode) Result {
 	if CheckKey(c.Id) != nil || max(len(c.Address), len(c.Client), len(c.Gossip), len(c.ServerGossip)) > MaxWhere {
 		return Result{Code: Invalid}
 	}
-	t.putRow(nodeKey(c.Id), Node{Address: c.Address, Client: c.Client, Gossip: c.Gossip, ServerGossip: c.ServerGossip}.encode())
+	row := Node{Address: c.Address, Client: c.Client, Gossip: c.Gossip, ServerGossip: c.ServerGossip}.encode()
+	if old, known := t.getRow(nodeKey(c.Id)); !known || !bytes.Equal(old, row) { // a node states its addresses at each start
+		t.putRow(nodeKey(c.Id), row)
+		t.audits.addAudit(AuditSetNode, 0, 0, Audit{Reason: c.Id + " at " + c.Address})
+	}
 	return Result{}
 }
 
@@ -61,7 +66,10 @@ func (t *nodeTable) removeNode(c *RemoveNode) Result {
 	if CheckKey(c.Id) != nil {
 		return Result{Code: Invalid}
 	}
-	t.deleteRow(nodeKey(c.Id))
+	if t.hasRow(nodeKey(c.Id)) {
+		t.deleteRow(nodeKey(c.Id))
+		t.audits.addAudit(AuditRemoveNode, 0, 0, Audit{Reason: c.Id})
+	}
 	return Result{}
 }
 

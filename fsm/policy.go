@@ -2,7 +2,10 @@ package fsm
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+
+	"github.com/profilenode/profilenode/lock"
 )
 
 // The policies of a store. The existing policies and their defaults are rows, which FoundCluster wrote: a build that knows a
@@ -73,7 +76,8 @@ const policyCacheRows = 4096
 // policyTable holds the policies of the stores.
 type policyTable struct {
 	*tableWriter
-	cache *policyCache
+	cache  *policyCache
+	audits *auditTable
 }
 
 func (t *policyTable) policyValueOf(store, name string) int64 {
@@ -110,7 +114,7 @@ func (t *policyTable) putPolicy(store, name string, value int64) {
 	clear(*t.cache)
 }
 
-func (t *policyTable) setPolicy(c *SetPolicy) Result {
+func (t *policyTable) setPolicy(by lock.Incarnation, c *SetPolicy) Result {
 	if c.Store != "" && CheckStore(c.Store) != nil {
 		return Result{Code: Invalid}
 	}
@@ -119,6 +123,7 @@ func (t *policyTable) setPolicy(c *SetPolicy) Result {
 	}
 	if !c.Inherit {
 		t.putPolicy(c.Store, c.Name, c.Value)
+		t.audits.addAudit(AuditSetPolicy, by, 0, Audit{Store: c.Store, Reason: c.Name + "=" + strconv.FormatInt(c.Value, 10)})
 		return Result{}
 	}
 	if c.Store == "" {
@@ -126,5 +131,6 @@ func (t *policyTable) setPolicy(c *SetPolicy) Result {
 	}
 	t.deleteRow(policyKey(c.Store, c.Name))
 	clear(*t.cache)
+	t.audits.addAudit(AuditSetPolicy, by, 0, Audit{Store: c.Store, Reason: c.Name + " as the default"})
 	return Result{}
 }

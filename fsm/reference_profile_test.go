@@ -131,6 +131,9 @@ func (w *referenceModel) rob(p *referenceProfile, cause lock.Cause, kind fsm.Aud
 			p.by = w.party(by)
 		}
 		w.because(cause, fsm.Lost, p, 0)
+		if kind == fsm.AuditSet || kind == fsm.AuditRemove {
+			return // its caller audits it, with the revision
+		}
 		w.audit(fsm.Audit{Kind: kind, Store: p.name.Store, Key: p.name.Key, Cause: cause, Reason: reason}, by, p.owner)
 	}
 }
@@ -374,6 +377,9 @@ func (w *referenceModel) save(s *referenceServer, q *fsm.Request, c *fsm.Save) f
 	p.messages = slices.DeleteFunc(p.messages, func(m fsm.Message) bool { return slices.Contains(c.ClearMessages, m.ID) })
 	if c.End {
 		w.endedByOwner(p, c.Cause)
+		if last := len(w.audits) - 1; c.Cause == 12 {
+			w.audits[last].Kind, w.audits[last].Revision = fsm.AuditKeptSave, p.revision
+		}
 		w.free(p)
 		return fsm.Result{Token: lock.Token(c.Token), Revision: p.revision, Owner: p.owner}
 	}
@@ -392,7 +398,7 @@ func (w *referenceModel) set(s *referenceServer, q *fsm.Request, c *fsm.Set) fsm
 	if refusal != nil {
 		return *refusal
 	}
-	w.rob(p, lock.Overwritten, fsm.AuditSet, s.about.Incarnation, "")
+	w.wrote(p, lock.Overwritten, fsm.AuditSet, s.about.Incarnation)
 	w.write(p, c.Data.Codec, data, c.Tags, 0, fsm.WriteSet)
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
@@ -408,10 +414,21 @@ func (w *referenceModel) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	if !p.exists {
 		return fsm.Result{Code: fsm.NoProfile, Revision: p.revision}
 	}
-	w.rob(p, lock.Removed, fsm.AuditRemove, me, "")
+	w.wrote(p, lock.Removed, fsm.AuditRemove, me)
 	p.messages = nil
 	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WriteRemove)
 	return fsm.Result{Revision: p.revision, Token: p.token}
+}
+
+// wrote takes a profile that is set or removed from its owner, if it has one that was not revoked, and audits the act.
+func (w *referenceModel) wrote(p *referenceProfile, cause lock.Cause, kind fsm.AuditKind, by lock.Incarnation) {
+	act := fsm.Audit{Kind: kind, Store: p.name.Store, Key: p.name.Key, Revision: p.revision + 1}
+	from := lock.Incarnation(0)
+	if p.owner != 0 && !p.revoked {
+		from, act.Cause = p.owner, cause
+	}
+	w.rob(p, cause, kind, by, "")
+	w.audit(act, by, from)
 }
 
 func (p *referenceProfile) unforced(expected uint64, anyRevision, force bool) *fsm.Result {

@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -99,10 +100,18 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 		return w.forget(c.GetForgetEnded())
 	case c.GetSetNode() != nil:
 		n := c.GetSetNode()
-		w.nodes[n.Id] = fsm.Node{ID: n.Id, Address: n.Address, Client: n.Client, Gossip: n.Gossip, ServerGossip: n.ServerGossip}
+		node := fsm.Node{ID: n.Id, Address: n.Address, Client: n.Client, Gossip: n.Gossip, ServerGossip: n.ServerGossip}
+		if w.nodes[n.Id] != node {
+			w.audit(fsm.Audit{Kind: fsm.AuditSetNode, Ring: 1, Reason: n.Id + " at " + n.Address}, 0, 0)
+		}
+		w.nodes[n.Id] = node
 		return fsm.Result{}
 	case c.GetRemoveNode() != nil:
-		delete(w.nodes, c.GetRemoveNode().Id)
+		id := c.GetRemoveNode().Id
+		if w.nodes[id].ID != "" {
+			w.audit(fsm.Audit{Kind: fsm.AuditRemoveNode, Ring: 1, Reason: id}, 0, 0)
+		}
+		delete(w.nodes, id)
 		return fsm.Result{}
 	case c.GetRaiseAlarm() != nil:
 		if code := c.GetRaiseAlarm().Code; w.alarms[code].Code == "" {
@@ -115,6 +124,7 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 			return fsm.Result{Code: fsm.Superseded}
 		}
 		w.level = c.GetRaiseLevel().Level
+		w.audit(fsm.Audit{Kind: fsm.AuditRaiseLevel, Ring: 1, Reason: fmt.Sprintf("level %d", w.level)}, 0, 0)
 		return fsm.Result{}
 	}
 	return w.numbered(c)
@@ -211,9 +221,15 @@ func (w *referenceModel) request(s *referenceServer, q *fsm.Request, c *fsm.Comm
 	case c.GetRemove() != nil:
 		return w.remove(me, c.GetRemove())
 	case c.GetSetPolicy() != nil:
-		return w.setPolicy(c.GetSetPolicy())
+		return w.setPolicy(me, c.GetSetPolicy())
 	case c.GetSetTimingClass() != nil:
-		return w.setClass(c.GetSetTimingClass())
+		class := c.GetSetTimingClass()
+		done := w.setClass(class)
+		if done.Code == fsm.OK {
+			w.audit(fsm.Audit{Kind: fsm.AuditSetTimingClass, Reason: fmt.Sprint(class.Name, ": renew ", class.RenewMs, ", doubt ", class.DoubtMs,
+				", evidence ", class.EvidenceMs, ", lease ", class.LeaseMs, ", hand-off ", class.HandOffMs, " ms")}, me, 0)
+		}
+		return done
 	case c.GetReleaseByOperator() != nil:
 		return w.freed(me, c.GetReleaseByOperator())
 	case c.GetClearAlarm() != nil:
@@ -301,6 +317,12 @@ func (w *referenceModel) end(s *referenceServer, ground lock.Ground) {
 func (w *referenceModel) audit(a fsm.Audit, by, from lock.Incarnation) {
 	a.Number, a.StampMS, a.Token = uint64(len(w.audits)+1), w.stamp, w.at
 	a.By, a.From = w.party(by), w.party(from)
+	if a.Ring == 0 {
+		a.Ring = 2
+		if s := w.server(uint64(by)); by != 0 && s != nil && s.about.Tool {
+			a.Ring = 1
+		}
+	}
 	w.audits = append(w.audits, a)
 }
 
@@ -416,7 +438,7 @@ func (w *referenceModel) policy(store, name string) int64 {
 	return w.policies[[2]string{"", name}]
 }
 
-func (w *referenceModel) setPolicy(c *fsm.SetPolicy) fsm.Result {
+func (w *referenceModel) setPolicy(me lock.Incarnation, c *fsm.SetPolicy) fsm.Result {
 	if _, ok := w.policies[[2]string{"", c.Name}]; c.Store == "a/b" {
 		return fsm.Result{Code: fsm.Invalid} // the stream's one malformed store
 	} else if !ok {
@@ -424,10 +446,12 @@ func (w *referenceModel) setPolicy(c *fsm.SetPolicy) fsm.Result {
 	}
 	if !c.Inherit {
 		w.policies[[2]string{c.Store, c.Name}] = c.Value
+		w.audit(fsm.Audit{Kind: fsm.AuditSetPolicy, Store: c.Store, Reason: fmt.Sprintf("%s=%d", c.Name, c.Value)}, me, 0)
 	} else if c.Store == "" {
 		return fsm.Result{Code: fsm.Invalid}
 	} else {
 		delete(w.policies, [2]string{c.Store, c.Name})
+		w.audit(fsm.Audit{Kind: fsm.AuditSetPolicy, Store: c.Store, Reason: c.Name + " as the default"}, me, 0)
 	}
 	return fsm.Result{}
 }

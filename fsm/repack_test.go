@@ -113,7 +113,7 @@ func pack(t *testing.T, commands []*fsm.Command, made, packing []int) map[string
 			}
 			facts["messages of "+name] = read(v.AllMessages(p.Store, p.Key, 0, 0))(t)
 		}
-		audits, _, err := v.Audit(fsm.AuditFilter{}, fsm.MaxAudits)
+		audits, _, err := v.Audit(fsm.AuditFilter{}, 2*fsm.MaxAudits)
 		must(t, err)
 		for _, a := range audits {
 			a.Token, a.By.Incarnation = lock.Token(now[a.Token]), lock.Incarnation(now[lock.Token(a.By.Incarnation)])

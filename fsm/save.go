@@ -38,7 +38,7 @@ func (t *recordTable) saveProfile(q *Request, c *Save) Result {
 	done := Result{Token: grant.Token, Revision: next.Revision}
 	if c.End {
 		grant.Cause = grant.causeOfOwner(c.Cause)
-		t.audits.addGiveUp(c.Store, c.Key, grant)
+		t.auditLastSave(grant, next)
 		freed, out := grant.Release(server, grant.Token, t.token, t.isAlive)
 		if row := t.grants.storeDecision(c.Store, c.Key, grant, freed, out); out.Granted {
 			done.Owner = row.Owner
@@ -61,7 +61,9 @@ func (t *recordTable) setProfile(q *Request, c *Set) Result {
 	if refusal.Code != OK {
 		return refusal
 	}
-	t.takeFromOwner(lock.Overwritten, lock.Incarnation(q.Incarnation), c.Store, c.Key, grant)
+	by := lock.Incarnation(q.Incarnation)
+	taken := t.takeFromOwner(lock.Overwritten, by, c.Store, c.Key, grant)
+	t.audits.addAudit(AuditSet, by, taken.Owner, Audit{Store: c.Store, Key: c.Key, Cause: taken.Cause, Revision: next.Revision})
 	t.writeRevision(next, WriteSet, data)
 	return Result{Revision: next.Revision, Token: grant.Token}
 }
@@ -79,7 +81,8 @@ func (t *recordTable) removeProfile(server lock.Incarnation, c *Remove) Result {
 	if !old.Exists {
 		return Result{Code: NoProfile, Revision: old.Revision}
 	}
-	t.takeFromOwner(lock.Removed, server, c.Store, c.Key, grant)
+	taken := t.takeFromOwner(lock.Removed, server, c.Store, c.Key, grant)
+	t.audits.addAudit(AuditRemove, server, taken.Owner, Audit{Store: c.Store, Key: c.Key, Cause: taken.Cause, Revision: old.Revision + 1})
 	t.messages.clearInbox(c.Store, c.Key)
 	t.writeRevision(Profile{
 		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.position.StampMS, Oldest: old.Oldest,
@@ -109,17 +112,26 @@ func (t *recordTable) checkUnowned(c writeWithoutSession, grant GrantRow) (Profi
 	return old, Result{}
 }
 
-// takeFromOwner revokes the owner's session, if there is one, since the profile was set or removed.
-func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) {
-	if revoked, out := grant.Revoke(grant.Token, cause, t.isAlive); out.Revoked {
-		grant.By = t.readPartyOf(by)
-		t.grants.storeDecision(store, key, grant, revoked, out)
-		kind := AuditSet
-		if cause == lock.Removed {
-			kind = AuditRemove
-		}
-		t.audits.addAudit(kind, by, grant.Owner, Audit{Store: store, Key: key, Cause: cause})
+// takeFromOwner revokes the owner's session, since the profile was set or removed, and returns the grant that it revoked; the
+// zero grant if there is none.
+func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) lock.Grant {
+	revoked, out := grant.Revoke(grant.Token, cause, t.isAlive)
+	if !out.Revoked {
+		return lock.Grant{}
 	}
+	grant.By = t.readPartyOf(by)
+	t.grants.storeDecision(store, key, grant, revoked, out)
+	return revoked
+}
+
+// auditLastSave records the last save of an owner that ended its session without its game's request. One that was out of
+// reach has saved the copy that it kept when its session ended at the limit for doubt.
+func (t *recordTable) auditLastSave(grant GrantRow, saved Profile) {
+	if grant.Cause == lock.OutOfReach {
+		t.audits.addAudit(AuditKeptSave, 0, grant.Owner, Audit{Store: saved.Store, Key: saved.Key, Cause: grant.Cause, Revision: saved.Revision})
+		return
+	}
+	t.audits.addGiveUp(saved.Store, saved.Key, grant)
 }
 
 // nextRevision returns the revision that a write makes of a profile, if its data is complete, small enough and matches its

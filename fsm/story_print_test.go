@@ -266,14 +266,18 @@ func (s *story) audit(f fsm.AuditFilter, limit int) string {
 			b.WriteString("older ones, and\n")
 		}
 		for _, a := range list {
-			fmt.Fprintf(&b, "%d at %d: %s", a.Number, a.StampMS, a.Kind)
+			ring := map[fsm.AuditRing]string{fsm.OperatorsRing: "operators", fsm.GameServersRing: "servers"}[a.Ring]
+			fmt.Fprintf(&b, "%d at %d, %s: %s", a.Number, a.StampMS, ring, a.Kind)
 			if a.Store != "" {
 				fmt.Fprintf(&b, " of %s/%s", a.Store, a.Key)
 			}
 			if a.By.Incarnation != 0 {
 				fmt.Fprintf(&b, " by %s %q", s.call(lock.Token(a.By.Incarnation)), a.By.Name)
 			}
-			if a.Kind < fsm.AuditClearAlarm {
+			if a.Revision != 0 {
+				fmt.Fprintf(&b, " at revision %d", a.Revision)
+			}
+			if a.From.Incarnation != 0 {
 				fmt.Fprintf(&b, " to %s %q", s.call(lock.Token(a.From.Incarnation)), a.From.Name)
 			}
 			if a.Ground != lock.Living {

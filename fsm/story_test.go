@@ -95,6 +95,7 @@ func (s *story) directive(d *datadriven.TestData) string {
 		return s.servers()
 	case "audit":
 		return s.audit(fsm.AuditFilter{
+			Ring:  map[string]fsm.AuditRing{"operators": fsm.OperatorsRing, "servers": fsm.GameServersRing}[args.text("by", "")],
 			Store: args.text("store", ""), Key: args.text("key", ""), SinceMS: int64(args.number("since", 0)), Before: args.number("before", 0),
 		}, int(args.number("limit", 100)))
 	case "classes":

@@ -107,8 +107,17 @@ func (r *tableReader) readClasses() []TimingClass {
 	return list
 }
 
-// setTimingClass creates a class, or changes it for later registrations.
-func (t *clusterTable) setTimingClass(c *logpb.SetTimingClass) Result {
+// setTimingClass is an operator's: it creates a class, or changes it for later registrations.
+func (t *clusterTable) setTimingClass(by lock.Incarnation, c *logpb.SetTimingClass) Result {
+	done := t.putTimingClass(c)
+	if done.Code == OK {
+		t.audits.addAudit(AuditSetTimingClass, by, 0, Audit{Reason: fmt.Sprintf("%s: renew %d, doubt %d, evidence %d, lease %d, hand-off %d ms",
+			c.Name, c.RenewMs, c.DoubtMs, c.EvidenceMs, c.LeaseMs, c.HandOffMs)})
+	}
+	return done
+}
+
+func (t *clusterTable) putTimingClass(c *logpb.SetTimingClass) Result {
 	if CheckClassName(c.Name) != nil || CheckClass(c) != nil {
 		return Result{Code: Invalid}
 	}

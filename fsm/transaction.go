@@ -37,11 +37,11 @@ func newTransaction(m *Machine, batch *pebble.Batch) *transaction {
 		highestLevel: m.highestLevel,
 	}
 	w := &t.tableWriter
-	t.audits = auditTable{w}
-	t.policies = policyTable{w, &m.policies}
+	t.audits = auditTable{tableWriter: w}
+	t.policies = policyTable{w, &m.policies, &t.audits}
 	t.alarms = alarmTable{w, &t.audits}
 	t.nodes = nodeTable{w, &t.audits}
-	t.cluster = clusterTable{w, &t.policies}
+	t.cluster = clusterTable{w, &t.policies, &t.audits}
 	t.gameServers = gameServerTable{w, &t.audits}
 	t.answers = answerTable{w, &t.gameServers}
 	t.grants = grantTable{w, &t.gameServers}
@@ -151,9 +151,9 @@ func (t *transaction) runRequest(c *Command) Result {
 	case *logpb.Command_Remove:
 		return t.records.removeProfile(server, act.Remove)
 	case *logpb.Command_SetPolicy:
-		return t.policies.setPolicy(act.SetPolicy)
+		return t.policies.setPolicy(server, act.SetPolicy)
 	case *logpb.Command_SetTimingClass:
-		return t.cluster.setTimingClass(act.SetTimingClass)
+		return t.cluster.setTimingClass(server, act.SetTimingClass)
 	case *logpb.Command_ReleaseByOperator:
 		return t.sessions.releaseByOperator(server, act.ReleaseByOperator)
 	case *logpb.Command_ClearAlarm:

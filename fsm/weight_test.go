@@ -170,6 +170,25 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			}
 			return fsm.NewCommand(nil, &fsm.ExpireServers{Term: 1, Expiries: verdicts})
 		}},
+		{"expiries on many while both rings of the audit are full and old", 11*fsm.MaxExpiries + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
+			nonce := append(make([]byte, 8), "--tool--"...)
+			tool := uint64(h.apply(fsm.NewCommand(nil, &fsm.Register{Name: "tool", Kind: 1, Nonce: nonce}))[0].Token)
+			for _, by := range []uint64{h.server("setter"), tool} {
+				for range fsm.MaxAudits / 1000 {
+					var commands []*fsm.Command
+					for range 1000 {
+						commands = append(commands, h.ask(by, &fsm.Set{Store: "players", Key: "p", AnyRevision: true, Data: data("x")}))
+					}
+					h.apply(commands...)
+				}
+			}
+			var verdicts []*fsm.Expiry
+			for _, s := range h.servers(fsm.MaxExpiries) {
+				verdicts = append(verdicts, &fsm.Expiry{Incarnation: s, Last: s})
+			}
+			h.index += 2 * uint64(fsm.MaxAuditAge.Seconds()) // an entry has a timestamp of a second for each index
+			return fsm.NewCommand(nil, &fsm.ExpireServers{Term: 1, Expiries: verdicts})
+		}},
 		{"forgetting many", 5*fsm.MaxStep + 10, 1 << 20, fsm.MaxStep, func(h *heavy) *fsm.Command {
 			for _, s := range h.servers(fsm.MaxStep + 1) {
 				h.apply(h.ask(s, &fsm.EndServer{}))

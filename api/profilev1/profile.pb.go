@@ -404,6 +404,56 @@ func (WhenOwned) EnumDescriptor() ([]byte, []int) {
 	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{4}
 }
 
+// AuditRing: the audit has a ring for operators and one for game servers, so that neither pushes out the other's actions.
+type AuditRing int32
+
+const (
+	AuditRing_AUDIT_RING_UNSPECIFIED  AuditRing = 0 // both
+	AuditRing_AUDIT_RING_OPERATORS    AuditRing = 1 // actions of operators' tools, and of the cluster on itself
+	AuditRing_AUDIT_RING_GAME_SERVERS AuditRing = 2 // actions of game servers, and of the cluster on them
+)
+
+// Enum value maps for AuditRing.
+var (
+	AuditRing_name = map[int32]string{
+		0: "AUDIT_RING_UNSPECIFIED",
+		1: "AUDIT_RING_OPERATORS",
+		2: "AUDIT_RING_GAME_SERVERS",
+	}
+	AuditRing_value = map[string]int32{
+		"AUDIT_RING_UNSPECIFIED":  0,
+		"AUDIT_RING_OPERATORS":    1,
+		"AUDIT_RING_GAME_SERVERS": 2,
+	}
+)
+
+func (x AuditRing) Enum() *AuditRing {
+	p := new(AuditRing)
+	*p = x
+	return p
+}
+
+func (x AuditRing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuditRing) Descriptor() protoreflect.EnumDescriptor {
+	return file_api_profilev1_profile_proto_enumTypes[5].Descriptor()
+}
+
+func (AuditRing) Type() protoreflect.EnumType {
+	return &file_api_profilev1_profile_proto_enumTypes[5]
+}
+
+func (x AuditRing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuditRing.Descriptor instead.
+func (AuditRing) EnumDescriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{5}
+}
+
 // Request names a change. Absent or zero fields are refused. A client in a language without unsigned or 64-bit numbers
 // reads fixed64 and uint64 as eight bytes; it only ever sends back or compares what it was given, but for number and
 // settled, which stay small.
@@ -5637,6 +5687,7 @@ type AuditRequest struct {
 	Before        uint64                 `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"`                  // numbers below this one; 0: all
 	Limit         uint32                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`                    // the newest so many; 0: 1000
 	Mode          ReadMode               `protobuf:"varint,6,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Ring          AuditRing              `protobuf:"varint,7,opt,name=ring,proto3,enum=profilenode.v1.AuditRing" json:"ring,omitempty"` // unspecified: both, in order of time
 	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5714,6 +5765,13 @@ func (x *AuditRequest) GetMode() ReadMode {
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
+func (x *AuditRequest) GetRing() AuditRing {
+	if x != nil {
+		return x.Ring
+	}
+	return AuditRing_AUDIT_RING_UNSPECIFIED
+}
+
 func (x *AuditRequest) GetBinding() uint64 {
 	if x != nil {
 		return x.Binding
@@ -5782,18 +5840,23 @@ func (x *AuditResponse) GetMore() bool {
 }
 
 type AuditRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // rises by one; the newest 10,000 are kept
-	StampMs       int64                  `protobuf:"varint,2,opt,name=stamp_ms,json=stampMs,proto3" json:"stamp_ms,omitempty"`
-	Action        string                 `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"` // steal, ask, release, set, remove, late: it did not let go in time; give-up: its owner ended it without its game's doing; end: of a whole incarnation
-	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"`   // empty for end
-	Key           string                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
-	By            *Owner                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"` // absent: the cluster itself. Names are as they were then
-	From          *Owner                 `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
-	Ground        string                 `protobuf:"bytes,8,opt,name=ground,proto3" json:"ground,omitempty"`                           // of end: proof, evidence or silence
-	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                           // as the operator gave it
-	Token         uint64                 `protobuf:"varint,10,opt,name=token,proto3" json:"token,omitempty"`                           // of the command that did it
-	Cause         Cause                  `protobuf:"varint,11,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // of the session's end, with end of all its sessions; UNSPECIFIED with ask
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Number  uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // rises by one over both rings; of each the newest 10,000 are kept, for 90 days
+	StampMs int64                  `protobuf:"varint,2,opt,name=stamp_ms,json=stampMs,proto3" json:"stamp_ms,omitempty"`
+	// steal, ask, release, set, remove; late: it did not let go in time; give-up: its owner ended it without its game's doing;
+	// kept-save: its owner saved the copy that it had kept when it gave up; end: of a whole incarnation; policy, timing,
+	// clear alarm, expect node, node, remove node, level: reason says what was changed, and to what
+	Action        string    `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	Store         string    `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"` // empty if it is of no store
+	Key           string    `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	By            *Owner    `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`                                   // absent: the cluster itself. Names are as they were then
+	From          *Owner    `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`                               // absent: no owner lost anything by it
+	Ground        string    `protobuf:"bytes,8,opt,name=ground,proto3" json:"ground,omitempty"`                           // of end: proof, evidence or silence
+	Reason        string    `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                           // as the operator gave it, or what was changed
+	Token         uint64    `protobuf:"varint,10,opt,name=token,proto3" json:"token,omitempty"`                           // of the command that did it
+	Cause         Cause     `protobuf:"varint,11,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // of the session's end, with end of all its sessions; UNSPECIFIED if none has ended
+	Ring          AuditRing `protobuf:"varint,12,opt,name=ring,proto3,enum=profilenode.v1.AuditRing" json:"ring,omitempty"`
+	Revision      uint64    `protobuf:"varint,13,opt,name=revision,proto3" json:"revision,omitempty"` // the profile's, after set, remove and kept-save
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5903,6 +5966,20 @@ func (x *AuditRecord) GetCause() Cause {
 		return x.Cause
 	}
 	return Cause_CAUSE_UNSPECIFIED
+}
+
+func (x *AuditRecord) GetRing() AuditRing {
+	if x != nil {
+		return x.Ring
+	}
+	return AuditRing_AUDIT_RING_UNSPECIFIED
+}
+
+func (x *AuditRecord) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 type GetPolicyRequest struct {
@@ -7181,19 +7258,20 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x04over\x18\x03 \x01(\bR\x04over\x12\x18\n" +
 	"\arevoked\x18\x04 \x01(\bR\arevoked\x12\x18\n" +
 	"\awaiters\x18\x05 \x01(\x04R\awaiters\x12\x1e\n" +
-	"\vhand_off_ms\x18\x06 \x01(\x03R\thandOffMs\"\xc7\x01\n" +
+	"\vhand_off_ms\x18\x06 \x01(\x03R\thandOffMs\"\xf6\x01\n" +
 	"\fAuditRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x19\n" +
 	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\x12\x16\n" +
 	"\x06before\x18\x04 \x01(\x04R\x06before\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\rR\x05limit\x12,\n" +
-	"\x04mode\x18\x06 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\x04mode\x18\x06 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12-\n" +
+	"\x04ring\x18\a \x01(\x0e2\x19.profilenode.v1.AuditRingR\x04ring\x12\x18\n" +
 	"\abinding\x18\x0f \x01(\x06R\abinding\"\x8f\x01\n" +
 	"\rAuditResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x125\n" +
 	"\arecords\x18\x02 \x03(\v2\x1b.profilenode.v1.AuditRecordR\arecords\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"\xc5\x02\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x90\x03\n" +
 	"\vAuditRecord\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
 	"\bstamp_ms\x18\x02 \x01(\x03R\astampMs\x12\x16\n" +
@@ -7206,7 +7284,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
 	"\x05token\x18\n" +
 	" \x01(\x04R\x05token\x12+\n" +
-	"\x05cause\x18\v \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\"p\n" +
+	"\x05cause\x18\v \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12-\n" +
+	"\x04ring\x18\f \x01(\x0e2\x19.profilenode.v1.AuditRingR\x04ring\x12\x1a\n" +
+	"\brevision\x18\r \x01(\x04R\brevision\"p\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
@@ -7320,7 +7400,11 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\tWhenOwned\x12\x13\n" +
 	"\x0fWHEN_OWNED_WAIT\x10\x00\x12\x15\n" +
 	"\x11WHEN_OWNED_REFUSE\x10\x01\x12\x14\n" +
-	"\x10WHEN_OWNED_STEAL\x10\x022\xe3\t\n" +
+	"\x10WHEN_OWNED_STEAL\x10\x02*^\n" +
+	"\tAuditRing\x12\x1a\n" +
+	"\x16AUDIT_RING_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14AUDIT_RING_OPERATORS\x10\x01\x12\x1b\n" +
+	"\x17AUDIT_RING_GAME_SERVERS\x10\x022\xe3\t\n" +
 	"\bProfiles\x12M\n" +
 	"\bRegister\x12\x1f.profilenode.v1.RegisterRequest\x1a .profilenode.v1.RegisterResponse\x12:\n" +
 	"\x04Live\x12\x17.profilenode.v1.Renewal\x1a\x15.profilenode.v1.Event(\x010\x01\x129\n" +
@@ -7367,7 +7451,7 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 	return file_api_profilev1_profile_proto_rawDescData
 }
 
-var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                     // 0: profilenode.v1.ReadMode
@@ -7375,268 +7459,271 @@ var file_api_profilev1_profile_proto_goTypes = []any{
 	(ServerKind)(0),                   // 2: profilenode.v1.ServerKind
 	(Cause)(0),                        // 3: profilenode.v1.Cause
 	(WhenOwned)(0),                    // 4: profilenode.v1.WhenOwned
-	(*Request)(nil),                   // 5: profilenode.v1.Request
-	(*ReplyHeader)(nil),               // 6: profilenode.v1.ReplyHeader
-	(*Refusal)(nil),                   // 7: profilenode.v1.Refusal
-	(*Owner)(nil),                     // 8: profilenode.v1.Owner
-	(*RegisterRequest)(nil),           // 9: profilenode.v1.RegisterRequest
-	(*RegisterResponse)(nil),          // 10: profilenode.v1.RegisterResponse
-	(*Limits)(nil),                    // 11: profilenode.v1.Limits
-	(*Timing)(nil),                    // 12: profilenode.v1.Timing
-	(*Renewal)(nil),                   // 13: profilenode.v1.Renewal
-	(*Page)(nil),                      // 14: profilenode.v1.Page
-	(*Renewed)(nil),                   // 15: profilenode.v1.Renewed
-	(*Event)(nil),                     // 16: profilenode.v1.Event
-	(*Granted)(nil),                   // 17: profilenode.v1.Granted
-	(*LetGo)(nil),                     // 18: profilenode.v1.LetGo
-	(*Lost)(nil),                      // 19: profilenode.v1.Lost
-	(*MessageWaits)(nil),              // 20: profilenode.v1.MessageWaits
-	(*StreamEnd)(nil),                 // 21: profilenode.v1.StreamEnd
-	(*EndServerRequest)(nil),          // 22: profilenode.v1.EndServerRequest
-	(*EndServerResponse)(nil),         // 23: profilenode.v1.EndServerResponse
-	(*SettleRequest)(nil),             // 24: profilenode.v1.SettleRequest
-	(*SettleResponse)(nil),            // 25: profilenode.v1.SettleResponse
-	(*StartSessionRequest)(nil),       // 26: profilenode.v1.StartSessionRequest
-	(*StartSessionResponse)(nil),      // 27: profilenode.v1.StartSessionResponse
-	(*ReclaimRequest)(nil),            // 28: profilenode.v1.ReclaimRequest
-	(*Claim)(nil),                     // 29: profilenode.v1.Claim
-	(*ReclaimResponse)(nil),           // 30: profilenode.v1.ReclaimResponse
-	(*Reclaimed)(nil),                 // 31: profilenode.v1.Reclaimed
-	(*CancelRequest)(nil),             // 32: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),            // 33: profilenode.v1.CancelResponse
-	(*Profile)(nil),                   // 34: profilenode.v1.Profile
-	(*SaveRequest)(nil),               // 35: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),              // 36: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),            // 37: profilenode.v1.ReleaseRequest
-	(*MessagePanic)(nil),              // 38: profilenode.v1.MessagePanic
-	(*ReleaseResponse)(nil),           // 39: profilenode.v1.ReleaseResponse
-	(*Message)(nil),                   // 40: profilenode.v1.Message
-	(*SendRequest)(nil),               // 41: profilenode.v1.SendRequest
-	(*SendResponse)(nil),              // 42: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),       // 43: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil),      // 44: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),           // 45: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),          // 46: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),                // 47: profilenode.v1.GetRequest
-	(*GetResponse)(nil),               // 48: profilenode.v1.GetResponse
-	(*ListRequest)(nil),               // 49: profilenode.v1.ListRequest
-	(*ListResponse)(nil),              // 50: profilenode.v1.ListResponse
-	(*SetRequest)(nil),                // 51: profilenode.v1.SetRequest
-	(*SetResponse)(nil),               // 52: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),             // 53: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),            // 54: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),             // 55: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),            // 56: profilenode.v1.StatusResponse
-	(*Alarm)(nil),                     // 57: profilenode.v1.Alarm
-	(*Member)(nil),                    // 58: profilenode.v1.Member
-	(*DigestRequest)(nil),             // 59: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),            // 60: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),           // 61: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),          // 62: profilenode.v1.SessionsResponse
-	(*Session)(nil),                   // 63: profilenode.v1.Session
-	(*ServersRequest)(nil),            // 64: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),           // 65: profilenode.v1.ServersResponse
-	(*Server)(nil),                    // 66: profilenode.v1.Server
-	(*ReleaseByOperatorRequest)(nil),  // 67: profilenode.v1.ReleaseByOperatorRequest
-	(*ReleaseByOperatorResponse)(nil), // 68: profilenode.v1.ReleaseByOperatorResponse
-	(*AuditRequest)(nil),              // 69: profilenode.v1.AuditRequest
-	(*AuditResponse)(nil),             // 70: profilenode.v1.AuditResponse
-	(*AuditRecord)(nil),               // 71: profilenode.v1.AuditRecord
-	(*GetPolicyRequest)(nil),          // 72: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),         // 73: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),                    // 74: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),          // 75: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),         // 76: profilenode.v1.SetPolicyResponse
-	(*TimingClassesRequest)(nil),      // 77: profilenode.v1.TimingClassesRequest
-	(*TimingClassesResponse)(nil),     // 78: profilenode.v1.TimingClassesResponse
-	(*SetTimingClassRequest)(nil),     // 79: profilenode.v1.SetTimingClassRequest
-	(*SetTimingClassResponse)(nil),    // 80: profilenode.v1.SetTimingClassResponse
-	(*ClearAlarmRequest)(nil),         // 81: profilenode.v1.ClearAlarmRequest
-	(*ClearAlarmResponse)(nil),        // 82: profilenode.v1.ClearAlarmResponse
-	(*ExpectedMembersRequest)(nil),    // 83: profilenode.v1.ExpectedMembersRequest
-	(*ExpectedMembersResponse)(nil),   // 84: profilenode.v1.ExpectedMembersResponse
-	(*AddMemberRequest)(nil),          // 85: profilenode.v1.AddMemberRequest
-	(*AddMemberResponse)(nil),         // 86: profilenode.v1.AddMemberResponse
-	nil,                               // 87: profilenode.v1.Profile.TagsEntry
-	nil,                               // 88: profilenode.v1.SaveRequest.TagsEntry
-	nil,                               // 89: profilenode.v1.SetRequest.TagsEntry
+	(AuditRing)(0),                    // 5: profilenode.v1.AuditRing
+	(*Request)(nil),                   // 6: profilenode.v1.Request
+	(*ReplyHeader)(nil),               // 7: profilenode.v1.ReplyHeader
+	(*Refusal)(nil),                   // 8: profilenode.v1.Refusal
+	(*Owner)(nil),                     // 9: profilenode.v1.Owner
+	(*RegisterRequest)(nil),           // 10: profilenode.v1.RegisterRequest
+	(*RegisterResponse)(nil),          // 11: profilenode.v1.RegisterResponse
+	(*Limits)(nil),                    // 12: profilenode.v1.Limits
+	(*Timing)(nil),                    // 13: profilenode.v1.Timing
+	(*Renewal)(nil),                   // 14: profilenode.v1.Renewal
+	(*Page)(nil),                      // 15: profilenode.v1.Page
+	(*Renewed)(nil),                   // 16: profilenode.v1.Renewed
+	(*Event)(nil),                     // 17: profilenode.v1.Event
+	(*Granted)(nil),                   // 18: profilenode.v1.Granted
+	(*LetGo)(nil),                     // 19: profilenode.v1.LetGo
+	(*Lost)(nil),                      // 20: profilenode.v1.Lost
+	(*MessageWaits)(nil),              // 21: profilenode.v1.MessageWaits
+	(*StreamEnd)(nil),                 // 22: profilenode.v1.StreamEnd
+	(*EndServerRequest)(nil),          // 23: profilenode.v1.EndServerRequest
+	(*EndServerResponse)(nil),         // 24: profilenode.v1.EndServerResponse
+	(*SettleRequest)(nil),             // 25: profilenode.v1.SettleRequest
+	(*SettleResponse)(nil),            // 26: profilenode.v1.SettleResponse
+	(*StartSessionRequest)(nil),       // 27: profilenode.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),      // 28: profilenode.v1.StartSessionResponse
+	(*ReclaimRequest)(nil),            // 29: profilenode.v1.ReclaimRequest
+	(*Claim)(nil),                     // 30: profilenode.v1.Claim
+	(*ReclaimResponse)(nil),           // 31: profilenode.v1.ReclaimResponse
+	(*Reclaimed)(nil),                 // 32: profilenode.v1.Reclaimed
+	(*CancelRequest)(nil),             // 33: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),            // 34: profilenode.v1.CancelResponse
+	(*Profile)(nil),                   // 35: profilenode.v1.Profile
+	(*SaveRequest)(nil),               // 36: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),              // 37: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),            // 38: profilenode.v1.ReleaseRequest
+	(*MessagePanic)(nil),              // 39: profilenode.v1.MessagePanic
+	(*ReleaseResponse)(nil),           // 40: profilenode.v1.ReleaseResponse
+	(*Message)(nil),                   // 41: profilenode.v1.Message
+	(*SendRequest)(nil),               // 42: profilenode.v1.SendRequest
+	(*SendResponse)(nil),              // 43: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),       // 44: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil),      // 45: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),           // 46: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),          // 47: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),                // 48: profilenode.v1.GetRequest
+	(*GetResponse)(nil),               // 49: profilenode.v1.GetResponse
+	(*ListRequest)(nil),               // 50: profilenode.v1.ListRequest
+	(*ListResponse)(nil),              // 51: profilenode.v1.ListResponse
+	(*SetRequest)(nil),                // 52: profilenode.v1.SetRequest
+	(*SetResponse)(nil),               // 53: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),             // 54: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),            // 55: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),             // 56: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),            // 57: profilenode.v1.StatusResponse
+	(*Alarm)(nil),                     // 58: profilenode.v1.Alarm
+	(*Member)(nil),                    // 59: profilenode.v1.Member
+	(*DigestRequest)(nil),             // 60: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),            // 61: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),           // 62: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),          // 63: profilenode.v1.SessionsResponse
+	(*Session)(nil),                   // 64: profilenode.v1.Session
+	(*ServersRequest)(nil),            // 65: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),           // 66: profilenode.v1.ServersResponse
+	(*Server)(nil),                    // 67: profilenode.v1.Server
+	(*ReleaseByOperatorRequest)(nil),  // 68: profilenode.v1.ReleaseByOperatorRequest
+	(*ReleaseByOperatorResponse)(nil), // 69: profilenode.v1.ReleaseByOperatorResponse
+	(*AuditRequest)(nil),              // 70: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),             // 71: profilenode.v1.AuditResponse
+	(*AuditRecord)(nil),               // 72: profilenode.v1.AuditRecord
+	(*GetPolicyRequest)(nil),          // 73: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),         // 74: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),                    // 75: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),          // 76: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),         // 77: profilenode.v1.SetPolicyResponse
+	(*TimingClassesRequest)(nil),      // 78: profilenode.v1.TimingClassesRequest
+	(*TimingClassesResponse)(nil),     // 79: profilenode.v1.TimingClassesResponse
+	(*SetTimingClassRequest)(nil),     // 80: profilenode.v1.SetTimingClassRequest
+	(*SetTimingClassResponse)(nil),    // 81: profilenode.v1.SetTimingClassResponse
+	(*ClearAlarmRequest)(nil),         // 82: profilenode.v1.ClearAlarmRequest
+	(*ClearAlarmResponse)(nil),        // 83: profilenode.v1.ClearAlarmResponse
+	(*ExpectedMembersRequest)(nil),    // 84: profilenode.v1.ExpectedMembersRequest
+	(*ExpectedMembersResponse)(nil),   // 85: profilenode.v1.ExpectedMembersResponse
+	(*AddMemberRequest)(nil),          // 86: profilenode.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),         // 87: profilenode.v1.AddMemberResponse
+	nil,                               // 88: profilenode.v1.Profile.TagsEntry
+	nil,                               // 89: profilenode.v1.SaveRequest.TagsEntry
+	nil,                               // 90: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 0: profilenode.v1.ReplyHeader.mode:type_name -> profilenode.v1.ReadMode
 	1,   // 1: profilenode.v1.Refusal.reason:type_name -> profilenode.v1.Reason
-	8,   // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
+	9,   // 2: profilenode.v1.Refusal.owner:type_name -> profilenode.v1.Owner
 	3,   // 3: profilenode.v1.Refusal.cause:type_name -> profilenode.v1.Cause
 	2,   // 4: profilenode.v1.RegisterRequest.kind:type_name -> profilenode.v1.ServerKind
-	6,   // 5: profilenode.v1.RegisterResponse.header:type_name -> profilenode.v1.ReplyHeader
-	12,  // 6: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
-	11,  // 7: profilenode.v1.RegisterResponse.limits:type_name -> profilenode.v1.Limits
-	14,  // 8: profilenode.v1.Renewal.page:type_name -> profilenode.v1.Page
-	17,  // 9: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
-	14,  // 10: profilenode.v1.Renewed.last:type_name -> profilenode.v1.Page
-	16,  // 11: profilenode.v1.Renewed.events:type_name -> profilenode.v1.Event
-	15,  // 12: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
-	17,  // 13: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
-	18,  // 14: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
-	19,  // 15: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
-	20,  // 16: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
-	21,  // 17: profilenode.v1.Event.stream_end:type_name -> profilenode.v1.StreamEnd
-	8,   // 18: profilenode.v1.LetGo.by:type_name -> profilenode.v1.Owner
+	7,   // 5: profilenode.v1.RegisterResponse.header:type_name -> profilenode.v1.ReplyHeader
+	13,  // 6: profilenode.v1.RegisterResponse.timing:type_name -> profilenode.v1.Timing
+	12,  // 7: profilenode.v1.RegisterResponse.limits:type_name -> profilenode.v1.Limits
+	15,  // 8: profilenode.v1.Renewal.page:type_name -> profilenode.v1.Page
+	18,  // 9: profilenode.v1.Renewed.grants:type_name -> profilenode.v1.Granted
+	15,  // 10: profilenode.v1.Renewed.last:type_name -> profilenode.v1.Page
+	17,  // 11: profilenode.v1.Renewed.events:type_name -> profilenode.v1.Event
+	16,  // 12: profilenode.v1.Event.renewed:type_name -> profilenode.v1.Renewed
+	18,  // 13: profilenode.v1.Event.granted:type_name -> profilenode.v1.Granted
+	19,  // 14: profilenode.v1.Event.let_go:type_name -> profilenode.v1.LetGo
+	20,  // 15: profilenode.v1.Event.lost:type_name -> profilenode.v1.Lost
+	21,  // 16: profilenode.v1.Event.message:type_name -> profilenode.v1.MessageWaits
+	22,  // 17: profilenode.v1.Event.stream_end:type_name -> profilenode.v1.StreamEnd
+	9,   // 18: profilenode.v1.LetGo.by:type_name -> profilenode.v1.Owner
 	3,   // 19: profilenode.v1.Lost.cause:type_name -> profilenode.v1.Cause
-	8,   // 20: profilenode.v1.Lost.by:type_name -> profilenode.v1.Owner
-	40,  // 21: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
-	5,   // 22: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
-	6,   // 23: profilenode.v1.EndServerResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 24: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
-	6,   // 25: profilenode.v1.SettleResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 20: profilenode.v1.Lost.by:type_name -> profilenode.v1.Owner
+	41,  // 21: profilenode.v1.MessageWaits.message:type_name -> profilenode.v1.Message
+	6,   // 22: profilenode.v1.EndServerRequest.request:type_name -> profilenode.v1.Request
+	7,   // 23: profilenode.v1.EndServerResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 24: profilenode.v1.SettleRequest.request:type_name -> profilenode.v1.Request
+	7,   // 25: profilenode.v1.SettleResponse.header:type_name -> profilenode.v1.ReplyHeader
 	1,   // 26: profilenode.v1.SettleResponse.reason:type_name -> profilenode.v1.Reason
-	5,   // 27: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
+	6,   // 27: profilenode.v1.StartSessionRequest.request:type_name -> profilenode.v1.Request
 	4,   // 28: profilenode.v1.StartSessionRequest.when_owned:type_name -> profilenode.v1.WhenOwned
-	6,   // 29: profilenode.v1.StartSessionResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 30: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
-	40,  // 31: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
-	8,   // 32: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
-	5,   // 33: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
-	29,  // 34: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
-	6,   // 35: profilenode.v1.ReclaimResponse.header:type_name -> profilenode.v1.ReplyHeader
-	31,  // 36: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
-	8,   // 37: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
-	5,   // 38: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
-	6,   // 39: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
-	87,  // 40: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
-	5,   // 41: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	88,  // 42: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	7,   // 29: profilenode.v1.StartSessionResponse.header:type_name -> profilenode.v1.ReplyHeader
+	35,  // 30: profilenode.v1.StartSessionResponse.profile:type_name -> profilenode.v1.Profile
+	41,  // 31: profilenode.v1.StartSessionResponse.messages:type_name -> profilenode.v1.Message
+	9,   // 32: profilenode.v1.StartSessionResponse.owner:type_name -> profilenode.v1.Owner
+	6,   // 33: profilenode.v1.ReclaimRequest.request:type_name -> profilenode.v1.Request
+	30,  // 34: profilenode.v1.ReclaimRequest.claims:type_name -> profilenode.v1.Claim
+	7,   // 35: profilenode.v1.ReclaimResponse.header:type_name -> profilenode.v1.ReplyHeader
+	32,  // 36: profilenode.v1.ReclaimResponse.claims:type_name -> profilenode.v1.Reclaimed
+	9,   // 37: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
+	6,   // 38: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
+	7,   // 39: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
+	88,  // 40: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	6,   // 41: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
+	89,  // 42: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
 	3,   // 43: profilenode.v1.SaveRequest.cause:type_name -> profilenode.v1.Cause
-	6,   // 44: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	8,   // 45: profilenode.v1.SaveResponse.next:type_name -> profilenode.v1.Owner
-	5,   // 46: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
+	7,   // 44: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 45: profilenode.v1.SaveResponse.next:type_name -> profilenode.v1.Owner
+	6,   // 46: profilenode.v1.ReleaseRequest.request:type_name -> profilenode.v1.Request
 	3,   // 47: profilenode.v1.ReleaseRequest.cause:type_name -> profilenode.v1.Cause
-	38,  // 48: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
-	6,   // 49: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
-	8,   // 50: profilenode.v1.ReleaseResponse.next:type_name -> profilenode.v1.Owner
-	5,   // 51: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
-	6,   // 52: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 53: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
-	6,   // 54: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
+	39,  // 48: profilenode.v1.ReleaseRequest.panics:type_name -> profilenode.v1.MessagePanic
+	7,   // 49: profilenode.v1.ReleaseResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 50: profilenode.v1.ReleaseResponse.next:type_name -> profilenode.v1.Owner
+	6,   // 51: profilenode.v1.SendRequest.request:type_name -> profilenode.v1.Request
+	7,   // 52: profilenode.v1.SendResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 53: profilenode.v1.ClearMessageRequest.request:type_name -> profilenode.v1.Request
+	7,   // 54: profilenode.v1.ClearMessageResponse.header:type_name -> profilenode.v1.ReplyHeader
 	0,   // 55: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 56: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	40,  // 57: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
+	7,   // 56: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	41,  // 57: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
 	0,   // 58: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 59: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 60: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	8,   // 61: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	8,   // 62: profilenode.v1.GetResponse.ended_by:type_name -> profilenode.v1.Owner
+	7,   // 59: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	35,  // 60: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	9,   // 61: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	9,   // 62: profilenode.v1.GetResponse.ended_by:type_name -> profilenode.v1.Owner
 	0,   // 63: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 64: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
-	34,  // 65: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	5,   // 66: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	89,  // 67: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	6,   // 68: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 69: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	6,   // 70: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	58,  // 71: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	57,  // 72: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
+	7,   // 64: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
+	35,  // 65: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	6,   // 66: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	90,  // 67: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	7,   // 68: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 69: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	7,   // 70: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	59,  // 71: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	58,  // 72: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
 	0,   // 73: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 74: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
-	63,  // 75: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	8,   // 76: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	8,   // 77: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	7,   // 74: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
+	64,  // 75: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	9,   // 76: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	9,   // 77: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
 	3,   // 78: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
 	0,   // 79: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 80: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	66,  // 81: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	7,   // 80: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	67,  // 81: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
 	2,   // 82: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	12,  // 83: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
-	5,   // 84: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
-	6,   // 85: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
-	8,   // 86: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
+	13,  // 83: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
+	6,   // 84: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
+	7,   // 85: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 86: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
 	0,   // 87: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 88: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
-	71,  // 89: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
-	8,   // 90: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
-	8,   // 91: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
-	3,   // 92: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
-	0,   // 93: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 94: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	74,  // 95: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	5,   // 96: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	6,   // 97: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 98: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 99: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	12,  // 100: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	5,   // 101: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	12,  // 102: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	6,   // 103: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 104: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	6,   // 105: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 106: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	6,   // 107: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	5,   // 108: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	6,   // 109: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
-	9,   // 110: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	13,  // 111: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	13,  // 112: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	22,  // 113: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	24,  // 114: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	26,  // 115: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	28,  // 116: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	32,  // 117: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	35,  // 118: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	37,  // 119: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	41,  // 120: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	43,  // 121: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	45,  // 122: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	47,  // 123: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	49,  // 124: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	51,  // 125: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	53,  // 126: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	55,  // 127: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	59,  // 128: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	61,  // 129: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	64,  // 130: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	67,  // 131: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
-	69,  // 132: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	72,  // 133: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	75,  // 134: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	77,  // 135: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	79,  // 136: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	81,  // 137: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	83,  // 138: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	85,  // 139: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	10,  // 140: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	16,  // 141: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	15,  // 142: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	23,  // 143: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	25,  // 144: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	27,  // 145: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	30,  // 146: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	33,  // 147: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	36,  // 148: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	39,  // 149: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	42,  // 150: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	44,  // 151: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	46,  // 152: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	48,  // 153: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	50,  // 154: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	52,  // 155: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	54,  // 156: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	56,  // 157: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	60,  // 158: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	62,  // 159: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	65,  // 160: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	68,  // 161: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
-	70,  // 162: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	73,  // 163: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	76,  // 164: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	78,  // 165: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	80,  // 166: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	82,  // 167: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	84,  // 168: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	86,  // 169: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	140, // [140:170] is the sub-list for method output_type
-	110, // [110:140] is the sub-list for method input_type
-	110, // [110:110] is the sub-list for extension type_name
-	110, // [110:110] is the sub-list for extension extendee
-	0,   // [0:110] is the sub-list for field type_name
+	5,   // 88: profilenode.v1.AuditRequest.ring:type_name -> profilenode.v1.AuditRing
+	7,   // 89: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
+	72,  // 90: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
+	9,   // 91: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
+	9,   // 92: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
+	3,   // 93: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
+	5,   // 94: profilenode.v1.AuditRecord.ring:type_name -> profilenode.v1.AuditRing
+	0,   // 95: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 96: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	75,  // 97: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	6,   // 98: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	7,   // 99: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 100: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 101: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	13,  // 102: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	6,   // 103: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	13,  // 104: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	7,   // 105: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 106: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	7,   // 107: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 108: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 109: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 110: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	7,   // 111: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
+	10,  // 112: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	14,  // 113: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	14,  // 114: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	23,  // 115: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	25,  // 116: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	27,  // 117: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	29,  // 118: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	33,  // 119: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	36,  // 120: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	38,  // 121: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	42,  // 122: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	44,  // 123: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	46,  // 124: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	48,  // 125: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	50,  // 126: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	52,  // 127: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	54,  // 128: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	56,  // 129: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	60,  // 130: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	62,  // 131: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	65,  // 132: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	68,  // 133: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
+	70,  // 134: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	73,  // 135: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	76,  // 136: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	78,  // 137: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	80,  // 138: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	82,  // 139: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	84,  // 140: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	86,  // 141: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	11,  // 142: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	17,  // 143: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	16,  // 144: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	24,  // 145: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	26,  // 146: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	28,  // 147: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	31,  // 148: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	34,  // 149: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	37,  // 150: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	40,  // 151: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	43,  // 152: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	45,  // 153: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	47,  // 154: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	49,  // 155: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	51,  // 156: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	53,  // 157: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	55,  // 158: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	57,  // 159: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	61,  // 160: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	63,  // 161: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	66,  // 162: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	69,  // 163: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
+	71,  // 164: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	74,  // 165: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	77,  // 166: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	79,  // 167: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	81,  // 168: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	83,  // 169: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	85,  // 170: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	87,  // 171: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	142, // [142:172] is the sub-list for method output_type
+	112, // [112:142] is the sub-list for method input_type
+	112, // [112:112] is the sub-list for extension type_name
+	112, // [112:112] is the sub-list for extension extendee
+	0,   // [0:112] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -7657,7 +7744,7 @@ func file_api_profilev1_profile_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   85,
 			NumExtensions: 0,
 			NumServices:   2,

@@ -783,7 +783,7 @@ type ClusterClient interface {
 	Servers(ctx context.Context, in *ServersRequest, opts ...grpc.CallOption) (*ServersResponse, error)
 	// ReleaseByOperator asks the owner of a profile to let go, or takes the profile from it.
 	ReleaseByOperator(ctx context.Context, in *ReleaseByOperatorRequest, opts ...grpc.CallOption) (*ReleaseByOperatorResponse, error)
-	// Audit lists what was done to owners against their will, the newest last.
+	// Audit lists what operators and game servers did to profiles and sessions, and operators to the cluster, the newest last.
 	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error)
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
 	SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error)
@@ -949,7 +949,7 @@ type ClusterServer interface {
 	Servers(context.Context, *ServersRequest) (*ServersResponse, error)
 	// ReleaseByOperator asks the owner of a profile to let go, or takes the profile from it.
 	ReleaseByOperator(context.Context, *ReleaseByOperatorRequest) (*ReleaseByOperatorResponse, error)
-	// Audit lists what was done to owners against their will, the newest last.
+	// Audit lists what operators and game servers did to profiles and sessions, and operators to the cluster, the newest last.
 	Audit(context.Context, *AuditRequest) (*AuditResponse, error)
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)
 	SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error)

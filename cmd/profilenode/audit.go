@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -17,34 +18,45 @@ func auditCommand(p process) *cobra.Command {
 	var since time.Duration
 	var limit int
 	var stale bool
+	var by string
 	request := &pb.AuditRequest{}
 	command := &cobra.Command{
 		Use:   "audit",
-		Short: "list who took which profile from which owner",
-		Long: `audit lists what was done to game servers against their will, the newest last:
+		Short: "list who did what to profiles, sessions and the cluster",
+		Long: `audit lists what operators and game servers did, the newest last:
 
-  steal     another game server wanted the profile at once
-  ask       an operator asked the owner to let go
-  free      an operator took the profile: release --force
-  set       somebody overwrote it, whoever owned it: set --force
-  remove    and removed it: remove --force
-  late      the owner was asked to let go, did not in time, and was revoked
-  give-up   the owner ended its session without its game's doing: the reason says why
-  end       a game server was found gone, and lost all it held; the reason is the ground
+  set        it was written without a session; from an owner with set --force
+  remove     it was removed, likewise
+  steal      a game server wanted the profile at once
+  ask        an operator asked the owner to let go
+  release    an operator took the profile: release --force
+  late       the owner was asked to let go, did not in time, and was revoked
+  give-up    the owner ended its session without its game's doing: the reason says why
+  kept-save  the owner saved the copy that it had kept when it gave its session up, the cluster being out of reach
+  end        a game server was found gone, and lost all it held; the reason is the ground
 
-The cluster keeps the newest 10,000.`,
+and what changed the cluster: policy, timing, clear alarm, expect node, node, remove node, level.
+
+Of operators and of game servers the cluster keeps the newest 10,000 each, for 90 days: neither pushes out the other's.
+An operator is a command of profilenode, or another tool; what the cluster did to itself is beside the operators' actions.`,
 		Example: `  profilenode audit --store players --key alice
-  profilenode audit --since 24h --json`,
+  profilenode audit --by operators --since 24h --json`,
 		Args: cobra.NoArgs,
 	}
 	a := addClusterFlags(p, command)
 	command.Flags().StringVar(&request.Store, "store", "", "of this store alone")
 	command.Flags().StringVar(&request.Key, "key", "", "of this key alone")
+	command.Flags().StringVar(&by, "by", "", "of operators or of servers alone (default: both, in order of time)")
 	command.Flags().DurationVar(&since, "since", 0, "not older than this (default: all that are kept)")
 	command.Flags().IntVar(&limit, "limit", 100, "the newest so many; 0: all that are kept")
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
 	command.RunE = runAct(func(ctx context.Context, _ []string) error {
 		request.Mode = readModeFor(stale)
+		ring, ok := auditRings[by]
+		if !ok {
+			return &usageError{fmt.Errorf("--by is operators or servers, not %q", by)}
+		}
+		request.Ring = ring
 		if since > 0 {
 			request.SinceMs = time.Now().Add(-since).UnixMilli()
 		}
@@ -66,6 +78,22 @@ The cluster keeps the newest 10,000.`,
 		return t.flush()
 	})
 	return command
+}
+
+// auditRings are the values of --by, and the words of the JSON form.
+var auditRings = map[string]pb.AuditRing{
+	"":          pb.AuditRing_AUDIT_RING_UNSPECIFIED,
+	"operators": pb.AuditRing_AUDIT_RING_OPERATORS,
+	"servers":   pb.AuditRing_AUDIT_RING_GAME_SERVERS,
+}
+
+func auditRingName(ring pb.AuditRing) string {
+	for name, r := range auditRings {
+		if r == ring {
+			return name
+		}
+	}
+	return ""
 }
 
 // readAudits reads pages from the newest backwards.
@@ -90,12 +118,16 @@ func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, 
 	}
 }
 
-// auditReason is the operator's reason, the ground of an end, or the cause of a give-up.
+// auditReason is the operator's reason, the ground of an end, the cause of a give-up, or the revision of what was written.
 func auditReason(audit *pb.AuditRecord) string {
 	if audit.GetAction() == "give-up" {
 		return auditCause(audit)
 	}
-	return audit.GetReason() + audit.GetGround()
+	reason := audit.GetReason() + audit.GetGround()
+	if audit.GetRevision() > 0 {
+		reason += fmt.Sprintf("revision %d", audit.GetRevision())
+	}
+	return reason
 }
 
 // auditCause is empty where no session has ended.
@@ -114,17 +146,19 @@ func auditActor(audit *pb.AuditRecord) string {
 }
 
 type auditJSON struct {
-	Number uint64     `json:"number"`
-	Time   string     `json:"time"`
-	Action string     `json:"action"`
-	Store  string     `json:"store,omitempty"`
-	Key    string     `json:"key,omitempty"`
-	From   *partyJSON `json:"from"`
-	By     *partyJSON `json:"by"` // null: the cluster itself
-	Ground string     `json:"ground,omitempty"`
-	Cause  string     `json:"cause,omitempty"` // of the session's end
-	Reason string     `json:"reason,omitempty"`
-	Token  string     `json:"token"`
+	Number   uint64     `json:"number"`
+	Ring     string     `json:"ring"` // operators or servers
+	Time     string     `json:"time"`
+	Action   string     `json:"action"`
+	Store    string     `json:"store,omitempty"`
+	Key      string     `json:"key,omitempty"`
+	From     *partyJSON `json:"from"` // null: no owner lost anything by it
+	By       *partyJSON `json:"by"`   // null: the cluster itself
+	Ground   string     `json:"ground,omitempty"`
+	Cause    string     `json:"cause,omitempty"` // of the session's end
+	Reason   string     `json:"reason,omitempty"`
+	Revision uint64     `json:"revision,omitempty"` // the profile's, after it
+	Token    string     `json:"token"`
 }
 
 type partyJSON struct {
@@ -135,9 +169,10 @@ type partyJSON struct {
 
 func auditToJSON(audit *pb.AuditRecord) auditJSON {
 	return auditJSON{
-		Number: audit.GetNumber(), Time: formatTime(audit.GetStampMs()), Action: audit.GetAction(), Store: audit.GetStore(), Key: audit.GetKey(),
+		Number: audit.GetNumber(), Ring: auditRingName(audit.GetRing()), Time: formatTime(audit.GetStampMs()),
+		Action: audit.GetAction(), Store: audit.GetStore(), Key: audit.GetKey(),
 		From: partyToJSON(audit.GetFrom()), By: partyToJSON(audit.GetBy()), Ground: audit.GetGround(), Cause: auditCause(audit), Reason: audit.GetReason(),
-		Token: strconv.FormatUint(audit.GetToken(), 10),
+		Revision: audit.GetRevision(), Token: strconv.FormatUint(audit.GetToken(), 10),
 	}
 }
 

@@ -66,6 +66,7 @@ func TestRelease(t *testing.T) {
 		s.ask(t, "", "release", store, "eve", "--reason", strings.Repeat("x", 300)).want(t, exitFailed, "300 bytes and may have 256")
 	})
 	t.Run("Audit", func(t *testing.T) {
+		s.ask(t, "", "policy", store, "max-waiters=4").want(t, exitOK)
 		startSession(t, game, "carol")
 		s.ask(t, `{"n":7}`, "set", store, "carol", "-", "--force").want(t, exitOK)
 		got := s.ask(t, "", "audit")
@@ -82,6 +83,13 @@ func TestRelease(t *testing.T) {
 		if got := s.ask(t, "", "audit", "--limit", "1", "--json"); strings.Count(got.out, "\n") != 1 || !strings.Contains(got.out, "carol") {
 			t.Errorf("the newest one is\n%s", got.out)
 		}
+		if got := s.ask(t, "", "audit", "--by", "operators"); !strings.Contains(got.out, "carol") || !strings.Contains(got.out, "policy") {
+			t.Errorf("the operators' ring has\n%s", got.out)
+		}
+		if got := s.ask(t, "", "audit", "--by", "servers"); strings.Contains(got.out, "carol") {
+			t.Errorf("the game servers' ring has what an operator did:\n%s", got.out)
+		}
+		s.ask(t, "", "audit", "--by", "somebody").want(t, exitUsage, "--by is operators or servers")
 		s.ask(t, "", "audit", "--store", "a/b").want(t, exitFailed, "a store's name is made of")
 	})
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/profilenode/profilenode/lock"
 )
 
-// Audit lists the acts by which owners lost profiles against their will.
+// Audit lists what operators, game servers and the cluster did, of one ring or of both.
 func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
-	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
+	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkRing(q.GetRing()), checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
 		return nil, err
 	}
 	view, err := s.openView(ctx, q.GetMode())
@@ -19,7 +19,7 @@ func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (
 	}
 	defer func() { _ = view.Close() }()
 	rows, more, err := view.Audit(fsm.AuditFilter{
-		Store: q.GetStore(), Key: q.GetKey(), SinceMS: q.GetSinceMs(), Before: q.GetBefore(),
+		Ring: fsm.AuditRing(q.GetRing()), Store: q.GetStore(), Key: q.GetKey(), SinceMS: q.GetSinceMs(), Before: q.GetBefore(),
 	}, checkPage(q.GetLimit()))
 	if err != nil {
 		return nil, s.refusals.brokenError(0, err)
@@ -29,7 +29,7 @@ func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (
 		audit := &profilev1.AuditRecord{
 			Number: row.Number, StampMs: row.StampMS, Action: row.Kind.String(), Store: row.Store, Key: row.Key,
 			By: partyToWire(row.By), From: partyToWire(row.From), Reason: row.Reason, Token: uint64(row.Token),
-			Cause: profilev1.Cause(row.Cause),
+			Cause: profilev1.Cause(row.Cause), Ring: profilev1.AuditRing(row.Ring), Revision: row.Revision,
 		}
 		if row.Ground != lock.Living {
 			audit.Ground = row.Ground.String()

@@ -79,6 +79,13 @@ func checkMode(mode profilev1.ReadMode) error {
 	return nil
 }
 
+func checkRing(ring profilev1.AuditRing) error {
+	if ring < profilev1.AuditRing_AUDIT_RING_UNSPECIFIED || ring > profilev1.AuditRing_AUDIT_RING_GAME_SERVERS {
+		return invalidField("ring %d of the audit is unknown: ask for the operators', the game servers', or both", ring)
+	}
+	return nil
+}
+
 func checkWhenOwned(when profilev1.WhenOwned) error {
 	if when < profilev1.WhenOwned_WHEN_OWNED_WAIT || when > profilev1.WhenOwned_WHEN_OWNED_STEAL {
 		return invalidField("when_owned %d is unknown: ask to wait, to be refused or to steal", when)

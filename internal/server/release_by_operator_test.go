@@ -65,12 +65,16 @@ func TestReleaseByOperator(t *testing.T) {
 	if err != nil || len(audits.Records) != 1 || !audits.More {
 		t.Fatalf("the newest audit: %v, %v", audits, err)
 	}
-	if a := audits.Records[0]; a.Action != "release" || a.By.GetName() != "tool" || a.From.GetName() != "a" || a.Reason != "stuck" || a.Number != 2 || a.StampMs == 0 {
+	if a := audits.Records[0]; a.Action != "release" || a.By.GetName() != "tool" || a.From.GetName() != "a" || a.Reason != "stuck" || a.Number != 3 || a.Ring != profilev1.AuditRing_AUDIT_RING_GAME_SERVERS || a.StampMs == 0 {
 		t.Errorf("the newest audit is %v", a)
 	}
 	q.Before = audits.Records[0].Number
 	if audits, err = w.cluster.Audit(soon(t), q); err != nil || len(audits.Records) != 1 || audits.More || audits.Records[0].Action != "ask" {
 		t.Errorf("the one before: %v, %v", audits, err)
+	}
+	operators := &profilev1.AuditRequest{Ring: profilev1.AuditRing_AUDIT_RING_OPERATORS, Store: "players"}
+	if audits, err = w.cluster.Audit(soon(t), operators); err != nil || len(audits.Records) != 0 {
+		t.Errorf("of the operators' ring, in which a game server's release is not: %v, %v", audits, err)
 	}
 	if audits, err = w.cluster.Audit(soon(t), &profilev1.AuditRequest{Store: "guilds"}); err != nil || len(audits.Records) != 0 {
 		t.Errorf("of another store: %v, %v", audits, err)

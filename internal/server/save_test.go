@@ -240,11 +240,11 @@ func TestALastSavePutsItsCauseIntoTheLog(t *testing.T) {
 	if logged != uint32(lock.OutOfReach) {
 		t.Errorf("the log has cause %d, want %d", logged, lock.OutOfReach)
 	}
-	audits, err := w.cluster.Audit(soon(t), &profilev1.AuditRequest{})
+	audits, err := w.cluster.Audit(soon(t), &profilev1.AuditRequest{Store: "players"})
 	if err != nil || len(audits.Records) != 1 {
 		t.Fatalf("audit: %v, %v", audits, err)
 	}
-	if r := audits.Records[0]; r.Action != "give-up" || r.Cause != profilev1.Cause_CAUSE_OUT_OF_REACH || r.From.GetName() != "a" {
+	if r := audits.Records[0]; r.Action != "kept-save" || r.Revision != 1 || r.Cause != profilev1.Cause_CAUSE_OUT_OF_REACH || r.From.GetName() != "a" {
 		t.Errorf("the audit is %v", r)
 	}
 }
