@@ -78,6 +78,12 @@ func (n *Node) openParts(ctx context.Context) error {
 	if n.snapshots, err = snapshot.Open(n.config.FS, n.folder.PathOf(datafolder.SnapshotsFolder), keepSnapshots, n.log); err != nil {
 		return err
 	}
+	n.snapshots.OnDamage = func(file string, damage error) {
+		_ = n.lifecycle.start(func() error { // unless this node stops
+			n.lifecycle.goroutines.Go(func() { n.replaceDamagedSnapshot(file, damage) })
+			return nil
+		})
+	}
 	n.replica = tables.NewReplica(n.tables, n.snapshots, n.onEvents, failIn("tables", n.fail))
 	n.replica.OnInstalled = func(took time.Duration, err error) { n.config.Metrics.RecordSnapshot(true, took, err) }
 	if n.port, err = listenForNodes(n.config, own.ID); err != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -31,6 +32,27 @@ func (n *Node) Snapshot() error {
 		return fmt.Errorf("take snapshot: %w", err)
 	}
 	return nil
+}
+
+// replaceDamagedSnapshot goes on from a file of the newest snapshot that turned out to be damaged when it was to be sent. If that
+// file of the live tables is damaged too, this node stops, as with a failed disk: another one leads, and has a snapshot of its own to
+// send. Otherwise a new snapshot takes the place of the damaged one, which would be refused again and again.
+func (n *Node) replaceDamagedSnapshot(file string, damage error) {
+	if damage := n.tables.CheckFile(file); damage != nil {
+		hand, cancel := context.WithTimeout(n.lifecycle.running, drainLimit)
+		defer cancel()
+		if n.leadership.now() != nil {
+			if err := n.leadership.transferLeadership(hand); err != nil {
+				n.log.Warn("hand the lead over", "error", err)
+			}
+		}
+		n.fail(fmt.Errorf("%w: %w", ErrFailed, damage))
+		return
+	}
+	n.log.Warn("a file of the newest snapshot is damaged, and a new snapshot is taken in its place", "code", "SNAPSHOT_DAMAGED", "error", damage)
+	if err := n.Snapshot(); err != nil {
+		n.log.Warn("take snapshot failed, and is tried again when the damaged one is to be sent again", "error", err)
+	}
 }
 
 // keepSnapshots takes a snapshot whenever SnapshotBytes were written to the log. Raft's own threshold counts entries, and

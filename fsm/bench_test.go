@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )

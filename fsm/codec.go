@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/fsm/logpb"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/protobuf/proto"
 )
 
 // ErrPoison is an entry that this build cannot apply. A node that meets one stops: guessing would make its tables differ

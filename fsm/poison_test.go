@@ -11,10 +11,11 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/fsm/logpb"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/protobuf/proto"
 )
 
 // prepared is a machine with a game server, a session, data, a message and a part; its next entry is 7.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"github.com/cespare/xxhash/v2"
+
 	"github.com/profilenode/profilenode/lock"
 )
 

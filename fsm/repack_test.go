@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/protobuf/proto"
 )
 
 // The same commands packed into entries differently: the owners, the order of the queues, every revision and every

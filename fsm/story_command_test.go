@@ -8,9 +8,10 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/datadriven"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/protobuf/proto"
 )
 
 // command is one line of a story as a command.

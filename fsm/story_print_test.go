@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/datadriven"
+
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )

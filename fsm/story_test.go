@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )

@@ -8,9 +8,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
-	"google.golang.org/protobuf/proto"
 )
 
 // dice rolls a number in [0, n).

@@ -3,6 +3,7 @@ package fsm
 import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/profilenode/profilenode/lock"
 )
 

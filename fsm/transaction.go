@@ -6,6 +6,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/profilenode/profilenode/fsm/logpb"
 	"github.com/profilenode/profilenode/lock"
 )

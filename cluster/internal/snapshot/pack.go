@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,15 +23,18 @@ type packer struct {
 	fileLeft     int64          // bytes of the open file that are not read yet
 	sum          *xxhash.Digest // checksum of the read bytes of the open file
 	err          error          // the error that every later Read returns
+	onDamage     func(file string, err error)
 }
 
-func newPacker(fs vfs.FS, dir string, row uint64, files []fileEntry) *packer {
-	return &packer{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New()}
+// newPacker returns the stream of the files in dir. onDamage is told of a file that does not hold what was written to it; nil: no
+// function is told.
+func newPacker(fs vfs.FS, dir string, row uint64, files []fileEntry, onDamage func(file string, err error)) *packer {
+	return &packer{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New(), onDamage: onDamage}
 }
 
-// Read reads the next bytes of the stream. It returns an error for a file that differs from the list in its length, or in
-// its checksum from the bytes that this node received. Otherwise a file that was damaged on this disk would be sent with a
-// checksum that fits the damage, and the receiver would install it.
+// Read reads the next bytes of the stream. It returns an error for a file that differs from the list in its length, or from the
+// bytes that this node received in its checksum, and for a table of this node's own with a wrong checksum of a block. Otherwise
+// a file that was damaged on this disk would be sent with a checksum that fits the damage, and the receiver would install it.
 func (p *packer) Read(b []byte) (int, error) {
 	for p.err == nil {
 		switch {
@@ -77,16 +81,30 @@ func (p *packer) openNext() error {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
 	if info.Size() != f.Size {
-		return fmt.Errorf("file %s of the snapshot has %d bytes, not %d", f.Name, info.Size(), f.Size)
+		return p.damaged(f.Name, fmt.Errorf("it has %d bytes, not %d", info.Size(), f.Size))
+	}
+	if f.Sum == "" && strings.HasSuffix(f.Name, ".sst") {
+		if err := disk.CheckTable(p.fs, p.fs.PathJoin(p.dir, f.Name)); err != nil {
+			return p.damaged(f.Name, err)
+		}
 	}
 	return nil
+}
+
+// damaged reports a damaged file, and returns the error of Read.
+func (p *packer) damaged(file string, err error) error {
+	damage := disk.NewDamageError(p.fs.PathJoin(p.dir, file), err)
+	if p.onDamage != nil {
+		p.onDamage(file, damage)
+	}
+	return fmt.Errorf("read snapshot: %w", damage)
 }
 
 // endFile checks and closes the open file, and makes its checksum the next bytes of the stream.
 func (p *packer) endFile() error {
 	sum := p.sum.Sum64()
 	if want := p.files[p.nextFile].Sum; want != "" && want != disk.FormatChecksum(sum) {
-		return fmt.Errorf("file %s of the snapshot is damaged", p.files[p.nextFile].Name)
+		return p.damaged(p.files[p.nextFile].Name, fmt.Errorf("its checksum is %s, and was %s when it was received", disk.FormatChecksum(sum), want))
 	}
 	err := p.file.Close()
 	p.file = nil

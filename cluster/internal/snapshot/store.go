@@ -45,6 +45,10 @@ type Store struct {
 	// refuses the snapshot. nil admits all. It must be set before raft starts.
 	AdmitIncoming func(index uint64) error
 
+	// OnDamage, if set before raft starts, is told of each damaged file that is met while a snapshot is read to be sent. file is its
+	// name in the snapshot. It must not block.
+	OnDamage func(file string, err error)
+
 	mu           sync.Mutex
 	snapshots    []*storedSnapshot // the complete snapshots, newest first
 	lastSequence uint64            // the highest sequence in use
@@ -162,7 +166,7 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		label := c.meta.Label
 		data := s.fs.PathJoin(s.root, id, dataFolder)
 		return &label, &Reader{
-			packer:   newPacker(s.fs, data, c.meta.Row, c.meta.Files),
+			packer:   newPacker(s.fs, data, c.meta.Row, c.meta.Files, s.OnDamage),
 			store:    s,
 			snapshot: c,
 			data:     data,

@@ -221,34 +221,46 @@ func TestDamagedMetaStopsTheStart(t *testing.T) {
 
 // A file that was damaged after it was received is not sent with a checksum that fits the damage.
 func TestRottenSnapshotIsNotSent(t *testing.T) {
-	from := openDisk(t, vfs.NewMem(), "node")
-	defer from.shut(t)
-	from.play(t, storyLog(t, 9), 1, 9)
-	label, stream := takeSnapshot(t, from, 9)
+	for _, own := range []bool{false, true} {
+		from := openDisk(t, vfs.NewMem(), "node")
+		defer from.shut(t)
+		from.play(t, storyLog(t, 9), 1, 9)
+		label, stream := takeSnapshot(t, from, 9)
 
-	fs := vfs.NewMem()
-	to := openDisk(t, fs, "node")
-	defer to.shut(t)
-	receive(t, to, label, stream)
-	labels, err := to.snapshots.List()
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, path, largest := labels[0].ID, "", int64(0)
-	for name, size := range fileSizes(t, fs, "node/snapshots/"+id+"/data") {
-		if size > largest {
-			path, largest = "node/snapshots/"+id+"/data/"+name, size
+		fs := vfs.NewMem()
+		to := openDisk(t, fs, "node")
+		defer to.shut(t)
+		if own { // its checksums are those of the tables themselves
+			to.play(t, storyLog(t, 9), 1, 9)
+			takeSnapshot(t, to, 9)
+		} else {
+			receive(t, to, label, stream)
 		}
-	}
-	damageFile(t, fs, path)
-	_, reader, err := to.snapshots.Open(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, reader); err == nil {
-		t.Error("a damaged file was sent")
-	}
-	if err := reader.Close(); err != nil {
-		t.Error(err)
+		labels, err := to.snapshots.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, file, largest := labels[0].ID, "", int64(0)
+		for name, size := range fileSizes(t, fs, "node/snapshots/"+id+"/data") {
+			if size > largest && strings.HasSuffix(name, ".sst") {
+				file, largest = name, size
+			}
+		}
+		told := ""
+		to.snapshots.OnDamage = func(file string, _ error) { told = file }
+		damageFile(t, fs, "node/snapshots/"+id+"/data/"+file)
+		_, reader, err := to.snapshots.Open(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, reader); err == nil || told != file {
+			t.Errorf("own tables %v: a damaged file was sent: %v, and the node was told of %q, want %q", own, err, told, file)
+		}
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := to.tables.CheckFile(file); err != nil { // the snapshot alone was damaged
+			t.Errorf("own tables %v: the live tables are damaged: %v", own, err)
+		}
 	}
 }

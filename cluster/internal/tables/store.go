@@ -242,3 +242,21 @@ func (t *Store) reportFault(err error) {
 	t.watch.Fail(err)
 	t.shutOnce.Do(func() { go t.closeForReading() }) // Pebble's locks may be held here; Close waits for it by drained
 }
+
+// CheckFile checks the file of that name of the live tables, and returns nil if they have none. Snapshots are links to files of
+// tables, which keep their names: if a file is damaged in a snapshot, the live tables may have the same damage.
+func (t *Store) CheckFile(name string) error {
+	g, err := t.acquireGeneration()
+	if err != nil {
+		return nil // this node stops
+	}
+	defer t.releaseGeneration(g)
+	path := t.fs.PathJoin(t.root, g.folder, name)
+	if _, err := t.fs.Stat(path); err != nil {
+		return nil
+	}
+	if err := disk.CheckTable(t.fs, path); err != nil {
+		return disk.NewDamageError(path, err)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package cluster_test
+
+import (
+	"errors"
+	"io"
+	"path"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/profilenode/profilenode/cluster"
+)
+
+// damageLargest changes a bit in the middle of the largest table of the newest snapshot in a node's files, and, with live, in the
+// same file of the live tables.
+func damageLargest(t *testing.T, fs vfs.FS, live bool) {
+	t.Helper()
+	names, err := fs.List("snapshots")
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	newest := ""
+	for _, name := range names {
+		if len(name) > len(newest) || len(name) == len(newest) && name > newest { // term-index-sequence
+			newest = name
+		}
+	}
+	data := path.Join("snapshots", newest, "data")
+	files, err := fs.List(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest, most := "", int64(0)
+	for _, name := range files {
+		if info, err := fs.Stat(path.Join(data, name)); err == nil && strings.HasSuffix(name, ".sst") && info.Size() > most {
+			largest, most = name, info.Size()
+		}
+	}
+	current, err := fs.List("tables")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := readAll(t, fs, path.Join(data, largest))
+	content[len(content)/2] ^= 1
+	replace(t, fs, path.Join(data, largest), content)
+	for _, folder := range current {
+		if _, err := fs.Stat(path.Join("tables", folder, largest)); live && err == nil {
+			replace(t, fs, path.Join("tables", folder, largest), content)
+		}
+	}
+}
+
+func readAll(t *testing.T, fs vfs.FS, name string) []byte {
+	t.Helper()
+	file, err := fs.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// replace puts another file in the place of one, so that links to it stay as they are.
+func replace(t *testing.T, fs vfs.FS, name string, content []byte) {
+	t.Helper()
+	if err := fs.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	file, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.Write(content)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A damaged file of the leader's snapshot reaches no other node. Where the live tables are whole, a new snapshot takes its place
+// and the follower catches up; where they are damaged too, the leader stops, and the follower gets the snapshot of the next one.
+func TestADamagedSnapshotReachesNoOtherNode(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		live bool
+	}{{"the snapshot alone is damaged", false}, {"the live tables are damaged too", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d, logged := trailing(t, 1, 5)
+				leader := d.Leader()
+				n, away := d.Nodes[leader], (leader+1)%3
+				s := register(t, n, "gs")
+				load(t, n, s, 0, 40)
+				agree(t, d.Cluster)
+				d.Kill(away)
+				load(t, n, s, 40, 120)
+				if err := n.Snapshot(); err != nil {
+					t.Fatal(err)
+				}
+				damageLargest(t, d.fs[leader], test.live)
+				d.reopen(away, d.fs[away])
+				d.Until("the follower to catch up", func() bool {
+					return d.Nodes[away].Status().Applied >= n.Status().Applied && d.Nodes[away].Err() == nil
+				})
+				switch err := n.Err(); {
+				case test.live && (!errors.Is(err, cluster.ErrFailed) || !strings.Contains(err.Error(), "is damaged")):
+					t.Errorf("the leader has damaged tables, and stopped with %v", err)
+				case !test.live && (err != nil || logged[leader].count("SNAPSHOT_DAMAGED") == 0):
+					t.Errorf("the leader replaced %d snapshots, and stopped with %v", logged[leader].count("SNAPSHOT_DAMAGED"), err)
+				}
+				if third := d.Nodes[3-leader-away]; third.Err() != nil {
+					t.Errorf("the third node stopped: %v", third.Err())
+				}
+			})
+		})
+	}
+}
