@@ -18,6 +18,7 @@ const (
 	CodeTooLarge        Code = "TOO_LARGE"        // over Error.Limit
 	CodeQueueFull       Code = "QUEUE_FULL"       // too many game servers wait for the profile: Error.Limit
 	CodeInboxFull       Code = "INBOX_FULL"       // too many messages wait in the profile: Error.Limit
+	CodeMessagesWait    Code = "MESSAGES_WAIT"    // Error.Limit messages wait in the profile that is to be removed
 	CodeOtherCluster    Code = "OTHER_CLUSTER"    // a node belongs to another cluster, or to another epoch of it
 	CodeUnauthorized    Code = "UNAUTHORIZED"     // this client may not do that
 	CodeUnsupported     Code = "UNSUPPORTED"      // not every node can do that yet

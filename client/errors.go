@@ -140,7 +140,8 @@ func errorForReason(reason profilev1.Reason) error {
 		profilev1.Reason_REASON_ROLLED_BACK:
 		return ErrSessionOver
 	case profilev1.Reason_REASON_REVISION_DIFFERS, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_NO_PROFILE,
-		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_NOT_OWNED:
+		profilev1.Reason_REASON_NOT_WAITING, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_NOT_OWNED,
+		profilev1.Reason_REASON_MESSAGES_WAIT:
 		return ErrConflict
 	case profilev1.Reason_REASON_INVALID, profilev1.Reason_REASON_TOO_LARGE, profilev1.Reason_REASON_OTHER_CLUSTER,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_UNKNOWN_CLASS, profilev1.Reason_REASON_UNAUTHORIZED:

@@ -200,6 +200,24 @@ func ExampleStore_Remove() {
 	// Output: <nil>
 }
 
+func ExampleDropMessages() {
+	_, players, stop := openExample("game-1")
+	defer stop()
+	ctx := context.Background()
+	if _, err := players.Set(ctx, "ann", Player{}, client.AtRevision(0)); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := players.Send(ctx, "ann", "a gift"); err != nil {
+		log.Fatal(err)
+	}
+	err := players.Remove(ctx, "ann", client.AtRevision(1))
+	fmt.Println(errors.Is(err, client.ErrConflict))
+	fmt.Println(players.Remove(ctx, "ann", client.AtRevision(1), client.DropMessages()))
+	// Output:
+	// true
+	// <nil>
+}
+
 func ExampleProfile_Update() {
 	_, players, stop := openExample("game-1")
 	defer stop()

@@ -28,10 +28,14 @@ func (r Revision) String() string {
 	return fmt.Sprintf("revision %d", r.number)
 }
 
-// WriteOption changes how Set and Remove treat an owner: Force.
+// WriteOption changes what Set and Remove may end or drop: Force, and for Remove DropMessages.
 type WriteOption func(*writeOptions)
 
-type writeOptions struct{ force bool }
+type writeOptions struct{ force, dropMessages bool }
+
+// DropMessages removes a profile together with its messages. Without it Remove is refused while messages wait, also those
+// that were set aside: each was acknowledged to its sender. Set ignores it.
+func DropMessages() WriteOption { return func(o *writeOptions) { o.dropMessages = true } }
 
 // Force ends the session of the profile's owner, with its unsaved changes. Without it an owned profile is refused.
 func Force() WriteOption { return func(o *writeOptions) { o.force = true } }
@@ -54,31 +58,33 @@ func (s *Store[T]) Set(ctx context.Context, key string, data T, expected Revisio
 		act: "set", ref: Ref{s.name, key}, method: profilev1.Profiles_Set_FullMethodName,
 		request: &profilev1.SetRequest{
 			Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Codec: uint32(s.template.codec.ID()), Data: encoded, Hash: hash[:],
-			KeepTags: true, Force: isForced(options),
+			KeepTags: true, Force: chosenOptions(options).force,
 		},
 		answer: answer,
 	})
 	return answer.Header.GetRevision(), err
 }
 
-// Remove removes a profile without a session, its messages too. If the profile is ever created again its revisions continue
-// from there.
+// Remove removes a profile without a session. If the profile is ever created again its revisions continue from there.
 //
-// Errors as Set; ErrConflict also if there is no such profile.
+// Errors as Set; ErrConflict also if there is no such profile, and, without DropMessages, if messages wait in it:
+// CodeMessagesWait.
 func (s *Store[T]) Remove(ctx context.Context, key string, expected Revision, options ...WriteOption) error {
 	ctx, cancel := s.client.life.whileOpen(ctx)
 	defer cancel()
 	return s.client.sendAcrossIncarnations(ctx, &change{
 		act: "remove", ref: Ref{s.name, key}, method: profilev1.Profiles_Remove_FullMethodName,
-		request: &profilev1.RemoveRequest{Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Force: isForced(options)},
-		answer:  &profilev1.RemoveResponse{},
+		request: &profilev1.RemoveRequest{
+			Store: s.name, Key: key, Expected: expected.number, AnyRevision: expected.any, Force: chosenOptions(options).force,
+			DropMessages: chosenOptions(options).dropMessages,
+		},
+		answer: &profilev1.RemoveResponse{},
 	})
 }
 
-func isForced(options []WriteOption) bool {
-	var o writeOptions
+func chosenOptions(options []WriteOption) (o writeOptions) {
 	for _, option := range options {
 		option(&o)
 	}
-	return o.force
+	return o
 }

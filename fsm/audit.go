@@ -83,6 +83,7 @@ type Audit struct {
 	Cause      lock.Cause // of the session's end, of all its sessions with AuditEndServer; NoCause with AuditAskOwner
 	Reason     string
 	Revision   uint64 // of the profile after a set, a remove or a kept save
+	Dropped    uint64 // messages that a remove dropped
 }
 
 // Party is an incarnation, its name and the place that it stated.
@@ -120,6 +121,7 @@ func (a Audit) encode() []byte {
 	w.writeUint(uint64(a.Cause))
 	w.writeString(a.Reason)
 	w.writeUint(a.Revision)
+	w.writeUint(a.Dropped)
 	return w
 }
 
@@ -128,7 +130,7 @@ func decodeAudit(ring AuditRing, row []byte) (Audit, error) {
 	a := Audit{
 		Ring: ring, Number: f.readUint(), StampMS: f.readInt(), Token: lock.Token(f.readUint()), Kind: AuditKind(f.readUint()),
 		Store: f.readString(), Key: f.readString(), By: f.readParty(), From: f.readParty(),
-		Ground: lock.Ground(f.readUint()), Cause: lock.Cause(f.readUint()), Reason: f.readString(), Revision: f.readUint(),
+		Ground: lock.Ground(f.readUint()), Cause: lock.Cause(f.readUint()), Reason: f.readString(), Revision: f.readUint(), Dropped: f.readUint(),
 	}
 	return a, f.finishRow(tableAudit)
 }

@@ -414,7 +414,11 @@ func (w *referenceModel) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	if !p.exists {
 		return fsm.Result{Code: fsm.NoProfile, Revision: p.revision}
 	}
+	if len(p.messages) > 0 && !c.DropMessages {
+		return fsm.Result{Code: fsm.MessagesWait, Revision: p.revision, Token: p.token, Limit: uint64(len(p.messages))}
+	}
 	w.wrote(p, lock.Removed, fsm.AuditRemove, me)
+	w.audits[len(w.audits)-1].Dropped = uint64(len(p.messages))
 	p.messages = nil
 	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WriteRemove)
 	return fsm.Result{Revision: p.revision, Token: p.token}

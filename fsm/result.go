@@ -33,7 +33,8 @@ const (
 
 	OtherRegistration Code = 24 // the incarnation was registered by another process. Never kept as an answer
 	UnknownClass      Code = 25 // no timing class of that name
-	codes                  = 26
+	MessagesWait      Code = 26 // Limit messages wait in the profile, those set aside too
+	codes                  = 27
 )
 
 // Result is the result of a command. keptAnswer says which fields the answer table keeps.
@@ -45,7 +46,7 @@ type Result struct {
 	Revision uint64           // the profile's, after it
 	Message  uint64           // the id of the message sent
 	Owner    lock.Incarnation // with Owned, NameHeld and Queued; with the end of a session by its owner, the one that is granted the profile
-	Limit    uint64           // with TooLarge, QueueFull and InboxFull; with NameHeld, the lease of Owner in milliseconds
+	Limit    uint64           // with TooLarge, QueueFull and InboxFull; with MessagesWait, how many; with NameHeld, the lease of Owner in milliseconds
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far
 	Granted  uint64           // with GrantToWaiters: count of the profiles that were granted to waiters

@@ -68,7 +68,8 @@ func (t *recordTable) setProfile(q *Request, c *Set) Result {
 	return Result{Revision: next.Revision, Token: grant.Token}
 }
 
-// removeProfile leaves a tombstone. A profile that is created again continues its revision, so that no old write fits it.
+// removeProfile leaves a tombstone. It is refused while messages wait, unless it asks to drop them: each was acknowledged to
+// its sender. A profile that is created again continues its revision, so that no old write fits it.
 func (t *recordTable) removeProfile(server lock.Incarnation, c *Remove) Result {
 	if !isValidName(c.Store, c.Key) || c.AnyRevision && c.Expected != 0 {
 		return Result{Code: Invalid}
@@ -81,8 +82,15 @@ func (t *recordTable) removeProfile(server lock.Incarnation, c *Remove) Result {
 	if !old.Exists {
 		return Result{Code: NoProfile, Revision: old.Revision}
 	}
+	box := t.readInbox(c.Store, c.Key)
+	messages := box.Waiting + box.SetAside
+	if messages > 0 && !c.DropMessages {
+		return Result{Code: MessagesWait, Revision: old.Revision, Token: grant.Token, Limit: messages}
+	}
 	taken := t.takeFromOwner(lock.Removed, server, c.Store, c.Key, grant)
-	t.audits.addAudit(AuditRemove, server, taken.Owner, Audit{Store: c.Store, Key: c.Key, Cause: taken.Cause, Revision: old.Revision + 1})
+	t.audits.addAudit(AuditRemove, server, taken.Owner, Audit{
+		Store: c.Store, Key: c.Key, Cause: taken.Cause, Revision: old.Revision + 1, Dropped: messages,
+	})
 	t.messages.clearInbox(c.Store, c.Key)
 	t.writeRevision(Profile{
 		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.position.StampMS, Oldest: old.Oldest,

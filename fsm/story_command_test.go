@@ -100,7 +100,9 @@ func (s *story) act(act string, args storyArgs) any {
 	case "set":
 		return &fsm.Set{Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Data: dataOf(args), Tags: tagsOf(args), Force: args.has("force")}
 	case "remove":
-		return &fsm.Remove{Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Force: args.has("force")}
+		return &fsm.Remove{
+			Store: store, Key: key, Expected: args.number("expected", 0), AnyRevision: args.has("any"), Force: args.has("force"), DropMessages: args.has("drop"),
+		}
 	case "release-by-operator":
 		return &fsm.ReleaseByOperator{Store: store, Key: key, Token: token("token"), Force: args.has("force"), Reason: args.text("reason", "")}
 	case "class":

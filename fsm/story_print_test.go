@@ -21,7 +21,7 @@ var codeNames = [fsm.Codes]string{
 	fsm.QueueFull: "queue full", fsm.InboxFull: "inbox full", fsm.NoMessage: "no message", fsm.PartsMissing: "parts missing",
 	fsm.DataDamaged: "data damaged", fsm.UnknownPolicy: "unknown policy", fsm.NoProfile: "no profile", fsm.NotWaiting: "not waiting", fsm.UnknownClass: "unknown class",
 	fsm.GivenUp: "given up", fsm.Superseded: "superseded", fsm.NotOwned: "not owned",
-	fsm.OtherRegistration: "other registration",
+	fsm.OtherRegistration: "other registration", fsm.MessagesWait: "messages wait",
 }
 
 // report prints the outcome of an entry. A game server that registered gets its name here.
@@ -286,6 +286,9 @@ func (s *story) audit(f fsm.AuditFilter, limit int) string {
 			}
 			if a.Cause != lock.NoCause {
 				fmt.Fprintf(&b, ", %s", a.Cause)
+			}
+			if a.Dropped != 0 {
+				fmt.Fprintf(&b, ", messages dropped: %d", a.Dropped)
 			}
 			if a.Reason != "" {
 				fmt.Fprintf(&b, ": %s", a.Reason)

@@ -253,7 +253,9 @@ func (s *stream) act(c *sender) any {
 	case roll < 35:
 		return &fsm.Set{Store: p.Store, Key: p.Key, Expected: s.revision(p), AnyRevision: s.roll(4) == 0, Data: s.data(c), Tags: s.tags(), Force: s.roll(2) == 0}
 	case roll < 36:
-		return &fsm.Remove{Store: p.Store, Key: p.Key, Expected: s.revision(p), AnyRevision: s.roll(4) == 0, Force: s.roll(2) == 0}
+		return &fsm.Remove{
+			Store: p.Store, Key: p.Key, Expected: s.revision(p), AnyRevision: s.roll(4) == 0, Force: s.roll(2) == 0, DropMessages: s.roll(2) == 0,
+		}
 	case roll < 38:
 		store := []string{"players", "guilds", "", "a/b"}[s.roll(4)]
 		return &fsm.SetPolicy{Store: store, Name: streamPolicies[s.roll(len(streamPolicies))], Value: int64(1 + s.roll(16)), Inherit: s.roll(3) == 0}

@@ -127,7 +127,7 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			s := h.server("gs")
 			h.apply(h.ask(s, &fsm.Set{Store: "players", Key: "p", Data: data("x")}))
 			h.messages(s, "p")
-			return h.ask(s, &fsm.Remove{Store: "players", Key: "p", Expected: 1})
+			return h.ask(s, &fsm.Remove{Store: "players", Key: "p", Expected: 1, DropMessages: true})
 		}},
 		{"a save in parts", 20, fsm.MaxData + 64<<10, 1, func(h *heavy) *fsm.Command {
 			s := h.server("gs")

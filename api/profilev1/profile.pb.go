@@ -103,6 +103,7 @@ const (
 	Reason_REASON_UNSUPPORTED       Reason = 22 // not every node can apply this yet
 	Reason_REASON_NOT_OWNED         Reason = 30 // the profile has no owner
 	Reason_REASON_UNKNOWN_CLASS     Reason = 31 // no timing class of that name
+	Reason_REASON_MESSAGES_WAIT     Reason = 32 // Refusal.limit messages wait in the profile, those set aside too: ask to drop them, or work them off
 	// Refused by this node; this copy did not happen.
 	Reason_REASON_NOT_LEADER         Reason = 40 // go to Refusal.leader with the same number
 	Reason_REASON_BUSY               Reason = 41 // too much in flight: try again, with the same number
@@ -146,6 +147,7 @@ var (
 		22: "REASON_UNSUPPORTED",
 		30: "REASON_NOT_OWNED",
 		31: "REASON_UNKNOWN_CLASS",
+		32: "REASON_MESSAGES_WAIT",
 		40: "REASON_NOT_LEADER",
 		41: "REASON_BUSY",
 		42: "REASON_UNCONFIRMED",
@@ -183,6 +185,7 @@ var (
 		"REASON_UNSUPPORTED":        22,
 		"REASON_NOT_OWNED":          30,
 		"REASON_UNKNOWN_CLASS":      31,
+		"REASON_MESSAGES_WAIT":      32,
 		"REASON_NOT_LEADER":         40,
 		"REASON_BUSY":               41,
 		"REASON_UNCONFIRMED":        42,
@@ -638,7 +641,7 @@ type Refusal struct {
 	Index    uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
 	Revision uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
 	Token    uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
-	Limit    uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`  // with NAME_HELD: the holder's lease in milliseconds; it is gone at the latest when it has been silent for so long
+	Limit    uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`  // with MESSAGES_WAIT: how many; with NAME_HELD: the holder's lease in milliseconds; it is gone at the latest when it has been silent for so long
 	Owner    *Owner                 `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`   // with FENCED, of a session that has ended: the owner now, or by whom it ended, as in Lost
 	Leader   string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // the leader's client address, empty when this node knows none
 	// Of the node that refuses, with OTHER_CLUSTER and OTHER_REGISTRATION. Only a greater epoch of the caller's own cluster
@@ -4323,7 +4326,8 @@ type RemoveRequest struct {
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Expected      uint64                 `protobuf:"varint,4,opt,name=expected,proto3" json:"expected,omitempty"`
 	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
-	AnyRevision   bool                   `protobuf:"varint,6,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"` // as in SetRequest
+	AnyRevision   bool                   `protobuf:"varint,6,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"`    // as in SetRequest
+	DropMessages  bool                   `protobuf:"varint,7,opt,name=drop_messages,json=dropMessages,proto3" json:"drop_messages,omitempty"` // the messages of the profile go with it; else it is refused while there are any, those set aside too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4396,6 +4400,13 @@ func (x *RemoveRequest) GetForce() bool {
 func (x *RemoveRequest) GetAnyRevision() bool {
 	if x != nil {
 		return x.AnyRevision
+	}
+	return false
+}
+
+func (x *RemoveRequest) GetDropMessages() bool {
+	if x != nil {
+		return x.DropMessages
 	}
 	return false
 }
@@ -5857,6 +5868,7 @@ type AuditRecord struct {
 	Cause         Cause     `protobuf:"varint,11,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // of the session's end, with end of all its sessions; UNSPECIFIED if none has ended
 	Ring          AuditRing `protobuf:"varint,12,opt,name=ring,proto3,enum=profilenode.v1.AuditRing" json:"ring,omitempty"`
 	Revision      uint64    `protobuf:"varint,13,opt,name=revision,proto3" json:"revision,omitempty"` // the profile's, after set, remove and kept-save
+	Dropped       uint64    `protobuf:"varint,14,opt,name=dropped,proto3" json:"dropped,omitempty"`   // messages that remove dropped
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5978,6 +5990,13 @@ func (x *AuditRecord) GetRing() AuditRing {
 func (x *AuditRecord) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
 	}
 	return 0
 }
@@ -7140,14 +7159,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"plain_hashR\buser_idsR\bmetadataR\n" +
 	"difference\"B\n" +
 	"\vSetResponse\x123\n" +
-	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xbf\x01\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\xe4\x01\n" +
 	"\rRemoveRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
 	"\bexpected\x18\x04 \x01(\x04R\bexpected\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\x12!\n" +
-	"\fany_revision\x18\x06 \x01(\bR\vanyRevision\"E\n" +
+	"\fany_revision\x18\x06 \x01(\bR\vanyRevision\x12#\n" +
+	"\rdrop_messages\x18\a \x01(\bR\fdropMessages\"E\n" +
 	"\x0eRemoveResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"\x0f\n" +
 	"\rStatusRequest\"\xaa\x05\n" +
@@ -7271,7 +7291,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\rAuditResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x125\n" +
 	"\arecords\x18\x02 \x03(\v2\x1b.profilenode.v1.AuditRecordR\arecords\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"\x90\x03\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\xaa\x03\n" +
 	"\vAuditRecord\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
 	"\bstamp_ms\x18\x02 \x01(\x03R\astampMs\x12\x16\n" +
@@ -7286,7 +7306,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	" \x01(\x04R\x05token\x12+\n" +
 	"\x05cause\x18\v \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12-\n" +
 	"\x04ring\x18\f \x01(\x0e2\x19.profilenode.v1.AuditRingR\x04ring\x12\x1a\n" +
-	"\brevision\x18\r \x01(\x04R\brevision\"p\n" +
+	"\brevision\x18\r \x01(\x04R\brevision\x12\x18\n" +
+	"\adropped\x18\x0e \x01(\x04R\adropped\"p\n" +
 	"\x10GetPolicyRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
@@ -7337,7 +7358,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
-	"\x0fREAD_MODE_STALE\x10\x01*\xb8\x06\n" +
+	"\x0fREAD_MODE_STALE\x10\x01*\xd2\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREASON_FENCED\x10\x01\x12\x1b\n" +
@@ -7364,7 +7385,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x11REASON_SUPERSEDED\x10\x15\x12\x16\n" +
 	"\x12REASON_UNSUPPORTED\x10\x16\x12\x14\n" +
 	"\x10REASON_NOT_OWNED\x10\x1e\x12\x18\n" +
-	"\x14REASON_UNKNOWN_CLASS\x10\x1f\x12\x15\n" +
+	"\x14REASON_UNKNOWN_CLASS\x10\x1f\x12\x18\n" +
+	"\x14REASON_MESSAGES_WAIT\x10 \x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10(\x12\x0f\n" +
 	"\vREASON_BUSY\x10)\x12\x16\n" +
 	"\x12REASON_UNCONFIRMED\x10*\x12\x17\n" +

@@ -127,6 +127,9 @@ func auditReason(audit *pb.AuditRecord) string {
 	if audit.GetRevision() > 0 {
 		reason += fmt.Sprintf("revision %d", audit.GetRevision())
 	}
+	if audit.GetDropped() > 0 {
+		reason += fmt.Sprintf(", messages dropped: %d", audit.GetDropped())
+	}
 	return reason
 }
 
@@ -158,6 +161,7 @@ type auditJSON struct {
 	Cause    string     `json:"cause,omitempty"` // of the session's end
 	Reason   string     `json:"reason,omitempty"`
 	Revision uint64     `json:"revision,omitempty"` // the profile's, after it
+	Dropped  uint64     `json:"dropped,omitempty"`  // messages that a remove dropped
 	Token    string     `json:"token"`
 }
 
@@ -172,7 +176,7 @@ func auditToJSON(audit *pb.AuditRecord) auditJSON {
 		Number: audit.GetNumber(), Ring: auditRingName(audit.GetRing()), Time: formatTime(audit.GetStampMs()),
 		Action: audit.GetAction(), Store: audit.GetStore(), Key: audit.GetKey(),
 		From: partyToJSON(audit.GetFrom()), By: partyToJSON(audit.GetBy()), Ground: audit.GetGround(), Cause: auditCause(audit), Reason: audit.GetReason(),
-		Revision: audit.GetRevision(), Token: strconv.FormatUint(audit.GetToken(), 10),
+		Revision: audit.GetRevision(), Dropped: audit.GetDropped(), Token: strconv.FormatUint(audit.GetToken(), 10),
 	}
 }
 

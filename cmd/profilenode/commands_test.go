@@ -83,7 +83,10 @@ func TestCommands(t *testing.T) {
 	t.Run("Remove", func(t *testing.T) {
 		s.ask(t, "{}", "set", "players", "bob", "-").want(t, exitOK, "revision 1")
 		s.ask(t, "", "remove", "players", "bob", "--revision", "7").want(t, exitFailed, "at revision 1 now")
-		s.ask(t, "", "remove", "players", "bob").want(t, exitOK, "removed players/bob, revision 2")
+		s.ask(t, "", "send", "players", "bob", "{}").want(t, exitOK)
+		s.ask(t, "", "remove", "players", "bob").want(t, exitFailed, "messages wait in the profile", "1 wait", "--drop-messages")
+		s.ask(t, "", "remove", "players", "bob", "--drop-messages").want(t, exitOK, "removed players/bob, revision 2")
+		s.ask(t, "", "audit", "--key", "bob").want(t, exitOK, "remove", "revision 2, messages dropped: 1")
 		s.ask(t, "", "get", "players", "bob").want(t, exitFailed, "there is nothing at players/bob")
 		s.ask(t, "", "remove", "players", "bob").want(t, exitFailed, "there is nothing at players/bob")
 		s.ask(t, "{}", "set", "players", "bob", "-").want(t, exitOK, "revision 3")

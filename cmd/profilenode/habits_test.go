@@ -144,8 +144,8 @@ func TestEveryExampleOfEveryCommandRuns(t *testing.T) {
 					checkStart(t, line)
 					return
 				}
-				s.ask(t, "", "remove", "players", "alice", "--any-revision", "--force")
-				s.ask(t, "", "remove", "players", "bob", "--any-revision", "--force")
+				s.ask(t, "", "remove", "players", "alice", "--any-revision", "--force", "--drop-messages")
+				s.ask(t, "", "remove", "players", "bob", "--any-revision", "--force", "--drop-messages")
 				s.ask(t, `{"coins":1}`, "set", "players", "alice", "-").want(t, exitOK)
 				var alice profileJSON
 				decode(t, s.ask(t, "", "get", "players", "alice", "--json"), &alice)
@@ -155,6 +155,9 @@ func TestEveryExampleOfEveryCommandRuns(t *testing.T) {
 					if _, err := players.StartSession(t.Context(), "alice"); err != nil {
 						t.Fatal(err)
 					}
+				}
+				if command.Name() == "remove" && !strings.Contains(line, "--drop-messages") {
+					s.ask(t, "", "messages", "clear", "players", "alice", sent.ID).want(t, exitOK)
 				}
 				folder := t.TempDir()
 				if err := os.WriteFile(filepath.Join(folder, "alice.json"), []byte(`{"coins":7}`), 0o600); err != nil {

@@ -26,6 +26,8 @@ func explainRefusal(err error) error {
 		hint = fmt.Sprintf("it was saved by another meanwhile; it is at revision %d now: look at it, then try again with --revision %[1]d", refusal.GetRevision())
 	case pb.Reason_REASON_NO_PROFILE:
 		hint = "profilenode list STORE shows what there is"
+	case pb.Reason_REASON_MESSAGES_WAIT:
+		hint = fmt.Sprintf("%d wait: profilenode messages STORE KEY lists them; --drop-messages removes them with the profile", refusal.GetLimit())
 	case pb.Reason_REASON_UNKNOWN_POLICY:
 		hint = "profilenode policy shows every policy"
 	case pb.Reason_REASON_UNKNOWN_CLASS:

@@ -10,14 +10,14 @@ import (
 
 func removeCommand(p process) *cobra.Command {
 	var revision uint64
-	var force, any bool
+	var force, drop, any bool
 	command := &cobra.Command{
 		Use:   "remove STORE KEY",
 		Short: "remove a profile",
 		Long: `remove removes a profile. Its revision goes on counting, so that nothing meant for the old one lands on a new one.
-It is refused when somebody saves in between, and when a game server owns the profile.`,
+It is refused when somebody saves in between, when a game server owns the profile, and while messages wait in it.`,
 		Example: `  profilenode remove players alice
-  profilenode remove players alice --revision 12`,
+  profilenode remove players alice --revision 12 --drop-messages`,
 		Args: requireArguments("STORE", "KEY"),
 	}
 	a := addClusterFlags(p, command)
@@ -25,9 +25,10 @@ It is refused when somebody saves in between, and when a game server owns the pr
 	command.Flags().BoolVar(&any, "any-revision", false, "remove it whatever its revision is by then")
 	command.MarkFlagsMutuallyExclusive("revision", "any-revision")
 	command.Flags().BoolVar(&force, "force", false, "also when a game server owns it: it loses its session")
+	command.Flags().BoolVar(&drop, "drop-messages", false, "also while messages wait in it, those set aside too: they are lost")
 	command.RunE = runAct(func(ctx context.Context, args []string) error {
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			request := &pb.RemoveRequest{Store: args[0], Key: args[1], Expected: revision, AnyRevision: any, Force: force}
+			request := &pb.RemoveRequest{Store: args[0], Key: args[1], Expected: revision, AnyRevision: any, Force: force, DropMessages: drop}
 			if !command.Flags().Changed("revision") && !any {
 				current, err := c.getProfile(ctx, &pb.GetRequest{Store: args[0], Key: args[1], WithoutData: true})
 				if err != nil {

@@ -1714,7 +1714,8 @@ type Remove struct {
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Expected      uint64                 `protobuf:"varint,3,opt,name=expected,proto3" json:"expected,omitempty"`
 	Force         bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
-	AnyRevision   bool                   `protobuf:"varint,5,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"` // expected is 0
+	AnyRevision   bool                   `protobuf:"varint,5,opt,name=any_revision,json=anyRevision,proto3" json:"any_revision,omitempty"`    // expected is 0
+	DropMessages  bool                   `protobuf:"varint,6,opt,name=drop_messages,json=dropMessages,proto3" json:"drop_messages,omitempty"` // else it is refused while messages wait, those set aside too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1780,6 +1781,13 @@ func (x *Remove) GetForce() bool {
 func (x *Remove) GetAnyRevision() bool {
 	if x != nil {
 		return x.AnyRevision
+	}
+	return false
+}
+
+func (x *Remove) GetDropMessages() bool {
+	if x != nil {
+		return x.DropMessages
 	}
 	return false
 }
@@ -3031,13 +3039,14 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\v2\x15.profilenode.log.DataR\x04data\x12)\n" +
 	"\x04tags\x18\x05 \x01(\v2\x15.profilenode.log.TagsR\x04tags\x12\x14\n" +
 	"\x05force\x18\x06 \x01(\bR\x05force\x12!\n" +
-	"\fany_revision\x18\a \x01(\bR\vanyRevision\"\x85\x01\n" +
+	"\fany_revision\x18\a \x01(\bR\vanyRevision\"\xaa\x01\n" +
 	"\x06Remove\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1a\n" +
 	"\bexpected\x18\x03 \x01(\x04R\bexpected\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\x12!\n" +
-	"\fany_revision\x18\x05 \x01(\bR\vanyRevision\"e\n" +
+	"\fany_revision\x18\x05 \x01(\bR\vanyRevision\x12#\n" +
+	"\rdrop_messages\x18\x06 \x01(\bR\fdropMessages\"e\n" +
 	"\tSetPolicy\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +

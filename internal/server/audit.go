@@ -29,7 +29,7 @@ func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (
 		audit := &profilev1.AuditRecord{
 			Number: row.Number, StampMs: row.StampMS, Action: row.Kind.String(), Store: row.Store, Key: row.Key,
 			By: partyToWire(row.By), From: partyToWire(row.From), Reason: row.Reason, Token: uint64(row.Token),
-			Cause: profilev1.Cause(row.Cause), Ring: profilev1.AuditRing(row.Ring), Revision: row.Revision,
+			Cause: profilev1.Cause(row.Cause), Ring: profilev1.AuditRing(row.Ring), Revision: row.Revision, Dropped: row.Dropped,
 		}
 		if row.Ground != lock.Living {
 			audit.Ground = row.Ground.String()

@@ -52,6 +52,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_UNSUPPORTED, codes.Unimplemented, "not every node can apply this yet: finish the upgrade first"},
 	{profilev1.Reason_REASON_NOT_OWNED, codes.FailedPrecondition, "nobody owns the profile: there is no session to end, whoever asks for it gets it"},
 	{profilev1.Reason_REASON_UNKNOWN_CLASS, codes.NotFound, "there is no timing class of that name: have an operator make it with profilenode timing set, or name another"},
+	{profilev1.Reason_REASON_MESSAGES_WAIT, codes.FailedPrecondition, "messages wait in the profile: have its owner work them off, or ask to drop them with it"},
 	{profilev1.Reason_REASON_NOT_LEADER, codes.Unavailable, "this node does not lead: go to the leader with the same number"},
 	{profilev1.Reason_REASON_BUSY, codes.ResourceExhausted, "too much is in flight here: try again soon with the same number"},
 	{profilev1.Reason_REASON_NO_SPACE, codes.ResourceExhausted, "the disks of too many nodes are nearly full, so only saves that end a session are taken: free space there, and try again with the same number"},
@@ -94,6 +95,7 @@ var reasons = [...]profilev1.Reason{
 
 	fsm.OtherRegistration: profilev1.Reason_REASON_OTHER_REGISTRATION,
 	fsm.UnknownClass:      profilev1.Reason_REASON_UNKNOWN_CLASS,
+	fsm.MessagesWait:      profilev1.Reason_REASON_MESSAGES_WAIT,
 }
 
 // ReasonOf is why a command with this code was refused; REASON_UNSPECIFIED: it was not, it is done or queued.

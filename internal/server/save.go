@@ -54,7 +54,7 @@ func (s profilesService) Remove(ctx context.Context, q *profilev1.RemoveRequest)
 		return nil, err
 	}
 	result, err := s.proposeChange(ctx, q.GetRequest(), &fsm.Remove{
-		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), AnyRevision: q.GetAnyRevision(), Force: q.GetForce(),
+		Store: q.GetStore(), Key: q.GetKey(), Expected: q.GetExpected(), AnyRevision: q.GetAnyRevision(), Force: q.GetForce(), DropMessages: q.GetDropMessages(),
 	})
 	if err != nil {
 		return nil, err

@@ -349,3 +349,39 @@ func TestAGameServerThatStartsAgainHasOnePlaceUnderItsNewTicket(t *testing.T) {
 		}
 	})
 }
+
+// A profile with messages is removed only by a request that asks to drop them, and the audit says how many went.
+func TestRemoveIsRefusedWhileMessagesWait(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		a, b := w.register("a"), w.register("b")
+		token := a.start("p", wait).Header.Token
+		last := a.saving("p", token, 0, []byte("one"))
+		last.End = true
+		if _, err := a.profiles.Save(soon(t), last); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := b.profiles.Send(soon(t), &profilev1.SendRequest{Request: b.next(), Store: "players", Key: "p", Body: []byte("a gift")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := b.profiles.Remove(soon(t), &profilev1.RemoveRequest{Request: b.next(), Store: "players", Key: "p", Expected: 1})
+		if r := wantReason(t, err, profilev1.Reason_REASON_MESSAGES_WAIT); r.Limit != 2 || r.Revision != 1 {
+			t.Errorf("the refusal says %v, want that 2 wait at revision 1", r)
+		}
+		if got := w.get("p"); !got.Profile.GetExists() || got.Messages != 2 {
+			t.Errorf("after the refusal it is %v, with %d messages", got.Profile, got.Messages)
+		}
+		drop := &profilev1.RemoveRequest{Request: b.next(), Store: "players", Key: "p", Expected: 1, DropMessages: true}
+		if _, err = b.profiles.Remove(soon(t), drop); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.get("p"); got.Profile.GetExists() || got.Messages != 0 {
+			t.Errorf("after the removal it is %v, with %d messages", got.Profile, got.Messages)
+		}
+		audits, err := w.cluster.Audit(soon(t), &profilev1.AuditRequest{Store: "players", Key: "p"})
+		if err != nil || len(audits.Records) != 1 || audits.Records[0].Action != "remove" || audits.Records[0].Dropped != 2 {
+			t.Errorf("the audit is %v, %v", audits, err)
+		}
+	})
+}

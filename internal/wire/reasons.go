@@ -48,7 +48,8 @@ func MeaningOf(reason profilev1.Reason) Meaning {
 		profilev1.Reason_REASON_INBOX_FULL, profilev1.Reason_REASON_NO_MESSAGE, profilev1.Reason_REASON_DATA_DAMAGED,
 		profilev1.Reason_REASON_UNKNOWN_POLICY, profilev1.Reason_REASON_NO_PROFILE, profilev1.Reason_REASON_NOT_WAITING,
 		profilev1.Reason_REASON_GIVEN_UP, profilev1.Reason_REASON_SUPERSEDED, profilev1.Reason_REASON_UNSUPPORTED,
-		profilev1.Reason_REASON_NOT_OWNED, profilev1.Reason_REASON_UNKNOWN_CLASS:
+		profilev1.Reason_REASON_NOT_OWNED, profilev1.Reason_REASON_UNKNOWN_CLASS,
+		profilev1.Reason_REASON_MESSAGES_WAIT:
 		return Meaning{Refused, Never}
 	case profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNCONFIRMED, profilev1.Reason_REASON_NO_SPACE,
 		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING:
