@@ -17,8 +17,8 @@ import (
 // A disk that hangs makes the node not ready within 2 s, also an idle one: hangNoticed, hangPeriod and probePeriod together.
 const (
 	hangNoticed     = 1250 * time.Millisecond // an operation of the disk that takes longer makes the node not ready
-	hangPeriod      = 200 * time.Millisecond  // how often the running operations are looked at
-	probePeriod     = 500 * time.Millisecond  // of writes to a disk that is otherwise idle
+	hangPeriod      = 100 * time.Millisecond  // how often the running operations are looked at
+	probePeriod     = 400 * time.Millisecond  // of writes to a disk that is otherwise idle
 	votersAskLimit  = 2 * time.Second         // the age of the answers by which a leader counts voters that work
 	hangRepeatPause = 2 * time.Second         // between two attempts of a leader to give up its leadership
 )
