@@ -3,6 +3,7 @@ package tables
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/profilenode/profilenode/fsm"
 )
@@ -13,16 +14,38 @@ type View struct {
 	*fsm.View
 	release   func()
 	closeOnce sync.Once
-	closeErr  error
+	closed    chan struct{} // closed when nothing of the view is left
+	closeErr  error         // written before closed is closed
 }
 
+// closePatience is how long the end of a view waits for Pebble.
+const closePatience = 50 * time.Millisecond
+
 // Close ends the view. Further calls do nothing and return the same error.
+//
+// The end of a snapshot may schedule a compaction, for which Pebble waits for the write of its manifest that is under way. On a
+// disk that hangs that write does not return, and all that reads would hang with it: the status, probes, refusals that name
+// the leader. So after closePatience the rest is done without the caller, and its error is lost.
 func (v *View) Close() error {
 	v.closeOnce.Do(func() {
-		v.closeErr = v.View.Close()
-		v.release()
+		go func() {
+			v.closeErr = v.View.Close()
+			v.release()
+			close(v.closed)
+		}()
+		patience := time.NewTimer(closePatience)
+		defer patience.Stop()
+		select {
+		case <-v.closed:
+		case <-patience.C:
+		}
 	})
-	return v.closeErr
+	select {
+	case <-v.closed:
+		return v.closeErr
+	default:
+		return nil
+	}
 }
 
 // OpenView opens a view of the tables as they are now. It returns ErrClosed if the tables are closing.
@@ -36,7 +59,7 @@ func (t *Store) OpenView() (*View, error) {
 		t.releaseGeneration(g)
 		return nil, fmt.Errorf("open view: %w", err)
 	}
-	return &View{View: v, release: func() { t.releaseGeneration(g) }}, nil
+	return &View{View: v, release: func() { t.releaseGeneration(g) }, closed: make(chan struct{})}, nil
 }
 
 // ReadAlarms returns the rows of all alarms.
