@@ -10,6 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/profilenode/profilenode/cluster/internal/disk"
+	"github.com/profilenode/profilenode/cluster/internal/snapshot"
+	"github.com/profilenode/profilenode/fsm"
 )
 
 // After a fault at any one file operation of an install, the node goes on with the old or the new tables, or it stops.
@@ -131,4 +133,40 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 		}
 		f.tried++
 	}
+}
+
+// A fault of the tables that are being installed closes them too: Pebble would try to compact a damaged file again and again, in a
+// folder that nothing closes any more.
+func TestAFaultDuringAnInstallLeavesNoTablesOpen(t *testing.T) {
+	logs := storyLog(t, 9)
+	from, to := openDisk(t, vfs.NewMem(), "node"), openDisk(t, vfs.NewMem(), "node")
+	defer from.shut(t)
+	from.play(t, logs, 1, 9)
+	label, stream := takeSnapshot(t, from, 9)
+	receive(t, to, label, stream)
+	labels, err := to.snapshots.List()
+	if err != nil || len(labels) == 0 {
+		t.Fatal(labels, err)
+	}
+	_, reader, err := to.snapshots.Open(labels[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	source, ok := snapshot.UnwrapReader(reader)
+	if !ok {
+		t.Fatal("not a reader of the store")
+	}
+	err = to.tables.Install(source.CopyTo, func(fsm.Position) error {
+		to.tables.reportFault(errors.New("a damaged file"))
+		<-to.tables.closing
+		return nil
+	})
+	if !errors.Is(err, ErrClosed) {
+		t.Errorf("the install ended with %v, want %v", err, ErrClosed)
+	}
+	if err := to.tables.Close(); !errors.Is(err, disk.ErrFailed) {
+		t.Errorf("close: %v, want %v", err, disk.ErrFailed)
+	}
+	<-to.tables.drained
 }

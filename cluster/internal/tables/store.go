@@ -200,26 +200,31 @@ func (t *Store) Close() error {
 	case <-t.drained:
 	case <-t.watch.Failed():
 		select {
-		case <-t.drained: // Pebble could close its files
+		case <-t.drained: // its files are closed, where they can be
 		case <-time.After(brokenCloseLimit):
 		}
+	}
+	select {
+	case <-t.watch.Failed():
 		return t.watch.Err()
+	default:
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.closeErr
 }
 
-// closeForReading refuses new calls and views. The live tables are closed when the last open one ends.
+// closeForReading refuses new calls and views. The live tables are closed when the last open one ends. A fault may call it while
+// Open still runs: the tables that Open makes live are then closed by the next call, which close makes.
 func (t *Store) closeForReading() {
 	t.mu.Lock()
 	live, first := t.live, !t.closed
-	t.closed = true
+	t.live, t.closed = nil, true
 	t.mu.Unlock()
 	if first {
 		close(t.closing)
 	}
-	if first && live != nil { // nil: Open is still running, and ends with the same fault
+	if live != nil {
 		t.releaseGeneration(live)
 	}
 }

@@ -88,6 +88,10 @@ func (t *Store) Install(fill func(dir string) error, check func(fsm.Position) er
 	}
 
 	t.mu.Lock()
+	if t.closed { // a fault of the tables closed the store meanwhile, or the node stops
+		t.mu.Unlock()
+		return errors.Join(ErrClosed, t.closeMachine(g))
+	}
 	old := t.live
 	old.superseded = true
 	t.live = g
