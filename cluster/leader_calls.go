@@ -150,17 +150,39 @@ func (n *Node) Transfer(ctx context.Context) error {
 	return n.leadership.transferLeadership(ctx)
 }
 
-// Remove takes a node out of the cluster for good. Only the leader can, and not itself: hand the lead over first.
+// ErrNotRemovable is in the error of Remove for a node that this leader must not take out, or that is not there.
+var ErrNotRemovable = errors.New("this node cannot be removed")
+
+// Remove takes a node out of the cluster for good. Only the leader can, and not itself: hand the lead over first. It returns
+// ErrNotRemovable if the voters that would be left and that answer were no majority.
 func (n *Node) Remove(ctx context.Context, id string) error {
 	if _, err := n.leadership.awaitLeaderState(ctx); err != nil {
 		return err
 	}
 	if id == n.ID() {
-		return errors.New("remove node: this node leads the cluster; hand the lead over first")
+		return fmt.Errorf("%w: it leads the cluster: hand the leadership over first", ErrNotRemovable)
 	}
 	r := n.raftIfRunning()
-	if !slices.ContainsFunc(configuredPeers(r), func(p peerwire.Peer) bool { return p.ID == id }) {
-		return fmt.Errorf("remove node: no node %s in the cluster", id)
+	peers := configuredPeers(r)
+	if !slices.ContainsFunc(peers, func(p peerwire.Peer) bool { return p.ID == id }) {
+		return fmt.Errorf("%w: no node %s is in the cluster, or it is out already", ErrNotRemovable, id)
+	}
+	round, ok := n.membership.hellos.AwaitRound(ctx)
+	if !ok {
+		return fmt.Errorf("remove node: %w: the other nodes were not asked in time", ErrBusy)
+	}
+	left, answer := 0, 0
+	for _, p := range peers {
+		if !p.Voter || p.ID == id {
+			continue
+		}
+		left++
+		if _, ok := round.Members[p.ID]; ok {
+			answer++
+		}
+	}
+	if answer < left/2+1 {
+		return fmt.Errorf("%w: of the %d voters that would be left %d answer, and %d are needed: start those that are down first", ErrNotRemovable, left, answer, left/2+1)
 	}
 	if err := n.leadership.classifyProposeError(n.lifecycle.waitForFuture(ctx, r.RemoveServer(raft.ServerID(id), 0, joinTimeout))); err != nil {
 		return fmt.Errorf("remove node: %w", err)

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -64,4 +65,31 @@ func TestWhoWasRemovedDoesNotAskAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A node is not taken out if the voters that are left and that answer are no majority: with one of three down, the cluster would
+// stand still. The one that is down may go, and so may a healthy one afterwards; the leader may not.
+func TestARemovalThatWouldCostTheQuorumIsRefused(t *testing.T) {
+	c := clustertest.Start(t, 3, nil)
+	c.Ready()
+	at := c.Leader()
+	leader, down, healthy := c.Nodes[at], (at+1)%3, (at+2)%3
+	goneID := c.Nodes[down].ID()
+	c.Kill(down)
+	c.Until("the leader to miss it", func() bool {
+		return errors.Is(leader.Remove(t.Context(), c.Nodes[healthy].ID()), cluster.ErrNotRemovable)
+	})
+	for _, id := range []string{leader.ID(), "no such id"} {
+		if err := leader.Remove(t.Context(), id); !errors.Is(err, cluster.ErrNotRemovable) {
+			t.Errorf("remove %s: %v, want that it is refused", id, err)
+		}
+	}
+	for _, id := range []string{goneID, c.Nodes[healthy].ID()} {
+		if err := leader.Remove(t.Context(), id); err != nil {
+			t.Errorf("remove %s: %v", id, err)
+		}
+	}
+	if members := leader.Status().Members; len(members) != 1 {
+		t.Errorf("members %v, want the leader alone", members)
+	}
 }

@@ -6805,6 +6805,175 @@ func (x *AddMemberResponse) GetHeader() *ReplyHeader {
 	return nil
 }
 
+// RemoveMemberRequest may be sent again: a node that is out already is refused as unknown.
+type RemoveMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // node id
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{82}
+}
+
+func (x *RemoveMemberRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{83}
+}
+
+type TransferLeadershipRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipRequest) Reset() {
+	*x = TransferLeadershipRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipRequest) ProtoMessage() {}
+
+func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *TransferLeadershipRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+type TransferLeadershipResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipResponse) Reset() {
+	*x = TransferLeadershipResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipResponse) ProtoMessage() {}
+
+func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{85}
+}
+
 var File_api_profilev1_profile_proto protoreflect.FileDescriptor
 
 const file_api_profilev1_profile_proto_rawDesc = "" +
@@ -7355,7 +7524,14 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"H\n" +
 	"\x11AddMemberResponse\x123\n" +
-	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header*;\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\"?\n" +
+	"\x13RemoveMemberRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x16\n" +
+	"\x14RemoveMemberResponse\"5\n" +
+	"\x19TransferLeadershipRequest\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x1c\n" +
+	"\x1aTransferLeadershipResponse*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
 	"\x0fREAD_MODE_STALE\x10\x01*\xd2\x06\n" +
@@ -7444,7 +7620,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.profilenode.v1.GetRequest\x1a\x1b.profilenode.v1.GetResponse\x12A\n" +
 	"\x04List\x12\x1b.profilenode.v1.ListRequest\x1a\x1c.profilenode.v1.ListResponse\x12>\n" +
 	"\x03Set\x12\x1a.profilenode.v1.SetRequest\x1a\x1b.profilenode.v1.SetResponse\x12G\n" +
-	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\xd4\b\n" +
+	"\x06Remove\x12\x1d.profilenode.v1.RemoveRequest\x1a\x1e.profilenode.v1.RemoveResponse2\x9c\n" +
+	"\n" +
 	"\aCluster\x12G\n" +
 	"\x06Status\x12\x1d.profilenode.v1.StatusRequest\x1a\x1e.profilenode.v1.StatusResponse\x12G\n" +
 	"\x06Digest\x12\x1d.profilenode.v1.DigestRequest\x1a\x1e.profilenode.v1.DigestResponse\x12M\n" +
@@ -7459,7 +7636,9 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\n" +
 	"ClearAlarm\x12!.profilenode.v1.ClearAlarmRequest\x1a\".profilenode.v1.ClearAlarmResponse\x12b\n" +
 	"\x0fExpectedMembers\x12&.profilenode.v1.ExpectedMembersRequest\x1a'.profilenode.v1.ExpectedMembersResponse\x12P\n" +
-	"\tAddMember\x12 .profilenode.v1.AddMemberRequest\x1a!.profilenode.v1.AddMemberResponseB<Z:github.com/profilenode/profilenode/api/profilev1;profilev1b\x06proto3"
+	"\tAddMember\x12 .profilenode.v1.AddMemberRequest\x1a!.profilenode.v1.AddMemberResponse\x12Y\n" +
+	"\fRemoveMember\x12#.profilenode.v1.RemoveMemberRequest\x1a$.profilenode.v1.RemoveMemberResponse\x12k\n" +
+	"\x12TransferLeadership\x12).profilenode.v1.TransferLeadershipRequest\x1a*.profilenode.v1.TransferLeadershipResponseB<Z:github.com/profilenode/profilenode/api/profilev1;profilev1b\x06proto3"
 
 var (
 	file_api_profilev1_profile_proto_rawDescOnce sync.Once
@@ -7474,99 +7653,103 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
 var file_api_profilev1_profile_proto_goTypes = []any{
-	(ReadMode)(0),                     // 0: profilenode.v1.ReadMode
-	(Reason)(0),                       // 1: profilenode.v1.Reason
-	(ServerKind)(0),                   // 2: profilenode.v1.ServerKind
-	(Cause)(0),                        // 3: profilenode.v1.Cause
-	(WhenOwned)(0),                    // 4: profilenode.v1.WhenOwned
-	(AuditRing)(0),                    // 5: profilenode.v1.AuditRing
-	(*Request)(nil),                   // 6: profilenode.v1.Request
-	(*ReplyHeader)(nil),               // 7: profilenode.v1.ReplyHeader
-	(*Refusal)(nil),                   // 8: profilenode.v1.Refusal
-	(*Owner)(nil),                     // 9: profilenode.v1.Owner
-	(*RegisterRequest)(nil),           // 10: profilenode.v1.RegisterRequest
-	(*RegisterResponse)(nil),          // 11: profilenode.v1.RegisterResponse
-	(*Limits)(nil),                    // 12: profilenode.v1.Limits
-	(*Timing)(nil),                    // 13: profilenode.v1.Timing
-	(*Renewal)(nil),                   // 14: profilenode.v1.Renewal
-	(*Page)(nil),                      // 15: profilenode.v1.Page
-	(*Renewed)(nil),                   // 16: profilenode.v1.Renewed
-	(*Event)(nil),                     // 17: profilenode.v1.Event
-	(*Granted)(nil),                   // 18: profilenode.v1.Granted
-	(*LetGo)(nil),                     // 19: profilenode.v1.LetGo
-	(*Lost)(nil),                      // 20: profilenode.v1.Lost
-	(*MessageWaits)(nil),              // 21: profilenode.v1.MessageWaits
-	(*StreamEnd)(nil),                 // 22: profilenode.v1.StreamEnd
-	(*EndServerRequest)(nil),          // 23: profilenode.v1.EndServerRequest
-	(*EndServerResponse)(nil),         // 24: profilenode.v1.EndServerResponse
-	(*SettleRequest)(nil),             // 25: profilenode.v1.SettleRequest
-	(*SettleResponse)(nil),            // 26: profilenode.v1.SettleResponse
-	(*StartSessionRequest)(nil),       // 27: profilenode.v1.StartSessionRequest
-	(*StartSessionResponse)(nil),      // 28: profilenode.v1.StartSessionResponse
-	(*ReclaimRequest)(nil),            // 29: profilenode.v1.ReclaimRequest
-	(*Claim)(nil),                     // 30: profilenode.v1.Claim
-	(*ReclaimResponse)(nil),           // 31: profilenode.v1.ReclaimResponse
-	(*Reclaimed)(nil),                 // 32: profilenode.v1.Reclaimed
-	(*CancelRequest)(nil),             // 33: profilenode.v1.CancelRequest
-	(*CancelResponse)(nil),            // 34: profilenode.v1.CancelResponse
-	(*Profile)(nil),                   // 35: profilenode.v1.Profile
-	(*SaveRequest)(nil),               // 36: profilenode.v1.SaveRequest
-	(*SaveResponse)(nil),              // 37: profilenode.v1.SaveResponse
-	(*ReleaseRequest)(nil),            // 38: profilenode.v1.ReleaseRequest
-	(*MessagePanic)(nil),              // 39: profilenode.v1.MessagePanic
-	(*ReleaseResponse)(nil),           // 40: profilenode.v1.ReleaseResponse
-	(*Message)(nil),                   // 41: profilenode.v1.Message
-	(*SendRequest)(nil),               // 42: profilenode.v1.SendRequest
-	(*SendResponse)(nil),              // 43: profilenode.v1.SendResponse
-	(*ClearMessageRequest)(nil),       // 44: profilenode.v1.ClearMessageRequest
-	(*ClearMessageResponse)(nil),      // 45: profilenode.v1.ClearMessageResponse
-	(*MessagesRequest)(nil),           // 46: profilenode.v1.MessagesRequest
-	(*MessagesResponse)(nil),          // 47: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),                // 48: profilenode.v1.GetRequest
-	(*GetResponse)(nil),               // 49: profilenode.v1.GetResponse
-	(*ListRequest)(nil),               // 50: profilenode.v1.ListRequest
-	(*ListResponse)(nil),              // 51: profilenode.v1.ListResponse
-	(*SetRequest)(nil),                // 52: profilenode.v1.SetRequest
-	(*SetResponse)(nil),               // 53: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),             // 54: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),            // 55: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),             // 56: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),            // 57: profilenode.v1.StatusResponse
-	(*Alarm)(nil),                     // 58: profilenode.v1.Alarm
-	(*Member)(nil),                    // 59: profilenode.v1.Member
-	(*DigestRequest)(nil),             // 60: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),            // 61: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),           // 62: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),          // 63: profilenode.v1.SessionsResponse
-	(*Session)(nil),                   // 64: profilenode.v1.Session
-	(*ServersRequest)(nil),            // 65: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),           // 66: profilenode.v1.ServersResponse
-	(*Server)(nil),                    // 67: profilenode.v1.Server
-	(*ReleaseByOperatorRequest)(nil),  // 68: profilenode.v1.ReleaseByOperatorRequest
-	(*ReleaseByOperatorResponse)(nil), // 69: profilenode.v1.ReleaseByOperatorResponse
-	(*AuditRequest)(nil),              // 70: profilenode.v1.AuditRequest
-	(*AuditResponse)(nil),             // 71: profilenode.v1.AuditResponse
-	(*AuditRecord)(nil),               // 72: profilenode.v1.AuditRecord
-	(*GetPolicyRequest)(nil),          // 73: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),         // 74: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),                    // 75: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),          // 76: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),         // 77: profilenode.v1.SetPolicyResponse
-	(*TimingClassesRequest)(nil),      // 78: profilenode.v1.TimingClassesRequest
-	(*TimingClassesResponse)(nil),     // 79: profilenode.v1.TimingClassesResponse
-	(*SetTimingClassRequest)(nil),     // 80: profilenode.v1.SetTimingClassRequest
-	(*SetTimingClassResponse)(nil),    // 81: profilenode.v1.SetTimingClassResponse
-	(*ClearAlarmRequest)(nil),         // 82: profilenode.v1.ClearAlarmRequest
-	(*ClearAlarmResponse)(nil),        // 83: profilenode.v1.ClearAlarmResponse
-	(*ExpectedMembersRequest)(nil),    // 84: profilenode.v1.ExpectedMembersRequest
-	(*ExpectedMembersResponse)(nil),   // 85: profilenode.v1.ExpectedMembersResponse
-	(*AddMemberRequest)(nil),          // 86: profilenode.v1.AddMemberRequest
-	(*AddMemberResponse)(nil),         // 87: profilenode.v1.AddMemberResponse
-	nil,                               // 88: profilenode.v1.Profile.TagsEntry
-	nil,                               // 89: profilenode.v1.SaveRequest.TagsEntry
-	nil,                               // 90: profilenode.v1.SetRequest.TagsEntry
+	(ReadMode)(0),                      // 0: profilenode.v1.ReadMode
+	(Reason)(0),                        // 1: profilenode.v1.Reason
+	(ServerKind)(0),                    // 2: profilenode.v1.ServerKind
+	(Cause)(0),                         // 3: profilenode.v1.Cause
+	(WhenOwned)(0),                     // 4: profilenode.v1.WhenOwned
+	(AuditRing)(0),                     // 5: profilenode.v1.AuditRing
+	(*Request)(nil),                    // 6: profilenode.v1.Request
+	(*ReplyHeader)(nil),                // 7: profilenode.v1.ReplyHeader
+	(*Refusal)(nil),                    // 8: profilenode.v1.Refusal
+	(*Owner)(nil),                      // 9: profilenode.v1.Owner
+	(*RegisterRequest)(nil),            // 10: profilenode.v1.RegisterRequest
+	(*RegisterResponse)(nil),           // 11: profilenode.v1.RegisterResponse
+	(*Limits)(nil),                     // 12: profilenode.v1.Limits
+	(*Timing)(nil),                     // 13: profilenode.v1.Timing
+	(*Renewal)(nil),                    // 14: profilenode.v1.Renewal
+	(*Page)(nil),                       // 15: profilenode.v1.Page
+	(*Renewed)(nil),                    // 16: profilenode.v1.Renewed
+	(*Event)(nil),                      // 17: profilenode.v1.Event
+	(*Granted)(nil),                    // 18: profilenode.v1.Granted
+	(*LetGo)(nil),                      // 19: profilenode.v1.LetGo
+	(*Lost)(nil),                       // 20: profilenode.v1.Lost
+	(*MessageWaits)(nil),               // 21: profilenode.v1.MessageWaits
+	(*StreamEnd)(nil),                  // 22: profilenode.v1.StreamEnd
+	(*EndServerRequest)(nil),           // 23: profilenode.v1.EndServerRequest
+	(*EndServerResponse)(nil),          // 24: profilenode.v1.EndServerResponse
+	(*SettleRequest)(nil),              // 25: profilenode.v1.SettleRequest
+	(*SettleResponse)(nil),             // 26: profilenode.v1.SettleResponse
+	(*StartSessionRequest)(nil),        // 27: profilenode.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),       // 28: profilenode.v1.StartSessionResponse
+	(*ReclaimRequest)(nil),             // 29: profilenode.v1.ReclaimRequest
+	(*Claim)(nil),                      // 30: profilenode.v1.Claim
+	(*ReclaimResponse)(nil),            // 31: profilenode.v1.ReclaimResponse
+	(*Reclaimed)(nil),                  // 32: profilenode.v1.Reclaimed
+	(*CancelRequest)(nil),              // 33: profilenode.v1.CancelRequest
+	(*CancelResponse)(nil),             // 34: profilenode.v1.CancelResponse
+	(*Profile)(nil),                    // 35: profilenode.v1.Profile
+	(*SaveRequest)(nil),                // 36: profilenode.v1.SaveRequest
+	(*SaveResponse)(nil),               // 37: profilenode.v1.SaveResponse
+	(*ReleaseRequest)(nil),             // 38: profilenode.v1.ReleaseRequest
+	(*MessagePanic)(nil),               // 39: profilenode.v1.MessagePanic
+	(*ReleaseResponse)(nil),            // 40: profilenode.v1.ReleaseResponse
+	(*Message)(nil),                    // 41: profilenode.v1.Message
+	(*SendRequest)(nil),                // 42: profilenode.v1.SendRequest
+	(*SendResponse)(nil),               // 43: profilenode.v1.SendResponse
+	(*ClearMessageRequest)(nil),        // 44: profilenode.v1.ClearMessageRequest
+	(*ClearMessageResponse)(nil),       // 45: profilenode.v1.ClearMessageResponse
+	(*MessagesRequest)(nil),            // 46: profilenode.v1.MessagesRequest
+	(*MessagesResponse)(nil),           // 47: profilenode.v1.MessagesResponse
+	(*GetRequest)(nil),                 // 48: profilenode.v1.GetRequest
+	(*GetResponse)(nil),                // 49: profilenode.v1.GetResponse
+	(*ListRequest)(nil),                // 50: profilenode.v1.ListRequest
+	(*ListResponse)(nil),               // 51: profilenode.v1.ListResponse
+	(*SetRequest)(nil),                 // 52: profilenode.v1.SetRequest
+	(*SetResponse)(nil),                // 53: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),              // 54: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),             // 55: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),              // 56: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),             // 57: profilenode.v1.StatusResponse
+	(*Alarm)(nil),                      // 58: profilenode.v1.Alarm
+	(*Member)(nil),                     // 59: profilenode.v1.Member
+	(*DigestRequest)(nil),              // 60: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),             // 61: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),            // 62: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),           // 63: profilenode.v1.SessionsResponse
+	(*Session)(nil),                    // 64: profilenode.v1.Session
+	(*ServersRequest)(nil),             // 65: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),            // 66: profilenode.v1.ServersResponse
+	(*Server)(nil),                     // 67: profilenode.v1.Server
+	(*ReleaseByOperatorRequest)(nil),   // 68: profilenode.v1.ReleaseByOperatorRequest
+	(*ReleaseByOperatorResponse)(nil),  // 69: profilenode.v1.ReleaseByOperatorResponse
+	(*AuditRequest)(nil),               // 70: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),              // 71: profilenode.v1.AuditResponse
+	(*AuditRecord)(nil),                // 72: profilenode.v1.AuditRecord
+	(*GetPolicyRequest)(nil),           // 73: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),          // 74: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),                     // 75: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),           // 76: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),          // 77: profilenode.v1.SetPolicyResponse
+	(*TimingClassesRequest)(nil),       // 78: profilenode.v1.TimingClassesRequest
+	(*TimingClassesResponse)(nil),      // 79: profilenode.v1.TimingClassesResponse
+	(*SetTimingClassRequest)(nil),      // 80: profilenode.v1.SetTimingClassRequest
+	(*SetTimingClassResponse)(nil),     // 81: profilenode.v1.SetTimingClassResponse
+	(*ClearAlarmRequest)(nil),          // 82: profilenode.v1.ClearAlarmRequest
+	(*ClearAlarmResponse)(nil),         // 83: profilenode.v1.ClearAlarmResponse
+	(*ExpectedMembersRequest)(nil),     // 84: profilenode.v1.ExpectedMembersRequest
+	(*ExpectedMembersResponse)(nil),    // 85: profilenode.v1.ExpectedMembersResponse
+	(*AddMemberRequest)(nil),           // 86: profilenode.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),          // 87: profilenode.v1.AddMemberResponse
+	(*RemoveMemberRequest)(nil),        // 88: profilenode.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),       // 89: profilenode.v1.RemoveMemberResponse
+	(*TransferLeadershipRequest)(nil),  // 90: profilenode.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 91: profilenode.v1.TransferLeadershipResponse
+	nil,                                // 92: profilenode.v1.Profile.TagsEntry
+	nil,                                // 93: profilenode.v1.SaveRequest.TagsEntry
+	nil,                                // 94: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 0: profilenode.v1.ReplyHeader.mode:type_name -> profilenode.v1.ReadMode
@@ -7609,9 +7792,9 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	9,   // 37: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
 	6,   // 38: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
 	7,   // 39: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
-	88,  // 40: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	92,  // 40: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
 	6,   // 41: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	89,  // 42: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	93,  // 42: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
 	3,   // 43: profilenode.v1.SaveRequest.cause:type_name -> profilenode.v1.Cause
 	7,   // 44: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
 	9,   // 45: profilenode.v1.SaveResponse.next:type_name -> profilenode.v1.Owner
@@ -7636,7 +7819,7 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	7,   // 64: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
 	35,  // 65: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
 	6,   // 66: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	90,  // 67: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	94,  // 67: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
 	7,   // 68: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
 	6,   // 69: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
 	7,   // 70: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
@@ -7711,38 +7894,42 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	82,  // 139: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
 	84,  // 140: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
 	86,  // 141: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	11,  // 142: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	17,  // 143: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	16,  // 144: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	24,  // 145: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	26,  // 146: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	28,  // 147: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	31,  // 148: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	34,  // 149: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	37,  // 150: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	40,  // 151: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	43,  // 152: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	45,  // 153: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	47,  // 154: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	49,  // 155: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	51,  // 156: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	53,  // 157: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	55,  // 158: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	57,  // 159: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	61,  // 160: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	63,  // 161: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	66,  // 162: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	69,  // 163: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
-	71,  // 164: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	74,  // 165: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	77,  // 166: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	79,  // 167: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	81,  // 168: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	83,  // 169: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	85,  // 170: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	87,  // 171: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	142, // [142:172] is the sub-list for method output_type
-	112, // [112:142] is the sub-list for method input_type
+	88,  // 142: profilenode.v1.Cluster.RemoveMember:input_type -> profilenode.v1.RemoveMemberRequest
+	90,  // 143: profilenode.v1.Cluster.TransferLeadership:input_type -> profilenode.v1.TransferLeadershipRequest
+	11,  // 144: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	17,  // 145: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	16,  // 146: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	24,  // 147: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	26,  // 148: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	28,  // 149: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	31,  // 150: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	34,  // 151: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	37,  // 152: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	40,  // 153: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	43,  // 154: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	45,  // 155: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	47,  // 156: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	49,  // 157: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	51,  // 158: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	53,  // 159: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	55,  // 160: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	57,  // 161: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	61,  // 162: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	63,  // 163: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	66,  // 164: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	69,  // 165: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
+	71,  // 166: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	74,  // 167: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	77,  // 168: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	79,  // 169: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	81,  // 170: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	83,  // 171: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	85,  // 172: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	87,  // 173: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	89,  // 174: profilenode.v1.Cluster.RemoveMember:output_type -> profilenode.v1.RemoveMemberResponse
+	91,  // 175: profilenode.v1.Cluster.TransferLeadership:output_type -> profilenode.v1.TransferLeadershipResponse
+	144, // [144:176] is the sub-list for method output_type
+	112, // [112:144] is the sub-list for method input_type
 	112, // [112:112] is the sub-list for extension type_name
 	112, // [112:112] is the sub-list for extension extendee
 	0,   // [0:112] is the sub-list for field type_name
@@ -7767,7 +7954,7 @@ func file_api_profilev1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   85,
+			NumMessages:   89,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

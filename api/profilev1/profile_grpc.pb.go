@@ -754,19 +754,21 @@ var Profiles_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Cluster_Status_FullMethodName            = "/profilenode.v1.Cluster/Status"
-	Cluster_Digest_FullMethodName            = "/profilenode.v1.Cluster/Digest"
-	Cluster_Sessions_FullMethodName          = "/profilenode.v1.Cluster/Sessions"
-	Cluster_Servers_FullMethodName           = "/profilenode.v1.Cluster/Servers"
-	Cluster_ReleaseByOperator_FullMethodName = "/profilenode.v1.Cluster/ReleaseByOperator"
-	Cluster_Audit_FullMethodName             = "/profilenode.v1.Cluster/Audit"
-	Cluster_GetPolicy_FullMethodName         = "/profilenode.v1.Cluster/GetPolicy"
-	Cluster_SetPolicy_FullMethodName         = "/profilenode.v1.Cluster/SetPolicy"
-	Cluster_TimingClasses_FullMethodName     = "/profilenode.v1.Cluster/TimingClasses"
-	Cluster_SetTimingClass_FullMethodName    = "/profilenode.v1.Cluster/SetTimingClass"
-	Cluster_ClearAlarm_FullMethodName        = "/profilenode.v1.Cluster/ClearAlarm"
-	Cluster_ExpectedMembers_FullMethodName   = "/profilenode.v1.Cluster/ExpectedMembers"
-	Cluster_AddMember_FullMethodName         = "/profilenode.v1.Cluster/AddMember"
+	Cluster_Status_FullMethodName             = "/profilenode.v1.Cluster/Status"
+	Cluster_Digest_FullMethodName             = "/profilenode.v1.Cluster/Digest"
+	Cluster_Sessions_FullMethodName           = "/profilenode.v1.Cluster/Sessions"
+	Cluster_Servers_FullMethodName            = "/profilenode.v1.Cluster/Servers"
+	Cluster_ReleaseByOperator_FullMethodName  = "/profilenode.v1.Cluster/ReleaseByOperator"
+	Cluster_Audit_FullMethodName              = "/profilenode.v1.Cluster/Audit"
+	Cluster_GetPolicy_FullMethodName          = "/profilenode.v1.Cluster/GetPolicy"
+	Cluster_SetPolicy_FullMethodName          = "/profilenode.v1.Cluster/SetPolicy"
+	Cluster_TimingClasses_FullMethodName      = "/profilenode.v1.Cluster/TimingClasses"
+	Cluster_SetTimingClass_FullMethodName     = "/profilenode.v1.Cluster/SetTimingClass"
+	Cluster_ClearAlarm_FullMethodName         = "/profilenode.v1.Cluster/ClearAlarm"
+	Cluster_ExpectedMembers_FullMethodName    = "/profilenode.v1.Cluster/ExpectedMembers"
+	Cluster_AddMember_FullMethodName          = "/profilenode.v1.Cluster/AddMember"
+	Cluster_RemoveMember_FullMethodName       = "/profilenode.v1.Cluster/RemoveMember"
+	Cluster_TransferLeadership_FullMethodName = "/profilenode.v1.Cluster/TransferLeadership"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -795,6 +797,11 @@ type ClusterClient interface {
 	// ExpectedMembers lists the addresses that a node may join from; AddMember adds one.
 	ExpectedMembers(ctx context.Context, in *ExpectedMembersRequest, opts ...grpc.CallOption) (*ExpectedMembersResponse, error)
 	AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error)
+	// RemoveMember takes a node out of the cluster for good. The leader refuses it if the nodes that are left and reachable were no
+	// majority then.
+	RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error)
+	// TransferLeadership has the leader hand its leadership to another voter.
+	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 }
 
 type clusterClient struct {
@@ -935,6 +942,26 @@ func (c *clusterClient) AddMember(ctx context.Context, in *AddMemberRequest, opt
 	return out, nil
 }
 
+func (c *clusterClient) RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveMemberResponse)
+	err := c.cc.Invoke(ctx, Cluster_RemoveMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferLeadershipResponse)
+	err := c.cc.Invoke(ctx, Cluster_TransferLeadership_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -961,6 +988,11 @@ type ClusterServer interface {
 	// ExpectedMembers lists the addresses that a node may join from; AddMember adds one.
 	ExpectedMembers(context.Context, *ExpectedMembersRequest) (*ExpectedMembersResponse, error)
 	AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error)
+	// RemoveMember takes a node out of the cluster for good. The leader refuses it if the nodes that are left and reachable were no
+	// majority then.
+	RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error)
+	// TransferLeadership has the leader hand its leadership to another voter.
+	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -1009,6 +1041,12 @@ func (UnimplementedClusterServer) ExpectedMembers(context.Context, *ExpectedMemb
 }
 func (UnimplementedClusterServer) AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddMember not implemented")
+}
+func (UnimplementedClusterServer) RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveMember not implemented")
+}
+func (UnimplementedClusterServer) TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferLeadership not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -1265,6 +1303,42 @@ func _Cluster_AddMember_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_RemoveMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).RemoveMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_RemoveMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).RemoveMember(ctx, req.(*RemoveMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_TransferLeadership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferLeadershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).TransferLeadership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_TransferLeadership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).TransferLeadership(ctx, req.(*TransferLeadershipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1323,6 +1397,14 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AddMember",
 			Handler:    _Cluster_AddMember_Handler,
+		},
+		{
+			MethodName: "RemoveMember",
+			Handler:    _Cluster_RemoveMember_Handler,
+		},
+		{
+			MethodName: "TransferLeadership",
+			Handler:    _Cluster_TransferLeadership_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

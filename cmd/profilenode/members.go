@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,14 +19,82 @@ func membersCommand(p process) *cobra.Command {
 		Long: `members lists the nodes of the cluster, and the addresses that an operator has let nodes join from. A node joins only from such
 an address, or from one that the setting nodes of the leader lists.`,
 		Example: `  profilenode members
-  profilenode members add 10.0.0.4:7401`,
+  profilenode members add 10.0.0.4:7401
+  profilenode members remove 3f2a
+  profilenode members transfer`,
 		Args: cobra.NoArgs,
 	}
 	a := addClusterFlags(p, command)
 	command.RunE = runAct(func(ctx context.Context, _ []string) error {
 		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error { return listMembers(ctx, a, c) })
 	})
-	command.AddCommand(addMemberCommand(p))
+	command.AddCommand(addMemberCommand(p), removeMemberCommand(p), transferCommand(p))
+	return command
+}
+
+func removeMemberCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "remove ID",
+		Short: "take a node out of the cluster for good",
+		Long: `remove takes a node out of the cluster for good: one whose host is lost, or one that is not needed any more. ID is the node's id, as
+members prints it, or the beginning of it. Stop that node, or it asks to be let in again; its data folder is of no use afterwards.
+
+It is refused while the voters that would be left and that answer are no majority: start those that are down first.`,
+		Example: `  profilenode members remove 3f2a`,
+		Args:    requireArguments("ID"),
+	}
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			id, err := findMember(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			if err := c.ask(ctx, pb.Cluster_RemoveMember_FullMethodName, &pb.RemoveMemberRequest{Id: id}, &pb.RemoveMemberResponse{}); err != nil {
+				return err
+			}
+			return listMembers(ctx, a, c)
+		})
+	})
+	return command
+}
+
+// findMember returns the id of the one node whose id begins so.
+func findMember(ctx context.Context, c *clusterConn, beginning string) (string, error) {
+	status := &pb.StatusResponse{}
+	if err := c.ask(ctx, pb.Cluster_Status_FullMethodName, &pb.StatusRequest{}, status); err != nil {
+		return "", err
+	}
+	var found []string
+	for _, m := range status.GetMembers() {
+		if strings.HasPrefix(m.GetId(), beginning) {
+			found = append(found, m.GetId())
+		}
+	}
+	if len(found) != 1 {
+		return "", &hintedError{fmt.Errorf("%d nodes have an id that begins with %q", len(found), beginning), "profilenode members lists them"}
+	}
+	return found[0], nil
+}
+
+func transferCommand(p process) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "transfer",
+		Short: "have the leader hand its leadership to another node",
+		Long: `transfer has the leader hand its leadership to the voter that is furthest, before work on the leader's host for example. Sessions go on;
+requests wait for some milliseconds.`,
+		Example: `  profilenode members transfer`,
+		Args:    cobra.NoArgs,
+	}
+	a := addClusterFlags(p, command)
+	command.RunE = runAct(func(ctx context.Context, _ []string) error {
+		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			if err := c.ask(ctx, pb.Cluster_TransferLeadership_FullMethodName, &pb.TransferLeadershipRequest{}, &pb.TransferLeadershipResponse{}); err != nil {
+				return err
+			}
+			return listMembers(ctx, a, c)
+		})
+	})
 	return command
 }
 

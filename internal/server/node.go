@@ -43,6 +43,9 @@ type Node interface {
 	LastIndex() uint64
 	// RaiseRolledBack keeps an alarm that the log ends before an index that a caller was told.
 	RaiseRolledBack(ctx context.Context, seen uint64) error
+	// Remove takes a node out of the cluster, and Transfer hands the leadership over.
+	Remove(ctx context.Context, id string) error
+	Transfer(ctx context.Context) error
 	Status() cluster.Status
 	ID() string
 	// Ready is closed once the node knows a leader and its tables are its.

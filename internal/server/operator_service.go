@@ -82,6 +82,32 @@ func (s operatorService) AddMember(ctx context.Context, q *profilev1.AddMemberRe
 	return &profilev1.AddMemberResponse{Header: replyHeader(q.GetRequest(), result)}, nil
 }
 
+// RemoveMember takes a node out of the cluster.
+func (s operatorService) RemoveMember(ctx context.Context, q *profilev1.RemoveMemberRequest) (*profilev1.RemoveMemberResponse, error) {
+	if q.GetId() == "" {
+		return nil, checkFieldErrors(0, invalidField("the request names no node: give its id"))
+	}
+	err := s.node.Remove(ctx, q.GetId())
+	if errors.Is(err, cluster.ErrNotRemovable) {
+		return nil, checkFieldErrors(0, invalidField("%v", err))
+	}
+	if err != nil {
+		return nil, s.refusals.readError(err)
+	}
+	return &profilev1.RemoveMemberResponse{}, nil
+}
+
+// TransferLeadership hands the leadership to another voter.
+func (s operatorService) TransferLeadership(ctx context.Context, _ *profilev1.TransferLeadershipRequest) (*profilev1.TransferLeadershipResponse, error) {
+	if _, err := s.node.ConfirmLeadership(ctx); err != nil {
+		return nil, s.refusals.readError(err)
+	}
+	if err := s.node.Transfer(ctx); err != nil {
+		return nil, checkFieldErrors(0, invalidField("%v: profilenode status shows which nodes could lead", err))
+	}
+	return &profilev1.TransferLeadershipResponse{}, nil
+}
+
 // Digest waits until this node's tables reach an index, and needs no leader.
 func (s operatorService) Digest(ctx context.Context, q *profilev1.DigestRequest) (*profilev1.DigestResponse, error) {
 	if q.GetIndex() > 0 {

@@ -152,6 +152,12 @@ func (n *Node) RaiseRolledBack(ctx context.Context, _ uint64) error {
 	return err
 }
 
+// Remove takes no node out: there is one.
+func (n *Node) Remove(context.Context, string) error { return cluster.ErrNotRemovable }
+
+// Transfer hands nothing over.
+func (n *Node) Transfer(context.Context) error { return nil }
+
 // LastIndex is where the log ends.
 func (n *Node) LastIndex() uint64 {
 	n.mu.Lock()
