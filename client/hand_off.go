@@ -42,9 +42,9 @@ func (g *sessionGrant) handleLetGo(request *profilev1.LetGo) {
 	}
 }
 
-// handOff ends the session with a last save. It is wanted, so it is over before the hand-off time is, after which the session
-// is revoked: if by then no data could be encoded, the session ends with the data stored last. Some of that time is gone when
-// the request comes late, as after a change of the leader.
+// handOff ends the session with a last save. It is wanted, so it is over before the hand-off time is, after which the
+// session is revoked: if by then no data could be encoded, the session ends with the data stored last. Some of that time is
+// gone when the request comes late, as after a change of the leader.
 func (g *sessionGrant) handOff(reason LastSaveReason) {
 	s := g.s
 	s.mu.Lock()

@@ -100,7 +100,7 @@ type IfOwned uint8
 const (
 	IfOwnedWait   IfOwned = iota // ask the owner to let go, and wait in line; the owner saves first. The default
 	IfOwnedRefuse                // return ErrOwned, with the owner
-	IfOwnedSteal                 // end the owner's session without its last save, and stand before those that wait: for debugging and broken owners
+	IfOwnedSteal                 // end the owner's session without its last save, and go before those that wait: for broken owners
 )
 
 func (w IfOwned) start(o *startOptions) { o.when = w }

@@ -24,7 +24,7 @@ const (
 	AuditSteal        AuditKind = 1 // a game server wanted the profile at once
 	AuditAskOwner     AuditKind = 2 // an operator asked its owner to let go
 	AuditForceRelease AuditKind = 3 // an operator released it by force
-	AuditSet          AuditKind = 4 // it was written without a session; with From and Cause it was taken from its owner by force
+	AuditSet          AuditKind = 4 // it was written without a session; with From and Cause, taken from its owner by force
 	AuditRemove       AuditKind = 5 // it was removed; From and Cause as with AuditSet
 	AuditLate         AuditKind = 6 // its owner did not let go in time, and was revoked
 	AuditEndServer    AuditKind = 7 // an incarnation expired, or was found in two processes
@@ -42,9 +42,10 @@ const (
 )
 
 var auditKindNames = map[AuditKind]string{
-	AuditSteal: "steal", AuditAskOwner: "ask", AuditForceRelease: "release", AuditSet: "set", AuditRemove: "remove", AuditLate: "late",
-	AuditEndServer: "end", AuditGiveUp: "give-up", AuditKeptSave: "kept-save", AuditClearAlarm: "clear alarm", AuditExpectNode: "expect node",
-	AuditSetPolicy: "policy", AuditSetTimingClass: "timing", AuditRaiseLevel: "level", AuditSetNode: "node", AuditRemoveNode: "remove node",
+	AuditSteal: "steal", AuditAskOwner: "ask", AuditForceRelease: "release", AuditSet: "set", AuditRemove: "remove",
+	AuditLate: "late", AuditEndServer: "end", AuditGiveUp: "give-up", AuditKeptSave: "kept-save",
+	AuditClearAlarm: "clear alarm", AuditExpectNode: "expect node", AuditSetPolicy: "policy", AuditSetTimingClass: "timing",
+	AuditRaiseLevel: "level", AuditSetNode: "node", AuditRemoveNode: "remove node",
 }
 
 func (k AuditKind) String() string {
@@ -130,12 +131,14 @@ func decodeAudit(ring AuditRing, row []byte) (Audit, error) {
 	a := Audit{
 		Ring: ring, Number: f.readUint(), StampMS: f.readInt(), Token: lock.Token(f.readUint()), Kind: AuditKind(f.readUint()),
 		Store: f.readString(), Key: f.readString(), By: f.readParty(), From: f.readParty(),
-		Ground: lock.Ground(f.readUint()), Cause: lock.Cause(f.readUint()), Reason: f.readString(), Revision: f.readUint(), Dropped: f.readUint(),
+		Ground: lock.Ground(f.readUint()), Cause: lock.Cause(f.readUint()), Reason: f.readString(),
+		Revision: f.readUint(), Dropped: f.readUint(),
 	}
 	return a, f.finishRow(tableAudit)
 }
 
-// auditBook says which audits are kept: the number of the next one, and of each ring the range of its places, [oldest, next).
+// auditBook says which audits are kept: the number of the next one, and of each ring the range of its places,
+// [oldest, next).
 type auditBook struct {
 	number uint64
 	places [auditRings]struct{ oldest, next uint64 }

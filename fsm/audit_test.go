@@ -79,7 +79,8 @@ func TestStealsDoNotPushOutWhatAnOperatorDid(t *testing.T) {
 	})
 }
 
-// An audit is shown for 90 days, also when nothing is audited after it. A few of those that are older go with each later one.
+// An audit is shown for 90 days, also when nothing is audited after it. A few of those that are older go with each later
+// one.
 func TestAuditsAreKeptForNinetyDays(t *testing.T) {
 	m := open(t, vfs.NewMem())
 	defer func() { must(t, m.Close()) }()

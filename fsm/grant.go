@@ -93,7 +93,8 @@ func decodeGrant(row []byte) (GrantRow, error) {
 		f.markDamaged()
 	}
 	for i := uint64(0); i < waiters && !f.bad; i++ {
-		g.Waiters = append(g.Waiters, lock.Waiter{Server: lock.Incarnation(f.readUint()), Ticket: lock.Token(f.readUint()), Steals: i < stealers})
+		w := lock.Waiter{Server: lock.Incarnation(f.readUint()), Ticket: lock.Token(f.readUint()), Steals: i < stealers}
+		g.Waiters = append(g.Waiters, w)
 	}
 	for i := range g.Waiters {
 		g.Waiters[i].SinceMS = f.readInt()
@@ -158,7 +159,9 @@ func (t *grantTable) storeDecision(store, key string, old GrantRow, grant lock.G
 		t.addEvent(Event{Kind: Lost, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.Cause})
 	}
 	if row.Wanted() && row.Owner != 0 && !row.Revoked && (out.Granted || out.Queued || out.Asked) {
-		t.addEvent(Event{Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.requestedCause(), WantedMS: row.WantedMS})
+		t.addEvent(Event{
+			Kind: LetGo, Server: row.Owner, Store: store, Key: key, Token: row.Token, Cause: row.requestedCause(), WantedMS: row.WantedMS,
+		})
 	}
 	return row
 }

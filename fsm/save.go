@@ -120,8 +120,8 @@ func (t *recordTable) checkUnowned(c writeWithoutSession, grant GrantRow) (Profi
 	return old, Result{}
 }
 
-// takeFromOwner revokes the owner's session, since the profile was set or removed, and returns the grant that it revoked; the
-// zero grant if there is none.
+// takeFromOwner revokes the owner's session, since the profile was set or removed, and returns the grant that it revoked;
+// the zero grant if there is none.
 func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store, key string, grant GrantRow) lock.Grant {
 	revoked, out := grant.Revoke(grant.Token, cause, t.isAlive)
 	if !out.Revoked {
@@ -136,7 +136,8 @@ func (t *recordTable) takeFromOwner(cause lock.Cause, by lock.Incarnation, store
 // reach has saved the copy that it kept when its session ended at the limit for doubt.
 func (t *recordTable) auditLastSave(grant GrantRow, saved Profile) {
 	if grant.Cause == lock.OutOfReach {
-		t.audits.addAudit(AuditKeptSave, 0, grant.Owner, Audit{Store: saved.Store, Key: saved.Key, Cause: grant.Cause, Revision: saved.Revision})
+		act := Audit{Store: saved.Store, Key: saved.Key, Cause: grant.Cause, Revision: saved.Revision}
+		t.audits.addAudit(AuditKeptSave, 0, grant.Owner, act)
 		return
 	}
 	t.audits.addGiveUp(saved.Store, saved.Key, grant)

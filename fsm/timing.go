@@ -111,8 +111,9 @@ func (r *tableReader) readClasses() []TimingClass {
 func (t *clusterTable) setTimingClass(by lock.Incarnation, c *logpb.SetTimingClass) Result {
 	done := t.putTimingClass(c)
 	if done.Code == OK {
-		t.audits.addAudit(AuditSetTimingClass, by, 0, Audit{Reason: fmt.Sprintf("%s: renew %d, doubt %d, evidence %d, lease %d, hand-off %d ms",
-			c.Name, c.RenewMs, c.DoubtMs, c.EvidenceMs, c.LeaseMs, c.HandOffMs)})
+		to := fmt.Sprintf("%s: renew %d, doubt %d, evidence %d, lease %d, hand-off %d ms",
+			c.Name, c.RenewMs, c.DoubtMs, c.EvidenceMs, c.LeaseMs, c.HandOffMs)
+		t.audits.addAudit(AuditSetTimingClass, by, 0, Audit{Reason: to})
 	}
 	return done
 }

@@ -78,8 +78,8 @@ func (t Timing) InDoubt(passed time.Duration) bool { return passed >= t.Doubt }
 func (t Timing) LapseIsDue(mute time.Duration) bool { return mute >= t.Evidence }
 
 // LastSaveLimit returns how long an owner that is asked to let go may take for its last save, if the leader says that the
-// hand-off has been pending for so long: to 0.7 of the hand-off time, after which the session is revoked. A new leader leaves
-// half of that time at least; a tenth is there in any case, so that the owner tries once.
+// hand-off has been pending for so long: to 0.7 of the hand-off time, after which the session is revoked. A new leader
+// leaves half of that time at least; a tenth is there in any case, so that the owner tries once.
 func (t Timing) LastSaveLimit(pending time.Duration) time.Duration {
 	return max(t.HandOff*7/10-pending, t.HandOff/10)
 }

@@ -2,8 +2,9 @@
 // owner counts as gone.
 //
 // Its invariants: at most one grant of a profile is in force, the profile's tokens only rise, a game server has at most one
-// place in a queue, and waiters are served in the order of the log, stealers first. It never reads a clock, a disk or a network: all input comes in as arguments, so the same arguments give the same
-// decision on every node and at every replay. Read this file first, then lease.go for time and ground.go for expiries.
+// place in a queue, and waiters are served in the order of the log, stealers first. It never reads a clock, a disk or a
+// network: all input comes in as arguments, so the same arguments give the same decision on every node and at every replay.
+// Read this file first, then lease.go for time and ground.go for expiries.
 package lock
 
 import "slices"

@@ -10,7 +10,8 @@ import (
 
 // Audit lists what operators, game servers and the cluster did, of one ring or of both.
 func (s operatorService) Audit(ctx context.Context, q *profilev1.AuditRequest) (*profilev1.AuditResponse, error) {
-	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkRing(q.GetRing()), checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
+	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkRing(q.GetRing()),
+		checkAfter("key", q.GetKey()), checkStores(q.GetStore())); err != nil {
 		return nil, err
 	}
 	view, err := s.openView(ctx, q.GetMode())

@@ -243,7 +243,8 @@ func TestAHandOffThatWasTakenBackAndAskedForAgainHasItsWholeTime(t *testing.T) {
 	})
 }
 
-// A new leader takes the age of the request by timestamps, but leaves the owner half of the time: it may hear of it only now.
+// A new leader takes the age of the request by timestamps, but leaves the owner half of the time, which may hear of it only
+// now.
 func TestANewLeaderTakesTheAgeOfAHandOffAndLeavesHalfOfItsTime(t *testing.T) {
 	whole := lock.DefaultTiming().HandOff
 	for _, test := range []struct {
