@@ -6,7 +6,8 @@ GEN_GRPC = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 MODULE   = github.com/profilenode/profilenode
 
 # Where goroutines meet, and the two that must not have any. The race detector makes everything about five times slower.
-RACE = ./lock/... ./fsm/... ./gossip/... ./client/... ./internal/server/...
+RACE = ./lock/... ./fsm/... ./gossip/... ./client/... ./internal/server/... \
+	./cluster/internal/liveness ./cluster/internal/commandqueue ./cluster/internal/peerwire ./cluster/internal/snapshot
 
 .PHONY: build test mutations race lint proto cover bench
 

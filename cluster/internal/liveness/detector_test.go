@@ -61,7 +61,7 @@ func TestSilenceExpiresAfterALease(t *testing.T) {
 
 func TestEvidenceNeedsSilenceToo(t *testing.T) {
 	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
-		l.dead[7] = true
+		l.set(func() { l.dead[7] = true })
 		l.renewFor(t, 7, 20*time.Second)
 		l.mustBe(t, 7, lock.Living, "while it renews")
 		time.Sleep(5 * time.Second)
@@ -73,10 +73,10 @@ func TestEvidenceNeedsSilenceToo(t *testing.T) {
 func TestASlowLeaderExpiresNoOne(t *testing.T) {
 	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		l.renewFor(t, 7, 3*time.Second)
-		l.slow = errors.New("an entry is stuck")
+		l.set(func() { l.slow = errors.New("an entry is stuck") })
 		time.Sleep(time.Minute)
 		l.mustBe(t, 7, lock.Living, "while the leader is slow")
-		l.slow = nil
+		l.set(func() { l.slow = nil })
 		time.Sleep(12 * time.Second)
 		l.mustBe(t, 7, lock.Silence, "a lease after the leader was prompt again")
 	})
@@ -85,7 +85,7 @@ func TestASlowLeaderExpiresNoOne(t *testing.T) {
 func TestAnEndedStreamAndTwoRefusalsAreProof(t *testing.T) {
 	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		frame := lock.PingFrame(7)
-		l.dial = func() (net.Conn, error) {
+		answers := func() (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			go func() {
 				theirs.Write(frame[:])
@@ -93,10 +93,11 @@ func TestAnEndedStreamAndTwoRefusalsAreProof(t *testing.T) {
 			}()
 			return ours, nil
 		}
+		l.set(func() { l.dial = answers })
 		s := &Stream{Incarnation: 7, PeerHost: "gs"}
 		l.detector.AddStream(s)
 		l.renewFor(t, 7, 2*time.Second)
-		l.dial = func() (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+		l.set(func() { l.dial = func() (net.Conn, error) { return nil, syscall.ECONNREFUSED } })
 		l.mustBe(t, 7, lock.Living, "with an open stream")
 		l.detector.NoteStreamEnd(s, true)
 		time.Sleep(time.Second)

@@ -44,7 +44,12 @@ func newFakeLeadership(t *testing.T) *fakeLeadership {
 	}
 	l.detector = New(t.Context(), l, Config{
 		Settings: lock.DefaultDetector(), Log: slog.New(slog.DiscardHandler), Metrics: noMetrics{},
-		Dial: func(context.Context, string, string) (net.Conn, error) { return l.dial() },
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			l.mu.Lock()
+			dial := l.dial
+			l.mu.Unlock()
+			return dial()
+		},
 	})
 	return l
 }
@@ -78,9 +83,26 @@ func (l *fakeLeadership) Timestamp() (int64, bool) {
 	return l.stampMS, l.stampMS > 0
 }
 
-func (l *fakeLeadership) IsRefusal(err error) bool            { return errors.Is(err, errRefused) }
-func (l *fakeLeadership) CheckPrompt() error                  { return l.slow }
-func (l *fakeLeadership) SeemsDead(inc lock.Incarnation) bool { return l.dead[inc] }
+func (l *fakeLeadership) IsRefusal(err error) bool { return errors.Is(err, errRefused) }
+
+func (l *fakeLeadership) CheckPrompt() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slow
+}
+
+func (l *fakeLeadership) SeemsDead(inc lock.Incarnation) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead[inc]
+}
+
+// set changes the leadership while the detector runs.
+func (l *fakeLeadership) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+}
 
 func (l *fakeLeadership) Propose(_ context.Context, c *fsm.Command) (fsm.Result, error) {
 	if l.waitBefore != nil {
