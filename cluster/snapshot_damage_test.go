@@ -7,14 +7,15 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/cluster"
 )
 
-// damageLargest changes a bit in the middle of the largest table of the newest snapshot in a node's files, and, with live, in the
-// same file of the live tables.
+// damageLargest changes a bit in the middle of the largest table of the newest snapshot in a node's files, and, with live, of the
+// largest one that the live tables have too, there as well.
 func damageLargest(t *testing.T, fs vfs.FS, live bool) {
 	t.Helper()
 	names, err := fs.List("snapshots")
@@ -32,23 +33,29 @@ func damageLargest(t *testing.T, fs vfs.FS, live bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	largest, most := "", int64(0)
-	for _, name := range files {
-		if info, err := fs.Stat(path.Join(data, name)); err == nil && strings.HasSuffix(name, ".sst") && info.Size() > most {
-			largest, most = name, info.Size()
-		}
-	}
-	current, err := fs.List("tables")
+	folders, err := fs.List("tables")
 	if err != nil {
 		t.Fatal(err)
+	}
+	inLive := func(name string) string {
+		for _, folder := range folders {
+			if _, err := fs.Stat(path.Join("tables", folder, name)); err == nil {
+				return path.Join("tables", folder, name)
+			}
+		}
+		return ""
+	}
+	largest, most := "", int64(0)
+	for _, name := range files {
+		if info, err := fs.Stat(path.Join(data, name)); err == nil && strings.HasSuffix(name, ".sst") && info.Size() > most && (!live || inLive(name) != "") {
+			largest, most = name, info.Size()
+		}
 	}
 	content := readAll(t, fs, path.Join(data, largest))
 	content[len(content)/2] ^= 1
 	replace(t, fs, path.Join(data, largest), content)
-	for _, folder := range current {
-		if _, err := fs.Stat(path.Join("tables", folder, largest)); live && err == nil {
-			replace(t, fs, path.Join("tables", folder, largest), content)
-		}
+	if live {
+		replace(t, fs, inLive(largest), content)
 	}
 }
 
@@ -98,13 +105,18 @@ func TestADamagedSnapshotReachesNoOtherNode(t *testing.T) {
 				agree(t, d.Cluster)
 				d.Kill(away)
 				load(t, n, s, 40, 120)
+				time.Sleep(3 * time.Second) // until no snapshot is due that would be newer than the damaged one
 				if err := n.Snapshot(); err != nil {
 					t.Fatal(err)
 				}
+				time.Sleep(5 * time.Second) // until Pebble has deleted the files that it does not use any more
 				damageLargest(t, d.fs[leader], test.live)
 				d.reopen(away, d.fs[away])
 				d.Until("the follower to catch up", func() bool {
 					return d.Nodes[away].Status().Applied >= n.Status().Applied && d.Nodes[away].Err() == nil
+				})
+				d.Until("the leader to meet the damage", func() bool {
+					return n.Err() != nil || logged[leader].count("SNAPSHOT_DAMAGED") > 0
 				})
 				switch err := n.Err(); {
 				case test.live && (!errors.Is(err, cluster.ErrFailed) || !strings.Contains(err.Error(), "is damaged")):
