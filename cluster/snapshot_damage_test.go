@@ -105,11 +105,13 @@ func TestADamagedSnapshotReachesNoOtherNode(t *testing.T) {
 				agree(t, d.Cluster)
 				d.Kill(away)
 				load(t, n, s, 40, 120)
-				time.Sleep(3 * time.Second) // until no snapshot is due that would be newer than the damaged one
-				if err := n.Snapshot(); err != nil {
-					t.Fatal(err)
+				// No snapshot is due that would be newer than the damaged one, and Pebble compacts nothing any more.
+				for range 3 {
+					time.Sleep(3 * time.Second)
+					if err := n.Snapshot(); err != nil {
+						t.Fatal(err)
+					}
 				}
-				time.Sleep(5 * time.Second) // until Pebble has deleted the files that it does not use any more
 				damageLargest(t, d.fs[leader], test.live)
 				d.reopen(away, d.fs[away])
 				d.Until("the follower to catch up", func() bool {
