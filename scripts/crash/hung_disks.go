@@ -317,7 +317,7 @@ func (n *nodeProcess) askProbe(path string) (code int, text string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(answer.Body)
 	return answer.StatusCode, strings.TrimSpace(string(body)), err
 }
