@@ -354,9 +354,9 @@ func TestPanicIsCountedThoughTheClientCloses(t *testing.T) {
 		}
 		send(t, store, gift{1})
 		town.Set(func() {
-			slow := 0
+			var slow atomic.Int32
 			town.Before = func(_, method string, _ proto.Message) error {
-				if slow++; method == "Release" && slow < 20 {
+				if n := slow.Add(1); method == "Release" && n < 20 {
 					return refuse(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY})
 				}
 				return nil
