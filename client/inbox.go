@@ -32,7 +32,7 @@ type waitingMessage struct {
 }
 
 // inbox holds the messages of a session's profile, as far as the session knows them. It belongs to this copy of the data,
-// and the profile's lock guards it, but for what is being fetched: a handler's change and its mark are one step, and a save
+// and the profile's lock guards it, but for messages that are being fetched: a handler's change and its mark are one step, and a save
 // carries both or neither.
 type inbox struct {
 	s *session

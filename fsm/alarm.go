@@ -10,7 +10,7 @@ import (
 // Alarm is an alarm that is kept until an operator clears it.
 type Alarm struct {
 	Code    string
-	Text    string // what is wrong and what to do
+	Text    string // the fault and the remedy
 	SinceMS int64  // timestamp of the entry that raised it
 }
 

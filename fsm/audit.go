@@ -12,8 +12,8 @@ import (
 type AuditRing uint8
 
 const (
-	OperatorsRing   AuditRing = 1 // what operators' tools did, and what the cluster did to itself
-	GameServersRing AuditRing = 2 // what game servers did, and what the cluster did to them
+	OperatorsRing   AuditRing = 1 // acts of operators' tools, and of the cluster on itself
+	GameServersRing AuditRing = 2 // acts of game servers, and of the cluster on them
 	auditRings                = 2
 )
 
@@ -31,7 +31,7 @@ const (
 	AuditGiveUp       AuditKind = 8 // its owner gave it up without its game's request: Cause says why
 	AuditKeptSave     AuditKind = 9 // its owner saved the copy that it had kept when its session ended at the limit for doubt
 
-	// Of no profile. Reason says what was changed, and to what.
+	// Of no profile. Reason names the changed thing, and its new value.
 	AuditClearAlarm     AuditKind = 20 // an operator cleared an alarm
 	AuditExpectNode     AuditKind = 21 // an operator let a node join
 	AuditSetPolicy      AuditKind = 22 // an operator set a policy, or gave one back to the default

@@ -16,7 +16,7 @@ import (
 // level announces.
 type FieldFeatures map[protoreflect.FullName]string
 
-// Fields is what this build knows: every field that it declares belongs to level 1, which needs no feature.
+// Fields are those that this build knows: every field that it declares belongs to level 1, which needs no feature.
 var Fields = FieldFeatures{}
 
 // Missing returns a field of a request that needs a feature which is not among those of the cluster; "" if there is none.

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Usage is what a process has used since it started.
+// Usage is the resources that a process has used since it started.
 type Usage struct {
 	CPU     time.Duration
 	Written uint64 // bytes given to the disk

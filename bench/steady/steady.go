@@ -1,4 +1,4 @@
-// Package steady counts what a failure detector that errs costs living game servers. docs/game-servers.md has its results.
+// Package steady counts the cost for living game servers of a failure detector that errs. docs/game-servers.md has its results.
 //
 // Nothing dies in a run. The network loses packets, processors may be busy, and steady.go watches the leader's account of the
 // game servers meanwhile. report.go has the figures.

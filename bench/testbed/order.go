@@ -14,7 +14,7 @@ type Order struct {
 	After map[string]measure.Moment // WaitForNewSave, WaitForSave, ReportSaves: a moment for each key
 }
 
-// Act is what an order asks for.
+// Act is the act that an order asks for.
 type Act string
 
 // The acts. All but ReportMessages and ReportSessions need keys.

@@ -118,7 +118,7 @@ func readAudits(ctx context.Context, a *clusterFlags, request *pb.AuditRequest, 
 	}
 }
 
-// auditReason is the operator's reason, the ground of an end, the cause of a give-up, or the revision of what was written.
+// auditReason is the operator's reason, the ground of an end, the cause of a give-up, or the written revision.
 func auditReason(audit *pb.AuditRecord) string {
 	if audit.GetAction() == "give-up" {
 		return auditCause(audit)

@@ -73,7 +73,7 @@ func describeExit(err error, last string) string {
 }
 
 // readLogLine finds the lines of a node's log that people at the terminal should see: warnings, errors, and all that is no log
-// line at all, such as a panic. What raft says when a node is lost stays in the log: dev tells it in fewer words.
+// line at all, such as a panic. Raft's lines about a lost node stay in the log: dev tells it in fewer words.
 func readLogLine(line string) (message string, severe bool) {
 	_, rest, isLog := strings.Cut(line, " level=")
 	if !isLog || !strings.HasPrefix(line, "time=") {

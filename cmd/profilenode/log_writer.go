@@ -10,7 +10,7 @@ import (
 
 const (
 	logPatience = 250 * time.Millisecond // how long a line waits to be written
-	logQueue    = 1 << 20                // bytes that wait at most; what comes then is lost
+	logQueue    = 1 << 20                // bytes that wait at most; later lines are lost
 )
 
 // logWriter writes lines to a place that may not answer: a file on a disk that hangs, or a pipe whose reader waits for one. No

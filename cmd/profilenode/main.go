@@ -2,7 +2,7 @@
 // cluster about itself.
 //
 // Nothing here decides anything about profiles: it reads flags and files, wires the parts together and prints answers.
-// What a command was asked for goes to stdout, everything else to stderr. Read serve.go first, it is the wiring diagram.
+// The answer of a command goes to stdout, everything else to stderr. Read serve.go first, it is the wiring diagram.
 package main
 
 import (

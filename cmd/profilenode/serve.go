@@ -19,7 +19,7 @@ import (
 const (
 	configVariable = "PROFILENODE_CONFIG"
 
-	// stopLimit bounds a graceful stop. What is not done by then is done by the next start: the log has it.
+	// stopLimit bounds a graceful stop. The next start does the rest: the log has it.
 	stopLimit = 10 * time.Second
 
 	// hangReportedFor is how long a node that its hung disk has stopped answers probes with the reason before its process ends.

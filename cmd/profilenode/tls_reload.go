@@ -21,7 +21,7 @@ import (
 const lookEvery = time.Minute
 
 // certificateHolder holds the certificates that both ports use, and replaces them when their files change. Connections
-// that stand keep what they began with.
+// that stand keep those with which they began.
 type certificateHolder struct {
 	certFile, keyFile, caFile string
 	host                      string        // by which other nodes reach this one

@@ -124,7 +124,7 @@ func (p *pipe) closeIsKnown() bool {
 	return !p.network.linkState(p.at.to, p.at.from).cut && !p.back.mute.Load()
 }
 
-// resetReader is what a reset does to the direction that its receiver reads: what has not arrived is lost. A write that fails
+// resetReader is what a reset does to the direction that its receiver reads: bytes that have not arrived are lost. A write that fails
 // on a connection whose reads go on waiting is something that no kernel shows, and gRPC spins on it: it retries the call on
 // a transport that only its reader can end.
 func (p *pipe) resetReader() {
@@ -133,7 +133,7 @@ func (p *pipe) resetReader() {
 	p.reset = true
 	now := time.Now()
 	if i := slices.IndexFunc(p.chunks, func(c chunk) bool { return c.ready.After(now) }); i >= 0 {
-		p.chunks = p.chunks[:i] // what came behind it cannot be read either
+		p.chunks = p.chunks[:i] // the bytes behind it cannot be read either
 	}
 	p.size = 0
 	for _, c := range p.chunks {

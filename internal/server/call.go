@@ -34,13 +34,14 @@ func (s *Server) fencedError(number uint64, result fsm.Result, act any) error {
 		GetKey() string
 		GetToken() uint64
 	}); ok {
-		s.addEndOfSession(refusal, q.GetStore(), q.GetKey(), lock.Token(q.GetToken()))
+		addEndOfSession(s.node, refusal, q.GetStore(), q.GetKey(), lock.Token(q.GetToken()))
 	}
 	return refusalError(refusal, "")
 }
 
-func (s *Server) addEndOfSession(refusal *profilev1.Refusal, store, key string, token lock.Token) {
-	view, err := s.node.View()
+// addEndOfSession adds to a refusal why and for whom the session with a token has ended, as far as the tables hold it.
+func addEndOfSession(node Node, refusal *profilev1.Refusal, store, key string, token lock.Token) {
+	view, err := node.View()
 	if err != nil {
 		return
 	}
@@ -120,7 +121,7 @@ type boundedStream struct {
 
 func (b boundedStream) Context() context.Context { return b.ctx }
 
-// recoverCall answers a call that met a fault. What it had proposed by then is unknown.
+// recoverCall answers a call that met a fault. The outcome of its proposals is unknown.
 func (s *Server) recoverCall(ctx context.Context, in any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (out any, err error) {
 	fault := s.runRecovered(info.FullMethod, func() error {
 		out, err = handle(ctx, in)

@@ -229,7 +229,7 @@ func (t *refusalTable) unknownOutcomeError(number uint64, err error) error {
 	return refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_UNKNOWN, Number: number}, "")
 }
 
-// classify puts an error of the cluster under its reason. What it does not know may have happened.
+// classify puts an error of the cluster under its reason. The act of an unknown error may have happened.
 func (t *refusalTable) classify(err error) (r *profilev1.Refusal, says string) {
 	var notLeader *cluster.NotLeaderError
 	switch {

@@ -12,7 +12,7 @@ import (
 // Hub passes the log's events to the stream of the game server that they concern. It exists before the node does:
 // cluster.Config.OnEvents is its Publish.
 //
-// What it is told may get lost, on a full inbox or for want of a stream. Nothing depends on it: a renewal compares
+// An event may get lost, on a full inbox or for want of a stream. Nothing depends on it: a renewal compares
 // held sets, repeats the requests to let go, and after a loss looks for waiting messages too.
 type Hub struct {
 	mu     sync.Mutex

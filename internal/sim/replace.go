@@ -12,7 +12,7 @@ import (
 // namesBefore is counted among the faults of a run.
 const namesBefore = "a game server that is started again names the incarnation before"
 
-// registration is what a process keeps, say in a file, to name its incarnation when it is started again.
+// registration is kept by a process, say in a file, to name its incarnation when it is started again.
 type registration struct {
 	incarnation uint64
 	secret      uint64 // the registration's bits of its nonce

@@ -83,7 +83,7 @@ func (t *crashRun) hangWhileSaving(ctx context.Context) error {
 				func() error { return t.hangAndStay(ctx, n) },
 				func() error { return n.awaitEndOfReport(ctx, stopped) },
 				f.thaw,
-				func() error { return t.awaitFailedExit(ctx, n) },
+				func() error { return awaitFailedExit(ctx, t, n) },
 				n.startProcess,
 			)
 		})
@@ -160,7 +160,7 @@ func (t *crashRun) hangAndStay(ctx context.Context, away *nodeProcess) error {
 	})
 }
 
-// withGame checks that no session of a game server ends during an act, and that the store holds what was acknowledged to it.
+// withGame checks that no session of a game server ends during an act, and that the store holds all values that were acknowledged to it.
 // The writers are tools, which do not renew: the cluster may take them for gone.
 func (t *crashRun) withGame(ctx context.Context, act func(g *game) error) error {
 	g, err := startGame(ctx, t.cluster)
@@ -272,7 +272,7 @@ func (n *nodeProcess) awaitEndOfReport(ctx context.Context, stopped time.Time) e
 }
 
 // awaitFailedExit waits for the end of a process whose disk answers again.
-func (t *crashRun) awaitFailedExit(ctx context.Context, n *nodeProcess) error {
+func awaitFailedExit(ctx context.Context, t *crashRun, n *nodeProcess) error {
 	if err := t.waitWithin(ctx, fullWait, "the process of "+n.name+" to end", n.HasEnded); err != nil {
 		return err
 	}

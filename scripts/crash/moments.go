@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// crashMoment is what a node was doing when it ended.
+// crashMoment is the act of a node during which it ended.
 type crashMoment string
 
 const (

@@ -47,7 +47,7 @@ var (
 	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
-	// faithfulTypes have their own marshalling code, and are known to read back exactly what they wrote.
+	// faithfulTypes have their own marshalling code, and are known to read back exactly the value that they wrote.
 	faithfulTypes = []reflect.Type{reflect.TypeFor[time.Time](), reflect.TypeFor[json.RawMessage]()}
 )
 

@@ -161,7 +161,7 @@ func (l *lane[T]) takeFitting(batch []*Waiting[T], size, most uint64) ([]*Waitin
 		} else {
 			l.withdrawn--
 		}
-		l.waiting[0] = nil // what is left of the array must not hold it
+		l.waiting[0] = nil // the rest of the array must not hold it
 		l.waiting = l.waiting[1:]
 	}
 	return batch, size

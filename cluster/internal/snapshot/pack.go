@@ -26,7 +26,7 @@ type packer struct {
 	onDamage     func(file string, err error)
 }
 
-// newPacker returns the stream of the files in dir. onDamage is told of a file that does not hold what was written to it; nil: no
+// newPacker returns the stream of the files in dir. onDamage is told of a file whose content is not the written one; nil: no
 // function is told.
 func newPacker(fs vfs.FS, dir string, row uint64, files []fileEntry, onDamage func(file string, err error)) *packer {
 	return &packer{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New(), onDamage: onDamage}
