@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	comparePeriod          = time.Second // the compared index is one period old, so that the other nodes have applied it too
-	condemnedTransferLimit = 2 * time.Second
+	comparePeriod         = time.Second // the compared index is one period old, so that the other nodes have applied it too
+	unusableTransferLimit = 2 * time.Second
 )
 
 // digestFinding is a node's conclusion from all voters' digests at one index.

@@ -54,14 +54,14 @@ func TestTheOddNodeStopsAndItsFolderIsCondemned(t *testing.T) {
 		case <-time.After(5 * time.Second):
 			t.Fatalf("a node whose tables differ goes on: %+v", node.Status())
 		}
-		if err := node.Err(); err == nil || !strings.Contains(err.Error(), "is condemned") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("it stopped with %v, want one line that says condemned", err)
+		if err := node.Err(); err == nil || !strings.Contains(err.Error(), "is unusable") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("it stopped with %v, want one line that says unusable", err)
 		}
 		s := register(t, c.Nodes[leader], "gs")
 		mustSet(t, c.Nodes[leader], s, "k", "v")
 		c.Kill(odd)
 		if err := c.TryOpen(odd); err == nil || !strings.Contains(err.Error(), "empty the folder") {
-			t.Errorf("a condemned folder was opened: %v", err)
+			t.Errorf("an unusable folder was opened: %v", err)
 		}
 
 		// Emptied, it is a new node, and gets its tables from the others.

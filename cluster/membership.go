@@ -235,7 +235,7 @@ func (m *membership) markFolderUnusable(index uint64) {
 		n.log.Error("mark the data folder as unusable", "error", err)
 	}
 	if n.leadership.now() != nil {
-		hand, cancel := context.WithTimeout(n.lifecycle.running, condemnedTransferLimit)
+		hand, cancel := context.WithTimeout(n.lifecycle.running, unusableTransferLimit)
 		defer cancel()
 		if err := n.leadership.transferLeadership(hand); err != nil {
 			n.log.Warn("hand the lead over", "error", err)

@@ -47,10 +47,10 @@ type Identity struct {
 	// starts. From then on this node may have voted, so a folder without raft.db has lost votes and is refused.
 	Member bool `json:"member,omitempty"`
 	// UnusableReason is the reason why no node may run on this folder any more; empty: none. Its tables differ from the log.
-	UnusableReason string `json:"condemned,omitempty"`
+	UnusableReason string `json:"unusable,omitempty"`
 	// Founding is the first configuration of the cluster, from the decision to found it until it is in the log. A start
 	// after a crash in between completes the founding.
-	Founding []peerwire.Peer `json:"found,omitempty"`
+	Founding []peerwire.Peer `json:"founding,omitempty"`
 	// Checksum is the XXH64, in hex, of the other fields as JSON. Older builds wrote none.
 	Checksum string `json:"checksum,omitempty"`
 }
@@ -193,7 +193,7 @@ func (f *Folder) leftoverFile() string {
 // folder ends with it. The node can get right tables only from other nodes and under a new id: under the old id it may have
 // acknowledged entries on the basis of wrong tables.
 func NewUnusableError(dir, why string) error {
-	return fmt.Errorf("%w: data folder %s is condemned: %s; empty the folder and start it again, "+
+	return fmt.Errorf("%w: data folder %s is unusable: %s; empty the folder and start it again, "+
 		"and it joins under a new id and gets its tables from the other nodes", disk.ErrFailed, dir, why)
 }
 

@@ -40,24 +40,24 @@ type HelloQuestion struct {
 // Hello is the identity and state of a node.
 type Hello struct {
 	ID           string   `json:"id"`
-	ProcessID    string   `json:"life,omitempty"`    // random, of this process
+	ProcessID    string   `json:"process,omitempty"` // random, of this process
 	Cluster      string   `json:"cluster,omitempty"` // hex
 	Member       bool     `json:"member,omitempty"`  // its raft runs: it belongs to Cluster
 	Address      string   `json:"address"`           // advertised, for nodes
 	Client       string   `json:"client,omitempty"`  // its address for clients
 	Gossip       string   `json:"gossip,omitempty"`
-	ServerGossip string   `json:"servers,omitempty"` // its address in the game servers' gossip
-	Level        uint32   `json:"level"`             // highest that it can apply
+	ServerGossip string   `json:"server_gossip,omitempty"` // its address in the game servers' gossip
+	Level        uint32   `json:"level"`                   // highest that it can apply
 	Version      string   `json:"version,omitempty"`
 	Nodes        []string `json:"nodes,omitempty"`   // as configured
 	Members      []Peer   `json:"members,omitempty"` // the configuration as it knows it
 	Leader       string   `json:"leader,omitempty"`  // host:port for nodes
 	Term         uint64   `json:"term,omitempty"`
-	LastIndex    uint64   `json:"last,omitempty"`    // of its log
-	Applied      uint64   `json:"applied,omitempty"` // of its tables
-	FreeBytes    uint64   `json:"free,omitempty"`    // on its disk; 0: not known
-	BelowReserve bool     `json:"short,omitempty"`   // FreeBytes is below its reserve
-	DiskHangs    bool     `json:"hangs,omitempty"`   // an operation of its disk has not returned for long
+	LastIndex    uint64   `json:"last,omitempty"`          // of its log
+	Applied      uint64   `json:"applied,omitempty"`       // of its tables
+	FreeBytes    uint64   `json:"free,omitempty"`          // on its disk; 0: not known
+	BelowReserve bool     `json:"below_reserve,omitempty"` // FreeBytes is below its reserve
+	DiskHangs    bool     `json:"hangs,omitempty"`         // an operation of its disk has not returned for long
 
 	DigestAt uint64 `json:"digest_at,omitempty"` // as in the question; 0: it has no digest for that index
 	Digest   uint64 `json:"digest,omitempty"`    // of its tables after entry DigestAt
@@ -70,7 +70,7 @@ type JoinQuestion struct {
 	ID        string `json:"id"`
 	Address   string `json:"address"`
 	Level     uint32 `json:"level"`
-	ProcessID string `json:"life,omitempty"`    // as in its Hello
+	ProcessID string `json:"process,omitempty"` // as in its Hello
 	Cluster   string `json:"cluster,omitempty"` // hex; of a member that has moved; "": in none yet
 }
 
