@@ -53,6 +53,10 @@ func (d *Detector) checkContested(now time.Time, contested []fsm.OwnedGrant) {
 			}
 			continue
 		}
+		// An expiry under way ends every grant of the owner. If it is refused, the next tick finds the contest again.
+		if underWay := d.openExpiries[g.Owner]; underWay != nil && !underWay.unclear {
+			continue
+		}
 		first, known := d.contestedSince[key]
 		if !known {
 			first = now
