@@ -33,7 +33,7 @@ const (
 	AlarmSettingsDiffer   AlarmCode = "SETTINGS_DIFFER"   // a node's tick or ping settings are not the leader's
 	AlarmRolledBack       AlarmCode = "ROLLED_BACK"       // the cluster has lost entries that it had acknowledged; a row, until it is cleared
 
-	AlarmConnectionsHigh    AlarmCode = "CONNECTIONS_HIGH"    // likewise: clients have most of the connections open that it allows
+	AlarmConnectionsHigh    AlarmCode = "CONNECTIONS_HIGH"    // raised by Config.Alarms: clients have most of the connections open that this process allows
 	AlarmCertificateExpires AlarmCode = "CERTIFICATE_EXPIRES" // raised by Config.Alarms: the process around this node reads the files
 )
 
@@ -45,8 +45,8 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmNodeBehind, AlarmSavesRefused,
-		AlarmTablesDiffer,
-		AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack, AlarmCertificateExpires, AlarmConnectionsHigh, NoticeDown,
+		AlarmTablesDiffer, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack,
+		AlarmConnectionsHigh, AlarmCertificateExpires, NoticeDown,
 	}
 }
 

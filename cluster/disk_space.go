@@ -32,7 +32,7 @@ const (
 // of sessions are accepted.
 type diskSpace struct {
 	freeBytes    atomic.Uint64 // 0: not known
-	freeInodes   atomic.Uint64 // known only while fewInodes
+	freeInodes   atomic.Uint64 // 0: none, or not known
 	fewInodes    atomic.Bool   // freeInodes is below the reserve of inodes
 	belowReserve atomic.Bool   // freeBytes is below Config.Reserve, or fewInodes
 }

@@ -19,7 +19,6 @@ const (
 	hangNoticed     = 1250 * time.Millisecond // an operation of the disk that takes longer makes the node not ready
 	hangPeriod      = 100 * time.Millisecond  // how often the running operations are looked at
 	probePeriod     = 400 * time.Millisecond  // of writes to a disk that is otherwise idle
-	votersAskLimit  = 2 * time.Second         // the age of the answers by which a leader counts voters that work
 	hangRepeatPause = 2 * time.Second         // between two attempts of a leader to give up its leadership
 )
 
@@ -117,9 +116,7 @@ func (h *hungDisk) giveUpLeadership(hang error) {
 // a leader without this node's vote.
 func (h *hungDisk) countWorkingVoters() (able, needed int) {
 	n := h.node
-	ctx, cancel := context.WithTimeout(n.lifecycle.running, votersAskLimit)
-	defer cancel()
-	round, ok := n.membership.hellos.AwaitRound(ctx)
+	round, ok := n.membership.askMembers(n.lifecycle.running)
 	if !ok {
 		round = &peerwire.HelloRound{}
 	}

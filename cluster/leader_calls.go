@@ -167,10 +167,7 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 	if !slices.ContainsFunc(peers, func(p peerwire.Peer) bool { return p.ID == id }) {
 		return fmt.Errorf("%w: no node %s is in the cluster, or it is out already", ErrNotRemovable, id)
 	}
-	asking, cancel := context.WithTimeout(n.lifecycle.running, votersAskLimit) // no round is held once this node stops
-	defer cancel()
-	defer context.AfterFunc(ctx, cancel)()
-	round, ok := n.membership.hellos.AwaitRound(asking)
+	round, ok := n.membership.askMembers(ctx)
 	if !ok {
 		return fmt.Errorf("remove node: %w: the other nodes were not asked in time", ErrBusy)
 	}

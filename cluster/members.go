@@ -145,9 +145,9 @@ func (m *membership) watchLag(l *leaderState) {
 	}
 }
 
-// memberLag records, on a leader, how far its members have applied. A member that has answered for behindFor, and has
-// not applied in all that time the entries that the leader had applied before, is behind: it can neither take over soon nor make up for
-// the loss of another one. A member that was down, or has just joined, has that time to catch up.
+// memberLag records, on a leader, how far its members have applied. A member that has answered for behindFor, and has not
+// applied in all that time the entries that the leader had applied before, is behind: it can neither take over soon nor make
+// up for the loss of another one. A member that was down, or has just joined, has that time to catch up.
 type memberLag struct {
 	applied   []appliedAt // this leader's, one of each round: the last of those that are older than behindFor, and all since
 	answering map[string]answeringSince

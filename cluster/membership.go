@@ -18,6 +18,7 @@ import (
 const (
 	joinTimeout    = 5 * time.Second
 	helloTimeout   = time.Second
+	votersAskLimit = 2 * time.Second // the age of the answers by which voters that work are counted
 	askAgainPeriod = 5 * time.Second // how often a node that the cluster does not know asks to be taken in
 )
 
@@ -47,6 +48,15 @@ func newMembership(n *Node, startRaft func(*raft.Configuration) error) *membersh
 		},
 	})
 	return m
+}
+
+// askMembers returns a round of hellos that begins after the call. ok is false if it did not end within votersAskLimit, or
+// ctx or this node did before.
+func (m *membership) askMembers(ctx context.Context) (round *peerwire.HelloRound, ok bool) {
+	asking, cancel := context.WithTimeout(m.node.lifecycle.running, votersAskLimit) // no round is held once this node stops
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	return m.hellos.AwaitRound(asking)
 }
 
 // configuredServers returns raft's latest configuration, nil while this node is in no cluster.

@@ -20,7 +20,7 @@ func (n *Node) Snapshot() error {
 		return errors.New("take snapshot: this node is in no cluster yet")
 	}
 	began := time.Now()
-	err := n.replica.FlushTables()
+	err := n.tables.Flush()
 	if err == nil {
 		err = n.lifecycle.waitForFuture(n.lifecycle.running, r.Snapshot())
 	}

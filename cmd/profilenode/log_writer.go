@@ -40,7 +40,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		return len(line), nil
 	}
 	if w.lost > 0 {
-		w.add(fmt.Appendf(nil, "%d lines are lost here: what takes the log did not answer\n", w.lost))
+		w.add(fmt.Appendf(nil, "%d lines are lost here: the place that takes the log did not answer\n", w.lost))
 		w.lost = 0
 	}
 	w.add(bytes.Clone(line))

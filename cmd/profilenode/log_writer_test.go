@@ -28,7 +28,7 @@ func TestALogThatDoesNotAnswerHoldsUpNothing(t *testing.T) {
 		synctest.Wait()
 		fmt.Fprintln(w, "the last line")
 		text := out.text.String()
-		for _, want := range []string{"line 0\nline 1\n", "line 98\nline 99\n", "5 lines are lost here", "here: what takes the log did not answer\nthe last line\n"} {
+		for _, want := range []string{"line 0\nline 1\n", "line 98\nline 99\n", "5 lines are lost here", "here: the place that takes the log did not answer\nthe last line\n"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the log lacks %q", want)
 			}

@@ -77,7 +77,7 @@ func printStatus(p process, found []*nodeStatus) error {
 	fmt.Fprintln(p.out)
 	if best := latestLeader(found); best != nil {
 		fmt.Fprintf(p.out, "cluster %s, epoch %d, level %d; %d game servers, %d sessions; %s log, %s tables; up %s; version %s\n",
-			abbreviateID(hex.EncodeToString(best.GetCluster())), best.GetEpoch(), best.GetLevel(), best.GetServers(), best.GetSessions(),
+			hex.EncodeToString(best.GetCluster()), best.GetEpoch(), best.GetLevel(), best.GetServers(), best.GetSessions(),
 			formatRoughSize(best.GetLogBytes()), formatRoughSize(best.GetTableBytes()),
 			(time.Duration(best.GetUptimeMs()) * time.Millisecond).Round(time.Second), best.GetVersion())
 	}

@@ -23,7 +23,7 @@ const (
 // can write neither log nor tables. Half of the limit is for anyone; beyond it, connections that no game server uses make room.
 type connLimiter struct {
 	limit   int // of all open connections; 0: none
-	perHost int // of the connections of one host; at least half of limit, since a fleet behind NAT is one host
+	perHost int // of the connections of one host; limit unless Limits says otherwise, since a fleet behind NAT is one host
 	log     *slog.Logger
 
 	mu          sync.Mutex
@@ -75,6 +75,7 @@ func (l *connLimiter) admit(c *peerConn) bool {
 	return false
 }
 
+// hostOf is an address without its port.
 func hostOf(address net.Addr) string {
 	host, _, err := net.SplitHostPort(address.String())
 	if err != nil {

@@ -173,14 +173,10 @@ func peerOf(ctx context.Context) (host string, conn *peerConn) {
 	if !ok || p.Addr == nil {
 		return "", nil
 	}
-	host, _, err := net.SplitHostPort(p.Addr.String())
-	if err != nil {
-		host = p.Addr.String()
-	}
 	if f, ok := p.Addr.(peerAddr); ok {
 		conn = f.conn
 	}
-	return host, conn
+	return hostOf(p.Addr), conn
 }
 
 // endedByPeer says that FIN or RST came from the peer.

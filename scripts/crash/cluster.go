@@ -11,10 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
+
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 	"github.com/profilenode/profilenode/internal/wire"
-	"google.golang.org/grpc"
 )
 
 const (

@@ -33,6 +33,11 @@ func canCutPower() error {
 		return fmt.Errorf("no loop devices: %w", err)
 	}
 	// Their presence does not say that they may be used.
+	return tryDisk((*loopDisk).cutPower)
+}
+
+// tryDisk carries out an act on a disk that is made for it.
+func tryDisk(act func(*loopDisk) error) error {
 	home, err := os.MkdirTemp("", "profilenode-crash-disk")
 	if err != nil {
 		return err
@@ -42,7 +47,7 @@ func canCutPower() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.cutPower(), unmountFolder(d.at))
+	return errors.Join(act(d), unmountFolder(d.at))
 }
 
 func newLoopDisk(image, at string) (*loopDisk, error) {

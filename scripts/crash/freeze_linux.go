@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 
 	"github.com/profilenode/profilenode/internal/nodeproc"
 )
@@ -27,20 +26,13 @@ func canFreezeDisks() error {
 	if _, err := exec.LookPath("fsfreeze"); err != nil {
 		return err
 	}
-	home, err := os.MkdirTemp("", "profilenode-crash-disk")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(home) }()
-	d, err := newLoopDisk(filepath.Join(home, "image"), filepath.Join(home, "disk"))
-	if err != nil {
-		return err
-	}
-	f, err := d.freeze()
-	if err == nil {
-		err = f.thaw()
-	}
-	return errors.Join(err, unmountFolder(d.at))
+	return tryDisk(func(d *loopDisk) error {
+		f, err := d.freeze()
+		if err != nil {
+			return err
+		}
+		return f.thaw()
+	})
 }
 
 // freeze returns once the disk hangs. The caller must thaw it before it ends a process that writes there.

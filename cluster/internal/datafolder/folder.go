@@ -34,7 +34,7 @@ const (
 	ProbeFile       = "probe"     // written to an idle disk, to see whether it answers
 	lockFile        = "LOCK"
 
-	folderFormat     = 1       // format of node.json
+	folderFormat     = 2       // format of node.json
 	maxIdentityBytes = 1 << 20 // greatest size of node.json
 )
 

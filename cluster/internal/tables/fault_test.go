@@ -73,7 +73,7 @@ func installWithFaults(t *testing.T, scope func(errorfs.Op) bool) (f faults) {
 		}))
 		d := openDisk(t, fs, "node")
 		d.play(t, logs, 1, 9)
-		if err := d.FlushTables(); err != nil {
+		if err := d.tables.Flush(); err != nil {
 			t.Fatal(err)
 		}
 		mu.Lock()

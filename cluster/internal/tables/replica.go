@@ -157,10 +157,6 @@ func (r *Replica) markApplying() (done func()) {
 	return func() { r.busySince.Store(nil) }
 }
 
-// FlushTables flushes the tables while applies go on. Called shortly before Snapshot, it leaves little to flush for
-// Snapshot, for which the applies wait.
-func (r *Replica) FlushTables() error { return r.tables.Flush() }
-
 // Snapshot takes a checkpoint of the tables. It returns an error while the tables are ahead of the entries that raft has
 // handed over, as they are after a start until raft has replayed its log. Raft would label the checkpoint with the last
 // index that it has handed over, which is below the content of the tables, and no snapshot may hold more than its label.

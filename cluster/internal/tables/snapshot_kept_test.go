@@ -147,7 +147,7 @@ func TestCrashWhileSnapshotsAreKept(t *testing.T) {
 		d.play(t, logs, 1, 5)
 		for last := uint64(7); last <= 15; last += 2 {
 			d.play(t, logs, last-1, last)
-			if err := d.FlushTables(); err != nil {
+			if err := d.tables.Flush(); err != nil {
 				t.Fatal(err)
 			}
 			digests[last] = d.tables.Position().Digest

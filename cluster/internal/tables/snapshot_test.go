@@ -150,7 +150,7 @@ func TestSnapshotTravels(t *testing.T) {
 			}
 			for first := uint64(1); first < 31; first += 10 {
 				from.play(t, logs, first, first+9)
-				if err := from.FlushTables(); err != nil {
+				if err := from.tables.Flush(); err != nil {
 					t.Fatal(err)
 				}
 			}

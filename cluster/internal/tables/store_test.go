@@ -347,7 +347,7 @@ func TestCrashDuringInstall(t *testing.T) {
 	ahead := openDisk(t, vfs.NewMem(), "node")
 	defer ahead.shut(t)
 	ahead.play(t, logs, 1, 21)
-	if err := ahead.FlushTables(); err != nil {
+	if err := ahead.tables.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	ahead.play(t, logs, 22, 31)
@@ -358,7 +358,7 @@ func TestCrashDuringInstall(t *testing.T) {
 		fs := newCrashes(t, unsynced)
 		d := openDisk(t, fs, "node")
 		d.play(t, logs, 1, 9)
-		if err := d.FlushTables(); err != nil {
+		if err := d.tables.Flush(); err != nil {
 			t.Fatal(err)
 		}
 		fs.watch(true)
