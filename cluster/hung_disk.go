@@ -103,6 +103,9 @@ func (h *hungDisk) giveUpLeadership(hang error) {
 		return
 	}
 	h.unable.Store(nil)
+	if hang = h.describeHang(n.config.DiskHangLimit); hang == nil {
+		return // the disk has answered while the voters were asked, as all do where one stall ends
+	}
 	n.log.Error("this leader gives up its leadership", "code", "DISK_HANGS", "error", hang)
 	hand, cancel := context.WithTimeout(n.lifecycle.running, drainLimit)
 	defer cancel()
