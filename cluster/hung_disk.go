@@ -61,13 +61,12 @@ func (h *hungDisk) watchOperations() {
 		case <-tick.C:
 		}
 		h.probeIfIdle()
-		hang := h.describeHang(n.config.DiskHangLimit)
-		if hang == nil || n.leadership.now() == nil {
+		if h.describeHang(n.config.DiskHangLimit) == nil || n.leadership.now() == nil {
 			h.unable.Store(nil)
 			continue
 		}
 		if time.Since(tried) >= hangRepeatPause {
-			h.giveUpLeadership(hang)
+			h.giveUpLeadership()
 			tried = time.Now()
 		}
 	}
@@ -94,7 +93,7 @@ func (h *hungDisk) probeIfIdle() {
 
 // giveUpLeadership hands the leadership over, if other voters can elect one of them. If raft cannot do that, because its
 // main loop waits for the disk, the node stops: the followers see closed connections, and elect.
-func (h *hungDisk) giveUpLeadership(hang error) {
+func (h *hungDisk) giveUpLeadership() {
 	n := h.node
 	able, needed := h.countWorkingVoters()
 	if able < needed {
@@ -103,7 +102,8 @@ func (h *hungDisk) giveUpLeadership(hang error) {
 		return
 	}
 	h.unable.Store(nil)
-	if hang = h.describeHang(n.config.DiskHangLimit); hang == nil {
+	hang := h.describeHang(n.config.DiskHangLimit)
+	if hang == nil {
 		return // the disk has answered while the voters were asked, as all do where one stall ends
 	}
 	n.log.Error("this leader gives up its leadership", "code", "DISK_HANGS", "error", hang)
