@@ -95,3 +95,15 @@ func TestNodesHearGameServersInAPoolApart(t *testing.T) {
 	}
 	c.Until("every node to hear that it left", seems("left"))
 }
+
+// A node serves without gossip while the name that it advertises there is not known, as that of a pod which has just been
+// started.
+func TestANodeServesWhileItsGossipNameIsUnknown(t *testing.T) {
+	c := onDisk(t.TempDir())
+	c.GossipBind, c.GossipAdvertise, c.GossipInsecure = "127.0.0.1:0", "node-0.invalid:0", true
+	n := open(t, c)
+	mustSet(t, n, register(t, n, "gs"), "k", "v")
+	if got := value(t, n, "k"); got != "v" {
+		t.Errorf("k is %q, want v", got)
+	}
+}

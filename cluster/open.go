@@ -104,7 +104,7 @@ func (n *Node) openParts(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.gossip.open(n.config, own.ID, gossipName(own.ID, n.started), n.log, n.tables.ReadNodes); err != nil {
+	if err := n.gossip.open(n); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

@@ -42,7 +42,8 @@ type Pool struct {
 }
 
 // Open takes part in a pool, and returns once it listens; the seeds are joined in the background, every Config.Rejoin. An
-// error states the faults of the configuration, one sentence for each, or an address that cannot be listened on.
+// error states the faults of the configuration, one sentence for each, or an address that cannot be listened on. After
+// ErrUnresolved the caller may try again.
 func Open(c Config) (*Pool, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

@@ -99,13 +99,17 @@ func resolveAdvertised(address, bound string) (netip.AddrPort, error) {
 	defer cancel()
 	found, err := resolveAddress(ctx, address)
 	if err != nil {
-		return at, fmt.Errorf("look up advertised gossip address: %w", err)
+		return at, fmt.Errorf("%w %s: %w", ErrUnresolved, address, err)
 	}
 	if found[0].Port() == 0 {
 		return netip.AddrPortFrom(found[0].Addr(), at.Port()), nil
 	}
 	return found[0], nil
 }
+
+// ErrUnresolved is in the error of Open if the name service does not know the advertised address, or does not answer. Either
+// may pass: the name of a host that starts is often published later than its first process runs.
+var ErrUnresolved = errors.New("look up advertised gossip address")
 
 // lookUpTimeout bounds one query to the name service.
 const lookUpTimeout = 5 * time.Second
