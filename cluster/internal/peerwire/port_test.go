@@ -6,7 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -170,4 +172,43 @@ type deadlines struct {
 func (d *deadlines) SetReadDeadline(t time.Time) error {
 	d.read = t
 	return d.Conn.SetReadDeadline(t)
+}
+
+// A call of 32 MiB to a follower that takes 256 KiB a second, and then writes it to its disk for a while, is not given up; one to
+// a follower that takes nothing is.
+func TestALargeCallOverASlowLinkIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := &raftConn{Conn: ours, onClose: func(*raftConn) {}}
+		defer c.Close()
+		const size = 32 << 20
+		go func() {
+			buffer := make([]byte, writePiece)
+			for left := size; left > 0; {
+				n, err := theirs.Read(buffer)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				left -= n
+				time.Sleep(time.Duration(n) * time.Second / slowestBytes)
+			}
+			time.Sleep(rpcTimeout / 2)
+			theirs.Write([]byte("done"))
+		}()
+		c.SetDeadline(time.Now().Add(rpcTimeout))
+		if n, err := c.Write(make([]byte, size)); err != nil || n != size {
+			t.Fatalf("wrote %d bytes of %d: %v", n, size, err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Fatalf("read the answer: %v", err)
+		}
+
+		began := time.Now()
+		c.SetDeadline(began.Add(rpcTimeout))
+		if _, err := c.Write(make([]byte, writePiece)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) > progressLimit {
+			t.Errorf("a write to a follower that reads nothing ended after %v: %v", time.Since(began), err)
+		}
+	})
 }
