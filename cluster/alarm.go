@@ -31,7 +31,10 @@ const (
 	AlarmClockOff         AlarmCode = "CLOCK_OFF"         // a node's clock is far from the median
 	AlarmClocksSet        AlarmCode = "CLOCKS_SET"        // the cluster's time moved by more than the time that went by
 	AlarmSettingsDiffer   AlarmCode = "SETTINGS_DIFFER"   // a node's tick or ping settings are not the leader's
+	AlarmSnapshotLate     AlarmCode = "SNAPSHOT_LATE"     // this node cannot take a snapshot that is due
 	AlarmRolledBack       AlarmCode = "ROLLED_BACK"       // the cluster has lost entries that it had acknowledged; a row, until it is cleared
+
+	AlarmSnapshotNotInstalled AlarmCode = "SNAPSHOT_NOT_INSTALLED" // transfers of a snapshot fail in a row; at the sender and at the receiver
 
 	AlarmConnectionsHigh    AlarmCode = "CONNECTIONS_HIGH"    // raised by Config.Alarms: clients have most of the connections open that this process allows
 	AlarmCertificateExpires AlarmCode = "CERTIFICATE_EXPIRES" // raised by Config.Alarms: the process around this node reads the files
@@ -46,6 +49,7 @@ func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmNodeBehind, AlarmSavesRefused,
 		AlarmTablesDiffer, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack,
+		AlarmSnapshotLate, AlarmSnapshotNotInstalled,
 		AlarmConnectionsHigh, AlarmCertificateExpires, NoticeDown,
 	}
 }
@@ -175,6 +179,7 @@ func (b *alarmBoard) standingAlarms(unreadable error) []Alarm {
 	}
 	active = append(active, b.spaceAlarms()...)
 	active = append(active, n.hungDisk.alarms()...)
+	active = append(active, n.schedule.alarms()...)
 	if differ := n.membership.digests.alarm.Load(); differ != nil {
 		active = append(active, Alarm{Code: AlarmTablesDiffer, Text: *differ})
 	}

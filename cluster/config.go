@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/fsm"
@@ -32,6 +33,8 @@ type Config struct {
 	Cluster   string   // id, in hex, of the cluster that this node is to be in; "": of any, and of a new one where none is found
 	Version   string   // version of the build, for Status
 	Level     uint32   // highest level that this node applies: that of the build, except in tests
+
+	FileFormat func(level uint32) pebble.FormatMajorVersion // format of Pebble's files at a level; nil: the build's, except in tests
 
 	GossipBind      string // address on which nodes gossip; "": no gossip
 	GossipAdvertise string // address that other nodes gossip with; "": the bound address
@@ -108,6 +111,9 @@ func DefaultConfig() Config {
 		DiskHangLimit:    5 * time.Second,
 	}
 }
+
+// build is what this node applies and reads.
+func (c Config) build() fsm.Build { return fsm.Build{Level: c.Level, FileFormat: c.FileFormat} }
 
 // Validate reports all faults at once, nil if there are none.
 func (c Config) Validate() error {

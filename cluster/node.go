@@ -65,6 +65,7 @@ type Node struct {
 	leadership *leadership
 	membership *membership
 	alarms     *alarmBoard
+	schedule   *snapshotSchedule
 	ready      chan struct{}
 }
 

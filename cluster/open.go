@@ -42,7 +42,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		cause, part := stopCause(err)
 		n.log.Error("this node stops", "error", err, "code", "STOPS", "cause", cause, "part", part)
 	}, n.shutDown)
-	n.leadership, n.alarms, n.hungDisk = newLeadership(n), &alarmBoard{node: n}, &hungDisk{node: n}
+	n.leadership, n.alarms, n.hungDisk, n.schedule = newLeadership(n), &alarmBoard{node: n}, &hungDisk{node: n}, &snapshotSchedule{node: n}
 	if err := n.lifecycle.start(func() error { return n.openParts(ctx) }); err != nil {
 		_ = n.Close(context.Background())
 		return nil, fmt.Errorf("open node: %w", n.explainDamage(n.explainIfFull(err)))
@@ -71,21 +71,30 @@ func (n *Node) openParts(ctx context.Context) error {
 	if err := n.space.measure(n.config); err != nil { // before Pebble writes: its error would not say that the disk is full
 		return err
 	}
-	if n.tables, err = tables.Open(n.config.FS, n.folder.PathOf(datafolder.TablesFolder), n.config.Level, n.log, failIn("tables", n.fail)); err != nil {
+	if n.tables, err = tables.Open(n.config.FS, n.folder.PathOf(datafolder.TablesFolder), n.config.build(), n.log, failIn("tables", n.fail)); err != nil {
 		return err
 	}
 	n.tables.Operations = &n.hungDisk.operations
 	if n.snapshots, err = snapshot.Open(n.config.FS, n.folder.PathOf(datafolder.SnapshotsFolder), keepSnapshots, n.log); err != nil {
 		return err
 	}
+	n.snapshots.Build, n.snapshots.OnOldBuild = n.config.build(), failIn("tables", n.fail)
 	n.snapshots.OnDamage = func(file string, damage error) {
 		_ = n.lifecycle.start(func() error { // unless this node stops
-			n.lifecycle.goroutines.Go(func() { n.replaceDamagedSnapshot(file, damage) })
+			n.lifecycle.goroutines.Go(func() { n.schedule.replaceDamaged(file, damage) })
 			return nil
 		})
 	}
 	n.replica = tables.NewReplica(n.tables, n.snapshots, n.onEvents, failIn("tables", n.fail))
-	n.replica.OnInstalled = func(took time.Duration, err error) { n.config.Metrics.RecordSnapshot(true, took, err) }
+	n.snapshots.OnReceived = func(err error) {
+		if err != nil {
+			n.schedule.noteReceived(err)
+		}
+	}
+	n.replica.OnInstalled = func(took time.Duration, err error) {
+		n.config.Metrics.RecordSnapshot(true, took, err)
+		n.schedule.noteReceived(err)
+	}
 	if n.port, err = listenForNodes(n.config, own.ID); err != nil {
 		return err
 	}
@@ -124,7 +133,7 @@ func (n *Node) openParts(ctx context.Context) error {
 	}
 	run.Go(func() { n.port.AcceptConns(n.membership.answers()) })
 	run.Go(n.leadership.watchReady)
-	run.Go(n.keepSnapshots)
+	run.Go(n.schedule.keepSnapshots)
 	run.Go(func() { n.membership.hellos.Run(closing, n.membership.checkHellos) })
 	run.Go(func() { n.space.watch(n) })
 	run.Go(n.hungDisk.watchOperations)
@@ -137,7 +146,13 @@ func listenForNodes(c Config, id string) (*peerwire.Port, error) {
 }
 
 func (n *Node) openLog() error {
-	s, err := raftlog.Open(n.folder, n.log, func(part string) func(error) { return failIn(part, n.fail) }, &n.hungDisk.operations)
+	build := n.config.build()
+	if fs := n.folder.FS; fs != nil {
+		if err := build.CheckFolder(fs, n.folder.PathOf(datafolder.LogFolder)); err != nil {
+			return fmt.Errorf("open log: %w", err)
+		}
+	}
+	s, err := raftlog.Open(n.folder, build.FormatAt(n.tables.Position().Level), n.log, func(part string) func(error) { return failIn(part, n.fail) }, &n.hungDisk.operations)
 	if err != nil {
 		return err
 	}
@@ -214,7 +229,7 @@ func (n *Node) startRaft(first *raft.Configuration) error {
 	settings.NotifyCh = told
 	settings.NoLegacyTelemetry = true
 	settings.Logger = log
-	wire := peerwire.NewRaftTransport(n.port, log)
+	wire := peerwire.NewRaftTransport(n.port, log, n.schedule.noteSent)
 	if first != nil {
 		err := raft.BootstrapCluster(settings, n.storage.Log, n.storage.Votes, n.snapshots, wire, *first)
 		if errors.Is(err, raft.ErrCantBootstrap) {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/cluster/clustertest"
 )
 
 // damageLargest changes a bit in the middle of the largest table of the newest snapshot in a node's files, and, with live, of the
@@ -132,4 +135,61 @@ func TestADamagedSnapshotReachesNoOtherNode(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A snapshot that a follower can never put in place is sent to it again and again. Both sides say so, until it is.
+func TestBothSidesSayThatASnapshotIsNotInstalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := trailing(t, 1, 5)
+		leader := d.Leader()
+		n, away := d.Nodes[leader], (leader+1)%3
+		s := register(t, n, "gs")
+		load(t, n, s, 0, 20)
+		d.Kill(away)
+		load(t, n, s, 20, 100)
+		if err := n.Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+		broken := &badDisk{path: "/data/", err: syscall.EIO} // the files of a snapshot that is received
+		broken.bad.Store(true)
+		d.configs[away].FS = broken.over(d.fs[away])
+		follower, err := cluster.Open(t.Context(), d.configs[away])
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Nodes[away] = follower
+		d.Until("both to say that the snapshot is not put in place", func() bool {
+			return slices.Contains(paging(n), cluster.AlarmSnapshotNotInstalled) && slices.Contains(paging(follower), cluster.AlarmSnapshotNotInstalled)
+		})
+		if !strings.Contains(alarms(n), "to node "+follower.ID()) {
+			t.Errorf("the leader does not name the follower: %s", alarms(n))
+		}
+		broken.bad.Store(false)
+		d.Until("the follower to catch up, and the alarms to end", func() bool {
+			return follower.Status().Applied >= n.Status().Applied &&
+				!slices.Contains(paging(n), cluster.AlarmSnapshotNotInstalled) && !slices.Contains(paging(follower), cluster.AlarmSnapshotNotInstalled)
+		})
+	})
+}
+
+// A node whose snapshots fail keeps its whole log until its disk is full, and says so long before.
+func TestANodeSaysThatItCannotTakeASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := &badDisk{path: "checkpoint-", err: syscall.EIO}
+		c := clustertest.Start(t, 1, func(_ int, c *cluster.Config) {
+			c.FS = broken.over(vfs.NewMem())
+			c.SnapshotBytes, c.TrailingBytes, c.TrailingLogs = 64<<10, 1, 5
+		})
+		c.Ready()
+		n := c.Nodes[0]
+		broken.bad.Store(true)
+		s := register(t, n, "gs")
+		load(t, n, s, 0, 40)
+		c.Until("the node to say that it cannot take a snapshot", func() bool { return slices.Contains(paging(n), cluster.AlarmSnapshotLate) })
+		if n.Err() != nil {
+			t.Errorf("it stopped: %v", n.Err())
+		}
+		broken.bad.Store(false)
+		c.Until("the alarm to end", func() bool { return !slices.Contains(paging(n), cluster.AlarmSnapshotLate) })
+	})
 }

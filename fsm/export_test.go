@@ -150,7 +150,7 @@ type Weight struct {
 func (m *Machine) Weigh(log Log) (Weight, error) {
 	batch := m.db.NewIndexedBatch()
 	defer batch.Close()
-	cold := &Machine{position: m.position, highestLevel: m.highestLevel, rows: newRowCache(), policies: policyCache{}} // nothing cached
+	cold := &Machine{position: m.position, build: m.build, rows: newRowCache(), policies: policyCache{}} // nothing cached
 	t := newTransaction(cold, batch)
 	began := time.Now()
 	out, err := t.applyEntry(log)

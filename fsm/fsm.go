@@ -11,7 +11,6 @@
 package fsm
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 
@@ -26,7 +25,7 @@ type Options struct {
 	Dir        string
 	Logger     pebble.Logger // its Fatalf must stop the node, and not return
 	CacheBytes int64         // of blocks read; 0: 64 MiB
-	Level      uint32        // the highest level that this machine applies; 0: the build's. Only tests set another.
+	Build      Build         // what this machine applies and reads
 
 	// OnFault is called when the disk fails in Pebble's background work: rows may never reach the disk, however often
 	// Pebble tries again; and when a read meets a damaged file. It may be called often, with Pebble's locks held. The caller then closes Broken, so that no flush,
@@ -37,12 +36,12 @@ type Options struct {
 
 // Machine applies entries to the tables. One goroutine calls Apply; any goroutine may call View.
 type Machine struct {
-	db           *pebble.DB
-	position     Position
-	highestLevel uint32 // level that it applies
-	policies     policyCache
-	rows         *rowCache
-	broken       <-chan struct{}
+	db       *pebble.DB
+	position Position
+	build    Build
+	policies policyCache
+	rows     *rowCache
+	broken   <-chan struct{}
 }
 
 // errBroken says that the disk failed, and that it is unknown which rows have reached it.
@@ -54,11 +53,14 @@ func Open(o Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{db: db, highestLevel: cmp.Or(o.Level, Level), policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
+	m := &Machine{db: db, build: o.Build, policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
 	r := tableReader{from: db}
 	m.position = r.readPosition()
-	if level := m.position.Level; r.err == nil && level > m.highestLevel {
-		r.err = fmt.Errorf("they are of level %d, this build knows %d: %w", level, m.highestLevel, ErrOldBuild)
+	if r.err == nil {
+		r.err = m.build.CheckReads(m.position.Level, db.FormatMajorVersion())
+	}
+	if r.err == nil { // a crash may have come between the entry that raised the level and the format of the files
+		r.err = m.raiseFileFormat()
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("open the tables: %w", closeAfterError(db, r.err))
@@ -78,7 +80,7 @@ func openPebble(o Options, readOnly bool) (*pebble.DB, error) {
 		DisableWAL:         true, // the raft log is the log
 		ReadOnly:           readOnly,
 		Logger:             o.Logger,
-		FormatMajorVersion: pebble.FormatNewest,
+		FormatMajorVersion: o.Build.FormatAt(FirstLevel), // Pebble keeps a higher one that the folder has
 		MemTableSize:       16 << 20,
 	}
 	if options.FS == nil {
@@ -92,6 +94,9 @@ func openPebble(o Options, readOnly bool) (*pebble.DB, error) {
 	}}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	if err := o.Build.CheckFolder(options.FS, o.Dir); err != nil {
+		return nil, fmt.Errorf("open the tables in %s: %w", o.Dir, err)
 	}
 	db, err := pebble.Open(o.Dir, options)
 	if err != nil {
@@ -109,7 +114,7 @@ func closeAfterError(db *pebble.DB, err error) error {
 
 // ReadPosition reads the position of a checkpoint. A checkpoint that Pebble cannot read is an error, and does not end the
 // process.
-func ReadPosition(fs vfs.FS, dir string) (s Position, err error) {
+func ReadPosition(fs vfs.FS, dir string, build Build) (s Position, err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -119,7 +124,7 @@ func ReadPosition(fs vfs.FS, dir string) (s Position, err error) {
 			panic(p)
 		}
 	}()
-	db, err := openPebble(Options{FS: fs, Dir: dir, CacheBytes: 1 << 20, Logger: checkpointLog{}}, true)
+	db, err := openPebble(Options{FS: fs, Dir: dir, CacheBytes: 1 << 20, Logger: checkpointLog{}, Build: build}, true)
 	if err != nil {
 		return Position{}, err
 	}
@@ -241,6 +246,21 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 		m.rows.clearAll()
 		return 0, fmt.Errorf("apply entry %d: %w", logs[0].Index, t.err)
 	}
+	raised := t.position.Level > m.position.Level
 	m.position = t.position
+	if raised {
+		if err := m.raiseFileFormat(); err != nil {
+			return 0, fmt.Errorf("raise the format of the tables' files: %w", err)
+		}
+	}
 	return n, nil
+}
+
+// raiseFileFormat brings the files to the format of the tables' level. From then on a build that does not apply that level cannot
+// read them, and it could not before: it stops at the entry that raised the level.
+func (m *Machine) raiseFileFormat() error {
+	if format := m.build.FormatAt(m.position.Level); format > m.db.FormatMajorVersion() {
+		return m.db.RatchetFormatMajorVersion(format)
+	}
+	return nil
 }

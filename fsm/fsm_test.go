@@ -26,7 +26,7 @@ func open(t testing.TB, fs vfs.FS) *fsm.Machine {
 
 // openAt opens a machine of a build that applies entries up to a level.
 func openAt(t testing.TB, fs vfs.FS, level uint32) (*fsm.Machine, error) {
-	return fsm.Open(fsm.Options{FS: fs, Dir: "tables", Logger: quiet{t}, CacheBytes: 1 << 20, Level: level})
+	return fsm.Open(fsm.Options{FS: fs, Dir: "tables", Logger: quiet{t}, CacheBytes: 1 << 20, Build: fsm.Build{Level: level}})
 }
 
 // quiet is a logger that only fails.

@@ -212,11 +212,11 @@ func TestCheckpoint(t *testing.T) {
 		r.cut(t, m, at, len(r.logs), roll) // the original goes its way
 		must(t, m.Close())
 
-		stands := read(fsm.ReadPosition(fs, "copy"))(t)
+		stands := read(fsm.ReadPosition(fs, "copy", fsm.Build{Level: testLevel}))(t)
 		if want := r.after[at-1]; !reflect.DeepEqual(stands, want) {
 			t.Fatalf("the checkpoint says it stands at\n%+v, want\n%+v", stands, want)
 		}
-		copied := read(fsm.Open(fsm.Options{FS: fs, Dir: "copy", Logger: quiet{t}, CacheBytes: 1 << 20, Level: testLevel}))(t)
+		copied := read(fsm.Open(fsm.Options{FS: fs, Dir: "copy", Logger: quiet{t}, CacheBytes: 1 << 20, Build: fsm.Build{Level: testLevel}}))(t)
 		r.ends(t, copied, at)
 		checkTables(t, copied)
 		r.cut(t, copied, at, len(r.logs), roll)

@@ -16,6 +16,7 @@ type tableWriter struct {
 
 	// Of the entry and command at hand.
 	index, term uint64
+	level       uint32 // the entry's: what a rule does, where levels differ in it, follows from this level and not from the cluster's
 	token       lock.Token
 	writes      *xxhash.Digest
 	events      []Event // to be told once the batch is committed

@@ -15,7 +15,7 @@ import (
 // writer.
 type transaction struct {
 	tableWriter
-	highestLevel uint32 // of an entry that is applied
+	build Build
 
 	alarms      alarmTable
 	answers     answerTable
@@ -35,7 +35,7 @@ func newTransaction(m *Machine, batch *pebble.Batch) *transaction {
 		tableWriter: tableWriter{
 			tableReader: tableReader{from: batch, rows: m.rows}, batch: batch, position: m.position, writes: xxhash.New(),
 		},
-		highestLevel: m.highestLevel,
+		build: m.build,
 	}
 	w := &t.tableWriter
 	t.audits = auditTable{tableWriter: w}
@@ -56,14 +56,14 @@ func (t *transaction) applyEntry(log Log) (Applied, error) {
 	if log.Index <= t.position.Index {
 		return Applied{Skipped: true}, nil
 	}
-	entry, err := decodeEntry(log.Data, t.highestLevel)
+	entry, err := decodeEntry(log.Data, t.build.HighestLevel())
 	if err != nil {
 		return Applied{}, err
 	}
 	if len(t.position.Cluster) > 0 && !bytes.Equal(entry.Cluster, t.position.Cluster) {
 		return Applied{}, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, t.position.Cluster)
 	}
-	t.index, t.term, t.events = log.Index, log.Term, nil
+	t.index, t.term, t.level, t.events = log.Index, log.Term, entry.Level, nil
 	t.position.Index, t.position.Term = log.Index, log.Term
 	t.position.StampMS = max(t.position.StampMS, entry.StampMs)
 	results := make([]Result, len(entry.Commands))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"strings"
 	"syscall"
 )
 
@@ -24,7 +23,7 @@ func NewDamageError(path string, cause error) *DamageError {
 
 // AsDamage returns err, an error of opening path, as a DamageError. It returns err itself if a system call failed: then
 // the disk failed or a permission is missing, and the content may be whole. A missing file is damage nevertheless, since
-// the files of a store name each other. Content of a newer build is none.
+// the files of a store name each other. The caller must know that the content is not of a newer build.
 func AsDamage(path string, err error) error {
 	var errno syscall.Errno
 	missing := errors.Is(err, iofs.ErrNotExist)
@@ -32,8 +31,6 @@ func AsDamage(path string, err error) error {
 	case err == nil, IsDamage(err):
 		return err
 	case errors.As(err, &errno) && !missing:
-		return err
-	case strings.Contains(err.Error(), "unknown format major version"): // written by a newer Pebble
 		return err
 	}
 	return NewDamageError(path, err)

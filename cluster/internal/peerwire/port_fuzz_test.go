@@ -56,7 +56,7 @@ func port(f *testing.F) *pipes {
 		f.Fatal(err)
 	}
 	n.SetCluster("c")
-	wire := NewRaftTransport(n, hclog.NewNullLogger())
+	wire := NewRaftTransport(n, hclog.NewNullLogger(), nil)
 	go n.AcceptConns(someAnswers("n"))
 	go func() {
 		for call := range wire.Consumer() {

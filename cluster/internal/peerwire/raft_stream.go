@@ -2,7 +2,9 @@ package peerwire
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -73,23 +75,44 @@ func (s raftStreamLayer) Dial(to raft.ServerAddress, timeout time.Duration) (net
 }
 
 const (
-	// MaxAppendEntries is how many entries go to a follower in one call; calls go one at a time. They are 32 MiB at most, which
-	// takes half of rpcTimeout at 100 Mbit/s; a call that takes longer would be given up and repeated without end. Far fewer
-	// would hold back a follower that is 20 ms away from two others that commit a thousand entries a second.
+	// MaxAppendEntries is how many entries go to a follower in one call; calls go one at a time. They are 32 MiB at most. Far
+	// fewer would hold back a follower that is 20 ms away from two others that commit a thousand entries a second.
 	MaxAppendEntries = 32
-	// rpcTimeout bounds one of raft's calls. Lost leaders are found by heartbeats, not by it.
+	// rpcTimeout bounds one of raft's calls; raftConn adds to it what a large call needs. Lost leaders are found by heartbeats.
 	rpcTimeout = 5 * time.Second
 )
 
 // NewRaftTransport returns raft's network transport over the port. It has no pipeline: raft stops reading a pipeline's
 // answers at the first that is not a success, and may send once more before it notices. That send waits without end, so
 // the follower receives heartbeats and never another entry, and the leader's raft never shuts down.
-func NewRaftTransport(p *Port, log hclog.Logger) *raft.NetworkTransport {
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+//
+// onSnapshotSent is told of the outcome of each transfer of a snapshot to another node.
+func NewRaftTransport(p *Port, log hclog.Logger, onSnapshotSent func(to string, err error)) *RaftTransport {
+	network := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          raftStreamLayer{port: p, closed: make(chan struct{})},
 		MaxPool:         3,
 		MaxRPCsInFlight: 1,
 		Timeout:         rpcTimeout,
 		Logger:          log,
 	})
+	return &RaftTransport{network, onSnapshotSent}
+}
+
+// RaftTransport is raft's network transport.
+type RaftTransport struct {
+	*raft.NetworkTransport
+	onSnapshotSent func(to string, err error)
+}
+
+// InstallSnapshot sends a snapshot to a node.
+func (t *RaftTransport) InstallSnapshot(
+	id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader,
+) error {
+	err := t.NetworkTransport.InstallSnapshot(id, target, args, resp, data)
+	outcome := err
+	if err == nil && !resp.Success {
+		outcome = errors.New("it refused the snapshot; its log says why")
+	}
+	t.onSnapshotSent(string(id), outcome)
+	return err
 }

@@ -35,14 +35,15 @@ type votesStore interface {
 	Close() error
 }
 
-// Open opens log and votes in the folder f, or keeps both in memory if f has no file system. stop returns, for "log" and
+// Open opens log and votes in the folder f, or keeps both in memory if f has no file system. format is that of the files of a new
+// log, and an older log is raised to it. stop returns, for "log" and
 // for "votes", the function that stops this node; it is called with a fault of that part before raft learns of it.
 // Writes are noted in operations, which may be nil.
 //
 // It returns an error if a part is missing in the folder of a member, or if the votes are older than the log. A
 // part with damaged content is a disk.DamageError.
 func Open(
-	f *datafolder.Folder, log *slog.Logger, stop func(part string) func(error), operations *disk.Operations,
+	f *datafolder.Folder, format pebble.FormatMajorVersion, log *slog.Logger, stop func(part string) func(error), operations *disk.Operations,
 ) (*Storage, error) {
 	if f.FS == nil {
 		memory := raft.NewInmemStore()
@@ -57,7 +58,7 @@ func Open(
 	if err != nil {
 		return nil, err
 	}
-	s, err := openLog(f, votes, log, stop, operations)
+	s, err := openLog(f, votes, format, log, stop, operations)
 	if err != nil {
 		return nil, errors.Join(err, votes.Close())
 	}
@@ -76,13 +77,14 @@ func openVotes(f *datafolder.Folder) (votesStore, error) {
 // openLog opens the log, checks that votes fit it, and returns both as a Storage. It first syncs the name
 // of the file of votes, which may be new.
 func openLog(
-	f *datafolder.Folder, votes votesStore, log *slog.Logger, stop func(string) func(error), operations *disk.Operations,
+	f *datafolder.Folder, votes votesStore, format pebble.FormatMajorVersion, log *slog.Logger, stop func(string) func(error),
+	operations *disk.Operations,
 ) (*Storage, error) {
 	votesPath, path := f.PathOf(datafolder.VotesFile), f.PathOf(datafolder.LogFolder)
 	if err := disk.SyncFolder(f.FS, f.FS.PathDir(votesPath)); err != nil {
 		return nil, fmt.Errorf("open %s: %w", votesPath, err)
 	}
-	entries, err := openStore(f.FS, path, f.Identity.Member, log, stop("log"))
+	entries, err := openStore(f.FS, path, f.Identity.Member, format, log, stop("log"))
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return nil, datafolder.NewMissingPartError(f.Dir, "its log in "+datafolder.LogFolder+" is missing")
 	}

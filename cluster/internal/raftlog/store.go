@@ -46,9 +46,8 @@ const (
 )
 
 // openStore opens the log in dir. If there is none it makes an empty one, or returns pebble.ErrDBDoesNotExist if
-// mustExist is set. fatal is called when the disk has failed; it may be called with Pebble's locks held and must not
-// block.
-func openStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal func(error)) (*Store, error) {
+// mustExist is set. format is that of Pebble's files, unless the log has a higher one already. fatal is called when the disk has failed; it may be called with Pebble's locks held and must not block.
+func openStore(fs vfs.FS, dir string, mustExist bool, format pebble.FormatMajorVersion, log *slog.Logger, fatal func(error)) (*Store, error) {
 	s := &Store{watch: disk.NewWatch("log", log, fatal), writing: make(chan struct{}, 1), markDistance: defaultMarkDistance}
 	cache := pebble.NewCache(logCacheBytes)
 	defer cache.Unref()
@@ -57,7 +56,7 @@ func openStore(fs vfs.FS, dir string, mustExist bool, log *slog.Logger, fatal fu
 		Cache:                       cache,
 		Logger:                      s.watch.Logger(),
 		EventListener:               &pebble.EventListener{BackgroundError: s.reportFault, DataCorruption: s.reportDamage},
-		FormatMajorVersion:          pebble.FormatNewest,
+		FormatMajorVersion:          format,
 		ErrorIfNotExists:            mustExist,
 		MemTableSize:                logMemTableBytes,
 		MemTableStopWritesThreshold: 4,

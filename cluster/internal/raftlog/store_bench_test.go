@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	boltdb "github.com/hashicorp/raft-boltdb/v2"
@@ -22,7 +23,7 @@ import (
 func benchLog(b *testing.B, name string) raft.LogStore {
 	if name == "pebble" {
 		dir := filepath.Join(b.TempDir(), "log")
-		s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { b.Error(err) })
+		s, err := openStore(vfs.Default, dir, false, pebble.FormatNewest, slog.New(slog.DiscardHandler), func(err error) { b.Error(err) })
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
@@ -143,7 +144,7 @@ func TestLogStopsAtAFailedSync(t *testing.T) {
 		return nil
 	}))
 	var faults faultRecorder
-	s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), faults.stop)
+	s, err := openStore(fs, "log", false, pebble.FormatNewest, slog.New(slog.DiscardHandler), faults.stop)
 	if err != nil {
 		t.Fatal(err)
 	}

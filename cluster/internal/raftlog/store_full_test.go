@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
@@ -53,7 +54,7 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 			}))
 			faults := make(chan error, 100)
 			var logged lineCounter
-			s, err := openStore(fs, "log", false, slog.New(slog.NewTextHandler(&logged, nil)), func(err error) { faults <- err })
+			s, err := openStore(fs, "log", false, pebble.FormatNewest, slog.New(slog.NewTextHandler(&logged, nil)), func(err error) { faults <- err })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +101,7 @@ func TestALogOnAFullDiskStops(t *testing.T) {
 
 // After a fault no call of Pebble begins: Pebble panics if one begins after its Close.
 func TestABrokenLogBeginsNoCall(t *testing.T) {
-	s, err := openStore(vfs.NewMem(), "log", false, slog.New(slog.DiscardHandler), func(error) {})
+	s, err := openStore(vfs.NewMem(), "log", false, pebble.FormatNewest, slog.New(slog.DiscardHandler), func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}

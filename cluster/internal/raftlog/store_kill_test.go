@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 )
@@ -80,7 +81,7 @@ func TestLogOutlivesKills(t *testing.T) {
 			}
 		}
 		stop := func(err error) { t.Errorf("stopped: %v", err) }
-		s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), stop)
+		s, err := openStore(vfs.Default, dir, false, pebble.FormatNewest, slog.New(slog.DiscardHandler), stop)
 		if err != nil {
 			t.Fatalf("kill %d: open: %v", kill, err)
 		}
@@ -150,7 +151,7 @@ func writeUntilKilled(dir string) {
 		fmt.Println("FAILED:", err)
 		os.Exit(1)
 	}
-	s, err := openStore(vfs.Default, dir, false, slog.New(slog.DiscardHandler), func(err error) { fail(err) })
+	s, err := openStore(vfs.Default, dir, false, pebble.FormatNewest, slog.New(slog.DiscardHandler), func(err error) { fail(err) })
 	if err != nil {
 		fail(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
@@ -25,7 +26,7 @@ func TestAReadBesideASlowCutFindsNoHole(t *testing.T) {
 			}
 			return nil
 		}))
-		s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
+		s, err := openStore(fs, "log", false, pebble.FormatNewest, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 )
@@ -17,7 +18,7 @@ import (
 // openEntriesOn opens a log on fs that must not meet a fault.
 func openEntriesOn(t testing.TB, fs vfs.FS) *Store {
 	t.Helper()
-	s, err := openStore(fs, "log", false, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
+	s, err := openStore(fs, "log", false, pebble.FormatNewest, slog.New(slog.DiscardHandler), func(err error) { t.Errorf("stopped: %v", err) })
 	if err != nil {
 		t.Fatal(err)
 	}

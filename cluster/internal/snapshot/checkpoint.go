@@ -6,19 +6,20 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/disk"
+	"github.com/profilenode/profilenode/fsm"
 )
 
 // checkpointSnapshot is a checkpoint of the tables that may become a snapshot. Raft gives it its label in Persist.
 type checkpointSnapshot struct {
 	snapshots *Store
-	dir       string // folder of the checkpoint
-	row       uint64 // applied row of the tables in it
+	dir       string       // folder of the checkpoint
+	at        fsm.Position // of the tables in it
 }
 
-// NewCheckpoint returns the checkpoint of the tables in dir, a path that NewScratch returned, for raft to persist. row is
-// the applied row of these tables.
-func NewCheckpoint(s *Store, dir string, row uint64) raft.FSMSnapshot {
-	return &checkpointSnapshot{snapshots: s, dir: dir, row: row}
+// NewCheckpoint returns the checkpoint of the tables in dir, a path that NewScratch returned, for raft to persist. at is
+// the position of these tables.
+func NewCheckpoint(s *Store, dir string, at fsm.Position) raft.FSMSnapshot {
+	return &checkpointSnapshot{snapshots: s, dir: dir, at: at}
 }
 
 // Persist moves the checkpoint into to, which must be a sink of this node's Store, and completes the snapshot. After an
@@ -29,7 +30,7 @@ func (c *checkpointSnapshot) Persist(to raft.SnapshotSink) error {
 		return errors.Join(errors.New("keep snapshot: the sink is not one of this node's store"), to.Cancel())
 	}
 	adopted := disk.TimeStep(c.snapshots.log, "list and sync the tables' links", false)
-	err := own.adoptCheckpoint(c.dir, c.row)
+	err := own.adoptCheckpoint(c.dir, c.at)
 	adopted()
 	if err != nil {
 		return errors.Join(err, to.Cancel())

@@ -26,10 +26,10 @@ type packer struct {
 	onDamage     func(file string, err error)
 }
 
-// newPacker returns the stream of the files in dir. onDamage is told of a file whose content is not the written one; nil: no
+// newPacker returns the stream of the snapshot whose files are in dir. onDamage is told of a file whose content is not the written one; nil: no
 // function is told.
-func newPacker(fs vfs.FS, dir string, row uint64, files []fileEntry, onDamage func(file string, err error)) *packer {
-	return &packer{fs: fs, dir: dir, files: files, pendingBytes: encodeStreamHead(row, files), sum: xxhash.New(), onDamage: onDamage}
+func newPacker(fs vfs.FS, dir string, in contents, onDamage func(file string, err error)) *packer {
+	return &packer{fs: fs, dir: dir, files: in.Files, pendingBytes: encodeStreamHead(in), sum: xxhash.New(), onDamage: onDamage}
 }
 
 // Read reads the next bytes of the stream. It returns an error for a file that differs from the list in its length, or from the

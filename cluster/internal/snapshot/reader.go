@@ -1,11 +1,13 @@
 package snapshot
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
@@ -38,7 +40,8 @@ func (r *Reader) Close() error {
 }
 
 // CopyTo puts the snapshot's files into dir, an empty folder, and syncs it. Files of tables are hard links, since Pebble
-// never writes to a complete one. The few small files beside them are copied.
+// never writes to a complete one. The few small files beside them are copied. A file that is not as it was written is a
+// disk.DamageError: it must not become a file of the live tables.
 func (r *Reader) CopyTo(dir string) error {
 	fs := r.store.fs
 	for _, f := range r.snapshot.meta.Files {
@@ -50,6 +53,9 @@ func (r *Reader) CopyTo(dir string) error {
 		if info.Size() != f.Size {
 			return fmt.Errorf("file %s of the snapshot has %d bytes, not %d", f.Name, info.Size(), f.Size)
 		}
+		if err := r.checkFile(f); err != nil {
+			return disk.AsDamage(from, err)
+		}
 		if strings.HasSuffix(f.Name, ".sst") || strings.HasSuffix(f.Name, ".blob") {
 			err = vfs.LinkOrCopy(fs, from, to)
 		} else {
@@ -60,6 +66,31 @@ func (r *Reader) CopyTo(dir string) error {
 		}
 	}
 	return disk.SyncFolder(fs, dir)
+}
+
+// checkFile checks a file of the snapshot: one that was received against the checksum that it had then, a table of this node's own
+// against those that Pebble wrote in it.
+func (r *Reader) checkFile(f fileEntry) error {
+	path := r.store.fs.PathJoin(r.data, f.Name)
+	if f.Sum == "" {
+		if strings.HasSuffix(f.Name, ".sst") {
+			return disk.CheckTable(r.store.fs, path)
+		}
+		return nil
+	}
+	file, err := r.store.fs.Open(path, vfs.SequentialReadsOption)
+	if err != nil {
+		return err
+	}
+	sum := xxhash.New()
+	_, err = io.Copy(sum, file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if is := disk.FormatChecksum(sum.Sum64()); is != f.Sum {
+		return fmt.Errorf("its checksum is %s, and was %s when it was received", is, f.Sum)
+	}
+	return nil
 }
 
 // UnwrapReader returns the Reader inside the wrappers that raft puts around it. It returns false if there is none.

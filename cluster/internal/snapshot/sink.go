@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,7 @@ type sink struct {
 	unpacker *unpacker // writes a received stream; nil before the first byte and for a checkpoint
 	adopted  bool      // a checkpoint was moved in
 	done     bool      // Close or Cancel was called
+	writeErr error     // of the last Write
 	closeErr error     // result of Close
 }
 
@@ -36,11 +38,16 @@ func (k *sink) Write(b []byte) (int, error) {
 		return 0, errors.New("write snapshot: it is complete, or was given up")
 	}
 	if k.unpacker == nil {
-		if err := k.beginReceiving(); err != nil {
-			return 0, err
+		if k.writeErr = k.beginReceiving(); k.writeErr != nil {
+			return 0, k.writeErr
 		}
 	}
-	return k.unpacker.Write(b)
+	n, err := k.unpacker.Write(b)
+	k.writeErr = err
+	if errors.Is(err, fsm.ErrOldBuild) && k.store.OnOldBuild != nil {
+		k.store.OnOldBuild(fmt.Errorf("take snapshot: %w", err)) // the next snapshot would need the same build
+	}
+	return n, err
 }
 
 func (k *sink) beginReceiving() error {
@@ -53,20 +60,23 @@ func (k *sink) beginReceiving() error {
 	if err := k.store.fs.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("take snapshot: %w", err)
 	}
-	k.unpacker = newUnpacker(k.store.fs, data)
+	k.unpacker = newUnpacker(k.store.fs, data, k.store.Build)
 	return nil
 }
 
 // adoptCheckpoint moves the folder of a checkpoint of this node's tables into the snapshot. It reads and copies no file.
-// row is the applied row of the tables.
-func (k *sink) adoptCheckpoint(checkpoint string, row uint64) error {
+func (k *sink) adoptCheckpoint(checkpoint string, at fsm.Position) error {
 	if k.done || k.adopted || k.unpacker != nil {
 		return errors.New("keep snapshot: it has content already")
+	}
+	format, err := fsm.ReadFileFormat(k.store.fs, checkpoint)
+	if err != nil {
+		return fmt.Errorf("keep snapshot: %w", err)
 	}
 	if err := k.store.fs.Rename(checkpoint, k.store.fs.PathJoin(k.dir, dataFolder)); err != nil {
 		return fmt.Errorf("keep snapshot: %w", err)
 	}
-	k.meta.Row, k.adopted = row, true
+	k.meta.contents, k.adopted = contents{Row: at.Index, Level: at.Level, FileFormat: format}, true
 	return nil
 }
 
@@ -81,6 +91,7 @@ func (k *sink) Close() error {
 		k.closeErr = fmt.Errorf("complete snapshot %s: %w", k.ID(), err)
 		k.closeErr = errors.Join(k.closeErr, k.abandonSnapshot())
 	}
+	k.reportReceived(k.closeErr)
 	return k.closeErr
 }
 
@@ -91,7 +102,14 @@ func (k *sink) Cancel() error {
 	}
 	k.done = true
 	k.closeErr = fmt.Errorf("snapshot %s was given up", k.ID())
+	k.reportReceived(cmp.Or(k.writeErr, k.closeErr))
 	return k.abandonSnapshot()
+}
+
+func (k *sink) reportReceived(err error) {
+	if !k.adopted && k.store.OnReceived != nil {
+		k.store.OnReceived(err)
+	}
 }
 
 func (k *sink) abandonSnapshot() error {
@@ -109,7 +127,7 @@ func (k *sink) completeSnapshot() error {
 	case k.adopted:
 		k.meta.Files, err = syncFiles(s.fs, data)
 	case k.unpacker != nil:
-		k.meta.Files, k.meta.Row, err = k.receivedFiles(data)
+		k.meta.contents, err = k.receivedContents(data)
 	default:
 		err = errors.New("it is empty")
 	}
@@ -136,21 +154,21 @@ func (k *sink) completeSnapshot() error {
 	return nil
 }
 
-// receivedFiles returns the list of the received files and the applied row of the tables in them. It checks that the
-// stream is complete and that the row is the one in the stream's head.
-func (k *sink) receivedFiles(data string) ([]fileEntry, uint64, error) {
+// receivedContents returns the contents of a received snapshot. It checks that the stream is complete, and that row and level of
+// the tables are those in the stream's head.
+func (k *sink) receivedContents(data string) (contents, error) {
 	if err := k.unpacker.finishUnpacking(); err != nil {
-		return nil, 0, err
+		return contents{}, err
 	}
-	position, err := fsm.ReadPosition(k.store.fs, data)
+	position, err := fsm.ReadPosition(k.store.fs, data, k.store.Build)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read tables in it: %w", err)
+		return contents{}, fmt.Errorf("read tables in it: %w", err)
 	}
-	if position.Index != k.unpacker.row {
-		return nil, 0, fmt.Errorf("it says that it holds entries up to %d, and holds them up to %d",
-			k.unpacker.row, position.Index)
+	if says := k.unpacker.contents; position.Index != says.Row || position.Level != says.Level {
+		return contents{}, fmt.Errorf("it says that it holds entries up to %d at level %d, and holds them up to %d at level %d",
+			says.Row, says.Level, position.Index, position.Level)
 	}
-	return k.unpacker.files, k.unpacker.row, nil
+	return k.unpacker.contents, nil
 }
 
 // syncFiles syncs the files in dir and dir itself, and returns the list of the files.

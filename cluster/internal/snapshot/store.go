@@ -1,4 +1,4 @@
-// Package snapshot stores raft's snapshots as folders of the files of the tables (store.go). It sends a snapshot as a
+// Package snapshot stores raft's snapshots as folders of the files of the tables (store.go, meta.go). It sends a snapshot as a
 // stream of its files (stream.go, pack.go, reader.go), receives one as a stream (sink.go, unpack.go), and makes one out
 // of a checkpoint of this node's tables (checkpoint.go).
 //
@@ -7,8 +7,6 @@
 package snapshot
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,22 +14,18 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/disk"
+	"github.com/profilenode/profilenode/fsm"
 )
 
-const (
-	metaFile   = "meta.json"
-	dataFolder = "data"
-	maxMeta    = 64 << 20 // greatest size of a meta file, in bytes
-)
+const dataFolder = "data"
 
 // Store keeps raft's snapshots. Each is a folder with the files of the tables in data:
 //
-//	<root>/<term>-<index>-<sequence>/meta.json, data/
+//	<root>/<term>-<index>-<sequence>/meta.json, meta-copy.json, data/
 //
 // Term and index are raft's label. The applied row of the tables in it is at most that index, and less if the last entries
 // hold no commands. The sequence makes names unique. An unfinished snapshot has a name that ends in disk.UnfinishedSuffix.
@@ -44,6 +38,14 @@ type Store struct {
 	// AdmitIncoming decides about a snapshot that another node sends, by its index, before the first byte is stored. An error
 	// refuses the snapshot. nil admits all. It must be set before raft starts.
 	AdmitIncoming func(index uint64) error
+
+	// Build says which snapshots this node can read. It must be set before raft starts. OnOldBuild, if set, is told of a received
+	// one that it cannot, before its files are stored.
+	Build      fsm.Build
+	OnOldBuild func(error)
+
+	// OnReceived, if set before raft starts, is told how each receipt of a snapshot ends.
+	OnReceived func(error)
 
 	// OnDamage, if set before raft starts, is told of each damaged file that is met while a snapshot is read to be sent. file is its
 	// name in the snapshot. It must not block.
@@ -63,19 +65,9 @@ type storedSnapshot struct {
 	readers  int // open readers; the snapshot is not deleted while there are any. Guarded by Store.mu.
 }
 
-// Meta is the content of meta.json: its first line is a Meta as JSON, its second line is the XXH64 of the first.
-type Meta struct {
-	Format int               `json:"format"`
-	Label  raft.SnapshotMeta `json:"label"`
-	Row    uint64            `json:"row"` // applied row of the tables in the snapshot
-	Files  []fileEntry       `json:"files"`
-}
-
-const metaFormat = 1
-
 // Open opens the snapshots in the folder root, and deletes unfinished ones and all but the newest retain. A nil fs is the
 // operating system's. A snapshot without a readable meta file is an error: if it were ignored, the node would start from an
-// older snapshot, and the log may no longer hold the entries that follow that one.
+// older snapshot, and the log may no longer hold the entries that follow that one. Of a damaged one there is a copy.
 func Open(fs vfs.FS, root string, retain int, log *slog.Logger) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
@@ -99,7 +91,7 @@ func Open(fs vfs.FS, root string, retain int, log *slog.Logger) (*Store, error) 
 		if !ok {
 			continue
 		}
-		meta, err := readMeta(fs, fs.PathJoin(s.root, name))
+		meta, err := s.readMeta(fs.PathJoin(s.root, name))
 		if err == nil && meta.Label.ID != name {
 			err = fmt.Errorf("it says that it is %s", meta.Label.ID)
 		}
@@ -166,7 +158,7 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		label := c.meta.Label
 		data := s.fs.PathJoin(s.root, id, dataFolder)
 		return &label, &Reader{
-			packer:   newPacker(s.fs, data, c.meta.Row, c.meta.Files, s.OnDamage),
+			packer:   newPacker(s.fs, data, c.meta.contents, s.OnDamage),
 			store:    s,
 			snapshot: c,
 			data:     data,
@@ -261,32 +253,4 @@ func sequenceOf(name string) (uint64, bool) {
 		return 0, false
 	}
 	return sequence, fmt.Sprintf("%d-%d-%d", term, index, sequence) == name
-}
-
-func writeMeta(fs vfs.FS, dir string, meta Meta) error {
-	line, err := json.Marshal(meta)
-	if err != nil {
-		return err
-	}
-	content := fmt.Appendf(nil, "%s\n%s\n", line, disk.FormatChecksum(xxhash.Sum64(line)))
-	return disk.WriteFile(fs, fs.PathJoin(dir, metaFile), content)
-}
-
-func readMeta(fs vfs.FS, dir string) (Meta, error) {
-	var meta Meta
-	content, err := disk.ReadFile(fs, fs.PathJoin(dir, metaFile), maxMeta)
-	if err != nil {
-		return meta, err
-	}
-	line, sum, _ := bytes.Cut(content, []byte("\n"))
-	if string(sum) != disk.FormatChecksum(xxhash.Sum64(line))+"\n" {
-		return meta, fmt.Errorf("%s is damaged", metaFile)
-	}
-	if err := json.Unmarshal(line, &meta); err != nil {
-		return meta, fmt.Errorf("%s: %w", metaFile, err)
-	}
-	if meta.Format != metaFormat {
-		return meta, fmt.Errorf("its format is %d, and this build reads %d", meta.Format, metaFormat)
-	}
-	return meta, nil
 }

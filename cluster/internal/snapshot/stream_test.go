@@ -30,7 +30,7 @@ func TestAStreamWithAWrongListOfFilesIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := sink.Write(encodeStreamHead(9, files)); err != nil {
+		if _, err := sink.Write(encodeStreamHead(contents{Row: 9, Files: files})); err != nil {
 			if err := sink.Cancel(); err != nil {
 				t.Error(err)
 			}

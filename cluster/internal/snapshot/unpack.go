@@ -6,9 +6,11 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/profilenode/profilenode/cluster/internal/disk"
+	"github.com/profilenode/profilenode/fsm"
 )
 
 // unpacker writes the files of a received stream into a folder. The stream may hold anything: the unpacker keeps at most
@@ -19,10 +21,10 @@ import (
 // checksum), and then calls onGathered, which decodes the part and sets the next one. While fileLeft is not 0, bytes go
 // to the open file.
 type unpacker struct {
-	fs    vfs.FS
-	dir   string
-	row   uint64      // applied row that the head states
-	files []fileEntry // files of the list; those that are written have their checksums
+	fs       vfs.FS
+	dir      string
+	build    fsm.Build
+	contents // as the head states them; files that are written have their checksums
 
 	wantBytes  int            // bytes that gathered must have before onGathered is called
 	gathered   []byte         // bytes of the current part so far
@@ -36,8 +38,8 @@ type unpacker struct {
 	err        error          // the first error
 }
 
-func newUnpacker(fs vfs.FS, dir string) *unpacker {
-	u := &unpacker{fs: fs, dir: dir, sum: xxhash.New(), wantBytes: fixedBytes}
+func newUnpacker(fs vfs.FS, dir string, build fsm.Build) *unpacker {
+	u := &unpacker{fs: fs, dir: dir, build: build, sum: xxhash.New(), wantBytes: fixedBytes}
 	u.onGathered = u.readFixed
 	return u
 }
@@ -106,12 +108,14 @@ func (u *unpacker) readFixed() error {
 		return fmt.Errorf("its format is %d, and this build reads %d", version, streamVersion)
 	}
 	files := binary.BigEndian.Uint32(fixed[4:])
-	u.row = binary.BigEndian.Uint64(fixed[8:])
-	list := binary.BigEndian.Uint32(fixed[16:])
+	u.Row = binary.BigEndian.Uint64(fixed[8:])
+	u.Level = binary.BigEndian.Uint32(fixed[16:])
+	u.FileFormat = pebble.FormatMajorVersion(binary.BigEndian.Uint32(fixed[20:]))
+	list := binary.BigEndian.Uint32(fixed[24:])
 	if files > maxFiles || list > maxListBytes {
 		return fmt.Errorf("it lists %d files in %d bytes, which is too much", files, list)
 	}
-	u.files = make([]fileEntry, 0, min(files, 1<<10))
+	u.Files = make([]fileEntry, 0, min(files, 1<<10))
 	u.wantBytes += int(list) + sumBytes
 	u.onGathered = func() error { return u.readList(int(files)) }
 	return nil
@@ -123,10 +127,13 @@ func (u *unpacker) readList(count int) error {
 	if xxhash.Sum64(u.gathered[:end]) != binary.BigEndian.Uint64(u.gathered[end:]) {
 		return errors.New("its list of files is damaged")
 	}
+	if err := u.build.CheckReads(u.Level, u.FileFormat); err != nil {
+		return err
+	}
 	seen := make(map[string]bool)
 	total := int64(0)
-	for list := u.gathered[fixedBytes:end]; len(list) > 0 || len(u.files) < count; {
-		if len(list) < 2 || len(u.files) == count {
+	for list := u.gathered[fixedBytes:end]; len(list) > 0 || len(u.Files) < count; {
+		if len(list) < 2 || len(u.Files) == count {
 			return errors.New("its list of files is malformed")
 		}
 		length := int(binary.BigEndian.Uint16(list))
@@ -147,7 +154,7 @@ func (u *unpacker) readList(count int) error {
 			return errors.New("it is too large")
 		}
 		total += int64(size)
-		u.files = append(u.files, fileEntry{Name: name, Size: int64(size)})
+		u.Files = append(u.Files, fileEntry{Name: name, Size: int64(size)})
 	}
 	// A disk that is too small is detected now and not after an hour of receiving. If the free space is unknown, a write
 	// fails.
@@ -160,11 +167,11 @@ func (u *unpacker) readList(count int) error {
 // beginFile creates the next file of the list, or ends the stream after the last one.
 func (u *unpacker) beginFile() error {
 	u.gathered = u.gathered[:0:0]
-	if u.fileIndex == len(u.files) {
+	if u.fileIndex == len(u.Files) {
 		u.wantBytes, u.ended = 0, true
 		return nil
 	}
-	f := u.files[u.fileIndex]
+	f := u.Files[u.fileIndex]
 	file, err := u.fs.Create(u.fs.PathJoin(u.dir, f.Name), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
@@ -177,7 +184,7 @@ func (u *unpacker) beginFile() error {
 
 // endFile compares the checksum of the open file with the gathered one, and syncs and closes the file.
 func (u *unpacker) endFile() error {
-	f := &u.files[u.fileIndex]
+	f := &u.Files[u.fileIndex]
 	sum := u.sum.Sum64()
 	if binary.BigEndian.Uint64(u.gathered) != sum {
 		return fmt.Errorf("file %s is damaged", f.Name)

@@ -174,7 +174,7 @@ func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("take snapshot: %w", err), r.snapshots.RemoveScratch(dir))
 	}
-	return snapshot.NewCheckpoint(r.snapshots, dir, position.Index), nil
+	return snapshot.NewCheckpoint(r.snapshots, dir, position), nil
 }
 
 // Restore brings the tables to a snapshot in this node's snapshot store. If they are not behind the snapshot, they stay

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -203,19 +204,71 @@ func damageFile(t *testing.T, fs vfs.FS, path string) {
 	}
 }
 
-// If a snapshot with a damaged meta file were ignored, the node would start from an older one, and the log may lack the
-// entries that follow it.
-func TestDamagedMetaStopsTheStart(t *testing.T) {
+// Of two meta files one may be damaged. If a snapshot without either were ignored, the node would start from an older one, and the
+// log may lack the entries that follow it.
+func TestOnlyASnapshotWithoutAMetaFileStopsTheStart(t *testing.T) {
 	fs := vfs.NewMem()
 	d := openDisk(t, fs, "node")
 	d.play(t, storyLog(t, 9), 1, 9)
 	label, _ := takeSnapshot(t, d, 9)
 	d.shut(t)
-	path := "node/snapshots/" + label.ID + "/meta.json"
-	damageFile(t, fs, path)
+	for _, name := range []string{"meta.json", "meta-copy.json"} {
+		damageFile(t, fs, "node/snapshots/"+label.ID+"/"+name)
+		for range 2 { // the second time both are whole again
+			s, err := snapshot.Open(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatalf("start with a damaged %s: %v", name, err)
+			}
+			if labels, err := s.List(); err != nil || len(labels) != 1 || !reflect.DeepEqual(labels[0], label) {
+				t.Errorf("with a damaged %s the snapshot is listed as %v, %v, want %v", name, labels, err, label)
+			}
+		}
+	}
+	damageFile(t, fs, "node/snapshots/"+label.ID+"/meta.json")
+	damageFile(t, fs, "node/snapshots/"+label.ID+"/meta-copy.json")
 	_, err := snapshot.Open(fs, "node/snapshots", 2, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), label.ID) {
-		t.Errorf("start with a damaged %s: %v", path, err)
+		t.Errorf("start without a meta file: %v", err)
+	}
+}
+
+// A file of a snapshot that was damaged after it was received, or linked, does not become one of the live tables.
+func TestRottenSnapshotIsNotPutInPlace(t *testing.T) {
+	for _, kind := range []string{".sst", "MANIFEST"} {
+		from := openDisk(t, vfs.NewMem(), "node")
+		defer from.shut(t)
+		from.play(t, storyLog(t, 9), 1, 9)
+		label, stream := takeSnapshot(t, from, 9)
+		fs := vfs.NewMem()
+		to := openDisk(t, fs, "node")
+		defer to.shut(t)
+		receive(t, to, label, stream)
+		labels, err := to.snapshots.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := "node/snapshots/" + labels[0].ID + "/data/"
+		damaged := ""
+		for file := range fileSizes(t, fs, data) {
+			if strings.HasSuffix(file, kind) || strings.HasPrefix(file, kind) {
+				damaged = data + file
+			}
+		}
+		damageFile(t, fs, damaged)
+		_, reader, err := to.snapshots.Open(labels[0].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = to.Restore(reader)
+		if !disk.IsDamage(err) || !strings.Contains(err.Error(), damaged) {
+			t.Errorf("restore with a damaged %s: %v", damaged, err)
+		}
+		if position := to.tables.Position(); position.Index != 0 {
+			t.Errorf("the tables are those of the damaged snapshot: %+v", position)
+		}
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

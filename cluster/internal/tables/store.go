@@ -33,11 +33,11 @@ import (
 // ApplyEntries, Checkpoint and Install must be called by one goroutine, in which raft hands over the log. All other methods
 // may be called by any goroutine.
 type Store struct {
-	fs       vfs.FS
-	root     string // folder that holds the folders of tables and currentFile
-	maxLevel uint32 // the highest level of entries that this build applies
-	log      *slog.Logger
-	watch    *disk.Watch // ends the waits for Pebble after a fault
+	fs    vfs.FS
+	root  string // folder that holds the folders of tables and currentFile
+	build fsm.Build
+	log   *slog.Logger
+	watch *disk.Watch // ends the waits for Pebble after a fault
 
 	// Operations notes the applies and flushes that are running. It must be set before the first apply; nil is allowed.
 	Operations *disk.Operations
@@ -64,18 +64,18 @@ var ErrClosed = errors.New("this node is shutting down")
 const brokenCloseLimit = time.Second
 
 // Open opens the tables that root/CURRENT names. If there is no such file it makes empty tables. It deletes the remains
-// of unfinished installs. level is the highest level of entries that the tables apply. fatal is called when the disk has
+// of unfinished installs. build is what the tables apply and read. fatal is called when the disk has
 // failed; it may be called with Pebble's locks held and must not block. A nil fs is the operating system's.
 //
 // Damaged tables are a disk.DamageError. Tables of a newer build are fsm.ErrOldBuild.
-func Open(fs vfs.FS, root string, level uint32, log *slog.Logger, fatal func(error)) (*Store, error) {
+func Open(fs vfs.FS, root string, build fsm.Build, log *slog.Logger, fatal func(error)) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
 	t := &Store{
 		fs:            fs,
 		root:          root,
-		maxLevel:      level,
+		build:         build,
 		log:           log,
 		watch:         disk.NewWatch("tables", log, fatal),
 		closing:       make(chan struct{}),

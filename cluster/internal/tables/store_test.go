@@ -106,7 +106,7 @@ func openDisk(t testing.TB, fs vfs.FS, dir string) *nodeDisk {
 
 func tryOpenDisk(fs vfs.FS, dir string) (*nodeDisk, error) {
 	d := &nodeDisk{stopped: &stopped{}}
-	tables, err := Open(fs, filepath.Join(dir, "tables"), fsm.Level, slog.New(slog.DiscardHandler), d.stopped.stop)
+	tables, err := Open(fs, filepath.Join(dir, "tables"), fsm.Build{}, slog.New(slog.DiscardHandler), d.stopped.stop)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func (t *Store) openGeneration(name string) (*generation, fsm.Position, error) {
 	}
 	o, err := disk.RunUnlessStuck(t.watch, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
-			FS: disk.StopOnFolderFault(t.fs, t.watch.MarkStuck), Dir: t.fs.PathJoin(t.root, name), Level: t.maxLevel,
+			FS: disk.StopOnFolderFault(t.fs, t.watch.MarkStuck), Dir: t.fs.PathJoin(t.root, name), Build: t.build,
 			Logger: t.watch.Logger(), OnFault: t.reportFault, Broken: t.watch.Failed(),
 		})
 		if err != nil {

@@ -48,7 +48,7 @@ func NewLog(t testing.TB, id []byte) *Log {
 
 // openMachine opens empty tables. Those before stay open until the test ends, since calls under way may read them.
 func (l *Log) openMachine() {
-	machine, err := fsm.Open(fsm.Options{FS: vfs.NewMem(), Dir: "tables", Logger: quiet{}, Level: fsm.Level + 1})
+	machine, err := fsm.Open(fsm.Options{FS: vfs.NewMem(), Dir: "tables", Logger: quiet{}, Build: fsm.Build{Level: fsm.Level + 1}})
 	if err != nil {
 		l.t.Fatal(err)
 	}
