@@ -25,6 +25,7 @@ const (
 	AlarmDiskLow          AlarmCode = "DISK_LOW"          // a node's disk is below its reserve
 	AlarmDiskHangs        AlarmCode = "DISK_HANGS"        // a node's disk does not answer
 	AlarmNodeBehind       AlarmCode = "NODE_BEHIND"       // a member has not applied for long what its leader has
+	AlarmQuorumAtRisk     AlarmCode = "QUORUM_AT_RISK"    // a voter does not answer: the cluster bears fewer failures
 	AlarmSavesRefused     AlarmCode = "SAVES_REFUSED"     // for want of space on too many disks
 	AlarmTablesDiffer     AlarmCode = "TABLES_DIFFER"     // the nodes' tables differ
 	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
@@ -47,8 +48,8 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 // AlarmCodes are all of them, notices too.
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
-		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmNodeBehind, AlarmSavesRefused,
-		AlarmTablesDiffer, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack,
+		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmNodeBehind, AlarmQuorumAtRisk,
+		AlarmSavesRefused, AlarmTablesDiffer, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack,
 		AlarmSnapshotLate, AlarmSnapshotNotInstalled,
 		AlarmConnectionsHigh, AlarmCertificateExpires, NoticeDown,
 	}
@@ -191,6 +192,7 @@ func (b *alarmBoard) standingAlarms(unreadable error) []Alarm {
 		active = append(active, l.calendar.alarms()...)
 		active = append(active, l.settingsAlarms()...)
 		active = append(active, l.behindAlarms()...)
+		active = append(active, l.quorumAlarms()...)
 	}
 	return active
 }
@@ -210,6 +212,18 @@ func (l *leaderState) behindAlarms() []Alarm {
 				"look at its disk, its processor and the network to it; until it catches up, it cannot stand in for another node",
 				b.ID, b.Address, b.Applied, b.want, behindFor),
 		})
+	}
+	return alarms
+}
+
+// quorumAlarms names the voters that do not answer raft, and says what the cluster can still bear.
+func (l *leaderState) quorumAlarms() (alarms []Alarm) {
+	silence := l.silence.Load()
+	if silence == nil {
+		return nil
+	}
+	for _, v := range silence.FindUnreachable(l.node.membership.configuredServers()) {
+		alarms = append(alarms, Alarm{Code: AlarmQuorumAtRisk, subject: v.ID, Text: v.Text})
 	}
 	return alarms
 }

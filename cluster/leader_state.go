@@ -12,6 +12,7 @@ import (
 
 	"github.com/profilenode/profilenode/cluster/internal/liveness"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/quorum"
 	"github.com/profilenode/profilenode/cluster/internal/tables"
 )
 
@@ -33,7 +34,8 @@ type leaderState struct {
 	detector   *liveness.Detector
 	calendar   calendar
 	behind     atomic.Pointer[[]behindMember]
-	spaceTight atomic.Bool // fewer than a majority of the voters have their reserve of disk space
+	silence    atomic.Pointer[quorum.Silence] // of the other voters towards raft
+	spaceTight atomic.Bool                    // fewer than a majority of the voters have their reserve of disk space
 }
 
 // leadership records whether this node leads. Raft's State and CurrentTerm cannot answer that: read one after the other,

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/quorum"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -26,8 +27,8 @@ const (
 func (m *membership) tendMembers(l *leaderState) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	watching.Go(func() { m.watchLag(l) }) // beside this loop, which waits for the log
-	steady := map[string]int{}            // rounds in a row that a learner was caught up
+	watching.Go(func() { m.watchMembers(l) }) // beside this loop, which waits for the log
+	steady := map[string]int{}                // rounds in a row that a learner was caught up
 	m.hellos.AskNow()
 	for {
 		round, ok := m.hellos.AwaitRound(l.ctx)
@@ -49,7 +50,7 @@ func (m *membership) tendMembers(l *leaderState) {
 				continue
 			}
 			if steady[string(s.ID)]++; steady[string(s.ID)] >= caughtRounds {
-				if err := l.promoteLearner(s, servers); err != nil && l.ctx.Err() == nil {
+				if err := l.promoteLearner(s, servers, answers); err != nil && l.ctx.Err() == nil {
 					l.node.log.Warn("promote a learner", "node", s.ID, "error", err)
 				}
 				break // the configuration is another one now
@@ -112,18 +113,20 @@ func (l *leaderState) raiseLevel(servers []raft.Server, answers map[string]peerw
 	return nil
 }
 
-// promoteLearner gives a learner its vote. It replaces a voter under another id at the same address: that one can
-// never answer again, since the listening node has another id.
-func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server) error {
+// promoteLearner gives a learner its vote, in the place of a voter that it replaces, if there is one. The voter goes first:
+// where it does not answer, it counts for nothing anyway, and a leader that stops between the two leaves a learner that the
+// next one promotes. The other way round it would leave one voter more, of which one does not answer.
+func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server, answers map[string]peerwire.Hello) error {
 	r := l.node.raftIfRunning()
-	for _, s := range servers {
-		if s.ID == learner.ID || string(s.ID) == l.node.ID() || peerwire.HostPort(s.Address) != peerwire.HostPort(learner.Address) {
-			continue
+	replaced, found, safe := l.chooseReplaced(learner, servers, answers)
+	if found && !safe {
+		return nil // a later round looks again
+	}
+	if found {
+		if err := l.node.lifecycle.waitForFuture(l.ctx, r.RemoveServer(replaced.ID, 0, joinTimeout)); err != nil {
+			return fmt.Errorf("remove %s, which it replaces: %w", replaced.ID, err)
 		}
-		if err := l.node.lifecycle.waitForFuture(l.ctx, r.RemoveServer(s.ID, 0, joinTimeout)); err != nil {
-			return fmt.Errorf("remove its predecessor %s: %w", s.ID, err)
-		}
-		l.node.log.Info("removed a node that another one replaces", "node", s.ID, "by", learner.ID)
+		l.node.log.Info("removed a node that another one replaces", "node", replaced.ID, "address", peerwire.HostPort(replaced.Address), "by", learner.ID)
 	}
 	if err := l.node.lifecycle.waitForFuture(l.ctx, r.AddVoter(learner.ID, learner.Address, 0, joinTimeout)); err != nil {
 		return err
@@ -132,9 +135,25 @@ func (l *leaderState) promoteLearner(learner raft.Server, servers []raft.Server)
 	return nil
 }
 
-// watchLag finds the members that are far behind, for one leadership.
-func (m *membership) watchLag(l *leaderState) {
+// chooseReplaced returns the voter that a learner replaces. One under another id at the learner's address can never answer
+// again, since the listening node has another id. Otherwise it is one that has not answered for long.
+func (l *leaderState) chooseReplaced(learner raft.Server, servers []raft.Server, answers map[string]peerwire.Hello) (replaced raft.Server, found, safe bool) {
+	for _, s := range servers {
+		if s.ID != learner.ID && string(s.ID) != l.node.ID() && peerwire.HostPort(s.Address) == peerwire.HostPort(learner.Address) {
+			return s, true, true
+		}
+	}
+	silence := l.silence.Load()
+	if silence == nil {
+		return raft.Server{}, false, false
+	}
+	return silence.ChooseReplaced(servers, l.node.ID(), func(id string) bool { _, ok := answers[id]; return ok })
+}
+
+// watchMembers finds the members that are far behind, and the voters that do not answer raft, for one leadership.
+func (m *membership) watchMembers(l *leaderState) {
 	var lag memberLag
+	var contact quorum.SilenceWatch
 	for {
 		round, ok := m.hellos.AwaitRound(l.ctx)
 		if !ok {
@@ -142,6 +161,8 @@ func (m *membership) watchLag(l *leaderState) {
 		}
 		behind := lag.compareRound(round)
 		l.behind.Store(&behind)
+		silence := contact.Look(time.Now(), m.node.ID(), round.Servers, m.node.port.LastRaftContact)
+		l.silence.Store(&silence)
 	}
 }
 

@@ -18,12 +18,13 @@ var mayImport = map[string][]string{
 	"gossip":        {},
 
 	"fsm": {"lock", "fsm/logpb"},
-	"cluster": {"cluster/internal/commandqueue", "cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire",
+	"cluster": {"cluster/internal/commandqueue", "cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire", "cluster/internal/quorum",
 		"cluster/internal/raftlog", "cluster/internal/snapshot", "cluster/internal/tables", "fsm", "lock", "gossip"},
 	"cluster/internal/disk":         {},
 	"cluster/internal/commandqueue": {"fsm"},
 	// The nodes' port. It knows no node: the answers to questions come in as functions.
 	"cluster/internal/peerwire":   {"internal/tcp", "lock"},
+	"cluster/internal/quorum":     {"cluster/internal/peerwire"},
 	"cluster/internal/datafolder": {"cluster/internal/disk", "cluster/internal/peerwire"},
 	"cluster/internal/snapshot":   {"cluster/internal/disk", "fsm"},
 	"cluster/internal/tables":     {"cluster/internal/disk", "cluster/internal/raftlog", "cluster/internal/snapshot", "fsm", "lock"},

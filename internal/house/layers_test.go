@@ -16,6 +16,7 @@ import (
 var clusterPackages = []string{
 	"cluster/internal/disk",
 	"cluster/internal/peerwire",
+	"cluster/internal/quorum",
 	"cluster/internal/datafolder",
 	"cluster/internal/raftlog",
 	"cluster/internal/snapshot",

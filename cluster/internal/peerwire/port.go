@@ -45,6 +45,7 @@ type Port struct {
 	cancel     context.CancelFunc
 	goroutines sync.WaitGroup
 	raftConns  chan net.Conn // accepted, for raft
+	contacts   raftContacts
 
 	mu        sync.Mutex
 	cluster   string // hex; "" before this node belongs to one

@@ -95,13 +95,29 @@ func NewRaftTransport(p *Port, log hclog.Logger, onSnapshotSent func(to string, 
 		Timeout:         rpcTimeout,
 		Logger:          log,
 	})
-	return &RaftTransport{network, onSnapshotSent}
+	return &RaftTransport{network, &p.contacts, onSnapshotSent}
 }
 
-// RaftTransport is raft's network transport.
+// RaftTransport is raft's network transport over a port. It records which nodes answer, and how transfers of snapshots end.
 type RaftTransport struct {
 	*raft.NetworkTransport
+	contacts       *raftContacts
 	onSnapshotSent func(to string, err error)
+}
+
+var _ interface {
+	raft.Transport
+	raft.WithClose
+	raft.WithPreVote
+} = (*RaftTransport)(nil)
+
+// AppendEntries sends entries, or a heartbeat, to a node.
+func (t *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	if err == nil {
+		t.contacts.noteAnswer(id)
+	}
+	return err
 }
 
 // InstallSnapshot sends a snapshot to a node.
