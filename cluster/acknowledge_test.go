@@ -3,6 +3,8 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,4 +66,37 @@ func TestNothingIsAcknowledgedBeforeAMajorityHasIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A command that no node could apply is refused alone: the commands beside it are carried out, and no node stops.
+func TestACommandThatNoNodeCanApplyIsNotProposed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 3, nil)
+		c.Ready()
+		n := c.Nodes[c.Leader()]
+		s := register(t, n, "gs")
+		var proposing sync.WaitGroup
+		for i := range 40 {
+			command, wrong := s.set(fmt.Sprint("k", i), "v"), i%4 == 0
+			if wrong {
+				command = []*fsm.Command{
+					fsm.NewCommand(nil, &fsm.RaiseLevel{Level: fsm.Level + 1}), // of a build to come
+					fsm.NewCommand(nil, &fsm.Register{Name: "\xff", Nonce: make([]byte, 16)}),
+				}[i/4%2]
+			}
+			proposing.Go(func() {
+				_, err := n.Propose(t.Context(), command)
+				if (err != nil) != wrong || errors.Is(err, cluster.ErrUnknown) {
+					t.Errorf("proposal %d, which no node can apply: %v, ended with %v", i, wrong, err)
+				}
+			})
+		}
+		proposing.Wait()
+		agree(t, c)
+		for i, n := range c.Nodes {
+			if err := n.Err(); err != nil {
+				t.Errorf("node %d stopped: %v", i, err)
+			}
+		}
+	})
 }

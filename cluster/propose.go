@@ -125,12 +125,12 @@ func (q *proposeQueue) runUntilEnd() {
 // sendEntry gives one entry to raft. A goroutine waits for its outcome and frees the slot.
 func (q *proposeQueue) sendEntry(batch []*commandqueue.Waiting[*pendingProposal]) {
 	n := q.leader.node
-	commands := make([]*fsm.Command, len(batch))
-	for i, p := range batch {
-		commands[i] = p.Value.command
+	entry, err := q.encodeEntry(batch)
+	if err != nil { // one command must not cost the others their entry
+		batch = q.refuseUnfit(batch)
+		entry, err = q.encodeEntry(batch)
 	}
-	entry, err := fsm.Encode(n.tables.Position().Level, n.clusterID(), q.leader.clock.nextTimestamp(), commands)
-	if err != nil {
+	if err != nil || len(batch) == 0 {
 		q.replyAll(&entryInFlight{proposals: batch}, nil, fmt.Errorf("propose: %w", err))
 		return
 	}
@@ -145,6 +145,36 @@ func (q *proposeQueue) sendEntry(batch []*commandqueue.Waiting[*pendingProposal]
 	n.config.Metrics.RecordEntry(len(batch), len(entry))
 	future := n.raftIfRunning().Apply(entry, leadershipWait)
 	n.lifecycle.goFuture(func() { q.onCommitted(f, future) })
+}
+
+// encodeEntry makes the entry of a batch. It reads it as every node will: all nodes would stop at an entry that cannot be applied.
+func (q *proposeQueue) encodeEntry(batch []*commandqueue.Waiting[*pendingProposal]) ([]byte, error) {
+	n := q.leader.node
+	commands := make([]*fsm.Command, len(batch))
+	for i, p := range batch {
+		commands[i] = p.Value.command
+	}
+	position := n.tables.Position()
+	entry, err := fsm.Encode(position.Level, n.clusterID(), q.leader.clock.nextTimestamp(), commands)
+	if err != nil {
+		return nil, err
+	}
+	return entry, fsm.CheckEntry(entry, n.config.build(), position.Cluster)
+}
+
+// refuseUnfit refuses the commands of a batch that make no entry, not even alone, and returns the others.
+func (q *proposeQueue) refuseUnfit(batch []*commandqueue.Waiting[*pendingProposal]) (fit []*commandqueue.Waiting[*pendingProposal]) {
+	for _, p := range batch {
+		alone := []*commandqueue.Waiting[*pendingProposal]{p}
+		if _, err := q.encodeEntry(alone); err != nil {
+			q.leader.node.log.Error("a command is refused that no node could apply", "error", err)
+			q.waiting.Release(alone)
+			p.Value.answer <- proposalResult{err: fmt.Errorf("propose: %w", err)}
+			continue
+		}
+		fit = append(fit, p)
+	}
+	return fit
 }
 
 func (q *proposeQueue) onCommitted(f *entryInFlight, future raft.ApplyFuture) {

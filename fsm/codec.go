@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -34,17 +35,27 @@ func Size(c *Command) int {
 	return proto.Size(c) + frame
 }
 
-// decodeEntry reads an entry for a machine that can apply levels up to a highest.
-func decodeEntry(data []byte, highest uint32) (*logpb.Entry, error) {
+// CheckEntry returns the error with which the tables of a cluster would stop at an entry, nil if this build applies it. Once an entry
+// is in the log, all nodes stop at it, so a leader checks what it is about to propose.
+func CheckEntry(data []byte, build Build, cluster []byte) error {
+	_, err := decodeEntry(data, build, cluster)
+	return err
+}
+
+// decodeEntry reads an entry for the tables of a cluster; none: it is not founded yet.
+func decodeEntry(data []byte, build Build, cluster []byte) (*logpb.Entry, error) {
 	entry := new(logpb.Entry)
 	if err := proto.Unmarshal(data, entry); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrPoison, err)
 	}
-	if level := entryLevel(entry); level > highest {
+	if level, highest := entryLevel(entry), build.HighestLevel(); level > highest {
 		return nil, fmt.Errorf("%w: it is of level %d, this build knows %d: %w", ErrPoison, level, highest, ErrOldBuild)
 	}
 	if len(entry.Commands) > lock.MaxPlace {
 		return nil, fmt.Errorf("%w: it holds %d commands, at most %d", ErrPoison, len(entry.Commands), lock.MaxPlace)
+	}
+	if len(cluster) > 0 && !bytes.Equal(entry.Cluster, cluster) {
+		return nil, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, cluster)
 	}
 	return entry, nil
 }

@@ -1,9 +1,6 @@
 package fsm
 
 import (
-	"bytes"
-	"fmt"
-
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
@@ -56,12 +53,9 @@ func (t *transaction) applyEntry(log Log) (Applied, error) {
 	if log.Index <= t.position.Index {
 		return Applied{Skipped: true}, nil
 	}
-	entry, err := decodeEntry(log.Data, t.build.HighestLevel())
+	entry, err := decodeEntry(log.Data, t.build, t.position.Cluster)
 	if err != nil {
 		return Applied{}, err
-	}
-	if len(t.position.Cluster) > 0 && !bytes.Equal(entry.Cluster, t.position.Cluster) {
-		return Applied{}, fmt.Errorf("%w: it is of cluster %x, the tables are of %x", ErrPoison, entry.Cluster, t.position.Cluster)
 	}
 	t.index, t.term, t.level, t.events = log.Index, log.Term, entry.Level, nil
 	t.position.Index, t.position.Term = log.Index, log.Term
