@@ -14,8 +14,8 @@ const (
 	// BytesKey is the metadata in which a call says how many bytes of data it brings. gRPC takes a message in whole before
 	// anybody sees it; so a node knows beforehand, and can refuse what it has no room for. It may be left out.
 	BytesKey = "profile-bytes"
-	// UnannouncedBytes is up to how many bytes nobody needs to say so.
-	UnannouncedBytes = 16 << 10
+	// UnannouncedBytes is up to how many bytes nobody needs to say so. As many are counted for a call that says nothing.
+	UnannouncedBytes = 64 << 10
 )
 
 // Announce is a client's interceptor that says it.

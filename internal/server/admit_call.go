@@ -13,17 +13,23 @@ import (
 // admitCall lets a call that brings data begin only while there is room for its announced size; else it is refused before its
 // data is here. The room is the call's until it ends. gRPC asks with a lock held: it must not wait.
 func (s *Server) admitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
-	switch call.FullMethodName {
-	case profilev1.Profiles_Save_FullMethodName, profilev1.Profiles_Set_FullMethodName:
-	default:
-		return ctx, nil
+	need := int64(0)
+	if bringsData(call.FullMethodName) {
+		need = announcedBytes(call.Header)
+		if !s.received.takeIfFree(need) {
+			return nil, refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, "")
+		}
 	}
-	need := announcedBytes(call.Header)
-	if !s.received.takeIfFree(need) {
-		return nil, refusalError(&profilev1.Refusal{Reason: profilev1.Reason_REASON_BUSY}, "")
+	if _, conn := peerOf(ctx); conn != nil && conn.metered != nil {
+		return conn.metered.calls.beginCall(ctx, conn.metered.began, call.FullMethodName, need), nil
 	}
 	context.AfterFunc(ctx, func() { s.received.giveBack(need) })
 	return ctx, nil
+}
+
+// bringsData says whether the calls of a method bring a profile's data.
+func bringsData(method string) bool {
+	return method == profilev1.Profiles_Save_FullMethodName || method == profilev1.Profiles_Set_FullMethodName
 }
 
 // announcedBytes is the announced size, between the size that needs no announcement and the most that a call can bring.

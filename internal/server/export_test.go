@@ -17,3 +17,10 @@ func (s *Server) ReadsHeld() int64 {
 	defer s.reads.mu.Unlock()
 	return s.reads.total - s.reads.free
 }
+
+// ReceivedHeld is how many bytes calls hold that have not ended.
+func (s *Server) ReceivedHeld() int64 {
+	s.received.mu.Lock()
+	defer s.received.mu.Unlock()
+	return s.received.total - s.received.free
+}

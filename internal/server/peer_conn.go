@@ -62,7 +62,8 @@ type peerConn struct {
 	share  *byteBudget           // of answers
 	plain  *cluster.HandshakeLog // until the first bytes were read; nil: they are not looked at. Its reader's alone
 
-	open *connLimiter
+	open    *connLimiter
+	metered *meteredConn // as gRPC reads it; nil before the handshake
 
 	mu         sync.Mutex
 	rooms      map[*replyBudget]struct{} // of answers that gRPC has; nil once it is closed

@@ -20,6 +20,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	encodingproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/health"
@@ -50,8 +51,8 @@ type Config struct {
 
 // Limits bound the memory that callers can make a node hold. A zero is its default.
 type Limits struct {
-	Streams    uint32 // calls at once on one connection, until their answers are on the wire; 256. A client's next ones wait on its side
-	Received   int64  // bytes that calls with data announce, from their beginning to their end; 256 MiB, so that the two lines below are full before
+	Streams    uint32 // calls at once on one connection, until their answers are on the wire; 64. A client's next ones wait on its side
+	Received   int64  // bytes that calls announce or bring, from their beginning to their end; 256 MiB, so that the two lines below are full before
 	ReadBytes  int64  // of data and messages in answers, from before they are read until a connection has taken them off; 256 MiB. As many may wait
 	ReadShare  int64  // of these for one connection; 16 MiB. Its further calls wait
 	SmallBytes int64  // of profile data on their way into the log, in values of up to 64 KiB; 16 MiB. As many may wait
@@ -60,7 +61,8 @@ type Limits struct {
 	// files that this process may have open, and as many from one host; the rest is for tables, log, snapshots and the other nodes.
 	Conns, ConnsPerHost int
 	GrantsPage          int           // grants of one page of a comparison with a game server's held set; 1,000
-	Call                time.Duration // longest time for one call; 10 s
+	Receive             time.Duration // longest time for a message to come in, and 1 s more for each 64 KiB that have come; 10 s
+	Call                time.Duration // longest time for one call, once its message is here; 10 s
 	Renewal             time.Duration // longest time for the first renewal of a stream; 10 s
 	Connection          time.Duration // longest time for a new connection to introduce itself; 5 s
 	Drain               time.Duration // longest time that Close waits for calls that are under way; 5 s
@@ -68,7 +70,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	if l.Streams == 0 {
-		l.Streams = 256
+		l.Streams = 64
 	}
 	if l.Received == 0 {
 		l.Received = 256 << 20
@@ -90,6 +92,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.GrantsPage == 0 {
 		l.GrantsPage = 1000
+	}
+	if l.Receive == 0 {
+		l.Receive = 10 * time.Second
 	}
 	if l.Call == 0 {
 		l.Call = 10 * time.Second
@@ -114,16 +119,19 @@ const (
 	pingAfter   = 20 * time.Second // of silence on a connection gRPC pings it: every game server has idle ones
 	pingTimeout = 5 * time.Second  // for an answer to gRPC's own pings
 
-	// A window of gRPC's own choosing is measured by a ping for each message, which more than doubles the cost of a renewal.
-	streamWindow = 1 << 20
+	// A window of gRPC's own choosing is measured by a ping for each message, which more than doubles the cost of a renewal. A
+	// stream's bounds what a call brings before gRPC reads it; for a larger message gRPC widens it by itself.
+	streamWindow = 64 << 10
 	connWindow   = 4 << 20
+
+	maxMetadata = 16 << 10 // bytes of a call's
 
 	watchEvery = 250 * time.Millisecond // whether this node leads
 	// renewLimit is how long a renewal may take. It is the default class's time of doubt: an answer that comes later renews
 	// nothing at most owners', and a game server in doubt asks again.
 	renewLimit = 3 * time.Second
 
-	readBuffer = 8 << 10 // bytes, of each connection; larger frames are read past it
+	readBuffer = 8 << 10 // bytes, of each connection
 )
 
 // Server serves the wire for one node.
@@ -148,15 +156,18 @@ type Server struct {
 
 	grpc       *grpc.Server
 	health     *healthReporter
+	streaming  map[string]bool       // methods whose calls may bring more than one message
 	handshakes *cluster.HandshakeLog // of those that failed
 	plain      bool                  // the port does not speak TLS
 
-	life    context.Context // until Close
-	end     context.CancelFunc
-	mu      sync.Mutex
-	closed  bool
-	watched bool
-	work    sync.WaitGroup // goroutines; added to only while not closed
+	life      context.Context // until Close
+	end       context.CancelFunc
+	mu        sync.Mutex
+	closed    bool
+	watched   bool
+	cutCalls  int            // since cutLogged
+	cutLogged time.Time      // when the log spoke last of calls that were ended early
+	work      sync.WaitGroup // goroutines; added to only while not closed
 }
 
 // profilesService and operator are the two services. They are types of their own since a service has a call Register.
@@ -203,6 +214,7 @@ func NewOn(node Node, c Config) *Server {
 	profilev1.RegisterClusterServer(s.grpc, operatorService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health.service)
 	reflection.Register(s.grpc)
+	s.streaming = streamingMethods(s.grpc)
 	s.health.setServing(false)
 	return s
 }
@@ -220,16 +232,28 @@ func (s *Server) serverOptions(secure *tls.Config) []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
-		grpc.ReadBufferSize(readBuffer),
+		grpc.ReadBufferSize(0), // meteredConn has one
+		grpc.MaxHeaderListSize(maxMetadata),
 		// A handler that outlived Stop could read tables that are being closed.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(s.recoverCall, s.boundCall, s.checkCopy),
 		grpc.ChainStreamInterceptor(s.recoverStream, s.boundStream),
 	}
+	secrecy := insecure.NewCredentials()
 	if secure != nil {
-		options = append(options, grpc.Creds(&loggingCredentials{credentials.NewTLS(secure), s.handshakes}))
+		secrecy = &loggingCredentials{credentials.NewTLS(secure), s.handshakes}
 	}
-	return options
+	return append(options, grpc.Creds(meteringCredentials{secrecy, s}))
+}
+
+func streamingMethods(of *grpc.Server) map[string]bool {
+	methods := map[string]bool{}
+	for service, about := range of.GetServiceInfo() {
+		for _, method := range about.Methods {
+			methods["/"+service+"/"+method.Name] = method.IsClientStream
+		}
+	}
+	return methods
 }
 
 // Alarms are those of this port: too many connections.
