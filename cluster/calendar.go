@@ -9,27 +9,23 @@ import (
 )
 
 const (
-	calendarTick    = time.Minute
-	calendarTicks   = 60  // ticks in the hour for which ended incarnations and their answers are kept
-	forgetStep      = 256 // incarnations that one ForgetEnded command deletes
-	forgetSteps     = 4   // ForgetEnded commands each time
-	forgetPeriod    = 10 * time.Second
-	calendarMinJump = time.Minute // how much further than the running time the timestamps must move to count as a jump
+	minute           = time.Minute
+	keptMinutes      = 60  // for which ended incarnations and their answers are kept
+	keptNothingLeft  = 5   // minutes for which those are kept that left nothing but the answer to their own end
+	forgetStep       = 256 // incarnations that one ForgetEnded command deletes
+	forgetSteps      = 4   // ForgetEnded commands each time
+	forgetPeriod     = 10 * time.Second
+	calendarMinJump  = time.Minute // how much further than the running time the timestamps must move to count as a jump
+	jumpShownMinutes = 60          // for which a jump is reported
 )
 
-// calendar decides, for one leadership, which timestamps are more than an hour of running time ago. Timestamps alone
-// cannot tell: a cluster that was down for a week, or whose clocks were set forward, would at once forget answers that
-// clients still ask for. So an hour is counted in ticks that this leader ran; a stopped process and a sleeping machine
-// miss theirs. Everything with a timestamp before the oldest of these ticks is an hour old.
-//
-// The calendar is in memory alone. A new leader begins its hour again, so that data is kept for longer and never for
-// less, and no row is needed that all nodes must agree on. The number of kept revisions of a profile is a count and does
-// not depend on this.
+// calendar finds, for one leadership, jumps of the timestamps: the cluster was down, or clocks were set. Nothing waits for
+// them: the age of ended incarnations is counted in minutes that leaders ran, which are a row (fsm.CountMinute). A stopped
+// process and a sleeping machine miss theirs, and the next leader goes on counting. So data is kept for longer, never for less.
 type calendar struct {
 	mu             sync.Mutex
-	tickStamps     [calendarTicks + 1]int64 // timestamps at the last ticks, in Unix milliseconds; a ring
-	ticksSinceJump int                      // since the last jump, or since the leadership began
-	tickCount      int
+	lastStampMS    int64         // timestamp at the last tick
+	ticksSinceJump int           // since the last jump, or since the leadership began
 	lastTick       time.Time     // when the last tick ran
 	jump           time.Duration // how far the timestamps jumped last; 0: not within the hour
 	jumpFrom       int64         // the timestamp before the jump, in Unix milliseconds
@@ -41,8 +37,7 @@ type calendar struct {
 func (c *calendar) startCalendar(logMS, nowMS int64, idle time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tickStamps[0] = nowMS
-	c.tickCount, c.lastTick = 1, time.Now()
+	c.lastStampMS, c.lastTick = nowMS, time.Now()
 	if gap := time.Duration(nowMS-logMS) * time.Millisecond; logMS > 0 && min(gap, idle) > calendarMinJump {
 		c.jump, c.jumpFrom, c.clocksSet = gap, logMS, gap-idle > calendarMinJump
 	}
@@ -52,34 +47,23 @@ func (c *calendar) startCalendar(logMS, nowMS int64, idle time.Duration) {
 func (c *calendar) noteTime(nowMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := c.tickStamps[(c.tickCount-1)%len(c.tickStamps)]
-	c.tickStamps[c.tickCount%len(c.tickStamps)] = nowMS
-	c.tickCount++
+	last := c.lastStampMS
+	c.lastStampMS = nowMS
 	c.ticksSinceJump++
 	ran := time.Since(c.lastTick)
 	c.lastTick = time.Now()
 	moved := time.Duration(nowMS-last) * time.Millisecond
-	if gap := moved - calendarTick; gap > calendarMinJump {
+	if gap := moved - minute; gap > calendarMinJump {
 		c.jump, c.jumpFrom, c.ticksSinceJump, c.clocksSet = gap, last, 0, moved-ran > calendarMinJump
 	}
 }
 
-// hourAgo returns the timestamp of an hour of running time ago. ok is false while this leader has not run for an hour.
-func (c *calendar) hourAgo() (stampMS int64, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.tickCount < len(c.tickStamps) {
-		return 0, false
-	}
-	return c.tickStamps[c.tickCount%len(c.tickStamps)], true
-}
-
-// alarms reports a jump until an hour has run since: as a notice if the cluster had no leader, as an alarm if clocks were
+// alarms reports a jump for an hour of this leadership: as a notice if the cluster had no leader, as an alarm if clocks were
 // set.
 func (c *calendar) alarms() []Alarm {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.jump == 0 || c.ticksSinceJump >= calendarTicks {
+	if c.jump == 0 || c.ticksSinceJump >= jumpShownMinutes {
 		return nil
 	}
 	a := Alarm{Code: NoticeDown}
@@ -87,8 +71,8 @@ func (c *calendar) alarms() []Alarm {
 	if c.clocksSet {
 		a.Code, why = AlarmClocksSet, "the clocks of most nodes were set, or their machines slept: look at their time service"
 	}
-	a.Text = fmt.Sprintf("the time of the cluster moved by %v at once, from %s: %s; what is due by time waits for %v more",
-		c.jump.Round(time.Second), time.UnixMilli(c.jumpFrom).UTC().Format(time.RFC3339), why, time.Duration(calendarTicks-c.ticksSinceJump)*calendarTick)
+	a.Text = fmt.Sprintf("the time of the cluster moved by %v at once, from %s: %s; this stands for %v more",
+		c.jump.Round(time.Second), time.UnixMilli(c.jumpFrom).UTC().Format(time.RFC3339), why, time.Duration(jumpShownMinutes-c.ticksSinceJump)*minute)
 	return []Alarm{a}
 }
 
@@ -96,39 +80,60 @@ func (c *calendar) alarms() []Alarm {
 func (l *leaderState) tendCalendar() {
 	forget := time.NewTicker(forgetPeriod)
 	defer forget.Stop()
-	minute := time.NewTicker(calendarTick)
-	defer minute.Stop()
+	passed := time.NewTicker(minute)
+	defer passed.Stop()
 	for {
 		select {
 		case <-l.ctx.Done():
 			return
-		case <-minute.C:
+		case <-passed.C:
 			l.calendar.noteTime(l.clock.nextTimestamp())
+			l.countMinute()
 		case <-forget.C:
-			l.forgetGone()
+			l.forgetEnded()
 		}
 	}
 }
 
-// forgetGone deletes the rows of incarnations that ended more than an hour of running time ago.
-func (l *leaderState) forgetGone() {
-	before, ok := l.calendar.hourAgo()
-	if !ok {
-		return
+// countMinute counts a minute in the tables, unless nothing waits there to grow old. If the outcome is unknown it is not
+// proposed again: a minute too few keeps data for longer.
+func (l *leaderState) countMinute() {
+	if _, due := l.readEnded(func(now uint64) (before, nothingLeft uint64) { return now + 1, now + 1 }); due {
+		_, _ = l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.CountMinute{}))
 	}
+}
+
+// forgetEnded deletes the rows of incarnations that ended an hour of running time ago, and of those that left nothing some
+// minutes ago.
+func (l *leaderState) forgetEnded() {
 	for range forgetSteps {
-		view, err := l.node.tables.OpenView()
-		if err != nil {
+		command, due := l.readEnded(func(now uint64) (before, nothingLeft uint64) {
+			return now - min(now, keptMinutes), now - min(now, keptNothingLeft)
+		})
+		if !due {
 			return
 		}
-		due, err := view.GoneBefore(before)
-		view.Close()
-		if err != nil || !due {
-			return
-		}
-		result, err := l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: before, Limit: forgetStep}))
+		result, err := l.proposePatiently(l.ctx, fsm.NewCommand(nil, command))
 		if err != nil || !result.More {
 			return
 		}
 	}
+}
+
+// readEnded returns the command that forgets what ended before two minutes, as agesOf names them at the present minute: of all
+// incarnations, and of those that left nothing. due says whether it would find one. An incarnation that ended when m minutes
+// were counted ended within the next one: with now counted it is at least now-m-1 minutes old.
+func (l *leaderState) readEnded(agesOf func(now uint64) (before, nothingLeft uint64)) (c *fsm.ForgetEnded, due bool) {
+	view, err := l.node.tables.OpenView()
+	if err != nil {
+		return nil, false
+	}
+	defer view.Close()
+	now, err := view.Minute()
+	if err != nil {
+		return nil, false
+	}
+	before, nothingLeft := agesOf(now)
+	due, err = view.EndedBefore(before, nothingLeft)
+	return &fsm.ForgetEnded{Before: before, NothingLeftBefore: nothingLeft, Limit: forgetStep}, due && err == nil
 }

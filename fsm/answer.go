@@ -59,7 +59,7 @@ func (t *answerTable) admitRequest(q *Request, settling bool) (Result, bool) {
 	}
 	if a, ok := t.readAnswer(id, q.Number); ok {
 		if a.hash != q.Hash {
-			t.gameServers.endIncarnation(id, lock.Proof) // two processes use one incarnation, and cannot be told apart
+			t.gameServers.endIncarnation(id, lock.Proof, true) // two processes use one incarnation, and cannot be told apart
 			return Result{Code: Cloned}, false
 		}
 		return a.Result, false
@@ -88,9 +88,11 @@ func (t *answerTable) admitRequest(q *Request, settling bool) (Result, bool) {
 
 // raiseSettledMark drops the answers and parts up to mark, which the client has settled.
 func (t *answerTable) raiseSettledMark(id lock.Incarnation, a Activity, mark uint64) {
-	for _, key := range t.answerKeysBelow(id, a.Settled, mark) {
+	settled := t.answerKeysBelow(id, a.Settled, mark)
+	for _, key := range settled {
 		t.deleteRow(key)
 	}
+	a.Answers -= len(settled)
 	t.dropParts(id, partKey(id, 0, 0), partKey(id, mark+1, 0))
 	a.Settled = mark
 	t.putRow(serverKey(tableActivity, id), a.encode())
@@ -125,6 +127,7 @@ func (t *answerTable) keepAnswer(q *Request, done Result) {
 	t.putRow(answerKey(id, q.Number), keptAnswer{hash: q.Hash, Result: done}.encode())
 	a := t.readActivity(id)
 	a.Last = t.token
+	a.Answers++
 	t.putRow(serverKey(tableActivity, id), a.encode())
 	t.dropParts(id, partKey(id, q.Number, 0), partKey(id, q.Number+1, 0))
 }

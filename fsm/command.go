@@ -36,6 +36,7 @@ type (
 	Revoke            = logpb.Revoke
 	Lapse             = logpb.Lapse
 	ForgetEnded       = logpb.ForgetEnded
+	CountMinute       = logpb.CountMinute
 	SetNode           = logpb.SetNode
 	RemoveNode        = logpb.RemoveNode
 	RaiseLevel        = logpb.RaiseLevel
@@ -95,6 +96,8 @@ func NewCommand(request *Request, act any) *Command {
 		c.Act = &logpb.Command_Lapse{Lapse: a}
 	case *ForgetEnded:
 		c.Act = &logpb.Command_ForgetEnded{ForgetEnded: a}
+	case *CountMinute:
+		c.Act = &logpb.Command_CountMinute{CountMinute: a}
 	case *SetNode:
 		c.Act = &logpb.Command_SetNode{SetNode: a}
 	case *RemoveNode:

@@ -80,6 +80,9 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 			if s.Sessions != b.sessions || s.Held != b.held {
 				t.Errorf("%s holds %d %x, its grants say %d %x", s.Name, s.Sessions, s.Held, b.sessions, b.held)
 			}
+			if answers := len(read(v.Answers(s.Incarnation))(t)); s.Owned != len(b.owned) || s.Answers != answers {
+				t.Errorf("%s counts %d grants and %d answers, it has %d and %d", s.Name, s.Owned, s.Answers, len(b.owned), answers)
+			}
 			for _, g := range read(v.GrantsOf(s.Incarnation))(t) {
 				if p := (fsm.ProfileName{Store: g.Store, Key: g.Key}); !b.owned[p] {
 					t.Errorf("%s is listed as owner of %v", s.Name, p)

@@ -32,6 +32,8 @@ type Activity struct {
 	Settled  uint64     // every number at or below this one is settled
 	Sessions int        // count of the profiles that it holds
 	Held     uint64     // lock.HeldHash over these profiles
+	Owned    int        // count of the grants that name it as owner, revoked ones included
+	Answers  int        // count of the answers that are kept for it
 }
 
 const (
@@ -72,6 +74,8 @@ func (a Activity) encode() []byte {
 	w.writeUint(a.Settled)
 	w.writeUint(uint64(a.Sessions))
 	w.writeFixed(a.Held)
+	w.writeUint(uint64(a.Owned))
+	w.writeUint(uint64(a.Answers))
 	return w
 }
 
@@ -92,7 +96,8 @@ func (r *tableReader) readActivity(id lock.Incarnation) Activity {
 		return Activity{}
 	}
 	f := newRowReader(row)
-	a := Activity{Last: lock.Token(f.readUint()), Settled: f.readUint(), Sessions: int(f.readUint()), Held: f.readFixed()}
+	a := Activity{Last: lock.Token(f.readUint()), Settled: f.readUint(), Sessions: int(f.readUint()), Held: f.readFixed(),
+		Owned: int(f.readUint()), Answers: int(f.readUint())}
 	r.noteError(f.finishRow(tableActivity))
 	return a
 }
@@ -108,13 +113,17 @@ type gameServerTable struct {
 	audits *auditTable
 }
 
-func (t *gameServerTable) updateHeldSet(id lock.Incarnation, change int, store, key string, token lock.Token) {
-	if !t.hasRow(serverKey(tableActivity, id)) {
-		return // of an incarnation that is forgotten already
+// updateHeldSet counts a grant that an incarnation has got (1) or lost (-1), as its owner and as one that holds it.
+func (t *gameServerTable) updateHeldSet(id lock.Incarnation, owned, held int, store, key string, token lock.Token) {
+	if id == 0 || owned == 0 && held == 0 || !t.hasRow(serverKey(tableActivity, id)) {
+		return // also of an incarnation that is forgotten already
 	}
 	a := t.readActivity(id)
-	a.Sessions += change
-	a.Held = lock.HeldHash(a.Held, store, key, token)
+	a.Owned += owned
+	if held != 0 {
+		a.Sessions += held
+		a.Held = lock.HeldHash(a.Held, store, key, token)
+	}
 	t.putRow(serverKey(tableActivity, id), a.encode())
 }
 
@@ -189,24 +198,59 @@ func (r *tableReader) nameHolder(name []byte) (lock.Incarnation, bool) {
 
 // endIncarnation ends an incarnation: it writes one row, however many profiles it owned. Its grants are out of force from
 // this command on because it is not alive; their waiters are served by grantToWaiters, or by the next command on the profile.
-func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground) {
+// settled says that no answer to it is awaited but the one to its own end.
+func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground, settled bool) {
 	s, ok := t.readServer(id)
 	if !ok || !s.Alive {
 		return
 	}
 	s.Alive, s.EndedMS, s.Ground = false, t.position.StampMS, ground
 	t.putRow(serverKey(tableServer, id), s.encode())
-	t.putRow(goneKey(s.EndedMS, id), newRowWriter(0))
 	if s.Successor == 0 { // else it has lost its name already, and another one may have it
 		t.deleteRow(appendText([]byte{tableName}, s.Name))
 	}
-	t.sweepPrefix(serverKey(tableOwned, id))
-	t.sweepPrefix(serverKey(tableOwnedInbox, id))
-	t.sweepPrefix(serverKey(tablePart, id))
-	t.deleteRow(serverKey(tablePartBytes, id))
+	a, parts := t.readActivity(id), t.hasRow(serverKey(tablePartBytes, id))
+	left := somethingLeft
+	if settled && a.Owned == 0 && a.Answers == 0 && !parts {
+		left = nothingLeft
+	}
+	t.putRow(endedKey(left, t.readMinute(), id), newRowWriter(0))
+	t.dropOwnedRows(id, a.Owned)
+	if parts {
+		t.sweepPrefix(serverKey(tablePart, id))
+		t.deleteRow(serverKey(tablePartBytes, id))
+	}
 	t.addEvent(Event{Kind: ServerEnded, Server: id})
 	if ground != lock.Goodbye {
 		t.audits.addAudit(AuditEndServer, 0, id, Audit{Ground: ground, Cause: lock.Expired})
+	}
+}
+
+// deletesBeforeSweep is the greatest count of rows that are deleted one by one. Each range that is deleted makes later reads
+// slower until it is compacted.
+const deletesBeforeSweep = 64
+
+// dropOwnedRows deletes the rows that list the grants of an ended incarnation, of which there are so many.
+func (t *gameServerTable) dropOwnedRows(id lock.Incarnation, count int) {
+	prefix := serverKey(tableOwned, id)
+	if count > deletesBeforeSweep {
+		t.sweepPrefix(prefix)
+		t.sweepPrefix(serverKey(tableOwnedInbox, id))
+		return
+	}
+	var keys [][]byte
+	if count > 0 {
+		t.scanRows(prefix, keyAfterPrefix(prefix), func(key, _ []byte) bool {
+			keys = append(keys, bytes.Clone(key))
+			return len(keys) < count
+		})
+	}
+	for _, key := range keys {
+		t.deleteRow(key)
+		key[0] = tableOwnedInbox
+		if t.hasRow(key) {
+			t.deleteRow(key)
+		}
 	}
 }
 
@@ -222,42 +266,9 @@ func (t *gameServerTable) expireServers(c *ExpireServers) Result {
 	for _, v := range c.Expiries {
 		id := lock.Incarnation(v.Incarnation)
 		if t.isAlive(id) && t.readActivity(id).Last == lock.Token(v.Last) {
-			t.endIncarnation(id, lock.Ground(v.Ground))
+			t.endIncarnation(id, lock.Ground(v.Ground), true)
 			done.Code = OK
 		}
 	}
 	return done
-}
-
-// forgetGone drops all rows of incarnations that ended before a timestamp; afterwards their answers are forgotten.
-func (t *gameServerTable) forgetGone(c *ForgetEnded) Result {
-	type gone struct {
-		key   []byte
-		id    lock.Incarnation
-		nonce []byte
-	}
-	var old []gone
-	more := false
-	t.scanRows([]byte{tableGone}, goneKey(max(c.BeforeMs, 0), 0), func(key, _ []byte) bool {
-		if len(old) == min(int(c.Limit), MaxStep) {
-			more = true
-			return false
-		}
-		old = append(old, gone{key: bytes.Clone(key), id: goneIncarnation(key)})
-		return true
-	})
-	for i := range old { // all are read before a range is deleted, which would make reading slow
-		s, _ := t.readServer(old[i].id)
-		old[i].nonce = s.Nonce
-	}
-	for _, g := range old {
-		if g.nonce != nil {
-			t.deleteRow(append([]byte{tableNonce}, g.nonce...))
-		}
-		t.deleteRow(serverKey(tableServer, g.id))
-		t.deleteRow(serverKey(tableActivity, g.id))
-		t.deletePrefix(serverKey(tableAnswer, g.id))
-		t.deleteRow(g.key)
-	}
-	return Result{More: more}
 }

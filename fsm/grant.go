@@ -198,11 +198,12 @@ func (t *grantTable) updateGrantIndexes(store, key string, old, row GrantRow) {
 			t.putRow(ownedKey(tableOwnedInbox, row.Owner, store, key), newRowWriter(0))
 		}
 	}
-	if old.isHeld() && (moved || !row.isHeld()) {
-		t.gameServers.updateHeldSet(old.Owner, -1, store, key, old.Token)
-	}
-	if row.isHeld() && (moved || !old.isHeld()) {
-		t.gameServers.updateHeldSet(row.Owner, 1, store, key, row.Token)
+	loses, gets := old.isHeld() && (moved || !row.isHeld()), row.isHeld() && (moved || !old.isHeld())
+	if moved {
+		t.gameServers.updateHeldSet(old.Owner, -1, -countIf(loses), store, key, old.Token)
+		t.gameServers.updateHeldSet(row.Owner, 1, countIf(gets), store, key, row.Token)
+	} else {
+		t.gameServers.updateHeldSet(row.Owner, 0, countIf(gets)-countIf(loses), store, key, row.Token)
 	}
 	was, is := old.isContested(), row.isContested()
 	if was && (!is || old.Owner != row.Owner) {
@@ -215,3 +216,10 @@ func (t *grantTable) updateGrantIndexes(store, key string, old, row GrantRow) {
 
 func (g GrantRow) isHeld() bool      { return g.Owner != 0 && !g.Revoked }
 func (g GrantRow) isContested() bool { return g.Owner != 0 && (g.Revoked || g.Wanted()) }
+
+func countIf(holds bool) int {
+	if holds {
+		return 1
+	}
+	return 0
+}

@@ -22,7 +22,9 @@ const (
 	tableActivity   = 'S' // incarnation -> the fields that change with its commands
 	tableName       = 'n' // name -> living incarnation
 	tableNonce      = 'o' // nonce -> incarnation
-	tableGone       = 'e' // timestamp of its end, incarnation: in the order in which ForgetEnded removes them
+	tableEnded      = 'e' // leftovers, minute of its end, incarnation: in the order in which ForgetEnded removes them
+	tableForgotten  = 'E' // leftovers -> minute and incarnation that ForgetEnded removed last
+	tableMinute     = 'z' // one row: the minutes counted
 	tableAnswer     = 'a' // incarnation, number -> answer
 	tablePart       = 'p' // incarnation, number, part -> bytes
 	tablePartBytes  = 'q' // incarnation -> bytes of its unreferenced parts
@@ -69,8 +71,8 @@ func partKey(server lock.Incarnation, number uint64, part uint32) []byte {
 	return binary.BigEndian.AppendUint32(k, part)
 }
 
-func goneKey(stampMS int64, server lock.Incarnation) []byte {
-	k := binary.BigEndian.AppendUint64([]byte{tableGone}, uint64(stampMS))
+func endedKey(left leftovers, minute uint64, server lock.Incarnation) []byte {
+	k := binary.BigEndian.AppendUint64([]byte{tableEnded, byte(left)}, minute)
 	return binary.BigEndian.AppendUint64(k, uint64(server))
 }
 
@@ -102,6 +104,7 @@ func splitTextPart(rest []byte) (string, []byte) {
 	return string(rest), nil
 }
 
-func goneIncarnation(key []byte) lock.Incarnation {
+// incarnationOf returns the incarnation at the end of a key.
+func incarnationOf(key []byte) lock.Incarnation {
 	return lock.Incarnation(binary.BigEndian.Uint64(key[len(key)-8:]))
 }

@@ -135,8 +135,10 @@ func compareTables(t testing.TB, m *fsm.Machine, w *referenceModel) {
 				equal(t, "policy "+p.Name+" of "+store, []any{p.Value, p.Inherited}, []any{w.policy(store, p.Name), !own})
 			}
 		}
-		gone := func(s *referenceServer) bool { return !s.about.Alive && s.about.EndedMS < w.stamp-100 }
-		equal(t, "whether an incarnation is to be forgotten", read(v.GoneBefore(w.stamp-100))(t), slices.ContainsFunc(w.servers, gone))
+		equal(t, "the minute", read(v.Minute())(t), w.minute)
+		for _, before := range [][2]uint64{{0, w.minute}, {w.minute, 0}} {
+			equal(t, "whether an incarnation is to be forgotten", read(v.EndedBefore(before[0], before[1]))(t), len(w.forgettable(before[1], before[0])) > 0)
+		}
 	})
 }
 
@@ -151,11 +153,13 @@ func compareServer(t testing.TB, v *fsm.View, w *referenceModel, got fsm.Server,
 		if want.Alive {
 			owned = append(owned, name)
 		}
+		want.Owned++
 		if !p.revoked {
 			want.Sessions++
 			want.Held ^= splitmix(splitmix(uint64(p.token)) ^ nameHash(name.Store, name.Key))
 		}
 	}
+	want.Answers = len(s.answers)
 	equal(t, "a game server", got, want)
 	if got := read(v.GrantsOf(want.Incarnation))(t); len(got) != len(owned) {
 		t.Fatalf("%s owns %v, the model's %v", want.Name, got, owned)

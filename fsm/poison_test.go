@@ -148,7 +148,7 @@ func TestMalformed(t *testing.T) {
 		&fsm.Register{Name: "x", Nonce: bytes.Repeat([]byte{2}, 16), Kind: 2}, &fsm.SetNode{}, &fsm.RemoveNode{}, &fsm.RaiseAlarm{},
 		&fsm.RaiseAlarm{Code: "low"}, &fsm.RaiseAlarm{Code: "LOW", Text: string(make([]byte, fsm.MaxAlarmText+1))}, nil)
 	try(fsm.Superseded, nil, &fsm.FoundCluster{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{{}, nil}}, &fsm.Lapse{}, &fsm.RaiseLevel{}, &fsm.RaiseLevel{Level: 1})
-	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.GrantToWaiters{}, &fsm.ForgetEnded{}, &fsm.ForgetEnded{BeforeMs: -1, Limit: 9})
+	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.GrantToWaiters{}, &fsm.ForgetEnded{}, &fsm.ForgetEnded{Before: math.MaxUint64, NothingLeftBefore: math.MaxUint64, Limit: 9}, &fsm.CountMinute{})
 
 	checkTables(t, m)
 	look(t, m, func(v *fsm.View) {
@@ -216,7 +216,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.Register{Name: "b", Nonce: bytes.Repeat([]byte{1}, 16)}, &fsm.FoundCluster{}, &fsm.OpenTerm{}, &fsm.GrantToWaiters{Incarnation: server, Limit: 1},
 		&fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{{Incarnation: server, Last: uint64(lock.TokenAt(6, 0))}}},
 		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
-		&fsm.ForgetEnded{BeforeMs: 1 << 40, Limit: 3}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.RaiseLevel{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
+		&fsm.ForgetEnded{Before: 1, NothingLeftBefore: 1, Limit: 3}, &fsm.CountMinute{}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.RaiseLevel{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
 	} {
 		f.Add(entry(f, 7, fsm.NewCommand(nil, act)).Data)
 	}

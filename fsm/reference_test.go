@@ -17,6 +17,7 @@ type referenceModel struct {
 	cluster     []byte
 	level       uint32
 	stamp       int64
+	minute      uint64
 	index, term uint64
 	at          lock.Token
 	servers     []*referenceServer // in order of registration
@@ -31,7 +32,9 @@ type referenceModel struct {
 }
 
 type referenceServer struct {
-	about   fsm.Server // with its activity, but for sessions, which are counted when compared
+	about   fsm.Server // with its activity, but for its counts, which are counted when compared
+	ended   uint64     // the minute
+	nothing bool       // it left nothing when it ended
 	answers map[uint64]referenceAnswer
 	parts   map[uint64]map[uint32][]byte // by number
 }
@@ -98,6 +101,9 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 		return w.lapse(c.GetLapse())
 	case c.GetForgetEnded() != nil:
 		return w.forget(c.GetForgetEnded())
+	case c.GetCountMinute() != nil:
+		w.minute++
+		return fsm.Result{}
 	case c.GetSetNode() != nil:
 		n := c.GetSetNode()
 		node := fsm.Node{ID: n.Id, Address: n.Address, Client: n.Client, Gossip: n.Gossip, ServerGossip: n.ServerGossip}
@@ -145,7 +151,7 @@ func (w *referenceModel) numbered(c *fsm.Command) fsm.Result {
 	}
 	if a, ok := s.answers[q.Number]; ok {
 		if a.hash != q.Hash {
-			w.end(s, lock.Proof)
+			w.end(s, lock.Proof, true)
 			return fsm.Result{Code: fsm.Cloned}
 		}
 		a.result.Repeated = true
@@ -198,7 +204,7 @@ func (w *referenceModel) request(s *referenceServer, q *fsm.Request, c *fsm.Comm
 	me := s.about.Incarnation
 	switch {
 	case c.GetEndServer() != nil:
-		w.end(s, lock.Goodbye)
+		w.end(s, lock.Goodbye, q.Settled+1 == q.Number)
 		return fsm.Result{}
 	case c.GetSettle() != nil:
 		return fsm.Result{Code: fsm.GivenUp}
@@ -301,11 +307,15 @@ func (w *referenceModel) register(c *fsm.Register) fsm.Result {
 }
 
 // end ends an incarnation. Its profiles change only when a later command touches them.
-func (w *referenceModel) end(s *referenceServer, ground lock.Ground) {
+func (w *referenceModel) end(s *referenceServer, ground lock.Ground, settled bool) {
 	if !s.about.Alive {
 		return
 	}
 	s.about.Alive, s.about.EndedMS, s.about.Ground = false, w.stamp, ground
+	s.ended, s.nothing = w.minute, settled && len(s.answers) == 0 && len(s.parts) == 0
+	for _, p := range w.profiles {
+		s.nothing = s.nothing && p.owner != s.about.Incarnation
+	}
 	s.parts = map[uint64]map[uint32][]byte{}
 	w.events = append(w.events, fsm.Event{Kind: fsm.ServerEnded, Server: s.about.Incarnation})
 	if ground != lock.Goodbye {
@@ -340,7 +350,7 @@ func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {
 	for _, v := range c.Expiries {
 		s := w.server(v.Incarnation)
 		if c.Term == w.term && s != nil && s.about.Alive && uint64(s.about.Last) == v.Last {
-			w.end(s, lock.Ground(v.Ground))
+			w.end(s, lock.Ground(v.Ground), true)
 			ended = true
 		}
 	}
@@ -350,20 +360,31 @@ func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {
 	return fsm.Result{}
 }
 
-// forget drops the longest gone first; with equal timestamps, the earliest registered first.
+// forget drops those that left nothing first, then the longest gone; with equal minutes, the earliest registered first.
 func (w *referenceModel) forget(c *fsm.ForgetEnded) fsm.Result {
-	var gone []*referenceServer
-	for _, s := range w.servers {
-		if !s.about.Alive && s.about.EndedMS < c.BeforeMs {
-			gone = append(gone, s)
-		}
-	}
-	slices.SortStableFunc(gone, func(x, y *referenceServer) int { return int(x.about.EndedMS - y.about.EndedMS) })
+	gone := w.forgettable(c.NothingLeftBefore, c.Before)
 	more := len(gone) > int(c.Limit)
 	for _, s := range gone[:min(len(gone), int(c.Limit))] {
 		w.servers = slices.DeleteFunc(w.servers, func(x *referenceServer) bool { return x == s })
 	}
 	return fsm.Result{More: more}
+}
+
+func (w *referenceModel) forgettable(nothingBefore, before uint64) []*referenceServer {
+	var nothing, something []*referenceServer
+	for _, s := range w.servers {
+		switch {
+		case s.about.Alive || s.ended >= w.minute:
+		case s.nothing && s.ended < nothingBefore:
+			nothing = append(nothing, s)
+		case !s.nothing && s.ended < before:
+			something = append(something, s)
+		}
+	}
+	byMinute := func(x, y *referenceServer) int { return int(x.ended) - int(y.ended) }
+	slices.SortStableFunc(nothing, byMinute)
+	slices.SortStableFunc(something, byMinute)
+	return append(nothing, something...)
 }
 
 func (w *referenceModel) putPart(q *fsm.Request, c *fsm.PutPart) fsm.Result {

@@ -1,7 +1,8 @@
 package fsm
 
 // rowCache keeps the rows that every command of an incarnation reads again: its own, its activity's, and the size of its
-// parts. Every write goes to the cache too, so it never differs from the tables; a batch that fails empties it.
+// parts; and the count of minutes. Every write goes to the cache too, so it never differs from the tables; a batch that fails
+// empties it.
 type rowCache struct {
 	rows map[string][]byte // by key; nil: there is no such row
 }
@@ -13,7 +14,7 @@ func newRowCache() *rowCache { return &rowCache{rows: make(map[string][]byte)} }
 
 // isCachedTable says whether the cache keeps the rows of a table.
 func isCachedTable(table byte) bool {
-	return table == tableServer || table == tableActivity || table == tablePartBytes
+	return table == tableServer || table == tableActivity || table == tablePartBytes || table == tableMinute
 }
 
 // lookUp returns a row, or nil where it is known that there is none.

@@ -45,7 +45,7 @@ func TestRememberedRowsAreBounded(t *testing.T) {
 	}
 }
 
-// A range that takes a remembered table with it takes what is remembered too.
+// What is forgotten is not remembered either.
 func TestForgetDropsWhatIsRemembered(t *testing.T) {
 	m := open(t, vfs.NewMem())
 	defer func() { must(t, m.Close()) }()
@@ -53,9 +53,10 @@ func TestForgetDropsWhatIsRemembered(t *testing.T) {
 	id := uint64(lock.TokenAt(2, 0))
 	read(m.Apply([]fsm.Log{
 		entry(t, 3, fsm.NewCommand(&fsm.Request{Incarnation: id, Number: 1, Hash: 1}, &fsm.EndServer{})),
-		entry(t, 4, fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: 1 << 40, Limit: 10})),
+		entry(t, 4, fsm.NewCommand(nil, &fsm.CountMinute{})),
+		entry(t, 5, fsm.NewCommand(nil, &fsm.ForgetEnded{NothingLeftBefore: 1, Limit: 10})),
 	}))(t)
-	out := read(m.Apply([]fsm.Log{entry(t, 5, fsm.NewCommand(&fsm.Request{Incarnation: id, Number: 2, Hash: 1}, &fsm.Settle{}))}))(t)
+	out := read(m.Apply([]fsm.Log{entry(t, 6, fsm.NewCommand(&fsm.Request{Incarnation: id, Number: 2, Hash: 1}, &fsm.Settle{}))}))(t)
 	if got := out[0].Results[0].Code; got != fsm.Forgotten {
 		t.Errorf("a request of a forgotten incarnation was answered %v, want %v", got, fsm.Forgotten)
 	}

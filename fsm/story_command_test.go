@@ -150,7 +150,9 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 	case "lapse":
 		return fsm.NewCommand(nil, &fsm.Lapse{Term: args.number("term", s.term), Store: store, Key: key, Token: s.token(args.text("token", "0"))})
 	case "forget":
-		return fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: int64(args.number("before", 0)), Limit: uint32(args.number("limit", 100))})
+		return fsm.NewCommand(nil, &fsm.ForgetEnded{Before: args.number("before", 0), NothingLeftBefore: args.number("nothing", 0), Limit: uint32(args.number("limit", 100))})
+	case "minute":
+		return fsm.NewCommand(nil, &fsm.CountMinute{})
 	case "found":
 		return fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1})
 	case "node":

@@ -44,6 +44,7 @@ type stream struct {
 	roll     dice
 	still    bool // stamp and term never move
 	stamp    int64
+	minute   uint64 // a guess: those it has counted
 	term     uint64
 	count    uint64 // of requests made up so far
 	clients  []*sender
@@ -419,7 +420,10 @@ func (s *stream) leaders() any {
 	case 2, 3, 4:
 		return &fsm.GrantToWaiters{Incarnation: uint64(c.id), Limit: uint32(s.roll(4))}
 	case 5:
-		return &fsm.ForgetEnded{BeforeMs: s.stamp - int64(s.roll(4))*100, Limit: uint32(s.roll(3))}
+		return &fsm.ForgetEnded{Before: s.minute - uint64(s.roll(4)), NothingLeftBefore: s.minute - uint64(s.roll(3)), Limit: uint32(s.roll(3))}
+	case 9:
+		s.minute++
+		return &fsm.CountMinute{}
 	case 6, 7:
 		return &fsm.Revoke{Store: p.Store, Key: p.Key, Token: s.token(p), Waited: s.roll(2) == 0}
 	case 8:

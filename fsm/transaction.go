@@ -96,7 +96,9 @@ func (t *transaction) runCommand(c *Command) Result {
 	case *logpb.Command_Lapse:
 		return t.sessions.lapseGrant(act.Lapse)
 	case *logpb.Command_ForgetEnded:
-		return t.gameServers.forgetGone(act.ForgetEnded)
+		return t.gameServers.forgetEnded(act.ForgetEnded)
+	case *logpb.Command_CountMinute:
+		return t.gameServers.countMinute()
 	case *logpb.Command_SetNode:
 		return t.nodes.setNode(act.SetNode)
 	case *logpb.Command_RemoveNode:
@@ -123,7 +125,7 @@ func (t *transaction) runRequest(c *Command) Result {
 	server := lock.Incarnation(c.Request.Incarnation)
 	switch act := c.Act.(type) {
 	case *logpb.Command_EndServer:
-		t.gameServers.endIncarnation(server, lock.Goodbye)
+		t.gameServers.endIncarnation(server, lock.Goodbye, c.Request.Settled == c.Request.Number-1)
 		return Result{}
 	case *logpb.Command_Settle:
 		return Result{Code: GivenUp}

@@ -237,7 +237,7 @@ func (v *View) Servers() ([]Server, error) {
 	r := v.tableReader()
 	var list []Server
 	r.scanRows([]byte{tableServer}, []byte{tableServer + 1}, func(key, row []byte) bool {
-		s, err := decodeServer(goneIncarnation(key), row)
+		s, err := decodeServer(incarnationOf(key), row)
 		r.noteError(err)
 		s.Activity = r.readActivity(s.Incarnation)
 		list = append(list, s)
@@ -253,14 +253,17 @@ func (v *View) Held(id lock.Incarnation) (int, uint64, error) {
 	return a.Sessions, a.Held, r.err
 }
 
-// GoneBefore says whether an incarnation ended before a timestamp, so that ForgetEnded would find one.
-func (v *View) GoneBefore(stampMS int64) (bool, error) {
+// Minute returns the count of minutes that leaders ran.
+func (v *View) Minute() (uint64, error) {
 	r := v.tableReader()
-	found := false
-	r.scanRows([]byte{tableGone}, goneKey(max(stampMS, 0), 0), func(_, _ []byte) bool {
-		found = true
-		return false
-	})
+	return r.readMinute(), r.err
+}
+
+// EndedBefore says whether ForgetEnded would find an incarnation: one that ended before a minute, or that left nothing and
+// ended before another.
+func (v *View) EndedBefore(minute, nothingLeftMinute uint64) (bool, error) {
+	r := v.tableReader()
+	found := len(r.endedBefore(nothingLeft, nothingLeftMinute, 1))+len(r.endedBefore(somethingLeft, minute, 1)) > 0
 	return found, r.err
 }
 

@@ -190,11 +190,27 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			h.index += 2 * uint64(fsm.MaxAuditAge.Seconds()) // an entry has a timestamp of a second for each index
 			return fsm.NewCommand(nil, &fsm.ExpireServers{Term: 1, Expiries: verdicts})
 		}},
-		{"forgetting many", 5*fsm.MaxStep + 10, 1 << 20, fsm.MaxStep, func(h *heavy) *fsm.Command {
+		{"forgetting many", 5*fsm.MaxStep + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
 			for _, s := range h.servers(fsm.MaxStep + 1) {
 				h.apply(h.ask(s, &fsm.EndServer{}))
 			}
-			return fsm.NewCommand(nil, &fsm.ForgetEnded{BeforeMs: 1 << 50, Limit: math.MaxUint32})
+			h.apply(fsm.NewCommand(nil, &fsm.CountMinute{}))
+			return fsm.NewCommand(nil, &fsm.ForgetEnded{NothingLeftBefore: 1, Limit: math.MaxUint32})
+		}},
+		{"forgetting many that left many answers", 6 * fsm.Window, 1 << 20, 0, func(h *heavy) *fsm.Command {
+			for _, s := range h.servers(8) {
+				var commands []*fsm.Command
+				for i := range fsm.Window - 1 {
+					c := h.ask(s, &fsm.Send{Store: "players", Key: fmt.Sprint("p", i)})
+					c.Request.Settled = 0
+					commands = append(commands, c)
+				}
+				end := h.ask(s, &fsm.EndServer{})
+				end.Request.Settled = 0
+				h.apply(append(commands, end)...)
+			}
+			h.apply(fsm.NewCommand(nil, &fsm.CountMinute{}))
+			return fsm.NewCommand(nil, &fsm.ForgetEnded{Before: 1, Limit: math.MaxUint32})
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

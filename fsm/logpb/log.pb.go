@@ -127,6 +127,7 @@ type Command struct {
 	//	*Command_RemoveNode
 	//	*Command_RaiseLevel
 	//	*Command_RaiseAlarm
+	//	*Command_CountMinute
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -437,6 +438,15 @@ func (x *Command) GetRaiseAlarm() *RaiseAlarm {
 	return nil
 }
 
+func (x *Command) GetCountMinute() *CountMinute {
+	if x != nil {
+		if x, ok := x.Act.(*Command_CountMinute); ok {
+			return x.CountMinute
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -559,6 +569,10 @@ type Command_RaiseAlarm struct {
 	RaiseAlarm *RaiseAlarm `protobuf:"bytes,50,opt,name=raise_alarm,json=raiseAlarm,proto3,oneof"`
 }
 
+type Command_CountMinute struct {
+	CountMinute *CountMinute `protobuf:"bytes,51,opt,name=count_minute,json=countMinute,proto3,oneof"`
+}
+
 func (*Command_Register) isCommand_Act() {}
 
 func (*Command_EndServer) isCommand_Act() {}
@@ -616,6 +630,8 @@ func (*Command_RemoveNode) isCommand_Act() {}
 func (*Command_RaiseLevel) isCommand_Act() {}
 
 func (*Command_RaiseAlarm) isCommand_Act() {}
+
+func (*Command_CountMinute) isCommand_Act() {}
 
 // Request is who asks, and under which number.
 type Request struct {
@@ -2460,13 +2476,15 @@ func (x *Lapse) GetToken() uint64 {
 	return 0
 }
 
-// ForgetEnded drops what is kept of incarnations that ended before a stamp, some at a time.
+// ForgetEnded drops what is kept of ended incarnations, some at a time: of those that ended before a minute, and of those that
+// left nothing before a later one. A minute is a count of CountMinute.
 type ForgetEnded struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	BeforeMs      int64                  `protobuf:"varint,1,opt,name=before_ms,json=beforeMs,proto3" json:"before_ms,omitempty"`
-	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Before            uint64                 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	NothingLeftBefore uint64                 `protobuf:"varint,3,opt,name=nothing_left_before,json=nothingLeftBefore,proto3" json:"nothing_left_before,omitempty"`
+	Limit             uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ForgetEnded) Reset() {
@@ -2499,9 +2517,16 @@ func (*ForgetEnded) Descriptor() ([]byte, []int) {
 	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
-func (x *ForgetEnded) GetBeforeMs() int64 {
+func (x *ForgetEnded) GetBefore() uint64 {
 	if x != nil {
-		return x.BeforeMs
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ForgetEnded) GetNothingLeftBefore() uint64 {
+	if x != nil {
+		return x.NothingLeftBefore
 	}
 	return 0
 }
@@ -2511,6 +2536,44 @@ func (x *ForgetEnded) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+// CountMinute counts a minute that a leader ran. The age of what ended is counted in them, since timestamps move on while a
+// cluster is down, and jump when clocks are set.
+type CountMinute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountMinute) Reset() {
+	*x = CountMinute{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountMinute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountMinute) ProtoMessage() {}
+
+func (x *CountMinute) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountMinute.ProtoReflect.Descriptor instead.
+func (*CountMinute) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{31}
 }
 
 type SetNode struct {
@@ -2526,7 +2589,7 @@ type SetNode struct {
 
 func (x *SetNode) Reset() {
 	*x = SetNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[31]
+	mi := &file_fsm_logpb_log_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2601,7 @@ func (x *SetNode) String() string {
 func (*SetNode) ProtoMessage() {}
 
 func (x *SetNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[31]
+	mi := &file_fsm_logpb_log_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2614,7 @@ func (x *SetNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNode.ProtoReflect.Descriptor instead.
 func (*SetNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{31}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetNode) GetId() string {
@@ -2598,7 +2661,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[32]
+	mi := &file_fsm_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2673,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[32]
+	mi := &file_fsm_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2686,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{32}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -2643,7 +2706,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[33]
+	mi := &file_fsm_logpb_log_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2718,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[33]
+	mi := &file_fsm_logpb_log_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2731,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{33}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RaiseLevel) GetLevel() uint32 {
@@ -2693,7 +2756,7 @@ type SetTimingClass struct {
 
 func (x *SetTimingClass) Reset() {
 	*x = SetTimingClass{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[34]
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2768,7 @@ func (x *SetTimingClass) String() string {
 func (*SetTimingClass) ProtoMessage() {}
 
 func (x *SetTimingClass) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[34]
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2781,7 @@ func (x *SetTimingClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimingClass.ProtoReflect.Descriptor instead.
 func (*SetTimingClass) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{34}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetTimingClass) GetName() string {
@@ -2774,7 +2837,7 @@ type RaiseAlarm struct {
 
 func (x *RaiseAlarm) Reset() {
 	*x = RaiseAlarm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2786,7 +2849,7 @@ func (x *RaiseAlarm) String() string {
 func (*RaiseAlarm) ProtoMessage() {}
 
 func (x *RaiseAlarm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2799,7 +2862,7 @@ func (x *RaiseAlarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseAlarm.ProtoReflect.Descriptor instead.
 func (*RaiseAlarm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{35}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RaiseAlarm) GetCode() string {
@@ -2825,7 +2888,7 @@ type ClearAlarm struct {
 
 func (x *ClearAlarm) Reset() {
 	*x = ClearAlarm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2837,7 +2900,7 @@ func (x *ClearAlarm) String() string {
 func (*ClearAlarm) ProtoMessage() {}
 
 func (x *ClearAlarm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2850,7 +2913,7 @@ func (x *ClearAlarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearAlarm.ProtoReflect.Descriptor instead.
 func (*ClearAlarm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{36}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ClearAlarm) GetCode() string {
@@ -2870,7 +2933,7 @@ type ExpectNode struct {
 
 func (x *ExpectNode) Reset() {
 	*x = ExpectNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	mi := &file_fsm_logpb_log_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +2945,7 @@ func (x *ExpectNode) String() string {
 func (*ExpectNode) ProtoMessage() {}
 
 func (x *ExpectNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	mi := &file_fsm_logpb_log_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +2958,7 @@ func (x *ExpectNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectNode.ProtoReflect.Descriptor instead.
 func (*ExpectNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{37}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExpectNode) GetAddress() string {
@@ -2914,7 +2977,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\x99\x0e\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xdc\x0e\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -2953,7 +3016,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\vraise_level\x181 \x01(\v2\x1b.profilenode.log.RaiseLevelH\x00R\n" +
 	"raiseLevel\x12>\n" +
 	"\vraise_alarm\x182 \x01(\v2\x1b.profilenode.log.RaiseAlarmH\x00R\n" +
-	"raiseAlarmB\x05\n" +
+	"raiseAlarm\x12A\n" +
+	"\fcount_minute\x183 \x01(\v2\x1c.profilenode.log.CountMinuteH\x00R\vcountMinuteB\x05\n" +
 	"\x03act\"\x95\x01\n" +
 	"\aRequest\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
@@ -3089,10 +3153,12 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
-	"\x05token\x18\x04 \x01(\x04R\x05token\"@\n" +
-	"\vForgetEnded\x12\x1b\n" +
-	"\tbefore_ms\x18\x01 \x01(\x03R\bbeforeMs\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\"\x88\x01\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\"k\n" +
+	"\vForgetEnded\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x04R\x06before\x12.\n" +
+	"\x13nothing_left_before\x18\x03 \x01(\x04R\x11nothingLeftBefore\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\r\n" +
+	"\vCountMinute\"\x88\x01\n" +
 	"\aSetNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -3136,7 +3202,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),             // 0: profilenode.log.Entry
 	(*Command)(nil),           // 1: profilenode.log.Command
@@ -3169,14 +3235,15 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Revoke)(nil),            // 28: profilenode.log.Revoke
 	(*Lapse)(nil),             // 29: profilenode.log.Lapse
 	(*ForgetEnded)(nil),       // 30: profilenode.log.ForgetEnded
-	(*SetNode)(nil),           // 31: profilenode.log.SetNode
-	(*RemoveNode)(nil),        // 32: profilenode.log.RemoveNode
-	(*RaiseLevel)(nil),        // 33: profilenode.log.RaiseLevel
-	(*SetTimingClass)(nil),    // 34: profilenode.log.SetTimingClass
-	(*RaiseAlarm)(nil),        // 35: profilenode.log.RaiseAlarm
-	(*ClearAlarm)(nil),        // 36: profilenode.log.ClearAlarm
-	(*ExpectNode)(nil),        // 37: profilenode.log.ExpectNode
-	nil,                       // 38: profilenode.log.Tags.TagsEntry
+	(*CountMinute)(nil),       // 31: profilenode.log.CountMinute
+	(*SetNode)(nil),           // 32: profilenode.log.SetNode
+	(*RemoveNode)(nil),        // 33: profilenode.log.RemoveNode
+	(*RaiseLevel)(nil),        // 34: profilenode.log.RaiseLevel
+	(*SetTimingClass)(nil),    // 35: profilenode.log.SetTimingClass
+	(*RaiseAlarm)(nil),        // 36: profilenode.log.RaiseAlarm
+	(*ClearAlarm)(nil),        // 37: profilenode.log.ClearAlarm
+	(*ExpectNode)(nil),        // 38: profilenode.log.ExpectNode
+	nil,                       // 39: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -3196,9 +3263,9 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	21, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
 	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
 	20, // 16: profilenode.log.Command.release_by_operator:type_name -> profilenode.log.ReleaseByOperator
-	34, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
-	36, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
-	37, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
+	35, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
+	37, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
+	38, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
 	22, // 20: profilenode.log.Command.found_cluster:type_name -> profilenode.log.FoundCluster
 	24, // 21: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
 	25, // 22: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
@@ -3206,25 +3273,26 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	28, // 24: profilenode.log.Command.revoke:type_name -> profilenode.log.Revoke
 	29, // 25: profilenode.log.Command.lapse:type_name -> profilenode.log.Lapse
 	30, // 26: profilenode.log.Command.forget_ended:type_name -> profilenode.log.ForgetEnded
-	31, // 27: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
-	32, // 28: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
-	33, // 29: profilenode.log.Command.raise_level:type_name -> profilenode.log.RaiseLevel
-	35, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
-	8,  // 31: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
-	38, // 32: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	10, // 33: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	11, // 34: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	14, // 35: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
-	10, // 36: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	11, // 37: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	23, // 38: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
-	34, // 39: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
-	26, // 40: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	32, // 27: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
+	33, // 28: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
+	34, // 29: profilenode.log.Command.raise_level:type_name -> profilenode.log.RaiseLevel
+	36, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
+	31, // 31: profilenode.log.Command.count_minute:type_name -> profilenode.log.CountMinute
+	8,  // 32: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	39, // 33: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 34: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 35: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	14, // 36: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
+	10, // 37: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 38: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	23, // 39: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
+	35, // 40: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
+	26, // 41: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -3262,6 +3330,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_RemoveNode)(nil),
 		(*Command_RaiseLevel)(nil),
 		(*Command_RaiseAlarm)(nil),
+		(*Command_CountMinute)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3269,7 +3338,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -96,7 +96,8 @@ func TestWhoForcedAnEndIsKnownWhenItsToolIsForgotten(t *testing.T) {
 	if _, err := w.profiles.EndServer(soon(t), &profilev1.EndServerRequest{Request: tool.next()}); err != nil {
 		t.Fatal(err)
 	}
-	node.Log.Do(&fsm.ForgetEnded{BeforeMs: 1 << 60, Limit: 100})
+	node.Log.Do(&fsm.CountMinute{})
+	node.Log.Do(&fsm.ForgetEnded{Before: 1, NothingLeftBefore: 1, Limit: 100})
 	if servers, err := w.cluster.Servers(soon(t), &profilev1.ServersRequest{}); err != nil || len(servers.Servers) != 1 {
 		t.Fatalf("servers: %v, %v, want that the tool is forgotten", servers, err)
 	}
