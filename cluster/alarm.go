@@ -28,6 +28,7 @@ const (
 	AlarmQuorumAtRisk     AlarmCode = "QUORUM_AT_RISK"    // a voter does not answer: the cluster bears fewer failures
 	AlarmSavesRefused     AlarmCode = "SAVES_REFUSED"     // for want of space on too many disks
 	AlarmTablesDiffer     AlarmCode = "TABLES_DIFFER"     // the nodes' tables differ
+	AlarmFolderCopied     AlarmCode = "FOLDER_COPIED"     // two processes answer as one node
 	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
 	AlarmClockOff         AlarmCode = "CLOCK_OFF"         // a node's clock is far from the median
 	AlarmClocksSet        AlarmCode = "CLOCKS_SET"        // the cluster's time moved by more than the time that went by
@@ -49,8 +50,8 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmNodeBehind, AlarmQuorumAtRisk,
-		AlarmSavesRefused, AlarmTablesDiffer, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet, AlarmSettingsDiffer, AlarmRolledBack,
-		AlarmSnapshotLate, AlarmSnapshotNotInstalled,
+		AlarmSavesRefused, AlarmTablesDiffer, AlarmFolderCopied, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet,
+		AlarmSettingsDiffer, AlarmRolledBack, AlarmSnapshotLate, AlarmSnapshotNotInstalled,
 		AlarmConnectionsHigh, AlarmCertificateExpires, NoticeDown,
 	}
 }
@@ -183,6 +184,9 @@ func (b *alarmBoard) standingAlarms(unreadable error) []Alarm {
 	active = append(active, n.schedule.alarms()...)
 	if differ := n.membership.digests.alarm.Load(); differ != nil {
 		active = append(active, Alarm{Code: AlarmTablesDiffer, Text: *differ})
+	}
+	if copied := n.membership.copyAlarm.Load(); copied != nil {
+		active = append(active, Alarm{Code: AlarmFolderCopied, Text: *copied})
 	}
 	if strange := n.membership.strangerAlarm.Load(); strange != nil {
 		active = append(active, Alarm{Code: AlarmOtherCluster, Text: *strange})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/cluster/internal/quorum"
 )
 
 const (
@@ -31,6 +32,8 @@ type membership struct {
 
 	waitReason     atomic.Pointer[string] // why this node is in no cluster yet
 	strangerAlarm  atomic.Pointer[string] // which listed node belongs to another cluster; nil: none is known
+	copyAlarm      atomic.Pointer[string] // which data folder was copied; nil: none is known
+	moves          quorum.MoveWatch       // used by checkHellos alone
 	joinRefusals   peerwire.LogLimiter
 	digests        digestComparison
 	lastAskedAgain time.Time // used by checkHellos alone
@@ -77,6 +80,7 @@ func (m *membership) checkHellos(round *peerwire.HelloRound) {
 		m.node.fail(err)
 		return
 	}
+	m.findMoved(round)
 	m.announceMove(round)
 	m.strangerAlarm.Store(strangerCluster(round.Own.Cluster, round.Answers))
 	if time.Since(m.lastAskedAgain) >= askAgainPeriod {
@@ -86,6 +90,29 @@ func (m *membership) checkHellos(round *peerwire.HelloRound) {
 		}
 	}
 	m.compareDigests(round)
+}
+
+// findMoved lets this node reach the voters that answer elsewhere than at their configured addresses, where that is safe.
+func (m *membership) findMoved(round *peerwire.HelloRound) {
+	_, leader := m.node.raftIfRunning().LeaderWithID()
+	found := m.moves.CompareRound(round, leader != "", func(address string) (peerwire.Hello, error) {
+		ctx, cancel := context.WithTimeout(m.node.lifecycle.running, helloTimeout)
+		defer cancel()
+		c := m.node.port.ConnTo(address, "")
+		defer c.Close()
+		return c.AskHello(ctx, peerwire.HelloQuestion{})
+	})
+	before := m.node.port.Moved()
+	for id, at := range found.Moved {
+		if before[id] != at {
+			m.node.log.Warn("a voter does not answer where the configuration has it, and is reached elsewhere", "node", id, "address", at.Address)
+		}
+	}
+	m.node.port.SetMoved(found.Moved)
+	m.copyAlarm.Store(nil)
+	if found.Copied != "" {
+		m.copyAlarm.Store(&found.Copied)
+	}
 }
 
 // askToJoin asks the leader at an address to take this node into its cluster, or as a member to note its new address.
@@ -194,11 +221,14 @@ func (m *membership) checkRunsOnlyHere(round *peerwire.HelloRound) error {
 // announceMove tells the leader when this member, with its log and its votes, listens at another address than the
 // configuration has. No other node can reach it before that, so it asks them.
 func (m *membership) announceMove(round *peerwire.HelloRound) {
-	moved := false
+	moved, places := false, m.node.port.Moved()
 	var others []string
 	for _, p := range round.Own.Members {
 		switch {
 		case p.ID != m.node.ID():
+			if at, elsewhere := places[p.ID]; elsewhere {
+				p.Address = at.Address
+			}
 			others = append(others, p.Address)
 		case p.Address != m.node.port.Advertised():
 			moved = true

@@ -95,7 +95,7 @@ func (n *Node) openParts(ctx context.Context) error {
 		n.config.Metrics.RecordSnapshot(true, took, err)
 		n.schedule.noteReceived(err)
 	}
-	if n.port, err = listenForNodes(n.config, own.ID); err != nil {
+	if n.port, err = listenForNodes(n.config, own.ID, n.processID); err != nil {
 		return err
 	}
 	n.membership = newMembership(n, func(first *raft.Configuration) error {
@@ -141,8 +141,8 @@ func (n *Node) openParts(ctx context.Context) error {
 	return nil
 }
 
-func listenForNodes(c Config, id string) (*peerwire.Port, error) {
-	return peerwire.Listen(peerwire.Config{ID: id, Bind: c.Bind, Advertise: c.Advertise, TLS: c.TLS, Listen: c.Listen, Dial: c.Dial, Log: c.Log})
+func listenForNodes(c Config, id, processID string) (*peerwire.Port, error) {
+	return peerwire.Listen(peerwire.Config{ID: id, ProcessID: processID, Bind: c.Bind, Advertise: c.Advertise, TLS: c.TLS, Listen: c.Listen, Dial: c.Dial, Log: c.Log})
 }
 
 func (n *Node) openLog() error {

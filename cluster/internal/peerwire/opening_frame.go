@@ -11,7 +11,7 @@ import (
 // its successor at the same address, which has none of its votes.
 const (
 	wireMagic   = "pfnd"
-	wireVersion = 1
+	wireVersion = 2
 )
 
 // connKind is the purpose of a connection.
@@ -28,13 +28,14 @@ type openingFrame struct {
 	cluster string // hex; "": any
 	target  string // node id; "": any node that listens
 	sender  string // node id
+	process string // process of the target; "": any
 }
 
 var errWireFormat = errors.New("not a connection between nodes of this version")
 
 func (o openingFrame) write(to io.Writer) error {
 	frame := append([]byte(wireMagic), wireVersion, byte(o.kind))
-	for _, part := range []string{o.cluster, o.target, o.sender} {
+	for _, part := range []string{o.cluster, o.target, o.sender, o.process} {
 		if len(part) > 255 {
 			return fmt.Errorf("open connection: an id of %d bytes is too long", len(part))
 		}
@@ -57,7 +58,7 @@ func readOpening(from io.Reader) (openingFrame, error) {
 	if string(head[:len(wireMagic)]) != wireMagic || head[len(wireMagic)] != wireVersion {
 		return openingFrame{}, errWireFormat
 	}
-	for _, part := range []*string{&o.cluster, &o.target, &o.sender} {
+	for _, part := range []*string{&o.cluster, &o.target, &o.sender, &o.process} {
 		var size [1]byte
 		if _, err := io.ReadFull(from, size[:]); err != nil {
 			return openingFrame{}, err

@@ -28,6 +28,7 @@ const (
 // Config holds the settings of a Port.
 type Config struct {
 	ID        string             // of this node
+	ProcessID string             // random, of this process
 	Bind      string             // host:port to listen on
 	Advertise string             // address that other nodes dial; "": the bound address
 	TLS       func() *tls.Config // asked for each connection, from either end; nil: plain
@@ -50,6 +51,7 @@ type Port struct {
 	mu        sync.Mutex
 	cluster   string // hex; "" before this node belongs to one
 	openConns map[net.Conn]struct{}
+	moved     movedNodes
 	closed    bool
 }
 
@@ -167,6 +169,9 @@ func (p *Port) readOpeningFrame(c net.Conn) (net.Conn, openingFrame, bool, error
 	if o.target != "" && o.target != p.config.ID {
 		return nil, o, false, fmt.Errorf("meant for node %s, this is %s", o.target, p.config.ID)
 	}
+	if o.process != "" && o.process != p.config.ProcessID {
+		return nil, o, false, fmt.Errorf("meant for process %s, this is %s", o.process, p.config.ProcessID)
+	}
 	strict := o.cluster != "" && o.target != ""
 	if o.kind == kindPeer || o.kind == kindRaft && strict {
 		return c, o, strict, nil
@@ -190,9 +195,12 @@ func (p *Port) handToRaft(c net.Conn) {
 	}
 }
 
-// dialNode opens a connection to another node and sends the first frame.
+// dialNode opens a connection to another node and sends the first frame. A target that has moved is dialed where it is now,
+// and the frame names its process.
 func (p *Port) dialNode(ctx context.Context, address string, o openingFrame) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	place, moved := p.placeOf(o.target, address)
+	address, o.process = place.Address, place.ProcessID
 	defer cancel()
 	stop := context.AfterFunc(p.ctx, cancel)
 	defer stop()
@@ -200,8 +208,8 @@ func (p *Port) dialNode(ctx context.Context, address string, o openingFrame) (ne
 	if err != nil {
 		return nil, fmt.Errorf("reach node at %s: %w", address, err)
 	}
-	if !p.trackConn(c) {
-		c.Close()
+	if !p.trackConn(c) || moved && !p.trackMovedConn(c, o.target, place) {
+		p.untrackConn(c)
 		return nil, fmt.Errorf("reach node at %s: %w", address, net.ErrClosed)
 	}
 	secured, err := p.sendOpeningFrame(ctx, c, address, o)
@@ -251,6 +259,7 @@ func (p *Port) trackConn(c net.Conn) bool {
 func (p *Port) untrackConn(c net.Conn) {
 	p.mu.Lock()
 	delete(p.openConns, c)
+	delete(p.moved.conns, c)
 	p.mu.Unlock()
 	c.Close()
 }

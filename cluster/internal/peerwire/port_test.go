@@ -16,7 +16,7 @@ import (
 func loopback(t *testing.T, id, cluster string) *Port {
 	t.Helper()
 	p, err := Listen(Config{
-		ID: id, Bind: "127.0.0.1:0", Listen: net.Listen, Dial: (&net.Dialer{}).DialContext, Log: slog.New(slog.DiscardHandler),
+		ID: id, ProcessID: "process of " + id, Bind: "127.0.0.1:0", Listen: net.Listen, Dial: (&net.Dialer{}).DialContext, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Package quorum judges, for one leadership, for how long each voter has not answered raft, what the cluster can therefore
-// still bear, and which voter a learner that has caught up replaces.
+// Package quorum judges which voters can be reached. For one leadership: for how long each has not answered raft, what the cluster
+// can therefore still bear (silence.go), and which one a learner that has caught up replaces (replace.go). For any node: which
+// voters answer elsewhere than at their configured addresses (moved.go).
 package quorum
 
 import (
