@@ -88,3 +88,32 @@ func startAll(t *testing.T, n *cluster.Node, s *server, count int) {
 		starting.Wait()
 	}
 }
+
+// However many incarnations have ended, a game server that falls silent is expired a lease and a tick later.
+func TestASilentGameServerIsExpiredInTimeAmongManyEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 1, nil)
+		c.Ready()
+		n := c.Nodes[0]
+		const calls, atATime = 20_000, 500
+		for from := 0; from < calls; from += atATime {
+			var calling sync.WaitGroup
+			for i := range atATime {
+				calling.Go(func() {
+					s := register(t, n, fmt.Sprint("call-", from+i))
+					propose(t, n, s.do(&fsm.EndServer{}))
+				})
+			}
+			calling.Wait()
+		}
+		s := register(t, n, "silent")
+		renew(t, n, s)
+		at := time.Now()
+		for alive(t, n, s.inc) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(at); took > lock.DefaultTiming().Lease+500*time.Millisecond {
+			t.Errorf("a silent game server was expired after %v", took)
+		}
+	})
+}

@@ -100,15 +100,17 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 	if err != nil {
 		return err
 	}
-	servers, err := view.Servers()
+	living, err := view.Living()
 	if err != nil {
 		return err
 	}
-	for _, server := range servers {
-		if server.Alive {
-			s.Servers++
-			s.Sessions += uint64(server.Sessions)
+	s.Servers = uint64(len(living))
+	for _, server := range living {
+		sessions, _, err := view.Held(server.Incarnation)
+		if err != nil {
+			return err
 		}
+		s.Sessions += uint64(sessions)
 	}
 	if n.leadership.now() != nil {
 		contested, err := view.Contested(0, liveness.MaxContested)

@@ -54,6 +54,18 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 		for _, s := range servers {
 			alive[s.Incarnation] = s.Alive
 		}
+		living := map[lock.Incarnation]bool{}
+		for _, s := range read(v.Living())(t) {
+			if !alive[s.Incarnation] || living[s.Incarnation] {
+				t.Errorf("%s is listed as alive, and is not, or twice", s.Name)
+			}
+			living[s.Incarnation] = true
+		}
+		for _, s := range servers {
+			if s.Alive && !living[s.Incarnation] {
+				t.Errorf("%s is not listed as alive", s.Name)
+			}
+		}
 		contested := 0
 		for _, p := range read(v.Profiles())(t) {
 			g := read(v.Grant(p.Store, p.Key))(t)
@@ -101,6 +113,15 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 			}
 			if !maps.Equal(mail, b.mail) {
 				t.Errorf("%s has mail in %v, its profiles say %v", s.Name, mail, b.mail)
+			}
+			contestedOf := 0
+			for _, is := range b.contested {
+				if is {
+					contestedOf++
+				}
+			}
+			if listed := read(v.Contested(s.Incarnation, 0))(t); len(listed) != contestedOf || s.Contested != contestedOf {
+				t.Errorf("%s has %d contested profiles, its row counts %d, and %d are listed", s.Name, contestedOf, s.Contested, len(listed))
 			}
 			for _, g := range read(v.Contested(s.Incarnation, 0))(t) {
 				if p := (fsm.ProfileName{Store: g.Store, Key: g.Key}); !b.contested[p] {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -169,6 +170,29 @@ func (m *Machine) Weigh(log Log) (Weight, error) {
 	}
 	t.finishSweep()
 	return Weight{out.Results[0], int(batch.Count()), batch.Len(), ranges, time.Since(began)}, t.err
+}
+
+// Reads counts what a view reads.
+type Reads struct {
+	pebble.Reader
+	Gets, Scans int
+}
+
+// CountReads counts the reads of a view from here on.
+func (v *View) CountReads() *Reads {
+	reads := &Reads{Reader: v.snapshot}
+	v.snapshot = reads
+	return reads
+}
+
+func (r *Reads) Get(key []byte) ([]byte, io.Closer, error) {
+	r.Gets++
+	return r.Reader.Get(key)
+}
+
+func (r *Reads) NewIter(o *pebble.IterOptions) (*pebble.Iterator, error) {
+	r.Scans++
+	return r.Reader.NewIter(o)
 }
 
 // Bodies is how many bodies of messages there are.

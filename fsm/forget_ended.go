@@ -21,20 +21,12 @@ const maxForgottenAnswers = 4096
 // readMinute returns the count of minutes that leaders ran. Ages are counted in them: timestamps also move while the cluster is
 // down, and jump, or stand still for long, when clocks are set.
 func (r *tableReader) readMinute() uint64 {
-	row, ok := r.getRow([]byte{tableMinute})
-	if !ok {
-		return 0
-	}
-	f := newRowReader(row)
-	minute := f.readUint()
-	r.noteError(f.finishRow(tableMinute))
+	minute, _ := r.readNumber([]byte{tableMinute})
 	return minute
 }
 
 func (t *gameServerTable) countMinute() Result {
-	w := newRowWriter(10)
-	w.writeUint(t.readMinute() + 1)
-	t.putRow([]byte{tableMinute}, w)
+	t.putNumber([]byte{tableMinute}, t.readMinute()+1)
 	return Result{}
 }
 

@@ -28,12 +28,13 @@ type Server struct {
 // Activity holds the fields of an incarnation that change with its commands. It has a row of its own, so that a save does
 // not write the others again.
 type Activity struct {
-	Last     lock.Token // token of its last applied command; an expiry names it
-	Settled  uint64     // every number at or below this one is settled
-	Sessions int        // count of the profiles that it holds
-	Held     uint64     // lock.HeldHash over these profiles
-	Owned    int        // count of the grants that name it as owner, revoked ones included
-	Answers  int        // count of the answers that are kept for it
+	Last      lock.Token // token of its last applied command; an expiry names it
+	Settled   uint64     // every number at or below this one is settled
+	Sessions  int        // count of the profiles that it holds
+	Held      uint64     // lock.HeldHash over these profiles
+	Owned     int        // count of the grants that name it as owner, revoked ones included
+	Contested int        // count of those that have waiters, or that were revoked
+	Answers   int        // count of the answers that are kept for it
 }
 
 const (
@@ -75,6 +76,7 @@ func (a Activity) encode() []byte {
 	w.writeUint(uint64(a.Sessions))
 	w.writeFixed(a.Held)
 	w.writeUint(uint64(a.Owned))
+	w.writeUint(uint64(a.Contested))
 	w.writeUint(uint64(a.Answers))
 	return w
 }
@@ -97,7 +99,7 @@ func (r *tableReader) readActivity(id lock.Incarnation) Activity {
 	}
 	f := newRowReader(row)
 	a := Activity{Last: lock.Token(f.readUint()), Settled: f.readUint(), Sessions: int(f.readUint()), Held: f.readFixed(),
-		Owned: int(f.readUint()), Answers: int(f.readUint())}
+		Owned: int(f.readUint()), Contested: int(f.readUint()), Answers: int(f.readUint())}
 	r.noteError(f.finishRow(tableActivity))
 	return a
 }
@@ -113,15 +115,16 @@ type gameServerTable struct {
 	audits *auditTable
 }
 
-// updateHeldSet counts a grant that an incarnation has got (1) or lost (-1), as its owner and as one that holds it.
-func (t *gameServerTable) updateHeldSet(id lock.Incarnation, owned, held int, store, key string, token lock.Token) {
-	if id == 0 || owned == 0 && held == 0 || !t.hasRow(serverKey(tableActivity, id)) {
+// updateCounts changes what an incarnation's row counts of one of its grants.
+func (t *gameServerTable) updateCounts(id lock.Incarnation, from, to grantCounts, store, key string, token lock.Token) {
+	if id == 0 || from == to || !t.hasRow(serverKey(tableActivity, id)) {
 		return // also of an incarnation that is forgotten already
 	}
 	a := t.readActivity(id)
-	a.Owned += owned
-	if held != 0 {
-		a.Sessions += held
+	a.Owned += to.owned - from.owned
+	a.Sessions += to.held - from.held
+	a.Contested += to.contested - from.contested
+	if from.held != to.held {
 		a.Held = lock.HeldHash(a.Held, store, key, token)
 	}
 	t.putRow(serverKey(tableActivity, id), a.encode())
@@ -171,6 +174,7 @@ func (t *gameServerTable) registerServer(c *Register) Result {
 		SinceMS: t.position.StampMS, Nonce: c.Nonce, Class: class,
 	}.encode())
 	t.putRow(serverKey(tableActivity, id), Activity{Last: t.token}.encode())
+	t.addMember(livingList, serverKey(tableLiving, id))
 	return Result{Token: t.token}
 }
 
@@ -206,6 +210,7 @@ func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground
 	}
 	s.Alive, s.EndedMS, s.Ground = false, t.position.StampMS, ground
 	t.putRow(serverKey(tableServer, id), s.encode())
+	t.removeMember(livingList, serverKey(tableLiving, id))
 	if s.Successor == 0 { // else it has lost its name already, and another one may have it
 		t.deleteRow(appendText([]byte{tableName}, s.Name))
 	}

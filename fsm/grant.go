@@ -198,28 +198,33 @@ func (t *grantTable) updateGrantIndexes(store, key string, old, row GrantRow) {
 			t.putRow(ownedKey(tableOwnedInbox, row.Owner, store, key), newRowWriter(0))
 		}
 	}
-	loses, gets := old.isHeld() && (moved || !row.isHeld()), row.isHeld() && (moved || !old.isHeld())
 	if moved {
-		t.gameServers.updateHeldSet(old.Owner, -1, -countIf(loses), store, key, old.Token)
-		t.gameServers.updateHeldSet(row.Owner, 1, countIf(gets), store, key, row.Token)
+		t.gameServers.updateCounts(old.Owner, old.counts(), grantCounts{}, store, key, old.Token)
+		t.gameServers.updateCounts(row.Owner, grantCounts{}, row.counts(), store, key, row.Token)
 	} else {
-		t.gameServers.updateHeldSet(row.Owner, 0, countIf(gets)-countIf(loses), store, key, row.Token)
+		t.gameServers.updateCounts(row.Owner, old.counts(), row.counts(), store, key, row.Token)
 	}
 	was, is := old.isContested(), row.isContested()
 	if was && (!is || old.Owner != row.Owner) {
-		t.deleteRow(ownedKey(tableContested, old.Owner, store, key))
+		t.removeMember(contestedList, ownedKey(tableContested, old.Owner, store, key))
 	}
 	if is && (!was || old.Owner != row.Owner) {
-		t.putRow(ownedKey(tableContested, row.Owner, store, key), newRowWriter(0))
+		t.addMember(contestedList, ownedKey(tableContested, row.Owner, store, key))
 	}
 }
 
 func (g GrantRow) isHeld() bool      { return g.Owner != 0 && !g.Revoked }
 func (g GrantRow) isContested() bool { return g.Owner != 0 && (g.Revoked || g.Wanted()) }
 
-func countIf(holds bool) int {
-	if holds {
-		return 1
+// grantCounts is what one grant adds to the counts in its owner's row.
+type grantCounts struct{ owned, held, contested int }
+
+func (g GrantRow) counts() grantCounts {
+	count := func(counts bool) int {
+		if counts {
+			return 1
+		}
+		return 0
 	}
-	return 0
+	return grantCounts{owned: count(g.Owner != 0), held: count(g.isHeld()), contested: count(g.isContested())}
 }

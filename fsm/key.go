@@ -9,33 +9,37 @@ import (
 // The letters of the tables. A key is its table's letter, then parts that sort in the order of their values: numbers are
 // big-endian, store and key each end with a zero byte, which neither may contain.
 const (
-	tablePosition   = 'c' // one row: applied index, term, level, cluster id, epoch, timestamp, offset, digest
-	tablePolicy     = 'P' // store, name -> value; the empty store holds the defaults
-	tableNode       = 'N' // node id -> addresses
-	tableClass      = 'T' // name -> times of a timing class
-	tableRecord     = 'r' // store, key -> the profile without its data
-	tableData       = 'd' // store, key, revision -> data; the current revision's too
-	tableGrant      = 'g' // store, key -> grant
-	tableOwned      = 'G' // incarnation, store, key: the grants of each
-	tableContested  = 'w' // incarnation, store, key: its profiles that have waiters, or that were revoked
-	tableServer     = 's' // incarnation -> name, addresses, timing class, alive or ended
-	tableActivity   = 'S' // incarnation -> the fields that change with its commands
-	tableName       = 'n' // name -> living incarnation
-	tableNonce      = 'o' // nonce -> incarnation
-	tableEnded      = 'e' // leftovers, minute of its end, incarnation: in the order in which ForgetEnded removes them
-	tableForgotten  = 'E' // leftovers -> minute and incarnation that ForgetEnded removed last
-	tableMinute     = 'z' // one row: the minutes counted
-	tableAnswer     = 'a' // incarnation, number -> answer
-	tablePart       = 'p' // incarnation, number, part -> bytes
-	tablePartBytes  = 'q' // incarnation -> bytes of its unreferenced parts
-	tableInbox      = 'b' // store, key -> next message id, count
-	tableMessage    = 'm' // store, key, id -> message, without its body
-	tableBody       = 'M' // store, key, id -> body of a message
-	tableOwnedInbox = 'u' // incarnation, store, key: its profiles with messages that are offered
-	tableAudit      = 'A' // ring, place in it -> audit
-	tableAuditBook  = 'B' // one row: the next number, and the places of each ring that are kept
-	tableAlarm      = 'l' // code -> an alarm that is kept until it is cleared
-	tableExpected   = 'j' // address that a node may join from
+	tablePosition  = 'c' // one row: applied index, term, level, cluster id, epoch, timestamp, offset, digest
+	tablePolicy    = 'P' // store, name -> value; the empty store holds the defaults
+	tableNode      = 'N' // node id -> addresses
+	tableClass     = 'T' // name -> times of a timing class
+	tableRecord    = 'r' // store, key -> the profile without its data
+	tableData      = 'd' // store, key, revision -> data; the current revision's too
+	tableGrant     = 'g' // store, key -> grant
+	tableOwned     = 'G' // incarnation, store, key: the grants of each
+	tableContested = 'w' // incarnation, store, key -> place: its profiles that have waiters, or that were revoked
+	tableLiving    = 'v' // incarnation -> place: those alive
+	tableServer    = 's' // incarnation -> name, addresses, timing class, alive or ended
+	tableActivity  = 'S' // incarnation -> the fields that change with its commands
+	tableName      = 'n' // name -> living incarnation
+	tableNonce     = 'o' // nonce -> incarnation
+	tableEnded     = 'e' // leftovers, minute of its end, incarnation: in the order in which ForgetEnded removes them
+	tableForgotten = 'E' // leftovers -> minute and incarnation that ForgetEnded removed last
+	tableMinute    = 'z' // one row: the minutes counted
+
+	tableContestedPlace = 'W' // place -> incarnation, store, key, see denseList; without a place, the count
+	tableLivingPlace    = 'V' // place -> incarnation; likewise
+	tableAnswer         = 'a' // incarnation, number -> answer
+	tablePart           = 'p' // incarnation, number, part -> bytes
+	tablePartBytes      = 'q' // incarnation -> bytes of its unreferenced parts
+	tableInbox          = 'b' // store, key -> next message id, count
+	tableMessage        = 'm' // store, key, id -> message, without its body
+	tableBody           = 'M' // store, key, id -> body of a message
+	tableOwnedInbox     = 'u' // incarnation, store, key: its profiles with messages that are offered
+	tableAudit          = 'A' // ring, place in it -> audit
+	tableAuditBook      = 'B' // one row: the next number, and the places of each ring that are kept
+	tableAlarm          = 'l' // code -> an alarm that is kept until it is cleared
+	tableExpected       = 'j' // address that a node may join from
 )
 
 func appendText(key []byte, parts ...string) []byte {

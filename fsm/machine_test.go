@@ -154,6 +154,9 @@ func compareServer(t testing.TB, v *fsm.View, w *referenceModel, got fsm.Server,
 			owned = append(owned, name)
 		}
 		want.Owned++
+		if p.revoked || p.asked || len(p.queue) > 0 {
+			want.Contested++
+		}
 		if !p.revoked {
 			want.Sessions++
 			want.Held ^= splitmix(splitmix(uint64(p.token)) ^ nameHash(name.Store, name.Key))

@@ -12,7 +12,7 @@ import (
 // View is a read snapshot of the tables at one index. Reads of absent rows return ok = false; an error means that the disk
 // failed or a row is damaged.
 type View struct {
-	snapshot *pebble.Snapshot
+	snapshot pebble.Reader
 	position Position
 }
 
@@ -153,7 +153,7 @@ func (v *View) Sessions(store, afterStore, afterKey string, limit int) ([]OwnedG
 
 // GrantsOf lists an incarnation's grants, revoked ones too.
 func (v *View) GrantsOf(id lock.Incarnation) ([]OwnedGrant, error) {
-	return v.grantsByIndex(serverKey(tableOwned, id), 1+8, 0)
+	return v.grantsByIndex(serverKey(tableOwned, id), 0)
 }
 
 // GrantsAfter lists an incarnation's grants after a profile, in order of store and key; more says that further ones follow.
@@ -201,20 +201,34 @@ func (v *View) OwnedInboxes(id lock.Incarnation, limit int) ([]OwnedInbox, error
 	return list, r.err
 }
 
-// Contested lists the grants of an incarnation, or for 0 of all, that have waiters or were revoked. Grants of ended
-// incarnations are among them until GrantToWaiters has passed them on.
+// Contested lists the grants of an incarnation, or for 0 of all, that have waiters or were revoked, at most limit of them, all
+// for 0. Grants of ended incarnations are among them until GrantToWaiters has passed them on.
 func (v *View) Contested(id lock.Incarnation, limit int) ([]OwnedGrant, error) {
-	if id == 0 {
-		return v.grantsByIndex([]byte{tableContested}, 1+8, limit)
+	r := v.tableReader()
+	if id != 0 {
+		count, known := r.readActivity(id).Contested, r.hasRow(serverKey(tableActivity, id))
+		if known && count == 0 || r.err != nil {
+			return nil, r.err
+		}
+		if known && (limit == 0 || count < limit) {
+			limit = count
+		}
+		return v.grantsByIndex(serverKey(tableContested, id), limit)
 	}
-	return v.grantsByIndex(serverKey(tableContested, id), 1+8, limit)
+	var list []OwnedGrant
+	for _, member := range r.readMembers(contestedList, limit) {
+		store, key, _ := splitProfileKey(member[8:])
+		list = append(list, OwnedGrant{Store: store, Key: key, GrantRow: r.readGrant(store, key)})
+	}
+	return list, r.err
 }
 
-func (v *View) grantsByIndex(prefix []byte, head, limit int) ([]OwnedGrant, error) {
+// grantsByIndex lists the grants of the profiles that an index lists behind an incarnation, at most limit of them, all for 0.
+func (v *View) grantsByIndex(prefix []byte, limit int) ([]OwnedGrant, error) {
 	r := v.tableReader()
 	var list []OwnedGrant
 	r.scanRows(prefix, keyAfterPrefix(prefix), func(key, _ []byte) bool {
-		store, name, _ := splitProfileKey(key[head:])
+		store, name, _ := splitProfileKey(key[len(prefix):])
 		list = append(list, OwnedGrant{Store: store, Key: name})
 		return limit == 0 || len(list) < limit
 	})
@@ -230,6 +244,26 @@ func (v *View) Server(id lock.Incarnation) (Server, bool, error) {
 	s, ok := r.readServer(id)
 	s.Activity = r.readActivity(id)
 	return s, ok, r.err
+}
+
+// Living lists the living incarnations, in no order, without their activity.
+func (v *View) Living() ([]Server, error) {
+	r := v.tableReader()
+	var list []Server
+	for _, member := range r.readMembers(livingList, 0) {
+		s, ok := r.readServer(incarnationOf(member))
+		if !ok {
+			break
+		}
+		list = append(list, s)
+	}
+	return list, r.err
+}
+
+// CountLiving counts the living incarnations.
+func (v *View) CountLiving() (uint64, error) {
+	r := v.tableReader()
+	return r.countMembers(livingList), r.err
 }
 
 // Servers lists every incarnation that is not forgotten.

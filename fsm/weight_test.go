@@ -150,7 +150,7 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			}
 			return h.ask(s, &fsm.Send{Store: "players", Key: "p"})
 		}},
-		{"a step of a walk where many wait", 40, 64 << 10, 0, func(h *heavy) *fsm.Command {
+		{"a step of a walk where many wait", 80, 64 << 10, 0, func(h *heavy) *fsm.Command {
 			s := h.servers(1001)
 			h.apply(h.ask(s[0], &fsm.SetPolicy{Name: fsm.PolicyMaxWaiters, Value: 1000}))
 			h.wait(s[0], 8, s[1:])
@@ -163,7 +163,7 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			h.apply(h.ask(s[0], &fsm.EndServer{}))
 			return fsm.NewCommand(nil, &fsm.GrantToWaiters{Incarnation: s[0], Limit: 64})
 		}},
-		{"expiries on many", 9*fsm.MaxExpiries + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
+		{"expiries on many", 10*fsm.MaxExpiries + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
 			var verdicts []*fsm.Expiry
 			for i, s := range h.servers(fsm.MaxExpiries) {
 				h.start(s, fmt.Sprint("p", i))

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// livingReadPeriod is how often the rows of all game servers are read. With thousands of them this is most of the cost
+	// livingReadPeriod is how often the rows of all living game servers are read. With thousands of them this is most of the cost
 	// of a tick.
 	livingReadPeriod = time.Second
 
@@ -244,18 +244,16 @@ func (d *Detector) checkOnTick(now time.Time) error {
 
 // readLiving reads the living incarnations and their successors from the tables.
 func (d *Detector) readLiving(view View) error {
-	servers, err := view.Servers()
+	servers, err := view.Living()
 	if err != nil {
 		return err // the rows of the last reading still count
 	}
 	living := make(map[lock.Incarnation]lock.Timing, len(d.livingTimings))
 	replaced := map[lock.Incarnation]lock.Incarnation{}
 	for _, s := range servers {
-		if s.Alive {
-			living[s.Incarnation] = s.Class.Timing
-			if s.Successor != 0 {
-				replaced[s.Incarnation] = s.Successor
-			}
+		living[s.Incarnation] = s.Class.Timing
+		if s.Successor != 0 {
+			replaced[s.Incarnation] = s.Successor
 		}
 	}
 	d.livingTimings = living

@@ -134,14 +134,16 @@ func (v fakeView) Server(inc lock.Incarnation) (fsm.Server, bool, error) {
 	return s, ok, nil
 }
 
-func (v fakeView) Servers() ([]fsm.Server, error) {
+func (v fakeView) Living() ([]fsm.Server, error) {
 	v.l.mu.Lock()
 	defer v.l.mu.Unlock()
-	var servers []fsm.Server
+	var living []fsm.Server
 	for _, s := range v.l.servers {
-		servers = append(servers, s)
+		if s.Alive {
+			living = append(living, s)
+		}
 	}
-	return servers, nil
+	return living, nil
 }
 
 func (v fakeView) Contested(lock.Incarnation, int) ([]fsm.OwnedGrant, error) {

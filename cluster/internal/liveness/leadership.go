@@ -43,8 +43,8 @@ type Leadership interface {
 type View interface {
 	// Server returns the row of an incarnation. ok is false if there is none.
 	Server(inc lock.Incarnation) (row fsm.Server, ok bool, err error)
-	// Servers returns the rows of all incarnations, also of ended ones.
-	Servers() ([]fsm.Server, error)
+	// Living returns the rows of the living incarnations.
+	Living() ([]fsm.Server, error)
 	// Contested returns at most limit contested grants of an owner, of all owners if owner is 0.
 	Contested(owner lock.Incarnation, limit int) ([]fsm.OwnedGrant, error)
 	Close() error
