@@ -85,8 +85,7 @@ func (q *proposeQueue) proposeAndWait(ctx context.Context, command *fsm.Command)
 
 // addProposal lets a command wait for an entry.
 func (q *proposeQueue) addProposal(p *pendingProposal, size uint64) (*commandqueue.Waiting[*pendingProposal], error) {
-	own := p.command.GetRequest() == nil && p.command.GetRegister() == nil // no client sent it
-	place, err := q.waiting.Add(p, size, own)
+	place, err := q.waiting.Add(p, size, kindOf(p.command))
 	switch {
 	case errors.Is(err, commandqueue.ErrClosed):
 		return nil, q.leader.node.leadership.notLeaderError()
@@ -98,6 +97,16 @@ func (q *proposeQueue) addProposal(p *pendingProposal, size uint64) (*commandque
 	default:
 	}
 	return place, nil
+}
+
+func kindOf(c *fsm.Command) commandqueue.Kind {
+	switch {
+	case c.GetReclaim() != nil:
+		return commandqueue.Reclaim
+	case c.GetRequest() == nil && c.GetRegister() == nil: // no client sent it
+		return commandqueue.OfCluster
+	}
+	return commandqueue.OfClient
 }
 
 // runUntilEnd packs and sends entries until the leadership ends, then refuses the waiting commands.

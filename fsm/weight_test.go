@@ -190,6 +190,17 @@ func TestNoCommandIsTooHeavy(t *testing.T) {
 			h.index += 2 * uint64(fsm.MaxAuditAge.Seconds()) // an entry has a timestamp of a second for each index
 			return fsm.NewCommand(nil, &fsm.ExpireServers{Term: 1, Expiries: verdicts})
 		}},
+		{"reclaiming many", 10 * fsm.MaxClaims, 1 << 20, 0, func(h *heavy) *fsm.Command {
+			s := h.servers(2)
+			reclaim := &fsm.Reclaim{}
+			for i := range fsm.MaxClaims {
+				key := fmt.Sprint("p", i)
+				reclaim.Claims = append(reclaim.Claims, &fsm.Claim{Store: "players", Key: key, Token: h.start(s[0], key)})
+				h.apply(h.ask(s[1], &fsm.Send{Store: "players", Key: key}))
+			}
+			h.apply(h.ask(s[0], &fsm.EndServer{}))
+			return h.ask(s[1], reclaim)
+		}},
 		{"forgetting many", 5*fsm.MaxStep + 10, 1 << 20, 0, func(h *heavy) *fsm.Command {
 			for _, s := range h.servers(fsm.MaxStep + 1) {
 				h.apply(h.ask(s, &fsm.EndServer{}))

@@ -1,9 +1,10 @@
 // Package commandqueue holds the commands that wait for a place in an entry of the log, and decides which ones an entry
 // takes.
 //
-// There are three lanes, each first come, first served. The cluster's own commands, which end lost game servers and grant
-// their profiles, go first and have room of their own: under overload a takeover must not be the first to wait. Small and
-// large commands share every entry: a small one waits behind at most two large ones, and small ones cannot starve large ones.
+// There are four lanes, each first come, first served. The cluster's own commands, which end lost game servers and grant
+// their profiles, go first and have room of their own: under overload a takeover must not be the first to wait. Of those that
+// reclaim sessions an entry takes a few, and leaves the rest of its time to all others. Small and large commands share every
+// entry: a small one waits behind at most two large ones, and small ones cannot starve large ones.
 package commandqueue
 
 import (
@@ -25,6 +26,9 @@ const (
 	// leastCounted is the number of bytes that a waiting command counts at least: the call that waits for it holds a
 	// goroutine and buffers, however small the command is.
 	leastCounted = 4 << 10
+	// reclaimsOfEntry is the most commands of an entry that reclaim sessions. Each may claim fsm.MaxClaims, of about 20 us: an
+	// entry is applied for some 20 ms then.
+	reclaimsOfEntry = 4
 	// compactFrom is the number of withdrawn commands from which a lane is copied without them.
 	compactFrom = 1024
 )
@@ -44,6 +48,15 @@ type Waiting[T any] struct {
 	state state
 }
 
+// Kind is the kind of a command, by which it waits.
+type Kind uint8
+
+const (
+	OfClient  Kind = iota // waits among the small or the large ones
+	OfCluster             // one of the cluster's own
+	Reclaim               // one that reclaims sessions
+)
+
 type state uint8
 
 const (
@@ -57,14 +70,14 @@ func (w *Waiting[T]) counted() uint64 { return max(w.Size, leastCounted) }
 
 // Queue is the queue of one leadership. It is safe for concurrent use.
 type Queue[T any] struct {
-	limit uint64 // counted bytes of the small and the large lane together
+	limit uint64 // counted bytes of all lanes together but the cluster's own
 
-	mu                sync.Mutex
-	own, small, large lane[T]
-	closed            bool
+	mu                          sync.Mutex
+	own, reclaims, small, large lane[T]
+	closed                      bool
 }
 
-// lane is one of the three lanes.
+// lane is one of the lanes.
 type lane[T any] struct {
 	waiting   []*Waiting[T] // in order, withdrawn ones included until they are reached or the lane is compacted
 	withdrawn int           // commands of waiting that were withdrawn
@@ -75,17 +88,18 @@ type lane[T any] struct {
 // eighth of it besides.
 func New[T any](limit uint64) *Queue[T] { return &Queue[T]{limit: limit} }
 
-// Add puts a command of size bytes at the end of its lane. own says that it is one of the cluster's own. It returns ErrFull
-// or ErrClosed if the command was not taken.
-func (q *Queue[T]) Add(value T, size uint64, own bool) (*Waiting[T], error) {
+// Add puts a command of size bytes at the end of its lane. It returns ErrFull or ErrClosed if the command was not taken.
+func (q *Queue[T]) Add(value T, size uint64, kind Kind) (*Waiting[T], error) {
 	w := &Waiting[T]{Value: value, Size: size}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	shared := q.small.bytes + q.large.bytes + w.counted()
+	shared := q.reclaims.bytes + q.small.bytes + q.large.bytes + w.counted()
 	var full bool
 	switch {
-	case own:
+	case kind == OfCluster:
 		w.lane, full = &q.own, q.own.bytes+w.counted() > q.limit/8
+	case kind == Reclaim:
+		w.lane, full = &q.reclaims, shared > q.limit
 	case size > smallBytes:
 		// The last quarter is for small commands alone.
 		w.lane, full = &q.large, q.large.bytes+w.counted() > q.limit-q.limit/4 || shared > q.limit
@@ -132,27 +146,28 @@ func (l *lane[T]) compact() {
 	l.waiting, l.withdrawn = kept, 0
 }
 
-// TakeBatch removes and returns the commands for the next entry, nil if none wait. The cluster's own go first. Large commands
-// get half of the rest, then small ones go, then large ones again if room is left.
+// TakeBatch removes and returns the commands for the next entry, nil if none wait. The cluster's own go first, then a
+// few that reclaim sessions. Large commands get half of the rest, then small ones go, then large ones again if room is left.
 func (q *Queue[T]) TakeBatch() []*Waiting[T] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	const room = fsm.MaxEntryBytes - EntryOverhead
-	batch, size := q.own.takeFitting(nil, 0, room)
-	batch, size = q.large.takeFitting(batch, size, size+(room-size)/2)
-	batch, size = q.small.takeFitting(batch, size, room)
-	batch, _ = q.large.takeFitting(batch, size, room)
+	batch, size := q.own.takeFitting(nil, 0, room, MaxCommands)
+	batch, size = q.reclaims.takeFitting(batch, size, room, len(batch)+reclaimsOfEntry)
+	batch, size = q.large.takeFitting(batch, size, size+(room-size)/2, MaxCommands)
+	batch, size = q.small.takeFitting(batch, size, room, MaxCommands)
+	batch, _ = q.large.takeFitting(batch, size, room, MaxCommands)
 	return batch
 }
 
-// takeFitting moves commands from the lane to batch, while the entry of size bytes stays within most. An empty entry
-// takes the first command whatever its size: a part, or whole data, is 512 KiB plus its fields, a little more than half
+// takeFitting moves commands from the lane to batch, while the entry of size bytes stays within most, and the batch within
+// count. An empty entry takes the first command whatever its size: a part, or whole data, is 512 KiB plus its fields, a little more than half
 // of an entry.
-func (l *lane[T]) takeFitting(batch []*Waiting[T], size, most uint64) ([]*Waiting[T], uint64) {
+func (l *lane[T]) takeFitting(batch []*Waiting[T], size, most uint64, count int) ([]*Waiting[T], uint64) {
 	for len(l.waiting) > 0 {
 		w := l.waiting[0]
 		if w.state == waits {
-			if len(batch) == MaxCommands || size > 0 && size+w.Size > most {
+			if len(batch) >= min(count, MaxCommands) || size > 0 && size+w.Size > most {
 				break
 			}
 			size += w.Size
@@ -181,7 +196,7 @@ func (q *Queue[T]) Close() (left []*Waiting[T]) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	for _, l := range []*lane[T]{&q.own, &q.small, &q.large} {
+	for _, l := range []*lane[T]{&q.own, &q.reclaims, &q.small, &q.large} {
 		for _, w := range l.waiting {
 			if w.state == waits {
 				w.state = taken
@@ -198,7 +213,7 @@ func (q *Queue[T]) Close() (left []*Waiting[T]) {
 func (q *Queue[T]) Waits() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, l := range []*lane[T]{&q.own, &q.small, &q.large} {
+	for _, l := range []*lane[T]{&q.own, &q.reclaims, &q.small, &q.large} {
 		if len(l.waiting) > l.withdrawn {
 			return true
 		}

@@ -11,7 +11,7 @@ import (
 func queueOf(sizes ...uint64) *Queue[int] {
 	q := New[int](1 << 40)
 	for i, size := range sizes {
-		if _, err := q.Add(i, size, false); err != nil {
+		if _, err := q.Add(i, size, OfClient); err != nil {
 			panic(err)
 		}
 	}
@@ -120,19 +120,19 @@ func TestLargeCommandsLeaveRoomInFlight(t *testing.T) {
 	q := New[int](limit)
 	var refused error
 	for i := 0; refused == nil && i < 100; i++ {
-		_, refused = q.Add(i, part, false)
+		_, refused = q.Add(i, part, OfClient)
 	}
 	if !errors.Is(refused, ErrFull) || q.large.bytes > 6<<20 || q.large.bytes < 5<<20 {
 		t.Fatalf("%d bytes of large ones were let in of %d, then: %v", q.large.bytes, limit, refused)
 	}
 	for refused = nil; refused == nil; {
-		_, refused = q.Add(0, smallBytes, false)
+		_, refused = q.Add(0, smallBytes, OfClient)
 	}
 	if q.small.bytes+q.large.bytes < limit-smallBytes {
 		t.Errorf("%d and %d bytes were let in of %d, then: %v", q.small.bytes, q.large.bytes, limit, refused)
 	}
 	for i := range 200 {
-		if _, err := q.Add(i, 1000, true); err != nil {
+		if _, err := q.Add(i, 1000, OfCluster); err != nil {
 			t.Fatalf("the cluster's own command %d beside them: %v", i, err)
 		}
 	}
@@ -155,7 +155,7 @@ func TestAWaitingCommandCountsFourKiBAtLeast(t *testing.T) {
 	q := New[int](limit)
 	let := 0
 	for ; let < limit; let++ {
-		if _, err := q.Add(0, 52, false); err != nil {
+		if _, err := q.Add(0, 52, OfClient); err != nil {
 			break
 		}
 	}
@@ -170,7 +170,7 @@ func TestGivingUpMovesNoOtherCommand(t *testing.T) {
 	q := New[int](1 << 40)
 	var all []*Waiting[int]
 	for i := range count {
-		w, err := q.Add(i, 100, false)
+		w, err := q.Add(i, 100, OfClient)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,17 +202,59 @@ func TestGivingUpMovesNoOtherCommand(t *testing.T) {
 func TestAClosedQueueGivesBackItsCommands(t *testing.T) {
 	q := queueOf(100, part, 100)
 	batch := q.TakeBatch()
-	w, err := q.Add(7, part, false)
+	w, err := q.Add(7, part, OfClient)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if left := q.Close(); len(left) != 1 || left[0] != w || q.Withdraw(w) {
 		t.Errorf("%d were given back, want the one that waited", len(left))
 	}
-	if _, err := q.Add(8, 100, true); !errors.Is(err, ErrClosed) {
+	if _, err := q.Add(8, 100, OfCluster); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 	if q.Release(batch); q.small.bytes+q.large.bytes != 0 {
 		t.Errorf("%d bytes are left", q.small.bytes+q.large.bytes)
+	}
+}
+
+// A thousand game servers that come back with all their sessions leave time in each entry: it takes a few of their commands, and
+// whatever else waits behind them.
+func TestReclaimsLeaveEachEntryToTheOthers(t *testing.T) {
+	const reclaims = 1000
+	q := New[int](1 << 40)
+	for i := range reclaims {
+		if _, err := q.Add(i, 20<<10, Reclaim); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		for _, size := range []uint64{1000, part} {
+			if _, err := q.Add(reclaims+i, size, OfClient); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	entries, last := 0, -1
+	for batch := q.TakeBatch(); batch != nil; batch = q.TakeBatch() {
+		taken := 0
+		for _, p := range batch {
+			if p.Value < reclaims {
+				if taken++; p.Value != last+1 {
+					t.Fatalf("reclaim %d comes after %d", p.Value, last)
+				}
+				last = p.Value
+			}
+		}
+		if taken > 4 {
+			t.Fatalf("an entry takes %d reclaims, want at most 4", taken)
+		}
+		if entries == 0 && len(batch) != 4+100+1 {
+			t.Errorf("the first entry holds %d commands, want 4 reclaims, 100 small commands and a part", len(batch))
+		}
+		entries++
+		q.Release(batch)
+	}
+	if entries != reclaims/4 || q.reclaims.bytes != 0 {
+		t.Errorf("%d reclaims took %d entries, %d bytes are left", reclaims, entries, q.reclaims.bytes)
 	}
 }
