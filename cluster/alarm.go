@@ -29,6 +29,7 @@ const (
 	AlarmSavesRefused     AlarmCode = "SAVES_REFUSED"     // for want of space on too many disks
 	AlarmTablesDiffer     AlarmCode = "TABLES_DIFFER"     // the nodes' tables differ
 	AlarmFolderCopied     AlarmCode = "FOLDER_COPIED"     // two processes answer as one node
+	AlarmRowsDiffer       AlarmCode = "ROWS_DIFFER"       // rows of the nodes' tables differ that were written alike; a row, until it is cleared
 	AlarmOtherCluster     AlarmCode = "OTHER_CLUSTER"     // a node of another cluster answers at a listed address
 	AlarmClockOff         AlarmCode = "CLOCK_OFF"         // a node's clock is far from the median
 	AlarmClocksSet        AlarmCode = "CLOCKS_SET"        // the cluster's time moved by more than the time that went by
@@ -50,7 +51,7 @@ const NoticeDown AlarmCode = "WAS_DOWN"
 func AlarmCodes() []AlarmCode {
 	return []AlarmCode{
 		AlarmNodeStopped, AlarmNoCluster, AlarmTablesUnreadable, AlarmDiskLow, AlarmDiskHangs, AlarmNodeBehind, AlarmQuorumAtRisk,
-		AlarmSavesRefused, AlarmTablesDiffer, AlarmFolderCopied, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet,
+		AlarmSavesRefused, AlarmTablesDiffer, AlarmRowsDiffer, AlarmFolderCopied, AlarmOtherCluster, AlarmClockOff, AlarmClocksSet,
 		AlarmSettingsDiffer, AlarmRolledBack, AlarmSnapshotLate, AlarmSnapshotNotInstalled,
 		AlarmConnectionsHigh, AlarmCertificateExpires, NoticeDown,
 	}

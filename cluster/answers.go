@@ -51,6 +51,8 @@ func (m *membership) answerHello(q peerwire.HelloQuestion) peerwire.Hello {
 	if digest, ok := n.replica.Digests.At(q.DigestAt); ok {
 		h.DigestAt, h.Digest = q.DigestAt, digest
 	}
+	scrubbed := n.scrub.Last()
+	h.ScrubbedAt, h.ScrubSum = scrubbed.Index, scrubbed.Sum
 	return h
 }
 

@@ -76,6 +76,7 @@ func (s *leadership) runLeadership(ctx context.Context) {
 	n.log.Info("this node leads", "code", "LEADS", "term", term)
 	acting.Go(l.detector.Run)
 	acting.Go(l.tendCalendar)
+	acting.Go(l.compareRanges)
 	acting.Go(func() { s.onOpen(l) })
 }
 

@@ -9,7 +9,7 @@
 // The packages below it, from the bottom up: internal/disk (synced files, damage, a Pebble that hangs), internal/peerwire (the
 // nodes' port), internal/datafolder (the data folder and node.json), internal/raftlog (raft's log and votes),
 // internal/snapshot (snapshots as folders and as streams), internal/tables (the state machine on disk, and raft's side of it)
-// internal/liveness (the failure detector) and internal/commandqueue (commands that wait for an entry).
+// internal/scrub (checksums of the rows), internal/liveness (the failure detector) and internal/commandqueue (commands that wait for an entry).
 //
 // The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the comparison of the nodes' tables
 // (digest.go); how a node stops (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps
@@ -36,6 +36,7 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/cluster/internal/raftlog"
+	"github.com/profilenode/profilenode/cluster/internal/scrub"
 	"github.com/profilenode/profilenode/cluster/internal/snapshot"
 	"github.com/profilenode/profilenode/cluster/internal/tables"
 	"github.com/profilenode/profilenode/fsm"
@@ -56,6 +57,7 @@ type Node struct {
 	replica   *tables.Replica
 	port      *peerwire.Port
 	gossip    gossipPools
+	scrub     *scrub.Reader
 
 	lifecycle  *lifecycle
 	identity   atomic.Pointer[datafolder.Identity]

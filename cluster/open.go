@@ -15,6 +15,7 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/disk"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/cluster/internal/raftlog"
+	"github.com/profilenode/profilenode/cluster/internal/scrub"
 	"github.com/profilenode/profilenode/cluster/internal/snapshot"
 	"github.com/profilenode/profilenode/cluster/internal/tables"
 	"github.com/profilenode/profilenode/fsm"
@@ -75,6 +76,8 @@ func (n *Node) openParts(ctx context.Context) error {
 		return err
 	}
 	n.tables.Operations = &n.hungDisk.operations
+	n.scrub = scrub.NewReader(n.log)
+	n.tables.OnCompare = n.scrub.Begin
 	if n.snapshots, err = snapshot.Open(n.config.FS, n.folder.PathOf(datafolder.SnapshotsFolder), keepSnapshots, n.log); err != nil {
 		return err
 	}
@@ -137,6 +140,7 @@ func (n *Node) openParts(ctx context.Context) error {
 	run.Go(func() { n.membership.hellos.Run(closing, n.membership.checkHellos) })
 	run.Go(func() { n.space.watch(n) })
 	run.Go(n.hungDisk.watchOperations)
+	run.Go(func() { n.scrub.Run(closing) })
 	run.Go(n.alarms.watchAlarms)
 	return nil
 }

@@ -42,6 +42,7 @@ type (
 	RaiseLevel        = logpb.RaiseLevel
 
 	SetTimingClass = logpb.SetTimingClass
+	CompareRange   = logpb.CompareRange
 	RaiseAlarm     = logpb.RaiseAlarm
 	ClearAlarm     = logpb.ClearAlarm
 	ExpectNode     = logpb.ExpectNode
@@ -106,6 +107,8 @@ func NewCommand(request *Request, act any) *Command {
 		c.Act = &logpb.Command_SetTimingClass{SetTimingClass: a}
 	case *RaiseLevel:
 		c.Act = &logpb.Command_RaiseLevel{RaiseLevel: a}
+	case *CompareRange:
+		c.Act = &logpb.Command_CompareRange{CompareRange: a}
 	case *RaiseAlarm:
 		c.Act = &logpb.Command_RaiseAlarm{RaiseAlarm: a}
 	case *ClearAlarm:

@@ -27,6 +27,10 @@ type Options struct {
 	CacheBytes int64         // of blocks read; 0: 64 MiB
 	Build      Build         // what this machine applies and reads
 
+	// OnCompare is called by Apply with each range of rows that all nodes compare. It must not block, and must close the View.
+	// nil: none is compared.
+	OnCompare func(ComparedRange)
+
 	// OnFault is called when the disk fails in Pebble's background work: rows may never reach the disk, however often
 	// Pebble tries again; and when a read meets a damaged file. It may be called often, with Pebble's locks held. The caller then closes Broken, so that no flush,
 	// which may never end, is waited for any more. With OnFault nil every flush is waited for.
@@ -42,6 +46,8 @@ type Machine struct {
 	policies policyCache
 	rows     *rowCache
 	broken   <-chan struct{}
+
+	onCompare func(ComparedRange)
 }
 
 // errBroken says that the disk failed, and that it is unknown which rows have reached it.
@@ -53,7 +59,7 @@ func Open(o Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{db: db, build: o.Build, policies: policyCache{}, rows: newRowCache(), broken: o.Broken}
+	m := &Machine{db: db, build: o.Build, policies: policyCache{}, rows: newRowCache(), broken: o.Broken, onCompare: o.OnCompare}
 	r := tableReader{from: db}
 	m.position = r.readPosition()
 	if r.err == nil {
@@ -226,7 +232,7 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 	batch := m.db.NewIndexedBatch()
 	t := newTransaction(m, batch)
 	n, applied := 0, len(*done)
-	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) {
+	for n < len(logs) && (n == 0 || batch.Len() < batchBytes) && t.comparison.due == nil { // rows are compared as they are after the entry
 		out, err := t.applyEntry(logs[n])
 		if err != nil {
 			*done = (*done)[:applied]
@@ -252,6 +258,13 @@ func (m *Machine) applyBatch(logs []Log, done *[]Applied) (int, error) {
 		if err := m.raiseFileFormat(); err != nil {
 			return 0, fmt.Errorf("raise the format of the tables' files: %w", err)
 		}
+	}
+	if due := t.comparison.due; due != nil && m.onCompare != nil {
+		view, err := m.View()
+		if err != nil {
+			return 0, fmt.Errorf("view the rows that are compared: %w", err)
+		}
+		m.onCompare(ComparedRange{From: due.From, To: due.To, View: view})
 	}
 	return n, nil
 }

@@ -39,6 +39,7 @@ const (
 	tableAudit          = 'A' // ring, place in it -> audit
 	tableAuditBook      = 'B' // one row: the next number, and the places of each ring that are kept
 	tableAlarm          = 'l' // code -> an alarm that is kept until it is cleared
+	tableComparison     = 'C' // one row: how far the comparison of the nodes' rows has come
 	tableExpected       = 'j' // address that a node may join from
 )
 

@@ -37,6 +37,7 @@ const (
 	MaxExpected   = 256       // addresses that nodes are expected at
 	NonceBytes    = 16        // bytes of a registration's nonce
 	Window        = 1024      // unsettled numbers of an incarnation
+	maxRowKey     = 1024      // bytes of a row's key, which holds a store and a key at most
 	maxParts      = 2 * MaxData
 )
 

@@ -29,6 +29,8 @@ type referenceModel struct {
 	expected    map[string]bool // addresses
 	events      []fsm.Event
 	audits      []fsm.Audit
+	comparedTo  []byte // where the last comparison of rows ended
+	comparedAt  uint64 // index of its entry
 }
 
 type referenceServer struct {
@@ -125,6 +127,16 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 			return fsm.Result{}
 		}
 		return fsm.Result{Code: fsm.Superseded}
+	case c.GetCompareRange() != nil:
+		r := c.GetCompareRange()
+		if !bytes.Equal(r.From, w.comparedTo) || w.comparedAt == w.index {
+			return fsm.Result{Code: fsm.Superseded}
+		}
+		if len(r.To) > 0 && bytes.Compare(r.To, r.From) <= 0 {
+			return fsm.Result{Code: fsm.Invalid}
+		}
+		w.comparedTo, w.comparedAt = r.To, w.index
+		return fsm.Result{}
 	case c.GetRaiseLevel() != nil:
 		if c.GetRaiseLevel().Level <= w.level {
 			return fsm.Result{Code: fsm.Superseded}

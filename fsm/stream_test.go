@@ -183,6 +183,9 @@ func (s *stream) request(c *sender) *fsm.Request {
 	return q
 }
 
+// streamKeys are bounds of compared ranges.
+var streamKeys = [][]byte{nil, {'d'}, {'m', 'x'}}
+
 var streamAlarms = []string{"ROLLED_BACK", "DISK_LOW"}
 
 func value(n int) []byte { return []byte(fmt.Sprintf("%0*d", n*4, n)) }
@@ -429,7 +432,9 @@ func (s *stream) leaders() any {
 	case 8:
 		return &fsm.Lapse{Term: term, Store: p.Store, Key: p.Key, Token: s.token(p)}
 	}
-	switch s.roll(6) {
+	switch s.roll(7) {
+	case 5:
+		return &fsm.CompareRange{From: streamKeys[s.roll(3)], To: streamKeys[s.roll(3)]}
 	case 4:
 		return &fsm.RaiseAlarm{Code: streamAlarms[s.roll(2)], Text: string(value(s.roll(2)))}
 	case 0:

@@ -18,6 +18,7 @@ type transaction struct {
 	answers     answerTable
 	audits      auditTable
 	cluster     clusterTable
+	comparison  comparisonTable
 	gameServers gameServerTable
 	grants      grantTable
 	messages    messageTable
@@ -40,6 +41,7 @@ func newTransaction(m *Machine, batch *pebble.Batch) *transaction {
 	t.alarms = alarmTable{w, &t.audits}
 	t.nodes = nodeTable{w, &t.audits}
 	t.cluster = clusterTable{w, &t.policies, &t.audits}
+	t.comparison = comparisonTable{tableWriter: w}
 	t.gameServers = gameServerTable{w, &t.audits}
 	t.answers = answerTable{w, &t.gameServers}
 	t.grants = grantTable{w, &t.gameServers}
@@ -58,6 +60,7 @@ func (t *transaction) applyEntry(log Log) (Applied, error) {
 		return Applied{}, err
 	}
 	t.index, t.term, t.level, t.events = log.Index, log.Term, entry.Level, nil
+	t.comparison.due = nil
 	t.position.Index, t.position.Term = log.Index, log.Term
 	t.position.StampMS = max(t.position.StampMS, entry.StampMs)
 	results := make([]Result, len(entry.Commands))
@@ -105,6 +108,8 @@ func (t *transaction) runCommand(c *Command) Result {
 		return t.nodes.removeNode(act.RemoveNode)
 	case *logpb.Command_RaiseLevel:
 		return t.cluster.raiseLevel(act.RaiseLevel)
+	case *logpb.Command_CompareRange:
+		return t.comparison.compareRange(act.CompareRange)
 	case *logpb.Command_RaiseAlarm:
 		return t.alarms.raiseAlarm(act.RaiseAlarm)
 	}

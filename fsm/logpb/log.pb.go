@@ -128,6 +128,7 @@ type Command struct {
 	//	*Command_RaiseLevel
 	//	*Command_RaiseAlarm
 	//	*Command_CountMinute
+	//	*Command_CompareRange
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -447,6 +448,15 @@ func (x *Command) GetCountMinute() *CountMinute {
 	return nil
 }
 
+func (x *Command) GetCompareRange() *CompareRange {
+	if x != nil {
+		if x, ok := x.Act.(*Command_CompareRange); ok {
+			return x.CompareRange
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -573,6 +583,10 @@ type Command_CountMinute struct {
 	CountMinute *CountMinute `protobuf:"bytes,51,opt,name=count_minute,json=countMinute,proto3,oneof"`
 }
 
+type Command_CompareRange struct {
+	CompareRange *CompareRange `protobuf:"bytes,60,opt,name=compare_range,json=compareRange,proto3,oneof"`
+}
+
 func (*Command_Register) isCommand_Act() {}
 
 func (*Command_EndServer) isCommand_Act() {}
@@ -632,6 +646,8 @@ func (*Command_RaiseLevel) isCommand_Act() {}
 func (*Command_RaiseAlarm) isCommand_Act() {}
 
 func (*Command_CountMinute) isCommand_Act() {}
+
+func (*Command_CompareRange) isCommand_Act() {}
 
 // Request is who asks, and under which number.
 type Request struct {
@@ -2741,6 +2757,60 @@ func (x *RaiseLevel) GetLevel() uint32 {
 	return 0
 }
 
+// CompareRange has each node compute a checksum of the rows whose keys are at least from and below to, as they are after this entry.
+// An empty from is the first row, an empty to is after the last.
+type CompareRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          []byte                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            []byte                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareRange) Reset() {
+	*x = CompareRange{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareRange) ProtoMessage() {}
+
+func (x *CompareRange) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareRange.ProtoReflect.Descriptor instead.
+func (*CompareRange) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CompareRange) GetFrom() []byte {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *CompareRange) GetTo() []byte {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
 // SetTimingClass makes a timing class or changes it for later registrations. An incarnation keeps what it registered with.
 type SetTimingClass struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2756,7 +2826,7 @@ type SetTimingClass struct {
 
 func (x *SetTimingClass) Reset() {
 	*x = SetTimingClass{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +2838,7 @@ func (x *SetTimingClass) String() string {
 func (*SetTimingClass) ProtoMessage() {}
 
 func (x *SetTimingClass) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +2851,7 @@ func (x *SetTimingClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimingClass.ProtoReflect.Descriptor instead.
 func (*SetTimingClass) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{35}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SetTimingClass) GetName() string {
@@ -2837,7 +2907,7 @@ type RaiseAlarm struct {
 
 func (x *RaiseAlarm) Reset() {
 	*x = RaiseAlarm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2849,7 +2919,7 @@ func (x *RaiseAlarm) String() string {
 func (*RaiseAlarm) ProtoMessage() {}
 
 func (x *RaiseAlarm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2862,7 +2932,7 @@ func (x *RaiseAlarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseAlarm.ProtoReflect.Descriptor instead.
 func (*RaiseAlarm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{36}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RaiseAlarm) GetCode() string {
@@ -2888,7 +2958,7 @@ type ClearAlarm struct {
 
 func (x *ClearAlarm) Reset() {
 	*x = ClearAlarm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	mi := &file_fsm_logpb_log_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2900,7 +2970,7 @@ func (x *ClearAlarm) String() string {
 func (*ClearAlarm) ProtoMessage() {}
 
 func (x *ClearAlarm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	mi := &file_fsm_logpb_log_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2913,7 +2983,7 @@ func (x *ClearAlarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearAlarm.ProtoReflect.Descriptor instead.
 func (*ClearAlarm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{37}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ClearAlarm) GetCode() string {
@@ -2933,7 +3003,7 @@ type ExpectNode struct {
 
 func (x *ExpectNode) Reset() {
 	*x = ExpectNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[38]
+	mi := &file_fsm_logpb_log_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2945,7 +3015,7 @@ func (x *ExpectNode) String() string {
 func (*ExpectNode) ProtoMessage() {}
 
 func (x *ExpectNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[38]
+	mi := &file_fsm_logpb_log_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2958,7 +3028,7 @@ func (x *ExpectNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectNode.ProtoReflect.Descriptor instead.
 func (*ExpectNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{38}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExpectNode) GetAddress() string {
@@ -2977,7 +3047,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xdc\x0e\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xa2\x0f\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -3017,7 +3087,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"raiseLevel\x12>\n" +
 	"\vraise_alarm\x182 \x01(\v2\x1b.profilenode.log.RaiseAlarmH\x00R\n" +
 	"raiseAlarm\x12A\n" +
-	"\fcount_minute\x183 \x01(\v2\x1c.profilenode.log.CountMinuteH\x00R\vcountMinuteB\x05\n" +
+	"\fcount_minute\x183 \x01(\v2\x1c.profilenode.log.CountMinuteH\x00R\vcountMinute\x12D\n" +
+	"\rcompare_range\x18< \x01(\v2\x1d.profilenode.log.CompareRangeH\x00R\fcompareRangeB\x05\n" +
 	"\x03act\"\x95\x01\n" +
 	"\aRequest\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
@@ -3170,7 +3241,10 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\"\n" +
 	"\n" +
 	"RaiseLevel\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05level\"\xb6\x01\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"2\n" +
+	"\fCompareRange\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\fR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\fR\x02to\"\xb6\x01\n" +
 	"\x0eSetTimingClass\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\brenew_ms\x18\x02 \x01(\x03R\arenewMs\x12\x19\n" +
@@ -3202,7 +3276,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),             // 0: profilenode.log.Entry
 	(*Command)(nil),           // 1: profilenode.log.Command
@@ -3239,11 +3313,12 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*SetNode)(nil),           // 32: profilenode.log.SetNode
 	(*RemoveNode)(nil),        // 33: profilenode.log.RemoveNode
 	(*RaiseLevel)(nil),        // 34: profilenode.log.RaiseLevel
-	(*SetTimingClass)(nil),    // 35: profilenode.log.SetTimingClass
-	(*RaiseAlarm)(nil),        // 36: profilenode.log.RaiseAlarm
-	(*ClearAlarm)(nil),        // 37: profilenode.log.ClearAlarm
-	(*ExpectNode)(nil),        // 38: profilenode.log.ExpectNode
-	nil,                       // 39: profilenode.log.Tags.TagsEntry
+	(*CompareRange)(nil),      // 35: profilenode.log.CompareRange
+	(*SetTimingClass)(nil),    // 36: profilenode.log.SetTimingClass
+	(*RaiseAlarm)(nil),        // 37: profilenode.log.RaiseAlarm
+	(*ClearAlarm)(nil),        // 38: profilenode.log.ClearAlarm
+	(*ExpectNode)(nil),        // 39: profilenode.log.ExpectNode
+	nil,                       // 40: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -3263,9 +3338,9 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	21, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
 	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
 	20, // 16: profilenode.log.Command.release_by_operator:type_name -> profilenode.log.ReleaseByOperator
-	35, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
-	37, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
-	38, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
+	36, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
+	38, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
+	39, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
 	22, // 20: profilenode.log.Command.found_cluster:type_name -> profilenode.log.FoundCluster
 	24, // 21: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
 	25, // 22: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
@@ -3276,23 +3351,24 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	32, // 27: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
 	33, // 28: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
 	34, // 29: profilenode.log.Command.raise_level:type_name -> profilenode.log.RaiseLevel
-	36, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
+	37, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
 	31, // 31: profilenode.log.Command.count_minute:type_name -> profilenode.log.CountMinute
-	8,  // 32: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
-	39, // 33: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	10, // 34: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	11, // 35: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	14, // 36: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
-	10, // 37: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	11, // 38: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	23, // 39: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
-	35, // 40: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
-	26, // 41: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	35, // 32: profilenode.log.Command.compare_range:type_name -> profilenode.log.CompareRange
+	8,  // 33: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	40, // 34: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 35: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 36: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	14, // 37: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
+	10, // 38: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 39: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	23, // 40: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
+	36, // 41: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
+	26, // 42: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -3331,6 +3407,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_RaiseLevel)(nil),
 		(*Command_RaiseAlarm)(nil),
 		(*Command_CountMinute)(nil),
+		(*Command_CompareRange)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3338,7 +3415,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 
 	"fsm": {"lock", "fsm/logpb"},
 	"cluster": {"cluster/internal/commandqueue", "cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire", "cluster/internal/quorum",
-		"cluster/internal/raftlog", "cluster/internal/snapshot", "cluster/internal/tables", "fsm", "lock", "gossip"},
+		"cluster/internal/raftlog", "cluster/internal/scrub", "cluster/internal/snapshot", "cluster/internal/tables", "fsm", "lock", "gossip"},
 	"cluster/internal/disk":         {},
 	"cluster/internal/commandqueue": {"fsm"},
 	// The nodes' port. It knows no node: the answers to questions come in as functions.
@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"cluster/internal/tables":     {"cluster/internal/disk", "cluster/internal/raftlog", "cluster/internal/snapshot", "fsm", "lock"},
 	"cluster/internal/raftlog":    {"cluster/internal/datafolder", "cluster/internal/disk"},
 	"cluster/internal/liveness":   {"fsm", "lock"},
+	"cluster/internal/scrub":      {"cluster/internal/tables"},
 	"internal/server":             {"internal/tcp", "api/profilev1", "cluster", "fsm", "lock"},
 	// What a refusal is called is the error table's business.
 	"internal/server/servertest": {"api/profilev1", "cluster", "fsm", "internal/server", "lock"},

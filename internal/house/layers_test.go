@@ -21,6 +21,7 @@ var clusterPackages = []string{
 	"cluster/internal/raftlog",
 	"cluster/internal/snapshot",
 	"cluster/internal/tables",
+	"cluster/internal/scrub",
 	"cluster/internal/liveness",
 	"cluster/internal/commandqueue",
 	"cluster",

@@ -62,6 +62,9 @@ type Hello struct {
 	DigestAt uint64 `json:"digest_at,omitempty"` // as in the question; 0: it has no digest for that index
 	Digest   uint64 `json:"digest,omitempty"`    // of its tables after entry DigestAt
 
+	ScrubbedAt uint64 `json:"scrubbed_at,omitempty"` // index of the entry that had rows compared last; 0: none
+	ScrubSum   uint64 `json:"scrub_sum,omitempty"`   // of these rows
+
 	Detector lock.Detector `json:"detector"` // its tick and ping settings
 }
 

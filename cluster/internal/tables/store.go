@@ -42,6 +42,10 @@ type Store struct {
 	// Operations notes the applies and flushes that are running. It must be set before the first apply; nil is allowed.
 	Operations *disk.Operations
 
+	// OnCompare is called with each range of rows that all nodes compare, and the view in which they are read. It must not block, and
+	// must close the view. It must be set before the first apply; nil: nothing is compared.
+	OnCompare func(from, to []byte, view *View)
+
 	position atomic.Pointer[fsm.Position] // position of the live tables
 
 	shutOnce sync.Once     // for closing after a fault

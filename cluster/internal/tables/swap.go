@@ -20,13 +20,15 @@ type generation struct {
 // waits for Pebble unless Pebble is stuck: until its Open returns, Pebble works in the folder, and it panics if the
 // folder is deleted meanwhile.
 func (t *Store) openGeneration(name string) (*generation, fsm.Position, error) {
+	g := &generation{folder: name, users: 1}
 	type opened struct {
 		machine  *fsm.Machine
 		position fsm.Position
 	}
 	o, err := disk.RunUnlessStuck(t.watch, func() (opened, error) {
 		machine, err := fsm.Open(fsm.Options{
-			FS: disk.StopOnFolderFault(t.fs, t.watch.MarkStuck), Dir: t.fs.PathJoin(t.root, name), Build: t.build,
+			OnCompare: func(r fsm.ComparedRange) { t.handOverRange(g, r) },
+			FS:        disk.StopOnFolderFault(t.fs, t.watch.MarkStuck), Dir: t.fs.PathJoin(t.root, name), Build: t.build,
 			Logger: t.watch.Logger(), OnFault: t.reportFault, Broken: t.watch.Failed(),
 		})
 		if err != nil {
@@ -40,7 +42,8 @@ func (t *Store) openGeneration(name string) (*generation, fsm.Position, error) {
 		}
 		return nil, fsm.Position{}, fmt.Errorf("open tables %s: %w", name, err)
 	}
-	return &generation{machine: o.machine, folder: name, users: 1}, o.position, nil
+	g.machine = o.machine
+	return g, o.position, nil
 }
 
 // errSwapUnclear is the error of an install that failed while it wrote CURRENT, see Install.

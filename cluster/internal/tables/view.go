@@ -59,7 +59,25 @@ func (t *Store) OpenView() (*View, error) {
 		t.releaseGeneration(g)
 		return nil, fmt.Errorf("open view: %w", err)
 	}
-	return &View{View: v, release: func() { t.releaseGeneration(g) }, closed: make(chan struct{})}, nil
+	return t.newView(g, v), nil
+}
+
+// newView returns a view of g, which has one user for it.
+func (t *Store) newView(g *generation, v *fsm.View) *View {
+	return &View{View: v, release: func() { t.releaseGeneration(g) }, closed: make(chan struct{})}
+}
+
+// handOverRange hands over a range of rows of g, during an apply to it.
+func (t *Store) handOverRange(g *generation, r fsm.ComparedRange) {
+	t.mu.Lock()
+	g.users++
+	t.mu.Unlock()
+	view := t.newView(g, r.View)
+	if t.OnCompare == nil {
+		_ = view.Close() // nothing was read from it
+		return
+	}
+	t.OnCompare(r.From, r.To, view)
 }
 
 // ReadAlarms returns the rows of all alarms.
