@@ -150,7 +150,7 @@ func errorForReason(reason profilev1.Reason) error {
 		return ErrFull
 	case profilev1.Reason_REASON_DATA_DAMAGED, profilev1.Reason_REASON_GIVEN_UP, profilev1.Reason_REASON_UNSUPPORTED, profilev1.Reason_REASON_NOT_LEADER,
 		profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNCONFIRMED, profilev1.Reason_REASON_ACKNOWLEDGE_FIRST,
-		profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE, profilev1.Reason_REASON_OTHER_REGISTRATION,
+		profilev1.Reason_REASON_PARTS_MISSING, profilev1.Reason_REASON_NO_SPACE, profilev1.Reason_REASON_OTHER_REGISTRATION, profilev1.Reason_REASON_REGISTRATION_LIMITED,
 		profilev1.Reason_REASON_UNKNOWN_FIELDS:
 		return ErrUnavailable
 	case profilev1.Reason_REASON_FORGOTTEN, profilev1.Reason_REASON_UNKNOWN, profilev1.Reason_REASON_FAILED,

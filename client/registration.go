@@ -20,12 +20,12 @@ func (k *leaseKeeper) registerUntilAnswered(ctx context.Context, old *incarnatio
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, &Error{Act: "register", Kind: ErrUnavailable, Cause: err}
 	}
-	replaces := uint64(0)
+	replaces, returning := uint64(0), uint64(0)
 	if old != nil {
-		replaces = old.id
+		replaces, returning = old.id, old.registration
 	}
 	request := &profilev1.RegisterRequest{
-		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces,
+		Name: c.config.Name, Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER, Nonce: nonce, Replaces: replaces, Returning: returning,
 		// The epoch is not named: nothing of an older one can be reclaimed, and this is a new beginning.
 		Where: c.config.Where, Cluster: c.link.cluster.Load().id, SeenEpoch: c.link.told.Load().epoch, TimingClass: c.config.TimingClass,
 	}

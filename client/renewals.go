@@ -77,6 +77,7 @@ func (k *leaseKeeper) handleRenewed(l *incarnation, answer *profilev1.Renewed, l
 	if !confirmed {
 		return
 	}
+	c.link.nodes.KeepFew(answer.FewConnections)
 	if answer.Differs {
 		var complete bool
 		if left, complete = k.compareGrants(l, answer, left); !complete {

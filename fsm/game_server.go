@@ -112,7 +112,8 @@ func (r *tableReader) isAlive(id lock.Incarnation) bool {
 // gameServerTable holds the incarnations, alive or ended, with their names, nonces and activity.
 type gameServerTable struct {
 	*tableWriter
-	audits *auditTable
+	policies *policyTable
+	audits   *auditTable
 }
 
 // updateCounts changes what an incarnation's row counts of one of its grants.
@@ -159,6 +160,14 @@ func (t *gameServerTable) registerServer(c *Register) Result {
 		return Result{Code: NameHeld, Owner: holder, Limit: uint64(held.Class.Lease.Milliseconds())}
 	}
 
+	if limit := t.policies.policyValueOf("", PolicyMaxServers); limit > 0 {
+		if c.Kind == kindTool {
+			limit += livingToolsBeyond
+		}
+		if t.countMembers(livingList) >= uint64(limit) {
+			return Result{Code: TooManyServers, Limit: uint64(limit)}
+		}
+	}
 	id := lock.Incarnation(t.token)
 	if replaces {
 		t.deleteRow(appendText([]byte{tableName}, replaced.Name))
@@ -177,6 +186,9 @@ func (t *gameServerTable) registerServer(c *Register) Result {
 	t.addMember(livingList, serverKey(tableLiving, id))
 	return Result{Token: t.token}
 }
+
+// livingToolsBeyond is how many living incarnations more a tool may find, so that an operator can still act, and raise the limit.
+const livingToolsBeyond = 100
 
 // replacedServer returns the living incarnation that a registration replaces, if it replaces one. The registration must
 // show that it comes from the process that registered that incarnation. The incarnation does not end here: a copy of that

@@ -15,6 +15,10 @@ const (
 	PolicyMaxData     = "max_data_bytes"
 	PolicyMaxMessages = "max_messages"
 	PolicyMaxWaiters  = "max_waiters"
+
+	// Of the whole cluster: a store has none of its own.
+	PolicyMaxServers    = "max_game_servers"
+	PolicyRegistrations = "registrations_per_second"
 )
 
 // Policy is a setting of one store.
@@ -38,6 +42,8 @@ var policies = []policySpec{
 	{PolicyHistory, 16, 1, 1000, "revisions", "revisions of each profile that are kept, the current one included"},
 	{PolicyMaxData, MaxData, 1, MaxData, "bytes", "largest data of a profile"},
 	{PolicyMaxMessages, 1000, 0, 100_000, "messages", "messages that may wait in a profile"},
+	{PolicyMaxServers, 10_000, 1, 1_000_000, "game servers", "game servers that may be registered and alive; of the whole cluster"},
+	{PolicyRegistrations, 100, 1, 100_000, "a second", "registrations that the leader takes, without those of processes that come back after an expiry; of the whole cluster"},
 	{PolicyMaxWaiters, 64, 0, 1000, "game servers", "game servers that may wait for a profile; those that steal it are admitted beyond"},
 }
 
@@ -51,10 +57,13 @@ func DefaultPolicies() []*PolicyValue {
 }
 
 // CheckPolicy reports in one sentence why a policy's value is invalid, before it is proposed.
-func CheckPolicy(name string, value int64) error {
+func CheckPolicy(store, name string, value int64) error {
 	names := make([]string, 0, len(policies))
 	for _, p := range policies {
 		if p.name == name {
+			if store != "" && isOfCluster(name) {
+				return fmt.Errorf("policy %s is of the whole cluster: set it without a store", name)
+			}
 			if value < p.least || value > p.top {
 				return fmt.Errorf("policy %s is between %d and %d %s, not %d", name, p.least, p.top, p.unit, value)
 			}
@@ -64,6 +73,9 @@ func CheckPolicy(name string, value int64) error {
 	}
 	return fmt.Errorf("there is no policy %q; there are %s", name, strings.Join(names, ", "))
 }
+
+// isOfCluster says that a policy limits the cluster as a whole, and no store has it.
+func isOfCluster(name string) bool { return name == PolicyMaxServers || name == PolicyRegistrations }
 
 func policyKey(store, name string) []byte { return appendText([]byte{tablePolicy}, store, name) }
 

@@ -83,6 +83,15 @@ func (w *referenceModel) alive(id lock.Incarnation) bool {
 	return s != nil && s.about.Alive
 }
 
+func (w *referenceModel) living() (count int64) {
+	for _, s := range w.servers {
+		if s.about.Alive {
+			count++
+		}
+	}
+	return count
+}
+
 func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 	switch {
 	case c.GetRegister() != nil:
@@ -304,6 +313,13 @@ func (w *referenceModel) register(c *fsm.Register) fsm.Result {
 		if s.about.Alive && s.about.Successor == 0 && s != old && s.about.Name == c.Name {
 			return fsm.Result{Code: fsm.NameHeld, Owner: s.about.Incarnation, Limit: uint64(s.about.Class.Lease / time.Millisecond)}
 		}
+	}
+	limit := w.policy("", "max_game_servers")
+	if limit > 0 && c.Kind == 1 {
+		limit += 100
+	}
+	if limit > 0 && w.living() >= limit {
+		return fsm.Result{Code: fsm.TooManyServers, Limit: uint64(limit)}
 	}
 	if old != nil {
 		old.about.Successor = lock.Incarnation(w.at)

@@ -34,7 +34,8 @@ const (
 	OtherRegistration Code = 24 // the incarnation was registered by another process. Never kept as an answer
 	UnknownClass      Code = 25 // no timing class of that name
 	MessagesWait      Code = 26 // Limit messages wait in the profile, those set aside too
-	codes                  = 27
+	TooManyServers    Code = 27 // Limit game servers are registered and alive
+	codes                  = 28
 )
 
 // Result is the result of a command. keptAnswer says which fields the answer table keeps.

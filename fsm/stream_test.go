@@ -71,7 +71,7 @@ type belief struct {
 
 var (
 	streamProfiles = []fsm.ProfileName{{Store: "guilds", Key: "g"}, {Store: "players", Key: "p"}, {Store: "players", Key: "q"}, {Store: "players", Key: "r"}}
-	streamPolicies = []string{fsm.PolicyHistory, fsm.PolicyMaxData, fsm.PolicyMaxMessages, fsm.PolicyMaxWaiters, "colour"}
+	streamPolicies = []string{fsm.PolicyHistory, fsm.PolicyMaxData, fsm.PolicyMaxMessages, fsm.PolicyMaxWaiters, fsm.PolicyMaxServers, "colour"}
 )
 
 func newStream(roll dice) *stream {
@@ -82,7 +82,7 @@ func newStream(roll dice) *stream {
 func founding() *fsm.Command {
 	return fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Classes: fsm.DefaultClasses(), Policies: []*fsm.PolicyValue{
 		{Name: fsm.PolicyHistory, Value: 4}, {Name: fsm.PolicyMaxData, Value: 64}, {Name: fsm.PolicyMaxMessages, Value: 5},
-		{Name: fsm.PolicyMaxWaiters, Value: 3},
+		{Name: fsm.PolicyMaxWaiters, Value: 3}, {Name: fsm.PolicyMaxServers, Value: 5000},
 	}})
 }
 

@@ -42,7 +42,7 @@ func newTransaction(m *Machine, batch *pebble.Batch) *transaction {
 	t.nodes = nodeTable{w, &t.audits}
 	t.cluster = clusterTable{w, &t.policies, &t.audits}
 	t.comparison = comparisonTable{tableWriter: w}
-	t.gameServers = gameServerTable{w, &t.audits}
+	t.gameServers = gameServerTable{w, &t.policies, &t.audits}
 	t.answers = answerTable{w, &t.gameServers}
 	t.grants = grantTable{w, &t.gameServers}
 	t.messages = messageTable{w, &t.grants, &t.policies}

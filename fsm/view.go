@@ -280,6 +280,13 @@ func (v *View) Servers() ([]Server, error) {
 	return list, r.err
 }
 
+// Registered says that a nonce has been registered, and is not forgotten.
+func (v *View) Registered(nonce []byte) (bool, error) {
+	r := v.tableReader()
+	_, ok := r.getRow(append([]byte{tableNonce}, nonce...))
+	return ok, r.err
+}
+
 // Held returns the count and the lock.HeldHash of the profiles that an incarnation holds.
 func (v *View) Held(id lock.Incarnation) (int, uint64, error) {
 	r := v.tableReader()
@@ -359,6 +366,9 @@ func (v *View) Policies(store string) ([]Policy, error) {
 	prefix := appendText([]byte{tablePolicy}, "")
 	r.scanRows(prefix, keyAfterPrefix(prefix), func(key, row []byte) bool {
 		name, _ := splitTextPart(key[len(prefix):])
+		if store != "" && isOfCluster(name) {
+			return true
+		}
 		p := Policy{Name: name, Value: r.decodePolicyValue(row)}
 		if own, ok := r.getRow(policyKey(store, name)); store != "" && ok {
 			p.Value = r.decodePolicyValue(own)
@@ -374,4 +384,15 @@ func (v *View) Policies(store string) ([]Policy, error) {
 		return true
 	})
 	return list, r.err
+}
+
+// DefaultPolicy returns the value of a policy that no store has changed; 0: there is none of that name.
+func (v *View) DefaultPolicy(name string) (int64, error) {
+	r := v.tableReader()
+	row, ok := r.getRow(policyKey("", name))
+	if !ok {
+		return 0, r.err
+	}
+	value := r.decodePolicyValue(row)
+	return value, r.err
 }

@@ -152,14 +152,19 @@ func TestNames(t *testing.T) {
 
 func TestCheckPolicy(t *testing.T) {
 	for _, p := range fsm.DefaultPolicies() {
-		if err := fsm.CheckPolicy(p.Name, p.Value); err != nil {
+		if err := fsm.CheckPolicy("", p.Name, p.Value); err != nil {
 			t.Errorf("the default of %s is refused: %v", p.Name, err)
 		}
-		if fsm.CheckPolicy(p.Name, -1) == nil || fsm.CheckPolicy(p.Name, 1<<40) == nil {
+		if fsm.CheckPolicy("", p.Name, -1) == nil || fsm.CheckPolicy("", p.Name, 1<<40) == nil {
 			t.Errorf("%s may be anything", p.Name)
 		}
 	}
-	if err := fsm.CheckPolicy("colour", 1); err == nil || !strings.Contains(err.Error(), fsm.PolicyHistory) {
+	for _, name := range []string{fsm.PolicyMaxServers, fsm.PolicyRegistrations} {
+		if fsm.CheckPolicy("players", name, 100) == nil {
+			t.Errorf("a store may have a policy %s of its own", name)
+		}
+	}
+	if err := fsm.CheckPolicy("", "colour", 1); err == nil || !strings.Contains(err.Error(), fsm.PolicyHistory) {
 		t.Errorf("an unknown policy: %v, which does not name those that there are", err)
 	}
 }

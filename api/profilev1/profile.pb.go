@@ -105,14 +105,15 @@ const (
 	Reason_REASON_UNKNOWN_CLASS     Reason = 31 // no timing class of that name
 	Reason_REASON_MESSAGES_WAIT     Reason = 32 // Refusal.limit messages wait in the profile, those set aside too: ask to drop them, or work them off
 	// Refused by this node; this copy did not happen.
-	Reason_REASON_NOT_LEADER         Reason = 40 // go to Refusal.leader with the same number
-	Reason_REASON_BUSY               Reason = 41 // too much in flight: try again, with the same number
-	Reason_REASON_UNCONFIRMED        Reason = 42 // this node could not confirm that it leads: try again
-	Reason_REASON_UNAUTHORIZED       Reason = 43
-	Reason_REASON_NO_SPACE           Reason = 44 // the nodes' disks are nearly full, only what ends a session is saved: try again, with the same number
-	Reason_REASON_OTHER_REGISTRATION Reason = 45 // the incarnation was registered by another process: this copy did not happen
-	Reason_REASON_UNKNOWN_FIELDS     Reason = 46 // the request has fields that this node does not know or does not carry out: ask a newer node, or without them
-	Reason_REASON_ROLLED_BACK        Reason = 47 // the cluster has lost entries that this caller was told of: old disks were put back
+	Reason_REASON_NOT_LEADER           Reason = 40 // go to Refusal.leader with the same number
+	Reason_REASON_BUSY                 Reason = 41 // too much in flight: try again, with the same number
+	Reason_REASON_UNCONFIRMED          Reason = 42 // this node could not confirm that it leads: try again
+	Reason_REASON_UNAUTHORIZED         Reason = 43
+	Reason_REASON_NO_SPACE             Reason = 44 // the nodes' disks are nearly full, only what ends a session is saved: try again, with the same number
+	Reason_REASON_OTHER_REGISTRATION   Reason = 45 // the incarnation was registered by another process: this copy did not happen
+	Reason_REASON_UNKNOWN_FIELDS       Reason = 46 // the request has fields that this node does not know or does not carry out: ask a newer node, or without them
+	Reason_REASON_REGISTRATION_LIMITED Reason = 48 // too many register, or are registered, by the policy Refusal.policy: try again after Refusal.retry_after_ms
+	Reason_REASON_ROLLED_BACK          Reason = 47 // the cluster has lost entries that this caller was told of: old disks were put back
 	// The outcome is not known: try again under the same number.
 	Reason_REASON_UNKNOWN Reason = 60
 	// Broken on our side.
@@ -155,47 +156,49 @@ var (
 		44: "REASON_NO_SPACE",
 		45: "REASON_OTHER_REGISTRATION",
 		46: "REASON_UNKNOWN_FIELDS",
+		48: "REASON_REGISTRATION_LIMITED",
 		47: "REASON_ROLLED_BACK",
 		60: "REASON_UNKNOWN",
 		70: "REASON_FAILED",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":        0,
-		"REASON_FENCED":             1,
-		"REASON_REVISION_DIFFERS":   2,
-		"REASON_OWNED":              3,
-		"REASON_SERVER_GONE":        4,
-		"REASON_FORGOTTEN":          5,
-		"REASON_ACKNOWLEDGE_FIRST":  6,
-		"REASON_CLONED":             7,
-		"REASON_NAME_HELD":          8,
-		"REASON_OTHER_CLUSTER":      9,
-		"REASON_INVALID":            10,
-		"REASON_TOO_LARGE":          11,
-		"REASON_QUEUE_FULL":         12,
-		"REASON_INBOX_FULL":         13,
-		"REASON_NO_MESSAGE":         14,
-		"REASON_PARTS_MISSING":      15,
-		"REASON_DATA_DAMAGED":       16,
-		"REASON_UNKNOWN_POLICY":     17,
-		"REASON_NO_PROFILE":         18,
-		"REASON_NOT_WAITING":        19,
-		"REASON_GIVEN_UP":           20,
-		"REASON_SUPERSEDED":         21,
-		"REASON_UNSUPPORTED":        22,
-		"REASON_NOT_OWNED":          30,
-		"REASON_UNKNOWN_CLASS":      31,
-		"REASON_MESSAGES_WAIT":      32,
-		"REASON_NOT_LEADER":         40,
-		"REASON_BUSY":               41,
-		"REASON_UNCONFIRMED":        42,
-		"REASON_UNAUTHORIZED":       43,
-		"REASON_NO_SPACE":           44,
-		"REASON_OTHER_REGISTRATION": 45,
-		"REASON_UNKNOWN_FIELDS":     46,
-		"REASON_ROLLED_BACK":        47,
-		"REASON_UNKNOWN":            60,
-		"REASON_FAILED":             70,
+		"REASON_UNSPECIFIED":          0,
+		"REASON_FENCED":               1,
+		"REASON_REVISION_DIFFERS":     2,
+		"REASON_OWNED":                3,
+		"REASON_SERVER_GONE":          4,
+		"REASON_FORGOTTEN":            5,
+		"REASON_ACKNOWLEDGE_FIRST":    6,
+		"REASON_CLONED":               7,
+		"REASON_NAME_HELD":            8,
+		"REASON_OTHER_CLUSTER":        9,
+		"REASON_INVALID":              10,
+		"REASON_TOO_LARGE":            11,
+		"REASON_QUEUE_FULL":           12,
+		"REASON_INBOX_FULL":           13,
+		"REASON_NO_MESSAGE":           14,
+		"REASON_PARTS_MISSING":        15,
+		"REASON_DATA_DAMAGED":         16,
+		"REASON_UNKNOWN_POLICY":       17,
+		"REASON_NO_PROFILE":           18,
+		"REASON_NOT_WAITING":          19,
+		"REASON_GIVEN_UP":             20,
+		"REASON_SUPERSEDED":           21,
+		"REASON_UNSUPPORTED":          22,
+		"REASON_NOT_OWNED":            30,
+		"REASON_UNKNOWN_CLASS":        31,
+		"REASON_MESSAGES_WAIT":        32,
+		"REASON_NOT_LEADER":           40,
+		"REASON_BUSY":                 41,
+		"REASON_UNCONFIRMED":          42,
+		"REASON_UNAUTHORIZED":         43,
+		"REASON_NO_SPACE":             44,
+		"REASON_OTHER_REGISTRATION":   45,
+		"REASON_UNKNOWN_FIELDS":       46,
+		"REASON_REGISTRATION_LIMITED": 48,
+		"REASON_ROLLED_BACK":          47,
+		"REASON_UNKNOWN":              60,
+		"REASON_FAILED":               70,
 	}
 )
 
@@ -648,7 +651,9 @@ type Refusal struct {
 	// ends its incarnation.
 	Cluster       []byte `protobuf:"bytes,9,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Epoch         uint64 `protobuf:"varint,10,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Cause         Cause  `protobuf:"varint,11,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"` // with FENCED, why the session was revoked
+	Cause         Cause  `protobuf:"varint,11,opt,name=cause,proto3,enum=profilenode.v1.Cause" json:"cause,omitempty"`           // with FENCED, why the session was revoked
+	Policy        string `protobuf:"bytes,12,opt,name=policy,proto3" json:"policy,omitempty"`                                    // with REGISTRATION_LIMITED: that limit is of this policy
+	RetryAfterMs  uint64 `protobuf:"varint,13,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"` // with REGISTRATION_LIMITED: from when on to try again, at a time drawn at random
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -760,6 +765,20 @@ func (x *Refusal) GetCause() Cause {
 	return Cause_CAUSE_UNSPECIFIED
 }
 
+func (x *Refusal) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Refusal) GetRetryAfterMs() uint64 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
+
 // Owner is a game server that owns a profile or waits for one, or a tool that took one from its owner.
 type Owner struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -862,8 +881,11 @@ type RegisterRequest struct {
 	TimingClass          string `protobuf:"bytes,10,opt,name=timing_class,json=timingClass,proto3" json:"timing_class,omitempty"` // empty: the default one
 	// The highest index that any node told this process under this cluster id and epoch, 0 for none. A cluster whose log
 	// ends before it has lost what it acknowledged.
-	Seen          uint64 `protobuf:"varint,11,opt,name=seen,proto3" json:"seen,omitempty"`
-	SeenEpoch     uint64 `protobuf:"varint,12,opt,name=seen_epoch,json=seenEpoch,proto3" json:"seen_epoch,omitempty"` // the epoch under which seen was told: indexes of another one say nothing
+	Seen      uint64 `protobuf:"varint,11,opt,name=seen,proto3" json:"seen,omitempty"`
+	SeenEpoch uint64 `protobuf:"varint,12,opt,name=seen_epoch,json=seenEpoch,proto3" json:"seen_epoch,omitempty"` // the epoch under which seen was told: indexes of another one say nothing
+	// With replaces, by a process that comes back after its incarnation has ended: the first eight bytes, big-endian, of the nonce of that
+	// one's registration. Such a registration is not counted against the policy registrations_per_second.
+	Returning     uint64 `protobuf:"fixed64,13,opt,name=returning,proto3" json:"returning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -978,6 +1000,13 @@ func (x *RegisterRequest) GetSeen() uint64 {
 func (x *RegisterRequest) GetSeenEpoch() uint64 {
 	if x != nil {
 		return x.SeenEpoch
+	}
+	return 0
+}
+
+func (x *RegisterRequest) GetReturning() uint64 {
+	if x != nil {
+		return x.Returning
 	}
 	return 0
 }
@@ -1503,9 +1532,11 @@ type Renewed struct {
 	Last *Page `protobuf:"bytes,11,opt,name=last,proto3" json:"last,omitempty"`
 	// Of the unary Renew: what a stream would have brought. All that was revoked is in it, or the answer has no confirmed term; of the
 	// profiles to let go of and those with messages, as many as fit.
-	Events        []*Event `protobuf:"bytes,12,rep,name=events,proto3" json:"events,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Events []*Event `protobuf:"bytes,12,rep,name=events,proto3" json:"events,omitempty"`
+	// There are so many game servers that each is to have a connection to the leader and one more only, and not one to each node.
+	FewConnections bool `protobuf:"varint,13,opt,name=few_connections,json=fewConnections,proto3" json:"few_connections,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Renewed) Reset() {
@@ -1620,6 +1651,13 @@ func (x *Renewed) GetEvents() []*Event {
 		return x.Events
 	}
 	return nil
+}
+
+func (x *Renewed) GetFewConnections() bool {
+	if x != nil {
+		return x.FewConnections
+	}
+	return false
 }
 
 type Event struct {
@@ -6993,7 +7031,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12,\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x1a\n" +
 	"\brepeated\x18\x06 \x01(\bR\brepeatedJ\x04\b\a\x10\n" +
-	"R\x06age_msR\bbound_ms\"\xd1\x02\n" +
+	"R\x06age_msR\bbound_ms\"\x8f\x03\n" +
 	"\aRefusal\x12.\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.profilenode.v1.ReasonR\x06reason\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
@@ -7006,13 +7044,15 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\acluster\x18\t \x01(\fR\acluster\x12\x14\n" +
 	"\x05epoch\x18\n" +
 	" \x01(\x04R\x05epoch\x12+\n" +
-	"\x05cause\x18\v \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\"\x89\x01\n" +
+	"\x05cause\x18\v \x01(\x0e2\x15.profilenode.v1.CauseR\x05cause\x12\x16\n" +
+	"\x06policy\x18\f \x01(\tR\x06policy\x12$\n" +
+	"\x0eretry_after_ms\x18\r \x01(\x04R\fretryAfterMs\"\x89\x01\n" +
 	"\x05Owner\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05where\x18\x03 \x01(\tR\x05where\x12\x19\n" +
 	"\bin_force\x18\x04 \x01(\bR\ainForce\x12\x19\n" +
-	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\xec\x02\n" +
+	"\bwaits_ms\x18\x1e \x01(\x03R\awaitsMs\"\x8a\x03\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1a.profilenode.v1.ServerKindR\x04kind\x12\x14\n" +
@@ -7027,7 +7067,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	" \x01(\tR\vtimingClass\x12\x12\n" +
 	"\x04seen\x18\v \x01(\x04R\x04seen\x12\x1d\n" +
 	"\n" +
-	"seen_epoch\x18\f \x01(\x04R\tseenEpoch\"\xf3\x02\n" +
+	"seen_epoch\x18\f \x01(\x04R\tseenEpoch\x12\x1c\n" +
+	"\treturning\x18\r \x01(\x06R\treturning\"\xf3\x02\n" +
 	"\x10RegisterResponse\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +
@@ -7083,7 +7124,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"comparison\x12\x1f\n" +
 	"\vafter_store\x18\x02 \x01(\tR\n" +
 	"afterStore\x12\x1b\n" +
-	"\tafter_key\x18\x03 \x01(\tR\bafterKey\"\x86\x03\n" +
+	"\tafter_key\x18\x03 \x01(\tR\bafterKey\"\xaf\x03\n" +
 	"\aRenewed\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12%\n" +
 	"\x0econfirmed_term\x18\x02 \x01(\x04R\rconfirmedTerm\x12\x14\n" +
@@ -7099,7 +7140,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	" \x01(\x04R\n" +
 	"comparison\x12(\n" +
 	"\x04last\x18\v \x01(\v2\x14.profilenode.v1.PageR\x04last\x12-\n" +
-	"\x06events\x18\f \x03(\v2\x15.profilenode.v1.EventR\x06events\"\xcb\x02\n" +
+	"\x06events\x18\f \x03(\v2\x15.profilenode.v1.EventR\x06events\x12'\n" +
+	"\x0ffew_connections\x18\r \x01(\bR\x0efewConnections\"\xcb\x02\n" +
 	"\x05Event\x123\n" +
 	"\arenewed\x18\x01 \x01(\v2\x17.profilenode.v1.RenewedH\x00R\arenewed\x123\n" +
 	"\agranted\x18\x02 \x01(\v2\x17.profilenode.v1.GrantedH\x00R\agranted\x12.\n" +
@@ -7534,7 +7576,7 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x1aTransferLeadershipResponse*;\n" +
 	"\bReadMode\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x00\x12\x13\n" +
-	"\x0fREAD_MODE_STALE\x10\x01*\xd2\x06\n" +
+	"\x0fREAD_MODE_STALE\x10\x01*\xf3\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREASON_FENCED\x10\x01\x12\x1b\n" +
@@ -7569,7 +7611,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x13REASON_UNAUTHORIZED\x10+\x12\x13\n" +
 	"\x0fREASON_NO_SPACE\x10,\x12\x1d\n" +
 	"\x19REASON_OTHER_REGISTRATION\x10-\x12\x19\n" +
-	"\x15REASON_UNKNOWN_FIELDS\x10.\x12\x16\n" +
+	"\x15REASON_UNKNOWN_FIELDS\x10.\x12\x1f\n" +
+	"\x1bREASON_REGISTRATION_LIMITED\x100\x12\x16\n" +
 	"\x12REASON_ROLLED_BACK\x10/\x12\x12\n" +
 	"\x0eREASON_UNKNOWN\x10<\x12\x11\n" +
 	"\rREASON_FAILED\x10F*?\n" +

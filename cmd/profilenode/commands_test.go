@@ -193,3 +193,23 @@ func decode(t *testing.T, a asked, into any) {
 		t.Fatalf("%v in\n%s", err, a.out)
 	}
 }
+
+// Commands that only read register nothing: neither a rate nor the number of registered game servers keeps an operator from looking.
+func TestCommandsThatReadDoNotRegister(t *testing.T) {
+	s := serveOne(t)
+	s.ask(t, `{"gold":1}`, "set", "players", "ann", "-").want(t, exitOK)
+	registered := func() int { return strings.Count(s.ask(t, "", "servers", "--all").out, "tool") }
+	before := registered()
+	if before == 0 {
+		t.Fatal("a command that changes something has not registered: this test shows nothing")
+	}
+	for _, command := range [][]string{
+		{"status"}, {"get", "players", "ann"}, {"list", "players"}, {"sessions"}, {"servers"}, {"audit"}, {"messages", "players", "ann"},
+		{"policy"}, {"policy", "players"}, {"timing"}, {"digest"}, {"members"},
+	} {
+		s.ask(t, "", command...).want(t, exitOK)
+	}
+	if now := registered(); now != before {
+		t.Errorf("commands that read have registered %d times", now-before)
+	}
+}

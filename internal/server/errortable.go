@@ -58,6 +58,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_NO_SPACE, codes.ResourceExhausted, "the disks of too many nodes are nearly full, so only saves that end a session are taken: free space there, and try again with the same number"},
 	{profilev1.Reason_REASON_OTHER_REGISTRATION, codes.PermissionDenied, "this incarnation was registered by another process: register for yourself"},
 	{profilev1.Reason_REASON_UNKNOWN_FIELDS, codes.Unimplemented, "the request has fields that this node does not know or does not carry out: ask a newer node, or send the request without them"},
+	{profilev1.Reason_REASON_REGISTRATION_LIMITED, codes.ResourceExhausted, "too many game servers register, or are registered: wait and try again, or have an operator raise the policy"},
 	{profilev1.Reason_REASON_ROLLED_BACK, codes.DataLoss, "the cluster lacks entries that the caller was told of: old disks were put back, so an operator must decide what is true"},
 	{profilev1.Reason_REASON_UNCONFIRMED, codes.Unavailable, "this node could not confirm that it leads: try again, here or elsewhere"},
 	{profilev1.Reason_REASON_UNAUTHORIZED, codes.PermissionDenied, "the caller may not do this: use credentials that may"},
@@ -96,6 +97,7 @@ var reasons = [...]profilev1.Reason{
 	fsm.OtherRegistration: profilev1.Reason_REASON_OTHER_REGISTRATION,
 	fsm.UnknownClass:      profilev1.Reason_REASON_UNKNOWN_CLASS,
 	fsm.MessagesWait:      profilev1.Reason_REASON_MESSAGES_WAIT,
+	fsm.TooManyServers:    profilev1.Reason_REASON_REGISTRATION_LIMITED,
 }
 
 // ReasonOf is why a command with this code was refused; REASON_UNSPECIFIED: it was not, it is done or queued.
@@ -152,6 +154,8 @@ func refusalFacts(r *profilev1.Refusal) string {
 	} else {
 		note(r.Limit != 0, "limit %d", r.Limit)
 	}
+	note(r.Policy != "", "policy %s", r.Policy)
+	note(r.RetryAfterMs != 0, "try again in %v", time.Duration(r.RetryAfterMs)*time.Millisecond)
 	note(r.Leader != "", "leader %s", r.Leader)
 	note(len(r.Cluster) > 0, "this is cluster %x, epoch %d", r.Cluster, r.Epoch)
 	if len(known) == 0 {

@@ -273,7 +273,7 @@ func checkPolicy(q *profilev1.SetPolicyRequest) error {
 		}
 	}
 	known := slices.ContainsFunc(fsm.DefaultPolicies(), func(p *fsm.PolicyValue) bool { return p.GetName() == q.GetName() })
-	switch err := fsm.CheckPolicy(q.GetName(), q.GetValue()); {
+	switch err := fsm.CheckPolicy(q.GetStore(), q.GetName(), q.GetValue()); {
 	case !known:
 		return &fieldError{reason: profilev1.Reason_REASON_UNKNOWN_POLICY, says: err.Error()}
 	case q.GetInherit() && q.GetStore() == "":

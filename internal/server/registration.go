@@ -19,6 +19,9 @@ func (s profilesService) Register(ctx context.Context, q *profilev1.RegisterRequ
 	if err := s.checkNotRolledBack(ctx, q.GetSeenEpoch(), q.GetSeen()); err != nil {
 		return nil, s.unconfirmedAnswer(err)
 	}
+	if err := s.limitRegistrations(q); err != nil {
+		return nil, err
+	}
 	from := ""
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		from = p.Addr.String()
@@ -30,6 +33,9 @@ func (s profilesService) Register(ctx context.Context, q *profilev1.RegisterRequ
 	}))
 	if err != nil {
 		return nil, s.refusals.proposeError(0, err)
+	}
+	if result.Code == fsm.TooManyServers {
+		return nil, limitedError(fsm.PolicyMaxServers, result.Limit, tooManyServersPause)
 	}
 	if err := s.refusals.refusedResult(0, result); err != nil {
 		return nil, err

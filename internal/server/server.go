@@ -16,6 +16,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -150,6 +151,9 @@ type Server struct {
 	large    *byteBudget
 	reads    *byteBudget // of answers
 	conns    *connLimiter
+
+	registrations registrationRate
+	fewConns      atomic.Bool // clients were told last to keep few connections
 
 	views       *sharedViews
 	comparisons *comparisonBook

@@ -23,6 +23,7 @@ type sharedView struct {
 	*View
 	nodes     []string                              // where clients reach the nodes
 	gossip    []string                              // and where these gossip with game servers
+	living    uint64                                // count of the living incarnations
 	contested map[lock.Incarnation][]fsm.OwnedGrant // nil: too many to list, each is looked up
 
 	opened chan struct{}
@@ -87,6 +88,9 @@ func (g *sharedView) openView(node Node) error {
 
 func (g *sharedView) readView(view *View) (err error) {
 	if g.nodes, g.gossip, err = nodeAddresses(view); err != nil {
+		return err
+	}
+	if g.living, err = view.CountLiving(); err != nil {
 		return err
 	}
 	contested, err := view.Contested(0, contestedMost)

@@ -140,6 +140,9 @@ func Connect(address string, config LinkConfig) (*Link, error) {
 // Conn is the gRPC connection, for streams. Requests go through Invoke.
 func (l *Link) Conn() *grpc.ClientConn { return l.conn }
 
+// hasFailed says that the latest attempt to connect failed.
+func (l *Link) hasFailed() bool { return l.conn.GetState() == connectivity.TransientFailure }
+
 // Begin begins to connect if that is not under way.
 func (l *Link) Begin() { l.conn.Connect() }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 )
@@ -22,7 +23,7 @@ type NodesConfig struct {
 	OnFailure func(ctx context.Context, a Attempt) (giveUp bool)
 }
 
-// Nodes keeps a warm connection to every node that it has heard of, and knows which of them led last.
+// Nodes keeps a warm connection to every node that it has heard of, or to few, and knows which of them led last.
 type Nodes struct {
 	config NodesConfig
 
@@ -32,6 +33,8 @@ type Nodes struct {
 	order  []string // every known address, the seeds first
 	next   int      // place in order of the node to ask next while no leader is known
 	leader string   // empty: not known
+	few    bool     // warm connections go to the leader and to second only
+	second string   // with few: a node beside the leader, empty until one is chosen
 	closed bool
 }
 
@@ -58,12 +61,22 @@ func (n *Nodes) Leader() string {
 	return n.leader
 }
 
-// AnyNode is each node in turn, for reads that need no leader.
+// AnyNode is each node in turn, for reads that need no leader; with few connections, each of those that have one.
 func (n *Nodes) AnyNode() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.next++
+	if pair := [2]string{n.leader, n.second}; n.few && pair[0] != "" && pair[1] != "" {
+		return pair[n.next%2]
+	}
 	return n.order[n.next%len(n.order)]
+}
+
+// KeepFew says whether connections go to the leader and one more node only, instead of to every node.
+func (n *Nodes) KeepFew(few bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.few = few
 }
 
 // Addresses are all known addresses, the seeds first.
@@ -139,13 +152,53 @@ func (n *Nodes) LearnAddresses(addresses []string) {
 	n.ConnectAhead()
 }
 
-// ConnectAhead begins to connect to every node that is not connected.
+// ConnectAhead begins to connect to every node that is not connected. With few connections it does so to the leader and one
+// more, and lets go of the others; while no leader is known it leaves everything as it is.
 func (n *Nodes) ConnectAhead() {
-	for _, address := range n.Addresses() {
+	n.mu.Lock()
+	addresses, surplus := slices.Clone(n.order), []*Link(nil)
+	if n.few {
+		addresses, surplus = n.chooseFew()
+	}
+	n.mu.Unlock()
+	for _, link := range surplus {
+		link.Retire()
+	}
+	for _, address := range addresses {
 		if link, err := n.linkTo(address); err == nil {
 			link.Begin()
 		}
 	}
+}
+
+// chooseFew returns the addresses of the few nodes to be connected to, and takes out the links to others. The second node is
+// drawn at random, so that the game servers spread, and drawn again when it cannot be reached.
+func (n *Nodes) chooseFew() (addresses []string, surplus []*Link) {
+	if n.leader == "" {
+		return nil, nil
+	}
+	known := n.given
+	if len(known) == 0 {
+		known = n.order
+	}
+	if link := n.links[n.second]; n.second == n.leader || !slices.Contains(known, n.second) || link != nil && link.hasFailed() {
+		n.second = ""
+		others := slices.DeleteFunc(slices.Clone(known), func(address string) bool { return address == n.leader })
+		if len(others) > 0 {
+			n.second = others[rand.N(len(others))]
+		}
+	}
+	for address, link := range n.links {
+		if address != n.leader && address != n.second {
+			surplus = append(surplus, link)
+			delete(n.links, address)
+		}
+	}
+	addresses = []string{n.leader}
+	if n.second != "" {
+		addresses = append(addresses, n.second)
+	}
+	return addresses, surplus
 }
 
 func (n *Nodes) permit(address string) error {

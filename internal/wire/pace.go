@@ -11,7 +11,9 @@ import (
 const (
 	pauseBase = 20 * time.Millisecond
 	pauseMost = 500 * time.Millisecond
-	hopsFree  = 3 // redirections that are followed at once; two nodes may each name the other
+
+	pauseAsked = 10 * time.Second // up to which a pause that a node asked for is doubled
+	hopsFree   = 3                // redirections that are followed at once; two nodes may each name the other
 )
 
 // Pace spaces the copies of one request.
@@ -36,9 +38,15 @@ func (p *Pace) WaitForRetry(ctx context.Context, overtaken <-chan struct{}, refu
 		return true
 	}
 	p.hops = 0
-	most := min(pauseBase<<min(p.fails, 10), pauseMost)
+	pause := min(pauseBase<<min(p.fails, 10), pauseMost)
+	least := pause / 2
+	if after := time.Duration(refusal.GetRetryAfterMs()) * time.Millisecond; after > 0 { // many others were told the same
+		pause = min(after<<min(p.fails, 3), max(after, pauseAsked))
+		least = pause
+		pause *= 2
+	}
 	p.fails++
-	timer := time.NewTimer(most/2 + rand.N(most/2+1))
+	timer := time.NewTimer(least + rand.N(pause-least+1))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

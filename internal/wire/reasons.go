@@ -52,7 +52,8 @@ func MeaningOf(reason profilev1.Reason) Meaning {
 		profilev1.Reason_REASON_MESSAGES_WAIT:
 		return Meaning{Refused, Never}
 	case profilev1.Reason_REASON_BUSY, profilev1.Reason_REASON_UNCONFIRMED, profilev1.Reason_REASON_NO_SPACE,
-		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING:
+		profilev1.Reason_REASON_ACKNOWLEDGE_FIRST, profilev1.Reason_REASON_PARTS_MISSING,
+		profilev1.Reason_REASON_REGISTRATION_LIMITED:
 		return Meaning{CopyRefused, Here}
 	case profilev1.Reason_REASON_NOT_LEADER, profilev1.Reason_REASON_OTHER_CLUSTER,
 		profilev1.Reason_REASON_OTHER_REGISTRATION, profilev1.Reason_REASON_UNKNOWN_FIELDS:
