@@ -9,12 +9,14 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/profilenode/profilenode/cluster/internal/liveness"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
+	"github.com/profilenode/profilenode/lock"
 )
 
 // answers returns this node's answers to the questions of other nodes.
 func (m *membership) answers() peerwire.Answers {
-	return peerwire.Answers{Nonce: m.answerNonce, Hello: m.answerHello, Join: m.answerJoin}
+	return peerwire.Answers{Nonce: m.answerNonce, Hello: m.answerHello, Join: m.answerJoin, Reach: m.answerReach}
 }
 
 // answerNonce answers with the state of the running raft instance or not at all: the state on disk may be older than a
@@ -54,6 +56,16 @@ func (m *membership) answerHello(q peerwire.HelloQuestion) peerwire.Hello {
 	scrubbed := n.scrub.Last()
 	h.ScrubbedAt, h.ScrubSum = scrubbed.Index, scrubbed.Sum
 	return h
+}
+
+// answerReach calls the ping ports of game servers that the leader does not hear.
+func (m *membership) answerReach(q peerwire.ReachQuestion) peerwire.ReachAnswer {
+	n := m.node
+	var ports []liveness.PingPort
+	for _, p := range q.Ports {
+		ports = append(ports, liveness.PingPort{Incarnation: lock.Incarnation(p.Incarnation), Address: p.Address})
+	}
+	return peerwire.ReachAnswer{Reached: liveness.CountReached(n.lifecycle.running, n.config.Dial, ports)}
 }
 
 func (m *membership) answerJoin(q peerwire.JoinQuestion) peerwire.JoinAnswer {

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/profilenode/profilenode/cluster/internal/liveness"
+	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
 
 const (
 	stuckLimit        = time.Second           // an entry or an apply that takes longer: this leader confirms no renewals
+	reachTimeout      = 2 * time.Second       // how long a voter may take to call ping ports, which takes up to a second
 	proposeRetryPause = 20 * time.Millisecond // pause after a refused proposal of the failure detector
 )
 
@@ -79,4 +84,47 @@ func (d detectorLeadership) OpenView() (liveness.View, error) {
 
 func (d detectorLeadership) Propose(ctx context.Context, c *fsm.Command) (fsm.Result, error) {
 	return d.l.proposePatiently(ctx, c)
+}
+
+// AskVoters asks the other voters, all at the same time.
+func (d detectorLeadership) AskVoters(ctx context.Context, ports []liveness.PingPort) (reached map[string]int, voters int) {
+	n := d.l.node
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	var q peerwire.ReachQuestion
+	for _, p := range ports {
+		q.Ports = append(q.Ports, peerwire.ReachPort{Incarnation: uint64(p.Incarnation), Address: p.Address})
+	}
+	reached = map[string]int{}
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for _, s := range n.raftIfRunning().GetConfiguration().Configuration().Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if string(s.ID) == n.ID() {
+			continue
+		}
+		asking.Go(func() {
+			c := n.port.ConnTo(peerwire.HostPort(s.Address), string(s.ID))
+			defer c.Close()
+			if answer, err := c.AskReach(ctx, q); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				reached[string(s.ID)] = answer.Reached
+			}
+		})
+	}
+	asking.Wait()
+	return reached, voters
+}
+
+func (d detectorLeadership) HandOverTo(ctx context.Context, id string) error {
+	for _, s := range d.l.node.raftIfRunning().GetConfiguration().Configuration().Servers {
+		if string(s.ID) == id {
+			return d.l.node.leadership.transferTo(ctx, s)
+		}
+	}
+	return fmt.Errorf("hand the lead over: no node %s is in the cluster", id)
 }

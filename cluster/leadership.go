@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -206,9 +208,18 @@ func (s *leadership) handOverLeadership() {
 }
 
 func (s *leadership) transferLeadership(ctx context.Context) error {
+	return s.transferBy(ctx, s.node.raftIfRunning().LeadershipTransfer)
+}
+
+// transferTo hands the leadership to one voter.
+func (s *leadership) transferTo(ctx context.Context, to raft.Server) error {
+	return s.transferBy(ctx, func() raft.Future { return s.node.raftIfRunning().LeadershipTransferToServer(to.ID, to.Address) })
+}
+
+func (s *leadership) transferBy(ctx context.Context, transfer func() raft.Future) error {
 	answer := make(chan error, 1)
 	hurried := s.node.lifecycle.hurried.Done()
-	s.node.lifecycle.goFuture(func() { answer <- s.node.raftIfRunning().LeadershipTransfer().Error() })
+	s.node.lifecycle.goFuture(func() { answer <- transfer().Error() })
 	select {
 	case err := <-answer:
 		if err != nil {

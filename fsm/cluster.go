@@ -40,3 +40,35 @@ func (t *clusterTable) foundCluster(c *FoundCluster) Result {
 	}
 	return Result{Token: lock.Token(t.token)}
 }
+
+// SuspectedLeader is the last leader that handed its leadership over because it did not hear most game servers.
+type SuspectedLeader struct {
+	Term    uint64
+	StampMS int64
+}
+
+// suspectLeader records that the leader of this term hands over.
+func (t *clusterTable) suspectLeader(c *SuspectLeader) Result {
+	if c.Term != t.term {
+		return Result{Code: Superseded}
+	}
+	w := newRowWriter(20)
+	w.writeUint(c.Term)
+	w.writeInt(t.position.StampMS)
+	t.putRow([]byte{tableSuspected}, w)
+	return Result{}
+}
+
+// SuspectedLeader returns the last leader that handed over because it did not hear most game servers. ok is false if there
+// was none.
+func (v *View) SuspectedLeader() (leader SuspectedLeader, ok bool, err error) {
+	r := v.tableReader()
+	row, ok := r.getRow([]byte{tableSuspected})
+	if !ok {
+		return SuspectedLeader{}, false, r.err
+	}
+	f := newRowReader(row)
+	leader = SuspectedLeader{Term: f.readUint(), StampMS: f.readInt()}
+	r.noteError(f.finishRow(tableSuspected))
+	return leader, r.err == nil, r.err
+}

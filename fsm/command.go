@@ -40,6 +40,7 @@ type (
 	SetNode           = logpb.SetNode
 	RemoveNode        = logpb.RemoveNode
 	RaiseLevel        = logpb.RaiseLevel
+	SuspectLeader     = logpb.SuspectLeader
 
 	SetTimingClass = logpb.SetTimingClass
 	CompareRange   = logpb.CompareRange
@@ -105,6 +106,8 @@ func NewCommand(request *Request, act any) *Command {
 		c.Act = &logpb.Command_RemoveNode{RemoveNode: a}
 	case *SetTimingClass:
 		c.Act = &logpb.Command_SetTimingClass{SetTimingClass: a}
+	case *SuspectLeader:
+		c.Act = &logpb.Command_SuspectLeader{SuspectLeader: a}
 	case *RaiseLevel:
 		c.Act = &logpb.Command_RaiseLevel{RaiseLevel: a}
 	case *CompareRange:

@@ -41,6 +41,7 @@ const (
 	tableAlarm          = 'l' // code -> an alarm that is kept until it is cleared
 	tableComparison     = 'C' // one row: how far the comparison of the nodes' rows has come
 	tableExpected       = 'j' // address that a node may join from
+	tableSuspected      = 'x' // one row: the last leader that did not hear most game servers and handed over
 )
 
 func appendText(key []byte, parts ...string) []byte {

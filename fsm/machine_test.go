@@ -135,6 +135,8 @@ func compareTables(t testing.TB, m *fsm.Machine, w *referenceModel) {
 				equal(t, "policy "+p.Name+" of "+store, []any{p.Value, p.Inherited}, []any{w.policy(store, p.Name), !own})
 			}
 		}
+		suspected, _, err := v.SuspectedLeader()
+		equal(t, "the suspected leader", read(suspected, err)(t), w.suspected)
 		equal(t, "the minute", read(v.Minute())(t), w.minute)
 		for _, before := range [][2]uint64{{0, w.minute}, {w.minute, 0}} {
 			equal(t, "whether an incarnation is to be forgotten", read(v.EndedBefore(before[0], before[1]))(t), len(w.forgettable(before[1], before[0])) > 0)

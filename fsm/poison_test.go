@@ -147,7 +147,7 @@ func TestMalformed(t *testing.T) {
 	try(fsm.Invalid, nil, &fsm.Register{}, &fsm.Register{Name: "x"}, &fsm.Register{Name: "x", Nonce: make([]byte, 17)},
 		&fsm.Register{Name: "x", Nonce: bytes.Repeat([]byte{2}, 16), Kind: 2}, &fsm.SetNode{}, &fsm.RemoveNode{}, &fsm.RaiseAlarm{},
 		&fsm.RaiseAlarm{Code: "low"}, &fsm.RaiseAlarm{Code: "LOW", Text: string(make([]byte, fsm.MaxAlarmText+1))}, nil)
-	try(fsm.Superseded, nil, &fsm.FoundCluster{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{{}, nil}}, &fsm.Lapse{}, &fsm.RaiseLevel{}, &fsm.RaiseLevel{Level: 1})
+	try(fsm.Superseded, nil, &fsm.FoundCluster{}, &fsm.ExpireServers{}, &fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{{}, nil}}, &fsm.Lapse{}, &fsm.SuspectLeader{}, &fsm.RaiseLevel{}, &fsm.RaiseLevel{Level: 1})
 	try(fsm.OK, nil, &fsm.OpenTerm{}, &fsm.GrantToWaiters{}, &fsm.ForgetEnded{}, &fsm.ForgetEnded{Before: math.MaxUint64, NothingLeftBefore: math.MaxUint64, Limit: 9}, &fsm.CountMinute{})
 
 	checkTables(t, m)
@@ -218,6 +218,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
 		&fsm.ForgetEnded{Before: 1, NothingLeftBefore: 1, Limit: 3}, &fsm.CountMinute{}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.RaiseLevel{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
 		&fsm.CompareRange{To: []byte("m")},
+		&fsm.SuspectLeader{Term: 1},
 	} {
 		f.Add(entry(f, 7, fsm.NewCommand(nil, act)).Data)
 	}

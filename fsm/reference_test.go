@@ -26,6 +26,7 @@ type referenceModel struct {
 	nodes       map[string]fsm.Node
 	classes     map[string]fsm.TimingClass
 	alarms      map[string]fsm.Alarm
+	suspected   fsm.SuspectedLeader
 	expected    map[string]bool // addresses
 	events      []fsm.Event
 	audits      []fsm.Audit
@@ -129,6 +130,12 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 			w.audit(fsm.Audit{Kind: fsm.AuditRemoveNode, Ring: 1, Reason: id}, 0, 0)
 		}
 		delete(w.nodes, id)
+		return fsm.Result{}
+	case c.GetSuspectLeader() != nil:
+		if c.GetSuspectLeader().Term != w.term {
+			return fsm.Result{Code: fsm.Superseded}
+		}
+		w.suspected = fsm.SuspectedLeader{Term: w.term, StampMS: w.stamp}
 		return fsm.Result{}
 	case c.GetRaiseAlarm() != nil:
 		if code := c.GetRaiseAlarm().Code; w.alarms[code].Code == "" {

@@ -161,6 +161,8 @@ func (s *story) ownCommand(act string, args storyArgs) *fsm.Command {
 		return fsm.NewCommand(nil, &fsm.RemoveNode{Id: args.who()})
 	case "raise-alarm":
 		return fsm.NewCommand(nil, &fsm.RaiseAlarm{Code: args.who(), Text: args.text("text", "")})
+	case "suspect":
+		return fsm.NewCommand(nil, &fsm.SuspectLeader{Term: args.number("term", s.term)})
 	case "raise":
 		return fsm.NewCommand(nil, &fsm.RaiseLevel{Level: uint32(args.number("level", 1))})
 	}

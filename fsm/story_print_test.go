@@ -251,6 +251,10 @@ func (s *story) servers() string {
 		for _, a := range read(v.Alarms())(s.t) {
 			fmt.Fprintf(&b, "alarm %s since %d: %s\n", a.Code, a.SinceMS, a.Text)
 		}
+		suspected, _, err := v.SuspectedLeader()
+		if leader := read(suspected, err)(s.t); leader.Term != 0 {
+			fmt.Fprintf(&b, "the leader of term %d was suspected at %d\n", leader.Term, leader.StampMS)
+		}
 		for _, address := range read(v.ExpectedNodes())(s.t) {
 			fmt.Fprintf(&b, "a node is expected at %s\n", address)
 		}

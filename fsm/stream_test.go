@@ -432,9 +432,11 @@ func (s *stream) leaders() any {
 	case 8:
 		return &fsm.Lapse{Term: term, Store: p.Store, Key: p.Key, Token: s.token(p)}
 	}
-	switch s.roll(7) {
+	switch s.roll(8) {
 	case 5:
 		return &fsm.CompareRange{From: streamKeys[s.roll(3)], To: streamKeys[s.roll(3)]}
+	case 6:
+		return &fsm.SuspectLeader{Term: term}
 	case 4:
 		return &fsm.RaiseAlarm{Code: streamAlarms[s.roll(2)], Text: string(value(s.roll(2)))}
 	case 0:

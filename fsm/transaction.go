@@ -110,6 +110,8 @@ func (t *transaction) runCommand(c *Command) Result {
 		return t.cluster.raiseLevel(act.RaiseLevel)
 	case *logpb.Command_CompareRange:
 		return t.comparison.compareRange(act.CompareRange)
+	case *logpb.Command_SuspectLeader:
+		return t.cluster.suspectLeader(act.SuspectLeader)
 	case *logpb.Command_RaiseAlarm:
 		return t.alarms.raiseAlarm(act.RaiseAlarm)
 	}

@@ -129,6 +129,7 @@ type Command struct {
 	//	*Command_RaiseAlarm
 	//	*Command_CountMinute
 	//	*Command_CompareRange
+	//	*Command_SuspectLeader
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -457,6 +458,15 @@ func (x *Command) GetCompareRange() *CompareRange {
 	return nil
 }
 
+func (x *Command) GetSuspectLeader() *SuspectLeader {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SuspectLeader); ok {
+			return x.SuspectLeader
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -587,6 +597,10 @@ type Command_CompareRange struct {
 	CompareRange *CompareRange `protobuf:"bytes,60,opt,name=compare_range,json=compareRange,proto3,oneof"`
 }
 
+type Command_SuspectLeader struct {
+	SuspectLeader *SuspectLeader `protobuf:"bytes,52,opt,name=suspect_leader,json=suspectLeader,proto3,oneof"`
+}
+
 func (*Command_Register) isCommand_Act() {}
 
 func (*Command_EndServer) isCommand_Act() {}
@@ -648,6 +662,8 @@ func (*Command_RaiseAlarm) isCommand_Act() {}
 func (*Command_CountMinute) isCommand_Act() {}
 
 func (*Command_CompareRange) isCommand_Act() {}
+
+func (*Command_SuspectLeader) isCommand_Act() {}
 
 // Request is who asks, and under which number.
 type Request struct {
@@ -3038,6 +3054,52 @@ func (x *ExpectNode) GetAddress() string {
 	return ""
 }
 
+// SuspectLeader says that the leader of a term hands its leadership over, because it does not hear most game servers and another
+// node reaches some. It is refused when the entry is of another term.
+type SuspectLeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspectLeader) Reset() {
+	*x = SuspectLeader{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspectLeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspectLeader) ProtoMessage() {}
+
+func (x *SuspectLeader) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspectLeader.ProtoReflect.Descriptor instead.
+func (*SuspectLeader) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *SuspectLeader) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 var File_fsm_logpb_log_proto protoreflect.FileDescriptor
 
 const file_fsm_logpb_log_proto_rawDesc = "" +
@@ -3047,7 +3109,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xa2\x0f\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xeb\x0f\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -3088,7 +3150,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\vraise_alarm\x182 \x01(\v2\x1b.profilenode.log.RaiseAlarmH\x00R\n" +
 	"raiseAlarm\x12A\n" +
 	"\fcount_minute\x183 \x01(\v2\x1c.profilenode.log.CountMinuteH\x00R\vcountMinute\x12D\n" +
-	"\rcompare_range\x18< \x01(\v2\x1d.profilenode.log.CompareRangeH\x00R\fcompareRangeB\x05\n" +
+	"\rcompare_range\x18< \x01(\v2\x1d.profilenode.log.CompareRangeH\x00R\fcompareRange\x12G\n" +
+	"\x0esuspect_leader\x184 \x01(\v2\x1e.profilenode.log.SuspectLeaderH\x00R\rsuspectLeaderB\x05\n" +
 	"\x03act\"\x95\x01\n" +
 	"\aRequest\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
@@ -3262,7 +3325,9 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\"&\n" +
 	"\n" +
 	"ExpectNode\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddressB.Z,github.com/profilenode/profilenode/fsm/logpbb\x06proto3"
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"#\n" +
+	"\rSuspectLeader\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04termB.Z,github.com/profilenode/profilenode/fsm/logpbb\x06proto3"
 
 var (
 	file_fsm_logpb_log_proto_rawDescOnce sync.Once
@@ -3276,7 +3341,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),             // 0: profilenode.log.Entry
 	(*Command)(nil),           // 1: profilenode.log.Command
@@ -3318,7 +3383,8 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*RaiseAlarm)(nil),        // 37: profilenode.log.RaiseAlarm
 	(*ClearAlarm)(nil),        // 38: profilenode.log.ClearAlarm
 	(*ExpectNode)(nil),        // 39: profilenode.log.ExpectNode
-	nil,                       // 40: profilenode.log.Tags.TagsEntry
+	(*SuspectLeader)(nil),     // 40: profilenode.log.SuspectLeader
+	nil,                       // 41: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -3354,21 +3420,22 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	37, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
 	31, // 31: profilenode.log.Command.count_minute:type_name -> profilenode.log.CountMinute
 	35, // 32: profilenode.log.Command.compare_range:type_name -> profilenode.log.CompareRange
-	8,  // 33: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
-	40, // 34: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	10, // 35: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	11, // 36: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	14, // 37: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
-	10, // 38: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	11, // 39: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	23, // 40: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
-	36, // 41: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
-	26, // 42: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	40, // 33: profilenode.log.Command.suspect_leader:type_name -> profilenode.log.SuspectLeader
+	8,  // 34: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	41, // 35: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 36: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 37: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	14, // 38: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
+	10, // 39: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 40: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	23, // 41: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
+	36, // 42: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
+	26, // 43: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -3408,6 +3475,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_RaiseAlarm)(nil),
 		(*Command_CountMinute)(nil),
 		(*Command_CompareRange)(nil),
+		(*Command_SuspectLeader)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3415,7 +3483,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -49,6 +49,7 @@ type Detector struct {
 	observers  *streamObservers
 	// Each has a capacity of 1, and a token while carryOutExpiries, carryOutGrants or carryOutCommands has work.
 	expiriesDue, grantsDue, commandsDue chan struct{}
+	suspicionDue                        chan struct{} // the same for examineSuspicions
 
 	mu             sync.Mutex
 	lastHeard      map[lock.Incarnation]time.Time       // last renewal of each living incarnation, moved forward by late ticks
@@ -73,6 +74,8 @@ type Detector struct {
 	// successors maps a living incarnation to the one with which its process has registered again. The process has said then
 	// that it no longer uses the sessions of the old incarnation. Guarded by mu.
 	successors map[lock.Incarnation]lock.Incarnation
+
+	suspicion selfSuspicion // guarded by mu
 }
 
 // openExpiry is an expiry under way.
@@ -88,7 +91,8 @@ func New(ctx context.Context, leadership Leadership, c Config) *Detector {
 	d := &Detector{
 		ctx: ctx, leadership: leadership, config: c,
 		expiriesDue: make(chan struct{}, 1), grantsDue: make(chan struct{}, 1), commandsDue: make(chan struct{}, 1),
-		lastHeard: map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]*openExpiry{},
+		suspicionDue: make(chan struct{}, 1),
+		lastHeard:    map[lock.Incarnation]time.Time{}, openExpiries: map[lock.Incarnation]*openExpiry{},
 		records: map[lock.Incarnation]takeoverRecord{}, expired: map[lock.Incarnation]*takeoverRecord{}, goneOwners: map[lock.Incarnation]struct{}{},
 		contestedSince: map[contestedGrant]time.Time{}, unagedHandOffs: map[contestedGrant]struct{}{},
 	}
@@ -104,6 +108,7 @@ func (d *Detector) Run() {
 	running.Go(d.carryOutExpiries)
 	running.Go(d.carryOutGrants)
 	running.Go(d.carryOutCommands)
+	running.Go(d.examineSuspicions)
 	running.Wait()
 }
 
@@ -322,13 +327,16 @@ func (d *Detector) openExpiry(now time.Time, view View, inc lock.Incarnation, ti
 	if ground == lock.Living {
 		return
 	}
+	if needsSilence(ground) && d.holdsForSuspicion(now, view, timing.Lease) {
+		return
+	}
 	// The expiry names the incarnation's last applied command as of this moment. It is refused if a later one has been applied
 	// before it.
 	s, ok, err := view.Server(inc)
 	if err != nil || !ok || !s.Alive {
 		return // the next tick logs the error, or finds that it has ended
 	}
-	d.openExpiries[s.Incarnation] = &openExpiry{decided: make(chan struct{}), bySilence: ground == lock.Silence || ground == lock.Evidence}
+	d.openExpiries[s.Incarnation] = &openExpiry{decided: make(chan struct{}), bySilence: needsSilence(ground)}
 	d.records[s.Incarnation] = takeoverRecord{
 		incarnation: inc, lastCommand: s.Last, name: s.Name, address: s.Where, sessions: s.Sessions,
 		ground: ground, signals: signals, lastHeard: d.lastHeard[inc],

@@ -26,6 +26,8 @@ type fakeLeadership struct {
 	slow       error                     // returned by CheckPrompt
 	dead       map[lock.Incarnation]bool // incarnations that gossip says are dead
 	dial       func() (net.Conn, error)  // dials every ping port
+	// askVoters answers for the other voters; nil: two that reach no game server.
+	askVoters func(ports []PingPort) (reached map[string]int, voters int)
 
 	mu        sync.Mutex
 	servers   map[lock.Incarnation]fsm.Server
@@ -33,6 +35,9 @@ type fakeLeadership struct {
 	stampMS   int64 // the present one; 0: too few clocks are known
 	proposed  []*fsm.Command
 	expired   map[lock.Incarnation]lock.Ground
+	suspected fsm.SuspectedLeader
+	asked     int    // questions to the voters
+	handedTo  string // voter to which the leadership was handed
 }
 
 var _ Leadership = (*fakeLeadership)(nil)
@@ -61,7 +66,7 @@ func (l *fakeLeadership) run() { go l.detector.Run() }
 func (l *fakeLeadership) register(inc lock.Incarnation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := fsm.Server{Incarnation: inc, Alive: true, Ping: "gs:6000"}
+	s := fsm.Server{Incarnation: inc, Alive: true, Ping: "gs:6000", Peer: "gs:50000"}
 	s.Class.Timing = lock.DefaultTiming()
 	l.servers[inc] = s
 }
@@ -114,6 +119,9 @@ func (l *fakeLeadership) Propose(_ context.Context, c *fsm.Command) (fsm.Result,
 	if l.outcome != nil {
 		return l.outcome(c)
 	}
+	if suspect := c.GetSuspectLeader(); suspect != nil {
+		l.suspected = fsm.SuspectedLeader{Term: suspect.Term, StampMS: l.stampMS}
+	}
 	for _, v := range c.GetExpireServers().GetExpiries() {
 		inc := lock.Incarnation(v.Incarnation)
 		l.expired[inc] = lock.Ground(v.Ground)
@@ -122,6 +130,24 @@ func (l *fakeLeadership) Propose(_ context.Context, c *fsm.Command) (fsm.Result,
 		l.servers[inc] = s
 	}
 	return fsm.Result{}, nil
+}
+
+func (l *fakeLeadership) AskVoters(_ context.Context, ports []PingPort) (map[string]int, int) {
+	l.mu.Lock()
+	l.asked++
+	ask := l.askVoters
+	l.mu.Unlock()
+	if ask != nil {
+		return ask(ports)
+	}
+	return map[string]int{"b": 0, "c": 0}, 3
+}
+
+func (l *fakeLeadership) HandOverTo(_ context.Context, id string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.handedTo = id
+	return nil
 }
 
 // fakeView is a view of the tables as they are.
@@ -152,9 +178,21 @@ func (v fakeView) Contested(lock.Incarnation, int) ([]fsm.OwnedGrant, error) {
 	return v.l.contested, nil
 }
 
+func (v fakeView) SuspectedLeader() (fsm.SuspectedLeader, bool, error) {
+	v.l.mu.Lock()
+	defer v.l.mu.Unlock()
+	return v.l.suspected, v.l.suspected.Term != 0, nil
+}
+
 func (fakeView) Close() error { return nil }
 
 type noMetrics struct{}
 
 func (noMetrics) RecordExpiry(lock.Ground, bool, time.Duration) {}
 func (noMetrics) RecordTakeover(time.Duration)                  {}
+
+func (l *fakeLeadership) handedToNow() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.handedTo
+}

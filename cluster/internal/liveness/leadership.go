@@ -37,6 +37,11 @@ type Leadership interface {
 	CheckPrompt() error
 	// SeemsDead reports whether gossip says that an incarnation is dead. It does not block.
 	SeemsDead(inc lock.Incarnation) bool
+	// AskVoters has every other voter call the ping ports, and returns how many of the game servers answered each, by the id of
+	// the voter, and how many voters there are, this leader included. A voter that did not say is missing.
+	AskVoters(ctx context.Context, ports []PingPort) (reached map[string]int, voters int)
+	// HandOverTo hands the leadership to a voter.
+	HandOverTo(ctx context.Context, id string) error
 }
 
 // View is a read snapshot of the tables. It must be closed.
@@ -47,6 +52,8 @@ type View interface {
 	Living() ([]fsm.Server, error)
 	// Contested returns at most limit contested grants of an owner, of all owners if owner is 0.
 	Contested(owner lock.Incarnation, limit int) ([]fsm.OwnedGrant, error)
+	// SuspectedLeader returns the last leader that handed over because it did not hear most game servers.
+	SuspectedLeader() (leader fsm.SuspectedLeader, ok bool, err error)
 	Close() error
 }
 
@@ -58,10 +65,13 @@ type Metrics interface {
 	RecordTakeover(took time.Duration)
 }
 
+// Dial opens a connection, as net.Dialer does.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // Config holds the settings of a Detector.
 type Config struct {
 	Settings lock.Detector
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // dials ping ports
+	Dial     Dial // dials ping ports
 	Log      *slog.Logger
 	Metrics  Metrics
 }

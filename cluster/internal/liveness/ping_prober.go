@@ -71,7 +71,7 @@ func (w *streamObservers) pingPort(s *Stream) {
 		return
 	}
 	began := time.Now()
-	inc, came := w.callPingPort(port)
+	inc, came := callPingPort(w.ctx, w.config.Dial, port)
 	w.notePing(s, inc, came, began)
 }
 
@@ -106,7 +106,7 @@ func (w *streamObservers) pingUntilDecided(s *Stream) {
 			return
 		}
 		began := time.Now()
-		inc, came := w.callPingPort(port)
+		inc, came := callPingPort(w.ctx, w.config.Dial, port)
 		<-w.chaseSlots
 		if w.notePing(s, inc, came, began) {
 			w.logStream(s, "has a ping port that refuses", "port", port)
@@ -178,10 +178,10 @@ func (x *streamObserver) noteRefusal(began, now time.Time, detector lock.Detecto
 }
 
 // callPingPort connects to a ping port and reads the incarnation that answers.
-func (w *streamObservers) callPingPort(port string) (lock.Incarnation, pingResult) {
-	ctx, cancel := context.WithTimeout(w.ctx, pingTimeout)
+func callPingPort(ctx context.Context, dial Dial, port string) (lock.Incarnation, pingResult) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	c, err := w.config.Dial(ctx, "tcp", port)
+	c, err := dial(ctx, "tcp", port)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return 0, pingRefused
 	}

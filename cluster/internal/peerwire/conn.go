@@ -115,6 +115,13 @@ func (a *Conn) AskJoin(ctx context.Context, q JoinQuestion) (JoinAnswer, error) 
 	return j, err
 }
 
+// AskReach has the node call ping ports of game servers.
+func (a *Conn) AskReach(ctx context.Context, q ReachQuestion) (ReachAnswer, error) {
+	var r ReachAnswer
+	err := a.askJSON(ctx, questionReach, q, &r)
+	return r, err
+}
+
 // Close waits for the question under way, and closes the connection. A later question dials again.
 func (a *Conn) Close() {
 	<-a.turn

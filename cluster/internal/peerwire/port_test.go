@@ -51,6 +51,7 @@ func someAnswers(id string) Answers {
 		Nonce: func() (NonceAnswer, error) { return NonceAnswer{Term: 7, WallMS: 8}, nil },
 		Hello: func(q HelloQuestion) Hello { return Hello{ID: id, DigestAt: q.DigestAt, Digest: 9} },
 		Join:  func(JoinQuestion) JoinAnswer { return JoinAnswer{Refused: "no"} },
+		Reach: func(q ReachQuestion) ReachAnswer { return ReachAnswer{Reached: len(q.Ports)} },
 	}
 }
 

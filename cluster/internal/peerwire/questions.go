@@ -17,6 +17,7 @@ const (
 	questionNonce questionKind = 1 // the node's term and clock, read after the question arrived
 	questionHello questionKind = 2 // the node's identity and state
 	questionJoin  questionKind = 3 // to be taken into the cluster
+	questionReach questionKind = 4 // which ping ports of game servers it reaches
 )
 
 // NonceAnswer is the answer to a nonce, made after the question arrived.
@@ -84,12 +85,32 @@ type JoinAnswer struct {
 	Refused string `json:"refused,omitempty"` // reason of the refusal
 }
 
-// Answers holds a node's answers to the questions of other nodes. Nonce is asked only on connections that named this
+// MaxReachPorts is how many ping ports a ReachQuestion names at most.
+const MaxReachPorts = 16
+
+// ReachQuestion has a node call the ping ports of game servers.
+type ReachQuestion struct {
+	Ports []ReachPort `json:"ports"`
+}
+
+// ReachPort is the ping port of an incarnation of a game server.
+type ReachPort struct {
+	Incarnation uint64 `json:"incarnation"`
+	Address     string `json:"address"`
+}
+
+// ReachAnswer is the answer to a ReachQuestion, after at most about a second.
+type ReachAnswer struct {
+	Reached int `json:"reached"` // ports that answered as their incarnation
+}
+
+// Answers holds a node's answers to the questions of other nodes. Nonce and Reach are asked only on connections that named this
 // cluster and this node. After an error the connection is closed.
 type Answers struct {
 	Nonce func() (NonceAnswer, error)
 	Hello func(HelloQuestion) Hello
 	Join  func(JoinQuestion) JoinAnswer
+	Reach func(ReachQuestion) ReachAnswer
 }
 
 // ErrNoAnswer is returned by a node that cannot speak for a cluster at the moment.
@@ -128,6 +149,12 @@ func (a Answers) answerQuestion(about questionKind, question []byte, strict bool
 			return nil, errWireFormat
 		}
 		return json.Marshal(a.Hello(q))
+	case about == questionReach && strict:
+		var q ReachQuestion
+		if err := json.Unmarshal(question, &q); err != nil || len(q.Ports) > MaxReachPorts {
+			return nil, errWireFormat
+		}
+		return json.Marshal(a.Reach(q))
 	case about == questionJoin:
 		var q JoinQuestion
 		if err := json.Unmarshal(question, &q); err != nil {
