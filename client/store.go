@@ -252,13 +252,14 @@ func (s *Store[T]) List(ctx context.Context, prefix string) iter.Seq2[Info, erro
 				return
 			}
 			for _, p := range page.Profiles {
-				if request.After = p.Key; p.Exists && !yield(infoFromWire(p), nil) {
+				if p.Exists && !yield(infoFromWire(p), nil) {
 					return
 				}
 			}
-			if !page.More || len(page.Profiles) == 0 {
+			if !page.More {
 				return
 			}
+			request.After = page.Next
 		}
 	}
 }

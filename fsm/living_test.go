@@ -70,3 +70,69 @@ func TestAListKeepsItsMembersWhateverPlaceIsLeft(t *testing.T) {
 		must(t, h.m.Close())
 	}
 }
+
+// Sessions are found by their owners: a page reads none of the profiles that had an owner once.
+func TestSessionsAreFoundByTheirOwners(t *testing.T) {
+	h := newHeavy(t)
+	defer func() { must(t, h.m.Close()) }()
+	s := h.servers(3)
+	const profiles = 3000
+	for i := range profiles {
+		key := fmt.Sprintf("p%04d", i) // one of a thousand is kept, by the first game server
+		token := h.start(s[i%2], key)
+		if i%1000 != 0 {
+			h.apply(h.ask(s[i%2], &fsm.Release{Store: "players", Key: key, Token: token}))
+		}
+	}
+	h.start(s[2], "x")
+	h.apply(h.ask(s[2], &fsm.EndServer{}))
+	look(t, h.m, func(v *fsm.View) {
+		reads := v.CountReads()
+		rows, more, err := v.Sessions("", fsm.SessionPlace{}, 1000)
+		must(t, err)
+		if len(rows) != profiles/1000 || more {
+			t.Errorf("%d sessions and more: %t, want %d", len(rows), more, profiles/1000)
+		}
+		if reads.Gets > 50 || reads.Scans > 1 {
+			t.Errorf("a page of %d sessions reads %d rows and makes %d scans", len(rows), reads.Gets, reads.Scans)
+		}
+	})
+}
+
+// A store in which many profiles were removed is listed in pages that read a bounded count of rows.
+func TestAListOfRemovedProfilesComesInPages(t *testing.T) {
+	h := newHeavy(t)
+	defer func() { must(t, h.m.Close()) }()
+	s := h.server("gs")
+	const removed = 25_000
+	for i := 0; i < removed; i += 500 {
+		var sets, removes []*fsm.Command
+		for n := range 500 {
+			sets = append(sets, h.ask(s, &fsm.Set{Store: "players", Key: fmt.Sprintf("p%05d", i+n), Data: data("x")}))
+		}
+		for n := range 500 {
+			removes = append(removes, h.ask(s, &fsm.Remove{Store: "players", Key: fmt.Sprintf("p%05d", i+n), Expected: 1}))
+		}
+		h.apply(sets...)
+		h.apply(removes...)
+	}
+	h.apply(h.ask(s, &fsm.Set{Store: "players", Key: "z", Data: data("x")}))
+	look(t, h.m, func(v *fsm.View) {
+		var keys []string
+		pages := 0
+		for from, more := "", true; more; pages++ {
+			page, next, err := v.List("players", "", from, 1000)
+			must(t, err)
+			for _, p := range page {
+				keys = append(keys, p.Key)
+			}
+			if next != "" && next <= from {
+				t.Fatalf("after %q a page goes on after %q", from, next)
+			}
+			from, more = next, next != ""
+		}
+		if pages != 3 || len(keys) != 1 || keys[0] != "z" {
+			t.Errorf("%d pages list %v, want 3 and z", pages, keys)
+		}
+	})
+}

@@ -3,6 +3,8 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -68,31 +70,37 @@ func (v *View) History(store, key string) ([]Revision, error) {
 	return list, r.err
 }
 
-// List lists the existing profiles of a store whose keys begin with prefix and come after a key, without data.
-func (v *View) List(store, prefix, from string, limit int) ([]Profile, bool, error) {
+// maxListed is the count of records that one List reads: those of removed profiles are passed over.
+const maxListed = 10_000
+
+// List lists existing profiles of a store whose keys begin with prefix and come after a key, without data. next is the key
+// after which to go on; "" says that there are no more.
+func (v *View) List(store, prefix, from string, limit int) (list []Profile, next string, err error) {
 	r := v.tableReader()
-	var list []Profile
-	more := false
 	head := appendText([]byte{tableRecord}, store)
 	begin := append(bytes.Clone(head), prefix...)
 	end := keyAfterPrefix(begin)
-	if next := append(append(bytes.Clone(head), from...), 1); from != "" && bytes.Compare(next, begin) > 0 {
-		begin = next
+	if after := append(append(bytes.Clone(head), from...), 1); from != "" && bytes.Compare(after, begin) > 0 {
+		begin = after
 	}
+	last, passed, more := "", 0, false
 	r.scanRows(begin, end, func(key, row []byte) bool {
 		name, _ := splitTextPart(key[len(head):])
 		p, err := decodeProfile(store, name, row)
 		r.noteError(err)
-		if !p.Exists {
-			return true
-		}
-		if more = len(list) == limit; more {
+		if more = passed == maxListed || p.Exists && len(list) == limit; more {
 			return false
 		}
-		list = append(list, p)
+		last, passed = name, passed+1
+		if p.Exists {
+			list = append(list, p)
+		}
 		return true
 	})
-	return list, more, r.err
+	if more {
+		next = last
+	}
+	return list, next, r.err
 }
 
 // Stores lists the stores that have profiles.
@@ -122,32 +130,47 @@ func (v *View) Grant(store, key string) (GrantRow, error) {
 	return r.readGrant(store, key), r.err
 }
 
-// Sessions lists grants in force or revoked, of one store or of all, after a profile.
-func (v *View) Sessions(store, afterStore, afterKey string, limit int) ([]OwnedGrant, bool, error) {
+// SessionPlace is a place in the order of all sessions: by owner, store and key.
+type SessionPlace struct {
+	Owner      lock.Incarnation
+	Store, Key string
+}
+
+// Sessions lists grants in force or revoked, of one store or of all, after a place in their order. It reads the grants of the
+// living owners, and none of the profiles that have no owner.
+func (v *View) Sessions(store string, after SessionPlace, limit int) (list []OwnedGrant, more bool, err error) {
 	r := v.tableReader()
-	var list []OwnedGrant
-	more := false
-	prefix := []byte{tableGrant}
-	if store != "" {
-		prefix = appendText(prefix, store)
-	}
-	from := prefix
-	if next := append(profileKey(tableGrant, afterStore, afterKey), 0); afterStore != "" && bytes.Compare(next, from) > 0 {
-		from = next
-	}
-	r.scanRows(from, keyAfterPrefix(prefix), func(key, row []byte) bool {
-		g, err := decodeGrant(row)
-		r.noteError(err)
-		if g.Owner == 0 || !r.isAlive(g.Owner) {
+	for _, owner := range r.readLiving() {
+		if owner < after.Owner || r.readActivity(owner).Owned == 0 {
+			continue
+		}
+		prefix := serverKey(tableOwned, owner)
+		head := len(prefix)
+		if store != "" {
+			prefix = appendText(prefix, store)
+		}
+		from, to := prefix, keyAfterPrefix(prefix)
+		if next := append(ownedKey(tableOwned, owner, after.Store, after.Key), 0); owner == after.Owner && bytes.Compare(next, from) > 0 {
+			from = next
+		}
+		if bytes.Compare(from, to) >= 0 {
+			continue
+		}
+		r.scanRows(from, to, func(row, _ []byte) bool {
+			if more = len(list) == limit; more {
+				return false
+			}
+			s, k, _ := splitProfileKey(row[head:])
+			list = append(list, OwnedGrant{Store: s, Key: k})
 			return true
+		})
+		if more {
+			break
 		}
-		if more = len(list) == limit; more {
-			return false
-		}
-		s, k, _ := splitProfileKey(key[1:])
-		list = append(list, OwnedGrant{Store: s, Key: k, GrantRow: g})
-		return true
-	})
+	}
+	for i := range list {
+		list[i].GrantRow = r.readGrant(list[i].Store, list[i].Key)
+	}
 	return list, more, r.err
 }
 
@@ -246,38 +269,71 @@ func (v *View) Server(id lock.Incarnation) (Server, bool, error) {
 	return s, ok, r.err
 }
 
-// Living lists the living incarnations, in no order, without their activity.
+// Living lists the living incarnations in their order, without their activity.
 func (v *View) Living() ([]Server, error) {
 	r := v.tableReader()
 	var list []Server
-	for _, member := range r.readMembers(livingList, 0) {
-		s, ok := r.readServer(incarnationOf(member))
-		if !ok {
-			break
-		}
-		list = append(list, s)
+	for _, id := range r.readLiving() {
+		list = append(list, r.readLivingServer(id))
 	}
 	return list, r.err
 }
 
-// CountLiving counts the living incarnations.
-func (v *View) CountLiving() (uint64, error) {
+// readLivingServer reads the row of an incarnation that is in the list of the living.
+func (r *tableReader) readLivingServer(id lock.Incarnation) Server {
+	s, ok := r.readServer(id)
+	if !ok {
+		r.noteError(fmt.Errorf("incarnation %d is listed as alive, and has no row", id))
+	}
+	return s
+}
+
+func (r *tableReader) readLiving() []lock.Incarnation {
+	var ids []lock.Incarnation
+	for _, member := range r.readMembers(livingList, 0) {
+		ids = append(ids, incarnationOf(member))
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// LivingAfter lists living incarnations after one of them.
+func (v *View) LivingAfter(id lock.Incarnation, limit int) (list []Server, more bool, err error) {
 	r := v.tableReader()
-	return r.countMembers(livingList), r.err
+	for _, next := range r.readLiving() {
+		if next <= id {
+			continue
+		}
+		if len(list) == limit {
+			return list, true, r.err
+		}
+		s := r.readLivingServer(next)
+		s.Activity = r.readActivity(next)
+		list = append(list, s)
+	}
+	return list, false, r.err
 }
 
 // Servers lists every incarnation that is not forgotten.
 func (v *View) Servers() ([]Server, error) {
+	list, _, err := v.ServersAfter(0, math.MaxInt)
+	return list, err
+}
+
+// ServersAfter lists incarnations that are not forgotten, ended ones too, after one of them.
+func (v *View) ServersAfter(id lock.Incarnation, limit int) (list []Server, more bool, err error) {
 	r := v.tableReader()
-	var list []Server
-	r.scanRows([]byte{tableServer}, []byte{tableServer + 1}, func(key, row []byte) bool {
+	r.scanRows(serverKey(tableServer, id+1), []byte{tableServer + 1}, func(key, row []byte) bool {
+		if more = len(list) == limit; more {
+			return false
+		}
 		s, err := decodeServer(incarnationOf(key), row)
 		r.noteError(err)
 		s.Activity = r.readActivity(s.Incarnation)
 		list = append(list, s)
 		return true
 	})
-	return list, r.err
+	return list, more, r.err
 }
 
 // Registered says that a nonce has been registered, and is not forgotten.

@@ -58,9 +58,9 @@ func TestListInPages(t *testing.T) {
 					page, next, err := v.List("a", prefix, from, limit)
 					must(t, err)
 					for _, p := range page {
-						got, from = append(got, p.Key), p.Key
+						got = append(got, p.Key)
 					}
-					if more = next; more && len(page) != limit {
+					if from, more = next, next != ""; more && len(page) != limit {
 						t.Fatalf("a page of %d has %d, and there is more", limit, len(page))
 					}
 				}
@@ -87,12 +87,12 @@ func TestSessionsInPages(t *testing.T) {
 			want := slices.DeleteFunc(slices.Clone(names), func(n fsm.ProfileName) bool { return store != "" && n.Store != store })
 			for limit := 1; limit < 9; limit++ {
 				var got []fsm.ProfileName
-				for last, more := (fsm.ProfileName{}), true; more; {
-					page, next, err := v.Sessions(store, last.Store, last.Key, limit)
+				for last, more := (fsm.SessionPlace{}), true; more; {
+					page, next, err := v.Sessions(store, last, limit)
 					must(t, err)
 					for _, g := range page {
-						last = fsm.ProfileName{Store: g.Store, Key: g.Key}
-						got = append(got, last)
+						last = fsm.SessionPlace{Owner: g.Owner, Store: g.Store, Key: g.Key}
+						got = append(got, fsm.ProfileName{Store: g.Store, Key: g.Key})
 					}
 					more = next
 				}
@@ -102,7 +102,7 @@ func TestSessionsInPages(t *testing.T) {
 			}
 		}
 		// A cursor of another store does not lead out of the one that was asked for.
-		rows, _, err := v.Sessions("ab", "a", "k", 100)
+		rows, _, err := v.Sessions("ab", fsm.SessionPlace{Owner: lock.Incarnation(lock.TokenAt(2, 0)), Store: "a", Key: "k"}, 100)
 		must(t, err)
 		for _, g := range rows {
 			if g.Store != "ab" {

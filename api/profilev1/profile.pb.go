@@ -4126,7 +4126,8 @@ type ListResponse struct {
 	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Stores        []string               `protobuf:"bytes,2,rep,name=stores,proto3" json:"stores,omitempty"`
 	Profiles      []*Profile             `protobuf:"bytes,3,rep,name=profiles,proto3" json:"profiles,omitempty"` // without data
-	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
+	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`        // a page may be short, and even empty, while there is more: removed profiles are passed over
+	Next          string                 `protobuf:"bytes,5,opt,name=next,proto3" json:"next,omitempty"`         // with more: the key after which to go on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4187,6 +4188,13 @@ func (x *ListResponse) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *ListResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
 }
 
 type SetRequest struct {
@@ -5039,6 +5047,7 @@ type SessionsRequest struct {
 	AfterKey      string                 `protobuf:"bytes,3,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	Mode          ReadMode               `protobuf:"varint,5,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	AfterOwner    uint64                 `protobuf:"varint,6,opt,name=after_owner,json=afterOwner,proto3" json:"after_owner,omitempty"` // its incarnation: sessions come in the order of owner, store and key
 	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5107,6 +5116,13 @@ func (x *SessionsRequest) GetMode() ReadMode {
 		return x.Mode
 	}
 	return ReadMode_READ_MODE_LINEARIZABLE
+}
+
+func (x *SessionsRequest) GetAfterOwner() uint64 {
+	if x != nil {
+		return x.AfterOwner
+	}
+	return 0
 }
 
 func (x *SessionsRequest) GetBinding() uint64 {
@@ -5319,6 +5335,9 @@ func (x *Session) GetPendingMs() int64 {
 type ServersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mode          ReadMode               `protobuf:"varint,1,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	Ended         bool                   `protobuf:"varint,2,opt,name=ended,proto3" json:"ended,omitempty"` // those too that ended and are not forgotten
+	After         uint64                 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"` // incarnations above this one
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"` // 0: 1000
 	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5361,6 +5380,27 @@ func (x *ServersRequest) GetMode() ReadMode {
 	return ReadMode_READ_MODE_LINEARIZABLE
 }
 
+func (x *ServersRequest) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *ServersRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ServersRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
 func (x *ServersRequest) GetBinding() uint64 {
 	if x != nil {
 		return x.Binding
@@ -5372,6 +5412,7 @@ type ServersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Servers       []*Server              `protobuf:"bytes,2,rep,name=servers,proto3" json:"servers,omitempty"`
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5418,6 +5459,13 @@ func (x *ServersResponse) GetServers() []*Server {
 		return x.Servers
 	}
 	return nil
+}
+
+func (x *ServersResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 type Server struct {
@@ -7343,12 +7391,13 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12,\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"\xa4\x01\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\xb8\x01\n" +
 	"\fListResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12\x16\n" +
 	"\x06stores\x18\x02 \x03(\tR\x06stores\x123\n" +
 	"\bprofiles\x18\x03 \x03(\v2\x17.profilenode.v1.ProfileR\bprofiles\x12\x12\n" +
-	"\x04more\x18\x04 \x01(\bR\x04more\"\xd2\x03\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\x12\x12\n" +
+	"\x04next\x18\x05 \x01(\tR\x04next\"\xd2\x03\n" +
 	"\n" +
 	"SetRequest\x121\n" +
 	"\arequest\x18\x01 \x01(\v2\x17.profilenode.v1.RequestR\arequest\x12\x14\n" +
@@ -7428,14 +7477,16 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x0eDigestResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\xc3\x01\n" +
+	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\xe4\x01\n" +
 	"\x0fSessionsRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x1f\n" +
 	"\vafter_store\x18\x02 \x01(\tR\n" +
 	"afterStore\x12\x1b\n" +
 	"\tafter_key\x18\x03 \x01(\tR\bafterKey\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12,\n" +
-	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
+	"\x04mode\x18\x05 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x1f\n" +
+	"\vafter_owner\x18\x06 \x01(\x04R\n" +
+	"afterOwner\x12\x18\n" +
 	"\abinding\x18\x0f \x01(\x06R\abinding\"\x90\x01\n" +
 	"\x10SessionsResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x123\n" +
@@ -7455,13 +7506,17 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\boperator\x18\x1f \x01(\bR\boperator\x12\x1b\n" +
 	"\tsilent_ms\x18  \x01(\x03R\bsilentMs\x12\x1d\n" +
 	"\n" +
-	"pending_ms\x18! \x01(\x03R\tpendingMs\"X\n" +
+	"pending_ms\x18! \x01(\x03R\tpendingMs\"\x9a\x01\n" +
 	"\x0eServersRequest\x12,\n" +
-	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x18\n" +
-	"\abinding\x18\x0f \x01(\x06R\abinding\"x\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x14\n" +
+	"\x05ended\x18\x02 \x01(\bR\x05ended\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x8c\x01\n" +
 	"\x0fServersResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x120\n" +
-	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\"\x81\x03\n" +
+	"\aservers\x18\x02 \x03(\v2\x16.profilenode.v1.ServerR\aservers\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x81\x03\n" +
 	"\x06Server\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +

@@ -88,13 +88,22 @@ func (n *Node) Status(ctx context.Context) (*profilev1.StatusResponse, error) {
 func (n *Node) GameServers(ctx context.Context) (servers []*profilev1.Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	answer, err := profilev1.NewClusterClient(n.link.Conn()).Servers(ctx, &profilev1.ServersRequest{})
-	for _, s := range answer.GetServers() {
-		if s.GetKind() == profilev1.ServerKind_SERVER_KIND_GAME_SERVER {
-			servers = append(servers, s)
+	request := &profilev1.ServersRequest{}
+	for {
+		answer, err := profilev1.NewClusterClient(n.link.Conn()).Servers(ctx, request)
+		if err != nil {
+			return servers, err
+		}
+		for _, s := range answer.GetServers() {
+			request.After = s.GetIncarnation()
+			if s.GetKind() == profilev1.ServerKind_SERVER_KIND_GAME_SERVER {
+				servers = append(servers, s)
+			}
+		}
+		if !answer.GetMore() {
+			return servers, nil
 		}
 	}
-	return servers, err
 }
 
 // WaitForAnswer waits until the node answers a linearizable read of a profile. The profile may have to exist.

@@ -82,10 +82,10 @@ func listProfiles(ctx context.Context, a *clusterFlags, request *pb.ListRequest,
 		if limit > 0 {
 			left -= min(left, uint64(got))
 		}
-		if !reply.GetMore() || got == 0 || (limit > 0 && left == 0) {
+		if !reply.GetMore() || (limit > 0 && left == 0) {
 			return t.flush()
 		}
-		request.After = reply.GetProfiles()[got-1].GetKey()
+		request.After = reply.GetNext()
 	}
 }
 

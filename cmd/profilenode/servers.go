@@ -18,7 +18,7 @@ func serversCommand(p process) *cobra.Command {
 		Long: `servers lists the game servers: since when, how many profiles each holds, how many of those somebody else wants, and how
 long ago the leader heard it. In the default timing class one that is silent for 3 s is in doubt about its sessions; it is ended
 after 4.5 s if there is evidence that it is dead, after 10 s in any case. With --gone it lists those too that ended within the
-last hour, and on what ground: goodbye, proof, evidence or silence.`,
+last hour, or the last 5 minutes if they left nothing, and on what ground: goodbye, proof, evidence or silence.`,
 		Args: cobra.NoArgs,
 	}
 	a := addClusterFlags(p, command)
@@ -26,13 +26,17 @@ last hour, and on what ground: goodbye, proof, evidence or silence.`,
 	command.Flags().BoolVar(&all, "all", false, "also those, and command-line tools")
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
 	command.RunE = runAct(func(ctx context.Context, _ []string) error {
-		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+		request := &pb.ServersRequest{Mode: readModeFor(stale), Ended: gone || all}
+		t := newTextTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "TIMING", "ENDED", "INCARNATION")
+		for { // page by page; the time limit is for each
 			reply := &pb.ServersResponse{}
-			if err := c.ask(ctx, pb.Cluster_Servers_FullMethodName, &pb.ServersRequest{Mode: readModeFor(stale)}, reply); err != nil {
+			if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+				return c.ask(ctx, pb.Cluster_Servers_FullMethodName, request, reply)
+			}); err != nil {
 				return err
 			}
-			t := newTextTable(discardIf(a.json, p.out), "NAME", "WHERE", "KIND", "STATE", "SINCE", "SESSIONS", "WANTED", "LAST HEARD", "GOSSIP", "TIMING", "ENDED", "INCARNATION")
 			for _, s := range reply.GetServers() {
+				request.After = s.GetIncarnation()
 				tool := s.GetKind() == pb.ServerKind_SERVER_KIND_TOOL
 				if !all && (tool || !s.GetAlive() && !gone) {
 					continue
@@ -47,8 +51,10 @@ last hour, and on what ground: goodbye, proof, evidence or silence.`,
 					formatHeldGrants(s), strconv.FormatUint(s.GetWanted(), 10), formatSilence(s.GetAlive(), s.GetSilentMs()),
 					escapeUnprintable(s.GetGossip()), s.GetTiming().GetName(), formatTime(s.GetEndedMs()), strconv.FormatUint(s.GetIncarnation(), 10))
 			}
-			return t.flush()
-		})
+			if !reply.GetMore() {
+				return t.flush()
+			}
+		}
 	})
 	return command
 }

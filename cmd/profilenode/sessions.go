@@ -66,7 +66,8 @@ func listSessions(ctx context.Context, a *clusterFlags, request *pb.SessionsRequ
 		if !reply.GetMore() || got == 0 {
 			return t.flush()
 		}
-		request.AfterStore, request.AfterKey = reply.GetSessions()[got-1].GetStore(), reply.GetSessions()[got-1].GetKey()
+		last := reply.GetSessions()[got-1]
+		request.AfterOwner, request.AfterStore, request.AfterKey = last.GetOwner().GetIncarnation(), last.GetStore(), last.GetKey()
 	}
 }
 

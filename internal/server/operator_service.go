@@ -129,7 +129,7 @@ func (s operatorService) Digest(ctx context.Context, q *profilev1.DigestRequest)
 	return &profilev1.DigestResponse{Id: s.node.ID(), Index: standing.Index, Digest: standing.Digest}, nil
 }
 
-// Sessions lists sessions in force or revoked, a page at a time.
+// Sessions lists sessions in force or revoked, owner by owner, a page at a time.
 func (s operatorService) Sessions(ctx context.Context, q *profilev1.SessionsRequest) (*profilev1.SessionsResponse, error) {
 	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkAfter("after_key", q.GetAfterKey()), checkStores(q.GetStore(), q.GetAfterStore())); err != nil {
 		return nil, err
@@ -139,7 +139,8 @@ func (s operatorService) Sessions(ctx context.Context, q *profilev1.SessionsRequ
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
-	rows, more, err := view.Sessions(q.GetStore(), q.GetAfterStore(), q.GetAfterKey(), checkPage(q.GetLimit()))
+	after := fsm.SessionPlace{Owner: lock.Incarnation(q.GetAfterOwner()), Store: q.GetAfterStore(), Key: q.GetAfterKey()}
+	rows, more, err := view.Sessions(q.GetStore(), after, checkPage(q.GetLimit()))
 	if err != nil {
 		return nil, s.refusals.brokenError(0, err)
 	}
@@ -186,7 +187,8 @@ func (s operatorService) sessionToWire(view *View, row fsm.OwnedGrant) (*profile
 	return out, nil
 }
 
-// Servers lists incarnations that are not forgotten, ended ones too. Only the leader knows how long one is silent.
+// Servers lists the living incarnations, or all that are not forgotten, a page at a time. Only the leader knows how long one is
+// silent.
 func (s operatorService) Servers(ctx context.Context, q *profilev1.ServersRequest) (*profilev1.ServersResponse, error) {
 	if err := checkFieldErrors(0, checkMode(q.GetMode())); err != nil {
 		return nil, err
@@ -196,23 +198,19 @@ func (s operatorService) Servers(ctx context.Context, q *profilev1.ServersReques
 		return nil, err
 	}
 	defer func() { _ = view.Close() }()
-	rows, err := view.Servers()
+	list := view.LivingAfter
+	if q.GetEnded() {
+		list = view.ServersAfter
+	}
+	rows, more, err := list(lock.Incarnation(q.GetAfter()), checkPage(q.GetLimit()))
 	if err != nil {
 		return nil, s.refusals.brokenError(0, err)
 	}
-	contested, err := view.Contested(0, 0)
-	if err != nil {
-		return nil, s.refusals.brokenError(0, err)
-	}
-	wanted := map[lock.Incarnation]uint64{}
-	for _, g := range contested {
-		wanted[g.Owner]++
-	}
-	reply := &profilev1.ServersResponse{Header: readHeader(view, q.GetMode(), 0, 0)}
+	reply := &profilev1.ServersResponse{Header: readHeader(view, q.GetMode(), 0, 0), More: more}
 	for _, row := range rows {
 		server := &profilev1.Server{
 			Incarnation: uint64(row.Incarnation), Name: row.Name, Where: row.Where, Alive: row.Alive, SinceMs: row.SinceMS,
-			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.GossipState(row.Incarnation), Wanted: wanted[row.Incarnation],
+			Sessions: uint64(row.Sessions), SilentMs: -1, Gossip: s.node.GossipState(row.Incarnation), Wanted: uint64(row.Contested),
 			Timing: timingToWire(row.Class),
 		}
 		if !row.Alive {

@@ -113,26 +113,28 @@ func (s profilesService) List(ctx context.Context, q *profilev1.ListRequest) (*p
 		if err != nil {
 			return nil, s.refusals.brokenError(0, err)
 		}
-		reply.Stores, reply.More = storePage(stores, q.GetPrefix(), q.GetAfter(), limit)
+		if reply.Stores, reply.More = storePage(stores, q.GetPrefix(), q.GetAfter(), limit); reply.More {
+			reply.Next = reply.Stores[limit-1]
+		}
 		return reply, nil
 	}
 	if err := readBytes(ctx, pageBytes); err != nil {
 		return nil, err
 	}
-	rows, more, err := view.List(q.GetStore(), q.GetPrefix(), q.GetAfter(), limit)
+	rows, next, err := view.List(q.GetStore(), q.GetPrefix(), q.GetAfter(), limit)
 	if err != nil {
 		return nil, s.refusals.brokenError(0, err)
 	}
-	reply.More = more
 	size := 0
-	for _, row := range rows {
+	for i, row := range rows {
 		p := profileWithoutData(row)
 		if size += proto.Size(p) + 8; size > pageBytes {
-			reply.More = true
+			next = rows[i-1].Key
 			break
 		}
 		reply.Profiles = append(reply.Profiles, p)
 	}
+	reply.Next, reply.More = next, next != ""
 	return reply, nil
 }
 

@@ -135,7 +135,7 @@ func TestOperatorsView(t *testing.T) {
 			}
 			for _, s := range page.Sessions {
 				keys = append(keys, s.Key)
-				q.AfterStore, q.AfterKey = s.Store, s.Key
+				q.AfterOwner, q.AfterStore, q.AfterKey = s.Owner.GetIncarnation(), s.Store, s.Key
 				asked := s.Key == "q"
 				if s.Owner.GetName() != "a" || s.LetGo != asked || asked && (len(s.Waiters) != 1 || s.Waiters[0].Name != "b") {
 					t.Errorf("session %v", s)
@@ -162,6 +162,41 @@ func TestOperatorsView(t *testing.T) {
 		digest, err := w.cluster.Digest(soon(t), &profilev1.DigestRequest{Index: servers.Header.Index})
 		if err != nil || digest.Index < servers.Header.Index || digest.Digest == 0 || digest.Id != st.Id {
 			t.Errorf("digest %v, %v", digest, err)
+		}
+	})
+}
+
+// Game servers come in pages, those that ended only if they are asked for.
+func TestServersInPages(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		ended := w.register("ended")
+		for _, name := range []string{"a", "b", "c"} {
+			w.register(name)
+		}
+		if _, err := w.profiles.EndServer(soon(t), &profilev1.EndServerRequest{Request: ended.next()}); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range []struct {
+			ended bool
+			want  []string
+		}{{false, []string{"a", "b", "c"}}, {true, []string{"ended", "a", "b", "c"}}} {
+			for limit := uint32(1); limit < 6; limit++ {
+				var names []string
+				q := &profilev1.ServersRequest{Ended: test.ended, Limit: limit}
+				for more := true; more; {
+					page, err := w.cluster.Servers(soon(t), q)
+					if err != nil || len(page.Servers) > int(limit) {
+						t.Fatalf("a page of %d: %v, %v", limit, page, err)
+					}
+					for _, s := range page.Servers {
+						names, q.After = append(names, s.Name), s.Incarnation
+					}
+					more = page.More
+				}
+				if !slices.Equal(names, test.want) {
+					t.Errorf("pages of %d, ended ones %t: %v, want %v", limit, test.ended, names, test.want)
+				}
+			}
 		}
 	})
 }
