@@ -297,6 +297,12 @@ func (r *tableReader) readLiving() []lock.Incarnation {
 	return ids
 }
 
+// CountLiving counts the living incarnations.
+func (v *View) CountLiving() (uint64, error) {
+	r := v.tableReader()
+	return r.countMembers(livingList), r.err
+}
+
 // LivingAfter lists living incarnations after one of them.
 func (v *View) LivingAfter(id lock.Incarnation, limit int) (list []Server, more bool, err error) {
 	r := v.tableReader()
