@@ -5,7 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -128,5 +130,39 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	age(3, time.Second)
 	if again := acceptAll(t, limiter, "c", "c"); len(again) != 1 || isOpen(2) {
 		t.Errorf("%d newcomers were let in at the limit, want one in place of the idle connection", len(again))
+	}
+}
+
+// failingOnce fails to accept until it has no more errors, then accepts.
+type failingOnce struct {
+	arrivals
+	errors []error
+}
+
+func (f *failingOnce) Accept() (net.Conn, error) {
+	if len(f.errors) > 0 {
+		err := f.errors[0]
+		f.errors = f.errors[1:]
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+	}
+	return f.arrivals.Accept()
+}
+
+// A lack of descriptors ends neither the port nor the node: gRPC waits a moment and accepts again, which it does after errors that
+// call themselves temporary.
+func TestALackOfDescriptorsDoesNotEndThePort(t *testing.T) {
+	port := peerListener{
+		Listener: &failingOnce{arrivals{waiting: []net.Conn{&hostConn{host: "a"}}}, []error{syscall.EMFILE, syscall.ENFILE}},
+		share:    1 << 20, open: newConnLimiter(Limits{Conns: 8}, slog.New(slog.DiscardHandler)),
+	}
+	for range 2 {
+		_, err := port.Accept()
+		var temporary interface{ Temporary() bool }
+		if !errors.As(err, &temporary) || !temporary.Temporary() {
+			t.Fatalf("%v (%T) would end the port", err, err)
+		}
+	}
+	if _, err := port.Accept(); err != nil {
+		t.Errorf("after the lack of descriptors: %v", err)
 	}
 }
