@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -17,7 +18,6 @@ const (
 	leastToSuspect   = 10          // living game servers below which a leader does not suspect itself
 	suspicionStands  = time.Minute // for so long after a leader was suspected no leader holds expiries for this reason
 	maxPingSample    = 16          // ping ports of silent game servers that each voter calls
-	maxSampledRows   = 256         // rows that are read to find them
 	suspicionRepeats = time.Second // pause between two questions to the voters
 )
 
@@ -70,50 +70,51 @@ func (d *Detector) holdsForSuspicion(now time.Time, view View, lease time.Durati
 
 // shouldSuspectSelf reports whether a suspicion begins, and chooses the ping ports to be called. mu must be held.
 func (d *Detector) shouldSuspectSelf(now time.Time, view View) bool {
-	silent, living := d.countSilent(now)
+	rows, err := view.Living()
+	if err != nil {
+		return false // the next reading of the living logs the error
+	}
+	silent, living := d.findSilent(now, rows)
 	if living < leastToSuspect || 2*len(silent) <= living || d.wasLeaderSuspected(view) {
 		return false
 	}
 	d.suspicion.silent, d.suspicion.living = len(silent), living
-	d.suspicion.ports = samplePingPorts(view, silent)
+	d.suspicion.ports = samplePingPorts(silent)
 	return len(d.suspicion.ports) > 0
 }
 
-// countSilent returns the game servers that have been silent for longer than their doubt, and how many are alive. One whose
-// process has registered again is neither. mu must be held.
-func (d *Detector) countSilent(now time.Time) (silent []lock.Incarnation, living int) {
-	for inc, timing := range d.livingTimings {
-		if d.successors[inc] != 0 {
+// findSilent returns the game servers that have been silent for longer than their doubt, and how many are alive. A tool, and one
+// whose process has registered again, is neither. mu must be held.
+func (d *Detector) findSilent(now time.Time, rows []fsm.Server) (silent []fsm.Server, living int) {
+	for _, s := range rows {
+		if s.Tool || s.Successor != 0 {
 			continue
 		}
 		living++
-		heard, known := d.lastHeard[inc]
+		heard, known := d.lastHeard[s.Incarnation]
 		if heard.Before(d.leadership.OpenedAt()) {
 			heard = d.leadership.OpenedAt()
 		}
-		if known && now.Sub(heard) > timing.Doubt {
-			silent = append(silent, inc)
+		if known && now.Sub(heard) > s.Class.Timing.Doubt {
+			silent = append(silent, s)
 		}
 	}
 	return silent, living
 }
 
-// samplePingPorts returns the ping ports of some silent game servers, which come in no order. A port on another host than the
-// one that the game server registered from is left out: a game server must not make nodes call an address of its choice.
-func samplePingPorts(view View, silent []lock.Incarnation) (ports []PingPort) {
-	for _, inc := range silent[:min(len(silent), maxSampledRows)] {
-		row, ok, err := view.Server(inc)
-		if err != nil || !ok {
-			continue
-		}
-		from, _, err := net.SplitHostPort(row.Peer)
+// samplePingPorts returns the ping ports of some game servers. A port on another host than the one that its game server registered
+// from is left out: a game server must not make nodes call an address of its choice.
+func samplePingPorts(servers []fsm.Server) (ports []PingPort) {
+	rand.Shuffle(len(servers), func(i, k int) { servers[i], servers[k] = servers[k], servers[i] })
+	for _, s := range servers {
+		from, _, err := net.SplitHostPort(s.Peer)
 		if err != nil {
-			from = row.Peer
+			from = s.Peer
 		}
-		if !sameHost(row.Ping, from) {
+		if !sameHost(s.Ping, from) {
 			continue
 		}
-		if ports = append(ports, PingPort{inc, row.Ping}); len(ports) == maxPingSample {
+		if ports = append(ports, PingPort{s.Incarnation, s.Ping}); len(ports) == maxPingSample {
 			break
 		}
 	}

@@ -59,6 +59,13 @@ func TestALeaderThatHearsFewGameServersSuspectsItself(t *testing.T) {
 				l.servers[inc] = s
 			}
 		}, false, "", soon},
+		{"most are silent, counted with tools", 18, 6, func(l *fakeLeadership) {
+			for inc := lock.Incarnation(10); inc <= 18; inc++ {
+				s := l.servers[inc]
+				s.Tool = true
+				l.servers[inc] = s
+			}
+		}, false, "", soon},
 		{"the row cannot be written", 12, 0, func(l *fakeLeadership) {
 			l.askVoters = answer(map[string]int{"b": 9})
 			l.outcome = func(c *fsm.Command) (fsm.Result, error) {
