@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -91,6 +92,7 @@ func (l *leaderState) tendCalendar() {
 			l.countMinute()
 		case <-forget.C:
 			l.forgetEnded()
+			l.dropDue()
 		}
 	}
 }
@@ -98,7 +100,8 @@ func (l *leaderState) tendCalendar() {
 // countMinute counts a minute in the tables, unless nothing waits there to grow old. If the outcome is unknown it is not
 // proposed again: a minute too few keeps data for longer.
 func (l *leaderState) countMinute() {
-	if _, due := l.readEnded(func(now uint64) (before, nothingLeft uint64) { return now + 1, now + 1 }); due {
+	_, waits := l.readEnded(func(now uint64) (before, nothingLeft uint64) { return now + 1, now + 1 })
+	if waits || l.hasDue(func(uint64) uint64 { return math.MaxUint64 }) {
 		_, _ = l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.CountMinute{}))
 	}
 }
@@ -118,6 +121,34 @@ func (l *leaderState) forgetEnded() {
 			return
 		}
 	}
+}
+
+// dropDue drops what the policies keep for some days, once they are over.
+func (l *leaderState) dropDue() {
+	for range forgetSteps {
+		if !l.hasDue(func(now uint64) uint64 { return now + 1 }) {
+			return
+		}
+		result, err := l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.DropDue{Limit: forgetStep}))
+		if err != nil || !result.More {
+			return
+		}
+	}
+}
+
+// hasDue says whether something is to be dropped before a minute, as beforeOf names it at the present minute.
+func (l *leaderState) hasDue(beforeOf func(now uint64) uint64) bool {
+	view, err := l.node.tables.OpenView()
+	if err != nil {
+		return false
+	}
+	defer view.Close()
+	now, err := view.Minute()
+	if err != nil {
+		return false
+	}
+	due, err := view.DueBefore(beforeOf(now))
+	return due && err == nil
 }
 
 // readEnded returns the command that forgets what ended before two minutes, as agesOf names them at the present minute: of all

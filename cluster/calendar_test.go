@@ -289,3 +289,66 @@ func TestTheCalendar(t *testing.T) {
 		}
 	})
 }
+
+// What the policies keep for some days is dropped by whoever leads then, and the minutes are counted as long as something waits for
+// them.
+func TestTheRevisionsOfARemovedProfileAreDroppedWhenTheirDaysAreOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, 1, func(_ int, config *cluster.Config) { config.FS = vfs.NewMem() })
+		c.Ready()
+		s := register(t, c.Nodes[0], "gs")
+		set := func(name string, value int64) {
+			if r := propose(t, c.Nodes[0], s.do(&fsm.SetPolicy{Name: name, Value: value})); r.Code != fsm.OK {
+				t.Fatalf("set policy %s: code %d", name, r.Code)
+			}
+		}
+		kept := func(key string) int {
+			view, err := c.Nodes[0].View()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer view.Close()
+			revisions, err := view.History("test", key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(revisions)
+		}
+		remove := func(key string) {
+			mustSet(t, c.Nodes[0], s, key, "v1")
+			mustSet(t, c.Nodes[0], s, key, "v2")
+			if r := propose(t, c.Nodes[0], s.do(&fsm.Remove{Store: "test", Key: key, AnyRevision: true})); r.Code != fsm.OK {
+				t.Fatalf("remove %s: code %d", key, r.Code)
+			}
+		}
+		remove("later")
+		set(fsm.PolicyRemovedDays, 0)
+		remove("at once")
+		c.Until("the revisions to be dropped", func() bool { return kept("at once") == 1 })
+		if n := kept("later"); n != 3 {
+			t.Errorf("%d revisions are kept of a profile whose days are not over", n)
+		}
+		view, err := c.Nodes[0].View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := view.Minute()
+		if err != nil {
+			t.Fatal(err)
+		}
+		view.Close()
+		c.Stop()
+		c.Open(0)
+		c.Ready()
+		time.Sleep(2 * time.Minute)
+		c.Until("the next leader to count minutes", func() bool {
+			view, err := c.Nodes[0].View()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer view.Close()
+			now, err := view.Minute()
+			return err == nil && now > before+1
+		})
+	})
+}

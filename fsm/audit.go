@@ -39,13 +39,15 @@ const (
 	AuditRaiseLevel     AuditKind = 24 // the cluster raised its level
 	AuditSetNode        AuditKind = 25 // a node came, or has other addresses
 	AuditRemoveNode     AuditKind = 26 // a node is no member any more
+
+	AuditDropMessage AuditKind = 30 // a message to a profile that was never saved was dropped for its age
 )
 
 var auditKindNames = map[AuditKind]string{
 	AuditSteal: "steal", AuditAskOwner: "ask", AuditForceRelease: "release", AuditSet: "set", AuditRemove: "remove",
 	AuditLate: "late", AuditEndServer: "end", AuditGiveUp: "give-up", AuditKeptSave: "kept-save",
 	AuditClearAlarm: "clear alarm", AuditExpectNode: "expect node", AuditSetPolicy: "policy", AuditSetTimingClass: "timing",
-	AuditRaiseLevel: "level", AuditSetNode: "node", AuditRemoveNode: "remove node",
+	AuditRaiseLevel: "level", AuditSetNode: "node", AuditRemoveNode: "remove node", AuditDropMessage: "drop message",
 }
 
 func (k AuditKind) String() string {
@@ -59,7 +61,7 @@ func (k AuditKind) String() string {
 func (r *tableReader) ringOf(kind AuditKind, by lock.Incarnation) AuditRing {
 	if by == 0 {
 		switch kind {
-		case AuditRaiseLevel, AuditSetNode, AuditRemoveNode:
+		case AuditRaiseLevel, AuditSetNode, AuditRemoveNode, AuditDropMessage:
 			return OperatorsRing
 		}
 		return GameServersRing

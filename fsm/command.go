@@ -44,6 +44,7 @@ type (
 
 	SetTimingClass = logpb.SetTimingClass
 	CompareRange   = logpb.CompareRange
+	DropDue        = logpb.DropDue
 	RaiseAlarm     = logpb.RaiseAlarm
 	ClearAlarm     = logpb.ClearAlarm
 	ExpectNode     = logpb.ExpectNode
@@ -112,6 +113,8 @@ func NewCommand(request *Request, act any) *Command {
 		c.Act = &logpb.Command_RaiseLevel{RaiseLevel: a}
 	case *CompareRange:
 		c.Act = &logpb.Command_CompareRange{CompareRange: a}
+	case *DropDue:
+		c.Act = &logpb.Command_DropDue{DropDue: a}
 	case *RaiseAlarm:
 		c.Act = &logpb.Command_RaiseAlarm{RaiseAlarm: a}
 	case *ClearAlarm:

@@ -148,14 +148,15 @@ func checkProfile(t testing.TB, v *fsm.View, p fsm.ProfileName) {
 	messages := read(v.AllMessages(p.Store, p.Key, 0, 0))(t)
 	var want fsm.Inbox
 	for _, m := range messages {
+		want.Bytes += uint64(len(m.Body))
 		if m.Panics < 3 {
 			want.Waiting++
 		} else {
 			want.SetAside++
 		}
 	}
-	if got := read(v.Inbox(p.Store, p.Key))(t); got.Waiting != want.Waiting || got.SetAside != want.SetAside {
-		t.Errorf("the mailbox of %v counts %d waiting messages and %d set aside, it has %d and %d", p, got.Waiting, got.SetAside, want.Waiting, want.SetAside)
+	if got := read(v.Inbox(p.Store, p.Key))(t); got.Waiting != want.Waiting || got.SetAside != want.SetAside || got.Bytes != want.Bytes {
+		t.Errorf("the mailbox of %v is %+v, and it has %+v", p, got, want)
 	}
 	if bodies := read(v.Bodies(p.Store, p.Key))(t); bodies != len(messages) {
 		t.Errorf("%d messages of %v have %d bodies", len(messages), p, bodies)

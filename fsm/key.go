@@ -39,6 +39,7 @@ const (
 	tableAudit          = 'A' // ring, place in it -> audit
 	tableAuditBook      = 'B' // one row: the next number, and the places of each ring that are kept
 	tableAlarm          = 'l' // code -> an alarm that is kept until it is cleared
+	tableDue            = 'D' // minute, kind, store, key, number: what is dropped once that many minutes are counted
 	tableComparison     = 'C' // one row: how far the comparison of the nodes' rows has come
 	tableExpected       = 'j' // address that a node may join from
 	tableSuspected      = 'x' // one row: the last leader that did not hear most game servers and handed over

@@ -229,7 +229,7 @@ func compareProfile(t testing.TB, v *fsm.View, name fsm.ProfileName, p *referenc
 	}
 	equal(t, fmt.Sprint("the waiting messages of ", name), offered, waiting)
 	equal(t, fmt.Sprint("the mailbox of ", name), read(v.Inbox(name.Store, name.Key))(t),
-		fsm.Inbox{Last: p.sent, Waiting: uint64(len(waiting)), SetAside: uint64(len(p.messages) - len(waiting))})
+		fsm.Inbox{Last: p.sent, Waiting: uint64(len(waiting)), SetAside: uint64(len(p.messages) - len(waiting)), Bytes: p.messageBytes()})
 	if len(messages) != len(p.messages) {
 		t.Fatalf("%v has messages %v, the model's %v", name, messages, p.messages)
 	}

@@ -10,6 +10,7 @@ import (
 type Message struct {
 	ID        uint64 // rises by one within the profile, and is never used again
 	Body      []byte
+	Size      uint64 // bytes of the body
 	Kind      string
 	Sender    string
 	SentMS    int64
@@ -28,12 +29,13 @@ func (m Message) encode() []byte {
 	w.writeInt(m.SentMS)
 	w.writeUint(m.Panics)
 	w.writeString(m.PanicText)
+	w.writeUint(m.Size)
 	return w
 }
 
 func decodeMessage(id uint64, row []byte) (Message, error) {
 	f := newRowReader(row)
-	m := Message{ID: id, Kind: f.readString(), Sender: f.readString(), SentMS: f.readInt(), Panics: f.readUint(), PanicText: f.readString()}
+	m := Message{ID: id, Kind: f.readString(), Sender: f.readString(), SentMS: f.readInt(), Panics: f.readUint(), PanicText: f.readString(), Size: f.readUint()}
 	return m, f.finishRow(tableMessage)
 }
 
@@ -53,6 +55,7 @@ type Inbox struct {
 	Last     uint64 // id of the last message ever sent
 	Waiting  uint64
 	SetAside uint64
+	Bytes    uint64 // of the bodies of both
 }
 
 func (r *tableReader) readInbox(store, key string) Inbox {
@@ -61,7 +64,7 @@ func (r *tableReader) readInbox(store, key string) Inbox {
 		return Inbox{}
 	}
 	f := newRowReader(row)
-	b := Inbox{Last: f.readUint(), Waiting: f.readUint(), SetAside: f.readUint()}
+	b := Inbox{Last: f.readUint(), Waiting: f.readUint(), SetAside: f.readUint(), Bytes: f.readUint()}
 	r.noteError(f.finishRow(tableInbox))
 	return b
 }
@@ -71,6 +74,7 @@ type messageTable struct {
 	*tableWriter
 	grants   *grantTable
 	policies *policyTable
+	audits   *auditTable
 }
 
 // putInbox writes an inbox, and updates the table of owners' profiles with messages.
@@ -83,10 +87,11 @@ func (t *messageTable) putInbox(store, key string, b Inbox) {
 			t.putRow(ownedKey(tableOwnedInbox, owner, store, key), newRowWriter(0))
 		}
 	}
-	w := newRowWriter(20)
+	w := newRowWriter(24)
 	w.writeUint(b.Last)
 	w.writeUint(b.Waiting)
 	w.writeUint(b.SetAside)
+	w.writeUint(b.Bytes)
 	t.putRow(profileKey(tableInbox, store, key), w)
 }
 
@@ -98,6 +103,9 @@ func (t *messageTable) sendMessage(server lock.Incarnation, c *Send) Result {
 	if limit := uint64(max(t.policies.policyValueOf(c.Store, PolicyMaxMessages), 0)); box.Waiting+box.SetAside >= limit {
 		return Result{Code: InboxFull, Limit: limit}
 	}
+	if limit := uint64(max(t.policies.policyValueOf(c.Store, PolicyMaxMessageBytes), 0)); box.Bytes+uint64(len(c.Body)) > limit {
+		return Result{Code: InboxFull, Limit: limit}
+	}
 	sender, _ := t.readServer(server)
 	before := box.Last
 	if box.Waiting == 0 {
@@ -105,9 +113,15 @@ func (t *messageTable) sendMessage(server lock.Incarnation, c *Send) Result {
 	}
 	box.Last++
 	box.Waiting++
+	box.Bytes += uint64(len(c.Body))
 	t.putInbox(c.Store, c.Key, box)
-	t.putRow(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{Kind: c.Kind, Sender: sender.Name, SentMS: t.position.StampMS}.encode())
+	t.putRow(numberedKey(tableMessage, c.Store, c.Key, box.Last), Message{
+		Kind: c.Kind, Sender: sender.Name, SentMS: t.position.StampMS, Size: uint64(len(c.Body)),
+	}.encode())
 	t.putRow(numberedKey(tableBody, c.Store, c.Key, box.Last), c.Body)
+	if days := t.policies.policyValueOf(c.Store, PolicyUnclaimedMessageDays); days > 0 && t.readRecord(c.Store, c.Key).Revision == 0 {
+		t.addDue(days, dueMessage, c.Store, c.Key, box.Last)
+	}
 	grant := t.grants.readGrantPassedOn(c.Store, c.Key)
 	if grant.isHeld() {
 		t.addEvent(Event{
@@ -150,7 +164,9 @@ func (t *messageTable) clearMessages(store, key string, ids []uint64) {
 	}
 	box := t.readInbox(store, key)
 	for _, id := range ids {
-		if m, _ := t.readMessage(store, key, id); m.SetAside() {
+		m, _ := t.readMessage(store, key, id)
+		box.Bytes -= m.Size
+		if m.SetAside() {
 			box.SetAside--
 		} else {
 			box.Waiting--

@@ -217,8 +217,7 @@ func FuzzEntry(f *testing.F) {
 		&fsm.ExpireServers{Term: 1, Expiries: []*fsm.Expiry{{Incarnation: server, Last: uint64(lock.TokenAt(6, 0))}}},
 		&fsm.Revoke{Store: "players", Key: "p", Token: token}, &fsm.Lapse{Term: 1, Store: "players", Key: "p", Token: token},
 		&fsm.ForgetEnded{Before: 1, NothingLeftBefore: 1, Limit: 3}, &fsm.CountMinute{}, &fsm.SetNode{Id: "n"}, &fsm.RemoveNode{Id: "n"}, &fsm.RaiseLevel{Level: 2}, &fsm.RaiseAlarm{Code: "LOW"},
-		&fsm.CompareRange{To: []byte("m")},
-		&fsm.SuspectLeader{Term: 1},
+		&fsm.SuspectLeader{Term: 1}, &fsm.DropDue{Limit: 3}, &fsm.CompareRange{To: []byte("m")},
 	} {
 		f.Add(entry(f, 7, fsm.NewCommand(nil, act)).Data)
 	}

@@ -16,6 +16,10 @@ const (
 	PolicyMaxMessages = "max_messages"
 	PolicyMaxWaiters  = "max_waiters"
 
+	PolicyMaxMessageBytes      = "max_message_bytes"
+	PolicyRemovedDays          = "removed_days"
+	PolicyUnclaimedMessageDays = "unclaimed_message_days"
+
 	// Of the whole cluster: a store has none of its own.
 	PolicyMaxServers    = "max_game_servers"
 	PolicyRegistrations = "registrations_per_second"
@@ -44,6 +48,9 @@ var policies = []policySpec{
 	{PolicyMaxMessages, 1000, 0, 100_000, "messages", "messages that may wait in a profile"},
 	{PolicyMaxServers, 10_000, 1, 1_000_000, "game servers", "game servers that may be registered and alive; of the whole cluster"},
 	{PolicyRegistrations, 100, 1, 100_000, "a second", "registrations that the leader takes, without those of processes that come back after an expiry; of the whole cluster"},
+	{PolicyMaxMessageBytes, 16 << 20, 0, 1 << 30, "bytes", "bytes of the messages that may wait in a profile"},
+	{PolicyRemovedDays, 30, 0, longestDueDays, "days", "days for which the earlier revisions of a removed profile are kept"},
+	{PolicyUnclaimedMessageDays, 0, 0, longestDueDays, "days", "days after which a message to a profile that was never saved is dropped; 0: never"},
 	{PolicyMaxWaiters, 64, 0, 1000, "game servers", "game servers that may wait for a profile; those that steal it are admitted beyond"},
 }
 

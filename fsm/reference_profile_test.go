@@ -421,6 +421,7 @@ func (w *referenceModel) remove(me lock.Incarnation, c *fsm.Remove) fsm.Result {
 	w.audits[len(w.audits)-1].Dropped = uint64(len(p.messages))
 	p.messages = nil
 	w.write(p, 0, nil, &fsm.Tags{}, 0, fsm.WriteRemove)
+	w.addDue(w.policy(c.Store, fsm.PolicyRemovedDays), false, p.name, p.revision)
 	return fsm.Result{Revision: p.revision, Token: p.token}
 }
 
@@ -510,6 +511,12 @@ func (w *referenceModel) send(s *referenceServer, c *fsm.Send) fsm.Result {
 	if int64(len(p.messages)) >= limit {
 		return fsm.Result{Code: fsm.InboxFull, Limit: uint64(limit)}
 	}
+	if most := w.policy(c.Store, fsm.PolicyMaxMessageBytes); int64(p.messageBytes())+int64(len(c.Body)) > most {
+		return fsm.Result{Code: fsm.InboxFull, Limit: uint64(most)}
+	}
+	if days := w.policy(c.Store, fsm.PolicyUnclaimedMessageDays); days > 0 && p.revision == 0 {
+		w.addDue(days, true, p.name, p.sent+1)
+	}
 	w.touch(c.Store, c.Key)
 	before := uint64(0)
 	for _, m := range p.messages {
@@ -518,13 +525,20 @@ func (w *referenceModel) send(s *referenceServer, c *fsm.Send) fsm.Result {
 		}
 	}
 	p.sent++
-	p.messages = append(p.messages, fsm.Message{ID: p.sent, Body: c.Body, Kind: c.Kind, Sender: s.about.Name, SentMS: w.stamp})
+	p.messages = append(p.messages, fsm.Message{ID: p.sent, Body: c.Body, Size: uint64(len(c.Body)), Kind: c.Kind, Sender: s.about.Name, SentMS: w.stamp})
 	if p.owner != 0 && !p.revoked {
 		w.tell(fsm.MessageWait, p, 0, p.sent)
 		e := &w.events[len(w.events)-1]
 		e.After, e.Body, e.MessageKind, e.Sender, e.SentMS = before, string(c.Body), c.Kind, s.about.Name, w.stamp
 	}
 	return fsm.Result{Message: p.sent, Token: p.token}
+}
+
+func (p *referenceProfile) messageBytes() (n uint64) {
+	for _, m := range p.messages {
+		n += uint64(len(m.Body))
+	}
+	return n
 }
 
 func (w *referenceModel) clear(c *fsm.ClearMessage) fsm.Result {

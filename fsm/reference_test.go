@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -30,6 +31,7 @@ type referenceModel struct {
 	expected    map[string]bool // addresses
 	events      []fsm.Event
 	audits      []fsm.Audit
+	due         []referenceDue
 	comparedTo  []byte // where the last comparison of rows ended
 	comparedAt  uint64 // index of its entry
 }
@@ -143,6 +145,8 @@ func (w *referenceModel) command(c *fsm.Command) fsm.Result {
 			return fsm.Result{}
 		}
 		return fsm.Result{Code: fsm.Superseded}
+	case c.GetDropDue() != nil:
+		return w.dropDue(int(c.GetDropDue().Limit))
 	case c.GetCompareRange() != nil:
 		r := c.GetCompareRange()
 		if !bytes.Equal(r.From, w.comparedTo) || w.comparedAt == w.index {
@@ -391,6 +395,56 @@ func (w *referenceModel) expire(c *fsm.ExpireServers) fsm.Result {
 	}
 	if !ended {
 		return fsm.Result{Code: fsm.Superseded}
+	}
+	return fsm.Result{}
+}
+
+// referenceDue is something that is dropped at a minute: a message, or the history below a removal.
+type referenceDue struct {
+	minute  uint64
+	message bool
+	name    fsm.ProfileName
+	number  uint64
+}
+
+func (w *referenceModel) addDue(days int64, message bool, name fsm.ProfileName, number uint64) {
+	w.due = append(w.due, referenceDue{w.minute + uint64(days)*1440, message, name, number})
+	slices.SortFunc(w.due, func(x, y referenceDue) int {
+		kind := func(d referenceDue) int {
+			if d.message {
+				return 2
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(x.minute, y.minute), cmp.Compare(kind(x), kind(y)), cmp.Compare(x.name.Store, y.name.Store),
+			cmp.Compare(x.name.Key, y.name.Key), cmp.Compare(x.number, y.number))
+	})
+}
+
+func (w *referenceModel) dropDue(limit int) fsm.Result {
+	for ; len(w.due) > 0 && w.due[0].minute <= w.minute; limit-- {
+		if limit == 0 {
+			return fsm.Result{More: true}
+		}
+		d := w.due[0]
+		w.due = w.due[1:]
+		p := w.profile(d.name.Store, d.name.Key)
+		if !d.message {
+			if !p.exists && p.revision == d.number {
+				p.history = p.history[len(p.history)-1:]
+			}
+			continue
+		}
+		i := slices.IndexFunc(p.messages, func(m fsm.Message) bool { return m.ID == d.number })
+		if p.revision > 0 || i < 0 {
+			continue
+		}
+		if p = w.touch(d.name.Store, d.name.Key); p.owner != 0 {
+			w.addDue(1, true, d.name, d.number)
+			continue
+		}
+		p.messages = slices.Delete(p.messages, i, i+1)
+		w.audit(fsm.Audit{Kind: fsm.AuditDropMessage, Ring: 1, Store: d.name.Store, Key: d.name.Key, Dropped: 1, Reason: fmt.Sprint("message ", d.number)}, 0, 0)
 	}
 	return fsm.Result{}
 }

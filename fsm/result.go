@@ -51,7 +51,7 @@ type Result struct {
 	Place    uint64           // with Queued: place in the queue, from 1
 	Loads    uint64           // with a grant: sessions opened on the profile so far
 	Granted  uint64           // with GrantToWaiters: count of the profiles that were granted to waiters
-	More     bool             // with GrantToWaiters and ForgetEnded: there is more to do
+	More     bool             // with GrantToWaiters, ForgetEnded and DropDue: there is more to do
 }
 
 // EventKind says what an Event tells.

@@ -95,6 +95,7 @@ func (t *recordTable) removeProfile(server lock.Incarnation, c *Remove) Result {
 	t.writeRevision(Profile{
 		Store: c.Store, Key: c.Key, Revision: old.Revision + 1, CreatedMS: old.CreatedMS, SavedMS: t.position.StampMS, Oldest: old.Oldest,
 	}, WriteRemove, nil)
+	t.addDue(t.policies.policyValueOf(c.Store, PolicyRemovedDays), dueRevisions, c.Store, c.Key, old.Revision+1)
 	return Result{Revision: old.Revision + 1, Token: grant.Token}
 }
 

@@ -82,7 +82,8 @@ func newStream(roll dice) *stream {
 func founding() *fsm.Command {
 	return fsm.NewCommand(nil, &fsm.FoundCluster{Cluster: testCluster, Level: 1, Classes: fsm.DefaultClasses(), Policies: []*fsm.PolicyValue{
 		{Name: fsm.PolicyHistory, Value: 4}, {Name: fsm.PolicyMaxData, Value: 64}, {Name: fsm.PolicyMaxMessages, Value: 5},
-		{Name: fsm.PolicyMaxWaiters, Value: 3}, {Name: fsm.PolicyMaxServers, Value: 5000},
+		{Name: fsm.PolicyMaxWaiters, Value: 3}, {Name: fsm.PolicyMaxServers, Value: 5000}, {Name: fsm.PolicyMaxMessageBytes, Value: 48},
+		{Name: fsm.PolicyRemovedDays, Value: 0}, {Name: fsm.PolicyUnclaimedMessageDays, Value: 1},
 	}})
 }
 
@@ -432,7 +433,9 @@ func (s *stream) leaders() any {
 	case 8:
 		return &fsm.Lapse{Term: term, Store: p.Store, Key: p.Key, Token: s.token(p)}
 	}
-	switch s.roll(8) {
+	switch s.roll(10) {
+	case 7, 8:
+		return &fsm.DropDue{Limit: uint32(s.roll(3))}
 	case 5:
 		return &fsm.CompareRange{From: streamKeys[s.roll(3)], To: streamKeys[s.roll(3)]}
 	case 6:

@@ -45,7 +45,7 @@ func newTransaction(m *Machine, batch *pebble.Batch) *transaction {
 	t.gameServers = gameServerTable{w, &t.policies, &t.audits}
 	t.answers = answerTable{w, &t.gameServers}
 	t.grants = grantTable{w, &t.gameServers}
-	t.messages = messageTable{w, &t.grants, &t.policies}
+	t.messages = messageTable{w, &t.grants, &t.policies, &t.audits}
 	t.records = recordTable{w, &t.grants, &t.messages, &t.policies, &t.audits}
 	t.sessions = sessionCommands{w, &t.grants, &t.messages, &t.policies, &t.audits}
 	return t
@@ -112,6 +112,8 @@ func (t *transaction) runCommand(c *Command) Result {
 		return t.comparison.compareRange(act.CompareRange)
 	case *logpb.Command_SuspectLeader:
 		return t.cluster.suspectLeader(act.SuspectLeader)
+	case *logpb.Command_DropDue:
+		return t.records.dropDue(act.DropDue)
 	case *logpb.Command_RaiseAlarm:
 		return t.alarms.raiseAlarm(act.RaiseAlarm)
 	}

@@ -92,6 +92,7 @@ func (h *heavy) wait(owner uint64, profiles int, waiters []uint64) {
 // messages queues as many messages as one save may mark, of the largest size.
 func (h *heavy) messages(from uint64, key string) (ids []uint64) {
 	h.apply(h.ask(from, &fsm.SetPolicy{Name: fsm.PolicyMaxMessages, Value: 2 * fsm.MaxMarks}))
+	h.apply(h.ask(from, &fsm.SetPolicy{Name: fsm.PolicyMaxMessageBytes, Value: 2 * fsm.MaxMarks * fsm.MaxMessage}))
 	body := bytes.Repeat([]byte("x"), fsm.MaxMessage)
 	for range fsm.MaxMarks {
 		ids = append(ids, h.apply(h.ask(from, &fsm.Send{Store: "players", Key: key, Body: body}))[0].Message)

@@ -130,6 +130,7 @@ type Command struct {
 	//	*Command_CountMinute
 	//	*Command_CompareRange
 	//	*Command_SuspectLeader
+	//	*Command_DropDue
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -467,6 +468,15 @@ func (x *Command) GetSuspectLeader() *SuspectLeader {
 	return nil
 }
 
+func (x *Command) GetDropDue() *DropDue {
+	if x != nil {
+		if x, ok := x.Act.(*Command_DropDue); ok {
+			return x.DropDue
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -601,6 +611,10 @@ type Command_SuspectLeader struct {
 	SuspectLeader *SuspectLeader `protobuf:"bytes,52,opt,name=suspect_leader,json=suspectLeader,proto3,oneof"`
 }
 
+type Command_DropDue struct {
+	DropDue *DropDue `protobuf:"bytes,61,opt,name=drop_due,json=dropDue,proto3,oneof"`
+}
+
 func (*Command_Register) isCommand_Act() {}
 
 func (*Command_EndServer) isCommand_Act() {}
@@ -664,6 +678,8 @@ func (*Command_CountMinute) isCommand_Act() {}
 func (*Command_CompareRange) isCommand_Act() {}
 
 func (*Command_SuspectLeader) isCommand_Act() {}
+
+func (*Command_DropDue) isCommand_Act() {}
 
 // Request is who asks, and under which number.
 type Request struct {
@@ -2773,6 +2789,51 @@ func (x *RaiseLevel) GetLevel() uint32 {
 	return 0
 }
 
+// DropDue drops what was kept for a time that is over, some at a time.
+type DropDue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         uint32                 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropDue) Reset() {
+	*x = DropDue{}
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropDue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropDue) ProtoMessage() {}
+
+func (x *DropDue) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropDue.ProtoReflect.Descriptor instead.
+func (*DropDue) Descriptor() ([]byte, []int) {
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DropDue) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
 // CompareRange has each node compute a checksum of the rows whose keys are at least from and below to, as they are after this entry.
 // An empty from is the first row, an empty to is after the last.
 type CompareRange struct {
@@ -2785,7 +2846,7 @@ type CompareRange struct {
 
 func (x *CompareRange) Reset() {
 	*x = CompareRange{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2797,7 +2858,7 @@ func (x *CompareRange) String() string {
 func (*CompareRange) ProtoMessage() {}
 
 func (x *CompareRange) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[35]
+	mi := &file_fsm_logpb_log_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2810,7 +2871,7 @@ func (x *CompareRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareRange.ProtoReflect.Descriptor instead.
 func (*CompareRange) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{35}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CompareRange) GetFrom() []byte {
@@ -2842,7 +2903,7 @@ type SetTimingClass struct {
 
 func (x *SetTimingClass) Reset() {
 	*x = SetTimingClass{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +2915,7 @@ func (x *SetTimingClass) String() string {
 func (*SetTimingClass) ProtoMessage() {}
 
 func (x *SetTimingClass) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[36]
+	mi := &file_fsm_logpb_log_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +2928,7 @@ func (x *SetTimingClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimingClass.ProtoReflect.Descriptor instead.
 func (*SetTimingClass) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{36}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SetTimingClass) GetName() string {
@@ -2923,7 +2984,7 @@ type RaiseAlarm struct {
 
 func (x *RaiseAlarm) Reset() {
 	*x = RaiseAlarm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	mi := &file_fsm_logpb_log_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2935,7 +2996,7 @@ func (x *RaiseAlarm) String() string {
 func (*RaiseAlarm) ProtoMessage() {}
 
 func (x *RaiseAlarm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[37]
+	mi := &file_fsm_logpb_log_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2948,7 +3009,7 @@ func (x *RaiseAlarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseAlarm.ProtoReflect.Descriptor instead.
 func (*RaiseAlarm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{37}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RaiseAlarm) GetCode() string {
@@ -2974,7 +3035,7 @@ type ClearAlarm struct {
 
 func (x *ClearAlarm) Reset() {
 	*x = ClearAlarm{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[38]
+	mi := &file_fsm_logpb_log_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3047,7 @@ func (x *ClearAlarm) String() string {
 func (*ClearAlarm) ProtoMessage() {}
 
 func (x *ClearAlarm) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[38]
+	mi := &file_fsm_logpb_log_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3060,7 @@ func (x *ClearAlarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearAlarm.ProtoReflect.Descriptor instead.
 func (*ClearAlarm) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{38}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ClearAlarm) GetCode() string {
@@ -3019,7 +3080,7 @@ type ExpectNode struct {
 
 func (x *ExpectNode) Reset() {
 	*x = ExpectNode{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[39]
+	mi := &file_fsm_logpb_log_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3092,7 @@ func (x *ExpectNode) String() string {
 func (*ExpectNode) ProtoMessage() {}
 
 func (x *ExpectNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[39]
+	mi := &file_fsm_logpb_log_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3105,7 @@ func (x *ExpectNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectNode.ProtoReflect.Descriptor instead.
 func (*ExpectNode) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{39}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExpectNode) GetAddress() string {
@@ -3065,7 +3126,7 @@ type SuspectLeader struct {
 
 func (x *SuspectLeader) Reset() {
 	*x = SuspectLeader{}
-	mi := &file_fsm_logpb_log_proto_msgTypes[40]
+	mi := &file_fsm_logpb_log_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3138,7 @@ func (x *SuspectLeader) String() string {
 func (*SuspectLeader) ProtoMessage() {}
 
 func (x *SuspectLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_logpb_log_proto_msgTypes[40]
+	mi := &file_fsm_logpb_log_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3151,7 @@ func (x *SuspectLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspectLeader.ProtoReflect.Descriptor instead.
 func (*SuspectLeader) Descriptor() ([]byte, []int) {
-	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{40}
+	return file_fsm_logpb_log_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SuspectLeader) GetTerm() uint64 {
@@ -3109,7 +3170,7 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x19\n" +
 	"\bstamp_ms\x18\x03 \x01(\x03R\astampMs\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xeb\x0f\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.profilenode.log.CommandR\bcommands\"\xa2\x10\n" +
 	"\aCommand\x122\n" +
 	"\arequest\x18\x01 \x01(\v2\x18.profilenode.log.RequestR\arequest\x127\n" +
 	"\bregister\x18\n" +
@@ -3151,7 +3212,8 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"raiseAlarm\x12A\n" +
 	"\fcount_minute\x183 \x01(\v2\x1c.profilenode.log.CountMinuteH\x00R\vcountMinute\x12D\n" +
 	"\rcompare_range\x18< \x01(\v2\x1d.profilenode.log.CompareRangeH\x00R\fcompareRange\x12G\n" +
-	"\x0esuspect_leader\x184 \x01(\v2\x1e.profilenode.log.SuspectLeaderH\x00R\rsuspectLeaderB\x05\n" +
+	"\x0esuspect_leader\x184 \x01(\v2\x1e.profilenode.log.SuspectLeaderH\x00R\rsuspectLeader\x125\n" +
+	"\bdrop_due\x18= \x01(\v2\x18.profilenode.log.DropDueH\x00R\adropDueB\x05\n" +
 	"\x03act\"\x95\x01\n" +
 	"\aRequest\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
@@ -3304,7 +3366,9 @@ const file_fsm_logpb_log_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\"\n" +
 	"\n" +
 	"RaiseLevel\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05level\"2\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"\x1f\n" +
+	"\aDropDue\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\rR\x05limit\"2\n" +
 	"\fCompareRange\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\fR\x02to\"\xb6\x01\n" +
@@ -3341,7 +3405,7 @@ func file_fsm_logpb_log_proto_rawDescGZIP() []byte {
 	return file_fsm_logpb_log_proto_rawDescData
 }
 
-var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_fsm_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_fsm_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),             // 0: profilenode.log.Entry
 	(*Command)(nil),           // 1: profilenode.log.Command
@@ -3378,13 +3442,14 @@ var file_fsm_logpb_log_proto_goTypes = []any{
 	(*SetNode)(nil),           // 32: profilenode.log.SetNode
 	(*RemoveNode)(nil),        // 33: profilenode.log.RemoveNode
 	(*RaiseLevel)(nil),        // 34: profilenode.log.RaiseLevel
-	(*CompareRange)(nil),      // 35: profilenode.log.CompareRange
-	(*SetTimingClass)(nil),    // 36: profilenode.log.SetTimingClass
-	(*RaiseAlarm)(nil),        // 37: profilenode.log.RaiseAlarm
-	(*ClearAlarm)(nil),        // 38: profilenode.log.ClearAlarm
-	(*ExpectNode)(nil),        // 39: profilenode.log.ExpectNode
-	(*SuspectLeader)(nil),     // 40: profilenode.log.SuspectLeader
-	nil,                       // 41: profilenode.log.Tags.TagsEntry
+	(*DropDue)(nil),           // 35: profilenode.log.DropDue
+	(*CompareRange)(nil),      // 36: profilenode.log.CompareRange
+	(*SetTimingClass)(nil),    // 37: profilenode.log.SetTimingClass
+	(*RaiseAlarm)(nil),        // 38: profilenode.log.RaiseAlarm
+	(*ClearAlarm)(nil),        // 39: profilenode.log.ClearAlarm
+	(*ExpectNode)(nil),        // 40: profilenode.log.ExpectNode
+	(*SuspectLeader)(nil),     // 41: profilenode.log.SuspectLeader
+	nil,                       // 42: profilenode.log.Tags.TagsEntry
 }
 var file_fsm_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: profilenode.log.Entry.commands:type_name -> profilenode.log.Command
@@ -3404,9 +3469,9 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	21, // 14: profilenode.log.Command.put_part:type_name -> profilenode.log.PutPart
 	7,  // 15: profilenode.log.Command.reclaim:type_name -> profilenode.log.Reclaim
 	20, // 16: profilenode.log.Command.release_by_operator:type_name -> profilenode.log.ReleaseByOperator
-	36, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
-	38, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
-	39, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
+	37, // 17: profilenode.log.Command.set_timing_class:type_name -> profilenode.log.SetTimingClass
+	39, // 18: profilenode.log.Command.clear_alarm:type_name -> profilenode.log.ClearAlarm
+	40, // 19: profilenode.log.Command.expect_node:type_name -> profilenode.log.ExpectNode
 	22, // 20: profilenode.log.Command.found_cluster:type_name -> profilenode.log.FoundCluster
 	24, // 21: profilenode.log.Command.open_term:type_name -> profilenode.log.OpenTerm
 	25, // 22: profilenode.log.Command.expire_servers:type_name -> profilenode.log.ExpireServers
@@ -3417,25 +3482,26 @@ var file_fsm_logpb_log_proto_depIdxs = []int32{
 	32, // 27: profilenode.log.Command.set_node:type_name -> profilenode.log.SetNode
 	33, // 28: profilenode.log.Command.remove_node:type_name -> profilenode.log.RemoveNode
 	34, // 29: profilenode.log.Command.raise_level:type_name -> profilenode.log.RaiseLevel
-	37, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
+	38, // 30: profilenode.log.Command.raise_alarm:type_name -> profilenode.log.RaiseAlarm
 	31, // 31: profilenode.log.Command.count_minute:type_name -> profilenode.log.CountMinute
-	35, // 32: profilenode.log.Command.compare_range:type_name -> profilenode.log.CompareRange
-	40, // 33: profilenode.log.Command.suspect_leader:type_name -> profilenode.log.SuspectLeader
-	8,  // 34: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
-	41, // 35: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
-	10, // 36: profilenode.log.Save.data:type_name -> profilenode.log.Data
-	11, // 37: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
-	14, // 38: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
-	10, // 39: profilenode.log.Set.data:type_name -> profilenode.log.Data
-	11, // 40: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
-	23, // 41: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
-	36, // 42: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
-	26, // 43: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	36, // 32: profilenode.log.Command.compare_range:type_name -> profilenode.log.CompareRange
+	41, // 33: profilenode.log.Command.suspect_leader:type_name -> profilenode.log.SuspectLeader
+	35, // 34: profilenode.log.Command.drop_due:type_name -> profilenode.log.DropDue
+	8,  // 35: profilenode.log.Reclaim.claims:type_name -> profilenode.log.Claim
+	42, // 36: profilenode.log.Tags.tags:type_name -> profilenode.log.Tags.TagsEntry
+	10, // 37: profilenode.log.Save.data:type_name -> profilenode.log.Data
+	11, // 38: profilenode.log.Save.tags:type_name -> profilenode.log.Tags
+	14, // 39: profilenode.log.Release.panics:type_name -> profilenode.log.MessagePanic
+	10, // 40: profilenode.log.Set.data:type_name -> profilenode.log.Data
+	11, // 41: profilenode.log.Set.tags:type_name -> profilenode.log.Tags
+	23, // 42: profilenode.log.FoundCluster.policies:type_name -> profilenode.log.PolicyValue
+	37, // 43: profilenode.log.FoundCluster.classes:type_name -> profilenode.log.SetTimingClass
+	26, // 44: profilenode.log.ExpireServers.expiries:type_name -> profilenode.log.Expiry
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_fsm_logpb_log_proto_init() }
@@ -3476,6 +3542,7 @@ func file_fsm_logpb_log_proto_init() {
 		(*Command_CountMinute)(nil),
 		(*Command_CompareRange)(nil),
 		(*Command_SuspectLeader)(nil),
+		(*Command_DropDue)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3483,7 +3550,7 @@ func file_fsm_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_logpb_log_proto_rawDesc), len(file_fsm_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

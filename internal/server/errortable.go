@@ -40,7 +40,7 @@ var table = [...]Row{
 	{profilev1.Reason_REASON_INVALID, codes.InvalidArgument, "the request is malformed: this is a fault of the program that sent it"},
 	{profilev1.Reason_REASON_TOO_LARGE, codes.InvalidArgument, "something in the request is over its limit: send less, or have an operator raise the store's policy"},
 	{profilev1.Reason_REASON_QUEUE_FULL, codes.ResourceExhausted, "too many wait for the profile already: try again later, or have an operator raise the store's policy"},
-	{profilev1.Reason_REASON_INBOX_FULL, codes.ResourceExhausted, "too many messages wait in the profile already: try again once its owner has worked some off"},
+	{profilev1.Reason_REASON_INBOX_FULL, codes.ResourceExhausted, "too many messages wait in the profile already, or too many bytes of them (policies max_messages, max_message_bytes): try again once its owner has worked some off"},
 	{profilev1.Reason_REASON_NO_MESSAGE, codes.NotFound, "a message that the request names is not there any more, or is named twice: read the messages again"},
 	{profilev1.Reason_REASON_PARTS_MISSING, codes.Aborted, "the data did not arrive whole: send it again under the same number"},
 	{profilev1.Reason_REASON_DATA_DAMAGED, codes.DataLoss, "the data is not what its SHA-256 says: it was damaged on the way, send it again under a new number"},
