@@ -95,6 +95,14 @@ func checkTables(t testing.TB, m *fsm.Machine) {
 			if answers := len(read(v.Answers(s.Incarnation))(t)); s.Owned != len(b.owned) || s.Answers != answers {
 				t.Errorf("%s counts %d grants and %d answers, it has %d and %d", s.Name, s.Owned, s.Answers, len(b.owned), answers)
 			}
+			tokens, _, err := v.TokensAfter(s.Incarnation, "", "", 1<<20)
+			must(t, err)
+			for _, own := range tokens {
+				g := read(v.Grant(own.Store, own.Key))(t)
+				if g.Owner != s.Incarnation || g.Token != own.Token || g.Ticket != own.Ticket {
+					t.Errorf("%s is listed as owner of %s/%s under %d for %d, the grant is %+v", s.Name, own.Store, own.Key, own.Token, own.Ticket, g)
+				}
+			}
 			for _, g := range read(v.GrantsOf(s.Incarnation))(t) {
 				if p := (fsm.ProfileName{Store: g.Store, Key: g.Key}); !b.owned[p] {
 					t.Errorf("%s is listed as owner of %v", s.Name, p)

@@ -188,7 +188,10 @@ func (t *grantTable) updateGrantIndexes(store, key string, old, row GrantRow) {
 		t.deleteRow(ownedKey(tableOwned, old.Owner, store, key))
 	}
 	if moved && row.Owner != 0 {
-		t.putRow(ownedKey(tableOwned, row.Owner, store, key), newRowWriter(0))
+		w := newRowWriter(20)
+		w.writeUint(uint64(row.Token))
+		w.writeUint(uint64(row.Ticket))
+		t.putRow(ownedKey(tableOwned, row.Owner, store, key), w)
 	}
 	if moved && t.readInbox(store, key).Waiting > 0 {
 		if old.Owner != 0 {

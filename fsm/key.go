@@ -16,7 +16,7 @@ const (
 	tableRecord    = 'r' // store, key -> the profile without its data
 	tableData      = 'd' // store, key, revision -> data; the current revision's too
 	tableGrant     = 'g' // store, key -> grant
-	tableOwned     = 'G' // incarnation, store, key: the grants of each
+	tableOwned     = 'G' // incarnation, store, key -> token, ticket: the grants of each
 	tableContested = 'w' // incarnation, store, key -> place: its profiles that have waiters, or that were revoked
 	tableLiving    = 'v' // incarnation -> place: those alive
 	tableServer    = 's' // incarnation -> name, addresses, timing class, alive or ended

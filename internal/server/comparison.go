@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/fsm"
 	"github.com/profilenode/profilenode/lock"
 )
 
@@ -114,7 +115,12 @@ func (s *Server) compareGrants(view *sharedView, r *profilev1.Renewal) (*profile
 // addPage adds the grants after a profile, and keeps the view, which it takes over, if there are more.
 func (s *Server) addPage(view *sharedView, server lock.Incarnation, store, key string, renewed *profilev1.Renewed) error {
 	renewed.Differs, renewed.Comparison = true, view.Position().Index
-	grants, more, err := view.GrantsAfter(server, store, key, s.limits.GrantsPage)
+	contested, err := contestedByProfile(view, server)
+	if err != nil {
+		_ = view.Close()
+		return err
+	}
+	grants, more, err := view.TokensAfter(server, store, key, s.limits.GrantsPage)
 	if err != nil {
 		_ = view.Close()
 		return err
@@ -127,11 +133,12 @@ func (s *Server) addPage(view *sharedView, server lock.Incarnation, store, key s
 		}
 		bytes += len(g.Store) + len(g.Key)
 		renewed.Last = &profilev1.Page{Comparison: renewed.Comparison, AfterStore: g.Store, AfterKey: g.Key}
-		if g.Owner != server || g.Revoked {
+		contest := contested[profileName{g.Store, g.Key}]
+		if contest.Revoked {
 			continue
 		}
 		renewed.Grants = append(renewed.Grants, &profilev1.Granted{
-			Store: g.Store, Key: g.Key, Token: uint64(g.Token), Ticket: uint64(g.Ticket), LetGo: g.Wanted(),
+			Store: g.Store, Key: g.Key, Token: uint64(g.Token), Ticket: uint64(g.Ticket), LetGo: contest.Wanted(),
 		})
 	}
 	if !more {
@@ -140,4 +147,16 @@ func (s *Server) addPage(view *sharedView, server lock.Incarnation, store, key s
 	}
 	s.comparisons.keepComparison(server, view)
 	return nil
+}
+
+type profileName struct{ store, key string }
+
+// contestedByProfile reads those of a living incarnation's grants that have waiters or were revoked.
+func contestedByProfile(view *sharedView, server lock.Incarnation) (map[profileName]fsm.GrantRow, error) {
+	list, err := view.contestedOf(server)
+	contested := make(map[profileName]fsm.GrantRow, len(list))
+	for _, g := range list {
+		contested[profileName{g.Store, g.Key}] = g.GrantRow
+	}
+	return contested, err
 }
