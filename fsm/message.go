@@ -63,10 +63,15 @@ func (r *tableReader) readInbox(store, key string) Inbox {
 	if !ok {
 		return Inbox{}
 	}
+	b, err := decodeInbox(row)
+	r.noteError(err)
+	return b
+}
+
+func decodeInbox(row []byte) (Inbox, error) {
 	f := newRowReader(row)
 	b := Inbox{Last: f.readUint(), Waiting: f.readUint(), SetAside: f.readUint(), Bytes: f.readUint()}
-	r.noteError(f.finishRow(tableInbox))
-	return b
+	return b, f.finishRow(tableInbox)
 }
 
 // messageTable holds the inboxes of the profiles and their messages.

@@ -3861,6 +3861,235 @@ func (x *MessagesResponse) GetMessages() []*Message {
 	return nil
 }
 
+type InboxesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`  // keys above this one
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"` // 0: 1000
+	Mode          ReadMode               `protobuf:"varint,4,opt,name=mode,proto3,enum=profilenode.v1.ReadMode" json:"mode,omitempty"`
+	NeverSaved    bool                   `protobuf:"varint,5,opt,name=never_saved,json=neverSaved,proto3" json:"never_saved,omitempty"` // only the profiles that were never saved
+	Binding       uint64                 `protobuf:"fixed64,15,opt,name=binding,proto3" json:"binding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxesRequest) Reset() {
+	*x = InboxesRequest{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxesRequest) ProtoMessage() {}
+
+func (x *InboxesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxesRequest.ProtoReflect.Descriptor instead.
+func (*InboxesRequest) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *InboxesRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *InboxesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *InboxesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *InboxesRequest) GetMode() ReadMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ReadMode_READ_MODE_LINEARIZABLE
+}
+
+func (x *InboxesRequest) GetNeverSaved() bool {
+	if x != nil {
+		return x.NeverSaved
+	}
+	return false
+}
+
+func (x *InboxesRequest) GetBinding() uint64 {
+	if x != nil {
+		return x.Binding
+	}
+	return 0
+}
+
+type InboxesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Header        *ReplyHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Inboxes       []*Inbox               `protobuf:"bytes,2,rep,name=inboxes,proto3" json:"inboxes,omitempty"`
+	Next          string                 `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"` // the key after which to go on; empty: that is all. A page may be short, and even empty, before that
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxesResponse) Reset() {
+	*x = InboxesResponse{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxesResponse) ProtoMessage() {}
+
+func (x *InboxesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxesResponse.ProtoReflect.Descriptor instead.
+func (*InboxesResponse) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *InboxesResponse) GetHeader() *ReplyHeader {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *InboxesResponse) GetInboxes() []*Inbox {
+	if x != nil {
+		return x.Inboxes
+	}
+	return nil
+}
+
+func (x *InboxesResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+// Inbox counts the messages of a profile.
+type Inbox struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Waiting       uint64                 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	SetAside      uint64                 `protobuf:"varint,3,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`                             // of the bodies of both
+	NeverSaved    bool                   `protobuf:"varint,5,opt,name=never_saved,json=neverSaved,proto3" json:"never_saved,omitempty"` // the profile was never saved
+	Removed       bool                   `protobuf:"varint,6,opt,name=removed,proto3" json:"removed,omitempty"`                         // the profile was removed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inbox) Reset() {
+	*x = Inbox{}
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inbox) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inbox) ProtoMessage() {}
+
+func (x *Inbox) ProtoReflect() protoreflect.Message {
+	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inbox.ProtoReflect.Descriptor instead.
+func (*Inbox) Descriptor() ([]byte, []int) {
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Inbox) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Inbox) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Inbox) GetSetAside() uint64 {
+	if x != nil {
+		return x.SetAside
+	}
+	return 0
+}
+
+func (x *Inbox) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Inbox) GetNeverSaved() bool {
+	if x != nil {
+		return x.NeverSaved
+	}
+	return false
+}
+
+func (x *Inbox) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 type GetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
@@ -3874,7 +4103,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4115,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[42]
+	mi := &file_api_profilev1_profile_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4128,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{42}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetRequest) GetStore() string {
@@ -3953,7 +4182,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3965,7 +4194,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[43]
+	mi := &file_api_profilev1_profile_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3978,7 +4207,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{43}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetResponse) GetHeader() *ReplyHeader {
@@ -4051,7 +4280,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4063,7 +4292,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[44]
+	mi := &file_api_profilev1_profile_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4076,7 +4305,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{44}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListRequest) GetStore() string {
@@ -4134,7 +4363,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4146,7 +4375,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[45]
+	mi := &file_api_profilev1_profile_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4159,7 +4388,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{45}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListResponse) GetHeader() *ReplyHeader {
@@ -4216,7 +4445,7 @@ type SetRequest struct {
 
 func (x *SetRequest) Reset() {
 	*x = SetRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4228,7 +4457,7 @@ func (x *SetRequest) String() string {
 func (*SetRequest) ProtoMessage() {}
 
 func (x *SetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[46]
+	mi := &file_api_profilev1_profile_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4241,7 +4470,7 @@ func (x *SetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRequest.ProtoReflect.Descriptor instead.
 func (*SetRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{46}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SetRequest) GetRequest() *Request {
@@ -4330,7 +4559,7 @@ type SetResponse struct {
 
 func (x *SetResponse) Reset() {
 	*x = SetResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4342,7 +4571,7 @@ func (x *SetResponse) String() string {
 func (*SetResponse) ProtoMessage() {}
 
 func (x *SetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[47]
+	mi := &file_api_profilev1_profile_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4355,7 +4584,7 @@ func (x *SetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetResponse.ProtoReflect.Descriptor instead.
 func (*SetResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{47}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetResponse) GetHeader() *ReplyHeader {
@@ -4380,7 +4609,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4392,7 +4621,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[48]
+	mi := &file_api_profilev1_profile_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4405,7 +4634,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{48}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RemoveRequest) GetRequest() *Request {
@@ -4466,7 +4695,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4478,7 +4707,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[49]
+	mi := &file_api_profilev1_profile_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4491,7 +4720,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{49}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RemoveResponse) GetHeader() *ReplyHeader {
@@ -4511,7 +4740,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4523,7 +4752,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[50]
+	mi := &file_api_profilev1_profile_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4536,7 +4765,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{50}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
 }
 
 type StatusResponse struct {
@@ -4571,7 +4800,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4583,7 +4812,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[51]
+	mi := &file_api_profilev1_profile_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4596,7 +4825,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{51}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StatusResponse) GetId() string {
@@ -4780,7 +5009,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4792,7 +5021,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[52]
+	mi := &file_api_profilev1_profile_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4805,7 +5034,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{52}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Alarm) GetCode() string {
@@ -4851,7 +5080,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4863,7 +5092,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[53]
+	mi := &file_api_profilev1_profile_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4876,7 +5105,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{53}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Member) GetId() string {
@@ -4938,7 +5167,7 @@ type DigestRequest struct {
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4950,7 +5179,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[54]
+	mi := &file_api_profilev1_profile_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4963,7 +5192,7 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{54}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DigestRequest) GetIndex() uint64 {
@@ -4991,7 +5220,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5003,7 +5232,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[55]
+	mi := &file_api_profilev1_profile_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5016,7 +5245,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{55}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *DigestResponse) GetId() string {
@@ -5055,7 +5284,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5067,7 +5296,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[56]
+	mi := &file_api_profilev1_profile_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5080,7 +5309,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{56}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SessionsRequest) GetStore() string {
@@ -5143,7 +5372,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5155,7 +5384,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[57]
+	mi := &file_api_profilev1_profile_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5168,7 +5397,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{57}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *SessionsResponse) GetHeader() *ReplyHeader {
@@ -5213,7 +5442,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5225,7 +5454,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[58]
+	mi := &file_api_profilev1_profile_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5238,7 +5467,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{58}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Session) GetStore() string {
@@ -5345,7 +5574,7 @@ type ServersRequest struct {
 
 func (x *ServersRequest) Reset() {
 	*x = ServersRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5357,7 +5586,7 @@ func (x *ServersRequest) String() string {
 func (*ServersRequest) ProtoMessage() {}
 
 func (x *ServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[59]
+	mi := &file_api_profilev1_profile_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5370,7 +5599,7 @@ func (x *ServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersRequest.ProtoReflect.Descriptor instead.
 func (*ServersRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{59}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ServersRequest) GetMode() ReadMode {
@@ -5419,7 +5648,7 @@ type ServersResponse struct {
 
 func (x *ServersResponse) Reset() {
 	*x = ServersResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5431,7 +5660,7 @@ func (x *ServersResponse) String() string {
 func (*ServersResponse) ProtoMessage() {}
 
 func (x *ServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[60]
+	mi := &file_api_profilev1_profile_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5444,7 +5673,7 @@ func (x *ServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServersResponse.ProtoReflect.Descriptor instead.
 func (*ServersResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{60}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ServersResponse) GetHeader() *ReplyHeader {
@@ -5489,7 +5718,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5501,7 +5730,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[61]
+	mi := &file_api_profilev1_profile_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5514,7 +5743,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{61}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Server) GetIncarnation() uint64 {
@@ -5622,7 +5851,7 @@ type ReleaseByOperatorRequest struct {
 
 func (x *ReleaseByOperatorRequest) Reset() {
 	*x = ReleaseByOperatorRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5634,7 +5863,7 @@ func (x *ReleaseByOperatorRequest) String() string {
 func (*ReleaseByOperatorRequest) ProtoMessage() {}
 
 func (x *ReleaseByOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[62]
+	mi := &file_api_profilev1_profile_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5647,7 +5876,7 @@ func (x *ReleaseByOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseByOperatorRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseByOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{62}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ReleaseByOperatorRequest) GetRequest() *Request {
@@ -5706,7 +5935,7 @@ type ReleaseByOperatorResponse struct {
 
 func (x *ReleaseByOperatorResponse) Reset() {
 	*x = ReleaseByOperatorResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5718,7 +5947,7 @@ func (x *ReleaseByOperatorResponse) String() string {
 func (*ReleaseByOperatorResponse) ProtoMessage() {}
 
 func (x *ReleaseByOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[63]
+	mi := &file_api_profilev1_profile_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5731,7 +5960,7 @@ func (x *ReleaseByOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseByOperatorResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseByOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{63}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ReleaseByOperatorResponse) GetHeader() *ReplyHeader {
@@ -5792,7 +6021,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[64]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5804,7 +6033,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[64]
+	mi := &file_api_profilev1_profile_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5817,7 +6046,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{64}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *AuditRequest) GetStore() string {
@@ -5887,7 +6116,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[65]
+	mi := &file_api_profilev1_profile_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5899,7 +6128,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[65]
+	mi := &file_api_profilev1_profile_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5912,7 +6141,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{65}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *AuditResponse) GetHeader() *ReplyHeader {
@@ -5961,7 +6190,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[66]
+	mi := &file_api_profilev1_profile_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5973,7 +6202,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[66]
+	mi := &file_api_profilev1_profile_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5986,7 +6215,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{66}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AuditRecord) GetNumber() uint64 {
@@ -6098,7 +6327,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[67]
+	mi := &file_api_profilev1_profile_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6110,7 +6339,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[67]
+	mi := &file_api_profilev1_profile_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6123,7 +6352,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{67}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetPolicyRequest) GetStore() string {
@@ -6157,7 +6386,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[68]
+	mi := &file_api_profilev1_profile_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6169,7 +6398,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[68]
+	mi := &file_api_profilev1_profile_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6182,7 +6411,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{68}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *GetPolicyResponse) GetHeader() *ReplyHeader {
@@ -6212,7 +6441,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[69]
+	mi := &file_api_profilev1_profile_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6224,7 +6453,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[69]
+	mi := &file_api_profilev1_profile_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6237,7 +6466,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{69}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Policy) GetName() string {
@@ -6288,7 +6517,7 @@ type SetPolicyRequest struct {
 
 func (x *SetPolicyRequest) Reset() {
 	*x = SetPolicyRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[70]
+	mi := &file_api_profilev1_profile_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6300,7 +6529,7 @@ func (x *SetPolicyRequest) String() string {
 func (*SetPolicyRequest) ProtoMessage() {}
 
 func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[70]
+	mi := &file_api_profilev1_profile_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6313,7 +6542,7 @@ func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{70}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *SetPolicyRequest) GetRequest() *Request {
@@ -6360,7 +6589,7 @@ type SetPolicyResponse struct {
 
 func (x *SetPolicyResponse) Reset() {
 	*x = SetPolicyResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[71]
+	mi := &file_api_profilev1_profile_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6372,7 +6601,7 @@ func (x *SetPolicyResponse) String() string {
 func (*SetPolicyResponse) ProtoMessage() {}
 
 func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[71]
+	mi := &file_api_profilev1_profile_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6385,7 +6614,7 @@ func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{71}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *SetPolicyResponse) GetHeader() *ReplyHeader {
@@ -6405,7 +6634,7 @@ type TimingClassesRequest struct {
 
 func (x *TimingClassesRequest) Reset() {
 	*x = TimingClassesRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[72]
+	mi := &file_api_profilev1_profile_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6417,7 +6646,7 @@ func (x *TimingClassesRequest) String() string {
 func (*TimingClassesRequest) ProtoMessage() {}
 
 func (x *TimingClassesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[72]
+	mi := &file_api_profilev1_profile_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6430,7 +6659,7 @@ func (x *TimingClassesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimingClassesRequest.ProtoReflect.Descriptor instead.
 func (*TimingClassesRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{72}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *TimingClassesRequest) GetMode() ReadMode {
@@ -6457,7 +6686,7 @@ type TimingClassesResponse struct {
 
 func (x *TimingClassesResponse) Reset() {
 	*x = TimingClassesResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[73]
+	mi := &file_api_profilev1_profile_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6469,7 +6698,7 @@ func (x *TimingClassesResponse) String() string {
 func (*TimingClassesResponse) ProtoMessage() {}
 
 func (x *TimingClassesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[73]
+	mi := &file_api_profilev1_profile_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6482,7 +6711,7 @@ func (x *TimingClassesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimingClassesResponse.ProtoReflect.Descriptor instead.
 func (*TimingClassesResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{73}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *TimingClassesResponse) GetHeader() *ReplyHeader {
@@ -6509,7 +6738,7 @@ type SetTimingClassRequest struct {
 
 func (x *SetTimingClassRequest) Reset() {
 	*x = SetTimingClassRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[74]
+	mi := &file_api_profilev1_profile_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6521,7 +6750,7 @@ func (x *SetTimingClassRequest) String() string {
 func (*SetTimingClassRequest) ProtoMessage() {}
 
 func (x *SetTimingClassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[74]
+	mi := &file_api_profilev1_profile_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6534,7 +6763,7 @@ func (x *SetTimingClassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimingClassRequest.ProtoReflect.Descriptor instead.
 func (*SetTimingClassRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{74}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *SetTimingClassRequest) GetRequest() *Request {
@@ -6560,7 +6789,7 @@ type SetTimingClassResponse struct {
 
 func (x *SetTimingClassResponse) Reset() {
 	*x = SetTimingClassResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[75]
+	mi := &file_api_profilev1_profile_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6572,7 +6801,7 @@ func (x *SetTimingClassResponse) String() string {
 func (*SetTimingClassResponse) ProtoMessage() {}
 
 func (x *SetTimingClassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[75]
+	mi := &file_api_profilev1_profile_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6585,7 +6814,7 @@ func (x *SetTimingClassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimingClassResponse.ProtoReflect.Descriptor instead.
 func (*SetTimingClassResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{75}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *SetTimingClassResponse) GetHeader() *ReplyHeader {
@@ -6605,7 +6834,7 @@ type ClearAlarmRequest struct {
 
 func (x *ClearAlarmRequest) Reset() {
 	*x = ClearAlarmRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[76]
+	mi := &file_api_profilev1_profile_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6617,7 +6846,7 @@ func (x *ClearAlarmRequest) String() string {
 func (*ClearAlarmRequest) ProtoMessage() {}
 
 func (x *ClearAlarmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[76]
+	mi := &file_api_profilev1_profile_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6630,7 +6859,7 @@ func (x *ClearAlarmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearAlarmRequest.ProtoReflect.Descriptor instead.
 func (*ClearAlarmRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{76}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ClearAlarmRequest) GetRequest() *Request {
@@ -6656,7 +6885,7 @@ type ClearAlarmResponse struct {
 
 func (x *ClearAlarmResponse) Reset() {
 	*x = ClearAlarmResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[77]
+	mi := &file_api_profilev1_profile_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6668,7 +6897,7 @@ func (x *ClearAlarmResponse) String() string {
 func (*ClearAlarmResponse) ProtoMessage() {}
 
 func (x *ClearAlarmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[77]
+	mi := &file_api_profilev1_profile_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6681,7 +6910,7 @@ func (x *ClearAlarmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearAlarmResponse.ProtoReflect.Descriptor instead.
 func (*ClearAlarmResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{77}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ClearAlarmResponse) GetHeader() *ReplyHeader {
@@ -6701,7 +6930,7 @@ type ExpectedMembersRequest struct {
 
 func (x *ExpectedMembersRequest) Reset() {
 	*x = ExpectedMembersRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[78]
+	mi := &file_api_profilev1_profile_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6713,7 +6942,7 @@ func (x *ExpectedMembersRequest) String() string {
 func (*ExpectedMembersRequest) ProtoMessage() {}
 
 func (x *ExpectedMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[78]
+	mi := &file_api_profilev1_profile_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6726,7 +6955,7 @@ func (x *ExpectedMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectedMembersRequest.ProtoReflect.Descriptor instead.
 func (*ExpectedMembersRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{78}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ExpectedMembersRequest) GetMode() ReadMode {
@@ -6753,7 +6982,7 @@ type ExpectedMembersResponse struct {
 
 func (x *ExpectedMembersResponse) Reset() {
 	*x = ExpectedMembersResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[79]
+	mi := &file_api_profilev1_profile_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6765,7 +6994,7 @@ func (x *ExpectedMembersResponse) String() string {
 func (*ExpectedMembersResponse) ProtoMessage() {}
 
 func (x *ExpectedMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[79]
+	mi := &file_api_profilev1_profile_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6778,7 +7007,7 @@ func (x *ExpectedMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectedMembersResponse.ProtoReflect.Descriptor instead.
 func (*ExpectedMembersResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{79}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ExpectedMembersResponse) GetHeader() *ReplyHeader {
@@ -6805,7 +7034,7 @@ type AddMemberRequest struct {
 
 func (x *AddMemberRequest) Reset() {
 	*x = AddMemberRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[80]
+	mi := &file_api_profilev1_profile_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6817,7 +7046,7 @@ func (x *AddMemberRequest) String() string {
 func (*AddMemberRequest) ProtoMessage() {}
 
 func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[80]
+	mi := &file_api_profilev1_profile_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6830,7 +7059,7 @@ func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
 func (*AddMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{80}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *AddMemberRequest) GetRequest() *Request {
@@ -6856,7 +7085,7 @@ type AddMemberResponse struct {
 
 func (x *AddMemberResponse) Reset() {
 	*x = AddMemberResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[81]
+	mi := &file_api_profilev1_profile_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6868,7 +7097,7 @@ func (x *AddMemberResponse) String() string {
 func (*AddMemberResponse) ProtoMessage() {}
 
 func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[81]
+	mi := &file_api_profilev1_profile_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6881,7 +7110,7 @@ func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
 func (*AddMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{81}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *AddMemberResponse) GetHeader() *ReplyHeader {
@@ -6902,7 +7131,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[82]
+	mi := &file_api_profilev1_profile_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6914,7 +7143,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[82]
+	mi := &file_api_profilev1_profile_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6927,7 +7156,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{82}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *RemoveMemberRequest) GetId() string {
@@ -6952,7 +7181,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[83]
+	mi := &file_api_profilev1_profile_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6964,7 +7193,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[83]
+	mi := &file_api_profilev1_profile_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6977,7 +7206,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{83}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{86}
 }
 
 type TransferLeadershipRequest struct {
@@ -6989,7 +7218,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[84]
+	mi := &file_api_profilev1_profile_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7001,7 +7230,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[84]
+	mi := &file_api_profilev1_profile_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7014,7 +7243,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{84}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *TransferLeadershipRequest) GetBinding() uint64 {
@@ -7032,7 +7261,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_api_profilev1_profile_proto_msgTypes[85]
+	mi := &file_api_profilev1_profile_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7044,7 +7273,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_profilev1_profile_proto_msgTypes[85]
+	mi := &file_api_profilev1_profile_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7057,7 +7286,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{85}
+	return file_api_profilev1_profile_proto_rawDescGZIP(), []int{88}
 }
 
 var File_api_profilev1_profile_proto protoreflect.FileDescriptor
@@ -7366,6 +7595,26 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\x10MessagesResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x123\n" +
 	"\bmessages\x18\x02 \x03(\v2\x17.profilenode.v1.MessageR\bmessages\"\xbb\x01\n" +
+	"\x0eInboxesRequest\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12,\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x18.profilenode.v1.ReadModeR\x04mode\x12\x1f\n" +
+	"\vnever_saved\x18\x05 \x01(\bR\n" +
+	"neverSaved\x12\x18\n" +
+	"\abinding\x18\x0f \x01(\x06R\abinding\"\x8b\x01\n" +
+	"\x0fInboxesResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.profilenode.v1.ReplyHeaderR\x06header\x12/\n" +
+	"\ainboxes\x18\x02 \x03(\v2\x15.profilenode.v1.InboxR\ainboxes\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"\xa1\x01\n" +
+	"\x05Inbox\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\x04R\awaiting\x12\x1b\n" +
+	"\tset_aside\x18\x03 \x01(\x04R\bsetAside\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\x12\x1f\n" +
+	"\vnever_saved\x18\x05 \x01(\bR\n" +
+	"neverSaved\x12\x18\n" +
+	"\aremoved\x18\x06 \x01(\bR\aremoved\"\xbb\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
@@ -7700,7 +7949,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\tAuditRing\x12\x1a\n" +
 	"\x16AUDIT_RING_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14AUDIT_RING_OPERATORS\x10\x01\x12\x1b\n" +
-	"\x17AUDIT_RING_GAME_SERVERS\x10\x022\xe3\t\n" +
+	"\x17AUDIT_RING_GAME_SERVERS\x10\x022\xaf\n" +
+	"\n" +
 	"\bProfiles\x12M\n" +
 	"\bRegister\x12\x1f.profilenode.v1.RegisterRequest\x1a .profilenode.v1.RegisterResponse\x12:\n" +
 	"\x04Live\x12\x17.profilenode.v1.Renewal\x1a\x15.profilenode.v1.Event(\x010\x01\x129\n" +
@@ -7714,7 +7964,8 @@ const file_api_profilev1_profile_proto_rawDesc = "" +
 	"\aRelease\x12\x1e.profilenode.v1.ReleaseRequest\x1a\x1f.profilenode.v1.ReleaseResponse\x12A\n" +
 	"\x04Send\x12\x1b.profilenode.v1.SendRequest\x1a\x1c.profilenode.v1.SendResponse\x12Y\n" +
 	"\fClearMessage\x12#.profilenode.v1.ClearMessageRequest\x1a$.profilenode.v1.ClearMessageResponse\x12M\n" +
-	"\bMessages\x12\x1f.profilenode.v1.MessagesRequest\x1a .profilenode.v1.MessagesResponse\x12>\n" +
+	"\bMessages\x12\x1f.profilenode.v1.MessagesRequest\x1a .profilenode.v1.MessagesResponse\x12J\n" +
+	"\aInboxes\x12\x1e.profilenode.v1.InboxesRequest\x1a\x1f.profilenode.v1.InboxesResponse\x12>\n" +
 	"\x03Get\x12\x1a.profilenode.v1.GetRequest\x1a\x1b.profilenode.v1.GetResponse\x12A\n" +
 	"\x04List\x12\x1b.profilenode.v1.ListRequest\x1a\x1c.profilenode.v1.ListResponse\x12>\n" +
 	"\x03Set\x12\x1a.profilenode.v1.SetRequest\x1a\x1b.profilenode.v1.SetResponse\x12G\n" +
@@ -7751,7 +8002,7 @@ func file_api_profilev1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_api_profilev1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
+var file_api_profilev1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 92)
 var file_api_profilev1_profile_proto_goTypes = []any{
 	(ReadMode)(0),                      // 0: profilenode.v1.ReadMode
 	(Reason)(0),                        // 1: profilenode.v1.Reason
@@ -7801,53 +8052,56 @@ var file_api_profilev1_profile_proto_goTypes = []any{
 	(*ClearMessageResponse)(nil),       // 45: profilenode.v1.ClearMessageResponse
 	(*MessagesRequest)(nil),            // 46: profilenode.v1.MessagesRequest
 	(*MessagesResponse)(nil),           // 47: profilenode.v1.MessagesResponse
-	(*GetRequest)(nil),                 // 48: profilenode.v1.GetRequest
-	(*GetResponse)(nil),                // 49: profilenode.v1.GetResponse
-	(*ListRequest)(nil),                // 50: profilenode.v1.ListRequest
-	(*ListResponse)(nil),               // 51: profilenode.v1.ListResponse
-	(*SetRequest)(nil),                 // 52: profilenode.v1.SetRequest
-	(*SetResponse)(nil),                // 53: profilenode.v1.SetResponse
-	(*RemoveRequest)(nil),              // 54: profilenode.v1.RemoveRequest
-	(*RemoveResponse)(nil),             // 55: profilenode.v1.RemoveResponse
-	(*StatusRequest)(nil),              // 56: profilenode.v1.StatusRequest
-	(*StatusResponse)(nil),             // 57: profilenode.v1.StatusResponse
-	(*Alarm)(nil),                      // 58: profilenode.v1.Alarm
-	(*Member)(nil),                     // 59: profilenode.v1.Member
-	(*DigestRequest)(nil),              // 60: profilenode.v1.DigestRequest
-	(*DigestResponse)(nil),             // 61: profilenode.v1.DigestResponse
-	(*SessionsRequest)(nil),            // 62: profilenode.v1.SessionsRequest
-	(*SessionsResponse)(nil),           // 63: profilenode.v1.SessionsResponse
-	(*Session)(nil),                    // 64: profilenode.v1.Session
-	(*ServersRequest)(nil),             // 65: profilenode.v1.ServersRequest
-	(*ServersResponse)(nil),            // 66: profilenode.v1.ServersResponse
-	(*Server)(nil),                     // 67: profilenode.v1.Server
-	(*ReleaseByOperatorRequest)(nil),   // 68: profilenode.v1.ReleaseByOperatorRequest
-	(*ReleaseByOperatorResponse)(nil),  // 69: profilenode.v1.ReleaseByOperatorResponse
-	(*AuditRequest)(nil),               // 70: profilenode.v1.AuditRequest
-	(*AuditResponse)(nil),              // 71: profilenode.v1.AuditResponse
-	(*AuditRecord)(nil),                // 72: profilenode.v1.AuditRecord
-	(*GetPolicyRequest)(nil),           // 73: profilenode.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),          // 74: profilenode.v1.GetPolicyResponse
-	(*Policy)(nil),                     // 75: profilenode.v1.Policy
-	(*SetPolicyRequest)(nil),           // 76: profilenode.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),          // 77: profilenode.v1.SetPolicyResponse
-	(*TimingClassesRequest)(nil),       // 78: profilenode.v1.TimingClassesRequest
-	(*TimingClassesResponse)(nil),      // 79: profilenode.v1.TimingClassesResponse
-	(*SetTimingClassRequest)(nil),      // 80: profilenode.v1.SetTimingClassRequest
-	(*SetTimingClassResponse)(nil),     // 81: profilenode.v1.SetTimingClassResponse
-	(*ClearAlarmRequest)(nil),          // 82: profilenode.v1.ClearAlarmRequest
-	(*ClearAlarmResponse)(nil),         // 83: profilenode.v1.ClearAlarmResponse
-	(*ExpectedMembersRequest)(nil),     // 84: profilenode.v1.ExpectedMembersRequest
-	(*ExpectedMembersResponse)(nil),    // 85: profilenode.v1.ExpectedMembersResponse
-	(*AddMemberRequest)(nil),           // 86: profilenode.v1.AddMemberRequest
-	(*AddMemberResponse)(nil),          // 87: profilenode.v1.AddMemberResponse
-	(*RemoveMemberRequest)(nil),        // 88: profilenode.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),       // 89: profilenode.v1.RemoveMemberResponse
-	(*TransferLeadershipRequest)(nil),  // 90: profilenode.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 91: profilenode.v1.TransferLeadershipResponse
-	nil,                                // 92: profilenode.v1.Profile.TagsEntry
-	nil,                                // 93: profilenode.v1.SaveRequest.TagsEntry
-	nil,                                // 94: profilenode.v1.SetRequest.TagsEntry
+	(*InboxesRequest)(nil),             // 48: profilenode.v1.InboxesRequest
+	(*InboxesResponse)(nil),            // 49: profilenode.v1.InboxesResponse
+	(*Inbox)(nil),                      // 50: profilenode.v1.Inbox
+	(*GetRequest)(nil),                 // 51: profilenode.v1.GetRequest
+	(*GetResponse)(nil),                // 52: profilenode.v1.GetResponse
+	(*ListRequest)(nil),                // 53: profilenode.v1.ListRequest
+	(*ListResponse)(nil),               // 54: profilenode.v1.ListResponse
+	(*SetRequest)(nil),                 // 55: profilenode.v1.SetRequest
+	(*SetResponse)(nil),                // 56: profilenode.v1.SetResponse
+	(*RemoveRequest)(nil),              // 57: profilenode.v1.RemoveRequest
+	(*RemoveResponse)(nil),             // 58: profilenode.v1.RemoveResponse
+	(*StatusRequest)(nil),              // 59: profilenode.v1.StatusRequest
+	(*StatusResponse)(nil),             // 60: profilenode.v1.StatusResponse
+	(*Alarm)(nil),                      // 61: profilenode.v1.Alarm
+	(*Member)(nil),                     // 62: profilenode.v1.Member
+	(*DigestRequest)(nil),              // 63: profilenode.v1.DigestRequest
+	(*DigestResponse)(nil),             // 64: profilenode.v1.DigestResponse
+	(*SessionsRequest)(nil),            // 65: profilenode.v1.SessionsRequest
+	(*SessionsResponse)(nil),           // 66: profilenode.v1.SessionsResponse
+	(*Session)(nil),                    // 67: profilenode.v1.Session
+	(*ServersRequest)(nil),             // 68: profilenode.v1.ServersRequest
+	(*ServersResponse)(nil),            // 69: profilenode.v1.ServersResponse
+	(*Server)(nil),                     // 70: profilenode.v1.Server
+	(*ReleaseByOperatorRequest)(nil),   // 71: profilenode.v1.ReleaseByOperatorRequest
+	(*ReleaseByOperatorResponse)(nil),  // 72: profilenode.v1.ReleaseByOperatorResponse
+	(*AuditRequest)(nil),               // 73: profilenode.v1.AuditRequest
+	(*AuditResponse)(nil),              // 74: profilenode.v1.AuditResponse
+	(*AuditRecord)(nil),                // 75: profilenode.v1.AuditRecord
+	(*GetPolicyRequest)(nil),           // 76: profilenode.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),          // 77: profilenode.v1.GetPolicyResponse
+	(*Policy)(nil),                     // 78: profilenode.v1.Policy
+	(*SetPolicyRequest)(nil),           // 79: profilenode.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),          // 80: profilenode.v1.SetPolicyResponse
+	(*TimingClassesRequest)(nil),       // 81: profilenode.v1.TimingClassesRequest
+	(*TimingClassesResponse)(nil),      // 82: profilenode.v1.TimingClassesResponse
+	(*SetTimingClassRequest)(nil),      // 83: profilenode.v1.SetTimingClassRequest
+	(*SetTimingClassResponse)(nil),     // 84: profilenode.v1.SetTimingClassResponse
+	(*ClearAlarmRequest)(nil),          // 85: profilenode.v1.ClearAlarmRequest
+	(*ClearAlarmResponse)(nil),         // 86: profilenode.v1.ClearAlarmResponse
+	(*ExpectedMembersRequest)(nil),     // 87: profilenode.v1.ExpectedMembersRequest
+	(*ExpectedMembersResponse)(nil),    // 88: profilenode.v1.ExpectedMembersResponse
+	(*AddMemberRequest)(nil),           // 89: profilenode.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),          // 90: profilenode.v1.AddMemberResponse
+	(*RemoveMemberRequest)(nil),        // 91: profilenode.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),       // 92: profilenode.v1.RemoveMemberResponse
+	(*TransferLeadershipRequest)(nil),  // 93: profilenode.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 94: profilenode.v1.TransferLeadershipResponse
+	nil,                                // 95: profilenode.v1.Profile.TagsEntry
+	nil,                                // 96: profilenode.v1.SaveRequest.TagsEntry
+	nil,                                // 97: profilenode.v1.SetRequest.TagsEntry
 }
 var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 0: profilenode.v1.ReplyHeader.mode:type_name -> profilenode.v1.ReadMode
@@ -7890,9 +8144,9 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	9,   // 37: profilenode.v1.Reclaimed.owner:type_name -> profilenode.v1.Owner
 	6,   // 38: profilenode.v1.CancelRequest.request:type_name -> profilenode.v1.Request
 	7,   // 39: profilenode.v1.CancelResponse.header:type_name -> profilenode.v1.ReplyHeader
-	92,  // 40: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
+	95,  // 40: profilenode.v1.Profile.tags:type_name -> profilenode.v1.Profile.TagsEntry
 	6,   // 41: profilenode.v1.SaveRequest.request:type_name -> profilenode.v1.Request
-	93,  // 42: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
+	96,  // 42: profilenode.v1.SaveRequest.tags:type_name -> profilenode.v1.SaveRequest.TagsEntry
 	3,   // 43: profilenode.v1.SaveRequest.cause:type_name -> profilenode.v1.Cause
 	7,   // 44: profilenode.v1.SaveResponse.header:type_name -> profilenode.v1.ReplyHeader
 	9,   // 45: profilenode.v1.SaveResponse.next:type_name -> profilenode.v1.Owner
@@ -7908,129 +8162,134 @@ var file_api_profilev1_profile_proto_depIdxs = []int32{
 	0,   // 55: profilenode.v1.MessagesRequest.mode:type_name -> profilenode.v1.ReadMode
 	7,   // 56: profilenode.v1.MessagesResponse.header:type_name -> profilenode.v1.ReplyHeader
 	41,  // 57: profilenode.v1.MessagesResponse.messages:type_name -> profilenode.v1.Message
-	0,   // 58: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
-	7,   // 59: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	35,  // 60: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
-	9,   // 61: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
-	9,   // 62: profilenode.v1.GetResponse.ended_by:type_name -> profilenode.v1.Owner
-	0,   // 63: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
-	7,   // 64: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
-	35,  // 65: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
-	6,   // 66: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
-	94,  // 67: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
-	7,   // 68: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
-	6,   // 69: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
-	7,   // 70: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
-	59,  // 71: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
-	58,  // 72: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
-	0,   // 73: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
-	7,   // 74: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
-	64,  // 75: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
-	9,   // 76: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
-	9,   // 77: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
-	3,   // 78: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
-	0,   // 79: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
-	7,   // 80: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	67,  // 81: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
-	2,   // 82: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
-	13,  // 83: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
-	6,   // 84: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
-	7,   // 85: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
-	9,   // 86: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
-	0,   // 87: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
-	5,   // 88: profilenode.v1.AuditRequest.ring:type_name -> profilenode.v1.AuditRing
-	7,   // 89: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
-	72,  // 90: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
-	9,   // 91: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
-	9,   // 92: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
-	3,   // 93: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
-	5,   // 94: profilenode.v1.AuditRecord.ring:type_name -> profilenode.v1.AuditRing
-	0,   // 95: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
-	7,   // 96: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	75,  // 97: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
-	6,   // 98: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
-	7,   // 99: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 100: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
-	7,   // 101: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
-	13,  // 102: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
-	6,   // 103: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
-	13,  // 104: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
-	7,   // 105: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
-	6,   // 106: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
-	7,   // 107: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
-	0,   // 108: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
-	7,   // 109: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
-	6,   // 110: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
-	7,   // 111: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
-	10,  // 112: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
-	14,  // 113: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
-	14,  // 114: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
-	23,  // 115: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
-	25,  // 116: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
-	27,  // 117: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
-	29,  // 118: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
-	33,  // 119: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
-	36,  // 120: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
-	38,  // 121: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
-	42,  // 122: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
-	44,  // 123: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
-	46,  // 124: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
-	48,  // 125: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
-	50,  // 126: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
-	52,  // 127: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
-	54,  // 128: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
-	56,  // 129: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
-	60,  // 130: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
-	62,  // 131: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
-	65,  // 132: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
-	68,  // 133: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
-	70,  // 134: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
-	73,  // 135: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
-	76,  // 136: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
-	78,  // 137: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
-	80,  // 138: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
-	82,  // 139: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
-	84,  // 140: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
-	86,  // 141: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
-	88,  // 142: profilenode.v1.Cluster.RemoveMember:input_type -> profilenode.v1.RemoveMemberRequest
-	90,  // 143: profilenode.v1.Cluster.TransferLeadership:input_type -> profilenode.v1.TransferLeadershipRequest
-	11,  // 144: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
-	17,  // 145: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
-	16,  // 146: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
-	24,  // 147: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
-	26,  // 148: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
-	28,  // 149: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
-	31,  // 150: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
-	34,  // 151: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
-	37,  // 152: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
-	40,  // 153: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
-	43,  // 154: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
-	45,  // 155: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
-	47,  // 156: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
-	49,  // 157: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
-	51,  // 158: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
-	53,  // 159: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
-	55,  // 160: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
-	57,  // 161: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
-	61,  // 162: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
-	63,  // 163: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
-	66,  // 164: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
-	69,  // 165: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
-	71,  // 166: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
-	74,  // 167: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
-	77,  // 168: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
-	79,  // 169: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
-	81,  // 170: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
-	83,  // 171: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
-	85,  // 172: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
-	87,  // 173: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
-	89,  // 174: profilenode.v1.Cluster.RemoveMember:output_type -> profilenode.v1.RemoveMemberResponse
-	91,  // 175: profilenode.v1.Cluster.TransferLeadership:output_type -> profilenode.v1.TransferLeadershipResponse
-	144, // [144:176] is the sub-list for method output_type
-	112, // [112:144] is the sub-list for method input_type
-	112, // [112:112] is the sub-list for extension type_name
-	112, // [112:112] is the sub-list for extension extendee
-	0,   // [0:112] is the sub-list for field type_name
+	0,   // 58: profilenode.v1.InboxesRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 59: profilenode.v1.InboxesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	50,  // 60: profilenode.v1.InboxesResponse.inboxes:type_name -> profilenode.v1.Inbox
+	0,   // 61: profilenode.v1.GetRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 62: profilenode.v1.GetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	35,  // 63: profilenode.v1.GetResponse.profile:type_name -> profilenode.v1.Profile
+	9,   // 64: profilenode.v1.GetResponse.owner:type_name -> profilenode.v1.Owner
+	9,   // 65: profilenode.v1.GetResponse.ended_by:type_name -> profilenode.v1.Owner
+	0,   // 66: profilenode.v1.ListRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 67: profilenode.v1.ListResponse.header:type_name -> profilenode.v1.ReplyHeader
+	35,  // 68: profilenode.v1.ListResponse.profiles:type_name -> profilenode.v1.Profile
+	6,   // 69: profilenode.v1.SetRequest.request:type_name -> profilenode.v1.Request
+	97,  // 70: profilenode.v1.SetRequest.tags:type_name -> profilenode.v1.SetRequest.TagsEntry
+	7,   // 71: profilenode.v1.SetResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 72: profilenode.v1.RemoveRequest.request:type_name -> profilenode.v1.Request
+	7,   // 73: profilenode.v1.RemoveResponse.header:type_name -> profilenode.v1.ReplyHeader
+	62,  // 74: profilenode.v1.StatusResponse.members:type_name -> profilenode.v1.Member
+	61,  // 75: profilenode.v1.StatusResponse.alarms:type_name -> profilenode.v1.Alarm
+	0,   // 76: profilenode.v1.SessionsRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 77: profilenode.v1.SessionsResponse.header:type_name -> profilenode.v1.ReplyHeader
+	67,  // 78: profilenode.v1.SessionsResponse.sessions:type_name -> profilenode.v1.Session
+	9,   // 79: profilenode.v1.Session.owner:type_name -> profilenode.v1.Owner
+	9,   // 80: profilenode.v1.Session.waiters:type_name -> profilenode.v1.Owner
+	3,   // 81: profilenode.v1.Session.cause:type_name -> profilenode.v1.Cause
+	0,   // 82: profilenode.v1.ServersRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 83: profilenode.v1.ServersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	70,  // 84: profilenode.v1.ServersResponse.servers:type_name -> profilenode.v1.Server
+	2,   // 85: profilenode.v1.Server.kind:type_name -> profilenode.v1.ServerKind
+	13,  // 86: profilenode.v1.Server.timing:type_name -> profilenode.v1.Timing
+	6,   // 87: profilenode.v1.ReleaseByOperatorRequest.request:type_name -> profilenode.v1.Request
+	7,   // 88: profilenode.v1.ReleaseByOperatorResponse.header:type_name -> profilenode.v1.ReplyHeader
+	9,   // 89: profilenode.v1.ReleaseByOperatorResponse.owner:type_name -> profilenode.v1.Owner
+	0,   // 90: profilenode.v1.AuditRequest.mode:type_name -> profilenode.v1.ReadMode
+	5,   // 91: profilenode.v1.AuditRequest.ring:type_name -> profilenode.v1.AuditRing
+	7,   // 92: profilenode.v1.AuditResponse.header:type_name -> profilenode.v1.ReplyHeader
+	75,  // 93: profilenode.v1.AuditResponse.records:type_name -> profilenode.v1.AuditRecord
+	9,   // 94: profilenode.v1.AuditRecord.by:type_name -> profilenode.v1.Owner
+	9,   // 95: profilenode.v1.AuditRecord.from:type_name -> profilenode.v1.Owner
+	3,   // 96: profilenode.v1.AuditRecord.cause:type_name -> profilenode.v1.Cause
+	5,   // 97: profilenode.v1.AuditRecord.ring:type_name -> profilenode.v1.AuditRing
+	0,   // 98: profilenode.v1.GetPolicyRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 99: profilenode.v1.GetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	78,  // 100: profilenode.v1.GetPolicyResponse.policies:type_name -> profilenode.v1.Policy
+	6,   // 101: profilenode.v1.SetPolicyRequest.request:type_name -> profilenode.v1.Request
+	7,   // 102: profilenode.v1.SetPolicyResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 103: profilenode.v1.TimingClassesRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 104: profilenode.v1.TimingClassesResponse.header:type_name -> profilenode.v1.ReplyHeader
+	13,  // 105: profilenode.v1.TimingClassesResponse.classes:type_name -> profilenode.v1.Timing
+	6,   // 106: profilenode.v1.SetTimingClassRequest.request:type_name -> profilenode.v1.Request
+	13,  // 107: profilenode.v1.SetTimingClassRequest.timing:type_name -> profilenode.v1.Timing
+	7,   // 108: profilenode.v1.SetTimingClassResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 109: profilenode.v1.ClearAlarmRequest.request:type_name -> profilenode.v1.Request
+	7,   // 110: profilenode.v1.ClearAlarmResponse.header:type_name -> profilenode.v1.ReplyHeader
+	0,   // 111: profilenode.v1.ExpectedMembersRequest.mode:type_name -> profilenode.v1.ReadMode
+	7,   // 112: profilenode.v1.ExpectedMembersResponse.header:type_name -> profilenode.v1.ReplyHeader
+	6,   // 113: profilenode.v1.AddMemberRequest.request:type_name -> profilenode.v1.Request
+	7,   // 114: profilenode.v1.AddMemberResponse.header:type_name -> profilenode.v1.ReplyHeader
+	10,  // 115: profilenode.v1.Profiles.Register:input_type -> profilenode.v1.RegisterRequest
+	14,  // 116: profilenode.v1.Profiles.Live:input_type -> profilenode.v1.Renewal
+	14,  // 117: profilenode.v1.Profiles.Renew:input_type -> profilenode.v1.Renewal
+	23,  // 118: profilenode.v1.Profiles.EndServer:input_type -> profilenode.v1.EndServerRequest
+	25,  // 119: profilenode.v1.Profiles.Settle:input_type -> profilenode.v1.SettleRequest
+	27,  // 120: profilenode.v1.Profiles.StartSession:input_type -> profilenode.v1.StartSessionRequest
+	29,  // 121: profilenode.v1.Profiles.Reclaim:input_type -> profilenode.v1.ReclaimRequest
+	33,  // 122: profilenode.v1.Profiles.Cancel:input_type -> profilenode.v1.CancelRequest
+	36,  // 123: profilenode.v1.Profiles.Save:input_type -> profilenode.v1.SaveRequest
+	38,  // 124: profilenode.v1.Profiles.Release:input_type -> profilenode.v1.ReleaseRequest
+	42,  // 125: profilenode.v1.Profiles.Send:input_type -> profilenode.v1.SendRequest
+	44,  // 126: profilenode.v1.Profiles.ClearMessage:input_type -> profilenode.v1.ClearMessageRequest
+	46,  // 127: profilenode.v1.Profiles.Messages:input_type -> profilenode.v1.MessagesRequest
+	48,  // 128: profilenode.v1.Profiles.Inboxes:input_type -> profilenode.v1.InboxesRequest
+	51,  // 129: profilenode.v1.Profiles.Get:input_type -> profilenode.v1.GetRequest
+	53,  // 130: profilenode.v1.Profiles.List:input_type -> profilenode.v1.ListRequest
+	55,  // 131: profilenode.v1.Profiles.Set:input_type -> profilenode.v1.SetRequest
+	57,  // 132: profilenode.v1.Profiles.Remove:input_type -> profilenode.v1.RemoveRequest
+	59,  // 133: profilenode.v1.Cluster.Status:input_type -> profilenode.v1.StatusRequest
+	63,  // 134: profilenode.v1.Cluster.Digest:input_type -> profilenode.v1.DigestRequest
+	65,  // 135: profilenode.v1.Cluster.Sessions:input_type -> profilenode.v1.SessionsRequest
+	68,  // 136: profilenode.v1.Cluster.Servers:input_type -> profilenode.v1.ServersRequest
+	71,  // 137: profilenode.v1.Cluster.ReleaseByOperator:input_type -> profilenode.v1.ReleaseByOperatorRequest
+	73,  // 138: profilenode.v1.Cluster.Audit:input_type -> profilenode.v1.AuditRequest
+	76,  // 139: profilenode.v1.Cluster.GetPolicy:input_type -> profilenode.v1.GetPolicyRequest
+	79,  // 140: profilenode.v1.Cluster.SetPolicy:input_type -> profilenode.v1.SetPolicyRequest
+	81,  // 141: profilenode.v1.Cluster.TimingClasses:input_type -> profilenode.v1.TimingClassesRequest
+	83,  // 142: profilenode.v1.Cluster.SetTimingClass:input_type -> profilenode.v1.SetTimingClassRequest
+	85,  // 143: profilenode.v1.Cluster.ClearAlarm:input_type -> profilenode.v1.ClearAlarmRequest
+	87,  // 144: profilenode.v1.Cluster.ExpectedMembers:input_type -> profilenode.v1.ExpectedMembersRequest
+	89,  // 145: profilenode.v1.Cluster.AddMember:input_type -> profilenode.v1.AddMemberRequest
+	91,  // 146: profilenode.v1.Cluster.RemoveMember:input_type -> profilenode.v1.RemoveMemberRequest
+	93,  // 147: profilenode.v1.Cluster.TransferLeadership:input_type -> profilenode.v1.TransferLeadershipRequest
+	11,  // 148: profilenode.v1.Profiles.Register:output_type -> profilenode.v1.RegisterResponse
+	17,  // 149: profilenode.v1.Profiles.Live:output_type -> profilenode.v1.Event
+	16,  // 150: profilenode.v1.Profiles.Renew:output_type -> profilenode.v1.Renewed
+	24,  // 151: profilenode.v1.Profiles.EndServer:output_type -> profilenode.v1.EndServerResponse
+	26,  // 152: profilenode.v1.Profiles.Settle:output_type -> profilenode.v1.SettleResponse
+	28,  // 153: profilenode.v1.Profiles.StartSession:output_type -> profilenode.v1.StartSessionResponse
+	31,  // 154: profilenode.v1.Profiles.Reclaim:output_type -> profilenode.v1.ReclaimResponse
+	34,  // 155: profilenode.v1.Profiles.Cancel:output_type -> profilenode.v1.CancelResponse
+	37,  // 156: profilenode.v1.Profiles.Save:output_type -> profilenode.v1.SaveResponse
+	40,  // 157: profilenode.v1.Profiles.Release:output_type -> profilenode.v1.ReleaseResponse
+	43,  // 158: profilenode.v1.Profiles.Send:output_type -> profilenode.v1.SendResponse
+	45,  // 159: profilenode.v1.Profiles.ClearMessage:output_type -> profilenode.v1.ClearMessageResponse
+	47,  // 160: profilenode.v1.Profiles.Messages:output_type -> profilenode.v1.MessagesResponse
+	49,  // 161: profilenode.v1.Profiles.Inboxes:output_type -> profilenode.v1.InboxesResponse
+	52,  // 162: profilenode.v1.Profiles.Get:output_type -> profilenode.v1.GetResponse
+	54,  // 163: profilenode.v1.Profiles.List:output_type -> profilenode.v1.ListResponse
+	56,  // 164: profilenode.v1.Profiles.Set:output_type -> profilenode.v1.SetResponse
+	58,  // 165: profilenode.v1.Profiles.Remove:output_type -> profilenode.v1.RemoveResponse
+	60,  // 166: profilenode.v1.Cluster.Status:output_type -> profilenode.v1.StatusResponse
+	64,  // 167: profilenode.v1.Cluster.Digest:output_type -> profilenode.v1.DigestResponse
+	66,  // 168: profilenode.v1.Cluster.Sessions:output_type -> profilenode.v1.SessionsResponse
+	69,  // 169: profilenode.v1.Cluster.Servers:output_type -> profilenode.v1.ServersResponse
+	72,  // 170: profilenode.v1.Cluster.ReleaseByOperator:output_type -> profilenode.v1.ReleaseByOperatorResponse
+	74,  // 171: profilenode.v1.Cluster.Audit:output_type -> profilenode.v1.AuditResponse
+	77,  // 172: profilenode.v1.Cluster.GetPolicy:output_type -> profilenode.v1.GetPolicyResponse
+	80,  // 173: profilenode.v1.Cluster.SetPolicy:output_type -> profilenode.v1.SetPolicyResponse
+	82,  // 174: profilenode.v1.Cluster.TimingClasses:output_type -> profilenode.v1.TimingClassesResponse
+	84,  // 175: profilenode.v1.Cluster.SetTimingClass:output_type -> profilenode.v1.SetTimingClassResponse
+	86,  // 176: profilenode.v1.Cluster.ClearAlarm:output_type -> profilenode.v1.ClearAlarmResponse
+	88,  // 177: profilenode.v1.Cluster.ExpectedMembers:output_type -> profilenode.v1.ExpectedMembersResponse
+	90,  // 178: profilenode.v1.Cluster.AddMember:output_type -> profilenode.v1.AddMemberResponse
+	92,  // 179: profilenode.v1.Cluster.RemoveMember:output_type -> profilenode.v1.RemoveMemberResponse
+	94,  // 180: profilenode.v1.Cluster.TransferLeadership:output_type -> profilenode.v1.TransferLeadershipResponse
+	148, // [148:181] is the sub-list for method output_type
+	115, // [115:148] is the sub-list for method input_type
+	115, // [115:115] is the sub-list for extension type_name
+	115, // [115:115] is the sub-list for extension extendee
+	0,   // [0:115] is the sub-list for field type_name
 }
 
 func init() { file_api_profilev1_profile_proto_init() }
@@ -8052,7 +8311,7 @@ func file_api_profilev1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_profilev1_profile_proto_rawDesc), len(file_api_profilev1_profile_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   89,
+			NumMessages:   92,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -38,6 +38,7 @@ const (
 	Profiles_Send_FullMethodName         = "/profilenode.v1.Profiles/Send"
 	Profiles_ClearMessage_FullMethodName = "/profilenode.v1.Profiles/ClearMessage"
 	Profiles_Messages_FullMethodName     = "/profilenode.v1.Profiles/Messages"
+	Profiles_Inboxes_FullMethodName      = "/profilenode.v1.Profiles/Inboxes"
 	Profiles_Get_FullMethodName          = "/profilenode.v1.Profiles/Get"
 	Profiles_List_FullMethodName         = "/profilenode.v1.Profiles/List"
 	Profiles_Set_FullMethodName          = "/profilenode.v1.Profiles/Set"
@@ -73,6 +74,8 @@ type ProfilesClient interface {
 	Send(ctx context.Context, in *SendRequest, opts ...grpc.CallOption) (*SendResponse, error)
 	ClearMessage(ctx context.Context, in *ClearMessageRequest, opts ...grpc.CallOption) (*ClearMessageResponse, error)
 	Messages(ctx context.Context, in *MessagesRequest, opts ...grpc.CallOption) (*MessagesResponse, error)
+	// Inboxes lists the profiles of a store in which messages wait, those too that were never saved.
+	Inboxes(ctx context.Context, in *InboxesRequest, opts ...grpc.CallOption) (*InboxesResponse, error)
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	Set(ctx context.Context, in *SetRequest, opts ...grpc.CallOption) (*SetResponse, error)
@@ -220,6 +223,16 @@ func (c *profilesClient) Messages(ctx context.Context, in *MessagesRequest, opts
 	return out, nil
 }
 
+func (c *profilesClient) Inboxes(ctx context.Context, in *InboxesRequest, opts ...grpc.CallOption) (*InboxesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InboxesResponse)
+	err := c.cc.Invoke(ctx, Profiles_Inboxes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *profilesClient) Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetResponse)
@@ -289,6 +302,8 @@ type ProfilesServer interface {
 	Send(context.Context, *SendRequest) (*SendResponse, error)
 	ClearMessage(context.Context, *ClearMessageRequest) (*ClearMessageResponse, error)
 	Messages(context.Context, *MessagesRequest) (*MessagesResponse, error)
+	// Inboxes lists the profiles of a store in which messages wait, those too that were never saved.
+	Inboxes(context.Context, *InboxesRequest) (*InboxesResponse, error)
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	Set(context.Context, *SetRequest) (*SetResponse, error)
@@ -341,6 +356,9 @@ func (UnimplementedProfilesServer) ClearMessage(context.Context, *ClearMessageRe
 }
 func (UnimplementedProfilesServer) Messages(context.Context, *MessagesRequest) (*MessagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Messages not implemented")
+}
+func (UnimplementedProfilesServer) Inboxes(context.Context, *InboxesRequest) (*InboxesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Inboxes not implemented")
 }
 func (UnimplementedProfilesServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
@@ -598,6 +616,24 @@ func _Profiles_Messages_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Profiles_Inboxes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InboxesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProfilesServer).Inboxes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Profiles_Inboxes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProfilesServer).Inboxes(ctx, req.(*InboxesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Profiles_Get_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetRequest)
 	if err := dec(in); err != nil {
@@ -724,6 +760,10 @@ var Profiles_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Messages",
 			Handler:    _Profiles_Messages_Handler,
+		},
+		{
+			MethodName: "Inboxes",
+			Handler:    _Profiles_Inboxes_Handler,
 		},
 		{
 			MethodName: "Get",

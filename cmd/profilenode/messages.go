@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -13,26 +14,82 @@ import (
 )
 
 func messagesCommand(p process) *cobra.Command {
-	var stale bool
+	var stale, neverSaved bool
 	command := &cobra.Command{
-		Use:   "messages STORE KEY",
-		Short: "list a profile's messages, also those that were set aside",
-		Long: `messages lists what waits in a profile, and what was set aside: a message whose handler panicked three times is kept
+		Use:   "messages STORE [KEY]",
+		Short: "list a profile's messages, also those that were set aside, or the profiles that have some",
+		Long: `Without a key, messages lists the profiles of a store in which messages wait or were set aside, those too that were never
+saved: list does not show them. With one it lists what waits in a profile, and what was set aside: a message whose handler panicked three times is kept
 and offered to no game server, so that it cannot end one session after the other. Text is what the handler panicked with last.
 
 A message waits until a handler of its kind takes it; one that waits for long may be of a kind that no game server handles.`,
-		Example: `  profilenode messages players alice
+		Example: `  profilenode messages players
+  profilenode messages players --never-saved
+  profilenode messages players alice
   profilenode messages players alice --json
   profilenode messages clear players alice 7`,
-		Args: requireArguments("STORE", "KEY"),
+		Args: cobra.RangeArgs(1, 2),
 	}
 	a := addClusterFlags(p, command)
 	command.Flags().BoolVar(&stale, "stale", false, "ask any node, which may lag behind")
+	command.Flags().BoolVar(&neverSaved, "never-saved", false, "without a key: only the profiles that were never saved")
 	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		if len(args) == 1 {
+			return listInboxes(ctx, a, &pb.InboxesRequest{Store: args[0], Mode: readModeFor(stale), NeverSaved: neverSaved})
+		}
+		if neverSaved {
+			return &usageError{errors.New("--never-saved is for the list of profiles: leave the key out")}
+		}
 		return listMessages(ctx, a, &pb.MessagesRequest{Store: args[0], Key: args[1], Mode: readModeFor(stale), SetAside: true})
 	})
 	command.AddCommand(clearMessageCommand(p))
 	return command
+}
+
+// listInboxes asks page by page; the time limit is for each.
+func listInboxes(ctx context.Context, a *clusterFlags, request *pb.InboxesRequest) error {
+	t := newTextTable(discardIf(a.json, a.p.out), "KEY", "WAITING", "SET ASIDE", "BYTES", "PROFILE")
+	for {
+		reply := &pb.InboxesResponse{}
+		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			return c.ask(ctx, pb.Profiles_Inboxes_FullMethodName, request, reply)
+		}); err != nil {
+			return err
+		}
+		for _, box := range reply.GetInboxes() {
+			state := inboxProfile(box)
+			if a.json {
+				if err := printJSON(a.p.out, inboxJSON{request.GetStore(), box.GetKey(), box.GetWaiting(), box.GetSetAside(), box.GetBytes(), state}); err != nil {
+					return err
+				}
+				continue
+			}
+			t.addRow(escapeUnprintable(box.GetKey()), strconv.FormatUint(box.GetWaiting(), 10), strconv.FormatUint(box.GetSetAside(), 10),
+				strconv.FormatUint(box.GetBytes(), 10), state)
+		}
+		if request.After = reply.GetNext(); request.After == "" {
+			return t.flush()
+		}
+	}
+}
+
+func inboxProfile(box *pb.Inbox) string {
+	switch {
+	case box.GetNeverSaved():
+		return "never saved"
+	case box.GetRemoved():
+		return "removed"
+	}
+	return "saved"
+}
+
+type inboxJSON struct {
+	Store    string `json:"store"`
+	Key      string `json:"key"`
+	Waiting  uint64 `json:"waiting"`
+	SetAside uint64 `json:"set_aside"`
+	Bytes    uint64 `json:"bytes"` // of the bodies of both
+	Profile  string `json:"profile"`
 }
 
 // listMessages asks page by page; the time limit is for each.
@@ -102,36 +159,76 @@ func messageToJSON(m *pb.Message) messageJSON {
 }
 
 func clearMessageCommand(p process) *cobra.Command {
+	var all bool
 	command := &cobra.Command{
-		Use:   "clear STORE KEY ID",
+		Use:   "clear STORE KEY {ID | --all}",
 		Short: "take a message away, without its effect",
 		Long: `clear takes a message away, one that waits as well as one that was set aside. Its effect is not applied. An owner that
 has applied it already and has not saved it yet keeps the effect.`,
-		Example: `  profilenode messages clear players alice 7`,
-		Args:    requireArguments("STORE", "KEY", "ID"),
+		Example: `  profilenode messages clear players alice 7
+  profilenode messages clear players alise --all`,
+		Args: cobra.RangeArgs(2, 3),
 	}
 	a := addClusterFlags(p, command)
+	command.Flags().BoolVar(&all, "all", false, "clear every message that is there now")
 	command.RunE = runAct(func(ctx context.Context, args []string) error {
+		if all == (len(args) == 3) {
+			return &usageError{fmt.Errorf("clear takes STORE KEY ID, or STORE KEY --all: profilenode messages %s %s lists the ids", args[0], args[1])}
+		}
+		if all {
+			return clearAllMessages(ctx, a, args[0], args[1])
+		}
 		id, err := strconv.ParseUint(args[2], 10, 64)
 		if err != nil || id == 0 {
 			return &usageError{fmt.Errorf("%q is not the id of a message: profilenode messages %s %s lists them", args[2], args[0], args[1])}
 		}
-		return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			request := &pb.ClearMessageRequest{Store: args[0], Key: args[1], Id: id}
-			err := changeOnce(ctx, c, pb.Profiles_ClearMessage_FullMethodName, request, &pb.ClearMessageResponse{})
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return printObject(p.out, struct {
-					Store string `json:"store"`
-					Key   string `json:"key"`
-					ID    string `json:"id"`
-				}{args[0], args[1], strconv.FormatUint(id, 10)})
-			}
-			_, err = fmt.Fprintf(p.err, "cleared message %d of %s/%s\n", id, args[0], args[1])
-			return err
-		})
+		return clearMessage(ctx, a, args[0], args[1], id)
 	})
 	return command
+}
+
+// clearMessage clears one message and says so. The time limit is for each.
+func clearMessage(ctx context.Context, a *clusterFlags, store, key string, id uint64) error {
+	return a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+		request := &pb.ClearMessageRequest{Store: store, Key: key, Id: id}
+		if err := changeOnce(ctx, c, pb.Profiles_ClearMessage_FullMethodName, request, &pb.ClearMessageResponse{}); err != nil {
+			return err
+		}
+		if a.json {
+			return printObject(a.p.out, struct {
+				Store string `json:"store"`
+				Key   string `json:"key"`
+				ID    string `json:"id"`
+			}{store, key, strconv.FormatUint(id, 10)})
+		}
+		_, err := fmt.Fprintf(a.p.err, "cleared message %d of %s/%s\n", id, store, key)
+		return err
+	})
+}
+
+// clearAllMessages clears the messages that are there when it begins.
+func clearAllMessages(ctx context.Context, a *clusterFlags, store, key string) error {
+	var ids []uint64
+	request := &pb.MessagesRequest{Store: store, Key: key, SetAside: true}
+	for {
+		reply := &pb.MessagesResponse{}
+		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
+			return c.ask(ctx, pb.Profiles_Messages_FullMethodName, request, reply)
+		}); err != nil {
+			return err
+		}
+		if len(reply.GetMessages()) == 0 {
+			break
+		}
+		for _, m := range reply.GetMessages() {
+			request.After = m.GetId()
+			ids = append(ids, m.GetId())
+		}
+	}
+	for _, id := range ids {
+		if err := clearMessage(ctx, a, store, key, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }

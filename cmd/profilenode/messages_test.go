@@ -51,3 +51,26 @@ func TestMessagesListsWhatWasSetAsideAndClears(t *testing.T) {
 		t.Errorf("it is still there:\n%s", got.out)
 	}
 }
+
+// Messages to a key that was never saved, a misspelt one, are found and cleared: list does not show such keys.
+func TestMessagesToAProfileThatWasNeverSavedAreFound(t *testing.T) {
+	s := serveOne(t)
+	s.ask(t, "", "send", store, "alise", `{"coins":1}`).want(t, exitOK, "message 1")
+	s.ask(t, "", "send", store, "alise", `{"coins":22}`).want(t, exitOK, "message 2")
+	s.ask(t, `{"coins":7}`, "set", store, "bob", "-").want(t, exitOK)
+	s.ask(t, "", "send", store, "bob", `{"coins":3}`).want(t, exitOK, "message 1")
+
+	s.ask(t, "", "messages", store).want(t, exitOK, "KEY", "alise", "never saved", "bob", "saved")
+	only := s.ask(t, "", "messages", store, "--never-saved", "--json")
+	only.want(t, exitOK)
+	var box inboxJSON
+	if err := json.Unmarshal([]byte(only.out), &box); err != nil || box != (inboxJSON{store, "alise", 2, 0, 23, "never saved"}) {
+		t.Errorf("the profiles with messages that were never saved: %+v, %v, in %s", box, err, only.out)
+	}
+	s.ask(t, "", "messages", store, "alise", "--never-saved").want(t, exitUsage, "leave the key out")
+	s.ask(t, "", "messages", "clear", store, "alise").want(t, exitUsage, "STORE KEY --all")
+	s.ask(t, "", "messages", "clear", store, "alise", "--all").want(t, exitOK, "cleared message 1", "cleared message 2")
+	if left := s.ask(t, "", "messages", store); strings.Contains(left.out, "alise") || !strings.Contains(left.out, "bob") {
+		t.Errorf("after clear --all:\n%s", left.out)
+	}
+}

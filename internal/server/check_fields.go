@@ -63,10 +63,17 @@ func checkRequest(q *profilev1.Request) error {
 }
 
 func checkProfile(store, key string) error {
-	if err := fsm.CheckStore(store); err != nil {
-		return invalidField("%v", err)
+	if err := checkStoreName(store); err != nil {
+		return err
 	}
 	if err := fsm.CheckKey(key); err != nil {
+		return invalidField("%v", err)
+	}
+	return nil
+}
+
+func checkStoreName(store string) error {
+	if err := fsm.CheckStore(store); err != nil {
 		return invalidField("%v", err)
 	}
 	return nil

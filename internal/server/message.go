@@ -72,6 +72,32 @@ func (s profilesService) Messages(ctx context.Context, q *profilev1.MessagesRequ
 	return &profilev1.MessagesResponse{Header: readHeader(view, q.GetMode(), known.Revision, 0), Messages: list}, nil
 }
 
+// Inboxes lists the profiles of a store in which messages wait, or were set aside.
+func (s profilesService) Inboxes(ctx context.Context, q *profilev1.InboxesRequest) (*profilev1.InboxesResponse, error) {
+	if err := checkFieldErrors(0, checkMode(q.GetMode()), checkAfter("after", q.GetAfter()), checkStoreName(q.GetStore())); err != nil {
+		return nil, err
+	}
+	view, err := s.openView(ctx, q.GetMode())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = view.Close() }()
+	if err := readBytes(ctx, pageBytes); err != nil {
+		return nil, err
+	}
+	list, next, err := view.Inboxes(q.GetStore(), q.GetAfter(), q.GetNeverSaved(), checkPage(q.GetLimit()))
+	if err != nil {
+		return nil, s.refusals.brokenError(0, err)
+	}
+	reply := &profilev1.InboxesResponse{Header: readHeader(view, q.GetMode(), 0, 0), Next: next}
+	for _, box := range list {
+		reply.Inboxes = append(reply.Inboxes, &profilev1.Inbox{
+			Key: box.Key, Waiting: box.Waiting, SetAside: box.SetAside, Bytes: box.Bytes, NeverSaved: box.NeverSaved, Removed: box.Removed,
+		})
+	}
+	return reply, nil
+}
+
 // readMessages is View.Messages or View.AllMessages.
 type readMessages func(store, key string, after uint64, limit int) ([]fsm.Message, error)
 
