@@ -9,6 +9,7 @@ import (
 
 	"github.com/profilenode/profilenode/cluster"
 	"github.com/profilenode/profilenode/cluster/clustertest"
+	"github.com/profilenode/profilenode/fsm"
 )
 
 // A leader that has lost the others writes that a node is in, the node takes its word, and the next leader cuts the entry off.
@@ -91,5 +92,8 @@ func TestARemovalThatWouldCostTheQuorumIsRefused(t *testing.T) {
 	}
 	if members := leader.Status().Members; len(members) != 1 {
 		t.Errorf("members %v, want the leader alone", members)
+	}
+	for _, id := range []string{goneID, c.Nodes[healthy].ID()} {
+		c.Until("the audit to say that "+id+" was removed", func() bool { return auditSays(t, leader, fsm.AuditRemoveNode, id) })
 	}
 }

@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -111,5 +110,5 @@ func auditSays(t *testing.T, n *cluster.Node, kind fsm.AuditKind, what string) b
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.ContainsFunc(list, func(a fsm.Audit) bool { return a.Kind == kind && strings.Contains(fmt.Sprint(a.Reason), what) })
+	return slices.ContainsFunc(list, func(a fsm.Audit) bool { return a.Kind == kind && strings.Contains(a.Reason, what) })
 }

@@ -168,7 +168,7 @@ func TestTheLeaderSaysThatAFollowerIsBehind(t *testing.T) {
 		w.holdDisk(slow, false)
 		w.Until(5*time.Second, "the alarms to end", func() bool { return len(alarmsAbout(leader, id)) == 0 })
 		w.Crash(follower)
-		saveFor(40 * time.Second)
+		saveFor(40*time.Second, cluster.AlarmQuorumAtRisk)
 		w.Restart(follower)
 		saveFor(10 * time.Second)
 	})
