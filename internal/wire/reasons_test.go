@@ -13,6 +13,7 @@ var refusesOneCopy = map[profilev1.Reason]bool{
 	profilev1.Reason_REASON_NO_SPACE: true, profilev1.Reason_REASON_ACKNOWLEDGE_FIRST: true, profilev1.Reason_REASON_PARTS_MISSING: true,
 	profilev1.Reason_REASON_OTHER_CLUSTER: true, profilev1.Reason_REASON_OTHER_REGISTRATION: true,
 	profilev1.Reason_REASON_UNKNOWN_FIELDS: true, profilev1.Reason_REASON_ROLLED_BACK: true, profilev1.Reason_REASON_UNAUTHORIZED: true,
+	profilev1.Reason_REASON_REGISTRATION_LIMITED: true,
 }
 
 var saysNothing = map[profilev1.Reason]bool{
