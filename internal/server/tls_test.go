@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,4 +78,28 @@ func TestTLS(t *testing.T) {
 	if err := get(insecure.NewCredentials()); err == nil {
 		t.Error("without TLS a call was answered")
 	}
+
+	// Calls are followed behind TLS as well.
+	conn, err := tls.Dial("tcp", lis.Addr().String(), &tls.Config{RootCAs: rootsOf(t, secure), ServerName: "node", NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newRawClient(t, conn)
+	large := c.open(profilev1.Profiles_Send_FullMethodName)
+	c.begin(large, 5<<20, 0, 0)
+	if said := c.awaitEnd(large); !strings.Contains(said, "over its limit") {
+		t.Errorf("a Send of 5 MiB is told %q", said)
+	}
+}
+
+// rootsOf trusts what a server presents.
+func rootsOf(t *testing.T, secure *tls.Config) *x509.CertPool {
+	t.Helper()
+	certificate, err := x509.ParseCertificate(secure.Certificates[0].Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate)
+	return roots
 }
