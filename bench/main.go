@@ -17,6 +17,7 @@ import (
 	"github.com/profilenode/profilenode/bench/capacity"
 	"github.com/profilenode/profilenode/bench/cuts"
 	"github.com/profilenode/profilenode/bench/fill"
+	"github.com/profilenode/profilenode/bench/greed"
 	"github.com/profilenode/profilenode/bench/isolation"
 	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/bench/renewals"
@@ -35,8 +36,8 @@ func main() {
 		SilenceErrors:     true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return measure.CheckSystem() },
 	}
-	root.AddCommand(fill.Command(), capacity.Command(), takeover.Command(), renewals.Command(), steady.Command(), cuts.Command(), isolation.Command(),
-		testbed.GameServerCommand(), testbed.BusyCommand(), renewals.FleetCommand()) // the last three are processes of the others
+	root.AddCommand(fill.Command(), capacity.Command(), takeover.Command(), renewals.Command(), steady.Command(), cuts.Command(), isolation.Command(), greed.Command(),
+		testbed.GameServerCommand(), testbed.BusyCommand(), renewals.FleetCommand(), greed.GreedyCommand()) // the last four are processes of the others
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)

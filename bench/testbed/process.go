@@ -79,6 +79,17 @@ func (p *Process) Kill() {
 	_ = p.stdin.Close()
 }
 
+// End closes its stdin, and returns when it is gone.
+func (p *Process) End(ctx context.Context) error {
+	_ = p.stdin.Close()
+	select {
+	case <-p.Ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of %s: %w", p.Name, ctx.Err())
+	}
+}
+
 // Pause stops it where it is, and returns when it stands still.
 func (p *Process) Pause() error { return nodeproc.PauseProcess(p.command.Process) }
 

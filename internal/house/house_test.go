@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	"internal/sim/check": {},
 
 	// It asks a node for its status, which is an operator's call, and package client has none of those.
-	"bench":           {"bench/capacity", "bench/cuts", "bench/fill", "bench/isolation", "bench/measure", "bench/renewals", "bench/steady", "bench/takeover", "bench/testbed"},
+	"bench":           {"bench/capacity", "bench/cuts", "bench/fill", "bench/greed", "bench/isolation", "bench/measure", "bench/renewals", "bench/steady", "bench/takeover", "bench/testbed"},
 	"bench/measure":   {},
 	"bench/network":   {},
 	"bench/testbed":   {"api/profilev1", "bench/measure", "bench/network", "client", "gossip", "internal/nodeproc", "internal/wire"},
@@ -70,6 +70,7 @@ var mayImport = map[string][]string{
 	"bench/takeover":  {"bench/measure", "bench/network", "bench/testbed"},
 	"bench/steady":    {"api/profilev1", "bench/measure", "bench/network", "bench/testbed"},
 	"bench/cuts":      {"bench/measure", "bench/network", "bench/testbed", "internal/nodeproc"},
+	"bench/greed":     {"api/profilev1", "bench/load", "bench/measure", "bench/testbed", "client", "internal/wire"},
 	"bench/isolation": {"bench/load", "bench/measure", "bench/testbed", "client"},
 	// It gives each of thousands of clients in a process an address of its own.
 	"bench/renewals": {"api/profilev1", "bench/measure", "bench/testbed", "client", "internal/clienthooks", "internal/nodeproc"},
