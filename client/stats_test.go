@@ -45,7 +45,7 @@ func TestStats(t *testing.T) {
 		if err := cluster.Release(t.Context(), "players", "bob", true); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the other session to be lost", func() bool { return c.Stats().Lost == 1 })
+		until(t, "the other session to be lost", func() bool { st := c.Stats(); return st.Lost == 1 && st.Sessions == 1 })
 		if err := kept.EndSession(t.Context()); err != nil {
 			t.Fatal(err)
 		}
