@@ -55,6 +55,16 @@ func (s *saver) note(one save) {
 	s.more = make(chan struct{})
 }
 
+// lastFault returns the error of the last save: why the session is over.
+func (s *saver) lastFault() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.all) == 0 {
+		return errors.New("there was none")
+	}
+	return s.all[len(s.all)-1].fault
+}
+
 // waitForSave waits for an acknowledged save of a kind, and returns the moment of its acknowledgement.
 func (s *saver) waitForSave(ctx context.Context, wanted func(save) bool) (measure.Moment, error) {
 	for seen := 0; ; {
@@ -69,7 +79,7 @@ func (s *saver) waitForSave(ctx context.Context, wanted func(save) bool) (measur
 		select {
 		case <-more:
 		case <-s.ended:
-			return 0, errors.New("the session is over")
+			return 0, fmt.Errorf("no more saves follow: %w", s.lastFault())
 		case <-ctx.Done():
 			return 0, fmt.Errorf("no save was acknowledged: %w", ctx.Err())
 		}
