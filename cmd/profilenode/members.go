@@ -37,7 +37,8 @@ func removeMemberCommand(p process) *cobra.Command {
 		Use:   "remove ID",
 		Short: "take a node out of the cluster for good",
 		Long: `remove takes a node out of the cluster for good: one whose host is lost, or one that is not needed any more. ID is the node's id, as
-members prints it, or the beginning of it. Stop that node, or it asks to be let in again; its data folder is of no use afterwards.
+members prints it, or the beginning of it. Stop that node too: it is not let in again, and its data folder is of
+no use afterwards. To have a node on that host, start it with an empty folder.
 
 It is refused while the voters that would be left and that answer are no majority: start those that are down first.`,
 		Example: `  profilenode members remove 3f2a`,
