@@ -59,6 +59,7 @@ func (s *leadership) runLeadership(ctx context.Context) {
 		return
 	}
 	l := &leaderState{node: n, term: term, openedAt: time.Now(), ctx: ctx}
+	l.spaceTight.Store(n.space.belowReserve.Load()) // until the first round of hellos shows how it is elsewhere
 	l.clock = newClock(n.ID(), n.config.Now)
 	logMS := n.tables.Position().StampMS
 	l.clock.raiseFloor(logMS)
