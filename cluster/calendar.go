@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/profilenode/profilenode/cluster/internal/tables"
 	"github.com/profilenode/profilenode/fsm"
 )
 
@@ -100,18 +101,45 @@ func (l *leaderState) tendCalendar() {
 // countMinute counts a minute in the tables, unless nothing waits there to grow old. If the outcome is unknown it is not
 // proposed again: a minute too few keeps data for longer.
 func (l *leaderState) countMinute() {
-	_, waits := l.readEnded(func(now uint64) (before, nothingLeft uint64) { return now + 1, now + 1 })
-	if waits || l.hasDue(func(uint64) uint64 { return math.MaxUint64 }) {
+	waits := l.readMinute(func(view *tables.View, now uint64) (bool, error) {
+		ended, err := view.EndedBefore(now+1, now+1)
+		if ended || err != nil {
+			return ended, err
+		}
+		return view.DueBefore(math.MaxUint64)
+	})
+	if waits {
 		_, _ = l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.CountMinute{}))
 	}
 }
 
 // forgetEnded deletes the rows of incarnations that ended an hour of running time ago, and of those that left nothing some
-// minutes ago.
+// minutes ago. An incarnation that ended when m minutes were counted ended within the next one: with now counted it is at least
+// now-m-1 minutes old.
 func (l *leaderState) forgetEnded() {
+	l.repeatStep(func(view *tables.View, now uint64) (any, bool, error) {
+		before, nothingLeft := now-min(now, keptMinutes), now-min(now, keptNothingLeft)
+		due, err := view.EndedBefore(before, nothingLeft)
+		return &fsm.ForgetEnded{Before: before, NothingLeftBefore: nothingLeft, Limit: forgetStep}, due, err
+	})
+}
+
+// dropDue drops what the policies keep for some days, once they are over.
+func (l *leaderState) dropDue() {
+	l.repeatStep(func(view *tables.View, now uint64) (any, bool, error) {
+		due, err := view.DueBefore(now + 1)
+		return &fsm.DropDue{Limit: forgetStep}, due, err
+	})
+}
+
+// repeatStep proposes the command that next returns from a view and the minutes that are counted, while it says that there is
+// work and the command's result that there is more, a few times.
+func (l *leaderState) repeatStep(next func(view *tables.View, now uint64) (command any, due bool, err error)) {
 	for range forgetSteps {
-		command, due := l.readEnded(func(now uint64) (before, nothingLeft uint64) {
-			return now - min(now, keptMinutes), now - min(now, keptNothingLeft)
+		var command any
+		due := l.readMinute(func(view *tables.View, now uint64) (due bool, err error) {
+			command, due, err = next(view, now)
+			return due, err
 		})
 		if !due {
 			return
@@ -123,21 +151,8 @@ func (l *leaderState) forgetEnded() {
 	}
 }
 
-// dropDue drops what the policies keep for some days, once they are over.
-func (l *leaderState) dropDue() {
-	for range forgetSteps {
-		if !l.hasDue(func(now uint64) uint64 { return now + 1 }) {
-			return
-		}
-		result, err := l.proposePatiently(l.ctx, fsm.NewCommand(nil, &fsm.DropDue{Limit: forgetStep}))
-		if err != nil || !result.More {
-			return
-		}
-	}
-}
-
-// hasDue says whether something is to be dropped before a minute, as beforeOf names it at the present minute.
-func (l *leaderState) hasDue(beforeOf func(now uint64) uint64) bool {
+// readMinute has read look for work in a view, at the minute that is counted in it. After an error there is none now.
+func (l *leaderState) readMinute(read func(view *tables.View, now uint64) (bool, error)) bool {
 	view, err := l.node.tables.OpenView()
 	if err != nil {
 		return false
@@ -147,24 +162,6 @@ func (l *leaderState) hasDue(beforeOf func(now uint64) uint64) bool {
 	if err != nil {
 		return false
 	}
-	due, err := view.DueBefore(beforeOf(now))
-	return due && err == nil
-}
-
-// readEnded returns the command that forgets what ended before two minutes, as agesOf names them at the present minute: of all
-// incarnations, and of those that left nothing. due says whether it would find one. An incarnation that ended when m minutes
-// were counted ended within the next one: with now counted it is at least now-m-1 minutes old.
-func (l *leaderState) readEnded(agesOf func(now uint64) (before, nothingLeft uint64)) (c *fsm.ForgetEnded, due bool) {
-	view, err := l.node.tables.OpenView()
-	if err != nil {
-		return nil, false
-	}
-	defer view.Close()
-	now, err := view.Minute()
-	if err != nil {
-		return nil, false
-	}
-	before, nothingLeft := agesOf(now)
-	due, err = view.EndedBefore(before, nothingLeft)
-	return &fsm.ForgetEnded{Before: before, NothingLeftBefore: nothingLeft, Limit: forgetStep}, due && err == nil
+	found, err := read(view, now)
+	return found && err == nil
 }

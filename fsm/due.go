@@ -45,9 +45,17 @@ func (t *tableWriter) addDue(days int64, kind dueKind, store, key string, number
 	t.putRow(dueKey(minute, kind, store, key, number), newRowWriter(0))
 }
 
-// dueBefore returns the keys of the rows whose minute is counted, in order.
+// droppedKey is the row with the minute before which everything is dropped. What lies there is tombstones only, which would be
+// walked each time. A row that is added is of the minute that is counted, or a later one.
+var droppedKey = []byte{tableDue}
+
+// dueBefore returns the keys of the rows of minutes before that one, in order.
 func (r *tableReader) dueBefore(minute uint64, limit int) (keys [][]byte) {
-	r.scanRows([]byte{tableDue}, dueKey(minute, 0, "", "", 0), func(key, _ []byte) bool {
+	dropped, _ := r.readNumber(droppedKey)
+	if minute <= dropped {
+		return nil
+	}
+	r.scanRows(dueKey(dropped, 0, "", "", 0), dueKey(minute, 0, "", "", 0), func(key, _ []byte) bool {
 		keys = append(keys, append([]byte(nil), key...))
 		return len(keys) < limit
 	})
@@ -56,19 +64,23 @@ func (r *tableReader) dueBefore(minute uint64, limit int) (keys [][]byte) {
 
 // dropDue drops what is due, some at a time.
 func (t *recordTable) dropDue(c *DropDue) Result {
-	room, deletes := min(int(c.Limit), MaxStep), 0
-	for _, key := range t.dueBefore(t.readMinute()+1, room+1) {
+	room, deletes, now := min(int(c.Limit), MaxStep), 0, t.readMinute()
+	due := t.dueBefore(now+1, room+1)
+	for _, key := range due {
 		if room == 0 || deletes >= maxDueDeletes {
 			return Result{More: true}
 		}
 		t.deleteRow(key)
-		switch due := decodeDueKey(key); due.kind {
+		switch row := decodeDueKey(key); row.kind {
 		case dueRevisions:
-			deletes += t.dropRevisions(due)
+			deletes += t.dropRevisions(row)
 		case dueMessage:
-			deletes += t.messages.dropUnclaimed(due)
+			deletes += t.messages.dropUnclaimed(row)
 		}
 		room--
+	}
+	if len(due) > 0 {
+		t.putNumber(droppedKey, now)
 	}
 	return Result{}
 }

@@ -89,10 +89,8 @@ func measureGreed(ctx context.Context, r *testbed.Run, each time.Duration) (meas
 		return nil, err
 	}
 	defer healthy.Close()
-	for i := range uint64(sessionCount) {
-		if err := healthy.StartSession(ctx, i, false); err != nil {
-			return nil, err
-		}
+	if err := healthy.StartSessions(ctx, sessionCount); err != nil {
+		return nil, err
 	}
 	if _, err := healthy.SaveAtRate(ctx, saveRate, min(each, 10*time.Second)); err != nil { // what a node builds up once
 		return nil, err

@@ -93,10 +93,8 @@ func (o *options) measure(ctx context.Context, r *testbed.Run) (measure.Report, 
 		return nil, err
 	}
 	defer healthy.Close()
-	for i := range uint64(sessionCount) {
-		if err := healthy.StartSession(ctx, i, false); err != nil {
-			return nil, err
-		}
+	if err := healthy.StartSessions(ctx, sessionCount); err != nil {
+		return nil, err
 	}
 	result := &report{Machine: r.Machine}
 	var ratios []float64

@@ -55,6 +55,16 @@ func (s *Saves) StartSession(ctx context.Context, number uint64, mustExist bool)
 	return nil
 }
 
+// StartSessions opens so many sessions, on the profiles with the first numbers.
+func (s *Saves) StartSessions(ctx context.Context, count uint64) error {
+	for number := range count {
+		if err := s.StartSession(ctx, number, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // StartRandomSessions opens so many sessions on profiles with numbers below a limit, which must exist.
 func (s *Saves) StartRandomSessions(ctx context.Context, count int, limit uint64) error {
 	r, chosen := rand.New(rand.NewPCG(s.seed, 1)), make(map[uint64]bool)

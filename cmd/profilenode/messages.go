@@ -92,9 +92,25 @@ type inboxJSON struct {
 	Profile  string `json:"profile"`
 }
 
-// listMessages asks page by page; the time limit is for each.
+// listMessages prints the messages of a profile.
 func listMessages(ctx context.Context, a *clusterFlags, request *pb.MessagesRequest) error {
 	t := newTextTable(discardIf(a.json, a.p.out), "ID", "KIND", "SENDER", "AGE", "SIZE", "PANICS", "STATE", "TEXT")
+	err := eachMessage(ctx, a, request, func(m *pb.Message) error {
+		if a.json {
+			return printJSON(a.p.out, messageToJSON(m))
+		}
+		t.addRow(strconv.FormatUint(m.GetId(), 10), escapeUnprintable(m.GetKind()), escapeUnprintable(m.GetSender()), messageAge(m).String(),
+			strconv.Itoa(len(m.GetBody())), strconv.FormatUint(uint64(m.GetPanics()), 10), messageState(m), escapeUnprintable(m.GetPanicText()))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.flush()
+}
+
+// eachMessage calls act with each message that is asked for. It asks page by page; the time limit is for each.
+func eachMessage(ctx context.Context, a *clusterFlags, request *pb.MessagesRequest, act func(*pb.Message) error) error {
 	for {
 		reply := &pb.MessagesResponse{}
 		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
@@ -103,18 +119,13 @@ func listMessages(ctx context.Context, a *clusterFlags, request *pb.MessagesRequ
 			return err
 		}
 		if len(reply.GetMessages()) == 0 {
-			return t.flush()
+			return nil
 		}
 		for _, m := range reply.GetMessages() {
 			request.After = m.GetId()
-			if a.json {
-				if err := printJSON(a.p.out, messageToJSON(m)); err != nil {
-					return err
-				}
-				continue
+			if err := act(m); err != nil {
+				return err
 			}
-			t.addRow(strconv.FormatUint(m.GetId(), 10), escapeUnprintable(m.GetKind()), escapeUnprintable(m.GetSender()), messageAge(m).String(),
-				strconv.Itoa(len(m.GetBody())), strconv.FormatUint(uint64(m.GetPanics()), 10), messageState(m), escapeUnprintable(m.GetPanicText()))
 		}
 	}
 }
@@ -209,21 +220,12 @@ func clearMessage(ctx context.Context, a *clusterFlags, store, key string, id ui
 // clearAllMessages clears the messages that are there when it begins.
 func clearAllMessages(ctx context.Context, a *clusterFlags, store, key string) error {
 	var ids []uint64
-	request := &pb.MessagesRequest{Store: store, Key: key, SetAside: true}
-	for {
-		reply := &pb.MessagesResponse{}
-		if err := a.withCluster(ctx, func(ctx context.Context, c *clusterConn) error {
-			return c.ask(ctx, pb.Profiles_Messages_FullMethodName, request, reply)
-		}); err != nil {
-			return err
-		}
-		if len(reply.GetMessages()) == 0 {
-			break
-		}
-		for _, m := range reply.GetMessages() {
-			request.After = m.GetId()
-			ids = append(ids, m.GetId())
-		}
+	err := eachMessage(ctx, a, &pb.MessagesRequest{Store: store, Key: key, SetAside: true}, func(m *pb.Message) error {
+		ids = append(ids, m.GetId())
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, id := range ids {
 		if err := clearMessage(ctx, a, store, key, id); err != nil {

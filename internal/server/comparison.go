@@ -95,7 +95,7 @@ func (cs *comparisonBook) closeAll() {
 // its way: that is only information. The grants come in pages, all of one comparison at one index.
 func (s *Server) compareGrants(view *sharedView, r *profilev1.Renewal) (*profilev1.Renewed, error) {
 	server := lock.Incarnation(r.GetIncarnation())
-	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Position().Index, Nodes: view.nodes, Gossip: view.gossip, FewConnections: s.wantsFewConnections(view.living)}
+	renewed := &profilev1.Renewed{Sequence: r.GetSequence(), Index: view.Position().Index, Nodes: view.nodes, Gossip: view.gossip, FewConnections: s.fewConns.decide(view.living)}
 	if page := r.GetPage(); page != nil {
 		if kept := s.comparisons.takeComparison(server, page.GetComparison()); kept != nil {
 			return renewed, s.addPage(kept, server, page.GetAfterStore(), page.GetAfterKey(), renewed)

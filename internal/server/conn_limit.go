@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	unregisteredIdle  = 60 * time.Second // an unregistered connection without a call for this long may be closed for others
-	idleCheckPeriod   = 5 * time.Second
-	connAlarmPercent  = 80 // of the limit in use, from which the alarm stands
-	connRefusalPeriod = time.Minute
+	unregisteredIdle = 60 * time.Second // an unregistered connection without a call for this long may be closed for others
+	idleCheckPeriod  = 5 * time.Second
+	connAlarmPercent = 80 // of the limit in use, from which the alarm stands
 )
 
 // connLimiter bounds the open connections of the clients' port. Each one takes a file descriptor, and without descriptors a node
@@ -24,17 +23,16 @@ const (
 type connLimiter struct {
 	limit   int // of all open connections; 0: none
 	perHost int // of the connections of one host; limit unless Limits says otherwise, since a fleet behind NAT is one host
-	log     *slog.Logger
+	refused *rareLog
 
-	mu          sync.Mutex
-	open        map[*peerConn]string // host of each
-	byHost      map[string]int
-	refused     int       // since lastRefusal was logged
-	lastRefusal time.Time // when a refusal was logged
+	mu     sync.Mutex
+	open   map[*peerConn]string // host of each
+	byHost map[string]int
 }
 
 func newConnLimiter(l Limits, log *slog.Logger) *connLimiter {
-	c := &connLimiter{limit: l.Conns, perHost: l.ConnsPerHost, log: log, open: map[*peerConn]string{}, byHost: map[string]int{}}
+	c := &connLimiter{limit: l.Conns, perHost: l.ConnsPerHost, open: map[*peerConn]string{}, byHost: map[string]int{},
+		refused: &rareLog{log: log, message: "refuses connections of clients", counted: "refused"}}
 	if c.perHost == 0 {
 		c.perHost = c.limit
 	}
@@ -63,15 +61,8 @@ func (l *connLimiter) admit(c *peerConn) bool {
 		l.mu.Unlock()
 		return true
 	}
-	l.refused++
-	refused, due := l.refused, now.Sub(l.lastRefusal) >= connRefusalPeriod
-	if due {
-		l.refused, l.lastRefusal = 0, now
-	}
 	l.mu.Unlock()
-	if due {
-		l.log.Warn("refuses connections of clients", "code", "CONNECTIONS_REFUSED", "host", host, "reason", why, "refused", refused)
-	}
+	l.refused.warn("code", "CONNECTIONS_REFUSED", "host", host, "reason", why)
 	return false
 }
 

@@ -37,7 +37,8 @@ type meteredWorld struct {
 
 func newMeteredWorld(t *testing.T) *meteredWorld {
 	s := &Server{
-		limits: Limits{}.withDefaults(), received: newByteBudget(8 << 20), log: slog.New(slog.DiscardHandler),
+		cutCalls: &rareLog{log: slog.New(slog.DiscardHandler)},
+		limits:   Limits{}.withDefaults(), received: newByteBudget(8 << 20), log: slog.New(slog.DiscardHandler),
 		streaming: map[string]bool{profilev1.Profiles_Live_FullMethodName: true},
 	}
 	in := writtenConn{Buffer: new(bytes.Buffer)}

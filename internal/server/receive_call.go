@@ -13,11 +13,10 @@ import (
 // or too large. gRPC then drops what has come, and answers with the context's error.
 
 const (
-	maxSmallRequest  = 256 << 10 // bytes of a message of a method that brings no profile data
-	bytesPerSecond   = 64 << 10  // that give an unfinished message one more second
-	uncountedBytes   = 16 << 10  // of each call, a frame of HTTP/2: their sum is bounded by the number of calls
-	messagePrefix    = 5         // bytes before each message of gRPC: whether it is compressed, and its length
-	callsCutLogEvery = time.Minute
+	maxSmallRequest = 256 << 10 // bytes of a message of a method that brings no profile data
+	bytesPerSecond  = 64 << 10  // that give an unfinished message one more second
+	uncountedBytes  = 16 << 10  // of each call, a frame of HTTP/2: their sum is bounded by the number of calls
+	messagePrefix   = 5         // bytes before each message of gRPC: whether it is compressed, and its length
 )
 
 // callContext is the context of a call. Its error says why the call was ended.
@@ -168,21 +167,6 @@ func (c *incomingCall) finish() {
 
 func (c *incomingCall) cut(why error) {
 	c.finish()
-	c.of.server.noteCut(c, why)
+	c.of.server.cutCalls.warn("code", "CALLS_CUT", "host", c.host, "method", c.method, "reason", why)
 	c.end(why)
-}
-
-// noteCut logs that a call was ended before its message had come, at most once a minute: a sick client makes thousands.
-func (s *Server) noteCut(c *incomingCall, why error) {
-	now := time.Now()
-	s.mu.Lock()
-	s.cutCalls++
-	count, due := s.cutCalls, now.Sub(s.cutLogged) >= callsCutLogEvery
-	if due {
-		s.cutCalls, s.cutLogged = 0, now
-	}
-	s.mu.Unlock()
-	if due {
-		s.log.Warn("ends calls that bring too much, or too slowly", "code", "CALLS_CUT", "host", c.host, "method", c.method, "reason", why, "calls", count)
-	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -40,7 +41,7 @@ func (r *registrationRate) takeOne(perSecond int64) bool {
 // limitRegistrations refuses a registration beyond the cluster's rate, which the leader counts in memory. Whoever comes back after
 // an expiry is neither counted nor refused: after a false expiry all game servers come at once, and each still holds sessions
 // that it can reclaim only within its limit for doubt.
-func (s *Server) limitRegistrations(q *profilev1.RegisterRequest) error {
+func (s profilesService) limitRegistrations(q *profilev1.RegisterRequest) error {
 	if _, leads := s.node.Leader(); !leads {
 		return nil // the log refuses it
 	}
@@ -89,9 +90,11 @@ const (
 	manyServersSpare = 50
 )
 
-// wantsFewConnections says whether clients are to keep few connections.
-func (s *Server) wantsFewConnections(living uint64) bool {
-	few := living >= manyServers || s.fewConns.Load() && living >= manyServers-manyServersSpare
-	s.fewConns.Store(few)
+// fewConnections says whether clients are to keep few connections. It holds what they were told last.
+type fewConnections struct{ atomic.Bool }
+
+func (f *fewConnections) decide(living uint64) bool {
+	few := living >= manyServers || f.Load() && living >= manyServers-manyServersSpare
+	f.Store(few)
 	return few
 }

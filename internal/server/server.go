@@ -16,7 +16,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -153,7 +152,8 @@ type Server struct {
 	conns    *connLimiter
 
 	registrations registrationRate
-	fewConns      atomic.Bool // clients were told last to keep few connections
+	fewConns      fewConnections
+	cutCalls      *rareLog // that were ended before their message had come
 
 	views       *sharedViews
 	comparisons *comparisonBook
@@ -164,14 +164,12 @@ type Server struct {
 	handshakes *cluster.HandshakeLog // of those that failed
 	plain      bool                  // the port does not speak TLS
 
-	life      context.Context // until Close
-	end       context.CancelFunc
-	mu        sync.Mutex
-	closed    bool
-	watched   bool
-	cutCalls  int            // since cutLogged
-	cutLogged time.Time      // when the log spoke last of calls that were ended early
-	work      sync.WaitGroup // goroutines; added to only while not closed
+	life    context.Context // until Close
+	end     context.CancelFunc
+	mu      sync.Mutex
+	closed  bool
+	watched bool
+	work    sync.WaitGroup // goroutines; added to only while not closed
 }
 
 // profilesService and operator are the two services. They are types of their own since a service has a call Register.
@@ -207,8 +205,9 @@ func NewOn(node Node, c Config) *Server {
 		node: node, hub: c.Hub, log: c.Log, version: c.Version, limits: limits,
 		features: c.Features, fields: c.Fields, refusals: &refusalTable{node: node, log: c.Log},
 		received: newByteBudget(limits.Received), small: newByteBudget(limits.SmallBytes), large: newByteBudget(limits.LargeBytes), reads: newByteBudget(limits.ReadBytes),
-		conns: newConnLimiter(limits, c.Log),
-		views: newSharedViews(), comparisons: &comparisonBook{of: map[lock.Incarnation]*pagedComparison{}},
+		conns:    newConnLimiter(limits, c.Log),
+		cutCalls: &rareLog{log: c.Log, message: "ends calls that bring too much, or too slowly", counted: "calls"},
+		views:    newSharedViews(), comparisons: &comparisonBook{of: map[lock.Incarnation]*pagedComparison{}},
 		handshakes: &cluster.HandshakeLog{Port: "clients", Log: c.Log}, plain: c.TLS == nil,
 	}
 	s.health = &healthReporter{node: node, hub: c.Hub, refusals: s.refusals, service: health.NewServer()}
