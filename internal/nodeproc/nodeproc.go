@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -30,19 +31,32 @@ func Build(ctx context.Context, dir string) (program string, err error) {
 	return program, nil
 }
 
+// Ports are chosen below those that systems give to outgoing connections (from 32768 on Linux, from 49152 elsewhere). One of those
+// could be taken by any connection of another test before its node starts, or while its node is down between two starts.
+const (
+	lowestPort = 20_000
+	portCount  = 12_000
+	portTries  = 1000 // at random
+)
+
 // FreeAddresses are loopback addresses whose TCP ports were free a moment ago. All of them are held until the last is
 // found, so they differ.
 func FreeAddresses(count int) ([]string, error) {
-	addresses := make([]string, count)
-	for i := range addresses {
-		port, err := net.Listen("tcp", "127.0.0.1:0")
+	addresses := make([]string, 0, count)
+	var last error
+	for range portTries {
+		if len(addresses) == count {
+			return addresses, nil
+		}
+		port, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowestPort+rand.IntN(portCount)))
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			last = err
+			continue
 		}
 		defer port.Close()
-		addresses[i] = port.Addr().String()
+		addresses = append(addresses, port.Addr().String())
 	}
-	return addresses, nil
+	return nil, fmt.Errorf("find %d free ports: %w", count, last)
 }
 
 // keepAddresses returns the addresses that the nodes of this folder had before, since a cluster knows its members by
