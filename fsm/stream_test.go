@@ -51,6 +51,7 @@ type stream struct {
 	believed map[fsm.ProfileName]belief
 	known    map[fsm.ProfileName][]lock.Token
 	judged   []*fsm.Expiry
+	compared []byte // the key at which the next compared range begins
 }
 
 type sender struct {
@@ -437,7 +438,11 @@ func (s *stream) leaders() any {
 	case 7, 8:
 		return &fsm.DropDue{Limit: uint32(s.roll(3))}
 	case 5:
-		return &fsm.CompareRange{From: streamKeys[s.roll(3)], To: streamKeys[s.roll(3)]}
+		from := s.compared
+		if s.roll(4) == 0 {
+			from = streamKeys[s.roll(3)]
+		}
+		return &fsm.CompareRange{From: from, To: streamKeys[s.roll(3)]}
 	case 6:
 		return &fsm.SuspectLeader{Term: term}
 	case 4:
@@ -457,6 +462,9 @@ func (s *stream) leaders() any {
 // learn passes results and events back to their senders.
 func (s *stream) learn(commands []*fsm.Command, out fsm.Applied, lastOf func(lock.Incarnation) lock.Token) {
 	for i, r := range out.Results {
+		if c := commands[i].GetCompareRange(); c != nil && r.Code == fsm.OK {
+			s.compared = c.To
+		}
 		if reg := commands[i].GetRegister(); reg != nil && r.Code == fsm.OK && !r.Repeated {
 			s.clients = append(s.clients, &sender{id: lock.Incarnation(r.Token), registration: binary.BigEndian.Uint64(reg.Nonce)})
 		}
