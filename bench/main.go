@@ -2,7 +2,7 @@
 // measure.
 //
 // Each benchmark is a package of its own. All start nodes and game servers as processes (bench/testbed), some on hosts of
-// their own (bench/network), and report durations, processor time, memory and disk (bench/measure).
+// their own (internal/network), and report durations, processor time, memory and disk (bench/measure).
 package main
 
 import (

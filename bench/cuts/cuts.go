@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/profilenode/profilenode/bench/measure"
-	"github.com/profilenode/profilenode/bench/network"
 	"github.com/profilenode/profilenode/bench/testbed"
+	"github.com/profilenode/profilenode/internal/network"
 )
 
 const (
@@ -63,16 +63,16 @@ func (k kind) filter(leaderHost int) network.Filter {
 	if k.leader {
 		host = leaderHost
 	}
-	var links []network.Link
+	var links []network.Pair
 	for other := firstNodeHost; other <= serverHost; other++ {
 		if k.out {
-			links = append(links, network.Link{From: host, To: other})
+			links = append(links, network.Pair{From: host, To: other})
 		}
 		if k.in {
-			links = append(links, network.Link{From: other, To: host})
+			links = append(links, network.Pair{From: other, To: host})
 		}
 	}
-	return network.DropLinks(links...)
+	return network.MatchPairs(links...)
 }
 
 // Command is "bench cuts".

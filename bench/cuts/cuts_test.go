@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/profilenode/profilenode/bench/network"
 	"github.com/profilenode/profilenode/bench/testbed"
+	"github.com/profilenode/profilenode/internal/network"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 

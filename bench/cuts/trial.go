@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/bench/measure"
-	"github.com/profilenode/profilenode/bench/network"
 	"github.com/profilenode/profilenode/bench/testbed"
+	"github.com/profilenode/profilenode/internal/network"
 )
 
 // trial is one cut, and its result.

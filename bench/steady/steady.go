@@ -15,8 +15,8 @@ import (
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/bench/measure"
-	"github.com/profilenode/profilenode/bench/network"
 	"github.com/profilenode/profilenode/bench/testbed"
+	"github.com/profilenode/profilenode/internal/network"
 )
 
 // options say how the network is hurt, and for how long.
@@ -180,9 +180,9 @@ func (w *watch) run(ctx context.Context, r *testbed.Run) error {
 func (w *watch) filterAt(passed time.Duration) network.Filter {
 	switch {
 	case w.cutGossip && passed%cutEvery < cutFor:
-		return network.DropPorts(w.bed.GossipPorts)
+		return network.MatchPorts(w.bed.GossipPorts)
 	case w.loss > 0:
-		return network.DropUDP(w.loss)
+		return network.MatchUDP(w.loss)
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/bench/measure"
-	"github.com/profilenode/profilenode/bench/network"
 	"github.com/profilenode/profilenode/bench/testbed"
+	"github.com/profilenode/profilenode/internal/network"
 )
 
 // runCrash kills a game server.
@@ -38,7 +38,7 @@ func runLost(ctx context.Context, t *trial) error {
 	}
 	dropped := t.Switch.Dropped()
 	cut := func() error {
-		t.Switch.Drop(network.DropLinks(network.Link{From: 0, To: 1}, network.Link{From: 1, To: 0}))
+		t.Switch.Drop(network.MatchPairs(network.Pair{From: 0, To: 1}, network.Pair{From: 1, To: 0}))
 		return nil
 	}
 	heal := func() error {

@@ -19,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/profilenode/profilenode/bench/measure"
-	"github.com/profilenode/profilenode/bench/network"
 	"github.com/profilenode/profilenode/bench/testbed"
+	"github.com/profilenode/profilenode/internal/network"
 )
 
 const sessionCount = 100 // of each game server

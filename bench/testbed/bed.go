@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/bench/measure"
-	"github.com/profilenode/profilenode/bench/network"
+	"github.com/profilenode/profilenode/internal/network"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/profilenode/profilenode/bench/network"
+	"github.com/profilenode/profilenode/internal/network"
 )
 
 // GameServer is the process of a game server. Orders are calls.

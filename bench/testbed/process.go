@@ -10,7 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/profilenode/profilenode/bench/network"
+	"github.com/profilenode/profilenode/internal/network"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 

@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 
 	// Processes alone: its users speak to the nodes as they like.
 	"internal/nodeproc":   {},
+	"internal/network":    {},
 	"internal/memnet":     {},
 	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "internal/memnet", "lock", "gossip"},
 	"client/clienttest": {
@@ -62,14 +63,13 @@ var mayImport = map[string][]string{
 	// It asks a node for its status, which is an operator's call, and package client has none of those.
 	"bench":           {"bench/capacity", "bench/cuts", "bench/fill", "bench/greed", "bench/isolation", "bench/measure", "bench/renewals", "bench/steady", "bench/takeover", "bench/testbed"},
 	"bench/measure":   {},
-	"bench/network":   {},
-	"bench/testbed":   {"api/profilev1", "bench/measure", "bench/network", "client", "gossip", "internal/nodeproc", "internal/wire"},
+	"bench/testbed":   {"api/profilev1", "bench/measure", "internal/network", "client", "gossip", "internal/nodeproc", "internal/wire"},
 	"bench/load":      {"bench/measure", "client"},
 	"bench/fill":      {"bench/load", "bench/measure", "client"},
 	"bench/capacity":  {"bench/fill", "bench/load", "bench/measure", "bench/testbed", "client"},
-	"bench/takeover":  {"bench/measure", "bench/network", "bench/testbed"},
-	"bench/steady":    {"api/profilev1", "bench/measure", "bench/network", "bench/testbed"},
-	"bench/cuts":      {"bench/measure", "bench/network", "bench/testbed", "internal/nodeproc"},
+	"bench/takeover":  {"bench/measure", "internal/network", "bench/testbed"},
+	"bench/steady":    {"api/profilev1", "bench/measure", "internal/network", "bench/testbed"},
+	"bench/cuts":      {"bench/measure", "internal/network", "bench/testbed", "internal/nodeproc"},
 	"bench/greed":     {"api/profilev1", "bench/load", "bench/measure", "bench/testbed", "client", "internal/wire"},
 	"bench/isolation": {"bench/load", "bench/measure", "bench/testbed", "client"},
 	// It gives each of thousands of clients in a process an address of its own.

@@ -12,7 +12,7 @@ import (
 )
 
 // serverVariable makes the test binary connect to the address in it, send it stdin, and print its answers.
-const serverVariable = "PROFILENODE_BENCH_CONNECT_TO"
+const serverVariable = "NETWORK_TEST_CONNECT_TO"
 
 func TestMain(m *testing.M) {
 	if to := os.Getenv(serverVariable); to != "" {
@@ -80,7 +80,7 @@ func TestSwitch(t *testing.T) {
 	if got, err := receive(10 * time.Second); got != "before" {
 		t.Fatalf("got %q, %v, want %q", got, err, "before")
 	}
-	s.Drop(DropLinks(Link{From: 1, To: 0}))
+	s.Drop(MatchPairs(Pair{From: 1, To: 0}))
 	send("during")
 	if got, err := receive(300 * time.Millisecond); got != "" || !os.IsTimeout(err) {
 		t.Errorf("across the cut came %q, %v, want nothing", got, err)

@@ -11,7 +11,7 @@ func makePacket(protocol byte, source, destination uint16, offset byte) []byte {
 }
 
 func TestFilters(t *testing.T) {
-	byPort := DropPorts(map[uint16]bool{7404: true})
+	byPort := MatchPorts(map[uint16]bool{7404: true})
 	for name, c := range map[string]struct {
 		packet    []byte
 		port, udp bool // dropped by its port, and as UDP
@@ -29,14 +29,14 @@ func TestFilters(t *testing.T) {
 		if got := byPort(0, 1, c.packet); got != c.port {
 			t.Errorf("%s: dropped by its port: %v, want %v", name, got, c.port)
 		}
-		if got := DropUDP(100)(0, 1, c.packet); got != c.udp {
+		if got := MatchUDP(100)(0, 1, c.packet); got != c.udp {
 			t.Errorf("%s: dropped as UDP: %v, want %v", name, got, c.udp)
 		}
-		if DropUDP(0)(0, 1, c.packet) {
+		if MatchUDP(0)(0, 1, c.packet) {
 			t.Errorf("%s: dropped at 0 percent", name)
 		}
 	}
-	oneWay := DropLinks(Link{From: 1, To: 2})
+	oneWay := MatchPairs(Pair{From: 1, To: 2})
 	if !oneWay(1, 2, nil) || oneWay(2, 1, nil) || oneWay(1, 0, nil) {
 		t.Error("a cut of one direction of one link dropped others, or not that one")
 	}
