@@ -80,8 +80,10 @@ var mayImport = map[string][]string{
 	"scripts/crash": {"api/profilev1", "client", "internal/nodeproc", "internal/wire"},
 	// The chaos tests. What judges a run is apart: it knows the history, and nothing of ours.
 	"scripts/jepsen/internal/history": {},
-	"scripts/jepsen/internal/check":   {"scripts/jepsen/internal/history"},
-	"scripts/jepsen/internal/report":  {"scripts/jepsen/internal/check", "scripts/jepsen/internal/history"},
+	// The faults know processes, files and packets, and nothing of profiles.
+	"scripts/jepsen/internal/clocks": {"internal/nodeproc"},
+	"scripts/jepsen/internal/check":  {"scripts/jepsen/internal/history"},
+	"scripts/jepsen/internal/report": {"scripts/jepsen/internal/check", "scripts/jepsen/internal/history"},
 
 	"internal/house":    {},
 	"internal/mutation": {},
