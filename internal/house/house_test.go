@@ -135,6 +135,7 @@ var libraryOwners = []libraryOwner{
 		"github.com/cockroachdb/pebble", []string{"fsm/...", "cluster/...", "client/clienttest", "internal/server/servertest", "internal/sim", "bench/..."}, true,
 		"the tables belong to fsm, and a game's binary holds no Pebble",
 	},
+	{"github.com/anishathalye/porcupine", []string{"scripts/jepsen/internal/check"}, false, "one package judges the history of a chaos run"},
 	{"github.com/prometheus/client_golang", []string{"internal/metrics"}, false, "measured code does not depend on how it is measured"},
 	{
 		"google.golang.org/grpc", []string{"api/...", "internal/server/...", "internal/sim", "internal/wire", "internal/clienthooks", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
