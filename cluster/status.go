@@ -37,6 +37,7 @@ type Status struct {
 
 	Lag            uint64        // committed entries that are not applied here yet
 	Waiters        uint64        // game servers that wait for a profile, among the first liveness.MaxContested contested grants; known to the leader alone
+	Silent         int           // living game servers that are silent for longer than their doubt; known to the leader alone
 	FreeBytes      uint64        // free space on the data folder's disk; 0: not known
 	BelowReserve   bool          // FreeBytes is below the reserve
 	SavesRefused   bool          // too few voters are above their reserve of disk space; known to the leader alone
@@ -112,7 +113,8 @@ func (n *Node) fillStatus(s *Status, r *raft.Raft) error {
 		}
 		s.Sessions += uint64(sessions)
 	}
-	if n.leadership.now() != nil {
+	if l := n.leadership.now(); l != nil {
+		s.Silent = l.detector.CountSilent()
 		contested, err := view.Contested(0, liveness.MaxContested)
 		if err != nil {
 			return err

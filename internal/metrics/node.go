@@ -46,6 +46,7 @@ func newNodeCollector(n Node) *nodeCollector {
 		{"game_servers", "Game servers and tools that are alive.", func(s cluster.Status) float64 { return float64(s.Servers) }},
 		{"sessions", "Profiles that they hold.", func(s cluster.Status) float64 { return float64(s.Sessions) }},
 		{"waiting", "Game servers that wait for a profile; at the leader.", func(s cluster.Status) float64 { return float64(s.Waiters) }},
+		{"game_servers_silent", "Living game servers that are silent for longer than their doubt; at the leader.", func(s cluster.Status) float64 { return float64(s.Silent) }},
 		{"log_bytes", "Bytes of the log on disk.", func(s cluster.Status) float64 { return float64(s.LogBytes) }},
 		{"table_bytes", "Bytes of the tables on disk.", func(s cluster.Status) float64 { return float64(s.TableBytes) }},
 		{"disk_free_bytes", "Bytes free where the data folder is; 0 if that is not known.", func(s cluster.Status) float64 { return float64(s.FreeBytes) }},

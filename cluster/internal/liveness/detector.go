@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/profilenode/profilenode/fsm"
@@ -76,6 +77,8 @@ type Detector struct {
 	successors map[lock.Incarnation]lock.Incarnation
 
 	suspicion selfSuspicion // guarded by mu
+
+	silent atomic.Int64 // see CountSilent
 }
 
 // openExpiry is an expiry under way.
@@ -166,6 +169,10 @@ func (d *Detector) SilenceOf(inc lock.Incarnation) (time.Duration, bool) {
 	heard, ok := d.lastHeard[inc]
 	return max(0, time.Since(heard)), ok
 }
+
+// CountSilent returns how many living game servers had been silent for longer than their doubt at the last tick: their sessions are
+// in doubt.
+func (d *Detector) CountSilent() int { return int(d.silent.Load()) }
 
 // NoteEvents records, from the events of applied entries, the game servers that have ended, and the owners that are asked to
 // let go, the time of which counts from here. It is called during an apply and does not block.
@@ -297,6 +304,7 @@ func (d *Detector) excuseLateTick(now time.Time) {
 // checkSilence looks for a ground to expire each living incarnation. The silence of an incarnation that is new to this
 // leader counts from now. mu must be held.
 func (d *Detector) checkSilence(now time.Time, view View) {
+	silent := int64(0)
 	for inc, timing := range d.livingTimings {
 		heard, known := d.lastHeard[inc]
 		if !known {
@@ -306,8 +314,12 @@ func (d *Detector) checkSilence(now time.Time, view View) {
 		if heard.Before(d.leadership.OpenedAt()) {
 			heard = d.leadership.OpenedAt()
 		}
+		if now.Sub(heard) > timing.Doubt {
+			silent++
+		}
 		d.openExpiry(now, view, inc, timing, now.Sub(heard))
 	}
+	d.silent.Store(silent)
 	maps.DeleteFunc(d.lastHeard, func(inc lock.Incarnation, heard time.Time) bool {
 		_, alive := d.livingTimings[inc]
 		return !alive && now.Sub(heard) > keepUnlistedHeard

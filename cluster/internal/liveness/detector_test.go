@@ -52,8 +52,14 @@ func TestSilenceExpiresAfterALease(t *testing.T) {
 	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
 		l.renewFor(t, 7, 30*time.Second)
 		l.mustBe(t, 7, lock.Living, "while it renews")
+		if got := l.detector.CountSilent(); got != 0 {
+			t.Errorf("%d game servers count as silent while the only one renews", got)
+		}
 		time.Sleep(8 * time.Second)
 		l.mustBe(t, 7, lock.Living, "within its lease")
+		if got := l.detector.CountSilent(); got != 1 {
+			t.Errorf("%d game servers count as silent beyond their doubt, want 1", got)
+		}
 		time.Sleep(3 * time.Second)
 		l.mustBe(t, 7, lock.Silence, "after its lease")
 	})
