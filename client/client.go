@@ -35,7 +35,7 @@ type Config struct {
 	// are in doubt, when it counts as gone. "profilenode timing" lists them. Empty: the default one.
 	TimingClass string
 
-	// TLS is needed for nodes on other machines, unless Insecure is set.
+	// TLS is needed for nodes on other machines, unless Insecure is set. LoadTLS makes it of files.
 	TLS      *tls.Config
 	Insecure bool
 

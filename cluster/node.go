@@ -8,7 +8,7 @@
 //
 // The packages below it, from the bottom up: internal/disk (synced files, damage, a Pebble that hangs), internal/peerwire (the
 // nodes' port), internal/quorum (which voters can be reached), internal/datafolder (the data folder and node.json),
-// internal/raftlog (raft's log and votes), internal/snapshot (snapshots as folders and as streams), internal/tables (the state
+// internal/raftlog (raft's log and votes), internal/raftloop (whether raft answers), internal/snapshot (snapshots as folders and as streams), internal/tables (the state
 // machine on disk, and raft's side of it), internal/scrub (checksums of the rows), internal/liveness (the failure detector) and
 // internal/commandqueue (commands that wait for an entry).
 //
@@ -37,6 +37,7 @@ import (
 	"github.com/profilenode/profilenode/cluster/internal/datafolder"
 	"github.com/profilenode/profilenode/cluster/internal/peerwire"
 	"github.com/profilenode/profilenode/cluster/internal/raftlog"
+	"github.com/profilenode/profilenode/cluster/internal/raftloop"
 	"github.com/profilenode/profilenode/cluster/internal/scrub"
 	"github.com/profilenode/profilenode/cluster/internal/snapshot"
 	"github.com/profilenode/profilenode/cluster/internal/tables"
@@ -65,6 +66,7 @@ type Node struct {
 	raft       atomic.Pointer[raft.Raft]
 	space      diskSpace
 	hungDisk   *hungDisk
+	raftLoop   raftloop.Watch
 	leadership *leadership
 	membership *membership
 	alarms     *alarmBoard
@@ -128,6 +130,17 @@ func (n *Node) Done() <-chan struct{} { return n.lifecycle.ended.Done() }
 
 // DiskHang returns an error while this node's disk does not answer: an operation has not returned for long.
 func (n *Node) DiskHang() error { return n.hungDisk.describeHang(hangNoticed) }
+
+// CheckRaft returns an error once raft's main loop has answered nothing for 20 s, though the disk works. It asks the loop, so it
+// must be called every few seconds to find that out. Without a majority, and before this node is in a cluster, raft is well.
+func (n *Node) CheckRaft() error {
+	r := n.raftIfRunning()
+	if r == nil {
+		return nil
+	}
+	// Raft's main loop itself answers the question, in each of its states.
+	return n.raftLoop.Check(func() { _ = r.VerifyLeader().Error() }, n.DiskHang() != nil)
+}
 
 // Err returns the fault that made this node stop itself, nil if there was none.
 func (n *Node) Err() error { return n.lifecycle.failure() }

@@ -161,7 +161,11 @@ func (n *Node) openLog() error {
 		return err
 	}
 	n.storage = s
-	n.snapshots.AdmitIncoming = n.replica.CheckIncomingSnapshot(s.Log.LastIndex)
+	admit := n.replica.CheckIncomingSnapshot(s.Log.LastIndex)
+	n.snapshots.AdmitIncoming = func(index uint64) error {
+		n.raftLoop.NoteReceiving()
+		return admit(index)
+	}
 	n.replica.FitLog = s.Log.FitToSnapshot
 	s.Log.ReadPace = n.replica.ReadPace
 	// A crash may have come after a snapshot was installed and before the log was made to fit it.

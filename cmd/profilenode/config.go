@@ -13,7 +13,7 @@ import (
 	"github.com/profilenode/profilenode/cluster"
 )
 
-// Config is one node's configuration. Every field is a setting in settings.go, and stands in profilenode.yml.
+// Config is one node's configuration. Every field is a setting in settings.go, and stands in node.yaml.
 type Config struct {
 	Data string // folder, made if absent
 

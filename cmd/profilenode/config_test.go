@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/profilenode/profilenode/deploy/config"
 )
 
 // configure reads a configuration as serve does.
@@ -17,7 +19,7 @@ func configure(t *testing.T, file string, environ []string, args ...string) (Con
 	t.Helper()
 	path := ""
 	if file != "" {
-		path = filepath.Join(t.TempDir(), "profilenode.yml")
+		path = filepath.Join(t.TempDir(), "node.yaml")
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -32,16 +34,16 @@ func configure(t *testing.T, file string, environ []string, args ...string) (Con
 }
 
 func TestSampleIsTheDefaults(t *testing.T) {
-	got, err := configure(t, sample, nil)
+	got, err := configure(t, config.Sample, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := DefaultConfig(); !reflect.DeepEqual(got, want) {
-		t.Errorf("profilenode.yml says\n%+v\nand the defaults are\n%+v", got, want)
+		t.Errorf("node.yaml says\n%+v\nand the defaults are\n%+v", got, want)
 	}
 	for _, s := range allSettings() {
-		if !strings.Contains(sample, "\n"+s.name+": ") {
-			t.Errorf("profilenode.yml does not list %s", s.name)
+		if !strings.Contains(config.Sample, "\n"+s.name+": ") {
+			t.Errorf("node.yaml does not list %s", s.name)
 		}
 	}
 }
@@ -181,7 +183,7 @@ func TestFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			args := append([]string{"serve"}, test.args...)
 			if test.file != "" {
-				path := filepath.Join(t.TempDir(), "profilenode.yml")
+				path := filepath.Join(t.TempDir(), "node.yaml")
 				if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -235,7 +237,7 @@ func TestUnknownVariables(t *testing.T) {
 
 func TestPrintConfig(t *testing.T) {
 	const key, otherKey = "MDEyMzQ1Njc4OWFiY2RlZg==", "ZmVkY2JhOTg3NjU0MzIxMA=="
-	path := filepath.Join(t.TempDir(), "profilenode.yml")
+	path := filepath.Join(t.TempDir(), "node.yaml")
 	file := "nodes: [127.0.0.1:7401, 127.0.0.1:7501]\nping: 9s\nlog-level: warn\ngossip-key: " + key + "\n"
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
@@ -287,7 +289,7 @@ func TestPrintSample(t *testing.T) {
 	if got := runCommandLine(t.Context(), []string{"serve", "--print-sample"}, process{nil, &out, &errs, nil}); got != exitOK {
 		t.Fatalf("exit code %d: %s", got, errs.String())
 	}
-	if out.String() != sample {
+	if out.String() != config.Sample {
 		t.Error("the file printed is not the sample")
 	}
 }

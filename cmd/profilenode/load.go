@@ -1,7 +1,6 @@
 package main
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +11,6 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 )
-
-// sample is every setting at its default, with a word on each.
-//
-//go:embed profilenode.yml
-var sample string
 
 // loadConfig puts a configuration together: flags over environment over file over defaults. It reports every fault at
 // once. warnings names variables that look like ours and are not.

@@ -113,11 +113,13 @@ Ask a cluster:    profilenode status`,
 	}
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "prepare", Title: "Prepare a cluster:"},
 		&cobra.Group{ID: "ask", Title: "Ask a running cluster:"},
 		&cobra.Group{ID: "change", Title: "Change a running cluster:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		"run": {serveCommand(p), devCommand(p)},
+		"run":     {serveCommand(p), devCommand(p), healthCommand(p)},
+		"prepare": {certCommand(p)},
 		"ask": {
 			statusCommand(p), getCommand(p), listCommand(p), messagesCommand(p), sessionsCommand(p), serversCommand(p), auditCommand(p), digestCommand(p), membersCommand(p),
 		},

@@ -11,9 +11,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/profilenode/profilenode/cluster"
+	"github.com/profilenode/profilenode/deploy/config"
 )
 
 const (
@@ -40,7 +42,7 @@ PROFILENODE_CONFIG. A flag wins over a variable, a variable over the file, the f
 A line that begins with "ready" goes to stdout once the node is in a cluster that has a leader; logs go to stderr.
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		Example: `  profilenode serve --data /var/lib/profilenode
-  profilenode serve --print-sample > profilenode.yml
+  profilenode serve --print-sample > node.yaml
   profilenode serve --data n1 --log-level debug --print-config
   profilenode serve --data n1 --bind 10.0.0.1:7400 --bind-nodes 10.0.0.1:7401 --bind-gossip "" \
       --nodes 10.0.0.1:7401,10.0.0.2:7401,10.0.0.3:7401 --tls-cert n1.pem --tls-key n1.key --tls-ca ca.pem`,
@@ -51,7 +53,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or configuration.`,
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
 		if printSample {
-			_, err := io.WriteString(p.out, sample)
+			_, err := io.WriteString(p.out, config.Sample)
 			return err
 		}
 		if path == "" {
@@ -101,15 +103,19 @@ func runServe(ctx context.Context, c Config, unknownVariables []string, out io.W
 	watchCtx, endWatch := context.WithCancel(ctx)
 	defer endWatch()
 	go watchCertificates(watchCtx, r.certificates, hangups, log)
+	manager := newServiceManager(log)
+	go manager.tellStatus(watchCtx, r.node)
 	ready := r.node.Ready()
 	for {
 		select {
 		case <-ready:
 			ready = nil
 			fmt.Fprintf(out, "ready %s\n", r.listenAddresses())
+			manager.notify(daemon.SdNotifyReady)
 			continue
 		case <-ctx.Done():
 			log.Info("stopping")
+			manager.notify(daemon.SdNotifyStopping)
 		case <-r.node.Done():
 			err = fmt.Errorf("the node stopped itself: %w", r.node.Err())
 		case err = <-r.failed:

@@ -28,7 +28,7 @@ func (s setting) variableName() string {
 
 const variablePrefix = "PROFILENODE_"
 
-// allSettings is every field of Config, in the order of profilenode.yml.
+// allSettings is every field of Config, in the order of node.yaml.
 func allSettings() []setting {
 	return []setting{
 		textSetting("data", "folder", "where this node keeps everything", func(c *Config) *string { return &c.Data }),

@@ -4,17 +4,18 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/issuer"
 )
 
-// nodeUnit is the organizational unit of a node's certificate. The same authority signs for game servers and operators,
-// and theirs must not open the nodes port.
-const nodeUnit = "node"
+const nodeUnit = issuer.NodeUnit
 
 // certificates is the content of the files that TLS is made of.
 type certificates struct {
@@ -44,15 +45,15 @@ func readCertificates(certFile, keyFile, caFile string) (*certificates, error) {
 			own, err = tls.X509KeyPair(certificate, key)
 		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("read tls-cert and tls-key: %w", err))
+			faults = append(faults, fmt.Errorf("read tls-cert and tls-key: %w%s", err, fileRemedy(err)))
 		}
-		c.own, c.chain = &own, parseCertificates(certificate)
+		c.own, c.chain = &own, issuer.Parse(certificate)
 		fmt.Fprintf(sum, "%d %s%d %s", len(certificate), certificate, len(key), key)
 	}
 	authorities, err := os.ReadFile(caFile)
-	c.authorities = parseCertificates(authorities)
+	c.authorities = issuer.Parse(authorities)
 	if err != nil {
-		faults = append(faults, fmt.Errorf("read tls-ca: %w", err))
+		faults = append(faults, fmt.Errorf("read tls-ca: %w%s", err, fileRemedy(err)))
 	} else if len(c.authorities) == 0 {
 		faults = append(faults, fmt.Errorf("tls-ca %s holds no certificate in PEM form", caFile))
 	}
@@ -67,37 +68,87 @@ func readCertificates(certFile, keyFile, caFile string) (*certificates, error) {
 	return c, nil
 }
 
-// parseCertificates finds the certificates in a PEM file. One that cannot be parsed is left out, as crypto/x509 does.
-func parseCertificates(data []byte) (found []*x509.Certificate) {
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return found
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if certificate, err := x509.ParseCertificate(block.Bytes); err == nil {
-			found = append(found, certificate)
-		}
+// fileRemedy says what to do about a certificate or key that cannot be read.
+func fileRemedy(err error) string {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return ": put it there, or correct the setting (profilenode cert makes certificates)"
+	case errors.Is(err, os.ErrPermission):
+		return ": let the user that this process runs as read it"
+	case strings.Contains(err.Error(), "does not match"): // crypto/tls has no type for it
+		return ": put a certificate and a key there that were made together"
 	}
+	return ""
 }
 
-// checkForNode says why other nodes or game servers would turn away a node that shows these certificates at a time.
-func (c *certificates) checkForNode(at time.Time) error {
+// dialledHost is a host by which others reach a node: a client of TLS compares it with the node's certificate.
+type dialledHost struct{ host, setting, by string }
+
+// dialledHosts are those of a node.
+func (c Config) dialledHosts() (hosts []dialledHost) {
+	for _, h := range []struct{ advertised, advertise, bound, bind, by string }{
+		{c.Advertise, "advertise", c.Bind, "bind", "game servers and operators reach"},
+		{c.AdvertiseNodes, "advertise-nodes", c.BindNodes, "bind-nodes", "the other nodes reach"},
+	} {
+		address, setting := h.advertised, h.advertise
+		if address == "" {
+			address, setting = h.bound, h.bind
+		}
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			hosts = append(hosts, dialledHost{host, setting, h.by})
+		}
+	}
+	return hosts
+}
+
+// checkHosts says why others, who dial a node by these hosts, would turn away its certificate.
+func (c *certificates) checkHosts(hosts []dialledHost) error {
+	var faults []error
+	for _, h := range hosts {
+		if c.own.Leaf.VerifyHostname(h.host) != nil {
+			faults = append(faults, fmt.Errorf("tls-cert is not for %s, by which %s this node (%s), but for %s: issue it for that host too, or correct %[3]s",
+				h.host, h.by, h.setting, describeHosts(c.own.Leaf)))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// describeHosts lists the hosts that a certificate is for.
+func describeHosts(certificate *x509.Certificate) string {
+	hosts := slices.Clone(certificate.DNSNames)
+	for _, ip := range certificate.IPAddresses {
+		hosts = append(hosts, ip.String())
+	}
+	if len(hosts) == 0 {
+		return "no host"
+	}
+	return strings.Join(hosts, ", ")
+}
+
+// checkForNode says why other nodes or game servers, who dial a node by these hosts, would turn it away at a time if it shows
+// these certificates.
+func (c *certificates) checkForNode(at time.Time, hosts []dialledHost) error {
 	if !hasNodeRole(c.own.Leaf) {
 		return fmt.Errorf("tls-cert has no organizational unit %q: other nodes would turn this one away; issue it with OU=%s", nodeUnit, nodeUnit)
 	}
+	if err := c.checkHosts(hosts); err != nil { // before the dates: those do not keep a node from starting
+		return err
+	}
+	return c.checkUses(at, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+}
+
+// usageNames are the uses of certificates that anybody here asks for.
+var usageNames = map[x509.ExtKeyUsage]string{x509.ExtKeyUsageServerAuth: "serverAuth", x509.ExtKeyUsageClientAuth: "clientAuth"}
+
+// checkUses says why who trusts these authorities would turn the certificate away in one of these uses.
+func (c *certificates) checkUses(at time.Time, usages ...x509.ExtKeyUsage) error {
 	between := x509.NewCertPool()
 	for _, certificate := range c.chain[1:] {
 		between.AddCert(certificate)
 	}
-	for _, use := range []struct {
-		usage x509.ExtKeyUsage
-		name  string
-	}{{x509.ExtKeyUsageServerAuth, "serverAuth"}, {x509.ExtKeyUsageClientAuth, "clientAuth"}} {
+	for _, usage := range usages {
 		_, err := c.own.Leaf.Verify(x509.VerifyOptions{
-			Roots: c.authority, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{use.usage},
+			Roots: c.authority, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{usage},
 		})
 		var (
 			invalid   x509.CertificateInvalidError
@@ -110,7 +161,7 @@ func (c *certificates) checkForNode(at time.Time) error {
 		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 			return &outOfDateError{fmt.Errorf("tls-cert, or what signed it, expired on %s: issue a new one", day(invalid.Cert.NotAfter))}
 		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-			return fmt.Errorf("tls-cert may not be used for %s, and a node needs serverAuth and clientAuth: issue it with both", use.name)
+			return fmt.Errorf("tls-cert may not be used for %s, and a node needs serverAuth and clientAuth: issue it with both", usageNames[usage])
 		case errors.As(err, &untrusted):
 			return errors.New("tls-cert is not signed by an authority in tls-ca: other nodes would turn this one away; give the file of the authority that signed it")
 		default:

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -24,7 +23,7 @@ const lookEvery = time.Minute
 // that stand keep those with which they began.
 type certificateHolder struct {
 	certFile, keyFile, caFile string
-	host                      string        // by which other nodes reach this one
+	hosts                     []dialledHost
 	warning                   time.Duration // before a certificate expires
 	log                       *slog.Logger
 
@@ -39,14 +38,11 @@ func openCertificates(c Config, log *slog.Logger) (*certificateHolder, error) {
 	if read == nil || err != nil {
 		return nil, err
 	}
-	address := c.AdvertiseNodes
-	if address == "" {
-		address = c.BindNodes
+	h := &certificateHolder{
+		certFile: c.TLSCert, keyFile: c.TLSKey, caFile: c.TLSCA, warning: c.TLSExpiryWarning, log: log, hosts: c.dialledHosts(),
 	}
-	h := &certificateHolder{certFile: c.TLSCert, keyFile: c.TLSKey, caFile: c.TLSCA, warning: c.TLSExpiryWarning, log: log}
-	h.host, _, _ = net.SplitHostPort(address)
 	var outOfDate *outOfDateError
-	if err := read.checkForNode(time.Now()); errors.As(err, &outOfDate) {
+	if err := read.checkForNode(time.Now(), h.hosts); errors.As(err, &outOfDate) {
 		log.Warn("other nodes and game servers refuse this node's certificate until it is replaced", "cause", err)
 	} else if err != nil {
 		return nil, err
@@ -100,7 +96,7 @@ func (h *certificateHolder) reload(asked bool) {
 		return
 	}
 	if err == nil {
-		err = h.checkSuccessor(was, read)
+		err = read.checkForNode(time.Now(), h.hosts)
 	}
 	if err != nil {
 		why := strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -114,19 +110,6 @@ func (h *certificateHolder) reload(asked bool) {
 	h.inForce.Store(read)
 	h.refused.Store(nil)
 	h.log.Info("certificates read again, new connections use the new ones", "subject", read.own.Leaf.Subject.String(), "expires", day(read.own.Leaf.NotAfter))
-}
-
-// checkSuccessor says why certificates must not take the place of those in force.
-func (h *certificateHolder) checkSuccessor(was, next *certificates) error {
-	if err := next.checkForNode(time.Now()); err != nil {
-		return err
-	}
-	if was.own.Leaf.VerifyHostname(h.host) == nil {
-		if err := next.own.Leaf.VerifyHostname(h.host); err != nil {
-			return fmt.Errorf("tls-cert is not for %s, at which other nodes reach this one: issue it for that address (%w)", h.host, err)
-		}
-	}
-	return nil
 }
 
 // alarms is the alarm about certificates that expire, while there is one.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/issuer"
 )
 
 // hangUp sends this process SIGHUP. Every node in it reads its certificates again.
@@ -54,7 +56,7 @@ func serialOf(t *testing.T, flags []string) *big.Int {
 
 func parseFile(t *testing.T, file string) []*x509.Certificate {
 	t.Helper()
-	return parseCertificates([]byte(read(t, file)))
+	return issuer.Parse([]byte(read(t, file)))
 }
 
 func read(t *testing.T, file string) string {
@@ -138,7 +140,7 @@ func TestCertificatesThatCannotBeUsedLeaveTheOldOnes(t *testing.T) {
 		{"WrongRole", read(t, game[1]), read(t, game[3]), "issue it with OU=node"},
 		{"OtherAuthority", read(t, stranger[1]), read(t, stranger[3]), "give the file of the authority that signed it"},
 		{"Expired", read(t, expired[1]), read(t, expired[3]), "issue a new one"},
-		{"OtherAddress", read(t, elsewhere[1]), read(t, elsewhere[3]), "tls-cert is not for 127.0.0.1, at which other nodes reach this one"},
+		{"OtherAddress", read(t, elsewhere[1]), read(t, elsewhere[3]), "tls-cert is not for 127.0.0.1, by which the other nodes reach this node (bind-nodes), but for 127.0.0.9"},
 		{"NoCertificate", "", goodKey, "failed to find any PEM data"},
 		{"Missing", "", "", "no such file"},
 	} {

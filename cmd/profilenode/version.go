@@ -9,6 +9,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// Set by the linker (-X main.linkedVersion=1.2.3) where the build has no version control to read, as for an image.
+var linkedVersion, linkedCommit string
+
 func versionCommand(p process) *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
@@ -39,6 +42,9 @@ func versionLine() string {
 
 // buildCommit is the commit of this build, marked when its tree held uncommitted changes.
 func buildCommit() string {
+	if linkedCommit != "" {
+		return linkedCommit
+	}
 	revision, changed := "unknown", false
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
@@ -58,6 +64,9 @@ func buildCommit() string {
 
 // buildVersion is the version of this build: the module's tag, or a pseudo-version of the commit.
 func buildVersion() string {
+	if linkedVersion != "" {
+		return linkedVersion
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

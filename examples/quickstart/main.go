@@ -31,7 +31,15 @@ func run() error {
 	defer cancel()
 
 	seeds := cmp.Or(os.Getenv("PROFILENODE_ADDR"), "127.0.0.1:7400,127.0.0.1:7410,127.0.0.1:7420")
-	game, err := client.Open(ctx, client.Config{Seeds: strings.Split(seeds, ",")})
+	config := client.Config{Seeds: strings.Split(seeds, ",")}
+	if ca := os.Getenv("PROFILENODE_TLS_CA"); ca != "" { // a cluster with certificates: docs/certificates.md
+		secure, err := client.LoadTLS(os.Getenv("PROFILENODE_TLS_CERT"), os.Getenv("PROFILENODE_TLS_KEY"), ca)
+		if err != nil {
+			return err
+		}
+		config.TLS = secure
+	}
+	game, err := client.Open(ctx, config)
 	if err != nil {
 		return fmt.Errorf("is `profilenode dev` running? %w", err)
 	}

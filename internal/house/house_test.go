@@ -19,8 +19,9 @@ var mayImport = map[string][]string{
 
 	"fsm": {"lock", "fsm/logpb"},
 	"cluster": {"cluster/internal/commandqueue", "cluster/internal/datafolder", "cluster/internal/disk", "cluster/internal/liveness", "cluster/internal/peerwire", "cluster/internal/quorum",
-		"cluster/internal/raftlog", "cluster/internal/scrub", "cluster/internal/snapshot", "cluster/internal/tables", "fsm", "lock", "gossip"},
+		"cluster/internal/raftlog", "cluster/internal/raftloop", "cluster/internal/scrub", "cluster/internal/snapshot", "cluster/internal/tables", "fsm", "lock", "gossip"},
 	"cluster/internal/disk":         {},
+	"cluster/internal/raftloop":     {},
 	"cluster/internal/commandqueue": {"fsm"},
 	// The nodes' port. It knows no node: the answers to questions come in as functions.
 	"cluster/internal/peerwire":   {"internal/tcp", "lock"},
@@ -37,13 +38,15 @@ var mayImport = map[string][]string{
 	"internal/metrics":           {"cluster", "fsm", "internal/server", "lock"},
 	"internal/tcp":               {},
 	"internal/wire":              {"internal/tcp", "api/profilev1"},
-	"client":                     {"api/profilev1", "client/internal/document", "internal/clienthooks", "internal/wire", "lock"},
+	"client":                     {"api/profilev1", "client/internal/document", "internal/clienthooks", "internal/issuer", "internal/wire", "lock"},
 	"internal/clienthooks":       {},
 	// How a game's value becomes JSON and back, without anything of sessions.
 	"client/internal/document": {},
 	// Operators' commands speak the wire itself: package client registers a game server, and they are none.
-	"cmd/profilenode": {"api/profilev1", "cluster", "internal/metrics", "internal/nodeproc", "internal/server", "internal/wire", "gossip", "client"},
+	"cmd/profilenode": {"api/profilev1", "cluster", "deploy/config", "internal/issuer", "internal/metrics", "internal/nodeproc", "internal/server", "internal/wire", "gossip", "client"},
 
+	// Certificate files, for whoever starts nodes with TLS.
+	"internal/issuer": {},
 	// Processes alone: its users speak to the nodes as they like.
 	"internal/nodeproc":   {},
 	"internal/network":    {},
@@ -76,6 +79,11 @@ var mayImport = map[string][]string{
 	"bench/renewals": {"api/profilev1", "bench/measure", "bench/testbed", "client", "internal/clienthooks", "internal/nodeproc"},
 
 	"examples/...": {"client", "gossip"},
+
+	// What is shipped, and its tests. The load that a test lets run in a container is a game server like any other.
+	"deploy":               {"client", "deploy/internal/load"},
+	"deploy/config":        {},
+	"deploy/internal/load": {"client"},
 
 	"scripts/crash": {"api/profilev1", "client", "internal/nodeproc", "internal/wire"},
 	// The chaos tests. What judges a run is apart: it knows the history, and nothing of ours.

@@ -19,6 +19,7 @@ var clusterPackages = []string{
 	"cluster/internal/quorum",
 	"cluster/internal/datafolder",
 	"cluster/internal/raftlog",
+	"cluster/internal/raftloop",
 	"cluster/internal/snapshot",
 	"cluster/internal/tables",
 	"cluster/internal/scrub",
