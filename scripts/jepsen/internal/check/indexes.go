@@ -24,6 +24,7 @@ type History struct {
 	sessions map[string]*sessionRecord
 	sets     map[string]bool // writers of sets
 	length   time.Duration   // the time of the last event
+	skipped  []*history.Event
 }
 
 // FaultSpan is a fault from its begin to its end. A fault that was not healed ends never.
@@ -176,7 +177,9 @@ func (h *History) indexObservations(events []history.Event) {
 			case e.Phase == history.Begin:
 				h.Faults = append(h.Faults, FaultSpan{Name: e.Name, Node: e.Node, Detail: e.Detail, Begin: e.Time, End: history.Never})
 				open[name] = len(h.Faults)
-			case at > 0:
+			case e.Phase == history.Skipped:
+				h.skipped = append(h.skipped, e)
+			case e.Phase == history.Heal && at > 0:
 				h.Faults[at-1].End = e.Time
 				delete(open, name)
 			}

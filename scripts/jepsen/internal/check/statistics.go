@@ -30,6 +30,7 @@ type Statistics struct {
 	LandedUnknown int                         `json:"landed_unknown"` // of these, that somebody saw
 	Zombies       map[string]int              `json:"zombies"`        // refused raw writes of lost sessions, by how those were lost
 	Faults        map[string]int              `json:"faults"`
+	Skipped       map[string]string           `json:"skipped"` // faults that this machine cannot do, with the reason
 	Recoveries    []Recovery                  `json:"recoveries"`
 	DecidedBy     map[string]int              `json:"decided_by"` // keys, by the searchers that decided them
 }
@@ -37,7 +38,7 @@ type Statistics struct {
 func newStatistics(h *History, events int) Statistics {
 	s := Statistics{
 		Events: events, Operations: len(h.Operations), Keys: len(h.keys), Sessions: len(h.sessions), Length: h.length,
-		Outcomes: map[history.Action]Outcomes{}, Zombies: map[string]int{}, Faults: map[string]int{}, DecidedBy: map[string]int{},
+		Outcomes: map[history.Action]Outcomes{}, Zombies: map[string]int{}, Faults: map[string]int{}, Skipped: map[string]string{}, DecidedBy: map[string]int{},
 	}
 	for i := range h.Operations {
 		o := &h.Operations[i]
@@ -61,6 +62,9 @@ func newStatistics(h *History, events int) Statistics {
 	}
 	for _, f := range h.Faults {
 		s.Faults[f.Name]++
+	}
+	for _, e := range h.skipped {
+		s.Skipped[e.Name] = e.Detail
 	}
 	return s
 }
@@ -92,6 +96,9 @@ func (s *Statistics) writeText(w io.Writer) {
 		fmt.Fprintf(w, "  raw writes of lost sessions that were refused: %s\n", describeCounts(s.Zombies))
 	}
 	fmt.Fprintf(w, "  faults: %s\n", describeCounts(s.Faults))
+	for _, name := range slices.Sorted(maps.Keys(s.Skipped)) {
+		fmt.Fprintf(w, "  skipped: %s, since %s\n", name, s.Skipped[name])
+	}
 	for i := range s.Recoveries {
 		r := &s.Recoveries[i]
 		fmt.Fprintf(w, "  recovery from %s: %d, p50 %v, max %v; %d disturbed, %d idle\n", r.Fault, len(r.Times),

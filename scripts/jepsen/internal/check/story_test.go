@@ -90,12 +90,17 @@ func TestARunThatDidTooLittleFails(t *testing.T) {
 	s.start(1, "g1", "a", 1, 0, nil)
 	s.save(2, 3, "g1", "a", 1, 1)
 	s.fault(1, 2, "kill")
+	s.observe(1, history.Event{Action: history.Fault, Name: "cut", Phase: history.Skipped, Detail: "no TUN"})
 	s.final(4, 1, doc("a", 1))
 	enough := Minimum{
 		Operations: 2, Keys: 1, Seconds: 4, Acknowledged: map[history.Action]int{history.Save: 1}, Faults: map[string]int{"kill": 1, "": 1},
 		Counts: map[string]Count{"packets that were dropped": {Seen: 7, Least: 1}},
 	}
-	mustBe(t, s.check(t, history.Header{}, Options{Minimum: enough}), Valid)
+	r := s.check(t, history.Header{}, Options{Minimum: enough})
+	mustBe(t, r, Valid)
+	if r.Statistics.Skipped["cut"] != "no TUN" || r.Statistics.Faults["cut"] != 0 {
+		t.Errorf("the fault that was skipped is not counted as such: %+v", r.Statistics)
+	}
 	more := Minimum{
 		Operations: 3, Keys: 2, Seconds: 5, Unknown: 1, Acknowledged: map[history.Action]int{history.Save: 2}, Faults: map[string]int{"cut": 1, "": 2},
 		Counts: map[string]Count{"packets that were dropped": {Seen: 0, Least: 1}},

@@ -41,8 +41,9 @@ const (
 
 // Phases of a fault.
 const (
-	Begin = "begin"
-	Heal  = "end"
+	Begin   = "begin"
+	Heal    = "end"
+	Skipped = "skipped" // this machine cannot do it; Detail says why
 )
 
 // AnyRevision is the Expected of a Set that replaces whatever is there.
