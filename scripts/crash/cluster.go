@@ -16,11 +16,14 @@ import (
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 	"github.com/profilenode/profilenode/internal/wire"
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
 const (
 	nodes = 3
 	pause = 20 * time.Millisecond // between two looks
+
+	diskBytes = 6 << 30 // of a sparse file; more than a node's reserve
 )
 
 // nodeCluster is three nodes, each on a disk of its own in runs that do more than kill.
@@ -38,11 +41,11 @@ func linkConfig() wire.LinkConfig {
 type nodeProcess struct {
 	*nodeproc.Node
 	name      string
-	disk      *loopDisk // nil: no power is cut, and no disk filled or frozen
-	logDisk   *loopDisk // nil: the log lies with the rest
-	began     int64     // bytes of log before its last start
-	mayEnd    bool      // its disk is full or hangs, so it may end by itself
-	unguarded bool      // it keeps no reserve
+	disk      *disks.Disk // nil: no power is cut, and no disk filled or frozen
+	logDisk   *disks.Disk // nil: the log lies with the rest
+	began     int64       // bytes of log before its last start
+	mayEnd    bool        // its disk is full or hangs, so it may end by itself
+	unguarded bool        // it keeps no reserve
 	link      *wire.Link
 }
 
@@ -59,7 +62,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 		n.Flags = []string{"--snapshot-bytes", "1MiB", "--trailing-bytes", "256KiB"}
 		c.nodes[i] = n
 		if s.power+s.full+s.hang > 0 {
-			if n.disk, err = newLoopDisk(filepath.Join(home, n.name+".ext4"), n.Folder); err != nil {
+			if n.disk, err = disks.Open(n.Folder, diskBytes); err != nil {
 				return nil, errors.Join(err, c.closeCluster())
 			}
 			n.Folder = filepath.Join(n.Folder, "data")
@@ -182,10 +185,10 @@ func (c *nodeCluster) closeCluster() error {
 			n.link.Close()
 		}
 		if n.logDisk != nil {
-			errs = append(errs, unmountFolder(n.logDisk.at))
+			errs = append(errs, n.logDisk.Close())
 		}
 		if n.disk != nil {
-			errs = append(errs, unmountFolder(n.disk.at))
+			errs = append(errs, n.disk.Close())
 		}
 	}
 	return errors.Join(errs...)

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
+
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
 // takeFolder locks the folder for this run, and removes the leftovers of an earlier run: mounts, and data. Its nodes end with
@@ -26,7 +26,7 @@ func takeFolder(home string) (unlock func(), err error) {
 		lock.Close()
 		return nil, fmt.Errorf("another run has %s: %w", home, err)
 	}
-	if err = unmountLeftovers(home); err == nil { // first, since a mounted disk must not be deleted
+	if err = disks.UnmountLeftovers(home); err == nil { // first, since a mounted disk must not be deleted
 		err = clearAway(home)
 	}
 	if err != nil {
@@ -43,22 +43,4 @@ func clearAway(home string) error {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
 	return err
-}
-
-func unmountLeftovers(home string) error {
-	mounts, err := os.ReadFile("/proc/mounts")
-	if err != nil {
-		return nil // no Linux: nothing was mounted
-	}
-	lines := slices.Collect(strings.Lines(string(mounts)))
-	slices.Reverse(lines) // an inner mount goes first
-	for _, line := range lines {
-		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], home+"/") {
-			thawLeftover(fields[1])
-			if err := unmountFolder(fields[1]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

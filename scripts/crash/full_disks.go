@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
 const (
@@ -97,7 +99,7 @@ func (t *crashRun) shortDisk(ctx context.Context, leads bool) error {
 	if err := t.waitForSaves(ctx); err != nil {
 		return err
 	}
-	if err := n.disk.freeSpace(); err != nil {
+	if err := n.disk.Free(); err != nil {
 		return err
 	}
 	return errors.Join(t.waitForSpace(ctx), n.checkAlarmLoggedOnce(from, codeDiskLow))
@@ -124,7 +126,7 @@ func (t *crashRun) shortDisks(ctx context.Context) error {
 		return errors.New("saves are refused, and no alarm of the leader says so")
 	}
 	for _, n := range t.cluster.nodes {
-		if err := n.disk.freeSpace(); err != nil {
+		if err := n.disk.Free(); err != nil {
 			return err
 		}
 	}
@@ -145,7 +147,7 @@ func (t *crashRun) fullDisk(ctx context.Context, leads bool) error {
 
 // fillUp takes everything that a disk of one node has, and gives it back once the node has stopped, alone, and did not start
 // before there was space.
-func (t *crashRun) fillUp(ctx context.Context, n *nodeProcess, d *loopDisk) error {
+func (t *crashRun) fillUp(ctx context.Context, n *nodeProcess, d *disks.Disk) error {
 	from := n.logBytes()
 	n.mayEnd = true
 	defer func() { n.mayEnd = false }()
@@ -155,14 +157,14 @@ func (t *crashRun) fillUp(ctx context.Context, n *nodeProcess, d *loopDisk) erro
 	t.writers.large.Store(true)
 	var err error
 	if late := t.waitUntil(ctx, true, n.name+" to stop", func() bool {
-		err = d.fillDisk(0) // it deletes files, too
+		err = d.Fill(0) // it deletes files, too
 		return err != nil || n.HasEnded()
 	}); late != nil || err != nil {
 		return errors.Join(late, err)
 	}
 	t.writers.large.Store(false)
 	return runInTurn(
-		func() error { return t.noteFullExit(n, from) }, func() error { return t.waitForSaves(ctx) }, func() error { return t.checkDoesNotStart(ctx, n) }, d.freeSpace,
+		func() error { return t.noteFullExit(n, from) }, func() error { return t.waitForSaves(ctx) }, func() error { return t.checkDoesNotStart(ctx, n) }, d.Free,
 	)
 }
 
@@ -200,7 +202,7 @@ func (t *crashRun) fullDisks(ctx context.Context) error {
 	}
 	for _, n := range t.cluster.nodes {
 		n.mayEnd = false
-		if err := runInTurn(n.disk.freeSpace, n.startProcess); err != nil {
+		if err := runInTurn(n.disk.Free, n.startProcess); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
 // nodeInRole waits for a leader and returns it, or another node.
@@ -30,10 +31,10 @@ func (t *crashRun) nodeInRole(ctx context.Context, leads bool) (n *nodeProcess, 
 }
 
 // fillWhileSaving leaves a number of bytes free on a disk. Saves may be refused until the round ends.
-func (t *crashRun) fillWhileSaving(d *loopDisk, leave uint64) error {
+func (t *crashRun) fillWhileSaving(d *disks.Disk, leave uint64) error {
 	t.writers.scarce.Store(true)
 	t.result.Filled++
-	return d.fillDisk(leave)
+	return d.Fill(leave)
 }
 
 // waitForSpace waits until no node has an alarm for want of space, and neither has the leader.

@@ -65,7 +65,7 @@ func (t *crashRun) hangWhileSaving(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return t.withFrozenDisk(n, func(f *frozenDisk, from int64, began time.Time) error {
+		return t.withFrozenDisk(n, func(from int64, began time.Time) error {
 			if err := t.awaitNextLeader(ctx, n, began); err != nil {
 				return err
 			}
@@ -82,7 +82,7 @@ func (t *crashRun) hangWhileSaving(ctx context.Context) error {
 			return runInTurn(
 				func() error { return t.hangAndStay(ctx, n) },
 				func() error { return n.awaitEndOfReport(ctx, stopped) },
-				f.thaw,
+				n.disk.Thaw,
 				func() error { return awaitFailedExit(ctx, t, n) },
 				n.startProcess,
 			)
@@ -105,7 +105,7 @@ func (t *crashRun) hangWhileIdle(ctx context.Context) error {
 		t.writers.gate.Lock()
 		g.gate.Lock()
 		defer resume()
-		return t.withFrozenDisk(n, func(f *frozenDisk, from int64, began time.Time) error {
+		return t.withFrozenDisk(n, func(from int64, began time.Time) error {
 			if err := t.awaitNextLeader(ctx, n, began); err != nil {
 				return err
 			}
@@ -117,7 +117,7 @@ func (t *crashRun) hangWhileIdle(ctx context.Context) error {
 				return fmt.Errorf("%s gave up its leadership, and its log does not have %s", n.name, codeDiskHangs)
 			}
 			stops := n.logSince(from).lastOf(codeStops) >= 0
-			if err := runInTurn(func() error { return g.check(ctx) }, f.thaw); err != nil || !stops {
+			if err := runInTurn(func() error { return g.check(ctx) }, n.disk.Thaw); err != nil || !stops {
 				return err
 			}
 			t.result.Hangs.Stopped++
@@ -132,7 +132,7 @@ func (t *crashRun) hangAndStay(ctx context.Context, away *nodeProcess) error {
 	if n == nil || n == away {
 		return fmt.Errorf("no other node than %s leads", away.name)
 	}
-	return t.withFrozenDisk(n, func(f *frozenDisk, from int64, began time.Time) error {
+	return t.withFrozenDisk(n, func(from int64, began time.Time) error {
 		if err := n.awaitNotReady(ctx, began, &t.result.Hangs.NotReadyMS); err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (t *crashRun) hangAndStay(ctx context.Context, away *nodeProcess) error {
 			return fmt.Errorf("%w: its alarm says %q", err, text)
 		}
 		pollFor(ctx, time.Until(began.Add(stayFor)), func() bool { return false })
-		if err := f.thaw(); err != nil {
+		if err := n.disk.Thaw(); err != nil {
 			return err
 		}
 		if err := t.awaitSaves(ctx, time.Now(), &t.result.Hangs.StayedMS); err != nil {
@@ -175,19 +175,18 @@ func (t *crashRun) withGame(ctx context.Context, act func(g *game) error) error 
 }
 
 // withFrozenDisk runs act while a node's disk hangs, from a place of its log on and from a time on.
-func (t *crashRun) withFrozenDisk(n *nodeProcess, act func(f *frozenDisk, from int64, began time.Time) error) error {
-	if err := runCommand("sync", "-f", n.disk.at); err != nil { // a freeze syncs, and shall not take long
+func (t *crashRun) withFrozenDisk(n *nodeProcess, act func(from int64, began time.Time) error) error {
+	if err := n.disk.Sync(); err != nil { // a freeze syncs, and shall not take long
 		return err
 	}
 	n.mayEnd = true
 	defer func() { n.mayEnd = false }()
 	from := n.logBytes()
-	f, err := n.disk.freeze()
-	if err != nil {
+	if err := n.disk.Freeze(); err != nil {
 		return err
 	}
 	began := time.Now()
-	return errors.Join(act(f, from, began), f.thaw())
+	return errors.Join(act(from, began), n.disk.Thaw())
 }
 
 // awaitNextLeader waits until the node on the hung disk says that it is not ready, and then until another one leads.

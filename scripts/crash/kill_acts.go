@@ -189,7 +189,7 @@ func (t *crashRun) cutPower(ctx context.Context, victims []*nodeProcess) error {
 	}
 	for _, n := range victims {
 		t.noteMoments(n, at, saving)
-		if err := errors.Join(n.disk.cutPower(), n.Kill(), n.disk.remountImage()); err != nil {
+		if err := errors.Join(n.disk.CutPower(), n.Kill(), n.disk.Restore()); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/profilenode/profilenode/internal/nodeproc"
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
 type crashSettings struct {
@@ -101,7 +102,7 @@ func main() {
 // done.
 func (s *crashSettings) checkDisks() error {
 	if s.power+s.full+s.hang > 0 {
-		switch err := canCutPower(); {
+		switch err := disks.Probe(); {
 		case err != nil && s.quick:
 			const said = "\n*** NO POWER IS CUT, NO DISK IS FILLED, NONE HANGS: it cannot be done here: %v. Kills only. ***\n\n"
 			fmt.Fprintf(os.Stderr, said, err)
@@ -112,7 +113,7 @@ func (s *crashSettings) checkDisks() error {
 		}
 	}
 	if s.hang > 0 {
-		switch err := canFreezeDisks(); {
+		switch err := disks.ProbeFreeze(); {
 		case err != nil && s.quick:
 			fmt.Fprintf(os.Stderr, "\n*** NO DISK HANGS: it cannot be frozen here: %v. ***\n\n", err)
 			s.hang = 0

@@ -1,11 +1,15 @@
+//go:build unix
+
 package main
 
 import (
 	"os"
 	"path/filepath"
+
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
-const partBytes = "256m" // of a log's own disk: several times the log that stays behind a snapshot
+const partBytes = 256 << 20 // of a log's own disk: several times the log that stays behind a snapshot
 
 func (n *nodeProcess) logFolder() string { return filepath.Join(n.Folder, "log") }
 
@@ -15,10 +19,7 @@ func (n *nodeProcess) mountLogDisk() error {
 	return runInTurn(
 		func() error { return os.Rename(at, at+".aside") },
 		func() error { return os.Mkdir(at, 0o700) },
-		func() error {
-			return runCommand("mount", "-t", "tmpfs", "-o", "mode=0700,size="+partBytes, "tmpfs", at)
-		},
-		func() error { n.logDisk = &loopDisk{at: at}; return nil },
+		func() (err error) { n.logDisk, err = disks.OpenInMemory(at, partBytes); return err },
 		func() error { return runCommand("cp", "-a", at+".aside/.", at) },
 		func() error { return os.RemoveAll(at + ".aside") },
 	)
@@ -29,10 +30,10 @@ func (n *nodeProcess) unmountLogDisk() error {
 	at := n.logFolder()
 	return runInTurn(
 		func() error { return runCommand("cp", "-a", at, at+".aside") },
-		func() error { return unmountFolder(at) },
+		func() error { return n.logDisk.Close() },
 		func() error { n.logDisk = nil; return nil },
 		func() error { return os.Remove(at) },
 		func() error { return os.Rename(at+".aside", at) },
-		func() error { return runCommand("sync", "-f", n.Folder) },
+		func() error { return n.disk.Sync() },
 	)
 }
