@@ -1,5 +1,5 @@
 // Package greed measures whether a client that takes what it can of the nodes harms the game servers beside it. greed.go
-// measures, greedy.go is the greedy client, quota_linux.go bounds the processor time of what runs beside the game server.
+// measures, and greedy.go is the greedy client.
 package greed
 
 import (
@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/bench/testbed"
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/groups"
 )
 
 const (
@@ -158,16 +160,16 @@ func measureCores(c *testbed.Cluster, act func() error) (cores float64, err erro
 
 // saveBeside measures saves beside a process of this program that may use its share of a processor, and returns what it printed.
 func saveBeside(ctx context.Context, r *testbed.Run, healthy *load.Saves, each time.Duration, command string, arguments ...string) (*measure.Samples, []byte, error) {
-	group, err := newQuota(share)
-	if err != nil {
-		return nil, nil, err
+	group := groups.New(fmt.Sprintf("profilenode-bench-%d", os.Getpid()))
+	if err := group.LimitCPU(share); err != nil {
+		return nil, nil, errors.Join(err, group.Close())
 	}
 	var said []byte
 	p, err := testbed.StartProcess(r.Folder, command, nil, func(stdout io.Reader) { said, _ = io.ReadAll(stdout) }, append([]string{command}, arguments...)...)
 	if err != nil {
-		return nil, nil, errors.Join(err, group.remove())
+		return nil, nil, errors.Join(err, group.Close())
 	}
-	err = group.add(p.PID())
+	err = group.Add(p.PID())
 	samples := &measure.Samples{}
 	if err == nil {
 		samples, err = healthy.SaveAtRate(ctx, saveRate, each)
@@ -176,7 +178,7 @@ func saveBeside(ctx context.Context, r *testbed.Run, healthy *load.Saves, each t
 		err = p.End(ctx)
 	}
 	p.Kill()
-	return samples, said, errors.Join(err, group.remove())
+	return samples, said, errors.Join(err, group.Close())
 }
 
 // taken is what clients hold of the nodes.
