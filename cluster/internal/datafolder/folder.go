@@ -115,6 +115,11 @@ func Open(dir string, memory vfs.FS) (*Folder, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("open data folder: %w", err)
 		}
+		// Otherwise a loss of power could take the folder's own name, with all that is synced in it. A folder above that this user
+		// may not read was made by another, before.
+		if err := disk.SyncFolder(vfs.Default, filepath.Dir(dir)); err != nil && !errors.Is(err, iofs.ErrPermission) {
+			return nil, fmt.Errorf("open data folder: %w", err)
+		}
 		var err error
 		if f.lock, err = vfs.Default.Lock(f.PathOf(lockFile)); err != nil {
 			return nil, explainLockError(dir, err)
