@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	// Processes alone: its users speak to the nodes as they like.
 	"internal/nodeproc":   {},
 	"internal/network":    {},
+	"internal/groups":     {"internal/nodeproc"},
 	"internal/memnet":     {},
 	"cluster/clustertest": {"cluster", "fsm", "fsm/logpb", "internal/memnet", "lock", "gossip"},
 	"client/clienttest": {
@@ -73,7 +74,7 @@ var mayImport = map[string][]string{
 	"bench/takeover":  {"bench/measure", "internal/network", "bench/testbed"},
 	"bench/steady":    {"api/profilev1", "bench/measure", "internal/network", "bench/testbed"},
 	"bench/cuts":      {"bench/measure", "internal/network", "bench/testbed", "internal/nodeproc"},
-	"bench/greed":     {"api/profilev1", "bench/load", "bench/measure", "bench/testbed", "client", "internal/wire"},
+	"bench/greed":     {"api/profilev1", "bench/load", "bench/measure", "bench/testbed", "client", "internal/groups", "internal/wire"},
 	"bench/isolation": {"bench/load", "bench/measure", "bench/testbed", "client"},
 	// It gives each of thousands of clients in a process an address of its own.
 	"bench/renewals": {"api/profilev1", "bench/measure", "bench/testbed", "client", "internal/clienthooks", "internal/nodeproc"},
@@ -85,13 +86,16 @@ var mayImport = map[string][]string{
 	"deploy/config":        {},
 	"deploy/internal/load": {"client"},
 
-	"scripts/crash": {"api/profilev1", "client", "internal/nodeproc", "internal/wire"},
+	"scripts/crash":          {"api/profilev1", "client", "internal/nodeproc", "internal/wire", "scripts/internal/disks"},
+	"scripts/internal/disks": {"internal/nodeproc"},
 	// The chaos tests. What judges a run is apart: it knows the history, and nothing of ours.
 	"scripts/jepsen/internal/history": {},
 	// The faults know processes, files and packets, and nothing of profiles.
-	"scripts/jepsen/internal/clocks": {"internal/nodeproc"},
-	"scripts/jepsen/internal/check":  {"scripts/jepsen/internal/history"},
-	"scripts/jepsen/internal/report": {"scripts/jepsen/internal/check", "scripts/jepsen/internal/history"},
+	"scripts/jepsen/internal/clocks":  {"internal/nodeproc"},
+	"scripts/jepsen/internal/damage":  {"internal/nodeproc"},
+	"scripts/jepsen/internal/faultfs": {"internal/nodeproc"},
+	"scripts/jepsen/internal/check":   {"scripts/jepsen/internal/history"},
+	"scripts/jepsen/internal/report":  {"scripts/jepsen/internal/check", "scripts/jepsen/internal/history"},
 
 	"internal/house":    {},
 	"internal/mutation": {},
@@ -144,6 +148,7 @@ var libraryOwners = []libraryOwner{
 		"the tables belong to fsm, and a game's binary holds no Pebble",
 	},
 	{"github.com/anishathalye/porcupine", []string{"scripts/jepsen/internal/check"}, false, "one package judges the history of a chaos run"},
+	{"github.com/hanwen/go-fuse", []string{"scripts/jepsen/internal/faultfs"}, false, "it serves a file system of tests, and no program that is shipped holds it"},
 	{"github.com/prometheus/client_golang", []string{"internal/metrics"}, false, "measured code does not depend on how it is measured"},
 	{
 		"google.golang.org/grpc", []string{"api/...", "internal/server/...", "internal/sim", "internal/wire", "internal/clienthooks", "client/...", "cmd/...", "examples/...", "bench/...", "scripts/..."}, true,
@@ -180,6 +185,7 @@ func TestViolations(t *testing.T) {
 		{"lock/inner/a.go", `package inner`, "say in the table what it may import"},
 		{"client/a.go", `package client; import _ "github.com/profilenode/profilenode/client/clienttest"`, "which is for tests"},
 		{"scripts/jepsen/internal/check/a_test.go", `package check; import _ "github.com/profilenode/profilenode/fsm"`, "does not import the code that it checks"},
+		{"cmd/profilenode/a.go", `package main; import _ "github.com/hanwen/go-fuse/v2/fs"`, "belongs to scripts/jepsen/internal/faultfs"},
 		{"client/clienttest/a_test.go", `package clienttest; import _ "github.com/hashicorp/raft"`, "belongs to cluster/..."},
 		{"fsm/a.go", `package fsm; import _ "sync/atomic"`, "may not import sync/atomic"},
 		{"fsm/a.go", `package fsm; import . "strings"`, "with a dot"},
