@@ -237,7 +237,7 @@ func (t *gameServerTable) endIncarnation(id lock.Incarnation, ground lock.Ground
 		t.sweepPrefix(serverKey(tablePart, id))
 		t.deleteRow(serverKey(tablePartBytes, id))
 	}
-	t.addEvent(Event{Kind: ServerEnded, Server: id})
+	t.addEvent(Event{Kind: ServerEnded, Server: id, Contested: a.Contested > 0})
 	if ground != lock.Goodbye {
 		t.audits.addAudit(AuditEndServer, 0, id, Audit{Ground: ground, Cause: lock.Expired})
 	}

@@ -352,11 +352,14 @@ func (w *referenceModel) end(s *referenceServer, ground lock.Ground, settled boo
 	}
 	s.about.Alive, s.about.EndedMS, s.about.Ground = false, w.stamp, ground
 	s.ended, s.nothing = w.minute, settled && len(s.answers) == 0 && len(s.parts) == 0
+	contested := false
 	for _, p := range w.profiles {
-		s.nothing = s.nothing && p.owner != s.about.Incarnation
+		owned := p.owner == s.about.Incarnation
+		s.nothing = s.nothing && !owned
+		contested = contested || owned && (p.revoked || p.asked || len(p.queue) > 0)
 	}
 	s.parts = map[uint64]map[uint32][]byte{}
-	w.events = append(w.events, fsm.Event{Kind: fsm.ServerEnded, Server: s.about.Incarnation})
+	w.events = append(w.events, fsm.Event{Kind: fsm.ServerEnded, Server: s.about.Incarnation, Contested: contested})
 	if ground != lock.Goodbye {
 		w.audit(fsm.Audit{Kind: fsm.AuditEndServer, Ground: ground, Cause: lock.Expired}, 0, s.about.Incarnation)
 	}

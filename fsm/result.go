@@ -62,7 +62,7 @@ const (
 	LetGo                        // Server is to let go of its profile: a game server waits, or an operator asked
 	Lost                         // Server's session under Token was revoked
 	MessageWait                  // Server's profile has a new message, Message
-	ServerEnded                  // Server has ended; its owned profiles may have waiters to walk
+	ServerEnded                  // Server has ended
 )
 
 // Event is a change that a game server is told of. It is sent once, to the streams that are open on this node at that time.
@@ -77,7 +77,8 @@ type Event struct {
 	Message uint64
 	Cause   lock.Cause // with Granted, the cause that ended the session before, if its owner did not; with Lost, the cause; with LetGo, ReleasedByOperator if an operator asked
 
-	WantedMS int64 // with LetGo, GrantRow.WantedMS
+	WantedMS  int64 // with LetGo, GrantRow.WantedMS
+	Contested bool  // with ServerEnded: it owned profiles that have waiters, or that were revoked
 
 	// Of the message.
 	After       uint64 // id of the newest message before it, 0 if none waited: an owner that has seen it has missed none

@@ -182,7 +182,9 @@ func (d *Detector) NoteEvents(events []fsm.Event) {
 	for _, e := range events {
 		switch e.Kind {
 		case fsm.ServerEnded:
-			d.goneOwners[e.Server] = struct{}{}
+			if e.Contested { // else no entry is needed: an ended command-line call costs two, and not three
+				d.goneOwners[e.Server] = struct{}{}
+			}
 			d.stale = true
 		case fsm.LetGo:
 			key := contestedGrant{store: e.Store, key: e.Key, token: e.Token, wantedMS: e.WantedMS}

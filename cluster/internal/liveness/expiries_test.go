@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -117,4 +118,24 @@ func TestAnExpiryThatWaitedIsDroppedIfItsGameServerWasHeard(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An incarnation that ends costs an entry more only if waiters are to be granted what it owned.
+func TestOnlyContestedProfilesOfTheGoneAreGranted(t *testing.T) {
+	runWithDetector(t, func(t *testing.T, l *fakeLeadership) {
+		const plain, contested = lock.Incarnation(8), lock.Incarnation(9)
+		l.detector.NoteEvents([]fsm.Event{{Kind: fsm.ServerEnded, Server: plain}, {Kind: fsm.ServerEnded, Server: contested, Contested: true}})
+		time.Sleep(3 * time.Second)
+		var granted []lock.Incarnation
+		l.mu.Lock()
+		for _, c := range l.proposed {
+			if inc := c.GetGrantToWaiters().GetIncarnation(); inc != 0 {
+				granted = append(granted, lock.Incarnation(inc))
+			}
+		}
+		l.mu.Unlock()
+		if !slices.Equal(granted, []lock.Incarnation{contested}) {
+			t.Errorf("waiters were granted the profiles of %v, want those of %d alone", granted, contested)
+		}
+	})
 }
