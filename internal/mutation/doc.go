@@ -2,8 +2,9 @@
 // fault must fail. A mutation lies over the sources only while such a test is built (go build -overlay). Each guards an
 // invariant or a rule, and says which, by its name in ARCHITECTURE.md ("Invariants and rules").
 //
-// A mutation names a package, a function and the Go tokens in it that it replaces, see [edit] in find_test.go; the tables
-// are the files in testdata, by the code that they change, each edit as in a diff. The package has no code but tests.
+// A mutation names a package, a function and the Go tokens in it that it replaces, see edit in find.go; the tables
+// are the files in testdata, by the code that they change, each edit as in a diff. Some must be caught from outside, too, by a
+// scenario of scripts/jepsen, which builds them with [Mutation.Build].
 //
 //	go test ./internal/mutation                                   the search for function and tokens, on small inputs
 //	go test ./internal/mutation -mutations -run Fit               every mutation fits the code, and its test exists: seconds
