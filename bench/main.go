@@ -16,6 +16,7 @@ import (
 
 	"github.com/profilenode/profilenode/bench/capacity"
 	"github.com/profilenode/profilenode/bench/cuts"
+	"github.com/profilenode/profilenode/bench/ended"
 	"github.com/profilenode/profilenode/bench/fill"
 	"github.com/profilenode/profilenode/bench/greed"
 	"github.com/profilenode/profilenode/bench/isolation"
@@ -36,7 +37,7 @@ func main() {
 		SilenceErrors:     true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return measure.CheckSystem() },
 	}
-	root.AddCommand(fill.Command(), capacity.Command(), takeover.Command(), renewals.Command(), steady.Command(), cuts.Command(), isolation.Command(), greed.Command(),
+	root.AddCommand(fill.Command(), capacity.Command(), takeover.Command(), renewals.Command(), steady.Command(), cuts.Command(), isolation.Command(), greed.Command(), ended.Command(),
 		testbed.GameServerCommand(), testbed.BusyCommand(), renewals.FleetCommand(), greed.GreedyCommand()) // the last four are processes of the others
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)

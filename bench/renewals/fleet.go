@@ -16,8 +16,12 @@ import (
 )
 
 const (
-	openAtOnce = 64              // members that register at a time
-	openLimit  = 5 * time.Minute // for all of them, so that the process does not outlive the command for longer
+	openAtOnce  = 64 // members that register at a time
+	startAtOnce = 16 // sessions that one of them starts at a time
+
+	// openLimit is for all of them, so that the process does not outlive the command for longer; openMore is for each session.
+	openLimit = 5 * time.Minute
+	openMore  = 5 * time.Millisecond
 )
 
 // fleet is a process with many game servers.
@@ -56,7 +60,7 @@ type FleetOptions struct {
 
 // Open is a call, the first one. It opens all members, each with some sessions.
 func (f *fleet) Open(o FleetOptions, _ *bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), openLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), openLimit+time.Duration(o.Servers*o.Sessions)*openMore)
 	defer cancel()
 	var opening errgroup.Group
 	opening.SetLimit(openAtOnce)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	"github.com/profilenode/profilenode/api/profilev1"
@@ -56,12 +57,17 @@ func (m *member) open(ctx context.Context, nodes []string, sessions int) error {
 	if err != nil {
 		return err
 	}
+	var starting errgroup.Group
+	starting.SetLimit(startAtOnce)
 	for i := range sessions {
-		if _, err := store.StartSession(ctx, fmt.Sprintf("%s-%d", m.name, i)); err != nil {
-			return fmt.Errorf("start session of %s: %w", m.name, err)
-		}
+		starting.Go(func() error {
+			if _, err := store.StartSession(ctx, fmt.Sprintf("%s-%d", m.name, i)); err != nil {
+				return fmt.Errorf("start session of %s: %w", m.name, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return starting.Wait()
 }
 
 // watchCall counts registrations after the first: each means that the cluster has ended an incarnation.

@@ -65,7 +65,7 @@ var mayImport = map[string][]string{
 	"internal/sim/check": {},
 
 	// It asks a node for its status, which is an operator's call, and package client has none of those.
-	"bench":           {"bench/capacity", "bench/cuts", "bench/fill", "bench/greed", "bench/isolation", "bench/measure", "bench/renewals", "bench/steady", "bench/takeover", "bench/testbed"},
+	"bench":           {"bench/capacity", "bench/cuts", "bench/ended", "bench/fill", "bench/greed", "bench/isolation", "bench/measure", "bench/renewals", "bench/steady", "bench/takeover", "bench/testbed"},
 	"bench/measure":   {},
 	"bench/testbed":   {"api/profilev1", "bench/measure", "internal/network", "client", "gossip", "internal/nodeproc", "internal/wire"},
 	"bench/load":      {"bench/measure", "client"},
@@ -75,6 +75,7 @@ var mayImport = map[string][]string{
 	"bench/steady":    {"api/profilev1", "bench/measure", "internal/network", "bench/testbed"},
 	"bench/cuts":      {"bench/measure", "internal/network", "bench/testbed", "internal/nodeproc"},
 	"bench/greed":     {"api/profilev1", "bench/load", "bench/measure", "bench/testbed", "client", "internal/groups", "internal/wire"},
+	"bench/ended":     {"api/profilev1", "bench/measure", "bench/testbed", "internal/wire"},
 	"bench/isolation": {"bench/load", "bench/measure", "bench/testbed", "client"},
 	// It gives each of thousands of clients in a process an address of its own.
 	"bench/renewals": {"api/profilev1", "bench/measure", "bench/testbed", "client", "internal/clienthooks", "internal/nodeproc"},
@@ -88,7 +89,11 @@ var mayImport = map[string][]string{
 	"scripts/crash":          {"api/profilev1", "client", "internal/nodeproc", "internal/wire", "scripts/internal/disks"},
 	"scripts/internal/disks": {"internal/nodeproc"},
 	// The chaos tests. What judges a run is apart: it knows the history, and nothing of ours.
+	"scripts/jepsen":                  {"bench/measure", "internal/mutation", "internal/nodeproc", "scripts/jepsen/internal/bed", "scripts/jepsen/internal/check", "scripts/jepsen/internal/game", "scripts/jepsen/internal/history", "scripts/jepsen/internal/nemesis", "scripts/jepsen/internal/report"},
 	"scripts/jepsen/internal/history": {},
+	"scripts/jepsen/internal/game":    {"api/profilev1", "bench/measure", "client", "gossip", "internal/wire", "scripts/jepsen/internal/history"},
+	"scripts/jepsen/internal/bed":     {"api/profilev1", "bench/measure", "internal/network", "internal/nodeproc", "internal/wire", "scripts/jepsen/internal/game", "scripts/jepsen/internal/history"},
+	"scripts/jepsen/internal/nemesis": {"api/profilev1", "internal/network", "scripts/jepsen/internal/bed", "scripts/jepsen/internal/clocks", "scripts/jepsen/internal/history"},
 	// The faults know processes, files and packets, and nothing of profiles.
 	"scripts/jepsen/internal/clocks":  {"internal/nodeproc"},
 	"scripts/jepsen/internal/damage":  {"internal/nodeproc"},
