@@ -1,0 +1,129 @@
+package bed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/nodeproc"
+	"github.com/profilenode/profilenode/internal/wire"
+)
+
+// Node is a node of the bed.
+type Node struct {
+	*nodeproc.Node
+	Number int
+	Name   string // n1 and so on
+
+	bed  *Bed
+	link *wire.Link
+
+	mu     sync.Mutex
+	codes  map[string]int // events in its log, by code
+	panics []string       // lines that tell of a crash
+	mayEnd bool           // a fault lets it end by itself
+}
+
+const (
+	startLimit = 90 * time.Second
+	askLimit   = 2 * time.Second
+)
+
+// crashSigns are parts of log lines that no fault excuses.
+var crashSigns = []string{"panic:", "DATA RACE", "fatal error:", "SIGSEGV"}
+
+func (b *Bed) newNode(number int, p *nodeproc.Node) (n *Node, err error) {
+	n = &Node{Node: p, Number: number, Name: fmt.Sprintf("n%d", number+1), bed: b, codes: map[string]int{}}
+	p.Log = filepath.Join(b.Folder, n.Name+".log")
+	p.OnStderr = n.readLogLine
+	n.link, err = wire.Connect(p.Addresses.Clients, wire.LinkConfig{
+		Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind)},
+	})
+	return n, err
+}
+
+func (n *Node) readLogLine(line string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, rest, found := strings.Cut(line, " code="); found {
+		code, _, _ := strings.Cut(rest, " ")
+		n.codes[code]++
+	}
+	for _, sign := range crashSigns {
+		if strings.Contains(line, sign) && len(n.panics) < 20 {
+			n.panics = append(n.panics, line)
+		}
+	}
+}
+
+// CountCode counts the lines of its log with a code.
+func (n *Node) CountCode(code string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.codes[code]
+}
+
+// Crashes are lines of its log that tell of a crash of the program.
+func (n *Node) Crashes() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.panics...)
+}
+
+// AllowEnd says whether a fault lets the node end by itself.
+func (n *Node) AllowEnd(may bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mayEnd = may
+}
+
+func (n *Node) mayEndNow() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mayEnd
+}
+
+// StartProcess starts the node if it is not up.
+func (n *Node) StartProcess(flags ...string) error {
+	if n.Up() {
+		return nil
+	}
+	return n.Start(flags...)
+}
+
+// Restart kills the node if it runs, and starts it.
+func (n *Node) Restart() error {
+	return errors.Join(n.Kill(), n.StartProcess())
+}
+
+// Status asks the node for its status.
+func (n *Node) Status(ctx context.Context) (*pb.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	return pb.NewClusterClient(n.link.Conn()).Status(ctx, &pb.StatusRequest{})
+}
+
+// Cluster calls the node's service for operators.
+func (n *Node) Cluster() pb.ClusterClient { return pb.NewClusterClient(n.link.Conn()) }
+
+// LogEnd is the end of its log, for an error.
+func (n *Node) LogEnd() string {
+	text, err := os.ReadFile(n.Log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-2000):])
+}
+
+func (n *Node) close() {
+	_ = n.Kill() // it may have ended
+	n.link.Close()
+}

@@ -1,0 +1,118 @@
+package game
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"net"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/internal/wire"
+	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
+)
+
+// rawServer is a game server that speaks the wire without the client: it keeps none of the client's rules, and goes on with tokens that
+// it has lost.
+type rawServer struct {
+	*wire.Registration
+	nodes    *wire.Nodes
+	ping     net.Listener // nil: none
+	renewing context.CancelFunc
+}
+
+// startRawServer registers a game server and renews it. With ping it holds a ping port.
+func startRawServer(ctx context.Context, w *worker, ping bool) (*rawServer, error) {
+	r := &rawServer{nodes: wire.NewNodes(wire.NodesConfig{LinkConfig: linkConfig(), Seeds: w.game.settings.Seeds})}
+	request := &profilev1.RegisterRequest{Name: w.unique("raw"), Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER}
+	if ping {
+		host := w.game.settings.Host
+		if host == "" {
+			host = "127.0.0.1"
+		}
+		var err error
+		if r.ping, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+			r.close()
+			return nil, err
+		}
+		go answerPings(r.ping)
+		request.Ping = r.ping.Addr().String()
+	}
+	registration, answer, err := r.nodes.Register(ctx, request)
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	r.Registration = registration
+	var renewing context.Context
+	renewing, r.renewing = context.WithCancel(ctx)
+	go r.renewUntilDone(renewing, time.Duration(answer.GetTiming().GetRenewMs())*time.Millisecond)
+	return r, nil
+}
+
+// answerPings takes connections and lets them be: an open port says that the process lives.
+func answerPings(port net.Listener) {
+	for {
+		c, err := port.Accept()
+		if err != nil {
+			return
+		}
+		_ = c.Close()
+	}
+}
+
+func (r *rawServer) renewUntilDone(ctx context.Context, every time.Duration) {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, callLimit)
+		_ = r.nodes.Call(try, profilev1.Profiles_Renew_FullMethodName, &profilev1.Renewal{
+			Incarnation: r.Incarnation, Binding: r.Binding, Registration: r.Identity.Registration,
+		}, &profilev1.Renewed{}) // one that fails is as good as a lost one
+		cancel()
+		sleep(ctx, every)
+	}
+}
+
+// stopRenewing makes it silent; it may still send requests.
+func (r *rawServer) stopRenewing() { r.renewing() }
+
+func (r *rawServer) close() {
+	if r.renewing != nil {
+		r.renewing()
+	}
+	if r.ping != nil {
+		_ = r.ping.Close()
+	}
+	r.nodes.Close()
+}
+
+// startSession takes a profile that nobody owns; a token of 0 means that it did not.
+func (r *rawServer) startSession(ctx context.Context, key string) (token, revision uint64) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	request := &profilev1.StartSessionRequest{Store: Store, Key: key, WhenOwned: profilev1.WhenOwned_WHEN_OWNED_REFUSE}
+	answer := &profilev1.StartSessionResponse{}
+	if err := r.Change(ctx, profilev1.Profiles_StartSession_FullMethodName, request, answer); err != nil || answer.GetQueued() {
+		return 0, 0
+	}
+	return answer.GetHeader().GetToken(), answer.GetProfile().GetRevision()
+}
+
+// makeSave makes a save with a token, on a base.
+func makeSave(key string, token, base uint64, doc history.Doc) (*profilev1.SaveRequest, error) {
+	data, err := json.Marshal(doc)
+	hash := sha256.Sum256(data)
+	return &profilev1.SaveRequest{
+		Store: Store, Key: key, Token: token, Base: base, Codec: 1, Data: data, Hash: hash[:], KeepTags: true,
+	}, err
+}
+
+// number writes the header of a change into it, under a number.
+func (r *rawServer) number(number uint64, request proto.Message) error {
+	hash, err := wire.HashRequest(request)
+	if err == nil {
+		wire.SetRequestHeader(request, r.RequestHeader(r.Numbers, number, hash))
+	}
+	return err
+}
