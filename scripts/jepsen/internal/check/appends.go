@@ -8,8 +8,9 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkAppends looks at the lists of the append workload, as Elle would for transactions of one key: by revision each list is the beginning
-// of the next one, none has a value twice or one that only refused writes had, and acknowledged values are in the last list.
+// checkAppends looks at the lists of the append workload, as Elle would for transactions of one key: by revision each list is the
+// beginning of the next one, none has a value twice or one that only refused writes had, and acknowledged values are in the last
+// list.
 func checkAppends(h *History) (found []Violation) {
 	for _, key := range h.keys {
 		p := h.profiles[key]

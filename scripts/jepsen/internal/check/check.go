@@ -23,7 +23,7 @@ const (
 // Violation is a guarantee that was not kept, or one of which it could not be decided.
 type Violation struct {
 	Checker    string              `json:"checker"`
-	Invariant  string              `json:"invariant,omitempty"` // I1 to I14, as in ARCHITECTURE.md; empty: what a run must do to count
+	Invariant  string              `json:"invariant,omitempty"` // as in ARCHITECTURE.md; empty: what a run must do to count
 	Key        string              `json:"key,omitempty"`       // empty: of no one profile
 	Text       string              `json:"text"`
 	Operations []history.Operation `json:"operations,omitempty"`
@@ -54,7 +54,7 @@ type Options struct {
 	TimePerKey time.Duration            // for the search of one key by one searcher; 0: 10 s
 	Pages      string                   // folder for porcupine's page of each key that fails; empty: none
 	Minimum    Minimum                  // what a run must have done to count
-	Recovery   map[string]time.Duration // by the name of a fault, from its end to the next acknowledged save of each game server; "": of all others; without an entry there is no bound
+	Recovery   map[string]time.Duration // bounds by the name of a fault, see checkRecovery; "": of all others; none: no bound
 	Also       []Checker                // of what only the runner has: digests of nodes, alarms, resources
 }
 

@@ -6,8 +6,9 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkCoins: the coins of all profiles and of the messages that wait are as many as the header says. Those of a message whose send was not
-// acknowledged, and which is nowhere, may be missing: its sender does not know whether to take them back. More than there were is never right.
+// checkCoins: the coins of all profiles and of the messages that wait are as many as the header says. Those of a message whose
+// send was not acknowledged, and which is nowhere, may be missing: its sender does not know whether to take them back. More than
+// there were is never right.
 func checkCoins(h *History) []Violation {
 	if h.Header.Coins == nil {
 		return nil

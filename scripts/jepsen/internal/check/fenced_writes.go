@@ -6,8 +6,8 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkFencedWrites: no write with the token of a lost session lands, whatever revision it names; and no session is told that it saved
-// when it asked after a later grant had been told to another one.
+// checkFencedWrites: no write with the token of a lost session lands, whatever revision it names; and no session is told that it
+// saved when it asked after a later grant had been told to another one.
 func checkFencedWrites(h *History) (found []Violation) {
 	for _, key := range h.keys {
 		p := h.profiles[key]

@@ -6,8 +6,8 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkFinals: a key that was written and was not read at the end hides what became of it, so the run shows nothing about it. A final read
-// before the last operation on its key came to an end is none.
+// checkFinals: a key that was written and was not read at the end hides what became of it, so the run shows nothing about it. A
+// final read before the last operation on its key came to an end is none.
 func checkFinals(h *History) (found []Violation) {
 	for _, key := range h.keys {
 		p := h.profiles[key]

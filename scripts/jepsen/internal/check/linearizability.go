@@ -18,8 +18,8 @@ import (
 // defaultTimePerKey is for one searcher on one key. A sound key of ten thousand operations takes well below a second.
 const defaultTimePerKey = 10 * time.Second
 
-// checkLinearizability searches each key for an order of its operations that the model allows. Two searchers that share the model alone
-// look at each key; where one runs out of time the other's decision counts, and if they differ nothing is decided.
+// checkLinearizability searches each key for an order of its operations that the model allows. Two searchers that share the model
+// alone look at each key; where one runs out of time the other's decision counts, and if they differ nothing is decided.
 func checkLinearizability(h *History) (found []Violation) {
 	found = make([]Violation, len(h.keys))
 	var group sync.WaitGroup

@@ -8,8 +8,9 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkLostSaves: an acknowledged write is the final state or lies below it; a write of unknown outcome lands once or not at all, never
-// after a later one of its session or what a later owner loaded; a refused one is nowhere; and nothing is there that nobody wrote.
+// checkLostSaves: an acknowledged write is the final state or lies below it; a write of unknown outcome lands once or not at all,
+// never after a later one of its session or what a later owner loaded; a refused one is nowhere; and nothing is there that nobody
+// wrote.
 func checkLostSaves(h *History) (found []Violation) {
 	for _, key := range h.keys {
 		p := h.profiles[key]

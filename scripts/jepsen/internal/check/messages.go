@@ -8,8 +8,8 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkMessages: an acknowledged message is applied exactly once or waits still, a refused one is nowhere, those of one sender keep their
-// order, and an effect that was seen stays.
+// checkMessages: an acknowledged message is applied exactly once or waits still, a refused one is nowhere, those of one sender
+// keep their order, and an effect that was seen stays.
 func checkMessages(h *History) (found []Violation) {
 	for _, key := range h.keys {
 		p := h.profiles[key]

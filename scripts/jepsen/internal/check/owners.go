@@ -8,7 +8,8 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkOwners: numbers and tokens of grants never repeat and rise in real time, and no session is active once a later grant was told.
+// checkOwners: numbers and tokens of grants never repeat and rise in real time, and no session is active once a later grant was
+// told.
 func checkOwners(h *History) (found []Violation) {
 	for _, key := range h.keys {
 		p := h.profiles[key]
@@ -56,8 +57,8 @@ func (p *profile) checkGrants() (found []Violation) {
 	return found
 }
 
-// checkActive: IsActive of a session is false from when the start of a later grant returns. A session that the history does not show to
-// be active, such as that of a killed process, is not judged.
+// checkActive: IsActive of a session is false from when the start of a later grant returns. A session that the history does not
+// show to be active, such as that of a killed process, is not judged.
 func (h *History) checkActive(p *profile) (found []Violation) {
 	later := p.indexLaterStarts()
 	for _, o := range p.starts {

@@ -15,7 +15,7 @@ type Recovery struct {
 	Fault     string          `json:"fault"`
 	Times     []time.Duration `json:"times"`               // one for each fault and game server, ascending
 	Disturbed int             `json:"disturbed,omitempty"` // not counted: another fault was in force meanwhile
-	Idle      int             `json:"idle,omitempty"`      // not counted: that game server asked for nothing within the bound, or the run ended
+	Idle      int             `json:"idle,omitempty"`      // not counted: that game server asked for nothing, or the run ended
 	Bound     time.Duration   `json:"bound,omitempty"`
 }
 
@@ -37,8 +37,8 @@ type gameServerTimes struct {
 	asked []*history.Operation // writes and starts, by Call
 }
 
-// checkRecovery: after a fault has ended each game server saves again within the bound for its name (I13). A time is held against the bound
-// only if no other fault was in force from the end to the save, and the game server asked for something.
+// checkRecovery: after a fault has ended each game server saves again within the bound for its name (I13). A time is held against
+// the bound only if no other fault was in force from the end to the save, and the game server asked for something.
 func checkRecovery(h *History) (found []Violation) {
 	servers := h.indexGameServers()
 	recoveries := map[string]*Recovery{}

@@ -10,8 +10,8 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
 
-// checkRevisions takes the operations of each key in the order of their revisions: each revision is one document for everybody, none is
-// left out, the order is that of real time, and in that order the operations replay through the model.
+// checkRevisions takes the operations of each key in the order of their revisions: each revision is one document for everybody,
+// none is left out, the order is that of real time, and in that order the operations replay through the model.
 func checkRevisions(h *History) (found []Violation) {
 	for _, key := range h.keys {
 		p := h.profiles[key]
@@ -106,8 +106,9 @@ func sortSeenDescending(all []seenAt) {
 	slices.SortFunc(all, func(a, b seenAt) int { return cmp.Compare(b.revision, a.revision) })
 }
 
-// checkRealTime: what was known before a linearizable read began is in its result, and what was known before a write began is below it.
-// Stale reads make revisions known like all others: a node's tables hold only what is committed. The final reads come after everything.
+// checkRealTime: what was known before a linearizable read began is in its result, and what was known before a write began is
+// below it. Stale reads make revisions known like all others: a node's tables hold only what is committed. The final reads come
+// after everything.
 func (p *profile) checkRealTime(autosave bool) (found []Violation) {
 	before := p.highestBefore()
 	for _, o := range p.operations {
@@ -121,7 +122,7 @@ func (p *profile) checkRealTime(autosave bool) (found []Violation) {
 			at = o.Completion.Revision
 		}
 		known := before(o.Call)
-		own := autosave && write && o.Action() != history.Set // an autosave may have stored the change before the save was asked for
+		own := autosave && write && o.Action() != history.Set // an autosave may have been first with the change
 		if at < known || at == known && write && !own {
 			found = append(found, Violation{Invariant: "I2", Key: p.key, Operations: copyOperations(o, p.whoKnew(known, o.Call)), Text: fmt.Sprintf(
 				"revision %d was known before an operation began that came to revision %d", known, at)})

@@ -23,10 +23,10 @@ type searchResult struct {
 	stuck  *step // the step that had to be placed next, and could not
 }
 
-// searcher looks for a linearization as Wing, Gong and Lowe do: a list of calls and returns by time, and a set of the configurations
-// that were tried, each the steps that were placed and the state. It differs from porcupine in one rule: a step that can be placed
-// and changes nothing, now or later, is placed at once and never tried elsewhere. To place it earlier takes nothing from any other
-// step, and without the rule each read doubles the work where many clients use one key.
+// searcher looks for a linearization as Wing, Gong and Lowe do: a list of calls and returns by time, and a set of the
+// configurations that were tried, each the steps that were placed and the state. It differs from porcupine in one rule: a step
+// that can be placed and changes nothing, now or later, is placed at once and never tried elsewhere. To place it earlier takes
+// nothing from any other step, and without the rule each read doubles the work where many clients use one key.
 type searcher struct {
 	model profileModel
 	steps []timedStep

@@ -22,21 +22,27 @@ type Action string
 
 // Operations. Each begins with an event of type Invoke.
 const (
-	Start  Action = "start"  // a session; OK: Session, Loads, Revision, Doc as loaded. Steal says that it was asked to steal
-	Save   Action = "save"   // of a session; Doc is what is saved; OK: Revision
-	End    Action = "end"    // of a session, with its last save if Doc is set; OK: Revision
-	Set    Action = "set"    // without a session; Expected revision (AnyRevision: none); OK: Revision
-	Get    Action = "get"    // OK: Revision, Doc; Stale says that it was not linearizable; Node answers it
-	Send   Action = "send"   // a message, named Body, to the profile Key; OK
-	Zombie Action = "zombie" // a raw save with the token of a session that is lost; OK would be a violation. Lost says how it was lost, Current whether it names the current revision as its base
+	Start Action = "start" // a session; OK: Session, Loads, Revision, Doc as loaded. Steal says that it was asked to steal
+	Save  Action = "save"  // of a session; Doc is what is saved; OK: Revision
+	End   Action = "end"   // of a session, with its last save if Doc is set; OK: Revision
+	Set   Action = "set"   // without a session; Expected revision (AnyRevision: none); OK: Revision
+	Get   Action = "get"   // OK: Revision, Doc; Stale says that it was not linearizable; Node answers it
+	Send  Action = "send"  // a message, named Body, to the profile Key; OK
+	// Zombie is a raw save with the token of a session that is lost; OK would be a violation. Lost says how it was lost, Current
+	// whether it names the current revision as its base.
+	Zombie Action = "zombie"
 )
 
 // Observations. They have the type Info and no completion.
 const (
-	Active Action = "active" // IsActive of Session returned true last at Time of this event, which is read before IsActive is called (written when it turned false, and at the end)
-	Over   Action = "over"   // the session has ended; Reason says why
-	Fault  Action = "fault"  // a nemesis began (Phase "begin") or healed (Phase "end"); Name, Node, Detail
-	Final  Action = "final"  // the last linearizable read of a key after every fault is healed; Revision, Doc; Detail: the bodies of the messages that wait, as JSON list
+	// Active says that IsActive of Session returned true last at Time of this event, which is read before IsActive is called. It
+	// is written when it turned false, and at the end.
+	Active Action = "active"
+	Over   Action = "over"  // the session has ended; Reason says why
+	Fault  Action = "fault" // a nemesis began (Phase "begin") or healed (Phase "end"); Name, Node, Detail
+	// Final is the last linearizable read of a key, after every fault is healed and every operation answered: Revision and Doc,
+	// and as Detail the bodies of the messages that wait, as a JSON list.
+	Final Action = "final"
 )
 
 // Phases of a fault.
@@ -49,8 +55,9 @@ const (
 // AnyRevision is the Expected of a Set that replaces whatever is there.
 const AnyRevision = -1
 
-// Doc is the data of every profile. Writer and Seq name one write: each save and each set raises Seq before it is asked for, so that
-// wherever a document is seen it is known which operation wrote it. A set of a profile that gets messages carries Applied on.
+// Doc is the data of every profile. Writer and Seq name one write: each save and each set raises Seq before it is asked for, so
+// that wherever a document is seen it is known which operation wrote it. The invocation is recorded before the game's value is
+// changed: a client may store a change at any time after that. A set of a profile that gets messages carries Applied on.
 type Doc struct {
 	Writer  string   `json:"writer"`            // session or set that wrote it: unique
 	Seq     int      `json:"seq"`               // rises with each change by that writer

@@ -9,7 +9,8 @@ import (
 	"io"
 )
 
-// Read reads a history. A last line that was cut, which has no end of line, is left out; anything else that is no event is an error.
+// Read reads a history. A last line that was cut, which has no end of line, is left out; anything else that is no event is an
+// error.
 func Read(r io.Reader) (Header, []Event, error) {
 	var (
 		header Header

@@ -17,11 +17,11 @@ type Header struct {
 	Started     time.Time         `json:"started"`
 	Settings    map[string]string `json:"settings,omitempty"`
 
-	// Autosave says that sessions also save by themselves: there are revisions that no operation names, and a save is answered with the
-	// revision that its session knew then, which may hold later changes of that session.
+	// Autosave says that sessions also save by themselves: there are revisions that no operation names, and a save is answered
+	// with the revision that its session knew then, which may hold later changes of that session.
 	Autosave bool `json:"autosave,omitempty"`
-	// Coins is the sum of Doc.Coins over all profiles and of the coins of waiting messages (CoinsOf), which no operation changes; nil:
-	// the run moves none. A transfer records its send before the sender's profile is saved without the coins.
+	// Coins is the sum of Doc.Coins over all profiles and of the coins of waiting messages (CoinsOf), which no operation changes;
+	// nil: the run moves none. A transfer records its send before the sender's profile is saved without the coins.
 	Coins *int64 `json:"coins,omitempty"`
 }
 
@@ -34,8 +34,8 @@ type Writer struct {
 	err error // of the first write that failed: what follows a torn line could not be read
 }
 
-// NewWriter writes the header. Its Started is when the times of events begin; zero: now. The writer needs one Write of w an event and
-// buffers nothing, so what is written to a file outlives a crash of this process.
+// NewWriter writes the header. Its Started is when the times of events begin; zero: now. The writer needs one Write of w an event
+// and buffers nothing, so what is written to a file outlives a crash of this process.
 func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	if h.Started.IsZero() {
 		h.Started = time.Now()
