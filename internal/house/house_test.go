@@ -97,7 +97,7 @@ var mayImport = map[string][]string{
 	// The faults know processes, files and packets, and nothing of profiles.
 	"scripts/jepsen/internal/clocks":  {"internal/nodeproc"},
 	"scripts/jepsen/internal/damage":  {"internal/nodeproc"},
-	"scripts/jepsen/internal/faultfs": {"internal/nodeproc"},
+	"scripts/jepsen/internal/faultfs": {"internal/nodeproc", "scripts/internal/disks"},
 	"scripts/jepsen/internal/check":   {"scripts/jepsen/internal/history"},
 	"scripts/jepsen/internal/report":  {"scripts/jepsen/internal/check", "scripts/jepsen/internal/history"},
 

@@ -280,10 +280,11 @@ func TestChanceIsSeeded(t *testing.T) {
 		}
 		return said
 	}
-	if decide(1) != decide(1) {
+	first, again := decide(1), decide(1)
+	if first != again {
 		t.Error("one seed, two courses")
 	}
-	if decide(1) == decide(2) {
+	if first == decide(2) {
 		t.Error("two seeds, one course")
 	}
 }

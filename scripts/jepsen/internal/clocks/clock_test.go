@@ -102,7 +102,7 @@ func (p *clockProcess) readClocks() (wall, monotonic time.Duration) {
 	if n, err := fmt.Sscan(line, &theirs, &counted); n != 2 || theirs == 0 {
 		p.t.Fatalf("it said %q: %v", line, err)
 	}
-	return time.Unix(0, theirs).Sub(time.Now()), time.Duration(counted) - time.Since(p.began) + p.behind
+	return time.Until(time.Unix(0, theirs)), time.Duration(counted) - time.Since(p.began) + p.behind
 }
 
 // check compares the clocks with what they shall show. Between two readings a busy machine may do other things for a while.

@@ -49,7 +49,7 @@ func Probe() error {
 }
 
 // Open mounts a file system at dir, which is made. Its files lie in dir with ".backing" behind it; those that are there already are
-// its, and synced.
+// its, and synced. A mount that an earlier process left there must be taken away first (disks.UnmountLeftovers).
 func Open(dir string) (*FS, error) {
 	f := &FS{at: dir, backing: dir + ".backing"}
 	f.names = &namesJournal{graveyard: filepath.Join(f.backing, "removed")}
