@@ -9,10 +9,14 @@ MODULE   = github.com/profilenode/profilenode
 RACE = ./lock/... ./fsm/... ./gossip/... ./client/... ./internal/server/... \
 	./cluster/internal/liveness ./cluster/internal/commandqueue ./cluster/internal/peerwire ./cluster/internal/snapshot
 
-.PHONY: build test mutations race lint proto cover bench
+.PHONY: build image test mutations race lint proto cover bench
 
 build:
 	go build -o bin/ ./cmd/...
+
+# The container image profilenode:latest, with the version that git says; another tag: deploy/image/build TAG.
+image:
+	deploy/image/build
 
 test:
 	go test ./...

@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -349,5 +350,28 @@ func TestEverySettingHasAReason(t *testing.T) {
 	}
 	if keys < 30 {
 		t.Errorf("found %d settings: the file is not read as it is written", keys)
+	}
+}
+
+// The compose file alone is as docker-compose wants it, and needs no image but ours unless a profile asks for more.
+func TestComposeFiles(t *testing.T) {
+	needProgram(t, "docker-compose")
+	out := run(t, nil, "docker-compose", "-f", "compose/docker-compose.yaml", "-f", "compose/inside.yaml", "config")
+	var c struct {
+		Services map[string]struct {
+			Image       string
+			Environment map[string]string
+			ReadOnly    bool     `yaml:"read_only"`
+			CapDrop     []string `yaml:"cap_drop"`
+		}
+	}
+	if err := yaml.Unmarshal([]byte(out), &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []string{"node1", "node2", "node3"} {
+		s := c.Services[node]
+		if s.Environment["PROFILENODE_ADVERTISE"] != node+":7400" || !s.ReadOnly || fmt.Sprint(s.CapDrop) != "[ALL]" || s.Image != "profilenode:latest" {
+			t.Errorf("%s: %+v", node, s)
+		}
 	}
 }

@@ -104,7 +104,6 @@ Ask a cluster:    profilenode status`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetVersionTemplate("profilenode {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentPreRun = func(command *cobra.Command, _ []string) {
 		if command.Name() != "serve" { // it says so in its log

@@ -63,6 +63,9 @@ func startServing(ctx context.Context, c Config, log *slog.Logger) (_ *runningNo
 		}
 	}()
 
+	if err := server.CheckOpenFiles(); err != nil {
+		return nil, err
+	}
 	if r.certificates, err = openCertificates(c, log); err != nil {
 		return nil, &usageError{err}
 	}
