@@ -130,6 +130,11 @@ func (m *membership) describeUndecided(answers map[string]peerwire.Hello, errs m
 	if ids[m.node.ID()] == "" {
 		return "this node answers at none of the listed addresses: list its own too"
 	}
+	for _, address := range slices.Sorted(maps.Keys(answers)) {
+		if h := answers[address]; h.Address != address { // a cluster knows its nodes by what they advertise: two would have one address
+			return fmt.Sprintf("the node at %s advertises %s to the other nodes, and that is another listed node: correct its advertise-nodes", address, h.Address)
+		}
+	}
 	return ""
 }
 

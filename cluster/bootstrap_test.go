@@ -45,6 +45,9 @@ func TestWhoMayFoundACluster(t *testing.T) {
 		{"two names of one node", "1", func(answers map[string]peerwire.Hello, _ map[string]error) {
 			answers["c:1"] = empty("2", "b:1", all...)
 		}, "the same node"},
+		{"two nodes advertise one address", "1", func(answers map[string]peerwire.Hello, _ map[string]error) {
+			answers["c:1"] = empty("3", "b:1", all...)
+		}, "the node at c:1 advertises b:1 to the other nodes, and that is another listed node: correct its advertise-nodes"},
 		{"this node is not among them", "4", nil, "none of the listed addresses"},
 		{"two clusters", "1", func(answers map[string]peerwire.Hello, _ map[string]error) {
 			answers["b:1"] = peerwire.Hello{ID: "2", Member: true, Cluster: "x"}
