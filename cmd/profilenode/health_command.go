@@ -76,7 +76,7 @@ func askHealth(ctx context.Context, p process, address string, ready bool) error
 	if err != nil {
 		return fmt.Errorf("not %s: no answer: %w", well, errors.Unwrap(err))
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	said, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
 	if err != nil {
 		return fmt.Errorf("not %s: its answer was cut off: %w", well, err)
