@@ -274,10 +274,17 @@ func (g *Group) processes() (pids []int, err error) {
 	return pids, nil
 }
 
-// Close removes the group. Its processes must have ended, and have been waited for by their parent.
+// Close removes the group. Processes of it that run go on without its bounds, in the group above.
 func (g *Group) Close() error {
 	errs := []error{g.Thaw()}
+	pids, err := g.processes()
+	errs = append(errs, err)
 	for controller, folder := range g.folders {
+		for _, pid := range pids {
+			if err := addProcess(filepath.Dir(folder), pid); err != nil && !errors.Is(err, syscall.ESRCH) {
+				errs = append(errs, err)
+			}
+		}
 		errs = append(errs, removeFolder(folder))
 		delete(g.folders, controller)
 	}

@@ -67,11 +67,13 @@ func (s *settings) play(ctx context.Context, sc *scenario, at bed.Settings, comm
 	if err != nil {
 		return err
 	}
-	defer b.Close()
-	if err := s.playScenario(ctx, sc, b, result); err != nil {
+	if err := errors.Join(s.playScenario(ctx, sc, b, result), b.Close()); err != nil {
 		return err
 	}
-	return s.judge(sc, b, path, result)
+	if err := s.judge(sc, b, path, result); err != nil || s.keep || result.Validity != check.Valid {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(at.Folder, bed.DataFolder)) // the nodes' data is of use only where something went wrong
 }
 
 // playScenario starts everything, injects faults until the time is over, and ends in order.

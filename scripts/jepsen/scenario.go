@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +37,7 @@ func (s *settings) chooseEnvironment(notes io.Writer) (e environment, err error)
 	switch s.environment {
 	case "loopback":
 		e.name = "loopback"
-		for _, what := range []string{"hosts", "clocks", "disks"} {
+		for _, what := range []string{"hosts", "clocks", "disks", "groups"} {
 			e.skipped[what] = "not asked for"
 		}
 		return e, nil
@@ -58,7 +57,7 @@ func (s *settings) chooseEnvironment(notes io.Writer) (e environment, err error)
 }
 
 func (e *environment) canDo(n *nemesis.Nemesis) bool {
-	return (e.can.Hosts || !n.Needs.Hosts) && (e.can.Clocks || !n.Needs.Clocks) && (e.can.Disks || !n.Needs.Disks)
+	return (e.can.Hosts || !n.Needs.Hosts) && (e.can.Clocks || !n.Needs.Clocks) && (e.can.Disks || !n.Needs.Disks) && (e.can.Groups || !n.Needs.Groups)
 }
 
 // mixedLeast is how many nemeses a mixed run has at least, so that faults of different kinds meet.
@@ -157,6 +156,3 @@ func quickScenarios(day time.Time) []string {
 	}
 	return names
 }
-
-// removeFolder removes what a valid run left, but its history and its report.
-func removeFolder(folder string) error { return os.RemoveAll(folder) }

@@ -12,7 +12,7 @@ import (
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/nemesis"
 )
 
-var everything = environment{can: nemesis.Needs{Hosts: true, Clocks: true, Disks: true}}
+var everything = environment{can: nemesis.Needs{Hosts: true, Clocks: true, Disks: true, Groups: true}}
 
 func TestScenarios(t *testing.T) {
 	for _, test := range []struct {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"path/filepath"
@@ -34,6 +35,9 @@ type Settings struct {
 	Disks       bool // each node on a file system of its own; it needs root
 	Flags       []string
 }
+
+// DataFolder is the folder of the nodes' data within that of the run.
+const DataFolder = "data"
 
 // Bed is nodes and game servers.
 type Bed struct {
@@ -64,7 +68,7 @@ func Open(s Settings, events *history.Writer, began measure.Moment) (_ *Bed, err
 	b := &Bed{Settings: s, History: events, Began: began, Random: mathrand.New(mathrand.NewPCG(s.Seed, 0)), effects: map[string]uint64{}}
 	defer func() {
 		if err != nil {
-			b.Close()
+			err = errors.Join(err, b.Close())
 		}
 	}()
 	if s.Hosts {
@@ -96,7 +100,7 @@ func (b *Bed) NodeHost(node int) int { return 1 + node }
 func (b *Bed) GameHost(server int) int { return 1 + b.Settings.Nodes + server }
 
 func (b *Bed) prepareNodes() error {
-	prepared, err := nodeproc.NewCluster(b.Program, filepath.Join(b.Folder, "data"), b.Settings.Nodes)
+	prepared, err := nodeproc.NewCluster(b.Program, filepath.Join(b.Folder, DataFolder), b.Settings.Nodes)
 	if err != nil {
 		return err
 	}
@@ -125,10 +129,12 @@ func (b *Bed) prepareNodes() error {
 			"--snapshot-bytes", "2MiB", "--trailing-bytes", "512KiB",
 		}, b.Flags...)
 		n, err := b.newNode(i, p)
+		if n != nil {
+			b.Nodes = append(b.Nodes, n)
+		}
 		if err != nil {
 			return err
 		}
-		b.Nodes = append(b.Nodes, n)
 	}
 	return nil
 }
@@ -187,14 +193,16 @@ func (b *Bed) Effects() map[string]uint64 {
 }
 
 // Close ends every process and takes hosts and disks away. The folder stays.
-func (b *Bed) Close() {
+func (b *Bed) Close() error {
+	var faults []error
 	for _, g := range b.GameServers {
 		g.Kill()
 	}
 	for _, n := range b.Nodes {
-		n.close()
+		faults = append(faults, n.close())
 	}
 	if b.Switch != nil {
 		b.Switch.Close()
 	}
+	return errors.Join(faults...)
 }

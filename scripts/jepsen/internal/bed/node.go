@@ -15,13 +15,15 @@ import (
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 	"github.com/profilenode/profilenode/internal/wire"
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
 // Node is a node of the bed.
 type Node struct {
 	*nodeproc.Node
 	Number int
-	Name   string // n1 and so on
+	Disk   *disks.Disk // nil: it has no file system of its own
+	Name   string      // n1 and so on
 
 	bed  *Bed
 	link *wire.Link
@@ -33,6 +35,7 @@ type Node struct {
 }
 
 const (
+	diskBytes  = 3 << 30 // of a sparse file: more than the reserve that a node keeps
 	startLimit = 90 * time.Second
 	askLimit   = 2 * time.Second
 )
@@ -47,7 +50,19 @@ func (b *Bed) newNode(number int, p *nodeproc.Node) (n *Node, err error) {
 	n.link, err = wire.Connect(p.Addresses.Clients, wire.LinkConfig{
 		Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind)},
 	})
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	if b.Disks {
+		if err := os.MkdirAll(filepath.Dir(p.Folder), 0o700); err != nil {
+			return n, err
+		}
+		if n.Disk, err = disks.Open(p.Folder, diskBytes); err != nil {
+			return n, err
+		}
+		p.Folder = filepath.Join(n.Disk.Path(), "data")
+	}
+	return n, nil
 }
 
 func (n *Node) readLogLine(line string) {
@@ -123,7 +138,21 @@ func (n *Node) LogEnd() string {
 	return string(text[max(0, len(text)-2000):])
 }
 
-func (n *Node) close() {
+// LastLine is the last line of its log.
+func (n *Node) LastLine() string {
+	lines := strings.Split(strings.TrimSpace(n.LogEnd()), "\n")
+	return lines[len(lines)-1]
+}
+
+func (n *Node) close() error {
+	var err error
+	if n.Disk != nil {
+		err = n.Disk.Thaw() // a process that writes to a disk that hangs cannot end
+	}
 	_ = n.Kill() // it may have ended
 	n.link.Close()
+	if n.Disk != nil {
+		err = errors.Join(err, n.Disk.Close())
+	}
+	return err
 }

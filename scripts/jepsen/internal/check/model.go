@@ -135,7 +135,8 @@ func (m profileModel) applyOfSession(s profileState, a *step) (profileState, boo
 
 // save is an answered save of the owner.
 func (m profileModel) save(s profileState, a *step, writes bool) (profileState, bool) {
-	newer := s.doc.writer != a.doc.writer || a.doc.seq > s.doc.seq
+	// A session that ends at once stores a profile that was never saved as it was loaded.
+	newer := s.doc.writer != a.doc.writer || a.doc.seq > s.doc.seq || s.revision == 0
 	switch {
 	case !m.autosave && writes && a.revision == s.revision+1 && newer:
 		s.revision, s.doc = a.revision, a.doc

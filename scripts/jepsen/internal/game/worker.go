@@ -59,6 +59,10 @@ type session struct {
 	saves []uint64       // operations under way, oldest first
 	docs  []*history.Doc // what each saves
 	saved int            // Seq of what was acknowledged last
+
+	asked  time.Duration // when the start of the session was asked for
+	loaded *history.Doc
+	early  sync.Once // a save from before the handlers were there was written down
 }
 
 // startSession starts a session; nil: it has none.
@@ -71,6 +75,7 @@ func (w *worker) startSessionWithin(ctx context.Context, key string, ifOwned cli
 	defer cancel()
 	_, store := w.game.current()
 	e := history.Event{Process: w.name, Action: history.Start, Key: key, Steal: ifOwned == client.IfOwnedSteal}
+	asked := w.game.events.now()
 	op := w.game.events.begin(e)
 	p, err := store.StartSession(ctx, key, ifOwned)
 	if err != nil {
@@ -81,11 +86,17 @@ func (w *worker) startSessionWithin(ctx context.Context, key string, ifOwned cli
 	e.Session = fmt.Sprintf("%s/%s/%d", w.game.settings.Name, key, e.Loads)
 	p.Read(func(d *history.Doc) { e.Doc = copyDoc(d) })
 	w.game.events.complete(op, e, nil)
-	s := &session{Profile: p, worker: w, event: history.Event{Process: w.name, Key: key, Session: e.Session, Loads: e.Loads}}
+	s := &session{Profile: p, worker: w, event: history.Event{Process: w.name, Key: key, Session: e.Session, Loads: e.Loads, Revision: e.Revision}}
+	s.asked, s.loaded = asked, e.Doc
 	w.game.watcher.add(p, s.event)
 	p.OnSave(s.noteSave)
 	p.OnAfterSave(s.noteSaved)
 	p.OnSessionEnd(s.noteEnd)
+	s.mu.Lock()
+	if len(s.saves) == 0 && s.saved == 0 {
+		s.noteEarlySave(int64(p.Revision()))
+	}
+	s.mu.Unlock()
 	return s
 }
 
@@ -127,6 +138,9 @@ func (s *session) noteSaved(saved client.Saved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.saves) == 0 {
+		if saved.Err == nil {
+			s.noteEarlySave(int64(saved.Revision))
+		}
 		return
 	}
 	which := 0
@@ -142,6 +156,21 @@ func (s *session) noteSaved(saved client.Saved) {
 		s.saved = e.Doc.Seq
 	}
 	s.saves, s.docs = slices.Delete(s.saves, which, which+1), slices.Delete(s.docs, which, which+1)
+}
+
+// noteEarlySave writes down a save that ended the session, for a hand-off, before the handlers were there: of the data as it was
+// loaded. s.mu is held.
+func (s *session) noteEarlySave(revision int64) {
+	if revision <= s.event.Revision {
+		return
+	}
+	s.early.Do(func() {
+		e := s.event
+		e.Action, e.Doc, e.Time = history.Save, s.loaded, s.asked
+		op := s.worker.game.events.begin(e)
+		e.Revision = revision
+		s.worker.game.events.complete(op, e, nil)
+	})
 }
 
 // noteEnd runs when the session is over. Of one that ended out of reach the client keeps a copy, and may save it later.

@@ -33,11 +33,12 @@ type Needs struct {
 	Hosts  bool // nodes and game servers on hosts of their own
 	Clocks bool // clocks that can be changed from outside
 	Disks  bool // a file system for each node
+	Groups bool // control groups
 }
 
 // All are all nemeses.
 func All() []Nemesis {
-	return slices.Concat(kills(), stops(), partitions(), links(), clientCuts(), gameServerFaults(), memberFaults(), clockFaults())
+	return slices.Concat(kills(), stops(), partitions(), links(), clientCuts(), gameServerFaults(), memberFaults(), clockFaults(), diskFaults(), fileFaults(), groupFaults())
 }
 
 // Find finds nemeses by name.

@@ -1,7 +1,11 @@
 package nemesis
 
 import (
+	"errors"
+
+	"github.com/profilenode/profilenode/internal/groups"
 	"github.com/profilenode/profilenode/internal/network"
+	"github.com/profilenode/profilenode/scripts/internal/disks"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/clocks"
 )
 
@@ -15,6 +19,8 @@ func Probe() (can Needs, cannot map[string]string) {
 	}{
 		{"hosts", network.Probe, &can.Hosts},
 		{"clocks", clocks.Probe, &can.Clocks},
+		{"disks", probeDisks, &can.Disks},
+		{"groups", func() error { return errors.Join(groups.ProbeCPU(), groups.ProbeFreezer()) }, &can.Groups},
 	} {
 		if err := one.probe(); err != nil {
 			cannot[one.what] = err.Error()
@@ -23,4 +29,13 @@ func Probe() (can Needs, cannot map[string]string) {
 		}
 	}
 	return can, cannot
+}
+
+func probeDisks() error {
+	for _, probe := range []func() error{disks.Probe, disks.ProbeFreeze, disks.ProbeSlow, disks.ProbeReadOnly} {
+		if err := probe(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
