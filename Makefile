@@ -9,7 +9,7 @@ MODULE   = github.com/profilenode/profilenode
 RACE = ./lock/... ./fsm/... ./gossip/... ./client/... ./internal/server/... \
 	./cluster/internal/liveness ./cluster/internal/commandqueue ./cluster/internal/peerwire ./cluster/internal/snapshot
 
-.PHONY: build image test mutations race lint proto cover bench
+.PHONY: build image test mutations race soak lint proto cover bench
 
 build:
 	go build -o bin/ ./cmd/...
@@ -27,6 +27,10 @@ mutations:
 
 race:
 	go test -race $(RACE)
+
+# Chaos tests for hours, as root: a mixture of faults for ten minutes each, another one with each seed.
+soak:
+	go run ./scripts/jepsen --time 10m $$(for i in $$(seq 12); do echo play/mixed; done)
 
 # Built from source at the pinned version, about a minute the first time.
 lint:

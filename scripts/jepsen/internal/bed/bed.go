@@ -126,7 +126,7 @@ func (b *Bed) prepareNodes() error {
 		p.Flags = append([]string{
 			"--insecure", "--gossip-key", base64.StdEncoding.EncodeToString(key),
 			"--server-gossip-key", base64.StdEncoding.EncodeToString(game.GossipKey()),
-			"--snapshot-bytes", "2MiB", "--trailing-bytes", "512KiB",
+			"--snapshot-bytes", "512KiB", "--trailing-bytes", "256KiB", // so that short runs have snapshots and cuts of the log, too
 		}, b.Flags...)
 		n, err := b.newNode(i, p)
 		if n != nil {

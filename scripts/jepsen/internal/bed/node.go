@@ -32,6 +32,7 @@ type Node struct {
 	codes  map[string]int // events in its log, by code
 	panics []string       // lines that tell of a crash
 	mayEnd bool           // a fault lets it end by itself
+	killAt string         // it is killed as soon as it logs this code; empty: none
 }
 
 const (
@@ -71,6 +72,10 @@ func (n *Node) readLogLine(line string) {
 	if _, rest, found := strings.Cut(line, " code="); found {
 		code, _, _ := strings.Cut(rest, " ")
 		n.codes[code]++
+		if code == n.killAt {
+			n.killAt = ""
+			_ = n.SendKill() // it may have ended
+		}
 	}
 	for _, sign := range crashSigns {
 		if strings.Contains(line, sign) && len(n.panics) < 20 {
@@ -98,6 +103,13 @@ func (n *Node) AllowEnd(may bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.mayEnd = may
+}
+
+// KillAt kills the node as soon as it logs an event with a code, once; empty: not any more. The node then has ended by itself.
+func (n *Node) KillAt(code string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.killAt = code
 }
 
 func (n *Node) mayEndNow() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net"
 	"time"
 
@@ -87,16 +88,57 @@ func (r *rawServer) close() {
 	r.nodes.Close()
 }
 
-// startSession takes a profile that nobody owns; a token of 0 means that it did not.
-func (r *rawServer) startSession(ctx context.Context, key string) (token, revision uint64) {
+// rawSession is a session of a raw game server.
+type rawSession struct {
+	key      string
+	token    uint64
+	revision uint64
+	event    history.Event // Process, Key, Session, Loads
+}
+
+// startSession takes a profile that nobody owns; nil: it did not.
+func (r *rawServer) startSession(ctx context.Context, w *worker, key string) *rawSession {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	request := &profilev1.StartSessionRequest{Store: Store, Key: key, WhenOwned: profilev1.WhenOwned_WHEN_OWNED_REFUSE}
 	answer := &profilev1.StartSessionResponse{}
+	e := history.Event{Process: w.name, Action: history.Start, Key: key}
+	op := w.game.events.begin(e)
 	if err := r.Change(ctx, profilev1.Profiles_StartSession_FullMethodName, request, answer); err != nil || answer.GetQueued() {
-		return 0, 0
+		e.Op, e.Type = op, history.Info
+		w.game.events.record(e)
+		return nil
 	}
-	return answer.GetHeader().GetToken(), answer.GetProfile().GetRevision()
+	e.Loads, e.Revision, e.Doc = answer.GetLoadCount(), int64(answer.GetProfile().GetRevision()), &history.Doc{}
+	e.Session = fmt.Sprintf("raw/%s/%d", key, e.Loads)
+	w.game.events.complete(op, e, nil)
+	return &rawSession{
+		key: key, token: answer.GetHeader().GetToken(), revision: answer.GetProfile().GetRevision(),
+		event: history.Event{Process: w.name, Key: key, Session: e.Session, Loads: e.Loads},
+	}
+}
+
+// saveOnce saves the session for the first time, and returns whether that is known to have happened.
+func (r *rawServer) saveOnce(ctx context.Context, w *worker, s *rawSession) bool {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	e := s.event
+	e.Action, e.Doc = history.Save, &history.Doc{Writer: e.Session, Seq: 1}
+	request, err := makeSave(s.key, s.token, s.revision, *e.Doc)
+	if err != nil {
+		return false
+	}
+	answer := &profilev1.SaveResponse{}
+	op := w.game.events.begin(e)
+	if err := r.Change(ctx, profilev1.Profiles_Save_FullMethodName, request, answer); err != nil {
+		e.Op, e.Type = op, history.Info
+		w.game.events.record(e)
+		return false
+	}
+	s.revision = answer.GetHeader().GetRevision()
+	e.Revision = int64(s.revision)
+	w.game.events.complete(op, e, nil)
+	return true
 }
 
 // makeSave makes a save with a token, on a base.

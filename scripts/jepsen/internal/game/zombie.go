@@ -20,6 +20,8 @@ const (
 	lostProof       = "proof"
 	lostSilence     = "silence"
 	lostOverwritten = "overwritten"
+
+	oldBase = "not lost, on an old base" // no way to lose a session: the write is refused for its base
 )
 
 // zombiePrefix begins the writer of everything that a zombie tries to store.
@@ -44,16 +46,17 @@ func playZombie(ctx context.Context, w *worker) {
 		return
 	}
 	defer zombie.close()
-	type lostSession struct {
-		key         string
-		token, base uint64
-	}
-	var lost []lostSession
+	var lost []*rawSession
 	for range zombieSessions {
-		key := "z-" + w.unique("p")
-		if token, base := zombie.startSession(ctx, key); token != 0 {
-			lost = append(lost, lostSession{key, token, base})
+		s := zombie.startSession(ctx, w, "z-"+w.unique("p"))
+		if s == nil {
+			continue
 		}
+		before := s.revision
+		if zombie.saveOnce(ctx, w, s) { // a save on the base before that one is refused, though the session is in force
+			w.writeAsZombie(ctx, zombie, oldBase, s, before, 1)
+		}
+		lost = append(lost, s)
 	}
 	switch way {
 	case lostSilence:
@@ -70,9 +73,9 @@ func playZombie(ctx context.Context, w *worker) {
 			if next == nil {
 				return
 			}
-			branch.writeAsZombie(ctx, zombie, way, l.key, l.token, l.base)
+			branch.writeAsZombie(ctx, zombie, way, l, l.revision, zombieWrites)
 			next.end(ctx)
-			branch.writeAsZombie(ctx, zombie, way, l.key, l.token, l.base) // nobody owns it now
+			branch.writeAsZombie(ctx, zombie, way, l, l.revision, zombieWrites) // nobody owns it now
 		})
 	}
 	writing.Wait()
@@ -97,15 +100,17 @@ func (w *worker) loseSession(ctx context.Context, key, way string) *session {
 	return s
 }
 
-func (w *worker) writeAsZombie(ctx context.Context, zombie *rawServer, way, key string, token, base uint64) {
+// writeAsZombie writes so many times under a session's token: on a base, and but for the first time every other time on the current one.
+func (w *worker) writeAsZombie(ctx context.Context, zombie *rawServer, way string, s *rawSession, base uint64, writes int) {
+	key, token := s.key, s.token
 	var request *profilev1.SaveRequest // the last one, with its number
 	var number uint64
 	var doc history.Doc
-	for i := range zombieWrites {
+	for i := range writes {
 		if ctx.Err() != nil {
 			return
 		}
-		current := i%2 == 0
+		current := i%2 == 1
 		at := base
 		if current {
 			if revision, ok := w.currentRevision(ctx, key); ok {

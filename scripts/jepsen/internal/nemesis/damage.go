@@ -34,6 +34,7 @@ func copyChunk(path string, seed uint64) (int64, error) { return damage.CopyChun
 func damageFile(kind damage.Kind, harm func(path string, seed uint64) (int64, error)) func(context.Context, *bed.Bed, time.Duration) error {
 	return func(ctx context.Context, b *bed.Bed, length time.Duration) error {
 		n := pickFollower(ctx, b)
+		waitForFile(ctx, n.Folder, kind)
 		if err := n.Stop(restBound); err != nil {
 			return err
 		}
@@ -60,6 +61,26 @@ func damageFile(kind damage.Kind, harm func(path string, seed uint64) (int64, er
 			}
 		}
 		return b.Note(history.Event{Action: history.Fault, Name: "damage", Node: n.Name, Phase: "outcome", Detail: string(kind) + ": " + outcome + ": " + became})
+	}
+}
+
+// waitForFile waits until a node has a file of a kind that is large enough for every damage, for some time: a young one may have none.
+func waitForFile(ctx context.Context, folder string, kind damage.Kind) {
+	const large, patience = 16 << 10, 30 * time.Second
+	least := int64(large)
+	if kind == damage.Meta || kind == damage.Manifest {
+		least = 1
+	}
+	for until := time.Now().Add(patience); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, 200*time.Millisecond) {
+		found, err := damage.Find(folder)
+		if err != nil {
+			continue // a file went away while it was looked at
+		}
+		for _, file := range found[kind] {
+			if info, err := os.Stat(file); err == nil && info.Size() >= least {
+				return
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/profilenode/profilenode/scripts/internal/disks"
@@ -11,8 +12,8 @@ import (
 
 const (
 	powerLost = "power losses"
-	// hangs is longer than a leader waits for its disk, and than it then answers why it stops.
-	hangs = 12 * time.Second
+	// hangs is longer than the ten seconds in which another node leads.
+	hangs = 15 * time.Second
 )
 
 func diskFaults() []Nemesis {
@@ -23,8 +24,8 @@ func diskFaults() []Nemesis {
 		{"power-majority", "cut the power of a majority", powerLost, needs, restBound, cutPower(aMajority)},
 		{"power-all", "cut the power of all nodes", powerLost, needs, restBound, cutPower(allNodes)},
 		{"power-rotation", "as stop-kill-rotation, but the second node loses its power", powerLost, needs, restBound, rotate(loseNodePower)},
-		{"disk-hangs-leader", "let the leader's disk hang for 12 s", "disks that hung", needs, restBound, atLeast(hangs, hangDisks(theLeader))},
-		{"disk-hangs-follower", "let a follower's disk hang for 12 s", "disks that hung", needs, restBound, atLeast(hangs, hangDisks(aFollower))},
+		{"disk-hangs-leader", "let the leader's disk hang for 15 s; another node must lead then", "disks that hung", needs, restBound, hangLeader},
+		{"disk-hangs-follower", "let a follower's disk hang for 15 s", "disks that hung", needs, restBound, atLeast(hangs, hangDisks(aFollower))},
 		{"disk-slow-leader", "let the leader's disk write 40 times a second", "disks that were slow", needs, quickBound, slowDisks(theLeader)},
 		{"disk-slow-all", "let all disks write 60 times a second", "disks that were slow", needs, quickBound, slowDisks(allNodes)},
 		{"disk-full-leader", "fill the leader's disk to the last byte", "disks that were full", needs, restBound, fillDisks(theLeader, 0)},
@@ -97,6 +98,21 @@ func restartIfEnded(ctx context.Context, n *bed.Node) error {
 		}
 	}
 	return n.Restart()
+}
+
+// hangLeader lets the leader's disk hang until another node must lead: ten seconds are promised (docs/operate.md).
+func hangLeader(ctx context.Context, b *bed.Bed, length time.Duration) error {
+	leader := pickLeader(ctx, b)
+	these := func(context.Context, *bed.Bed) []*bed.Node { return []*bed.Node{leader} }
+	var stays error
+	thaw := func(d *disks.Disk) error {
+		if next := b.FindLeader(ctx); next == nil || next == leader {
+			stays = fmt.Errorf("I13: no other node than %s leads %v after its disk began to hang", leader.Name, max(length, hangs))
+		}
+		return d.Thaw()
+	}
+	err := onDisks("disks that hung", these, (*disks.Disk).Freeze, thaw)(ctx, b, max(length, hangs))
+	return errors.Join(stays, err)
 }
 
 func hangDisks(pick picker) func(context.Context, *bed.Bed, time.Duration) error {

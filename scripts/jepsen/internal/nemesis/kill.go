@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
@@ -61,24 +62,29 @@ func killEachLeader(ctx context.Context, b *bed.Bed, length time.Duration) error
 	return nil
 }
 
-// killInSnapshot waits until a node has begun a snapshot more than it has completed.
+// killInSnapshot kills nodes that begin a snapshot, in the moment in which they say so: one, or several that begin together.
 func killInSnapshot(ctx context.Context, b *bed.Bed, length time.Duration) error {
-	const begins, complete = "SNAPSHOT_BEGINS", "SNAPSHOT_COMPLETE"
-	open := func(n *bed.Node) int { return n.CountCode(begins) - n.CountCode(complete) }
-	before := map[*bed.Node]int{}
 	for _, n := range b.Nodes {
-		before[n] = open(n)
+		n.AllowEnd(true)
+		n.KillAt("SNAPSHOT_BEGINS")
 	}
-	for until := time.Now().Add(3 * length); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, time.Millisecond) {
-		for _, n := range b.Nodes {
-			if open(n) <= before[n] {
-				continue
-			}
-			b.CountEffect("nodes killed in a snapshot", 1)
-			return n.Restart()
+	for until := time.Now().Add(3*length + restBound); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, 20*time.Millisecond) {
+		if slices.ContainsFunc(b.Nodes, (*bed.Node).HasEnded) {
+			break
 		}
 	}
-	return nil
+	for _, n := range b.Nodes {
+		n.KillAt("")
+	}
+	var faults []error
+	for _, n := range b.Nodes {
+		if n.HasEnded() {
+			b.CountEffect("nodes killed in a snapshot", 1)
+			faults = append(faults, n.Restart())
+		}
+		n.AllowEnd(false)
+	}
+	return errors.Join(faults...)
 }
 
 func restartRolling(ctx context.Context, b *bed.Bed, _ time.Duration) error {
