@@ -33,9 +33,6 @@ func (w *worker) chooseKey() string {
 	return fmt.Sprintf("k%d", zipf.Uint64())
 }
 
-// ownKey is a key that no other worker uses.
-func (w *worker) ownKey(i int) string { return fmt.Sprintf("own-%s-%d", w.name, i) }
-
 // unique is a name that nothing else in the run has.
 func (w *worker) unique(what string) string {
 	w.count++
