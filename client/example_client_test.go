@@ -3,8 +3,13 @@ package client_test
 import (
 	"errors"
 	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/profilenode/profilenode/client"
+	"github.com/profilenode/profilenode/internal/issuer"
 )
 
 func ExampleClient_Name() {
@@ -47,4 +52,33 @@ func ExampleClient_Err() {
 	// Output:
 	// <nil>
 	// true
+}
+
+// makeCertificates stands for "profilenode cert ca" and "profilenode cert client --name game", which make these files.
+func makeCertificates() (folder string) {
+	folder, err := os.MkdirTemp("", "certs")
+	if err != nil {
+		log.Fatal(err)
+	}
+	certs := issuer.Folder{Path: folder}
+	if _, err := certs.MakeAuthority(time.Hour); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := certs.Issue(issuer.Request{Name: "game", Lasts: time.Hour}); err != nil {
+		log.Fatal(err)
+	}
+	return folder
+}
+
+func ExampleLoadTLS() {
+	certs := makeCertificates()
+	defer func() { _ = os.RemoveAll(certs) }()
+
+	settings, err := client.LoadTLS(filepath.Join(certs, "game.crt"), filepath.Join(certs, "game.key"), filepath.Join(certs, "ca.crt"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	config := client.Config{Seeds: []string{"node1.example.org:7400", "node2.example.org:7400"}, TLS: settings}
+	fmt.Println(config.Validate())
+	// Output: <nil>
 }

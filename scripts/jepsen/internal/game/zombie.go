@@ -76,6 +76,9 @@ func playZombie(ctx context.Context, w *worker) {
 			branch.writeAsZombie(ctx, zombie, way, l, l.revision, zombieWrites)
 			next.end(ctx)
 			branch.writeAsZombie(ctx, zombie, way, l, l.revision, zombieWrites) // nobody owns it now
+			if zombie.startSession(ctx, branch, l.key) != nil {                 // it owns it again, under another token
+				branch.writeAsZombie(ctx, zombie, way, l, l.revision, zombieWrites)
+			}
 		})
 	}
 	writing.Wait()
