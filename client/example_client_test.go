@@ -61,7 +61,7 @@ func makeCertificates() (folder string) {
 		log.Fatal(err)
 	}
 	certs := issuer.Folder{Path: folder}
-	if _, err := certs.MakeAuthority(time.Hour); err != nil {
+	if _, err := certs.MakeAuthority(2 * time.Hour); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := certs.Issue(issuer.Request{Name: "game", Lasts: time.Hour}); err != nil {

@@ -129,22 +129,29 @@ func (p *patch) takeOver(at int64, block []byte) (_ *patch, wall, monotonic time
 	return p, wall, monotonic, p.writeStopped(nil, p.makeJump(block[originalAt:]))
 }
 
+// beginLimit is how long a process may take to begin: until then the kernel may not have mapped its functions.
+const beginLimit = time.Second
+
 // findImage returns where the kernel's functions lie in a process.
 func findImage(pid int) (begin, end int64, err error) {
 	process, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, 0, err
 	}
-	maps, err := process.ProcMaps()
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, m := range maps {
-		if m.Pathname == "[vdso]" {
-			return int64(m.StartAddr), int64(m.EndAddr), nil
+	for deadline := time.Now().Add(beginLimit); ; time.Sleep(time.Millisecond) {
+		maps, err := process.ProcMaps()
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, m := range maps {
+			if m.Pathname == "[vdso]" {
+				return int64(m.StartAddr), int64(m.EndAddr), nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return 0, 0, errors.New("it has no vDSO")
 		}
 	}
-	return 0, 0, errors.New("it has no vDSO")
 }
 
 // findFunction returns where the function begins in the image.
