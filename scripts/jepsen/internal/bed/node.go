@@ -33,6 +33,7 @@ type Node struct {
 	panics []string       // lines that tell of a crash
 	mayEnd bool           // a fault lets it end by itself
 	killAt string         // it is killed as soon as it logs this code; empty: none
+	struck bool           // it was killed so, since KillAt
 }
 
 const (
@@ -73,7 +74,7 @@ func (n *Node) readLogLine(line string) {
 		code, _, _ := strings.Cut(rest, " ")
 		n.codes[code]++
 		if code == n.killAt {
-			n.killAt = ""
+			n.killAt, n.struck = "", true
 			_ = n.SendKill() // it may have ended
 		}
 	}
@@ -105,11 +106,17 @@ func (n *Node) AllowEnd(may bool) {
 	n.mayEnd = may
 }
 
-// KillAt kills the node as soon as it logs an event with a code, once; empty: not any more. The node then has ended by itself.
-func (n *Node) KillAt(code string) {
+// KillAt kills the node as soon as it logs an event with a code, once; empty: not any more. It returns whether an earlier call has
+// killed it: then it has ended by itself, as far as the bed knows.
+func (n *Node) KillAt(code string) (killed bool) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.killAt = code
+	killed = n.struck
+	n.killAt, n.struck = code, false
+	n.mu.Unlock()
+	if killed {
+		<-n.Ended()
+	}
+	return killed
 }
 
 func (n *Node) mayEndNow() bool {

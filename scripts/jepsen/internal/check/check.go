@@ -65,11 +65,17 @@ type Result struct {
 	Statistics Statistics  `json:"statistics"`
 }
 
+// mostWritten is how many violations a terminal is given. A store that is broken at all breaks hundreds of guarantees.
+const mostWritten = 12
+
 // WriteText writes the result for a terminal: what it is first, then why.
 func (r *Result) WriteText(w io.Writer) {
 	fmt.Fprintf(w, "%s: %d violations\n", r.Validity, len(r.Violations))
-	for i := range r.Violations {
+	for i := range r.Violations[:min(len(r.Violations), mostWritten)] {
 		fmt.Fprintf(w, "  %s\n", r.Violations[i].String())
+	}
+	if more := len(r.Violations) - mostWritten; more > 0 {
+		fmt.Fprintf(w, "  and %d more, which the report has\n", more)
 	}
 	r.Statistics.writeText(w)
 }

@@ -110,6 +110,12 @@ func (r *rawServer) startSession(ctx context.Context, w *worker, key string) *ra
 		return nil
 	}
 	e.Loads, e.Revision, e.Doc = answer.GetLoadCount(), int64(answer.GetProfile().GetRevision()), &history.Doc{}
+	if data := answer.GetProfile().GetData(); len(data) > 0 {
+		if err := json.Unmarshal(data, e.Doc); err != nil {
+			e.Detail = err.Error()
+		}
+		e.Doc = copyDoc(e.Doc)
+	}
 	e.Session = fmt.Sprintf("raw/%s/%d", key, e.Loads)
 	w.game.events.complete(op, e, nil)
 	return &rawSession{

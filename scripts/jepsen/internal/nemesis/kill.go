@@ -73,12 +73,9 @@ func killInSnapshot(ctx context.Context, b *bed.Bed, length time.Duration) error
 			break
 		}
 	}
-	for _, n := range b.Nodes {
-		n.KillAt("")
-	}
 	var faults []error
 	for _, n := range b.Nodes {
-		if n.HasEnded() {
+		if n.KillAt("") {
 			b.CountEffect("nodes killed in a snapshot", 1)
 			faults = append(faults, n.Restart())
 		}
