@@ -32,8 +32,12 @@ func allMoments() []crashMoment { return []crashMoment{inAppend, inCut, inMaking
 // momentsHit tells from its log and its folder what a node was doing when it ended at a time: several things, maybe.
 func (n *nodeProcess) momentsHit(at time.Time, saving bool) (in []crashMoment) {
 	log := n.logSince(n.began)
+	received := log.lastOf(codeSnapshotReceived) > log.lastOf(codeSnapshotInstalled)
 	if log.lastOf(codeFollows) < 0 {
-		return []crashMoment{inStart}
+		if received { // on a busy machine a snapshot may have come before the node says that it follows
+			in = append(in, inInstall)
+		}
+		return append(in, inStart)
 	}
 	if saving {
 		in = append(in, inAppend)
@@ -45,7 +49,7 @@ func (n *nodeProcess) momentsHit(at time.Time, saving bool) (in []crashMoment) {
 	if making {
 		in = append(in, inMaking)
 	}
-	if n.isInstalling(making) || log.lastOf(codeSnapshotReceived) > log.lastOf(codeSnapshotInstalled) {
+	if n.isInstalling(making) || received {
 		in = append(in, inInstall)
 	}
 	return in
