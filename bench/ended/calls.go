@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
@@ -24,9 +23,7 @@ const (
 type callers struct{ nodes *wire.Nodes }
 
 func newCallers(addresses []string) *callers {
-	return &callers{wire.NewNodes(wire.NodesConfig{Seeds: addresses, LinkConfig: wire.LinkConfig{
-		Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind)},
-	}})}
+	return &callers{wire.NewNodes(wire.NodesConfig{Seeds: addresses, LinkConfig: wire.BoundLinks()})}
 }
 
 func (c *callers) close() { c.nodes.Close() }

@@ -19,7 +19,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-	"google.golang.org/grpc"
 
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/bench/load"
@@ -71,7 +70,7 @@ type greedy struct {
 func (g *greedy) run(ctx context.Context) error {
 	var links []*wire.Link
 	for _, node := range g.nodes {
-		link, err := wire.Connect(node, wire.LinkConfig{Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind)}})
+		link, err := wire.Connect(node, wire.BoundLinks())
 		if err != nil {
 			return err
 		}

@@ -46,10 +46,9 @@ const (
 func newNode(node *nodeproc.Node) (n *Node, err error) {
 	n = &Node{Node: node}
 	node.OnStderr = n.readLogLine
-	// Requests wait until the node is there.
-	n.link, err = wire.Connect(node.Addresses.Clients, wire.LinkConfig{Options: []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind),
-	}})
+	links := wire.BoundLinks()
+	links.Options = append(links.Options, grpc.WithDefaultCallOptions(grpc.WaitForReady(true))) // requests wait until the node is there
+	n.link, err = wire.Connect(node.Addresses.Clients, links)
 	return n, err
 }
 

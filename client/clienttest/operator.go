@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 
-	"google.golang.org/grpc"
-
 	"github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
 )
@@ -23,10 +21,9 @@ func (c *Cluster) Release(ctx context.Context, store, key string, force bool) er
 
 func (c *Cluster) releaseByOperator(ctx context.Context, store, key string, force bool) error {
 	host := c.host("operator")
-	nodes := wire.NewNodes(wire.NodesConfig{Seeds: []string{nodeAddress}, LinkConfig: wire.LinkConfig{
-		Dial:    func(ctx context.Context, node string) (net.Conn, error) { return host.Dial(ctx, "tcp", node) },
-		Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind)},
-	}})
+	links := wire.BoundLinks()
+	links.Dial = func(ctx context.Context, node string) (net.Conn, error) { return host.Dial(ctx, "tcp", node) }
+	nodes := wire.NewNodes(wire.NodesConfig{Seeds: []string{nodeAddress}, LinkConfig: links})
 	defer nodes.Close()
 	tool, _, err := nodes.Register(ctx, &profilev1.RegisterRequest{Name: "operator-" + rand.Text(), Kind: profilev1.ServerKind_SERVER_KIND_TOOL})
 	if err != nil {

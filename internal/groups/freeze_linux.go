@@ -1,12 +1,9 @@
 package groups
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,12 +15,6 @@ import (
 // frozen on the machine: a frozen process does not see that its parent has ended.
 const freezeScript = `echo FROZEN > "$0/freezer.state" || exit 1; echo asked; cat >/dev/null; echo THAWED > "$0/freezer.state"`
 
-// guard is the child process that keeps a group frozen.
-type guard struct {
-	command *exec.Cmd
-	stdin   io.Closer // its end thaws the group
-}
-
 // Freeze stops every process of the group, and returns when all stand still. Unlike a process that was sent SIGSTOP they cannot notice
 // it, and neither can their parent.
 func (g *Group) Freeze() error {
@@ -34,22 +25,8 @@ func (g *Group) Freeze() error {
 	if g.frozen != nil {
 		return fmt.Errorf("freeze the group %s: it is frozen", g.name)
 	}
-	c := &guard{command: exec.Command("sh", "-c", freezeScript, folder)}
-	nodeproc.UseOwnGroup(c.command) // an interrupt at the terminal must not end it
-	c.command.Stderr = os.Stderr
-	if c.stdin, err = c.command.StdinPipe(); err != nil {
-		return err
-	}
-	stdout, err := c.command.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := c.command.Start(); err != nil {
-		return err
-	}
-	g.frozen = c
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		return fmt.Errorf("freeze the group %s: %w", g.name, errors.Join(err, g.Thaw()))
+	if g.frozen, err = nodeproc.StartGuard(freezeScript, folder); err != nil {
+		return fmt.Errorf("freeze the group %s: %w", g.name, err)
 	}
 	state := ""
 	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -69,7 +46,7 @@ func (g *Group) Thaw() error {
 	if g.frozen == nil {
 		return nil
 	}
-	c := g.frozen
+	frozen := g.frozen
 	g.frozen = nil
-	return errors.Join(c.stdin.Close(), c.command.Wait())
+	return frozen.End()
 }

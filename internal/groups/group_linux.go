@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 const (
@@ -35,7 +37,7 @@ type Group struct {
 	name    string
 	folders map[string]string // by controller: those that were needed so far; "" is the one group of version 2
 	pids    []int
-	frozen  *guard // nil: it is not frozen
+	frozen  *nodeproc.Guard // nil: it is not frozen
 }
 
 // New prepares a group. Its name must be one that no other group has.

@@ -94,7 +94,7 @@ var mayImport = map[string][]string{
 	"scripts/jepsen/internal/history": {},
 	"scripts/jepsen/internal/game":    {"api/profilev1", "bench/measure", "client", "gossip", "internal/wire", "scripts/jepsen/internal/history"},
 	"scripts/jepsen/internal/bed":     {"api/profilev1", "bench/measure", "internal/network", "internal/nodeproc", "internal/wire", "scripts/internal/disks", "scripts/jepsen/internal/game", "scripts/jepsen/internal/history"},
-	"scripts/jepsen/internal/nemesis": {"api/profilev1", "internal/groups", "internal/network", "scripts/internal/disks", "scripts/jepsen/internal/damage", "scripts/jepsen/internal/bed", "scripts/jepsen/internal/clocks", "scripts/jepsen/internal/history"},
+	"scripts/jepsen/internal/nemesis": {"api/profilev1", "bench/measure", "internal/groups", "internal/network", "scripts/internal/disks", "scripts/jepsen/internal/damage", "scripts/jepsen/internal/bed", "scripts/jepsen/internal/clocks", "scripts/jepsen/internal/history"},
 	// The faults know processes, files and packets, and nothing of profiles.
 	"scripts/jepsen/internal/clocks":  {"internal/nodeproc"},
 	"scripts/jepsen/internal/damage":  {"internal/nodeproc"},

@@ -3,6 +3,8 @@
 // [Build] makes the program, [NewCluster] prepares nodes on loopback, and a [Node] is started, awaited, paused, stopped and
 // killed. Other addresses, folders or network namespaces are set in a Node's fields before its start.
 //
+// A [Guard] keeps a state of the machine, such as a frozen disk, no longer than this process lives.
+//
 // A node's process ends with the process that started it, however that one ends: the node's stdin is a pipe that only its
 // parent holds, and it serves with --exit-with-stdin. A paused node cannot see that. It leads a process group of its own,
 // which the kernel continues when the parent's death orphans it.

@@ -88,6 +88,11 @@ type LinkConfig struct {
 	Options     []grpc.DialOption                // for gRPC, beside those of every Link
 }
 
+// BoundLinks is the configuration of a caller's links whose reads are bound to one cluster by a Binder of their own.
+func BoundLinks() LinkConfig {
+	return LinkConfig{Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind)}}
+}
+
 // Connect makes a Link and returns at once; WaitReady waits until the connection stands.
 func Connect(address string, config LinkConfig) (*Link, error) {
 	creds, dial := config.Credentials, config.Dial

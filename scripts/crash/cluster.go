@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
-
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 	"github.com/profilenode/profilenode/internal/wire"
@@ -31,11 +29,6 @@ type nodeCluster struct {
 	nodes   [nodes]*nodeProcess
 	clients []string // the addresses for clients
 	program string   // profilenode
-}
-
-// linkConfig says how writers and this program's own questions connect to nodes.
-func linkConfig() wire.LinkConfig {
-	return wire.LinkConfig{Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind)}}
 }
 
 type nodeProcess struct {
@@ -67,7 +60,7 @@ func startCluster(s crashSettings, home string) (*nodeCluster, error) {
 			}
 			n.Folder = filepath.Join(n.Folder, "data")
 		}
-		if n.link, err = wire.Connect(n.Addresses.Clients, linkConfig()); err != nil {
+		if n.link, err = wire.Connect(n.Addresses.Clients, wire.BoundLinks()); err != nil {
 			return nil, errors.Join(err, c.closeCluster())
 		}
 	}

@@ -67,7 +67,7 @@ func startWriters(ctx context.Context, c *nodeCluster, count int, seed uint64) *
 	g := &writerGroup{cancel: cancel, failing: make(chan error, count)}
 	for i := range count {
 		w := &writer{group: g, id: i, random: rand.New(rand.NewPCG(seed, uint64(i+1)))}
-		w.nodes = wire.NewNodes(wire.NodesConfig{LinkConfig: linkConfig(), Seeds: c.clients, OnFailure: w.isFinding})
+		w.nodes = wire.NewNodes(wire.NodesConfig{LinkConfig: wire.BoundLinks(), Seeds: c.clients, OnFailure: w.isFinding})
 		g.all = append(g.all, w)
 		g.running.Go(func() {
 			defer w.nodes.Close()

@@ -60,6 +60,9 @@ Exit code 1: a mutation was not caught within --limit.`,
 }
 
 func (m *mutationTrials) run(ctx context.Context, names []string, out, notes io.Writer) (err error) {
+	if err := m.validate(); err != nil {
+		return err
+	}
 	all, err := mutation.Read(m.root)
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func (s *settings) playScenario(ctx context.Context, sc *scenario, b *bed.Bed, r
 	}
 	for until := time.Now().Add(s.time); time.Now().Before(until) && ctx.Err() == nil; {
 		if len(sc.nemeses) == 0 {
-			pause(ctx, time.Until(until))
+			measure.Sleep(ctx, time.Until(until))
 			break
 		}
 		n := sc.pick(b.Random)
@@ -101,7 +101,7 @@ func (s *settings) playScenario(ctx context.Context, sc *scenario, b *bed.Bed, r
 		if err := waitForSaves(ctx, b, wellLimit); err != nil {
 			return fmt.Errorf("I13: after %s: %w", n.Name, err)
 		}
-		pause(ctx, time.Duration(b.Random.Int64N(int64(longestHold/2)))) // a quarter of the time is quiet
+		measure.Sleep(ctx, time.Duration(b.Random.Int64N(int64(longestHold/2)))) // a quarter of the time is quiet
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -131,7 +131,7 @@ func waitForSaves(ctx context.Context, b *bed.Bed, limit time.Duration) error {
 	for _, g := range b.GameServers {
 		before[g] = g.Saves()
 	}
-	for deadline := time.Now().Add(limit); ctx.Err() == nil; pause(ctx, 10*time.Millisecond) {
+	for deadline := time.Now().Add(limit); ctx.Err() == nil; measure.Sleep(ctx, 10*time.Millisecond) {
 		if err := b.CheckEnded(); err != nil {
 			return err
 		}
@@ -220,11 +220,4 @@ func (s *settings) minimum(sc *scenario) check.Minimum {
 		m.Faults = map[string]int{"": 1}
 	}
 	return m
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

@@ -70,11 +70,10 @@ func parseScenario(name string, e environment, random *rand.Rand) (scenario, err
 	if !found {
 		return s, fmt.Errorf("%q is no scenario: give WORKLOAD/NEMESIS, such as %s", name, defaultScenario)
 	}
-	i := slices.IndexFunc(game.Workloads(), func(w game.Workload) bool { return w.Name == workload })
-	if i < 0 {
-		return s, fmt.Errorf("no workload is called %q: --list names them", workload)
+	var err error
+	if s.workload, err = game.FindWorkload(workload); err != nil {
+		return s, err
 	}
-	s.workload = game.Workloads()[i]
 	switch faults {
 	case "none":
 		return s, nil

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -48,11 +49,27 @@ func (s *settings) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&s.keep, "keep", false, "keep everything of valid runs, too")
 }
 
+// validate refuses runs that the faults cannot be injected into: most of them take a majority and a node beside it.
+func (s *settings) validate() error {
+	switch {
+	case s.nodes < 3:
+		return fmt.Errorf("give --nodes 3 or more, and not %d", s.nodes)
+	case s.gameServers < 1:
+		return errors.New("give --game-servers 1 or more")
+	case s.time < time.Second:
+		return errors.New("give --time 1s or more")
+	}
+	return nil
+}
+
 const defaultScenario = "play/mixed"
 
 func (s *settings) run(ctx context.Context, arguments []string, out, notes io.Writer) error {
 	if s.list {
 		return s.writeList(out)
+	}
+	if err := s.validate(); err != nil {
+		return err
 	}
 	environment, err := s.chooseEnvironment(notes)
 	if err != nil {

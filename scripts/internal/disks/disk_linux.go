@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"github.com/profilenode/profilenode/internal/nodeproc"
 )
 
 const (
@@ -29,8 +31,8 @@ type Disk struct {
 	at    string
 
 	mu     sync.Mutex
-	frozen *frozenDisk // nil: it answers
-	slowed string      // the device that is throttled; "": none
+	frozen *nodeproc.Guard // nil: it answers
+	slowed string          // the device that is throttled; "": none
 }
 
 // Probe says why disks cannot be made here, and their power not be cut; nil: it can. It tries that.

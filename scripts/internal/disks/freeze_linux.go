@@ -1,12 +1,8 @@
 package disks
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 
 	"github.com/profilenode/profilenode/internal/nodeproc"
 )
@@ -14,12 +10,6 @@ import (
 // freezeScript freezes the file system at $0 until its stdin ends. However this program ends, the kernel closes the pipe, so no
 // frozen mount stays on the machine.
 const freezeScript = `fsfreeze --freeze "$0" || exit 1; echo frozen; cat >/dev/null; exec fsfreeze --unfreeze "$0"`
-
-// frozenDisk is the child process that keeps a disk frozen.
-type frozenDisk struct {
-	guard *exec.Cmd
-	stdin io.Closer // its end thaws the disk
-}
 
 // ProbeFreeze says why disks cannot be frozen here; nil: they can. It tries that: the programs' presence does not say that it is
 // allowed.
@@ -41,25 +31,11 @@ func (d *Disk) Freeze() error {
 	if d.frozen != nil {
 		return fmt.Errorf("freeze %s: it is frozen", d.at)
 	}
-	f := &frozenDisk{guard: exec.Command("sh", "-c", freezeScript, d.at)}
-	nodeproc.UseOwnGroup(f.guard) // an interrupt at the terminal must not end it
-	f.guard.Stderr = os.Stderr
-	stdin, err := f.guard.StdinPipe()
+	frozen, err := nodeproc.StartGuard(freezeScript, d.at)
 	if err != nil {
-		return err
+		return fmt.Errorf("freeze %s: %w", d.at, err)
 	}
-	stdout, err := f.guard.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := f.guard.Start(); err != nil {
-		return err
-	}
-	f.stdin = stdin
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		return fmt.Errorf("freeze %s: %w", d.at, errors.Join(err, f.thaw()))
-	}
-	d.frozen = f
+	d.frozen = frozen
 	return nil
 }
 
@@ -70,9 +46,7 @@ func (d *Disk) Thaw() error {
 	if d.frozen == nil {
 		return nil
 	}
-	f := d.frozen
+	frozen := d.frozen
 	d.frozen = nil
-	return f.thaw()
+	return frozen.End()
 }
-
-func (f *frozenDisk) thaw() error { return errors.Join(f.stdin.Close(), f.guard.Wait()) }

@@ -33,7 +33,6 @@ type Settings struct {
 	Seed        uint64
 	Hosts       bool // each node and game server on a host of its own, joined by a switch; it needs root
 	Disks       bool // each node on a file system of its own; it needs root
-	Flags       []string
 }
 
 // DataFolder is the folder of the nodes' data within that of the run.
@@ -123,11 +122,11 @@ func (b *Bed) prepareNodes() error {
 	}
 	for i, p := range prepared.Nodes {
 		p.Members = members
-		p.Flags = append([]string{
+		p.Flags = []string{
 			"--insecure", "--gossip-key", base64.StdEncoding.EncodeToString(key),
 			"--server-gossip-key", base64.StdEncoding.EncodeToString(game.GossipKey()),
 			"--snapshot-bytes", "512KiB", "--trailing-bytes", "256KiB", // so that short runs have snapshots and cuts of the log, too
-		}, b.Flags...)
+		}
 		n, err := b.newNode(i, p)
 		if n != nil {
 			b.Nodes = append(b.Nodes, n)

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
-
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/nodeproc"
 	"github.com/profilenode/profilenode/internal/wire"
@@ -49,9 +47,7 @@ func (b *Bed) newNode(number int, p *nodeproc.Node) (n *Node, err error) {
 	n = &Node{Node: p, Number: number, Name: fmt.Sprintf("n%d", number+1), bed: b, codes: map[string]int{}}
 	p.Log = filepath.Join(b.Folder, n.Name+".log")
 	p.OnStderr = n.readLogLine
-	n.link, err = wire.Connect(p.Addresses.Clients, wire.LinkConfig{
-		Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind)},
-	})
+	n.link, err = wire.Connect(p.Addresses.Clients, wire.BoundLinks())
 	if err != nil {
 		return nil, err
 	}

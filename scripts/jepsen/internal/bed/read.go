@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc"
-
 	pb "github.com/profilenode/profilenode/api/profilev1"
 	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/game"
@@ -26,9 +24,7 @@ func (b *Bed) ReadFinal(ctx context.Context) error {
 		maps.Copy(keys, g.keys)
 		g.mu.Unlock()
 	}
-	nodes := wire.NewNodes(wire.NodesConfig{
-		LinkConfig: wire.LinkConfig{Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(pb.Binder).Bind)}}, Seeds: b.ClientAddresses(),
-	})
+	nodes := wire.NewNodes(wire.NodesConfig{LinkConfig: wire.BoundLinks(), Seeds: b.ClientAddresses()})
 	defer nodes.Close()
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if err := b.readFinal(ctx, nodes, key); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/bench/measure"
 )
 
 const lookPause = 50 * time.Millisecond
@@ -28,7 +29,7 @@ func (b *Bed) FindLeader(ctx context.Context) *Node {
 
 // WaitForLeader waits until a node leads.
 func (b *Bed) WaitForLeader(ctx context.Context, limit time.Duration) (*Node, error) {
-	for deadline := time.Now().Add(limit); ; pause(ctx, lookPause) {
+	for deadline := time.Now().Add(limit); ; measure.Sleep(ctx, lookPause) {
 		if n := b.FindLeader(ctx); n != nil {
 			return n, nil
 		}
@@ -52,7 +53,7 @@ func (b *Bed) CheckEnded() error {
 func (b *Bed) WaitUntilWell(ctx context.Context, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	target, why := uint64(0), "no node leads"
-	for ; time.Now().Before(deadline) && ctx.Err() == nil; pause(ctx, lookPause) {
+	for ; time.Now().Before(deadline) && ctx.Err() == nil; measure.Sleep(ctx, lookPause) {
 		if err := b.CheckEnded(); err != nil {
 			return err
 		}
@@ -88,7 +89,7 @@ func (b *Bed) describeLag(ctx context.Context, target uint64) string {
 
 // CompareDigests compares the digests of all nodes, once they have applied the same. Nothing may be written meanwhile.
 func (b *Bed) CompareDigests(ctx context.Context, limit time.Duration) error {
-	for deadline := time.Now().Add(limit); ; pause(ctx, lookPause) {
+	for deadline := time.Now().Add(limit); ; measure.Sleep(ctx, lookPause) {
 		var first *pb.StatusResponse
 		why := ""
 		for _, n := range b.Nodes {
@@ -110,12 +111,5 @@ func (b *Bed) CompareDigests(ctx context.Context, limit time.Duration) error {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return fmt.Errorf("digests could not be compared: %s", why)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }

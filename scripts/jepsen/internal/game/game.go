@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/gossip"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
@@ -86,10 +87,8 @@ type game struct {
 	watcher  *watcher
 	direct   directLinks
 
-	mu     sync.Mutex
-	client *client.Client
-	store  *client.Store[history.Doc]
-
+	client    *client.Client
+	store     *client.Store[history.Doc]
 	finishing context.Context // ended: no worker begins anything
 }
 
@@ -99,7 +98,7 @@ const (
 )
 
 func run(ctx context.Context, s Settings, orders io.Reader, out io.Writer) error {
-	found, err := findWorkload(s.Workload)
+	found, err := FindWorkload(s.Workload)
 	if err != nil {
 		return err
 	}
@@ -134,8 +133,7 @@ func run(ctx context.Context, s Settings, orders io.Reader, out io.Writer) error
 	defer stop()
 	context.AfterFunc(ended, cancel)
 	working.Wait()
-	c, _ := g.current()
-	err = c.Shutdown(ended)
+	err = g.client.Shutdown(ended)
 	g.watcher.endAll()
 	cancel()
 	watching.Wait()
@@ -161,30 +159,14 @@ func (g *game) openClient(ctx context.Context) error {
 				return fmt.Errorf("open the client: %w", err)
 			}
 			slog.Warn("open the client", "error", err)
-			sleep(ctx, openPause)
+			measure.Sleep(ctx, openPause)
 			continue
 		}
 		store, err := client.NewStore(opened, Store, history.Doc{})
 		if err != nil {
 			return err
 		}
-		g.mu.Lock()
 		g.client, g.store = opened, store
-		g.mu.Unlock()
 		return nil
-	}
-}
-
-func (g *game) current() (*client.Client, *client.Store[history.Doc]) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.client, g.store
-}
-
-// sleep sleeps, and returns early when ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }

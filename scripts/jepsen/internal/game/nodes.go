@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
 	"github.com/profilenode/profilenode/api/profilev1"
@@ -26,7 +25,7 @@ func (l *directLinks) linkTo(address string) (*wire.Link, error) {
 	if found := l.all[address]; found != nil {
 		return found, nil
 	}
-	made, err := wire.Connect(address, linkConfig())
+	made, err := wire.Connect(address, wire.BoundLinks())
 	if err != nil {
 		return nil, err
 	}
@@ -35,10 +34,6 @@ func (l *directLinks) linkTo(address string) (*wire.Link, error) {
 	}
 	l.all[address] = made
 	return made, nil
-}
-
-func linkConfig() wire.LinkConfig {
-	return wire.LinkConfig{Options: []grpc.DialOption{grpc.WithChainUnaryInterceptor(new(profilev1.Binder).Bind)}}
 }
 
 // playNodes reads a profile at one node, without being redirected: a node that does not lead refuses a linearizable read, and every

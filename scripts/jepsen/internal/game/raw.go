@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/internal/wire"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
@@ -26,7 +27,7 @@ type rawServer struct {
 
 // startRawServer registers a game server and renews it. With ping it holds a ping port.
 func startRawServer(ctx context.Context, w *worker, ping bool) (*rawServer, error) {
-	r := &rawServer{nodes: wire.NewNodes(wire.NodesConfig{LinkConfig: linkConfig(), Seeds: w.game.settings.Seeds})}
+	r := &rawServer{nodes: wire.NewNodes(wire.NodesConfig{LinkConfig: wire.BoundLinks(), Seeds: w.game.settings.Seeds})}
 	request := &profilev1.RegisterRequest{Name: w.unique("raw"), Kind: profilev1.ServerKind_SERVER_KIND_GAME_SERVER}
 	if ping {
 		host := w.game.settings.Host
@@ -71,7 +72,7 @@ func (r *rawServer) renewUntilDone(ctx context.Context, every time.Duration) {
 			Incarnation: r.Incarnation, Binding: r.Binding, Registration: r.Identity.Registration,
 		}, &profilev1.Renewed{}) // one that fails is as good as a lost one
 		cancel()
-		sleep(ctx, every)
+		measure.Sleep(ctx, every)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/client"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
 )
@@ -43,7 +44,7 @@ func (w *worker) unique(what string) string {
 func (w *worker) roll(percent int) bool { return w.random.IntN(100) < percent }
 
 func (w *worker) pause(ctx context.Context, most time.Duration) {
-	sleep(ctx, time.Duration(w.random.Int64N(int64(most))))
+	measure.Sleep(ctx, time.Duration(w.random.Int64N(int64(most))))
 }
 
 // session is a session that a worker has.
@@ -70,11 +71,10 @@ func (w *worker) startSession(ctx context.Context, key string, ifOwned client.If
 func (w *worker) startSessionWithin(ctx context.Context, key string, ifOwned client.IfOwned, limit time.Duration) *session {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, store := w.game.current()
 	e := history.Event{Process: w.name, Action: history.Start, Key: key, Steal: ifOwned == client.IfOwnedSteal}
 	asked := w.game.events.now()
 	op := w.game.events.begin(e)
-	p, err := store.StartSession(ctx, key, ifOwned)
+	p, err := w.game.store.StartSession(ctx, key, ifOwned)
 	if err != nil {
 		w.game.events.complete(op, e, err)
 		return nil
@@ -198,17 +198,16 @@ func (s *session) end(ctx context.Context) {
 func (w *worker) set(ctx context.Context, key string, doc history.Doc, expected int64, options ...client.WriteOption) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	c, store := w.game.current()
 	e := history.Event{Process: w.name, Action: history.Set, Key: key, Doc: copyDoc(&doc), Expected: expected}
 	at := client.AnyRevision()
 	if expected != history.AnyRevision {
 		at = client.AtRevision(uint64(expected))
 	}
 	op := w.game.events.begin(e)
-	revision, err := store.Set(ctx, key, doc, at, options...)
+	revision, err := w.game.store.Set(ctx, key, doc, at, options...)
 	if errors.Is(err, client.ErrUnknown) && w.roll(50) {
 		var settled client.Outcome
-		if settled, err = w.settle(c, err); err == nil {
+		if settled, err = w.settle(err); err == nil {
 			revision = settled.Revision
 		}
 	}
@@ -217,10 +216,10 @@ func (w *worker) set(ctx context.Context, key string, doc history.Doc, expected 
 }
 
 // settle asks what became of a request with an unknown outcome, and returns the error that it had, or now has.
-func (w *worker) settle(c *client.Client, unknown error) (client.Outcome, error) {
+func (w *worker) settle(unknown error) (client.Outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
-	settled, err := c.Outcome(ctx, unknown)
+	settled, err := w.game.client.Outcome(ctx, unknown)
 	switch {
 	case err != nil:
 		return settled, unknown
@@ -238,10 +237,9 @@ func (w *worker) settle(c *client.Client, unknown error) (client.Outcome, error)
 func (w *worker) get(ctx context.Context, key string) (revision int64, doc history.Doc, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	_, store := w.game.current()
 	e := history.Event{Process: w.name, Action: history.Get, Key: key}
 	op := w.game.events.begin(e)
-	found, err := store.Get(ctx, key)
+	found, err := w.game.store.Get(ctx, key)
 	if err != nil {
 		w.game.events.complete(op, e, err)
 		return 0, doc, false
@@ -255,12 +253,11 @@ func (w *worker) get(ctx context.Context, key string) (revision int64, doc histo
 func (w *worker) send(ctx context.Context, key string) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	c, store := w.game.current()
 	e := history.Event{Process: w.name, Action: history.Send, Key: key, Body: w.unique("m")}
 	op := w.game.events.begin(e)
-	_, err := store.Send(ctx, key, e.Body)
+	_, err := w.game.store.Send(ctx, key, e.Body)
 	if errors.Is(err, client.ErrUnknown) && w.roll(50) {
-		_, err = w.settle(c, err)
+		_, err = w.settle(err)
 	}
 	w.game.events.complete(op, e, err)
 }

@@ -165,8 +165,7 @@ func completeZombie(w *worker, op uint64, e history.Event, err error) {
 func (w *worker) currentRevision(ctx context.Context, key string) (uint64, bool) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	_, store := w.game.current()
-	found, err := store.Get(ctx, key)
+	found, err := w.game.store.Get(ctx, key)
 	if err != nil {
 		return 0, false
 	}

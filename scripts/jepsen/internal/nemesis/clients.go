@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/internal/network"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
@@ -74,7 +75,7 @@ func loseUDP(ctx context.Context, b *bed.Bed, length time.Duration) error {
 func dropBy(ctx context.Context, b *bed.Bed, length time.Duration, filter network.Filter) error {
 	before := b.Switch.Dropped()
 	b.Switch.Drop(filter)
-	hold(ctx, length)
+	measure.Sleep(ctx, length)
 	b.Switch.Drop(nil)
 	b.CountEffect(dropped, b.Switch.Dropped()-before)
 	return nil

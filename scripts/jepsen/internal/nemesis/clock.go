@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/clocks"
 )
@@ -39,7 +40,7 @@ func jumpClocks(pick picker, by time.Duration) func(context.Context, *bed.Bed, t
 		for _, n := range pick(ctx, b) {
 			faults = append(faults, withClock(b, n.PID(), func(c *clocks.Clock) error {
 				err := c.SetWall(by)
-				hold(ctx, length)
+				measure.Sleep(ctx, length)
 				return err
 			}))
 		}
@@ -50,7 +51,7 @@ func jumpClocks(pick picker, by time.Duration) func(context.Context, *bed.Bed, t
 func strobeClock(ctx context.Context, b *bed.Bed, length time.Duration) error {
 	return withClock(b, pickLeader(ctx, b).PID(), func(c *clocks.Clock) error {
 		by := time.Minute
-		for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, 100*time.Millisecond) {
+		for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; measure.Sleep(ctx, 100*time.Millisecond) {
 			if err := c.SetWall(by); err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ func strobeClock(ctx context.Context, b *bed.Bed, length time.Duration) error {
 func driftClock(ctx context.Context, b *bed.Bed, length time.Duration) error {
 	const step = 50 * time.Millisecond
 	return withClock(b, pickNode(b).PID(), func(c *clocks.Clock) error {
-		for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, step) {
+		for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; measure.Sleep(ctx, step) {
 			if err := c.Drift(0.5, step); err != nil {
 				return err
 			}
@@ -85,7 +86,7 @@ func spreadClocks(ctx context.Context, b *bed.Bed, length time.Duration) error {
 		all = append(all, c)
 		faults = append(faults, c.SetWall(time.Duration(i)*time.Hour))
 	}
-	hold(ctx, length)
+	measure.Sleep(ctx, length)
 	for _, c := range all {
 		faults = append(faults, c.Detach())
 	}
@@ -95,7 +96,7 @@ func spreadClocks(ctx context.Context, b *bed.Bed, length time.Duration) error {
 func jumpGameServerClock(ctx context.Context, b *bed.Bed, length time.Duration) error {
 	return withClock(b, pickGameServer(b).PID(), func(c *clocks.Clock) error {
 		err := c.SetWall(time.Hour)
-		hold(ctx, length)
+		measure.Sleep(ctx, length)
 		return err
 	})
 }

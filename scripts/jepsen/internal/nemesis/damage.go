@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/damage"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/history"
@@ -51,7 +52,7 @@ func damageFile(kind damage.Kind, harm func(path string, seed uint64) (int64, er
 		if err := n.StartProcess(); err != nil {
 			return err
 		}
-		hold(ctx, length)
+		measure.Sleep(ctx, length)
 		became := "it runs on"
 		if n.HasEnded() {
 			became = "it refused: " + n.LastLine()
@@ -71,7 +72,7 @@ func waitForFile(ctx context.Context, folder string, kind damage.Kind) {
 	if kind == damage.Meta || kind == damage.Manifest {
 		least = 1
 	}
-	for until := time.Now().Add(patience); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, 200*time.Millisecond) {
+	for until := time.Now().Add(patience); time.Now().Before(until) && ctx.Err() == nil; measure.Sleep(ctx, 200*time.Millisecond) {
 		found, err := damage.Find(folder)
 		if err != nil {
 			continue // a file went away while it was looked at

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/scripts/internal/disks"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
@@ -26,8 +27,8 @@ func diskFaults() []Nemesis {
 		{"power-rotation", "as stop-kill-rotation, but the second node loses its power", powerLost, needs, restBound, rotate(loseNodePower)},
 		{"disk-hangs-leader", "let the leader's disk hang for 15 s; another node must lead then", "disks that hung", needs, restBound, hangLeader},
 		{"disk-hangs-follower", "let a follower's disk hang for 15 s", "disks that hung", needs, restBound, atLeast(hangs, hangDisks(aFollower))},
-		{"disk-slow-leader", "let the leader's disk write 40 times a second", "disks that were slow", needs, quickBound, slowDisks(theLeader)},
-		{"disk-slow-all", "let all disks write 60 times a second", "disks that were slow", needs, quickBound, slowDisks(allNodes)},
+		{"disk-slow-leader", "let the leader's disk write 40 times a second", "disks that were slow", needs, quickBound, slowDisks(theLeader, 40)},
+		{"disk-slow-all", "let all disks write 60 times a second", "disks that were slow", needs, quickBound, slowDisks(allNodes, 60)},
 		{"disk-full-leader", "fill the leader's disk to the last byte", "disks that were full", needs, restBound, fillDisks(theLeader, 0)},
 		{"disk-full-follower", "fill a follower's disk to the last byte", "disks that were full", needs, restBound, fillDisks(aFollower, 0)},
 		{"disk-short-all", "leave 512 MiB on every disk, which is below the reserve", "disks that were full", needs, restBound, fillDisks(allNodes, 512<<20)},
@@ -56,7 +57,7 @@ func cutPower(pick picker) func(context.Context, *bed.Bed, time.Duration) error 
 			b.CountEffect(powerLost, 1)
 			faults = append(faults, n.Disk.CutPower(), n.Kill(), n.Disk.Restore())
 		}
-		hold(ctx, length)
+		measure.Sleep(ctx, length)
 		for _, n := range nodes {
 			faults = append(faults, n.StartProcess())
 		}
@@ -67,17 +68,12 @@ func cutPower(pick picker) func(context.Context, *bed.Bed, time.Duration) error 
 // onDisks does something to the disks of some nodes, holds, and undoes it. The nodes may end by themselves, and are started again.
 func onDisks(effect string, pick picker, do, undo func(*disks.Disk) error) func(context.Context, *bed.Bed, time.Duration) error {
 	return func(ctx context.Context, b *bed.Bed, length time.Duration) error {
-		var faults []error
 		nodes := pick(ctx, b)
+		these := func(context.Context, *bed.Bed) []*bed.Node { return nodes }
 		for _, n := range nodes {
 			n.AllowEnd(true)
-			faults = append(faults, do(n.Disk))
-			b.CountEffect(effect, 1)
 		}
-		hold(ctx, length)
-		for _, n := range nodes {
-			faults = append(faults, undo(n.Disk))
-		}
+		faults := []error{onNodes(effect, these, func(n *bed.Node) error { return do(n.Disk) }, func(n *bed.Node) error { return undo(n.Disk) })(ctx, b, length)}
 		for _, n := range nodes {
 			faults = append(faults, restartIfEnded(ctx, n))
 		}
@@ -89,7 +85,7 @@ func onDisks(effect string, pick picker, do, undo func(*disks.Disk) error) func(
 func restartIfEnded(ctx context.Context, n *bed.Node) error {
 	const toSayWhy = 40 * time.Second
 	defer n.AllowEnd(false)
-	for until := time.Now().Add(toSayWhy); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, 100*time.Millisecond) {
+	for until := time.Now().Add(toSayWhy); time.Now().Before(until) && ctx.Err() == nil; measure.Sleep(ctx, 100*time.Millisecond) {
 		if n.HasEnded() {
 			return n.Restart()
 		}
@@ -119,17 +115,9 @@ func hangDisks(pick picker) func(context.Context, *bed.Bed, time.Duration) error
 	return onDisks("disks that hung", pick, (*disks.Disk).Freeze, (*disks.Disk).Thaw)
 }
 
-func slowDisks(pick picker) func(context.Context, *bed.Bed, time.Duration) error {
-	return func(ctx context.Context, b *bed.Bed, length time.Duration) error {
-		nodes := pick(ctx, b)
-		writes := 40
-		if len(nodes) > 1 {
-			writes = 60
-		}
-		slow := func(d *disks.Disk) error { return d.Slow(writes, 0) }
-		these := func(context.Context, *bed.Bed) []*bed.Node { return nodes }
-		return onDisks("disks that were slow", these, slow, (*disks.Disk).Fast)(ctx, b, length)
-	}
+// slowDisks bounds the writes a second of each disk.
+func slowDisks(pick picker, writes int) func(context.Context, *bed.Bed, time.Duration) error {
+	return onDisks("disks that were slow", pick, func(d *disks.Disk) error { return d.Slow(writes, 0) }, (*disks.Disk).Fast)
 }
 
 func fillDisks(pick picker, leave uint64) func(context.Context, *bed.Bed, time.Duration) error {
@@ -149,6 +137,6 @@ func failWrites(ctx context.Context, b *bed.Bed, length time.Duration) error {
 	defer n.AllowEnd(false)
 	err := n.Disk.ReadOnly()
 	b.CountEffect("disks that failed", 1)
-	hold(ctx, length)
+	measure.Sleep(ctx, length)
 	return errors.Join(err, n.Kill(), n.Disk.Restore(), n.StartProcess())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
 
@@ -26,7 +27,7 @@ func killGameServer(ctx context.Context, b *bed.Bed, length time.Duration) error
 	g := pickGameServer(b)
 	g.Kill()
 	b.CountEffect("game servers killed", 1)
-	hold(ctx, length)
+	measure.Sleep(ctx, length)
 	return g.Start()
 }
 
@@ -37,7 +38,7 @@ func stopGameServer(least time.Duration) func(context.Context, *bed.Bed, time.Du
 			return err
 		}
 		b.CountEffect("game servers stopped", 1)
-		hold(ctx, max(length, least))
+		measure.Sleep(ctx, max(length, least))
 		return g.Continue()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/internal/groups"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
@@ -14,8 +15,8 @@ import (
 func groupFaults() []Nemesis {
 	needs := Needs{Groups: true}
 	return []Nemesis{
-		{"starve-leader", "give the leader a tenth of a processor", "nodes starved", needs, restBound, inGroup(theLeader, "nodes starved", starve)},
-		{"starve-all", "give all nodes together a third of a processor", "nodes starved", needs, restBound, inGroup(allNodes, "nodes starved", starveTogether)},
+		{"starve-leader", "give the leader a tenth of a processor", "nodes starved", needs, restBound, inGroup(theLeader, "nodes starved", starve(0.1))},
+		{"starve-all", "give all nodes together a third of a processor", "nodes starved", needs, restBound, inGroup(allNodes, "nodes starved", starve(0.33))},
 		{"freeze-leader", "freeze the leader, which unlike a stopped process cannot notice it", "nodes frozen", needs, quickBound, inGroup(theLeader, "nodes frozen", freeze)},
 		{"freeze-majority", "freeze a majority", "nodes frozen", needs, restBound, inGroup(aMajority, "nodes frozen", freeze)},
 	}
@@ -34,20 +35,17 @@ func inGroup(pick picker, effect string, act func(context.Context, *groups.Group
 	}
 }
 
-func starve(ctx context.Context, g *groups.Group, length time.Duration) error {
-	err := g.LimitCPU(0.1)
-	hold(ctx, length)
-	return err
-}
-
-func starveTogether(ctx context.Context, g *groups.Group, length time.Duration) error {
-	err := g.LimitCPU(0.33)
-	hold(ctx, length)
-	return err
+// starve bounds the processor time of the group.
+func starve(share float64) func(context.Context, *groups.Group, time.Duration) error {
+	return func(ctx context.Context, g *groups.Group, length time.Duration) error {
+		err := g.LimitCPU(share)
+		measure.Sleep(ctx, length)
+		return err
+	}
 }
 
 func freeze(ctx context.Context, g *groups.Group, length time.Duration) error {
 	err := g.Freeze()
-	hold(ctx, length)
+	measure.Sleep(ctx, length)
 	return errors.Join(err, g.Thaw())
 }

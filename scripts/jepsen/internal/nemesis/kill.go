@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
 
@@ -31,21 +32,25 @@ func kills() []Nemesis {
 	}
 }
 
-// killNodes kills some nodes at once, holds, and starts them again.
-func killNodes(pick picker) func(context.Context, *bed.Bed, time.Duration) error {
+// onNodes does something to some nodes at once, holds, and undoes it.
+func onNodes(effect string, pick picker, do, undo func(*bed.Node) error) func(context.Context, *bed.Bed, time.Duration) error {
 	return func(ctx context.Context, b *bed.Bed, length time.Duration) error {
 		var faults []error
 		nodes := pick(ctx, b)
 		for _, n := range nodes {
-			faults = append(faults, n.Kill())
-			b.CountEffect(killed, 1)
+			faults = append(faults, do(n))
+			b.CountEffect(effect, 1)
 		}
-		hold(ctx, length)
+		measure.Sleep(ctx, length)
 		for _, n := range nodes {
-			faults = append(faults, n.StartProcess())
+			faults = append(faults, undo(n))
 		}
 		return errors.Join(faults...)
 	}
+}
+
+func killNodes(pick picker) func(context.Context, *bed.Bed, time.Duration) error {
+	return onNodes(killed, pick, func(n *bed.Node) error { return n.Kill() }, func(n *bed.Node) error { return n.StartProcess() })
 }
 
 func killEachLeader(ctx context.Context, b *bed.Bed, length time.Duration) error {
@@ -68,7 +73,7 @@ func killInSnapshot(ctx context.Context, b *bed.Bed, length time.Duration) error
 		n.AllowEnd(true)
 		n.KillAt("SNAPSHOT_BEGINS")
 	}
-	for until := time.Now().Add(3*length + restBound); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, 20*time.Millisecond) {
+	for until := time.Now().Add(3*length + restBound); time.Now().Before(until) && ctx.Err() == nil; measure.Sleep(ctx, 20*time.Millisecond) {
 		if slices.ContainsFunc(b.Nodes, (*bed.Node).HasEnded) {
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/internal/network"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
@@ -30,7 +31,7 @@ func spoil(choose chooser, state network.Link) func(context.Context, *bed.Bed, t
 		for _, pair := range choose(ctx, b) {
 			b.Switch.SetLink(pair.From, pair.To, state)
 		}
-		hold(ctx, length)
+		measure.Sleep(ctx, length)
 		b.Switch.Heal()
 		after := b.Switch.Effects()
 		b.CountEffect("packets delayed", after.Delayed-before.Delayed)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	pb "github.com/profilenode/profilenode/api/profilev1"
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
 
@@ -15,7 +16,7 @@ func memberFaults() []Nemesis {
 }
 
 func transferLead(ctx context.Context, b *bed.Bed, length time.Duration) error {
-	for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, length/4) {
+	for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; measure.Sleep(ctx, length/4) {
 		leader, err := b.WaitForLeader(ctx, restBound)
 		if err != nil {
 			return err

@@ -77,13 +77,6 @@ const (
 	netBound   = 60 * time.Second // dropped packets: what was lost is sent again after ever longer pauses
 )
 
-func hold(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 // pickNode picks a node by chance.
 func pickNode(b *bed.Bed) *bed.Node { return b.Nodes[b.Random.IntN(len(b.Nodes))] }
 
@@ -105,7 +98,7 @@ func pickFollower(ctx context.Context, b *bed.Bed) *bed.Node {
 	}
 }
 
-// pickMinority and pickMajority are nodes by chance.
+// pickMajority is the smallest majority, by chance.
 func pickMajority(b *bed.Bed) (picked []*bed.Node) {
 	for _, i := range b.Random.Perm(len(b.Nodes))[:len(b.Nodes)/2+1] {
 		picked = append(picked, b.Nodes[i])

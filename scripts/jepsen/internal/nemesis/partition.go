@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/internal/network"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
@@ -79,7 +80,7 @@ func cut(choose chooser) func(context.Context, *bed.Bed, time.Duration) error {
 func dropLinks(ctx context.Context, b *bed.Bed, length time.Duration, links []network.Pair) {
 	before := b.Switch.Dropped()
 	b.Switch.Drop(network.MatchPairs(links...))
-	hold(ctx, length)
+	measure.Sleep(ctx, length)
 	b.Switch.Drop(nil)
 	b.CountEffect(dropped, b.Switch.Dropped()-before)
 }

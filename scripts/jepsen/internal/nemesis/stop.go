@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/profilenode/profilenode/bench/measure"
 	"github.com/profilenode/profilenode/scripts/jepsen/internal/bed"
 )
 
@@ -21,19 +22,7 @@ func stops() []Nemesis {
 }
 
 func stopNodes(pick picker) func(context.Context, *bed.Bed, time.Duration) error {
-	return func(ctx context.Context, b *bed.Bed, length time.Duration) error {
-		var faults []error
-		nodes := pick(ctx, b)
-		for _, n := range nodes {
-			faults = append(faults, n.Pause())
-			b.CountEffect(stopped, 1)
-		}
-		hold(ctx, length)
-		for _, n := range nodes {
-			faults = append(faults, n.Continue())
-		}
-		return errors.Join(faults...)
-	}
+	return onNodes(stopped, pick, (*bed.Node).Pause, (*bed.Node).Continue)
 }
 
 // rotate leaves, for a while, a majority of a node that knows nothing of the last moments and a node that has lost what it had not on
@@ -46,12 +35,12 @@ func rotate(takeDown func(*bed.Bed, *bed.Node) error) func(context.Context, *bed
 		if err := one.Pause(); err != nil {
 			return err
 		}
-		hold(ctx, part)
+		measure.Sleep(ctx, part)
 		faults := []error{takeDown(b, two), one.Continue(), three.Pause()}
 		b.CountEffect("rotations", 1)
-		hold(ctx, part/4)
+		measure.Sleep(ctx, part/4)
 		faults = append(faults, two.StartProcess())
-		hold(ctx, part)
+		measure.Sleep(ctx, part)
 		faults = append(faults, three.Continue())
 		return errors.Join(faults...)
 	}
@@ -60,13 +49,13 @@ func rotate(takeDown func(*bed.Bed, *bed.Node) error) func(context.Context, *bed
 func killNode(_ *bed.Bed, n *bed.Node) error { return n.Kill() }
 
 func blinkLeader(ctx context.Context, b *bed.Bed, length time.Duration) error {
-	for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; hold(ctx, 200*time.Millisecond) {
+	for until := time.Now().Add(length); time.Now().Before(until) && ctx.Err() == nil; measure.Sleep(ctx, 200*time.Millisecond) {
 		leader := pickLeader(ctx, b)
 		if err := leader.Pause(); err != nil {
 			return err
 		}
 		b.CountEffect(stopped, 1)
-		hold(ctx, 150*time.Millisecond+time.Duration(b.Random.IntN(700))*time.Millisecond)
+		measure.Sleep(ctx, 150*time.Millisecond+time.Duration(b.Random.IntN(700))*time.Millisecond)
 		if err := leader.Continue(); err != nil {
 			return err
 		}
