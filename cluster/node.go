@@ -8,16 +8,17 @@
 //
 // The packages below it, from the bottom up: internal/disk (synced files, damage, a Pebble that hangs), internal/peerwire (the
 // nodes' port), internal/quorum (which voters can be reached), internal/datafolder (the data folder and node.json),
-// internal/raftlog (raft's log and votes), internal/raftloop (whether raft answers), internal/snapshot (snapshots as folders and as streams), internal/tables (the state
-// machine on disk, and raft's side of it), internal/scrub (checksums of the rows), internal/liveness (the failure detector) and
-// internal/commandqueue (commands that wait for an entry).
+// internal/raftlog (raft's log and votes), internal/raftloop (whether raft answers), internal/snapshot (snapshots as folders and
+// as streams), internal/tables (the state machine on disk, and raft's side of it), internal/scrub (checksums of the rows),
+// internal/liveness (the failure detector) and internal/commandqueue (commands that wait for an entry).
 //
 // The files, from the bottom up: settings and errors (config.go, errors.go, metrics.go); the comparison of the nodes' tables
 // (digest.go); how a node stops (lifecycle.go); Node itself (node.go); one leadership (leader_state.go) with its timestamps
 // (clock.go, calendar.go), confirmation rounds (confirm_leadership.go), proposals (propose.go) and failure detector
 // (detector.go); how leadership begins and ends (leadership.go); the calls that only a leader serves (leader_calls.go);
 // membership (answers.go, membership.go, bootstrap.go, members.go); disks that are nearly full or hang (disk_space.go,
-// hung_disk.go); alarms and status (alarm.go, status.go); when snapshots are taken (snapshot_schedule.go); start and stop (open.go). Read this file first, then open.go and leadership.go.
+// hung_disk.go); alarms and status (alarm.go, status.go); when snapshots are taken (snapshot_schedule.go); start and stop
+// (open.go). Read this file first, then open.go and leadership.go.
 package cluster
 
 import (

@@ -1,6 +1,7 @@
 //go:build unix
 
-// Command crash kills profilenode, cuts its power, fills its disks and lets them hang, until an acknowledged save is lost or the rounds are over.
+// Command crash kills profilenode, cuts its power, fills its disks and lets them hang, until an acknowledged save is lost or the
+// rounds are over.
 //
 //	go run ./scripts/crash --kills 300 --power 60 --full 20 --hang 6
 //

@@ -1,4 +1,4 @@
-// Package nemesis has the faults of a chaos run: one kind a constructor, those of one mechanism a file. Each injects its fault, holds it, and heals it
+// Package nemesis has the faults of a chaos run, those of one mechanism in one file. Each injects its fault, holds it, and heals it
 // itself.
 package nemesis
 
