@@ -192,8 +192,9 @@ func TestOrphanGrantIsReleased(t *testing.T) {
 		town := newTown(t, "n1:7400")
 		town.open(t, town.config("a"))
 		town.Grant("a", "players", "ann")
-		if town.ann().Owner == 0 {
-			t.Fatal("the profile was not granted")
+		// The client may have released it already, but the count of grants stays.
+		if got := town.ann().Loads; got != 1 {
+			t.Fatalf("the profile was granted %d times, want once", got)
 		}
 		until(t, "the release", func() bool { return town.ann().Owner == 0 })
 	})
