@@ -11,14 +11,23 @@ import (
 	"github.com/profilenode/profilenode/scripts/internal/disks"
 )
 
-// folderVariable makes the test binary serve a file system in a folder until it is killed.
-const folderVariable = "FAULTFS_TEST_FOLDER"
+const (
+	folderVariable = "FAULTFS_TEST_FOLDER" // makes the test binary serve a file system in a folder until it is killed
+	mappedVariable = "FAULTFS_TEST_MAPPED" // makes it map a file
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(folderVariable); dir != "" {
 		_, err := Open(dir)
 		fmt.Println(err)
 		select {}
+	}
+	if path := os.Getenv(mappedVariable); path != "" {
+		if err := writeMapped(path); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

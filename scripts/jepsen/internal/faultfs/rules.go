@@ -4,6 +4,9 @@
 //
 // What is synced is counted strictly: a file's sync keeps its bytes and its size, and a folder's sync keeps the names in it. Some real
 // file systems keep more.
+//
+// The process that serves a file system must not map its files: a page fault holds a processor of Go's scheduler, and a collection of
+// garbage that begins meanwhile waits for it with everything stopped, the server too.
 package faultfs
 
 import (
